@@ -1,0 +1,4 @@
+package durable
+
+// SyncDir does nothing on Windows, which has no flush for a directory.
+func SyncDir(string) error { return nil }

@@ -1,0 +1,49 @@
+// Package safetext makes text that came from elsewhere fit to be shown: names from
+// servers, messages of plugins, errors that quote them. Whatever bytes it is given, the
+// result holds nothing that a terminal or a log reader obeys or that changes the order in
+// which text is read.
+package safetext
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Safe returns s on one line, with every character escaped that is not printed as
+// itself, and cut to max characters with a mark where it was longer.
+func Safe(s string, limit int) string { return safe(s, limit, false) }
+
+// Lines is [Safe] for text of several lines: line feeds stay.
+func Lines(s string, limit int) string { return safe(s, limit, true) }
+
+func safe(s string, limit int, lines bool) string {
+	var b strings.Builder
+	count := 0
+	for i := 0; i < len(s); count++ {
+		if count == limit {
+			b.WriteString("…")
+			break
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\n' && lines, r == ' ', harmless(r):
+			b.WriteRune(r)
+		case r < 0x80:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// harmless are letters, marks, digits, punctuation and symbols. Control and format
+// characters are not, nor are the spaces and separators that look like others.
+func harmless(r rune) bool {
+	return unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Z, r)
+}

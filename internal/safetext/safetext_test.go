@@ -1,0 +1,46 @@
+package safetext
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func TestNothingHostileIsRendered(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"registry.example.com/team/app:v1": "registry.example.com/team/app:v1",
+		"grüße 日本":                         "grüße 日本",
+		"\x1b]0;owned\a":                   `\x1b]0;owned\x07`,
+		"a\r\nb":                           `a\x0d\x0ab`,
+		"user\u202etxt.exe":                `user\u202etxt.exe`,
+		"\u2066a\u2069":                    `\u2066a\u2069`,
+		"zero\u200bwidth":                  `zero\u200bwidth`,
+		"no\u00a0break":                    `no\u00a0break`,
+		"bad\xffutf8":                      `bad\xffutf8`,
+		"\u009b31m":                        `\u009b31m`,
+	} {
+		if got := Safe(in, 100); got != want {
+			t.Errorf("Safe(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := Safe("abcdef", 3); got != "abc…" {
+		t.Errorf("cut to %q", got)
+	}
+	if got := Lines("a\nb\tc", 10); got != "a\nb\\x09c" {
+		t.Errorf("Lines gave %q", got)
+	}
+}
+
+func FuzzSafe(f *testing.F) {
+	f.Add("\x1b[31m\u202e\xff\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Safe(s, 1000)
+		bad := strings.IndexFunc(got, func(r rune) bool {
+			return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
+		})
+		if bad >= 0 {
+			t.Errorf("Safe(%q) = %q holds a character that is obeyed", s, got)
+		}
+	})
+}
