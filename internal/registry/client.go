@@ -1,0 +1,122 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	orasregistry "oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// Options say how registries are reached.
+type Options struct {
+	// Client sends the requests; see transport.Client. One for the process, since it
+	// holds the tokens.
+	Client *auth.Client
+
+	// PlainHTTP tells whether a registry, named as in image references, is spoken to
+	// without TLS. Nil: none.
+	PlainHTTP func(host string) bool
+
+	// ForceReferrersTag keeps signatures under the referrers tag without asking whether
+	// the registry has the API, as notation's flag of that name.
+	ForceReferrersTag bool
+
+	// ReadOnly refuses to push and asks token servers for pull alone. Otherwise pull and
+	// push are asked for at once: two scopes would be two tokens.
+	ReadOnly bool
+}
+
+// A Client hands out repositories. It is safe for concurrent use.
+type Client struct {
+	o Options
+
+	mu    sync.Mutex
+	repos map[string]*Repository // by canonical name; guarded by mu
+}
+
+// New returns a client. It sends no request.
+func New(o Options) *Client {
+	if o.PlainHTTP == nil {
+		o.PlainHTTP = func(string) bool { return false }
+	}
+	return &Client{o: o, repos: make(map[string]*Repository)}
+}
+
+// Repository returns the handle of host[:port]/path, the same one for each spelling of the
+// name: the host in any case, Docker Hub by any of its hosts, its official images with or
+// without library/. It sends no request; an error means that the name is none.
+func (c *Client) Repository(name string) (*Repository, error) {
+	ref, err := parseName(name)
+	if err != nil {
+		return nil, err
+	}
+	key := strings.ToLower(ref.Registry) + "/" + ref.Repository
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r, ok := c.repos[key]; ok {
+		return r, nil
+	}
+	r := c.open(ref)
+	c.repos[key] = r
+	return r, nil
+}
+
+// open makes a handle.
+func (c *Client) open(ref orasregistry.Reference) *Repository {
+	plain := c.o.PlainHTTP(ref.Registry)
+	scheme := "https"
+	if plain {
+		scheme = "http"
+	}
+	r := &Repository{
+		name: ref.Registry + "/" + ref.Repository,
+		base: scheme + "://" + ref.Host() + "/v2/" + ref.Repository,
+		remote: &remote.Repository{
+			Client:    c.o.Client,
+			Reference: ref,
+			PlainHTTP: plain,
+			// Deleting the old index is not needed, and where DELETE is refused a good
+			// push would be reported as failed.
+			SkipReferrersGC:      true,
+			ReferrerListMaxPages: maxSignatures,
+			MaxMetadataBytes:     maxManifest,
+		},
+		client:   c.o.Client,
+		readOnly: c.o.ReadOnly,
+		probed:   newLatch(),
+		config:   newLatch(),
+		subjects: newKeyed(),
+		known:    newDescriptors(),
+	}
+	if c.o.ForceReferrersTag {
+		// Cannot fail: nobody has set it yet.
+		_ = r.remote.SetReferrersCapability(false)
+		r.probed.set()
+	}
+	return r
+}
+
+// parseName parses a repository's name and brings Docker Hub's to one form.
+func parseName(name string) (orasregistry.Reference, error) {
+	ref, err := orasregistry.ParseReference(name)
+	if err != nil {
+		return ref, fmt.Errorf("opening repository %q: %w", name, err)
+	}
+	if ref.Reference != "" {
+		return ref, fmt.Errorf("opening repository %q: %w", name, errNotBare)
+	}
+	switch strings.ToLower(ref.Registry) {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		ref.Registry = "docker.io" // oras-go sends its requests to registry-1.docker.io
+		if !strings.Contains(ref.Repository, "/") {
+			ref.Repository = "library/" + ref.Repository
+		}
+	}
+	return ref, nil
+}
+
+var errNotBare = errors.New("a repository is named without tag and digest")

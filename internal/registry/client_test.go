@@ -1,0 +1,121 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+
+	notationregistry "github.com/notaryproject/notation-go/registry"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content/memory"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+func TestOneHandlePerRepository(t *testing.T) {
+	t.Parallel()
+	c := New(Options{})
+	for _, same := range [][]string{
+		{"docker.io/library/alpine", "docker.io/alpine", "index.docker.io/alpine", "registry-1.docker.io/library/alpine", "Docker.io/alpine"},
+		{"reg.example.com:5000/a/b", "Reg.Example.com:5000/a/b"},
+	} {
+		var all sync.WaitGroup
+		handles := make([]*Repository, len(same))
+		for i, name := range same {
+			all.Go(func() { handles[i] = repository(t, c, name) })
+		}
+		all.Wait()
+		for i, r := range handles {
+			if r != handles[0] {
+				t.Errorf("%s has a handle of its own", same[i])
+			}
+		}
+	}
+	if r := repository(t, c, "docker.io/alpine"); r.base != "https://registry-1.docker.io/v2/library/alpine" || r.Name() != "docker.io/library/alpine" {
+		t.Errorf("Docker Hub is %s at %s", r.Name(), r.base)
+	}
+	for _, bad := range []string{"", "alpine", "reg.example.com/a:v1", "reg.example.com/a@" + digest.FromString("").String(), "reg.example.com/../b", "reg.example.com/A", "evil.example?x/a"} {
+		if _, err := c.Repository(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+// What we pack is what notation-go would have pushed, to the byte.
+func TestPackIsNotationsForm(t *testing.T) {
+	t.Parallel()
+	annotations := map[string]string{
+		ocispec.AnnotationCreated:                  "2026-01-02T03:04:05Z",
+		"io.cncf.notary.x509chain.thumbprint#S256": `["ab"]`,
+	}
+	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString("x"), Size: 1}
+	envelope := []byte(`{"payload":"x"}`)
+	store := memory.New()
+	_, want, err := notationregistry.NewRepository(store).PushSignature(t.Context(), jws, envelope, subject, annotations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc, err := store.Fetch(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	wantBytes, err := io.ReadAll(rc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject.Annotations = map[string]string{"not": "part of it"}
+	manifest, desc, err := PackSignature(subject, jws, envelope, annotations)
+	if err != nil || string(manifest) != string(wantBytes) || desc.Digest != want.Digest || desc.Size != want.Size {
+		t.Errorf("packed %s, %v\nwant   %s", manifest, err, wantBytes)
+	}
+	if _, _, err := PackSignature(subject, jws, envelope, nil); err == nil {
+		t.Error("packed without a signing time")
+	}
+}
+
+func TestErrorsAreClassed(t *testing.T) {
+	t.Parallel()
+	answer := func(status int, code string) error {
+		e := &errcode.ErrorResponse{Method: "GET", URL: &url.URL{Host: "r.example"}, StatusCode: status}
+		if code != "" {
+			e.Errors = errcode.Errors{{Code: "OTHER"}, {Code: code}}
+		}
+		return fmt.Errorf("asking: %w", transport.Redact(e))
+	}
+	for _, c := range []struct {
+		err  error
+		want Class
+	}{
+		{nil, ""},
+		{answer(401, ""), Auth}, {answer(403, "DENIED"), Auth}, {answer(400, "UNAUTHORIZED"), Auth},
+		{answer(412, ""), Auth}, {answer(400, "PROJECTPOLICYVIOLATION"), Auth},
+		{answer(404, ""), NotFound}, {answer(404, "BLOB_UPLOAD_UNKNOWN"), Transient},
+		{answer(429, ""), Throttled}, {answer(403, "TOOMANYREQUESTS"), Throttled},
+		{answer(500, ""), Transient}, {answer(503, ""), Transient}, {answer(408, ""), Transient},
+		{answer(400, "MANIFEST_INVALID"), Permanent}, {answer(405, "UNSUPPORTED"), Permanent},
+		{&transport.ThrottledError{Host: "r.example"}, Throttled},
+		{fmt.Errorf("x: %w", errdef.ErrNotFound), NotFound},
+		{&url.Error{Op: "Get", Err: context.Canceled}, Canceled},
+		{context.DeadlineExceeded, Transient},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, Transient},
+		{&net.DNSError{IsNotFound: true}, Transient},
+		{io.ErrUnexpectedEOF, Transient},
+		{auth.ErrBasicCredentialNotFound, Auth},
+		{fmt.Errorf("%w: %w", ErrIntegrity, io.ErrUnexpectedEOF), Integrity},
+		{errors.New("anything else"), Permanent},
+	} {
+		if got := Classify(c.err); got != c.want {
+			t.Errorf("%v: %q, want %q", c.err, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package registry
+
+import (
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxKnown bounds the memory for resolved digests of one repository, to about 1 MB.
+const maxKnown = 4096
+
+// descriptors remembers what digests resolved to. A digest names the same bytes for ever;
+// only that they are still there can change, which the next request notices.
+type descriptors struct {
+	mu sync.Mutex
+	m  map[digest.Digest]ocispec.Descriptor // guarded by mu
+}
+
+func newDescriptors() *descriptors {
+	return &descriptors{m: make(map[digest.Digest]ocispec.Descriptor)}
+}
+
+func (k *descriptors) get(d digest.Digest) (ocispec.Descriptor, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	desc, ok := k.m[d]
+	return desc, ok
+}
+
+func (k *descriptors) put(desc ocispec.Descriptor) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.m) >= maxKnown {
+		// Images are worked off one after the other: what was resolved long ago is not
+		// asked for again, and a request is all it costs if it is.
+		clear(k.m)
+	}
+	k.m[desc.Digest] = desc
+}

@@ -1,0 +1,105 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// ArtifactType is that of Notation signatures.
+const ArtifactType = "application/vnd.cncf.notary.signature"
+
+// maxSignatures is how many signatures of one image are listed, and pages read. Anyone who
+// may push can plant more; what lies beyond would be unknown, so it is an error.
+const maxSignatures = 1000
+
+// Signatures lists the Notation signatures of the image: every page of the referrers API,
+// or the index under the referrers tag where there is no API. It is asked anew each time.
+// An error means unknown, never none. Entries are as listed, annotations included, and
+// prove nothing: FetchSignature refuses those that make no sense.
+func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	doing := "listing signatures of " + printable(subject.Digest)
+	if err := subject.Digest.Validate(); err != nil {
+		return nil, r.failed(doing, err)
+	}
+	if err := r.probe(ctx, subject.Digest); err != nil {
+		return nil, r.failed(doing, err)
+	}
+	type entry struct { // what tells two entries apart
+		mediaType string
+		digest    digest.Digest
+		size      int64
+	}
+	seen := make(map[entry]bool)
+	var list []ocispec.Descriptor
+	err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, func(page []ocispec.Descriptor) error {
+		for _, d := range page {
+			// Some registries claim to have filtered and have not.
+			is := entry{d.MediaType, d.Digest, d.Size}
+			if seen[is] || (d.ArtifactType != "" && d.ArtifactType != ArtifactType) {
+				continue
+			}
+			seen[is] = true
+			list = append(list, d)
+		}
+		if len(list) > maxSignatures {
+			return fmt.Errorf("more than %d are listed", maxSignatures)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, r.failed(doing, err)
+	}
+	return list, nil
+}
+
+// probe finds out, once per repository, whether it has the referrers API. oras-go could
+// too, but while it does not know yet it takes a list that breaks off on its second page for
+// a registry without the API; and after a push whose answer lacks OCI-Subject it takes the
+// API for missing.
+func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
+	return r.probed.do(ctx, func() error {
+		path := "/referrers/" + d.String() + "?artifactType=" + url.QueryEscape(ArtifactType)
+		resp, err := r.ask(ctx, http.MethodGet, path, ocispec.MediaTypeImageIndex)
+		if err != nil && !withoutReferrers(err) {
+			return fmt.Errorf("asking for the referrers API: %w", err)
+		}
+		supported := false
+		if err == nil {
+			// Only what kind of answer it is matters; it is read for the connection's sake.
+			_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
+			_ = resp.Body.Close()
+			// An old Harbor answers with another type, and oras-go then uses the tag.
+			mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+			supported = err == nil && mediaType == ocispec.MediaTypeImageIndex
+		}
+		return r.remote.SetReferrersCapability(supported)
+	})
+}
+
+// withoutReferrers tells whether an answer says that the API is not there, and not only
+// that this request failed.
+//
+// SPEC (OCI distribution, listing referrers): "If the registry does not support the
+// referrers API, it MUST return 404 Not Found."
+func withoutReferrers(err error) bool {
+	var e *errcode.ErrorResponse
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.StatusCode {
+	case http.StatusNotFound:
+		return !hasCode(e, errcode.ErrorCodeNameUnknown) // else the repository is missing
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// Sizes that are read at most.
+const (
+	maxManifest = 4 << 20
+	maxEnvelope = 10 << 20
+	maxProblem  = 8 << 10 // of an error answer
+)
+
+var (
+	// ErrNotFound is returned when the registry answers that it has no such thing.
+	ErrNotFound = errors.New("not found in the registry")
+
+	// ErrIntegrity is returned when the registry's answer contradicts the digest or size
+	// asked for. It must not be retried: something between the registry's disk and us lies.
+	ErrIntegrity = errors.New("the registry's answer does not match the digest")
+)
+
+// A Repository is the one handle of a repository. It is safe for concurrent use.
+type Repository struct {
+	name     string // host[:port]/path
+	base     string // URL of the repository
+	remote   *remote.Repository
+	client   *auth.Client
+	readOnly bool
+
+	probed   *latch       // whether the referrers API is there has been found out
+	config   *latch       // the signatures' config blob is there
+	subjects *keyed       // one push per image at a time
+	known    *descriptors // images resolved so far
+}
+
+// Name returns host[:port]/path.
+func (r *Repository) Name() string { return r.name }
+
+// scoped hints the token server at what this process will do here, so that each request
+// finds the same token in the cache.
+func (r *Repository) scoped(ctx context.Context) context.Context {
+	if r.readOnly {
+		return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull)
+	}
+	return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull, auth.ActionPush)
+}
+
+// ask sends a request without body to a path of the repository. The response is 200 and
+// must be closed; everything else is an error, 404 ErrNotFound among them.
+func (r *Repository) ask(ctx context.Context, method, path, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), method, r.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, problem(resp)
+}
+
+// problem reads an error answer into oras-go's form, so that whoever asks for the cause
+// finds the same type whichever of us sent the request.
+func problem(resp *http.Response) error {
+	e := &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	// Proxies answer in HTML; then the status is all there is to say.
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&body); err == nil {
+		e.Errors = body.Errors
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%w: %w", ErrNotFound, e)
+	}
+	return e
+}
+
+// failed says what was being done, to which repository, and what to do about it. The text
+// of err is made fit to be shown.
+func (r *Repository) failed(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	wrapped := fmt.Errorf("%s in %s: %w", doing, r.name, transport.Redact(err))
+	if h := hint(err); h != "" {
+		return fmt.Errorf("%w\nhint: %s", wrapped, h)
+	}
+	return wrapped
+}

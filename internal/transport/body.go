@@ -1,0 +1,76 @@
+package transport
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// slowest is the average a body must keep up after IdleBodyTimeout, in bytes per second.
+// It is far below any real link; without it a server could send a byte now and then for ever.
+const slowest = 1 << 10
+
+// ErrStalled is returned by Read when a response body has sent nothing for IdleBodyTimeout,
+// or trickles. It is a timeout as net.Error means it, so Transient holds.
+var ErrStalled error = stalledError{}
+
+type stalledError struct{}
+
+func (stalledError) Error() string   { return "the server stopped sending the response body" }
+func (stalledError) Timeout() bool   { return true }
+func (stalledError) Temporary() bool { return true }
+
+// A body is a response body that cannot be waited for without end and that gives the
+// in-flight slot back. As any body it is read by one goroutine; Close may come from another.
+type body struct {
+	rc      io.ReadCloser
+	idle    time.Duration
+	finish  func() // ends the try: cancels its context, gives back its slot; once
+	stalled atomic.Bool
+
+	spent time.Duration // inside Read; owned by the reader
+	got   int64         // owned by the reader
+}
+
+func newBody(rc io.ReadCloser, idle time.Duration, done func()) *body {
+	return &body{rc: rc, idle: idle, finish: sync.OnceFunc(done)}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	watch := time.AfterFunc(b.idle, b.abandon)
+	began := time.Now()
+	n, err := b.rc.Read(p)
+	watch.Stop()
+	b.spent += time.Since(began)
+	b.got += int64(n)
+	if b.stalled.Load() || (err == nil && b.trickles()) {
+		b.abandon()
+		// Not the error underneath: it is our own cancelling, which callers would take
+		// for theirs.
+		return n, ErrStalled
+	}
+	if err != nil {
+		b.finish()
+	}
+	return n, err
+}
+
+// trickles tells whether the time spent reading is out of proportion to what came.
+func (b *body) trickles() bool {
+	return b.spent > b.idle+time.Duration(b.got/slowest)*time.Second
+}
+
+// abandon ends a try whose body is not worth waiting for; a Read under way returns.
+func (b *body) abandon() {
+	b.stalled.Store(true)
+	b.finish()
+	_ = b.rc.Close() // the read reports ErrStalled
+}
+
+// Close closes the body and gives the slot back. It may be called more than once.
+func (b *body) Close() error {
+	err := b.rc.Close()
+	b.finish()
+	return err
+}

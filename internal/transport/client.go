@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// maxManifest is how much of a manifest of unknown length is read in.
+const maxManifest = 4 << 20
+
+// maxRedirects is net/http's own limit, which a custom policy replaces.
+const maxRedirects = 10
+
+// Client returns oras-go's authenticating client on top of rt, with a token cache of its
+// own; share one for the whole process. credential may be nil: anonymous. Redirects from
+// https to http are refused. Errors of the client hold full addresses: show them through
+// Redact.
+func Client(rt http.RoundTripper, credential auth.CredentialFunc) *auth.Client {
+	return &auth.Client{
+		Client:     &http.Client{Transport: measured{rt}, CheckRedirect: checkRedirect},
+		Credential: credential,
+		Cache:      auth.NewCache(),
+		ClientID:   "dct2notation",
+	}
+}
+
+// checkRedirect keeps what was asked for over TLS on TLS.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errors.New("refusing a redirect from https to " + req.URL.Scheme)
+	}
+	return nil
+}
+
+// measured gives every manifest a length. oras-go asks HEAD for a manifest that came
+// without one while it still holds the GET's body: with one request in flight allowed,
+// that would wait for itself.
+type measured struct{ http.RoundTripper }
+
+func (m measured) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := m.RoundTripper.RoundTrip(req)
+	if err != nil || req.Method != http.MethodGet || resp.StatusCode != http.StatusOK ||
+		resp.ContentLength >= 0 || !strings.Contains(req.URL.Path, "/manifests/") {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading a manifest: %w", err)
+	}
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("reading a manifest: larger than %d bytes", maxManifest)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	resp.ContentLength = int64(len(data))
+	return resp, nil
+}
+
+// CloseIdleConnections lets http.Client's method of that name reach the Transport.
+func (m measured) CloseIdleConnections() {
+	if c, ok := m.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"syscall"
+	"time"
+)
+
+// errLinkLocal is returned for connections to 169.254.0.0/16 and fe80::/10. No registry
+// lives there, but the clouds' metadata services do, and a redirect or an upload address
+// from a hostile server must not make us ask them.
+var errLinkLocal = errors.New("link-local addresses are not connected to")
+
+// errProxy stands for net/http's own error, which quotes the variable with its password.
+var errProxy = errors.New("the proxy address in HTTP_PROXY or HTTPS_PROXY cannot be parsed")
+
+// connections makes the connection pool of one host.
+func (t *Transport) connections(host string) (*http.Transport, error) {
+	conf, err := tlsConfig(t.roots, t.o.TLSDir, host)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{
+		Timeout:        t.o.ConnectTimeout,
+		KeepAlive:      30 * time.Second,
+		ControlContext: refuseLinkLocal,
+	}
+	return &http.Transport{
+		Proxy:                 proxy,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   t.o.ConnectTimeout,
+		ResponseHeaderTimeout: t.o.ResponseHeaderTimeout,
+		// Registries send signed bytes; unpacking what a server calls gzip would change
+		// what is hashed and invites bombs.
+		DisableCompression: true,
+		// A custom TLS configuration switches HTTP/2 off unless asked for.
+		ForceAttemptHTTP2: true,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 15 * time.Second, // notices a dead connection under many streams
+			PingTimeout:     15 * time.Second,
+		},
+		MaxIdleConnsPerHost:    64, // as many as workers; the default of 2 reconnects all the time
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+	}, nil
+}
+
+// proxy is the environment's, with an error that gives nothing away.
+func proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, errProxy
+	}
+	return u, nil
+}
+
+// refuseLinkLocal sees the address after name resolution, so that a name cannot hide it.
+func refuseLinkLocal(_ context.Context, _, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil // not an IP address: nothing to judge
+	}
+	if at.Addr().Unmap().IsLinkLocalUnicast() {
+		return errLinkLocal
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package transport
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// longestBackoff bounds a wait that we chose ourselves; one that the server asked for is
+// honoured in full.
+const longestBackoff = 30 * time.Second
+
+// A verdict says what to do after one try.
+type verdict struct {
+	again  bool          // the request may be repeated
+	wait   time.Duration // before it is
+	pause  bool          // the wait concerns every request to this host
+	reason string        // for people: "429 Too Many Requests, Retry-After 10s"
+}
+
+// judge decides from the outcome of try number try (0 is the first). Exactly one of resp
+// and err is set.
+func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
+	v := verdict{wait: backoff(try)}
+	if err != nil {
+		// A host that cannot be reached at all is left to the caller, who knows whether
+		// its name was ever right; here only what was once connected is tried again.
+		v.again = repeatable(req) && Transient(err) && !isUnreachable(err) && req.Context().Err() == nil
+		v.reason = brief(err)
+		return v
+	}
+	v.reason = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		// The server turned the request away before acting on it: any request may be
+		// sent again, if we still have its body.
+		v.again = replayable(req)
+		v.pause = resp.StatusCode == http.StatusTooManyRequests
+		if after, ok := retryAfter(resp.Header, time.Now()); ok {
+			v.wait, v.pause = after, true
+			v.reason += ", Retry-After " + after.Round(time.Second).String()
+		}
+	case http.StatusRequestTimeout, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusGatewayTimeout:
+		v.again = repeatable(req)
+	}
+	return v
+}
+
+// repeatable tells whether sending req twice has the effect of sending it once, so that
+// it may be repeated although the first try may have arrived.
+func repeatable(req *http.Request) bool {
+	if !replayable(req) {
+		return false
+	}
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return true
+	case http.MethodPost:
+		// Starting an upload: a second session costs the registry a file that it
+		// cleans up itself.
+		return strings.HasSuffix(req.URL.Path, "/blobs/uploads/")
+	}
+	return false
+}
+
+// replayable tells whether the body, if any, can be produced a second time.
+func replayable(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}
+
+// backoff is 1 s, 2 s, 4 s ... up to longestBackoff, each between three and five quarters
+// of that, so that workers that failed together do not come back together.
+func backoff(try int) time.Duration {
+	d := min(time.Second<<min(try, 10), longestBackoff)
+	return d*3/4 + rand.N(d/2)
+}
+
+// brief names a network failure in a few words, without addresses.
+func brief(err error) string {
+	switch {
+	case isTimeout(err):
+		return "timeout"
+	case isReset(err):
+		return "connection lost"
+	}
+	return "network error"
+}

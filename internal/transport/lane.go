@@ -1,0 +1,180 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A lane is the way to one host: its connections, its limits, its pause.
+type lane struct {
+	host  string
+	base  http.RoundTripper
+	rate  *rate.Limiter // nil: no limit
+	slots chan struct{} // a token per request in flight; nil: no limit
+
+	mu     sync.Mutex
+	until  time.Time // no request starts before; guarded by mu
+	reason string    // of the pause; guarded by mu
+}
+
+// A ThrottledError says that a host asked to be left alone for longer than a request may
+// wait. Nothing was sent.
+type ThrottledError struct {
+	Host   string
+	Reason string        // what the host answered
+	Wait   time.Duration // what is left of its pause
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("%s wants no requests for another %s (%s)", e.Host, e.Wait.Round(time.Second), e.Reason)
+}
+
+// lane returns the lane of the URL's host, made when it is first asked for.
+func (t *Transport) lane(u *url.URL) (*lane, error) {
+	if u == nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, errBadURL
+	}
+	host := hostKey(u)
+	key := u.Scheme + "://" + host
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l, ok := t.lanes[key]; ok {
+		return l, nil
+	}
+	base := t.o.Base
+	if base == nil {
+		tr, err := t.connections(host)
+		if err != nil {
+			return nil, err
+		}
+		base = tr
+	}
+	l := newLane(host, base, t.o.Limits(host))
+	t.lanes[key] = l
+	return l, nil
+}
+
+func newLane(host string, base http.RoundTripper, limit Limit) *lane {
+	l := &lane{host: host, base: base}
+	if limit.PerSecond > 0 {
+		// A burst of one: a server that counts per second must never see two seconds'
+		// worth at once.
+		l.rate = rate.NewLimiter(rate.Limit(limit.PerSecond), 1)
+	}
+	if limit.InFlight > 0 {
+		l.slots = make(chan struct{}, limit.InFlight)
+	}
+	return l
+}
+
+// hostKey is host[:port] in lower case, without the port that the scheme implies.
+func hostKey(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	if u.Scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+// enter waits for the pause, the rate and a slot, in this order, so that nothing is held
+// while waiting. patience bounds what is left of a pause: a longer one is a ThrottledError
+// at once. The caller owes leave if and only if the error is nil.
+func (l *lane) enter(ctx context.Context, patience time.Duration) error {
+	for {
+		if err := l.outlast(ctx, patience); err != nil {
+			return err
+		}
+		if err := l.pace(ctx); err != nil {
+			return fmt.Errorf("waiting for the rate limit of %s: %w", l.host, err)
+		}
+		if err := l.take(ctx); err != nil {
+			return fmt.Errorf("waiting for a free request to %s: %w", l.host, err)
+		}
+		// The pause may have begun while we queued.
+		if left, _ := l.pausedFor(); left <= 0 {
+			return nil
+		}
+		l.leave()
+	}
+}
+
+// outlast waits until the host's pause is over, and a little more, so that those who
+// waited together do not start together.
+func (l *lane) outlast(ctx context.Context, patience time.Duration) error {
+	for {
+		left, reason := l.pausedFor()
+		if left <= 0 {
+			return ctx.Err()
+		}
+		if left > patience {
+			return &ThrottledError{Host: l.host, Reason: reason, Wait: left}
+		}
+		if err := sleep(ctx, left+rand.N(200*time.Millisecond)); err != nil {
+			return fmt.Errorf("waiting for %s (%s): %w", l.host, reason, err)
+		}
+	}
+}
+
+// pace waits for the rate limit.
+func (l *lane) pace(ctx context.Context) error {
+	if l.rate == nil {
+		return ctx.Err()
+	}
+	err := l.rate.Wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		// The limiter looks ahead and says in its own words that the deadline would
+		// pass; callers ask for the context's error.
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// take waits for an in-flight slot.
+func (l *lane) take(ctx context.Context) error {
+	if l.slots == nil {
+		return ctx.Err()
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// leave gives the in-flight slot back.
+func (l *lane) leave() {
+	if l.slots != nil {
+		<-l.slots
+	}
+}
+
+// close pauses the lane for d and tells whether that is news: many requests in flight get
+// the same answer, and only the first, or one that asks for clearly more, is worth a line.
+func (l *lane) close(d time.Duration, reason string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	until := now.Add(d)
+	if !until.After(l.until) {
+		return false
+	}
+	news := !l.until.After(now) || until.Sub(l.until) > time.Second
+	l.until, l.reason = until, reason
+	return news
+}
+
+// pausedFor tells how long the pause still lasts, zero or less if there is none, and why.
+func (l *lane) pausedFor() (time.Duration, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.until), l.reason
+}

@@ -1,0 +1,185 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRequestsKeepTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(host string) Limit {
+			if host != "r.example:5000" {
+				t.Errorf("asked for the limit of %q", host)
+			}
+			return Limit{PerSecond: 10}
+		}})
+		var all sync.WaitGroup
+		for range 41 {
+			all.Go(func() {
+				if _, err := send(t, tr, request(t, t.Context(), "GET", "https://R.example:5000/", "")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := base.at[40].Sub(base.at[0]); took < 3999*time.Millisecond || took > 4100*time.Millisecond {
+			t.Errorf("41 requests at 10 a second took %s", took)
+		}
+	})
+}
+
+func TestSlotIsHeldUntilTheBodyIsClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		first, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := make(chan error)
+		go func() {
+			_, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", ""))
+			second <- err
+		}()
+		synctest.Wait()
+		if base.count() != 1 {
+			t.Fatal("the second request did not wait for the first's body")
+		}
+		_ = first.Body.Close()
+		_ = first.Body.Close() // closing twice must not free a second slot
+		if err := <-second; err != nil || base.count() != 2 {
+			t.Errorf("got %v after %d requests", err, base.count())
+		}
+	})
+}
+
+// With one slot, a request that waits for its next try must let others pass.
+func TestWaitingHoldsNoSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(502), status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		began := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() {
+			if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/slow", "")); code != 200 || err != nil {
+				t.Errorf("got %d, %v", code, err)
+			}
+		})
+		synctest.Wait() // the first now waits for its second try
+		if _, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/fast", "")); err != nil {
+			t.Error(err)
+		}
+		if time.Since(began) > 0 {
+			t.Errorf("the other request waited %s", time.Since(began))
+		}
+		all.Wait()
+	})
+}
+
+func TestFailedTryGivesItsSlotBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{failing(errUnknown), failing(errUnknown), status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		for range 2 {
+			if _, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); !errors.Is(err, errUnknown) {
+				t.Fatal(err)
+			}
+		}
+		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
+			t.Errorf("got %d, %v", code, err)
+		}
+	})
+}
+
+// pipe answers 200 with a body that the test writes.
+func pipe() (*io.PipeWriter, func(*http.Request) (*http.Response, error)) {
+	r, w := io.Pipe()
+	return w, func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: r, Request: req}, nil
+	}
+}
+
+func TestStalledBodyEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, answer := pipe()
+		tr := mustNew(t, Options{Base: &script{answers: answers{answer, status(200)}},
+			Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		began := time.Now()
+		go func() {
+			_, _ = w.Write([]byte("half"))
+		}()
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(resp.Body)
+		if !errors.Is(err, ErrStalled) || !Transient(err) || string(data) != "half" || time.Since(began) != 30*time.Second {
+			t.Errorf("read %q, %v after %s", data, err, time.Since(began))
+		}
+		// Its slot is free although nobody closed the body.
+		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
+			t.Errorf("then got %d, %v", code, err)
+		}
+	})
+}
+
+func TestTricklingBodyEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, answer := pipe()
+		tr := mustNew(t, Options{Base: &script{answers: answers{answer}}})
+		began := time.Now()
+		var writer sync.WaitGroup
+		defer writer.Wait()
+		writer.Go(func() {
+			for {
+				time.Sleep(20 * time.Second)
+				if _, err := w.Write([]byte("x")); err != nil {
+					return
+				}
+			}
+		})
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, ErrStalled) || time.Since(began) > time.Minute {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestSlowButSteadyBodyIsRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, answer := pipe()
+		tr := mustNew(t, Options{Base: &script{answers: answers{answer}}})
+		go func() {
+			for range 100 {
+				time.Sleep(5 * time.Second)
+				if _, err := w.Write(make([]byte, 8<<10)); err != nil {
+					return
+				}
+			}
+			_ = w.Close()
+		}()
+		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := io.ReadAll(resp.Body); err != nil || len(data) != 800<<10 {
+			t.Errorf("read %d bytes, %v", len(data), err)
+		}
+	})
+}

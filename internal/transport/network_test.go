@@ -1,0 +1,213 @@
+package transport
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestLostConnectionIsRepeated(t *testing.T) {
+	t.Parallel()
+	var seen atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if seen.Add(1) == 1 {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer srv.Close()
+	tr := mustNew(t, Options{UserAgent: "dct2notation/test"})
+	if code, err := send(t, tr, request(t, t.Context(), "PUT", srv.URL+"/v2/a/manifests/b", "x")); code != 200 || err != nil || seen.Load() != 2 {
+		t.Errorf("got %d, %v after %d requests", code, err, seen.Load())
+	}
+}
+
+func TestRequestsCarryTheUserAgent(t *testing.T) {
+	t.Parallel()
+	agents := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agents <- r.UserAgent()
+	}))
+	defer srv.Close()
+	client := Client(mustNew(t, Options{UserAgent: "dct2notation/test"}), nil)
+	resp, err := client.Do(request(t, t.Context(), "GET", srv.URL, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if got := <-agents; got != "dct2notation/test" {
+		t.Errorf("user agent %q", got)
+	}
+}
+
+func TestSilentServerTimesOut(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer srv.Close()
+	defer close(release)
+	tr := mustNew(t, Options{ResponseHeaderTimeout: 50 * time.Millisecond, Retries: -1})
+	if _, err := send(t, tr, request(t, t.Context(), "GET", srv.URL, "")); !Transient(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLinkLocalAddressesAreRefused(t *testing.T) {
+	t.Parallel()
+	tr := mustNew(t, Options{})
+	for _, url := range []string{"http://169.254.169.254/latest/meta-data/", "http://[::ffff:169.254.169.254]/"} {
+		if _, err := send(t, tr, request(t, t.Context(), "GET", url, "")); !errors.Is(err, errLinkLocal) || Transient(err) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestOtherSchemesAreRefused(t *testing.T) {
+	t.Parallel()
+	tr := mustNew(t, Options{})
+	for _, url := range []string{"ftp://r.example/", "file:///etc/passwd", "https:///v2/"} {
+		if _, err := send(t, tr, request(t, t.Context(), "GET", url, "")); !errors.Is(err, errBadURL) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// writeServerCA writes the test server's certificate as a root.
+func writeServerCA(t *testing.T, srv *httptest.Server, path string) {
+	t.Helper()
+	writePEM(t, path, "CERTIFICATE", srv.Certificate().Raw)
+}
+
+func writePEM(t *testing.T, path, kind string, der []byte) {
+	t.Helper()
+	data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeClientPair writes a self-signed client certificate and its key.
+func writeClientPair(t *testing.T, certPath, keyPath string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, certPath, "CERTIFICATE", der)
+	writePEM(t, keyPath, "EC PRIVATE KEY", keyDER)
+}
+
+// tlsServer answers with the common name of the client's certificate.
+func tlsServer(t *testing.T, conf *tls.Config) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, c := range r.TLS.PeerCertificates {
+			w.Header().Set("Client", c.Subject.CommonName)
+		}
+	}))
+	srv.TLS = conf
+	srv.Config.ErrorLog = quiet
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func TestCAFileIsTrustedBesidesTheSystem(t *testing.T) {
+	t.Parallel()
+	srv := tlsServer(t, &tls.Config{MinVersion: tls.VersionTLS12})
+	if _, err := send(t, mustNew(t, Options{}), request(t, t.Context(), "GET", srv.URL, "")); err == nil || Transient(err) {
+		t.Errorf("unknown authority: %v", err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeServerCA(t, srv, ca)
+	if code, err := send(t, mustNew(t, Options{CAFile: ca}), request(t, t.Context(), "GET", srv.URL, "")); code != 200 || err != nil {
+		t.Errorf("got %d, %v", code, err)
+	}
+	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{CAFile: ca}); err == nil {
+		t.Error("a CA file without certificates was accepted")
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := tlsServer(t, &tls.Config{MaxVersion: tls.VersionTLS11})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeServerCA(t, srv, ca)
+	if _, err := send(t, mustNew(t, Options{CAFile: ca}), request(t, t.Context(), "GET", srv.URL, "")); err == nil {
+		t.Error("TLS 1.1 was spoken")
+	}
+}
+
+func TestHostFolderIsUsedAsDockerDoes(t *testing.T) {
+	t.Parallel()
+	srv := tlsServer(t, &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert})
+	dir := t.TempDir()
+	folder := filepath.Join(dir, strings.TrimPrefix(srv.URL, "https://"))
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeServerCA(t, srv, filepath.Join(folder, "ca.crt"))
+	writeClientPair(t, filepath.Join(folder, "me.cert"), filepath.Join(folder, "me.key"))
+	resp, err := mustNew(t, Options{TLSDir: dir}).RoundTrip(request(t, t.Context(), "GET", srv.URL, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.Header.Get("Client") != "client" {
+		t.Errorf("client certificate %q", resp.Header.Get("Client"))
+	}
+	for _, lone := range []string{"me.cert", "me.key"} {
+		other := t.TempDir()
+		if err := os.Mkdir(filepath.Join(other, "r.example"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(folder, lone), filepath.Join(other, "r.example", lone)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := send(t, mustNew(t, Options{TLSDir: other}), request(t, t.Context(), "GET", "https://r.example", ""))
+		if err == nil || !strings.Contains(err.Error(), "beside it") {
+			t.Errorf("a lone %s: %v", lone, err)
+		}
+	}
+}
+
+func TestHostNamesCannotLeaveTheTLSDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeClientPair(t, filepath.Join(dir, "me.cert"), filepath.Join(dir, "other.key"))
+	inner := filepath.Join(dir, "tls")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"..", ".", "../tls", ""} {
+		if folder, _, err := hostFolder(inner, host); folder != "" || err != nil {
+			t.Errorf("host %q reads %q, %v", host, folder, err)
+		}
+	}
+}

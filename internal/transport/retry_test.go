@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type answers = []func(*http.Request) (*http.Response, error)
+
+func TestRetryAfterIsHonouredInFull(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		code    int
+		headers []string
+		want    time.Duration
+	}{
+		{"429 in seconds", 429, []string{"Retry-After", "47"}, 47 * time.Second},
+		{"503 in seconds", 503, []string{"Retry-After", "10"}, 10 * time.Second},
+		{"as a date, by the server's clock", 429, []string{
+			"Retry-After", "Sat, 01 Jan 2022 00:02:00 GMT", "Date", "Sat, 01 Jan 2022 00:00:30 GMT"}, 90 * time.Second},
+		{"as a date, by ours", 429, []string{"Retry-After", "Sat, 01 Jan 2000 00:01:00 GMT"}, time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				base := &script{answers: answers{status(c.code, c.headers...), status(200)}}
+				var w waits
+				tr := mustNew(t, Options{Base: base, OnWait: w.told})
+				code, err := send(t, tr, request(t, t.Context(), "POST", "https://r.example/token", "form"))
+				if code != 200 || err != nil {
+					t.Fatalf("got %d, %v", code, err)
+				}
+				if waited := base.at[1].Sub(base.at[0]); waited < c.want || waited > c.want+time.Second {
+					t.Errorf("waited %s, want %s", waited, c.want)
+				}
+				if base.bodies[1] != "form" {
+					t.Errorf("the repeated request brought %q", base.bodies[1])
+				}
+				if len(w.all) != 1 || !strings.HasPrefix(w.all[0], "r.example: "+http.StatusText(c.code)) &&
+					!strings.Contains(w.all[0], "Retry-After") {
+					t.Errorf("announced %q", w.all)
+				}
+			})
+		})
+	}
+}
+
+func TestPauseHoldsForAllRequestsToTheHostOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(429, "Retry-After", "60"), status(200)}}
+		var w waits
+		tr := mustNew(t, Options{Base: base, OnWait: w.told})
+		began := time.Now()
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second) // the first meets the 429, the rest the pause
+				if _, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/v2/", "")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Go(func() {
+			time.Sleep(5 * time.Second)
+			if _, err := send(t, tr, request(t, t.Context(), "GET", "https://other.example/v2/", "")); err != nil {
+				t.Error(err)
+			}
+			if waited := time.Since(began); waited > 6*time.Second {
+				t.Errorf("another host waited until %s", waited)
+			}
+		})
+		all.Wait()
+		for i, at := range base.at[2:] { // 0 met the 429, 1 is the other host
+			if at.Sub(began) < time.Minute {
+				t.Errorf("request %d came after %s, within the pause", i, at.Sub(began))
+			}
+		}
+		if len(w.all) != 1 {
+			t.Errorf("one pause was announced as %q", w.all)
+		}
+	})
+}
+
+func TestLastAnswerSurvivesTheBudget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		answer   func(*http.Request) (*http.Response, error)
+		code     int
+		requests int
+	}{
+		{"tries used up", status(500), 500, 7},
+		{"Retry-After longer than the budget", status(429, "Retry-After", "86400"), 429, 1},
+		{"Retry-After beyond counting", status(503, "Retry-After", "99999999999999999999"), 503, 1},
+		{"budget used up by pauses", status(429, "Retry-After", "100"), 429, 3},
+		{"permanent", status(404), 404, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				base := &script{answers: answers{c.answer}}
+				tr := mustNew(t, Options{Base: base})
+				code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/v2/", ""))
+				if code != c.code || err != nil || base.count() != c.requests {
+					t.Errorf("got %d, %v after %d requests; want %d after %d", code, err, base.count(), c.code, c.requests)
+				}
+			})
+		})
+	}
+}
+
+func TestLongPauseIsAnErrorAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(429, "Retry-After", "3600"), status(200)}}
+		tr := mustNew(t, Options{Base: base})
+		if _, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/v2/", "")); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/v2/", ""))
+		var throttled *ThrottledError
+		if !errors.As(err, &throttled) || throttled.Wait != time.Hour || time.Since(began) > 0 {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
+	t.Parallel()
+	const repo = "https://r.example/v2/app"
+	for _, c := range []struct {
+		name, method, url, body string
+		opaque                  bool // the body cannot be had twice
+		answer                  func(*http.Request) (*http.Response, error)
+		requests                int
+	}{
+		{name: "reset of a GET", method: "GET", url: repo + "/tags/list", answer: failing(syscall.ECONNRESET), requests: 2},
+		{name: "GET without an answer", method: "GET", url: repo + "/tags/list", answer: failing(io.EOF), requests: 2},
+		{name: "cut GET", method: "HEAD", url: repo + "/manifests/v1", answer: failing(io.ErrUnexpectedEOF), requests: 2},
+		{name: "timeout of a PUT", method: "PUT", url: repo + "/manifests/v1", body: "x", answer: failing(ErrStalled), requests: 2},
+		{name: "starting an upload", method: "POST", url: repo + "/blobs/uploads/", answer: failing(syscall.ECONNRESET), requests: 2},
+		{name: "reset of another POST", method: "POST", url: "https://r.example/token", body: "x", answer: failing(syscall.ECONNRESET), requests: 1},
+		{name: "502 of another POST", method: "POST", url: "https://r.example/token", body: "x", answer: status(502), requests: 1},
+		{name: "503 of another POST", method: "POST", url: "https://r.example/token", body: "x", answer: status(503), requests: 2},
+		{name: "body that is gone", method: "PUT", url: repo + "/manifests/v1", body: "x", opaque: true, answer: status(429), requests: 1},
+		{name: "408", method: "GET", url: repo + "/tags/list", answer: status(408), requests: 2},
+		{name: "unknown error", method: "GET", url: repo + "/tags/list", answer: failing(errUnknown), requests: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				base := &script{answers: answers{c.answer, status(201)}}
+				tr := mustNew(t, Options{Base: base})
+				req := request(t, t.Context(), c.method, c.url, c.body)
+				if c.opaque {
+					req.GetBody = nil
+				}
+				_, _ = send(t, tr, req)
+				if base.count() != c.requests {
+					t.Errorf("%d requests, want %d", base.count(), c.requests)
+				}
+				for i, b := range base.bodies {
+					if b != c.body {
+						t.Errorf("request %d brought %q", i, b)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestBackoffGrows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(502)}}
+		tr := mustNew(t, Options{Base: base})
+		_, _ = send(t, tr, request(t, t.Context(), "GET", "https://r.example/", ""))
+		for i, ideal := range []time.Duration{1, 2, 4, 8, 16, 30} {
+			ideal *= time.Second
+			if got := base.at[i+1].Sub(base.at[i]); got < ideal*3/4 || got > ideal*5/4 {
+				t.Errorf("wait %d was %s, want about %s", i, got, ideal)
+			}
+		}
+	})
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(429, "Retry-After", "60")}}
+		tr := mustNew(t, Options{Base: base})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(7*time.Second, cancel)
+		began := time.Now()
+		_, err := send(t, tr, request(t, ctx, "GET", "https://r.example/", ""))
+		if !errors.Is(err, context.Canceled) || time.Since(began) != 7*time.Second {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestDeadlineTooNearReturnsTheAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(429, "Retry-After", "60")}}
+		tr := mustNew(t, Options{Base: base})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		code, err := send(t, tr, request(t, ctx, "GET", "https://r.example/", ""))
+		if code != 429 || err != nil || time.Since(began) > 0 {
+			t.Errorf("got %d, %v after %s", code, err, time.Since(began))
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// RoundTrip sends the request, waiting for the host's limits and pauses first and repeating
+// it where that is harmless. The response may be one of failure (429, 503, ...) after the
+// budget is used up; the body must be closed, it holds the host's in-flight slot. The error
+// is a *ThrottledError if the host's pause is longer than the budget, or wraps the last
+// network error or the context's.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	l, err := t.lane(req.URL)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	started := time.Now()
+	for try := 0; ; try++ {
+		if err := l.enter(req.Context(), t.o.MaxRetryWait-time.Since(started)); err != nil {
+			if try == 0 {
+				closeBody(req)
+			}
+			return nil, err
+		}
+		if try == 0 {
+			// The queue before the first try is our own limit's doing and must not eat
+			// the patience meant for the server.
+			started = time.Now()
+		}
+		resp, err := t.send(l, req, try)
+		v := judge(req, resp, err, try)
+		if v.pause {
+			t.pause(l, v)
+		}
+		if !v.again || try >= t.o.Retries || !t.affordable(req.Context(), started, v.wait) {
+			return resp, tried(err, try)
+		}
+		discard(resp) // gives the slot back before the wait
+		if err := t.wait(req.Context(), l, v); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// send makes one try: its own context, so that a stalled body can be abandoned, and its own
+// copy of the request, which a RoundTripper must not change. On success the slot belongs to
+// the body, on failure it has been given back.
+func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	attempt := req.Clone(ctx)
+	// http.Client sets Referer on redirects, to an address whose query can be a credential.
+	attempt.Header.Del("Referer")
+	if t.o.UserAgent != "" && attempt.Header.Get("User-Agent") == "" {
+		attempt.Header.Set("User-Agent", t.o.UserAgent)
+	}
+	if try > 0 && req.GetBody != nil {
+		body, err := req.GetBody()
+		if err != nil {
+			cancel()
+			l.leave()
+			return nil, fmt.Errorf("reading the request body again: %w", err)
+		}
+		attempt.Body = body
+	}
+	resp, err := l.base.RoundTrip(attempt)
+	if err != nil {
+		cancel()
+		l.leave()
+		return nil, err
+	}
+	done := func() { cancel(); l.leave() }
+	if resp.Body == nil || resp.Body == http.NoBody {
+		done()
+		return resp, nil
+	}
+	resp.Body = newBody(resp.Body, t.o.IdleBodyTimeout, done)
+	return resp, nil
+}
+
+// pause closes the lane for as long as the server asked, and says so if that is news.
+func (t *Transport) pause(l *lane, v verdict) {
+	if l.close(v.wait, v.reason) {
+		t.o.OnWait(l.host, v.reason, v.wait)
+	}
+}
+
+// wait waits before the next try. A pause is waited out by enter, together with everyone
+// else's requests.
+func (t *Transport) wait(ctx context.Context, l *lane, v verdict) error {
+	if v.pause {
+		return nil
+	}
+	t.o.OnWait(l.host, v.reason, v.wait)
+	return sleep(ctx, v.wait)
+}
+
+// affordable tells whether the next try still begins within the budget and before the
+// request's deadline. If not, the answer at hand is worth more than a wait for nothing.
+func (t *Transport) affordable(ctx context.Context, started time.Time, wait time.Duration) bool {
+	if time.Since(started)+wait > t.o.MaxRetryWait {
+		return false
+	}
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() == nil && (!ok || time.Until(deadline) > wait)
+}
+
+// tried adds to an error how often the request was repeated.
+func tried(err error, repetitions int) error {
+	if err == nil || repetitions == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (tried %d times)", err, repetitions+1)
+}
+
+// discard closes a response that is not handed out. A short body is read to its end, so
+// that the connection can be used again, but not if that takes long: the slot is still held.
+func discard(resp *http.Response) {
+	if resp == nil || resp.Body == nil {
+		return
+	}
+	timer := time.AfterFunc(time.Second, func() { _ = resp.Body.Close() })
+	defer timer.Stop()
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a failure here only costs the connection
+	_ = resp.Body.Close()
+}
+
+// closeBody closes the body of a request that was never sent, as the contract of
+// http.RoundTripper demands.
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close() // never read from: nothing can be lost
+	}
+}
+
+// sleep waits, or returns the reason why ctx ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errBadURL is returned for an address without host or with a scheme other than http(s).
+var errBadURL = errors.New("not an http or https address")

@@ -1,0 +1,210 @@
+package transport
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+var quiet = log.New(io.Discard, "", 0)
+
+const canary = "canary-5f3c"
+
+func TestErrorsShowNoSecrets(t *testing.T) {
+	t.Parallel()
+	presigned := "https://bucket.example/blob?X-Amz-Signature=" + canary + "&x='" + canary + "'"
+	cause := &url.Error{Op: "Get", URL: presigned, Err: io.ErrUnexpectedEOF}
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"presigned address", cause, `Get "https://bucket.example/blob": unexpected EOF`},
+		{"quoted in another error", fmt.Errorf("GET %q: mismatch", presigned), `GET "https://bucket.example/blob": mismatch`},
+		{"relative link", errors.New(`invalid next link "/v2/a/tags/list?token=` + canary + `"`), `invalid next link "/v2/a/tags/list"`},
+		{"link of a query only", errors.New("link ?token=" + canary), "link "},
+		{"password", errors.New("proxy http://me:" + canary + "@proxy:3128/ refused"), "proxy http://proxy:3128/ refused"},
+		{"terminal sequences", errors.New("denied\x1b[2J"), `denied\x1b[2J`},
+		{"digests and questions stay", errors.New("alpine:3.1@sha256:ab: what now? retry"), "alpine:3.1@sha256:ab: what now? retry"},
+	} {
+		got := Redact(c.err).Error()
+		if got != c.want || strings.Contains(got, canary) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	again := Redact(Redact(fmt.Errorf("reading: %w", cause)))
+	var u *url.Error
+	if !errors.As(again, &u) || !errors.Is(again, io.ErrUnexpectedEOF) {
+		t.Error("the cause is gone")
+	}
+	if Redact(nil) != nil {
+		t.Error("nil became an error")
+	}
+}
+
+// witness records what each of several servers was told.
+type witness struct {
+	mu   sync.Mutex
+	seen map[string]string
+}
+
+func (w *witness) server(t *testing.T, name string, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		w.seen[name] += fmt.Sprintf("%s %v\n", r.URL, r.Header)
+		w.mu.Unlock()
+		h(rw, r)
+	}))
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func TestCredentialsGoOnlyToTheirHost(t *testing.T) {
+	t.Parallel()
+	w := &witness{seen: map[string]string{}}
+	ask := func(rw http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			rw.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+	}
+	store := w.server(t, "storage", ask)
+	other := w.server(t, "other registry", ask)
+	reg := w.server(t, "registry", func(rw http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			ask(rw, r)
+			return
+		}
+		http.Redirect(rw, r, store.URL+"/blob", http.StatusTemporaryRedirect)
+	})
+	cred, err := Credentials(CredentialOptions{
+		ConfigPath: writeConfig(t, `{}`), Username: "me", Password: canary,
+		Hosts: []string{strings.TrimPrefix(reg.URL, "http://")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := Client(mustNew(t, Options{}), cred)
+	for _, u := range []string{reg.URL + "/v2/a/blobs/x?" + canary[:6], other.URL + "/v2/"} {
+		resp, err := client.Do(request(t, t.Context(), "GET", u, ""))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	secret := base64.StdEncoding.EncodeToString([]byte("me:" + canary))
+	if !strings.Contains(w.seen["registry"], secret) {
+		t.Error("the registry did not get its credentials")
+	}
+	for _, name := range []string{"storage", "other registry"} {
+		if seen := w.seen[name]; seen == "" || strings.Contains(seen, secret) || strings.Contains(seen, canary[:6]) {
+			t.Errorf("%s was told %q", name, seen)
+		}
+	}
+}
+
+func TestRedirectsStayOnTLS(t *testing.T) {
+	t.Parallel()
+	w := &witness{seen: map[string]string{}}
+	plain := w.server(t, "plain", func(http.ResponseWriter, *http.Request) {})
+	srv := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
+	t.Cleanup(srv.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeServerCA(t, srv, ca)
+	client := Client(mustNew(t, Options{CAFile: ca}), nil)
+	resp, err := client.Do(request(t, t.Context(), "GET", srv.URL, ""))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if err == nil || w.seen["plain"] != "" {
+		t.Errorf("followed to http: %v", err)
+	}
+}
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCredentialsComeFromDockersConfiguration(t *testing.T) {
+	t.Parallel()
+	entry := func(user string) map[string]string {
+		return map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":secret"))}
+	}
+	text, err := json.Marshal(map[string]any{"auths": map[string]any{
+		"https://index.docker.io/v1/": entry("hub"), "r.example:5000": entry("reg"),
+		"bad.example": map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(canary))},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := writeConfig(t, string(text))
+	before, _ := os.ReadFile(path)
+	cred, err := Credentials(CredentialOptions{ConfigPath: path, Username: "given", Password: "x", Hosts: []string{"mine.example", "docker.io"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fileOnly, err := Credentials(CredentialOptions{ConfigPath: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		from       auth.CredentialFunc
+		host, user string
+	}{
+		{cred, "r.example:5000", "reg"}, {cred, "r.example", ""}, {cred, "mine.example", "given"},
+		{cred, "registry-1.docker.io", "given"}, {fileOnly, "registry-1.docker.io", "hub"},
+		{fileOnly, "mine.example", ""},
+	} {
+		got, err := c.from(context.Background(), c.host)
+		if err != nil || got.Username != c.user {
+			t.Errorf("%s: user %q, %v; want %q", c.host, got.Username, err, c.user)
+		}
+	}
+	if _, err := cred(context.Background(), "bad.example"); err == nil || strings.Contains(err.Error(), canary) {
+		t.Errorf("a damaged entry: %v", err)
+	}
+	if after, _ := os.ReadFile(path); string(after) != string(before) {
+		t.Error("the configuration was written")
+	}
+}
+
+func TestExplicitCredentialsNeedHosts(t *testing.T) {
+	t.Parallel()
+	path := writeConfig(t, `{}`)
+	for _, o := range []CredentialOptions{
+		{ConfigPath: path, Username: "me", Password: canary},
+		{ConfigPath: path, Username: "me", Hosts: []string{"r.example"}},
+		{ConfigPath: path + ".missing"},
+		{ConfigPath: writeConfig(t, `{"auths": "`+canary+`"}`)},
+	} {
+		if _, err := Credentials(o); err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("%+v: %v", o.Hosts, err)
+		}
+	}
+	token, err := Credentials(CredentialOptions{ConfigPath: path, Password: "identity", Hosts: []string{"r.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := token(context.Background(), "r.example"); err != nil || got.RefreshToken != "identity" {
+		t.Errorf("identity token: %v", err)
+	}
+}
