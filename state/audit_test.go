@@ -1,0 +1,94 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// smallFile is a ledger of some hundred items with free pages, and its meta.
+func smallFile(t *testing.T) ([]byte, meta) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var items []Item
+	for n := range 300 {
+		i := sample
+		i.Digest = fmt.Sprintf("sha256:%064x", n)
+		items = append(items, i)
+	}
+	if _, err := l.Plan(items); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range items[:5] {
+		if err := l.Skip(i.Key, "class", "reason"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := readMeta(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, m
+}
+
+// TestEveryPageIsAccountedFor damages what bbolt would only trip over later,
+// when it writes over a page that is in use.
+func TestEveryPageIsAccountedFor(t *testing.T) {
+	t.Parallel()
+	file, m := smallFile(t)
+	free := m.freelist * uint64(m.pageSize)
+	root := m.root * uint64(m.pageSize)
+	count := order.Uint16(file[free+10:])
+	if count < 2 {
+		t.Fatalf("%d free pages are too few for this test", count)
+	}
+	first := order.Uint64(file[free+pageHeader:])
+	for want, damage := range map[string]func(b []byte){
+		"neither used nor free":                      func(b []byte) { order.PutUint16(b[free+10:], count-1) },
+		fmt.Sprintf("page %d is used twice", m.root): func(b []byte) { order.PutUint64(b[free+pageHeader:], m.root) },
+		fmt.Sprintf("page %d is used", first):        func(b []byte) { order.PutUint64(b[free+pageHeader+8:], first) },
+		"page 1 is used twice":                       func(b []byte) { order.PutUint64(b[free+pageHeader:], 1) },
+		"is beyond the end":                          func(b []byte) { order.PutUint64(b[free+pageHeader:], m.pages) },
+		"65520 free pages of":                        func(b []byte) { order.PutUint16(b[free+10:], 0xFFF0) },
+		ErrDamaged.Error():                           func(b []byte) { order.PutUint16(b[free+10:], 0xFFFF) }, // its number is then the first page in it
+		"not that of the free pages":                 func(b []byte) { order.PutUint16(b[free+8:], leafPage) },
+		"calls itself":                               func(b []byte) { order.PutUint64(b[root:], m.root+1) },
+		"and 4294967295 more":                        func(b []byte) { order.PutUint32(b[root+12:], 1<<32-1) },
+		"has type":                                   func(b []byte) { order.PutUint16(b[root+8:], 0x20) },
+		"points out of the page":                     func(b []byte) { order.PutUint32(b[root+pageHeader+8:], 1<<31) },
+	} {
+		data := bytes.Clone(file)
+		damage(data)
+		err := audit(bytes.NewReader(data), int64(len(data)))
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	if err := audit(bytes.NewReader(file), int64(len(file))); err != nil {
+		t.Errorf("undamaged: %v", err)
+	}
+}
+
+func TestTheFirstFaultStays(t *testing.T) {
+	t.Parallel()
+	var f fault
+	if f.get() != nil || f.set(fs.ErrPermission) != fs.ErrPermission || f.set(fs.ErrClosed) != fs.ErrPermission || f.get() != fs.ErrPermission {
+		t.Errorf("kept %v", f.get())
+	}
+}

@@ -1,0 +1,41 @@
+package state
+
+import "sync"
+
+// A fault is the error that has stopped a ledger. The first one stays: after a
+// failed flush nobody knows what the disk has, and trying again would only
+// pretend to. Safe for concurrent use.
+type fault struct {
+	mu    sync.Mutex
+	err   error
+	panic bool
+}
+
+func (f *fault) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// set records err unless there is one already, and returns the one that stays.
+func (f *fault) set(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+	return f.err
+}
+
+// panicking records that bbolt was left in the middle of something.
+func (f *fault) panicking() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.panic = true
+}
+
+func (f *fault) panicked() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.panic
+}

@@ -1,0 +1,78 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The lock itself does not tell who has it, so the holder writes that into a
+// file beside the ledger. It is information for people and nothing else: it may
+// be stale after a crash, and nothing is decided by it.
+
+const maxHolder = 4096 // bytes
+
+func holderPath(path string) string { return path + ".holder" }
+
+// announce writes who we are. The caller holds the lock.
+func announce(path string, now time.Time) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	data, err := json.Marshal(Holder{PID: os.Getpid(), Host: host, Start: now.UTC(), Command: command()})
+	if err != nil {
+		return err
+	}
+	// Renamed into place, which also replaces a planted link. No flush: after
+	// a power loss nobody holds the ledger.
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return fmt.Errorf("announcing the holder: %w", err)
+	}
+	_, err = f.Write(data)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), holderPath(path))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("announcing the holder: %w", err)
+	}
+	return nil
+}
+
+// withdraw removes what announce wrote. A left-over does no harm.
+func withdraw(path string) { os.Remove(holderPath(path)) }
+
+// holder reads who holds the ledger; zero if that cannot be told. Whoever can
+// write into the directory can write anything here.
+func holder(path string) Holder {
+	f, err := os.OpenFile(holderPath(path), os.O_RDONLY|noFollow|noWait, 0)
+	if err != nil {
+		return Holder{}
+	}
+	defer f.Close()
+	var h Holder
+	data, err := io.ReadAll(io.LimitReader(f, maxHolder))
+	if err != nil || json.Unmarshal(data, &h) != nil {
+		return Holder{}
+	}
+	h.Host, h.Command = bounded(h.Host, 255), bounded(h.Command, 255)
+	return h
+}
+
+// command is the program and its verb. Further arguments may be private.
+func command() string {
+	words := []string{filepath.Base(os.Args[0])}
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		words = append(words, os.Args[1])
+	}
+	return bounded(strings.Join(words, " "), 255)
+}

@@ -1,0 +1,89 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// inspect opens an existing ledger file, locks it and checks all of it, before
+// bbolt sees any of it. Nothing is written. On error the file is closed.
+func inspect(path string) (_ *os.File, _ os.FileInfo, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
+	if err != nil {
+		return nil, nil, describeLink(path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if _, err := identify(path, f); err != nil {
+		return nil, nil, err
+	}
+	// Only the holder of the lock sees the file at rest.
+	if err := waitLock(path, f); err != nil {
+		return nil, nil, err
+	}
+	// Again: it may have been another process's to rename until now.
+	self, err := identify(path, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	if self.Size() > int64(maxSize()) {
+		return nil, nil, damage("the file is %d bytes large, more than a ledger ever gets", self.Size())
+	}
+	if err := audit(f, self.Size()); err != nil {
+		return nil, nil, err
+	}
+	return f, self, handOver(f)
+}
+
+// identify makes sure that f is a plain file and the one that path names: not
+// one that was renamed away between opening and locking.
+func identify(path string, f *os.File) (os.FileInfo, error) {
+	self, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	named, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case named.Mode()&os.ModeSymlink != 0:
+		return nil, errLink
+	case !self.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case !os.SameFile(self, named):
+		return nil, ErrReplaced
+	}
+	return self, nil
+}
+
+var errLink = errors.New("it is a symbolic link\nhint: name the file itself")
+
+// describeLink replaces the system's word for a refused link by ours.
+func describeLink(path string, err error) error {
+	if info, e := os.Lstat(path); e == nil && info.Mode()&os.ModeSymlink != 0 {
+		return errLink
+	}
+	return err
+}
+
+const lockPoll = 50 * time.Millisecond
+
+// waitLock takes the lock that bbolt uses, or returns a *LockedError.
+func waitLock(path string, f *os.File) error {
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
+		switch got, err := tryLock(f); {
+		case err != nil:
+			return fmt.Errorf("locking: %w", err)
+		case got:
+			return nil
+		case time.Now().After(deadline):
+			return &LockedError{Path: path, Holder: holder(path)}
+		}
+	}
+}

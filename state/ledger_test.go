@@ -1,0 +1,197 @@
+package state_test
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+func TestItemsPageThroughAllInOrderAndStartAtARepository(t *testing.T) {
+	t.Parallel()
+	l, _ := newLedger(t)
+	var items []state.Item
+	for n := range 250 {
+		items = append(items, item(n))
+	}
+	plan(t, l, items...)
+	for _, page := range []int{1, 7, 250, 0} {
+		got, err := all(l, page)
+		must(t, err)
+		if len(got) != 250 || !slices.IsSortedFunc(got, func(a, b state.Item) int {
+			return strings.Compare(a.Repository+a.Digest, b.Repository+b.Digest)
+		}) {
+			t.Errorf("by pages of %d: %d items", page, len(got))
+		}
+	}
+	repository := key(1).Repository
+	got, err := l.Items(state.Key{Repository: repository}, 1)
+	if err != nil || len(got) != 1 || got[0].Repository != repository {
+		t.Errorf("first of %s: %+v, %v", repository, got, err)
+	}
+}
+
+func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	want := state.Repository{
+		GUN: "docker.io/library/alpine", Roles: map[string]state.Floor{"targets": {Version: 12, SHA256: "ab"}},
+		Root: []byte(`{"signed":{}}` + "\n"), Pin: state.PinTOFU, RootKeyIDs: []string{"k1", "k2"},
+		VerifiedAt: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+	}
+	if _, found, err := l.Repository(want.GUN); found || err != nil {
+		t.Fatalf("unknown repository: %v, %v", found, err)
+	}
+	for range 3 {
+		must(t, l.SetRepository(want))
+	}
+	l = reload(t, l, path)
+	got, found, err := l.Repository(want.GUN)
+	if err != nil || !found || !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v, %v, %v", got, found, err)
+	}
+	events, err := l.Events(0, 0)
+	if err != nil || len(events) != 1 || events[0].Kind != state.EventTOFU || events[0].GUN != want.GUN || !strings.Contains(events[0].Reason, "k2") {
+		t.Errorf("events %+v, %v", events, err)
+	}
+}
+
+func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	first := state.Fingerprint{"server": "https://notary.example.com", "leaf": "aa", "pins": "x"}
+	other := state.Fingerprint{"server": "https://notary.example.com", "leaf": "bb", "key": "new"}
+	if f, err := l.Fingerprint(); f != nil || err != nil {
+		t.Errorf("before it is bound: %v, %v", f, err)
+	}
+	must(t, l.Bind(first, false))
+	must(t, l.Bind(first, false))
+	l = reload(t, l, path)
+	if f, err := l.Fingerprint(); !maps.Equal(f, first) || err != nil {
+		t.Errorf("bound to %v, %v", f, err)
+	}
+	err := l.Bind(other, false)
+	var differs *state.FingerprintError
+	if !errors.Is(err, state.ErrFingerprint) || !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{"key", "leaf", "pins"}) {
+		t.Fatalf("another configuration: %v", err)
+	}
+	must(t, l.Bind(first, false)) // the refusal has changed nothing
+	must(t, l.Bind(other, true))
+	l = reload(t, l, path)
+	must(t, l.Bind(other, false))
+	events, err := l.Events(0, 0)
+	if err != nil || len(events) != 1 || events[0].Kind != state.EventRebound || !strings.Contains(events[0].Reason, "key, leaf, pins") {
+		t.Errorf("events %+v, %v", events, err)
+	}
+}
+
+func TestEventsTellWhatWasDoneInOrder(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := state.Open(path, state.Options{Tool: "test", Clock: func() time.Time { return now }})
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	plan(t, l, item(1))
+	must(t, settle(l, 1))
+	_, err = l.Reopen(key(1))
+	must(t, err)
+	must(t, l.Skip(key(1), "tag-moved", "the tag moved"))
+	events, err := l.Events(0, 0)
+	must(t, err)
+	var kinds []state.EventKind
+	for i, e := range events {
+		kinds = append(kinds, e.Kind)
+		if e.Seq != uint64(i+1) || e.Item != key(1) || !e.Time.Equal(now) || (e.Previous == "") != (i == 0) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+	}
+	want := []state.EventKind{state.EventSigned, state.EventPushed, state.EventConfirmed, state.EventReopened, state.EventSkipped}
+	if !slices.Equal(kinds, want) {
+		t.Fatalf("events %v, want %v", kinds, want)
+	}
+	if events[0].LeafThumbprint != "ab12" || events[1].Signature != signature(1) || events[4].Class != "tag-moved" {
+		t.Errorf("events lack what they tell: %+v", events)
+	}
+	rest, err := l.Events(3, 1)
+	if err != nil || len(rest) != 1 || rest[0].Seq != 4 {
+		t.Errorf("after the third: %+v, %v", rest, err)
+	}
+	got, _, err := l.Item(key(1))
+	if err != nil || !got.Updated.Equal(now) {
+		t.Errorf("stamped %v, %v", got.Updated, err)
+	}
+}
+
+func TestEventsVerifyAcrossPages(t *testing.T) {
+	t.Parallel()
+	l, _ := newLedger(t)
+	var items []state.Item
+	for n := range state.MaxPage {
+		items = append(items, item(n))
+	}
+	plan(t, l, items...)
+	must(t, l.VerifyEvents())
+	var group sync.WaitGroup
+	for w := range 50 {
+		group.Go(func() {
+			for n := w; n < len(items); n += 50 {
+				if err := l.Skip(key(n), "class", "reason"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	must(t, l.VerifyEvents()) // exactly one full page
+	plan(t, l, item(0))
+	must(t, l.Skip(key(0), "class", "reason"))
+	must(t, l.VerifyEvents())
+}
+
+func TestReopeningAnUnchangedLedgerWritesNothing(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	plan(t, l, item(1))
+	must(t, l.Close())
+	before, err := os.ReadFile(path)
+	must(t, err)
+	l = openLedger(t, path)
+	plan(t, l, item(1))
+	must(t, l.Close())
+	after, err := os.ReadFile(path)
+	must(t, err)
+	if runtime.GOOS != "windows" && string(before) != string(after) {
+		t.Error("planning the same again has changed the file")
+	}
+}
+
+func TestClosedLedgerSaysSo(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	plan(t, l, item(1))
+	must(t, l.Close())
+	must(t, l.Close())
+	_, planErr := l.Plan([]state.Item{item(2)})
+	_, _, itemErr := l.Item(key(1))
+	for _, err := range []error{planErr, itemErr, l.Sign(key(1), envelope(1)), l.VerifyEvents()} {
+		if !errors.Is(err, state.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(path + ".holder"); err == nil {
+		t.Error("the holder's file is still there")
+	}
+}

@@ -1,0 +1,157 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A move is one row of the table that says what may follow what.
+type move struct {
+	kind EventKind
+	from []Stage
+}
+
+var (
+	moveSign    = move{EventSigned, []Stage{Planned}}
+	movePush    = move{EventPushed, []Stage{Signed}}
+	moveConfirm = move{EventConfirmed, []Stage{Planned, Signed, Pushed}}
+	moveReopen  = move{EventReopened, []Stage{Confirmed, Pushed}}
+	moveDiscard = move{EventDiscarded, []Stage{Signed, Failed}}
+	moveSkip    = move{EventSkipped, []Stage{Planned, Signed, Pushed}}
+	moveFail    = move{EventFailed, []Stage{Planned, Signed, Pushed}}
+)
+
+// move changes the item in one transaction, if its stage is one the move starts
+// from; else it returns a *StaleError. change edits the item, may fill in the
+// event, and must not return an error after it has written to the batch, other
+// than the batch's own.
+func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) error {
+	if err := k.check(); err != nil {
+		return fmt.Errorf("recording %s: %w", m.kind, err)
+	}
+	return l.do(func(b *batch) error {
+		item, _, err := b.item(k)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(m.from, item.Stage) {
+			return refusal{&StaleError{Move: string(m.kind), Key: k, Expected: m.from, Found: item.Stage}}
+		}
+		before, event := item.Stage, Event{Kind: m.kind, Item: k, GUN: item.GUN}
+		if err := change(b, &item, &event); err != nil {
+			return err
+		}
+		if err := b.putItem(item, before); err != nil {
+			return err
+		}
+		event.Signature = item.Signature
+		return b.log(event)
+	})
+}
+
+// Sign moves the item from planned to signed and puts its envelope into the
+// outbox. When it returns nil the disk has both: the envelope may be pushed,
+// and no crash will need the key again for this item.
+func (l *Ledger) Sign(k Key, e Envelope) error {
+	if err := e.check(); err != nil {
+		return fmt.Errorf("recording signed for %s: %w", k, err)
+	}
+	return l.move(moveSign, k, func(b *batch, i *Item, event *Event) error {
+		i.Stage, i.Signature, i.Class, i.Reason = Signed, e.ManifestDigest, "", ""
+		event.LeafThumbprint = e.LeafThumbprint
+		return b.putEnvelope(k, e)
+	})
+}
+
+// Push moves the item from signed to pushed: the registry took the envelope,
+// under the given digest of the signature's manifest. The envelope is kept.
+func (l *Ledger) Push(k Key, signature string) error {
+	if signature == "" {
+		return fmt.Errorf("recording pushed for %s: %w", k, errNoSignature)
+	}
+	return l.move(movePush, k, func(_ *batch, i *Item, _ *Event) error {
+		i.Stage, i.Signature = Pushed, signature
+		return nil
+	})
+}
+
+// Confirm moves the item to confirmed: the registry shows our signature, of the
+// given digest. The item may be planned (the registry had it already), signed
+// or pushed. The envelope goes in the same transaction.
+func (l *Ledger) Confirm(k Key, signature string) error {
+	if signature == "" {
+		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
+	}
+	return l.move(moveConfirm, k, func(b *batch, i *Item, _ *Event) error {
+		i.Stage, i.Signature, i.Class, i.Reason = Confirmed, signature, "", ""
+		return b.dropEnvelope(k)
+	})
+}
+
+// Reopen takes a confirmed or pushed item back, because the registry no longer
+// shows its signature, and returns the stage it then has: signed if the
+// envelope is still in the outbox and only has to be pushed again, else planned.
+func (l *Ledger) Reopen(k Key) (Stage, error) {
+	var to Stage
+	err := l.move(moveReopen, k, func(b *batch, i *Item, _ *Event) error {
+		to = i.reopened(b)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return to, nil
+}
+
+// reopened sends the item back to where its work has to go on.
+func (i *Item) reopened(b *batch) Stage {
+	i.Stage, i.Class, i.Reason = Planned, "", ""
+	if b.hasEnvelope(i.Key) {
+		i.Stage = Signed
+	} else {
+		i.Signature = ""
+	}
+	return i.Stage
+}
+
+// Discard throws away the envelope of a signed or failed item and plans it
+// anew: the envelope is one that must not be pushed, such as one made with a
+// certificate that has been replaced since. The reason goes into the event.
+func (l *Ledger) Discard(k Key, reason string) error {
+	return l.move(moveDiscard, k, func(b *batch, i *Item, event *Event) error {
+		event.Reason = bounded(reason, MaxReason)
+		i.Stage, i.Signature, i.Class, i.Reason = Planned, "", "", ""
+		return b.dropEnvelope(k)
+	})
+}
+
+// Skip ends a planned, signed or pushed item for now: it is not to be signed,
+// for a reason. The envelope is kept, and the next Plan takes the item up again.
+func (l *Ledger) Skip(k Key, class, reason string) error {
+	return l.move(moveSkip, k, func(_ *batch, i *Item, event *Event) error {
+		i.end(Skipped, class, reason, event)
+		return nil
+	})
+}
+
+// Fail ends a planned, signed or pushed item for now: it was tried and not
+// done. It counts an attempt. The envelope is kept, and the next Plan takes the
+// item up again.
+func (l *Ledger) Fail(k Key, class, reason string) error {
+	return l.move(moveFail, k, func(_ *batch, i *Item, event *Event) error {
+		i.end(Failed, class, reason, event)
+		i.Attempts++
+		return nil
+	})
+}
+
+// end gives the item a stage with a reason, and the event the same reason.
+func (i *Item) end(s Stage, class, reason string, event *Event) {
+	i.Stage, i.Class, i.Reason = s, bounded(class, maxClass), bounded(reason, MaxReason)
+	event.Class, event.Reason = i.Class, i.Reason
+}
+
+const maxClass = 64 // bytes
+
+var errNoSignature = errors.New("no digest of the signature given")

@@ -1,0 +1,198 @@
+package state_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// bring leads item 1 to a stage on a legal way.
+func bring(t *testing.T, l *state.Ledger, to state.Stage) {
+	t.Helper()
+	if to == "" {
+		return
+	}
+	plan(t, l, item(1))
+	k := key(1)
+	steps := map[state.Stage][]func() error{
+		state.Signed:    {func() error { return l.Sign(k, envelope(1)) }},
+		state.Skipped:   {func() error { return l.Skip(k, "missing", "no such digest") }},
+		state.Failed:    {func() error { return l.Fail(k, "transient", "try again") }},
+		state.Pushed:    {func() error { return l.Sign(k, envelope(1)) }, func() error { return l.Push(k, signature(1)) }},
+		state.Confirmed: {func() error { return l.Confirm(k, signature(1)) }},
+	}
+	for _, step := range steps[to] {
+		must(t, step())
+	}
+}
+
+// TestMovesAreLegalOnlyFromTheirStages tries every move from every stage, and
+// reads the outcome from the disk.
+func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
+	t.Parallel()
+	k := key(1)
+	moves := map[string]struct {
+		do func(*state.Ledger) error
+		to map[state.Stage]state.Stage // by the stage it starts from; others are refused
+	}{
+		"sign": {func(l *state.Ledger) error { return l.Sign(k, envelope(1)) },
+			map[state.Stage]state.Stage{state.Planned: state.Signed}},
+		"push": {func(l *state.Ledger) error { return l.Push(k, signature(1)) },
+			map[state.Stage]state.Stage{state.Signed: state.Pushed}},
+		"confirm": {func(l *state.Ledger) error { return l.Confirm(k, signature(1)) },
+			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Signed: state.Confirmed, state.Pushed: state.Confirmed}},
+		"reopen": {func(l *state.Ledger) error { _, err := l.Reopen(k); return err },
+			map[state.Stage]state.Stage{state.Pushed: state.Signed, state.Confirmed: state.Planned}},
+		"discard": {func(l *state.Ledger) error { return l.Discard(k, "old certificate") },
+			map[state.Stage]state.Stage{state.Signed: state.Planned, state.Failed: state.Planned}},
+		"skip": {func(l *state.Ledger) error { return l.Skip(k, "missing", "gone") },
+			map[state.Stage]state.Stage{state.Planned: state.Skipped, state.Signed: state.Skipped, state.Pushed: state.Skipped}},
+		"fail": {func(l *state.Ledger) error { return l.Fail(k, "permanent", "denied") },
+			map[state.Stage]state.Stage{state.Planned: state.Failed, state.Signed: state.Failed, state.Pushed: state.Failed}},
+	}
+	// A signed or pushed item has its envelope in the outbox until it is
+	// confirmed or discarded, whatever else happens to it.
+	for name, m := range moves {
+		for _, from := range append(state.Stages(), "") {
+			t.Run(fmt.Sprintf("%s from %q", name, from), func(t *testing.T) {
+				t.Parallel()
+				l, path := newLedger(t)
+				bring(t, l, from)
+				before, _, err := l.Item(k)
+				must(t, err)
+				_, kept, err := l.Envelope(k)
+				must(t, err)
+				want, legal := m.to[from]
+				err = m.do(l)
+				l = reload(t, l, path)
+				after, known, e := l.Item(k)
+				must(t, e)
+				if !legal {
+					var stale *state.StaleError
+					if !errors.Is(err, state.ErrStale) || !errors.As(err, &stale) || stale.Found != from || len(stale.Expected) == 0 {
+						t.Fatalf("not refused as stale: %v", err)
+					}
+					if !reflect.DeepEqual(before, after) {
+						t.Errorf("refused, but changed\n%+v to\n%+v", before, after)
+					}
+					return
+				}
+				must(t, err)
+				if !known || after.Stage != want {
+					t.Fatalf("stage %q, want %q", after.Stage, want)
+				}
+				_, has, err := l.Envelope(k)
+				must(t, err)
+				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "discard"; has != wantEnvelope {
+					t.Errorf("envelope in the outbox: %v, want %v", has, wantEnvelope)
+				}
+				must(t, l.VerifyEvents())
+			})
+		}
+	}
+}
+
+func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	plan(t, l, item(1))
+	must(t, l.Sign(key(1), envelope(1)))
+	for _, next := range []func() error{
+		func() error { return l.Push(key(1), signature(1)) },
+		func() error { return l.Fail(key(1), "transient", "busy") },
+	} {
+		l = reload(t, l, path)
+		got, found, err := l.Envelope(key(1))
+		if err != nil || !found || !reflect.DeepEqual(got, envelope(1)) {
+			t.Fatalf("envelope %+v, %v, %v", got, found, err)
+		}
+		must(t, next())
+	}
+	if got := plan(t, l, item(1)); got[0] != state.Signed {
+		t.Fatalf("planned again with an envelope at hand: %v, want signed", got)
+	}
+	must(t, l.Confirm(key(1), signature(1)))
+	if _, found, err := l.Envelope(key(1)); found || err != nil {
+		t.Errorf("still in the outbox: %v, %v", found, err)
+	}
+}
+
+func TestPlanTakesUpWhatEndedAndKeepsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[state.Stage]state.Stage{
+		"": state.Planned, state.Planned: state.Planned, state.Skipped: state.Planned, state.Failed: state.Planned,
+		state.Signed: state.Signed, state.Pushed: state.Pushed, state.Confirmed: state.Confirmed,
+	} {
+		l, path := newLedger(t)
+		bring(t, l, from)
+		changed := item(1)
+		changed.Tags = append(changed.Tags, state.Tag{Name: "latest", Role: "targets", TargetsVersion: 9})
+		changed.Notes = []string{"allowed expired: targets"}
+		other := item(2)
+		if got := plan(t, l, changed, other); !slices.Equal(got, []state.Stage{want, state.Planned}) {
+			t.Errorf("from %q: %v, want %v", from, got, want)
+		}
+		l = reload(t, l, path)
+		got, _, err := l.Item(key(1))
+		must(t, err)
+		if !slices.Equal(got.Tags, changed.Tags) || !slices.Equal(got.Notes, changed.Notes) || got.Class != "" || got.Reason != "" {
+			t.Errorf("from %q: recorded %+v", from, got)
+		}
+		if wantAttempts := map[bool]int{true: 1}[from == state.Failed]; got.Attempts != wantAttempts {
+			t.Errorf("from %q: %d attempts, want %d", from, got.Attempts, wantAttempts)
+		}
+	}
+}
+
+func TestReasonsAreBoundedAndSafeToKeep(t *testing.T) {
+	t.Parallel()
+	l, _ := newLedger(t)
+	plan(t, l, item(1))
+	must(t, l.Fail(key(1), strings.Repeat("c", 500), strings.Repeat("ä", 5000)+"\xff"))
+	got, _, err := l.Item(key(1))
+	must(t, err)
+	if len(got.Reason) != state.MaxReason || strings.Trim(got.Reason, "ä") != "" || len(got.Class) != 64 {
+		t.Errorf("kept %d bytes of reason, %d of class: %q", len(got.Reason), len(got.Class), got.Reason)
+	}
+}
+
+func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
+	t.Parallel()
+	l, _ := newLedger(t)
+	plan(t, l, item(1))
+	for _, bad := range []state.Key{
+		{}, {Repository: "a\x00b", Digest: key(1).Digest, KeyName: "k"}, {Repository: "a\xff", Digest: key(1).Digest, KeyName: "k"},
+		{Repository: "a", Digest: "sha256:ABC", KeyName: "k"}, {Repository: "a", Digest: "sha256:" + strings.Repeat("g", 64), KeyName: "k"},
+		{Repository: strings.Repeat("a", 5000), Digest: key(1).Digest, KeyName: "k"}, {Repository: "a", Digest: key(1).Digest},
+	} {
+		if _, err := l.Plan([]state.Item{item(2), {Key: bad}}); err == nil {
+			t.Errorf("planned %q", bad)
+		}
+		if err := l.Skip(bad, "c", "r"); err == nil || errors.Is(err, state.ErrStale) {
+			t.Errorf("skipping %q: %v", bad, err)
+		}
+		if _, found, err := l.Item(bad); found || err != nil {
+			t.Errorf("item %q: %v, %v", bad, found, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"an empty envelope":         l.Sign(key(1), state.Envelope{MediaType: "x"}),
+		"a huge envelope":           l.Sign(key(1), state.Envelope{MediaType: "x", Blob: make([]byte, 33<<20)}),
+		"pushed without digest":     l.Push(key(1), ""),
+		"confirmed without digest":  l.Confirm(key(1), ""),
+		"a repository without name": l.SetRepository(state.Repository{}),
+	} {
+		if err == nil || errors.Is(err, state.ErrStale) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	items, err := all(l, 10)
+	if err != nil || len(items) != 1 || items[0].Stage != state.Planned {
+		t.Errorf("the ledger has %+v, %v", items, err)
+	}
+}

@@ -1,0 +1,157 @@
+package state
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+	"io"
+)
+
+// bbolt maps its file into memory and believes what it finds there: an offset
+// that points out of the file, or a file that has become shorter, ends the
+// process in a way no recover can catch. So the file is first read here as
+// plain bytes. The layout is that of bbolt's file version 2, which is written
+// in the byte order of the machine.
+
+const (
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+	noFreelist  = 1<<64 - 1
+
+	pageHeader   = 16 // id 8, flags 2, count 2, overflow 4
+	branchEntry  = 16 // pos 4, key size 4, page 8
+	leafEntry    = 16 // flags 4, pos 4, key size 4, value size 4
+	bucketHeader = 16 // root page 8, sequence 8
+	metaSize     = 64 // ending in a checksum of what is before
+
+	branchPage   = 0x01
+	leafPage     = 0x02
+	freelistPage = 0x10
+	bucketLeaf   = 0x01
+
+	maxPage = 512 << 20 // bytes; the largest value is far below
+)
+
+var order = binary.NativeEndian
+
+// meta is one of the two alternating roots of the file.
+type meta struct {
+	pageSize int64
+	root     uint64
+	freelist uint64
+	pages    uint64 // number of pages in use, the first beyond them
+	txid     uint64
+}
+
+// parseMeta reads a meta page without its header; false if it is not valid,
+// as one of the two may be after a crash.
+func parseMeta(b []byte) (meta, bool) {
+	if len(b) < metaSize || order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion {
+		return meta{}, false
+	}
+	h := fnv.New64a()
+	h.Write(b[:metaSize-8])
+	m := meta{
+		pageSize: int64(order.Uint32(b[8:])),
+		root:     order.Uint64(b[16:]),
+		freelist: order.Uint64(b[32:]),
+		pages:    order.Uint64(b[40:]),
+		txid:     order.Uint64(b[48:]),
+	}
+	return m, h.Sum64() == order.Uint64(b[metaSize-8:])
+}
+
+// readMeta returns the meta that bbolt will use: the newer of the valid ones.
+func readMeta(r io.ReaderAt, size int64) (meta, error) {
+	var best meta
+	found := false
+	consider := func(offset int64) {
+		buf := make([]byte, pageHeader+metaSize)
+		if _, err := r.ReadAt(buf, offset); err != nil {
+			return
+		}
+		m, ok := parseMeta(buf[pageHeader:])
+		// The second one lies where its own page size says.
+		if ok && (offset == 0 || offset == m.pageSize) && (!found || m.txid > best.txid) {
+			best, found = m, true
+		}
+	}
+	consider(0)
+	for offset := int64(1024); offset <= 1024<<14 && offset < size; offset *= 2 {
+		consider(offset)
+	}
+	if !found {
+		return meta{}, damage("neither of the two starting pages is valid; is it a ledger at all?")
+	}
+	return best, best.check(size)
+}
+
+func (m meta) check(size int64) error {
+	if m.pageSize < 1024 || m.pageSize > 1024<<14 || m.pageSize&(m.pageSize-1) != 0 {
+		return damage("page size %d", m.pageSize)
+	}
+	if m.pages < 4 || m.pages > uint64(size/m.pageSize) {
+		return damage("%d pages of %d bytes are recorded, the file has %d bytes: it has been cut short",
+			m.pages, m.pageSize, size)
+	}
+	return nil
+}
+
+// A page is one node of a tree, with the pages it flows over into.
+type page struct {
+	id    uint64
+	flags uint16
+	count int
+	span  uint64 // number of pages it takes
+	data  []byte // all of it, header included; a bucket inside a value ends where the value ends
+}
+
+func parsePage(data []byte) page {
+	return page{
+		id:    order.Uint64(data),
+		flags: order.Uint16(data[8:]),
+		count: int(order.Uint16(data[10:])),
+		span:  uint64(order.Uint32(data[12:])) + 1,
+		data:  data,
+	}
+}
+
+// slice returns n bytes at offset, or false when they are not in the page.
+func (p page) slice(offset, n uint64) ([]byte, bool) {
+	// Sums of 32 bit numbers: no overflow.
+	if offset+n > uint64(len(p.data)) {
+		return nil, false
+	}
+	return p.data[offset : offset+n : offset+n], true
+}
+
+// branch returns entry i of a branch page: its key and the page below.
+func (p page) branch(i int) (key []byte, child uint64, err error) {
+	at := uint64(pageHeader + i*branchEntry)
+	e, ok := p.slice(at, branchEntry)
+	if ok {
+		key, ok = p.slice(at+uint64(order.Uint32(e)), uint64(order.Uint32(e[4:])))
+	}
+	if !ok || len(key) == 0 {
+		return nil, 0, damage("page %d: entry %d points out of the page", p.id, i)
+	}
+	return key, order.Uint64(e[8:]), nil
+}
+
+// leaf returns entry i of a leaf page.
+func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
+	at := uint64(pageHeader + i*leafEntry)
+	e, ok := p.slice(at, leafEntry)
+	if ok {
+		flags = order.Uint32(e)
+		keySize, valueSize := uint64(order.Uint32(e[8:])), uint64(order.Uint32(e[12:]))
+		start := at + uint64(order.Uint32(e[4:]))
+		key, ok = p.slice(start, keySize)
+		if ok {
+			value, ok = p.slice(start+keySize, valueSize)
+		}
+	}
+	if !ok || len(key) == 0 || flags&^bucketLeaf != 0 {
+		return 0, nil, nil, damage("page %d: entry %d points out of the page", p.id, i)
+	}
+	return flags, key, value, nil
+}

@@ -1,0 +1,95 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// A value in the file is a checksum and then JSON (in one case four bytes).
+// bbolt has no checksum of its own on data pages, and a third of all single
+// bit flips would pass unnoticed. The checksum also covers where the record
+// lies, so that a record moved to another key does not pass for that one.
+
+const (
+	sumSize   = 4
+	recordV   = 1 // "v" in every JSON record of schema 1
+	separator = 0
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is CRC32C over bucket, NUL, the key's length, key and payload.
+func checksum(bucket string, key, payload []byte) uint32 {
+	var place []byte
+	place = append(place, bucket...)
+	place = append(place, separator)
+	place = binary.BigEndian.AppendUint32(place, uint32(len(key)))
+	sum := crc32.Update(0, castagnoli, place)
+	sum = crc32.Update(sum, castagnoli, key)
+	return crc32.Update(sum, castagnoli, payload)
+}
+
+// seal puts the checksum before the payload.
+func seal(bucket string, key, payload []byte) []byte {
+	value := make([]byte, sumSize, sumSize+len(payload))
+	binary.BigEndian.PutUint32(value, checksum(bucket, key, payload))
+	return append(value, payload...)
+}
+
+// unseal returns the payload, which shares value's memory, or ErrDamaged.
+func unseal(bucket string, key, value []byte) ([]byte, error) {
+	if len(value) < sumSize {
+		return nil, damage("record %q in %s is %d bytes long", key, bucket, len(value))
+	}
+	payload := value[sumSize:]
+	if binary.BigEndian.Uint32(value) != checksum(bucket, key, payload) {
+		return nil, damage("checksum of record %q in %s does not match", key, bucket)
+	}
+	return payload, nil
+}
+
+// encode makes the value of a record. Our own types always encode.
+func encode(bucket string, key []byte, record any) ([]byte, error) {
+	payload, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encoding record %q in %s: %w", key, bucket, err)
+	}
+	return seal(bucket, key, payload), nil
+}
+
+// decode reads a value into record, which must point to a struct with a
+// version. Nothing in record refers to value afterwards: bbolt takes that
+// memory back when the transaction ends. An unknown field means that a version
+// wrote this that we do not know; rewriting the record would lose it.
+func decode(bucket string, key, value []byte, record versioned) error {
+	payload, err := unseal(bucket, key, value)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields()
+	if err := d.Decode(record); err != nil {
+		return damage("record %q in %s: %v", key, bucket, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return damage("record %q in %s: data after the end", key, bucket)
+	}
+	if v := record.version(); v != recordV {
+		return damage("record %q in %s: version %d, want %d", key, bucket, v, recordV)
+	}
+	return nil
+}
+
+// versioned is a record with the "v" that every JSON record carries.
+type versioned interface{ version() int }
+
+// stamp is embedded in every record.
+type stamp struct {
+	V int `json:"v"`
+}
+
+func (s stamp) version() int { return s.V }

@@ -1,0 +1,146 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var sample = Item{
+	Key:   Key{Repository: "registry.example.com/app", Digest: "sha256:" + strings.Repeat("a", 64), KeyName: "release"},
+	Stage: Signed, GUN: "registry.example.com/app", Size: 528, Tags: []Tag{{"v1", "targets", 3}},
+	Signature: "sha256:b", Updated: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+}
+
+func sealed(t testing.TB, i Item) []byte {
+	t.Helper()
+	value, err := encode(bucketItems, i.Key.bytes(), newItemRecord(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// readItem is what every reader of an item does.
+func readItem(key, value []byte) (Item, error) {
+	var r itemRecord
+	if err := decode(bucketItems, key, value, &r); err != nil {
+		return Item{}, err
+	}
+	return r.item(key)
+}
+
+func TestARecordIsReadOnlyWhereItWasWritten(t *testing.T) {
+	t.Parallel()
+	key, value := sample.Key.bytes(), sealed(t, sample)
+	if got, err := readItem(key, value); err != nil || !reflect.DeepEqual(got, sample) {
+		t.Fatalf("read %+v, %v", got, err)
+	}
+	other := bytes.Replace(key, []byte("app"), []byte("web"), 1)
+	if _, err := readItem(other, value); !errors.Is(err, ErrDamaged) {
+		t.Errorf("at another key: %v", err)
+	}
+	// Even where somebody has made the checksum fit.
+	if _, err := readItem(other, seal(bucketItems, other, value[sumSize:])); !errors.Is(err, ErrDamaged) {
+		t.Errorf("at another key, with its checksum: %v", err)
+	}
+	if _, err := unseal(bucketOutbox, key, value); !errors.Is(err, ErrDamaged) {
+		t.Errorf("in another bucket: %v", err)
+	}
+	for i := range value {
+		flipped := bytes.Clone(value)
+		flipped[i] ^= 4
+		if _, err := readItem(key, flipped); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("byte %d flipped: %v", i, err)
+		}
+	}
+}
+
+func TestRecordsFromElsewhereAreRefused(t *testing.T) {
+	t.Parallel()
+	key, good := sample.Key.bytes(), string(sealed(t, sample)[sumSize:])
+	for name, payload := range map[string]string{
+		"unknown field":   strings.Replace(good, `"size"`, `"weight"`, 1),
+		"other version":   strings.Replace(good, `"v":1`, `"v":2`, 1),
+		"unknown stage":   strings.Replace(good, `"signed"`, `"done"`, 1),
+		"data at the end": good + "{}",
+		"no JSON":         "v1",
+		"nothing":         "",
+	} {
+		if payload == good {
+			t.Fatalf("%s: the test changes nothing", name)
+		}
+		if _, err := readItem(key, seal(bucketItems, key, []byte(payload))); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	good := sealed(f, sample)
+	f.Add(good[sumSize:], true)
+	f.Add(good, false)
+	f.Add([]byte(`{"v":1,"stage":"planned","tags":[{}]}`), true)
+	f.Add([]byte{}, false)
+	f.Fuzz(func(t *testing.T, data []byte, addSum bool) {
+		key := sample.Key.bytes()
+		if addSum {
+			data = seal(bucketItems, key, data)
+		}
+		got, err := readItem(key, data)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatalf("neither read nor damage: %v", err)
+			}
+			return
+		}
+		if got.Key != sample.Key || !got.Stage.known() {
+			t.Fatalf("read %+v", got)
+		}
+		// What can be read can be written and read again.
+		again, err := readItem(key, sealed(t, got))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := json.Marshal(newItemRecord(got))
+		b, _ := json.Marshal(newItemRecord(again))
+		if !bytes.Equal(a, b) {
+			t.Fatalf("%s became %s", a, b)
+		}
+	})
+}
+
+func FuzzAudit(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "ledger.db")
+	l, err := Open(path, Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := l.Plan([]Item{sample}); err != nil {
+		f.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		f.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint32(0), []byte{})
+	f.Add(uint32(2*4096+16), []byte{1, 2, 3, 4, 5, 6, 7, 8})
+	f.Add(uint32(4096), file[:4096])
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
+		data := bytes.Clone(file)
+		copy(data[int(at)%len(data):], patch)
+		err := audit(bytes.NewReader(data), int64(len(data)))
+		if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewerSchema) {
+			t.Fatal(err)
+		}
+	})
+}

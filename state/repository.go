@@ -1,0 +1,78 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A Floor is the newest metadata of a role seen so far. An older version than
+// that is a rollback; whether to refuse it is decided by package dct.
+type Floor struct {
+	Version int    `json:"version"`
+	SHA256  string `json:"sha256"` // lower-case hex, of the metadata's bytes
+}
+
+// How a repository's root came to be trusted.
+const (
+	PinConfig      = "config"       // named in the configuration
+	PinTOFU        = "tofu"         // accepted at first sight, because the user said so
+	PinDockerTrust = "docker-trust" // taken from the user's docker trust directory
+)
+
+// A Repository is what an earlier run learned about a GUN's trust data.
+type Repository struct {
+	GUN        string
+	Roles      map[string]Floor
+	Root       []byte // the trusted root.json as it came
+	Pin        string // PinConfig, PinTOFU or PinDockerTrust
+	RootKeyIDs []string
+	VerifiedAt time.Time
+}
+
+const maxRoot = 8 << 20 // bytes; notary itself stops at 1 MiB
+
+func (r Repository) check() error {
+	switch {
+	case r.GUN == "" || len(r.GUN) > maxName || !utf8.ValidString(r.GUN):
+		return fmt.Errorf("repository %s: not a usable name", plain(r.GUN))
+	case len(r.Root) > maxRoot:
+		return fmt.Errorf("repository %s: a root of %d bytes, more than %d", plain(r.GUN), len(r.Root), maxRoot)
+	}
+	return nil
+}
+
+// Repository returns what is recorded about gun; false if nothing is.
+func (l *Ledger) Repository(gun string) (Repository, bool, error) {
+	var r Repository
+	var found bool
+	err := l.view(func(t *table) (err error) {
+		r, found, err = t.repository(gun)
+		return err
+	})
+	return r, found, err
+}
+
+// SetRepository records r in place of what was recorded about its GUN. A root
+// that is trusted at first sight, or whose keys are new, leaves an event.
+func (l *Ledger) SetRepository(r Repository) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	return l.do(func(b *batch) error {
+		before, known, err := b.repository(r.GUN)
+		if err != nil {
+			return err
+		}
+		if err := b.putRepository(r); err != nil {
+			return err
+		}
+		if r.Pin != PinTOFU || known && before.Pin == PinTOFU && slices.Equal(before.RootKeyIDs, r.RootKeyIDs) {
+			return nil
+		}
+		reason := bounded("root keys "+strings.Join(r.RootKeyIDs, ", "), MaxReason)
+		return b.log(Event{Kind: EventTOFU, GUN: r.GUN, Reason: reason})
+	})
+}
