@@ -1,0 +1,70 @@
+package dct
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Errors that callers decide by. Each reaches them wrapped in an [Error].
+var (
+	// ErrUnsigned: the source has no trust data for the repository. It may also mean
+	// that the Notary URL is wrong, when it is the answer for every repository.
+	ErrUnsigned = errors.New("no trust data")
+	// ErrUnpinnedRoot: the root verifies by itself, but nothing says that it is the
+	// right one.
+	ErrUnpinnedRoot = errors.New("root is not pinned")
+	// ErrExpired: the metadata, or the root's certificate, is past its date.
+	ErrExpired = errors.New("trust data expired")
+	// ErrRefused: a signature, threshold, hash, version or form is wrong, as in an
+	// attack. It must not be retried, and nothing overrides it.
+	ErrRefused = errors.New("trust data refused")
+	// ErrUnavailable: the source did not answer, or not now. Trying later may help.
+	ErrUnavailable = errors.New("trust data unavailable")
+	// ErrIncomplete: the source lists a file and does not have it.
+	ErrIncomplete = errors.New("trust data incomplete")
+	// ErrDenied: the source wants other credentials.
+	ErrDenied = errors.New("access to trust data denied")
+	// ErrNotNotary: something answers, and it is no Notary v1 server.
+	ErrNotNotary = errors.New("not a Notary v1 server")
+
+	// errNotFound is what a source says of one file; which of the errors above it means
+	// depends on the file.
+	errNotFound = errors.New("not found")
+)
+
+// Error says which repository and role failed, why, and what to do. Its text holds
+// names from servers in a form that harms no terminal.
+type Error struct {
+	GUN  string
+	Role string // empty where no single role is to blame
+	Kind error  // one of the sentinels of this package
+	Err  error  // the cause; nil where Kind says it all
+	Hint string // what the user can do; may be empty
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "reading trust data of %s: ", safetext.Safe(e.GUN, 256))
+	if e.Role != "" {
+		fmt.Fprintf(&b, "role %s: ", safetext.Safe(e.Role, 128))
+	}
+	b.WriteString(e.Kind.Error())
+	if e.Err != nil {
+		b.WriteString(": " + safetext.Safe(e.Err.Error(), 1024))
+	}
+	if e.Hint != "" {
+		b.WriteString("\nhint: " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap gives the kind and the cause to errors.Is and errors.As.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}

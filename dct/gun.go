@@ -1,0 +1,34 @@
+package dct
+
+import (
+	"fmt"
+
+	"github.com/distribution/reference"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// GUN is a repository's name in Notary (globally unique name), such as
+// docker.io/library/alpine or registry.example.com:5000/team/app. Only [ParseGUN] makes
+// one, so it holds nothing that could leave a URL path or a folder.
+type GUN struct{ domain, path string }
+
+// ParseGUN reads a repository the way docker does: alpine becomes
+// docker.io/library/alpine. A tag or digest is an error, as trust data belongs to the
+// repository.
+func ParseGUN(s string) (GUN, error) {
+	named, err := reference.ParseNormalizedNamed(s)
+	if err != nil {
+		return GUN{}, fmt.Errorf("repository %s: %w", safetext.Safe(s, 256), err)
+	}
+	if !reference.IsNameOnly(named) {
+		return GUN{}, fmt.Errorf("repository %s: give the repository without tag or digest", safetext.Safe(s, 256))
+	}
+	return GUN{reference.Domain(named), reference.Path(named)}, nil
+}
+
+// String gives the name as Notary and docker write it.
+func (g GUN) String() string { return g.domain + "/" + g.path }
+
+// Registry is the host, with its port, that the name begins with.
+func (g GUN) Registry() string { return g.domain }

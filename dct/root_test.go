@@ -1,0 +1,201 @@
+package dct
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+)
+
+// one publishes a repository with one tag.
+func one(t *testing.T, s *notarytest.Server, name string) *notarytest.Repository {
+	t.Helper()
+	return published(t, s, name, nil, func(r *notarytest.Repository) { must(t, r.Sign("v1", sha("1"), 9)) })
+}
+
+func TestUnpinnedRootIsRefusedWithItsKeyIDs(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	_, err := read(t, &Reader{Source: server(s)}, app, Known{})
+	if !errors.Is(err, ErrUnpinnedRoot) || !strings.Contains(err.Error(), r.RootKeyIDs()[0]) {
+		t.Errorf("error %v", err)
+	}
+	got, err := read(t, &Reader{Source: server(s), Pins: Pins{TOFU: true}}, app, Known{})
+	must(t, err)
+	if got.PinnedBy() != PinnedTOFU {
+		t.Errorf("pinned by %s", got.PinnedBy())
+	}
+}
+
+func TestPins(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r, other := one(t, s, app), one(t, s, "registry.example.com/team/other")
+	for name, c := range map[string]struct {
+		pins Pins
+		ok   bool
+	}{
+		"by name":            {Pins{Certs: map[string][]string{app: r.RootKeyIDs()}}, true},
+		"by prefix":          {Pins{Certs: map[string][]string{"registry.example.com/team/*": r.RootKeyIDs()}}, true},
+		"the name wins":      {Pins{Certs: map[string][]string{"registry.example.com/*": other.RootKeyIDs(), app: r.RootKeyIDs()}}, true},
+		"the longest prefix": {Pins{Certs: map[string][]string{"registry.example.com/*": r.RootKeyIDs(), "registry.example.com/team/*": other.RootKeyIDs()}}, false},
+		"another root":       {Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}, false},
+		"wrong pin and tofu": {Pins{Certs: map[string][]string{app: other.RootKeyIDs()}, TOFU: true}, false},
+	} {
+		got, err := read(t, &Reader{Source: server(s), Pins: c.pins}, app, Known{})
+		if c.ok && (err != nil || got.PinnedBy() != PinnedConfig) || !c.ok && !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The notary client ignores a pin once it knows a root; ours hold.
+func TestPinHoldsForAKnownRoot(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r, other := one(t, s, app), one(t, s, "registry.example.com/team/other")
+	first, err := read(t, pinned(s, r), app, Known{})
+	must(t, err)
+	wrong := &Reader{Source: server(s), Pins: Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}}
+	if _, err := read(t, wrong, app, first.Known()); !errors.Is(err, ErrRefused) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRootRotationIsFollowed(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	first, err := read(t, pinned(s, r), app, Known{})
+	must(t, err)
+	for range 3 {
+		must(t, r.RotateRoot())
+	}
+	unpinned := &Reader{Source: server(s)}
+	got, err := read(t, unpinned, app, first.Known())
+	must(t, err)
+	if got.PinnedBy() != PinnedEarlier || got.Version("root") <= first.Version("root") {
+		t.Errorf("pinned by %s, version %d after %d", got.PinnedBy(), got.Version("root"), first.Version("root"))
+	}
+	// And the new root is what the next read starts from.
+	if _, err := read(t, unpinned, app, got.Known()); err != nil {
+		t.Error(err)
+	}
+	// The old one again is a rollback.
+	s.Put(app, "root", 99, first.Known().Root)
+	if _, err := read(t, unpinned, app, got.Known()); !errors.Is(err, ErrRefused) {
+		t.Errorf("old root again: %v", err)
+	}
+}
+
+func TestReplacedRootIsRefused(t *testing.T) {
+	t.Parallel()
+	s, attacker := notary(t), notary(t)
+	r := one(t, s, app)
+	first, err := read(t, pinned(s, r), app, Known{})
+	must(t, err)
+	one(t, attacker, app)
+	for _, known := range []Known{{}, first.Known()} {
+		reader := &Reader{Source: server(attacker), Pins: Pins{Certs: map[string][]string{app: r.RootKeyIDs()}}}
+		if known.Root != nil {
+			reader.Pins = Pins{TOFU: true} // the known root alone must hold
+		}
+		if _, err := read(t, reader, app, known); !errors.Is(err, ErrRefused) {
+			t.Errorf("known %d floors: error %v", len(known.Floors), err)
+		}
+	}
+}
+
+// What remembered the root may be damaged; that must not look like knowing none.
+func TestDamagedKnownRootIsRefused(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	for name, root := range map[string]string{"no JSON": "x", "empty object": "{}", "unsigned": strings.Replace(string(s.Raw(app, "root")), `"sig":"`, `"sig":"AA`, 1)} {
+		reader := pinned(s, r)
+		reader.Pins.TOFU = true
+		if _, err := read(t, reader, app, Known{Root: []byte(root)}); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestDockersRootsArePins(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	one(t, s, app)
+	trust := t.TempDir()
+	folder := filepath.Join(trust, "tuf", filepath.FromSlash(app), "metadata")
+	must(t, os.MkdirAll(folder, 0o700))
+	must(t, os.WriteFile(filepath.Join(folder, "root.json"), s.Raw(app, "root"), 0o600))
+	got, err := read(t, &Reader{Source: server(s), Pins: Pins{DockerTrust: trust}}, app, Known{})
+	must(t, err)
+	if got.PinnedBy() != PinnedDockerTrust {
+		t.Errorf("pinned by %s", got.PinnedBy())
+	}
+	attacker := notary(t)
+	one(t, attacker, app)
+	if _, err := read(t, &Reader{Source: server(attacker), Pins: Pins{DockerTrust: trust, TOFU: true}}, app, Known{}); !errors.Is(err, ErrRefused) {
+		t.Errorf("another root than docker's: %v", err)
+	}
+}
+
+// The most frequent failure in the field is an expired root certificate.
+func TestRootCertificateIsDiagnosed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cn   string
+		from time.Duration
+		to   time.Duration
+		kind error
+		text string
+	}{
+		"expired":       {"", -2 * time.Hour, -time.Hour, ErrExpired, "certificate expired"},
+		"another's":     {"registry.example.com/else", -time.Hour, time.Hour, ErrRefused, "certificate is for registry.example.com/else"},
+		"wildcard fits": {"registry.example.com/team/*", -time.Hour, time.Hour, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := notary(t)
+			r := one(t, s, app)
+			must(t, r.Recertify(c.cn, time.Now().Add(c.from), time.Now().Add(c.to)))
+			_, err := read(t, pinned(s, r), app, Known{})
+			if c.kind == nil && err != nil || c.kind != nil && (!errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text)) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestParsePins(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		in string
+		ok bool
+	}{
+		"as in notary's configuration": {`{"trust_dir":"x","trust_pinning":{"certs":{"a":["1"]},"disable_tofu":true}}`, true},
+		"alone":                        {`{"ca":{"a/":"ca.pem"}}`, true},
+		"only disable_tofu":            {`{"trust_pinning":{"disable_tofu":true}}`, true},
+		"nothing":                      {`{}`, false},
+		"misspelt":                     {`{"trustpinning":{"certs":{"a":["1"]}}}`, false},
+		"no ids":                       {`{"certs":{"a":[]}}`, false},
+		"no JSON":                      {`certs: {}`, false},
+	} {
+		pins, err := ParsePins([]byte(c.in), "dir")
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f := pins.CA["a/"]; f != "" && f != filepath.Join("dir", "ca.pem") {
+			t.Errorf("%s: CA file %s", name, f)
+		}
+	}
+	if _, err := json.Marshal(Pins{TOFU: true}); err != nil {
+		t.Error(err)
+	}
+}

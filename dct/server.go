@@ -1,0 +1,139 @@
+package dct
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// A Doer sends a request and answers challenges of registries, as oras-go's auth.Client
+// does. It is where limits, retries, TLS and credentials live.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// Server is a Notary v1 server as a [Source], one request after the other per
+// repository. It is safe for concurrent use if its Doers are.
+type Server struct {
+	// URL gives the server's address for a registry host, such as
+	// https://notary.docker.io for docker.io, without a trailing slash.
+	URL func(registry string) string
+	// HTTP gives what to send requests with for the repositories of a registry host: the
+	// credentials are those of the registry, whatever the Notary server's host.
+	HTTP func(registry string) Doer
+}
+
+// DefaultServer is where docker looks for the trust data of a registry.
+func DefaultServer(registry string) string {
+	if registry == "docker.io" {
+		return "https://notary.docker.io"
+	}
+	return "https://" + registry
+}
+
+// File implements [Source] with GET /v2/<gun>/_trust/tuf/<name>.json.
+func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
+	base := s.URL(gun.Registry())
+	fail := func(kind, err error, hint string) error {
+		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: err, Hint: hint}
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fail(ErrUnavailable, errors.New("its Notary URL cannot be parsed"), "check notary-server in the configuration")
+	}
+	// The scope is the full GUN: Notary's tokens are issued for that, not for the path.
+	ctx = auth.WithScopesForHost(ctx, u.Host, auth.ScopeRepository(gun.String(), auth.ActionPull))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v2/"+gun.String()+"/_trust/tuf/"+escape(name)+".json", nil)
+	if err != nil {
+		return nil, fail(ErrUnavailable, err, "")
+	}
+	resp, err := s.HTTP(gun.Registry()).Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var answer *errcode.ErrorResponse
+		if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
+			return nil, fail(ErrDenied, transport.Redact(err), hintLogin) // by the token server
+		}
+		return nil, fail(ErrUnavailable, transport.Redact(err), "is "+base+" the Notary server of this registry, and reachable from here?")
+	}
+	defer func() {
+		// What is left is read so that the connection can be used again; a failure here
+		// costs a connection and nothing else.
+		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+		_ = resp.Body.Close()
+	}()
+	if resp.StatusCode != http.StatusOK {
+		if resp.StatusCode == http.StatusNotFound {
+			return nil, errNotFound
+		}
+		kind, hint, err := explainStatus(resp, base)
+		return nil, fail(kind, err, hint)
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fail(ErrUnavailable, fmt.Errorf("reading the answer: %w", err), "")
+	case int64(len(raw)) > limit:
+		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit), "")
+	case looksLikeHTML(resp.Header.Get("Content-Type"), raw):
+		return nil, fail(ErrNotNotary, errors.New("the answer is a web page"), "check the Notary URL "+base+"; Harbor's is https://<host>:4443")
+	}
+	return raw, nil
+}
+
+const hintLogin = "log in with docker login, or give -u and --password-stdin, as a user who may pull this repository"
+
+// explainStatus turns an answer that is neither 200 nor 404 into a kind, a hint and a cause.
+func explainStatus(resp *http.Response, base string) (kind error, hint string, cause error) {
+	cause = fmt.Errorf("%s answered %d", base, resp.StatusCode)
+	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return ErrDenied, hintLogin, cause
+	case code >= 300 && code < 400:
+		to := safetext.Safe(resp.Header.Get("Location"), 200)
+		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)
+	case code == http.StatusTooManyRequests || code >= 500:
+		return ErrUnavailable, "", cause
+	}
+	return ErrNotNotary, "check the Notary URL " + base, cause
+}
+
+func looksLikeHTML(contentType string, raw []byte) bool {
+	return strings.HasPrefix(contentType, "text/html") || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<"))
+}
+
+// escape keeps the slashes of role names and escapes what is data in them.
+func escape(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return strings.Join(parts, "/")
+}
+
+// roleOf gives the role that a file name belongs to: 3.root and root are root,
+// targets/a.<sha256> is targets/a.
+func roleOf(name string) string {
+	if v, role, ok := strings.Cut(name, "."); ok && v != "" && strings.Trim(v, "0123456789") == "" {
+		return role
+	}
+	if i := strings.LastIndexByte(name, '.'); i >= 0 && len(name)-i-1 == 64 {
+		return name[:i]
+	}
+	return name
+}

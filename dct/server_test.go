@@ -1,0 +1,112 @@
+package dct
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServerAnswersAreExplained(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hook func(w http.ResponseWriter, r *http.Request)
+		kind error
+		hint string
+	}{
+		"404": {http.NotFound, ErrUnsigned, ""},
+		"401": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, ErrDenied, "docker login"},
+		"403": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, ErrDenied, "docker login"},
+		"429": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, ErrUnavailable, ""},
+		"500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, ErrUnavailable, ""},
+		"301": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://new.example.com/", http.StatusMovedPermanently)
+		}, ErrNotNotary, "new.example.com"},
+		"a web page": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<!DOCTYPE html><html>")) }, ErrNotNotary, "check the Notary URL"},
+		"too large":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxRoot+1)) }, ErrRefused, ""},
+		"no JSON":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, ErrRefused, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := notary(t)
+			r := one(t, s, app)
+			s.SetHook(func(w http.ResponseWriter, r *http.Request) bool { c.hook(w, r); return true })
+			_, err := read(t, pinned(s, r), app, Known{})
+			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.hint) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// A cold read asks for root, timestamp, snapshot, targets and each published delegation.
+func TestColdReadCostsFourRequestsAndTheDelegations(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := withOldDigest(t, s)
+	before := s.Requests()
+	_, err := read(t, pinned(s, r), app, Known{})
+	must(t, err)
+	if n := s.Requests() - before; n != 6 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestReadEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	s.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		<-r.Context().Done()
+		return true
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := pinned(s, r).Read(ctx, gun(t, app), Known{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestParseGUN(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"alpine":                               "docker.io/library/alpine",
+		"index.docker.io/library/a":            "docker.io/library/a",
+		"user/app":                             "docker.io/user/app",
+		"localhost:5000/foo":                   "localhost:5000/foo",
+		"Reg.Example.com/foo":                  "Reg.Example.com/foo",
+		"../../x":                              "",
+		"reg.example.com/../x":                 "",
+		"reg/Foo":                              "",
+		"reg.example.com/foo*":                 "",
+		"reg.example.com/a//b":                 "",
+		"reg.example.com/a\x00b":               "",
+		"reg.example.com/a:v1":                 "",
+		"reg.example.com/a?b":                  "",
+		strings.Repeat("a", 300):               "",
+		"reg.example.com/a@sha256:" + sha("1"): "",
+	} {
+		got, err := ParseGUN(in)
+		if want == "" && err == nil || want != "" && (err != nil || got.String() != want) {
+			t.Errorf("ParseGUN(%q) = %s, %v", in, got, err)
+		}
+	}
+}
+
+// Hostile text from a server does not reach a terminal.
+func TestErrorsEscapeWhatServersSay(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Location", "https://x/\x1b]0;owned\a")
+		w.WriteHeader(http.StatusMovedPermanently)
+		return true
+	})
+	_, err := read(t, pinned(s, r), app, Known{})
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\a") {
+		t.Errorf("error %q", err)
+	}
+}

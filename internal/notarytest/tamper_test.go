@@ -1,0 +1,207 @@
+package notarytest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/notary/storage"
+	"github.com/theupdateframework/notary/trustpinning"
+	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/signed"
+)
+
+// is tells whether an error is of a type; notary returns some by value and some by pointer.
+func is[E error](err error) bool {
+	var want E
+	return errors.As(err, &want)
+}
+
+// prepared is a repository with v1 in targets, and newer in targets/alice and targets/releases.
+func prepared(t *testing.T, s *Server) *Repository {
+	t.Helper()
+	r := repository(t, s, gun)
+	sign(t, r, "v1")
+	must(t, r.AddSigner("alice"))
+	sign(t, r, "v2")
+	return r
+}
+
+func TestTamperingFailsTheClientAsInTheFacts(t *testing.T) {
+	t.Parallel()
+	rollBack := func(signed map[string]any) { signed["version"] = 0 }
+	for name, c := range map[string]struct {
+		tamper func(*Repository) error
+		seen   func(error) bool
+	}{
+		"expired root":             {func(r *Repository) error { return r.Expire("root") }, is[signed.ErrExpired]},
+		"expired targets":          {func(r *Repository) error { return r.Expire("targets") }, is[signed.ErrExpired]},
+		"expired snapshot":         {func(r *Repository) error { return r.Expire("snapshot") }, is[signed.ErrExpired]},
+		"expired timestamp":        {func(r *Repository) error { return r.Expire("timestamp") }, is[signed.ErrExpired]},
+		"bad signature, root":      {func(r *Repository) error { return r.BadSignature("root") }, is[*trustpinning.ErrValidationFail]},
+		"bad signature, targets":   {func(r *Repository) error { return r.BadSignature("targets") }, is[signed.ErrRoleThreshold]},
+		"bad signature, snapshot":  {func(r *Repository) error { return r.BadSignature("snapshot") }, is[signed.ErrRoleThreshold]},
+		"bad signature, timestamp": {func(r *Repository) error { return r.BadSignature("timestamp") }, is[signed.ErrRoleThreshold]},
+		"threshold of targets":     {func(r *Repository) error { return r.Threshold("targets", 2) }, is[signed.ErrRoleThreshold]},
+		"edited, not resigned":     {func(r *Repository) error { return r.Tamper("targets", rollBack, false) }, is[signed.ErrRoleThreshold]},
+		"edited and resigned":      {func(r *Repository) error { return r.Tamper("targets", rollBack, true) }, is[data.ErrInvalidMetadata]},
+		"targets not in snapshot":  {func(r *Repository) error { return r.DropFromSnapshot("targets") }, is[data.ErrInvalidMetadata]},
+		"certificate expired": {func(r *Repository) error {
+			return r.Recertify("", time.Now().AddDate(-10, 0, 0), time.Now().AddDate(0, 0, -1))
+		}, is[*trustpinning.ErrValidationFail]},
+		"certificate of another GUN": {func(r *Repository) error {
+			return r.Recertify("registry.example.com/other", time.Now(), time.Now().AddDate(1, 0, 0))
+		}, is[*trustpinning.ErrValidationFail]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{})
+			r := prepared(t, s)
+			must(t, c.tamper(r))
+			if _, err := load(s, gun); !c.seen(err) {
+				t.Errorf("the client says %T %v", err, err)
+			}
+		})
+	}
+}
+
+// TestTamperedDelegationIsSilentlyIgnored shows the trap that these fixtures are for: the client
+// does not fail, and the old digest in targets wins.
+func TestTamperedDelegationIsSilentlyIgnored(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tamper  func(*Repository) error
+		invalid bool // the client keeps the file as one that did not verify
+	}{
+		"expired":         {func(r *Repository) error { return r.Expire("targets/releases") }, true},
+		"bad signature":   {func(r *Repository) error { return r.BadSignature("targets/releases") }, true},
+		"under threshold": {func(r *Repository) error { return r.Threshold("targets/releases", 2) }, true},
+		"withheld":        {func(r *Repository) error { return r.DropFromSnapshot("targets/releases") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, Options{})
+			r := prepared(t, s)
+			must(t, c.tamper(r))
+			l := mustLoad(t, s, gun)
+			if l.Targets[releases] != nil || l.Targets["targets/alice"] == nil {
+				t.Error("want targets/releases missing and targets/alice intact")
+			}
+			if got := l.invalid.Targets[releases] != nil; got != c.invalid {
+				t.Errorf("known as invalid: %v, want %v", got, c.invalid)
+			}
+			if l.role(t, "v1") != "targets" || l.role(t, "v2") != "" {
+				t.Error("docker does not fall back to targets")
+			}
+		})
+	}
+}
+
+// TestResignedFileIsBelieved: whoever holds the keys can say anything, consistently.
+func TestResignedFileIsBelieved(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	r := prepared(t, s)
+	cache := storage.NewMemoryStore(nil)
+	warm := func() (loaded, error) {
+		return loadWith(s, gun, s.HTTPClient().Transport, cache, trustpinning.TrustPinConfig{})
+	}
+	before, err := warm()
+	must(t, err)
+	must(t, r.Tamper("targets/releases", func(signed map[string]any) {
+		targets := signed["targets"].(map[string]any)
+		targets["forged"] = targets["v2"]
+	}, true))
+	after, err := warm()
+	must(t, err)
+	if after.TargetMeta(releases, "forged") == nil {
+		t.Error("the forged target was not believed")
+	}
+	if was, is := before.Targets[releases].Signed.Version, after.Targets[releases].Signed.Version; is != was+1 {
+		t.Errorf("version went from %d to %d", was, is)
+	}
+	// What verifies can be published upon.
+	sign(t, r, "v3")
+	if got := mustLoad(t, s, gun).role(t, "v3"); got != "targets/releases" {
+		t.Errorf("v3 is in %q", got)
+	}
+}
+
+func TestReplacedBytesAreVouchedFor(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	r := prepared(t, s)
+	must(t, r.Replace("targets/releases", []byte("<html>")))
+	if _, err := load(s, gun); err == nil {
+		t.Error("HTML was read")
+	}
+	// The snapshot knew the hash: the client got as far as parsing.
+	if is[data.ErrMismatchedChecksum](r.Publish()) {
+		t.Error("snapshot and file do not fit together")
+	}
+	s.Put(gun, "targets/releases", 99, []byte("anything"))
+	if string(s.Raw(gun, "targets/releases")) != "anything" {
+		t.Error("Put did not store the bytes")
+	}
+}
+
+// TestSwappedRepository: all files of somebody else's repository of the same name. Accepted on
+// first use, refused by whoever knows the old root.
+func TestSwappedRepository(t *testing.T) {
+	t.Parallel()
+	s, attacker := start(t, Options{}), start(t, Options{})
+	prepared(t, s)
+	cache := storage.NewMemoryStore(nil)
+	_, err := loadWith(s, gun, s.HTTPClient().Transport, cache, trustpinning.TrustPinConfig{})
+	must(t, err)
+	sign(t, repository(t, attacker, gun), "evil")
+	for _, role := range attacker.Roles(gun) {
+		s.Put(gun, role, 9, attacker.Raw(gun, role))
+	}
+	if got := mustLoad(t, s, gun).role(t, "evil"); got != "targets" {
+		t.Errorf("on first use evil is in %q", got)
+	}
+	_, err = loadWith(s, gun, s.HTTPClient().Transport, cache, trustpinning.TrustPinConfig{})
+	if !is[*trustpinning.ErrRootRotationFail](err) {
+		t.Errorf("who knows the old root gets %T %v", err, err)
+	}
+}
+
+// TestReplacedRootBringsItsKeys: the snapshot and timestamp that follow a replaced root are
+// signed with the keys that it names, so that the client gets as far as the targets.
+func TestReplacedRootBringsItsKeys(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	repository(t, s, gun)
+	old := s.Raw(gun, "root")
+	s.Delete(gun)
+	r := repository(t, s, gun)
+	must(t, r.Replace("root", old))
+	_, err := load(s, gun)
+	var threshold signed.ErrRoleThreshold
+	if !errors.As(err, &threshold) || !strings.Contains(err.Error(), "targets") {
+		t.Errorf("got %T %v, want the signature on targets refused", err, err)
+	}
+}
+
+func TestHelpersSayWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{})
+	r := repository(t, s, gun)
+	for name, err := range map[string]error{
+		"role without a file": r.Expire("targets/nobody"),
+		"unknown role":        r.Threshold("targets/nobody", 2),
+		"not in snapshot":     r.DropFromSnapshot("targets/nobody"),
+		"no SHA-256":          r.Sign("v1", "abcd", 1),
+		"no paths":            r.AddDelegation("targets/a", nil),
+		"no such parent":      r.AddDelegation("targets/a/b", []string{""}),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	// None of it may have left a trace.
+	must(t, r.Publish())
+	mustLoad(t, s, gun)
+}
