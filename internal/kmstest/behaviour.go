@@ -1,0 +1,139 @@
+package kmstest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// What the plugin can do, as Behaviour.Capability.
+const (
+	RAW      = "RAW"      // describe-key and generate-signature; the default
+	ENVELOPE = "ENVELOPE" // generate-envelope, JWS and COSE
+)
+
+// A Behaviour is everything the plugin is told. The zero value is an honest plugin without keys.
+type Behaviour struct {
+	// Keys are the keys it has, by key id. Others are refused with VALIDATION_ERROR.
+	Keys map[string]Key `json:"keys,omitempty"`
+	// Capability is RAW or ENVELOPE.
+	Capability string `json:"capability,omitempty"`
+	// Annotations come with every envelope it generates.
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Delay is the time each command takes on top, in milliseconds, by command.
+	Delay map[string]int `json:"delay,omitempty"`
+	// Calls is the path of the call log. Install and Set fill it in when it is empty.
+	Calls string `json:"calls,omitempty"`
+	// MaxPerSecond limits the commands that use a key (all but get-plugin-metadata), in any second and
+	// over all processes; above it they answer THROTTLED at once. Throttled calls do not count
+	// towards the limit. Zero: no limit.
+	MaxPerSecond float64 `json:"maxPerSecond,omitempty"`
+	// Faults are what goes wrong. The first that fits a call is the one that happens.
+	Faults []Fault `json:"faults,omitempty"`
+}
+
+// A Key is where a private key (PKCS #8) and its certificates (leaf to root) lie, both in PEM.
+type Key struct {
+	KeyFile   string `json:"keyFile"`
+	ChainFile string `json:"chainFile"`
+}
+
+// A Fault is one thing that goes wrong, and when. Calls are counted per command over all processes since
+// Install or the last Set.
+type Fault struct {
+	// Command is the plugin command it happens to: "generate-signature" and so on.
+	Command string `json:"command"`
+	// Kind is what happens.
+	Kind Kind `json:"kind"`
+	// Nth is the first call it happens to; 0 means from the first on.
+	Nth int `json:"nth,omitempty"`
+	// Count is the number of calls it happens to. 0 means every call if Nth is 0, else that one.
+	Count int `json:"count,omitempty"`
+	// Ms is how long slow, hanging and lingering kinds last, in milliseconds. 0 means a minute.
+	Ms int `json:"ms,omitempty"`
+	// Text replaces the message of the kinds that answer with an error.
+	Text string `json:"text,omitempty"`
+	// With is the id of the key that wrong-key, wrong-chain and expired-chain use in place of the right
+	// one. Empty: one made up on the spot, which for RSA costs the time of making a key.
+	With string `json:"with,omitempty"`
+}
+
+// Fault returns the fault for the nth call of a command, counted from 1; false means none.
+func (b Behaviour) Fault(command string, nth int) (Fault, bool) {
+	for _, f := range b.Faults {
+		if f.Command == command && f.fits(nth) {
+			return f, true
+		}
+	}
+	return Fault{}, false
+}
+
+func (f Fault) fits(nth int) bool {
+	if f.Nth == 0 {
+		return f.Count == 0 || nth <= f.Count
+	}
+	return nth >= f.Nth && nth < f.Nth+max(f.Count, 1)
+}
+
+// check refuses what the plugin would not understand, so that a test with a slip of the pen does not
+// pass because nothing went wrong.
+func (b Behaviour) check() error {
+	if b.Capability != "" && b.Capability != RAW && b.Capability != ENVELOPE {
+		return fmt.Errorf("unknown capability %q", b.Capability)
+	}
+	for command := range b.Delay {
+		if !known(command) {
+			return fmt.Errorf("delay of unknown command %q", command)
+		}
+	}
+	for _, f := range b.Faults {
+		if err := f.check(b); err != nil {
+			return fmt.Errorf("fault %q: %w", f.Kind, err)
+		}
+	}
+	return nil
+}
+
+// ReadBehaviour reads a behaviour file. Unknown fields are errors.
+func ReadBehaviour(path string) (Behaviour, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Behaviour{}, fmt.Errorf("reading the plugin's behaviour: %w", err)
+	}
+	var b Behaviour
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&b); err != nil {
+		return Behaviour{}, fmt.Errorf("reading the plugin's behaviour %s: %w", path, err)
+	}
+	if err := b.check(); err != nil {
+		return Behaviour{}, fmt.Errorf("reading the plugin's behaviour %s: %w", path, err)
+	}
+	return b, nil
+}
+
+// write replaces the file in one step: a plugin that starts meanwhile reads the old or the new one.
+func (b Behaviour) write(path string) error {
+	content, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the plugin's behaviour: %w", err)
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("writing the plugin's behaviour: %w", err)
+	}
+	_, err = next.Write(content)
+	if closing := next.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		os.Remove(next.Name())
+		return fmt.Errorf("writing the plugin's behaviour: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// refusals are the answers of the kinds that answer with an error of the protocol.
+var refusals = map[kmstest.Kind]plugin.Error{
+	kmstest.Throttled:      {ErrCode: plugin.ErrorCodeThrottled, Message: "request rate too high"},
+	kmstest.ThrottledAzure: {ErrCode: "Throttled", Message: "Request was not processed because too many requests were received."},
+	kmstest.ThrottledText:  {ErrCode: plugin.ErrorCodeGeneric, Message: "Error making API request. Code: 429. Errors: * request rejected"},
+	kmstest.AccessDenied:   {ErrCode: plugin.ErrorCodeAccessDenied, Message: "the caller may not use this key"},
+	kmstest.TimeoutCode:    {ErrCode: plugin.ErrorCodeTimeout, Message: "the key service did not answer in time"},
+	kmstest.Validation:     {ErrCode: plugin.ErrorCodeValidation, Message: "the request is not valid"},
+	kmstest.GenericError:   {ErrCode: plugin.ErrorCodeGeneric, Message: "something went wrong"},
+}
+
+const panicText = `panic: runtime error: invalid memory address or nil pointer dereference
+[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x4a1b2c]
+
+goroutine 1 [running]:
+main.main()
+`
+
+// fail does the faults that leave no answer. False means that there is one to give.
+func (j *job) fail(stderr io.Writer) (status int, failed bool) {
+	if e, ok := refusals[j.fault.Kind]; ok {
+		e.Message = j.text(e.Message)
+		return refuse(stderr, &e), true
+	}
+	switch j.fault.Kind {
+	case kmstest.PlainTextStderr:
+		fmt.Fprintln(stderr, j.text("kmstest: could not reach the key service"))
+		return 1, true
+	case kmstest.PanicText:
+		io.WriteString(stderr, j.text(panicText))
+		return 2, true
+	case kmstest.EmptyStderr:
+		return 3, true
+	case kmstest.LogLineThenJSON:
+		fmt.Fprintln(stderr, "2026/01/02 03:04:05 WARN retrying the key service")
+		e := plugin.NewError(plugin.ErrorCodeThrottled, j.text("request rate too high"))
+		return refuse(stderr, e), true
+	case kmstest.HangIgnoreTerm:
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+		return j.hang(stderr), true
+	case kmstest.Hang:
+		return j.hang(stderr), true
+	case kmstest.ChildHoldsAndHangs:
+		if err := j.spawnHolder(false); err != nil {
+			return refuse(stderr, err), true
+		}
+		return j.hang(stderr), true
+	}
+	return 0, false
+}
+
+// deliver writes the answer in the way the fault wants it.
+func (j *job) deliver(answer []byte, stdout, stderr io.Writer) int {
+	var err error
+	status := 0
+	switch j.fault.Kind {
+	case kmstest.Slow:
+		j.linger()
+	case kmstest.ChildHoldsStdout, kmstest.SetsidDaemon:
+		err = j.spawnHolder(j.fault.Kind == kmstest.SetsidDaemon)
+	case kmstest.GarbageStdout:
+		answer = []byte("\x00\xff not { JSON \x1b[31m")
+	case kmstest.EmptyStdout:
+		answer = nil
+	case kmstest.TruncatedJSON:
+		answer = answer[:len(answer)/2]
+	case kmstest.DuplicateJSONKeys:
+		answer, err = duplicateFirst(answer)
+	case kmstest.ExitOneValidStdout:
+		status = 1
+	case kmstest.HugeStdout:
+		return huge(stdout)
+	}
+	if err != nil {
+		return refuse(stderr, err)
+	}
+	if _, err := stdout.Write(answer); err != nil {
+		return refuse(stderr, fmt.Errorf("writing the answer: %w", err))
+	}
+	return status
+}
+
+// text is the fault's own text, or the usual one.
+func (j *job) text(usual string) string {
+	if j.fault.Text != "" {
+		return j.fault.Text
+	}
+	return usual
+}
+
+// duplicateFirst puts the first field of an object before it once more, as null. Most readers keep the
+// last of two and notice nothing.
+func duplicateFirst(object []byte) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	if _, err := decoder.Token(); err != nil {
+		return nil, fmt.Errorf("duplicating a field: %w", err)
+	}
+	field, err := decoder.Token()
+	if err != nil {
+		return nil, fmt.Errorf("duplicating a field: %w", err)
+	}
+	return append([]byte(fmt.Sprintf("{%q:null,", field)), object[1:]...), nil
+}
+
+// huge writes 300 MB that begin like JSON, or as much of it as anybody reads.
+func huge(stdout io.Writer) int {
+	io.WriteString(stdout, `{"keyId":"`)
+	block := bytes.Repeat([]byte("A"), 1_000_000)
+	for range 300 {
+		if _, err := stdout.Write(block); err != nil {
+			return 1
+		}
+	}
+	io.WriteString(stdout, `"}`)
+	return 0
+}

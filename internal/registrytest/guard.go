@@ -1,0 +1,156 @@
+package registrytest
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	tokenPath     = "/token"
+	tokenService  = "registrytest"
+	tokenLifetime = 5 * time.Minute
+)
+
+// guard asks for credentials: bearer tokens, which it also hands out, or basic authentication.
+type guard struct {
+	next  http.Handler
+	token bool
+	realm string
+	users map[string]string
+
+	mu     sync.Mutex
+	grants map[string]grant // by token; owned by mu
+}
+
+// A grant is what a token is good for: resource ("repository:name") -> actions.
+type grant struct {
+	actions map[string][]string
+	until   time.Time
+}
+
+func newGuard(o Options, realm string, next http.Handler) *guard {
+	return &guard{next: next, token: o.Token, realm: realm, users: o.Users, grants: map[string]grant{}}
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case g.token && r.URL.Path == tokenPath:
+		g.serveToken(w, r)
+	case g.token:
+		g.checkToken(w, r)
+	case len(g.users) > 0 && !g.knows(r.BasicAuth()):
+		w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	default:
+		g.next.ServeHTTP(w, r)
+	}
+}
+
+func (g *guard) revoke() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.grants)
+}
+
+func (g *guard) knows(user, password string, given bool) bool {
+	want, known := g.users[user]
+	return given && known && password == want
+}
+
+// serveToken hands out a token for the scopes asked for, as a GET with basic authentication or an
+// OAuth2 POST with grant_type=password.
+func (g *guard) serveToken(w http.ResponseWriter, r *http.Request) {
+	user, password, given := r.BasicAuth()
+	if r.Method == http.MethodPost && r.PostFormValue("grant_type") == "password" {
+		user, password, given = r.PostFormValue("username"), r.PostFormValue("password"), true
+	}
+	if len(g.users) > 0 && !g.knows(user, password, given) {
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
+		return
+	}
+	if err := r.ParseForm(); err != nil {
+		refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
+		return
+	}
+	token, now := rand.Text(), time.Now()
+	g.mu.Lock()
+	g.grants[token] = grant{parseScopes(r.Form["scope"]), now.Add(tokenLifetime)}
+	g.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string]any{
+		"token": token, "access_token": token,
+		"expires_in": int(tokenLifetime.Seconds()), "issued_at": now.UTC().Format(time.RFC3339),
+	})
+}
+
+// parseScopes reads "repository:team/app:pull,push" and the like; several may share a value.
+func parseScopes(values []string) map[string][]string {
+	granted := map[string][]string{}
+	for _, value := range values {
+		for scope := range strings.FieldsSeq(value) {
+			if i := strings.LastIndex(scope, ":"); i > 0 {
+				granted[scope[:i]] = append(granted[scope[:i]], strings.Split(scope[i+1:], ",")...)
+			}
+		}
+	}
+	return granted
+}
+
+func (g *guard) checkToken(w http.ResponseWriter, r *http.Request) {
+	resource, needed := needs(r)
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	g.mu.Lock()
+	given, known := g.grants[token]
+	g.mu.Unlock()
+	known = known && bearer && time.Now().Before(given.until)
+	if known && given.covers(resource, needed) {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	challenge := fmt.Sprintf(`Bearer realm="%s",service="%s"`, g.realm, tokenService)
+	if resource != "" {
+		challenge += fmt.Sprintf(`,scope="%s:%s"`, resource, strings.Join(needed, ","))
+	}
+	switch {
+	case known:
+		challenge += `,error="insufficient_scope"`
+	case bearer:
+		challenge += `,error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+}
+
+func (g grant) covers(resource string, needed []string) bool {
+	for _, action := range needed {
+		if !slices.Contains(g.actions[resource], action) && !slices.Contains(g.actions[resource], "*") {
+			return false
+		}
+	}
+	return true
+}
+
+// needs says what a request must be allowed to do. The check of the API version needs any token.
+func needs(r *http.Request) (resource string, actions []string) {
+	if r.URL.Path == catalogPath {
+		return "registry:catalog", []string{"*"}
+	}
+	repo, _, _, ok := route(r.URL.Path)
+	if !ok {
+		return "", nil
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return "repository:" + repo, []string{"pull"}
+	case http.MethodDelete:
+		return "repository:" + repo, []string{"delete"}
+	default:
+		return "repository:" + repo, []string{"pull", "push"} // as distribution asks for writes
+	}
+}

@@ -1,0 +1,125 @@
+// Package registrytest is a container registry on 127.0.0.1, for tests, benchmarks and the demo.
+//
+// It is go-containerregistry's in-memory registry behind an HTTP server of our own, and it promises
+// what that registry leaves out but real ones do, since a product tested without it passes for the
+// wrong reason:
+//
+//   - with the referrers API: the OCI-Subject answer header, artifactType taken from the config when a
+//     manifest has none, the artifactType filter, no 404, and the order of arrival. Lists come from an
+//     index, so they cost the same with ten images in the repository or ten thousand;
+//   - without it: 404, which sends clients to the sha256-<hex> tag;
+//   - blobs belong to a repository, and a manifest whose blobs are not there is refused;
+//   - deleting a digest takes its tags along; tag and catalogue lists are cut in pages with Link headers;
+//   - a manifest pushed under a digest that is not its own is refused.
+//
+// What goes wrong in the field is switched on by Options (tokens, latency, rate limit, refused
+// deletes) or scripted with SetHook, which can also perform a request and lose its answer.
+//
+// Put, Tag, Delete, Resolve, Signatures and SignatureBlob go straight to the store: no network, no
+// credentials, no latency, no hook, and neither Requests nor Log mentions them. All methods may be
+// called from several goroutines at once.
+//
+// Not promised: storage limits, cross-repository mounts (answered with an upload session, as the
+// specification allows), refresh tokens, pages in referrers lists.
+package registrytest
+
+import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Options say what kind of registry Start makes. The zero value is open, plain HTTP, instant, and
+// without the referrers API.
+type Options struct {
+	// Referrers turns the referrers API on. Off, clients must keep the sha256-<hex> tag themselves.
+	Referrers bool
+	// TLS serves HTTPS with a certificate of an authority made for this registry: see CAPEM.
+	TLS bool
+	// Token demands bearer tokens, each good for the repository and actions it was asked for. The
+	// realm is on the same host and port. Without it, Users means basic authentication.
+	Token bool
+	// Users are names and passwords. Empty: anyone, and with Token anyone gets a token.
+	Users map[string]string
+	// Latency is added to every request before anything else happens.
+	Latency time.Duration
+	// RefuseDelete answers every DELETE with 405.
+	RefuseDelete bool
+	// MaxPerSecond is the rate above which requests are answered with 429 and "Retry-After: 1"; a
+	// second's worth may come at once. Zero: no limit.
+	MaxPerSecond float64
+}
+
+// A Registry is a running registry. Its content lives in memory and is gone with Close.
+type Registry struct {
+	store  *store
+	front  *front
+	guard  *guard
+	server *http.Server
+	host   string
+	scheme string
+	ca     []byte // DER; nil without TLS
+}
+
+// Start serves a new, empty registry on a free port of 127.0.0.1. The caller closes it.
+func Start(o Options) (*Registry, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening for the test registry: %w", err)
+	}
+	r := &Registry{store: newStore(o.Referrers), host: listener.Addr().String(), scheme: "http"}
+	if o.TLS {
+		r.scheme = "https"
+	}
+	r.guard = newGuard(o, r.URL()+tokenPath, refuseDelete(o.RefuseDelete, r.store))
+	r.front = newFront(o, r.guard)
+	r.server = &http.Server{
+		Handler:           r.front,
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0), // handshakes broken on purpose are no news
+	}
+	if o.TLS {
+		if r.server.TLSConfig, r.ca, err = serverTLS(); err != nil {
+			listener.Close()
+			return nil, err
+		}
+		go r.server.ServeTLS(listener, "", "")
+	} else {
+		go r.server.Serve(listener)
+	}
+	return r, nil
+}
+
+// Close stops serving at once and cuts the connections that are open.
+func (r *Registry) Close() { r.server.Close() }
+
+// Host is the registry's name in image references: "127.0.0.1:port".
+func (r *Registry) Host() string { return r.host }
+
+// URL is the registry's address with its scheme, without a trailing slash.
+func (r *Registry) URL() string { return r.scheme + "://" + r.host }
+
+// CAPEM is the certificate that clients must trust, in PEM; nil without TLS.
+func (r *Registry) CAPEM() []byte {
+	if r.ca == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.ca})
+}
+
+// Requests is the number of HTTP requests so far, refused and aborted ones and those for tokens included.
+func (r *Registry) Requests() int64 { return r.front.requests.Load() }
+
+// Log is the newest requests, oldest first, as "METHOD path status"; the status of a request whose
+// answer was cut off is "aborted". Older lines than the last few thousand are forgotten.
+func (r *Registry) Log() []string { return r.front.log.lines() }
+
+// SetHook puts h in front of every request that arrives from now on; nil takes it away.
+func (r *Registry) SetHook(h Hook) { r.front.hook.Store(&h) }
+
+// RevokeTokens makes every token handed out so far worthless: the next request with one is answered 401.
+func (r *Registry) RevokeTokens() { r.guard.revoke() }

@@ -1,0 +1,36 @@
+package notation
+
+import (
+	"os"
+	"slices"
+	"strings"
+)
+
+// A plugin gets the variables it needs to find its files, its network and its service,
+// and no others: what else is in our environment, registry passwords among it, is not
+// its business.
+var (
+	pluginEnv = []string{
+		"PATH", "HOME", "USER", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"SOFTHSM2_CONF", "NOTATION_CONFIG", "NOTATION_CACHE", "NOTATION_LIBEXEC",
+		"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "MSI_SECRET",
+	}
+	pluginEnvPrefixes = []string{
+		"XDG_", "LC_", "AZURE_", "AWS_", "VAULT_", "ALIBABA_CLOUD_", "GOOGLE_", "CLOUDSDK_", "VENAFI_", "PKCS11_", "NOTATION_PKCS11_",
+	}
+)
+
+// pluginEnviron picks the variables of this process that a plugin may see; extra names
+// more of them.
+func pluginEnviron(extra []string) []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		prefixed := slices.ContainsFunc(pluginEnvPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+		if prefixed || slices.Contains(pluginEnv, name) || slices.Contains(extra, name) {
+			env = append(env, kv)
+		}
+	}
+	return env
+}

@@ -1,0 +1,125 @@
+package notation
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/cose"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+)
+
+// Prefix begins the names of our signed user metadata.
+const Prefix = "io.dct2notation."
+
+// Envelope formats by notation's names.
+var formats = map[string]string{"jws": jws.MediaTypeEnvelope, "cose": cose.MediaTypeEnvelope}
+
+// payloadType is what a Notary Project signature is over.
+//
+// SPEC (Notary Project, signature-specification, payload).
+const payloadType = "application/vnd.cncf.notary.payload.v1+json"
+
+// Envelope is a signature that was checked, ready to be pushed.
+type Envelope struct {
+	MediaType      string // of Blob: JWS or COSE
+	Blob           []byte
+	Manifest       []byte // the signature manifest, byte for byte as it is pushed
+	ManifestDigest digest.Digest
+	Leaf           string            // Thumbprint of the signing certificate
+	Metadata       map[string]string // signed user metadata
+}
+
+// Contents is what an envelope says when its own signature is intact. Whether its
+// certificate is trusted is another question.
+type Contents struct {
+	Target      ocispec.Descriptor // what was signed, with the user metadata as annotations
+	Chain       []*x509.Certificate
+	SigningTime time.Time
+}
+
+// Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
+func Thumbprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Read checks that an envelope is intact and returns what it says.
+func Read(mediaType string, blob []byte) (Contents, error) {
+	env, err := signature.ParseEnvelope(mediaType, blob)
+	if err != nil {
+		return Contents{}, fmt.Errorf("reading the envelope: %w", err)
+	}
+	c, err := env.Verify()
+	if err != nil {
+		return Contents{}, fmt.Errorf("checking the envelope: %w", err)
+	}
+	if c.Payload.ContentType != payloadType {
+		return Contents{}, fmt.Errorf("checking the envelope: its payload is of type %.100q", c.Payload.ContentType)
+	}
+	var payload struct {
+		Target ocispec.Descriptor `json:"targetArtifact"`
+	}
+	if err := strictJSON(c.Payload.Content, &payload); err != nil {
+		return Contents{}, fmt.Errorf("reading the envelope's payload: %w", err)
+	}
+	return Contents{payload.Target, c.SignerInfo.CertificateChain, c.SignerInfo.SignedAttributes.SigningTime}, nil
+}
+
+// errLeaf says that the certificate is another one, as also happens when it is renewed.
+var errLeaf = errors.New("another certificate")
+
+// expect returns an error unless an envelope is by the chain's leaf, over the subject,
+// with the metadata. An envelope plugin may add metadata, but none under our own prefix:
+// that would bind a tag that nobody asked for.
+func (c Contents) expect(leaf *x509.Certificate, subject ocispec.Descriptor, metadata map[string]string) error {
+	if !bytes.Equal(c.Chain[0].Raw, leaf.Raw) {
+		return fmt.Errorf("%w: signed with %s, expected was %s", errLeaf, Thumbprint(c.Chain[0]), Thumbprint(leaf))
+	}
+	if !content.Equal(c.Target, subject) {
+		return fmt.Errorf("signed %s, asked for was %s", c.Target.Digest, subject.Digest)
+	}
+	for k, v := range metadata {
+		if got, ok := c.Target.Annotations[k]; !ok || got != v {
+			return fmt.Errorf("signed without the metadata %s", k)
+		}
+	}
+	for k := range c.Target.Annotations {
+		if _, ok := metadata[k]; !ok && strings.HasPrefix(k, Prefix) {
+			return fmt.Errorf("signed with metadata %.100q that was not asked for", k)
+		}
+	}
+	return nil
+}
+
+// annotations are those of the signature manifest. They depend on the envelope alone, so
+// that the same envelope always makes the same manifest.
+//
+// SPEC (Notary Project, signature-specification, signature manifest).
+func (c Contents) annotations(fromPlugin map[string]string) (map[string]string, error) {
+	all := make(map[string]string, len(fromPlugin)+2)
+	for k, v := range fromPlugin {
+		all[k] = v
+	}
+	var prints []string
+	for _, cert := range c.Chain {
+		prints = append(prints, Thumbprint(cert))
+	}
+	list, err := json.Marshal(prints)
+	if err != nil {
+		return nil, fmt.Errorf("listing the chain's thumbprints: %w", err)
+	}
+	all["io.cncf.notary.x509chain.thumbprint#S256"] = string(list)
+	all[ocispec.AnnotationCreated] = c.SigningTime.Format(time.RFC3339)
+	return all, nil
+}

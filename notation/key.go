@@ -1,0 +1,84 @@
+package notation
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/notaryproject/notation-go/config"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Key says which key signs, and how it is reached: through a plugin, or from files as
+// notation's local keys are.
+type Key struct {
+	Name string // what plan, ledger and reports call it
+
+	Plugin       string
+	ID           string            // as the plugin takes it
+	Config       map[string]string // the plugin's configuration
+	PluginSHA256 string            // of the plugin's file, in hex; empty: any
+	PluginEnv    []string          // more environment variables that the plugin may see
+	Timeout      time.Duration     // of one plugin call; 0: a minute
+
+	KeyFile, CertFile string // PEM: private key; chain, leaf first
+}
+
+// defaultTimeout is far above what any key service needs when it is well.
+const defaultTimeout = time.Minute
+
+// NotationKey finds a key in notation's signingkeys.json by its name, or the default key
+// where the name is empty.
+func NotationKey(name string) (Key, error) {
+	keys, err := config.LoadSigningKeys()
+	if err != nil {
+		return Key{}, fmt.Errorf("loading notation's signing keys: %w", err)
+	}
+	find := keys.GetDefault
+	if name != "" {
+		find = func() (config.KeySuite, error) { return keys.Get(name) }
+	}
+	suite, err := find()
+	if err != nil {
+		return Key{}, &Error{Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", safetext.Safe(name, 64), err),
+			"notation key list shows what there is; or give --plugin and --id"}
+	}
+	k := Key{Name: suite.Name}
+	switch {
+	case suite.ExternalKey != nil:
+		k.Plugin, k.ID, k.Config = suite.PluginName, suite.ID, suite.PluginConfig
+	case suite.X509KeyPair != nil:
+		k.KeyFile, k.CertFile = suite.KeyPath, suite.CertificatePath
+	default:
+		return Key{}, fmt.Errorf("key %s of notation's signing keys names neither files nor a plugin", safetext.Safe(name, 64))
+	}
+	return k, nil
+}
+
+// checkKey returns an error unless the key can be used as it is described.
+func (k Key) check() error {
+	switch {
+	case k.Name == "":
+		return errors.New("the key has no name")
+	case k.Plugin != "" && k.ID == "":
+		return &Error{Permanent, fmt.Errorf("plugin %s: no key id", safetext.Safe(k.Plugin, 64)), "give --id"}
+	case k.Plugin == "" && (k.KeyFile == "" || k.CertFile == ""):
+		return errors.New("the key names neither a plugin nor a key and certificate file")
+	}
+	return nil
+}
+
+// parseChain parses certificates in DER, leaf first.
+func parseChain(der [][]byte) ([]*x509.Certificate, error) {
+	var chain []*x509.Certificate
+	for _, d := range der {
+		c, err := x509.ParseCertificate(d)
+		if err != nil {
+			return nil, fmt.Errorf("parsing the key's certificate chain: %w", err)
+		}
+		chain = append(chain, c)
+	}
+	return chain, nil
+}

@@ -1,0 +1,201 @@
+package notation
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/notaryproject/notation-go/dir"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// plug is a plugin as notation-go's signer wants it (plugin.SignPlugin), run by our own
+// executor. What it says of itself and of a key is asked once. It is safe for concurrent
+// use.
+type plug struct {
+	name    string
+	path    string
+	env     []string
+	timeout time.Duration
+
+	metadata onceOK[*plugin.GetMetadataResponse]
+	key      onceOK[*plugin.DescribeKeyResponse]
+}
+
+// onceOK remembers a success and forgets a failure.
+type onceOK[T any] struct {
+	mu   sync.Mutex
+	done bool
+	v    T
+}
+
+func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return o.v, nil
+	}
+	v, err := f()
+	if err == nil {
+		o.v, o.done = v, true
+	}
+	return v, err
+}
+
+// findPlugin locates a plugin where notation keeps it and checks that it is a plain file
+// that others cannot change, with the given SHA-256 (hex) unless that is empty.
+func findPlugin(name, sum string) (string, error) {
+	path, err := dir.PluginFS().SysPath(name, binaryName(name))
+	if err != nil {
+		return "", err
+	}
+	missing := func(err error) error {
+		return &Error{Permanent, fmt.Errorf("finding plugin %s: %w", safetext.Safe(name, 64), err),
+			"install it with notation plugin install, or set NOTATION_LIBEXEC to the folder that holds plugins/"}
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "", missing(err)
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return "", missing(fmt.Errorf("%s is not a regular file", path))
+	case insecureMode(info):
+		return "", &Error{Permanent, fmt.Errorf("plugin %s: %s can be written by others", safetext.Safe(name, 64), path), "chmod go-w it"}
+	}
+	if sum == "" {
+		return path, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", missing(err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", missing(err)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
+		return "", &Error{Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", safetext.Safe(name, 64), got, sum), ""}
+	}
+	return path, nil
+}
+
+// GetMetadata asks the plugin what it is, once, and refuses one that is not what its
+// file name says or speaks another version of the protocol.
+func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
+	return p.metadata.get(func() (*plugin.GetMetadataResponse, error) {
+		var m plugin.GetMetadataResponse
+		if err := p.call(ctx, plugin.CommandGetMetadata, req, &m); err != nil {
+			return nil, err
+		}
+		wrong := func(format string, args ...any) error {
+			return &Error{Permanent, fmt.Errorf("plugin %s: "+format, append([]any{p.name}, args...)...), "install a version of the plugin that notation " + plugin.ContractVersion + " can use"}
+		}
+		switch {
+		case m.Name != p.name:
+			return nil, wrong("calls itself %s", safetext.Safe(m.Name, 64))
+		case !slices.Contains(m.SupportedContractVersions, plugin.ContractVersion):
+			return nil, wrong("speaks plugin protocol %s, not %s", safetext.Safe(fmt.Sprint(m.SupportedContractVersions), 64), plugin.ContractVersion)
+		case !m.HasCapability(plugin.CapabilitySignatureGenerator) && !m.HasCapability(plugin.CapabilityEnvelopeGenerator):
+			return nil, wrong("cannot sign")
+		}
+		return &m, nil
+	})
+}
+
+// DescribeKey asks for the kind of the one key that this value is used with, once.
+func (p *plug) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
+	return p.key.get(func() (*plugin.DescribeKeyResponse, error) {
+		var k plugin.DescribeKeyResponse
+		if err := p.call(ctx, plugin.CommandDescribeKey, req, &k); err != nil {
+			return nil, err
+		}
+		if k.KeyID != req.KeyID {
+			return nil, &Error{Security, fmt.Errorf("plugin %s describes key %s, and was asked for another", p.name, safetext.Safe(k.KeyID, 128)), ""}
+		}
+		return &k, nil
+	})
+}
+
+// GenerateSignature spends a key operation.
+func (p *plug) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
+	var r plugin.GenerateSignatureResponse
+	if err := p.call(ctx, plugin.CommandGenerateSignature, req, &r); err != nil {
+		return nil, err
+	}
+	// notation-go takes the algorithm from the key and never looks at this.
+	if want := algorithms[req.KeySpec]; string(r.SigningAlgorithm) != want {
+		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, safetext.Safe(string(r.SigningAlgorithm), 64), want), ""}
+	}
+	return &r, nil
+}
+
+// algorithms by key.
+//
+// SPEC (Notary Project, signature-specification, algorithm selection).
+var algorithms = map[plugin.KeySpec]string{
+	plugin.KeySpecRSA2048: "RSASSA-PSS-SHA-256", plugin.KeySpecRSA3072: "RSASSA-PSS-SHA-384", plugin.KeySpecRSA4096: "RSASSA-PSS-SHA-512",
+	plugin.KeySpecEC256: "ECDSA-SHA-256", plugin.KeySpecEC384: "ECDSA-SHA-384", plugin.KeySpecEC521: "ECDSA-SHA-512",
+}
+
+// GenerateEnvelope spends a key operation.
+func (p *plug) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
+	var r plugin.GenerateEnvelopeResponse
+	return &r, p.call(ctx, plugin.CommandGenerateEnvelope, req, &r)
+}
+
+// call runs one command and decodes its answer, or its error, into an [*Error].
+func (p *plug) call(ctx context.Context, command plugin.Command, request, response any) error {
+	in, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("plugin %s: %s: %w", p.name, command, err)
+	}
+	limited, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	r, err := runProcess(limited, p.path, string(command), in, p.env)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "raise plugin-timeout if the key service is that slow"}
+	case err != nil:
+		return &Error{Permanent, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
+	case r.failed:
+		return p.reported(string(command), r.stderr)
+	}
+	if err := strictJSON(r.stdout, response); err != nil {
+		return &Error{Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %w: %s", p.name, command, err, safetext.Safe(string(r.stdout), 200)), ""}
+	}
+	return nil
+}
+
+// reported reads the error that a plugin wrote to stderr: the last JSON object there,
+// since several plugins write log lines before it, or the text as it is.
+func (p *plug) reported(command string, stderr []byte) error {
+	for i := bytes.LastIndexByte(stderr, '{'); i >= 0; i = bytes.LastIndexByte(stderr[:i], '{') {
+		var e struct {
+			Code    string `json:"errorCode"`
+			Message string `json:"errorMessage"`
+		}
+		if json.Unmarshal(bytes.TrimSpace(stderr[i:]), &e) == nil && e.Code != "" {
+			return pluginError(p.name, command, e.Code, e.Message)
+		}
+	}
+	text := string(bytes.TrimSpace(stderr))
+	if text == "" {
+		text = "it failed and said nothing"
+	}
+	return pluginError(p.name, command, "ERROR", text)
+}

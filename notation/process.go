@@ -1,0 +1,79 @@
+package notation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"time"
+)
+
+// Limits of one plugin call. A plugin's answer is a signature and a certificate chain:
+// a few kilobytes.
+const (
+	maxStdout = 1 << 20
+	maxStderr = 64 << 10
+	// waitDelay is how long output may stay open after the plugin has ended. A child
+	// that the plugin left behind would otherwise hold us for ever.
+	waitDelay = time.Second
+)
+
+// result is what a plugin process left behind.
+type result struct {
+	stdout, stderr []byte
+	failed         bool // exited with another code than 0
+}
+
+// runProcess starts one plugin command and returns what it wrote. It returns at the
+// latest waitDelay after ctx ends. An error means that the process could not be started,
+// was cut off, or broke a limit; a plugin that exits unsuccessfully is no error here.
+func runProcess(ctx context.Context, path, command string, request []byte, env []string) (result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := exec.CommandContext(ctx, path, command)
+	c.Stdin = bytes.NewReader(request)
+	c.Env = env
+	c.WaitDelay = waitDelay
+	ownGroup(c)
+	stdout := &capped{max: maxStdout, over: func() { cancel(fmt.Errorf("wrote more than %d bytes", maxStdout)) }}
+	stderr := &capped{max: maxStderr, over: func() {}} // log lines; what is too much is dropped
+	c.Stdout, c.Stderr = stdout, stderr
+	err := c.Run()
+	killGroup(c) // stragglers
+	r := result{stdout: stdout.buf.Bytes(), stderr: stderr.buf.Bytes()}
+
+	// Why it was cut off is known to ctx alone: the process says no more than "killed".
+	if cause := context.Cause(ctx); cause != nil {
+		return r, cause
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		r.failed = true
+		return r, nil
+	case errors.Is(err, exec.ErrWaitDelay):
+		return r, errors.New("left a child process behind that kept its output open")
+	}
+	return r, err
+}
+
+// capped keeps the first max bytes and reports when there are more.
+type capped struct {
+	buf  bytes.Buffer
+	max  int
+	over func()
+}
+
+var _ io.Writer = (*capped)(nil)
+
+func (c *capped) Write(p []byte) (int, error) {
+	room := c.max - c.buf.Len()
+	if len(p) > room {
+		c.buf.Write(p[:room])
+		c.over()
+		return len(p), nil // not an error: the rest is read and dropped until the end
+	}
+	return c.buf.Write(p)
+}

@@ -1,0 +1,277 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corex509 "github.com/notaryproject/notation-core-go/x509"
+	notationgo "github.com/notaryproject/notation-go"
+	"github.com/notaryproject/notation-go/signer"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Options of [Open].
+type Options struct {
+	Format string // jws or cose; empty: jws
+	// Chain is the key's certificate chain in DER, leaf first, where it is known from an
+	// earlier run. Without it a plugin's key is asked for one throw-away signature, as
+	// the protocol has no other way to see the chain.
+	Chain [][]byte
+	// OnWait is called when the key's service throttles and all signing waits. It must
+	// return at once.
+	OnWait func(time.Duration)
+	Now    func() time.Time // nil: time.Now
+}
+
+// Signer signs with one key. It is safe for concurrent use.
+type Signer struct {
+	key       Key
+	mediaType string
+	now       func() time.Time
+	chain     []*x509.Certificate
+	local     notationgo.Signer // of a key in files; nil for a plugin
+	plug      *plug
+	pace      *pace
+}
+
+// Open finds a key and proves that it can sign: the plugin is what it should be, the
+// certificate chain is fit for Notation and valid now. All of this is found out before
+// the first image is signed, and what can be is before any key operation.
+func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
+	if err := key.check(); err != nil {
+		return nil, err
+	}
+	format := o.Format
+	if format == "" {
+		format = "jws"
+	}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{wait: o.OnWait}}
+	if s.mediaType == "" {
+		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	open := s.openPlugin
+	if key.Plugin == "" {
+		open = s.openFiles
+	}
+	if err := open(ctx, o.Chain); err != nil {
+		return nil, err
+	}
+	return s, s.checkChain()
+}
+
+func (s *Signer) openFiles(context.Context, [][]byte) error {
+	chain, err := corex509.ReadCertificateFile(s.key.CertFile)
+	if err != nil {
+		return fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)
+	}
+	s.chain = chain
+	// The chain comes first: the library's own error for a bad one names no file.
+	if err := s.checkChain(); err != nil {
+		return err
+	}
+	s.local, err = signer.NewGenericSignerFromFiles(s.key.KeyFile, s.key.CertFile)
+	if err != nil {
+		return fmt.Errorf("loading key %s: %w", s.key.Name, err)
+	}
+	return nil
+}
+
+func (s *Signer) openPlugin(ctx context.Context, known [][]byte) error {
+	path, err := findPlugin(s.key.Plugin, s.key.PluginSHA256)
+	if err != nil {
+		return err
+	}
+	timeout := s.key.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
+	m, err := s.plug.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: s.key.Config})
+	if err != nil {
+		return err
+	}
+	if m.HasCapability(plugin.CapabilitySignatureGenerator) {
+		req := &plugin.DescribeKeyRequest{ContractVersion: plugin.ContractVersion, KeyID: s.key.ID, PluginConfig: s.key.Config}
+		if _, err := s.plug.DescribeKey(ctx, req); err != nil {
+			return err
+		}
+	}
+	if len(known) > 0 {
+		s.chain, err = parseChain(known)
+		return err
+	}
+	return s.prove(ctx)
+}
+
+// prove makes one signature over something that is no image, to learn the key's
+// certificate chain, and throws it away.
+func (s *Signer) prove(ctx context.Context) error {
+	nothing := []byte("dct2notation proves a key")
+	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
+		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
+	})
+	if err != nil {
+		return fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
+	}
+	c, err := Read(s.mediaType, blob)
+	if err != nil {
+		return &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+	}
+	s.chain = c.Chain
+	return nil
+}
+
+// checkChain returns an error unless the chain is fit for Notation now.
+func (s *Signer) checkChain() error {
+	now := s.now()
+	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {
+		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", safetext.Safe(s.key.Name, 64), err),
+			"the key's certificate must be valid now and made for code signing, with the chain complete up to its root"}
+	}
+	return nil
+}
+
+// Name is the key's name in plan, ledger and reports.
+func (s *Signer) Name() string { return s.key.Name }
+
+// Leaf is the thumbprint of the certificate that signatures are made with.
+func (s *Signer) Leaf() string { return Thumbprint(s.chain[0]) }
+
+// NotAfter is when the first certificate of the chain expires.
+func (s *Signer) NotAfter() time.Time {
+	at := s.chain[0].NotAfter
+	for _, c := range s.chain {
+		if c.NotAfter.Before(at) {
+			at = c.NotAfter
+		}
+	}
+	return at
+}
+
+// Chain is the certificate chain in DER, leaf first, to be given to [Open] next time.
+func (s *Signer) Chain() [][]byte {
+	var der [][]byte
+	for _, c := range s.chain {
+		der = append(der, c.Raw)
+	}
+	return der
+}
+
+// Sign spends one key operation on the subject, with the metadata signed beside it, and
+// returns the envelope checked against the certificate and payload that were expected.
+// Errors are an [*Error] or ctx's.
+func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (Envelope, error) {
+	// An expired certificate is found before the operation is spent, not after.
+	if err := s.checkChain(); err != nil {
+		return Envelope{}, err
+	}
+	// Only these fields are signed; what else the descriptor holds stays out.
+	target := ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size, Annotations: metadata}
+	blob, fromPlugin, err := s.envelope(ctx, target)
+	if err != nil {
+		return Envelope{}, err
+	}
+	fail := func(err error) (Envelope, error) {
+		hint := "the key or its plugin does not do what it was asked; nothing was pushed"
+		if errors.Is(err, errLeaf) {
+			hint = "if the key's certificate was renewed on purpose, accept that with --accept-changes; nothing was pushed"
+		}
+		return Envelope{}, &Error{Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, safetext.Safe(s.key.Name, 64), err), hint}
+	}
+	contents, err := Read(s.mediaType, blob)
+	if err != nil {
+		return fail(err)
+	}
+	if err := contents.expect(s.chain[0], subject, metadata); err != nil {
+		return fail(err)
+	}
+	annotations, err := contents.annotations(fromPlugin)
+	if err != nil {
+		return fail(err)
+	}
+	manifest, desc, err := registry.PackSignature(subject, s.mediaType, blob, annotations)
+	if err != nil {
+		return fail(err)
+	}
+	return Envelope{s.mediaType, blob, manifest, desc.Digest, s.Leaf(), contents.Target.Annotations}, nil
+}
+
+// envelope asks the key for an envelope and for the annotations that an envelope plugin
+// wants on the manifest. Each call has a signer of its own: notation-go's keeps the
+// annotations of the last call in it.
+func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor) ([]byte, map[string]string, error) {
+	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType}
+	if s.local != nil {
+		blob, _, err := s.local.Sign(ctx, target, opts)
+		if err != nil {
+			return nil, nil, &Error{Permanent, fmt.Errorf("signing with key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+		}
+		return blob, nil, nil
+	}
+	j := &job{plug: s.plug, pace: s.pace}
+	ps, err := signer.NewPluginSigner(j, s.key.ID, s.key.Config)
+	if err != nil {
+		return nil, nil, err
+	}
+	blob, _, err := ps.Sign(ctx, target, opts)
+	switch {
+	case err == nil:
+		return blob, ps.PluginAnnotations(), nil
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case j.cause != nil:
+		return nil, nil, j.cause
+	}
+	// The plugin answered, and notation-go found the answer wrong.
+	class, hint := Security, "the plugin's signature does not fit its certificate or the request"
+	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
+		class, hint = Denied, "the key's certificate must be valid now and made for code signing, with the chain complete up to its root"
+	}
+	return nil, nil, &Error{class, fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(err.Error(), 512)), hint}
+}
+
+// Recognise tells whether an envelope found in a registry is one of this key's for the
+// subject, and which metadata it signed. Whatever it is not certain of is not ours.
+func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (metadata map[string]string, ours bool) {
+	c, err := Read(mediaType, blob)
+	if err != nil || c.expect(s.chain[0], subject, c.Target.Annotations) != nil {
+		return nil, false
+	}
+	return c.Target.Annotations, true
+}
+
+// Check returns an error unless an envelope is one of this key's for the subject, intact,
+// in the very manifest beside it. It spends no key operation.
+func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
+	c, err := Read(e.MediaType, e.Blob)
+	if err != nil {
+		return err
+	}
+	if err := c.expect(s.chain[0], subject, c.Target.Annotations); err != nil {
+		return err
+	}
+	if digest.FromBytes(e.Manifest) != e.ManifestDigest {
+		return errors.New("the manifest does not have its digest")
+	}
+	var manifest ocispec.Manifest
+	if err := strictJSON(e.Manifest, &manifest); err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	if manifest.Subject == nil || manifest.Subject.Digest != subject.Digest ||
+		len(manifest.Layers) != 1 || manifest.Layers[0].Digest != digest.FromBytes(e.Blob) {
+		return errors.New("the manifest is not that of this envelope")
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package notation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	notationgo "github.com/notaryproject/notation-go"
+	"github.com/notaryproject/notation-go/dir"
+	"github.com/notaryproject/notation-go/plugin"
+	"github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Verifier judges signatures as notation verify does, by a trust policy and notation's
+// trust store. It is safe for concurrent use.
+type Verifier struct {
+	judge judge
+}
+
+// errSkip is said of a trust policy that asks for no verification.
+var errSkip = errors.New("the trust policy says skip: nothing is verified")
+
+type judge interface {
+	Verify(context.Context, ocispec.Descriptor, []byte, notationgo.VerifierVerifyOptions) (*notationgo.VerificationOutcome, error)
+	SkipVerify(context.Context, notationgo.VerifierVerifyOptions) (bool, *trustpolicy.VerificationLevel, error)
+}
+
+// Verdict is what became of one signature.
+type Verdict struct {
+	Trusted  bool
+	Expired  bool   // of what fails, or passes by leniency alone, because of a date
+	Reason   string // why not, or what a lenient policy let pass; safe to show
+	Leaf     string // thumbprint, where the envelope could be read
+	NotAfter time.Time
+	Metadata map[string]string // signed user metadata, where the envelope is intact
+}
+
+// OpenVerifier reads a trust policy, by default notation's own trustpolicy.json.
+func OpenVerifier(policyFile string) (*Verifier, error) {
+	if policyFile == "" {
+		path, err := dir.ConfigFS().SysPath(dir.PathTrustPolicy)
+		if err != nil {
+			return nil, fmt.Errorf("finding notation's trust policy: %w", err)
+		}
+		policyFile = path
+	}
+	raw, err := os.ReadFile(policyFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &Error{Permanent, fmt.Errorf("reading the trust policy: %w", err),
+			"write one as for notation verify, or name it with --trust-policy"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the trust policy: %w", err)
+	}
+	var doc trustpolicy.Document
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
+	}
+	v, err := verifier.New(&doc, truststore.NewX509TrustStore(dir.ConfigFS()), plugin.NewCLIManager(dir.PluginFS()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
+	}
+	j, ok := v.(judge)
+	if !ok {
+		return nil, errors.New("notation-go's verifier cannot tell the level skip")
+	}
+	return &Verifier{judge: j}, nil
+}
+
+// Applicable returns an error unless the policy asks for the verification of a reference
+// (host/repository@digest).
+func (v *Verifier) Applicable(ctx context.Context, reference string) error {
+	skip, _, err := v.judge.SkipVerify(ctx, notationgo.VerifierVerifyOptions{ArtifactReference: reference})
+	if err == nil && skip {
+		err = errSkip
+	}
+	return err
+}
+
+// Verify judges one signature of the subject. The error is ctx's; all that is wrong with
+// the signature is in the verdict.
+func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec.Descriptor, mediaType string, blob []byte) (Verdict, error) {
+	if err := v.Applicable(ctx, reference); err != nil {
+		return Verdict{Reason: safetext.Safe(err.Error(), 300)}, ctx.Err()
+	}
+	outcome, err := v.judge.Verify(ctx, subject, blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
+	if ctx.Err() != nil {
+		return Verdict{}, ctx.Err()
+	}
+	verdict := Verdict{Trusted: err == nil}
+	if err != nil {
+		verdict.Reason = safetext.Safe(err.Error(), 300)
+	}
+	if c, readErr := Read(mediaType, blob); readErr == nil {
+		verdict.Leaf, verdict.NotAfter, verdict.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
+	}
+	if outcome == nil {
+		return verdict, nil
+	}
+	for _, r := range outcome.VerificationResults {
+		if r.Error == nil {
+			continue
+		}
+		dated := r.Type == trustpolicy.TypeExpiry || r.Type == trustpolicy.TypeAuthenticTimestamp
+		verdict.Expired = verdict.Expired || dated
+		if verdict.Reason == "" {
+			verdict.Reason = "passes by a lenient policy only: " + safetext.Safe(r.Error.Error(), 300)
+		}
+	}
+	return verdict, nil
+}
