@@ -1,0 +1,93 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Check returns an error unless the plan may bound a run with the key of that name and
+// certificate.
+func (p *Plan) Check(name, leaf string) error {
+	switch {
+	case p.Kind != PlanKind:
+		return fmt.Errorf("the file is no plan of dct2notation")
+	case p.Version != PlanVersion:
+		return fmt.Errorf("the plan has version %d, and this dct2notation knows version %d", p.Version, PlanVersion)
+	case p.Key.Name != name || p.Key.Leaf != leaf:
+		return fmt.Errorf("the plan was made for key %s with certificate %s, and the run's key is %s with %s", p.Key.Name, p.Key.Leaf, name, leaf)
+	}
+	return nil
+}
+
+// GUNs are the repositories that the plan covers.
+func (p *Plan) GUNs() ([]dct.GUN, error) {
+	var guns []dct.GUN
+	for _, r := range p.Repositories {
+		gun, err := dct.ParseGUN(r.GUN)
+		if err != nil {
+			return nil, fmt.Errorf("reading the plan: %w", err)
+		}
+		guns = append(guns, gun)
+	}
+	return guns, nil
+}
+
+// bind keeps of the work what the plan signs: items by digest, and of each the tags that
+// the reviewer saw bound to it by the same role. What is otherwise now is noted. A
+// repository whose root keys changed since is refused as a whole.
+func (p *Plan) bind(r *reading) error {
+	i := slices.IndexFunc(p.Repositories, func(pr PlanRepository) bool { return pr.GUN == r.GUN().String() })
+	if i < 0 {
+		return &Failure{PlanChanged, fmt.Errorf("%s: it is not in the plan", r.GUN())}
+	}
+	part := p.Repositories[i]
+	if part.Error == nil && !slices.Equal(part.RootKeys, r.RootKeyIDs()) {
+		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
+	}
+	planned := make(map[string]PlanItem, len(part.Items))
+	for _, it := range part.Items {
+		if it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone {
+			planned[it.Digest] = it
+		}
+	}
+	for i, w := range r.work {
+		it, ok := planned[w.Key.Digest]
+		if !ok {
+			r.work[i].outside = true
+			continue
+		}
+		r.work[i] = it.narrow(w)
+		delete(planned, w.Key.Digest)
+	}
+	for _, it := range planned {
+		r.changed = append(r.changed, fmt.Sprintf("plan-changed: %s@%s is in the plan, and DCT no longer vouches for it", r.GUN(), it.Digest))
+	}
+	slices.Sort(r.changed)
+	return nil
+}
+
+// narrow keeps the tags that the plan has.
+func (it PlanItem) narrow(w Work) Work {
+	var kept []dct.Target
+	for _, t := range w.Targets {
+		i := slices.IndexFunc(it.Tags, func(pt PlanTag) bool { return pt.Tag == t.Tag() && pt.Role == t.Role() })
+		if i < 0 {
+			w.Changed = append(w.Changed, fmt.Sprintf("plan-changed: tag %s of role %s is not in the plan, and is not bound to the signature", t.Tag(), t.Role()))
+			continue
+		}
+		kept = append(kept, t)
+	}
+	for _, pt := range it.Tags {
+		if !slices.ContainsFunc(w.Targets, func(t dct.Target) bool { return t.Tag() == pt.Tag && t.Role() == pt.Role }) {
+			w.Changed = append(w.Changed, fmt.Sprintf("plan-changed: tag %s is in the plan, and DCT no longer gives it to this digest", pt.Tag))
+		}
+	}
+	if len(kept) == 0 {
+		w.outside = true
+		return w
+	}
+	w.Targets = kept
+	return w
+}

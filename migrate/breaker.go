@@ -1,0 +1,61 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrStopped is returned when a run ended early by its own decision, before it spent more
+// key operations on what would fail as well.
+var ErrStopped = errors.New("run stopped early")
+
+// ErrKeyAstray is returned when the key signed something else than it was asked for. It
+// ends the run, and running again is no cure.
+var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to do")
+
+// breaker ends a run when the same refusal repeats: a key that is denied for one image is
+// denied for all. It is safe for concurrent use.
+type breaker struct {
+	mu      sync.Mutex
+	denials int   // one after the other, with no success between
+	why     error // not nil: open, no more key operations may be spent
+}
+
+// patience is how many denials in a row open the breaker. One may be a repository of its
+// own rules.
+const patience = 3
+
+// open returns why no more key operations may be spent, or nil.
+func (b *breaker) open() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.why
+}
+
+// success notes an item that was done.
+func (b *breaker) success() {
+	b.mu.Lock()
+	b.denials = 0
+	b.mu.Unlock()
+}
+
+// failure notes what failed. The key's failures are noted while its slot is held, so that
+// the next in line already sees them.
+func (b *breaker) failure(class Class, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.why != nil {
+		return
+	}
+	var key *keyError
+	switch {
+	case class == Security && errors.As(err, &key):
+		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
+	case class == Denied:
+		b.denials++
+		if b.denials >= patience {
+			b.why = fmt.Errorf("%w: refused %d times in a row, last: %w", ErrStopped, b.denials, err)
+		}
+	}
+}

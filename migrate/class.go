@@ -1,0 +1,70 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Class says why an item or a repository was not done, in a word for reports.
+type Class string
+
+// Classes of items that cannot be signed, which is no failure.
+const (
+	Missing    Class = "missing"     // the registry has no such digest
+	Unsignable Class = "unsignable"  // Docker schema 1: its digest is not that of its bytes
+	NotPlanned Class = "not-in-plan" // run --plan, and the plan does not sign it
+)
+
+// Classes of failures.
+const (
+	Transient   Class = "transient"    // may work when tried again
+	Throttled   Class = "throttled"    // the other side asks for fewer requests
+	Denied      Class = "denied"       // a key or a server refuses us
+	Permanent   Class = "permanent"    // trying again cannot help
+	Security    Class = "security"     // as in an attack; never tried again
+	Expired     Class = "expired"      // trust data past its date
+	Unsigned    Class = "unsigned"     // a repository without trust data
+	Unpinned    Class = "unpinned"     // a root that nothing vouches for
+	Incomplete  Class = "incomplete"   // the Notary server lost a file
+	NotNotary   Class = "not-notary"   // no Notary server at that address
+	PlanChanged Class = "plan-changed" // not what the reviewed plan was made from
+)
+
+// Failure is an error with its class, as the parts behind the interfaces return it.
+type Failure struct {
+	Class Class
+	Err   error
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// ClassOf sorts an error. What nobody has sorted is permanent, so that it is not
+// repeated.
+func ClassOf(err error) Class {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Class
+	}
+	for _, k := range []struct {
+		err   error
+		class Class
+	}{
+		{dct.ErrUnsigned, Unsigned}, {dct.ErrUnpinnedRoot, Unpinned}, {dct.ErrExpired, Expired},
+		{dct.ErrRefused, Security}, {dct.ErrIncomplete, Incomplete}, {dct.ErrDenied, Denied},
+		{dct.ErrNotNotary, NotNotary}, {dct.ErrUnavailable, Transient},
+		{context.DeadlineExceeded, Transient},
+	} {
+		if errors.Is(err, k.err) {
+			return k.class
+		}
+	}
+	return Permanent
+}
+
+// repeatable classes are those that migrate tries again within a run.
+func (c Class) repeatable() bool { return c == Transient || c == Throttled }

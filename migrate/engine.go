@@ -1,0 +1,91 @@
+package migrate
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Engine does one run or plan. Its fields are set before the first call and do not
+// change.
+type Engine struct {
+	Trust    Trust
+	Registry Registry
+	Signer   Signer
+	Ledger   Ledger // nil for a plan without one
+	// Workers bounds key operations in flight, and with that how many can be wasted when
+	// the run is killed. At least 1. Looking and pushing have bounds of their own, so that
+	// the key stays busy while a registry is slow.
+	Workers  int
+	Tool     string            // name and version, for signed metadata
+	Metadata map[string]string // the user's own signed metadata, checked by CheckMetadata
+	Plan     *Plan             // what the run is bound to; nil: all that DCT vouches for
+	Observe  func(Event)       // told of progress; called from several goroutines
+	Log      *slog.Logger
+	Now      func() time.Time // nil: time.Now
+
+	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
+	// the kill test has to catch, and no command sets it.
+	signBeforeRecord bool
+}
+
+// perWorker is how many items may be looked at or pushed for each key operation in
+// flight. An item spends most of its time waiting for a registry, in some eight requests
+// one after the other.
+const perWorker = 6
+
+func (e *Engine) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+// Event is a piece of news for the progress display. One of its parts is set.
+type Event struct {
+	Found   int        // so many more items are known of
+	Outcome *Outcome   // an item has ended
+	Trust   *TrustNews // a repository's trust data was read, or not
+}
+
+// TrustNews is what became of reading one repository's trust data.
+type TrustNews struct {
+	GUN      string
+	PinnedBy string
+	RootKeys []string
+	Items    int
+	Findings []dct.Finding
+	Expiries []dct.Expiry
+	Changed  []string // what the plan has and the trust data no longer
+	Class    Class    // empty: read
+	Err      error
+}
+
+// Result says how an item ended in this run.
+type Result string
+
+// The results.
+const (
+	ResultSigned   Result = "signed"   // by this run, and the registry lists it
+	ResultAlready  Result = "already"  // an earlier run's, or found in the registry
+	ResultSkipped  Result = "skipped"  // not to be signed
+	ResultFailed   Result = "failed"   //
+	ResultReplayed Result = "replayed" // signed by an earlier run, pushed by this one
+)
+
+// Outcome is how an item ended in this run.
+type Outcome struct {
+	Repository, Digest string
+	Tags               []string
+	Result             Result
+	Class              Class
+	Reason             string
+	Notes              []string
+}
+
+func (e *Engine) tell(ev Event) {
+	if e.Observe != nil {
+		e.Observe(ev)
+	}
+}

@@ -1,0 +1,99 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Examined is what a look at the registry told about one work.
+type Examined struct {
+	Image Image
+	// Skip is the class that forbids signing, and Reason says why; empty if it may be
+	// signed.
+	Skip   Class
+	Reason string
+	Tags   []TagNow
+	Notes  []string // what a person should know, such as a size that differs
+	Found  Found
+}
+
+// TagNow is where a tag points in the registry now. It is evidence: what is signed is
+// DCT's digest, never the tag's.
+type TagNow struct {
+	Tag   string
+	Class TagClass
+	Now   digest.Digest // empty unless Class is TagMoved
+}
+
+// TagClass compares a tag's digest in the registry with DCT's.
+type TagClass string
+
+// The classes of tags.
+const (
+	TagOK      TagClass = "ok"
+	TagMoved   TagClass = "tag-moved"
+	TagGone    TagClass = "tag-gone"
+	TagUnknown TagClass = "unknown"
+)
+
+// schema1 are the media types whose registry digest is not the digest of the bytes that a
+// client would hash, so that a signature over it proves nothing.
+var schema1 = map[string]bool{
+	"application/vnd.docker.distribution.manifest.v1+json":      true,
+	"application/vnd.docker.distribution.manifest.v1+prettyjws": true,
+}
+
+// examine looks at the registry without changing anything there. Its error means that
+// something is unknown, and then nothing may be signed.
+func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
+	x := Examined{Image: Image{Repository: w.Key.Repository}}
+	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
+	switch {
+	case ClassOf(err) == Missing:
+		x.Skip, x.Reason = Missing, "the registry has no such digest any more"
+		return x, nil
+	case err != nil:
+		return x, fmt.Errorf("resolving %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+	}
+	x.Image.Descriptor = desc
+	if schema1[desc.MediaType] {
+		x.Skip, x.Reason = Unsignable, "it is a Docker schema 1 manifest; push the image again with a current docker"
+		return x, nil
+	}
+	for _, t := range w.Targets {
+		if t.Size() != desc.Size {
+			x.Notes = append(x.Notes, fmt.Sprintf("tag %s: DCT signed a length of %d, and the manifest has %d bytes; the bytes were hashed", t.Tag(), t.Size(), desc.Size))
+		}
+	}
+	if len(x.Notes) > 0 {
+		if err := e.Registry.Hash(ctx, x.Image); err != nil {
+			return x, fmt.Errorf("hashing %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		}
+	}
+	for _, t := range w.Targets {
+		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
+	}
+	if x.Found, err = e.Registry.Find(ctx, x.Image); err != nil {
+		return x, fmt.Errorf("looking for signatures of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+	}
+	return x, nil
+}
+
+// lookAtTag tells where a tag points now. That it cannot be told harms nothing: the tag
+// does not decide what is signed.
+func (e *Engine) lookAtTag(ctx context.Context, k state.Key, tag string) TagNow {
+	now, exists, err := e.Registry.Tag(ctx, k.Repository, tag)
+	switch {
+	case err != nil:
+		return TagNow{Tag: tag, Class: TagUnknown}
+	case !exists:
+		return TagNow{Tag: tag, Class: TagGone}
+	case now.String() != k.Digest:
+		return TagNow{tag, TagMoved, now}
+	}
+	return TagNow{Tag: tag, Class: TagOK}
+}

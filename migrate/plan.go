@@ -1,0 +1,206 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// PlanVersion is the version of the plan's JSON. A plan of another version is refused.
+const PlanVersion = 1
+
+// Plan is what a run would do: reviewed by a person, it is the bound of a run.
+type Plan struct {
+	Version      int              `json:"version"`
+	Kind         string           `json:"kind"` // PlanKind
+	Created      time.Time        `json:"created"`
+	Tool         string           `json:"tool"`
+	Key          PlanKey          `json:"key"`
+	Repositories []PlanRepository `json:"repositories"`
+}
+
+// PlanKind tells the file apart from our other JSON.
+const PlanKind = "dct2notation.plan"
+
+// PlanKey names the key that would sign.
+type PlanKey struct {
+	Name string `json:"name"`
+	Leaf string `json:"leaf"` // SHA-256 of the certificate
+}
+
+// PlanRepository is one repository's part. Error is set where its trust data could not
+// be read, and then it has no items.
+type PlanRepository struct {
+	GUN      string        `json:"gun"`
+	PinnedBy string        `json:"pinned_by,omitempty"`
+	RootKeys []string      `json:"root_keys,omitempty"`
+	Error    *PlanReason   `json:"error,omitempty"`
+	Items    []PlanItem    `json:"items,omitempty"`
+	Findings []PlanFinding `json:"findings,omitempty"`
+}
+
+// PlanReason is a class with its explanation.
+type PlanReason struct {
+	Class  Class  `json:"class"`
+	Reason string `json:"reason"`
+}
+
+// PlanItem is one digest.
+type PlanItem struct {
+	Digest    string      `json:"digest"`
+	MediaType string      `json:"media_type,omitempty"`
+	Size      int64       `json:"size,omitempty"` // of the manifest, in bytes
+	Action    Action      `json:"action"`
+	Reason    *PlanReason `json:"reason,omitempty"`
+	Tags      []PlanTag   `json:"tags"`
+	Notes     []string    `json:"notes,omitempty"`
+}
+
+// Action is what a run would do with an item.
+type Action string
+
+// The actions.
+const (
+	ActionSign    Action = "sign"
+	ActionPush    Action = "push" // signed by an earlier run, to be pushed
+	ActionDone    Action = "done"
+	ActionSkip    Action = "skip"
+	ActionUnknown Action = "unknown" // the look failed: a run would look again
+)
+
+// PlanTag is a tag of an item.
+type PlanTag struct {
+	Tag     string   `json:"tag"`
+	Role    string   `json:"role"`
+	Version int      `json:"targets_version"`
+	Now     TagClass `json:"now,omitempty"` // in the registry
+	MovedTo string   `json:"moved_to,omitempty"`
+	Flags   []string `json:"flags,omitempty"`
+}
+
+// PlanFinding is an entry of the trust data that is not signed.
+type PlanFinding struct {
+	Tag    string `json:"tag"`
+	Role   string `json:"role"`
+	Class  string `json:"class"`
+	Detail string `json:"detail"`
+}
+
+// MakePlan does what Run does up to the look at the registry, and changes nothing: no
+// key operation, no push, no move in the ledger. The error is ctx's, ErrNothingRead, or
+// the ledger's; a repository or item that cannot be looked at is in the plan, saying so.
+func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
+	p := &Plan{
+		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
+		Key: PlanKey{e.Signer.Name(), e.Signer.Leaf()},
+	}
+	h := newHosts()
+	unread := map[Class]int{}
+	var last error
+	for _, gun := range guns {
+		err := h.closed(gun)
+		var read *reading
+		if err == nil {
+			read, err = e.repository(ctx, gun, false)
+			h.note(gun, err)
+		}
+		var fatal *fatalError
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.As(err, &fatal):
+			return nil, fatal.err
+		case err != nil:
+			last = err
+			unread[ClassOf(err)]++
+			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{ClassOf(err), err.Error()}})
+			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: ClassOf(err), Err: err}})
+			continue
+		}
+		e.tell(Event{Found: len(read.work), Trust: read.news()})
+		part, err := e.planRepository(ctx, read)
+		if err != nil {
+			return nil, err
+		}
+		p.Repositories = append(p.Repositories, part)
+	}
+	if last != nil && len(unread) > 0 && sum(unread) == len(guns) {
+		return p, nothingRead(unread, last)
+	}
+	return p, nil
+}
+
+func sum(m map[Class]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
+	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Items: make([]PlanItem, len(r.work))}
+	for _, f := range r.Findings() {
+		part.Findings = append(part.Findings, PlanFinding(f))
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(e.Workers * perWorker)
+	for i, w := range r.work {
+		g.Go(func() (err error) {
+			part.Items[i], err = e.planItem(gctx, w)
+			e.tell(Event{Outcome: &Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest}})
+			return err
+		})
+	}
+	err := g.Wait()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return part, err
+}
+
+// planItem says what a run would do with one work. Its error is ctx's or the ledger's.
+func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
+	it := PlanItem{Digest: w.Key.Digest, Action: ActionSign, Notes: w.Changed}
+	for _, t := range w.Targets {
+		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Flags: t.Flags()})
+	}
+	x, err := e.examine(ctx, w)
+	if ctx.Err() != nil {
+		return it, ctx.Err()
+	}
+	if err != nil {
+		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(err), err.Error()}
+		return it, nil
+	}
+	it.MediaType, it.Size = x.Image.Descriptor.MediaType, x.Image.Descriptor.Size
+	it.Notes = append(it.Notes, x.Notes...)
+	for i, t := range x.Tags {
+		it.Tags[i].Now, it.Tags[i].MovedTo = t.Class, t.Now.String()
+	}
+	stage, err := e.stage(w.Key)
+	switch {
+	case err != nil:
+		return it, err
+	case x.Skip != "":
+		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
+	case x.Found.Ours != "", stage == state.Confirmed:
+		it.Action = ActionDone
+	case stage == state.Signed, stage == state.Pushed:
+		it.Action = ActionPush
+	}
+	return it, nil
+}
+
+// stage is where the ledger has an item; empty without a ledger.
+func (e *Engine) stage(k state.Key) (state.Stage, error) {
+	if e.Ledger == nil {
+		return "", nil
+	}
+	it, _, err := e.Ledger.Item(k)
+	return it.Stage, err
+}

@@ -1,0 +1,124 @@
+package migrate
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// plan makes a plan as a person would, without a ledger.
+func (s *scene) plan(names ...string) *Plan {
+	s.t.Helper()
+	e := &Engine{Trust: s.trust(), Registry: s, Signer: s, Workers: 4, Tool: "test/1"}
+	p, err := e.MakePlan(context.Background(), s.guns(names...))
+	s.must(err)
+	return p
+}
+
+func TestPlanSaysWhatAndWhyNot(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "sign", "done", "gone", "schema1", "moved", "unknown")
+	s.signatures[digest.FromString("image done")] = []string{"ours"}
+	delete(s.images, digest.FromString("image gone"))
+	old := digest.FromString("image schema1")
+	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Digest: old, Size: 100}
+	s.tags["moved"] = old
+	s.breakFor("find", "unknown", false, &Failure{Transient, context.DeadlineExceeded})
+	p := s.plan(app, "registry.example.com/unsigned")
+	got := map[string]Action{}
+	for _, it := range p.Repositories[0].Items {
+		got[it.Tags[0].Tag] = it.Action
+		if it.Action != ActionSign && it.Action != ActionDone && it.Reason == nil {
+			t.Errorf("%s: %s without a reason", it.Tags[0].Tag, it.Action)
+		}
+		if it.Tags[0].Tag == "moved" && (it.Tags[0].Now != TagMoved || it.Tags[0].MovedTo != old.String()) {
+			t.Errorf("moved: %+v", it.Tags[0])
+		}
+	}
+	for tag, want := range map[string]Action{"sign": ActionSign, "done": ActionDone, "gone": ActionSkip, "schema1": ActionSkip, "moved": ActionSign, "unknown": ActionUnknown} {
+		if got[tag] != want {
+			t.Errorf("%s: %s, want %s", tag, got[tag], want)
+		}
+	}
+	if e := p.Repositories[1].Error; e == nil || e.Class != Unsigned {
+		t.Errorf("unsigned repository: %+v", p.Repositories[1])
+	}
+	if len(s.operations) != 0 {
+		t.Errorf("a plan spent %d key operations", len(s.operations))
+	}
+}
+
+// run --plan signs nothing outside the plan, binds no tag outside it, and tells what
+// changed since.
+func TestRunIsBoundToItsPlan(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.publish(app, "v1", "v2", "v3")
+	p := s.plan(app)
+	// Since the review: v4 is new, latest joined v1's digest, v2 was signed anew, v3 is gone.
+	s.must(r.Sign("v4", s.put("v4").Encoded(), 100))
+	s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+	s.must(r.Sign("v2", s.put("v2new").Encoded(), 100))
+	s.must(r.Remove("v3"))
+	s.must(r.Publish())
+	var bound map[string]string
+	var changed []string
+	s.mutate = func(e *Engine) {
+		e.Plan = p
+		e.Signer = signerFunc{s.world, func(m map[string]string) { bound = m }}
+		observe := e.Observe
+		e.Observe = func(ev Event) {
+			if ev.Trust != nil {
+				changed = ev.Trust.Changed
+			}
+			observe(ev)
+		}
+	}
+	summary, outcomes, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 2})
+	if summary.Skipped[NotPlanned] != 2 || len(s.operations) != 1 {
+		t.Errorf("summary %+v, key operations %v", summary, s.operations)
+	}
+	s.once("v1")
+	if _, ok := bound[MetadataTag+"latest"]; ok || bound[MetadataTag+"v1"] != "targets" {
+		t.Errorf("metadata %v", bound)
+	}
+	if len(changed) != 2 { // the digests of v2 and v3
+		t.Errorf("changed %v", changed)
+	}
+	i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Result == ResultSigned })
+	if len(outcomes[i].Notes) != 1 || !strings.Contains(outcomes[i].Notes[0], "latest") {
+		t.Errorf("notes %v", outcomes[i].Notes)
+	}
+}
+
+func TestPlanIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	p := s.plan(app)
+	s.must(p.Check("release", "leaf"))
+	for name, bad := range map[string]func(p Plan) error{
+		"another key":         func(p Plan) error { return p.Check("other", "leaf") },
+		"another certificate": func(p Plan) error { return p.Check("release", "other") },
+		"another version":     func(p Plan) error { p.Version = 2; return p.Check("release", "leaf") },
+		"another file":        func(p Plan) error { p.Kind = ""; return p.Check("release", "leaf") },
+	} {
+		if bad(*p) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	// Root keys that changed since the review.
+	p.Repositories[0].RootKeys = []string{"other"}
+	s.mutate = func(e *Engine) { e.Plan = p }
+	summary, _, err := s.run(app)
+	if err == nil || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+		t.Errorf("error %v, summary %+v", err, summary)
+	}
+}

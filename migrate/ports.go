@@ -1,0 +1,84 @@
+package migrate
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// The interfaces below are called from several goroutines at once. Their errors are a
+// [*Failure] where the class is known, an error of package dct, or ctx's; any other
+// error counts as permanent.
+
+// Trust reads verified trust data; [dct.Reader] is one.
+type Trust interface {
+	Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error)
+}
+
+// A Signer makes Notation envelopes with one key.
+type Signer interface {
+	// Name is the key's name in plan, ledger and reports.
+	Name() string
+	// Leaf is the SHA-256 of the signing certificate in hex.
+	Leaf() string
+	// Sign spends one key operation and returns the envelope, checked against the
+	// expected certificate and payload. Nothing is pushed. A failure of class security
+	// must not be retried. Only vouch calls it: see there.
+	Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error)
+	// Check returns an error unless the envelope is this key's signature of the subject,
+	// intact, in the manifest beside it. No key operation is spent.
+	Check(subject ocispec.Descriptor, e state.Envelope) error
+}
+
+// Image is a digest in a repository of a registry.
+type Image struct {
+	Repository string // with its host
+	Descriptor ocispec.Descriptor
+}
+
+// Registry is where images and signatures lie. It never resolves a tag for signing.
+type Registry interface {
+	// Resolve describes what the registry has under a digest. A failure of class
+	// missing says that it has nothing.
+	Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error)
+	// Tag tells which digest a tag has now; none is no error.
+	Tag(ctx context.Context, repository, tag string) (d digest.Digest, exists bool, err error)
+	// Hash fetches the image's manifest and checks its bytes against the digest and
+	// size. A failure of class security says that they differ.
+	Hash(ctx context.Context, image Image) error
+	// Find tells which Notation signatures the registry lists for an image. An error
+	// means that it is unknown, which is never none.
+	Find(ctx context.Context, image Image) (Found, error)
+	// Push stores the envelope beside its image. The same envelope makes the same
+	// signature, so repeating is harmless. An error does not mean that nothing was
+	// stored.
+	Push(ctx context.Context, image Image, e state.Envelope) error
+	// Listed tells whether the registry lists the signature of that digest for the image.
+	Listed(ctx context.Context, image Image, signature string) (bool, error)
+}
+
+// Found is what a look for signatures gave.
+type Found struct {
+	Ours     string            // digest of a signature of our key that verifies; empty: none
+	Metadata map[string]string // what that one signed beside the digest
+	Others   int               // signatures that are not ours, or broken
+}
+
+// Ledger is the part of [state.Ledger] that the engine uses. An error but ErrStale means
+// that progress cannot be recorded, and ends the run.
+type Ledger interface {
+	Repository(gun string) (state.Repository, bool, error)
+	SetRepository(state.Repository) error
+	Plan([]state.Item) ([]state.Stage, error)
+	Sign(state.Key, state.Envelope) error
+	Push(k state.Key, signature string) error
+	Confirm(k state.Key, signature string) error
+	Skip(k state.Key, class, reason string) error
+	Fail(k state.Key, class, reason string) error
+	Item(state.Key) (state.Item, bool, error)
+	Envelope(state.Key) (state.Envelope, bool, error)
+}

@@ -1,0 +1,388 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Promise 1: one function calls the key. Whoever adds a caller has to come here.
+func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
+	t.Parallel()
+	callers := map[string][]string{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		rel := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
+		if strings.HasPrefix(rel, "internal/") || strings.HasPrefix(rel, "cmd/notation-pkcs11/") || strings.HasPrefix(rel, "cmd/demo/") {
+			return nil // tests' own tools, and the key's side of the plugin protocol
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, src, 0)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				sel, ok := call.Fun.(*ast.SelectorExpr)
+				if ok && sel.Sel.Name == "Sign" && len(call.Args) == 3 {
+					callers[rel] = append(callers[rel], f.Name.Name)
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{
+		"migrate/vouch.go":                  {"vouch"},
+		"cmd/dct2notation/command/shelf.go": {"Sign"},                 // the adapter: no decision
+		"notation/signer.go":                {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
+	}
+	for file, names := range callers {
+		if !slices.Equal(names, want[file]) {
+			t.Errorf("%s: the key is called by %v, want %v", file, names, want[file])
+		}
+	}
+	if len(callers) != len(want) {
+		t.Errorf("callers of the key: %v", callers)
+	}
+}
+
+// Promise 1: what is signed is the digest that verified trust data names, whatever the
+// registry or the caller says.
+func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	s.must(func() error { _, _, err := s.run(app); return err }())
+	r, err := s.trust().Read(context.Background(), s.guns(app)[0], dct.Known{})
+	s.must(err)
+	e := &Engine{Signer: s}
+	before := len(s.operations)
+	good := gather(r, "release")[0]
+	image := func(d digest.Digest) ocispec.Descriptor { return ocispec.Descriptor{Digest: d, Size: 100} }
+	for name, c := range map[string]struct {
+		work  Work
+		image ocispec.Descriptor
+	}{
+		"another digest":               {good, image(digest.FromString("evil"))},
+		"no target":                    {Work{Key: good.Key}, image(good.Targets[0].Digest())},
+		"the zero target":              {Work{Key: good.Key, Targets: []dct.Target{{}}}, image("")},
+		"a mixed work":                 {Work{Targets: r.Targets()}, image(r.Targets()[0].Digest())},
+		"a target and the zero target": {Work{Targets: []dct.Target{good.Targets[0], {}}}, image(good.Targets[0].Digest())},
+	} {
+		if _, err := e.vouch(context.Background(), c.work, c.image); err == nil {
+			t.Errorf("%s: signed", name)
+		}
+	}
+	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
+	if _, err := e.vouch(context.Background(), good, image(good.Targets[0].Digest())); !errors.Is(err, dct.ErrExpired) {
+		t.Errorf("trust data that expired during the run: %v", err)
+	}
+	if n := len(s.operations); n != before {
+		t.Errorf("%d key operations", n-before)
+	}
+}
+
+// Promise 1: the ledger records progress, never authority. A forged ledger makes no
+// signature.
+func TestForgedLedgerSignsNothing(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	evil := s.put("evil")
+	l, err := state.Open(s.ledger, state.Options{})
+	s.must(err)
+	forged := state.Key{Repository: app, Digest: evil.String(), KeyName: "release"}
+	known := state.Key{Repository: app, Digest: digest.FromString("image v1").String(), KeyName: "release"}
+	_, err = l.Plan([]state.Item{{Key: forged, GUN: app}, {Key: known, GUN: app}})
+	s.must(err)
+	// And an envelope over another image, under the name of one that DCT vouches for.
+	blob := "signature of " + evil.String()
+	s.must(l.Sign(known, state.Envelope{MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}"), ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64)}))
+	s.must(l.Close())
+	summary, _, err := s.run(app)
+	s.must(err)
+	if len(s.signatures[evil]) != 0 || len(s.signatures[digest.FromString("image v1")]) != 0 || len(s.operations) != 0 {
+		t.Errorf("signatures %v after %d key operations", s.signatures, len(s.operations))
+	}
+	if summary.Failed[Security] != 1 {
+		t.Errorf("summary %+v", summary)
+	}
+}
+
+// Promise 2, seen from the engine: nothing of a repository is signed when a role fails.
+func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.publish(app, "v1", "v2")
+	s.must(r.AddSigner("alice"))
+	s.must(r.Sign("v3", s.put("v3").Encoded(), 100))
+	s.must(r.Publish())
+	s.must(r.BadSignature("targets/releases"))
+	s.publish("registry.example.com/team/good", "g1")
+	summary, _, err := s.run(app, "registry.example.com/team/good")
+	s.must(err)
+	if len(s.operations) != 1 || summary.Unread[Security] != 1 || summary.Complete() {
+		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+	}
+	s.once("g1")
+}
+
+// Promise 3: cut at any of these points, with the effect or without, the next run ends
+// with one signature for each image and no second key operation.
+func TestResumeSignsOnce(t *testing.T) {
+	t.Parallel()
+	refused := &Failure{Permanent, errors.New("cut")}
+	for name, c := range map[string]struct {
+		step       string
+		happens    bool
+		operations int // in both runs, for the one image that is cut
+	}{
+		"cut before the look":     {"find", false, 1},
+		"cut at the key":          {"sign", false, 2},
+		"cut before the push":     {"push", false, 1},
+		"cut after the push":      {"push", true, 1},
+		"cut at the confirmation": {"listed", false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "v1", "v2", "v3")
+			s.breakFor(c.step, "v2", c.happens, refused)
+			summary, _, err := s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSigned: 2, ResultFailed: 1})
+			s.heal()
+			if _, _, err := s.run(app); err != nil {
+				t.Fatal(err)
+			}
+			s.once("v1", "v2", "v3")
+			n := 0
+			for _, d := range s.operations {
+				if d == digest.FromString("image v2") {
+					n++
+				}
+			}
+			if n != c.operations {
+				t.Errorf("%d key operations", n)
+			}
+			summary, _, err = s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultAlready: 3})
+		})
+	}
+}
+
+// The same with a context that ends in the middle of a step, as a second signal does.
+func TestResumeSignsOnce_AfterCancel(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"resolve", "find", "sign", "push", "listed"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "v1", "v2", "v3")
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			s.fault[step] = func(digest.Digest) (bool, error) { cancel(); return true, ctx.Err() }
+			if _, _, err := s.runCtx(ctx, nil, app); !errors.Is(err, context.Canceled) {
+				t.Fatalf("error %v", err)
+			}
+			s.heal()
+			summary, _, err := s.run(app)
+			s.must(err)
+			s.once("v1", "v2", "v3")
+			if !summary.Complete() {
+				t.Errorf("summary %+v", summary)
+			}
+		})
+	}
+}
+
+// A ledger that is lost is made again from trust data and registry, without a key
+// operation.
+func TestLostLedgerIsRebuilt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	s.must(func() error { _, _, err := s.run(app); return err }())
+	s.must(os.Remove(s.ledger))
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultAlready: 2})
+	s.once("v1", "v2")
+}
+
+// Promise 4: a look that failed, however it failed, spends no key operation.
+func TestUnknownIsNotUnsigned(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Throttled, Transient, Denied, Permanent, Security} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "v1")
+			s.signatures[digest.FromString("image v1")] = []string{"ours"}
+			s.breakFor("find", "v1", false, &Failure{class, errors.New("no answer")})
+			stop := make(chan struct{})
+			if class.repeatable() {
+				// The pauses between tries are not waited for.
+				s.fault["find"] = func(digest.Digest) (bool, error) {
+					select {
+					case <-stop:
+					default:
+						close(stop)
+					}
+					return false, &Failure{class, errors.New("no answer")}
+				}
+			}
+			summary, _, err := s.runCtx(context.Background(), stop, app)
+			s.must(err)
+			if len(s.operations) != 0 || summary.Failed[class] != 1 {
+				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+			}
+			s.once("v1")
+		})
+	}
+}
+
+// A foreign signature is no reason not to sign, and ours is.
+func TestOnlyOursCountsAsSigned(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "squatted", "ours")
+	squatted, ours := digest.FromString("image squatted"), digest.FromString("image ours")
+	s.signatures[squatted] = []string{"foreign1", "foreign2"}
+	s.signatures[ours] = []string{"ours"}
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
+	if len(s.signatures[squatted]) != 3 || len(s.signatures[ours]) != 1 {
+		t.Errorf("signatures %v", s.signatures)
+	}
+}
+
+// Promise 5: one bad item stops nothing else, and the summary tells.
+func TestOneBadItemStopsNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2", "v3", "gone", "schema1", "moved")
+	s.publish("registry.example.com/team/other", "o1")
+	gone, old, moved := digest.FromString("image gone"), digest.FromString("image schema1"), digest.FromString("image moved")
+	delete(s.images, gone)
+	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+prettyjws", Digest: old, Size: 100}
+	s.tags["moved"] = digest.FromString("image v1")
+	s.breakFor("sign", "v2", false, &Failure{Permanent, errors.New("this one not")})
+	summary, outcomes, err := s.run("registry.example.com/team/unsigned", app, "registry.example.com/team/other")
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 4, ResultSkipped: 2, ResultFailed: 1})
+	if summary.Skipped[Missing] != 1 || summary.Skipped[Unsignable] != 1 || summary.Unread[Unsigned] != 1 || summary.Complete() {
+		t.Errorf("summary %+v", summary)
+	}
+	s.once("v1", "v3", "o1", "moved")
+	i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Digest == moved.String() })
+	if i < 0 || len(outcomes[i].Notes) != 1 || !strings.HasPrefix(outcomes[i].Notes[0], "tag-moved: ") {
+		t.Errorf("the moved tag is not reported: %+v", outcomes)
+	}
+}
+
+// The bytes are hashed where DCT's length is not the manifest's, and must fit.
+func TestSizeThatDiffersIsHashed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	for _, tag := range []string{"v1", "v2"} {
+		d := digest.FromString("image " + tag)
+		s.images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: 4711}
+	}
+	s.breakFor("hash", "v2", false, &Failure{Security, errors.New("other bytes")})
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
+	s.once("v1")
+	if summary.Failed[Security] != 1 || len(s.operations) != 1 {
+		t.Errorf("summary %+v after %d key operations", summary, len(s.operations))
+	}
+}
+
+// One signature for a digest, with all its tags in the signed metadata.
+func TestTagsOfADigestShareItsSignature(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, err := s.notary.NewRepository(app)
+	s.must(err)
+	d := s.put("v1")
+	s.tags["latest"] = d
+	s.must(r.Sign("v1", d.Encoded(), 100))
+	s.must(r.Sign("latest", d.Encoded(), 100))
+	s.must(r.Publish())
+	s.pins.Certs[app] = r.RootKeyIDs()
+	var metadata map[string]string
+	s.mutate = func(e *Engine) {
+		e.Metadata = map[string]string{"team": "blue"}
+		e.Signer = signerFunc{s.world, func(m map[string]string) { metadata = m }}
+	}
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1})
+	trusted, err := s.trust().Read(context.Background(), s.guns(app)[0], dct.Known{})
+	s.must(err)
+	want := map[string]string{
+		"io.dct2notation.gun": app, "io.dct2notation.tag.v1": "targets", "io.dct2notation.tag.latest": "targets",
+		"io.dct2notation.version.targets": fmt.Sprint(trusted.Version("targets")), "io.dct2notation.tool": "test/1", "team": "blue",
+		"io.dct2notation.root-keys": strings.Join(r.RootKeyIDs(), ","),
+	}
+	for k, v := range want {
+		if metadata[k] != v {
+			t.Errorf("%s = %q, want %q", k, metadata[k], v)
+		}
+	}
+	if len(metadata) != len(want) {
+		t.Errorf("metadata %v", metadata)
+	}
+	for _, reserved := range []string{"io.dct2notation.tag.v2", "io.cncf.notary.x"} {
+		if CheckMetadata(map[string]string{reserved: "x"}) == nil {
+			t.Errorf("%s accepted", reserved)
+		}
+	}
+}
+
+type signerFunc struct {
+	*world
+	saw func(map[string]string)
+}
+
+func (s signerFunc) Sign(ctx context.Context, subject ocispec.Descriptor, m map[string]string) (state.Envelope, error) {
+	s.saw(m)
+	return s.world.Sign(ctx, subject, m)
+}

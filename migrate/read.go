@@ -1,0 +1,120 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// reading is one repository's trust data and the work that follows from it.
+type reading struct {
+	*dct.Repository
+	work []Work
+	// changed says what the plan that the run is bound to has and the trust data no
+	// longer.
+	changed []string
+}
+
+// repository reads one repository's trust data and makes work of it, in the bounds of the
+// plan if there is one. record says whether the ledger takes note of what was seen.
+func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool) (*reading, error) {
+	before, known, err := e.remembered(gun)
+	if err != nil {
+		return nil, fatally(err)
+	}
+	r, err := e.Trust.Read(ctx, gun, known)
+	if err != nil {
+		return nil, err
+	}
+	read := &reading{Repository: r, work: gather(r, e.Signer.Name())}
+	if e.Plan != nil {
+		if err := e.Plan.bind(read); err != nil {
+			return nil, err
+		}
+	}
+	if record {
+		if err := e.Ledger.SetRepository(remember(r, before, e)); err != nil {
+			return nil, fatally(err)
+		}
+	}
+	return read, nil
+}
+
+func (r *reading) news() *TrustNews {
+	return &TrustNews{
+		GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(),
+		Items: len(r.work), Findings: r.Findings(), Expiries: r.Expiries(), Changed: r.changed,
+	}
+}
+
+// remembered gives what an earlier run saw of the repository.
+func (e *Engine) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
+	if e.Ledger == nil {
+		return state.Repository{}, dct.Known{}, nil
+	}
+	before, ok, err := e.Ledger.Repository(gun.String())
+	if err != nil || !ok {
+		return state.Repository{}, dct.Known{}, err
+	}
+	known := dct.Known{Root: before.Root, Floors: map[string]dct.Floor{}}
+	for role, f := range before.Roles {
+		known.Floors[role] = dct.Floor(f)
+	}
+	return before, known, nil
+}
+
+func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repository {
+	known := r.Known()
+	now := state.Repository{
+		GUN: r.GUN().String(), Root: known.Root, Roles: map[string]state.Floor{},
+		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), VerifiedAt: e.now(),
+	}
+	if before.Pin != "" && now.Pin == dct.PinnedEarlier {
+		now.Pin = before.Pin // how it came to be trusted in the first place
+	}
+	for role, f := range known.Floors {
+		now.Roles[role] = state.Floor(f)
+	}
+	return now
+}
+
+// hosts remembers which Notary servers are not worth asking again: one that is no Notary
+// server, refuses our credentials or does not answer would do so for the other ten
+// thousand repositories as well.
+type hosts struct {
+	read   map[string]int   // repositories read
+	failed map[string]int   // failures in a row of the kinds above
+	why    map[string]error // the last of them
+}
+
+func newHosts() *hosts {
+	return &hosts{map[string]int{}, map[string]int{}, map[string]error{}}
+}
+
+// given up on after so many failures with no success.
+const hostPatience = 3
+
+// closed returns an error if the host of a repository is not to be asked.
+func (h *hosts) closed(gun dct.GUN) error {
+	if h.failed[gun.Registry()] < hostPatience {
+		return nil
+	}
+	return fmt.Errorf("reading trust data of %s: the Notary server of %s is not asked again after %d failures in a row: %w",
+		gun, gun.Registry(), h.failed[gun.Registry()], h.why[gun.Registry()])
+}
+
+// note remembers how reading a repository ended.
+func (h *hosts) note(gun dct.GUN, err error) {
+	host := gun.Registry()
+	switch {
+	case err == nil:
+		h.read[host]++
+		h.failed[host] = 0
+	case errors.Is(err, dct.ErrNotNotary), errors.Is(err, dct.ErrDenied) && h.read[host] == 0, errors.Is(err, dct.ErrUnavailable):
+		h.failed[host]++
+		h.why[host] = err
+	}
+}

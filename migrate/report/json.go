@@ -1,0 +1,43 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// JSON writes v indented, with a newline behind it.
+func JSON[T any](w io.Writer, v T) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// maxPlan bounds a plan file, in bytes: some half a million items.
+const maxPlan = 256 << 20
+
+// ReadPlan reads what JSON wrote of a plan, and nothing else: an unknown field is an
+// error, since it may say what this version would not obey.
+func ReadPlan(r io.Reader) (*migrate.Plan, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxPlan+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxPlan {
+		return nil, fmt.Errorf("larger than %d bytes", maxPlan)
+	}
+	var p migrate.Plan
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return nil, fmt.Errorf("it is not what plan -o json writes: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it is not what plan -o json writes: data after the plan")
+	}
+	return &p, nil
+}

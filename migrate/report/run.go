@@ -1,0 +1,168 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// Run is what a run did. It is not safe for concurrent use.
+type Run struct {
+	Version  int       `json:"version"`
+	Kind     string    `json:"kind"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Complete bool      `json:"complete"` // all that DCT vouches for is signed, or cannot be
+	Error    string    `json:"error,omitempty"`
+
+	Repositories int                    `json:"repositories"` // whose trust data was read
+	Items        int                    `json:"items"`
+	Results      map[migrate.Result]int `json:"results"`
+	Findings     map[string]int         `json:"findings,omitempty"`
+	Notes        map[string]int         `json:"notes,omitempty"` // by their first word
+
+	Unread []Unread `json:"unread,omitempty"`
+	// Items that were not signed, with what is noted on those that were.
+	NotSigned []Item `json:"not_signed,omitempty"`
+	Noted     []Item `json:"noted,omitempty"`
+}
+
+// Unread is a repository whose trust data could not be read.
+type Unread struct {
+	GUN    string        `json:"gun"`
+	Class  migrate.Class `json:"class"`
+	Reason string        `json:"reason"`
+}
+
+// Item is one digest.
+type Item struct {
+	Repository string         `json:"repository"`
+	Digest     string         `json:"digest"`
+	Tags       []string       `json:"tags"`
+	Result     migrate.Result `json:"result"`
+	Class      migrate.Class  `json:"class,omitempty"`
+	Reason     string         `json:"reason,omitempty"`
+	Notes      []string       `json:"notes,omitempty"`
+}
+
+// RunKind tells the JSON apart from our other JSON.
+const RunKind = "dct2notation.run"
+
+// maxListed bounds each list, so that memory does not grow with a run; the counts are
+// always complete.
+const maxListed = 10_000
+
+// Add takes the outcome of an item.
+func (r *Run) Add(o *migrate.Outcome) {
+	if r.Results == nil {
+		r.Results = map[migrate.Result]int{}
+	}
+	r.Results[o.Result]++
+	it := Item{o.Repository, o.Digest, o.Tags, o.Result, o.Class, o.Reason, o.Notes}
+	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
+		r.NotSigned = append(r.NotSigned, it)
+		return
+	}
+	for _, n := range o.Notes {
+		if r.Notes == nil {
+			r.Notes = map[string]int{}
+		}
+		kind, _, _ := strings.Cut(n, ":")
+		r.Notes[kind]++
+	}
+	if len(o.Notes) > 0 && len(r.Noted) < maxListed {
+		r.Noted = append(r.Noted, it)
+	}
+}
+
+// AddFindings takes what trust data has beside its trusted targets.
+func (r *Run) AddFindings(n *migrate.TrustNews) {
+	for _, f := range n.Findings {
+		if r.Findings == nil {
+			r.Findings = map[string]int{}
+		}
+		r.Findings[f.Class]++
+	}
+}
+
+// AddUnread takes a repository whose trust data could not be read.
+func (r *Run) AddUnread(n *migrate.TrustNews) {
+	if len(r.Unread) < maxListed {
+		r.Unread = append(r.Unread, Unread{n.GUN, n.Class, n.Err.Error()})
+	}
+}
+
+// Counts are the results so far, as a copy.
+func (r *Run) Counts() map[migrate.Result]int { return maps.Clone(r.Results) }
+
+// Close ends the report.
+func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
+	r.Version, r.Kind = 1, RunKind
+	r.Started, r.Ended = r.Started.UTC(), at.UTC()
+	r.Repositories, r.Items = s.Repositories, s.Items
+	r.Complete = s.Complete() && err == nil
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if r.Results == nil {
+		r.Results = map[migrate.Result]int{}
+	}
+}
+
+// RunText writes a run for a person: what was not signed and why, then the counts.
+func RunText(w io.Writer, r *Run) error {
+	var b strings.Builder
+	for _, u := range r.Unread {
+		fmt.Fprintf(&b, "not read   %-12s %s\n", u.Class, safetext.Safe(u.GUN, 256))
+		indent(&b, u.Reason)
+	}
+	for _, it := range r.NotSigned {
+		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags))
+		indent(&b, it.Reason)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
+		fmt.Fprintf(&b, "noted %d times: %s (-o json lists them)\n", r.Notes[kind], safetext.Safe(kind, 60))
+	}
+	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
+		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))
+	}
+	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d, %.1f s\n", r.Repositories, len(r.Unread), r.Items, r.Ended.Sub(r.Started).Seconds())
+	fmt.Fprintf(&b, "signed %d, replayed %d, already signed %d, skipped %d, failed %d\n",
+		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
+		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
+	if !r.Complete {
+		b.WriteString("not complete: run the same command again once the causes are mended\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// indent writes text below its row, line by line.
+func indent(b *strings.Builder, text string) {
+	if text == "" {
+		return
+	}
+	for line := range strings.Lines(safetext.Lines(text, 2048)) {
+		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
+	}
+}
+
+// names lists tags, some of many.
+func names(tags []string) string {
+	const most = 5
+	var safe []string
+	for i, t := range tags {
+		if i == most {
+			safe = append(safe, fmt.Sprintf("and %d more", len(tags)-most))
+			break
+		}
+		safe = append(safe, safetext.Safe(t, 128))
+	}
+	return strings.Join(safe, ", ")
+}

@@ -1,0 +1,177 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// Totals counts the tags of all repositories by class. A repository whose trust data
+// could not be read counts as one.
+type Totals map[migrate.VerifyClass]int
+
+// classes in the order in which reports show them.
+var classes = []migrate.VerifyClass{
+	migrate.Agree, migrate.DCTOnly, migrate.NotationOnly, migrate.Conflict, migrate.Moved, migrate.Gone,
+	migrate.Untrusted, migrate.VerifyExpiry, migrate.Unknown, migrate.NoneSigned,
+}
+
+// Add counts one repository.
+func (t Totals) Add(r migrate.VerifiedRepository) {
+	if r.Class != "" {
+		t[r.Class]++
+	}
+	for c, n := range r.Totals {
+		t[c] += n
+	}
+}
+
+// Disagree tells whether the two sides differ on anything.
+func (t Totals) Disagree() bool {
+	for c, n := range t {
+		if n > 0 && !c.Agrees() && c != migrate.Unknown {
+			return true
+		}
+	}
+	return false
+}
+
+// Unknown tells whether anything could not be found out.
+func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
+
+// Verify writes the result of a verification, repository by repository.
+type Verify interface {
+	Repository(migrate.VerifiedRepository) error
+	End(Totals) error
+}
+
+type verifyText struct {
+	w   io.Writer
+	all bool
+}
+
+// NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
+// for all tags, then the totals.
+func NewVerifyText(w io.Writer, all bool) Verify { return &verifyText{w, all} }
+
+func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s", safetext.Safe(r.GUN, 256))
+	if r.Class != "" {
+		fmt.Fprintf(&b, "  %s\n", r.Class)
+		indent(&b, r.Reason)
+	} else {
+		for _, c := range classes {
+			if r.Totals[c] > 0 {
+				fmt.Fprintf(&b, "  %s %d", c, r.Totals[c])
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, t := range r.Tags {
+		if t.Class == migrate.Agree && !v.all {
+			continue
+		}
+		fmt.Fprintf(&b, "    %-13s %-20s %s", t.Class, safetext.Safe(t.Tag, 128), safetext.Safe(short(t), 200))
+		b.WriteString("\n")
+		if t.Reason != "" {
+			fmt.Fprintf(&b, "                  %s\n", safetext.Safe(t.Reason, 400))
+		}
+	}
+	_, err := io.WriteString(v.w, b.String())
+	return err
+}
+
+// short says which digests are compared.
+func short(t migrate.VerifiedTag) string {
+	switch {
+	case t.DCT == "" && t.Registry == "":
+		return ""
+	case t.DCT == t.Registry:
+		return t.DCT.String()
+	}
+	return fmt.Sprintf("DCT %s, registry %s", or(t.DCT.String(), "none"), or(t.Registry.String(), "none"))
+}
+
+func or(s, none string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
+
+func (v *verifyText) End(t Totals) error {
+	var b strings.Builder
+	b.WriteString("\n")
+	total := 0
+	for _, c := range classes {
+		if t[c] > 0 {
+			fmt.Fprintf(&b, "%-14s %d\n", c, t[c])
+			total += t[c]
+		}
+	}
+	fmt.Fprintf(&b, "%-14s %d\n", "total", total)
+	switch {
+	case t.Disagree():
+		b.WriteString("the signature sets disagree\n")
+	case t.Unknown():
+		b.WriteString("not everything could be found out\n")
+	default:
+		b.WriteString("the signature sets agree\n")
+	}
+	_, err := io.WriteString(v.w, b.String())
+	return err
+}
+
+// verifyJSON writes one object whose list of repositories grows as they come, so that
+// memory does not.
+type verifyJSON struct {
+	w     io.Writer
+	tool  string
+	begun bool
+}
+
+// NewVerifyJSON writes the versioned JSON.
+func NewVerifyJSON(w io.Writer, tool string) Verify { return &verifyJSON{w: w, tool: tool} }
+
+func (v *verifyJSON) begin() error {
+	if v.begun {
+		return nil
+	}
+	v.begun = true
+	tool, err := json.Marshal(v.tool)
+	if err == nil {
+		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"dct2notation.verify","tool":%s,"repositories":[`, tool)
+	}
+	return err
+}
+
+func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
+	separator := "\n"
+	if v.begun {
+		separator = ",\n"
+	}
+	raw, err := json.Marshal(r)
+	if err == nil {
+		err = v.begin()
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(v.w, "%s%s", separator, raw)
+	}
+	return err
+}
+
+func (v *verifyJSON) End(t Totals) error {
+	raw, err := json.Marshal(t)
+	if err == nil {
+		err = v.begin()
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"agree\":%t}\n", raw, !t.Disagree() && !t.Unknown())
+	}
+	return err
+}

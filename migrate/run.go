@@ -1,0 +1,240 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Summary counts what a run did.
+type Summary struct {
+	Repositories int           // whose trust data was read
+	Unread       map[Class]int // repositories whose trust data could not be, by class
+	Items        int
+	Results      map[Result]int
+	Skipped      map[Class]int
+	Failed       map[Class]int
+	Findings     map[string]int // entries of trust data that are not to be signed, by class
+	Drained      bool           // ended by a signal or a time budget before all was tried
+}
+
+// Complete tells whether everything that DCT vouches for was signed, by this run or
+// before, or cannot be.
+func (s Summary) Complete() bool {
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && !s.Drained
+}
+
+// ErrNothingRead is returned when no repository's trust data could be read.
+var ErrNothingRead = errors.New("no trust data could be read")
+
+// run is one call of Engine.Run.
+type run struct {
+	*Engine
+	stop    <-chan struct{} // closed: begin nothing new
+	key     chan struct{}   // a slot for each key operation in flight
+	breaker breaker
+
+	mu      sync.Mutex
+	summary Summary
+}
+
+type queued struct {
+	work  Work
+	stage state.Stage
+}
+
+// Run signs what the trust data of the repositories vouches for, and returns what became
+// of it. When stop is closed, it finishes what is in flight and returns with
+// Summary.Drained; when ctx ends, it returns as soon as it can. In both cases the next
+// Run on the same ledger goes on.
+//
+// The error is nil also when items failed: see Summary. It is ErrStopped, ErrKeyAstray,
+// ErrNothingRead, ctx's, or the ledger's.
+func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) (Summary, error) {
+	if e.Workers < 1 {
+		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
+	}
+	r := &run{Engine: e, stop: stop, key: make(chan struct{}, e.Workers), summary: newSummary()}
+	g, gctx := errgroup.WithContext(ctx)
+	queue := make(chan queued, e.Workers)
+	var nothing error
+	g.Go(func() (err error) {
+		defer close(queue)
+		nothing, err = r.feed(gctx, guns, queue)
+		return err
+	})
+	for range e.Workers * perWorker {
+		g.Go(func() error {
+			for q := range queue {
+				if r.draining() {
+					continue // the item stays as it is
+				}
+				if err := r.settle(gctx, q.work, q.stage); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	r.summary.Drained = r.summary.Drained || r.draining()
+	var f *fatalError
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case errors.As(err, &f):
+		err = f.err
+	case err == nil:
+		err = nothing
+	}
+	return r.summary, err
+}
+
+func newSummary() Summary {
+	return Summary{
+		Unread: map[Class]int{}, Results: map[Result]int{}, Skipped: map[Class]int{},
+		Failed: map[Class]int{}, Findings: map[string]int{},
+	}
+}
+
+func (r *run) draining() bool {
+	select {
+	case <-r.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// feed reads the repositories one after the other and queues what is not done. Notary
+// servers crash under parallel reads (facts: cachedMeta), and signing is slower anyway.
+// nothing is set if no repository could be read.
+func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (nothing, err error) {
+	h := newHosts()
+	var last error
+	for _, gun := range guns {
+		if r.draining() {
+			return nil, nil
+		}
+		err := h.closed(gun)
+		var read *reading
+		if err == nil {
+			read, err = r.repository(ctx, gun, true)
+			h.note(gun, err)
+		}
+		var fatal *fatalError
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.As(err, &fatal):
+			return nil, err
+		case err != nil:
+			last = err
+			r.unread(gun, err)
+			continue
+		}
+		r.announce(read)
+		if err := r.enqueue(ctx, read.work, queue); err != nil {
+			return nil, err
+		}
+	}
+	if r.summary.Repositories == 0 && last != nil {
+		return nothingRead(r.summary.Unread, last), nil
+	}
+	return nil, nil
+}
+
+// nothingRead tells what is wrong when all repositories failed.
+func nothingRead(unread map[Class]int, last error) error {
+	if len(unread) == 1 && unread[Unsigned] > 0 {
+		return fmt.Errorf("%w: none of the %d repositories has any\nhint: wrong Notary URL? check --notary-server and notary in the configuration; Harbor's is https://<host>:4443", ErrNothingRead, unread[Unsigned])
+	}
+	return fmt.Errorf("%w: %w", ErrNothingRead, last)
+}
+
+// enqueue plans the work in the ledger and queues what is not done yet.
+func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) error {
+	work = r.leaveOut(work)
+	items := make([]state.Item, len(work))
+	for i, w := range work {
+		items[i] = w.item()
+	}
+	stages, err := r.Ledger.Plan(items)
+	if err != nil {
+		return fatally(err)
+	}
+	for i, w := range work {
+		if stages[i] == state.Confirmed {
+			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultAlready, Notes: w.Changed})
+			continue
+		}
+		select {
+		case queue <- queued{w, stages[i]}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.stop:
+			return nil
+		}
+	}
+	return nil
+}
+
+// leaveOut reports what the plan does not sign, and returns the rest. The ledger hears
+// nothing of it: a later run without the plan is free to sign it.
+func (r *run) leaveOut(work []Work) []Work {
+	inside := make([]Work, 0, len(work))
+	for _, w := range work {
+		if !w.outside {
+			inside = append(inside, w)
+			continue
+		}
+		r.count(w, Outcome{
+			Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultSkipped,
+			Class: NotPlanned, Reason: "the plan does not sign it", Notes: w.Changed,
+		})
+	}
+	return inside
+}
+
+func (r *run) announce(read *reading) {
+	r.mu.Lock()
+	r.summary.Repositories++
+	r.summary.Items += len(read.work)
+	for _, f := range read.Findings() {
+		r.summary.Findings[f.Class]++
+	}
+	r.mu.Unlock()
+	r.tell(Event{Found: len(read.work), Trust: read.news()})
+}
+
+func (r *run) unread(gun dct.GUN, err error) {
+	class := ClassOf(err)
+	r.mu.Lock()
+	r.summary.Unread[class]++
+	r.mu.Unlock()
+	r.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: class, Err: err}})
+}
+
+func (r *run) count(w Work, o Outcome) {
+	for _, t := range w.Targets {
+		for _, f := range t.Flags() {
+			o.Notes = append(o.Notes, f+": tag "+t.Tag())
+		}
+	}
+	r.mu.Lock()
+	r.summary.Results[o.Result]++
+	switch o.Result {
+	case ResultSkipped:
+		r.summary.Skipped[o.Class]++
+	case ResultFailed:
+		r.summary.Failed[o.Class]++
+	}
+	r.mu.Unlock()
+	r.tell(Event{Outcome: &o})
+}

@@ -1,0 +1,145 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// A key that is denied is denied for all: the run ends before it asks ten thousand times.
+func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var tags []string
+	for i := range 200 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+	}
+	s.publish(app, tags...)
+	s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("ACCESS_DENIED")} }
+	_, _, err := s.run(app)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "ACCESS_DENIED") {
+		t.Errorf("error %v", err)
+	}
+	if n := len(s.operations); n > patience+4 { // what was in flight
+		t.Errorf("%d key operations", n)
+	}
+}
+
+// A key that signs something else ends the run at once.
+func TestBreakerEndsTheRunWhenTheKeySignsSomethingElse(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9")
+	s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{Security, errors.New("wrong payload")} }
+	_, _, err := s.run(app)
+	if !errors.Is(err, ErrKeyAstray) || len(s.operations) > 4 {
+		t.Errorf("error %v after %d key operations", err, len(s.operations))
+	}
+}
+
+// The first signal lets finish what is in flight, and begins nothing new.
+func TestDrainFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var tags []string
+	for i := range 100 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+	}
+	s.publish(app, tags...)
+	stop := make(chan struct{})
+	var once sync.Once
+	s.fault["push"] = func(digest.Digest) (bool, error) { once.Do(func() { close(stop) }); return true, nil }
+	summary, _, err := s.runCtx(context.Background(), stop, app)
+	s.must(err)
+	signed := summary.Results[ResultSigned]
+	if !summary.Drained || summary.Complete() || signed == 0 || signed == 100 || len(s.operations) != signed || len(summary.Failed) != 0 {
+		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+	}
+	if _, _, err := s.run(app); err != nil {
+		t.Fatal(err)
+	}
+	s.once(tags...)
+	if len(s.operations) != 100 {
+		t.Errorf("%d key operations in both runs", len(s.operations))
+	}
+}
+
+// Key operations in flight are bounded by the workers, and use them all.
+func TestWorkersBoundTheKey(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var tags []string
+	for i := range 64 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+	}
+	s.publish(app, tags...)
+	k := &slowKey{world: s.world}
+	s.mutate = func(e *Engine) { e.Signer = k }
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 64})
+	if k.most != 4 {
+		t.Errorf("%d key operations at the same time, want 4", k.most)
+	}
+}
+
+// A server that is not one, or down, is not asked for each of ten thousand repositories.
+func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+		_, _ = w.Write([]byte("<html>"))
+		return true
+	})
+	var names []string
+	for i := range 50 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+	}
+	before := s.notary.Requests()
+	summary, _, err := s.run(names...)
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[NotNotary] != 50 {
+		t.Errorf("error %v, summary %+v", err, summary)
+	}
+	if n := s.notary.Requests() - before; n != hostPatience {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestAllUnsignedAsksForTheURL(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	_, _, err := s.run("registry.example.com/a", "registry.example.com/b")
+	if !errors.Is(err, ErrNothingRead) || !strings.Contains(err.Error(), "wrong Notary URL?") {
+		t.Errorf("error %v", err)
+	}
+}
+
+type slowKey struct {
+	*world
+	mu        sync.Mutex
+	now, most int
+}
+
+func (k *slowKey) Sign(ctx context.Context, subject ocispec.Descriptor, m map[string]string) (state.Envelope, error) {
+	k.mu.Lock()
+	k.now++
+	k.most = max(k.most, k.now)
+	k.mu.Unlock()
+	time.Sleep(5 * time.Millisecond)
+	defer func() {
+		k.mu.Lock()
+		k.now--
+		k.mu.Unlock()
+	}()
+	return k.world.Sign(ctx, subject, m)
+}

@@ -1,0 +1,231 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// settle brings one item to its end: confirmed, skipped or failed. Its error ends the
+// run; all else is recorded on the item. stage is where the ledger has it.
+func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
+	for try := 1; ; try++ {
+		o, err := r.attempt(ctx, w, &stage)
+		var fatal *fatalError
+		switch {
+		case err == nil:
+			r.breaker.success()
+			r.count(w, o)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err() // the item stays in its stage; the next run goes on from there
+		case errors.Is(err, errDrained):
+			return nil
+		case errors.As(err, &fatal):
+			return err
+		}
+		class := ClassOf(err)
+		if class.repeatable() && try < maxTries && r.pause(ctx, try) {
+			continue
+		}
+		var key *keyError
+		if !errors.As(err, &key) {
+			r.breaker.failure(class, err)
+		}
+		if err := r.fail(w, class, err); err != nil {
+			return err
+		}
+		return fatally(r.breaker.open())
+	}
+}
+
+// errDrained says that an item was left as it was because the run is ending.
+var errDrained = errors.New("run is ending")
+
+const maxTries = 4
+
+// pause waits before an item is tried again: 1, 2, 4 seconds, give or take a half. It
+// returns false when the run is to end.
+func (r *run) pause(ctx context.Context, try int) bool {
+	d := time.Second << (try - 1)
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-r.stop:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// attempt takes the item as far as it goes. It updates stage as the ledger does, so that
+// another attempt goes on where this one ended.
+func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage) (Outcome, error) {
+	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Notes: w.Changed, Result: ResultReplayed}
+	var image Image
+	var err error
+	if *stage == state.Planned {
+		x, err := r.examine(ctx, w)
+		if err != nil {
+			return o, err
+		}
+		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
+		switch {
+		case x.Skip != "":
+			o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
+			return o, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+		case x.Found.Ours != "":
+			o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
+			return o, fatally(r.Ledger.Confirm(w.Key, x.Found.Ours))
+		}
+		if err := r.sign(ctx, w, image); err != nil {
+			return o, err
+		}
+		*stage, o.Result = state.Signed, ResultSigned
+	} else if image, err = r.image(ctx, w); err != nil {
+		return o, err
+	}
+	return o, r.publish(ctx, w, image, stage)
+}
+
+// sign makes the expensive effect durable before anything rests on it. The key's slot is
+// held until the envelope is on disk, so that a kill wastes at most one key operation for
+// each slot.
+func (r *run) sign(ctx context.Context, w Work, image Image) error {
+	select {
+	case r.key <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.stop:
+		return errDrained
+	}
+	defer func() { <-r.key }()
+	if r.breaker.open() != nil {
+		return errDrained
+	}
+	envelope, err := r.vouch(ctx, w, image.Descriptor)
+	if err != nil {
+		err = &keyError{err}
+		r.breaker.failure(ClassOf(err), err)
+		return err
+	}
+	if r.signBeforeRecord {
+		if err := r.Registry.Push(ctx, image, envelope); err != nil {
+			return err
+		}
+	}
+	return fatally(r.Ledger.Sign(w.Key, envelope))
+}
+
+// publish replays the envelope from the ledger until the registry lists it, whether this
+// run signed it or an earlier one: recovery takes the way that is taken every day.
+func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage) error {
+	envelope, ok, err := r.Ledger.Envelope(w.Key)
+	if err == nil && !ok {
+		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
+	}
+	if err != nil {
+		return fatally(err)
+	}
+	// The ledger may have been changed by others, or the key's certificate since.
+	if err := r.Signer.Check(image.Descriptor, envelope); err != nil {
+		return &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
+	}
+	if *stage == state.Pushed {
+		// Pushed before and not seen to be listed. On a registry without the referrers API
+		// another writer may have overwritten the list; pushing the same bytes again
+		// repairs that.
+		listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+		if err != nil {
+			return fmt.Errorf("confirming the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		}
+		if listed {
+			return fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+		}
+	}
+	if err := r.Registry.Push(ctx, image, envelope); err != nil {
+		return fmt.Errorf("pushing the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+	}
+	if *stage == state.Signed {
+		// Recorded even when ctx has ended meanwhile: the signature exists.
+		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
+			return fatally(err)
+		}
+		*stage = state.Pushed
+	}
+	return r.confirm(ctx, w, image, envelope.ManifestDigest)
+}
+
+// image describes an item's image anew, for an item that was signed earlier.
+func (r *run) image(ctx context.Context, w Work) (Image, error) {
+	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
+	if err != nil {
+		return Image{}, fmt.Errorf("resolving %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+	}
+	return Image{w.Key.Repository, desc}, nil
+}
+
+// confirm waits until the registry lists the signature: a push that was answered is not
+// yet a signature that others find.
+func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) error {
+	for try := 1; ; try++ {
+		listed, err := r.Registry.Listed(ctx, image, signature)
+		if err != nil {
+			return fmt.Errorf("confirming the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		}
+		if listed {
+			return fatally(r.Ledger.Confirm(w.Key, signature))
+		}
+		if try == maxTries || !r.pause(ctx, try) {
+			return &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
+		}
+	}
+}
+
+// notes tell what a person should know of an item that was looked at.
+func (x Examined) notes() []string {
+	notes := x.Notes
+	for _, t := range x.Tags {
+		switch t.Class {
+		case TagMoved:
+			notes = append(notes, fmt.Sprintf("%s: tag %s points to %s in the registry; DCT's digest is signed", TagMoved, t.Tag, t.Now))
+		case TagGone:
+			notes = append(notes, fmt.Sprintf("%s: the registry has no tag %s; DCT's digest is signed", TagGone, t.Tag))
+		}
+	}
+	return notes
+}
+
+// fail records a failure on its item, and ends the run only if the ledger cannot.
+func (r *run) fail(w Work, class Class, cause error) error {
+	r.count(w, Outcome{
+		Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(),
+		Result: ResultFailed, Class: class, Reason: cause.Error(), Notes: w.Changed,
+	})
+	return fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
+}
+
+// keyError marks what went wrong with the key itself.
+type keyError struct{ err error }
+
+func (k *keyError) Error() string { return k.err.Error() }
+func (k *keyError) Unwrap() error { return k.err }
+
+// fatalError ends the run.
+type fatalError struct{ err error }
+
+func (f *fatalError) Error() string { return f.err.Error() }
+func (f *fatalError) Unwrap() error { return f.err }
+
+func fatally(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fatalError{err}
+}

@@ -1,0 +1,248 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// A Judge tells what Notation says of an image, by a trust policy. It is called from
+// several goroutines at once.
+type Judge interface {
+	// Judge lists, fetches and verifies the signatures of an image. An error means that
+	// it is unknown, which is never unsigned.
+	Judge(ctx context.Context, image Image) (Verdict, error)
+}
+
+// Verdict is what Notation says of one image.
+type Verdict struct {
+	Signatures int    // listed
+	Trusted    bool   // at least one verifies under the trust policy
+	Expired    bool   // none verifies strictly, and one fails by its date alone
+	Reason     string // why not trusted
+	Metadata   map[string]string
+	NotAfter   time.Time // of the certificate of the trusted signature
+}
+
+// VerifyClass compares what DCT and Notation say of a tag.
+type VerifyClass string
+
+// The classes of a tag.
+const (
+	Agree        VerifyClass = "agree"         // both vouch for the digest that the tag has
+	DCTOnly      VerifyClass = "dct-only"      // DCT vouches for it, and it has no Notation signature
+	NotationOnly VerifyClass = "notation-only" // DCT does not trust the tag, Notation does
+	Conflict     VerifyClass = "conflict"      // each vouches for another digest
+	Moved        VerifyClass = "tag-moved"     // the tag has another digest than DCT's, which Notation does not trust
+	Gone         VerifyClass = "missing"       // the registry lacks the digest or the tag
+	Untrusted    VerifyClass = "untrusted"     // Notation signatures are there, and the policy trusts none
+	VerifyExpiry VerifyClass = "expired"       // trusted but for a date that has passed
+	Unknown      VerifyClass = "unknown"       // it could not be found out
+	NoneSigned   VerifyClass = "unsigned"      // neither side would run it
+)
+
+// Agrees tells whether the class lets both sides come to the same end: to run the digest,
+// or not to.
+func (c VerifyClass) Agrees() bool { return c == Agree || c == NoneSigned }
+
+// VerifiedTag is the result for one tag. Digests are empty where there are none.
+type VerifiedTag struct {
+	Tag      string        `json:"tag"`
+	Class    VerifyClass   `json:"class"`
+	Reason   string        `json:"reason,omitempty"`
+	DCT      digest.Digest `json:"dct,omitempty"`      // the trusted digest
+	Role     string        `json:"role,omitempty"`     // that names it
+	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
+	// Bound tells whether the trusted signature's metadata binds this tag.
+	Bound bool     `json:"bound"`
+	Flags []string `json:"flags,omitempty"`
+}
+
+// VerifiedRepository is the result for one repository. Class and Reason are set where its
+// trust data could not be read, and then it has no tags.
+type VerifiedRepository struct {
+	GUN      string              `json:"gun"`
+	Class    VerifyClass         `json:"class,omitempty"`
+	Reason   string              `json:"reason,omitempty"`
+	PinnedBy string              `json:"pinned_by,omitempty"`
+	Expiries []dct.Expiry        `json:"expiries,omitempty"`
+	Totals   map[VerifyClass]int `json:"totals,omitempty"`
+	Tags     []VerifiedTag       `json:"tags,omitempty"`
+}
+
+// Verification compares both signature sets, each read anew. It takes nothing from a
+// ledger.
+type Verification struct {
+	Trust    Trust
+	Registry Registry
+	Judge    Judge
+	Workers  int // digests looked at at the same time; at least 1
+	Now      func() time.Time
+}
+
+// Verify calls each for every repository, in the order given, as soon as it is compared.
+// The error is ctx's or each's, or ErrNothingRead after all repositories.
+func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
+	h := newHosts()
+	unread := map[Class]int{}
+	var last error
+	for _, gun := range guns {
+		err := h.closed(gun)
+		var r *dct.Repository
+		if err == nil {
+			r, err = v.Trust.Read(ctx, gun, dct.Known{})
+			h.note(gun, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		result := VerifiedRepository{GUN: gun.String()}
+		if err != nil {
+			last = err
+			unread[ClassOf(err)]++
+			result.Class, result.Reason = unreadClass(err), err.Error()
+		} else if result, err = v.repository(ctx, r); err != nil {
+			return err
+		}
+		if err := each(result); err != nil {
+			return err
+		}
+	}
+	if last != nil && sum(unread) == len(guns) {
+		return nothingRead(unread, last)
+	}
+	return nil
+}
+
+// unreadClass tells what it means that trust data cannot be read.
+func unreadClass(err error) VerifyClass {
+	switch {
+	case errors.Is(err, dct.ErrExpired):
+		return VerifyExpiry
+	case errors.Is(err, dct.ErrRefused), errors.Is(err, dct.ErrUnpinnedRoot):
+		return Untrusted
+	}
+	return Unknown
+}
+
+func (v *Verification) repository(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
+	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Totals: map[VerifyClass]int{}}
+	targets, findings := r.Targets(), r.Findings()
+	result.Tags = make([]VerifiedTag, len(targets)+len(findings))
+	look := &lookups{v: v, repository: r.GUN().String()}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(v.Workers)
+	for i, t := range targets {
+		g.Go(func() error {
+			result.Tags[i] = look.target(gctx, t)
+			return gctx.Err()
+		})
+	}
+	for i, f := range findings {
+		g.Go(func() error {
+			result.Tags[len(targets)+i] = look.finding(gctx, f)
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return result, errors.Join(ctx.Err(), err)
+	}
+	slices.SortFunc(result.Tags, func(a, b VerifiedTag) int {
+		if a.Tag < b.Tag {
+			return -1
+		}
+		return 1
+	})
+	for _, t := range result.Tags {
+		result.Totals[t.Class]++
+	}
+	return result, nil
+}
+
+// target compares the two sides for a tag that DCT vouches for.
+func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
+	row := VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}
+	is := func(c VerifyClass, format string, args ...any) VerifiedTag {
+		row.Class, row.Reason = c, fmt.Sprintf(format, args...)
+		return row
+	}
+	now, exists, err := l.v.Registry.Tag(ctx, l.repository, t.Tag())
+	if err != nil {
+		return is(Unknown, "looking up the tag: %v", err)
+	}
+	row.Registry = now
+	verdict, err := l.judge(ctx, t.Digest())
+	switch {
+	case ClassOf(err) == Missing:
+		return is(Gone, "the registry has no such digest")
+	case err != nil:
+		return is(Unknown, "%v", err)
+	}
+	_, row.Bound = verdict.Metadata[MetadataTag+t.Tag()]
+	if !exists {
+		return is(Gone, "the registry has the digest and no such tag")
+	}
+	if now != t.Digest() {
+		return l.moved(ctx, row, verdict)
+	}
+	switch {
+	case verdict.Expired:
+		return is(VerifyExpiry, "%s", verdict.Reason)
+	case verdict.Trusted:
+		row.Class = Agree
+		return row
+	case verdict.Signatures == 0:
+		return is(DCTOnly, "no Notation signature")
+	}
+	return is(Untrusted, "%s", verdict.Reason)
+}
+
+// moved compares the two sides for a tag that has another digest than DCT's.
+func (l *lookups) moved(ctx context.Context, row VerifiedTag, vouched Verdict) VerifiedTag {
+	there, err := l.judge(ctx, row.Registry)
+	switch {
+	case err != nil:
+		row.Class, row.Reason = Unknown, fmt.Sprintf("the tag points to %s: %v", row.Registry, err)
+	case there.Trusted:
+		row.Class, row.Reason = Conflict, fmt.Sprintf("DCT vouches for one digest, and Notation trusts %s, which the tag has", row.Registry)
+	default:
+		row.Class, row.Reason = Moved, "the tag was moved since DCT signed it"
+		if vouched.Trusted {
+			row.Reason += "; DCT's digest is signed"
+		}
+	}
+	return row
+}
+
+// finding compares the two sides for a tag that DCT does not trust.
+func (l *lookups) finding(ctx context.Context, f dct.Finding) VerifiedTag {
+	row := VerifiedTag{Tag: f.Tag, Role: f.Role, Class: NoneSigned, Reason: f.Class + ": " + f.Detail}
+	if f.Class == dct.InvalidTarget {
+		return row // it is no tag that a registry could have
+	}
+	now, exists, err := l.v.Registry.Tag(ctx, l.repository, f.Tag)
+	if err != nil {
+		row.Class, row.Reason = Unknown, fmt.Sprintf("looking up the tag: %v", err)
+		return row
+	}
+	if !exists {
+		return row
+	}
+	row.Registry = now
+	verdict, err := l.judge(ctx, now)
+	switch {
+	case err != nil:
+		row.Class, row.Reason = Unknown, err.Error()
+	case verdict.Trusted:
+		row.Class = NotationOnly
+		row.Reason = "Notation trusts the tag's digest, and DCT does not: " + row.Reason
+	}
+	return row
+}

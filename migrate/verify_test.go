@@ -1,0 +1,132 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+)
+
+// verdicts judges by what a test says of each image; it says unsigned of the others.
+type verdicts map[digest.Digest]func() (Verdict, error)
+
+func (v verdicts) Judge(_ context.Context, image Image) (Verdict, error) {
+	if f, ok := v[image.Descriptor.Digest]; ok {
+		return f()
+	}
+	return Verdict{}, nil
+}
+
+// verify compares the repositories as a person would ask for it.
+func (s *scene) verify(judge verdicts, names ...string) (map[string]VerifiedRepository, error) {
+	s.t.Helper()
+	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4}
+	got := map[string]VerifiedRepository{}
+	err := v.Verify(context.Background(), s.guns(names...), func(r VerifiedRepository) error {
+		got[r.GUN] = r
+		return nil
+	})
+	return got, err
+}
+
+// Promise 6: what both sides say is compared. Each case is one tag whose two sides differ
+// in one way.
+func TestVerifyComparesBothSides(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	tags := []string{"agree", "unbound", "dctonly", "untrusted", "expired", "moved", "moved-signed", "conflict", "gone", "untagged", "tag-unknown", "sig-unknown"}
+	s.publish(app, tags...)
+	of := func(tag string) digest.Digest { return digest.FromString("image " + tag) }
+	say := func(v Verdict, err error) func() (Verdict, error) { return func() (Verdict, error) { return v, err } }
+	good := func(tag string) func() (Verdict, error) {
+		return say(Verdict{Signatures: 1, Trusted: true, Metadata: map[string]string{MetadataTag + tag: "targets"}}, nil)
+	}
+	elsewhere := digest.FromString("elsewhere")
+	signedElsewhere := digest.FromString("signed elsewhere")
+	for _, d := range []digest.Digest{elsewhere, signedElsewhere} {
+		s.images[d] = ocispec.Descriptor{Digest: d, Size: 1}
+	}
+	s.tags["moved"], s.tags["moved-signed"], s.tags["conflict"] = elsewhere, elsewhere, signedElsewhere
+	delete(s.images, of("gone"))
+	delete(s.tags, "untagged")
+	s.fault["tag"] = func(d digest.Digest) (bool, error) {
+		if d == of("tag-unknown") {
+			return false, &Failure{Throttled, errors.New("429")}
+		}
+		return true, nil
+	}
+	got, err := s.verify(verdicts{
+		of("agree"): good("agree"), of("unbound"): good("other"), of("moved-signed"): good("moved-signed"),
+		of("conflict"): good("conflict"), of("untagged"): good("untagged"), of("tag-unknown"): good("tag-unknown"),
+		signedElsewhere:   good("conflict"),
+		of("untrusted"):   say(Verdict{Signatures: 1, Reason: "foreign"}, nil),
+		of("expired"):     say(Verdict{Signatures: 1, Trusted: true, Expired: true, Reason: "certificate"}, nil),
+		of("sig-unknown"): say(Verdict{}, &Failure{Throttled, errors.New("429")}),
+	}, app)
+	s.must(err)
+	want := map[string]VerifyClass{
+		"agree": Agree, "unbound": Agree, "dctonly": DCTOnly, "untrusted": Untrusted, "expired": VerifyExpiry,
+		"moved": Moved, "moved-signed": Moved, "conflict": Conflict, "gone": Gone, "untagged": Gone,
+		"tag-unknown": Unknown, "sig-unknown": Unknown,
+	}
+	for _, row := range got[app].Tags {
+		if row.Class != want[row.Tag] {
+			t.Errorf("%s is %s (%s), want %s", row.Tag, row.Class, row.Reason, want[row.Tag])
+		}
+		if row.Bound != (row.Tag == "agree" || row.Tag == "moved-signed" || row.Tag == "conflict" || row.Tag == "untagged" || row.Tag == "tag-unknown") && row.Tag != "tag-unknown" {
+			t.Errorf("%s: bound %t", row.Tag, row.Bound)
+		}
+		if row.Class != Agree && row.Reason == "" {
+			t.Errorf("%s is %s without a reason", row.Tag, row.Class)
+		}
+	}
+	if len(got[app].Tags) != len(want) || got[app].Totals[Agree] != 2 {
+		t.Errorf("%d rows, totals %v", len(got[app].Tags), got[app].Totals)
+	}
+}
+
+// A tag that DCT does not trust is in order as long as Notation does not either.
+func TestVerifyOfTagsThatDCTDoesNotTrust(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, err := s.notary.NewRepository(app)
+	s.must(err)
+	s.must(r.AddSigner("alice"))
+	for _, tag := range []string{"quiet", "loud"} {
+		s.must(r.Sign(tag, s.put(tag).Encoded(), 100, "targets/alice"))
+	}
+	s.must(r.Publish())
+	s.pins.Certs[app] = r.RootKeyIDs()
+	got, err := s.verify(verdicts{digest.FromString("image loud"): func() (Verdict, error) {
+		return Verdict{Signatures: 1, Trusted: true}, nil
+	}}, app)
+	s.must(err)
+	if totals := got[app].Totals; totals[NoneSigned] != 1 || totals[NotationOnly] != 1 {
+		t.Errorf("totals %v", totals)
+	}
+}
+
+// Trust data that cannot be read is never in agreement.
+func TestVerifyOfUnreadableTrustData(t *testing.T) {
+	t.Parallel()
+	const expired, tampered, unsigned = "registry.example.com/expired", "registry.example.com/tampered", "registry.example.com/unsigned"
+	s := newScene(t)
+	for gun, harm := range map[string]func(*notarytest.Repository) error{
+		expired:  func(r *notarytest.Repository) error { return r.Expire("targets") },
+		tampered: func(r *notarytest.Repository) error { return r.BadSignature("targets") },
+		app:      func(*notarytest.Repository) error { return nil },
+	} {
+		s.must(harm(s.publish(gun, "v1")))
+	}
+	got, err := s.verify(nil, expired, tampered, unsigned, app)
+	s.must(err)
+	for gun, want := range map[string]VerifyClass{expired: VerifyExpiry, tampered: Untrusted, unsigned: Unknown, app: ""} {
+		if r := got[gun]; r.Class != want || want != "" && (r.Class.Agrees() || len(r.Tags) != 0 || r.Reason == "") {
+			t.Errorf("%s: %+v", gun, r)
+		}
+	}
+}

@@ -1,0 +1,31 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// vouch is the only way to the key (promise 1; a test counts the callers of Signer.Sign).
+// It takes the work's targets, which only verified trust data can yield, and refuses a
+// descriptor that is not their own digest. Expiry is checked again here: a run may
+// outlive the metadata it began with.
+func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (state.Envelope, error) {
+	if len(w.Targets) == 0 {
+		return state.Envelope{}, &Failure{Security, errors.New("no target vouches for the image")}
+	}
+	now := e.now()
+	for _, t := range w.Targets {
+		if err := t.Check(now); err != nil {
+			return state.Envelope{}, err
+		}
+		if t.Digest() != image.Digest || t.GUN() != w.Targets[0].GUN() {
+			return state.Envelope{}, &Failure{Security, fmt.Errorf("tag %s of %s has digest %s in DCT, and %s was to be signed", t.Tag(), t.GUN(), t.Digest(), image.Digest)}
+		}
+	}
+	return e.Signer.Sign(ctx, image, w.metadata(e.Tool, e.Metadata))
+}

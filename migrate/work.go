@@ -1,0 +1,101 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Work is one item: a digest in a repository, to be signed with one key, and the targets
+// that vouch for it. All of them have that digest.
+type Work struct {
+	Key     state.Key
+	Targets []dct.Target
+	// Changed says what is otherwise than in the plan that the run is bound to.
+	Changed []string
+
+	rootKeys []string
+	outside  bool // not in the plan that the run is bound to: not signed
+}
+
+// gather makes one Work of all tags with the same digest, sorted by digest.
+func gather(r *dct.Repository, keyName string) []Work {
+	byDigest := map[digest.Digest][]dct.Target{}
+	for _, t := range r.Targets() {
+		byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
+	}
+	var work []Work
+	for d, targets := range byDigest {
+		work = append(work, Work{
+			Key:     state.Key{Repository: r.GUN().String(), Digest: d.String(), KeyName: keyName},
+			Targets: targets, rootKeys: r.RootKeyIDs(),
+		})
+	}
+	slices.SortFunc(work, func(a, b Work) int { return strings.Compare(a.Key.Digest, b.Key.Digest) })
+	return work
+}
+
+// item is what the ledger keeps of the work.
+func (w Work) item() state.Item {
+	it := state.Item{Key: w.Key, GUN: w.Targets[0].GUN().String(), Size: w.Targets[0].Size()}
+	for _, t := range w.Targets {
+		it.Tags = append(it.Tags, state.Tag{Name: t.Tag(), Role: t.Role(), TargetsVersion: t.Version()})
+	}
+	return it
+}
+
+// tags lists the names of the work's targets.
+func (w Work) tags() []string {
+	var names []string
+	for _, t := range w.Targets {
+		names = append(names, t.Tag())
+	}
+	return names
+}
+
+// Names of the signed user metadata. They keep what a Notation signature loses: it is
+// over a digest and says nothing of the tag.
+const (
+	metadataPrefix   = "io.dct2notation."
+	MetadataGUN      = metadataPrefix + "gun"
+	MetadataTag      = metadataPrefix + "tag."     // + the tag = the role that binds it
+	MetadataVersion  = metadataPrefix + "version." // + the role = the version of its metadata
+	MetadataRootKeys = metadataPrefix + "root-keys"
+	MetadataTool     = metadataPrefix + "tool"
+)
+
+// metadata is signed beside the digest: where the target stood in DCT, and what the user
+// adds.
+func (w Work) metadata(tool string, user map[string]string) map[string]string {
+	m := map[string]string{
+		MetadataGUN:      w.Targets[0].GUN().String(),
+		MetadataRootKeys: strings.Join(w.rootKeys, ","),
+		MetadataTool:     tool,
+	}
+	for _, t := range w.Targets {
+		m[MetadataTag+t.Tag()] = t.Role()
+		m[MetadataVersion+t.Role()] = fmt.Sprint(t.Version())
+	}
+	for k, v := range user {
+		m[k] = v
+	}
+	return m
+}
+
+// CheckMetadata refuses user metadata that would take the place of ours or of
+// notation's own.
+func CheckMetadata(user map[string]string) error {
+	for k := range user {
+		for _, reserved := range []string{metadataPrefix, "io.cncf.notary"} {
+			if strings.HasPrefix(k, reserved) {
+				return fmt.Errorf("user metadata %q: names beginning with %s are reserved", k, reserved)
+			}
+		}
+	}
+	return nil
+}
