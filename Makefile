@@ -1,0 +1,39 @@
+# Every command here works from a fresh checkout with Go alone, but for `make e2e`, which
+# needs Debian's packages and installs them where it may.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/command.version=$(VERSION)
+# The race detector needs a C compiler.
+RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: build demo test e2e lint bench fuzz
+
+build: ## the product, as one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dct2notation ./cmd/dct2notation
+
+demo: build ## a migration against real servers in process, killed half way and resumed
+	CGO_ENABLED=0 go build -o bin/demo ./cmd/demo
+	bin/demo -binary bin/dct2notation
+
+test: ## all tests that need nothing but Go
+	go test $(RACE) ./...
+
+e2e: ## against notary-server, docker-registry, olareg, SoftHSM and the notation command
+	internal/e2e/run.sh
+
+lint: ## formatting, vet, staticcheck, import rules, and a static build for every platform
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w .'; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	go test -run 'TestImportRules' ./internal/lint
+	@for p in $(PLATFORMS); do echo "build $$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/dct2notation || exit 1; done
+
+bench: build ## signatures per second beside xargs and notation sign; memory at 10,000 items
+	internal/e2e/bench.sh
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) $$p || exit 1; done; done

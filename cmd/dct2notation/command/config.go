@@ -1,0 +1,240 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// config is the configuration file. Each flag but the ones about one call has a key of
+// its name, which the flag overrides; the fields below are what flags cannot say.
+type config struct {
+	// Notary maps a registry host to the URL of its Notary server.
+	Notary map[string]string
+	// Repositories to migrate where the command line names none; Exclude are globs.
+	Repositories []string
+	Exclude      []string
+	// TrustPinning is notary's trust_pinning, in place of a file.
+	TrustPinning *dct.Pins
+	flags        map[string][]string
+}
+
+// callFlags belong to one call and are no keys.
+var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "verbose"}
+
+// loadConfig reads the file that --config names and sets the command's flags from it that
+// the command line has not set. Without --config it is empty.
+func loadConfig(c *cobra.Command) (config, error) {
+	path, err := c.Flags().GetString("config")
+	if err != nil || path == "" {
+		return config{}, err
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return config{}, usage(fmt.Errorf("reading the configuration: %w", err))
+	}
+	cfg, err := parseConfig(raw, knownFlags(c.Root()))
+	if err == nil {
+		err = cfg.setFlags(c.Flags())
+	}
+	if err != nil {
+		return config{}, usage(fmt.Errorf("configuration %s: %w", path, err))
+	}
+	return cfg, nil
+}
+
+// knownFlags are the flags of all verbs: a file serves them all.
+func knownFlags(root *cobra.Command) map[string]bool {
+	known := map[string]bool{}
+	for _, verb := range root.Commands() {
+		verb.Flags().VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains(callFlags, f.Name) {
+				known[f.Name] = true
+			}
+		})
+	}
+	return known
+}
+
+func parseConfig(raw []byte, flags map[string]bool) (config, error) {
+	var all map[string]any
+	if err := yaml.UnmarshalStrict(raw, &all); err != nil {
+		return config{}, err
+	}
+	expanded, err := expand(all)
+	if err != nil {
+		return config{}, err
+	}
+	all, _ = expanded.(map[string]any)
+	if v, ok := all["version"]; !ok || fmt.Sprint(v) != "1" {
+		return config{}, errors.New("it needs version: 1")
+	}
+	delete(all, "version")
+	cfg := config{flags: map[string][]string{}}
+	for key, v := range all {
+		if err := cfg.take(key, v, flags); err != nil {
+			return config{}, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return cfg, nil
+}
+
+// take puts one top-level key where it belongs.
+func (c *config) take(key string, v any, flags map[string]bool) (err error) {
+	switch key {
+	case "notary":
+		c.Notary, err = stringMap(v)
+	case "repositories":
+		c.Repositories, err = stringList(v)
+	case "exclude":
+		c.Exclude, err = stringList(v)
+	case "trust-pinning":
+		if _, isMap := v.(map[string]any); isMap {
+			return c.takePins(v)
+		}
+		c.flags[key], err = stringList(v)
+	default:
+		if !flags[key] {
+			return errors.New("unknown key")
+		}
+		c.flags[key], err = stringList(v)
+	}
+	return err
+}
+
+func (c *config) takePins(v any) error {
+	raw, err := yaml.Marshal(v)
+	if err == nil {
+		raw, err = yaml.YAMLToJSON(raw)
+	}
+	if err != nil {
+		return err
+	}
+	pins, err := dct.ParsePins(raw, ".")
+	c.TrustPinning = &pins
+	return err
+}
+
+// setFlags sets the verb's flags that the command line has not set.
+func (c *config) setFlags(flags *pflag.FlagSet) error {
+	for name, values := range c.flags {
+		f := flags.Lookup(name)
+		if f == nil || f.Changed {
+			continue
+		}
+		for _, v := range values {
+			if err := flags.Set(name, v); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// stringList takes a scalar, a list of scalars, or a map of them as k=v.
+func stringList(v any) ([]string, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case []any:
+		var list []string
+		for _, e := range v {
+			s, err := scalar(e)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	case map[string]any:
+		m, err := stringMap(v)
+		var list []string
+		for k, s := range m {
+			list = append(list, k+"="+s)
+		}
+		slices.Sort(list)
+		return list, err
+	}
+	s, err := scalar(v)
+	return []string{s}, err
+}
+
+func stringMap(v any) (map[string]string, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("it takes a map")
+	}
+	out := make(map[string]string, len(m))
+	for k, e := range m {
+		s, err := scalar(e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		out[k] = s
+	}
+	return out, nil
+}
+
+func scalar(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool, int64, float64:
+		return fmt.Sprint(v), nil
+	}
+	return "", errors.New("it takes a single value")
+}
+
+// expand replaces ${NAME} in every string by the environment variable, which must be set.
+func expand(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return expandString(v)
+	case []any:
+		for i := range v {
+			e, err := expand(v[i])
+			if err != nil {
+				return nil, err
+			}
+			v[i] = e
+		}
+	case map[string]any:
+		for k := range v {
+			e, err := expand(v[k])
+			if err != nil {
+				return nil, err
+			}
+			v[k] = e
+		}
+	}
+	return v, nil
+}
+
+func expandString(s string) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "${")
+		b.WriteString(before)
+		if !ok {
+			return b.String(), nil
+		}
+		name, after, ok := strings.Cut(rest, "}")
+		if !ok {
+			return "", fmt.Errorf("${%s has no closing brace", rest)
+		}
+		value, set := os.LookupEnv(name)
+		if !set {
+			return "", fmt.Errorf("environment variable %s is not set", name)
+		}
+		b.WriteString(value)
+		s = after
+	}
+}

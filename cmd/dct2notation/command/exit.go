@@ -1,0 +1,61 @@
+package command
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// The exit codes, as README.md lists them.
+const (
+	exitDone        = 0
+	exitCannot      = 1
+	exitUsage       = 2
+	exitFailures    = 3
+	exitDisagree    = 4
+	exitEarly       = 5
+	exitLocked      = 11
+	exitInterrupted = 130
+)
+
+// usageError is what a user can mend on the command line or in the configuration.
+type usageError struct{ err error }
+
+func (u *usageError) Error() string { return u.err.Error() }
+func (u *usageError) Unwrap() error { return u.err }
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err}
+}
+
+// verdict is an exit code for a result that has been shown already.
+type verdict struct{ code int }
+
+func (v *verdict) Error() string { return "see the result" }
+
+// exitCode is the one place that turns errors into exit codes. main makes it 128 plus the
+// signal's number where a signal ended the run.
+func exitCode(err error) int {
+	var u *usageError
+	var v *verdict
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &v):
+		return v.code
+	case errors.As(err, &u), errors.Is(err, state.ErrFingerprint):
+		return exitUsage
+	case errors.Is(err, state.ErrLocked):
+		return exitLocked
+	case errors.Is(err, migrate.ErrStopped):
+		return exitEarly
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitCannot
+}

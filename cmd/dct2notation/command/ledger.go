@@ -1,0 +1,27 @@
+package command
+
+import (
+	"errors"
+	"os"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// openLedger opens or makes the ledger and gives the configuration it was made with, if
+// it was used before.
+func openLedger(path string) (*state.Ledger, state.Fingerprint, error) {
+	l, err := state.Open(path, state.Options{Tool: "dct2notation/" + Version()})
+	if err != nil {
+		return nil, nil, err
+	}
+	known, err := l.Fingerprint()
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, known, nil
+}

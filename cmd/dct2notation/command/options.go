@@ -1,0 +1,210 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+)
+
+// commonOptions are those of every verb that reads something.
+type commonOptions struct {
+	config    string
+	output    string
+	logFormat string
+	debug     bool
+	noTTY     bool
+}
+
+func (o *commonOptions) bind(f *pflag.FlagSet) {
+	f.StringVar(&o.config, "config", "", "configuration file (YAML)")
+	f.StringVarP(&o.output, "output", "o", "text", "format of the result on stdout: text or json")
+	f.StringVar(&o.logFormat, "log-format", "text", "format of messages on stderr: text or json")
+	f.BoolVarP(&o.debug, "debug", "d", false, "more messages on stderr")
+	f.BoolVar(&o.noTTY, "no-tty", false, "plain lines in place of a progress bar")
+}
+
+func (o *commonOptions) check() error {
+	for name, v := range map[string]string{"output": o.output, "log-format": o.logFormat} {
+		if v != "text" && v != "json" {
+			return usage(fmt.Errorf("--%s %s: it is text or json", name, v))
+		}
+	}
+	return nil
+}
+
+// logger writes to stderr. In text it leaves out the time: a person watches.
+func (o *commonOptions) logger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey && len(groups) == 0 {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// terminal tells whether stderr can show a progress bar.
+func (o *commonOptions) terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && !o.noTTY && o.logFormat == "text" && term.IsTerminal(int(f.Fd()))
+}
+
+// remoteOptions say how registries and Notary servers are reached.
+type remoteOptions struct {
+	notaryServer   string
+	trustPinning   string
+	tofu           bool
+	dockerTrust    string
+	username       string
+	passwordStdin  bool
+	registryConfig string
+	caFile         string
+	plainHTTP      bool
+	registryLimit  int
+	registryRate   float64
+	notaryLimit    int
+
+	password string // read by credentials
+}
+
+func (o *remoteOptions) bind(f *pflag.FlagSet) {
+	f.StringVar(&o.notaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: as docker has it)")
+	f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
+	f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
+	f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
+	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
+	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
+	f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
+	f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
+	f.BoolVar(&o.plainHTTP, "plain-http", false, "reach registries without TLS")
+	f.BoolVar(&o.plainHTTP, "insecure-registry", false, "the same as --plain-http")
+	f.IntVar(&o.registryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
+	f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
+	f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+}
+
+func (o *remoteOptions) check() error {
+	switch {
+	case o.passwordStdin && o.username == "":
+		return usage(errors.New("--password-stdin needs --username"))
+	case o.registryLimit < 1 || o.notaryLimit < 1:
+		return usage(errors.New("--registry-concurrency and --notary-concurrency are at least 1"))
+	case o.registryRate < 0:
+		return usage(errors.New("--registry-rate is not negative"))
+	case o.notaryServer != "" && !strings.HasPrefix(o.notaryServer, "http://") && !strings.HasPrefix(o.notaryServer, "https://"):
+		return usage(fmt.Errorf("--notary-server %s: it takes a URL that begins with https://", o.notaryServer))
+	}
+	return nil
+}
+
+// credentials reads user and password from stdin or the environment. The variables are
+// taken out of the environment, so that no plugin inherits them.
+func (o *remoteOptions) credentials(stdin io.Reader) error {
+	if user, ok := os.LookupEnv("NOTATION_USERNAME"); ok && o.username == "" {
+		o.username, o.password = user, os.Getenv("NOTATION_PASSWORD")
+	}
+	for _, name := range []string{"NOTATION_USERNAME", "NOTATION_PASSWORD"} {
+		if err := os.Unsetenv(name); err != nil {
+			return err
+		}
+	}
+	if !o.passwordStdin {
+		return nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, 64<<10))
+	if err != nil {
+		return fmt.Errorf("reading the password: %w", err)
+	}
+	o.password = strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if o.password == "" {
+		return usage(errors.New("--password-stdin: stdin is empty"))
+	}
+	return nil
+}
+
+// dockerDir is where docker keeps its configuration.
+func dockerDir() string {
+	if d := os.Getenv("DOCKER_CONFIG"); d != "" {
+		return d
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".docker")
+}
+
+// keyOptions say which key signs and how.
+type keyOptions struct {
+	key          string
+	plugin       string
+	id           string
+	pluginConfig map[string]string
+	pluginSHA256 string
+	pluginEnv    []string
+	timeout      time.Duration
+	format       string
+	metadata     map[string]string
+	forceTag     bool
+	workers      int
+	state        string
+}
+
+func (o *keyOptions) bind(f *pflag.FlagSet) {
+	f.StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (default: its default key)")
+	f.StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
+	f.StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
+	f.StringToStringVar(&o.pluginConfig, "plugin-config", nil, "configuration of the plugin, k=v")
+	f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
+	f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
+	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
+	f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
+	f.StringToStringVarP(&o.metadata, "user-metadata", "m", nil, "more signed metadata, k=v")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
+	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+}
+
+func (o *keyOptions) check() error {
+	switch {
+	case o.key != "" && o.plugin != "":
+		return usage(errors.New("--key and --plugin exclude each other"))
+	case (o.plugin == "") != (o.id == ""):
+		return usage(errors.New("--plugin and --id belong together"))
+	case o.plugin == "" && len(o.pluginConfig) > 0:
+		return usage(errors.New("--plugin-config needs --plugin and --id"))
+	case o.workers < 1:
+		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+	}
+	return nil
+}
+
+// statePath is the ledger's path.
+func (o *keyOptions) statePath() (string, error) {
+	if o.state != "" {
+		return o.state, nil
+	}
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", usage(fmt.Errorf("finding the state directory: %w\nhint: give --state", err))
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(dir, "dct2notation", "ledger.db"), nil
+}

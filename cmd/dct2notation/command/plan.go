@@ -1,0 +1,118 @@
+package command
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+type planOptions struct {
+	commonOptions
+	remoteOptions
+	keyOptions
+}
+
+func newPlan(s Streams) *cobra.Command {
+	var o planOptions
+	c := &cobra.Command{
+		Use:   "plan [flags] [REPOSITORY...]",
+		Short: "Show what run would sign, with which key, and why the rest not",
+		Long: `Plan reads and verifies the trust data, looks up each digest in its registry and shows
+what run would do. It signs nothing, pushes nothing and leaves the ledger as it is.
+
+With -o json the result is a plan that run --plan is bound to.`,
+		Example: `  dct2notation plan --trust-pinning pins.json --key release registry.example.com/team/app
+  dct2notation plan --config migration.yaml -o json > plan.json`,
+	}
+	o.bind(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		return runPlan(c.Context(), o, cfg, args, s)
+	}
+	return c
+}
+
+func (o *planOptions) bind(c *cobra.Command) {
+	o.commonOptions.bind(c.Flags())
+	o.remoteOptions.bind(c.Flags())
+	o.keyOptions.bind(c.Flags())
+}
+
+func (o *planOptions) check() error {
+	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.keyOptions.check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s Streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	useNotationFolders()
+	guns, err := selectRepositories(args, cfg)
+	if err != nil {
+		return err
+	}
+	log := o.logger(s.Err)
+	ledger, known, err := o.existingLedger()
+	if err != nil {
+		return err
+	}
+	if ledger != nil {
+		defer func() { _ = ledger.Close() }() // only read from
+	}
+	r, err := connect(o.remoteOptions, cfg, guns, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	if err != nil {
+		return err
+	}
+	parts, err := buildEngine(ctx, r, o.keyOptions, known, log)
+	if err != nil {
+		return err
+	}
+	if ledger != nil {
+		parts.engine.Ledger = ledger
+	}
+	p := newProgress(&o.commonOptions, s.Err, "looked at", nil)
+	parts.engine.Observe = p.observe
+	plan, err := parts.engine.MakePlan(ctx, guns)
+	p.finish()
+	if plan == nil {
+		return err
+	}
+	write := report.PlanText
+	if o.output == "json" {
+		write = report.JSON[*migrate.Plan]
+	}
+	if werr := write(s.Out, plan); werr != nil {
+		return werr
+	}
+	if err != nil {
+		return err
+	}
+	for _, part := range plan.Repositories {
+		if part.Error != nil {
+			return &verdict{exitFailures}
+		}
+	}
+	return nil
+}
+
+// existingLedger opens the ledger if there is one: a plan makes none. Then it also gives
+// the configuration that the ledger belongs to.
+func (o *keyOptions) existingLedger() (*state.Ledger, state.Fingerprint, error) {
+	path, err := o.statePath()
+	if err != nil || !exists(path) {
+		return nil, nil, err
+	}
+	return openLedger(path)
+}

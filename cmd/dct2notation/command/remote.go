@@ -1,0 +1,194 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// remote reaches the servers of one call: registries, and the Notary servers that belong
+// to them.
+type remote struct {
+	opts     remoteOptions
+	notary   map[string]string // URL by registry host, from the configuration
+	rt       *transport.Transport
+	base     auth.CredentialFunc
+	registry *registry.Client
+	pins     dct.Pins
+
+	mu      sync.Mutex
+	clients map[string]*auth.Client // of Notary servers, by registry host
+}
+
+// access says what is done in registries.
+type access struct {
+	readOnly bool // nothing is pushed, and no permission to push asked for
+	forceTag bool // signatures by the tag schema, without asking for the referrers API
+}
+
+// connect prepares the one HTTP stack for the given repositories. It sends no request.
+func connect(o remoteOptions, cfg config, guns []dct.GUN, a access, s Streams, log *slog.Logger) (*remote, error) {
+	if err := o.credentials(s.In); err != nil {
+		return nil, err
+	}
+	hosts := registryHosts(guns)
+	if o.username != "" && len(hosts) > 1 {
+		return nil, usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
+	}
+	r := &remote{opts: o, notary: cfg.Notary, clients: map[string]*auth.Client{}}
+	for host, u := range cfg.Notary {
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
+			return nil, usage(fmt.Errorf("notary of %s: %s is no URL", host, u))
+		}
+	}
+	var err error
+	if r.pins, err = o.pins(cfg); err != nil {
+		return nil, err
+	}
+	r.rt, err = transport.New(transport.Options{
+		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: "dct2notation/" + Version(),
+		Limits: r.limit,
+		OnWait: func(host, reason string, d time.Duration) {
+			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
+		},
+	})
+	if err != nil {
+		return nil, usage(err)
+	}
+	r.base, err = transport.Credentials(transport.CredentialOptions{
+		ConfigPath: o.registryConfig, Username: o.username, Password: o.password, Hosts: credentialHosts(hosts),
+	})
+	if err != nil {
+		return nil, usage(err)
+	}
+	r.registry = registry.New(registry.Options{
+		Client:            transport.Client(r.rt, r.base),
+		PlainHTTP:         func(string) bool { return o.plainHTTP },
+		ForceReferrersTag: a.forceTag,
+		ReadOnly:          a.readOnly,
+	})
+	return r, nil
+}
+
+func registryHosts(guns []dct.GUN) []string {
+	hosts := map[string]bool{}
+	for _, g := range guns {
+		hosts[g.Registry()] = true
+	}
+	return slices.Sorted(maps.Keys(hosts))
+}
+
+// credentialHosts are the hosts under which clients ask for a registry's credentials.
+func credentialHosts(registries []string) []string {
+	var hosts []string
+	for _, h := range registries {
+		hosts = append(hosts, h, apiHost(h))
+	}
+	return hosts
+}
+
+// apiHost is where the registry of that name answers.
+func apiHost(registry string) string {
+	if registry == "docker.io" {
+		return "registry-1.docker.io"
+	}
+	return registry
+}
+
+// pins gives what says which roots are trusted.
+func (o *remoteOptions) pins(cfg config) (dct.Pins, error) {
+	var pins dct.Pins
+	if cfg.TrustPinning != nil {
+		pins = *cfg.TrustPinning
+	}
+	if o.trustPinning != "" {
+		var err error
+		if pins, err = dct.LoadPins(o.trustPinning); err != nil {
+			return pins, usage(err)
+		}
+	}
+	if pins.NoTOFU && o.tofu {
+		return pins, usage(errors.New("--tofu contradicts disable_tofu in the trust pinning"))
+	}
+	pins.TOFU = o.tofu
+	switch o.dockerTrust {
+	case "":
+		pins.DockerTrust = filepath.Join(dockerDir(), "trust")
+	case "none":
+	default:
+		pins.DockerTrust = o.dockerTrust
+	}
+	return pins, nil
+}
+
+// notaryURL is the Notary server of a registry host.
+func (r *remote) notaryURL(registry string) string {
+	if r.opts.notaryServer != "" {
+		return strings.TrimSuffix(r.opts.notaryServer, "/")
+	}
+	if u, ok := r.notary[registry]; ok {
+		return strings.TrimSuffix(u, "/")
+	}
+	return dct.DefaultServer(registry)
+}
+
+// limit is what a host may be asked for: a Notary server much less than a registry.
+func (r *remote) limit(host string) transport.Limit {
+	if r.isNotary(host) {
+		return transport.Limit{InFlight: r.opts.notaryLimit}
+	}
+	return transport.Limit{InFlight: r.opts.registryLimit, PerSecond: r.opts.registryRate}
+}
+
+func (r *remote) isNotary(host string) bool {
+	for _, u := range append(slices.Collect(maps.Values(r.notary)), r.opts.notaryServer, dct.DefaultServer("docker.io")) {
+		if parsed, err := url.Parse(u); err == nil && parsed.Host == host {
+			return true
+		}
+	}
+	return false
+}
+
+// notaryClient sends requests to the Notary server of a registry host, with the
+// registry's credentials.
+func (r *remote) notaryClient(registry string) dct.Doer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.clients[registry]; ok {
+		return c
+	}
+	server := ""
+	if u, err := url.Parse(r.notaryURL(registry)); err == nil {
+		server = u.Host
+	}
+	c := transport.Client(r.rt, func(ctx context.Context, host string) (auth.Credential, error) {
+		if host != server {
+			return auth.EmptyCredential, nil // whoever that is, it is not for them
+		}
+		return r.base(ctx, apiHost(registry))
+	})
+	// A redirect is reported: whoever moved a Notary server has to say so.
+	c.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	r.clients[registry] = c
+	return c
+}
+
+// reader reads trust data from the Notary servers.
+func (r *remote) reader() *dct.Reader {
+	return &dct.Reader{Source: &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, Pins: r.pins}
+}

@@ -1,0 +1,62 @@
+// Package command is the command line: a file for each verb, and wire.go, which builds
+// the real parts behind package migrate's interfaces.
+//
+// A verb is a constructor that binds its options to flags, and a function that tests can
+// call. The result goes to Streams.Out, the story to Streams.Err. Which error gives which
+// exit code is decided in exit.go alone.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Streams are the standard streams of a call.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Main runs one command line and returns its exit code. When stop is closed the verb
+// finishes what it has begun; when ctx ends it returns as soon as it can.
+func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) int {
+	root := newRoot(stop, s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code := exitCode(err)
+	var silent *verdict
+	if !errors.As(err, &silent) {
+		fmt.Fprintln(s.Err, "Error: "+err.Error())
+	}
+	return code
+}
+
+func newRoot(stop <-chan struct{}, s Streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dct2notation",
+		Short: "Move container images from Docker Content Trust to Notation",
+		Long: `dct2notation reads the signed targets of a Notary v1 server, signs each digest again
+with Notation, and verifies both signature sets while they coexist.
+
+It signs nothing that Docker Content Trust did not vouch for, and it can be killed at any
+moment: run the same command again and it goes on.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w\nhint: %s --help shows the flags", err, c.CommandPath()))
+	})
+	root.AddCommand(newPlan(s), newRun(stop, s), newVerify(s), newStatus(s), newVersion(s))
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}

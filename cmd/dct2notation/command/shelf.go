@@ -1,0 +1,232 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// shelf is the registry as package migrate needs it.
+type shelf struct {
+	client *registry.Client
+	signer *notation.Signer // whose signatures count as ours; nil where nothing is signed
+}
+
+// classed gives an error of the registry the class that package migrate decides by.
+func classed(err error) error {
+	if err == nil {
+		return nil
+	}
+	class := migrate.Permanent
+	switch registry.Classify(err) {
+	case registry.NotFound:
+		class = migrate.Missing
+	case registry.Auth:
+		class = migrate.Denied
+	case registry.Throttled:
+		class = migrate.Throttled
+	case registry.Transient:
+		class = migrate.Transient
+	case registry.Integrity:
+		class = migrate.Security
+	case registry.Canceled:
+		return err
+	}
+	return &migrate.Failure{Class: class, Err: err}
+}
+
+func (s *shelf) Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error) {
+	r, err := s.client.Repository(repository)
+	if err != nil {
+		return ocispec.Descriptor{}, classed(err)
+	}
+	desc, err := r.Resolve(ctx, d)
+	return desc, classed(err)
+}
+
+func (s *shelf) Tag(ctx context.Context, repository, tag string) (digest.Digest, bool, error) {
+	r, err := s.client.Repository(repository)
+	if err != nil {
+		return "", false, classed(err)
+	}
+	d, exists, err := r.ResolveTag(ctx, tag)
+	return d, exists, classed(err)
+}
+
+func (s *shelf) Hash(ctx context.Context, image migrate.Image) error {
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return classed(err)
+	}
+	_, err = r.FetchManifest(ctx, image.Descriptor)
+	return classed(err)
+}
+
+// Find looks at every signature that could be ours. One that cannot be read for good is
+// another's; one that could not be read now leaves it unknown.
+func (s *shelf) Find(ctx context.Context, image migrate.Image) (migrate.Found, error) {
+	var found migrate.Found
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return found, classed(err)
+	}
+	list, err := r.Signatures(ctx, image.Descriptor)
+	if err != nil {
+		return found, classed(err)
+	}
+	for _, m := range list {
+		if !mayBe(m, s.signer.Leaf()) {
+			found.Others++
+			continue
+		}
+		mediaType, blob, err := r.FetchSignature(ctx, m)
+		if err != nil && !broken(err) {
+			return found, classed(err)
+		}
+		metadata, ours := s.signer.Recognise(image.Descriptor, mediaType, blob)
+		if err != nil || !ours {
+			found.Others++
+			continue
+		}
+		if found.Ours == "" {
+			found.Ours, found.Metadata = m.Digest.String(), metadata
+		}
+	}
+	return found, nil
+}
+
+// mayBe tells whether a listed signature may be by the certificate. The annotation is not
+// authenticated, so it only spares us to fetch what says it is by another; some
+// registries leave it out.
+func mayBe(m ocispec.Descriptor, leaf string) bool {
+	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
+	if !ok {
+		return true
+	}
+	var prints []string
+	if err := json.Unmarshal([]byte(list), &prints); err != nil || len(prints) == 0 {
+		return true
+	}
+	return prints[0] == leaf
+}
+
+// broken tells whether a signature can never be read.
+func broken(err error) bool {
+	c := registry.Classify(err)
+	return c == registry.NotFound || c == registry.Permanent || c == registry.Integrity
+}
+
+func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope) error {
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest))
+}
+
+func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature string) (bool, error) {
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return false, classed(err)
+	}
+	list, err := r.Signatures(ctx, image.Descriptor)
+	return slices.ContainsFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == signature }), classed(err)
+}
+
+// signer is the key as package migrate needs it.
+type signer struct{ *notation.Signer }
+
+func (s signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
+	e, err := s.Signer.Sign(ctx, subject, metadata)
+	if err != nil {
+		return state.Envelope{}, keyFailure(err)
+	}
+	return state.Envelope{
+		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: e.ManifestDigest.String(),
+		LeafThumbprint: e.Leaf, Metadata: e.Metadata,
+	}, nil
+}
+
+// Check compares an envelope from the ledger with what this key would have made.
+func (s signer) Check(subject ocispec.Descriptor, e state.Envelope) error {
+	return s.Signer.Check(subject, notation.Envelope{
+		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: digest.Digest(e.ManifestDigest),
+	})
+}
+
+func keyFailure(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	class := migrate.Permanent
+	switch notation.ClassOf(err) {
+	case notation.Throttled:
+		class = migrate.Throttled
+	case notation.Transient:
+		class = migrate.Transient
+	case notation.Denied:
+		class = migrate.Denied
+	case notation.Security:
+		class = migrate.Security
+	}
+	return &migrate.Failure{Class: class, Err: err}
+}
+
+// judge asks the verifier about each signature of an image, so that one that is broken
+// does not hide a good one.
+type judge struct {
+	client   *registry.Client
+	verifier *notation.Verifier
+}
+
+// maxSignatures is how many signatures of an image are judged, as many as notation verify
+// looks at by default.
+const maxSignatures = 100
+
+func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict, error) {
+	var v migrate.Verdict
+	r, err := j.client.Repository(image.Repository)
+	if err != nil {
+		return v, classed(err)
+	}
+	list, err := r.Signatures(ctx, image.Descriptor)
+	if err != nil {
+		return v, classed(err)
+	}
+	v.Signatures = len(list)
+	for i, m := range list {
+		if i == maxSignatures {
+			v.Reason = "no trusted signature among the first 100"
+			break
+		}
+		mediaType, blob, err := r.FetchSignature(ctx, m)
+		if err != nil {
+			if !broken(err) {
+				return v, classed(err)
+			}
+			v.Reason = err.Error()
+			continue
+		}
+		one, err := j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
+		if err != nil {
+			return v, err
+		}
+		if one.Trusted && !one.Expired {
+			return migrate.Verdict{Signatures: len(list), Trusted: true, Metadata: one.Metadata, NotAfter: one.NotAfter}, nil
+		}
+		v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
+		if one.Trusted {
+			v.Metadata, v.NotAfter = one.Metadata, one.NotAfter
+		}
+	}
+	return v, nil
+}

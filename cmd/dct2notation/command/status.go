@@ -1,0 +1,90 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+func newStatus(s Streams) *cobra.Command {
+	var o keyOptions
+	var output, configFile string
+	c := &cobra.Command{
+		Use:   "status [--state LEDGER]",
+		Short: "Show the progress of a run, also while it runs",
+		Args:  noArgs,
+	}
+	c.Flags().StringVar(&configFile, "config", "", "configuration file (YAML)")
+	c.Flags().StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if _, err := loadConfig(c); err != nil {
+			return err
+		}
+		path, err := o.statePath()
+		if err != nil {
+			return err
+		}
+		return showStatus(path, output, s)
+	}
+	return c
+}
+
+func showStatus(ledger, output string, s Streams) error {
+	raw, err := os.ReadFile(statusPath(ledger))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("no run has used the ledger %s\nhint: name the ledger of the run with --state", ledger)
+	}
+	if err != nil {
+		return err
+	}
+	var st status
+	if err := json.Unmarshal(raw, &st); err != nil || st.Kind != statusKind {
+		return fmt.Errorf("reading the status of the ledger %s: the file is none of ours", ledger)
+	}
+	if st.State == "running" && !alive(st.PID) {
+		st.State = "killed"
+	}
+	if output == "json" {
+		e := json.NewEncoder(s.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(st)
+	}
+	return st.text(s)
+}
+
+func (st status) text(s Streams) error {
+	eta := "not known yet"
+	// Too early a guess is worse than none.
+	if st.Known > 0 && st.Done*100 >= st.Known && st.Rate > 0 {
+		eta = time.Duration(float64(st.Known-st.Done) / st.Rate * float64(time.Second)).Round(time.Second).String()
+	}
+	_, err := fmt.Fprintf(s.Out, "%s, process %d, started %s, last news %s\n", st.State, st.PID,
+		st.Started.Format(time.RFC3339), st.Updated.Format(time.RFC3339))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.Out, "%d of %d digests known so far done, %.1f/s", st.Done, st.Known, st.Rate)
+	if err == nil && st.State == "running" {
+		_, err = fmt.Fprintf(s.Out, ", %s to go", eta)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(s.Out, "\nsigned %d, replayed %d, already signed %d, skipped %d, failed %d\n",
+			st.Results[migrate.ResultSigned], st.Results[migrate.ResultReplayed], st.Results[migrate.ResultAlready],
+			st.Results[migrate.ResultSkipped], st.Results[migrate.ResultFailed])
+	}
+	if err == nil && st.State == "killed" {
+		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
+	}
+	if err == nil && st.Error != "" {
+		_, err = fmt.Fprintln(s.Out, "ended with: "+safetext.Lines(st.Error, 1024))
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+package command
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// status is what the side file says. The ledger itself is locked while a run holds it.
+type status struct {
+	Version int                    `json:"version"`
+	Kind    string                 `json:"kind"`
+	PID     int                    `json:"pid"`
+	State   string                 `json:"state"` // running, ended
+	Started time.Time              `json:"started"`
+	Updated time.Time              `json:"updated"`
+	Known   int                    `json:"known"` // digests found so far
+	Done    int                    `json:"done"`
+	Results map[migrate.Result]int `json:"results"`
+	Rate    float64                `json:"rate"` // digests per second since the start
+	Error   string                 `json:"error,omitempty"`
+}
+
+const statusKind = "dct2notation.status"
+
+// statusPath is the side file of a ledger.
+func statusPath(ledger string) string { return ledger + ".status.json" }
+
+// statusFile writes a run's status beside its ledger, at most once a second. Its owner's
+// lock guards it.
+type statusFile struct {
+	path   string
+	log    *slog.Logger
+	now    status
+	silent bool
+}
+
+func newStatusFile(ledger string, log *slog.Logger) *statusFile {
+	f := &statusFile{path: statusPath(ledger), log: log}
+	f.now = status{Version: 1, Kind: statusKind, PID: os.Getpid(), State: "running", Started: time.Now().UTC()}
+	f.write()
+	return f
+}
+
+func (f *statusFile) update(results map[migrate.Result]int, known, done int) {
+	if time.Since(f.now.Updated) < time.Second {
+		return
+	}
+	f.set(results, known, done)
+	f.write()
+}
+
+func (f *statusFile) set(results map[migrate.Result]int, known, done int) {
+	f.now.Results, f.now.Known, f.now.Done = results, known, done
+	f.now.Rate = float64(done) / max(time.Since(f.now.Started).Seconds(), 1e-3)
+}
+
+func (f *statusFile) end(r *report.Run, known, done int) {
+	f.set(r.Counts(), known, done)
+	f.now.State, f.now.Error = "ended", r.Error
+	f.write()
+}
+
+// write replaces the file. That a status cannot be written is said once and is no reason
+// to stop signing.
+func (f *statusFile) write() {
+	f.now.Updated = time.Now().UTC()
+	raw, err := json.Marshal(f.now)
+	if err == nil {
+		err = durable.WriteFile(f.path, append(raw, '\n'), 0o600)
+	}
+	if err != nil && !f.silent {
+		f.silent = true
+		f.log.Warn("status cannot be written", "reason", err.Error())
+	}
+}

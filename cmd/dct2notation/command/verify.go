@@ -1,0 +1,100 @@
+package command
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+type verifyOptions struct {
+	commonOptions
+	remoteOptions
+	trustPolicy string
+	workers     int
+	verbose     bool
+	forceTag    bool
+}
+
+func newVerify(s Streams) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [flags] [REPOSITORY...]",
+		Short: "Read both signature sets anew and compare them, tag by tag",
+		Long: `Verify reads the trust data, the registry and the Notation signatures anew and compares
+them for each tag. It uses neither the ledger nor the docker command. Notation signatures are
+judged by a trust policy and notation's trust store, as notation verify does.
+
+Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be found out.`,
+		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
+	}
+	o.commonOptions.bind(c.Flags())
+	o.remoteOptions.bind(c.Flags())
+	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
+	c.Flags().IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
+	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		return runVerify(c.Context(), o, cfg, args, s)
+	}
+	return c
+}
+
+func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, s Streams) error {
+	if err := o.commonOptions.check(); err != nil {
+		return err
+	}
+	if err := o.remoteOptions.check(); err != nil {
+		return err
+	}
+	if o.workers < 1 {
+		return usage(errors.New("--workers is at least 1"))
+	}
+	useNotationFolders()
+	guns, err := selectRepositories(args, cfg)
+	if err != nil {
+		return err
+	}
+	log := o.logger(s.Err)
+	r, err := connect(o.remoteOptions, cfg, guns, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	if err != nil {
+		return err
+	}
+	verifier, err := notation.OpenVerifier(o.trustPolicy)
+	if err != nil {
+		return usage(err)
+	}
+	v := &migrate.Verification{
+		Trust: r.reader(), Registry: &shelf{client: r.registry},
+		Judge: &judge{client: r.registry, verifier: verifier}, Workers: o.workers,
+	}
+	out := report.NewVerifyText(s.Out, o.verbose)
+	if o.output == "json" {
+		out = report.NewVerifyJSON(s.Out, "dct2notation/"+Version())
+	}
+	totals := report.Totals{}
+	err = v.Verify(ctx, guns, func(one migrate.VerifiedRepository) error {
+		totals.Add(one)
+		return out.Repository(one)
+	})
+	if endErr := out.End(totals); endErr != nil {
+		return errors.Join(err, endErr)
+	}
+	switch {
+	case err != nil:
+		return err
+	case totals.Disagree():
+		return &verdict{exitDisagree}
+	case totals.Unknown():
+		return &verdict{exitFailures}
+	}
+	return nil
+}

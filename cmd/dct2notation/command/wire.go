@@ -1,0 +1,135 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-go/dir"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// useNotationFolders points notation-go to the folders that the environment names, as the
+// notation command does.
+func useNotationFolders() {
+	for name, where := range map[string]*string{
+		"NOTATION_CONFIG": &dir.UserConfigDir, "NOTATION_LIBEXEC": &dir.UserLibexecDir, "NOTATION_CACHE": &dir.UserCacheDir,
+	} {
+		if v := os.Getenv(name); v != "" {
+			*where = v
+		}
+	}
+}
+
+// notationKey is the key that the options name.
+func (o *keyOptions) notationKey() (notation.Key, error) {
+	k := notation.Key{Name: o.plugin + "/" + o.id, Plugin: o.plugin, ID: o.id, Config: o.pluginConfig}
+	if o.plugin == "" {
+		var err error
+		if k, err = notation.NotationKey(o.key); err != nil {
+			return k, usage(err)
+		}
+	}
+	k.PluginSHA256, k.PluginEnv, k.Timeout = o.pluginSHA256, o.pluginEnv, o.timeout
+	return k, nil
+}
+
+// engineParts are what plan and run share.
+type engineParts struct {
+	remote *remote
+	signer *notation.Signer
+	engine *migrate.Engine
+}
+
+// fingerprint fields that hold the configuration a ledger belongs to.
+const (
+	fieldKey   = "key"
+	fieldLeaf  = "leaf"
+	fieldChain = "chain"
+)
+
+// buildEngine opens the key and puts the real parts behind the engine. known is the
+// configuration that the ledger was made with, or nil.
+func buildEngine(ctx context.Context, r *remote, o keyOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+	if err := migrate.CheckMetadata(o.metadata); err != nil {
+		return nil, usage(err)
+	}
+	key, err := o.notationKey()
+	if err != nil {
+		return nil, err
+	}
+	chain, err := knownChain(known, key)
+	if err != nil {
+		return nil, err
+	}
+	s, err := notation.Open(ctx, key, notation.Options{
+		Format: o.format, Chain: chain,
+		OnWait: func(d time.Duration) {
+			log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", d)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid until", s.NotAfter().UTC().Format(time.RFC3339))
+	return &engineParts{remote: r, signer: s, engine: &migrate.Engine{
+		Trust: r.reader(), Registry: &shelf{client: r.registry, signer: s}, Signer: signer{s},
+		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,
+	}}, nil
+}
+
+// knownChain is the key's certificate chain from an earlier run: with it the key need not
+// be asked for a signature that is thrown away.
+func knownChain(known state.Fingerprint, key notation.Key) ([][]byte, error) {
+	if key.Plugin == "" || known[fieldChain] == "" || known[fieldKey] != describe(key) {
+		return nil, nil
+	}
+	var chain [][]byte
+	if err := json.Unmarshal([]byte(known[fieldChain]), &chain); err != nil {
+		return nil, fmt.Errorf("reading the key's chain from the ledger: %w", err)
+	}
+	return chain, nil
+}
+
+// describe names a key and where it is, without its secrets.
+func describe(k notation.Key) string {
+	if k.Plugin == "" {
+		return k.Name + " " + k.KeyFile
+	}
+	return k.Name + " " + k.Plugin + " " + k.ID
+}
+
+// fingerprint says what configuration a run has, to be kept in the ledger.
+func (p *engineParts) fingerprint(o keyOptions, guns []dct.GUN) (state.Fingerprint, error) {
+	key, err := o.notationKey()
+	if err != nil {
+		return nil, err
+	}
+	chain, err := json.Marshal(p.signer.Chain())
+	if err != nil {
+		return nil, err
+	}
+	f := state.Fingerprint{
+		fieldKey: describe(key), fieldLeaf: p.signer.Leaf(), fieldChain: string(chain),
+	}
+	// One field for each pin: a further repository is no other configuration.
+	for gun, ids := range p.remote.pins.Certs {
+		f["pin of "+gun] = strings.Join(ids, ",")
+	}
+	for prefix, file := range p.remote.pins.CA {
+		f["pinned authority of "+prefix] = file
+	}
+	for _, host := range registryHosts(guns) {
+		f["notary server of "+host] = p.remote.notaryURL(host)
+	}
+	return f, nil
+}

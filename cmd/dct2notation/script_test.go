@@ -1,0 +1,376 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"dct2notation": main})
+}
+
+// TestScripts runs the stories in testdata/script: the real command against real servers,
+// which the commands below start and harm.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("..", "..", "testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			f, err := newFixture(env)
+			env.Values[fixtureKey{}] = f
+			return err
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits,
+		},
+		RequireUniqueNames: true,
+	})
+}
+
+type fixtureKey struct{}
+
+// fixture is the world of one script: a Notary server, a registry, notation's folders
+// with a trust policy, and a key in a plugin.
+type fixture struct {
+	notary   *notarytest.Server
+	registry *registrytest.Registry
+	plugin   *kmstest.Plugin
+	ca       *kmstest.Authority
+	identity *kmstest.Identity
+	dir      string
+
+	repos map[string]*notarytest.Repository
+	held  chan struct{} // closed when a held request has arrived
+}
+
+const (
+	user     = "deploy"
+	password = "canary-7c1f-secret"
+)
+
+func newFixture(env *testscript.Env) (*fixture, error) {
+	f := &fixture{dir: env.WorkDir, repos: map[string]*notarytest.Repository{}}
+	var err error
+	users := map[string]string{user: password}
+	if f.notary, err = notarytest.Start(notarytest.Options{TLS: true, Token: true, Users: users}); err != nil {
+		return nil, err
+	}
+	env.Defer(f.notary.Close)
+	if f.registry, err = registrytest.Start(registrytest.Options{TLS: true, Token: true, Users: users, Referrers: true}); err != nil {
+		return nil, err
+	}
+	env.Defer(f.registry.Close)
+	env.Setenv("NOTARY", f.notary.URL())
+	env.Setenv("REGISTRY", f.registry.Host())
+	env.Setenv("HOME", env.WorkDir)
+	for name, folder := range map[string]string{"DOCKER_CONFIG": "docker", "NOTATION_CONFIG": "notation", "NOTATION_LIBEXEC": "libexec", "XDG_STATE_HOME": "state"} {
+		env.Setenv(name, filepath.Join(env.WorkDir, folder))
+	}
+	if err := f.write("ca.pem", append(f.registry.CAPEM(), f.notary.CAPEM()...)); err != nil {
+		return nil, err
+	}
+	auth := map[string]any{"username": user, "password": password}
+	if err := f.writeJSON("docker/config.json", map[string]any{"auths": map[string]any{f.registry.Host(): auth}}); err != nil {
+		return nil, err
+	}
+	if f.ca, err = kmstest.NewAuthority("script"); err != nil {
+		return nil, err
+	}
+	if err := f.trust("app", "other", "good"); err != nil {
+		return nil, err
+	}
+	// The configuration that most scripts use.
+	return f, f.write("config.yaml", []byte(fmt.Sprintf(`version: 1
+notary-server: %s
+trust-pinning: pins.json
+ca-file: ca.pem
+plugin: kmstest
+id: release
+plugin-config: {behaviour: "${WORK}/libexec/plugins/kmstest/kmstest.json"}
+state: ledger.db
+`, f.notary.URL())))
+}
+
+// trust writes notation's trust store and policy for repositories of the registry.
+func (f *fixture) trust(repos ...string) error {
+	if err := f.write("notation/truststore/x509/ca/script/root.pem", f.ca.RootPEM()); err != nil {
+		return err
+	}
+	var scopes []string
+	for _, r := range repos {
+		scopes = append(scopes, f.registry.Host()+"/"+r)
+	}
+	return f.writeJSON("notation/trustpolicy.json", map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
+		"name": "script", "registryScopes": scopes, "signatureVerification": map[string]any{"level": "strict"},
+		"trustStores": []string{"ca:script"}, "trustedIdentities": []string{"*"},
+	}}})
+}
+
+func (f *fixture) write(name string, content []byte) error {
+	path := filepath.Join(f.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, content, 0o600)
+}
+
+func (f *fixture) writeJSON(name string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return f.write(name, raw)
+}
+
+// cmd makes a script command of a function that knows the fixture.
+func cmd(run func(ts *testscript.TestScript, f *fixture, args []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		err := run(ts, ts.Value(fixtureKey{}).(*fixture), args)
+		if neg != (err != nil) {
+			ts.Fatalf("%v", err)
+		}
+	}
+}
+
+// publish REPO TAG... puts images into the registry and signs them in DCT. With +name
+// among the tags, a signer is added first; REPO is pinned in pins.json. TAG=TAG2 gives a
+// tag the image of another.
+func publish(_ *testscript.TestScript, f *fixture, args []string) error {
+	name := f.registry.Host() + "/" + args[0]
+	r, ok := f.repos[name]
+	var err error
+	if !ok {
+		if r, err = f.notary.NewRepository(name); err != nil {
+			return err
+		}
+		f.repos[name] = r
+	}
+	for _, tag := range args[1:] {
+		if signer, ok := strings.CutPrefix(tag, "+"); ok {
+			if err := r.AddSigner(signer); err != nil {
+				return err
+			}
+			continue
+		}
+		tag, of, same := strings.Cut(tag, "=")
+		if !same {
+			of = args[0] + "/" + tag
+		} else {
+			of = args[0] + "/" + of
+		}
+		desc, err := f.registry.PutImage(args[0], tag, of)
+		if err != nil {
+			return err
+		}
+		if err := r.Sign(tag, desc.Digest.Encoded(), desc.Size); err != nil {
+			return err
+		}
+	}
+	if err := r.Publish(); err != nil {
+		return err
+	}
+	certs := map[string][]string{}
+	for gun, r := range f.repos {
+		certs[gun] = r.RootKeyIDs()
+	}
+	return f.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": certs}})
+}
+
+// image REPO TAG puts an image into the registry that DCT knows nothing of, under a tag
+// that it may know.
+func image(_ *testscript.TestScript, f *fixture, args []string) error {
+	_, err := f.registry.PutImage(args[0], args[1], "outside "+args[0]+"/"+args[1])
+	return err
+}
+
+// harm REPO KIND ROLE damages trust data.
+func harm(_ *testscript.TestScript, f *fixture, args []string) error {
+	r := f.repos[f.registry.Host()+"/"+args[0]]
+	switch args[1] {
+	case "expire":
+		return r.Expire(args[2])
+	case "signature":
+		return r.BadSignature(args[2])
+	}
+	return fmt.Errorf("unknown harm %s", args[1])
+}
+
+// fault notary|registry KIND [PATH] makes a server answer badly, everywhere or where the
+// path contains PATH. KIND off heals it.
+func fault(_ *testscript.TestScript, f *fixture, args []string) error {
+	where := ""
+	if len(args) > 2 {
+		where = args[2]
+	}
+	answer, ok := map[string]func(w http.ResponseWriter){
+		"off": nil,
+		"html": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, "<html>hello</html>")
+		},
+		"401":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
+		"403":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	}[args[1]]
+	if !ok {
+		return fmt.Errorf("unknown fault %s", args[1])
+	}
+	hit := func(w http.ResponseWriter, r *http.Request) bool {
+		if answer == nil || !strings.Contains(r.URL.Path, where) {
+			return false
+		}
+		answer(w)
+		return true
+	}
+	if args[0] == "notary" {
+		f.notary.SetHook(hit)
+		return nil
+	}
+	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool { return hit(w, r) })
+	return nil
+}
+
+// hold makes the registry store the next signature manifest and keep its answer back.
+// await waits until that has happened.
+func hold(_ *testscript.TestScript, f *fixture, _ []string) error {
+	f.held = make(chan struct{})
+	var once sync.Once
+	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/") {
+			return false
+		}
+		registrytest.LoseAnswer(r.WithContext(context.WithoutCancel(r.Context())), silently{next, func() { once.Do(func() { close(f.held) }) }, r})
+		return true
+	})
+	return nil
+}
+
+// silently serves a request, tells that it did, and holds the client until it is gone.
+type silently struct {
+	http.Handler
+	done   func()
+	client *http.Request
+}
+
+func (s silently) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Handler.ServeHTTP(w, r)
+	s.done()
+	<-s.client.Context().Done()
+}
+
+func await(_ *testscript.TestScript, f *fixture, _ []string) error {
+	select {
+	case <-f.held:
+		return nil
+	case <-time.After(20 * time.Second):
+		return fmt.Errorf("no signature was pushed")
+	}
+}
+
+// signatures REPO TAG N checks how many signatures the registry lists for DCT's digest of
+// a tag.
+func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
+	want, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	if err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	if err == nil && len(list) != want {
+		err = fmt.Errorf("%s:%s has %d signatures, want %d", args[0], args[1], len(list), want)
+	}
+	return err
+}
+
+// key [KIND [COMMAND [COUNT]]] installs the plugin, or makes it fail. KIND expired gives
+// the key an expired certificate, renewed another one.
+func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
+	options := kmstest.IssueOptions{}
+	kind := ""
+	if len(args) > 0 {
+		kind = args[0]
+	}
+	if kind == "expired" {
+		options.NotBefore, options.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+	}
+	id := f.identity
+	if id == nil || kind == "expired" || kind == "renewed" {
+		if id, err = f.ca.Issue("release", kmstest.EC256, options); err != nil {
+			return err
+		}
+	}
+	if kind == "expired" || kind == "renewed" {
+		kind = ""
+	}
+	if options == (kmstest.IssueOptions{}) {
+		f.identity = id // an expired one is for once
+	}
+	b := kmstest.Behaviour{Keys: map[string]kmstest.Key{}}
+	if b.Keys["release"], err = id.Save(f.dir, "release"); err != nil {
+		return err
+	}
+	if kind != "" {
+		fault := kmstest.Fault{Kind: kmstest.Kind(kind), Command: "generate-signature"}
+		if len(args) > 1 {
+			fault.Command = args[1]
+		}
+		if len(args) > 2 {
+			if fault.Count, err = strconv.Atoi(args[2]); err != nil {
+				return err
+			}
+		}
+		b.Faults = append(b.Faults, fault)
+	}
+	if f.plugin != nil {
+		return f.plugin.Set(b)
+	}
+	f.plugin, err = kmstest.Install(filepath.Join(f.dir, "libexec"), b)
+	return err
+}
+
+// exits CODE COMMAND... runs a command that must end with the exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if neg || got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// operations N checks how many key operations were spent, the proof of the key included.
+func operations(_ *testscript.TestScript, f *fixture, args []string) error {
+	calls, err := f.plugin.Calls("generate-signature")
+	if err == nil && strconv.Itoa(len(calls)) != args[0] {
+		err = fmt.Errorf("%d key operations, want %s", len(calls), args[0])
+	}
+	return err
+}

@@ -1,0 +1,2 @@
+// Package lint holds checks of the repository itself, as tests.
+package lint
