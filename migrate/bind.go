@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -47,15 +48,19 @@ func (p *Plan) bind(r *reading) error {
 		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
 	}
 	planned := make(map[string]PlanItem, len(part.Items))
+	why := make(map[string]string)
 	for _, it := range part.Items {
-		if it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone {
+		switch {
+		case it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone:
 			planned[it.Digest] = it
+		case it.Reason != nil:
+			why[it.Digest] = fmt.Sprintf("the plan does not sign it: %s: %s", it.Reason.Class, it.Reason.Reason)
 		}
 	}
 	for i, w := range r.work {
 		it, ok := planned[w.Key.Digest]
 		if !ok {
-			r.work[i].outside = true
+			r.work[i].outside = cmp.Or(why[w.Key.Digest], "it is not in the plan")
 			continue
 		}
 		r.work[i] = it.narrow(w)
@@ -85,7 +90,7 @@ func (it PlanItem) narrow(w Work) Work {
 		}
 	}
 	if len(kept) == 0 {
-		w.outside = true
+		w.outside = "none of its tags is in the plan"
 		return w
 	}
 	w.Targets = kept

@@ -190,13 +190,13 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 func (r *run) leaveOut(work []Work) []Work {
 	inside := make([]Work, 0, len(work))
 	for _, w := range work {
-		if !w.outside {
+		if w.outside == "" {
 			inside = append(inside, w)
 			continue
 		}
 		r.count(w, Outcome{
 			Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultSkipped,
-			Class: NotPlanned, Reason: "the plan does not sign it", Notes: w.Changed,
+			Class: NotPlanned, Reason: w.outside, Notes: w.Changed,
 		})
 	}
 	return inside

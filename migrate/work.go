@@ -20,7 +20,7 @@ type Work struct {
 	Changed []string
 
 	rootKeys []string
-	outside  bool // not in the plan that the run is bound to: not signed
+	outside  string // why it is outside of the plan that the run is bound to; empty: inside
 }
 
 // gather makes one Work of all tags with the same digest, sorted by digest.

@@ -19,6 +19,7 @@ type Key struct {
 	Plugin       string
 	ID           string            // as the plugin takes it
 	Config       map[string]string // the plugin's configuration
+	PluginPath   string            // of the plugin's file; empty: where notation keeps it
 	PluginSHA256 string            // of the plugin's file, in hex; empty: any
 	PluginEnv    []string          // more environment variables that the plugin may see
 	Timeout      time.Duration     // of one plugin call; 0: a minute

@@ -53,12 +53,15 @@ func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
 	return v, err
 }
 
-// findPlugin locates a plugin where notation keeps it and checks that it is a plain file
-// that others cannot change, with the given SHA-256 (hex) unless that is empty.
-func findPlugin(name, sum string) (string, error) {
-	path, err := dir.PluginFS().SysPath(name, binaryName(name))
-	if err != nil {
-		return "", err
+// findPlugin locates a plugin, where notation keeps it unless a path is given, and checks
+// that it is a plain file that others cannot change, with the given SHA-256 (hex) unless
+// that is empty.
+func findPlugin(name, path, sum string) (string, error) {
+	if path == "" {
+		var err error
+		if path, err = dir.PluginFS().SysPath(name, binaryName(name)); err != nil {
+			return "", err
+		}
 	}
 	missing := func(err error) error {
 		return &Error{Permanent, fmt.Errorf("finding plugin %s: %w", safetext.Safe(name, 64), err),

@@ -89,7 +89,7 @@ func (s *Signer) openFiles(context.Context, [][]byte) error {
 }
 
 func (s *Signer) openPlugin(ctx context.Context, known [][]byte) error {
-	path, err := findPlugin(s.key.Plugin, s.key.PluginSHA256)
+	path, err := findPlugin(s.key.Plugin, s.key.PluginPath, s.key.PluginSHA256)
 	if err != nil {
 		return err
 	}

@@ -154,6 +154,7 @@ type keyOptions struct {
 	plugin       string
 	id           string
 	pluginConfig map[string]string
+	pluginPath   string
 	pluginSHA256 string
 	pluginEnv    []string
 	timeout      time.Duration
@@ -169,6 +170,7 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
 	f.StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
 	f.StringToStringVar(&o.pluginConfig, "plugin-config", nil, "configuration of the plugin, k=v")
+	f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
 	f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
 	f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
 	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")

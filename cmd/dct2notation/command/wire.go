@@ -39,7 +39,7 @@ func (o *keyOptions) notationKey() (notation.Key, error) {
 			return k, usage(err)
 		}
 	}
-	k.PluginSHA256, k.PluginEnv, k.Timeout = o.pluginSHA256, o.pluginEnv, o.timeout
+	k.PluginPath, k.PluginSHA256, k.PluginEnv, k.Timeout = o.pluginPath, o.pluginSHA256, o.pluginEnv, o.timeout
 	return k, nil
 }
 
@@ -80,7 +80,7 @@ func buildEngine(ctx context.Context, r *remote, o keyOptions, known state.Finge
 	if err != nil {
 		return nil, err
 	}
-	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid until", s.NotAfter().UTC().Format(time.RFC3339))
+	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
 	return &engineParts{remote: r, signer: s, engine: &migrate.Engine{
 		Trust: r.reader(), Registry: &shelf{client: r.registry, signer: s}, Signer: signer{s},
 		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,

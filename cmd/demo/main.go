@@ -1,0 +1,70 @@
+// Command demo shows a migration on one machine: it starts a Notary v1 server and two
+// registries in this process, publishes signed images in the shapes that Docker Content
+// Trust has in life, and then runs the real dct2notation as a child process, with the
+// command lines that a user would type.
+//
+// What it promises: the product does not know that it is a demonstration; what is claimed
+// at the end was looked up in the registries, not taken from the product's word; the
+// servers listen on 127.0.0.1 only, and all files are in one temporary folder that is
+// removed also after Ctrl-C.
+//
+// What it does not promise: a copy of the product's output. Digests and long lists are
+// shortened to what a person reads.
+//
+// scene.go starts the servers, shapes.go says what they hold and what has to become of
+// it, play.go types the commands, check.go compares.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	binary := flag.String("binary", "bin/dct2notation", "the dct2notation to show")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "demo: it takes no arguments but -binary")
+		os.Exit(2)
+	}
+	// A closed terminal or pipe ends it like Ctrl-C: what was started has to be cleared.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	err := demonstrate(ctx, *binary, os.Stdout)
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case err != nil && interrupted:
+		fmt.Fprintln(os.Stderr, "demo: interrupted: "+err.Error())
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demo: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// demonstrate sets the scene, plays on it and clears it away. An error also means that
+// something was not as it should be.
+func demonstrate(ctx context.Context, binary string, out io.Writer) (err error) {
+	path, err := filepath.Abs(binary)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return fmt.Errorf("finding the binary to show: %w\nhint: make demo builds it", err)
+	}
+	show := &screen{out: out}
+	show.title("Setting the scene")
+	s, err := setScene(ctx, show)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.clear()) }()
+	return (&play{scene: s, screen: show, binary: path}).perform(ctx)
+}

@@ -1,0 +1,172 @@
+package notation
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// Each way for a plugin to misbehave while signing ends in its class, in time, and never
+// in an envelope.
+func TestPluginMisbehavesWhileSigning(t *testing.T) {
+	t.Parallel()
+	const timeout = 2500 * time.Millisecond // more than waitDelay
+	for kind, want := range map[kmstest.Kind]Class{
+		kmstest.AccessDenied: Denied, kmstest.Validation: Denied, kmstest.TimeoutCode: Transient, kmstest.GenericError: Transient,
+		kmstest.PlainTextStderr: Transient, kmstest.PanicText: Transient, kmstest.EmptyStderr: Transient, kmstest.ExitOneValidStdout: Transient,
+		kmstest.Hang: Transient, kmstest.HangIgnoreTerm: Transient, kmstest.ChildHoldsAndHangs: Transient,
+		kmstest.ChildHoldsStdout: Permanent, kmstest.SetsidDaemon: Permanent, kmstest.GarbageStdout: Permanent, kmstest.EmptyStdout: Permanent,
+		kmstest.HugeStdout: Permanent, kmstest.DuplicateJSONKeys: Permanent, kmstest.TruncatedJSON: Permanent,
+		kmstest.WrongKey: Security, kmstest.WrongChain: Security, kmstest.ExpiredChain: Security, kmstest.WrongKeyID: Security,
+		kmstest.WrongPayload: Security, kmstest.WrongAlgorithm: Security, kmstest.BadSignature: Security,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			s := r.open(t, "jws")
+			s.plug.timeout = timeout
+			r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind, Ms: 20_000})
+			began := time.Now()
+			e, err := s.Sign(context.Background(), image("a"), nil)
+			if err == nil || ClassOf(err) != want {
+				t.Errorf("class %s, want %s: %v", ClassOf(err), want, err)
+			}
+			if e.Blob != nil {
+				t.Error("an envelope in spite of the error")
+			}
+			if d := time.Since(began); d > timeout+waitDelay+10*time.Second {
+				t.Errorf("it took %s", d)
+			}
+		})
+	}
+}
+
+// The same with a plugin that makes whole envelopes.
+func TestEnvelopePluginMisbehaves(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []kmstest.Kind{kmstest.WrongKey, kmstest.WrongChain, kmstest.WrongPayload, kmstest.BadSignature, kmstest.WrongEnvelopeType} {
+		for _, format := range []string{"jws", "cose"} {
+			t.Run(fmt.Sprint(kind, format), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+				s := r.open(t, format)
+				r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind})
+				if _, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Security {
+					t.Errorf("class %s: %v", ClassOf(err), err)
+				}
+			})
+		}
+	}
+}
+
+// What throttles, in all its disguises, is waited for and tried again.
+func TestThrottledKeyIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []kmstest.Kind{kmstest.Throttled, kmstest.ThrottledAzure, kmstest.ThrottledText, kmstest.LogLineThenJSON} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			waits := 0
+			s, err := Open(context.Background(), r.key, Options{OnWait: func(time.Duration) { waits++ }})
+			must(t, err)
+			r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind, Count: 2})
+			if _, err := s.Sign(context.Background(), image("a"), nil); err != nil || waits != 2 {
+				t.Errorf("%d waits: %v", waits, err)
+			}
+		})
+	}
+}
+
+func TestWaitForTheKeyEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	s := r.open(t, "jws")
+	r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.Throttled})
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := s.Sign(ctx, image("a"), nil); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+}
+
+// A plugin that is not what it should be is refused before any key operation.
+func TestPluginIsRefused(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[kmstest.Kind]string{
+		kmstest.WrongContract: "plugin protocol", kmstest.WrongName: "calls itself", kmstest.NoCapability: "cannot sign",
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r.misbehave(t, kmstest.Fault{Command: "get-plugin-metadata", Kind: kind})
+			if _, err := Open(context.Background(), r.key, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v", err)
+			}
+			if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 0 {
+				t.Errorf("%d key operations", len(calls))
+			}
+		})
+	}
+}
+
+func TestPluginFileIsPinned(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	open := func(change func(k *Key)) error {
+		k := r.key
+		change(&k)
+		_, err := Open(context.Background(), k, Options{})
+		return err
+	}
+	if err := open(func(k *Key) { k.PluginSHA256 = strings.Repeat("0", 64) }); ClassOf(err) != Security {
+		t.Errorf("another hash: %v", err)
+	}
+	if err := open(func(k *Key) { k.PluginPath = filepath.Join(t.TempDir(), "none") }); err == nil || !strings.Contains(err.Error(), "notation plugin install") {
+		t.Errorf("no file: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(r.plugin.Path, link))
+	if err := open(func(k *Key) { k.PluginPath = link }); err == nil {
+		t.Error("a symbolic link was accepted")
+	}
+	must(t, os.Chmod(r.plugin.Path, 0o777))
+	if err := open(func(*Key) {}); err == nil || !strings.Contains(err.Error(), "written by others") {
+		t.Errorf("a file that others can write: %v", err)
+	}
+}
+
+// A plugin sees the variables that it needs and no others.
+func TestPluginEnvironment(t *testing.T) {
+	t.Setenv("NOTATION_PASSWORD", "canary")
+	t.Setenv("REGISTRY_TOKEN", "canary")
+	t.Setenv("AZURE_CLIENT_ID", "wanted")
+	t.Setenv("MY_OWN", "wanted")
+	got := strings.Join(pluginEnviron([]string{"MY_OWN"}), "\n")
+	if strings.Contains(got, "canary") || !strings.Contains(got, "AZURE_CLIENT_ID=wanted") || !strings.Contains(got, "MY_OWN=wanted") {
+		t.Errorf("environment\n%s", got)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		code, message string
+		want          Class
+	}{
+		{"THROTTLED", "", Throttled}, {"Throttled", "", Throttled}, {"ERROR", "Error making API request. Code: 429", Throttled},
+		{"ERROR", "TooManyRequestsException", Throttled}, {"ERROR", "rpc error: RESOURCE_EXHAUSTED", Throttled},
+		{"TIMEOUT", "", Transient}, {"ERROR", "503 Service Unavailable", Transient}, {"ERROR", "something", Transient},
+		{"ACCESS_DENIED", "", Denied}, {"Forbidden", "caller lacks sign", Denied}, {"VALIDATION_ERROR", "", Denied},
+	} {
+		if got := classify(c.code, c.message); got != c.want {
+			t.Errorf("classify(%q, %q) = %s, want %s", c.code, c.message, got, c.want)
+		}
+	}
+}

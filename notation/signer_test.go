@@ -1,0 +1,177 @@
+package notation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []kmstest.Algorithm{kmstest.RSA2048, kmstest.RSA3072, kmstest.EC256, kmstest.EC384, kmstest.EC521} {
+		for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
+			for _, format := range []string{"jws", "cose"} {
+				t.Run(fmt.Sprint(algorithm, capability, format), func(t *testing.T) {
+					t.Parallel()
+					r := newRig(t, algorithm, capability)
+					s := r.open(t, format)
+					metadata := map[string]string{Prefix + "tag.v1": "targets"}
+					e, err := s.Sign(context.Background(), image("a"), metadata)
+					must(t, err)
+					if e.MediaType != formats[format] || e.Leaf != s.Leaf() || e.Metadata[Prefix+"tag.v1"] != "targets" {
+						t.Errorf("envelope %+v", e)
+					}
+					must(t, s.Check(image("a"), e))
+					got, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
+					if !ours || got[Prefix+"tag.v1"] != "targets" {
+						t.Errorf("ours %t, metadata %v", ours, got)
+					}
+					if _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
+						t.Error("recognised as another image's")
+					}
+				})
+			}
+		}
+	}
+}
+
+// A plugin is asked once what it is and what its key is, and once for each signature,
+// the proof of the key included.
+func TestPluginIsAskedOnceForItself(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	s := r.open(t, "jws")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if _, err := s.Sign(context.Background(), image(fmt.Sprint(i)), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for command, want := range map[string]int{"get-plugin-metadata": 1, "describe-key": 1, "generate-signature": 9} {
+		calls, err := r.plugin.Calls(command)
+		must(t, err)
+		if len(calls) != want {
+			t.Errorf("%s called %d times, want %d", command, len(calls), want)
+		}
+	}
+	// With the chain known from before, there is no proof.
+	again, err := Open(context.Background(), r.key, Options{Chain: s.Chain()})
+	must(t, err)
+	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 9 || again.Leaf() != s.Leaf() {
+		t.Errorf("%d key operations", len(calls))
+	}
+}
+
+// A signer shared by workers mixes nothing up between images, with a plugin that makes
+// the envelopes as well.
+func TestSignerIsSharedByWorkers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+	s := r.open(t, "jws")
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			name := fmt.Sprint("image", i)
+			e, err := s.Sign(context.Background(), image(name), map[string]string{"name": name})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Check(image(name), e); err != nil || e.Metadata["name"] != name {
+				t.Errorf("%s: %v %v", name, e.Metadata, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// The same envelope makes the same manifest, so that pushing it again is no second
+// signature.
+func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	s := r.open(t, "cose")
+	e, err := s.Sign(context.Background(), image("a"), nil)
+	must(t, err)
+	other := e
+	other.Manifest = append(bytes.Clone(e.Manifest), ' ')
+	other.ManifestDigest = digest.FromBytes(other.Manifest)
+	for name, c := range map[string]struct {
+		envelope Envelope
+		image    string
+	}{
+		"another image": {e, "b"}, "another manifest": {Envelope{MediaType: e.MediaType, Blob: e.Blob, Manifest: []byte("{}"), ManifestDigest: digest.FromString("{}")}, "a"},
+		"another digest": {Envelope{MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: digest.FromString("")}, "a"},
+		"a broken blob":  {Envelope{MediaType: e.MediaType, Blob: e.Blob[1:], Manifest: e.Manifest, ManifestDigest: e.ManifestDigest}, "a"},
+	} {
+		if s.Check(image(c.image), c.envelope) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestKeyInFiles(t *testing.T) {
+	t.Parallel()
+	ca, err := kmstest.NewAuthority("files")
+	must(t, err)
+	dir := t.TempDir()
+	issue := func(name string, o kmstest.IssueOptions) Key {
+		id, err := ca.Issue(name, kmstest.EC256, o)
+		must(t, err)
+		saved, err := id.Save(dir, name)
+		must(t, err)
+		return Key{Name: name, KeyFile: saved.KeyFile, CertFile: saved.ChainFile}
+	}
+	good := issue("good", kmstest.IssueOptions{})
+	s, err := Open(context.Background(), good, Options{})
+	must(t, err)
+	e, err := s.Sign(context.Background(), image("a"), nil)
+	must(t, err)
+	must(t, s.Check(image("a"), e))
+
+	expired := issue("expired", kmstest.IssueOptions{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	if _, err := Open(context.Background(), expired, Options{}); ClassOf(err) != Denied || !strings.Contains(err.Error(), "must be valid now") {
+		t.Errorf("expired: %v", err)
+	}
+	mixed := Key{Name: "mixed", KeyFile: good.KeyFile, CertFile: issue("other", kmstest.IssueOptions{}).CertFile}
+	if _, err := Open(context.Background(), mixed, Options{}); err == nil {
+		t.Error("a key with another's certificate was accepted")
+	}
+	if _, err := Open(context.Background(), Key{Name: "x", KeyFile: filepath.Join(dir, "none"), CertFile: filepath.Join(dir, "none")}, Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// An expired certificate is found before a key operation is spent, also in the middle of
+// a run.
+func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	now := time.Now()
+	s, err := Open(context.Background(), r.key, Options{Now: func() time.Time { return now }})
+	must(t, err)
+	now = s.NotAfter().Add(time.Second)
+	if _, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Denied {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Open(context.Background(), r.key, Options{Chain: s.Chain(), Now: func() time.Time { return now }}); ClassOf(err) != Denied {
+		t.Errorf("error %v", err)
+	}
+	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 1 {
+		t.Errorf("%d key operations, want the proof alone", len(calls))
+	}
+}
