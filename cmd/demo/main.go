@@ -34,9 +34,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo: it takes no arguments but -binary")
 		os.Exit(2)
 	}
-	// A closed terminal or pipe ends it like Ctrl-C: what was started has to be cleared.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	err := demonstrate(ctx, *binary, os.Stdout)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A closed pipe ends it like Ctrl-C: what was started has to be cleared. The signal
+	// itself cannot tell that from a client that hung up on one of our servers.
+	signal.Ignore(syscall.SIGPIPE)
+	err := demonstrate(ctx, *binary, &audience{os.Stdout, stop})
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -47,6 +49,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo: "+err.Error())
 		os.Exit(1)
 	}
+}
+
+// audience ends the demonstration when nobody reads it any more.
+type audience struct {
+	io.Writer
+	leave func()
+}
+
+func (a *audience) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	if err != nil {
+		a.leave()
+	}
+	return n, err
 }
 
 // demonstrate sets the scene, plays on it and clears it away. An error also means that

@@ -7,13 +7,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/registrytest"
 )
@@ -117,16 +115,20 @@ func TestUploadWhoseAnswerIsLostSucceeds(t *testing.T) {
 	reg := start(t, registrytest.Options{Referrers: true})
 	subject := image(t, reg, "1")
 	s := sign(t, subject, "a")
-	var once sync.Once
+	var ends atomic.Int32
 	reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
-		if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/blobs/") {
-			lose := false
-			once.Do(func() { lose = true })
-			if lose {
-				registrytest.LoseAnswer(req, next)
-			}
+		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/blobs/") {
+			return false
 		}
-		return false
+		switch ends.Add(1) {
+		case 1:
+			return false // the config
+		case 2:
+			registrytest.LoseAnswer(req, next)
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprint(w, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`)
+		return true
 	})
 	if err := s.push(t.Context(), open(t, reg.Host()+"/app", 1), subject); err != nil {
 		t.Fatalf("%v\n%s", err, strings.Join(reg.Log(), "\n"))
@@ -167,64 +169,6 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 	}
 }
 
-func TestPushKeepsItsCause(t *testing.T) {
-	t.Parallel()
-	reg := start(t, registrytest.Options{Referrers: true})
-	subject := image(t, reg, "1")
-	for _, c := range []struct {
-		status int
-		body   string
-		class  Class
-		text   string
-	}{
-		{429, `{"errors":[{"code":"TOOMANYREQUESTS"}]}`, Throttled, "429"},
-		{403, `{"errors":[{"code":"DENIED","message":"no\u001b[2J push"}]}`, Auth, `no\x1b[2J push`},
-		{412, `{"errors":[{"code":"PROJECTPOLICYVIOLATION"}]}`, Auth, "\nhint: a policy of the project"},
-		{507, `full`, Transient, "507"},
-		{400, `{"errors":[{"code":"MANIFEST_INVALID"}]}`, Permanent, "manifest invalid"},
-	} {
-		reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
-			if req.Method != http.MethodPost {
-				return false
-			}
-			w.WriteHeader(c.status)
-			_, _ = fmt.Fprint(w, c.body)
-			return true
-		})
-		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-		var answer *errcode.ErrorResponse
-		if !errors.As(err, &answer) || answer.StatusCode != c.status || Classify(err) != c.class || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%d: class %s, want %s: %q", c.status, Classify(err), c.class, err)
-		}
-	}
-}
-
-func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
-	t.Parallel()
-	reg := start(t, registrytest.Options{Referrers: true})
-	r := open(t, reg.Host()+"/app", -1)
-	one, two := image(t, reg, "1"), image(t, reg, "2")
-	s, other := sign(t, one, "a"), sign(t, one, "b")
-	before := reg.Requests()
-	for name, err := range map[string]error{
-		"another image":    s.push(t.Context(), r, two),
-		"another envelope": signature{other.envelope, s.manifest, s.desc}.push(t.Context(), r, one),
-		"no manifest":      signature{s.envelope, []byte("{}"), s.desc}.push(t.Context(), r, one),
-		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest),
-	} {
-		if Classify(err) != Permanent {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	readOnly := open(t, reg.Host()+"/app", -1, func(o *Options) { o.ReadOnly = true })
-	if err := s.push(t.Context(), readOnly, one); !errors.Is(err, errReadOnly) {
-		t.Errorf("read-only: %v", err)
-	}
-	if reg.Requests() != before {
-		t.Error("something was sent")
-	}
-}
-
 func TestWaitingForAnotherPushEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -234,10 +178,11 @@ func TestWaitingForAnotherPushEndsWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := sign(t, subject, "a").push(ctx, r, subject); Classify(err) != Canceled {
-		t.Errorf("got %v", err)
+	before := reg.Requests()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := sign(t, subject, "a").push(ctx, r, subject); !errors.Is(err, context.DeadlineExceeded) || reg.Requests() != before {
+		t.Errorf("got %v after %d requests", err, reg.Requests()-before)
 	}
 	unlock()
 	if err := sign(t, subject, "a").push(t.Context(), r, subject); err != nil {
@@ -265,23 +210,5 @@ func TestOneTokenServesAllRequests(t *testing.T) {
 		return strings.Contains(l, "token") || strings.HasSuffix(l, " 401")
 	}) {
 		t.Errorf("a second token was asked for: %q", log)
-	}
-}
-
-func TestRegistryThatStoresSomethingElseIsIntegrity(t *testing.T) {
-	t.Parallel()
-	reg := start(t, registrytest.Options{Referrers: true})
-	subject := image(t, reg, "1")
-	reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
-		if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/manifests/") {
-			return false
-		}
-		w.Header().Set("Docker-Content-Digest", subject.Digest.String())
-		w.WriteHeader(http.StatusCreated)
-		return true
-	})
-	err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-	if !errors.Is(err, ErrIntegrity) || Classify(err) != Integrity {
-		t.Errorf("got %v", err)
 	}
 }

@@ -85,6 +85,51 @@ func TestWaitingHoldsNoSlot(t *testing.T) {
 	})
 }
 
+// The second request queues for the slot when the first is told to go away.
+func TestPauseHoldsForThoseAlreadyQueued(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		busy := status(429, "Retry-After", "60")
+		base := &script{answers: answers{func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return busy(req)
+		}, status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
+					t.Errorf("got %d, %v", code, err)
+				}
+			})
+		}
+		all.Wait()
+		for _, at := range base.at[1:] {
+			if at.Sub(began) < 61*time.Second {
+				t.Errorf("a request came after %s", at.Sub(began))
+			}
+		}
+	})
+}
+
+// Waiting for our own limit is not the server's fault and leaves its budget whole.
+func TestQueueDoesNotEatTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(200), status(429, "Retry-After", "60"), status(200)}}
+		tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+		first, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(10*time.Minute, func() { _ = first.Body.Close() })
+		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
+			t.Errorf("got %d, %v", code, err)
+		}
+	})
+}
+
 func TestFailedTryGivesItsSlotBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

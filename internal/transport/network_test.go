@@ -156,7 +156,7 @@ func TestCAFileIsTrustedBesidesTheSystem(t *testing.T) {
 
 func TestOldTLSIsRefused(t *testing.T) {
 	t.Parallel()
-	srv := tlsServer(t, &tls.Config{MaxVersion: tls.VersionTLS11})
+	srv := tlsServer(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	writeServerCA(t, srv, ca)
 	if _, err := send(t, mustNew(t, Options{CAFile: ca}), request(t, t.Context(), "GET", srv.URL, "")); err == nil {

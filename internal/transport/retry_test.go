@@ -56,8 +56,17 @@ func TestRetryAfterIsHonouredInFull(t *testing.T) {
 
 func TestPauseHoldsForAllRequestsToTheHostOnly(t *testing.T) {
 	t.Parallel()
+	for _, code := range []int{429, 503} {
+		t.Run(http.StatusText(code), func(t *testing.T) {
+			t.Parallel()
+			pauseHolds(t, code)
+		})
+	}
+}
+
+func pauseHolds(t *testing.T, code int) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &script{answers: answers{status(429, "Retry-After", "60"), status(200)}}
+		base := &script{answers: answers{status(code, "Retry-After", "60"), status(200)}}
 		var w waits
 		tr := mustNew(t, Options{Base: base, OnWait: w.told})
 		began := time.Now()
