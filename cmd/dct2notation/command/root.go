@@ -13,6 +13,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // Streams are the standard streams of a call.
@@ -30,12 +32,13 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) i
 	if err == nil {
 		return exitDone
 	}
-	code := exitCode(err)
-	var silent *verdict
-	if !errors.As(err, &silent) {
-		fmt.Fprintln(s.Err, "Error: "+err.Error())
+	var shown *verdict
+	if !errors.As(err, &shown) {
+		// The text is made of parts that each escaped what came from elsewhere; this is
+		// for what cobra and the operating system quote of the command line.
+		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(err.Error(), 8192))
 	}
-	return code
+	return exitCode(err)
 }
 
 func newRoot(stop <-chan struct{}, s Streams) *cobra.Command {

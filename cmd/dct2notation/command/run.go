@@ -73,9 +73,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 	if err != nil {
 		return err
 	}
-	// A ledger that cannot be closed may lack what was done last: that is an error of
-	// the run, whatever else it was.
-	defer func() { err = errors.Join(err, ledger.Close()) }()
+	defer func() { err = closing(ledger, err) }()
 	parts, err := o.parts(ctx, cfg, guns, ledger, known, s, log)
 	if err != nil {
 		return err
@@ -87,6 +85,22 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		parts.engine.Plan = plan
 	}
 	return o.migrate(ctx, stop, parts.engine, guns, path, s, log)
+}
+
+// closing closes the ledger at the end of a run that ended with err. A ledger that cannot
+// be closed may lack what was done last: that is an error of the run, whatever its result.
+func closing(l *state.Ledger, err error) error {
+	failed := l.Close()
+	var v *verdict
+	switch {
+	case failed == nil:
+		return err
+	case errors.As(err, &v):
+		return failed
+	case errors.Is(err, failed):
+		return err // it was that what ended the run
+	}
+	return errors.Join(err, failed)
 }
 
 // parts opens the key and binds the ledger to the configuration.

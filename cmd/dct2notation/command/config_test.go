@@ -1,0 +1,100 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+func TestConfigurationIsStrict(t *testing.T) {
+	t.Setenv("CONFIG_TEST", "from the environment")
+	known := map[string]bool{"workers": true, "plugin-config": true, "trust-pinning": true, "id": true}
+	for name, c := range map[string]struct {
+		in   string
+		want string // in the error; empty: none
+	}{
+		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['1']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
+		"no version":         {"workers: 3\n", "version: 1"},
+		"another version":    {"version: 2\n", "version: 1"},
+		"an unknown key":     {"version: 1\nwokers: 3\n", "wokers: unknown key"},
+		"a key twice":        {"version: 1\nworkers: 3\nworkers: 4\n", "already set"},
+		"a variable not set": {"version: 1\nid: ${NO_SUCH_VARIABLE_HERE}\n", "is not set"},
+		"an unclosed brace":  {"version: 1\nid: '${CONFIG_TEST'\n", "closing brace"},
+		"a map for a list":   {"version: 1\nrepositories: {a: {b: c}}\n", "single value"},
+		"misspelt pins":      {"version: 1\ntrust-pinning: {cert: {a: ['1']}}\n", "names no pins"},
+		"a list in a scalar": {"version: 1\nid: [[1]]\n", "single value"},
+		"no YAML":            {"{", "yaml"},
+		"a list at the top":  {"- version: 1\n", "cannot unmarshal"},
+		"notary is no map":   {"version: 1\nnotary: https://n\n", "takes a map"},
+	} {
+		cfg, err := parseConfig([]byte(c.in), known)
+		if c.want == "" {
+			if err != nil || cfg.Notary["a.example.com"] != "https://n" || cfg.flags["id"][0] != "from the environment" || cfg.flags["plugin-config"][0] != "b=c" || cfg.TrustPinning == nil {
+				t.Errorf("%s: %+v: %v", name, cfg, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSelectRepositories(t *testing.T) {
+	t.Parallel()
+	cfg := config{Repositories: []string{"a.example.com/x", "a.example.com/y", "a.example.com/old-z", "b.example.com/x"}, Exclude: []string{"a.example.com/old-*"}}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "a.example.com/x a.example.com/y b.example.com/x"},
+		{[]string{"a.example.com/*"}, "a.example.com/x a.example.com/y"},
+		{[]string{"a.example.com/y", "a.example.com/*"}, "a.example.com/y a.example.com/x"},
+		{[]string{"alpine"}, "docker.io/library/alpine"},
+		{[]string{"c.example.com/*"}, ""},
+		{[]string{"a.example.com/old-z"}, ""},
+		{[]string{"a.example.com/[x"}, ""},
+	} {
+		got, err := selectRepositories(c.args, cfg)
+		if (err != nil) != (c.want == "") || err == nil && strings.Trim(fmt.Sprint(got), "[]") != c.want {
+			t.Errorf("%v: %v, %v", c.args, got, err)
+		}
+		if err != nil && exitCode(err) != exitUsage {
+			t.Errorf("%v: exit code %d", c.args, exitCode(err))
+		}
+	}
+}
+
+// One switch decides the exit code, also for errors that were wrapped and joined.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{migrate.ErrNothingRead, 1},
+		{migrate.ErrKeyAstray, 1},
+		{usage(errors.New("x")), 2},
+		{&state.FingerprintError{Fields: []string{"leaf"}}, 2},
+		{&verdict{exitFailures}, 3},
+		{&verdict{exitDisagree}, 4},
+		{fmt.Errorf("x: %w", migrate.ErrStopped), 5},
+		{&state.LockedError{Path: "x"}, 11},
+		{fmt.Errorf("x: %w", context.Canceled), 130},
+	} {
+		if got := exitCode(c.err); got != c.want {
+			t.Errorf("%v: exit code %d, want %d", c.err, got, c.want)
+		}
+		// A result that was shown and a ledger that could not be closed: the worse counts.
+		if got := exitCode(errors.Join(c.err, nil)); got != c.want {
+			t.Errorf("%v joined: exit code %d", c.err, got)
+		}
+	}
+}

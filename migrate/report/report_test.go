@@ -1,0 +1,135 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// hostile is what a server may put into any name or message.
+const hostile = "a\x1b]0;owned\a\x1b[2J\r\nok: all signed\u202e\u2066\u009b31m\xff"
+
+// calm checks that nothing in the text is obeyed by a terminal, and that no line was
+// added by what was rendered.
+func calm(t *testing.T, text string) {
+	t.Helper()
+	for _, r := range text {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			t.Errorf("%q is rendered in\n%q", r, text)
+			return
+		}
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "ok: all signed") {
+			t.Errorf("a name made a line of its own in\n%s", text)
+		}
+	}
+}
+
+// Promise 7: nothing hostile is rendered.
+func TestNothingHostileIsRendered(t *testing.T) {
+	t.Parallel()
+	var run Run
+	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Tags: []string{hostile}, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
+	run.Add(&migrate.Outcome{Result: migrate.ResultSigned, Notes: []string{hostile}})
+	run.AddUnread(&migrate.TrustNews{GUN: hostile, Class: migrate.Security, Err: errors.New(hostile)})
+	run.AddFindings(&migrate.TrustNews{Findings: []dct.Finding{{Class: hostile}}})
+	run.Close(migrate.Summary{}, errors.New(hostile), time.Now())
+	plan := &migrate.Plan{Key: migrate.PlanKey{Name: hostile}, Repositories: []migrate.PlanRepository{
+		{GUN: hostile, Error: &migrate.PlanReason{Class: migrate.Security, Reason: hostile}},
+		{
+			GUN: hostile, Findings: []migrate.PlanFinding{{Tag: hostile, Role: hostile, Class: hostile, Detail: hostile}},
+			Items: []migrate.PlanItem{{
+				Digest: hostile, Action: migrate.ActionSkip, Reason: &migrate.PlanReason{Reason: hostile}, Notes: []string{hostile},
+				Tags: []migrate.PlanTag{{Tag: hostile, Now: migrate.TagMoved, MovedTo: hostile, Flags: []string{hostile}}},
+			}},
+		},
+	}}
+	verified := migrate.VerifiedRepository{GUN: hostile, Totals: map[migrate.VerifyClass]int{migrate.Moved: 1}, Tags: []migrate.VerifiedTag{
+		{Tag: hostile, Class: migrate.Moved, Reason: hostile, DCT: hostile, Registry: "x" + hostile},
+	}}
+	unread := migrate.VerifiedRepository{GUN: hostile, Class: migrate.Untrusted, Reason: hostile}
+	for name, render := range map[string]func(b *bytes.Buffer) error{
+		"run":  func(b *bytes.Buffer) error { return RunText(b, &run) },
+		"plan": func(b *bytes.Buffer) error { return PlanText(b, plan) },
+		"verify": func(b *bytes.Buffer) error {
+			v := NewVerifyText(b, true)
+			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}))
+		},
+		"run as JSON": func(b *bytes.Buffer) error { return JSON(b, &run) },
+		"verify as JSON": func(b *bytes.Buffer) error {
+			v := NewVerifyJSON(b, hostile)
+			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}))
+		},
+	} {
+		var b bytes.Buffer
+		if err := render(&b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if strings.Contains(name, "JSON") {
+			if !json.Valid(b.Bytes()) || bytes.ContainsAny(b.Bytes(), "\x1b\a\r") {
+				t.Errorf("%s: %q", name, b.String())
+			}
+			continue
+		}
+		calm(t, b.String())
+	}
+}
+
+func TestTotalsTellWhetherAllIsWell(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		repository        migrate.VerifiedRepository
+		disagree, unknown bool
+	}{
+		{migrate.VerifiedRepository{}, false, false},
+		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Agree: 3, migrate.NoneSigned: 1}}, false, false},
+		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Agree: 3, migrate.Unknown: 1}}, false, true},
+		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Conflict: 1, migrate.Unknown: 1}}, true, true},
+		{migrate.VerifiedRepository{Class: migrate.Unknown}, false, true},
+		{migrate.VerifiedRepository{Class: migrate.Untrusted}, true, false},
+		{migrate.VerifiedRepository{Class: migrate.VerifyExpiry}, true, false},
+	} {
+		totals := Totals{}
+		totals.Add(c.repository)
+		if totals.Disagree() != c.disagree || totals.Unknown() != c.unknown {
+			t.Errorf("%v: disagree %t, unknown %t", totals, totals.Disagree(), totals.Unknown())
+		}
+	}
+	for _, class := range classes {
+		if (Totals{class: 1}).Disagree() == (class == migrate.Agree || class == migrate.NoneSigned || class == migrate.Unknown) {
+			t.Errorf("%s: disagree %t", class, Totals{class: 1}.Disagree())
+		}
+	}
+}
+
+func TestPlanIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	plan := &migrate.Plan{
+		Version: 1, Kind: migrate.PlanKind, Created: time.Unix(1, 0).UTC(), Key: migrate.PlanKey{Name: "k", Leaf: "l"},
+		Repositories: []migrate.PlanRepository{{GUN: "registry.example.com/a", Items: []migrate.PlanItem{{Digest: "sha256:1", Action: migrate.ActionSign, Tags: []migrate.PlanTag{{Tag: "v1", Role: "targets"}}}}}},
+	}
+	var b bytes.Buffer
+	if err := JSON(&b, plan); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	got, err := ReadPlan(strings.NewReader(text))
+	if err != nil || got.Repositories[0].Items[0].Tags[0].Tag != "v1" {
+		t.Errorf("%+v: %v", got, err)
+	}
+	for name, bad := range map[string]string{
+		"an unknown field": strings.Replace(text, `"gun"`, `"gun2"`, 1), "data behind it": text + "{}", "nothing": "", "a list": "[]",
+	} {
+		if _, err := ReadPlan(strings.NewReader(bad)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
