@@ -10,33 +10,50 @@ import (
 // the leaf certificate's thumbprint. No secrets: the ledger is not encrypted.
 type Fingerprint map[string]string
 
-// Bind ties the ledger to a configuration. The first one is stored. Another one
-// later is a *FingerprintError, unless force is given: then it replaces the
-// stored one and leaves an event.
+// Bind ties the ledger to a configuration. A field that was stored with another value is
+// a *FingerprintError, unless force is given: then the new value replaces it and an event
+// is left. A field that is new is stored beside the others, since a further repository or
+// pin is no other configuration; one that is missing stays as it was.
 func (l *Ledger) Bind(f Fingerprint, force bool) error {
 	f = maps.Clone(f) // the caller may go on using its map while the writer reads
 	return l.do(func(b *batch) error {
-		stored, bound, err := b.fingerprint()
+		stored, _, err := b.fingerprint()
 		if err != nil {
 			return err
 		}
-		fields := f.differences(stored)
-		if bound && len(fields) == 0 {
+		changed := f.differences(stored)
+		if len(changed) > 0 && !force {
+			return refusal{&FingerprintError{Fields: changed}}
+		}
+		merged := maps.Clone(stored)
+		if merged == nil {
+			merged = Fingerprint{}
+		}
+		maps.Copy(merged, f)
+		if maps.Equal(merged, stored) {
 			return nil
 		}
-		if bound && !force {
-			return refusal{&FingerprintError{Fields: fields}}
-		}
-		err = b.put(bucketMeta, keyFingerprint, fingerprintRecord{stamp: stamp{recordV}, Fields: f})
-		if err != nil || !bound {
+		err = b.put(bucketMeta, keyFingerprint, fingerprintRecord{stamp: stamp{recordV}, Fields: merged})
+		if err != nil || len(changed) == 0 {
 			return err
 		}
-		return b.log(Event{Kind: EventRebound, Reason: bounded("changed: "+strings.Join(fields, ", "), MaxReason)})
+		return b.log(Event{Kind: EventRebound, Reason: bounded("changed: "+strings.Join(changed, ", "), MaxReason)})
 	})
 }
 
-// Fingerprint returns the configuration that the ledger is tied to, nil if it
-// has not been bound yet.
+// differences names the fields that both have, with different values, sorted.
+func (f Fingerprint) differences(other Fingerprint) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if value, ok := other[name]; ok && value != f[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Fingerprint returns the configuration that the ledger is tied to, nil if it has not
+// been bound yet.
 func (l *Ledger) Fingerprint() (Fingerprint, error) {
 	var f Fingerprint
 	err := l.view(func(t *table) (err error) {
@@ -44,19 +61,4 @@ func (l *Ledger) Fingerprint() (Fingerprint, error) {
 		return err
 	})
 	return f, err
-}
-
-// differences names the fields that are not the same in both, sorted.
-func (f Fingerprint) differences(other Fingerprint) []string {
-	names := map[string]bool{}
-	for _, m := range []Fingerprint{f, other} {
-		for name := range m {
-			a, inF := f[name]
-			b, inOther := other[name]
-			if inF != inOther || a != b {
-				names[name] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "interrupted": interrupted,
 		},
 		RequireUniqueNames: true,
 	})
@@ -304,7 +305,7 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// key [KIND [COMMAND [COUNT]]] installs the plugin, or makes it fail. KIND expired gives
+// key [KIND [COMMAND [COUNT]]] installs the plugin, or makes it fail (or slow, by 300 ms). KIND expired gives
 // the key an expired certificate, renewed another one.
 func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	options := kmstest.IssueOptions{}
@@ -332,7 +333,7 @@ func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 		return err
 	}
 	if kind != "" {
-		fault := kmstest.Fault{Kind: kmstest.Kind(kind), Command: "generate-signature"}
+		fault := kmstest.Fault{Kind: kmstest.Kind(kind), Command: "generate-signature", Ms: 300}
 		if len(args) > 1 {
 			fault.Command = args[1]
 		}
@@ -363,6 +364,45 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if neg || got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// interrupted TIMES CODE COMMAND... starts a command, sends SIGINT as often once the key
+// has been used, and checks the exit code.
+func interrupted(ts *testscript.TestScript, neg bool, args []string) {
+	f := ts.Value(fixtureKey{}).(*fixture)
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	c := exec.Command(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], args[2]), args[3:]...)
+	c.Dir = f.dir
+	c.Env = []string{"PATH=" + ts.Getenv("PATH")}
+	for _, name := range []string{"HOME", "WORK", "DOCKER_CONFIG", "NOTATION_CONFIG", "NOTATION_LIBEXEC", "XDG_STATE_HOME"} {
+		c.Env = append(c.Env, name+"="+ts.Getenv(name))
+	}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	before, err := f.plugin.Calls("generate-signature")
+	ts.Check(err)
+	ts.Check(c.Start())
+	defer func() { _ = c.Process.Kill() }() // if it is there still
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		calls, err := f.plugin.Calls("generate-signature")
+		ts.Check(err)
+		if len(calls) > len(before)+2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the key was not used\n%s", out.String())
+		}
+	}
+	for range times {
+		ts.Check(c.Process.Signal(os.Interrupt))
+		time.Sleep(50 * time.Millisecond)
+	}
+	_ = c.Wait() // its code is looked at below
+	ts.Logf("%s", out.String())
+	if got := strconv.Itoa(c.ProcessState.ExitCode()); neg || got != args[1] {
+		ts.Fatalf("exit code %s, want %s", got, args[1])
 	}
 }
 
