@@ -2,11 +2,9 @@ package dct
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/theupdateframework/notary/trustpinning"
 	"github.com/theupdateframework/notary/tuf/data"
-	"github.com/theupdateframework/notary/tuf/signed"
 )
 
 // refuse makes the error for what may be an attack.
@@ -23,35 +21,37 @@ func (l *loader) explain(role string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var expired signed.ErrExpired
 	var checksum data.ErrMismatchedChecksum
-	var invalid *trustpinning.ErrValidationFail
-	switch {
-	case errors.As(err, &expired):
-		return &Error{
-			GUN: l.gun.String(), Role: role, Kind: ErrExpired, Err: fmt.Errorf("since %s", expired.Expired),
-			Hint: "docker refuses it as well; the owner of the repository has to publish it again",
-		}
-	case errors.As(err, &checksum):
+	if errors.As(err, &checksum) {
 		return &tornError{l.refuse(role, err)}
-	case errors.As(err, &invalid):
-		return l.explainRoot(role, invalid)
 	}
 	return l.refuse(role, err)
 }
 
-func (l *loader) explainRoot(role string, invalid *trustpinning.ErrValidationFail) error {
-	if invalid.Reason == "unable to match any certificates to trust_pinning config" {
+// explainRoot sorts an error of the library's root validation, and finds out what it
+// folds into "unable to retrieve valid leaf certificates".
+func (l *loader) explainRoot(raw []byte, err error) error {
+	var invalid *trustpinning.ErrValidationFail
+	if !errors.As(err, &invalid) {
+		return l.refuse("root", err)
+	}
+	switch invalid.Reason {
+	case "unable to match any certificates to trust_pinning config":
 		return &Error{
-			GUN: l.gun.String(), Role: role, Kind: ErrRefused, Err: errors.New("its certificate is not the pinned one"),
+			GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: errors.New("its certificate is not the pinned one"),
 			Hint: "if the owner changed the root key, they can tell you the new key id to pin",
 		}
+	case "unable to retrieve valid leaf certificates":
+		root, decodeErr := decodeRoot(raw)
+		if decodeErr != nil {
+			return l.refuse("root", decodeErr)
+		}
+		kind, cause := diagnoseRoot(root, l.gun)
+		hint := "the owner of the repository has to rotate its root key"
+		if kind == ErrExpired {
+			hint += ", or you accept its age with --allow-expired=root-cert"
+		}
+		return &Error{GUN: l.gun.String(), Role: "root", Kind: kind, Err: cause, Hint: hint}
 	}
-	raw := l.rootCandidate
-	if invalid.Reason != "unable to retrieve valid leaf certificates" || raw == nil {
-		return l.refuse(role, invalid)
-	}
-	kind, cause := diagnoseRoot(raw, l.gun)
-	hint := "the owner of the repository has to rotate its root key"
-	return &Error{GUN: l.gun.String(), Role: role, Kind: kind, Err: cause, Hint: hint}
+	return l.refuse("root", invalid)
 }

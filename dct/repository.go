@@ -24,7 +24,8 @@ type Repository struct {
 // proof is what all targets of a Repository rest on.
 type proof struct {
 	gun        GUN
-	validUntil time.Time      // the earliest expiry of all roles
+	validUntil time.Time      // the earliest expiry of all roles; zero if all are expired and allowed to be
+	expired    []string       // roles, and RootCert, that are past their date and were allowed to be
 	versions   map[string]int // by role
 }
 
@@ -111,6 +112,9 @@ func (r *Repository) Expiries() []Expiry { return slices.Clone(r.expiries) }
 // Known is to be kept for the next read.
 func (r *Repository) Known() Known { return r.known }
 
+// Expired names what is past its date and was allowed to be, sorted.
+func (r *Repository) Expired() []string { return slices.Clone(r.proof.expired) }
+
 // PinnedBy tells why the root is trusted, as one of the Pinned constants.
 func (r *Repository) PinnedBy() string { return r.pinnedBy }
 
@@ -153,6 +157,15 @@ func (t Target) Version() int {
 // digest for the tag, sorted; docker trust inspect shows them as the signers.
 func (t Target) Signers() []string { return slices.Clone(t.signers) }
 
+// Expired names what the target rests on and is past its date: roles, and RootCert. It is
+// empty unless [Reader.AllowExpired] let that pass.
+func (t Target) Expired() []string {
+	if t.proof == nil {
+		return nil
+	}
+	return slices.Clone(t.proof.expired)
+}
+
 // Flags are the Flag constants that apply.
 func (t Target) Flags() []string { return slices.Clone(t.flags) }
 
@@ -163,7 +176,7 @@ func (t Target) Check(now time.Time) error {
 	if t.proof == nil {
 		return errors.New("target does not come from verified trust data")
 	}
-	if !now.Before(t.proof.validUntil) {
+	if !t.proof.validUntil.IsZero() && !now.Before(t.proof.validUntil) {
 		return &Error{
 			GUN: t.proof.gun.String(), Role: t.role, Kind: ErrExpired,
 			Err:  fmt.Errorf("since %s", t.proof.validUntil.UTC().Format(time.RFC3339)),

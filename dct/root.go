@@ -32,30 +32,31 @@ func (l *loader) root(ctx context.Context) error {
 	if err != nil {
 		return l.refuse("root", err)
 	}
-	l.rootCandidate = newest
 	anchor, err := l.anchor()
 	if err != nil {
 		return err
 	}
 	switch {
 	case anchor != nil:
-		err = l.rotate(ctx, anchor, newest, raw)
 	case l.pins.covers(l.gun):
 		l.pinnedBy = PinnedConfig
-		l.builder = tuf.NewRepoBuilder(data.GUN(l.gun.String()), nil, l.pins.library())
-		err = l.explain("root", l.builder.Load(data.CanonicalRootRole, raw, 1, false))
 	case l.pins.TOFU:
 		l.pinnedBy = PinnedTOFU
-		l.builder = tuf.NewRepoBuilder(data.GUN(l.gun.String()), nil, trustpinning.TrustPinConfig{})
-		err = l.explain("root", l.builder.Load(data.CanonicalRootRole, raw, 1, false))
 	default:
 		return l.unpinned(newest)
 	}
+	trusted, err := l.follow(ctx, anchor, newest.Signed.Version, raw)
 	if err != nil {
 		return err
 	}
+	if err := l.age("root", trusted.Signed.Expires); err != nil {
+		return err
+	}
+	repo := tuf.NewRepo(nil)
+	repo.Root = trusted
+	l.builder = tuf.NewBuilderFromRepo(data.GUN(l.gun.String()), repo, trustpinning.TrustPinConfig{})
 	l.rootRaw = raw
-	return l.remember("root", newest.Signed.Version, raw)
+	return l.remember("root", trusted.Signed.Version, raw)
 }
 
 // anchor gives the root that is trusted from before, or nil. The configuration's pins
@@ -92,45 +93,71 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 	return root, nil
 }
 
-// rotate follows the versions of the root from the anchor to the newest. Each must be
-// signed by enough keys of the one before. A version that the server does not have is
-// passed over, as the first rotation may be published together with the first version;
-// the next one is then checked against the last that was accepted.
-func (l *loader) rotate(ctx context.Context, anchor, newest *data.SignedRoot, raw []byte) error {
-	pins := trustpinning.TrustPinConfig{}
-	if l.pins.covers(l.gun) {
-		pins = l.pins.library()
+// follow accepts the newest root, along the chain of versions from the anchor if there is
+// one. Each must be signed by enough keys of the one before. A version that the server
+// does not have is passed over, as the first rotation may be published together with the
+// first version; the next one is then checked against the last that was accepted.
+func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, raw []byte) (*data.SignedRoot, error) {
+	if anchor == nil {
+		return l.accept(nil, raw, to, true)
 	}
-	from, to := anchor.Signed.Version, newest.Signed.Version
+	from := anchor.Signed.Version
 	if to < from {
-		return l.refuse("root", fmt.Errorf("rolled back: version %d, and version %d was trusted before", to, from))
+		return nil, l.refuse("root", fmt.Errorf("rolled back: version %d, and version %d was trusted before", to, from))
 	}
 	if to-from > maxRotations {
-		return l.refuse("root", fmt.Errorf("version %d is %d versions after the trusted one", to, to-from))
+		return nil, l.refuse("root", fmt.Errorf("version %d is %d versions after the trusted one", to, to-from))
 	}
-	repo := tuf.NewRepo(nil)
-	repo.Root = anchor
-	gun := data.GUN(l.gun.String())
-	l.builder = tuf.NewBuilderFromRepo(gun, repo, pins).BootstrapNewBuilder()
+	last := anchor
 	for v := from + 1; v < to; v++ {
 		between, err := l.source.File(ctx, l.gun, fmt.Sprintf("%d.root", v), maxRoot)
 		if errors.Is(err, errNotFound) {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := gate(between); err != nil {
-			return l.refuse("root", fmt.Errorf("version %d: %w", v, err))
+			return nil, l.refuse("root", fmt.Errorf("version %d: %w", v, err))
 		}
-		if root, err := decodeRoot(between); err != nil || root.Signed.Version != v {
-			return l.refuse("root", fmt.Errorf("what the source has as version %d is another version, or no root (%v)", v, err))
-		}
-		if err := l.builder.LoadRootForUpdate(between, v, false); err != nil {
-			return l.explain("root", err)
+		if last, err = l.accept(last, between, v, false); err != nil {
+			return nil, err
 		}
 	}
-	return l.explain("root", l.builder.LoadRootForUpdate(raw, to, true))
+	return l.accept(last, raw, to, true)
+}
+
+// accept verifies one root: against the one before it, against itself, and against the
+// configuration's pins if they cover the repository. How old a root is counts for the
+// newest alone: those before it only hand on the trust.
+func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest bool) (*data.SignedRoot, error) {
+	pins := trustpinning.TrustPinConfig{}
+	if newest && l.pins.covers(l.gun) {
+		pins = l.pins.library()
+	}
+	s, err := decodeSigned(raw)
+	if err != nil {
+		return nil, l.refuse("root", err)
+	}
+	gun := data.GUN(l.gun.String())
+	root, err := trustpinning.ValidateRoot(prev, s, gun, pins)
+	var invalid *trustpinning.ErrValidationFail
+	if errors.As(err, &invalid) && (!newest || l.mayExpire(RootCert)) {
+		// The age of certificates may be all that is wrong: the rest is checked again.
+		if root, err = agedRoot(prev, s, gun, pins); err != nil {
+			return nil, l.refuse("root", err)
+		}
+		if newest {
+			l.expired = append(l.expired, RootCert)
+		}
+	}
+	if err != nil {
+		return nil, l.explainRoot(raw, err)
+	}
+	if root.Signed.Version != version {
+		return nil, l.refuse("root", fmt.Errorf("what the source has as version %d says that it is %d", version, root.Signed.Version))
+	}
+	return root, nil
 }
 
 // unpinned says which keys a root has that nothing vouches for.

@@ -20,6 +20,11 @@ import (
 type Reader struct {
 	Source Source
 	Pins   Pins
+	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
+	// target that rests on it says so. Nothing else is overridden by it.
+	AllowExpired []string
+	// At is the time at which ages are judged; zero: now.
+	At time.Time
 }
 
 // Read returns the verified trust data of a repository as the source has it now, or an
@@ -44,7 +49,10 @@ func (e *tornError) Error() string { return e.err.Error() }
 func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known) (_ *Repository, err error) {
-	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}}
+	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, at: r.At}
+	if l.at.IsZero() {
+		l.at = time.Now()
+	}
 	// The notary library panics on several malformed files. Whatever made it do so is
 	// not to be trusted.
 	defer func() {
@@ -78,7 +86,9 @@ type loader struct {
 	seen     map[string]Floor
 	declared []string // delegations
 
-	rootCandidate *data.SignedRoot // the root at work, unverified, to explain its refusal
+	allow   []string  // what may be expired
+	at      time.Time // when that is judged
+	expired []string  // what is expired and was allowed to be
 }
 
 func (l *loader) timestamp(ctx context.Context) error {
@@ -94,7 +104,30 @@ func (l *loader) snapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.load(data.CanonicalSnapshotRole, raw)
+	if err := l.load(data.CanonicalSnapshotRole, raw); err != nil {
+		return err
+	}
+	return l.rootIsListed(raw)
+}
+
+// rootIsListed checks that the snapshot lists the root that was accepted, by its hash.
+func (l *loader) rootIsListed(snapshot []byte) error {
+	var file struct {
+		Signed struct {
+			Meta map[string]data.FileMeta `json:"meta"`
+		} `json:"signed"`
+	}
+	if err := json.Unmarshal(snapshot, &file); err != nil {
+		return l.refuse("snapshot", err)
+	}
+	meta := file.Signed.Meta[data.CanonicalRootRole.String()]
+	if len(meta.Hashes["sha256"]) == 0 {
+		return l.refuse("snapshot", errors.New("it lists no SHA-256 of the root"))
+	}
+	if err := data.CheckHashes(l.rootRaw, "root", meta.Hashes); err != nil {
+		return l.explain("root", err)
+	}
+	return nil
 }
 
 // targets loads the targets role and, breadth first, each delegation that is declared by
@@ -167,8 +200,15 @@ func delegations(raw []byte) ([]data.RoleName, error) {
 func (l *loader) load(role data.RoleName, raw []byte) error {
 	l.role = role.String()
 	floor := l.known.Floors[role.String()]
-	if err := l.builder.Load(role, raw, max(floor.Version, 1), false); err != nil {
+	if err := l.builder.Load(role, raw, max(floor.Version, 1), true); err != nil {
 		return l.explain(role.String(), err)
+	}
+	expires, err := ageOf(raw)
+	if err != nil {
+		return l.refuse(role.String(), err)
+	}
+	if err := l.age(role.String(), expires); err != nil {
+		return err
 	}
 	return l.remember(role.String(), l.builder.GetLoadedVersion(role), raw)
 }
@@ -232,12 +272,12 @@ func (l *loader) missingRoot() error {
 // repository picks the trusted targets and gathers what the caller wants to know.
 func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	expiries := expiriesOf(repo)
-	earliest := slices.MinFunc(expiries, func(a, b Expiry) int { return a.At.Compare(b.At) })
+	slices.Sort(l.expired)
 	versions := make(map[string]int, len(l.seen))
 	for role, floor := range l.seen {
 		versions[role] = floor.Version
 	}
-	p := &proof{gun: l.gun, validUntil: earliest.At, versions: versions}
+	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired}
 	targets, findings, err := pick(p, repo)
 	if err != nil {
 		return nil, l.refuse("targets", err)
@@ -249,6 +289,17 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 		pinnedBy: l.pinnedBy,
 		rootKeys: rootKeyIDs(repo.Root),
 	}, nil
+}
+
+// validUntil is when the first of the roles expires that has not yet.
+func (l *loader) validUntil(expiries []Expiry) time.Time {
+	var first time.Time
+	for _, e := range expiries {
+		if !slices.Contains(l.expired, e.Role) && (first.IsZero() || e.At.Before(first)) {
+			first = e.At
+		}
+	}
+	return first
 }
 
 func expiriesOf(repo *tuf.Repo) []Expiry {

@@ -1,0 +1,165 @@
+package dct
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/notary/trustpinning"
+	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/signed"
+	"github.com/theupdateframework/notary/tuf/utils"
+)
+
+// agedRoot validates a root as trustpinning.ValidateRoot does, but for the age of its
+// certificates, which that function knows no way to accept. Everything else holds:
+// signatures and thresholds of the root before and of the root itself, names and strength
+// of the certificates, and the pins.
+func agedRoot(prev *data.SignedRoot, s *data.Signed, gun data.GUN, pins trustpinning.TrustPinConfig) (*data.SignedRoot, error) {
+	root, err := data.RootFromSigned(s)
+	if err != nil {
+		return nil, err
+	}
+	role, err := root.BuildBaseRole(data.CanonicalRootRole)
+	if err != nil {
+		return nil, err
+	}
+	usable, err := certifiedKeys(root, gun)
+	if err != nil {
+		return nil, err
+	}
+	if prev != nil {
+		if err := signedByPrevious(prev, s, gun); err != nil {
+			return nil, err
+		}
+	}
+	keys := map[string]data.PublicKey{}
+	for id, chain := range usable {
+		pinned, err := isPinned(id, chain, gun, pins, prev == nil)
+		if err != nil {
+			return nil, err
+		}
+		if pinned {
+			keys[id] = role.Keys[id]
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("none of its certificates is pinned")
+	}
+	if err := signed.VerifySignatures(s, data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}); err != nil {
+		return nil, err
+	}
+	return data.RootFromSigned(s)
+}
+
+// signedByPrevious checks that enough keys of the root before signed this one.
+func signedByPrevious(prev *data.SignedRoot, s *data.Signed, gun data.GUN) error {
+	role, err := prev.BuildBaseRole(data.CanonicalRootRole)
+	if err != nil {
+		return err
+	}
+	usable, err := certifiedKeys(prev, gun)
+	if err != nil {
+		return fmt.Errorf("the root before: %w", err)
+	}
+	keys := map[string]data.PublicKey{}
+	for id := range usable {
+		keys[id] = role.Keys[id]
+	}
+	if err := signed.VerifySignatures(s, data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}); err != nil {
+		return fmt.Errorf("not signed by the root before: %w", err)
+	}
+	return nil
+}
+
+// certifiedKeys gives the certificate chains of the root role's keys, by key id, that are
+// for the repository and strong enough. Their age is not looked at.
+func certifiedKeys(root *data.SignedRoot, gun data.GUN) (map[string][]*x509.Certificate, error) {
+	usable := map[string][]*x509.Certificate{}
+	for _, id := range rootKeyIDs(root) {
+		key, ok := root.Signed.Keys[id]
+		if !ok || key == nil {
+			continue
+		}
+		chain, err := utils.LoadCertBundleFromPEM(key.Public())
+		if err != nil || len(utils.GetLeafCerts(chain)) != 1 || chain[0].IsCA {
+			continue
+		}
+		if trustpinning.MatchCNToGun(chain[0].Subject.CommonName, gun) && utils.ValidateCertificate(chain[0], false) == nil {
+			usable[id] = chain
+		}
+	}
+	if len(usable) == 0 {
+		return nil, errors.New("it has no certificate for the repository")
+	}
+	return usable, nil
+}
+
+// isPinned tells whether the pins vouch for a key, as notary's checker does: by the
+// repository's name, the longest prefix, an authority, or none where a root before did.
+func isPinned(id string, chain []*x509.Certificate, gun data.GUN, pins trustpinning.TrustPinConfig, first bool) (bool, error) {
+	if ids, ok := certPins(gun, pins); ok {
+		return slices.Contains(ids, id), nil
+	}
+	if file, ok := caPin(gun, pins); ok {
+		return byAuthority(chain, file)
+	}
+	return !first || !pins.DisableTOFU, nil
+}
+
+func certPins(gun data.GUN, pins trustpinning.TrustPinConfig) ([]string, bool) {
+	if ids, ok := pins.Certs[gun.String()]; ok {
+		return ids, true
+	}
+	longest, ids := "", []string(nil)
+	for name, some := range pins.Certs {
+		if strings.HasSuffix(name, "*") && strings.HasPrefix(gun.String(), strings.TrimSuffix(name, "*")) && len(name) > len(longest) {
+			longest, ids = name, some
+		}
+	}
+	return ids, ids != nil
+}
+
+func caPin(gun data.GUN, pins trustpinning.TrustPinConfig) (file string, ok bool) {
+	longest := -1
+	for prefix, f := range pins.CA {
+		if strings.HasPrefix(gun.String(), prefix) && len(prefix) > longest {
+			longest, file, ok = len(prefix), f, true
+		}
+	}
+	return file, ok
+}
+
+// byAuthority tells whether a chain led to one of a file's authorities while it was
+// valid.
+func byAuthority(chain []*x509.Certificate, file string) (bool, error) {
+	authorities, err := utils.LoadCertBundleFromFile(file)
+	if err != nil {
+		return false, fmt.Errorf("loading the pinned authority %s: %w", file, err)
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	for _, a := range authorities {
+		roots.AddCert(a)
+	}
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err = chain[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: lastMoment(chain), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	return err == nil, nil
+}
+
+// lastMoment is the last at which all certificates were valid.
+func lastMoment(chain []*x509.Certificate) time.Time {
+	at := chain[0].NotAfter
+	for _, c := range chain {
+		if c.NotAfter.Before(at) {
+			at = c.NotAfter
+		}
+	}
+	return at.Add(-time.Second)
+}
