@@ -47,6 +47,11 @@ func (p *Plan) bind(r *reading) error {
 	if part.Error == nil && !slices.Equal(part.RootKeys, r.RootKeyIDs()) {
 		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
 	}
+	for _, role := range r.Expired() {
+		if part.Error == nil && !slices.Contains(part.Expired, role) {
+			return &Failure{PlanChanged, fmt.Errorf("%s: %s is past its date, and was not when the plan was made\nhint: run plan again and review it", r.GUN(), role)}
+		}
+	}
 	planned := make(map[string]PlanItem, len(part.Items))
 	why := make(map[string]string)
 	for _, it := range part.Items {

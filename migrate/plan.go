@@ -39,6 +39,7 @@ type PlanRepository struct {
 	GUN      string        `json:"gun"`
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	RootKeys []string      `json:"root_keys,omitempty"`
+	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
 	Error    *PlanReason   `json:"error,omitempty"`
 	Items    []PlanItem    `json:"items,omitempty"`
 	Findings []PlanFinding `json:"findings,omitempty"`
@@ -143,7 +144,7 @@ func sum(m map[Class]int) (n int) {
 }
 
 func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
-	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Items: make([]PlanItem, len(r.work))}
+	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Items: make([]PlanItem, len(r.work))}
 	for _, f := range r.Findings() {
 		part.Findings = append(part.Findings, PlanFinding(f))
 	}

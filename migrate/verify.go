@@ -73,6 +73,7 @@ type VerifiedRepository struct {
 	Reason   string              `json:"reason,omitempty"`
 	PinnedBy string              `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry        `json:"expiries,omitempty"`
+	Expired  []string            `json:"expired,omitempty"` // past its date, and allowed to be
 	Totals   map[VerifyClass]int `json:"totals,omitempty"`
 	Tags     []VerifiedTag       `json:"tags,omitempty"`
 }
@@ -133,7 +134,7 @@ func unreadClass(err error) VerifyClass {
 }
 
 func (v *Verification) repository(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
-	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Totals: map[VerifyClass]int{}}
+	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Totals: map[VerifyClass]int{}}
 	targets, findings := r.Targets(), r.Findings()
 	result.Tags = make([]VerifiedTag, len(targets)+len(findings))
 	look := &lookups{v: v, repository: r.GUN().String()}

@@ -46,6 +46,9 @@ func (w Work) item() state.Item {
 	for _, t := range w.Targets {
 		it.Tags = append(it.Tags, state.Tag{Name: t.Tag(), Role: t.Role(), TargetsVersion: t.Version()})
 	}
+	for _, role := range w.Targets[0].Expired() {
+		it.Notes = append(it.Notes, "allowed-expired: "+role)
+	}
 	return it
 }
 
@@ -66,6 +69,7 @@ const (
 	MetadataTag      = metadataPrefix + "tag."     // + the tag = the role that binds it
 	MetadataVersion  = metadataPrefix + "version." // + the role = the version of its metadata
 	MetadataRootKeys = metadataPrefix + "root-keys"
+	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
 )
 
@@ -80,6 +84,9 @@ func (w Work) metadata(tool string, user map[string]string) map[string]string {
 	for _, t := range w.Targets {
 		m[MetadataTag+t.Tag()] = t.Role()
 		m[MetadataVersion+t.Role()] = fmt.Sprint(t.Version())
+	}
+	if expired := w.Targets[0].Expired(); len(expired) > 0 {
+		m[MetadataExpired] = strings.Join(expired, ",")
 	}
 	for k, v := range user {
 		m[k] = v

@@ -21,6 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "metadata": cmd(metadata), "interrupted": interrupted,
 		},
 		RequireUniqueNames: true,
 	})
@@ -301,6 +302,28 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	list, err := f.registry.Signatures(args[0], desc.Digest.String())
 	if err == nil && len(list) != want {
 		err = fmt.Errorf("%s:%s has %d signatures, want %d", args[0], args[1], len(list), want)
+	}
+	return err
+}
+
+// metadata REPO TAG NAME VALUE checks the signed metadata of the one signature of DCT's
+// digest of a tag.
+func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	if err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	if err != nil || len(list) != 1 {
+		return fmt.Errorf("%d signatures: %w", len(list), err)
+	}
+	mediaType, blob, err := f.registry.SignatureBlob(args[0], list[0])
+	if err != nil {
+		return err
+	}
+	c, err := notation.Read(mediaType, blob)
+	if err == nil && c.Target.Annotations[args[2]] != args[3] {
+		err = fmt.Errorf("signed metadata %v", c.Target.Annotations)
 	}
 	return err
 }

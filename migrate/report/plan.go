@@ -26,6 +26,9 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 			continue
 		}
 		fmt.Fprintf(&b, "  root pinned by %s\n", r.PinnedBy)
+		if len(r.Expired) > 0 {
+			fmt.Fprintf(&b, "  past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
+		}
 		for _, it := range r.Items {
 			totals[it.Action]++
 			planItem(&b, it)

@@ -72,6 +72,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		}
 		b.WriteString("\n")
 	}
+	if len(r.Expired) > 0 {
+		fmt.Fprintf(&b, "    past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
+	}
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
 			continue

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"github.com/dct2notation/dct2notation/dct"
 )
 
 // commonOptions are those of every verb that reads something.
@@ -69,6 +71,7 @@ type remoteOptions struct {
 	trustPinning   string
 	tofu           bool
 	dockerTrust    string
+	allowExpired   []string
 	username       string
 	passwordStdin  bool
 	registryConfig string
@@ -86,6 +89,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
 	f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
 	f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
+	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
 	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
 	f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
@@ -108,7 +112,7 @@ func (o *remoteOptions) check() error {
 	case o.notaryServer != "" && !strings.HasPrefix(o.notaryServer, "http://") && !strings.HasPrefix(o.notaryServer, "https://"):
 		return usage(fmt.Errorf("--notary-server %s: it takes a URL that begins with https://", o.notaryServer))
 	}
-	return nil
+	return usage(dct.CheckAllowExpired(o.allowExpired))
 }
 
 // credentials reads user and password from stdin or the environment. The variables are

@@ -190,5 +190,5 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 
 // reader reads trust data from the Notary servers.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, Pins: r.pins}
+	return &dct.Reader{Source: &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, Pins: r.pins, AllowExpired: r.opts.allowExpired}
 }
