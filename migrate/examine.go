@@ -57,7 +57,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 		x.Skip, x.Reason = Missing, "the registry has no such digest any more"
 		return x, nil
 	case err != nil:
-		return x, fmt.Errorf("resolving %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		return x, err
 	}
 	x.Image.Descriptor = desc
 	if schema1[desc.MediaType] {
@@ -71,14 +71,14 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	}
 	if len(x.Notes) > 0 {
 		if err := e.Registry.Hash(ctx, x.Image); err != nil {
-			return x, fmt.Errorf("hashing %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+			return x, err
 		}
 	}
 	for _, t := range w.Targets {
 		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
 	}
 	if x.Found, err = e.Registry.Find(ctx, x.Image); err != nil {
-		return x, fmt.Errorf("looking for signatures of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		return x, err
 	}
 	return x, nil
 }

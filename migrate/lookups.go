@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -20,13 +19,9 @@ func (l *lookups) judge(ctx context.Context, d digest.Digest) (Verdict, error) {
 	once, _ := l.known.LoadOrStore(d, sync.OnceValues(func() (Verdict, error) {
 		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
 		if err != nil {
-			return Verdict{}, fmt.Errorf("resolving %s@%s: %w", l.repository, d, err)
+			return Verdict{}, err
 		}
-		verdict, err := l.v.Judge.Judge(ctx, Image{l.repository, desc})
-		if err != nil {
-			return Verdict{}, fmt.Errorf("looking for signatures of %s@%s: %w", l.repository, d, err)
-		}
-		return verdict, nil
+		return l.v.Judge.Judge(ctx, Image{l.repository, desc})
 	}))
 	return once.(func() (Verdict, error))()
 }

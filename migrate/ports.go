@@ -10,9 +10,9 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// The interfaces below are called from several goroutines at once. Their errors are a
-// [*Failure] where the class is known, an error of package dct, or ctx's; any other
-// error counts as permanent.
+// The interfaces below are called from several goroutines at once. Their errors say what
+// was being done and to which image; they are a [*Failure] where the class is known, an
+// error of package dct, or ctx's. Any other error counts as permanent.
 
 // Trust reads verified trust data; [dct.Reader] is one.
 type Trust interface {

@@ -143,14 +143,14 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		// repairs that.
 		listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
 		if err != nil {
-			return fmt.Errorf("confirming the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+			return fmt.Errorf("confirming the signature: %w", err)
 		}
 		if listed {
 			return fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
 	if err := r.Registry.Push(ctx, image, envelope); err != nil {
-		return fmt.Errorf("pushing the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		return err
 	}
 	if *stage == state.Signed {
 		// Recorded even when ctx has ended meanwhile: the signature exists.
@@ -166,7 +166,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 func (r *run) image(ctx context.Context, w Work) (Image, error) {
 	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
 	if err != nil {
-		return Image{}, fmt.Errorf("resolving %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+		return Image{}, err
 	}
 	return Image{w.Key.Repository, desc}, nil
 }
@@ -177,7 +177,7 @@ func (r *run) confirm(ctx context.Context, w Work, image Image, signature string
 	for try := 1; ; try++ {
 		listed, err := r.Registry.Listed(ctx, image, signature)
 		if err != nil {
-			return fmt.Errorf("confirming the signature of %s@%s: %w", w.Key.Repository, w.Key.Digest, err)
+			return fmt.Errorf("confirming the signature: %w", err)
 		}
 		if listed {
 			return fatally(r.Ledger.Confirm(w.Key, signature))

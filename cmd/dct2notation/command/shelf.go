@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,6 +34,9 @@ func classed(err error) error {
 		class = migrate.Missing
 	case registry.Auth:
 		class = migrate.Denied
+		if !strings.Contains(err.Error(), "hint: ") {
+			err = fmt.Errorf("%w\nhint: log in with docker login, or give -u and --password-stdin, as a user who may pull from and push to this repository", err)
+		}
 	case registry.Throttled:
 		class = migrate.Throttled
 	case registry.Transient:
