@@ -1,0 +1,218 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+)
+
+// A killing is a migration that is killed again and again. Its servers are in this
+// process; the program and the plugin are real.
+type killing struct {
+	*migration
+	t       *testing.T
+	program string
+	rand    *rand.Rand
+	late    *lateWrites
+	store   *registrytest.Registry
+	trust   []*notarytest.Repository
+	kms     *kmstest.Plugin
+
+	vouched  []placed // what DCT vouches for
+	unsigned []placed // what is in the registry beside it
+	kills    int
+}
+
+// placed is a digest in a repository.
+type placed struct{ repository, digest string }
+
+func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand) *killing {
+	t.Helper()
+	store, err := registrytest.Start(registrytest.Options{Referrers: referrers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	notary, err := notarytest.Start(notarytest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(notary.Close)
+	k := &killing{
+		migration: &migration{home: newHome(t), registry: &registry{host: store.Host()}, notary: &notaryServer{url: notary.URL()}},
+		t:         t, program: program, rand: random, late: &lateWrites{}, store: store,
+	}
+	store.SetHook(k.late.hook)
+	ca := newAuthority(t, "ours")
+	k.home.trust(t, ca)
+	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{Delay: map[string]int{"generate-signature": signatureTime}})
+	for _, name := range []string{"team/app", "team/tool"} {
+		repo, err := notary.NewRepository(store.Host() + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.trust = append(k.trust, repo)
+	}
+	k.pins = k.pinRoots()
+	k.publish(itemsPerKind)
+	return k
+}
+
+func (k *killing) pinRoots() string {
+	certs := map[string][]string{}
+	for _, repo := range k.trust {
+		certs[repo.GUN()] = repo.RootKeyIDs()
+	}
+	return writePins(k.t, certs)
+}
+
+// publish adds n items, and an image that nobody vouches for to every fourth.
+func (k *killing) publish(n int) {
+	k.t.Helper()
+	for i := range n {
+		at := len(k.vouched)
+		repo := k.trust[at%len(k.trust)]
+		tag := "v" + strconv.Itoa(at)
+		image := k.put(repo, tag)
+		if err := repo.Sign(tag, image.digest[len("sha256:"):], image.size); err != nil {
+			k.t.Fatal(err)
+		}
+		k.vouched = append(k.vouched, image.placed)
+		if i%4 == 0 {
+			k.unsigned = append(k.unsigned, k.put(repo, "unsigned-"+tag).placed)
+		}
+	}
+	for _, repo := range k.trust {
+		if err := repo.Publish(); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+type sized struct {
+	placed
+	size int64
+}
+
+func (k *killing) put(repo *notarytest.Repository, tag string) sized {
+	k.t.Helper()
+	name := repo.GUN()[len(k.store.Host())+1:]
+	image, err := k.store.PutImage(name, tag, tag)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return sized{placed{name, image.Digest.String()}, image.Size}
+}
+
+// kill runs the program until it was killed so many more times, then to its end.
+func (k *killing) kill(times int) {
+	k.t.Helper()
+	began := time.Now()
+	for until := k.kills + times; k.kills < until; {
+		if k.runAtMost(killFrom + time.Duration(k.rand.Int64N(int64(killTo-killFrom)))) {
+			k.publish(10) // so that the next kill meets work again
+		}
+	}
+	if !k.runAtMost(5 * time.Minute) {
+		k.t.Fatal("the last run did not end")
+	}
+	k.late.wait()
+	k.t.Logf("%d kills in %.1f s", k.kills, time.Since(began).Seconds())
+}
+
+// runAtMost starts the program and kills it after a time. It returns true if the run came
+// to its end before; any end but a complete one fails the test.
+func (k *killing) runAtMost(limit time.Duration) bool {
+	k.t.Helper()
+	args := []string{"--workers", strconv.Itoa(killWorkers)}
+	for _, repo := range k.trust {
+		args = append(args, repo.GUN())
+	}
+	var output bytes.Buffer
+	c := k.command(k.program, k.line("run", args...)...)
+	c.Stdout, c.Stderr = &output, &output
+	if err := c.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	timer := time.AfterFunc(limit, func() { _ = c.Process.Kill() }) // it may have ended meanwhile
+	defer timer.Stop()
+	err := c.Wait()
+	status, ok := c.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && status.Signaled() && status.Signal() == syscall.SIGKILL:
+		k.kills++
+		return false
+	case err != nil:
+		k.t.Fatalf("after %d kills: %v\n%s", k.kills, err, &output)
+	}
+	return true
+}
+
+// A killVerdict is what the registry and the key's log say in the end.
+type killVerdict struct {
+	kills, items           int
+	lost, duplicate, wrong int
+	operations             int
+}
+
+// bound is how many key operations the promise allows.
+func (v killVerdict) bound() int { return v.items + killWorkers*v.kills }
+
+func (v killVerdict) good() bool {
+	return v.lost == 0 && v.duplicate == 0 && v.wrong == 0 && v.operations <= v.bound()
+}
+
+func (v killVerdict) String() string {
+	return fmt.Sprintf("%d kills, %d items: %d lost, %d signed twice, %d signed that DCT does not vouch for, %d key operations (allowed: %d)",
+		v.kills, v.items, v.lost, v.duplicate, v.wrong, v.operations, v.bound())
+}
+
+// verdict asks as a client without any memory does.
+func (k *killing) verdict() killVerdict {
+	k.t.Helper()
+	v := killVerdict{kills: k.kills, items: len(k.vouched)}
+	for _, image := range k.vouched {
+		switch n := k.count(image); {
+		case n == 0:
+			v.lost++
+		case n > 1:
+			v.duplicate++
+		}
+	}
+	for _, image := range k.unsigned {
+		if k.count(image) > 0 {
+			v.wrong++
+		}
+	}
+	calls, err := k.kms.Calls("generate-signature")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	v.operations = len(calls)
+	return v
+}
+
+func (k *killing) count(image placed) int {
+	k.t.Helper()
+	list, err := k.store.Signatures(image.repository, image.digest)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return len(list)
+}
+
+// judge has every tag verified anew: what was counted is also valid.
+func (k *killing) judge() {
+	k.t.Helper()
+	for _, repo := range k.trust {
+		k.exits(k.t, 0, "verify", repo.GUN())
+	}
+}

@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// bin is the folder of the programs that run.sh has built.
+var bin = os.Getenv("DCT2NOTATION_E2E_BIN")
+
+// built are the programs in bin; installed are those of Debian.
+var (
+	built     = []string{"dct2notation", "dct2notation-failpoint", "notation", "notation-kmstest", "notation-pkcs11", "olareg"}
+	installed = []string{"notary", "notary-server", "docker-registry", "softhsm2-util"}
+)
+
+func TestMain(m *testing.M) {
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// prepare returns an error unless every program is there: no test is ever skipped.
+func prepare() error {
+	if bin == "" {
+		return fmt.Errorf("DCT2NOTATION_E2E_BIN is not set\nhint: run internal/e2e/run.sh")
+	}
+	for _, name := range built {
+		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
+			return fmt.Errorf("looking for the built programs: %w\nhint: run internal/e2e/run.sh", err)
+		}
+	}
+	for _, name := range installed {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("looking for Debian's programs: %w\nhint: run internal/e2e/run.sh", err)
+		}
+	}
+	// kmstest installs this one in place of building its own.
+	return os.Setenv("KMSTEST_BINARY", filepath.Join(bin, "notation-kmstest"))
+}
+
+// program is the path of one that was built, or the name of one that PATH has.
+func program(name string) string {
+	if path := filepath.Join(bin, name); exists(path) {
+		return path
+	}
+	return name
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

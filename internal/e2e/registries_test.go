@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// A registry is a running registry of another project.
+type registry struct {
+	host           string // host:port, as in image references
+	tls            *tlsAuthority
+	user, password string
+}
+
+func (r *registry) client() *http.Client {
+	if r.tls == nil {
+		return http.DefaultClient
+	}
+	return r.tls.client
+}
+
+// flags tell dct2notation how to reach the registry.
+func (r *registry) flags() []string {
+	if r.tls == nil {
+		return []string{"--plain-http"}
+	}
+	return []string{"--ca-file", r.tls.caFile}
+}
+
+// notationFlags tell the notation command the same; it takes an authority from the
+// environment only.
+func (r *registry) notationFlags() []string {
+	if r.tls == nil {
+		return []string{"--insecure-registry"}
+	}
+	return nil
+}
+
+// registryKinds are the two ways of finding signatures: by a tag made from the digest, and
+// by the referrers API.
+var registryKinds = map[string]func(testing.TB) *registry{
+	"docker-registry": func(t testing.TB) *registry { return startDockerRegistry(t, nil, "", "") },
+	"olareg":          startOlareg,
+}
+
+// startDockerRegistry runs Debian's docker-registry, which has no referrers API. With an
+// authority it serves HTTPS; with a user it asks for that user's password. Deleting is
+// disabled, as it is in its own default configuration.
+func startDockerRegistry(t testing.TB, tls *tlsAuthority, user, password string) *registry {
+	t.Helper()
+	dir := t.TempDir()
+	r := &registry{tls: tls, user: user, password: password}
+	scheme, more := "http", ""
+	if tls != nil {
+		scheme = "https"
+		more = fmt.Sprintf("  tls: {certificate: %q, key: %q}\n", tls.certFile, tls.keyFile)
+	}
+	if user != "" {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, "htpasswd"), fmt.Appendf(nil, "%s:%s\n", user, hash))
+		more += fmt.Sprintf("auth: {htpasswd: {realm: e2e, path: %q}}\n", filepath.Join(dir, "htpasswd"))
+	}
+	r.host = serve(t, r.client(), func(host string) string { return scheme + "://" + host + "/v2/" }, func(port int) *exec.Cmd {
+		path := filepath.Join(dir, "config.yml")
+		writeFile(t, path, fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp:\n  addr: 127.0.0.1:%d\n%s",
+			filepath.Join(dir, "store"), port, more))
+		c := exec.Command("docker-registry", "serve", path)
+		c.Env = []string{"OTEL_TRACES_EXPORTER=none"}
+		return c
+	})
+	return r
+}
+
+// startOlareg runs olareg, which has the referrers API and keeps its store on disk.
+func startOlareg(t testing.TB) *registry {
+	t.Helper()
+	dir := t.TempDir()
+	host := serve(t, http.DefaultClient, func(host string) string { return "http://" + host + "/v2/" }, func(port int) *exec.Cmd {
+		return exec.Command(program("olareg"), "serve", "--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir)
+	})
+	return &registry{host: host}
+}

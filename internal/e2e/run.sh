@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs the end-to-end tests. Installs the Debian packages they need where it is root and
+# has apt-get; elsewhere it fails with the list of what is missing. Nothing is skipped.
+#
+#   internal/e2e/run.sh [ARGUMENTS OF go test]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+bin=$PWD/.bin
+
+# program:Debian package
+needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 gcc:gcc)
+
+missing() {
+	local entry
+	{
+		for entry in "${needed[@]}"; do
+			command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
+		done
+		# gcc only recommends it, and cgo does not compile without.
+		[ -e /usr/include/stdlib.h ] || echo libc6-dev
+	} | sort -u
+}
+
+# refuse_services keeps the installation from starting what it installs: the tests start
+# their own servers, on ports of their own.
+refuse_services() {
+	local policy=/usr/sbin/policy-rc.d
+	[ -e "$policy" ] && return
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	trap "rm -f $policy" EXIT
+}
+
+install_packages() {
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		echo "end-to-end tests need these Debian packages, which are not installed:" >&2
+		printf '  %s\n' "$@" >&2
+		echo "hint: install them, or run this as root on a machine with apt-get" >&2
+		exit 1
+	fi
+	echo "installing $*" >&2
+	refuse_services
+	apt-get update -qq >&2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+build() {
+	mkdir -p "$bin"
+	(
+		cd ../..
+		CGO_ENABLED=0 go build -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
+		CGO_ENABLED=0 go build -tags failpoint -o "$bin/dct2notation-failpoint" ./cmd/dct2notation
+		CGO_ENABLED=1 go build -o "$bin/" ./cmd/notation-pkcs11
+	)
+	CGO_ENABLED=0 GOBIN=$bin go install tool
+}
+
+mapfile -t packages < <(missing)
+if [ "${#packages[@]}" -gt 0 ]; then
+	install_packages "${packages[@]}"
+fi
+mapfile -t packages < <(missing)
+if [ "${#packages[@]}" -gt 0 ]; then
+	echo "still missing after the installation: ${packages[*]}" >&2
+	exit 1
+fi
+build
+DCT2NOTATION_E2E_BIN=$bin go test -count=1 -timeout 6m "$@" ./...

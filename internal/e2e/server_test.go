@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// startupTime is how long a server may take until it answers.
+const startupTime = 20 * time.Second
+
+// serve starts a server on a free port of 127.0.0.1 and returns its host:port. command
+// makes the command line for a port. The server is ready when it answers probe with any
+// status, and ends with the test. Between the choice of a port and its use another
+// process may take it, so that is tried again with another port.
+func serve(t testing.TB, client *http.Client, probe func(host string) string, command func(port int) *exec.Cmd) string {
+	t.Helper()
+	var last error
+	for range 5 {
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := hostPort(port)
+		if last = start(t, client, probe(host), command(port)); last == nil {
+			return host
+		}
+	}
+	t.Fatal(last)
+	return ""
+}
+
+// hostPort is where a server on that port is.
+func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("looking for a free port: %w", err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
+
+// start starts one server. Its error says what the server wrote before it ended.
+func start(t testing.TB, client *http.Client, probe string, c *exec.Cmd) error {
+	t.Helper()
+	log := &logBuffer{}
+	c.Stdout, c.Stderr, c.SysProcAttr = log, log, untilWeDie()
+	if err := c.Start(); err != nil {
+		t.Fatalf("starting %s: %v", c.Path, err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = c.Wait() // killed at the end, or seen by answers
+		close(ended)
+	}()
+	stop := func() {
+		_ = c.Process.Kill() // it may have ended already
+		<-ended
+	}
+	if err := answers(client, probe, ended); err != nil {
+		stop()
+		return fmt.Errorf("starting %s: %w\n%s", strings.Join(c.Args, " "), err, log)
+	}
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", c.Path, log)
+		}
+	})
+	return nil
+}
+
+// answers waits for an HTTP answer, whatever it says.
+func answers(client *http.Client, probe string, ended <-chan struct{}) error {
+	deadline := time.Now().Add(startupTime)
+	for {
+		resp, err := client.Get(probe)
+		select {
+		case <-ended: // then it was another server that answered
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return fmt.Errorf("it ended")
+		default:
+		}
+		if err == nil {
+			return resp.Body.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no answer in %s: %w", startupTime, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// logBuffer keeps the end of what a server writes. It may be read while that goes on.
+type logBuffer struct {
+	mu   sync.Mutex
+	kept bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept.Len() > 64<<10 {
+		l.kept.Reset()
+	}
+	return l.kept.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept.String()
+}
