@@ -30,9 +30,9 @@ var (
 	// ErrNotNotary: something answers, and it is no Notary v1 server.
 	ErrNotNotary = errors.New("not a Notary v1 server")
 
-	// errNotFound is what a source says of one file; which of the errors above it means
-	// depends on the file.
-	errNotFound = errors.New("not found")
+	// ErrNotFound is what a [Source] returns for a file that it is sure not to have. Which
+	// of the errors above that means depends on the file, and is for the Reader to say.
+	ErrNotFound = errors.New("not found")
 )
 
 // Error says which repository and role failed, why, and what to do. Its text holds

@@ -111,7 +111,7 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 	last := anchor
 	for v := from + 1; v < to; v++ {
 		between, err := l.source.File(ctx, l.gun, fmt.Sprintf("%d.root", v), maxRoot)
-		if errors.Is(err, errNotFound) {
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {

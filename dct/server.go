@@ -77,7 +77,7 @@ func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([
 	}()
 	if resp.StatusCode != http.StatusOK {
 		if resp.StatusCode == http.StatusNotFound {
-			return nil, errNotFound
+			return nil, ErrNotFound
 		}
 		kind, hint, err := explainStatus(resp, base)
 		return nil, fail(kind, err, hint)

@@ -7,8 +7,8 @@ import "context"
 type Source interface {
 	// File returns the file of that name as TUF's consistent snapshots call it: root,
 	// 3.root, timestamp, snapshot.<sha256>, targets/releases.<sha256>. More than limit
-	// bytes is an error. The error is an [*Error], or wraps errNotFound where the source
-	// is sure not to have it.
+	// bytes is an error. The error is an [*Error], or wraps ErrNotFound where the source
+	// is sure not to have the file.
 	File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error)
 }
 

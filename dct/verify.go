@@ -241,9 +241,9 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	}
 	raw, err := l.source.File(ctx, l.gun, name, limit)
 	switch {
-	case errors.Is(err, errNotFound) && name == "root":
+	case errors.Is(err, ErrNotFound) && name == "root":
 		return nil, l.missingRoot()
-	case errors.Is(err, errNotFound):
+	case errors.Is(err, ErrNotFound):
 		return nil, &tornError{&Error{
 			GUN: l.gun.String(), Role: role, Kind: ErrIncomplete,
 			Err:  errors.New("its file is listed and missing"),
