@@ -1,0 +1,85 @@
+package dct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// DockerTrust is docker's trust directory (~/.docker/trust) as a [Source]: what docker
+// downloaded for the repositories that were used on this machine. It is only read. It has
+// the latest file of each role, which is usually past the timestamp's 14 days.
+type DockerTrust struct{ Dir string }
+
+// File implements [Source]. The hash in a name is not looked at: whoever lists the file
+// checks it.
+func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	role := roleOf(name)
+	if role == "root" && name != "root" {
+		return nil, ErrNotFound // only the latest version is kept
+	}
+	fail := func(kind, err error) error {
+		return &Error{GUN: gun.String(), Role: role, Kind: kind, Err: fmt.Errorf("reading docker's trust directory: %w", err)}
+	}
+	// os.Root, because both names may come from a server.
+	root, err := os.OpenRoot(d.Dir)
+	if err != nil {
+		return nil, fail(ErrUnavailable, err)
+	}
+	defer func() { _ = root.Close() }() // only read from
+	f, err := root.Open(path.Join("tuf", gun.String(), "metadata", role+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fail(ErrUnavailable, err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, fail(ErrUnavailable, err)
+	case int64(len(raw)) > limit:
+		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit))
+	}
+	return raw, nil
+}
+
+// GUNs lists the repositories that the directory has trust data of, sorted. Folders whose
+// names are no repository's are left out.
+func (d DockerTrust) GUNs() ([]GUN, error) {
+	root, err := os.OpenRoot(d.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening docker's trust directory: %w", err)
+	}
+	defer func() { _ = root.Close() }() // only read from
+	var guns []GUN
+	err = fs.WalkDir(root.FS(), "tuf", func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, ok := strings.CutSuffix(p, "/metadata/root.json")
+		if !ok || e.IsDir() {
+			return nil
+		}
+		name = strings.TrimPrefix(name, "tuf/")
+		if gun, err := ParseGUN(name); err == nil && gun.String() == name {
+			guns = append(guns, gun)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listing docker's trust directory: %w", err)
+	}
+	slices.SortFunc(guns, func(a, b GUN) int { return strings.Compare(a.String(), b.String()) })
+	return guns, nil
+}

@@ -1,0 +1,226 @@
+package dct
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Dump is an export of a Notary server's table tuf_files as a [Source]: one row a line,
+// either as tab-separated gun, role, version, sha256, data in base64, or as JSON objects
+// with these members. Open reads the file once and remembers where each row's data is, so
+// that memory holds no metadata. It is safe for concurrent use.
+type Dump struct {
+	file *os.File
+	rows map[string]map[string]row // by GUN, then by the name that File is asked for
+}
+
+// row is where the base64 text of one file is.
+type row struct {
+	offset, length int64
+	version        int
+	sum            string // SHA-256 in hex, as the row says
+}
+
+// maxLine bounds one line of a dump, in bytes: base64 of the largest file and some more.
+const maxLine = 2 * maxTargets
+
+// OpenDump reads a dump. Rows of GUNs that are none are an error: the table holds what
+// clients sent, and a damaged export must not pass for an empty one.
+func OpenDump(path string) (*Dump, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the dump: %w", err)
+	}
+	d := &Dump{file: f, rows: map[string]map[string]row{}}
+	if err := d.index(); err != nil {
+		_ = f.Close() // only read from
+		return nil, fmt.Errorf("reading the dump %s: %w", path, err)
+	}
+	return d, nil
+}
+
+// Close gives the file back.
+func (d *Dump) Close() error { return d.file.Close() }
+
+// GUNs lists the repositories in the dump, sorted.
+func (d *Dump) GUNs() []GUN {
+	var guns []GUN
+	for _, name := range slices.Sorted(maps.Keys(d.rows)) {
+		if gun, err := ParseGUN(name); err == nil {
+			guns = append(guns, gun)
+		}
+	}
+	return guns
+}
+
+func (d *Dump) index() error {
+	r := bufio.NewReaderSize(d.file, 1<<20)
+	var offset int64
+	for number := 1; ; number++ {
+		line, err := readLine(r)
+		if errors.Is(err, io.EOF) && len(line) == 0 {
+			break
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if err := d.add(strings.TrimRight(line, "\r\n"), offset, number); err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		offset += int64(len(line))
+	}
+	if len(d.rows) == 0 {
+		return errors.New("it has no rows: it takes lines of gun, role, version, sha256, data in base64, separated by tabs, or JSON objects with these members")
+	}
+	return nil
+}
+
+func readLine(r *bufio.Reader) (string, error) {
+	var b strings.Builder
+	for {
+		part, err := r.ReadSlice('\n')
+		b.Write(part)
+		if b.Len() > maxLine {
+			return "", fmt.Errorf("longer than %d bytes", maxLine)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return b.String(), err
+		}
+	}
+}
+
+// add notes one line. data is the last column, so its place follows from its length.
+func (d *Dump) add(line string, offset int64, number int) error {
+	if strings.TrimSpace(line) == "" {
+		return nil
+	}
+	parse := parseTabs
+	if strings.HasPrefix(strings.TrimSpace(line), "{") {
+		parse = parseObject
+	}
+	name, role, at, err := parse(line)
+	if err != nil {
+		if number == 1 && strings.HasPrefix(strings.ToLower(line), "gun\t") {
+			return nil // the names of the columns
+		}
+		return err
+	}
+	at.offset += offset
+	gun, err := ParseGUN(name)
+	if err != nil || gun.String() != name {
+		return fmt.Errorf("%s is no repository's name", safetext.Safe(name, 256))
+	}
+	if len(at.sum) != 64 || strings.Trim(at.sum, "0123456789abcdef") != "" {
+		return fmt.Errorf("sha256 %s is none", safetext.Safe(at.sum, 80))
+	}
+	return d.note(name, role, at)
+}
+
+// note makes the row known under all the names that it may be asked for by.
+func (d *Dump) note(gun, role string, at row) error {
+	files := d.rows[gun]
+	if files == nil {
+		files = map[string]row{}
+		d.rows[gun] = files
+	}
+	versioned := fmt.Sprintf("%d.%s", at.version, role)
+	if before, ok := files[versioned]; ok && before.sum != at.sum {
+		return fmt.Errorf("%s has two files of role %s version %d", safetext.Safe(gun, 256), safetext.Safe(role, 128), at.version)
+	}
+	files[versioned] = at
+	files[role+"."+at.sum] = at
+	if newest, ok := files[role]; !ok || at.version > newest.version {
+		files[role] = at
+	}
+	return nil
+}
+
+func parseTabs(line string) (gun, role string, at row, err error) {
+	parts := strings.Split(line, "\t")
+	if len(parts) != 5 {
+		return "", "", row{}, fmt.Errorf("%d columns separated by tabs, and 5 are wanted", len(parts))
+	}
+	version, err := strconv.Atoi(parts[2])
+	if err != nil {
+		return "", "", row{}, fmt.Errorf("version %s is no number", safetext.Safe(parts[2], 40))
+	}
+	length := int64(len(parts[4]))
+	return parts[0], parts[1], row{offset: int64(len(line)) - length, length: length, version: version, sum: parts[3]}, nil
+}
+
+// parseObject reads a JSON row. The data stays where it is: its text is found again
+// between the quotes.
+func parseObject(line string) (gun, role string, at row, err error) {
+	if err := gate([]byte(line)); err != nil {
+		return "", "", row{}, err
+	}
+	var o struct {
+		GUN     string          `json:"gun"`
+		Role    string          `json:"role"`
+		Version int             `json:"version"`
+		SHA256  string          `json:"sha256"`
+		Data    json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(line), &o); err != nil {
+		return "", "", row{}, err
+	}
+	data := string(o.Data)
+	// RethinkDB exports binary data as an object of its own.
+	var binary struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if strings.HasPrefix(data, "{") && json.Unmarshal(o.Data, &binary) == nil {
+		data = string(binary.Data)
+	}
+	if len(data) < 2 || data[0] != '"' {
+		return "", "", row{}, errors.New("data is no text in base64")
+	}
+	start := strings.LastIndex(line, data)
+	return o.GUN, o.Role, row{offset: int64(start + 1), length: int64(len(data) - 2), version: o.Version, sum: o.SHA256}, nil
+}
+
+// File implements [Source]. The row's own hash must fit its data; whether that is the
+// hash that the metadata asks for is for the reader to check.
+func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	at, ok := d.rows[gun.String()][name]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	fail := func(kind, err error) error {
+		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: fmt.Errorf("reading the dump: %w", err)}
+	}
+	if at.length/4*3 > limit+3 {
+		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit))
+	}
+	text := make([]byte, at.length)
+	if _, err := d.file.ReadAt(text, at.offset); err != nil {
+		return nil, fail(ErrUnavailable, err)
+	}
+	// MySQL breaks base64 into lines, which its batch output writes as \n.
+	plain := strings.NewReplacer(`\n`, "", `\/`, "/").Replace(string(text))
+	raw, err := base64.StdEncoding.DecodeString(plain)
+	if err != nil {
+		return nil, fail(ErrRefused, err)
+	}
+	if sum := sha256.Sum256(raw); hex.EncodeToString(sum[:]) != at.sum {
+		return nil, fail(ErrRefused, fmt.Errorf("the data of version %d does not have the SHA-256 of its row", at.version))
+	}
+	return raw, nil
+}

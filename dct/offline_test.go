@@ -1,0 +1,191 @@
+package dct
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+)
+
+// A rotated repository with signers, and a plain one, as every source should give them.
+func offlineScene(t *testing.T) (*notarytest.Server, map[string]*notarytest.Repository) {
+	t.Helper()
+	s := notary(t)
+	repos := map[string]*notarytest.Repository{app: withOldDigest(t, s)}
+	must(t, repos[app].RotateRoot())
+	must(t, repos[app].RotateRoot())
+	repos["docker.io/library/plain"] = one(t, s, "docker.io/library/plain")
+	return s, repos
+}
+
+// same checks that a source gives what the server gives, repository by repository.
+func same(t *testing.T, s *notarytest.Server, repos map[string]*notarytest.Repository, source Source) {
+	t.Helper()
+	for name, r := range repos {
+		want, err := read(t, pinned(s, r), name, Known{})
+		must(t, err)
+		reader := pinned(s, r)
+		reader.Source = source
+		got, err := read(t, reader, name, Known{})
+		must(t, err)
+		if show(got) != show(want) || got.Version("timestamp") != want.Version("timestamp") || len(got.Targets()) == 0 {
+			t.Errorf("%s:\n%s\nwant\n%s", name, show(got), show(want))
+		}
+	}
+	reader := &Reader{Source: source, Pins: Pins{TOFU: true}}
+	if _, err := read(t, reader, "docker.io/library/none", Known{}); !errors.Is(err, ErrUnsigned) {
+		t.Errorf("a repository that is not there: %v", err)
+	}
+}
+
+// dockerTrust writes what docker would have kept.
+func dockerTrust(t *testing.T, s *notarytest.Server, repos map[string]*notarytest.Repository) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name := range repos {
+		for _, role := range s.Roles(name) {
+			file := filepath.Join(dir, "tuf", filepath.FromSlash(name), "metadata", filepath.FromSlash(role)+".json")
+			must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+			must(t, os.WriteFile(file, s.Raw(name, role), 0o600))
+		}
+	}
+	return dir
+}
+
+func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
+	t.Parallel()
+	s, repos := offlineScene(t)
+	dir := dockerTrust(t, s, repos)
+	same(t, s, repos, DockerTrust{dir})
+	must(t, os.MkdirAll(filepath.Join(dir, "tuf", "Not A Name", "metadata"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "tuf", "Not A Name", "metadata", "root.json"), nil, 0o600))
+	guns, err := DockerTrust{dir}.GUNs()
+	must(t, err)
+	if fmt.Sprint(guns) != "[docker.io/library/plain "+app+"]" {
+		t.Errorf("GUNs %v", guns)
+	}
+	if guns, err := (DockerTrust{t.TempDir()}).GUNs(); err != nil || len(guns) != 0 {
+		t.Errorf("an empty directory: %v, %v", guns, err)
+	}
+}
+
+// A cached delegation that is not the one the snapshot lists is no answer.
+func TestDockerTrustWithAStaleDelegationIsRefused(t *testing.T) {
+	t.Parallel()
+	s, repos := offlineScene(t)
+	dir := dockerTrust(t, s, repos)
+	must(t, repos[app].Sign("v2", sha("2"), 5))
+	must(t, repos[app].Publish())
+	for _, role := range []string{"snapshot", "timestamp"} {
+		must(t, os.WriteFile(filepath.Join(dir, "tuf", filepath.FromSlash(app), "metadata", role+".json"), s.Raw(app, role), 0o600))
+	}
+	reader := pinned(s, repos[app])
+	reader.Source = DockerTrust{dir}
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// rows writes the server's table in one of the forms that databases export.
+func rows(s *notarytest.Server, repos map[string]*notarytest.Repository, form func(gun, role string, v notarytest.Version) string) string {
+	var lines []string
+	for name := range repos {
+		for _, role := range s.Roles(name) {
+			for _, v := range s.History(name, role) {
+				lines = append(lines, form(name, role, v))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func tabs(gun, role string, v notarytest.Version) string {
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s", gun, role, v.Number, v.SHA256, base64.StdEncoding.EncodeToString(v.Raw))
+}
+
+func openDump(t *testing.T, text string) (*Dump, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "dump")
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	d, err := OpenDump(file)
+	if err == nil {
+		t.Cleanup(func() { _ = d.Close() })
+	}
+	return d, err
+}
+
+func TestDumpGivesWhatTheServerGave(t *testing.T) {
+	t.Parallel()
+	s, repos := offlineScene(t)
+	object := func(v any) string {
+		raw, err := json.Marshal(v)
+		must(t, err)
+		return string(raw)
+	}
+	for name, text := range map[string]string{
+		"PostgreSQL": rows(s, repos, tabs),
+		"MySQL, with a header and broken base64": "gun\trole\tversion\tsha256\tdata\n" + rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			line := tabs(gun, role, v)
+			return line[:len(line)-40] + `\n` + line[len(line)-40:]
+		}),
+		"JSON lines": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": v.Raw})
+		}),
+		"RethinkDB": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": map[string]any{"$reql_type$": "BINARY", "data": v.Raw}})
+		}),
+	} {
+		d, err := openDump(t, text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		same(t, s, repos, d)
+		if fmt.Sprint(d.GUNs()) != "[docker.io/library/plain "+app+"]" {
+			t.Errorf("%s: GUNs %v", name, d.GUNs())
+		}
+		// Its root chain is complete, so an earlier root is followed to the newest.
+		first, err := d.File(t.Context(), gun(t, app), "1.root", maxRoot)
+		must(t, err)
+		if _, err := read(t, &Reader{Source: d}, app, Known{Root: first}); err != nil {
+			t.Errorf("%s: from the first root: %v", name, err)
+		}
+	}
+}
+
+func TestDamagedDumpIsRefused(t *testing.T) {
+	t.Parallel()
+	s, repos := offlineScene(t)
+	good := rows(s, repos, tabs)
+	line := tabs(app, "root", s.History(app, "root")[0])
+	for name, text := range map[string]string{
+		"nothing":             "",
+		"a web page":          "<html>\n",
+		"a column too few":    good + "a\tb\tc\td\n",
+		"no number":           good + strings.Replace(line, "\t1\t", "\tone\t", 1) + "\n",
+		"no hash":             good + app + "\troot\t1\tabc\tAAAA\n",
+		"a name that is none": good + "../../etc\troot\t1\t" + sha("1") + "\tAAAA\n",
+		"two of one version":  good + app + "\troot\t1\t" + sha("1") + "\tAAAA\n",
+		"a key twice":         `{"gun":"a","gun":"b"}` + "\n",
+	} {
+		if _, err := openDump(t, text); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	// Data that is not its row's.
+	d, err := openDump(t, strings.ReplaceAll(good, base64.StdEncoding.EncodeToString(s.Raw(app, "root")), "AAAA"))
+	must(t, err)
+	reader := pinned(s, repos[app])
+	reader.Source = d
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
+		t.Errorf("data of another row: %v", err)
+	}
+}
