@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "metadata": cmd(metadata), "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
 		},
 		RequireUniqueNames: true,
 	})
@@ -201,6 +203,42 @@ func publish(_ *testscript.TestScript, f *fixture, args []string) error {
 func image(_ *testscript.TestScript, f *fixture, args []string) error {
 	_, err := f.registry.PutImage(args[0], args[1], "outside "+args[0]+"/"+args[1])
 	return err
+}
+
+// offline writes all trust data of the server as docker would have kept it, and as a dump
+// of the server's database.
+func offline(_ *testscript.TestScript, f *fixture, _ []string) error {
+	var dump strings.Builder
+	for gun := range f.repos {
+		for _, role := range f.notary.Roles(gun) {
+			if err := f.write("docker/trust/tuf/"+gun+"/metadata/"+role+".json", f.notary.Raw(gun, role)); err != nil {
+				return err
+			}
+			for _, v := range f.notary.History(gun, role) {
+				fmt.Fprintf(&dump, "%s\t%s\t%d\t%s\t%s\n", gun, role, v.Number, v.SHA256, base64.StdEncoding.EncodeToString(v.Raw))
+			}
+		}
+	}
+	return f.write("dump.tsv", []byte(dump.String()))
+}
+
+// sameplan FILE FILE checks that two plans are the same but for the time.
+func sameplan(_ *testscript.TestScript, f *fixture, args []string) error {
+	var plans [2]map[string]any
+	for i, name := range args {
+		raw, err := os.ReadFile(filepath.Join(f.dir, name))
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(raw, &plans[i]); err != nil {
+			return err
+		}
+		delete(plans[i], "created")
+	}
+	if !reflect.DeepEqual(plans[0], plans[1]) {
+		return fmt.Errorf("%s and %s differ", args[0], args[1])
+	}
+	return nil
 }
 
 // harm REPO KIND ROLE damages trust data.

@@ -72,6 +72,7 @@ type remoteOptions struct {
 	tofu           bool
 	dockerTrust    string
 	allowExpired   []string
+	source         string
 	username       string
 	passwordStdin  bool
 	registryConfig string
@@ -89,6 +90,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
 	f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
 	f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
+	f.StringVar(&o.source, "source", "server", sourceHelp)
 	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
 	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")

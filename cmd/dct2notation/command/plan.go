@@ -24,7 +24,8 @@ func newPlan(s Streams) *cobra.Command {
 		Long: `Plan reads and verifies the trust data, looks up each digest in its registry and shows
 what run would do. It signs nothing, pushes nothing and leaves the ledger as it is.
 
-With -o json the result is a plan that run --plan is bound to.`,
+With -o json the result is a plan that run --plan is bound to.
+` + dumpHelp,
 		Example: `  dct2notation plan --trust-pinning pins.json --key release registry.example.com/team/app
   dct2notation plan --config migration.yaml -o json > plan.json`,
 	}
@@ -75,6 +76,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 	if err != nil {
 		return err
 	}
+	defer func() { _ = r.close() }() // only read from
 	parts, err := buildEngine(ctx, r, o.keyOptions, known, log)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -29,6 +30,7 @@ type remote struct {
 	rt       *transport.Transport
 	base     auth.CredentialFunc
 	registry *registry.Client
+	source   dct.Source
 	pins     dct.Pins
 
 	mu      sync.Mutex
@@ -75,6 +77,9 @@ func connect(o remoteOptions, cfg config, guns []dct.GUN, a access, s Streams, l
 	})
 	if err != nil {
 		return nil, usage(err)
+	}
+	if r.source, err = r.openSource(); err != nil {
+		return nil, err
 	}
 	r.registry = registry.New(registry.Options{
 		Client:            transport.Client(r.rt, r.base),
@@ -188,7 +193,15 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 	return c
 }
 
-// reader reads trust data from the Notary servers.
+// reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, Pins: r.pins, AllowExpired: r.opts.allowExpired}
+	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired}
+}
+
+// close gives back what connect opened.
+func (r *remote) close() error {
+	if c, ok := r.source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }

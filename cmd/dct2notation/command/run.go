@@ -78,6 +78,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 	if err != nil {
 		return err
 	}
+	defer func() { _ = parts.remote.close() }() // only read from
 	if plan != nil {
 		if err := plan.Check(parts.signer.Name(), parts.signer.Leaf()); err != nil {
 			return usage(err)

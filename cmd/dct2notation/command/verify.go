@@ -68,6 +68,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if err != nil {
 		return err
 	}
+	defer func() { _ = r.close() }() // only read from
 	verifier, err := notation.OpenVerifier(o.trustPolicy)
 	if err != nil {
 		return usage(err)

@@ -1,0 +1,44 @@
+package command
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// sourceHelp tells what --source takes.
+const sourceHelp = "where trust data is read: server, docker[:DIR] (docker's trust directory), dump:FILE (an export of the server's table tuf_files)"
+
+// dumpHelp is in the help of the verbs that read trust data.
+const dumpHelp = `
+A dump is an export of the Notary server's table tuf_files, one row a line, with the columns
+gun, role, version, sha256 and data in base64, separated by tabs; or JSON objects with these
+members:
+
+  MySQL       mysql -B -N notaryserver -e "SELECT gun, role, version, sha256, TO_BASE64(data)
+                FROM tuf_files WHERE deleted_at IS NULL"
+  PostgreSQL  psql notaryserver -At -F "$(printf '\t')" -c "SELECT gun, role, version, sha256,
+                translate(encode(data, 'base64'), E'\n', '') FROM tuf_files WHERE deleted_at IS NULL"
+  RethinkDB   rethinkdb export -e notaryserver.tuf_files --fields gun,role,version,sha256,data
+                --format json, then jq -c '.[]'`
+
+// openSource opens what --source names.
+func (r *remote) openSource() (dct.Source, error) {
+	kind, where, _ := strings.Cut(r.opts.source, ":")
+	switch {
+	case kind == "server" && where == "":
+		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, nil
+	case kind == "docker":
+		if where == "" {
+			where = filepath.Join(dockerDir(), "trust")
+		}
+		return dct.DockerTrust{Dir: where}, nil
+	case kind == "dump" && where != "":
+		d, err := dct.OpenDump(where)
+		return d, usage(err)
+	}
+	return nil, usage(fmt.Errorf("--source %s: it takes %s", safetext.Safe(r.opts.source, 100), strings.TrimPrefix(sourceHelp, "where trust data is read: ")))
+}
