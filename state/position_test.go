@@ -1,0 +1,45 @@
+package state_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+func TestPositionOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	if p, err := l.Position("https://a"); p != "" || err != nil {
+		t.Errorf("before: %q, %v", p, err)
+	}
+	must(t, l.SetPosition("https://a", "41"))
+	must(t, l.SetPosition("https://b", "x"))
+	must(t, l.SetPosition("https://a", "42"))
+	l = reload(t, l, path)
+	if p, err := l.Position("https://a"); p != "42" || err != nil {
+		t.Errorf("after: %q, %v", p, err)
+	}
+}
+
+func TestUnfinishedAreThoseWithSomethingLeft(t *testing.T) {
+	t.Parallel()
+	l, _ := newLedger(t)
+	of := func(gun, digit string) state.Key {
+		return state.Key{Repository: gun, Digest: "sha256:" + digit + "000000000000000000000000000000000000000000000000000000000000000", KeyName: "k"}
+	}
+	for _, gun := range []string{"a", "b", "c", "d"} {
+		for _, digit := range []string{"1", "2"} {
+			_, err := l.Plan([]state.Item{{Key: of(gun, digit), GUN: "gun/" + gun}})
+			must(t, err)
+		}
+		must(t, l.Confirm(of(gun, "1"), "sha256:1"))
+	}
+	must(t, l.Confirm(of("a", "2"), "sha256:1"))
+	must(t, l.Skip(of("b", "2"), "missing", ""))
+	must(t, l.Fail(of("c", "2"), "transient", ""))
+	got, err := l.Unfinished()
+	if err != nil || !slices.Equal(got, []string{"gun/c", "gun/d"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
