@@ -44,6 +44,9 @@ func (p *Plan) bind(r *reading) error {
 		return &Failure{PlanChanged, fmt.Errorf("%s: it is not in the plan", r.GUN())}
 	}
 	part := p.Repositories[i]
+	if place := r.place; part.Error == nil && place != cmp.Or(part.Place, part.GUN) {
+		return &Failure{PlanChanged, fmt.Errorf("%s: the plan has its images in %s, and the configuration in %s", r.GUN(), cmp.Or(part.Place, part.GUN), place)}
+	}
 	if part.Error == nil && !slices.Equal(part.RootKeys, r.RootKeyIDs()) {
 		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
 	}

@@ -20,6 +20,7 @@ type Engine struct {
 	Workers  int
 	Tool     string            // name and version, for signed metadata
 	Metadata map[string]string // the user's own signed metadata, checked by CheckMetadata
+	Scope    Scope             // which part is meant, and where it is
 	Plan     *Plan             // what the run is bound to; nil: all that DCT vouches for
 	Observe  func(Event)       // told of progress; called from several goroutines
 	Log      *slog.Logger

@@ -37,6 +37,7 @@ type PlanKey struct {
 // be read, and then it has no items.
 type PlanRepository struct {
 	GUN      string        `json:"gun"`
+	Place    string        `json:"place,omitempty"` // the repository that the images are in, where it is another
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	RootKeys []string      `json:"root_keys,omitempty"`
 	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
@@ -101,7 +102,6 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 		Key: PlanKey{e.Signer.Name(), e.Signer.Leaf()},
 	}
 	h := newHosts()
-	unread := map[Class]int{}
 	var last error
 	for _, gun := range guns {
 		err := h.closed(gun)
@@ -116,9 +116,11 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			return nil, ctx.Err()
 		case errors.As(err, &fatal):
 			return nil, fatal.err
+		case ClassOf(err) == Unsigned && err != nil && e.Scope.Discovered:
+			last = err
+			continue
 		case err != nil:
 			last = err
-			unread[ClassOf(err)]++
 			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{ClassOf(err), err.Error()}})
 			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: ClassOf(err), Err: err}})
 			continue
@@ -130,21 +132,14 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 		}
 		p.Repositories = append(p.Repositories, part)
 	}
-	if last != nil && len(unread) > 0 && sum(unread) == len(guns) {
-		return p, nothingRead(unread, last)
-	}
-	return p, nil
-}
-
-func sum(m map[Class]int) (n int) {
-	for _, v := range m {
-		n += v
-	}
-	return n
+	return p, h.verdict(last)
 }
 
 func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
 	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Items: make([]PlanItem, len(r.work))}
+	if place := e.Scope.place(r.GUN()); place != r.GUN().String() {
+		part.Place = place
+	}
 	for _, f := range r.Findings() {
 		part.Findings = append(part.Findings, PlanFinding(f))
 	}

@@ -90,7 +90,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	s.must(err)
 	e := &Engine{Signer: s}
 	before := len(s.operations)
-	good := gather(r, "release")[0]
+	good := Scope{}.gather(r, "release")[0]
 	image := func(d digest.Digest) ocispec.Descriptor { return ocispec.Descriptor{Digest: d, Size: 100} }
 	for name, c := range map[string]struct {
 		work  Work

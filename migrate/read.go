@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
@@ -12,7 +14,8 @@ import (
 // reading is one repository's trust data and the work that follows from it.
 type reading struct {
 	*dct.Repository
-	work []Work
+	work  []Work
+	place string // the repository that the images are in
 	// changed says what the plan that the run is bound to has and the trust data no
 	// longer.
 	changed []string
@@ -29,7 +32,7 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool) (*rea
 	if err != nil {
 		return nil, err
 	}
-	read := &reading{Repository: r, work: gather(r, e.Signer.Name())}
+	read := &reading{Repository: r, work: e.Scope.gather(r, e.Signer.Name()), place: e.Scope.place(r.GUN())}
 	if e.Plan != nil {
 		if err := e.Plan.bind(read); err != nil {
 			return nil, err
@@ -85,13 +88,15 @@ func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repos
 // server, refuses our credentials or does not answer would do so for the other ten
 // thousand repositories as well.
 type hosts struct {
-	read   map[string]int   // repositories read
-	failed map[string]int   // failures in a row of the kinds above
-	why    map[string]error // the last of them
+	asked    map[string]int   // repositories
+	read     map[string]int   // repositories read
+	unsigned map[string]int   // repositories without trust data
+	failed   map[string]int   // failures in a row of the kinds above
+	why      map[string]error // the last of them
 }
 
 func newHosts() *hosts {
-	return &hosts{map[string]int{}, map[string]int{}, map[string]error{}}
+	return &hosts{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]error{}}
 }
 
 // given up on after so many failures with no success.
@@ -109,6 +114,10 @@ func (h *hosts) closed(gun dct.GUN) error {
 // note remembers how reading a repository ended.
 func (h *hosts) note(gun dct.GUN, err error) {
 	host := gun.Registry()
+	h.asked[host]++
+	if errors.Is(err, dct.ErrUnsigned) {
+		h.unsigned[host]++
+	}
 	switch {
 	case err == nil:
 		h.read[host]++
@@ -117,4 +126,28 @@ func (h *hosts) note(gun dct.GUN, err error) {
 		h.failed[host]++
 		h.why[host] = err
 	}
+}
+
+// verdict is the error of a call that read no repository at all, or none of a host; last
+// is the last failure.
+func (h *hosts) verdict(last error) error {
+	read := 0
+	for _, n := range h.read {
+		read += n
+	}
+	if err := h.suspects(); err != nil || read > 0 || last == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNothingRead, last)
+}
+
+// suspects returns an error if all repositories of a host were without trust data: then
+// rather the address is wrong.
+func (h *hosts) suspects() error {
+	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
+		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
+			return fmt.Errorf("%w: none of the %d repositories of %s has any\nhint: wrong Notary URL? check --notary-server and notary in the configuration; Harbor's is https://<host>:4443", ErrNothingRead, n, host)
+		}
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 type Summary struct {
 	Repositories int           // whose trust data was read
 	Unread       map[Class]int // repositories whose trust data could not be, by class
+	Unsigned     int           // repositories that were found, and have no trust data
 	Items        int
 	Results      map[Result]int
 	Skipped      map[Class]int
@@ -144,18 +145,7 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 			return nil, err
 		}
 	}
-	if r.summary.Repositories == 0 && last != nil {
-		return nothingRead(r.summary.Unread, last), nil
-	}
-	return nil, nil
-}
-
-// nothingRead tells what is wrong when all repositories failed.
-func nothingRead(unread map[Class]int, last error) error {
-	if len(unread) == 1 && unread[Unsigned] > 0 {
-		return fmt.Errorf("%w: none of the %d repositories has any\nhint: wrong Notary URL? check --notary-server and notary in the configuration; Harbor's is https://<host>:4443", ErrNothingRead, unread[Unsigned])
-	}
-	return fmt.Errorf("%w: %w", ErrNothingRead, last)
+	return h.verdict(last), nil
 }
 
 // enqueue plans the work in the ledger and queues what is not done yet.
@@ -215,6 +205,12 @@ func (r *run) announce(read *reading) {
 
 func (r *run) unread(gun dct.GUN, err error) {
 	class := ClassOf(err)
+	if class == Unsigned && r.Scope.Discovered {
+		r.mu.Lock()
+		r.summary.Unsigned++
+		r.mu.Unlock()
+		return
+	}
 	r.mu.Lock()
 	r.summary.Unread[class]++
 	r.mu.Unlock()

@@ -69,6 +69,7 @@ type VerifiedTag struct {
 // trust data could not be read, and then it has no tags.
 type VerifiedRepository struct {
 	GUN      string              `json:"gun"`
+	Place    string              `json:"place,omitempty"` // the repository that the images are in, where it is another
 	Class    VerifyClass         `json:"class,omitempty"`
 	Reason   string              `json:"reason,omitempty"`
 	PinnedBy string              `json:"pinned_by,omitempty"`
@@ -84,6 +85,7 @@ type Verification struct {
 	Trust    Trust
 	Registry Registry
 	Judge    Judge
+	Scope    Scope
 	Workers  int // digests looked at at the same time; at least 1
 	Now      func() time.Time
 }
@@ -92,7 +94,6 @@ type Verification struct {
 // The error is ctx's or each's, or ErrNothingRead after all repositories.
 func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
 	h := newHosts()
-	unread := map[Class]int{}
 	var last error
 	for _, gun := range guns {
 		err := h.closed(gun)
@@ -107,7 +108,9 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		result := VerifiedRepository{GUN: gun.String()}
 		if err != nil {
 			last = err
-			unread[ClassOf(err)]++
+			if v.Scope.Discovered && ClassOf(err) == Unsigned {
+				continue
+			}
 			result.Class, result.Reason = unreadClass(err), err.Error()
 		} else if result, err = v.repository(ctx, r); err != nil {
 			return err
@@ -116,10 +119,7 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 			return err
 		}
 	}
-	if last != nil && sum(unread) == len(guns) {
-		return nothingRead(unread, last)
-	}
-	return nil
+	return h.verdict(last)
 }
 
 // unreadClass tells what it means that trust data cannot be read.
@@ -135,9 +135,13 @@ func unreadClass(err error) VerifyClass {
 
 func (v *Verification) repository(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
 	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Totals: map[VerifyClass]int{}}
-	targets, findings := r.Targets(), r.Findings()
+	if place := v.Scope.place(r.GUN()); place != result.GUN {
+		result.Place = place
+	}
+	targets := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !v.Scope.wants(t.Tag()) })
+	findings := slices.DeleteFunc(r.Findings(), func(f dct.Finding) bool { return !v.Scope.wants(f.Tag) })
 	result.Tags = make([]VerifiedTag, len(targets)+len(findings))
-	look := &lookups{v: v, repository: r.GUN().String()}
+	look := &lookups{v: v, repository: v.Scope.place(r.GUN())}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Workers)
 	for i, t := range targets {

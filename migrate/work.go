@@ -23,16 +23,41 @@ type Work struct {
 	outside  string // why it is outside of the plan that the run is bound to; empty: inside
 }
 
-// gather makes one Work of all tags with the same digest, sorted by digest.
-func gather(r *dct.Repository, keyName string) []Work {
+// Scope says which part of the trust data is meant, and where its images are. The zero
+// Scope is all of it, where it was signed.
+type Scope struct {
+	// Place gives the repository, with its host, that a GUN's images are in now; nil: the
+	// GUN itself. What is signed stays the digest that DCT vouches for under the GUN.
+	Place func(dct.GUN) string
+	// Wanted leaves tags out; nil: all are wanted.
+	Wanted func(tag string) bool
+	// Discovered says that the repositories were found, not named: one without trust data
+	// is no failure then.
+	Discovered bool
+}
+
+func (s Scope) place(gun dct.GUN) string {
+	if s.Place == nil {
+		return gun.String()
+	}
+	return s.Place(gun)
+}
+
+func (s Scope) wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
+
+// gather makes one Work of all wanted tags with the same digest, sorted by digest.
+func (s Scope) gather(r *dct.Repository, keyName string) []Work {
 	byDigest := map[digest.Digest][]dct.Target{}
 	for _, t := range r.Targets() {
+		if !s.wants(t.Tag()) {
+			continue
+		}
 		byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
 	}
 	var work []Work
 	for d, targets := range byDigest {
 		work = append(work, Work{
-			Key:     state.Key{Repository: r.GUN().String(), Digest: d.String(), KeyName: keyName},
+			Key:     state.Key{Repository: s.place(r.GUN()), Digest: d.String(), KeyName: keyName},
 			Targets: targets, rootKeys: r.RootKeyIDs(),
 		})
 	}

@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
 		},
 		RequireUniqueNames: true,
 	})
@@ -98,7 +98,7 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 	if f.ca, err = kmstest.NewAuthority("script"); err != nil {
 		return nil, err
 	}
-	if err := f.trust("app", "other", "good"); err != nil {
+	if err := f.trust("app", "other", "good", "mirror/app"); err != nil {
 		return nil, err
 	}
 	// The configuration that most scripts use.
@@ -241,6 +241,12 @@ func sameplan(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
+// copy REPO TAG PLACE puts DCT's image of a tag into another repository too.
+func copyImage(_ *testscript.TestScript, f *fixture, args []string) error {
+	_, err := f.registry.PutImage(args[2], args[1], args[0]+"/"+args[1])
+	return err
+}
+
 // harm REPO KIND ROLE damages trust data.
 func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 	r := f.repos[f.registry.Host()+"/"+args[0]]
@@ -333,11 +339,16 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	if err != nil {
 		return err
 	}
-	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	// PLACE:REPO for a repository that was copied from REPO.
+	place, from, copied := strings.Cut(args[0], ":")
+	if !copied {
+		from = place
+	}
+	desc, err := f.registry.PutImage(place, "", from+"/"+args[1])
 	if err != nil {
 		return err
 	}
-	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	list, err := f.registry.Signatures(place, desc.Digest.String())
 	if err == nil && len(list) != want {
 		err = fmt.Errorf("%s:%s has %d signatures, want %d", args[0], args[1], len(list), want)
 	}

@@ -26,6 +26,9 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 			continue
 		}
 		fmt.Fprintf(&b, "  root pinned by %s\n", r.PinnedBy)
+		if r.Place != "" {
+			fmt.Fprintf(&b, "  images in %s\n", safetext.Safe(r.Place, 256))
+		}
 		if len(r.Expired) > 0 {
 			fmt.Fprintf(&b, "  past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 		}

@@ -72,6 +72,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		}
 		b.WriteString("\n")
 	}
+	if r.Place != "" {
+		fmt.Fprintf(&b, "    images in %s\n", safetext.Safe(r.Place, 256))
+	}
 	if len(r.Expired) > 0 {
 		fmt.Fprintf(&b, "    past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 	}

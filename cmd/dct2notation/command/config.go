@@ -22,6 +22,8 @@ type config struct {
 	// Repositories to migrate where the command line names none; Exclude are globs.
 	Repositories []string
 	Exclude      []string
+	// Map says where images are that have moved since they were signed: FROM -> TO.
+	Map []string
 	// TrustPinning is notary's trust_pinning, in place of a file.
 	TrustPinning *dct.Pins
 	flags        map[string][]string
@@ -96,6 +98,8 @@ func (c *config) take(key string, v any, flags map[string]bool) (err error) {
 		c.Repositories, err = stringList(v)
 	case "exclude":
 		c.Exclude, err = stringList(v)
+	case "map":
+		c.Map, err = stringList(v)
 	case "trust-pinning":
 		if _, isMap := v.(map[string]any); isMap {
 			return c.takePins(v)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -45,27 +46,67 @@ func TestConfigurationIsStrict(t *testing.T) {
 	}
 }
 
-func TestSelectRepositories(t *testing.T) {
+func TestSelection(t *testing.T) {
 	t.Parallel()
-	cfg := config{Repositories: []string{"a.example.com/x", "a.example.com/y", "a.example.com/old-z", "b.example.com/x"}, Exclude: []string{"a.example.com/old-*"}}
+	cfg := config{Repositories: []string{"a.example.com/x", "a.example.com/t/y", "a.example.com/old-z", "b.example.com/x"}, Exclude: []string{"a.example.com/old-*"}}
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{nil, "a.example.com/x a.example.com/y b.example.com/x"},
-		{[]string{"a.example.com/*"}, "a.example.com/x a.example.com/y"},
-		{[]string{"a.example.com/y", "a.example.com/*"}, "a.example.com/y a.example.com/x"},
+		{nil, "a.example.com/x a.example.com/t/y b.example.com/x"},
+		{[]string{"a.example.com/*"}, "a.example.com/x"},
+		{[]string{"a.example.com/**"}, "a.example.com/x a.example.com/t/y"},
+		{[]string{"a.example.com/t/y", "a.example.com/**"}, "a.example.com/t/y a.example.com/x"},
 		{[]string{"alpine"}, "docker.io/library/alpine"},
 		{[]string{"c.example.com/*"}, ""},
 		{[]string{"a.example.com/old-z"}, ""},
-		{[]string{"a.example.com/[x"}, ""},
+		{[]string{"a.example.com/{x*"}, ""},
+		{[]string{"*/x"}, ""},
+		{[]string{"a.example.com/x:v1"}, ""},
 	} {
-		got, err := selectRepositories(c.args, cfg)
-		if (err != nil) != (c.want == "") || err == nil && strings.Trim(fmt.Sprint(got), "[]") != c.want {
-			t.Errorf("%v: %v, %v", c.args, got, err)
+		o := selectOptions{discover: discoverList}
+		var guns []dct.GUN
+		sel, err := o.selectOf(c.args, cfg)
+		if err == nil {
+			_, err = sel.allHosts(cfg)
 		}
-		if err != nil && exitCode(err) != exitUsage {
-			t.Errorf("%v: exit code %d", c.args, exitCode(err))
+		if err == nil {
+			var candidates []dct.GUN
+			candidates, err = listed(cfg)
+			if err == nil {
+				guns, err = sel.pick(candidates)
+			}
+		}
+		if (err != nil) != (c.want == "") || err == nil && strings.Trim(fmt.Sprint(guns), "[]") != c.want {
+			t.Errorf("%v: %v, %v", c.args, guns, err)
+		}
+	}
+}
+
+func TestMoves(t *testing.T) {
+	t.Parallel()
+	m, err := parseMoves([]string{"docker.io/acme/app -> registry.acme.com/special", "docker.io/acme/* -> registry.acme.com/mirror/*", "old.example.com/* -> new.example.com/*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range map[string]string{
+		"acme/app":            "registry.acme.com/special",
+		"acme/web":            "registry.acme.com/mirror/web",
+		"acme/web/api":        "registry.acme.com/mirror/web/api",
+		"acmeother/web":       "docker.io/acmeother/web",
+		"old.example.com/a/b": "new.example.com/a/b",
+	} {
+		gun, err := dct.ParseGUN(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.place(gun); got != want {
+			t.Errorf("%s is in %s, want %s", from, got, want)
+		}
+	}
+	for _, bad := range []string{"a", "a -> ", "a/* -> b/c", "a/b -> c/*", "a/*/b -> c/d", "a/b -> c"} {
+		if _, err := parseMoves([]string{bad}); err == nil {
+			t.Errorf("%s: accepted", bad)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 type planOptions struct {
 	commonOptions
 	remoteOptions
+	selectOptions
 	keyOptions
 }
 
@@ -43,11 +44,12 @@ With -o json the result is a plan that run --plan is bound to.
 func (o *planOptions) bind(c *cobra.Command) {
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
+	o.selectOptions.bind(c.Flags())
 	o.keyOptions.bind(c.Flags())
 }
 
 func (o *planOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.keyOptions.check} {
+	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.keyOptions.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -60,10 +62,6 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 		return err
 	}
 	useNotationFolders()
-	guns, err := selectRepositories(args, cfg)
-	if err != nil {
-		return err
-	}
 	log := o.logger(s.Err)
 	ledger, known, err := o.existingLedger()
 	if err != nil {
@@ -72,12 +70,12 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
-	r, err := connect(o.remoteOptions, cfg, guns, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = r.close() }() // only read from
-	parts, err := buildEngine(ctx, r, o.keyOptions, known, log)
+	defer func() { _ = f.close() }() // only read from
+	parts, err := buildEngine(ctx, f, o.keyOptions, known, log)
 	if err != nil {
 		return err
 	}
@@ -86,7 +84,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 	}
 	p := newProgress(&o.commonOptions, s.Err, "looked at", nil)
 	parts.engine.Observe = p.observe
-	plan, err := parts.engine.MakePlan(ctx, guns)
+	plan, err := parts.engine.MakePlan(ctx, f.guns)
 	p.finish()
 	if plan == nil {
 		return err

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,12 +44,11 @@ type access struct {
 	forceTag bool // signatures by the tag schema, without asking for the referrers API
 }
 
-// connect prepares the one HTTP stack for the given repositories. It sends no request.
-func connect(o remoteOptions, cfg config, guns []dct.GUN, a access, s Streams, log *slog.Logger) (*remote, error) {
+// connect prepares the one HTTP stack for the given registries. It sends no request.
+func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, log *slog.Logger) (*remote, error) {
 	if err := o.credentials(s.In); err != nil {
 		return nil, err
 	}
-	hosts := registryHosts(guns)
 	if o.username != "" && len(hosts) > 1 {
 		return nil, usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
@@ -131,14 +131,15 @@ func (o *remoteOptions) pins(cfg config) (dct.Pins, error) {
 		return pins, usage(errors.New("--tofu contradicts disable_tofu in the trust pinning"))
 	}
 	pins.TOFU = o.tofu
-	switch o.dockerTrust {
-	case "":
-		pins.DockerTrust = filepath.Join(dockerDir(), "trust")
-	case "none":
-	default:
-		pins.DockerTrust = o.dockerTrust
+	if o.dockerTrust != "none" {
+		pins.DockerTrust = cmp.Or(o.dockerTrust, filepath.Join(dockerDir(), "trust"))
 	}
 	return pins, nil
+}
+
+// dockerTrustDir is docker's trust directory.
+func (r *remote) dockerTrustDir() string {
+	return cmp.Or(r.pins.DockerTrust, filepath.Join(dockerDir(), "trust"))
 }
 
 // notaryURL is the Notary server of a registry host.

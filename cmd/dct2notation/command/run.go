@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		return err
 	}
 	useNotationFolders()
-	plan, guns, err := o.bounds(args, cfg)
+	plan, args, err := o.bounds(args)
 	if err != nil {
 		return err
 	}
@@ -74,18 +75,25 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		return err
 	}
 	defer func() { err = closing(ledger, err) }()
-	parts, err := o.parts(ctx, cfg, guns, ledger, known, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{forceTag: o.forceTag}, ledger.Position, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = parts.remote.close() }() // only read from
+	defer func() { _ = f.close() }() // only read from
+	parts, err := o.parts(ctx, f, ledger, known, log)
+	if err != nil {
+		return err
+	}
 	if plan != nil {
 		if err := plan.Check(parts.signer.Name(), parts.signer.Leaf()); err != nil {
 			return usage(err)
 		}
 		parts.engine.Plan = plan
 	}
-	return o.migrate(ctx, stop, parts.engine, guns, path, s, log)
+	if err := f.addUnfinished(ledger); err != nil {
+		return err
+	}
+	return o.migrate(ctx, stop, parts, ledger, path, s, log)
 }
 
 // closing closes the ledger at the end of a run that ended with err. A ledger that cannot
@@ -105,23 +113,19 @@ func closing(l *state.Ledger, err error) error {
 }
 
 // parts opens the key and binds the ledger to the configuration.
-func (o *runOptions) parts(ctx context.Context, cfg config, guns []dct.GUN, ledger *state.Ledger, known state.Fingerprint, s Streams, log *slog.Logger) (*engineParts, error) {
-	r, err := connect(o.remoteOptions, cfg, guns, access{forceTag: o.forceTag}, s, log)
-	if err != nil {
-		return nil, err
-	}
+func (o *runOptions) parts(ctx context.Context, f *field, ledger *state.Ledger, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
 	if o.acceptChanges {
 		known = nil // the key is asked anew what its certificate is
 	}
-	parts, err := buildEngine(ctx, r, o.keyOptions, known, log)
+	parts, err := buildEngine(ctx, f, o.keyOptions, known, log)
 	if err != nil {
 		return nil, err
 	}
-	f, err := parts.fingerprint(o.keyOptions, guns)
+	now, err := parts.fingerprint(o.keyOptions)
 	if err != nil {
 		return nil, err
 	}
-	if err := ledger.Bind(f, o.acceptChanges); err != nil {
+	if err := ledger.Bind(now, o.acceptChanges); err != nil {
 		return nil, err
 	}
 	parts.engine.Ledger = ledger
@@ -129,12 +133,13 @@ func (o *runOptions) parts(ctx context.Context, cfg config, guns []dct.GUN, ledg
 }
 
 // migrate runs the engine and shows what became of it.
-func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, e *migrate.Engine, guns []dct.GUN, path string, s Streams, log *slog.Logger) error {
+func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
+	e := parts.engine
 	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
 	e.Observe = p.observe
 	failpoints(e)
 	stop, early := within(stop, o.maxDuration)
-	summary, err := e.Run(ctx, stop, guns)
+	summary, err := e.Run(ctx, stop, parts.guns)
 	p.finish()
 	result := p.result(summary, err)
 	write := report.RunText
@@ -153,6 +158,30 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, e *migra
 		return &verdict{exitInterrupted}
 	case !summary.Complete():
 		return &verdict{exitFailures}
+	}
+	// Only now: whatever was left undone has to be found again by the next run.
+	for name, position := range parts.feed {
+		if err := ledger.SetPosition(name, position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addUnfinished adds to what a changefeed named the repositories that an earlier run left
+// unfinished: the feed does not name them again.
+func (f *field) addUnfinished(ledger *state.Ledger) error {
+	if f.feed == nil {
+		return nil
+	}
+	names, err := ledger.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if gun, err := dct.ParseGUN(name); err == nil && !slices.Contains(f.guns, gun) {
+			f.guns = append(f.guns, gun)
+		}
 	}
 	return nil
 }
@@ -184,12 +213,11 @@ func within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early
 	return both, func() bool { return !signalled() }
 }
 
-// bounds gives the reviewed plan, if one is named, and the repositories of the run. A
-// plan names them itself; arguments can only narrow it.
-func (o *runOptions) bounds(args []string, cfg config) (*migrate.Plan, []dct.GUN, error) {
+// bounds gives the reviewed plan, if one is named, and the names of the repositories of
+// the run. A plan names them itself; arguments can only narrow it.
+func (o *runOptions) bounds(args []string) (*migrate.Plan, []string, error) {
 	if o.plan == "" {
-		guns, err := selectRepositories(args, cfg)
-		return nil, guns, err
+		return nil, args, nil
 	}
 	f, err := os.Open(o.plan)
 	if err != nil {
@@ -201,9 +229,12 @@ func (o *runOptions) bounds(args []string, cfg config) (*migrate.Plan, []dct.GUN
 		return nil, nil, usage(fmt.Errorf("reading the plan %s: %w", o.plan, err))
 	}
 	if len(args) > 0 {
-		guns, err := selectRepositories(args, cfg)
-		return plan, guns, err
+		return plan, args, nil
 	}
+	o.discover = discoverList
 	guns, err := plan.GUNs()
-	return plan, guns, usage(err)
+	for _, gun := range guns {
+		args = append(args, gun.String())
+	}
+	return plan, args, usage(err)
 }

@@ -1,87 +1,254 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// selectRepositories gives the repositories that arguments and configuration name, each
-// once, in order. An argument is a repository, or a glob over the configuration's list.
-func selectRepositories(args []string, cfg config) ([]dct.GUN, error) {
-	names := args
-	if len(names) == 0 {
-		names = cfg.Repositories
-	}
-	if len(names) == 0 {
-		return nil, usage(errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration"))
-	}
-	var guns []dct.GUN
-	for _, name := range names {
-		some, err := expandName(name, cfg.Repositories)
-		if err != nil {
-			return nil, usage(err)
-		}
-		guns = append(guns, some...)
-	}
-	var kept []dct.GUN
-	for _, gun := range guns {
-		excluded, err := matchesAny(cfg.Exclude, gun.String())
-		if err != nil {
-			return nil, usage(err)
-		}
-		if !excluded && !slices.Contains(kept, gun) {
-			kept = append(kept, gun)
-		}
-	}
-	if len(kept) == 0 {
-		return nil, usage(errors.New("every repository is excluded by the configuration"))
-	}
-	return kept, nil
+// selectOptions say which repositories and tags are meant.
+type selectOptions struct {
+	discover    string
+	includeTags []string
+	excludeTags []string
 }
 
-func expandName(name string, listed []string) ([]dct.GUN, error) {
-	if !strings.ContainsAny(name, "*?[") {
-		gun, err := dct.ParseGUN(name)
-		return []dct.GUN{gun}, err
+// ways to find repositories.
+const (
+	discoverList        = "list"
+	discoverSource      = "source"
+	discoverDockerTrust = "docker-trust"
+	discoverCatalog     = "catalog"
+	discoverChangefeed  = "changefeed"
+)
+
+func (o *selectOptions) bind(f *pflag.FlagSet) {
+	f.StringVar(&o.discover, "discover", discoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
+	f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
+	f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
+}
+
+func (o *selectOptions) check() error {
+	if !slices.Contains([]string{discoverList, discoverSource, discoverDockerTrust, discoverCatalog, discoverChangefeed}, o.discover) {
+		return usage(fmt.Errorf("--discover %s: it is list, changefeed, catalog, docker-trust or source", safetext.Safe(o.discover, 64)))
 	}
-	var guns []dct.GUN
-	for _, l := range listed {
-		if strings.ContainsAny(l, "*?[") {
+	return nil
+}
+
+// selection is what arguments and configuration ask for.
+type selection struct {
+	exact   []dct.GUN // named
+	globs   globs     // over what is found
+	exclude globs
+	tags    func(tag string) bool
+	moves   moves
+	found   bool // repositories are found, not only named
+	names   []string
+}
+
+// selectOf reads what is asked for. It contacts nothing.
+func (o *selectOptions) selectOf(args []string, cfg config) (*selection, error) {
+	sel := &selection{names: args, found: o.discover != discoverList}
+	if len(args) == 0 {
+		sel.names = cfg.Repositories
+	}
+	if len(sel.names) == 0 && (o.discover == discoverList || o.discover == discoverCatalog || o.discover == discoverChangefeed) {
+		return nil, errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
+	}
+	for _, name := range sel.names {
+		if isGlob(name) {
+			g, err := parseGlob(name)
+			if err != nil {
+				return nil, err
+			}
+			sel.globs = append(sel.globs, g)
 			continue
 		}
-		gun, err := dct.ParseGUN(l)
+		gun, err := dct.ParseGUN(name)
 		if err != nil {
 			return nil, err
 		}
-		ok, err := path.Match(name, gun.String())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", safetext.Safe(name, 256), err)
+		sel.exact = append(sel.exact, gun)
+	}
+	var err error
+	if sel.exclude, err = parseGlobs(cfg.Exclude); err != nil {
+		return nil, err
+	}
+	if sel.moves, err = parseMoves(cfg.Map); err != nil {
+		return nil, err
+	}
+	include, err := parseGlobs(o.includeTags)
+	if err != nil {
+		return nil, err
+	}
+	exclude, err := parseGlobs(o.excludeTags)
+	if err != nil {
+		return nil, err
+	}
+	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
+	return sel, nil
+}
+
+// hosts are the registries that the names speak of.
+func (s *selection) hosts() ([]string, error) {
+	hosts := map[string]bool{}
+	for _, gun := range s.exact {
+		hosts[gun.Registry()] = true
+	}
+	for _, g := range s.globs {
+		h := host(g.text)
+		if isGlob(h) {
+			return nil, fmt.Errorf("glob %s: it has to name the registry's host", safetext.Safe(g.text, 256))
 		}
-		if ok {
+		hosts[h] = true
+	}
+	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
+// pick keeps of the candidates what is asked for: the named ones always, the others by
+// the globs, each once and in order, none that is excluded.
+func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
+	var guns []dct.GUN
+	taken := map[dct.GUN]bool{}
+	take := func(gun dct.GUN) {
+		if !taken[gun] && !s.exclude.match(gun.String()) {
+			taken[gun] = true
 			guns = append(guns, gun)
 		}
 	}
+	matched := make([]bool, len(s.globs))
+	for _, gun := range s.exact {
+		take(gun)
+	}
+	for _, gun := range candidates {
+		if len(s.names) == 0 {
+			take(gun)
+		}
+		for i, g := range s.globs {
+			if g.pattern.MatchString(gun.String()) {
+				matched[i] = true
+				take(gun)
+			}
+		}
+	}
+	if s.found {
+		return guns, nil // that nothing is new is no mistake
+	}
+	if i := slices.Index(matched, false); i >= 0 {
+		return nil, fmt.Errorf("%s matches none of the %d repositories in the configuration", safetext.Safe(s.globs[i].text, 256), len(candidates))
+	}
 	if len(guns) == 0 {
-		return nil, fmt.Errorf("%s matches none of the %d repositories in the configuration", safetext.Safe(name, 256), len(listed))
+		return nil, errors.New("every repository is excluded by the configuration")
 	}
 	return guns, nil
 }
 
-func matchesAny(globs []string, name string) (bool, error) {
-	for _, g := range globs {
-		ok, err := path.Match(g, name)
-		if err != nil {
-			return false, fmt.Errorf("exclude %s: %w", safetext.Safe(g, 256), err)
+// scope is the selection as the engine takes it.
+func (s *selection) scope() migrate.Scope {
+	return migrate.Scope{Place: s.moves.place, Wanted: s.tags, Discovered: s.found}
+}
+
+// listed are the configuration's repositories that are named in full.
+func listed(cfg config) ([]dct.GUN, error) {
+	var guns []dct.GUN
+	for _, name := range cfg.Repositories {
+		if isGlob(name) {
+			continue
 		}
-		if ok {
-			return true, nil
+		gun, err := dct.ParseGUN(name)
+		if err != nil {
+			return nil, err
+		}
+		guns = append(guns, gun)
+	}
+	return guns, nil
+}
+
+// A feed is how far changefeeds were read by a run, to be kept once all of it was done.
+type feed map[string]string // name of the position -> position
+
+// discover finds the candidates. positions gives how far a feed was read before; nil:
+// from its beginning.
+func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, positions func(name string) (string, error)) ([]dct.GUN, feed, error) {
+	switch how {
+	case discoverDockerTrust:
+		guns, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
+		return guns, nil, err
+	case discoverSource:
+		switch s := r.source.(type) {
+		case *dct.Dump:
+			return s.GUNs(), nil, nil
+		case dct.DockerTrust:
+			guns, err := s.GUNs()
+			return guns, nil, err
+		}
+		return nil, nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
+	case discoverCatalog, discoverChangefeed:
+		hosts, err := sel.hosts()
+		if err != nil {
+			return nil, nil, usage(err)
+		}
+		if how == discoverCatalog {
+			guns, err := r.catalogs(ctx, hosts)
+			return guns, nil, err
+		}
+		return r.changefeeds(ctx, hosts, sel, positions)
+	}
+	guns, err := listed(cfg)
+	return guns, nil, usage(err)
+}
+
+func (r *remote) catalogs(ctx context.Context, hosts []string) ([]dct.GUN, error) {
+	var guns []dct.GUN
+	for _, h := range hosts {
+		err := r.registry.Catalog(ctx, h, func(name string) error {
+			// Names from servers are data: what is no repository's name is none.
+			if gun, err := dct.ParseGUN(h + "/" + name); err == nil {
+				guns = append(guns, gun)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return false, nil
+	return guns, nil
+}
+
+func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection, positions func(string) (string, error)) ([]dct.GUN, feed, error) {
+	server := &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}
+	var guns []dct.GUN
+	read := feed{}
+	for _, h := range hosts {
+		// Another choice of repositories begins anew: what it adds may be old.
+		name := strings.Join(append([]string{"changefeed", r.notaryURL(h)}, slices.Sorted(slices.Values(sel.names))...), " ")
+		after := ""
+		if positions != nil {
+			var err error
+			if after, err = positions(name); err != nil {
+				return nil, nil, err
+			}
+		}
+		changed, position, err := server.Changes(ctx, h, after)
+		if err != nil {
+			return nil, nil, err
+		}
+		read[name] = position
+		for _, c := range changed {
+			gun, err := dct.ParseGUN(c.GUN)
+			if err == nil && gun.String() == c.GUN && !c.Deleted {
+				guns = append(guns, gun)
+			}
+		}
+	}
+	return guns, read, nil
 }

@@ -14,6 +14,7 @@ import (
 type verifyOptions struct {
 	commonOptions
 	remoteOptions
+	selectOptions
 	trustPolicy string
 	workers     int
 	verbose     bool
@@ -34,6 +35,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	}
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
+	o.selectOptions.bind(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
@@ -55,34 +57,33 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if err := o.remoteOptions.check(); err != nil {
 		return err
 	}
+	if err := o.selectOptions.check(); err != nil {
+		return err
+	}
 	if o.workers < 1 {
 		return usage(errors.New("--workers is at least 1"))
 	}
 	useNotationFolders()
-	guns, err := selectRepositories(args, cfg)
-	if err != nil {
-		return err
-	}
 	log := o.logger(s.Err)
-	r, err := connect(o.remoteOptions, cfg, guns, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = r.close() }() // only read from
+	defer func() { _ = f.close() }() // only read from
 	verifier, err := notation.OpenVerifier(o.trustPolicy)
 	if err != nil {
 		return usage(err)
 	}
 	v := &migrate.Verification{
-		Trust: r.reader(), Registry: &shelf{client: r.registry},
-		Judge: &judge{client: r.registry, verifier: verifier}, Workers: o.workers,
+		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope,
+		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers,
 	}
 	out := report.NewVerifyText(s.Out, o.verbose)
 	if o.output == "json" {
 		out = report.NewVerifyJSON(s.Out, "dct2notation/"+Version())
 	}
 	totals := report.Totals{}
-	err = v.Verify(ctx, guns, func(one migrate.VerifiedRepository) error {
+	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
 		return out.Repository(one)
 	})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 
-	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
@@ -45,7 +44,7 @@ func (o *keyOptions) notationKey() (notation.Key, error) {
 
 // engineParts are what plan and run share.
 type engineParts struct {
-	remote *remote
+	*field
 	signer *notation.Signer
 	engine *migrate.Engine
 }
@@ -59,7 +58,7 @@ const (
 
 // buildEngine opens the key and puts the real parts behind the engine. known is the
 // configuration that the ledger was made with, or nil.
-func buildEngine(ctx context.Context, r *remote, o keyOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+func buildEngine(ctx context.Context, f *field, o keyOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
 	if err := migrate.CheckMetadata(o.metadata); err != nil {
 		return nil, usage(err)
 	}
@@ -81,8 +80,8 @@ func buildEngine(ctx context.Context, r *remote, o keyOptions, known state.Finge
 		return nil, err
 	}
 	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
-	return &engineParts{remote: r, signer: s, engine: &migrate.Engine{
-		Trust: r.reader(), Registry: &shelf{client: r.registry, signer: s}, Signer: signer{s},
+	return &engineParts{field: f, signer: s, engine: &migrate.Engine{
+		Trust: f.reader(), Registry: &shelf{client: f.registry, signer: s}, Signer: signer{s}, Scope: f.scope,
 		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,
 	}}, nil
 }
@@ -109,7 +108,7 @@ func describe(k notation.Key) string {
 }
 
 // fingerprint says what configuration a run has, to be kept in the ledger.
-func (p *engineParts) fingerprint(o keyOptions, guns []dct.GUN) (state.Fingerprint, error) {
+func (p *engineParts) fingerprint(o keyOptions) (state.Fingerprint, error) {
 	key, err := o.notationKey()
 	if err != nil {
 		return nil, err
@@ -122,14 +121,14 @@ func (p *engineParts) fingerprint(o keyOptions, guns []dct.GUN) (state.Fingerpri
 		fieldKey: describe(key), fieldLeaf: p.signer.Leaf(), fieldChain: string(chain),
 	}
 	// One field for each pin: a further repository is no other configuration.
-	for gun, ids := range p.remote.pins.Certs {
+	for gun, ids := range p.pins.Certs {
 		f["pin of "+gun] = strings.Join(ids, ",")
 	}
-	for prefix, file := range p.remote.pins.CA {
+	for prefix, file := range p.pins.CA {
 		f["pinned authority of "+prefix] = file
 	}
-	for _, host := range registryHosts(guns) {
-		f["notary server of "+host] = p.remote.notaryURL(host)
+	for _, host := range registryHosts(p.guns) {
+		f["notary server of "+host] = p.notaryURL(host)
 	}
 	return f, nil
 }

@@ -1,0 +1,87 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// field is what one call works on: the servers, and the repositories that were asked for.
+type field struct {
+	*remote
+	guns  []dct.GUN
+	scope migrate.Scope
+	feed  feed
+}
+
+// enter connects to the servers and finds the repositories. positions gives how far a
+// changefeed was read before; nil: from its beginning. The field is to be closed.
+func enter(ctx context.Context, o remoteOptions, so selectOptions, cfg config, args []string, a access, positions func(string) (string, error), s Streams, log *slog.Logger) (*field, error) {
+	sel, err := so.selectOf(args, cfg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	hosts, err := sel.allHosts(cfg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	r, err := connect(o, cfg, hosts, a, s, log)
+	if err != nil {
+		return nil, err
+	}
+	f := &field{remote: r, scope: sel.scope()}
+	candidates, read, err := r.discover(ctx, so.discover, sel, cfg, positions)
+	if err == nil {
+		f.feed = read
+		f.guns, err = sel.pick(candidates)
+		err = usage(err)
+	}
+	if err == nil && o.username != "" {
+		err = usage(f.oneRegistry(hosts))
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	if sel.found {
+		log.Info("repositories found", "by", so.discover, "meant", len(f.guns), "of", len(candidates))
+	}
+	return f, nil
+}
+
+// allHosts are the registries that may be spoken to: of the names, of the configuration's
+// list if globs choose from it, and where images have moved to.
+func (s *selection) allHosts(cfg config) ([]string, error) {
+	named, err := s.hosts()
+	if err != nil {
+		return nil, err
+	}
+	hosts := map[string]bool{}
+	for _, h := range named {
+		hosts[h] = true
+	}
+	for _, gun := range s.exact {
+		hosts[host(s.moves.place(gun))] = true
+	}
+	for _, m := range s.moves {
+		hosts[host(m.to)] = true
+	}
+	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
+// oneRegistry refuses a password for repositories on other registries than it was given
+// for.
+func (f *field) oneRegistry(hosts []string) error {
+	for _, gun := range f.guns {
+		if !slices.Contains(hosts, gun.Registry()) {
+			return fmt.Errorf("--username is for %s, and repositories of %s were found\nhint: use docker login for each, or name the registry, as in %s/**", strings.Join(hosts, ", "), gun.Registry(), gun.Registry())
+		}
+	}
+	return nil
+}
