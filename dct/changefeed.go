@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 
@@ -57,10 +58,32 @@ func (s *Server) Changes(ctx context.Context, registry, after string) (changed [
 type feedRecord struct {
 	ID       string `json:"ID"`
 	GUN      string `json:"GUN"`
+	SHA256   string `json:"SHA256"` // of the timestamp
 	Category string `json:"Category"`
 }
 
+// lastTimestamp gives the SHA-256, in hex, of the newest timestamp that a repository's own
+// changefeed names.
+func (s *Server) lastTimestamp(ctx context.Context, gun GUN) (string, error) {
+	scope := auth.ScopeRepository(gun.String(), auth.ActionPull)
+	query := url.Values{"records": {"1"}, "change_id": {"-1"}}
+	page, err := s.feed(ctx, gun.Registry(), "/v2/"+gun.String()+"/_trust/changefeed?"+query.Encode(), scope)
+	if err != nil {
+		return "", &Error{GUN: gun.String(), Role: "timestamp", Kind: ErrUnavailable, Err: err}
+	}
+	if len(page) != 1 || page[0].GUN != gun.String() || page[0].Category == "deletion" || len(page[0].SHA256) != 64 || strings.Trim(page[0].SHA256, "0123456789abcdef") != "" {
+		return "", &Error{GUN: gun.String(), Role: "timestamp", Kind: ErrIncomplete, Err: errors.New("the changefeed names no timestamp of it")}
+	}
+	return page[0].SHA256, nil
+}
+
 func (s *Server) changes(ctx context.Context, registry, after string) ([]feedRecord, error) {
+	query := url.Values{"records": {fmt.Sprint(changesPage)}, "change_id": {after}}
+	return s.feed(ctx, registry, "/v2/_trust/changefeed?"+query.Encode(), "registry:catalog:*")
+}
+
+// feed reads one page of a changefeed.
+func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feedRecord, error) {
 	base := s.URL(registry)
 	fail := func(err error, hint string) error {
 		if hint != "" {
@@ -72,9 +95,8 @@ func (s *Server) changes(ctx context.Context, registry, after string) ([]feedRec
 	if err != nil {
 		return nil, fail(errors.New("its URL cannot be parsed"), "")
 	}
-	query := url.Values{"records": {fmt.Sprint(changesPage)}, "change_id": {after}}
-	ctx = auth.WithScopesForHost(ctx, u.Host, "registry:catalog:*")
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v2/_trust/changefeed?"+query.Encode(), nil)
+	ctx = auth.WithScopesForHost(ctx, u.Host, scope)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 	if err != nil {
 		return nil, fail(err, "")
 	}

@@ -32,6 +32,10 @@ type Server struct {
 	// HTTP gives what to send requests with for the repositories of a registry host: the
 	// credentials are those of the registry, whatever the Notary server's host.
 	HTTP func(registry string) Doer
+	// Rescue asks for each timestamp by the hash that the repository's changefeed names
+	// last. A server that cannot sign a timestamp any more, since it lost its keys or the
+	// root expired, answers 500 for the latest one for ever, and still has it by its hash.
+	Rescue bool
 }
 
 // DefaultServer is where docker looks for the trust data of a registry.
@@ -44,6 +48,17 @@ func DefaultServer(registry string) string {
 
 // File implements [Source] with GET /v2/<gun>/_trust/tuf/<name>.json.
 func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
+	if s.Rescue && name == "timestamp" {
+		sum, err := s.lastTimestamp(ctx, gun)
+		if err != nil {
+			return nil, err
+		}
+		name += "." + sum
+	}
+	return s.file(ctx, gun, name, limit)
+}
+
+func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	base := s.URL(gun.Registry())
 	fail := func(kind, err error, hint string) error {
 		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: err, Hint: hint}
@@ -107,8 +122,10 @@ func explainStatus(resp *http.Response, base string) (kind error, hint string, c
 	case code >= 300 && code < 400:
 		to := safetext.Safe(resp.Header.Get("Location"), 200)
 		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)
-	case code == http.StatusTooManyRequests || code >= 500:
+	case code == http.StatusTooManyRequests:
 		return ErrUnavailable, "", cause
+	case code >= 500:
+		return ErrUnavailable, "if it stays so for timestamps alone, --rescue reads them another way", cause
 	}
 	return ErrNotNotary, "check the Notary URL " + base, cause
 }

@@ -3,6 +3,7 @@ package dct
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -108,5 +109,46 @@ func TestErrorsEscapeWhatServersSay(t *testing.T) {
 	_, err := read(t, pinned(s, r), app, Known{})
 	if err == nil || strings.ContainsAny(err.Error(), "\x1b\a") {
 		t.Errorf("error %q", err)
+	}
+}
+
+// A server that cannot sign timestamps any more answers 500 for the latest, and has it by
+// its hash all the same.
+func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := withOldDigest(t, s)
+	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/timestamp.json") {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	reader := pinned(s, r)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("without: %v", err)
+	}
+	rescue := server(s)
+	rescue.Rescue = true
+	reader.Source = rescue
+	got, err := read(t, reader, app, Known{})
+	must(t, err)
+	if len(got.Targets()) != 1 {
+		t.Errorf("got\n%s", show(got))
+	}
+	// An old timestamp in the feed's place is a rollback, as from anybody.
+	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/changefeed") {
+			return false
+		}
+		_, _ = fmt.Fprintf(w, `{"count":1,"records":[{"ID":"1","GUN":%q,"SHA256":%q,"Category":"update"}]}`, app, s.History(app, "timestamp")[0].SHA256)
+		return true
+	})
+	if _, err := read(t, reader, app, got.Known()); !errors.Is(err, ErrRefused) {
+		t.Errorf("an old timestamp: %v", err)
+	}
+	if _, err := read(t, reader, "registry.example.com/none", Known{}); err == nil {
+		t.Error("a repository that is not there was read")
 	}
 }

@@ -30,7 +30,7 @@ func (r *remote) openSource() (dct.Source, error) {
 	kind, where, _ := strings.Cut(r.opts.source, ":")
 	switch {
 	case kind == "server" && where == "":
-		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}, nil
+		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, Rescue: r.opts.rescue}, nil
 	case kind == "docker":
 		if where == "" {
 			where = filepath.Join(dockerDir(), "trust")
