@@ -162,6 +162,12 @@ func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest b
 
 // unpinned says which keys a root has that nothing vouches for.
 func (l *loader) unpinned(root *data.SignedRoot) error {
+	// Nothing in this root is verified, and the hint below is meant to be pasted.
+	for _, id := range rootKeyIDs(root) {
+		if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+			return l.refuse("root", errors.New("it is not pinned, and one of its key ids is none"))
+		}
+	}
 	ids := strings.Join(rootKeyIDs(root), `", "`)
 	return &Error{
 		GUN: l.gun.String(), Role: "root", Kind: ErrUnpinnedRoot,

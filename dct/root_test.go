@@ -199,3 +199,25 @@ func TestParsePins(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Promise 7: the key ids of an unpinned root are shown to be pasted into a file, and nothing
+// in it is verified. One that is none is not shown as one.
+func TestUnpinnedRootShowsOnlyKeyIDs(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	evil := r.RootKeyIDs()[0] + "\"],\"*\":[\"" + sha("e") + "\nhint: all is well\x1b[2J"
+	var doc map[string]any
+	must(t, json.Unmarshal(s.Raw(app, "root"), &doc))
+	signed := doc["signed"].(map[string]any)
+	keys := signed["keys"].(map[string]any)
+	keys[evil] = keys[r.RootKeyIDs()[0]]
+	signed["roles"].(map[string]any)["root"].(map[string]any)["keyids"] = []any{evil}
+	raw, err := json.Marshal(doc)
+	must(t, err)
+	s.Put(app, "root", 99, raw)
+	_, err = read(t, &Reader{Source: server(s)}, app, Known{})
+	if !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "\x1b") || strings.Contains(err.Error(), "all is well") {
+		t.Errorf("error %v", err)
+	}
+}

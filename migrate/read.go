@@ -118,6 +118,12 @@ func (h *hosts) note(gun dct.GUN, err error) {
 	if errors.Is(err, dct.ErrUnsigned) {
 		h.unsigned[host]++
 	}
+	// A server that gives a root and then fails, as with a repository whose keys it lost,
+	// is there for the others.
+	var where *dct.Error
+	if errors.Is(err, dct.ErrUnavailable) && errors.As(err, &where) && where.Role != "root" {
+		return
+	}
 	switch {
 	case err == nil:
 		h.read[host]++

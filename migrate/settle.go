@@ -13,8 +13,12 @@ import (
 // settle brings one item to its end: confirmed, skipped or failed. Its error ends the
 // run; all else is recorded on the item. stage is where the ledger has it.
 func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
+	result := ResultReplayed
+	if stage == state.Planned {
+		result = ResultSigned // by this run, in however many attempts
+	}
 	for try := 1; ; try++ {
-		o, err := r.attempt(ctx, w, &stage)
+		o, err := r.attempt(ctx, w, &stage, result)
 		var fatal *fatalError
 		switch {
 		case err == nil:
@@ -65,9 +69,9 @@ func (r *run) pause(ctx context.Context, try int) bool {
 }
 
 // attempt takes the item as far as it goes. It updates stage as the ledger does, so that
-// another attempt goes on where this one ended.
-func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage) (Outcome, error) {
-	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Notes: w.Changed, Result: ResultReplayed}
+// another attempt goes on where this one ended; result is what publishing it amounts to.
+func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
+	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Notes: w.Changed, Result: result}
 	var image Image
 	var err error
 	if *stage == state.Planned {
@@ -87,7 +91,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage) (Outcome,
 		if err := r.sign(ctx, w, image); err != nil {
 			return o, err
 		}
-		*stage, o.Result = state.Signed, ResultSigned
+		*stage = state.Signed
 	} else if image, err = r.image(ctx, w); err != nil {
 		return o, err
 	}

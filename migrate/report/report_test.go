@@ -61,12 +61,12 @@ func TestNothingHostileIsRendered(t *testing.T) {
 		"plan": func(b *bytes.Buffer) error { return PlanText(b, plan) },
 		"verify": func(b *bytes.Buffer) error {
 			v := NewVerifyText(b, true)
-			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}))
+			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}, nil))
 		},
 		"run as JSON": func(b *bytes.Buffer) error { return JSON(b, &run) },
 		"verify as JSON": func(b *bytes.Buffer) error {
 			v := NewVerifyJSON(b, hostile)
-			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}))
+			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}, nil))
 		},
 	} {
 		var b bytes.Buffer

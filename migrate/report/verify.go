@@ -46,7 +46,9 @@ func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
 	Repository(migrate.VerifiedRepository) error
-	End(Totals) error
+	// End closes the result. Where err ended the comparison early, it does not say that
+	// the sides agree, whatever was counted until then.
+	End(t Totals, err error) error
 }
 
 type verifyText struct {
@@ -110,7 +112,7 @@ func or(s, none string) string {
 	return s
 }
 
-func (v *verifyText) End(t Totals) error {
+func (v *verifyText) End(t Totals, err error) error {
 	var b strings.Builder
 	b.WriteString("\n")
 	total := 0
@@ -122,6 +124,8 @@ func (v *verifyText) End(t Totals) error {
 	}
 	fmt.Fprintf(&b, "%-14s %d\n", "total", total)
 	switch {
+	case err != nil:
+		b.WriteString("the comparison did not come to its end\n")
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():
@@ -129,8 +133,8 @@ func (v *verifyText) End(t Totals) error {
 	default:
 		b.WriteString("the signature sets agree\n")
 	}
-	_, err := io.WriteString(v.w, b.String())
-	return err
+	_, werr := io.WriteString(v.w, b.String())
+	return werr
 }
 
 // verifyJSON writes one object whose list of repositories grows as they come, so that
@@ -171,13 +175,13 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 	return err
 }
 
-func (v *verifyJSON) End(t Totals) error {
+func (v *verifyJSON) End(t Totals, ended error) error {
 	raw, err := json.Marshal(t)
 	if err == nil {
 		err = v.begin()
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"agree\":%t}\n", raw, !t.Disagree() && !t.Unknown())
+		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", raw, ended == nil, ended == nil && !t.Disagree() && !t.Unknown())
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -68,7 +69,7 @@ func knownFlags(root *cobra.Command) map[string]bool {
 
 func parseConfig(raw []byte, flags map[string]bool) (config, error) {
 	var all map[string]any
-	if err := yaml.UnmarshalStrict(raw, &all); err != nil {
+	if err := yaml.UnmarshalStrict(raw, &all, exactly); err != nil {
 		return config{}, err
 	}
 	expanded, err := expand(all)
@@ -187,11 +188,18 @@ func stringMap(v any) (map[string]string, error) {
 	return out, nil
 }
 
+// exactly keeps numbers as they are written: as a float64, 12345678 would be 1.2345678e+07
+// in signed metadata.
+func exactly(d *json.Decoder) *json.Decoder {
+	d.UseNumber()
+	return d
+}
+
 func scalar(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case bool, int64, float64:
+	case bool, json.Number:
 		return fmt.Sprint(v), nil
 	}
 	return "", errors.New("it takes a single value")

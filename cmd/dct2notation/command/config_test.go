@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
@@ -136,6 +138,43 @@ func TestExitCodes(t *testing.T) {
 		// A result that was shown and a ledger that could not be closed: the worse counts.
 		if got := exitCode(errors.Join(c.err, nil)); got != c.want {
 			t.Errorf("%v joined: exit code %d", c.err, got)
+		}
+	}
+}
+
+// What is signed beside the digest is what the configuration or the command line says, to
+// the letter.
+func TestPairsAreTakenAsTheyStand(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"{ticket: 12345678}":             "ticket=12345678",
+		"{build: 20261121093000}":        "build=20261121093000",
+		"{note: 'a=1,b=2'}":              "note=a=1,b=2",
+		"{note: 'one, two'}":             "note=one, two",
+		"{note: '\"quoted\"'}":           "note=\"quoted\"",
+		"{flag: true, uri: 'a=b;c=d,e'}": "flag=true uri=a=b;c=d,e",
+	} {
+		cfg, err := parseConfig([]byte("version: 1\nuser-metadata: "+in+"\nworkers: 1000000\n"), map[string]bool{"user-metadata": true, "workers": true})
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		var o keyOptions
+		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		o.bind(flags)
+		if err := cfg.setFlags(flags); err != nil || flags.Lookup("user-metadata").Value.String() != want || o.workers != 1_000_000 {
+			t.Errorf("%s: %v, %v", in, o.metadata, err)
+		}
+	}
+	var o keyOptions
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	o.bind(flags)
+	if err := flags.Parse([]string{"-m", "a=1,b=2", "-m", "c=", "--plugin-config", "x=y=z"}); err != nil || o.metadata["a"] != "1,b=2" || len(o.metadata) != 2 || o.pluginConfig["x"] != "y=z" {
+		t.Errorf("%v %v: %v", o.metadata, o.pluginConfig, err)
+	}
+	for _, bad := range []string{"a", "=b", ""} {
+		if flags.Set("user-metadata", bad) == nil {
+			t.Errorf("%q accepted", bad)
 		}
 	}
 }

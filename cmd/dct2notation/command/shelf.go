@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -124,8 +126,14 @@ func mayBe(m ocispec.Descriptor, leaf string) bool {
 	return prints[0] == leaf
 }
 
-// broken tells whether a signature can never be read.
+// broken tells whether a signature can never be read: it is not there, or its bytes are no
+// signature. A request that failed in any other way says nothing of it.
 func broken(err error) bool {
+	var answer *errcode.ErrorResponse
+	var request *url.Error
+	if !errors.Is(err, registry.ErrNotFound) && (errors.As(err, &answer) || errors.As(err, &request)) {
+		return false
+	}
 	c := registry.Classify(err)
 	return c == registry.NotFound || c == registry.Permanent || c == registry.Integrity
 }

@@ -87,7 +87,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		totals.Add(one)
 		return out.Repository(one)
 	})
-	if endErr := out.End(totals); endErr != nil {
+	if endErr := out.End(totals, err); endErr != nil {
 		return errors.Join(err, endErr)
 	}
 	switch {

@@ -1,0 +1,272 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/notaryproject/notation-go/dir"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// counter is a shelf over a real registry, with a key of its own, and an image in it.
+type counter struct {
+	*shelf
+	registry *registrytest.Registry
+	ca       *kmstest.Authority
+	image    migrate.Image
+}
+
+func newCounter(t *testing.T) *counter {
+	t.Helper()
+	r, err := registrytest.Start(registrytest.Options{Referrers: true})
+	must(t, err)
+	t.Cleanup(r.Close)
+	ca, err := kmstest.NewAuthority("counter")
+	must(t, err)
+	c := &counter{registry: r, ca: ca}
+	c.shelf = &shelf{client: c.client(t), signer: c.key(t, ca)}
+	desc, err := r.PutImage("app", "v1", "image")
+	must(t, err)
+	c.image = migrate.Image{Repository: r.Host() + "/app", Descriptor: desc}
+	return c
+}
+
+// client reaches the registry anew: it knows nothing and tries nothing twice.
+func (c *counter) client(t *testing.T) *registry.Client {
+	t.Helper()
+	rt, err := transport.New(transport.Options{Retries: -1})
+	must(t, err)
+	return registry.New(registry.Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }})
+}
+
+func (c *counter) key(t *testing.T, ca *kmstest.Authority) *notation.Signer {
+	t.Helper()
+	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	saved, err := id.Save(t.TempDir(), "release")
+	must(t, err)
+	s, err := notation.Open(context.Background(), notation.Key{Name: "release", KeyFile: saved.KeyFile, CertFile: saved.ChainFile}, notation.Options{})
+	must(t, err)
+	return s
+}
+
+// sign makes a signature of the image with a key, and pushes it.
+func (c *counter) sign(t *testing.T, key *notation.Signer) {
+	t.Helper()
+	e, err := signer{key}.Sign(context.Background(), c.image.Descriptor, map[string]string{"by": key.Leaf()})
+	must(t, err)
+	must(t, c.Push(context.Background(), c.image, e))
+}
+
+// answer lets the registry answer requests of a method, where the path has a part in it.
+func (c *counter) answer(method, part string, with http.HandlerFunc) {
+	c.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if r.Method != method || !strings.Contains(r.URL.Path, part) {
+			return false
+		}
+		with(w, r)
+		return true
+	})
+}
+
+func code(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) }
+}
+
+// What a registry answers gets the class by which package migrate decides.
+func TestRegistryAnswersAreClassed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		with http.HandlerFunc
+		want migrate.Class
+	}{
+		"404": {code(http.StatusNotFound), migrate.Missing},
+		"401": {code(http.StatusUnauthorized), migrate.Denied},
+		"403": {code(http.StatusForbidden), migrate.Denied},
+		"429": {code(http.StatusTooManyRequests), migrate.Throttled},
+		"500": {code(http.StatusInternalServerError), migrate.Transient},
+		"400": {code(http.StatusBadRequest), migrate.Permanent},
+		"another digest": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Docker-Content-Digest", digest.FromString("other").String())
+		}, migrate.Security},
+		"cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, migrate.Transient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newCounter(t)
+			k.answer(http.MethodHead, "/manifests/", c.with)
+			_, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest)
+			if migrate.ClassOf(err) != c.want {
+				t.Errorf("class %s, want %s: %v", migrate.ClassOf(err), c.want, err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	k := newCounter(t)
+	if _, err := k.Resolve(ctx, k.image.Repository, k.image.Descriptor.Digest); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// What a key answers keeps its class on the way to package migrate.
+func TestKeyFailuresKeepTheirClass(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[notation.Class]migrate.Class{
+		notation.Throttled: migrate.Throttled, notation.Transient: migrate.Transient, notation.Denied: migrate.Denied,
+		notation.Permanent: migrate.Permanent, notation.Security: migrate.Security,
+	} {
+		err := keyFailure(fmt.Errorf("signing: %w", &notation.Error{Class: from, Err: errors.New("x")}))
+		if got := migrate.ClassOf(err); got != want {
+			t.Errorf("%s became %s", from, got)
+		}
+	}
+	if err := keyFailure(context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Ours is what our certificate signed for this image, whatever the registry's annotations
+// say of it and whatever lies beside it.
+func TestFindTellsOursFromOthers(t *testing.T) {
+	t.Parallel()
+	k := newCounter(t)
+	find := func() migrate.Found {
+		t.Helper()
+		f, err := k.Find(context.Background(), k.image)
+		must(t, err)
+		return f
+	}
+	if f := find(); f.Ours != "" || f.Others != 0 {
+		t.Errorf("none: %+v", f)
+	}
+	other := k.key(t, k.ca)
+	k.sign(t, other)
+	if f := find(); f.Ours != "" || f.Others != 1 {
+		t.Errorf("another's: %+v", f)
+	}
+	k.sign(t, k.signer)
+	if f := find(); f.Ours == "" || f.Others != 1 || f.Metadata["by"] != k.signer.Leaf() {
+		t.Errorf("ours beside it: %+v", f)
+	}
+	// A signature that claims our certificate in its annotation and has another.
+	liar := newCounter(t)
+	liar.signer = k.signer
+	e, err := signer{other}.Sign(context.Background(), liar.image.Descriptor, nil)
+	must(t, err)
+	manifest, desc, err := registry.PackSignature(liar.image.Descriptor, e.MediaType, e.Blob, map[string]string{
+		"io.cncf.notary.x509chain.thumbprint#S256": `["` + k.signer.Leaf() + `"]`, "org.opencontainers.image.created": "2026-01-02T03:04:05Z",
+	})
+	must(t, err)
+	e.Manifest, e.ManifestDigest = manifest, desc.Digest.String()
+	must(t, liar.Push(context.Background(), liar.image, e))
+	if f, err := liar.Find(context.Background(), liar.image); err != nil || f.Ours != "" || f.Others != 1 {
+		t.Errorf("a lying annotation: %+v, %v", f, err)
+	}
+}
+
+// Promise 4: a signature that could not be read now may be ours; one whose bytes are not
+// what its manifest says can never be.
+func TestFindOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		with  http.HandlerFunc
+		known bool // that it is not ours
+	}{
+		"403":         {code(http.StatusForbidden), false},
+		"429":         {code(http.StatusTooManyRequests), false},
+		"503":         {code(http.StatusServiceUnavailable), false},
+		"400":         {code(http.StatusBadRequest), false},
+		"410":         {code(http.StatusGone), false},
+		"404":         {code(http.StatusNotFound), true},
+		"other bytes": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newCounter(t)
+			k.sign(t, k.signer)
+			k.answer(http.MethodGet, "/blobs/", c.with)
+			f, err := k.Find(context.Background(), k.image)
+			if (err == nil) != c.known || f.Ours != "" || c.known && f.Others != 1 {
+				t.Errorf("%+v, %v", f, err)
+			}
+		})
+	}
+}
+
+// The verdict on an image is the best of its signatures; a broken one hides no good one,
+// and one that could not be read leaves it unknown.
+func TestJudgeLooksAtEverySignature(t *testing.T) {
+	k := newCounter(t)
+	k.trust(t)
+	foreign, err := kmstest.NewAuthority("foreign")
+	must(t, err)
+	ask := func() (migrate.Verdict, error) {
+		t.Helper()
+		v, err := notation.OpenVerifier("")
+		must(t, err)
+		return (&judge{client: k.client(t), verifier: v}).Judge(context.Background(), k.image)
+	}
+	for _, c := range []struct {
+		name       string
+		sign       func()
+		signatures int
+		trusted    bool
+	}{
+		{"none", func() {}, 0, false},
+		{"foreign", func() { k.sign(t, k.key(t, foreign)) }, 1, false},
+		{"foreign and trusted", func() { k.sign(t, k.signer) }, 2, true},
+	} {
+		c.sign()
+		v, err := ask()
+		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || v.Expired || (v.Reason == "") != (c.trusted || c.signatures == 0) {
+			t.Errorf("%s: %+v, %v", c.name, v, err)
+		}
+		if c.trusted && (v.Metadata["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
+			t.Errorf("%s: %+v", c.name, v)
+		}
+	}
+	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
+	if v, err := ask(); migrate.ClassOf(err) != migrate.Throttled || v.Trusted {
+		t.Errorf("busy: %+v, %v", v, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 2 || v.Reason == "" {
+		t.Errorf("broken: %+v, %v", v, err)
+	}
+}
+
+// trust writes notation's trust store and policy for the counter's authority. It is for
+// tests that are not parallel: notation-go keeps its folders in variables.
+func (c *counter) trust(t *testing.T) {
+	t.Helper()
+	folder := t.TempDir()
+	was := dir.UserConfigDir
+	dir.UserConfigDir = folder
+	t.Cleanup(func() { dir.UserConfigDir = was })
+	store := filepath.Join(folder, "truststore", "x509", "ca", "counter")
+	must(t, os.MkdirAll(store, 0o700))
+	must(t, os.WriteFile(filepath.Join(store, "root.pem"), c.ca.RootPEM(), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "trustpolicy.json"), []byte(`{"version":"1.0","trustPolicies":[{"name":"x","registryScopes":["*"],
+		"signatureVerification":{"level":"strict"},"trustStores":["ca:counter"],"trustedIdentities":["*"]}]}`), 0o600))
+}

@@ -1,0 +1,81 @@
+package migrate
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// bound runs in the bounds of a plan.
+func (s *scene) bound(p *Plan, names ...string) (Summary, []Outcome, error) {
+	s.t.Helper()
+	s.mutate = func(e *Engine) { e.Plan = p }
+	return s.run(names...)
+}
+
+// A repository that the plan does not have is not signed, whatever the arguments say.
+func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	s := newScene(t)
+	s.publish(app, "v1")
+	p := s.plan(app)
+	s.publish(other, "o1")
+	summary, _, err := s.bound(p, app, other)
+	s.must(err)
+	if summary.Unread[PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
+		t.Errorf("key operations %v, summary %+v", s.operations, summary)
+	}
+	s.once("v1")
+}
+
+// What the plan skips, could not look at, or gives to the tag by another role stays
+// unsigned, although a run without the plan would sign it.
+func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(it *PlanItem){
+		"skipped":         func(it *PlanItem) { it.Action = ActionSkip },
+		"unknown":         func(it *PlanItem) { it.Action = ActionUnknown },
+		"an unknown word": func(it *PlanItem) { it.Action = "later" },
+		"another role":    func(it *PlanItem) { it.Tags[0].Role = "targets/releases" },
+		"another tag":     func(it *PlanItem) { it.Tags[0].Tag = "v9" },
+		"no tag":          func(it *PlanItem) { it.Tags = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "v1")
+			p := s.plan(app)
+			change(&p.Repositories[0].Items[0])
+			summary, _, err := s.bound(p, app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSkipped: 1})
+			if len(s.operations) != 0 || summary.Skipped[NotPlanned] != 1 {
+				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+			}
+		})
+	}
+}
+
+// A plan that was reviewed while all was in date does not cover what has expired since.
+func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.publish(app, "v1")
+	p := s.plan(app)
+	s.must(r.Expire("targets"))
+	s.mutate = func(e *Engine) {
+		trust := s.trust()
+		trust.AllowExpired = []string{"targets"}
+		e.Trust, e.Plan = trust, p
+	}
+	summary, _, err := s.run(app)
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+		t.Errorf("error %v, summary %+v", err, summary)
+	}
+	p.Repositories[0].Expired = []string{"targets"}
+	if _, _, err := s.run(app); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
+		t.Errorf("reviewed as expired: %v", err)
+	}
+}

@@ -1,0 +1,86 @@
+package migrate
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// late lists signatures only from the given look on.
+type late struct {
+	*world
+	mu    sync.Mutex
+	looks int
+	from  int
+	saw   func()
+}
+
+func (l *late) Listed(ctx context.Context, image Image, signature string) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looks++
+	l.saw()
+	if l.looks < l.from {
+		return false, nil
+	}
+	return l.world.Listed(ctx, image, signature)
+}
+
+// A push that was answered is no signature yet: an item is signed when the registry lists
+// it, and what it does not list is not reported as signed.
+func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	stop := make(chan struct{})
+	never := &late{world: s.world, from: 1000, saw: sync.OnceFunc(func() { close(stop) })} // the pauses are not waited for
+	s.mutate = func(e *Engine) { e.Registry = never }
+	summary, _, err := s.runCtx(context.Background(), stop, app)
+	s.must(err)
+	if summary.Failed[Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
+		t.Errorf("never listed: %+v", summary)
+	}
+	if it := s.item("v1"); it.Stage != state.Failed || !strings.Contains(it.Reason, "does not list it") {
+		t.Errorf("in the ledger %+v", it)
+	}
+	s.mutate = nil
+	summary, _, err = s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultReplayed: 1})
+	s.once("v1")
+}
+
+// Lists that lag behind are asked again, and nothing is pushed twice for it.
+func TestListThatLagsIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	pushes := 0
+	s.fault["push"] = func(digest.Digest) (bool, error) { pushes++; return true, nil }
+	s.mutate = func(e *Engine) { e.Registry = &late{world: s.world, from: 2, saw: func() {}} }
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1})
+	if pushes != 1 || len(s.operations) != 1 {
+		t.Errorf("%d pushes, %d key operations", pushes, len(s.operations))
+	}
+}
+
+// A tag that the registry no longer has is reported, and its digest signed all the same.
+func TestTagThatIsGoneIsReported(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	delete(s.tags, "v1")
+	summary, outcomes, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1})
+	if len(outcomes) != 1 || len(outcomes[0].Notes) != 1 || !strings.HasPrefix(outcomes[0].Notes[0], "tag-gone: ") {
+		t.Errorf("outcomes %+v", outcomes)
+	}
+}

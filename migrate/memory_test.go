@@ -1,0 +1,87 @@
+package migrate
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Promise 2, from run to run: what a run saw of the trust data is in the ledger, and the
+// next run refuses less. Nothing but the ledger tells these from a first sight.
+func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(s *scene) error{
+		"a delegation withheld": func(s *scene) error {
+			r := s.delegated()
+			_, _, err := s.run(app)
+			s.must(err)
+			return r.DropFromSnapshot("targets/releases")
+		},
+		"an older delegation": func(s *scene) error {
+			r := s.delegated()
+			old := s.notary.Raw(app, "targets/releases")
+			s.must(r.Sign("v3", s.put("v3").Encoded(), 100))
+			s.must(r.Publish())
+			_, _, err := s.run(app)
+			s.must(err)
+			return r.Replace("targets/releases", old)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.must(harm(s))
+			before := len(s.operations)
+			summary, _, err := s.run(app)
+			if !errors.Is(err, ErrNothingRead) || summary.Unread[Security] != 1 || len(s.operations) != before {
+				t.Errorf("error %v, %d more key operations, summary %+v", err, len(s.operations)-before, summary)
+			}
+		})
+	}
+}
+
+// delegated publishes a tag whose digest in targets is older than that in releases.
+func (s *scene) delegated() interface {
+	Sign(tag, sha256hex string, size int64, roles ...string) error
+	Publish() error
+	DropFromSnapshot(role string) error
+	Replace(role string, raw []byte) error
+} {
+	s.t.Helper()
+	r := s.publish(app, "v1")
+	s.must(r.AddSigner("alice"))
+	s.must(r.Sign("v1", s.put("v2").Encoded(), 100))
+	s.must(r.Publish())
+	return r
+}
+
+// A root that was accepted at first sight is the one that the next run asks for.
+func TestRootOfFirstSightIsRemembered(t *testing.T) {
+	t.Parallel()
+	s, attacker := newScene(t), newScene(t)
+	s.publish(app, "v1")
+	attacker.publish(app, "evil")
+	s.pins = dct.Pins{TOFU: true}
+	_, _, err := s.run(app)
+	s.must(err)
+	s.pins = dct.Pins{}
+	_, _, err = s.run(app)
+	s.must(err)
+	l, err := state.Open(s.ledger, state.Options{})
+	s.must(err)
+	kept, ok, err := l.Repository(app)
+	s.must(errors.Join(err, l.Close()))
+	if !ok || kept.Pin != state.PinTOFU || len(kept.Roles) != 4 {
+		t.Errorf("kept %+v", kept)
+	}
+	s.notary, s.pins = attacker.notary, dct.Pins{TOFU: true}
+	s.put("evil")
+	summary, _, _ := s.run(app)
+	if summary.Unread[Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
+		t.Errorf("another root: %+v", summary)
+	}
+}

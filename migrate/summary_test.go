@@ -1,0 +1,199 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Promise 5: each thing that was not done makes a run incomplete by itself.
+func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		s    Summary
+		want bool
+	}{
+		"nothing wrong":       {Summary{Skipped: map[Class]int{Missing: 1}}, true},
+		"a failed item":       {Summary{Failed: map[Class]int{Permanent: 1}}, false},
+		"an unread repo":      {Summary{Unread: map[Class]int{Unsigned: 1}}, false},
+		"drained on a signal": {Summary{Drained: true}, false},
+	} {
+		if c.s.Complete() != c.want {
+			t.Errorf("%s: complete %t", name, c.s.Complete())
+		}
+	}
+}
+
+// Promise 4: a registry that does not answer has not said that the digest is gone.
+func TestUnresolvedIsNotMissing(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Denied, Permanent, Security} {
+		s := newScene(t)
+		s.publish(app, "v1")
+		s.breakFor("resolve", "v1", false, &Failure{class, errors.New("no answer")})
+		summary, _, err := s.run(app)
+		s.must(err)
+		if summary.Failed[class] != 1 || summary.Complete() {
+			t.Errorf("%s: summary %+v", class, summary)
+		}
+		if it := s.item("v1"); it.Stage != state.Failed || it.Class != string(class) || it.Attempts != 1 {
+			t.Errorf("%s: in the ledger %+v", class, it)
+		}
+	}
+}
+
+// item is what the ledger has of a tag's image.
+func (s *scene) item(tag string) state.Item {
+	s.t.Helper()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.must(err)
+	it, _, err := l.Item(state.Key{Repository: app, Digest: digest.FromString("image " + tag).String(), KeyName: "release"})
+	s.must(errors.Join(err, l.Close()))
+	return it
+}
+
+func TestSkippedItemIsInTheLedger(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	delete(s.images, digest.FromString("image v1"))
+	_, _, err := s.run(app)
+	s.must(err)
+	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(Missing) {
+		t.Errorf("in the ledger %+v", it)
+	}
+}
+
+// A passing trouble is tried again in the same run, and spends no further key operation
+// once the envelope is there.
+func TestPassingTroubleIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for step, operations := range map[string]int{"resolve": 1, "find": 1, "sign": 2, "push": 1, "listed": 1} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "v1")
+			var calls atomic.Int32
+			s.fault[step] = func(digest.Digest) (bool, error) {
+				if calls.Add(1) == 1 {
+					return false, &Failure{Throttled, errors.New("429")}
+				}
+				return true, nil
+			}
+			summary, _, err := s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSigned: 1})
+			s.once("v1")
+			if len(s.operations) != operations || !summary.Complete() {
+				t.Errorf("%d key operations, want %d; summary %+v", len(s.operations), operations, summary)
+			}
+		})
+	}
+}
+
+// The breaker counts refusals in a row, and only the key's own betrayal is the key's.
+func TestBreakerCountsInARow(t *testing.T) {
+	t.Parallel()
+	var b breaker
+	denied := errors.New("denied")
+	for range 3 {
+		for range patience - 1 {
+			b.failure(Denied, denied)
+		}
+		b.success()
+	}
+	b.failure(Security, errors.New("a registry that lies"))
+	if err := b.open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	for range patience {
+		b.failure(Denied, denied)
+	}
+	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
+		t.Errorf("after %d in a row: %v", patience, err)
+	}
+	var key breaker
+	key.failure(Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
+	if err := key.open(); !errors.Is(err, ErrKeyAstray) {
+		t.Errorf("the key: %v", err)
+	}
+}
+
+// A registry that refuses pushes ends the run before it spends all key operations.
+func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var tags []string
+	for i := range 100 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+	}
+	s.publish(app, tags...)
+	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+	_, _, err := s.run(app)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
+		t.Errorf("error %v after %d key operations", err, len(s.operations))
+	}
+}
+
+// Failures of a Notary host count in a row, and a refusal only where none was let in.
+func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
+	t.Parallel()
+	gun, err := dct.ParseGUN(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHosts()
+	for range 3 {
+		for range hostPatience - 1 {
+			h.note(gun, dct.ErrUnavailable)
+		}
+		h.note(gun, nil)
+	}
+	for range 2 * hostPatience {
+		h.note(gun, dct.ErrDenied) // of some repositories, where others are readable
+		h.note(gun, dct.ErrUnsigned)
+	}
+	if err := h.closed(gun); err != nil {
+		t.Errorf("given up: %v", err)
+	}
+	for range hostPatience {
+		h.note(gun, dct.ErrNotNotary)
+	}
+	if !errors.Is(h.closed(gun), dct.ErrNotNotary) {
+		t.Errorf("not given up: %v", h.closed(gun))
+	}
+}
+
+// Promise 5: repositories whose timestamp the server can no longer sign keep none of the
+// others from being read, however many of them come first.
+func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 2 * hostPatience {
+		names = append(names, fmt.Sprintf("registry.example.com/broken%d", i))
+		s.publish(names[i], "b")
+	}
+	s.publish(app, "v1")
+	s.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/timestamp.json") || !strings.Contains(r.URL.Path, "broken") {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	summary, _, err := s.run(append(names, app)...)
+	s.must(err)
+	s.once("v1")
+	if summary.Unread[Transient] != len(names) || summary.Complete() {
+		t.Errorf("summary %+v", summary)
+	}
+}

@@ -1,0 +1,59 @@
+package migrate
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Promise 6: what could not be found out is unknown, for a tag that was moved and for one
+// that DCT does not trust as well.
+func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r, err := s.notary.NewRepository(app)
+	s.must(err)
+	s.must(r.AddSigner("alice"))
+	s.must(r.Sign("signer", s.put("signer").Encoded(), 100, "targets/alice"))
+	s.must(r.Sign("moved", s.put("moved").Encoded(), 100))
+	s.must(r.Sign("a/b", s.put("a/b").Encoded(), 100))
+	s.must(r.Publish())
+	s.pins.Certs[app] = r.RootKeyIDs()
+	s.tags["moved"] = s.put("elsewhere")
+	asked := false
+	s.fault["tag"] = func(d digest.Digest) (bool, error) {
+		asked = asked || d == digest.FromString("image a/b")
+		return true, nil
+	}
+	busy := func() (Verdict, error) { return Verdict{}, &Failure{Throttled, errors.New("429")} }
+	got, err := s.verify(verdicts{digest.FromString("image signer"): busy, digest.FromString("image elsewhere"): busy}, app)
+	s.must(err)
+	for _, row := range got[app].Tags {
+		want := Unknown
+		if row.Tag == "a/b" {
+			want = NoneSigned
+		}
+		if row.Class != want || row.Reason == "" {
+			t.Errorf("%s is %s (%s), want %s", row.Tag, row.Class, row.Reason, want)
+		}
+	}
+	if asked {
+		t.Error("the registry was asked for a tag that is none")
+	}
+}
+
+// A root that nothing vouches for is a disagreement, and no repository read at all is an
+// error of the call.
+func TestVerifyWithoutPins(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	s.pins = dct.Pins{}
+	got, err := s.verify(verdicts{}, app)
+	if !errors.Is(err, ErrNothingRead) || got[app].Class != Untrusted {
+		t.Errorf("error %v, result %+v", err, got[app])
+	}
+}

@@ -1,0 +1,116 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// memory is a trust store with one authority.
+type memory []*x509.Certificate
+
+func (m memory) GetCertificates(context.Context, truststore.Type, string) ([]*x509.Certificate, error) {
+	return m, nil
+}
+
+// judging makes a verifier that trusts one authority for registry.example.com/app.
+func judging(t *testing.T, level string, trusted *kmstest.Identity) *Verifier {
+	t.Helper()
+	policy := trustpolicy.TrustPolicy{
+		Name: "test", RegistryScopes: []string{"registry.example.com/app"},
+		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: level},
+	}
+	if level != "skip" {
+		policy.TrustStores, policy.TrustedIdentities = []string{"ca:test"}, []string{"*"}
+	}
+	v, err := verifier.New(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}, memory(trusted.Chain[len(trusted.Chain)-1:]), nil)
+	must(t, err)
+	return &Verifier{judge: v.(judge)}
+}
+
+// signedBy makes an envelope over an image, as an hour before the certificate ends or now.
+func signedBy(t *testing.T, id *kmstest.Identity, name string) []byte {
+	t.Helper()
+	at := time.Now()
+	if end := id.Chain[0].NotAfter; end.Before(at) {
+		at = end.Add(-time.Hour)
+	}
+	target := image(name)
+	target.Annotations = map[string]string{Prefix + "tag.v1": "targets"}
+	payload, err := json.Marshal(map[string]any{"targetArtifact": target})
+	must(t, err)
+	signer, err := signature.NewLocalSigner(id.Chain, id.Key)
+	must(t, err)
+	env, err := signature.NewEnvelope(jws.MediaTypeEnvelope)
+	must(t, err)
+	blob, err := env.Sign(&signature.SignRequest{
+		Payload: signature.Payload{ContentType: payloadType, Content: payload},
+		Signer:  signer, SigningTime: at, SigningScheme: signature.SigningSchemeX509,
+	})
+	must(t, err)
+	return blob
+}
+
+// Promise 6: the verdict is the trust policy's. Each case differs from a trusted signature
+// in one way.
+func TestVerdictIsTheTrustPolicys(t *testing.T) {
+	t.Parallel()
+	ca, err := kmstest.NewAuthority("verdict")
+	must(t, err)
+	good, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+	must(t, err)
+	blob := signedBy(t, good, "a")
+	for name, c := range map[string]struct {
+		level, repository string
+		trusted           *kmstest.Identity
+		blob              []byte
+		want              Verdict // Trusted and Expired count
+		reason            string
+	}{
+		"trusted":                     {"strict", "app", good, blob, Verdict{Trusted: true}, ""},
+		"another authority":           {"strict", "app", issued(t), blob, Verdict{}, "trusted"},
+		"another image's":             {"strict", "app", good, signedBy(t, good, "b"), Verdict{}, "mismatch"},
+		"broken":                      {"strict", "app", good, blob[1:], Verdict{}, "signature"},
+		"a repository without policy": {"strict", "other", good, blob, Verdict{}, "polic"},
+		"a policy that skips":         {"skip", "app", good, blob, Verdict{}, "skip"},
+		"past its date":               {"strict", "app", good, signedBy(t, old, "a"), Verdict{Expired: true}, "expired"},
+		"past its date, permitted":    {"permissive", "app", good, signedBy(t, old, "a"), Verdict{Trusted: true, Expired: true}, "lenient"},
+		"untrusted, permissive":       {"permissive", "app", issued(t), blob, Verdict{}, "trusted"},
+	} {
+		v := judging(t, c.level, c.trusted)
+		subject := image("a")
+		got, err := v.Verify(context.Background(), "registry.example.com/"+c.repository+"@"+subject.Digest.String(), subject, jws.MediaTypeEnvelope, c.blob)
+		must(t, err)
+		if got.Trusted != c.want.Trusted || got.Expired != c.want.Expired || !strings.Contains(got.Reason, c.reason) || (got.Reason == "") != (c.reason == "") {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if name == "trusted" && (got.Leaf != Thumbprint(good.Chain[0]) || got.Metadata[Prefix+"tag.v1"] != "targets" || !got.NotAfter.Equal(good.Chain[0].NotAfter)) {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+func TestVerifierEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	id := issued(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	subject := image("a")
+	if got, err := judging(t, "strict", id).Verify(ctx, "registry.example.com/app@"+digest.FromString("a").String(), subject, jws.MediaTypeEnvelope, signedBy(t, id, "a")); err == nil || got.Trusted {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
