@@ -3,6 +3,7 @@ package dct
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,6 +107,29 @@ func TestWithheldDelegationIsRefused(t *testing.T) {
 	must(t, r.DropFromSnapshot("targets/releases"))
 	if _, err := read(t, pinned(s, r), app, first.Known()); !errors.Is(err, ErrRefused) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// And so is one that is left out at first sight, if older digests would count for it.
+func TestUnpublishedReleasesAreRefusedAtFirstSight(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := withOldDigest(t, s)
+	must(t, r.DropFromSnapshot("targets/releases"))
+	reader := pinned(s, r)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--allow-degraded") {
+		t.Errorf("error %v", err)
+	}
+	reader.AllowDegraded = true
+	got, err := read(t, reader, app, Known{})
+	must(t, err)
+	if !slices.Contains(got.Targets()[0].Flags(), FlagDegraded) {
+		t.Errorf("got\n%s", show(got))
+	}
+	// Where targets has nothing, there is nothing to fall back to.
+	fresh := published(t, s, "registry.example.com/fresh", []string{"alice"}, nil)
+	if _, err := read(t, pinned(s, fresh), fresh.GUN(), Known{}); err != nil {
+		t.Errorf("signers without signatures: %v", err)
 	}
 }
 

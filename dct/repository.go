@@ -23,10 +23,11 @@ type Repository struct {
 
 // proof is what all targets of a Repository rest on.
 type proof struct {
-	gun        GUN
-	validUntil time.Time      // the earliest expiry of all roles; zero if all are expired and allowed to be
-	expired    []string       // roles, and RootCert, that are past their date and were allowed to be
-	versions   map[string]int // by role
+	gun         GUN
+	validUntil  time.Time      // the earliest expiry of all roles; zero if all are expired and allowed to be
+	unpublished bool           // targets/releases is declared and not published
+	expired     []string       // roles, and RootCert, that are past their date and were allowed to be
+	versions    map[string]int // by role
 }
 
 // Target is one tag of a repository with the digest that docker would have trusted.
@@ -46,6 +47,8 @@ const (
 	// FlagLegacyTargets: the tag is in the targets role only, while delegations exist.
 	// docker trust revoke leaves such entries behind, so an old digest may come back.
 	FlagLegacyTargets = "legacy-targets"
+	// FlagDegraded: it counts only because targets/releases is declared and not published.
+	FlagDegraded = "releases-unpublished"
 	// FlagRolesDisagree: another role names another digest for this tag.
 	FlagRolesDisagree = "roles-disagree"
 )

@@ -105,6 +105,9 @@ func target(p *proof, name string, first entry, entries []entry, delegated bool)
 	if first.role == targetsRole && delegated {
 		t.flags = append(t.flags, FlagLegacyTargets)
 	}
+	if p.unpublished {
+		t.flags = append(t.flags, FlagDegraded)
+	}
 	disagree := false
 	for _, e := range entries {
 		same := string(e.meta.Hashes["sha256"]) == string(sum)

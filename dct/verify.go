@@ -23,6 +23,10 @@ type Reader struct {
 	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
 	// target that rests on it says so. Nothing else is overridden by it.
 	AllowExpired []string
+	// AllowDegraded accepts a repository that declares targets/releases, does not publish
+	// it, and has tags in targets. It may never have been published, or the server holds
+	// it back so that older digests count: nothing in the data tells which.
+	AllowDegraded bool
 	// At is the time at which ages are judged; zero: now.
 	At time.Time
 }
@@ -49,7 +53,7 @@ func (e *tornError) Error() string { return e.err.Error() }
 func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known) (_ *Repository, err error) {
-	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, at: r.At}
+	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At}
 	if l.at.IsZero() {
 		l.at = time.Now()
 	}
@@ -85,6 +89,9 @@ type loader struct {
 	pinnedBy string
 	seen     map[string]Floor
 	declared []string // delegations
+
+	degraded    bool     // whether an unpublished targets/releases is accepted
+	unpublished []string // roles that are declared and not published
 
 	allow   []string  // what may be expired
 	at      time.Time // when that is judged
@@ -146,6 +153,7 @@ func (l *loader) targets(ctx context.Context) error {
 			if floor, ok := l.known.Floors[role.String()]; ok {
 				return l.refuse(role.String(), fmt.Errorf("version %d was published, and now the snapshot leaves the role out", floor.Version))
 			}
+			l.unpublished = append(l.unpublished, role.String())
 			continue // declared and never published, as after docker trust signer add
 		}
 		raw, err := l.fetchListed(ctx, role, maxTargets)
@@ -272,12 +280,16 @@ func (l *loader) missingRoot() error {
 // repository picks the trusted targets and gathers what the caller wants to know.
 func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	expiries := expiriesOf(repo)
+	if err := l.releasesArePublished(repo); err != nil {
+		return nil, err
+	}
 	slices.Sort(l.expired)
 	versions := make(map[string]int, len(l.seen))
 	for role, floor := range l.seen {
 		versions[role] = floor.Version
 	}
 	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired}
+	p.unpublished = slices.Contains(l.unpublished, releasesRole.String())
 	targets, findings, err := pick(p, repo)
 	if err != nil {
 		return nil, l.refuse("targets", err)
@@ -289,6 +301,19 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 		pinnedBy: l.pinnedBy,
 		rootKeys: rootKeyIDs(repo.Root),
 	}, nil
+}
+
+// releasesArePublished refuses the repository whose tags in targets would count only
+// because targets/releases, which it declares, is not there.
+func (l *loader) releasesArePublished(repo *tuf.Repo) error {
+	if l.degraded || !slices.Contains(l.unpublished, releasesRole.String()) || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
+		return nil
+	}
+	return &Error{
+		GUN: l.gun.String(), Role: releasesRole.String(), Kind: ErrIncomplete,
+		Err:  errors.New("declared and not published, so that older digests in targets would count"),
+		Hint: "ask the owner whether anything was signed since the signers were added: if not, --allow-degraded accepts it; if so, the server holds it back",
+	}
 }
 
 // validUntil is when the first of the roles expires that has not yet.

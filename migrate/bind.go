@@ -57,11 +57,15 @@ func (p *Plan) bind(r *reading) error {
 	}
 	planned := make(map[string]PlanItem, len(part.Items))
 	why := make(map[string]string)
+	as := make(map[string]Class)
 	for _, it := range part.Items {
 		switch {
 		case it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone:
 			planned[it.Digest] = it
 		case it.Reason != nil:
+			if it.Action == ActionUnknown {
+				as[it.Digest] = PlanUnknown
+			}
 			why[it.Digest] = fmt.Sprintf("the plan does not sign it: %s: %s", it.Reason.Class, it.Reason.Reason)
 		}
 	}
@@ -69,6 +73,7 @@ func (p *Plan) bind(r *reading) error {
 		it, ok := planned[w.Key.Digest]
 		if !ok {
 			r.work[i].outside = cmp.Or(why[w.Key.Digest], "it is not in the plan")
+			r.work[i].outsideAs = as[w.Key.Digest]
 			continue
 		}
 		r.work[i] = it.narrow(w)

@@ -47,6 +47,9 @@ type Registry interface {
 	Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error)
 	// Tag tells which digest a tag has now; none is no error.
 	Tag(ctx context.Context, repository, tag string) (d digest.Digest, exists bool, err error)
+	// Tags calls each with every tag of a repository but those that only hold lists of
+	// signatures.
+	Tags(ctx context.Context, repository string, each func(tag string) error) error
 	// Hash fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.
 	Hash(ctx context.Context, image Image) error
@@ -79,6 +82,7 @@ type Ledger interface {
 	Confirm(k state.Key, signature string) error
 	Skip(k state.Key, class, reason string) error
 	Fail(k state.Key, class, reason string) error
+	Discard(k state.Key, reason string) error
 	Item(state.Key) (state.Item, bool, error)
 	Envelope(state.Key) (state.Envelope, bool, error)
 }

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type Summary struct {
 // Complete tells whether everything that DCT vouches for was signed, by this run or
 // before, or cannot be.
 func (s Summary) Complete() bool {
-	return len(s.Unread) == 0 && len(s.Failed) == 0 && !s.Drained
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained
 }
 
 // ErrNothingRead is returned when no repository's trust data could be read.
@@ -186,7 +187,7 @@ func (r *run) leaveOut(work []Work) []Work {
 		}
 		r.count(w, Outcome{
 			Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultSkipped,
-			Class: NotPlanned, Reason: w.outside, Notes: w.Changed,
+			Class: cmp.Or(w.outsideAs, NotPlanned), Reason: w.outside, Notes: w.Changed,
 		})
 	}
 	return inside

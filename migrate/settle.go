@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/state"
@@ -94,8 +95,41 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		*stage = state.Signed
 	} else if image, err = r.image(ctx, w); err != nil {
 		return o, err
+	} else if done, err := r.outdated(ctx, w, image, stage); err != nil {
+		return o, err
+	} else if done {
+		return r.attempt(ctx, w, stage, ResultSigned)
 	}
 	return o, r.publish(ctx, w, image, stage)
+}
+
+// outdated drops the envelope of an earlier run that binds a tag which DCT has moved since,
+// or which the plan leaves out, unless the registry lists it already: then it is out, and
+// verify tells. The item is then planned again.
+func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.Stage) (bool, error) {
+	envelope, ok, err := r.Ledger.Envelope(w.Key)
+	if err != nil || !ok || *stage != state.Signed {
+		return false, fatally(err)
+	}
+	now := w.metadata(r.Tool, nil)
+	stale := ""
+	for name, role := range envelope.Metadata {
+		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
+			stale = name
+		}
+	}
+	if stale == "" {
+		return false, nil
+	}
+	listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+	if err != nil || listed {
+		return false, err
+	}
+	if err := r.Ledger.Discard(w.Key, "it binds "+stale+", which is so no longer"); err != nil {
+		return false, fatally(err)
+	}
+	*stage = state.Planned
+	return true, nil
 }
 
 // sign makes the expensive effect durable before anything rests on it. The key's slot is

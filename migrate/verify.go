@@ -86,7 +86,8 @@ type Verification struct {
 	Registry Registry
 	Judge    Judge
 	Scope    Scope
-	Workers  int // digests looked at at the same time; at least 1
+	AllTags  bool // list also the tags that neither side signed
+	Workers  int  // digests looked at at the same time; at least 1
 	Now      func() time.Time
 }
 
@@ -140,7 +141,16 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 	}
 	targets := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !v.Scope.wants(t.Tag()) })
 	findings := slices.DeleteFunc(r.Findings(), func(f dct.Finding) bool { return !v.Scope.wants(f.Tag) })
-	result.Tags = make([]VerifiedTag, len(targets)+len(findings))
+	strays, err := v.strays(ctx, r)
+	if ctx.Err() != nil {
+		return result, ctx.Err()
+	}
+	if err != nil {
+		// The tags that DCT names are compared all the same.
+		result.Reason = "other tags than DCT's were not looked at: " + err.Error()
+		result.Totals[Unknown]++
+	}
+	result.Tags = make([]VerifiedTag, len(targets)+len(findings), len(targets)+len(findings)+len(strays))
 	look := &lookups{v: v, repository: v.Scope.place(r.GUN())}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Workers)
@@ -156,8 +166,21 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 			return gctx.Err()
 		})
 	}
+	rows := make([]VerifiedTag, len(strays))
+	for i, tag := range strays {
+		g.Go(func() error {
+			rows[i] = look.finding(gctx, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
+			return gctx.Err()
+		})
+	}
 	if err := g.Wait(); err != nil {
 		return result, errors.Join(ctx.Err(), err)
+	}
+	for _, row := range rows {
+		// A tag that neither side signed is none of the migration's.
+		if row.Class != NoneSigned || v.AllTags {
+			result.Tags = append(result.Tags, row)
+		}
 	}
 	slices.SortFunc(result.Tags, func(a, b VerifiedTag) int {
 		if a.Tag < b.Tag {
@@ -169,6 +192,26 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 		result.Totals[t.Class]++
 	}
 	return result, nil
+}
+
+// strays are the tags that the registry has and the trust data does not name: one that was
+// revoked in DCT may still be trusted by Notation.
+func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]string, error) {
+	named := map[string]bool{}
+	for _, t := range r.Targets() {
+		named[t.Tag()] = true
+	}
+	for _, f := range r.Findings() {
+		named[f.Tag] = true
+	}
+	var strays []string
+	err := v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
+		if !named[tag] && v.Scope.wants(tag) {
+			strays = append(strays, tag)
+		}
+		return nil
+	})
+	return strays, err
 }
 
 // target compares the two sides for a tag that DCT vouches for.

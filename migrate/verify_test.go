@@ -130,3 +130,27 @@ func TestVerifyOfUnreadableTrustData(t *testing.T) {
 		}
 	}
 }
+
+// A tag that was revoked in DCT and is still trusted by Notation is found, also where DCT
+// names no tag at all any more; other tags are none of the migration's.
+func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.publish(app, "revoked")
+	s.must(r.Remove("revoked"))
+	s.must(r.Publish())
+	s.put("nobodys")
+	trusted := verdicts{digest.FromString("image revoked"): func() (Verdict, error) { return Verdict{Signatures: 1, Trusted: true}, nil }}
+	got, err := s.verify(trusted, app)
+	s.must(err)
+	if rows := got[app].Tags; len(rows) != 1 || rows[0].Tag != "revoked" || rows[0].Class != NotationOnly || got[app].Totals[NotationOnly] != 1 {
+		t.Errorf("%+v", got[app])
+	}
+	// A registry that does not list its tags leaves that unknown.
+	s.fault["tags"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+	got, err = s.verify(trusted, app)
+	s.must(err)
+	if got[app].Totals[Unknown] != 1 || got[app].Reason == "" {
+		t.Errorf("%+v", got[app])
+	}
+}

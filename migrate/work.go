@@ -19,8 +19,9 @@ type Work struct {
 	// Changed says what is otherwise than in the plan that the run is bound to.
 	Changed []string
 
-	rootKeys []string
-	outside  string // why it is outside of the plan that the run is bound to; empty: inside
+	rootKeys  []string
+	outsideAs Class  // in place of NotPlanned
+	outside   string // why it is outside of the plan that the run is bound to; empty: inside
 }
 
 // Scope says which part of the trust data is meant, and where its images are. The zero

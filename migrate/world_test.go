@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -71,6 +72,20 @@ func (w *world) Tag(_ context.Context, _, tag string) (digest.Digest, bool, erro
 	}
 	d, ok := w.tags[tag]
 	return d, ok, nil
+}
+
+func (w *world) Tags(_ context.Context, _ string, each func(string) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := w.breaks("tags", ""); err != nil {
+		return err
+	}
+	for _, tag := range slices.Sorted(maps.Keys(w.tags)) {
+		if err := each(tag); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) Hash(_ context.Context, image Image) error {

@@ -11,12 +11,17 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/command"
 )
 
-// drainTime is how long work in flight may take after the first signal. Kubernetes kills
-// 30 seconds after its signal.
-const drainTime = 20 * time.Second
+const (
+	// drainTime is how long work in flight may take after the first signal. Kubernetes
+	// kills 30 seconds after its signal.
+	drainTime = 20 * time.Second
+	// lastWords is how long the end may take after the second. What it cuts off is what a
+	// kill would: the next run goes on from there.
+	lastWords = 2 * time.Second
+)
 
 func main() {
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	stop := make(chan struct{})
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -29,15 +34,25 @@ func main() {
 		case <-signals: // at once
 		case <-time.After(drainTime):
 		}
-		cancel(context.Canceled)
+		cancel()
+		time.Sleep(lastWords)
+		os.Exit(exitCode(s))
 	}()
 	code := command.Main(ctx, stop, os.Args[1:], command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	select {
 	case s := <-caught:
-		if n, ok := s.(syscall.Signal); ok && code != 0 {
-			code = 128 + int(n)
+		if code != 0 {
+			code = exitCode(s)
 		}
 	default:
 	}
 	os.Exit(code)
+}
+
+// exitCode is the shell's for a process that a signal ended.
+func exitCode(s os.Signal) int {
+	if n, ok := s.(syscall.Signal); ok {
+		return 128 + int(n)
+	}
+	return 130
 }

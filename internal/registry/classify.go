@@ -104,6 +104,8 @@ func hasCode(err error, code string) bool {
 // hint says what a person can do about an error, or nothing.
 func hint(err error) string {
 	switch {
+	case errors.Is(err, errNoRepository):
+		return "were the images moved to another place? then map in the configuration says where"
 	case refusedByPolicy(err):
 		return "a policy of the project refuses this image (in Harbor: PROJECTPOLICYVIOLATION, content trust or vulnerabilities); its administrator finds it under the project's Configuration"
 	case strings.Contains(err.Error(), "bearer realm host"):

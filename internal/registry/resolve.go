@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // acceptManifests names every kind of manifest that DCT can have signed. Schema 1 is among
@@ -61,6 +62,9 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 		return ocispec.Descriptor{}, err
 	}
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+d.String(), acceptManifests)
+	if errors.Is(err, ErrNotFound) {
+		return r.resolveMissing(ctx, d)
+	}
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -83,6 +87,43 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	}
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
 	return desc, match(desc, data)
+}
+
+// resolveMissing asks a second time for what HEAD answered 404: that has no body, and a
+// proxy's 404 must not pass for the registry's word that the image is gone.
+func (r *Repository) resolveMissing(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
+	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
+	switch {
+	case err == nil:
+		desc := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
+		return desc, match(desc, data)
+	case !errors.Is(err, ErrNotFound):
+		return ocispec.Descriptor{}, err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
+		return ocispec.Descriptor{}, err
+	case hasCode(err, errcode.ErrorCodeNameUnknown):
+		return ocispec.Descriptor{}, errNoRepository
+	}
+	return ocispec.Descriptor{}, errForeign404
+}
+
+var (
+	errNoRepository = errors.New("the registry has no repository of that name")
+	errForeign404   = errors.New("404 without a registry's error: something else answers at that address")
+)
+
+// Tags calls each with every tag of the repository, page by page to the end. The names are
+// the registry's: anything at all.
+func (r *Repository) Tags(ctx context.Context, each func(tag string) error) error {
+	err := r.remote.Tags(r.scoped(ctx), "", func(tags []string) error {
+		for _, t := range tags {
+			if err := each(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return r.failed("listing tags", err)
 }
 
 // ResolveTag returns the digest that the tag points to now: one HEAD request, never from a

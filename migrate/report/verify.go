@@ -73,6 +73,7 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 			}
 		}
 		b.WriteString("\n")
+		indent(&b, r.Reason)
 	}
 	if r.Place != "" {
 		fmt.Fprintf(&b, "    images in %s\n", safetext.Safe(r.Place, 256))

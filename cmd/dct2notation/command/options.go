@@ -72,6 +72,7 @@ type remoteOptions struct {
 	tofu           bool
 	dockerTrust    string
 	allowExpired   []string
+	allowDegraded  bool
 	source         string
 	rescue         bool
 	username       string
@@ -92,6 +93,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
 	f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
 	f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
+	f.BoolVar(&o.allowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
 	f.StringVar(&o.source, "source", "server", sourceHelp)
 	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ type planOptions struct {
 	keyOptions
 }
 
-func newPlan(s Streams) *cobra.Command {
+func newPlan(stop <-chan struct{}, s Streams) *cobra.Command {
 	var o planOptions
 	c := &cobra.Command{
 		Use:   "plan [flags] [REPOSITORY...]",
@@ -36,7 +37,9 @@ With -o json the result is a plan that run --plan is bound to.
 		if err != nil {
 			return err
 		}
-		return runPlan(c.Context(), o, cfg, args, s)
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runPlan(ctx, o, cfg, args, s)
 	}
 	return c
 }
@@ -100,7 +103,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 		return err
 	}
 	for _, part := range plan.Repositories {
-		if part.Error != nil {
+		if part.Error != nil || slices.ContainsFunc(part.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionUnknown }) {
 			return &verdict{exitFailures}
 		}
 	}

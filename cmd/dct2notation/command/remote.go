@@ -196,7 +196,7 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 
 // reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired}
+	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded}
 }
 
 // close gives back what connect opened.

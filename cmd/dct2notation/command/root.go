@@ -41,6 +41,20 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) i
 	return exitCode(err)
 }
 
+// until gives a context that ends when stop is closed as well: a verb that changes nothing
+// has nothing to finish. It is to be cancelled.
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 func newRoot(stop <-chan struct{}, s Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dct2notation",
@@ -59,7 +73,7 @@ moment: run the same command again and it goes on.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w\nhint: %s --help shows the flags", err, c.CommandPath()))
 	})
-	root.AddCommand(newPlan(s), newRun(stop, s), newVerify(s), newStatus(s), newVersion(s))
+	root.AddCommand(newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

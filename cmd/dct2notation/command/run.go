@@ -48,8 +48,13 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		if err != nil {
 			return err
 		}
+		if o.dryRun && o.plan != "" {
+			return usage(errors.New("--dry-run makes a plan, and --plan takes one"))
+		}
 		if o.dryRun {
-			return runPlan(c.Context(), o.planOptions, cfg, args, s)
+			ctx, cancel := until(c.Context(), stop)
+			defer cancel()
+			return runPlan(ctx, o.planOptions, cfg, args, s)
 		}
 		return runRun(c.Context(), stop, o, cfg, args, s)
 	}

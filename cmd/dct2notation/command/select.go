@@ -79,8 +79,11 @@ func (o *selectOptions) selectOf(args []string, cfg config) (*selection, error) 
 		}
 		sel.exact = append(sel.exact, gun)
 	}
-	var err error
-	if sel.exclude, err = parseGlobs(cfg.Exclude); err != nil {
+	excluded, err := normalised(cfg.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	if sel.exclude, err = parseGlobs(excluded); err != nil {
 		return nil, err
 	}
 	if sel.moves, err = parseMoves(cfg.Map); err != nil {
@@ -96,6 +99,22 @@ func (o *selectOptions) selectOf(args []string, cfg config) (*selection, error) 
 	}
 	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
 	return sel, nil
+}
+
+// normalised writes names as docker does: alpine is docker.io/library/alpine. Globs stay.
+func normalised(names []string) ([]string, error) {
+	var all []string
+	for _, name := range names {
+		if !isGlob(name) {
+			gun, err := dct.ParseGUN(name)
+			if err != nil {
+				return nil, err
+			}
+			name = gun.String()
+		}
+		all = append(all, name)
+	}
+	return all, nil
 }
 
 // hosts are the registries that the names speak of.

@@ -69,6 +69,19 @@ func (s *shelf) Tag(ctx context.Context, repository, tag string) (digest.Digest,
 	return d, exists, classed(err)
 }
 
+func (s *shelf) Tags(ctx context.Context, repository string, each func(tag string) error) error {
+	r, err := s.client.Repository(repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.Tags(ctx, func(tag string) error {
+		if registry.IsFallbackTag(tag) {
+			return nil
+		}
+		return each(tag)
+	}))
+}
+
 func (s *shelf) Hash(ctx context.Context, image migrate.Image) error {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {

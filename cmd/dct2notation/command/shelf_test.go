@@ -81,7 +81,7 @@ func (c *counter) sign(t *testing.T, key *notation.Signer) {
 // answer lets the registry answer requests of a method, where the path has a part in it.
 func (c *counter) answer(method, part string, with http.HandlerFunc) {
 	c.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
-		if r.Method != method || !strings.Contains(r.URL.Path, part) {
+		if method != "" && r.Method != method || !strings.Contains(r.URL.Path, part) {
 			return false
 		}
 		with(w, r)
@@ -93,6 +93,33 @@ func code(n int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) }
 }
 
+// That an image is gone has to be the registry's own word: a 404 of something in between is
+// none, and HEAD alone cannot tell.
+func TestMissingIsTheRegistrysOwnWord(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]migrate.Class{
+		`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`: migrate.Missing,
+		`{"errors":[{"code":"NOT_FOUND"}]}`:        migrate.Missing,
+		`{"errors":[{"code":"NAME_UNKNOWN"}]}`:     migrate.Permanent,
+		"<html>not found</html>":                   migrate.Permanent,
+		"":                                         migrate.Permanent,
+	} {
+		k := newCounter(t)
+		k.answer("", "/manifests/", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(body))
+		})
+		if _, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest); migrate.ClassOf(err) != want {
+			t.Errorf("%q: class %s, want %s: %v", body, migrate.ClassOf(err), want, err)
+		}
+	}
+	k := newCounter(t)
+	k.answer(http.MethodHead, "/manifests/", code(http.StatusNotFound))
+	if _, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest); err != nil {
+		t.Errorf("a registry that knows no HEAD: %v", err)
+	}
+}
+
 // What a registry answers gets the class by which package migrate decides.
 func TestRegistryAnswersAreClassed(t *testing.T) {
 	t.Parallel()
@@ -100,7 +127,6 @@ func TestRegistryAnswersAreClassed(t *testing.T) {
 		with http.HandlerFunc
 		want migrate.Class
 	}{
-		"404": {code(http.StatusNotFound), migrate.Missing},
 		"401": {code(http.StatusUnauthorized), migrate.Denied},
 		"403": {code(http.StatusForbidden), migrate.Denied},
 		"429": {code(http.StatusTooManyRequests), migrate.Throttled},

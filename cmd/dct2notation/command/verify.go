@@ -18,10 +18,11 @@ type verifyOptions struct {
 	trustPolicy string
 	workers     int
 	verbose     bool
+	allTags     bool
 	forceTag    bool
 }
 
-func newVerify(s Streams) *cobra.Command {
+func newVerify(stop <-chan struct{}, s Streams) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] [REPOSITORY...]",
@@ -38,6 +39,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.selectOptions.bind(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -45,7 +47,9 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 		if err != nil {
 			return err
 		}
-		return runVerify(c.Context(), o, cfg, args, s)
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runVerify(ctx, o, cfg, args, s)
 	}
 	return c
 }
@@ -75,7 +79,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		return usage(err)
 	}
 	v := &migrate.Verification{
-		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope,
+		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers,
 	}
 	out := report.NewVerifyText(s.Out, o.verbose)
