@@ -15,6 +15,7 @@ const module = "github.com/dct2notation/dct2notation/"
 // forbidden to it. The most specific folder counts.
 var rules = map[string][]string{
 	"dct":                   {"internal/transport", "internal/safetext"},
+	"dct/snapshot":          {"dct", "internal/durable", "internal/safetext"},
 	"notation":              {"internal/registry", "internal/transport", "internal/safetext"},
 	"notation/policy":       {"internal/safetext"},
 	"state":                 {"internal/durable", "internal/safetext"},
