@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/theupdateframework/notary/trustpinning"
+	"github.com/theupdateframework/notary/tuf/utils"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
@@ -38,7 +39,11 @@ func LoadPins(path string) (Pins, error) {
 	if err != nil {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
 	}
-	return ParsePins(raw, filepath.Dir(path))
+	pins, err := ParsePins(raw, filepath.Dir(path))
+	if err != nil {
+		return Pins{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return pins, nil
 }
 
 // ParsePins is [LoadPins] for bytes; dir is what relative paths are relative to.
@@ -64,13 +69,27 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 		return Pins{}, errors.New("trust pinning names no pins: it takes notary's JSON, with certs, ca and disable_tofu under trust_pinning")
 	}
 	for prefix, f := range p.CA {
+		// The notary client takes the keys of ca as prefixes as they stand, and a * in one
+		// would fit no repository: a pin that pins nothing.
+		if strings.Contains(prefix, "*") {
+			return Pins{}, fmt.Errorf("trust pinning by ca of %s: it takes a prefix without *, such as registry.example.com/team/", safetext.Safe(prefix, 256))
+		}
 		if !filepath.IsAbs(f) {
-			p.CA[prefix] = filepath.Join(dir, f)
+			f = filepath.Join(dir, f)
+			p.CA[prefix] = f
+		}
+		if _, err := utils.LoadCertBundleFromFile(f); err != nil {
+			return Pins{}, fmt.Errorf("trust pinning by ca of %s: reading its certificates: %w", safetext.Safe(prefix, 256), err)
 		}
 	}
 	for name, ids := range p.Certs {
 		if len(ids) == 0 {
 			return Pins{}, fmt.Errorf("trust pinning of %s names no key id", safetext.Safe(name, 256))
+		}
+		for _, id := range ids {
+			if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+				return Pins{}, fmt.Errorf("trust pinning of %s: %s is no key id, which is 64 hexadecimal digits", safetext.Safe(name, 256), safetext.Safe(id, 80))
+			}
 		}
 	}
 	return Pins{Certs: p.Certs, CA: p.CA, NoTOFU: p.DisableTOFU != nil && *p.DisableTOFU}, nil

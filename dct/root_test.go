@@ -175,23 +175,34 @@ func TestRootCertificateIsDiagnosed(t *testing.T) {
 
 func TestParsePins(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	s, err := notarytest.Start(notarytest.Options{TLS: true}) // for its authority
+	must(t, err)
+	t.Cleanup(s.Close)
+	must(t, os.WriteFile(filepath.Join(dir, "ca.pem"), s.CAPEM(), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "none.pem"), []byte("none"), 0o600))
+	id := sha("1")
 	for name, c := range map[string]struct {
 		in string
 		ok bool
 	}{
-		"as in notary's configuration": {`{"trust_dir":"x","trust_pinning":{"certs":{"a":["1"]},"disable_tofu":true}}`, true},
+		"as in notary's configuration": {`{"trust_dir":"x","trust_pinning":{"certs":{"a":["` + id + `"]},"disable_tofu":true}}`, true},
 		"alone":                        {`{"ca":{"a/":"ca.pem"}}`, true},
 		"only disable_tofu":            {`{"trust_pinning":{"disable_tofu":true}}`, true},
 		"nothing":                      {`{}`, false},
-		"misspelt":                     {`{"trustpinning":{"certs":{"a":["1"]}}}`, false},
+		"misspelt":                     {`{"trustpinning":{"certs":{"a":["` + id + `"]}}}`, false},
 		"no ids":                       {`{"certs":{"a":[]}}`, false},
+		"a placeholder for an id":      {`{"certs":{"a":["<root key id>"]}}`, false},
+		"a * in ca pins nothing":       {`{"ca":{"a/*":"ca.pem"}}`, false},
+		"no such file":                 {`{"ca":{"a/":"other.pem"}}`, false},
+		"no certificates in it":        {`{"ca":{"a/":"none.pem"}}`, false},
 		"no JSON":                      {`certs: {}`, false},
 	} {
-		pins, err := ParsePins([]byte(c.in), "dir")
+		pins, err := ParsePins([]byte(c.in), dir)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
-		if f := pins.CA["a/"]; f != "" && f != filepath.Join("dir", "ca.pem") {
+		if f := pins.CA["a/"]; f != "" && f != filepath.Join(dir, "ca.pem") {
 			t.Errorf("%s: CA file %s", name, f)
 		}
 	}

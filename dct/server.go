@@ -78,6 +78,9 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if transport.UntrustedTLS(err) {
+			return nil, fail(ErrUnavailable, transport.Redact(err), "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt")
+		}
 		var answer *errcode.ErrorResponse
 		if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
 			return nil, fail(ErrDenied, transport.Redact(err), hintLogin) // by the token server

@@ -80,7 +80,7 @@ func (p *Plan) bind(r *reading) error {
 		delete(planned, w.Key.Digest)
 	}
 	for _, it := range planned {
-		r.changed = append(r.changed, fmt.Sprintf("plan-changed: %s@%s is in the plan, and DCT no longer vouches for it", r.GUN(), it.Digest))
+		r.changed = append(r.changed, fmt.Sprintf("plan-changed: %s@%s is in the plan, and DCT does not vouch for it", r.GUN(), it.Digest))
 	}
 	slices.Sort(r.changed)
 	return nil

@@ -19,12 +19,17 @@ var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to d
 type breaker struct {
 	mu      sync.Mutex
 	denials int   // one after the other, with no success between
+	outages int   // the same, of what may pass
 	why     error // not nil: open, no more key operations may be spent
 }
 
 // patience is how many denials in a row open the breaker. One may be a repository of its
 // own rules.
 const patience = 3
+
+// outagePatience is how many items in a row may fail for reasons that may pass, each after
+// its retries, before the run ends: then rather a registry or a key service is down.
+const outagePatience = 10
 
 // open returns why no more key operations may be spent, or nil.
 func (b *breaker) open() error {
@@ -36,7 +41,7 @@ func (b *breaker) open() error {
 // success notes an item that was done.
 func (b *breaker) success() {
 	b.mu.Lock()
-	b.denials = 0
+	b.denials, b.outages = 0, 0
 	b.mu.Unlock()
 }
 
@@ -52,6 +57,11 @@ func (b *breaker) failure(class Class, err error) {
 	switch {
 	case class == Security && errors.As(err, &key):
 		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
+	case class.repeatable():
+		b.outages++
+		if b.outages >= outagePatience {
+			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)
+		}
 	case class == Denied:
 		b.denials++
 		if b.denials >= patience {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,9 @@ func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
 // that it is a plain file that others cannot change, with the given SHA-256 (hex) unless
 // that is empty.
 func findPlugin(name, path, sum string) (string, error) {
+	if name == "" || strings.ContainsAny(name, `/\\:`) {
+		return "", &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", safetext.Safe(name, 64)), "--plugin takes a name as notation plugin list shows it; --plugin-path takes a file"}
+	}
 	if path == "" {
 		var err error
 		if path, err = dir.PluginFS().SysPath(name, binaryName(name)); err != nil {

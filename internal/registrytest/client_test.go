@@ -71,6 +71,8 @@ func sign(ctx context.Context, c *remote.Repository, subject ocispec.Descriptor,
 	}
 	return oras.PackManifest(ctx, c, oras.PackManifestVersion1_1, "", oras.PackManifestOptions{
 		Subject: &subject, ConfigDescriptor: &config, Layers: []ocispec.Descriptor{blob},
+		// As with real signatures, the same envelope makes the same manifest, whenever it is.
+		ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z"},
 	})
 }
 

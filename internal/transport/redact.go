@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"crypto/tls"
+	"errors"
 	"regexp"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -29,6 +31,12 @@ func Redact(err error) error {
 		return err
 	}
 	return &redactedError{text: RedactText(err.Error()), err: err}
+}
+
+// UntrustedTLS tells whether a server's certificate was the problem.
+func UntrustedTLS(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	return errors.As(err, &unverified)
 }
 
 // RedactText is Redact for text.

@@ -137,7 +137,7 @@ func RunText(w io.Writer, r *Run) error {
 		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
 		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
 	if !r.Complete {
-		b.WriteString("not complete: run the same command again once the causes are mended\n")
+		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -21,7 +21,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 		in   string
 		want string // in the error; empty: none
 	}{
-		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['1']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
+		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['0000000000000000000000000000000000000000000000000000000000000001']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
 		"no version":         {"workers: 3\n", "version: 1"},
 		"another version":    {"version: 2\n", "version: 1"},
 		"an unknown key":     {"version: 1\nwokers: 3\n", "wokers: unknown key"},

@@ -116,7 +116,7 @@ func (o *remoteOptions) check() error {
 	case o.registryRate < 0:
 		return usage(errors.New("--registry-rate is not negative"))
 	case o.notaryServer != "" && !strings.HasPrefix(o.notaryServer, "http://") && !strings.HasPrefix(o.notaryServer, "https://"):
-		return usage(fmt.Errorf("--notary-server %s: it takes a URL that begins with https://", o.notaryServer))
+		return usage(fmt.Errorf("--notary-server %s: it takes a URL, such as https://notary.example.com", o.notaryServer))
 	}
 	return usage(dct.CheckAllowExpired(o.allowExpired))
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,9 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) i
 	root := newRoot(stop, s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
+		err = usage(err) // cobra's own, which has no type
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -36,7 +40,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) i
 	if !errors.As(err, &shown) {
 		// The text is made of parts that each escaped what came from elsewhere; this is
 		// for what cobra and the operating system quote of the command line.
-		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(err.Error(), 8192))
+		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(err.Error(), "\t", "  "), 8192))
 	}
 	return exitCode(err)
 }
@@ -64,6 +68,7 @@ with Notation, and verifies both signature sets while they coexist.
 
 It signs nothing that Docker Content Trust did not vouch for, and it can be killed at any
 moment: run the same command again and it goes on.`,
+		Version:       Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -73,7 +78,7 @@ moment: run the same command again and it goes on.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w\nhint: %s --help shows the flags", err, c.CommandPath()))
 	})
-	root.AddCommand(newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newStatus(s), newVersion(s))
+	root.AddCommand(newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

@@ -143,6 +143,8 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
 	e.Observe = p.observe
 	failpoints(e)
+	quiet := announceEnd(stop, log)
+	defer quiet()
 	stop, early := within(stop, o.maxDuration)
 	summary, err := e.Run(ctx, stop, parts.guns)
 	p.finish()
@@ -189,6 +191,19 @@ func (f *field) addUnfinished(ledger *state.Ledger) error {
 		}
 	}
 	return nil
+}
+
+// announceEnd says, when stop is closed, what happens now. The returned function ends it.
+func announceEnd(stop <-chan struct{}, log *slog.Logger) func() {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-stop:
+			log.Warn("ending: what is in flight is finished first; a second signal ends at once")
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
 }
 
 // within closes the returned channel when stop is closed or the time is over; early then

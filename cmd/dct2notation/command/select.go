@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -205,6 +206,8 @@ func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg c
 	case discoverSource:
 		switch s := r.source.(type) {
 		case *dct.Dump:
+			return s.GUNs(), nil, nil
+		case *snapshot.Snapshot:
 			return s.GUNs(), nil, nil
 		case dct.DockerTrust:
 			guns, err := s.GUNs()

@@ -14,6 +14,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
@@ -42,6 +43,9 @@ func classed(err error) error {
 	case registry.Throttled:
 		class = migrate.Throttled
 	case registry.Transient:
+		if transport.UntrustedTLS(err) {
+			return &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf("%w\nhint: name the certificate of the registry's authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", err)}
+		}
 		class = migrate.Transient
 	case registry.Integrity:
 		class = migrate.Security

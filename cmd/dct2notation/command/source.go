@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // sourceHelp tells what --source takes.
-const sourceHelp = "where trust data is read: server, docker[:DIR] (docker's trust directory), dump:FILE (an export of the server's table tuf_files)"
+const sourceHelp = "where trust data is read: server, docker[:DIR] (docker's trust directory), snapshot:DIR, dump:FILE (an export of the server's table tuf_files)"
 
 // dumpHelp is in the help of the verbs that read trust data.
 const dumpHelp = `
@@ -36,6 +37,9 @@ func (r *remote) openSource() (dct.Source, error) {
 			where = filepath.Join(dockerDir(), "trust")
 		}
 		return dct.DockerTrust{Dir: where}, nil
+	case kind == "snapshot" && where != "":
+		snap, err := snapshot.Open(where)
+		return snap, usage(err)
 	case kind == "dump" && where != "":
 		d, err := dct.OpenDump(where)
 		return d, usage(err)

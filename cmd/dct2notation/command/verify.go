@@ -94,6 +94,11 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if endErr := out.End(totals, err); endErr != nil {
 		return errors.Join(err, endErr)
 	}
+	if errors.Is(err, migrate.ErrNothingRead) {
+		// The rows say it of each repository, and the exit code is theirs.
+		log.Error(firstLine(err.Error()))
+		err = nil
+	}
 	switch {
 	case err != nil:
 		return err
