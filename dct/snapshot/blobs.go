@@ -1,0 +1,108 @@
+package snapshot
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
+)
+
+// put has the bytes on the disk as blobs when it returns. Damaged ones are replaced.
+func (w *writer) put(blobs ...[]byte) error {
+	for _, raw := range blobs {
+		if err := w.replace(filepath.Join(blobDir(w.dir), sumOf(raw).Encoded()), raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace writes a file unless it has these bytes already. One that has them is durable: it
+// got its name after its bytes.
+func (w *writer) replace(path string, raw []byte) error {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(raw)) {
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, raw) {
+			return nil
+		}
+	}
+	return durable.WriteFile(path, raw, fileMode)
+}
+
+// sweep removes blobs that the index does not lead to: those of replaced manifests, and
+// those that a killed run wrote. The index is on the disk before.
+func (w *writer) sweep() error {
+	used := map[string]bool{ocispec.DescriptorEmptyJSON.Digest.Encoded(): true}
+	for _, e := range w.saved.entries {
+		if e.damage != nil {
+			return nil // nobody knows which blobs are its own
+		}
+		used[e.descriptor.Digest.Encoded()] = true
+		for _, f := range e.files {
+			used[f.digest.Encoded()] = true
+		}
+	}
+	for _, a := range w.saved.attached {
+		if w.has(a.subject) {
+			for _, d := range a.blobs {
+				used[d.Encoded()] = true
+			}
+		}
+	}
+	err := removeAll(w.dir, func(name string) bool { return isTemporary(name) })
+	if err != nil {
+		return err
+	}
+	return removeAll(blobDir(w.dir), func(name string) bool {
+		return isTemporary(name) || isBlob(name) && !used[name]
+	})
+}
+
+// has tells whether a manifest is one of the snapshot's.
+func (w *writer) has(d digest.Digest) bool {
+	for _, e := range w.saved.entries {
+		if e.descriptor.Digest == d {
+			return true
+		}
+	}
+	return false
+}
+
+// removeAll removes the files in a directory whose names are unwanted.
+func removeAll(dir string, unwanted func(name string) bool) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	removed := false
+	for _, e := range list {
+		if e.IsDir() || !unwanted(e.Name()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return durable.SyncDir(dir)
+}
+
+// isBlob tells names that blobs have.
+func isBlob(name string) bool {
+	return checkDigest(digest.NewDigestFromEncoded(digest.SHA256, name)) == nil
+}
+
+// isTemporary tells the files that durable leaves behind when the power fails while it
+// writes one of ours.
+func isTemporary(name string) bool {
+	rest, ok := strings.CutPrefix(name, ".")
+	base, _, temp := strings.Cut(rest, ".tmp-")
+	return ok && temp && (isBlob(base) || base == ocispec.ImageIndexFile || base == ocispec.ImageLayoutFile)
+}

@@ -1,0 +1,118 @@
+package snapshot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// read verifies a repository as the reader's source has it now, then the roots before the
+// newest. What was saved before is a floor: older versions, other bytes under one version
+// and roles that have vanished are refused.
+func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recording, error) {
+	t := &tape{upstream: w.reader.Source, saved: w.saved, before: before, files: map[string][]byte{}}
+	floors := w.floors(gun, before)
+	reader := *w.reader
+	reader.Source = t
+	// Floors only: a root from the snapshot would count as pinned.
+	repository, err := reader.Read(ctx, gun, dct.Known{Floors: floors})
+	if err != nil {
+		return nil, err
+	}
+	newest := repository.Version("root")
+	if newest < floors["root"].Version {
+		return nil, &dct.Error{GUN: gun.String(), Role: "root", Kind: dct.ErrRefused, Err: errOlder, Hint: hintElsewhere}
+	}
+	if err := t.chain(ctx, gun, newest); err != nil {
+		return nil, err
+	}
+	r := &recording{repository: repository, files: t.files}
+	return r, w.proveChain(ctx, gun, r, before)
+}
+
+// floors are the versions that were saved, as the files themselves have them. A file that
+// cannot be read sets none.
+func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
+	floors := map[string]dct.Floor{}
+	if before == nil {
+		return floors
+	}
+	for _, f := range before.files {
+		if f.name != f.role {
+			continue // an older root
+		}
+		raw, err := w.saved.read(gun, f)
+		if err != nil {
+			continue
+		}
+		var content struct {
+			Signed struct {
+				Version int `json:"version"`
+			} `json:"signed"`
+		}
+		if err := json.Unmarshal(raw, &content); err != nil {
+			continue
+		}
+		floors[f.role] = dct.Floor{Version: content.Signed.Version, SHA256: f.digest.Encoded()}
+	}
+	return floors
+}
+
+// chain gets the roots before the newest. A version that the source does not have is a
+// gap, as the first rotation may be published together with the first version. Gaps among
+// the versions that were saved are not asked for again.
+func (t *tape) chain(ctx context.Context, gun dct.GUN, newest int) error {
+	asked := 0
+	if t.before != nil {
+		if root, ok := t.before.find("root"); ok {
+			asked = root.version
+		}
+	}
+	for v := max(1, newest-maxChain); v < newest; v++ {
+		if v <= asked {
+			if _, ok := t.before.find(chainName(v)); !ok {
+				continue
+			}
+		}
+		if _, err := t.File(ctx, gun, chainName(v), maxRoot); err != nil && !errors.Is(err, dct.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// proveChain verifies the roots before the newest, offline. If the snapshot has some
+// already, the new ones must follow from them. Else a chain that does not hold is left out
+// with a warning: the newest root is verified by pins, and can still be saved.
+func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, before *entry) error {
+	oldest := 0
+	for name := range r.files {
+		if v, ok := chainVersion(name); ok && (oldest == 0 || v < oldest) {
+			oldest = v
+		}
+	}
+	if oldest == 0 {
+		return nil
+	}
+	reader := *w.reader
+	reader.Source = replay(r.files)
+	err := follow(ctx, reader, gun, chainName(oldest))
+	if err == nil || before != nil && before.damage == nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for name := range r.files {
+		if _, ok := chainVersion(name); ok {
+			delete(r.files, name)
+		}
+	}
+	cause, _, _ := strings.Cut(err.Error(), "\n")
+	r.warning = fmt.Sprintf("the roots before version %d are left out, as they do not lead to it: %s", r.repository.Version("root"), cause)
+	return nil
+}

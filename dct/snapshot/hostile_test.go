@@ -1,0 +1,188 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// vector is a layout with one repository whose files are small lies: enough for what is
+// read before signatures are.
+type vector struct {
+	files    fstest.MapFS
+	manifest []byte
+	index    []byte
+}
+
+func newVector(t testing.TB) *vector {
+	t.Helper()
+	var files []file
+	layout := fstest.MapFS{
+		"oci-layout": {Data: []byte(layoutFile)},
+		blobName(ocispec.DescriptorEmptyJSON.Digest): {Data: []byte("{}")},
+	}
+	for _, name := range []string{"1.root", "root", "timestamp", "snapshot", "targets", "targets/releases"} {
+		raw := []byte(`{"file":"` + name + `"}`)
+		f := file{name: name, role: strings.TrimPrefix(name, "1."), version: 2, digest: sumOf(raw), size: int64(len(raw))}
+		if name == "1.root" {
+			f.version = 1
+		}
+		files = append(files, f)
+		layout[blobName(f.digest)] = &fstest.MapFile{Data: raw}
+	}
+	manifest, err := newManifest(gun(t, plain), files, map[string]string{annotationTool: "test"})
+	must(t, err)
+	v := &vector{files: layout, manifest: manifest}
+	v.list(t, descriptor(gun(t, plain), manifest))
+	return v
+}
+
+func (v *vector) list(t testing.TB, entries ...ocispec.Descriptor) {
+	t.Helper()
+	index, err := newIndex(entries)
+	must(t, err)
+	v.index = index
+}
+
+// open opens the vector with its manifest and index as they are now.
+func (v *vector) open() (*Snapshot, error) {
+	v.files[blobName(sumOf(v.manifest))] = &fstest.MapFile{Data: v.manifest}
+	v.files["index.json"] = &fstest.MapFile{Data: v.index}
+	return open(v.files)
+}
+
+// sed replaces text that has to be there.
+func sed(t testing.TB, raw []byte, old, replacement string) []byte {
+	t.Helper()
+	if !bytes.Contains(raw, []byte(old)) {
+		t.Fatalf("%s is not in %s", old, raw)
+	}
+	return bytes.Replace(raw, []byte(old), []byte(replacement), 1)
+}
+
+// refused tells whether opening fails as hostile layouts do.
+func refused(t *testing.T, what string, v *vector) {
+	t.Helper()
+	_, err := v.open()
+	if !errors.Is(err, dct.ErrRefused) || !strings.Contains(err.Error(), "index.json") {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestHostileIndexesAreRefused(t *testing.T) {
+	t.Parallel()
+	if _, err := newVector(t).open(); err != nil {
+		t.Fatalf("the vector itself: %v", err)
+	}
+	hex := func(t *testing.T) string { return sumOf(newVector(t).manifest).Encoded() }
+	for what, lie := range map[string][2]string{
+		"a path in a digest":       {"sha256:" + hex(t), "sha256:../../../../etc/passwd"},
+		"another algorithm":        {"sha256:" + hex(t), "sha512:" + hex(t) + hex(t)},
+		"capitals in a digest":     {hex(t), strings.ToUpper(hex(t))},
+		"no digest":                {"sha256:" + hex(t), ""},
+		"a size below zero":        {`"size":`, `"size":-`},
+		"a size beyond all bounds": {`"size":`, `"size":9999`},
+		"a nested index":           {ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex},
+		"a key twice":              {`"manifests":`, `"manifests":[],"manifests":`},
+		"a key in another case":    {`"manifests"`, `"Manifests"`},
+		"an unknown key":           {`"schemaVersion":2`, `"schemaVersion":2,"x":1`},
+		"another version":          {`"schemaVersion":2`, `"schemaVersion":3`},
+		"another media type":       {ocispec.MediaTypeImageIndex, "text/plain"},
+		"a GUN that is none":       {`"` + plain + `"`, `"../../etc"`},
+		"a GUN in short":           {`"` + plain + `"`, `"plain"`},
+		"a GUN not the manifest's": {`"` + plain + `"`, `"` + nested + `"`},
+		"another GUN's reference":  {refName(gun(t, plain)), refName(gun(t, nested))},
+		"an unknown annotation":    {annotationGUN, "io.example.gun"},
+		"another artifact type":    {ArtifactType, "application/x"},
+		"an unknown repository":    {hex(t) + `"`, sha("1") + `","x":"`},
+		"data behind it":           {`{"schemaVersion"`, `{} {"schemaVersion"`},
+	} {
+		v := newVector(t)
+		v.index = sed(t, v.index, lie[0], lie[1])
+		refused(t, what, v)
+	}
+	v := newVector(t)
+	d := descriptor(gun(t, plain), v.manifest)
+	v.list(t, d, d)
+	refused(t, "a repository twice", v)
+	d.Annotations = nil
+	d.Digest = sumOf([]byte("not there"))
+	v.list(t, d)
+	refused(t, "a manifest that is missing, of a repository that is not known", v)
+	for _, raw := range []string{"", "null", "[]", "{", strings.Repeat("[", 1e6)} {
+		v.index = []byte(raw)
+		refused(t, raw[:min(len(raw), 9)], v)
+	}
+}
+
+func TestHostileManifestsAreRefused(t *testing.T) {
+	t.Parallel()
+	some := sumOf([]byte(`{"file":"targets"}`)).String()
+	for what, lie := range map[string][2]string{
+		"a path in a digest":      {some, "sha256:../../../../etc/passwd"},
+		"a file beyond bounds":    {`"size":18`, `"size":99999999999`},
+		"a file of no size":       {`"size":18`, `"size":0`},
+		"a file twice":            {`:"targets/releases","io.dct2notation.role":"targets/releases"`, `:"targets","io.dct2notation.role":"targets"`},
+		"no root":                 {`"io.dct2notation.file":"root"`, `"io.dct2notation.file":"2.root"`},
+		"a role that is none":     {`:"targets/releases","io.dct2notation.role":"targets/releases"`, `:"targets/../x","io.dct2notation.role":"targets/../x"`},
+		"a name of another role":  {`"io.dct2notation.file":"targets/releases"`, `"io.dct2notation.file":"targets/bob"`},
+		"another root version":    {`"io.dct2notation.file":"1.root"`, `"io.dct2notation.file":"3.root"`},
+		"a version with a zero":   {`"io.dct2notation.file":"1.root"`, `"io.dct2notation.file":"01.root"`},
+		"a version that is none":  {`"io.dct2notation.version":"1"`, `"io.dct2notation.version":"x"`},
+		"an unknown annotation":   {`"io.dct2notation.version":"1"`, `"io.dct2notation.version":"1","x":"y"`},
+		"another layer":           {MediaType, "application/x"},
+		"addresses":               {`"size":18`, `"size":18,"urls":["http://127.0.0.1/"]`},
+		"another config":          {`"data":"e30="`, `"data":"e31="`},
+		"another artifact":        {ArtifactType, "application/x"},
+		"a GUN that is none":      {`"` + plain + `"`, `"../../etc"`},
+		"a key twice":             {`"layers":`, `"layers":[],"layers":`},
+		"a key in another case":   {`"layers"`, `"Layers"`},
+		"an unknown key":          {`"layers"`, `"x":1,"layers"`},
+		"another media type":      {ocispec.MediaTypeImageManifest, "application/x"},
+		"a subject and our type":  {`"annotations":{"io.dct2notation.gun"`, `"subject":` + mustJSON(ocispec.DescriptorEmptyJSON) + `,"annotations":{"io.dct2notation.gun"`},
+		"numbers of another form": {`"size":18`, `"size":1.8e1`},
+	} {
+		v := newVector(t)
+		v.manifest = sed(t, v.manifest, lie[0], lie[1])
+		v.list(t, descriptor(gun(t, plain), v.manifest))
+		refused(t, what, v)
+	}
+}
+
+// mustJSON writes what can be written.
+func mustJSON(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+// tagPattern is the grammar of tags in the OCI distribution specification.
+var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+func TestReferencesAreTagsAndDiffer(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for _, name := range []string{
+		plain, signers, "registry.example.com/a/b", "registry.example.com/a_b", "registry.example.com/a__b",
+		"localhost:5000/a", "[2001:db8::1]:5000/a", "r.example.com/" + strings.Repeat("a", 100) + "/b", "r.example.com/" + strings.Repeat("a", 100) + "/c",
+	} {
+		ref := refName(gun(t, name))
+		if before, ok := seen[ref]; ok {
+			t.Errorf("%s and %s are both %s", before, name, ref)
+		}
+		seen[ref] = name
+		if !tagPattern.MatchString(ref) {
+			t.Errorf("%s is no tag", ref)
+		}
+	}
+}

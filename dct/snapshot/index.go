@@ -1,0 +1,114 @@
+package snapshot
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// layoutFile is the content of oci-layout.
+const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
+
+// newIndex makes index.json of descriptors in the order they are given.
+func newIndex(manifests []ocispec.Descriptor) ([]byte, error) {
+	if manifests == nil {
+		manifests = []ocispec.Descriptor{}
+	}
+	return encode(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests,
+	})
+}
+
+// parseIndex reads index.json, also as tools that copied the layout wrote it. Each
+// descriptor in the result has a digest that can be a file's name, and a size in bounds.
+func parseIndex(raw []byte) ([]ocispec.Descriptor, error) {
+	var idx ocispec.Index
+	if err := decode(raw, &idx); err != nil {
+		return nil, err
+	}
+	if idx.SchemaVersion != 2 || idx.MediaType != "" && idx.MediaType != ocispec.MediaTypeImageIndex {
+		return nil, errors.New("it is no OCI image index")
+	}
+	for i, d := range idx.Manifests {
+		if err := checkDigest(d.Digest); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i, err)
+		}
+		if d.Size <= 0 || d.Size > maxManifest {
+			return nil, fmt.Errorf("entry %d: its size is %d", i, d.Size)
+		}
+		if d.MediaType != ocispec.MediaTypeImageManifest {
+			return nil, fmt.Errorf("entry %d: %s is not the media type of a manifest", i, safetext.Safe(d.MediaType, 100))
+		}
+	}
+	return idx.Manifests, nil
+}
+
+// descriptor is the entry of a repository in index.json.
+func descriptor(gun dct.GUN, manifest []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactType,
+		Digest: sumOf(manifest), Size: int64(len(manifest)),
+		Annotations: map[string]string{annotationGUN: gun.String(), ocispec.AnnotationRefName: refName(gun)},
+	}
+}
+
+// claimed is the GUN that index.json gives an entry, if it gives one: it is lost in a
+// registry.
+func claimed(d ocispec.Descriptor) (gun dct.GUN, ok bool, err error) {
+	name, ok := d.Annotations[annotationGUN]
+	if !ok {
+		return dct.GUN{}, false, nil
+	}
+	gun, err = parseGUN(name)
+	return gun, err == nil, err
+}
+
+// checkEntry compares what index.json says of an entry with the repository that it is.
+func checkEntry(d ocispec.Descriptor, gun dct.GUN) error {
+	if d.ArtifactType != "" && d.ArtifactType != ArtifactType {
+		return fmt.Errorf("the artifact type of %s is given as %s", gun, safetext.Safe(d.ArtifactType, 100))
+	}
+	for key, value := range d.Annotations {
+		switch {
+		case key == annotationGUN && value == gun.String():
+		case key == ocispec.AnnotationRefName && value == refName(gun):
+		case key == ocispec.AnnotationRefName:
+			return fmt.Errorf("%s has the reference %s, and %s is its name in snapshots", gun, safetext.Safe(value, 128), refName(gun))
+		case key == annotationGUN:
+			return fmt.Errorf("%s is the manifest of %s", safetext.Safe(value, 256), gun)
+		default:
+			return fmt.Errorf("%s has the unknown annotation %s", gun, safetext.Safe(key, 128))
+		}
+	}
+	return nil
+}
+
+func byGUN(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) }
+
+// sortEntries puts descriptors into the order of index.json.
+func sortEntries(entries map[dct.GUN]*entry, attached []attachment) []ocispec.Descriptor {
+	var list []ocispec.Descriptor
+	present := map[string]bool{}
+	for _, gun := range sortedGUNs(entries) {
+		list = append(list, entries[gun].descriptor)
+		present[entries[gun].descriptor.Digest.String()] = true
+	}
+	kept := slices.Clone(attached)
+	slices.SortFunc(kept, func(a, b attachment) int {
+		return cmp.Compare(a.descriptor.Digest, b.descriptor.Digest)
+	})
+	for _, a := range kept {
+		if present[a.subject.String()] {
+			list = append(list, a.descriptor)
+		}
+	}
+	return list
+}

@@ -1,0 +1,160 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// file is one metadata file of a repository: what a layer says of it.
+type file struct {
+	name    string // root, 3.root, timestamp, targets/releases
+	role    string
+	version int
+	digest  digest.Digest
+	size    int64
+}
+
+// answers tells whether the file is what a source is asked for by that name.
+func (f file) answers(name string) bool {
+	return name == f.name || name == f.role+"."+f.digest.Encoded() ||
+		f.name == "root" && name == chainName(f.version)
+}
+
+func (f file) layer() ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: MediaType, Digest: f.digest, Size: f.size,
+		Annotations: map[string]string{
+			annotationFile:    f.name,
+			annotationRole:    f.role,
+			annotationVersion: strconv.Itoa(f.version),
+		},
+	}
+}
+
+// newManifest makes the manifest of a repository. about are its own annotations.
+func newManifest(gun dct.GUN, files []file, about map[string]string) ([]byte, error) {
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactType,
+		Config:      ocispec.DescriptorEmptyJSON,
+		Layers:      []ocispec.Descriptor{},
+		Annotations: maps.Clone(about),
+	}
+	m.Annotations[annotationGUN] = gun.String()
+	for _, f := range files {
+		m.Layers = append(m.Layers, f.layer())
+	}
+	return encode(m)
+}
+
+// parseManifest reads the manifest of a repository. An error means that this package did
+// not write it.
+func parseManifest(raw []byte) (dct.GUN, []file, error) {
+	var m ocispec.Manifest
+	if err := decode(raw, &m); err != nil {
+		return dct.GUN{}, nil, err
+	}
+	switch {
+	case m.SchemaVersion != 2 || m.MediaType != ocispec.MediaTypeImageManifest:
+		return dct.GUN{}, nil, errors.New("it is no OCI image manifest")
+	case m.ArtifactType != ArtifactType || m.Subject != nil:
+		return dct.GUN{}, nil, fmt.Errorf("its artifact type is %s, and not that of a snapshot", safetext.Safe(m.ArtifactType, 100))
+	case !reflect.DeepEqual(m.Config, ocispec.DescriptorEmptyJSON):
+		return dct.GUN{}, nil, errors.New("its config is not the empty one")
+	}
+	gun, err := parseGUN(m.Annotations[annotationGUN])
+	if err != nil {
+		return dct.GUN{}, nil, err
+	}
+	files, err := parseLayers(m.Layers)
+	return gun, files, err
+}
+
+// parseGUN takes a GUN in its full spelling only.
+func parseGUN(name string) (dct.GUN, error) {
+	gun, err := dct.ParseGUN(name)
+	if err == nil && gun.String() != name {
+		err = fmt.Errorf("repository %s: its full name is %s", safetext.Safe(name, 256), gun)
+	}
+	return gun, err
+}
+
+func parseLayers(layers []ocispec.Descriptor) ([]file, error) {
+	var files []file
+	seen := map[string]bool{}
+	for i, l := range layers {
+		f, err := parseLayer(l)
+		if err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i, err)
+		}
+		if seen[f.name] {
+			return nil, fmt.Errorf("layer %d: file %s is there twice", i, f.name)
+		}
+		seen[f.name] = true
+		files = append(files, f)
+	}
+	// Without this check, a manifest without a root would read as an unsigned repository.
+	if i := slices.IndexFunc(latest, func(name string) bool { return !seen[name] }); i >= 0 {
+		return nil, fmt.Errorf("it lists no file of role %s", latest[i])
+	}
+	return files, nil
+}
+
+func parseLayer(l ocispec.Descriptor) (file, error) {
+	f := file{name: l.Annotations[annotationFile], role: l.Annotations[annotationRole], digest: l.Digest, size: l.Size}
+	version, err := strconv.Atoi(l.Annotations[annotationVersion])
+	if err != nil {
+		return file{}, errors.New("its version is no number")
+	}
+	f.version = version
+	if err := checkDigest(l.Digest); err != nil {
+		return file{}, err
+	}
+	chained, isChain := chainVersion(f.name)
+	switch {
+	case l.Size <= 0 || l.Size > maxFile:
+		return file{}, fmt.Errorf("its size is %d", l.Size)
+	case !rolePattern.MatchString(f.role):
+		return file{}, fmt.Errorf("%s is no role", safetext.Safe(f.role, 128))
+	case isChain && (f.role != "root" || chained != version), !isChain && f.name != f.role:
+		return file{}, fmt.Errorf("file %s is not called as that of role %s and version %d is", safetext.Safe(f.name, 128), f.role, version)
+	// Whatever else a layer could say, this package would not have written.
+	case !reflect.DeepEqual(l, f.layer()):
+		return file{}, fmt.Errorf("file %s is described otherwise than snapshots do", f.name)
+	}
+	return f, nil
+}
+
+// order sorts files as manifests list them: the roots by version, then from the timestamp
+// down to the delegations.
+func order(files []file) {
+	rank := func(f file) int {
+		if i := slices.Index(latest, f.role); i >= 0 {
+			return i
+		}
+		return len(latest)
+	}
+	slices.SortFunc(files, func(a, b file) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		if a.role == "root" && a.version != b.version {
+			return a.version - b.version
+		}
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+}

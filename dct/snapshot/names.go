@@ -1,0 +1,103 @@
+package snapshot
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+const (
+	// ArtifactType is that of the manifest of one repository's trust data.
+	ArtifactType = "application/vnd.dct2notation.snapshot.v1"
+	// MediaType is that of a layer: one metadata file.
+	MediaType = "application/vnd.dct2notation.tuf.v1+json"
+)
+
+// Annotations. They tell people and tools what is inside. Reading goes by gun and file,
+// which can hide files and rename them, as a server could; it believes none of the others.
+const (
+	annotationGUN    = "io.dct2notation.gun"
+	annotationServer = "io.dct2notation.server"
+	annotationSaved  = "io.dct2notation.saved" // when this content was saved first
+	annotationTool   = "io.dct2notation.tool"
+	// Of a layer. On the manifest, version and expires are followed by a dot and a role.
+	annotationFile    = "io.dct2notation.file" // as dct.Source names it, without a hash
+	annotationRole    = "io.dct2notation.role"
+	annotationVersion = "io.dct2notation.version"
+	annotationExpires = "io.dct2notation.expires"
+)
+
+// Limits, in bytes. The files' own limits come from whoever asks for them.
+const (
+	maxIndex    = 256 << 20
+	maxManifest = 4 << 20 // what registries accept at least
+	maxFile     = 32 << 20
+	maxRoot     = 4 << 20
+)
+
+// maxChain bounds how many root versions before the newest are saved, as the reader
+// bounds how many it follows.
+const maxChain = 1000
+
+// latest are the files that every repository has.
+var latest = []string{"root", "timestamp", "snapshot", "targets"}
+
+// rolePattern is the grammar of roles in the notary library.
+var rolePattern = regexp.MustCompile(`^(root|timestamp|snapshot|targets(/[-a-z0-9_]+)*)$`)
+
+// chainName is the file of one root version.
+func chainName(version int) string { return strconv.Itoa(version) + ".root" }
+
+// chainVersion is the version in a name that chainName made.
+func chainVersion(name string) (int, bool) {
+	number, ok := strings.CutSuffix(name, ".root")
+	if !ok {
+		return 0, false
+	}
+	v, err := strconv.Atoi(number)
+	return v, err == nil && v > 0 && chainName(v) == name
+}
+
+// cutSum splits a name of consistent snapshots, such as targets.<sha256>.
+func cutSum(name string) (role string, sum digest.Digest, ok bool) {
+	at := strings.LastIndexByte(name, '.')
+	if at < 0 {
+		return "", "", false
+	}
+	sum = digest.NewDigestFromEncoded(digest.SHA256, name[at+1:])
+	return name[:at], sum, checkDigest(sum) == nil
+}
+
+// checkDigest takes SHA-256 in its one spelling: it becomes the name of a file.
+func checkDigest(d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	if d.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("a digest by %s, and only sha256 is taken", d.Algorithm())
+	}
+	return nil
+}
+
+// blobName is where a blob lies in the layout. The digest has passed checkDigest.
+func blobName(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
+
+// refName makes a tag of a GUN, by which tools can copy its manifest. The hash keeps GUNs
+// apart that differ only in characters that a tag cannot have, or far behind.
+func refName(gun dct.GUN) string {
+	readable := strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, gun.String())
+	sum := sha256.Sum256([]byte(gun.String()))
+	return readable[:min(len(readable), 95)] + "-" + hex.EncodeToString(sum[:16])
+}

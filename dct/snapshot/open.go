@@ -1,0 +1,204 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Snapshot is saved trust data as a [dct.Source]. It sees the snapshot as it was when it
+// was opened; a file that a later Save has removed is an error of kind dct.ErrIncomplete.
+// It is safe for concurrent use. Memory holds names and hashes, no metadata.
+type Snapshot struct {
+	fsys     fs.FS
+	root     *os.Root // what fsys reads from
+	entries  map[dct.GUN]*entry
+	attached []attachment
+}
+
+// entry is one repository in the snapshot.
+type entry struct {
+	descriptor ocispec.Descriptor // as index.json has it
+	files      []file             // nil if the manifest is damaged
+	damage     error              // of the manifest; an *dct.Error
+}
+
+// attachment is a manifest that refers to another as its subject, such as a signature. It
+// is no trust data, and stays as long as its subject.
+type attachment struct {
+	descriptor ocispec.Descriptor
+	subject    digest.Digest
+	blobs      []digest.Digest
+}
+
+// Open reads the index and the manifests of a snapshot. An error that is
+// dct.ErrRefused means that the index is damaged or hostile, or that the directory holds
+// something else. A repository whose manifest is damaged fails when it is read: the others
+// can still be.
+func Open(dir string) (*Snapshot, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening snapshot: %w", err)
+	}
+	s, err := open(root.FS())
+	if err != nil {
+		_ = root.Close() // only read from
+		return nil, fmt.Errorf("opening snapshot %s: %w", dir, err)
+	}
+	s.root = root
+	return s, nil
+}
+
+// Close gives the directory back.
+func (s *Snapshot) Close() error { return s.root.Close() }
+
+// GUNs lists the repositories in the snapshot, sorted.
+func (s *Snapshot) GUNs() []dct.GUN { return sortedGUNs(s.entries) }
+
+func sortedGUNs(entries map[dct.GUN]*entry) []dct.GUN {
+	return slices.SortedFunc(maps.Keys(entries), byGUN)
+}
+
+// Manifest describes a repository's manifest, which is what to sign in order to sign all of
+// its files; false if the snapshot does not have the repository.
+func (s *Snapshot) Manifest(gun dct.GUN) (ocispec.Descriptor, bool) {
+	e, ok := s.entries[gun]
+	if !ok {
+		return ocispec.Descriptor{}, false
+	}
+	d := e.descriptor
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: ArtifactType}, true
+}
+
+func open(fsys fs.FS) (*Snapshot, error) {
+	s := &Snapshot{fsys: fsys, entries: map[dct.GUN]*entry{}}
+	if err := s.checkLayout(); err != nil {
+		return nil, err
+	}
+	raw, err := readRegular(fsys, ocispec.ImageIndexFile, maxIndex)
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := parseIndex(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: index.json: %w", dct.ErrRefused, err)
+	}
+	for _, d := range manifests {
+		if err := s.add(d); err != nil {
+			return nil, fmt.Errorf("%w: index.json: %w", dct.ErrRefused, err)
+		}
+	}
+	return s, nil
+}
+
+// checkLayout looks whether this is a layout at all, and whether the folders are no links.
+func (s *Snapshot) checkLayout() error {
+	raw, err := readRegular(s.fsys, ocispec.ImageLayoutFile, 4096)
+	if err != nil {
+		return err
+	}
+	var layout ocispec.ImageLayout
+	if err := decode(raw, &layout); err != nil {
+		return fmt.Errorf("%w: oci-layout: %w", dct.ErrRefused, err)
+	}
+	if layout.Version != ocispec.ImageLayoutVersion {
+		return fmt.Errorf("%w: oci-layout: version %s is unknown", dct.ErrRefused, safetext.Safe(layout.Version, 40))
+	}
+	for _, dir := range []string{"blobs", "blobs/sha256"} {
+		info, err := fs.Lstat(s.fsys, dir)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%w: %s is no folder", dct.ErrRefused, dir)
+		}
+	}
+	return nil
+}
+
+// add takes one entry of index.json. An error damns the index; a manifest that is damaged
+// is its own repository's matter, if the index tells whose it is.
+func (s *Snapshot) add(d ocispec.Descriptor) error {
+	claim, known, err := claimed(d)
+	if err != nil {
+		return err
+	}
+	raw, err := s.blob(d.Digest, d.Size)
+	if err != nil {
+		if !known {
+			return fmt.Errorf("manifest %s, of a repository that is not known: %w", d.Digest, err)
+		}
+		return s.enter(claim, &entry{descriptor: d, damage: blame(claim, "", "the manifest that index.json lists", err)})
+	}
+	if !known {
+		if a, ok := attachmentOf(d, raw); ok {
+			s.attached = append(s.attached, a)
+			return nil
+		}
+	}
+	gun, files, err := parseManifest(raw)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	return s.enter(gun, &entry{descriptor: d, files: files})
+}
+
+func (s *Snapshot) enter(gun dct.GUN, e *entry) error {
+	if err := checkEntry(e.descriptor, gun); err != nil {
+		return err
+	}
+	if _, twice := s.entries[gun]; twice {
+		return fmt.Errorf("%s is there twice", gun)
+	}
+	s.entries[gun] = e
+	return nil
+}
+
+// attachmentOf reads a manifest that tools for signing put beside ours.
+func attachmentOf(d ocispec.Descriptor, raw []byte) (attachment, bool) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(raw, &m); err != nil || m.Subject == nil || m.ArtifactType == ArtifactType {
+		return attachment{}, false
+	}
+	a := attachment{descriptor: d, subject: m.Subject.Digest, blobs: []digest.Digest{d.Digest}}
+	for _, l := range append(m.Layers, m.Config) {
+		if checkDigest(l.Digest) == nil {
+			a.blobs = append(a.blobs, l.Digest)
+		}
+	}
+	return a, checkDigest(a.subject) == nil
+}
+
+// find gives the file that a source is asked for by a name.
+func (e *entry) find(name string) (file, bool) {
+	i := slices.IndexFunc(e.files, func(f file) bool { return f.answers(name) })
+	if i < 0 {
+		return file{}, false
+	}
+	return e.files[i], true
+}
+
+// chain lists the root versions before the newest, sorted.
+func (e *entry) chain() []file {
+	var roots []file
+	for _, f := range e.files {
+		if _, ok := chainVersion(f.name); ok {
+			roots = append(roots, f)
+		}
+	}
+	slices.SortFunc(roots, func(a, b file) int { return a.version - b.version })
+	return roots
+}
+
+// isNotThere tells absence from all that may be wrong with a file.
+func isNotThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,127 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// save reads one repository and puts its blobs on the disk. An error is the run's: the
+// repository's own is in the result.
+func (w *writer) save(ctx context.Context, gun dct.GUN) (Saved, error) {
+	before := w.saved.entries[gun]
+	r, err := w.read(ctx, gun, before)
+	var files []file
+	var manifest []byte
+	if err == nil {
+		files = r.list()
+		manifest, err = w.describe(r.repository, files)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Saved{}, ctx.Err()
+	case err != nil && before != nil:
+		return Saved{GUN: gun, Outcome: Kept, Err: err}, nil
+	case err != nil:
+		return Saved{GUN: gun, Outcome: Failed, Err: err}, nil
+	}
+	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning}
+	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
+	switch {
+	case before != nil && slices.Equal(before.files, files):
+		done.Outcome = Unchanged // its blobs may be damaged all the same
+		return done, w.put(blobs...)
+	case before != nil:
+		done.Outcome = Changed
+	}
+	if err := w.put(append(blobs, manifest)...); err != nil {
+		return Saved{}, err
+	}
+	w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
+	return done, nil
+}
+
+// describe makes the manifest of a repository. What could not be read again must not
+// replace what can.
+func (w *writer) describe(r *dct.Repository, files []file) ([]byte, error) {
+	gun := r.GUN()
+	manifest, err := newManifest(gun, files, w.about(r))
+	if err == nil {
+		_, _, err = parseManifest(manifest)
+	}
+	if err == nil && len(manifest) > maxManifest {
+		err = fmt.Errorf("it has %d bytes, and registries take %d", len(manifest), maxManifest)
+	}
+	if err != nil {
+		return nil, &dct.Error{GUN: gun.String(), Kind: dct.ErrRefused, Err: fmt.Errorf("making its manifest: %w", err)}
+	}
+	return manifest, nil
+}
+
+// about are the annotations that describe a repository to people.
+func (w *writer) about(r *dct.Repository) map[string]string {
+	about := map[string]string{annotationSaved: w.now()}
+	if w.options.Tool != "" {
+		about[annotationTool] = w.options.Tool
+	}
+	if server := w.server(r.GUN()); server != "" {
+		about[annotationServer] = server
+	}
+	for _, e := range r.Expiries() {
+		about[annotationExpires+"."+e.Role] = e.At.UTC().Format(time.RFC3339)
+		if v := r.Version(e.Role); v > 0 {
+			about[annotationVersion+"."+e.Role] = strconv.Itoa(v)
+		}
+	}
+	return about
+}
+
+// recording is a repository that was verified, and the bytes it was verified from.
+type recording struct {
+	repository *dct.Repository
+	files      map[string][]byte // by name, as the reader asked for them
+	warning    string
+}
+
+// list describes the files, in the order of a manifest.
+func (r *recording) list() []file {
+	var files []file
+	for asked, raw := range r.files {
+		f := file{name: asked, digest: sumOf(raw), size: int64(len(raw))}
+		if role, _, ok := cutSum(asked); ok {
+			f.name = role
+		}
+		f.role, f.version = f.name, r.repository.Version(f.name)
+		if v, ok := chainVersion(f.name); ok {
+			f.role, f.version = "root", v
+		}
+		files = append(files, f)
+	}
+	order(files)
+	return files
+}
+
+// bytes gives the content of files that list described.
+func (r *recording) bytes(files []file) [][]byte {
+	content := make([][]byte, 0, len(files)+1)
+	for _, f := range files {
+		raw, ok := r.files[f.name]
+		if !ok {
+			raw = r.files[f.role+"."+f.digest.Encoded()]
+		}
+		content = append(content, raw)
+	}
+	return content
+}
+
+// errOlder is the cause when a source has less than the snapshot.
+var errOlder = errors.New("rolled back: the snapshot has a newer root")
+
+const hintElsewhere = "if the repository was deleted and made anew, save it into another directory: this one keeps the trust data of before"

@@ -1,0 +1,184 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/durable"
+)
+
+// Options of [Save]. All may be left out.
+type Options struct {
+	// Tool is the name and version of the program, for the manifests.
+	Tool string
+	// Server gives the address that trust data of a registry host comes from, for the
+	// manifests. Credentials in it are left out.
+	Server func(registry string) string
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Observe is called after each repository, from the goroutine of Save. What it is told
+	// of counts when Save returns, and may have to be done again if it does not.
+	Observe func(Saved)
+}
+
+// Outcome says what became of one repository.
+type Outcome string
+
+// Outcomes.
+const (
+	Added     Outcome = "added"
+	Changed   Outcome = "changed"   // other content than was saved before, or damage repaired
+	Unchanged Outcome = "unchanged" // its manifest stays as it is
+	Kept      Outcome = "kept"      // could not be read now; what was saved before stays
+	Failed    Outcome = "failed"    // could not be read, and nothing was saved before
+)
+
+// Saved tells what became of one repository.
+type Saved struct {
+	GUN     dct.GUN
+	Outcome Outcome
+	Err     error  // why it was kept or has failed; of the kinds that dct.Reader gives
+	Warning string // what a person should know although it was saved; may be empty
+}
+
+// Summary counts repositories by outcome.
+type Summary struct {
+	Added, Changed, Unchanged, Kept, Failed int
+	// Attention are those with an error or a warning, in the order of their names.
+	Attention []Saved
+}
+
+// commitEvery is after how many repositories the index is written, so that a long run that
+// is killed has something to show for it.
+const commitEvery = 100
+
+// Save reads and verifies the repositories through the reader, one after the other, and
+// saves in the directory what was verified. The directory is made if it is not there; what
+// else it has saved stays. A repository that is unchanged costs two requests, for the root
+// and the timestamp.
+//
+// A repository's failure is in the summary. An error means that the run has ended early:
+// ctx has ended, the disk refuses, or the directory is no snapshot or a damaged one; ErrLocked if
+// another process writes to it. What was complete by then is in the snapshot, if the disk
+// allows, and the summary tells of it.
+func Save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o Options) (Summary, error) {
+	sum, err := save(ctx, dir, reader, guns, o)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("saving trust data in %s: %w", dir, err)
+	}
+	return sum, err
+}
+
+func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o Options) (Summary, error) {
+	if err := durable.MkdirAll(dir, dirMode); err != nil {
+		return Summary{}, err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer unlock()
+	if err := prepare(dir); err != nil {
+		return Summary{}, err
+	}
+	s, err := Open(dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = s.Close() }() // only read from
+	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery}
+	sum, err := w.saveAll(ctx, guns)
+	if err != nil {
+		return sum, err
+	}
+	return sum, w.sweep()
+}
+
+// writer is the one process that changes a snapshot. It is not for several goroutines.
+type writer struct {
+	dir     string
+	saved   *Snapshot // on the disk, but for the entries that changed since the last commit
+	reader  *dct.Reader
+	options Options
+	every   int // commit after that many repositories
+}
+
+func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
+	var sum Summary
+	guns = slices.Clone(guns)
+	slices.SortFunc(guns, byGUN)
+	for i, gun := range slices.Compact(guns) {
+		done, err := w.save(ctx, gun)
+		if err != nil {
+			// Also when ctx has ended: what is complete is to be found by the next run.
+			return sum, errors.Join(err, w.commit())
+		}
+		sum.count(done)
+		if w.options.Observe != nil {
+			w.options.Observe(done)
+		}
+		if i%w.every == w.every-1 {
+			if err := w.commit(); err != nil {
+				return sum, err
+			}
+		}
+	}
+	return sum, w.commit()
+}
+
+func (s *Summary) count(done Saved) {
+	switch done.Outcome {
+	case Added:
+		s.Added++
+	case Changed:
+		s.Changed++
+	case Unchanged:
+		s.Unchanged++
+	case Kept:
+		s.Kept++
+	case Failed:
+		s.Failed++
+	}
+	if done.Err != nil || done.Warning != "" {
+		s.Attention = append(s.Attention, done)
+	}
+}
+
+// commit writes the index. All blobs that it leads to are on the disk already. An index
+// that would be the same is left alone.
+func (w *writer) commit() error {
+	index, err := newIndex(sortEntries(w.saved.entries, w.saved.attached))
+	if err != nil {
+		return err
+	}
+	return w.replace(filepath.Join(w.dir, ocispec.ImageIndexFile), index)
+}
+
+func (w *writer) now() string {
+	now := time.Now
+	if w.options.Now != nil {
+		now = w.options.Now
+	}
+	return now().UTC().Format(time.RFC3339)
+}
+
+// server is where the repository came from, without credentials.
+func (w *writer) server(gun dct.GUN) string {
+	if w.options.Server == nil {
+		return ""
+	}
+	u, err := url.Parse(w.options.Server(gun.Registry()))
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
+}

@@ -1,0 +1,79 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// tape is the source that one repository is read through when it is saved. It keeps the
+// bytes that the reader got, and gets from the snapshot what has the hash that was asked
+// for, as no server could send anything else. It is for one goroutine and one Read.
+type tape struct {
+	upstream dct.Source
+	saved    *Snapshot
+	before   *entry            // what was saved of the repository; nil if nothing
+	files    map[string][]byte // by name, as asked for
+}
+
+// File implements [dct.Source].
+func (t *tape) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+	if name == "root" {
+		clear(t.files) // the reader begins again: what it got until now did not fit together
+	}
+	if raw, ok := t.files[name]; ok {
+		return raw, nil
+	}
+	raw, ok := t.find(name, limit)
+	if !ok {
+		var err error
+		if raw, err = t.upstream.File(ctx, gun, name, limit); err != nil {
+			return nil, err
+		}
+	}
+	t.files[name] = raw
+	return raw, nil
+}
+
+// find looks for a file in the snapshot. Root and timestamp always come from the server:
+// they tell what is new. Damage counts as absence: the server's file then repairs it.
+func (t *tape) find(name string, limit int64) ([]byte, bool) {
+	if version, ok := chainVersion(name); ok {
+		return t.findRoot(version)
+	}
+	_, sum, ok := cutSum(name)
+	if !ok {
+		return nil, false
+	}
+	raw, err := readRegular(t.saved.fsys, blobName(sum), limit)
+	return raw, err == nil && sumOf(raw) == sum
+}
+
+// findRoot looks for a root version among those that were saved of the repository.
+func (t *tape) findRoot(version int) ([]byte, bool) {
+	if t.before == nil {
+		return nil, false
+	}
+	f, ok := t.before.find(chainName(version))
+	if !ok {
+		return nil, false
+	}
+	raw, err := t.saved.blob(f.digest, f.size)
+	return raw, err == nil
+}
+
+// replay is what a tape has, as a source: nothing else is asked for any more.
+type replay map[string][]byte
+
+// File implements [dct.Source].
+func (r replay) File(_ context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+	raw, ok := r[name]
+	switch {
+	case !ok:
+		return nil, dct.ErrNotFound
+	case int64(len(raw)) > limit:
+		return nil, &dct.Error{GUN: gun.String(), Kind: dct.ErrRefused, Err: fmt.Errorf("file %s is larger than %d bytes", name, limit)}
+	}
+	return raw, nil
+}

@@ -1,0 +1,96 @@
+package snapshot
+
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Result is what [Verify] found out about one repository.
+type Result struct {
+	GUN      dct.GUN
+	Manifest digest.Digest // names the repository's trust data as a whole
+	Targets  int           // trusted ones
+	Findings int           // entries that are no trusted targets
+	Expiries []dct.Expiry
+	Expired  []string // what is past its date and was allowed to be
+	PinnedBy string
+	Err      error // an *dct.Error; nil if everything verifies
+}
+
+// Verify checks a snapshot without any server: each file's bytes, and the trust data as
+// reader judges it, with the root chain. The reader's Source is not used. Results are
+// sorted by GUN; a repository that fails is a result and not an error. An error means that
+// the snapshot cannot be opened, or that ctx has ended.
+func Verify(ctx context.Context, dir string, reader *dct.Reader) ([]Result, error) {
+	s, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }() // only read from
+	var results []Result
+	for _, gun := range s.GUNs() {
+		r := s.verify(ctx, gun, *reader)
+		if ctx.Err() != nil {
+			return results, ctx.Err()
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader) Result {
+	e := s.entries[gun]
+	result := Result{GUN: gun, Manifest: e.descriptor.Digest}
+	if result.Err = s.intact(ctx, gun); result.Err != nil {
+		return result
+	}
+	reader.Source = s
+	// First without the chain: its oldest root would count as pinned.
+	repository, err := reader.Read(ctx, gun, dct.Known{})
+	if err != nil {
+		result.Err = err
+		return result
+	}
+	result.Targets, result.Findings = len(repository.Targets()), len(repository.Findings())
+	result.Expiries, result.Expired, result.PinnedBy = repository.Expiries(), repository.Expired(), repository.PinnedBy()
+	if chain := e.chain(); len(chain) > 0 {
+		result.Err = follow(ctx, reader, gun, chain[0].name)
+	}
+	return result
+}
+
+// intact reads all that the manifest lists, also what verifying would not ask for.
+func (s *Snapshot) intact(ctx context.Context, gun dct.GUN) error {
+	e := s.entries[gun]
+	if e.damage != nil {
+		return e.damage
+	}
+	if _, err := s.blob(ocispec.DescriptorEmptyJSON.Digest, ocispec.DescriptorEmptyJSON.Size); err != nil {
+		return blame(gun, "", "the config of its manifest", err)
+	}
+	for _, f := range e.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := s.read(gun, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow verifies the root chain that the reader's source has, from one version to the
+// newest: each must be signed by the one before. The newest root has to be judged by pins
+// before, since to follow a chain is to trust where it begins.
+func follow(ctx context.Context, reader dct.Reader, gun dct.GUN, from string) error {
+	raw, err := reader.Source.File(ctx, gun, from, maxRoot)
+	if err != nil {
+		return err
+	}
+	_, err = reader.Read(ctx, gun, dct.Known{Root: raw})
+	return err
+}
