@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Measures dct2notation run beside a loop over the real notation command, and its memory.
+# Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
+# download of modules.
+#
+#   internal/e2e/bench.sh [-workers 1,4,16,32] [-items 10000]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+bin=$PWD/.bin
+
+if [ "$(uname -s)" != Linux ] || ! command -v xargs >/dev/null; then
+	echo "the benchmark needs Linux and xargs" >&2
+	exit 1
+fi
+
+mkdir -p "$bin"
+export CGO_ENABLED=0
+(
+	cd ../..
+	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
+)
+# notation at the version of go.mod's tool line.
+go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation ./bench
+exec "$bin/bench" -bin "$bin" "$@"

@@ -1,0 +1,113 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// keyID is the key's name, in the plugin and among notation's local keys.
+const keyID = "release"
+
+// home is one user's machine, as notation, docker and dct2notation find it.
+type home struct {
+	dir    string
+	bin    string // where the programs are
+	plugin *kmstest.Plugin
+}
+
+// newHome makes a home in dir for a user of the servers. The key is EC P-256: it costs
+// the machine little, as a key in a key service does. delay is what plugin commands take
+// on top, in milliseconds.
+func newHome(dir, bin string, servers Address, delay map[string]int) (*home, error) {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return nil, fmt.Errorf("finding the programs: %w", err)
+	}
+	h := &home{dir: dir, bin: bin}
+	if err := os.MkdirAll(h.path("keys"), 0o700); err != nil {
+		return nil, fmt.Errorf("making a user's folder: %w", err)
+	}
+	key, err := newKey(h.path("keys"))
+	if err != nil {
+		return nil, err
+	}
+	if err := h.writeFiles(servers, key); err != nil {
+		return nil, err
+	}
+	// Install would build the plugin, which is built already.
+	if err := os.Setenv("KMSTEST_BINARY", h.program("notation-"+kmstest.Name)); err != nil {
+		return nil, err
+	}
+	h.plugin, err = kmstest.Install(h.path("libexec"), kmstest.Behaviour{
+		Keys: map[string]kmstest.Key{keyID: key}, Delay: delay,
+	})
+	return h, err
+}
+
+func newKey(dir string) (kmstest.Key, error) {
+	authority, err := kmstest.NewAuthority("bench root")
+	if err != nil {
+		return kmstest.Key{}, err
+	}
+	id, err := authority.Issue("bench release key", kmstest.EC256, kmstest.IssueOptions{})
+	if err != nil {
+		return kmstest.Key{}, err
+	}
+	return id.Save(dir, keyID)
+}
+
+// writeFiles writes certificates, logins, and notation's list of local keys.
+func (h *home) writeFiles(servers Address, key kmstest.Key) error {
+	if err := h.write("ca.pem", servers.CA); err != nil {
+		return err
+	}
+	login := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	err := h.writeJSON(filepath.Join("docker", "config.json"), map[string]any{
+		"auths": map[string]any{servers.Host: map[string]string{"auth": login}},
+	})
+	if err != nil {
+		return err
+	}
+	return h.writeJSON(filepath.Join("notation", "signingkeys.json"), map[string]any{
+		"default": keyID,
+		"keys":    []any{map[string]string{"name": keyID, "keyPath": key.KeyFile, "certPath": key.ChainFile}},
+	})
+}
+
+func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *home) program(name string) string { return filepath.Join(h.bin, name) }
+
+// env is the environment of both contestants. Nothing of the real user's gets in.
+func (h *home) env() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir(),
+		"DOCKER_CONFIG=" + h.path("docker"), "SSL_CERT_FILE=" + h.path("ca.pem"),
+		"NOTATION_CONFIG=" + h.path("notation"), "NOTATION_LIBEXEC=" + h.path("libexec"), "NOTATION_CACHE=" + h.path("cache"),
+	}
+}
+
+func (h *home) write(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(h.path(name)), 0o700); err != nil {
+		return fmt.Errorf("writing a user's files: %w", err)
+	}
+	if err := os.WriteFile(h.path(name), content, 0o600); err != nil {
+		return fmt.Errorf("writing a user's files: %w", err)
+	}
+	return nil
+}
+
+func (h *home) writeJSON(name string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return h.write(name, raw)
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/rpc"
+	"net/rpc/jsonrpc"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+)
+
+// serveCommand makes this program the other process, with the servers.
+const serveCommand = "serve"
+
+// user and password are good for both servers. They protect nothing: the servers are made
+// for one measurement and hold tiny images.
+const (
+	user     = "bench"
+	password = "bench"
+)
+
+// servers are a registry and a Notary server, both with TLS and bearer tokens, and the
+// methods that control calls. Those are no requests: they go straight to the stores.
+type servers struct {
+	registry *registrytest.Registry
+	notary   *notarytest.Server
+
+	mu     sync.Mutex
+	stored map[string][]image // by the name of a publication; guarded by mu
+}
+
+// image is one that was published.
+type image struct{ repository, digest string }
+
+// startServers starts both, each request taking latency longer.
+func startServers(latency time.Duration) (*servers, error) {
+	users := map[string]string{user: password}
+	registry, err := registrytest.Start(registrytest.Options{
+		Referrers: true, TLS: true, Token: true, Users: users, Latency: latency,
+	})
+	if err != nil {
+		return nil, err
+	}
+	notary, err := notarytest.Start(notarytest.Options{TLS: true, Token: true, Users: users, Latency: latency})
+	if err != nil {
+		registry.Close()
+		return nil, err
+	}
+	return &servers{registry: registry, notary: notary, stored: map[string][]image{}}, nil
+}
+
+func (s *servers) close() {
+	s.registry.Close()
+	s.notary.Close()
+}
+
+// serve runs the servers and obeys control on stdin and stdout until stdin ends, which it
+// also does when the benchmark is killed.
+func serve(args []string) error {
+	flags := flag.NewFlagSet(serveCommand, flag.ContinueOnError)
+	latency := flags.Duration("latency", 0, "added to each request")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	s, err := startServers(*latency)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.obey(stdio{os.Stdin, os.Stdout})
+}
+
+// obey serves control calls until the other side closes the connection.
+func (s *servers) obey(c io.ReadWriteCloser) error {
+	control := rpc.NewServer()
+	if err := control.RegisterName(controlName, &Control{s}); err != nil {
+		return fmt.Errorf("offering control: %w", err)
+	}
+	control.ServeCodec(jsonrpc.NewServerCodec(c))
+	return nil
+}
+
+// stdio is stdin and stdout as one connection.
+type stdio struct {
+	io.ReadCloser
+	io.Writer
+}
+
+// publish stores new images in both servers, spread evenly over repositories. Repeating a
+// name is an error.
+func (s *servers) publish(p Publication) (Published, error) {
+	out := Published{Pins: map[string][]string{}}
+	var all []image
+	for r := range p.Repositories {
+		name := fmt.Sprintf("%s/app%02d", p.Name, r)
+		gun := s.registry.Host() + "/" + name
+		trust, err := s.notary.NewRepository(gun)
+		if err != nil {
+			return out, err
+		}
+		count := p.Images*(r+1)/p.Repositories - p.Images*r/p.Repositories
+		for i := range count {
+			tag := fmt.Sprintf("v%d", i)
+			d, err := s.registry.PutImage(name, tag, gun+":"+tag)
+			if err == nil {
+				err = trust.Sign(tag, d.Digest.Encoded(), d.Size)
+			}
+			if err != nil {
+				return out, fmt.Errorf("publishing %s:%s: %w", gun, tag, err)
+			}
+			all = append(all, image{name, d.Digest.String()})
+			out.References = append(out.References, gun+"@"+d.Digest.String())
+		}
+		if err := trust.Publish(); err != nil {
+			return out, err
+		}
+		out.GUNs = append(out.GUNs, gun)
+		out.Pins[gun] = trust.RootKeyIDs()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stored[p.Name] = all
+	return out, nil
+}
+
+// signed counts the images of a publication that have a signature. That one has more than
+// one is an error: then the figures mean something else.
+func (s *servers) signed(name string) (int, error) {
+	s.mu.Lock()
+	images, known := s.stored[name]
+	s.mu.Unlock()
+	if !known {
+		return 0, errors.New("nothing was published as " + name)
+	}
+	n := 0
+	for _, i := range images {
+		signatures, err := s.registry.Signatures(i.repository, i.digest)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(signatures) > 1:
+			return 0, fmt.Errorf("%s@%s has %d signatures", i.repository, i.digest, len(signatures))
+		}
+		n += len(signatures)
+	}
+	return n, nil
+}
