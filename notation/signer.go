@@ -160,6 +160,17 @@ func (s *Signer) NotAfter() time.Time {
 	return at
 }
 
+// notBefore is when the last certificate of the chain became valid.
+func (s *Signer) notBefore() time.Time {
+	at := s.chain[0].NotBefore
+	for _, c := range s.chain {
+		if c.NotBefore.After(at) {
+			at = c.NotBefore
+		}
+	}
+	return at
+}
+
 // Chain is the certificate chain in DER, leaf first, to be given to [Open] next time.
 func (s *Signer) Chain() [][]byte {
 	var der [][]byte
@@ -173,9 +184,12 @@ func (s *Signer) Chain() [][]byte {
 // returns the envelope checked against the certificate and payload that were expected.
 // Errors are an [*Error] or ctx's.
 func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (Envelope, error) {
-	// An expired certificate is found before the operation is spent, not after.
-	if err := s.checkChain(); err != nil {
-		return Envelope{}, err
+	// An expired certificate is found before the operation is spent, not after. All else
+	// about the chain was checked when the key was opened, and does not change.
+	if now := s.now(); now.Before(s.notBefore()) || now.After(s.NotAfter()) {
+		if err := s.checkChain(); err != nil {
+			return Envelope{}, err
+		}
 	}
 	// Only these fields are signed; what else the descriptor holds stays out.
 	target := ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size, Annotations: metadata}
