@@ -27,7 +27,6 @@ type vector struct {
 	finds  []string // findings as class and role, beside the healthy repository's targets
 	edits  []string
 	gap    string // why the vector is not run
-	first  bool   // of those that differ in their role alone
 }
 
 var vectorKinds = map[string]error{
@@ -69,9 +68,8 @@ func parseVectors(file, text string) ([]vector, error) {
 		if v.name == "" {
 			continue // comments alone
 		}
-		for i, role := range roles {
+		for _, role := range roles {
 			each := v.forRole(role)
-			each.first = i == 0
 			each.name = file + "/" + each.name
 			if seen[each.name] {
 				return nil, fmt.Errorf("%s is there twice", each.name)
