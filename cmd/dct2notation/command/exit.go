@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -50,7 +51,7 @@ func exitCode(err error) int {
 		return v.code
 	case errors.As(err, &u), errors.Is(err, state.ErrFingerprint):
 		return exitUsage
-	case errors.Is(err, state.ErrLocked):
+	case errors.Is(err, state.ErrLocked), errors.Is(err, snapshot.ErrLocked):
 		return exitLocked
 	case errors.Is(err, migrate.ErrStopped):
 		return exitEarly

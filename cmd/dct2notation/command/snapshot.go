@@ -112,7 +112,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed,
 	}
 	for _, one := range sum.Attention {
-		if errors.Is(one.Err, dct.ErrUnsigned) && f.scope.Discovered {
+		if one.Outcome == snapshot.Failed && errors.Is(one.Err, dct.ErrUnsigned) && f.scope.Discovered {
 			out.Failed-- // found in a catalogue, and not signed: nothing to save
 			continue
 		}
