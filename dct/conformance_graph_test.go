@@ -173,7 +173,7 @@ func TestConformanceDelegations(t *testing.T) {
 				c.m.declare("targets", fmt.Sprint("targets/r", i))
 			}
 			c.m.publish("targets")
-			c.refuses(ErrRefused, "targets/r999", "targets/r1000", "targets/r998")
+			c.refuses(ErrRefused, "targets")
 		},
 	}, role)
 }

@@ -19,7 +19,11 @@ type GUN struct{ domain, path string }
 func ParseGUN(s string) (GUN, error) {
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return GUN{}, fmt.Errorf("repository %s: %w", safetext.Safe(s, 256), err)
+		// Its text repeats the name as it is.
+		return GUN{}, fmt.Errorf("repository %s: %s", safetext.Safe(s, 256), safetext.Safe(err.Error(), 400))
+	}
+	if reference.Domain(named) == "" {
+		return GUN{}, fmt.Errorf("repository %s: its host is none", safetext.Safe(s, 256))
 	}
 	if !reference.IsNameOnly(named) {
 		return GUN{}, fmt.Errorf("repository %s: give the repository without tag or digest", safetext.Safe(s, 256))

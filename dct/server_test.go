@@ -85,6 +85,7 @@ func TestParseGUN(t *testing.T) {
 		"reg.example.com/a//b":                 "",
 		"reg.example.com/a\x00b":               "",
 		"reg.example.com/a:v1":                 "",
+		"my_reg.example.com/a":                 "",
 		"reg.example.com/a?b":                  "",
 		strings.Repeat("a", 300):               "",
 		"reg.example.com/a@sha256:" + sha("1"): "",

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/notary/tuf"
@@ -143,12 +144,9 @@ func (l *loader) rootIsListed(snapshot []byte) error {
 func (l *loader) targets(ctx context.Context) error {
 	const maxRoles = 1000
 	queue := []data.RoleName{data.CanonicalTargetsRole}
-	for count := 0; len(queue) > 0; count++ {
+	for len(queue) > 0 {
 		role := queue[0]
 		queue = queue[1:]
-		if count > maxRoles {
-			return l.refuse(role.String(), fmt.Errorf("more than %d roles", maxRoles))
-		}
 		if role != data.CanonicalTargetsRole && !l.builder.GetConsistentInfo(role).ChecksumKnown() {
 			if floor, ok := l.known.Floors[role.String()]; ok {
 				return l.refuse(role.String(), fmt.Errorf("version %d was published, and now the snapshot leaves the role out", floor.Version))
@@ -166,6 +164,9 @@ func (l *loader) targets(ctx context.Context) error {
 		children, err := delegations(raw)
 		if err != nil {
 			return l.refuse(role.String(), err)
+		}
+		if len(l.declared)+len(children) > maxRoles {
+			return l.refuse(role.String(), fmt.Errorf("more than %d roles", maxRoles))
 		}
 		for _, child := range children {
 			if slices.Contains(l.declared, child.String()) {
@@ -289,7 +290,7 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 		versions[role] = floor.Version
 	}
 	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired}
-	p.unpublished = slices.Contains(l.unpublished, releasesRole.String())
+	p.unpublished = l.unpublishedReleases() != ""
 	targets, findings, err := pick(p, repo)
 	if err != nil {
 		return nil, l.refuse("targets", err)
@@ -306,14 +307,26 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 // releasesArePublished refuses the repository whose tags in targets would count only
 // because targets/releases, which it declares, is not there.
 func (l *loader) releasesArePublished(repo *tuf.Repo) error {
-	if l.degraded || !slices.Contains(l.unpublished, releasesRole.String()) || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
+	missing := l.unpublishedReleases()
+	if l.degraded || missing == "" || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
 		return nil
 	}
 	return &Error{
-		GUN: l.gun.String(), Role: releasesRole.String(), Kind: ErrIncomplete,
+		GUN: l.gun.String(), Role: missing, Kind: ErrIncomplete,
 		Err:  errors.New("declared and not published, so that older digests in targets would count"),
 		Hint: "ask the owner whether anything was signed since the signers were added: if not, --allow-degraded accepts it; if so, the server holds it back",
 	}
+}
+
+// unpublishedReleases is a role that decides over tags, targets/releases or one below it,
+// and is declared and not published; empty: none is.
+func (l *loader) unpublishedReleases() string {
+	for _, role := range l.unpublished {
+		if role == releasesRole.String() || strings.HasPrefix(role, releasesRole.String()+"/") {
+			return role
+		}
+	}
+	return ""
 }
 
 // validUntil is when the first of the roles expires that has not yet.
