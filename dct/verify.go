@@ -82,6 +82,7 @@ type loader struct {
 	gun    GUN
 	known  Known
 
+	repo     *tuf.Repo // what builder fills
 	builder  tuf.RepoBuilder
 	role     string // the role at work, for errors
 	rootRaw  []byte
@@ -210,6 +211,13 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 	if err := l.builder.Load(role, raw, max(floor.Version, 1), true); err != nil {
 		return l.explain(role.String(), err)
 	}
+	signers, err := l.signers(role)
+	if err == nil {
+		err = enough(raw, signers)
+	}
+	if err != nil {
+		return l.refuse(role.String(), err)
+	}
 	expires, err := ageOf(raw)
 	if err != nil {
 		return l.refuse(role.String(), err)
@@ -218,6 +226,15 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 		return err
 	}
 	return l.remember(role.String(), l.builder.GetLoadedVersion(role), raw)
+}
+
+// signers are the keys of a role, and how many of them have to sign.
+func (l *loader) signers(role data.RoleName) (data.BaseRole, error) {
+	if !data.IsDelegation(role) {
+		return l.repo.Root.BuildBaseRole(role)
+	}
+	delegation, err := l.repo.GetDelegationRole(role)
+	return delegation.BaseRole, err
 }
 
 // remember notes the version of a role, and refuses two files of one version.
