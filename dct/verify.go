@@ -30,6 +30,8 @@ type Reader struct {
 	AllowDegraded bool
 	// At is the time at which ages are judged; zero: now.
 	At time.Time
+	// Witness may say that trust data past its date was seen before; nil: nobody does.
+	Witness Witness
 }
 
 // Read returns the verified trust data of a repository as the source has it now, or an
@@ -54,7 +56,7 @@ func (e *tornError) Error() string { return e.err.Error() }
 func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known) (_ *Repository, err error) {
-	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At}
+	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At, sight: r.witnessOf(ctx, gun)}
 	if l.at.IsZero() {
 		l.at = time.Now()
 	}
@@ -97,6 +99,9 @@ type loader struct {
 	allow   []string  // what may be expired
 	at      time.Time // when that is judged
 	expired []string  // what is expired and was allowed to be
+
+	sight  func() Sight // what a witness says; asked where something is expired
+	judged []string     // what is expired, and was not when it was seen
 }
 
 func (l *loader) timestamp(ctx context.Context) error {
@@ -289,7 +294,7 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	for role, floor := range l.seen {
 		versions[role] = floor.Version
 	}
-	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired}
+	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired, judged: l.judgement()}
 	p.unpublished = l.unpublishedReleases() != ""
 	targets, findings, err := pick(p, repo)
 	if err != nil {
@@ -333,7 +338,7 @@ func (l *loader) unpublishedReleases() string {
 func (l *loader) validUntil(expiries []Expiry) time.Time {
 	var first time.Time
 	for _, e := range expiries {
-		if !slices.Contains(l.expired, e.Role) && (first.IsZero() || e.At.Before(first)) {
+		if !slices.Contains(l.expired, e.Role) && !slices.Contains(l.judged, e.Role) && (first.IsZero() || e.At.Before(first)) {
 			first = e.At
 		}
 	}
