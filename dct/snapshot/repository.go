@@ -32,6 +32,9 @@ func (w *writer) save(ctx context.Context, gun dct.GUN) (Saved, error) {
 	case err != nil:
 		return Saved{GUN: gun, Outcome: Failed, Err: err}, nil
 	}
+	if j := r.repository.Judged(); !j.IsZero() {
+		r.warn("past its date, and signed before: " + j.String())
+	}
 	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning}
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
 	switch {
@@ -96,6 +99,14 @@ type recording struct {
 	repository *dct.Repository
 	files      map[string][]byte // by name, as the reader asked for them
 	warning    string
+}
+
+// warn adds a warning.
+func (r *recording) warn(text string) {
+	if r.warning != "" {
+		r.warning += "; "
+	}
+	r.warning += text
 }
 
 // list describes the files, in the order of a manifest.

@@ -37,8 +37,8 @@ type Verdict struct {
 }
 
 // Signature judges the signatures of a repository's manifest, that is of the very files
-// that File hands out. Of several that are trusted the first that was made counts. The
-// zero Verdict with a reason says that there is none.
+// that File hands out. Of several that are trusted the first that was made counts. Where
+// there is none, or no judge, the verdict says so.
 func (s *Snapshot) Signature(ctx context.Context, gun dct.GUN, judge Judge) (Verdict, error) {
 	manifest, ok := s.Manifest(gun)
 	if !ok {
@@ -49,6 +49,9 @@ func (s *Snapshot) Signature(ctx context.Context, gun dct.GUN, judge Judge) (Ver
 		found.Reason += ", and one that cannot be read: " + s.lost.Error()
 	}
 	for i, a := range s.signatures(manifest) {
+		if judge == nil {
+			return Verdict{Reason: "no --snapshot-trust-policy says whose signatures of the snapshot are trusted"}, nil
+		}
 		if i == maxSignatures {
 			break
 		}
@@ -80,7 +83,7 @@ func (s *Snapshot) judge(ctx context.Context, gun dct.GUN, manifest ocispec.Desc
 }
 
 // Witness says of each repository when its manifest was signed, if the judge trusts the
-// signature. It is for a reader whose source is this very Snapshot: another one of the same
+// signature; without a judge, never. It is for a reader whose source is this very Snapshot: another one of the same
 // directory may have other manifests.
 func (s *Snapshot) Witness(judge Judge) dct.Witness {
 	return func(ctx context.Context, gun dct.GUN) (dct.Sight, error) {

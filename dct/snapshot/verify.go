@@ -54,12 +54,10 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, j
 		return result
 	}
 	reader.Source = s
-	if judge != nil {
-		if result.Signature, result.Err = s.Signature(ctx, gun, judge); result.Err != nil {
-			return result
-		}
-		reader.Witness = sightOf(result.Signature)
+	if result.Signature, result.Err = s.Signature(ctx, gun, judge); result.Err != nil {
+		return result
 	}
+	reader.Witness = sightOf(result.Signature)
 	// First without the chain: its oldest root would count as pinned.
 	repository, err := reader.Read(ctx, gun, dct.Known{})
 	if err != nil {

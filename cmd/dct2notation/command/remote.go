@@ -32,6 +32,7 @@ type remote struct {
 	base     auth.CredentialFunc
 	registry *registry.Client
 	source   dct.Source
+	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
 
 	mu      sync.Mutex
@@ -196,7 +197,7 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 
 // reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded}
+	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded, Witness: r.witness}
 }
 
 // close gives back what connect opened.
