@@ -40,7 +40,7 @@ func (l *loader) mayExpire(role string) bool {
 // age checks the date of a role. Where an old one is allowed, it is remembered for
 // everything that rests on it.
 func (l *loader) age(role string, expires time.Time) error {
-	if l.at.Before(expires) {
+	if l.at.Before(expires) || l.wasSeen(role, expires) {
 		return nil
 	}
 	if l.mayExpire(role) {
@@ -49,7 +49,7 @@ func (l *loader) age(role string, expires time.Time) error {
 	}
 	return &Error{
 		GUN: l.gun.String(), Role: role, Kind: ErrExpired, Err: fmt.Errorf("since %s", expires.UTC().Format(time.RFC3339)),
-		Hint: "docker refuses it as well; the owner of the repository has to publish it again, or accept its age with --allow-expired=" + role,
+		Hint: l.unseen("docker refuses it as well; the owner of the repository has to publish it again, or accept its age with --allow-expired=" + role),
 	}
 }
 

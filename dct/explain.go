@@ -49,7 +49,7 @@ func (l *loader) explainRoot(raw []byte, err error) error {
 		kind, cause := diagnoseRoot(root, l.gun)
 		hint := "the owner of the repository has to rotate its root key"
 		if kind == ErrExpired {
-			hint += ", or you accept its age with --allow-expired=root-cert"
+			hint = l.unseen(hint + ", or you accept its age with --allow-expired=root-cert")
 		}
 		return &Error{GUN: l.gun.String(), Role: "root", Kind: kind, Err: cause, Hint: hint}
 	}

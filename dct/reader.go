@@ -26,6 +26,8 @@ type Reader struct {
 	Cache Cache
 	// At is the time at which ages are judged; zero: now.
 	At time.Time
+	// Witness may say that trust data past its date was seen before; nil: nobody does.
+	Witness Witness
 }
 
 // A Cache keeps files of repositories that were verified, so that the next read asks the
@@ -78,7 +80,7 @@ func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
 	l := &loader{
-		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
+		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At, sight: r.witnessOf(ctx, gun),
 		offered: root, kept: map[string][]byte{},
 	}
 	for _, raw := range kept {

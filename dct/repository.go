@@ -24,9 +24,10 @@ type Repository struct {
 // proof is what all targets of a Repository rest on.
 type proof struct {
 	gun         GUN
-	validUntil  time.Time      // the earliest expiry of all roles; zero if all are expired and allowed to be
+	validUntil  time.Time      // the earliest expiry of all roles that are not expired; zero if all are
 	unpublished bool           // targets/releases is declared and not published
 	expired     []string       // roles, and RootCert, that are past their date and were allowed to be
+	judged      Judged         // what is past its date, and was not when it was seen
 	versions    map[string]int // by role
 }
 

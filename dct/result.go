@@ -22,7 +22,7 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	for role, floor := range l.seen {
 		versions[role] = floor.Version
 	}
-	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired}
+	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired, judged: l.judgement()}
 	p.unpublished = l.unpublishedReleases() != ""
 	targets, findings, err := pick(p, repo)
 	if err != nil {
@@ -66,7 +66,7 @@ func (l *loader) unpublishedReleases() string {
 func (l *loader) validUntil(expiries []Expiry) time.Time {
 	var first time.Time
 	for _, e := range expiries {
-		if !slices.Contains(l.expired, e.Role) && (first.IsZero() || e.At.Before(first)) {
+		if !slices.Contains(l.expired, e.Role) && !slices.Contains(l.judged, e.Role) && (first.IsZero() || e.At.Before(first)) {
 			first = e.At
 		}
 	}

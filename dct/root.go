@@ -142,13 +142,10 @@ func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest b
 	gun := data.GUN(l.gun.String())
 	root, err := trustpinning.ValidateRoot(prev, s, gun, pins)
 	var invalid *trustpinning.ErrValidationFail
-	if errors.As(err, &invalid) && (!newest || l.mayExpire(RootCert)) {
+	if errors.As(err, &invalid) && (!newest || l.newestMayBeAged(raw)) {
 		// The age of certificates may be all that is wrong: the rest is checked again.
 		if root, err = agedRoot(prev, s, gun, pins); err != nil {
 			return nil, l.refuse("root", err)
-		}
-		if newest {
-			l.expired = append(l.expired, RootCert)
 		}
 	}
 	if err != nil {

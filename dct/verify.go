@@ -37,6 +37,9 @@ type loader struct {
 	allow   []string  // what may be expired
 	at      time.Time // when that is judged
 	expired []string  // what is expired and was allowed to be
+
+	sight  func() Sight // what a witness says; asked where something is expired
+	judged []string     // what is expired, and was not when it was seen
 }
 
 func (l *loader) timestamp(ctx context.Context) error {

@@ -50,8 +50,8 @@ func (p *Plan) bind(r *reading) error {
 	if part.Error == nil && !slices.Equal(part.RootKeys, r.RootKeyIDs()) {
 		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
 	}
-	for _, role := range r.Expired() {
-		if part.Error == nil && !slices.Contains(part.Expired, role) {
+	for _, role := range append(r.Expired(), r.Judged().Roles...) {
+		if part.Error == nil && !slices.Contains(part.Expired, role) && !slices.Contains(part.Judged.Roles, role) {
 			return &Failure{PlanChanged, fmt.Errorf("%s: %s is past its date, and was not when the plan was made\nhint: run plan again and review it", r.GUN(), role)}
 		}
 	}

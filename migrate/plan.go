@@ -41,6 +41,7 @@ type PlanRepository struct {
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	RootKeys []string      `json:"root_keys,omitempty"`
 	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
+	Judged   dct.Judged    `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Error    *PlanReason   `json:"error,omitempty"`
 	Items    []PlanItem    `json:"items,omitempty"`
 	Findings []PlanFinding `json:"findings,omitempty"`
@@ -136,7 +137,7 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 }
 
 func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
-	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Items: make([]PlanItem, len(r.work))}
+	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Judged: r.Judged(), Items: make([]PlanItem, len(r.work))}
 	if place := e.Scope.place(r.GUN()); place != r.GUN().String() {
 		part.Place = place
 	}

@@ -27,7 +27,7 @@ type Signer interface {
 	Leaf() string
 	// Sign spends one key operation and returns the envelope, checked against the
 	// expected certificate and payload. Nothing is pushed. A failure of class security
-	// must not be retried. Only vouch calls it: see there.
+	// must not be retried. Only vouch and attest call it: see there.
 	Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error)
 	// Check returns an error unless the envelope is this key's signature of the subject,
 	// intact, in the manifest beside it. No key operation is spent.

@@ -22,7 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Promise 1: one function calls the key. Whoever adds a caller has to come here.
+// Promise 1: one function calls the key for images, and one for saved trust data. Whoever
+// adds a caller has to come here.
 func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	t.Parallel()
 	callers := map[string][]string{}
@@ -66,6 +67,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	}
 	want := map[string][]string{
 		"migrate/vouch.go":                  {"vouch"},
+		"migrate/attest.go":                 {"attest"},               // takes a snapshot.Verified: no image
 		"cmd/dct2notation/command/shelf.go": {"Sign"},                 // the adapter: no decision
 		"notation/signer.go":                {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
 	}

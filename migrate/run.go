@@ -219,9 +219,7 @@ func (r *run) unread(gun dct.GUN, err error) {
 }
 
 func (r *run) count(w Work, o Outcome) {
-	for _, role := range w.Targets[0].Expired() {
-		o.Notes = append(o.Notes, "allowed-expired: "+role)
-	}
+	o.Notes = append(o.Notes, agedNotes(w.Targets[0])...)
 	for _, t := range w.Targets {
 		for _, f := range t.Flags() {
 			o.Notes = append(o.Notes, f+": tag "+t.Tag())

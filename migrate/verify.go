@@ -75,6 +75,7 @@ type VerifiedRepository struct {
 	PinnedBy string              `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry        `json:"expiries,omitempty"`
 	Expired  []string            `json:"expired,omitempty"` // past its date, and allowed to be
+	Judged   dct.Judged          `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Totals   map[VerifyClass]int `json:"totals,omitempty"`
 	Tags     []VerifiedTag       `json:"tags,omitempty"`
 }
@@ -135,7 +136,7 @@ func unreadClass(err error) VerifyClass {
 }
 
 func (v *Verification) repository(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
-	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Totals: map[VerifyClass]int{}}
+	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged(), Totals: map[VerifyClass]int{}}
 	if place := v.Scope.place(r.GUN()); place != result.GUN {
 		result.Place = place
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// vouch is the only way to the key (promise 1; a test counts the callers of Signer.Sign).
-// It takes the work's targets, which only verified trust data can yield, and refuses a
+// vouch is the only way to the key for an image (promise 1; a test counts the callers of
+// Signer.Sign, and the other is attest, which signs saved trust data). It takes the work's targets, which only verified trust data can yield, and refuses a
 // descriptor that is not their own digest. Expiry is checked again here: a run may
 // outlive the metadata it began with.
 func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (state.Envelope, error) {

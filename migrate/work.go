@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -72,10 +73,20 @@ func (w Work) item() state.Item {
 	for _, t := range w.Targets {
 		it.Tags = append(it.Tags, state.Tag{Name: t.Tag(), Role: t.Role(), TargetsVersion: t.Version()})
 	}
-	for _, role := range w.Targets[0].Expired() {
-		it.Notes = append(it.Notes, "allowed-expired: "+role)
-	}
+	it.Notes = agedNotes(w.Targets[0])
 	return it
+}
+
+// agedNotes tell what a target rests on that is past its date.
+func agedNotes(t dct.Target) []string {
+	var notes []string
+	for _, role := range t.Expired() {
+		notes = append(notes, "allowed-expired: "+role)
+	}
+	if j := t.Judged(); !j.IsZero() {
+		notes = append(notes, "judged-earlier: "+j.String())
+	}
+	return notes
 }
 
 // tags lists the names of the work's targets.
@@ -97,6 +108,11 @@ const (
 	MetadataRootKeys = metadataPrefix + "root-keys"
 	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
+	// What was past its date, and had been signed in a snapshot before: which roles, when
+	// that was, and the SHA-256 of the certificate.
+	MetadataJudged   = metadataPrefix + "judged"
+	MetadataJudgedAt = metadataPrefix + "judged-at"
+	MetadataJudgedBy = metadataPrefix + "judged-by"
 )
 
 // metadata is signed beside the digest: where the target stood in DCT, and what the user
@@ -113,6 +129,9 @@ func (w Work) metadata(tool string, user map[string]string) map[string]string {
 	}
 	if expired := w.Targets[0].Expired(); len(expired) > 0 {
 		m[MetadataExpired] = strings.Join(expired, ",")
+	}
+	if j := w.Targets[0].Judged(); !j.IsZero() {
+		m[MetadataJudged], m[MetadataJudgedAt], m[MetadataJudgedBy] = strings.Join(j.Roles, ","), j.At.UTC().Format(time.RFC3339), j.By
 	}
 	for k, v := range user {
 		m[k] = v

@@ -46,6 +46,18 @@ type Contents struct {
 	Target      ocispec.Descriptor // what was signed, with the user metadata as annotations
 	Chain       []*x509.Certificate
 	SigningTime time.Time
+	// Stamped is the time in the countersignature of a time-stamping authority; zero if
+	// there is none. Which authority it is, the trust policy has to judge.
+	Stamped time.Time
+}
+
+// SignedAt is when the envelope was signed, at the latest of what it says: a signer who
+// lies about the time gains nothing by a timestamp.
+func (c Contents) SignedAt() time.Time {
+	if c.Stamped.After(c.SigningTime) {
+		return c.Stamped
+	}
+	return c.SigningTime
 }
 
 // Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
@@ -73,7 +85,9 @@ func Read(mediaType string, blob []byte) (Contents, error) {
 	if err := strictJSON(c.Payload.Content, &payload); err != nil {
 		return Contents{}, fmt.Errorf("reading the envelope's payload: %w", err)
 	}
-	return Contents{payload.Target, c.SignerInfo.CertificateChain, c.SignerInfo.SignedAttributes.SigningTime}, nil
+	signer := c.SignerInfo
+	return Contents{payload.Target, signer.CertificateChain, signer.SignedAttributes.SigningTime,
+		stampedAt(signer.UnsignedAttributes.TimestampSignature, signer.Signature)}, nil
 }
 
 // errLeaf says that the certificate is another one, as also happens when it is renewed.

@@ -29,6 +29,7 @@ type Options struct {
 	// OnWait is called when the key's service throttles and all signing waits. It must
 	// return at once.
 	OnWait func(time.Duration)
+	TSA    *TSA             // countersigns each signature; nil: none is
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -41,6 +42,7 @@ type Signer struct {
 	local     notationgo.Signer // of a key in files; nil for a plugin
 	plug      *plug
 	pace      *pace
+	tsa       *TSA // nil: nothing is countersigned
 }
 
 // Open finds a key and proves that it can sign: the plugin is what it should be, the
@@ -54,7 +56,7 @@ func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	if format == "" {
 		format = "jws"
 	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{wait: o.OnWait}}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{wait: o.OnWait}, tsa: o.TSA}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}
@@ -102,7 +104,13 @@ func (s *Signer) openPlugin(ctx context.Context, known [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if m.HasCapability(plugin.CapabilitySignatureGenerator) {
+	raw := m.HasCapability(plugin.CapabilitySignatureGenerator)
+	if s.tsa != nil && !raw {
+		// notation-go would leave the timestamp out and say nothing.
+		return &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", safetext.Safe(s.key.Plugin, 64)),
+			"leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps"}
+	}
+	if raw {
 		req := &plugin.DescribeKeyRequest{ContractVersion: plugin.ContractVersion, KeyID: s.key.ID, PluginConfig: s.key.Config}
 		if _, err := s.plug.DescribeKey(ctx, req); err != nil {
 			return err
@@ -121,7 +129,7 @@ func (s *Signer) prove(ctx context.Context) error {
 	nothing := []byte("dct2notation proves a key")
 	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
 		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
-	})
+	}, nil)
 	if err != nil {
 		return fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
 	}
@@ -193,7 +201,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	}
 	// Only these fields are signed; what else the descriptor holds stays out.
 	target := ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size, Annotations: metadata}
-	blob, fromPlugin, err := s.envelope(ctx, target)
+	blob, fromPlugin, err := s.envelope(ctx, target, s.tsa)
 	if err != nil {
 		return Envelope{}, err
 	}
@@ -211,6 +219,9 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if err := contents.expect(s.chain[0], subject, metadata); err != nil {
 		return fail(err)
 	}
+	if s.tsa != nil && contents.Stamped.IsZero() {
+		return fail(errors.New("signed without the timestamp"))
+	}
 	annotations, err := contents.annotations(fromPlugin)
 	if err != nil {
 		return fail(err)
@@ -224,11 +235,19 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 
 // envelope asks the key for an envelope and for the annotations that an envelope plugin
 // wants on the manifest. Each call has a signer of its own: notation-go's keeps the
-// annotations of the last call in it.
-func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor) ([]byte, map[string]string, error) {
+// annotations of the last call in it. The authority is asked after the key, as it
+// countersigns the signature.
+func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *TSA) ([]byte, map[string]string, error) {
 	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType}
+	stamp := &stamping{tsa: tsa}
+	if tsa != nil {
+		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
+	}
 	if s.local != nil {
 		blob, _, err := s.local.Sign(ctx, target, opts)
+		if stamp.cause != nil {
+			return nil, nil, stamp.cause
+		}
 		if err != nil {
 			return nil, nil, &Error{Permanent, fmt.Errorf("signing with key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
 		}
@@ -247,6 +266,8 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor) ([]byt
 		return nil, nil, ctx.Err()
 	case j.cause != nil:
 		return nil, nil, j.cause
+	case stamp.cause != nil:
+		return nil, nil, stamp.cause
 	}
 	// The plugin answered, and notation-go found the answer wrong.
 	class, hint := Security, "the plugin's signature does not fit its certificate or the request"

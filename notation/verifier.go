@@ -40,8 +40,13 @@ type Verdict struct {
 	Reason   string // why not, or what a lenient policy let pass; safe to show
 	Leaf     string // thumbprint, where the envelope could be read
 	NotAfter time.Time
+	SignedAt time.Time         // where the envelope is intact: see [Contents.SignedAt]
 	Metadata map[string]string // signed user metadata, where the envelope is intact
 }
+
+// Strict tells whether the signature is trusted with no leniency at all, whatever the
+// level of the policy.
+func (v Verdict) Strict() bool { return v.Trusted && !v.Expired && v.Reason == "" }
 
 // OpenVerifier reads a trust policy, by default notation's own trustpolicy.json.
 func OpenVerifier(policyFile string) (*Verifier, error) {
@@ -101,6 +106,7 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	}
 	if c, readErr := Read(mediaType, blob); readErr == nil {
 		verdict.Leaf, verdict.NotAfter, verdict.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
+		verdict.SignedAt = c.SignedAt()
 	}
 	if outcome == nil {
 		return verdict, nil

@@ -41,7 +41,7 @@ func judging(t *testing.T, level string, trusted *kmstest.Identity) *Verifier {
 }
 
 // signedBy makes an envelope over an image, as an hour before the certificate ends or now.
-func signedBy(t *testing.T, id *kmstest.Identity, name string) []byte {
+func signedBy(t *testing.T, id *kmstest.Identity, name string, more ...func(*signature.SignRequest)) []byte {
 	t.Helper()
 	at := time.Now()
 	if end := id.Chain[0].NotAfter; end.Before(at) {
@@ -55,10 +55,14 @@ func signedBy(t *testing.T, id *kmstest.Identity, name string) []byte {
 	must(t, err)
 	env, err := signature.NewEnvelope(jws.MediaTypeEnvelope)
 	must(t, err)
-	blob, err := env.Sign(&signature.SignRequest{
+	request := &signature.SignRequest{
 		Payload: signature.Payload{ContentType: payloadType, Content: payload},
 		Signer:  signer, SigningTime: at, SigningScheme: signature.SigningSchemeX509,
-	})
+	}
+	for _, change := range more {
+		change(request)
+	}
+	blob, err := env.Sign(request)
 	must(t, err)
 	return blob
 }

@@ -36,23 +36,12 @@ func (w *writer) replace(path string, raw []byte) error {
 // sweep removes blobs that the index does not lead to: those of replaced manifests, and
 // those that a killed run wrote. The index is on the disk before.
 func (w *writer) sweep() error {
-	used := map[string]bool{ocispec.DescriptorEmptyJSON.Digest.Encoded(): true}
 	for _, e := range w.saved.entries {
 		if e.damage != nil {
 			return nil // nobody knows which blobs are its own
 		}
-		used[e.descriptor.Digest.Encoded()] = true
-		for _, f := range e.files {
-			used[f.digest.Encoded()] = true
-		}
 	}
-	for _, a := range w.saved.attached {
-		if w.has(a.subject) {
-			for _, d := range a.blobs {
-				used[d.Encoded()] = true
-			}
-		}
-	}
+	used := w.used()
 	err := removeAll(w.dir, func(name string) bool { return isTemporary(name) })
 	if err != nil {
 		return err
@@ -62,14 +51,26 @@ func (w *writer) sweep() error {
 	})
 }
 
-// has tells whether a manifest is one of the snapshot's.
-func (w *writer) has(d digest.Digest) bool {
+// used names the blobs that the index leads to.
+func (w *writer) used() map[string]bool {
+	used := map[string]bool{ocispec.DescriptorEmptyJSON.Digest.Encoded(): true}
+	present := map[digest.Digest]bool{}
 	for _, e := range w.saved.entries {
-		if e.descriptor.Digest == d {
-			return true
+		present[e.descriptor.Digest] = true
+		used[e.descriptor.Digest.Encoded()] = true
+		for _, f := range e.files {
+			used[f.digest.Encoded()] = true
 		}
 	}
-	return false
+	for _, a := range w.saved.attached {
+		if !present[a.subject.Digest] {
+			continue
+		}
+		for _, d := range a.blobs {
+			used[d.Encoded()] = true
+		}
+	}
+	return used
 }
 
 // removeAll removes the files in a directory whose names are unwanted.

@@ -52,7 +52,7 @@ func TestCopiesByOtherToolsRead(t *testing.T) {
 	copyAll(t, guns, repo, layoutStore(t, third))
 	for _, copied := range []string{second, third} {
 		s.same(t, opened(t, copied))
-		results, err := Verify(t.Context(), copied, s.reader())
+		results, err := Verify(t.Context(), copied, s.reader(), nil)
 		must(t, err)
 		for _, r := range results {
 			must(t, r.Err)

@@ -159,7 +159,7 @@ func TestForgedRootChainIsFound(t *testing.T) {
 	layout["index.json"] = &fstest.MapFile{Data: index, Mode: 0o644}
 	saved, err = open(layout)
 	must(t, err)
-	if r := saved.verify(t.Context(), gun(t, rotated), *s.reader()); !errors.Is(r.Err, dct.ErrRefused) {
+	if r := saved.verify(t.Context(), gun(t, rotated), *s.reader(), nil); !errors.Is(r.Err, dct.ErrRefused) {
 		t.Errorf("error %v", r.Err)
 	}
 }
@@ -180,7 +180,7 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		if err := os.Symlink(moved, path); err != nil {
 			t.Skipf("no symbolic links here: %v", err)
 		}
-		results, err := Verify(t.Context(), dir, s.reader())
+		results, err := Verify(t.Context(), dir, s.reader(), nil)
 		if err == nil && (len(results) != 1 || results[0].Err == nil) {
 			t.Errorf("%s: a link was followed", what)
 		}
@@ -201,13 +201,13 @@ func TestExpiryIsTheReadersMatter(t *testing.T) {
 	s.save(t, dir)
 	reader := s.reader()
 	reader.At = opened(t, dir).expiry(t, reader, "timestamp").AddDate(0, 0, 1)
-	results, err := Verify(t.Context(), dir, reader)
+	results, err := Verify(t.Context(), dir, reader, nil)
 	must(t, err)
 	if len(results) != 1 || !errors.Is(results[0].Err, dct.ErrExpired) {
 		t.Errorf("results %+v", results)
 	}
 	reader.AllowExpired = []string{"timestamp"}
-	results, err = Verify(t.Context(), dir, reader)
+	results, err = Verify(t.Context(), dir, reader, nil)
 	must(t, err)
 	if results[0].Err != nil || strings.Join(results[0].Expired, " ") != "timestamp" || results[0].PinnedBy != dct.PinnedConfig {
 		t.Errorf("results %+v", results)
@@ -218,7 +218,7 @@ func TestExpiryIsTheReadersMatter(t *testing.T) {
 func (s *Snapshot) expiry(t *testing.T, reader *dct.Reader, role string) time.Time {
 	t.Helper()
 	r := *reader
-	for _, e := range s.verify(t.Context(), s.GUNs()[0], r).Expiries {
+	for _, e := range s.verify(t.Context(), s.GUNs()[0], r, nil).Expiries {
 		if e.Role == role {
 			return e.At
 		}

@@ -106,7 +106,7 @@ func sortEntries(entries map[dct.GUN]*entry, attached []attachment) []ocispec.De
 		return cmp.Compare(a.descriptor.Digest, b.descriptor.Digest)
 	})
 	for _, a := range kept {
-		if present[a.subject.String()] {
+		if present[a.subject.Digest.String()] {
 			list = append(list, a.descriptor)
 		}
 	}

@@ -24,6 +24,7 @@ type Snapshot struct {
 	root     *os.Root // what fsys reads from
 	entries  map[dct.GUN]*entry
 	attached []attachment
+	lost     error // of a signature that is listed and cannot be read; nil if there is none
 }
 
 // entry is one repository in the snapshot.
@@ -37,7 +38,8 @@ type entry struct {
 // is no trust data, and stays as long as its subject.
 type attachment struct {
 	descriptor ocispec.Descriptor
-	subject    digest.Digest
+	subject    ocispec.Descriptor
+	envelope   ocispec.Descriptor // of a signature; else zero
 	blobs      []digest.Digest
 }
 
@@ -135,6 +137,10 @@ func (s *Snapshot) add(d ocispec.Descriptor) error {
 	}
 	raw, err := s.blob(d.Digest, d.Size)
 	if err != nil {
+		if !known && d.ArtifactType == signatureType {
+			s.lost = err // less than none can it vouch for; the next Save leaves it out
+			return nil
+		}
 		if !known {
 			return fmt.Errorf("manifest %s, of a repository that is not known: %w", d.Digest, err)
 		}
@@ -170,13 +176,13 @@ func attachmentOf(d ocispec.Descriptor, raw []byte) (attachment, bool) {
 	if err := json.Unmarshal(raw, &m); err != nil || m.Subject == nil || m.ArtifactType == ArtifactType {
 		return attachment{}, false
 	}
-	a := attachment{descriptor: d, subject: m.Subject.Digest, blobs: []digest.Digest{d.Digest}}
+	a := attachment{descriptor: d, subject: *m.Subject, envelope: envelopeOf(m), blobs: []digest.Digest{d.Digest}}
 	for _, l := range append(m.Layers, m.Config) {
 		if checkDigest(l.Digest) == nil {
 			a.blobs = append(a.blobs, l.Digest)
 		}
 	}
-	return a, checkDigest(a.subject) == nil
+	return a, checkDigest(a.subject.Digest) == nil
 }
 
 // find gives the file that a source is asked for by a name.

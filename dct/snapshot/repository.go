@@ -32,19 +32,30 @@ func (w *writer) save(ctx context.Context, gun dct.GUN) (Saved, error) {
 	case err != nil:
 		return Saved{GUN: gun, Outcome: Failed, Err: err}, nil
 	}
+	if j := r.repository.Judged(); !j.IsZero() {
+		r.warn("past its date, and signed before: " + j.String())
+	}
 	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning}
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
 	switch {
-	case before != nil && slices.Equal(before.files, files):
+	case before != nil && slices.Equal(before.files, files) && w.maySign(before, manifest):
 		done.Outcome = Unchanged // its blobs may be damaged all the same
-		return done, w.put(blobs...)
 	case before != nil:
 		done.Outcome = Changed
 	}
-	if err := w.put(append(blobs, manifest)...); err != nil {
+	if done.Outcome != Unchanged {
+		blobs = append(blobs, manifest)
+	}
+	if err := w.put(blobs...); err != nil {
 		return Saved{}, err
 	}
-	w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
+	if done.Outcome != Unchanged {
+		w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
+	}
+	if w.options.Signer != nil {
+		d, _ := w.saved.Manifest(gun)
+		w.pending = append(w.pending, pending{done, Verified{r.repository, d}})
+	}
 	return done, nil
 }
 
@@ -88,6 +99,14 @@ type recording struct {
 	repository *dct.Repository
 	files      map[string][]byte // by name, as the reader asked for them
 	warning    string
+}
+
+// warn adds a warning.
+func (r *recording) warn(text string) {
+	if r.warning != "" {
+		r.warning += "; "
+	}
+	r.warning += text
 }
 
 // list describes the files, in the order of a manifest.

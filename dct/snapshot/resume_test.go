@@ -38,7 +38,7 @@ func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
-		results, err := Verify(t.Context(), dir, s.reader())
+		results, err := Verify(t.Context(), dir, s.reader(), nil)
 		must(t, err)
 		for _, r := range results {
 			must(t, r.Err)

@@ -27,6 +27,9 @@ type Options struct {
 	// Observe is called after each repository, from the goroutine of Save. What it is told
 	// of counts when Save returns, and may have to be done again if it does not.
 	Observe func(Saved)
+	// Signer signs each repository that was verified in this call and has no signature of
+	// it yet; nil: nothing is signed.
+	Signer Signer
 }
 
 // Outcome says what became of one repository.
@@ -47,11 +50,16 @@ type Saved struct {
 	Outcome Outcome
 	Err     error  // why it was kept or has failed; of the kinds that dct.Reader gives
 	Warning string // what a person should know although it was saved; may be empty
+	// Unsigned is why it has no signature although one was asked for. It is known when Save
+	// returns, in the summary.
+	Unsigned error
 }
 
 // Summary counts repositories by outcome.
 type Summary struct {
 	Added, Changed, Unchanged, Kept, Failed int
+	// Where a signer was given: signed now, signed by it before, and not signed.
+	Signed, SignedBefore, Unsigned int
 	// Attention are those with an error or a warning, in the order of their names.
 	Attention []Saved
 }
@@ -95,7 +103,13 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 	}
 	defer func() { _ = s.Close() }() // only read from
 	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery}
+	if o.Signer != nil {
+		if err := w.findUnlisted(); err != nil {
+			return Summary{}, err
+		}
+	}
 	sum, err := w.saveAll(ctx, guns)
+	slices.SortStableFunc(sum.Attention, func(a, b Saved) int { return byGUN(a.GUN, b.GUN) })
 	if err != nil {
 		return sum, err
 	}
@@ -109,6 +123,9 @@ type writer struct {
 	reader  *dct.Reader
 	options Options
 	every   int // commit after that many repositories
+
+	pending  []pending    // what is to be signed after the next commit
+	unlisted []attachment // signatures on the disk that the index did not list
 }
 
 func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
@@ -126,12 +143,21 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 			w.options.Observe(done)
 		}
 		if i%w.every == w.every-1 {
-			if err := w.commit(); err != nil {
+			if err := w.commitAndSign(ctx, &sum); err != nil {
 				return sum, err
 			}
 		}
 	}
-	return sum, w.commit()
+	return sum, w.commitAndSign(ctx, &sum)
+}
+
+// commitAndSign writes the index, signs what it lists, and writes it again.
+func (w *writer) commitAndSign(ctx context.Context, sum *Summary) error {
+	if err := w.commit(); err != nil || len(w.pending) == 0 {
+		return err
+	}
+	// What was signed before an error is listed.
+	return errors.Join(w.signPending(ctx, sum), w.commit())
 }
 
 func (s *Summary) count(done Saved) {
@@ -150,6 +176,16 @@ func (s *Summary) count(done Saved) {
 	if done.Err != nil || done.Warning != "" {
 		s.Attention = append(s.Attention, done)
 	}
+}
+
+// attend notes why a repository was not signed, in its place if it has one.
+func (s *Summary) attend(done Saved) {
+	i := slices.IndexFunc(s.Attention, func(one Saved) bool { return one.GUN == done.GUN })
+	if i < 0 {
+		s.Attention = append(s.Attention, done)
+		return
+	}
+	s.Attention[i].Unsigned = done.Unsigned
 }
 
 // commit writes the index. All blobs that it leads to are on the disk already. An index

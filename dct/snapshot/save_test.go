@@ -27,7 +27,7 @@ func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
 		t.Fatalf("%d GUNs", n)
 	}
 	s.same(t, saved)
-	results, err := Verify(t.Context(), dir, s.reader())
+	results, err := Verify(t.Context(), dir, s.reader(), nil)
 	must(t, err)
 	targets := 0
 	for _, r := range results {
@@ -197,7 +197,7 @@ func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 	if n, sum := s.cost(t, dir); n != 2 || sum.Unchanged != 2 {
 		t.Errorf("%d requests, %+v", n, sum)
 	}
-	results, err := Verify(t.Context(), dir, s.reader())
+	results, err := Verify(t.Context(), dir, s.reader(), nil)
 	must(t, err)
 	for _, r := range results {
 		must(t, r.Err)
@@ -210,7 +210,7 @@ func TestSnapshotIsNoPin(t *testing.T) {
 	s := newScene(t, rotated)
 	dir := t.TempDir()
 	s.save(t, dir)
-	results, err := Verify(context.Background(), dir, &dct.Reader{})
+	results, err := Verify(context.Background(), dir, &dct.Reader{}, nil)
 	must(t, err)
 	if len(results) != 1 || !errors.Is(results[0].Err, dct.ErrUnpinnedRoot) {
 		t.Errorf("verified: %+v", results)

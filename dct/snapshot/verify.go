@@ -17,15 +17,20 @@ type Result struct {
 	Findings int           // entries that are no trusted targets
 	Expiries []dct.Expiry
 	Expired  []string // what is past its date and was allowed to be
+	Judged   dct.Judged
 	PinnedBy string
-	Err      error // an *dct.Error; nil if everything verifies
+	// Signatures counts those of the manifest; Signature is what the judge says of them.
+	Signatures int
+	Signature  Verdict
+	Err        error // an *dct.Error; nil if everything verifies
 }
 
 // Verify checks a snapshot without any server: each file's bytes, and the trust data as
-// reader judges it, with the root chain. The reader's Source is not used. Results are
-// sorted by GUN; a repository that fails is a result and not an error. An error means that
-// the snapshot cannot be opened, or that ctx has ended.
-func Verify(ctx context.Context, dir string, reader *dct.Reader) ([]Result, error) {
+// reader judges it, with the root chain. The reader's Source is not used. With a judge, what
+// a trusted signature covers is judged for age at the time it was signed; nil: all is
+// judged now. Results are sorted by GUN; a repository that fails is a result and not an
+// error. An error means that the snapshot cannot be opened, or that ctx has ended.
+func Verify(ctx context.Context, dir string, reader *dct.Reader, judge Judge) ([]Result, error) {
 	s, err := Open(dir)
 	if err != nil {
 		return nil, err
@@ -33,7 +38,7 @@ func Verify(ctx context.Context, dir string, reader *dct.Reader) ([]Result, erro
 	defer func() { _ = s.Close() }() // only read from
 	var results []Result
 	for _, gun := range s.GUNs() {
-		r := s.verify(ctx, gun, *reader)
+		r := s.verify(ctx, gun, *reader, judge)
 		if ctx.Err() != nil {
 			return results, ctx.Err()
 		}
@@ -42,13 +47,17 @@ func Verify(ctx context.Context, dir string, reader *dct.Reader) ([]Result, erro
 	return results, nil
 }
 
-func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader) Result {
+func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, judge Judge) Result {
 	e := s.entries[gun]
-	result := Result{GUN: gun, Manifest: e.descriptor.Digest}
+	result := Result{GUN: gun, Manifest: e.descriptor.Digest, Signatures: s.Signatures(gun)}
 	if result.Err = s.intact(ctx, gun); result.Err != nil {
 		return result
 	}
 	reader.Source = s
+	if result.Signature, result.Err = s.Signature(ctx, gun, judge); result.Err != nil {
+		return result
+	}
+	reader.Witness = sightOf(result.Signature)
 	// First without the chain: its oldest root would count as pinned.
 	repository, err := reader.Read(ctx, gun, dct.Known{})
 	if err != nil {
@@ -57,6 +66,7 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader) R
 	}
 	result.Targets, result.Findings = len(repository.Targets()), len(repository.Findings())
 	result.Expiries, result.Expired, result.PinnedBy = repository.Expiries(), repository.Expired(), repository.PinnedBy()
+	result.Judged = repository.Judged()
 	if chain := e.chain(); len(chain) > 0 {
 		result.Err = follow(ctx, reader, gun, chain[0].name)
 	}

@@ -28,6 +28,7 @@ var rules = map[string][]string{
 	"internal/notarytest":   {},
 	"internal/registrytest": {},
 	"internal/kmstest":      {},
+	"internal/tsatest":      {},
 	"internal/lint":         {},
 	"cmd":                   nil, // wires everything
 }

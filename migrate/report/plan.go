@@ -32,6 +32,9 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 		if len(r.Expired) > 0 {
 			fmt.Fprintf(&b, "  past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 		}
+		if !r.Judged.IsZero() {
+			fmt.Fprintf(&b, "  past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+		}
 		for _, it := range r.Items {
 			totals[it.Action]++
 			planItem(&b, it)

@@ -81,6 +81,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	if len(r.Expired) > 0 {
 		fmt.Fprintf(&b, "    past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 	}
+	if !r.Judged.IsZero() {
+		fmt.Fprintf(&b, "    past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+	}
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
 			continue

@@ -159,14 +159,14 @@ func TestPairsAreTakenAsTheyStand(t *testing.T) {
 			t.Errorf("%s: %v", in, err)
 			continue
 		}
-		var o keyOptions
+		var o engineOptions
 		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 		o.bind(flags)
 		if err := cfg.setFlags(flags); err != nil || flags.Lookup("user-metadata").Value.String() != want || o.workers != 1_000_000 {
 			t.Errorf("%s: %v, %v", in, o.metadata, err)
 		}
 	}
-	var o keyOptions
+	var o engineOptions
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	o.bind(flags)
 	if err := flags.Parse([]string{"-m", "a=1,b=2", "-m", "c=", "--plugin-config", "x=y=z"}); err != nil || o.metadata["a"] != "1,b=2" || len(o.metadata) != 2 || o.pluginConfig["x"] != "y=z" {

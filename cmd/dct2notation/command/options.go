@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // commonOptions are those of every verb that reads something.
@@ -76,6 +77,7 @@ type remoteOptions struct {
 	allowDegraded  bool
 	source         string
 	cacheDir       string
+	snapshotPolicy string
 	rescue         bool
 	username       string
 	passwordStdin  bool
@@ -98,6 +100,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.BoolVar(&o.allowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
 	f.StringVar(&o.source, "source", "server", sourceHelp)
 	f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
+	f.StringVar(&o.snapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
 	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
 	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
@@ -183,7 +186,7 @@ func dockerDir() string {
 	return filepath.Join(home, ".docker")
 }
 
-// keyOptions say which key signs and how.
+// keyOptions say which key signs and what its signatures are like.
 type keyOptions struct {
 	key          string
 	plugin       string
@@ -195,9 +198,8 @@ type keyOptions struct {
 	timeout      time.Duration
 	format       string
 	metadata     map[string]string
-	forceTag     bool
-	workers      int
-	state        string
+	tsaURL       string
+	tsaRoot      string
 }
 
 func (o *keyOptions) bind(f *pflag.FlagSet) {
@@ -211,9 +213,8 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
 	f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
 	f.VarP((*pairs)(&o.metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
-	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
-	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
-	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+	f.StringVar(&o.tsaURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
+	f.StringVar(&o.tsaRoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
 }
 
 func (o *keyOptions) check() error {
@@ -224,14 +225,36 @@ func (o *keyOptions) check() error {
 		return usage(errors.New("--plugin and --id belong together"))
 	case o.plugin == "" && len(o.pluginConfig) > 0:
 		return usage(errors.New("--plugin-config needs --plugin and --id"))
-	case o.workers < 1:
+	case (o.tsaURL == "") != (o.tsaRoot == ""):
+		return usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
+	}
+	return usage(migrate.CheckMetadata(o.metadata))
+}
+
+// engineOptions say how images are signed, and where progress is kept.
+type engineOptions struct {
+	keyOptions
+	forceTag bool
+	workers  int
+	state    string
+}
+
+func (o *engineOptions) bind(f *pflag.FlagSet) {
+	o.keyOptions.bind(f)
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
+	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+}
+
+func (o *engineOptions) check() error {
+	if o.workers < 1 {
 		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
 	}
-	return nil
+	return o.keyOptions.check()
 }
 
 // statePath is the ledger's path.
-func (o *keyOptions) statePath() (string, error) {
+func (o *engineOptions) statePath() (string, error) {
 	if o.state != "" {
 		return o.state, nil
 	}

@@ -15,7 +15,7 @@ type planOptions struct {
 	commonOptions
 	remoteOptions
 	selectOptions
-	keyOptions
+	engineOptions
 }
 
 func newPlan(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -48,11 +48,11 @@ func (o *planOptions) bind(c *cobra.Command) {
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
 	o.selectOptions.bind(c.Flags())
-	o.keyOptions.bind(c.Flags())
+	o.engineOptions.bind(c.Flags())
 }
 
 func (o *planOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.keyOptions.check} {
+	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.engineOptions.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	parts, err := buildEngine(ctx, f, o.keyOptions, known, log)
+	parts, err := buildEngine(ctx, f, o.engineOptions, known, log)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 
 // existingLedger opens the ledger if there is one: a plan makes none. Then it also gives
 // the configuration that the ledger belongs to.
-func (o *keyOptions) existingLedger() (*state.Ledger, state.Fingerprint, error) {
+func (o *engineOptions) existingLedger() (*state.Ledger, state.Fingerprint, error) {
 	path, err := o.statePath()
 	if err != nil || !exists(path) {
 		return nil, nil, err

@@ -33,6 +33,7 @@ type remote struct {
 	registry *registry.Client
 	source   dct.Source
 	cache    dct.Cache
+	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
 
 	mu      sync.Mutex
@@ -197,7 +198,10 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 
 // reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: r.source, Cache: r.cache, Pins: r.pins, AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded}
+	return &dct.Reader{
+		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness,
+		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded,
+	}
 }
 
 // close gives back what connect opened.

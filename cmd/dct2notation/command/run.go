@@ -122,7 +122,7 @@ func (o *runOptions) parts(ctx context.Context, f *field, ledger *state.Ledger, 
 	if o.acceptChanges {
 		known = nil // the key is asked anew what its certificate is
 	}
-	parts, err := buildEngine(ctx, f, o.keyOptions, known, log)
+	parts, err := buildEngine(ctx, f, o.engineOptions, known, log)
 	if err != nil {
 		return nil, err
 	}

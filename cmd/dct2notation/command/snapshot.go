@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -19,7 +20,9 @@ type snapshotOptions struct {
 	commonOptions
 	remoteOptions
 	selectOptions
-	dir string
+	keyOptions
+	dir  string
+	sign bool
 }
 
 func newSnapshot(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -31,14 +34,22 @@ func newSnapshot(stop <-chan struct{}, s Streams) *cobra.Command {
 OCI image layout: oras and skopeo can copy it, and notation can sign it. Run again, it
 fetches what has changed; killed, it goes on. Every verb that reads trust data takes it with
 --source snapshot:DIR. A snapshot vouches for nothing by itself: whoever reads it verifies
-it with pins.`,
+it with pins.
+
+With --sign, a Notation key signs what was verified in this call, once for each repository. Who
+reads the snapshot with --snapshot-trust-policy, and trusts that signature, has the trust data judged
+for expiry at the time it was signed, and needs no --allow-expired for what was valid then.
+Take a key of its own for this, or a trust policy that tells it from the keys of images.`,
 		Example: `  dct2notation snapshot -O trust-data --trust-pinning pins.json registry.example.com/team/app
+  dct2notation snapshot -O trust-data --sign --key archive --trust-pinning pins.json --discover catalog 'registry.example.com/**'
   dct2notation snapshot verify --trust-pinning pins.json --allow-expired=timestamp trust-data
   oras cp --from-oci-layout trust-data:<name> registry.example.com/archive/trust-data:<name>`,
 	}
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
 	o.selectOptions.bind(c.Flags())
+	o.keyOptions.bind(c.Flags())
+	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this call with a Notation key")
 	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, made if it is not there")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
@@ -55,7 +66,7 @@ it with pins.`,
 }
 
 func (o *snapshotOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check} {
+	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.keyOptions.check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -73,12 +84,21 @@ type savedReport struct {
 	Unchanged int              `json:"unchanged"`
 	Kept      int              `json:"kept"`
 	Failed    int              `json:"failed"`
+	Signed    *signedReport    `json:"signed,omitempty"` // with --sign
 	Attention []savedAttention `json:"attention,omitempty"`
+}
+
+// signedReport counts the signatures of repositories that were verified.
+type signedReport struct {
+	Leaf   string `json:"leaf"`   // SHA-256 of the certificate
+	Made   int    `json:"made"`   // by this call
+	Before int    `json:"before"` // by an earlier one
+	Failed int    `json:"failed"`
 }
 
 type savedAttention struct {
 	GUN     string           `json:"gun"`
-	Outcome snapshot.Outcome `json:"outcome"`
+	Outcome snapshot.Outcome `json:"outcome"` // or unsigned
 	Reason  string           `json:"reason"`
 }
 
@@ -89,48 +109,75 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	if o.dir == "" {
 		return usage(errors.New("-O names the directory of the snapshot"))
 	}
+	useNotationFolders()
 	log := o.logger(s.Err)
 	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, nil, s, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	began, done := time.Now(), 0
-	sum, err := snapshot.Save(ctx, o.dir, f.reader(), f.guns, snapshot.Options{
-		Tool: "dct2notation/" + Version(), Server: f.notaryURL,
-		Observe: func(one snapshot.Saved) {
-			done++
-			if time.Since(began) > heartbeat {
-				began = time.Now()
-				log.Info("progress", "done", done, "of", len(f.guns))
-			}
-			log.Debug("saved", "repository", one.GUN.String(), "outcome", string(one.Outcome))
-		},
-	})
+	options := snapshot.Options{Tool: "dct2notation/" + Version(), Server: f.notaryURL}
+	var signed *signedReport
+	if o.sign {
+		key, err := f.openKey(ctx, o.keyOptions, nil, log)
+		if err != nil {
+			return err
+		}
+		options.Signer, signed = newSnapshotSigner(key, o.metadata), &signedReport{Leaf: key.Leaf()}
+	}
+	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
 		Version: 1, Kind: "dct2notation.snapshot", Directory: o.dir,
-		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed,
+		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Signed: signed,
 	}
-	for _, one := range sum.Attention {
-		if one.Outcome == snapshot.Failed && errors.Is(one.Err, dct.ErrUnsigned) && f.scope.Discovered {
-			out.Failed-- // found in a catalogue, and not signed: nothing to save
-			continue
-		}
-		a := savedAttention{GUN: one.GUN.String(), Outcome: one.Outcome, Reason: one.Warning}
-		if one.Err != nil {
-			a.Reason = one.Err.Error()
-		}
-		out.Attention = append(out.Attention, a)
+	if signed != nil {
+		signed.Made, signed.Before, signed.Failed = sum.Signed, sum.SignedBefore, sum.Unsigned
 	}
+	out.attend(sum, f.scope.Discovered)
 	if o.output == "json" {
 		err = errors.Join(err, report.JSON(s.Out, out))
 	} else {
 		err = errors.Join(err, out.text(s))
 	}
-	if err == nil && out.Kept+out.Failed > 0 {
+	if err == nil && out.Kept+out.Failed+sum.Unsigned > 0 {
 		return &verdict{exitFailures}
 	}
 	return err
+}
+
+// save saves what the field has, and tells how far it is.
+func (o *snapshotOptions) save(ctx context.Context, f *field, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
+	began, done := time.Now(), 0
+	options.Observe = func(one snapshot.Saved) {
+		done++
+		if time.Since(began) > heartbeat {
+			began = time.Now()
+			log.Info("progress", "done", done, "of", len(f.guns))
+		}
+		log.Debug("saved", "repository", one.GUN.String(), "outcome", string(one.Outcome))
+	}
+	return snapshot.Save(ctx, o.dir, f.reader(), f.guns, options)
+}
+
+// unsigned is why a repository is in the report that was saved and not signed.
+const unsigned snapshot.Outcome = "unsigned"
+
+// attend lists what a person should know of.
+func (r *savedReport) attend(sum snapshot.Summary, discovered bool) {
+	for _, one := range sum.Attention {
+		gun := one.GUN.String()
+		switch {
+		case one.Outcome == snapshot.Failed && errors.Is(one.Err, dct.ErrUnsigned) && discovered:
+			r.Failed-- // found in a catalogue, and not signed: nothing to save
+		case one.Err != nil:
+			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Err.Error()})
+		case one.Warning != "":
+			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Warning})
+		}
+		if one.Unsigned != nil {
+			r.Attention = append(r.Attention, savedAttention{gun, unsigned, one.Unsigned.Error()})
+		}
+	}
 }
 
 func (r savedReport) text(s Streams) error {
@@ -140,85 +187,9 @@ func (r savedReport) text(s Streams) error {
 			strings.ReplaceAll(safetext.Lines(a.Reason, 2048), "\n", "\n    "))
 	}
 	fmt.Fprintf(&b, "added %d, changed %d, unchanged %d, kept from before %d, failed %d\n", r.Added, r.Changed, r.Unchanged, r.Kept, r.Failed)
+	if r.Signed != nil {
+		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, r.Signed.Leaf)
+	}
 	_, err := fmt.Fprint(s.Out, b.String())
-	return err
-}
-
-func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
-	var o snapshotOptions
-	c := &cobra.Command{
-		Use:   "verify [flags] DIR",
-		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
-		Args:  func(c *cobra.Command, args []string) error { return usage(cobra.ExactArgs(1)(c, args)) },
-	}
-	o.commonOptions.bind(c.Flags())
-	o.remoteOptions.bind(c.Flags())
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := until(c.Context(), stop)
-		defer cancel()
-		return runSnapshotVerify(ctx, o, cfg, args[0], s)
-	}
-	return c
-}
-
-// verifiedSnapshot is what snapshot verify found, as JSON.
-type verifiedSnapshot struct {
-	Version      int                    `json:"version"`
-	Kind         string                 `json:"kind"`
-	Repositories []verifiedSnapshotPart `json:"repositories"`
-}
-
-type verifiedSnapshotPart struct {
-	GUN      string       `json:"gun"`
-	Manifest string       `json:"manifest"`
-	Targets  int          `json:"targets"`
-	PinnedBy string       `json:"pinned_by,omitempty"`
-	Expired  []string     `json:"expired,omitempty"`
-	Expiries []dct.Expiry `json:"expiries,omitempty"`
-	Error    string       `json:"error,omitempty"`
-}
-
-func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir string, s Streams) error {
-	if err := errors.Join(o.commonOptions.check(), o.remoteOptions.check()); err != nil {
-		return err
-	}
-	pins, err := o.pins(cfg)
-	if err != nil {
-		return err
-	}
-	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded})
-	if err != nil {
-		return err
-	}
-	out := verifiedSnapshot{Version: 1, Kind: "dct2notation.snapshot-verify"}
-	failed := 0
-	var text strings.Builder
-	for _, r := range results {
-		part := verifiedSnapshotPart{r.GUN.String(), r.Manifest.String(), r.Targets, r.PinnedBy, r.Expired, r.Expiries, ""}
-		fmt.Fprintf(&text, "%s  %d targets", safetext.Safe(part.GUN, 256), r.Targets)
-		if len(r.Expired) > 0 {
-			fmt.Fprintf(&text, ", past its date and allowed to be: %s", safetext.Safe(strings.Join(r.Expired, ", "), 200))
-		}
-		if r.Err != nil {
-			failed++
-			part.Error = r.Err.Error()
-			fmt.Fprintf(&text, "  not verified\n    %s", strings.ReplaceAll(safetext.Lines(part.Error, 2048), "\n", "\n    "))
-		}
-		text.WriteString("\n")
-		out.Repositories = append(out.Repositories, part)
-	}
-	fmt.Fprintf(&text, "verified %d, not verified %d\n", len(results)-failed, failed)
-	if o.output == "json" {
-		err = report.JSON(s.Out, out)
-	} else {
-		_, err = fmt.Fprint(s.Out, text.String())
-	}
-	if err == nil && failed > 0 {
-		return &verdict{exitDisagree}
-	}
 	return err
 }

@@ -39,7 +39,16 @@ func (r *remote) openSource() (dct.Source, error) {
 		return dct.DockerTrust{Dir: where}, nil
 	case kind == "snapshot" && where != "":
 		snap, err := snapshot.Open(where)
-		return snap, usage(err)
+		if err != nil {
+			return nil, usage(err)
+		}
+		judge, err := r.opts.snapshotJudge()
+		if err != nil {
+			_ = snap.Close() // only read from
+			return nil, err
+		}
+		r.witness = snap.Witness(judge)
+		return snap, nil
 	case kind == "dump" && where != "":
 		d, err := dct.OpenDump(where)
 		return d, usage(err)

@@ -14,7 +14,7 @@ import (
 )
 
 func newStatus(s Streams) *cobra.Command {
-	var o keyOptions
+	var o engineOptions
 	var output, configFile string
 	c := &cobra.Command{
 		Use:   "status [--state LEDGER]",

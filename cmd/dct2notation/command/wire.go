@@ -12,6 +12,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
@@ -58,10 +59,20 @@ const (
 
 // buildEngine opens the key and puts the real parts behind the engine. known is the
 // configuration that the ledger was made with, or nil.
-func buildEngine(ctx context.Context, f *field, o keyOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
-	if err := migrate.CheckMetadata(o.metadata); err != nil {
-		return nil, usage(err)
+func buildEngine(ctx context.Context, f *field, o engineOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+	s, err := f.openKey(ctx, o.keyOptions, known, log)
+	if err != nil {
+		return nil, err
 	}
+	return &engineParts{field: f, signer: s, engine: &migrate.Engine{
+		Trust: f.reader(), Registry: &shelf{client: f.registry, signer: s}, Signer: signer{s}, Scope: f.scope,
+		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,
+	}}, nil
+}
+
+// openKey proves the key that the options name, and before that the authority that is to
+// countersign: a key operation is not to be spent for a signature that cannot be finished.
+func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
 	key, err := o.notationKey()
 	if err != nil {
 		return nil, err
@@ -70,8 +81,14 @@ func buildEngine(ctx context.Context, f *field, o keyOptions, known state.Finger
 	if err != nil {
 		return nil, err
 	}
+	var tsa *notation.TSA
+	if o.tsaURL != "" {
+		if tsa, err = notation.OpenTSA(ctx, notation.TSAOptions{URL: o.tsaURL, RootCert: o.tsaRoot, Client: transport.Client(r.rt, nil).Client}); err != nil {
+			return nil, err
+		}
+	}
 	s, err := notation.Open(ctx, key, notation.Options{
-		Format: o.format, Chain: chain,
+		Format: o.format, Chain: chain, TSA: tsa,
 		OnWait: func(d time.Duration) {
 			log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", d)
 		},
@@ -80,10 +97,7 @@ func buildEngine(ctx context.Context, f *field, o keyOptions, known state.Finger
 		return nil, err
 	}
 	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
-	return &engineParts{field: f, signer: s, engine: &migrate.Engine{
-		Trust: f.reader(), Registry: &shelf{client: f.registry, signer: s}, Signer: signer{s}, Scope: f.scope,
-		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,
-	}}, nil
+	return s, nil
 }
 
 // knownChain is the key's certificate chain from an earlier run: with it the key need not
@@ -119,6 +133,9 @@ func (p *engineParts) fingerprint(o keyOptions) (state.Fingerprint, error) {
 	}
 	f := state.Fingerprint{
 		fieldKey: describe(key), fieldLeaf: p.signer.Leaf(), fieldChain: string(chain),
+	}
+	if o.tsaURL != "" {
+		f["time-stamping authority"] = transport.RedactText(o.tsaURL)
 	}
 	// One field for each pin: a further repository is no other configuration.
 	for gun, ids := range p.pins.Certs {

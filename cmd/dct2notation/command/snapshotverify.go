@@ -1,0 +1,140 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
+	var o snapshotOptions
+	c := &cobra.Command{
+		Use:   "verify [flags] DIR",
+		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
+		Args:  func(c *cobra.Command, args []string) error { return usage(cobra.ExactArgs(1)(c, args)) },
+	}
+	o.commonOptions.bind(c.Flags())
+	o.remoteOptions.bind(c.Flags())
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runSnapshotVerify(ctx, o, cfg, args[0], s)
+	}
+	return c
+}
+
+// verifiedSnapshot is what snapshot verify found, as JSON.
+type verifiedSnapshot struct {
+	Version      int                    `json:"version"`
+	Kind         string                 `json:"kind"`
+	Repositories []verifiedSnapshotPart `json:"repositories"`
+}
+
+type verifiedSnapshotPart struct {
+	GUN       string             `json:"gun"`
+	Manifest  string             `json:"manifest"`
+	Targets   int                `json:"targets"`
+	PinnedBy  string             `json:"pinned_by,omitempty"`
+	Expired   []string           `json:"expired,omitempty"` // past its date, and allowed to be
+	Judged    dct.Judged         `json:"judged,omitzero"`   // past its date, and valid when it was signed
+	Expiries  []dct.Expiry       `json:"expiries,omitempty"`
+	Signature *snapshotSignature `json:"signature,omitempty"` // if it has any
+	Error     string             `json:"error,omitempty"`
+}
+
+// snapshotSignature is what the trust policy says of a repository's signatures.
+type snapshotSignature struct {
+	Count   int       `json:"count"`
+	Trusted bool      `json:"trusted"`
+	At      time.Time `json:"at,omitzero"` // when the trusted one was made
+	Leaf    string    `json:"leaf,omitempty"`
+	Reason  string    `json:"reason,omitempty"` // why none is trusted
+}
+
+func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir string, s Streams) error {
+	if err := errors.Join(o.commonOptions.check(), o.remoteOptions.check()); err != nil {
+		return err
+	}
+	useNotationFolders()
+	pins, err := o.pins(cfg)
+	if err != nil {
+		return err
+	}
+	judge, err := o.snapshotJudge()
+	if err != nil {
+		return err
+	}
+	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded}, judge)
+	if err != nil {
+		return err
+	}
+	out := verifiedSnapshot{Version: 1, Kind: "dct2notation.snapshot-verify"}
+	failed := 0
+	var text strings.Builder
+	for _, r := range results {
+		part := partOf(r)
+		if r.Err != nil {
+			failed++
+		}
+		part.text(&text)
+		out.Repositories = append(out.Repositories, part)
+	}
+	fmt.Fprintf(&text, "verified %d, not verified %d\n", len(results)-failed, failed)
+	if o.output == "json" {
+		err = report.JSON(s.Out, out)
+	} else {
+		_, err = fmt.Fprint(s.Out, text.String())
+	}
+	if err == nil && failed > 0 {
+		return &verdict{exitDisagree}
+	}
+	return err
+}
+
+func partOf(r snapshot.Result) verifiedSnapshotPart {
+	part := verifiedSnapshotPart{
+		GUN: r.GUN.String(), Manifest: r.Manifest.String(), Targets: r.Targets, PinnedBy: r.PinnedBy,
+		Expired: r.Expired, Judged: r.Judged, Expiries: r.Expiries,
+	}
+	if r.Signatures > 0 {
+		part.Signature = &snapshotSignature{r.Signatures, r.Signature.Trusted, r.Signature.At, r.Signature.Leaf, r.Signature.Reason}
+	}
+	if r.Err != nil {
+		part.Error = r.Err.Error()
+	}
+	return part
+}
+
+func (p verifiedSnapshotPart) text(b *strings.Builder) {
+	fmt.Fprintf(b, "%s  %d targets", safetext.Safe(p.GUN, 256), p.Targets)
+	if len(p.Expired) > 0 {
+		fmt.Fprintf(b, ", past its date and allowed to be: %s", safetext.Safe(strings.Join(p.Expired, ", "), 200))
+	}
+	if p.Error != "" {
+		fmt.Fprintf(b, "  not verified\n    %s", strings.ReplaceAll(safetext.Lines(p.Error, 2048), "\n", "\n    "))
+	}
+	switch sig := p.Signature; {
+	case sig == nil:
+		b.WriteString("\n    not signed\n")
+	case !sig.Trusted:
+		fmt.Fprintf(b, "\n    signed, and not trusted: %s\n", safetext.Safe(sig.Reason, 400))
+	default:
+		fmt.Fprintf(b, "\n    signed at %s by %s\n", sig.At.UTC().Format(time.RFC3339), sig.Leaf)
+	}
+	if !p.Judged.IsZero() {
+		fmt.Fprintf(b, "    past its date, and signed before: %s\n", safetext.Safe(p.Judged.String(), 300))
+	}
+}

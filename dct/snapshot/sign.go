@@ -1,0 +1,193 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Verified is the manifest of trust data that [Save] has verified in this process and
+// saved. Save alone makes one; the zero Verified is of nothing, and not to be signed.
+type Verified struct {
+	repository *dct.Repository
+	manifest   ocispec.Descriptor
+}
+
+// GUN is the repository; the zero GUN for the zero Verified.
+func (v Verified) GUN() dct.GUN {
+	if v.repository == nil {
+		return dct.GUN{}
+	}
+	return v.repository.GUN()
+}
+
+// Manifest is what to sign: it lists each file with its SHA-256.
+func (v Verified) Manifest() ocispec.Descriptor { return v.manifest }
+
+// Expired names what was past its date and allowed to be.
+func (v Verified) Expired() []string {
+	if v.repository == nil {
+		return nil
+	}
+	return v.repository.Expired()
+}
+
+// A Signer signs what [Save] has verified. It is used from one goroutine.
+type Signer interface {
+	// Ours tells whether a signature is by this signer's key, over the manifest, and
+	// intact. No key operation is spent.
+	Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool
+	// Attest spends a key operation. An error is the one repository's: it stays saved,
+	// without a signature.
+	Attest(ctx context.Context, v Verified) (Signature, error)
+}
+
+// Signature is an envelope, and the manifest that attaches it to its subject.
+type Signature struct {
+	MediaType string // of Envelope
+	Envelope  []byte
+	Manifest  []byte
+}
+
+// signPending signs what was saved since the last call. The index has to be on the disk:
+// then a signature that a killed run did not list is found by the manifest that it signs,
+// and a kill costs one key operation at most.
+func (w *writer) signPending(ctx context.Context, sum *Summary) error {
+	for _, p := range w.pending {
+		fresh, err := w.sign(ctx, p.verified)
+		var disk *diskError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &disk):
+			return disk.err
+		case err != nil:
+			sum.Unsigned++
+			p.saved.Unsigned = fmt.Errorf("signing the trust data of %s: %w", p.saved.GUN, err)
+			sum.attend(p.saved)
+		case fresh:
+			sum.Signed++
+		default:
+			sum.SignedBefore++
+		}
+	}
+	w.pending = nil
+	return nil
+}
+
+// pending is a repository that waits for its signature.
+type pending struct {
+	saved    Saved
+	verified Verified
+}
+
+// sign puts a signature beside a manifest, unless there is one of ours. fresh says that a
+// key operation was spent.
+func (w *writer) sign(ctx context.Context, v Verified) (fresh bool, err error) {
+	if _, ok := w.ours(w.saved, v.manifest); ok {
+		return false, nil
+	}
+	if a, ok := w.ours(&Snapshot{fsys: w.saved.fsys, attached: w.unlisted}, v.manifest); ok {
+		w.saved.attached = append(w.saved.attached, a)
+		return false, nil
+	}
+	sig, err := w.options.Signer.Attest(ctx, v)
+	if err != nil {
+		return false, err
+	}
+	d := signatureDescriptor(sig.Manifest)
+	a, ok := attachmentOf(d, sig.Manifest)
+	if !ok || !a.signs(v.manifest) || a.envelope.Digest != sumOf(sig.Envelope) || d.Size > maxManifest ||
+		!w.options.Signer.Ours(v.manifest, a.envelope.MediaType, sig.Envelope) {
+		return false, errors.New("what the signer made is no signature of it")
+	}
+	// Each is on the disk before the next key operation.
+	if err := w.put(sig.Envelope, ocispec.DescriptorEmptyJSON.Data, sig.Manifest); err != nil {
+		return false, &diskError{err}
+	}
+	w.saved.attached = append(w.saved.attached, a)
+	return true, nil
+}
+
+// diskError is what ends the run, among the errors of one repository.
+type diskError struct{ err error }
+
+func (d *diskError) Error() string { return d.err.Error() }
+
+// signatureDescriptor is the entry of a signature in index.json.
+func signatureDescriptor(manifest []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: signatureType,
+		Digest: sumOf(manifest), Size: int64(len(manifest)),
+	}
+}
+
+// ours finds the signer's own signature of a manifest.
+func (w *writer) ours(s *Snapshot, manifest ocispec.Descriptor) (attachment, bool) {
+	for _, a := range s.signatures(manifest) {
+		blob, err := s.blob(a.envelope.Digest, a.envelope.Size)
+		if err == nil && w.options.Signer.Ours(manifest, a.envelope.MediaType, blob) {
+			return a, true
+		}
+	}
+	return attachment{}, false
+}
+
+// findUnlisted looks for signatures among the blobs that no index leads to, as a killed run
+// leaves them behind.
+func (w *writer) findUnlisted() error {
+	list, err := os.ReadDir(blobDir(w.dir))
+	if err != nil {
+		return err
+	}
+	used := w.used()
+	for _, e := range list {
+		if used[e.Name()] || !isBlob(e.Name()) {
+			continue
+		}
+		sum := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+		raw, err := readRegular(w.saved.fsys, blobName(sum), maxEnvelope)
+		if err != nil || sumOf(raw) != sum {
+			continue // whatever it is, it is no signature that can be used
+		}
+		if a, ok := attachmentOf(signatureDescriptor(raw), raw); ok && a.envelope.Size > 0 {
+			w.unlisted = append(w.unlisted, a)
+		}
+	}
+	return nil
+}
+
+// maySign tells whether a saved manifest can stay as it is where a signer is given: it is
+// signed already, or what would be written now, but for when it was saved and by which
+// version. So nothing is signed that was not made or verified in this process.
+func (w *writer) maySign(before *entry, now []byte) bool {
+	if w.options.Signer == nil || w.asWritten(before, now) {
+		return true
+	}
+	_, signed := w.ours(w.saved, before.descriptor)
+	return signed
+}
+
+func (w *writer) asWritten(before *entry, now []byte) bool {
+	raw, err := w.saved.blob(before.descriptor.Digest, before.descriptor.Size)
+	if err != nil {
+		return false
+	}
+	var a, b ocispec.Manifest
+	if decode(raw, &a) != nil || decode(now, &b) != nil {
+		return false
+	}
+	for _, name := range []string{annotationSaved, annotationTool} {
+		delete(a.Annotations, name)
+		delete(b.Annotations, name)
+	}
+	x, err := encode(a)
+	y, err2 := encode(b)
+	return err == nil && err2 == nil && string(x) == string(y)
+}

@@ -1,0 +1,134 @@
+package dct
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// A Witness says when somebody who is trusted to tell had seen the very files that the
+// source gives of a repository, verified. What was valid then is not refused for its age
+// now. It is asked once for each read, and only where something is past its date. An error
+// is as good as no sight.
+type Witness func(ctx context.Context, gun GUN) (Sight, error)
+
+// Sight is what a [Witness] says. The zero Sight saw nothing.
+type Sight struct {
+	At  time.Time // when the files were seen; zero: never
+	By  string    // who saw them: the SHA-256 of a certificate in hex
+	Why string    // why there is no sight, for people; may be empty
+}
+
+// Judged tells what is past its date and was not when a [Witness] saw it. The zero Judged
+// says that all ages were judged when the trust data was read.
+type Judged struct {
+	Roles []string  `json:"roles"` // and RootCert; sorted
+	At    time.Time `json:"at"`
+	By    string    `json:"by"` // the SHA-256 of the witness's certificate
+}
+
+// IsZero tells whether nothing was judged at an earlier time.
+func (j Judged) IsZero() bool { return len(j.Roles) == 0 }
+
+// String is for people.
+func (j Judged) String() string {
+	return strings.Join(j.Roles, ", ") + " at " + j.At.UTC().Format(time.RFC3339) + " by " + j.By
+}
+
+// Judged tells what is past its date, and was seen before.
+func (r *Repository) Judged() Judged { return r.proof.judged.clone() }
+
+// Judged tells which of what the target rests on is past its date, and was seen before.
+func (t Target) Judged() Judged {
+	if t.proof == nil {
+		return Judged{}
+	}
+	return t.proof.judged.clone()
+}
+
+func (j Judged) clone() Judged {
+	j.Roles = slices.Clone(j.Roles)
+	return j
+}
+
+// witnessOf makes of the reader's witness a function that asks it once.
+func (r *Reader) witnessOf(ctx context.Context, gun GUN) func() Sight {
+	var said *Sight
+	return func() Sight {
+		if said == nil {
+			said = &Sight{}
+			if r.Witness != nil {
+				s, err := r.Witness(ctx, gun)
+				if err != nil {
+					s = Sight{Why: err.Error()}
+				}
+				said = &s
+			}
+		}
+		return *said
+	}
+}
+
+// wasSeen tells whether what expires at that time, and is past it, was seen while it was
+// valid; then it is remembered. A sight from the future is later than the date as well.
+func (l *loader) wasSeen(role string, expires time.Time) bool {
+	s := l.sight()
+	if s.At.IsZero() || !s.At.Before(expires) {
+		return false
+	}
+	l.judged = append(l.judged, role)
+	return true
+}
+
+// newestMayBeAged tells whether certificates of the newest root may be past their date,
+// because they were seen when all were valid, or because that is allowed. It is
+// remembered, and everything else about the root is still to be checked.
+func (l *loader) newestMayBeAged(raw []byte) bool {
+	root, err := decodeRoot(raw)
+	if err != nil {
+		return false
+	}
+	if first, ok := firstCertExpiry(root); ok && !l.at.Before(first) && l.wasSeen(RootCert, first) {
+		return true
+	}
+	if !l.mayExpire(RootCert) {
+		return false
+	}
+	l.expired = append(l.expired, RootCert)
+	return true
+}
+
+// firstCertExpiry is when the first of the root's certificates expires.
+func firstCertExpiry(root *data.SignedRoot) (first time.Time, ok bool) {
+	for _, cert := range rootCerts(root) {
+		if !ok || cert.NotAfter.Before(first) {
+			first, ok = cert.NotAfter, true
+		}
+	}
+	return first, ok
+}
+
+// judgement is what the targets will say of the roles that were seen before.
+func (l *loader) judgement() Judged {
+	if len(l.judged) == 0 {
+		return Judged{}
+	}
+	slices.Sort(l.judged)
+	s := l.sight()
+	return Judged{Roles: l.judged, At: s.At, By: s.By}
+}
+
+// unseen adds to a hint on what is past its date why no witness helps.
+func (l *loader) unseen(hint string) string {
+	s := l.sight()
+	switch {
+	case s.Why != "":
+		return hint + "; it is judged by today's date, as " + s.Why
+	case !s.At.IsZero():
+		return hint + "; it was past its date already when it was signed, at " + s.At.UTC().Format(time.RFC3339)
+	}
+	return hint
+}

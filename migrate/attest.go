@@ -1,0 +1,94 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Attestor signs saved trust data, so that it can be proven later when it was read and
+// verified. It is used from one goroutine.
+type Attestor struct {
+	Signer   Signer
+	Tool     string            // name and version, for signed metadata
+	Metadata map[string]string // the user's own signed metadata, checked by CheckMetadata
+
+	breaker breaker
+}
+
+// Attest signs the trust data of one repository, in up to a few attempts. Once the key has
+// refused repeatedly, or has done what it was not asked to do, it is not called any more:
+// what is left stays unsigned.
+func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
+	for try := 1; ; try++ {
+		if err := a.breaker.open(); err != nil {
+			return state.Envelope{}, fmt.Errorf("the key is not asked any more: %w", err)
+		}
+		envelope, err := a.attest(ctx, v)
+		if err == nil {
+			a.breaker.success()
+			return envelope, nil
+		}
+		if ctx.Err() != nil {
+			return envelope, ctx.Err()
+		}
+		class := ClassOf(err)
+		if class.repeatable() && try < maxTries && wait(ctx, try) {
+			continue
+		}
+		a.breaker.failure(class, &keyError{err})
+		return envelope, err
+	}
+}
+
+// wait waits before another attempt, as run.pause does.
+func wait(ctx context.Context, try int) bool {
+	d := time.Second << (try - 1)
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// attest is the other way to the key, beside vouch (promise 1; a test counts the callers of
+// Signer.Sign). It signs no image: it takes what only package snapshot can build, from
+// trust data that it has verified in this process, and refuses all but a manifest of such
+// data. The zero Verified signs nothing.
+func (a *Attestor) attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
+	manifest := v.Manifest()
+	if v.GUN() == (dct.GUN{}) || manifest.ArtifactType != snapshot.ArtifactType {
+		return state.Envelope{}, &Failure{Security, errors.New("only saved trust data that was verified is attested")}
+	}
+	m := map[string]string{MetadataGUN: v.GUN().String(), MetadataTool: a.Tool}
+	if expired := v.Expired(); len(expired) > 0 {
+		m[MetadataExpired] = strings.Join(expired, ",")
+	}
+	for k, value := range a.Metadata {
+		m[k] = value
+	}
+	return a.Signer.Sign(ctx, manifest, m)
+}
+
+// Attests tells whether signed metadata is of a signature over saved trust data of that
+// repository, or of a signature that another tool made. A signature that this tool made
+// over an image vouches for that image alone, whatever its digest is.
+func Attests(metadata map[string]string, gun string) bool {
+	for name := range metadata {
+		if strings.HasPrefix(name, MetadataTag) {
+			return false
+		}
+	}
+	name, ours := metadata[MetadataGUN]
+	return !ours || name == gun
+}

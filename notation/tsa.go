@@ -1,0 +1,232 @@
+package notation
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	corex509 "github.com/notaryproject/notation-core-go/x509"
+	"github.com/notaryproject/tspclient-go"
+	"github.com/notaryproject/tspclient-go/pki"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// TSA is a time-stamping authority (RFC 3161): it confirms when a signature was there, so
+// that the signature outlives its certificate. It is safe for concurrent use.
+type TSA struct {
+	url     string
+	client  *http.Client
+	roots   *x509.CertPool
+	revoked *revocationOnce
+}
+
+// TSAOptions say where an authority is, and which root its certificate leads to.
+type TSAOptions struct {
+	URL      string
+	RootCert string       // file with the one root certificate, PEM or DER
+	Client   *http.Client // of the one HTTP stack
+}
+
+const (
+	tsaPatience = time.Minute // for one answer, with all waiting that the authority asks for
+	maxTSAReply = 1 << 20
+
+	hintTSA     = "check --timestamp-url"
+	hintTSARoot = "--timestamp-root-cert takes the root certificate that the authority's own certificate leads to"
+)
+
+// OpenTSA asks the authority once, for something that is no signature: what is wrong with
+// it is to be known before key operations are spent on signatures that it does not stamp.
+func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, &Error{Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA}
+	}
+	t := &TSA{url: o.URL, client: o.Client}
+	if t.roots, err = rootPool(o.RootCert); err != nil {
+		return nil, &Error{Denied, err, hintTSARoot}
+	}
+	if t.revoked, err = newRevocationOnce(o.Client); err != nil {
+		return nil, err
+	}
+	request, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte("dct2notation asks a time-stamping authority"), HashAlgorithm: crypto.SHA256})
+	if err != nil {
+		return nil, fmt.Errorf("asking the time-stamping authority: %w", err)
+	}
+	if _, err := t.stamp(ctx, request); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// rootPool reads a file with one root certificate.
+func rootPool(file string) (*x509.CertPool, error) {
+	certs, err := corex509.ReadCertificateFile(file)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the authority's root certificate: %w", err)
+	case len(certs) != 1:
+		return nil, fmt.Errorf("reading the authority's root certificate: %s has %d certificates, and one is wanted", file, len(certs))
+	case certs[0].CheckSignatureFrom(certs[0]) != nil || !bytes.Equal(certs[0].RawSubject, certs[0].RawIssuer):
+		return nil, fmt.Errorf("reading the authority's root certificate: %s is no root", file)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(certs[0])
+	return pool, nil
+}
+
+// stamp asks for one timestamp and returns it if everything about it is right. Errors are
+// an [*Error] or ctx's.
+func (t *TSA) stamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
+	limited, cancel := context.WithTimeout(ctx, tsaPatience)
+	defer cancel()
+	response, err := t.ask(limited, request)
+	if err == nil {
+		err = t.check(limited, request, response)
+	}
+	var e *Error
+	switch {
+	case err == nil:
+		return response, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.As(err, &e):
+	case errors.Is(err, context.DeadlineExceeded):
+		e = &Error{Transient, fmt.Errorf("no answer within %s", tsaPatience), ""}
+	default:
+		e = &Error{Denied, err, hintTSARoot}
+	}
+	e.Err = fmt.Errorf("time-stamping authority %s: %w", transport.RedactText(t.url), e.Err)
+	return nil, e
+}
+
+// ask sends a request. tspclient's own client makes text of what went wrong.
+//
+// SPEC (RFC 3161, 3.4): media types of query and reply.
+func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
+	query, err := request.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(query))
+	if err != nil {
+		return nil, &Error{Denied, transport.Redact(err), hintTSA}
+	}
+	r.Header.Set("Content-Type", tspclient.MediaTypeTimestampQuery)
+	answer, err := t.client.Do(r)
+	if err != nil {
+		var busy *transport.ThrottledError
+		switch {
+		case errors.As(err, &busy):
+			return nil, &Error{Throttled, transport.Redact(err), ""}
+		case transport.Transient(err):
+			return nil, &Error{Transient, transport.Redact(err), hintTSA}
+		}
+		return nil, &Error{Denied, transport.Redact(err), hintTSA}
+	}
+	defer func() { _ = answer.Body.Close() }() // only read from
+	if class, bad := statusClass(answer.StatusCode); bad {
+		return nil, &Error{class, fmt.Errorf("it answers %s", safetext.Safe(answer.Status, 64)), hintTSA}
+	}
+	if kind := answer.Header.Get("Content-Type"); kind != tspclient.MediaTypeTimestampReply {
+		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", safetext.Safe(kind, 64)), hintTSA}
+	}
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxTSAReply+1))
+	if err != nil {
+		return nil, &Error{Transient, transport.Redact(err), ""}
+	}
+	if len(raw) > maxTSAReply {
+		return nil, &Error{Denied, fmt.Errorf("its answer is larger than %d bytes", maxTSAReply), hintTSA}
+	}
+	var response tspclient.Response
+	if err := response.UnmarshalBinary(raw); err != nil {
+		return nil, &Error{Denied, fmt.Errorf("its answer cannot be read: %w", err), hintTSA}
+	}
+	return &response, nil
+}
+
+func statusClass(status int) (Class, bool) {
+	switch {
+	case status == http.StatusOK:
+		return "", false
+	case status == http.StatusTooManyRequests:
+		return Throttled, true
+	case status == http.StatusRequestTimeout || status >= http.StatusInternalServerError:
+		return Transient, true
+	}
+	return Denied, true
+}
+
+// check returns an error unless the response is a timestamp of what was asked for, by the
+// authority that the root stands for.
+func (t *TSA) check(ctx context.Context, request *tspclient.Request, response *tspclient.Response) error {
+	if err := response.Status.Err(); err != nil {
+		class := Denied
+		for _, passing := range []pki.FailureInfo{pki.FailureInfoTimeNotAvailable, pki.FailureInfoSystemFailure} {
+			if response.Status.FailInfo.At(int(passing)) != 0 {
+				class = Transient
+			}
+		}
+		return &Error{class, fmt.Errorf("it gives no timestamp: %s", safetext.Safe(err.Error(), 300)), ""}
+	}
+	if err := response.Validate(request); err != nil {
+		return &Error{Denied, fmt.Errorf("its timestamp is not of what was asked for: %s", safetext.Safe(err.Error(), 300)), ""}
+	}
+	token, err := response.SignedToken()
+	if err != nil {
+		return err
+	}
+	chain, err := token.Verify(ctx, x509.VerifyOptions{Roots: t.roots})
+	if err != nil {
+		return err
+	}
+	if err := corex509.ValidateTimestampingCertChain(chain); err != nil {
+		return err
+	}
+	return t.revoked.check(ctx, chain)
+}
+
+// stamping is the authority as one signature sees it: notation-go makes text of what goes
+// wrong, so the cause is kept.
+type stamping struct {
+	tsa   *TSA
+	cause error
+}
+
+// Timestamp implements tspclient.Timestamper.
+func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
+	response, err := s.tsa.stamp(ctx, request)
+	s.cause = err
+	return response, err
+}
+
+// stampedAt is the time in an envelope's countersignature, at its latest, or the zero
+// time. Whoever signed it is not looked at: that is the verifier's work, by the trust
+// policy.
+func stampedAt(token, signature []byte) time.Time {
+	if len(token) == 0 {
+		return time.Time{}
+	}
+	parsed, err := tspclient.ParseSignedToken(token)
+	if err != nil {
+		return time.Time{}
+	}
+	info, err := parsed.Info()
+	if err != nil {
+		return time.Time{}
+	}
+	at, err := info.Validate(signature)
+	if err != nil {
+		return time.Time{}
+	}
+	return at.Value.Add(at.Accuracy)
+}

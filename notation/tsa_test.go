@@ -1,0 +1,268 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/internal/tsatest"
+)
+
+func authority(t *testing.T) (*tsatest.TSA, TSAOptions) {
+	t.Helper()
+	tsa, err := tsatest.Start()
+	must(t, err)
+	t.Cleanup(tsa.Close)
+	root := filepath.Join(t.TempDir(), "root.pem")
+	must(t, os.WriteFile(root, tsa.RootPEM(), 0o600))
+	rt, err := transport.New(transport.Options{Retries: -1})
+	must(t, err)
+	return tsa, TSAOptions{URL: tsa.URL(), RootCert: root, Client: transport.Client(rt, nil).Client}
+}
+
+func openTSA(t *testing.T, o TSAOptions) *TSA {
+	t.Helper()
+	tsa, err := OpenTSA(context.Background(), o)
+	must(t, err)
+	return tsa
+}
+
+// stores is a trust store with a root for each kind.
+type stores map[truststore.Type]*x509.Certificate
+
+func (s stores) GetCertificates(_ context.Context, kind truststore.Type, _ string) ([]*x509.Certificate, error) {
+	return []*x509.Certificate{s[kind]}, nil
+}
+
+// stamped judges a signature by a policy that asks for a timestamp, or by one that does not
+// know the authority.
+func stamped(t *testing.T, ca *kmstest.Authority, server *tsatest.TSA, asks bool, mediaType string, blob []byte) Verdict {
+	t.Helper()
+	policy := trustpolicy.TrustPolicy{
+		Name: "test", RegistryScopes: []string{"*"}, TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
+		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
+	}
+	if asks {
+		policy.TrustStores = append(policy.TrustStores, "tsa:test")
+	}
+	v, err := verifier.New(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}},
+		stores{truststore.TypeCA: ca.Certificate, truststore.TypeTSA: server.Root()}, nil)
+	must(t, err)
+	got, err := (&Verifier{judge: v.(judge)}).Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), mediaType, blob)
+	must(t, err)
+	return got
+}
+
+func TestPolicyThatAsksForATimestampIsMet(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"jws", "cose"} {
+		server, options := authority(t)
+		r := newRig(t, kmstest.EC256, kmstest.RAW)
+		s, err := Open(context.Background(), r.key, Options{Format: format, TSA: openTSA(t, options)})
+		must(t, err)
+		e, err := s.Sign(context.Background(), image("a"), nil)
+		must(t, err)
+		if server.Asked() != 2 {
+			t.Errorf("the authority was asked %d times, want once before the key and once for the signature", server.Asked())
+		}
+		if got := stamped(t, r.ca, server, true, e.MediaType, e.Blob); !got.Strict() || time.Since(got.SignedAt) > time.Minute {
+			t.Errorf("%s: %+v", format, got)
+		}
+		without, err := r.open(t, format).Sign(context.Background(), image("a"), nil)
+		must(t, err)
+		if got := stamped(t, r.ca, server, true, without.MediaType, without.Blob); got.Trusted {
+			t.Errorf("%s, without a timestamp: %+v", format, got)
+		}
+	}
+}
+
+// A countersigned signature is trusted after its certificate has expired, and its time is
+// the authority's.
+func TestTimestampOutlivesTheCertificate(t *testing.T) {
+	t.Parallel()
+	server, options := authority(t)
+	ca, err := kmstest.NewAuthority("outlived")
+	must(t, err)
+	end := time.Now().Add(-24 * time.Hour).Truncate(time.Second)
+	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: end.Add(-24 * time.Hour), NotAfter: end})
+	must(t, err)
+	server.SetNow(func() time.Time { return end.Add(-time.Minute) })
+	blob := signedBy(t, old, "a", func(r *signature.SignRequest) {
+		r.Timestamper, r.TSARootCAs = &stamping{tsa: openTSA(t, options)}, openTSA(t, options).roots
+	})
+	if got := stamped(t, ca, server, true, jws.MediaTypeEnvelope, blob); !got.Strict() || !got.SignedAt.Equal(end.Add(-time.Minute+time.Second)) {
+		t.Errorf("%+v", got)
+	}
+	if got := stamped(t, ca, server, false, jws.MediaTypeEnvelope, blob); got.Trusted {
+		t.Errorf("by a policy that trusts no authority: %+v", got)
+	}
+	server.SetNow(func() time.Time { return end.Add(time.Minute) })
+	late := signedBy(t, old, "a", func(r *signature.SignRequest) {
+		r.Timestamper, r.TSARootCAs = &stamping{tsa: openTSA(t, options)}, openTSA(t, options).roots
+	})
+	if got := stamped(t, ca, server, true, jws.MediaTypeEnvelope, late); got.Trusted {
+		t.Errorf("countersigned after its certificate had expired: %+v", got)
+	}
+}
+
+func TestSigningTimeIsTheLaterOfBoth(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct{ signed, stamped, want time.Time }{
+		"no timestamp":      {now, time.Time{}, now},
+		"a later timestamp": {now.AddDate(-5, 0, 0), now, now},
+		"an earlier one":    {now, now.AddDate(-5, 0, 0), now},
+	} {
+		if got := (Contents{SigningTime: c.signed, Stamped: c.stamped}).SignedAt(); !got.Equal(c.want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// What is wrong with the authority is found before a key operation is spent.
+func TestAuthorityIsCheckedFirst(t *testing.T) {
+	t.Parallel()
+	_, other := authority(t)
+	status := func(code int) func(*tsatest.TSA, *TSAOptions) {
+		return func(s *tsatest.TSA, _ *TSAOptions) {
+			s.SetFault(func(w http.ResponseWriter) bool { w.WriteHeader(code); return true })
+		}
+	}
+	for name, c := range map[string]struct {
+		harm  func(*tsatest.TSA, *TSAOptions)
+		class Class
+		says  string
+	}{
+		"no address":      {func(_ *tsatest.TSA, o *TSAOptions) { o.URL = "tsa.example.com" }, Denied, "no http or https address"},
+		"another's root":  {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = other.RootCert }, Denied, "--timestamp-root-cert"},
+		"no root":         {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = "nowhere" }, Denied, "nowhere"},
+		"it is gone":      {func(s *tsatest.TSA, _ *TSAOptions) { s.Close() }, Transient, "--timestamp-url"},
+		"not found":       {status(404), Denied, "404"},
+		"busy":            {status(429), Throttled, "429"},
+		"out of order":    {status(500), Transient, "500"},
+		"a page of HTML":  {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(page) }, Denied, "text/html"},
+		"junk":            {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(junk) }, Denied, "cannot be read"},
+		"it rejects":      {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0x80)) }, Denied, "no timestamp"},
+		"its clock fails": {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0, 0x02)) }, Transient, "no timestamp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, options := authority(t)
+			c.harm(server, &options)
+			_, err := OpenTSA(context.Background(), options)
+			if err == nil || ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("class %s: %v", ClassOf(err), err)
+			}
+		})
+	}
+}
+
+func page(w http.ResponseWriter) bool {
+	w.Header().Set("Content-Type", "text/html")
+	_, _ = w.Write([]byte("<html>"))
+	return true
+}
+
+func junk(w http.ResponseWriter) bool {
+	w.Header().Set("Content-Type", "application/timestamp-reply")
+	_, _ = w.Write([]byte("junk"))
+	return true
+}
+
+// rejection is a reply with status rejection and the given bits of PKIFailureInfo.
+func rejection(bits ...byte) func(http.ResponseWriter) bool {
+	return func(w http.ResponseWriter) bool {
+		info := append([]byte{0x03, byte(len(bits) + 1), 0}, bits...)
+		status := append([]byte{0x02, 1, 2}, info...)
+		inner := append([]byte{0x30, byte(len(status))}, status...)
+		w.Header().Set("Content-Type", "application/timestamp-reply")
+		_, _ = w.Write(append([]byte{0x30, byte(len(inner))}, inner...))
+		return true
+	}
+}
+
+// A timestamp that does not come is a failure of its class, and no signature without it.
+func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
+	t.Parallel()
+	server, options := authority(t)
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	plugin, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
+	must(t, err)
+	id, err := r.ca.Issue("files", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	saved, err := id.Save(t.TempDir(), "files")
+	must(t, err)
+	files, err := Open(context.Background(), Key{Name: "files", KeyFile: saved.KeyFile, CertFile: saved.ChainFile}, Options{TSA: openTSA(t, options)})
+	must(t, err)
+	server.SetFault(func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true })
+	for name, s := range map[string]*Signer{"plugin": plugin, "files": files} {
+		if e, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Transient || e.Blob != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	server.SetFault(nil)
+	for name, s := range map[string]*Signer{"plugin": plugin, "files": files} {
+		e, err := s.Sign(context.Background(), image("a"), nil)
+		must(t, err)
+		if c, err := Read(e.MediaType, e.Blob); err != nil || c.Stamped.IsZero() {
+			t.Errorf("%s: no timestamp: %v", name, err)
+		}
+	}
+}
+
+// notation-go leaves the timestamp out of what such a plugin makes, and says nothing.
+func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
+	t.Parallel()
+	_, options := authority(t)
+	r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+	_, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
+	if err == nil || !strings.Contains(err.Error(), "--timestamp-url") {
+		t.Errorf("error %v", err)
+	}
+	if calls, _ := r.plugin.Calls(r.command()); len(calls) != 0 {
+		t.Errorf("%d key operations", len(calls))
+	}
+}
+
+// A countersignature of something else tells no time.
+func TestForeignTimestampTellsNothing(t *testing.T) {
+	t.Parallel()
+	if !stampedAt([]byte("junk"), nil).IsZero() || !stampedAt(nil, nil).IsZero() {
+		t.Error("junk has a time")
+	}
+}
+
+func TestRootPoolTakesOneRoot(t *testing.T) {
+	t.Parallel()
+	server, options := authority(t)
+	leaf := issued(t).Chain[0]
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{
+		"two":  append(server.RootPEM(), server.RootPEM()...),
+		"leaf": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}),
+	} {
+		file := filepath.Join(dir, name)
+		must(t, os.WriteFile(file, content, 0o600))
+		options.RootCert = file
+		if _, err := OpenTSA(context.Background(), options); ClassOf(err) != Denied || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if server.Asked() != 0 {
+		t.Error("the authority was asked")
+	}
+}
