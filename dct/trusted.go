@@ -22,6 +22,13 @@ var (
 	targetsRole  = data.CanonicalTargetsRole
 )
 
+// IsTargetsRole tells whether a name is that of a role that can name targets: targets, or
+// one below it.
+func IsTargetsRole(name string) bool {
+	role := data.RoleName(name)
+	return role == targetsRole || data.IsDelegation(role)
+}
+
 // tagPattern is the grammar of tags (OCI distribution specification, "Pulling
 // manifests").
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)

@@ -33,7 +33,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 		}
 		envelope, err := a.attest(ctx, v)
 		if err == nil {
-			a.breaker.success()
+			a.breaker.success("")
 			return envelope, nil
 		}
 		if ctx.Err() != nil {
@@ -43,7 +43,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 		if class.repeatable() && try < maxTries && wait(ctx, try) {
 			continue
 		}
-		a.breaker.failure(class, &keyError{err})
+		a.breaker.failure("", class, &keyError{err})
 		return envelope, err
 	}
 }

@@ -4,22 +4,37 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// Check returns an error unless the plan may bound a run with the key of that name and
-// certificate.
-func (p *Plan) Check(name, leaf string) error {
+// Check returns an error unless the plan may bound a run of the engine: with the same keys
+// for the same things.
+func (p *Plan) Check(e *Engine) error {
 	switch {
 	case p.Kind != PlanKind:
 		return fmt.Errorf("the file is no plan of dct2notation")
 	case p.Version != PlanVersion:
 		return fmt.Errorf("the plan has version %d, and this dct2notation knows version %d", p.Version, PlanVersion)
-	case p.Key.Name != name || p.Key.Leaf != leaf:
-		return fmt.Errorf("the plan was made for key %s with certificate %s, and the run's key is %s with %s", p.Key.Name, p.Key.Leaf, name, leaf)
+	}
+	keys := e.planKeys()
+	if !slices.EqualFunc(p.Keys, keys, PlanKey.equal) {
+		return fmt.Errorf("the plan was made for other keys, or for other roles and repositories of theirs: it has %s, and the run %s", listKeys(p.Keys), listKeys(keys))
 	}
 	return nil
+}
+
+func (k PlanKey) equal(other PlanKey) bool {
+	return k.Name == other.Name && k.Leaf == other.Leaf && slices.Equal(k.Roles, other.Roles) && slices.Equal(k.Repositories, other.Repositories)
+}
+
+func listKeys(keys []PlanKey) string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, strings.TrimSpace(fmt.Sprintf("key %s with certificate %s %s", k.Name, k.Leaf, strings.Join(slices.Concat(k.Roles, k.Repositories), " "))))
+	}
+	return strings.Join(all, ", ")
 }
 
 // GUNs are the repositories that the plan covers.
@@ -55,35 +70,47 @@ func (p *Plan) bind(r *reading) error {
 			return &Failure{PlanChanged, fmt.Errorf("%s: %s is past its date, and was not when the plan was made\nhint: run plan again and review it", r.GUN(), role)}
 		}
 	}
-	planned := make(map[string]PlanItem, len(part.Items))
-	why := make(map[string]string)
-	as := make(map[string]Class)
+	planned := make(map[itemID]PlanItem, len(part.Items))
+	why := make(map[itemID]string)
+	as := make(map[itemID]Class)
 	for _, it := range part.Items {
+		id := it.id(p)
 		switch {
 		case it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone:
-			planned[it.Digest] = it
+			planned[id] = it
 		case it.Reason != nil:
 			if it.Action == ActionUnknown {
-				as[it.Digest] = PlanUnknown
+				as[id] = PlanUnknown
 			}
-			why[it.Digest] = fmt.Sprintf("the plan does not sign it: %s: %s", it.Reason.Class, it.Reason.Reason)
+			why[id] = fmt.Sprintf("the plan does not sign it: %s: %s", it.Reason.Class, it.Reason.Reason)
 		}
 	}
 	for i, w := range r.work {
-		it, ok := planned[w.Key.Digest]
+		id := itemID{w.Key.Digest, w.Key.KeyName}
+		it, ok := planned[id]
 		if !ok {
-			r.work[i].outside = cmp.Or(why[w.Key.Digest], "it is not in the plan")
-			r.work[i].outsideAs = as[w.Key.Digest]
+			r.work[i].outside = cmp.Or(why[id], "it is not in the plan")
+			r.work[i].outsideAs = as[id]
 			continue
 		}
 		r.work[i] = it.narrow(w)
-		delete(planned, w.Key.Digest)
+		delete(planned, id)
 	}
 	for _, it := range planned {
 		r.changed = append(r.changed, fmt.Sprintf("plan-changed: %s@%s is in the plan, and DCT does not vouch for it", r.GUN(), it.Digest))
 	}
 	slices.Sort(r.changed)
 	return nil
+}
+
+// itemID tells the items of a repository apart.
+type itemID struct{ digest, key string }
+
+func (it PlanItem) id(p *Plan) itemID {
+	if it.Key == "" && len(p.Keys) == 1 {
+		return itemID{it.Digest, p.Keys[0].Name}
+	}
+	return itemID{it.Digest, it.Key}
 }
 
 // narrow keeps the tags that the plan has.

@@ -18,9 +18,9 @@ var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to d
 // denied for all. It is safe for concurrent use.
 type breaker struct {
 	mu      sync.Mutex
-	denials int   // one after the other, with no success between
-	outages int   // the same, of what may pass
-	why     error // not nil: open, no more key operations may be spent
+	denials map[string]int // by key, "" of registries: one after the other, with no success between
+	outages int            // the same, of what may pass
+	why     error          // not nil: open, no more key operations may be spent
 }
 
 // patience is how many denials in a row open the breaker. One may be a repository of its
@@ -38,16 +38,18 @@ func (b *breaker) open() error {
 	return b.why
 }
 
-// success notes an item that was done.
-func (b *breaker) success() {
+// success notes an item of a key that was done.
+func (b *breaker) success(key string) {
 	b.mu.Lock()
-	b.denials, b.outages = 0, 0
+	b.outages = 0
+	delete(b.denials, key)
+	delete(b.denials, "")
 	b.mu.Unlock()
 }
 
-// failure notes what failed. The key's failures are noted while its slot is held, so that
+// failure notes what failed: with the key of that name, or without one. The key's failures are noted while its slot is held, so that
 // the next in line already sees them.
-func (b *breaker) failure(class Class, err error) {
+func (b *breaker) failure(name string, class Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.why != nil {
@@ -63,9 +65,12 @@ func (b *breaker) failure(class Class, err error) {
 			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)
 		}
 	case class == Denied:
-		b.denials++
-		if b.denials >= patience {
-			b.why = fmt.Errorf("%w: refused %d times in a row, last: %w", ErrStopped, b.denials, err)
+		if b.denials == nil {
+			b.denials = map[string]int{}
+		}
+		b.denials[name]++
+		if b.denials[name] >= patience {
+			b.why = fmt.Errorf("%w: refused %d times in a row, last: %w", ErrStopped, b.denials[name], err)
 		}
 	}
 }

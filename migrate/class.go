@@ -33,6 +33,7 @@ const (
 	Incomplete  Class = "incomplete"   // the Notary server lost a file
 	NotNotary   Class = "not-notary"   // no Notary server at that address
 	PlanChanged Class = "plan-changed" // not what the reviewed plan was made from
+	NoKey       Class = "no-key"       // no key of the configuration stands for it
 )
 
 // Failure is an error with its class, as the parts behind the interfaces return it.

@@ -12,19 +12,18 @@ import (
 type Engine struct {
 	Trust    Trust
 	Registry Registry
-	Signer   Signer
+	Keys     []Key  // at least one; their names differ
 	Ledger   Ledger // nil for a plan without one
-	// Workers bounds key operations in flight, and with that how many can be wasted when
+	// Workers bounds the operations in flight of each key, and with that how many can be wasted when
 	// the run is killed. At least 1. Looking and pushing have bounds of their own, so that
 	// the key stays busy while a registry is slow.
-	Workers  int
-	Tool     string            // name and version, for signed metadata
-	Metadata map[string]string // the user's own signed metadata, checked by CheckMetadata
-	Scope    Scope             // which part is meant, and where it is
-	Plan     *Plan             // what the run is bound to; nil: all that DCT vouches for
-	Observe  func(Event)       // told of progress; called from several goroutines
-	Log      *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	Workers int
+	Tool    string      // name and version, for signed metadata
+	Scope   Scope       // which part is meant, and where it is
+	Plan    *Plan       // what the run is bound to; nil: all that DCT vouches for
+	Observe func(Event) // told of progress; called from several goroutines
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
 
 	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
 	// the kill test has to catch, and no command sets it.
@@ -78,6 +77,7 @@ const (
 // Outcome is how an item ended in this run.
 type Outcome struct {
 	Repository, Digest string
+	Key                string // its name, where there are several
 	Tags               []string
 	Result             Result
 	Class              Class

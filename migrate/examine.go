@@ -77,7 +77,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	for _, t := range w.Targets {
 		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
 	}
-	if x.Found, err = e.Registry.Find(ctx, x.Image); err != nil {
+	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
 		return x, err
 	}
 	return x, nil

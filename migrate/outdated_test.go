@@ -26,11 +26,11 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 			s.must(r.Publish())
 			bound := 0
 			s.mutate = func(e *Engine) {
-				e.Signer = signerFunc{s.world, func(m map[string]string) {
+				e.Keys = []Key{{Signer: signerFunc{s.world, func(m map[string]string) {
 					if _, ok := m[MetadataTag+"stable"]; ok {
 						bound++
 					}
-				}}
+				}}}}
 			}
 			summary, _, err := s.run(app)
 			s.must(err)

@@ -20,17 +20,19 @@ type Plan struct {
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
-	Key          PlanKey          `json:"key"`
+	Keys         []PlanKey        `json:"keys"`
 	Repositories []PlanRepository `json:"repositories"`
 }
 
 // PlanKind tells the file apart from our other JSON.
 const PlanKind = "dct2notation.plan"
 
-// PlanKey names the key that would sign.
+// PlanKey names a key that would sign, and what it stands for.
 type PlanKey struct {
-	Name string `json:"name"`
-	Leaf string `json:"leaf"` // SHA-256 of the certificate
+	Name         string   `json:"name"`
+	Leaf         string   `json:"leaf"`                   // SHA-256 of the certificate
+	Roles        []string `json:"roles,omitempty"`        // none: those that docker trusts
+	Repositories []string `json:"repositories,omitempty"` // globs; none: all
 }
 
 // PlanRepository is one repository's part. Error is set where its trust data could not
@@ -53,9 +55,10 @@ type PlanReason struct {
 	Reason string `json:"reason"`
 }
 
-// PlanItem is one digest.
+// PlanItem is one digest and the key that would sign it.
 type PlanItem struct {
 	Digest    string      `json:"digest"`
+	Key       string      `json:"key,omitempty"` // its name, where there are several
 	MediaType string      `json:"media_type,omitempty"`
 	Size      int64       `json:"size,omitempty"` // of the manifest, in bytes
 	Action    Action      `json:"action"`
@@ -100,7 +103,7 @@ type PlanFinding struct {
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Key: PlanKey{e.Signer.Name(), e.Signer.Leaf()},
+		Keys: e.planKeys(),
 	}
 	h := newHosts()
 	var last error
@@ -162,7 +165,7 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 
 // planItem says what a run would do with one work. Its error is ctx's or the ledger's.
 func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
-	it := PlanItem{Digest: w.Key.Digest, Action: ActionSign, Notes: w.Changed}
+	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Notes: w.Changed}
 	for _, t := range w.Targets {
 		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Flags: t.Flags()})
 	}

@@ -13,7 +13,10 @@ import (
 // plan makes a plan as a person would, without a ledger.
 func (s *scene) plan(names ...string) *Plan {
 	s.t.Helper()
-	e := &Engine{Trust: s.trust(), Registry: s, Signer: s, Workers: 4, Tool: "test/1"}
+	e := &Engine{Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Workers: 4, Tool: "test/1"}
+	if s.mutate != nil {
+		s.mutate(e)
+	}
 	p, err := e.MakePlan(context.Background(), s.guns(names...))
 	s.must(err)
 	return p
@@ -24,6 +27,7 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	s := newScene(t)
 	s.publish(app, "sign", "done", "gone", "schema1", "moved", "unknown")
 	s.signatures[digest.FromString("image done")] = []string{"ours"}
+	s.signedBy["ours"] = "release"
 	delete(s.images, digest.FromString("image gone"))
 	old := digest.FromString("image schema1")
 	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Digest: old, Size: 100}
@@ -70,7 +74,7 @@ func TestRunIsBoundToItsPlan(t *testing.T) {
 	var changed []string
 	s.mutate = func(e *Engine) {
 		e.Plan = p
-		e.Signer = signerFunc{s.world, func(m map[string]string) { bound = m }}
+		e.Keys = []Key{{Signer: signerFunc{s.world, func(m map[string]string) { bound = m }}}}
 		observe := e.Observe
 		e.Observe = func(ev Event) {
 			if ev.Trust != nil {
@@ -103,14 +107,20 @@ func TestPlanIsRefused(t *testing.T) {
 	s := newScene(t)
 	s.publish(app, "v1")
 	p := s.plan(app)
-	s.must(p.Check("release", "leaf"))
+	e := &Engine{Keys: []Key{{Signer: s}}}
+	s.must(p.Check(e))
 	for name, bad := range map[string]func(p Plan) error{
-		"another key":         func(p Plan) error { return p.Check("other", "leaf") },
-		"another certificate": func(p Plan) error { return p.Check("release", "other") },
-		"another version":     func(p Plan) error { p.Version = 2; return p.Check("release", "leaf") },
-		"another file":        func(p Plan) error { p.Kind = ""; return p.Check("release", "leaf") },
+		"another key":         func(p Plan) error { p.Keys[0].Name = "other"; return p.Check(e) },
+		"another certificate": func(p Plan) error { p.Keys[0].Leaf = "other"; return p.Check(e) },
+		"another role":        func(p Plan) error { p.Keys[0].Roles = []string{"targets/alice"}; return p.Check(e) },
+		"another repository":  func(p Plan) error { p.Keys[0].Repositories = []string{"**"}; return p.Check(e) },
+		"one key more":        func(p Plan) error { p.Keys = append(p.Keys, p.Keys[0]); return p.Check(e) },
+		"another version":     func(p Plan) error { p.Version = 2; return p.Check(e) },
+		"another file":        func(p Plan) error { p.Kind = ""; return p.Check(e) },
 	} {
-		if bad(*p) == nil {
+		changed := *p
+		changed.Keys = slices.Clone(p.Keys)
+		if bad(changed) == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

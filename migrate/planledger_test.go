@@ -35,7 +35,7 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	_, err = l.Plan(items)
 	s.must(err)
 	before := len(s.operations)
-	e := &Engine{Trust: s.trust(), Registry: s, Signer: s, Ledger: l, Workers: 4, Tool: "test/1"}
+	e := &Engine{Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1"}
 	p, err := e.MakePlan(context.Background(), s.guns(app))
 	s.must(err)
 	want := map[string]Action{"done": ActionDone, "signed": ActionPush, "new": ActionSign}
@@ -64,8 +64,8 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 		targets = append(targets, r.Targets()...)
 	}
 	d := digest.FromString("image v1")
-	e := &Engine{Signer: s}
-	_, err := e.vouch(context.Background(), Work{Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
+	e := &Engine{Keys: []Key{{Signer: s}}}
+	_, err := e.vouch(context.Background(), Work{key: e.Keys[0], Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
 	if ClassOf(err) != Security || len(s.operations) != 0 {
 		t.Errorf("error %v, %d key operations", err, len(s.operations))
 	}

@@ -53,9 +53,10 @@ type Registry interface {
 	// Hash fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.
 	Hash(ctx context.Context, image Image) error
-	// Find tells which Notation signatures the registry lists for an image. An error
-	// means that it is unknown, which is never none.
-	Find(ctx context.Context, image Image) (Found, error)
+	// Find tells which Notation signatures the registry lists for an image, and whether
+	// one is of the key of that name. An error means that it is unknown, which is never
+	// none.
+	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.

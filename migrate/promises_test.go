@@ -90,19 +90,25 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	s.must(func() error { _, _, err := s.run(app); return err }())
 	r, err := s.trust().Read(context.Background(), s.guns(app)[0], dct.Known{})
 	s.must(err)
-	e := &Engine{Signer: s}
+	e := &Engine{Keys: []Key{{Signer: s}}}
 	before := len(s.operations)
-	good := Scope{}.gather(r, "release")[0]
+	work, err := e.gather(r)
+	s.must(err)
+	good, key := work[0], e.Keys[0]
+	stranger := good
+	stranger.key.Roles = []string{"targets/alice"}
 	image := func(d digest.Digest) ocispec.Descriptor { return ocispec.Descriptor{Digest: d, Size: 100} }
 	for name, c := range map[string]struct {
 		work  Work
 		image ocispec.Descriptor
 	}{
 		"another digest":               {good, image(digest.FromString("evil"))},
-		"no target":                    {Work{Key: good.Key}, image(good.Targets[0].Digest())},
-		"the zero target":              {Work{Key: good.Key, Targets: []dct.Target{{}}}, image("")},
-		"a mixed work":                 {Work{Targets: r.Targets()}, image(r.Targets()[0].Digest())},
-		"a target and the zero target": {Work{Targets: []dct.Target{good.Targets[0], {}}}, image(good.Targets[0].Digest())},
+		"no key":                       {Work{Key: good.Key, Targets: good.Targets}, image(good.Targets[0].Digest())},
+		"a key of another role":        {stranger, image(good.Targets[0].Digest())},
+		"no target":                    {Work{Key: good.Key, key: key}, image(good.Targets[0].Digest())},
+		"the zero target":              {Work{Key: good.Key, key: key, Targets: []dct.Target{{}}}, image("")},
+		"a mixed work":                 {Work{key: key, Targets: r.Targets()}, image(r.Targets()[0].Digest())},
+		"a target and the zero target": {Work{key: key, Targets: []dct.Target{good.Targets[0], {}}}, image(good.Targets[0].Digest())},
 	} {
 		if _, err := e.vouch(context.Background(), c.work, c.image); err == nil {
 			t.Errorf("%s: signed", name)
@@ -283,6 +289,7 @@ func TestOnlyOursCountsAsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "squatted", "ours")
+	s.signedBy["ours"] = "release"
 	squatted, ours := digest.FromString("image squatted"), digest.FromString("image ours")
 	s.signatures[squatted] = []string{"foreign1", "foreign2"}
 	s.signatures[ours] = []string{"ours"}
@@ -351,8 +358,8 @@ func TestTagsOfADigestShareItsSignature(t *testing.T) {
 	s.pins.Certs[app] = r.RootKeyIDs()
 	var metadata map[string]string
 	s.mutate = func(e *Engine) {
-		e.Metadata = map[string]string{"team": "blue"}
-		e.Signer = signerFunc{s.world, func(m map[string]string) { metadata = m }}
+		key := signerFunc{s.world, func(m map[string]string) { metadata = m }}
+		e.Keys = []Key{{Signer: key, Metadata: map[string]string{"team": "blue"}}}
 	}
 	summary, _, err := s.run(app)
 	s.must(err)

@@ -32,7 +32,11 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool) (*rea
 	if err != nil {
 		return nil, err
 	}
-	read := &reading{Repository: r, work: e.Scope.gather(r, e.Signer.Name()), place: e.Scope.place(r.GUN())}
+	work, err := e.gather(r)
+	if err != nil {
+		return nil, err
+	}
+	read := &reading{Repository: r, work: work, place: e.Scope.place(r.GUN())}
 	if e.Plan != nil {
 		if err := e.Plan.bind(read); err != nil {
 			return nil, err

@@ -38,8 +38,8 @@ var ErrNothingRead = errors.New("no trust data could be read")
 // run is one call of Engine.Run.
 type run struct {
 	*Engine
-	stop    <-chan struct{} // closed: begin nothing new
-	key     chan struct{}   // a slot for each key operation in flight
+	stop    <-chan struct{}          // closed: begin nothing new
+	slots   map[string]chan struct{} // by key: a slot for each operation in flight
 	breaker breaker
 
 	mu      sync.Mutex
@@ -62,7 +62,13 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	if e.Workers < 1 {
 		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
 	}
-	r := &run{Engine: e, stop: stop, key: make(chan struct{}, e.Workers), summary: newSummary()}
+	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary()}
+	for _, k := range e.Keys {
+		r.slots[k.Signer.Name()] = make(chan struct{}, e.Workers)
+	}
+	if len(r.slots) != len(e.Keys) || len(e.Keys) == 0 {
+		return Summary{}, fmt.Errorf("keys: %d with %d names", len(e.Keys), len(r.slots))
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	queue := make(chan queued, e.Workers)
 	var nothing error
@@ -162,7 +168,7 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	}
 	for i, w := range work {
 		if stages[i] == state.Confirmed {
-			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultAlready, Notes: w.Changed})
+			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultAlready, Notes: w.Changed})
 			continue
 		}
 		select {
@@ -186,7 +192,7 @@ func (r *run) leaveOut(work []Work) []Work {
 			continue
 		}
 		r.count(w, Outcome{
-			Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Result: ResultSkipped,
+			Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultSkipped,
 			Class: cmp.Or(w.outsideAs, NotPlanned), Reason: w.outside, Notes: w.Changed,
 		})
 	}

@@ -84,7 +84,7 @@ func TestWorkersBoundTheKey(t *testing.T) {
 	}
 	s.publish(app, tags...)
 	k := &slowKey{world: s.world}
-	s.mutate = func(e *Engine) { e.Signer = k }
+	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: k}} }
 	summary, _, err := s.run(app)
 	s.must(err)
 	s.want(summary, map[Result]int{ResultSigned: 64})

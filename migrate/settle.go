@@ -23,7 +23,7 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		var fatal *fatalError
 		switch {
 		case err == nil:
-			r.breaker.success()
+			r.breaker.success(w.Key.KeyName)
 			r.count(w, o)
 			return nil
 		case ctx.Err() != nil:
@@ -39,7 +39,7 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		}
 		var key *keyError
 		if !errors.As(err, &key) {
-			r.breaker.failure(class, err)
+			r.breaker.failure("", class, err)
 		}
 		if err := r.fail(w, class, err); err != nil {
 			return err
@@ -72,7 +72,7 @@ func (r *run) pause(ctx context.Context, try int) bool {
 // attempt takes the item as far as it goes. It updates stage as the ledger does, so that
 // another attempt goes on where this one ended; result is what publishing it amounts to.
 func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
-	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(), Notes: w.Changed, Result: result}
+	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Notes: w.Changed, Result: result}
 	var image Image
 	var err error
 	fresh := *stage == state.Planned // what is pushed is what this attempt signed
@@ -112,7 +112,7 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if err != nil || !ok || *stage != state.Signed {
 		return false, fatally(err)
 	}
-	now := w.metadata(r.Tool, nil)
+	now := w.metadata(r.Tool)
 	stale := ""
 	for name, role := range envelope.Metadata {
 		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
@@ -137,21 +137,22 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot.
 func (r *run) sign(ctx context.Context, w Work, image Image) error {
+	slot := r.slots[w.Key.KeyName]
 	select {
-	case r.key <- struct{}{}:
+	case slot <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.stop:
 		return errDrained
 	}
-	defer func() { <-r.key }()
+	defer func() { <-slot }()
 	if r.breaker.open() != nil {
 		return errDrained
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {
 		err = &keyError{err}
-		r.breaker.failure(ClassOf(err), err)
+		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
 		return err
 	}
 	if r.signBeforeRecord {
@@ -175,7 +176,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
 	if !fresh {
-		err = r.Signer.Check(image.Descriptor, envelope)
+		err = w.key.Signer.Check(image.Descriptor, envelope)
 	}
 	if err != nil {
 		return &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
@@ -248,7 +249,7 @@ func (x Examined) notes() []string {
 // fail records a failure on its item, and ends the run only if the ledger cannot.
 func (r *run) fail(w Work, class Class, cause error) error {
 	r.count(w, Outcome{
-		Repository: w.Key.Repository, Digest: w.Key.Digest, Tags: w.tags(),
+		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
 		Result: ResultFailed, Class: class, Reason: cause.Error(), Notes: w.Changed,
 	})
 	return fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))

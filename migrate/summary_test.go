@@ -106,22 +106,23 @@ func TestBreakerCountsInARow(t *testing.T) {
 	denied := errors.New("denied")
 	for range 3 {
 		for range patience - 1 {
-			b.failure(Denied, denied)
+			b.failure("key", Denied, denied)
 		}
-		b.success()
+		b.success("other")
+		b.success("key")
 	}
-	b.failure(Security, errors.New("a registry that lies"))
+	b.failure("", Security, errors.New("a registry that lies"))
 	if err := b.open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
 	for range patience {
-		b.failure(Denied, denied)
+		b.failure("key", Denied, denied)
 	}
 	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
 	}
 	var key breaker
-	key.failure(Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
+	key.failure("key", Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
 	if err := key.open(); !errors.Is(err, ErrKeyAstray) {
 		t.Errorf("the key: %v", err)
 	}

@@ -15,7 +15,7 @@ import (
 // descriptor that is not their own digest. Expiry is checked again here: a run may
 // outlive the metadata it began with.
 func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (state.Envelope, error) {
-	if len(w.Targets) == 0 {
+	if len(w.Targets) == 0 || w.key.Signer == nil {
 		return state.Envelope{}, &Failure{Security, errors.New("no target vouches for the image")}
 	}
 	now := e.now()
@@ -23,9 +23,12 @@ func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (s
 		if err := t.Check(now); err != nil {
 			return state.Envelope{}, err
 		}
+		if !w.key.signs(t) {
+			return state.Envelope{}, &Failure{Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN())}
+		}
 		if t.Digest() != image.Digest || t.GUN() != w.Targets[0].GUN() {
 			return state.Envelope{}, &Failure{Security, fmt.Errorf("tag %s of %s has digest %s in DCT, and %s was to be signed", t.Tag(), t.GUN(), t.Digest(), image.Digest)}
 		}
 	}
-	return e.Signer.Sign(ctx, image, w.metadata(e.Tool, e.Metadata))
+	return w.key.Signer.Sign(ctx, image, w.metadata(e.Tool))
 }

@@ -20,6 +20,7 @@ type Work struct {
 	// Changed says what is otherwise than in the plan that the run is bound to.
 	Changed []string
 
+	key       Key // that is to sign
 	rootKeys  []string
 	outsideAs Class  // in place of NotPlanned
 	outside   string // why it is outside of the plan that the run is bound to; empty: inside
@@ -47,24 +48,30 @@ func (s Scope) place(gun dct.GUN) string {
 
 func (s Scope) wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
 
-// gather makes one Work of all wanted tags with the same digest, sorted by digest.
-func (s Scope) gather(r *dct.Repository, keyName string) []Work {
-	byDigest := map[digest.Digest][]dct.Target{}
-	for _, t := range r.Targets() {
-		if !s.wants(t.Tag()) {
-			continue
-		}
-		byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
+// gather makes one Work of all wanted tags with the same digest, for each key that stands
+// for them, sorted by digest and in the order of the keys.
+func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
+	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !e.Scope.wants(t.Tag()) })
+	if err := e.covered(wanted); err != nil {
+		return nil, err
 	}
 	var work []Work
-	for d, targets := range byDigest {
-		work = append(work, Work{
-			Key:     state.Key{Repository: s.place(r.GUN()), Digest: d.String(), KeyName: keyName},
-			Targets: targets, rootKeys: r.RootKeyIDs(),
-		})
+	for _, k := range e.Keys {
+		byDigest := map[digest.Digest][]dct.Target{}
+		for _, t := range wanted {
+			if k.signs(t) {
+				byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
+			}
+		}
+		for d, targets := range byDigest {
+			work = append(work, Work{
+				Key:     state.Key{Repository: e.Scope.place(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
+				Targets: targets, key: k, rootKeys: r.RootKeyIDs(),
+			})
+		}
 	}
-	slices.SortFunc(work, func(a, b Work) int { return strings.Compare(a.Key.Digest, b.Key.Digest) })
-	return work
+	slices.SortStableFunc(work, func(a, b Work) int { return strings.Compare(a.Key.Digest, b.Key.Digest) })
+	return work, nil
 }
 
 // item is what the ledger keeps of the work.
@@ -106,6 +113,7 @@ const (
 	MetadataTag      = metadataPrefix + "tag."     // + the tag = the role that binds it
 	MetadataVersion  = metadataPrefix + "version." // + the role = the version of its metadata
 	MetadataRootKeys = metadataPrefix + "root-keys"
+	MetadataSigner   = metadataPrefix + "signer"  // the roles that the key stands for, where it is not that of the trusted ones
 	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
 	// What was past its date, and had been signed in a snapshot before: which roles, when
@@ -117,7 +125,7 @@ const (
 
 // metadata is signed beside the digest: where the target stood in DCT, and what the user
 // adds.
-func (w Work) metadata(tool string, user map[string]string) map[string]string {
+func (w Work) metadata(tool string) map[string]string {
 	m := map[string]string{
 		MetadataGUN:      w.Targets[0].GUN().String(),
 		MetadataRootKeys: strings.Join(w.rootKeys, ","),
@@ -133,7 +141,10 @@ func (w Work) metadata(tool string, user map[string]string) map[string]string {
 	if j := w.Targets[0].Judged(); !j.IsZero() {
 		m[MetadataJudged], m[MetadataJudgedAt], m[MetadataJudgedBy] = strings.Join(j.Roles, ","), j.At.UTC().Format(time.RFC3339), j.By
 	}
-	for k, v := range user {
+	if len(w.key.Roles) > 0 {
+		m[MetadataSigner] = strings.Join(w.key.Roles, ",")
+	}
+	for k, v := range w.key.Metadata {
 		m[k] = v
 	}
 	return m

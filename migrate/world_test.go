@@ -31,13 +31,14 @@ type world struct {
 	images     map[digest.Digest]ocispec.Descriptor
 	tags       map[string]digest.Digest
 	signatures map[digest.Digest][]string // by image: what is listed
+	signedBy   map[string]string          // the key's name, by signature
 	operations []digest.Digest            // key operations, in order
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
 func newWorld() *world {
 	return &world{
-		images: map[digest.Digest]ocispec.Descriptor{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{},
+		images: map[digest.Digest]ocispec.Descriptor{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{},
 		fault: map[string]func(digest.Digest) (bool, error){},
 	}
 }
@@ -95,7 +96,7 @@ func (w *world) Hash(_ context.Context, image Image) error {
 	return err
 }
 
-func (w *world) Find(_ context.Context, image Image) (Found, error) {
+func (w *world) Find(_ context.Context, image Image, key string) (Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := image.Descriptor.Digest
@@ -104,10 +105,10 @@ func (w *world) Find(_ context.Context, image Image) (Found, error) {
 	}
 	var f Found
 	for _, s := range w.signatures[d] {
-		if strings.HasPrefix(s, "foreign") {
-			f.Others++
-		} else {
+		if w.signedBy[s] == key {
 			f.Ours = s
+		} else {
+			f.Others++
 		}
 	}
 	return f, nil
@@ -138,13 +139,18 @@ func (w *world) Name() string { return "release" }
 func (w *world) Leaf() string { return "leaf" }
 
 func (w *world) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
+	return w.signAs("release", subject, metadata)
+}
+
+func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.operations = append(w.operations, subject.Digest)
 	if _, err := w.breaks("sign", subject.Digest); err != nil {
 		return state.Envelope{}, err
 	}
-	blob := fmt.Sprintf("signature %d of %s", len(w.operations), subject.Digest)
+	blob := fmt.Sprintf("signature %d by %s of %s", len(w.operations), name, subject.Digest)
+	w.signedBy[digest.FromString(blob).String()] = name
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}" + blob),
 		ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64), Metadata: metadata,
@@ -231,7 +237,7 @@ func (s *scene) runCtx(ctx context.Context, stop chan struct{}, guns ...string) 
 	var mu sync.Mutex
 	var outcomes []Outcome
 	e := &Engine{
-		Trust: s.trust(), Registry: s, Signer: s, Ledger: l, Workers: 4, Tool: "test/1",
+		Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observe: func(ev Event) {
 			mu.Lock()

@@ -14,7 +14,9 @@ import (
 // PlanText writes a plan for a person.
 func PlanText(w io.Writer, p *migrate.Plan) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "key %s, certificate %s\n", safetext.Safe(p.Key.Name, 128), p.Key.Leaf)
+	for _, k := range p.Keys {
+		planKey(&b, k)
+	}
 	totals := map[migrate.Action]int{}
 	unread := 0
 	for _, r := range p.Repositories {
@@ -52,6 +54,17 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 	return err
 }
 
+func planKey(b *strings.Builder, k migrate.PlanKey) {
+	fmt.Fprintf(b, "key %s, certificate %s", safetext.Safe(k.Name, 128), safetext.Safe(k.Leaf, 128))
+	if len(k.Roles) > 0 {
+		fmt.Fprintf(b, ", for %s", safetext.Safe(strings.Join(k.Roles, ", "), 300))
+	}
+	if len(k.Repositories) > 0 {
+		fmt.Fprintf(b, ", in %s", safetext.Safe(strings.Join(k.Repositories, ", "), 500))
+	}
+	b.WriteString("\n")
+}
+
 func planItem(b *strings.Builder, it migrate.PlanItem) {
 	var tags []string
 	for _, t := range it.Tags {
@@ -66,7 +79,7 @@ func planItem(b *strings.Builder, it migrate.PlanItem) {
 		}
 		tags = append(tags, text)
 	}
-	fmt.Fprintf(b, "  %-8s %s  %s\n", it.Action, safetext.Safe(it.Digest, 80), strings.Join(tags, ", "))
+	fmt.Fprintf(b, "  %-8s %s  %s\n", it.Action, safetext.Safe(it.Digest, 80), strings.Join(tags, ", ")+ofKey(it.Key))
 	if it.Reason != nil {
 		indent(b, string(it.Reason.Class)+": "+it.Reason.Reason)
 	}

@@ -37,17 +37,17 @@ func calm(t *testing.T, text string) {
 func TestNothingHostileIsRendered(t *testing.T) {
 	t.Parallel()
 	var run Run
-	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Tags: []string{hostile}, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
+	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Key: hostile, Tags: []string{hostile}, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
 	run.Add(&migrate.Outcome{Result: migrate.ResultSigned, Notes: []string{hostile}})
 	run.AddUnread(&migrate.TrustNews{GUN: hostile, Class: migrate.Security, Err: errors.New(hostile)})
 	run.AddFindings(&migrate.TrustNews{Findings: []dct.Finding{{Class: hostile}}})
 	run.Close(migrate.Summary{}, errors.New(hostile), time.Now())
-	plan := &migrate.Plan{Key: migrate.PlanKey{Name: hostile}, Repositories: []migrate.PlanRepository{
+	plan := &migrate.Plan{Keys: []migrate.PlanKey{{Name: hostile, Leaf: hostile, Roles: []string{hostile}, Repositories: []string{hostile}}}, Repositories: []migrate.PlanRepository{
 		{GUN: hostile, Error: &migrate.PlanReason{Class: migrate.Security, Reason: hostile}},
 		{
 			GUN: hostile, Findings: []migrate.PlanFinding{{Tag: hostile, Role: hostile, Class: hostile, Detail: hostile}},
 			Items: []migrate.PlanItem{{
-				Digest: hostile, Action: migrate.ActionSkip, Reason: &migrate.PlanReason{Reason: hostile}, Notes: []string{hostile},
+				Digest: hostile, Key: hostile, Action: migrate.ActionSkip, Reason: &migrate.PlanReason{Reason: hostile}, Notes: []string{hostile},
 				Tags: []migrate.PlanTag{{Tag: hostile, Now: migrate.TagMoved, MovedTo: hostile, Flags: []string{hostile}}},
 			}},
 		},
@@ -113,7 +113,7 @@ func TestTotalsTellWhetherAllIsWell(t *testing.T) {
 func TestPlanIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	plan := &migrate.Plan{
-		Version: 1, Kind: migrate.PlanKind, Created: time.Unix(1, 0).UTC(), Key: migrate.PlanKey{Name: "k", Leaf: "l"},
+		Version: 1, Kind: migrate.PlanKind, Created: time.Unix(1, 0).UTC(), Keys: []migrate.PlanKey{{Name: "k", Leaf: "l", Roles: []string{"targets"}}},
 		Repositories: []migrate.PlanRepository{{GUN: "registry.example.com/a", Items: []migrate.PlanItem{{Digest: "sha256:1", Action: migrate.ActionSign, Tags: []migrate.PlanTag{{Tag: "v1", Role: "targets"}}}}}},
 	}
 	var b bytes.Buffer

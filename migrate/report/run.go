@@ -44,6 +44,7 @@ type Unread struct {
 type Item struct {
 	Repository string         `json:"repository"`
 	Digest     string         `json:"digest"`
+	Key        string         `json:"key,omitempty"` // its name, where there are several
 	Tags       []string       `json:"tags"`
 	Result     migrate.Result `json:"result"`
 	Class      migrate.Class  `json:"class,omitempty"`
@@ -64,7 +65,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.Results = map[migrate.Result]int{}
 	}
 	r.Results[o.Result]++
-	it := Item{o.Repository, o.Digest, o.Tags, o.Result, o.Class, o.Reason, o.Notes}
+	it := Item{o.Repository, o.Digest, o.Key, o.Tags, o.Result, o.Class, o.Reason, o.Notes}
 	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
 		r.NotSigned = append(r.NotSigned, it)
 		return
@@ -123,7 +124,7 @@ func RunText(w io.Writer, r *Run) error {
 		indent(&b, u.Reason)
 	}
 	for _, it := range r.NotSigned {
-		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags))
+		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofKey(it.Key))
 		indent(&b, it.Reason)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
@@ -151,6 +152,14 @@ func indent(b *strings.Builder, text string) {
 	for line := range strings.Lines(safetext.Lines(text, 2048)) {
 		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
 	}
+}
+
+// ofKey names an item's key, where there are several.
+func ofKey(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "  key " + safetext.Safe(name, 128)
 }
 
 // names lists tags, some of many.

@@ -25,6 +25,8 @@ type config struct {
 	Exclude      []string
 	// Map says where images are that have moved since they were signed: FROM -> TO.
 	Map []string
+	// Keys say which key signs what; none: the flags name the one.
+	Keys []keyRule
 	// TrustPinning is notary's trust_pinning, in place of a file.
 	TrustPinning *dct.Pins
 	flags        map[string][]string
@@ -101,6 +103,8 @@ func (c *config) take(key string, v any, flags map[string]bool) (err error) {
 		c.Exclude, err = stringList(v)
 	case "map":
 		c.Map, err = stringList(v)
+	case "keys":
+		c.Keys, err = parseKeyRules(v)
 	case "trust-pinning":
 		if _, isMap := v.(map[string]any); isMap {
 			return c.takePins(v)

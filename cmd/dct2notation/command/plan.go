@@ -78,7 +78,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	parts, err := buildEngine(ctx, f, o.engineOptions, known, log)
+	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
 	if err != nil {
 		return err
 	}

@@ -85,12 +85,12 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	parts, err := o.parts(ctx, f, ledger, known, log)
+	parts, err := o.parts(ctx, f, cfg, ledger, known, log)
 	if err != nil {
 		return err
 	}
 	if plan != nil {
-		if err := plan.Check(parts.signer.Name(), parts.signer.Leaf()); err != nil {
+		if err := plan.Check(parts.engine); err != nil {
 			return usage(err)
 		}
 		parts.engine.Plan = plan
@@ -118,15 +118,15 @@ func closing(l *state.Ledger, err error) error {
 }
 
 // parts opens the key and binds the ledger to the configuration.
-func (o *runOptions) parts(ctx context.Context, f *field, ledger *state.Ledger, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+func (o *runOptions) parts(ctx context.Context, f *field, cfg config, ledger *state.Ledger, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
 	if o.acceptChanges {
 		known = nil // the key is asked anew what its certificate is
 	}
-	parts, err := buildEngine(ctx, f, o.engineOptions, known, log)
+	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
 	if err != nil {
 		return nil, err
 	}
-	now, err := parts.fingerprint(o.keyOptions)
+	now, err := parts.fingerprint()
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ import (
 
 // shelf is the registry as package migrate needs it.
 type shelf struct {
-	client *registry.Client
-	signer *notation.Signer // whose signatures count as ours; nil where nothing is signed
+	client  *registry.Client
+	signers map[string]*notation.Signer // by name: whose signatures count as ours; nil where nothing is signed
 }
 
 // classed gives an error of the registry the class that package migrate decides by.
@@ -97,7 +97,8 @@ func (s *shelf) Hash(ctx context.Context, image migrate.Image) error {
 
 // Find looks at every signature that could be ours. One that cannot be read for good is
 // another's; one that could not be read now leaves it unknown.
-func (s *shelf) Find(ctx context.Context, image migrate.Image) (migrate.Found, error) {
+func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migrate.Found, error) {
+	signer := s.signers[key]
 	var found migrate.Found
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
@@ -108,7 +109,7 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image) (migrate.Found, e
 		return found, classed(err)
 	}
 	for _, m := range list {
-		if !mayBe(m, s.signer.Leaf()) {
+		if !mayBe(m, signer.Leaf()) {
 			found.Others++
 			continue
 		}
@@ -116,7 +117,7 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image) (migrate.Found, e
 		if err != nil && !broken(err) {
 			return found, classed(err)
 		}
-		metadata, ours := s.signer.Recognise(image.Descriptor, mediaType, blob)
+		metadata, ours := signer.Recognise(image.Descriptor, mediaType, blob)
 		if err != nil || !ours {
 			found.Others++
 			continue

@@ -31,6 +31,7 @@ func must(t *testing.T, err error) {
 // counter is a shelf over a real registry, with a key of its own, and an image in it.
 type counter struct {
 	*shelf
+	signer   *notation.Signer
 	registry *registrytest.Registry
 	ca       *kmstest.Authority
 	image    migrate.Image
@@ -44,11 +45,16 @@ func newCounter(t *testing.T) *counter {
 	ca, err := kmstest.NewAuthority("counter")
 	must(t, err)
 	c := &counter{registry: r, ca: ca}
-	c.shelf = &shelf{client: c.client(t), signer: c.key(t, ca)}
+	c.use(t, c.key(t, ca))
 	desc, err := r.PutImage("app", "v1", "image")
 	must(t, err)
 	c.image = migrate.Image{Repository: r.Host() + "/app", Descriptor: desc}
 	return c
+}
+
+// use has the shelf take signatures of that key for ours.
+func (c *counter) use(t *testing.T, s *notation.Signer) {
+	c.signer, c.shelf = s, &shelf{client: c.client(t), signers: map[string]*notation.Signer{"release": s}}
 }
 
 // client reaches the registry anew: it knows nothing and tries nothing twice.
@@ -179,7 +185,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	k := newCounter(t)
 	find := func() migrate.Found {
 		t.Helper()
-		f, err := k.Find(context.Background(), k.image)
+		f, err := k.Find(context.Background(), k.image, "release")
 		must(t, err)
 		return f
 	}
@@ -197,7 +203,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	}
 	// A signature that claims our certificate in its annotation and has another.
 	liar := newCounter(t)
-	liar.signer = k.signer
+	liar.use(t, k.signer)
 	e, err := signer{other}.Sign(context.Background(), liar.image.Descriptor, nil)
 	must(t, err)
 	manifest, desc, err := registry.PackSignature(liar.image.Descriptor, e.MediaType, e.Blob, map[string]string{
@@ -206,7 +212,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	must(t, err)
 	e.Manifest, e.ManifestDigest = manifest, desc.Digest.String()
 	must(t, liar.Push(context.Background(), liar.image, e))
-	if f, err := liar.Find(context.Background(), liar.image); err != nil || f.Ours != "" || f.Others != 1 {
+	if f, err := liar.Find(context.Background(), liar.image, "release"); err != nil || f.Ours != "" || f.Others != 1 {
 		t.Errorf("a lying annotation: %+v, %v", f, err)
 	}
 }
@@ -232,7 +238,7 @@ func TestFindOfWhatCannotBeRead(t *testing.T) {
 			k := newCounter(t)
 			k.sign(t, k.signer)
 			k.answer(http.MethodGet, "/blobs/", c.with)
-			f, err := k.Find(context.Background(), k.image)
+			f, err := k.Find(context.Background(), k.image, "release")
 			if (err == nil) != c.known || f.Ours != "" || c.known && f.Others != 1 {
 				t.Errorf("%+v, %v", f, err)
 			}

@@ -119,6 +119,9 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	options := snapshot.Options{Tool: "dct2notation/" + Version(), Server: f.notaryURL}
 	var signed *signedReport
 	if o.sign {
+		if len(cfg.Keys) > 0 && o.key == "" && o.plugin == "" {
+			return usage(errors.New("--sign with keys in the configuration: name the one that signs the snapshot with --key, or --plugin and --id"))
+		}
 		key, err := f.openKey(ctx, o.keyOptions, nil, log)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,28 +47,50 @@ func (o *keyOptions) notationKey() (notation.Key, error) {
 // engineParts are what plan and run share.
 type engineParts struct {
 	*field
-	signer *notation.Signer
+	keys   []openedKey
 	engine *migrate.Engine
+}
+
+// openedKey is a key that was proven, and how it is configured.
+type openedKey struct {
+	keyRule
+	*notation.Signer
 }
 
 // fingerprint fields that hold the configuration a ledger belongs to.
 const (
-	fieldKey   = "key"
-	fieldLeaf  = "leaf"
-	fieldChain = "chain"
+	fieldKeys  = "keys"
+	fieldLeaf  = "leaf of "
+	fieldChain = "chain of "
 )
 
-// buildEngine opens the key and puts the real parts behind the engine. known is the
+// buildEngine opens the keys and puts the real parts behind the engine. known is the
 // configuration that the ledger was made with, or nil.
-func buildEngine(ctx context.Context, f *field, o engineOptions, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
-	s, err := f.openKey(ctx, o.keyOptions, known, log)
+func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+	rules, err := o.rules(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &engineParts{field: f, signer: s, engine: &migrate.Engine{
-		Trust: f.reader(), Registry: &shelf{client: f.registry, signer: s}, Signer: signer{s}, Scope: f.scope,
-		Workers: o.workers, Tool: "dct2notation/" + Version(), Metadata: o.metadata, Log: log,
-	}}, nil
+	parts := &engineParts{field: f}
+	signers := map[string]*notation.Signer{}
+	var keys []migrate.Key
+	for _, rule := range rules {
+		s, err := f.openKey(ctx, rule.keyOptions, known, log)
+		if err != nil {
+			return nil, err
+		}
+		if signers[s.Name()] != nil {
+			return nil, usage(fmt.Errorf("keys: %s is there twice; give it all its roles and repositories in one entry", safetext.Safe(s.Name(), 128)))
+		}
+		signers[s.Name()] = s
+		parts.keys = append(parts.keys, openedKey{rule, s})
+		keys = append(keys, rule.engineKey(signer{s}))
+	}
+	parts.engine = &migrate.Engine{
+		Trust: f.reader(), Registry: &shelf{client: f.registry, signers: signers}, Keys: keys, Scope: f.scope,
+		Workers: o.workers, Tool: "dct2notation/" + Version(), Log: log,
+	}
+	return parts, nil
 }
 
 // openKey proves the key that the options name, and before that the authority that is to
@@ -103,11 +126,12 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 // knownChain is the key's certificate chain from an earlier run: with it the key need not
 // be asked for a signature that is thrown away.
 func knownChain(known state.Fingerprint, key notation.Key) ([][]byte, error) {
-	if key.Plugin == "" || known[fieldChain] == "" || known[fieldKey] != describe(key) {
+	text := known[fieldChain+describe(key)]
+	if key.Plugin == "" || text == "" {
 		return nil, nil
 	}
 	var chain [][]byte
-	if err := json.Unmarshal([]byte(known[fieldChain]), &chain); err != nil {
+	if err := json.Unmarshal([]byte(text), &chain); err != nil {
 		return nil, fmt.Errorf("reading the key's chain from the ledger: %w", err)
 	}
 	return chain, nil
@@ -122,21 +146,21 @@ func describe(k notation.Key) string {
 }
 
 // fingerprint says what configuration a run has, to be kept in the ledger.
-func (p *engineParts) fingerprint(o keyOptions) (state.Fingerprint, error) {
-	key, err := o.notationKey()
-	if err != nil {
-		return nil, err
+func (p *engineParts) fingerprint() (state.Fingerprint, error) {
+	f := state.Fingerprint{}
+	var keys []string
+	for _, k := range p.keys {
+		if err := k.fingerprint(f); err != nil {
+			return nil, err
+		}
+		key, err := k.notationKey()
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, strings.Join(append([]string{describe(key)}, slices.Concat(k.roles, k.repositories)...), " "))
 	}
-	chain, err := json.Marshal(p.signer.Chain())
-	if err != nil {
-		return nil, err
-	}
-	f := state.Fingerprint{
-		fieldKey: describe(key), fieldLeaf: p.signer.Leaf(), fieldChain: string(chain),
-	}
-	if o.tsaURL != "" {
-		f["time-stamping authority"] = transport.RedactText(o.tsaURL)
-	}
+	// In one field: another key in place of this one is another configuration.
+	f[fieldKeys] = strings.Join(keys, ", ")
 	// One field for each pin: a further repository is no other configuration.
 	for gun, ids := range p.pins.Certs {
 		f["pin of "+gun] = strings.Join(ids, ",")
@@ -148,4 +172,20 @@ func (p *engineParts) fingerprint(o keyOptions) (state.Fingerprint, error) {
 		f["notary server of "+host] = p.notaryURL(host)
 	}
 	return f, nil
+}
+
+func (k openedKey) fingerprint(f state.Fingerprint) error {
+	key, err := k.notationKey()
+	if err != nil {
+		return err
+	}
+	chain, err := json.Marshal(k.Chain())
+	if err != nil {
+		return err
+	}
+	f[fieldLeaf+describe(key)], f[fieldChain+describe(key)] = k.Leaf(), string(chain)
+	if k.tsaURL != "" {
+		f["time-stamping authority of "+describe(key)] = transport.RedactText(k.tsaURL)
+	}
+	return nil
 }

@@ -1,0 +1,133 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// keyRule is one entry of keys in the configuration: a key, as the flags describe one, and
+// what it stands for.
+type keyRule struct {
+	keyOptions
+	roles        []string
+	repositories []string
+	globs        globs
+
+	given map[string]bool // the flags that the entry itself sets
+}
+
+// parseKeyRules reads keys of the configuration: a list of maps with the names of the
+// key's flags, roles and repositories.
+func parseKeyRules(v any) ([]keyRule, error) {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return nil, errors.New("it takes a list of keys")
+	}
+	var rules []keyRule
+	for i, e := range list {
+		entry, ok := e.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("entry %d: it takes a map", i+1)
+		}
+		rule, err := parseKeyRule(entry)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+func parseKeyRule(entry map[string]any) (keyRule, error) {
+	rule := keyRule{given: map[string]bool{}}
+	flags := pflag.NewFlagSet("keys", pflag.ContinueOnError)
+	rule.bind(flags)
+	for _, name := range slices.Sorted(maps.Keys(entry)) {
+		values, err := stringList(entry[name])
+		if err != nil {
+			return rule, fmt.Errorf("%s: %w", name, err)
+		}
+		switch {
+		case name == "roles":
+			rule.roles = values
+		case name == "repositories":
+			rule.repositories = values
+		case flags.Lookup(name) == nil:
+			return rule, fmt.Errorf("%s: unknown key", safetext.Safe(name, 64))
+		}
+		for _, value := range values {
+			if f := flags.Lookup(name); f != nil {
+				if err := flags.Set(name, value); err != nil {
+					return rule, fmt.Errorf("%s: %w", name, err)
+				}
+				rule.given[name] = true
+			}
+		}
+	}
+	return rule, rule.complete()
+}
+
+// complete checks the entry, but for what it takes from the command line.
+func (r *keyRule) complete() (err error) {
+	if r.key == "" && r.plugin == "" {
+		return errors.New("it names no key: give key, or plugin and id")
+	}
+	for _, role := range r.roles {
+		if !dct.IsTargetsRole(role) {
+			return fmt.Errorf("roles: %s is none: it is targets, targets/releases, or a signer's, such as targets/alice", safetext.Safe(role, 64))
+		}
+	}
+	if r.globs, err = parseGlobs(r.repositories); err != nil {
+		return fmt.Errorf("repositories: %w", err)
+	}
+	return r.check()
+}
+
+// with takes from the command line what the entry does not say itself.
+func (r keyRule) with(o keyOptions) keyRule {
+	for name, take := range map[string]func(){
+		"plugin-timeout":      func() { r.timeout = o.timeout },
+		"plugin-env":          func() { r.pluginEnv = o.pluginEnv },
+		"signature-format":    func() { r.format = o.format },
+		"user-metadata":       func() { r.metadata = o.metadata },
+		"timestamp-url":       func() { r.tsaURL = o.tsaURL },
+		"timestamp-root-cert": func() { r.tsaRoot = o.tsaRoot },
+	} {
+		if !r.given[name] {
+			take()
+		}
+	}
+	return r
+}
+
+// engineKey is the key as the engine takes it.
+func (r keyRule) engineKey(s migrate.Signer) migrate.Key {
+	k := migrate.Key{Signer: s, Roles: r.roles, Repositories: r.repositories, Metadata: r.metadata}
+	if len(r.globs) > 0 {
+		k.In = func(gun dct.GUN) bool { return r.globs.match(gun.String()) }
+	}
+	return k
+}
+
+// rules are the keys of the configuration, or the one that the flags name.
+func (o *keyOptions) rules(cfg config) ([]keyRule, error) {
+	if len(cfg.Keys) == 0 {
+		return []keyRule{{keyOptions: *o}}, nil
+	}
+	if o.key != "" || o.plugin != "" {
+		return nil, usage(errors.New("keys in the configuration say which key signs what: --key, --plugin and --id do not go with them"))
+	}
+	var rules []keyRule
+	for _, r := range cfg.Keys {
+		rules = append(rules, r.with(*o))
+	}
+	return rules, nil
+}

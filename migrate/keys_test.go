@@ -1,0 +1,189 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// named is another key of the world.
+type named struct {
+	*world
+	name   string
+	denied bool
+}
+
+func (k *named) Name() string { return k.name }
+func (k *named) Leaf() string { return "leaf of " + k.name }
+
+func (k *named) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
+	if k.denied {
+		return state.Envelope{}, &Failure{Denied, errors.New("denied")}
+	}
+	return k.signAs(k.name, subject, metadata)
+}
+
+func (k *named) Check(subject ocispec.Descriptor, e state.Envelope) error {
+	if !strings.Contains(string(e.Blob), " by "+k.name+" ") {
+		return errors.New("envelope of another key")
+	}
+	return k.world.Check(subject, e)
+}
+
+// signers has the tags in alice's role, in bob's, or in both, and all in releases.
+func (s *scene) signers(gun string, tags map[string][]string) {
+	s.t.Helper()
+	r, err := s.notary.NewRepository(gun)
+	s.must(err)
+	s.must(r.AddSigner("alice"))
+	s.must(r.AddSigner("bob"))
+	for tag, roles := range tags {
+		s.must(r.Sign(tag, s.put(tag).Encoded(), 100, append(slices.Clone(roles), "targets/releases")...))
+	}
+	s.must(r.Publish())
+	s.pins.Certs[gun] = r.RootKeyIDs()
+}
+
+// by gives the names of the keys that signed an image, sorted.
+func (s *scene) by(tag string) []string {
+	var names []string
+	for _, signature := range s.signatures[digest.FromString("image "+tag)] {
+		names = append(names, s.signedBy[signature])
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Each key signs what the roles that it stands for vouch for, and no other: signers stay
+// apart.
+func TestEachKeySignsForItsRoles(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}, "v3": {"targets/alice", "targets/bob"}, "v4": nil})
+	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
+	for range 2 { // the second finds all done
+		summary, outcomes, err := s.run(app)
+		s.must(err)
+		if !summary.Complete() || summary.Items != 6 {
+			t.Errorf("summary %+v", summary)
+		}
+		for _, o := range outcomes {
+			if o.Key != "release" && o.Key != "alice" {
+				t.Errorf("outcome of key %q", o.Key)
+			}
+		}
+	}
+	for tag, want := range map[string]string{"v1": "alice release", "v2": "release", "v3": "alice release", "v4": "release"} {
+		if got := strings.Join(s.by(tag), " "); got != want {
+			t.Errorf("%s is signed by %q, want %q", tag, got, want)
+		}
+	}
+	if len(s.operations) != 6 {
+		t.Errorf("%d key operations", len(s.operations))
+	}
+}
+
+// A key that is killed half way leaves to each key its own envelopes.
+func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/alice"}})
+	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
+	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	_, _, err := s.run(app)
+	s.must(err)
+	s.heal()
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultReplayed: 2, ResultAlready: 2})
+	if got := strings.Join(s.by("v1"), " "); got != "alice release" || len(s.operations) != 4 {
+		t.Errorf("signed by %q with %d key operations", got, len(s.operations))
+	}
+}
+
+// What no key stands for fails by its repository's name; nothing of the repository is
+// signed with a key that happens to be there.
+func TestNoKeyIsNoDefault(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/other"
+	s := newScene(t)
+	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}})
+	s.publish(other, "o1")
+	alice := &named{world: s.world, name: "alice"}
+	s.mutate = func(e *Engine) {
+		e.Keys = []Key{
+			{Signer: alice, Roles: []string{"targets/alice"}, In: func(g dct.GUN) bool { return g.String() == app }},
+			{Signer: s, In: func(g dct.GUN) bool { return g.String() == other }},
+		}
+	}
+	summary, _, err := s.run(app, other)
+	s.must(err)
+	if summary.Unread[NoKey] != 1 || summary.Complete() || summary.Results[ResultSigned] != 1 {
+		t.Errorf("summary %+v", summary)
+	}
+	if len(s.by("v1")) != 0 || strings.Join(s.by("o1"), " ") != "release" {
+		t.Errorf("v1 by %v, o1 by %v", s.by("v1"), s.by("o1"))
+	}
+	p := s.plan(app, other)
+	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != NoKey || !strings.Contains(r.Error.Reason, app) || !strings.Contains(r.Error.Reason, "v2") {
+		t.Errorf("plan %+v", p.Repositories[0])
+	}
+	// Left out, it needs no key.
+	mutate := s.mutate
+	s.mutate = func(e *Engine) { mutate(e); e.Scope.Wanted = func(tag string) bool { return tag != "v2" } }
+	summary, _, err = s.run(app)
+	s.must(err)
+	if !summary.Complete() || strings.Join(s.by("v1"), " ") != "alice" {
+		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
+	}
+}
+
+// A key that is denied ends the run although another key goes on signing.
+func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	tags := map[string][]string{}
+	for _, tag := range strings.Fields("a b c d e f g h i j") {
+		tags[tag] = []string{"targets/alice"}
+	}
+	s.signers(app, tags)
+	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice", denied: true}
+	s.mutate = func(e *Engine) {
+		e.Workers = 1
+		e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}}
+	}
+	if _, _, err := s.run(app); !errors.Is(err, ErrStopped) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A plan is of keys as well as of digests.
+func TestPlanBoundsEachKey(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.signers(app, map[string][]string{"v1": {"targets/alice"}})
+	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	both := func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
+	s.mutate = both
+	p := s.plan(app)
+	if len(p.Keys) != 2 || len(p.Repositories[0].Items) != 2 {
+		t.Fatalf("plan %+v", p)
+	}
+	p.Repositories[0].Items = slices.DeleteFunc(p.Repositories[0].Items, func(it PlanItem) bool { return it.Key == "alice" })
+	s.mutate = func(e *Engine) { both(e); e.Plan = p }
+	summary, _, err := s.run(app)
+	s.must(err)
+	if summary.Skipped[NotPlanned] != 1 || strings.Join(s.by("v1"), " ") != "release" {
+		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
+	}
+}
