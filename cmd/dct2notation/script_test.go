@@ -59,6 +59,7 @@ type fixture struct {
 	plugin   *kmstest.Plugin
 	ca       *kmstest.Authority
 	identity *kmstest.Identity
+	alice    *kmstest.Identity // of the plugin's other key
 	dir      string
 
 	repos map[string]*notarytest.Repository
@@ -377,7 +378,7 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// key [KIND [COMMAND [COUNT]]] installs the plugin, or makes it fail (or slow, by 300 ms). KIND expired gives
+// key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes it fail (or slow, by 300 ms). KIND expired gives
 // the key an expired certificate, renewed another one.
 func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	options := kmstest.IssueOptions{}
@@ -402,6 +403,14 @@ func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	}
 	b := kmstest.Behaviour{Keys: map[string]kmstest.Key{}}
 	if b.Keys["release"], err = id.Save(f.dir, "release"); err != nil {
+		return err
+	}
+	if f.alice == nil {
+		if f.alice, err = f.ca.Issue("alice", kmstest.EC256, kmstest.IssueOptions{}); err != nil {
+			return err
+		}
+	}
+	if b.Keys["alice"], err = f.alice.Save(f.dir, "alice"); err != nil {
 		return err
 	}
 	if kind != "" {
