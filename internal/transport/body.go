@@ -29,21 +29,27 @@ type body struct {
 	finish  func() // ends the try: cancels its context, gives back its slot; once
 	stalled atomic.Bool
 
-	spent time.Duration // inside Read; owned by the reader
-	got   int64         // owned by the reader
+	reading sync.Mutex    // held by whoever reads
+	length  int64         // of the whole body; -1: not known
+	spent   time.Duration // inside Read; guarded by reading
+	got     int64         // guarded by reading
+	over    bool          // all was read, or no more can be; guarded by reading
 }
 
-func newBody(rc io.ReadCloser, idle time.Duration, done func()) *body {
-	return &body{rc: rc, idle: idle, finish: sync.OnceFunc(done)}
+func newBody(rc io.ReadCloser, length int64, idle time.Duration, done func()) *body {
+	return &body{rc: rc, length: length, idle: idle, finish: sync.OnceFunc(done)}
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	watch := time.AfterFunc(b.idle, b.abandon)
 	began := time.Now()
 	n, err := b.rc.Read(p)
 	watch.Stop()
 	b.spent += time.Since(began)
 	b.got += int64(n)
+	b.over = b.over || err != nil
 	if b.stalled.Load() || (err == nil && b.trickles()) {
 		b.abandon()
 		// Not the error underneath: it is our own cancelling, which callers would take
@@ -68,8 +74,28 @@ func (b *body) abandon() {
 	_ = b.rc.Close() // the read reports ErrStalled
 }
 
+// maxDrained is how much of a body that nobody wants is read all the same.
+const maxDrained = 8 << 10
+
+// drain reads the short rest of a body, so that the connection can be used again: oras-go
+// closes a challenge unread, and each would cost a connection and its TLS handshake.
+func (b *body) drain() {
+	if !b.reading.TryLock() {
+		return // it is closed under a reader
+	}
+	defer b.reading.Unlock()
+	if b.over || b.stalled.Load() || b.length-b.got > maxDrained {
+		return
+	}
+	b.over = true
+	timer := time.AfterFunc(time.Second, func() { _ = b.rc.Close() }) // the slot is still held
+	defer timer.Stop()
+	_, _ = io.CopyN(io.Discard, b.rc, maxDrained+1) // a failure here only costs the connection
+}
+
 // Close closes the body and gives the slot back. It may be called more than once.
 func (b *body) Close() error {
+	b.drain()
 	err := b.rc.Close()
 	b.finish()
 	return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -79,7 +78,7 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 		done()
 		return resp, nil
 	}
-	resp.Body = newBody(resp.Body, t.o.IdleBodyTimeout, done)
+	resp.Body = newBody(resp.Body, resp.ContentLength, t.o.IdleBodyTimeout, done)
 	return resp, nil
 }
 
@@ -118,16 +117,11 @@ func tried(err error, repetitions int) error {
 	return fmt.Errorf("%w (tried %d times)", err, repetitions+1)
 }
 
-// discard closes a response that is not handed out. A short body is read to its end, so
-// that the connection can be used again, but not if that takes long: the slot is still held.
+// discard closes a response that is not handed out.
 func discard(resp *http.Response) {
-	if resp == nil || resp.Body == nil {
-		return
+	if resp != nil && resp.Body != nil {
+		_ = resp.Body.Close() // nobody wants what is in it
 	}
-	timer := time.AfterFunc(time.Second, func() { _ = resp.Body.Close() })
-	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a failure here only costs the connection
-	_ = resp.Body.Close()
 }
 
 // closeBody closes the body of a request that was never sent, as the contract of

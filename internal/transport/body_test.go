@@ -1,0 +1,101 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A challenge that oras-go closes unread costs no connection.
+func TestChallengesCostNoConnections(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/token"):
+			_, _ = io.WriteString(w, `{"token":"t"}`)
+		case r.Header.Get("Authorization") == "":
+			w.Header().Set("Www-Authenticate", `Bearer realm="http://`+r.Host+`/token",service="s",scope="repository:a:pull"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`)
+			if r.URL.Query().Has("chunked") {
+				w.(http.Flusher).Flush() // its length is not known then
+				_, _ = io.WriteString(w, " ")
+			}
+		}
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	for _, path := range []string{"/v2/a", "/v2/a?chunked"} {
+		connections.Store(0)
+		rt := mustNew(t, Options{Retries: -1})
+		for range 5 {
+			// A new client each: every request is challenged.
+			resp, err := Client(rt, nil).Do(request(t, t.Context(), "GET", srv.URL+path, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+		}
+		if n := connections.Load(); n != 1 {
+			t.Errorf("%s: %d connections", path, n)
+		}
+	}
+}
+
+// dripping gives a byte in an hour.
+type dripping struct{ closed chan struct{} }
+
+func (d dripping) Read(p []byte) (int, error) {
+	select {
+	case <-d.closed:
+		return 0, io.ErrClosedPipe
+	case <-time.After(time.Hour):
+		return copy(p, "x"), nil
+	}
+}
+
+func (d dripping) Close() error {
+	select {
+	case <-d.closed:
+	default:
+		close(d.closed)
+	}
+	return nil
+}
+
+// Closing a body does not wait for one that does not come, nor read one that is long.
+func TestClosingABodyDoesNotWaitForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began, done := time.Now(), false
+		b := newBody(dripping{make(chan struct{})}, 5, time.Minute, func() { done = true })
+		_ = b.Close()
+		if took := time.Since(began); took > time.Second || !done {
+			t.Errorf("closed after %v, slot given back %v", took, done)
+		}
+		long := strings.NewReader(strings.Repeat("x", 1<<20))
+		b = newBody(io.NopCloser(long), 1<<20, time.Minute, func() {})
+		_ = b.Close()
+		if long.Len() != 1<<20 {
+			t.Errorf("%d bytes of a long body were read", 1<<20-long.Len())
+		}
+		unknown := strings.NewReader(strings.Repeat("x", 1<<20))
+		b = newBody(io.NopCloser(unknown), -1, time.Minute, func() {})
+		_ = b.Close()
+		if read := 1<<20 - unknown.Len(); read > 2*maxDrained {
+			t.Errorf("%d bytes of a body of unknown length were read", read)
+		}
+	})
+}
