@@ -18,6 +18,9 @@ type Engine struct {
 	// the run is killed. At least 1. Looking and pushing have bounds of their own, so that
 	// the key stays busy while a registry is slow.
 	Workers int
+	// Readers is how many repositories' trust data is read at the same time; 0: one. Notary
+	// servers crash under parallel reads (facts: cachedMeta).
+	Readers int
 	Tool    string      // name and version, for signed metadata
 	Scope   Scope       // which part is meant, and where it is
 	Plan    *Plan       // what the run is bound to; nil: all that DCT vouches for

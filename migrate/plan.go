@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -107,13 +108,10 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	}
 	h := newHosts()
 	var last error
-	for _, gun := range guns {
-		err := h.closed(gun)
-		var read *reading
-		if err == nil {
-			read, err = e.repository(ctx, gun, false)
-			h.note(gun, err)
-		}
+	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
+		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false) })
+	}) {
+		read, err := a.value, a.err
 		var fatal *fatalError
 		switch {
 		case ctx.Err() != nil:
@@ -135,6 +133,9 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			return nil, err
 		}
 		p.Repositories = append(p.Repositories, part)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return p, h.verdict(last)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
@@ -88,10 +89,31 @@ func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repos
 	return now
 }
 
+// answer is what became of reading one repository.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// ask reads a repository unless its host is not to be asked any more, and remembers how
+// that ended.
+func ask[T any](ctx context.Context, h *hosts, gun dct.GUN, read func() (T, error)) answer[T] {
+	var a answer[T]
+	if a.err = h.closed(gun); a.err != nil {
+		return a
+	}
+	a.value, a.err = read()
+	if ctx.Err() == nil {
+		h.note(gun, a.err)
+	}
+	return a
+}
+
 // hosts remembers which Notary servers are not worth asking again: one that is no Notary
 // server, refuses our credentials or does not answer would do so for the other ten
-// thousand repositories as well.
+// thousand repositories as well. It is safe for concurrent use.
 type hosts struct {
+	mu       sync.Mutex
 	asked    map[string]int   // repositories
 	read     map[string]int   // repositories read
 	unsigned map[string]int   // repositories without trust data
@@ -100,7 +122,9 @@ type hosts struct {
 }
 
 func newHosts() *hosts {
-	return &hosts{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]error{}}
+	return &hosts{
+		asked: map[string]int{}, read: map[string]int{}, unsigned: map[string]int{}, failed: map[string]int{}, why: map[string]error{},
+	}
 }
 
 // given up on after so many failures with no success.
@@ -108,6 +132,8 @@ const hostPatience = 3
 
 // closed returns an error if the host of a repository is not to be asked.
 func (h *hosts) closed(gun dct.GUN) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.failed[gun.Registry()] < hostPatience {
 		return nil
 	}
@@ -117,6 +143,8 @@ func (h *hosts) closed(gun dct.GUN) error {
 
 // note remembers how reading a repository ended.
 func (h *hosts) note(gun dct.GUN, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	host := gun.Registry()
 	h.asked[host]++
 	if errors.Is(err, dct.ErrUnsigned) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -120,22 +121,18 @@ func (r *run) draining() bool {
 	}
 }
 
-// feed reads the repositories one after the other and queues what is not done. Notary
-// servers crash under parallel reads (facts: cachedMeta), and signing is slower anyway.
+// feed reads the repositories, a little ahead of the keys, and queues what is not done.
 // nothing is set if no repository could be read.
 func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (nothing, err error) {
 	h := newHosts()
 	var last error
-	for _, gun := range guns {
+	for gun, a := range ordered.Each(ctx, guns, r.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
+		return ask(ctx, h, gun, func() (*reading, error) { return r.repository(ctx, gun, true) })
+	}) {
 		if r.draining() {
 			return nil, nil
 		}
-		err := h.closed(gun)
-		var read *reading
-		if err == nil {
-			read, err = r.repository(ctx, gun, true)
-			h.note(gun, err)
-		}
+		read, err := a.value, a.err
 		var fatal *fatalError
 		switch {
 		case ctx.Err() != nil:
@@ -151,6 +148,9 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 		if err := r.enqueue(ctx, read.work, queue); err != nil {
 			return nil, err
 		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return h.verdict(last), nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 )
 
 // A Judge tells what Notation says of an image, by a trust policy. It is called from
@@ -89,6 +90,7 @@ type Verification struct {
 	Scope    Scope
 	AllTags  bool // list also the tags that neither side signed
 	Workers  int  // digests looked at at the same time; at least 1
+	Readers  int  // repositories whose trust data is read at the same time; 0: one
 	Now      func() time.Time
 }
 
@@ -97,13 +99,10 @@ type Verification struct {
 func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
 	h := newHosts()
 	var last error
-	for _, gun := range guns {
-		err := h.closed(gun)
-		var r *dct.Repository
-		if err == nil {
-			r, err = v.Trust.Read(ctx, gun, dct.Known{})
-			h.note(gun, err)
-		}
+	for gun, a := range ordered.Each(ctx, guns, v.Readers, func(ctx context.Context, gun dct.GUN) answer[*dct.Repository] {
+		return ask(ctx, h, gun, func() (*dct.Repository, error) { return v.Trust.Read(ctx, gun, dct.Known{}) })
+	}) {
+		r, err := a.value, a.err
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -120,6 +119,9 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		if err := each(result); err != nil {
 			return err
 		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return h.verdict(last)
 }

@@ -13,11 +13,17 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// save reads one repository and puts its blobs on the disk. An error is the run's: the
+// was is what became of reading a repository.
+type was struct {
+	*recording
+	before *entry
+	err    error
+}
+
+// save puts the blobs of a repository that was read on the disk. An error is the run's: the
 // repository's own is in the result.
-func (w *writer) save(ctx context.Context, gun dct.GUN) (Saved, error) {
-	before := w.saved.entries[gun]
-	r, err := w.read(ctx, gun, before)
+func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
+	before, err := r.before, r.err
 	var files []file
 	var manifest []byte
 	if err == nil {

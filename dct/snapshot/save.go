@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/durable"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 )
 
 // Options of [Save]. All may be left out.
@@ -22,6 +24,8 @@ type Options struct {
 	// Server gives the address that trust data of a registry host comes from, for the
 	// manifests. Credentials in it are left out.
 	Server func(registry string) string
+	// Readers is how many repositories are read at the same time; 0: one.
+	Readers int
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Observe is called after each repository, from the goroutine of Save. What it is told
@@ -132,8 +136,14 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	var sum Summary
 	guns = slices.Clone(guns)
 	slices.SortFunc(guns, byGUN)
-	for i, gun := range slices.Compact(guns) {
-		done, err := w.save(ctx, gun)
+	entries := maps.Clone(w.saved.entries) // what is read ahead is not in the way of what is written
+	i := -1
+	for gun, r := range ordered.Each(ctx, slices.Compact(guns), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
+		r, err := w.read(ctx, gun, entries[gun])
+		return was{r, entries[gun], err}
+	}) {
+		i++
+		done, err := w.save(ctx, gun, r)
 		if err != nil {
 			// Also when ctx has ended: what is complete is to be found by the next run.
 			return sum, errors.Join(err, w.commit())
@@ -147,6 +157,9 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 				return sum, err
 			}
 		}
+	}
+	if ctx.Err() != nil {
+		return sum, errors.Join(ctx.Err(), w.commit())
 	}
 	return sum, w.commitAndSign(ctx, &sum)
 }

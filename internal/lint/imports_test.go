@@ -15,15 +15,16 @@ const module = "github.com/dct2notation/dct2notation/"
 // forbidden to it. The most specific folder counts.
 var rules = map[string][]string{
 	"dct":                   {"internal/transport", "internal/safetext"},
-	"dct/snapshot":          {"dct", "internal/durable", "internal/safetext"},
+	"dct/snapshot":          {"dct", "internal/durable", "internal/ordered", "internal/safetext"},
 	"notation":              {"internal/registry", "internal/transport", "internal/safetext"},
 	"notation/policy":       {"internal/safetext"},
 	"state":                 {"internal/durable", "internal/safetext"},
-	"migrate":               {"dct", "state", "internal/safetext"},
+	"migrate":               {"dct", "state", "internal/ordered", "internal/safetext"},
 	"migrate/report":        {"dct", "state", "migrate", "internal/safetext"},
 	"internal/registry":     {"internal/transport", "internal/safetext"},
 	"internal/transport":    {"internal/safetext"},
 	"internal/durable":      {},
+	"internal/ordered":      {},
 	"internal/safetext":     {},
 	"internal/notarytest":   {},
 	"internal/registrytest": {},

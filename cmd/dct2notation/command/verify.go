@@ -80,7 +80,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	}
 	v := &migrate.Verification{
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
-		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers,
+		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 	}
 	out := report.NewVerifyText(s.Out, o.verbose)
 	if o.output == "json" {

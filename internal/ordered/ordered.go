@@ -1,0 +1,56 @@
+// Package ordered does work on a list, some of it at the same time, and hands on the
+// results in the order of the list.
+package ordered
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+// Each calls do for each element of the list, up to n at the same time, and yields the
+// elements with what do returned, in their order. Results that are not yet asked for are
+// bounded by n. When the loop over it ends early, or ctx ends, no more elements are begun,
+// the context of those under way has ended, and Each waits for them. do has to return a
+// result in that case as well: what it is when ctx has ended is the caller's to tell apart.
+func Each[In, Out any](ctx context.Context, list []In, n int, do func(context.Context, In) Out) iter.Seq2[In, Out] {
+	return func(yield func(In, Out) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		slots := make(chan struct{}, max(n, 1))
+		queue := make(chan pending[In, Out], cap(slots))
+		all.Go(func() {
+			defer close(queue)
+			for _, in := range list {
+				select {
+				case slots <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				p := pending[In, Out]{in, make(chan Out, 1)}
+				all.Go(func() {
+					defer func() { <-slots }()
+					p.out <- do(ctx, p.in)
+				})
+				select {
+				case queue <- p:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		for p := range queue {
+			if !yield(p.in, <-p.out) {
+				return
+			}
+		}
+	}
+}
+
+// pending is an element under way.
+type pending[In, Out any] struct {
+	in  In
+	out chan Out
+}

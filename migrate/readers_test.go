@@ -1,0 +1,90 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// meeting lets readers wait for each other, and tells how many met.
+type meeting struct {
+	Trust
+	mu        sync.Mutex
+	now, most int
+	full      chan struct{} // closed when as many as wanted are there
+	wanted    int
+}
+
+func (m *meeting) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	m.mu.Lock()
+	m.now++
+	m.most = max(m.most, m.now)
+	if m.now == m.wanted && m.full != nil {
+		close(m.full)
+		m.full = nil
+	}
+	full := m.full
+	m.mu.Unlock()
+	if full != nil {
+		select {
+		case <-full:
+		case <-time.After(5 * time.Second):
+		}
+	}
+	defer func() {
+		m.mu.Lock()
+		m.now--
+		m.mu.Unlock()
+	}()
+	return m.Trust.Read(ctx, gun, known)
+}
+
+// As many repositories are read at the same time as asked for, one by default, and the
+// order of what is told stays that of the names.
+func TestRepositoriesAreReadSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 8 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+		s.publish(names[i], fmt.Sprintf("v%d", i))
+	}
+	for want, readers := range map[int]int{1: 0, 4: 4} {
+		trust := func() *meeting { return &meeting{Trust: s.trust(), wanted: want, full: make(chan struct{})} }
+		m := trust()
+		s.mutate = func(e *Engine) { e.Trust, e.Readers = m, readers }
+		p := s.plan(names...)
+		for i, r := range p.Repositories {
+			if r.GUN != names[i] || len(r.Items) != 1 {
+				t.Errorf("repository %d of the plan is %s with %d items", i, r.GUN, len(r.Items))
+			}
+		}
+		planned := m.most
+		m = trust()
+		summary, _, err := s.run(names...)
+		s.must(err)
+		ran := m.most
+		m = trust()
+		i := 0
+		v := &Verification{Trust: m, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
+		s.must(v.Verify(context.Background(), s.guns(names...), func(r VerifiedRepository) error {
+			if r.GUN != names[i] {
+				t.Errorf("repository %d verified is %s", i, r.GUN)
+			}
+			i++
+			return nil
+		}))
+		if planned != want || ran != want || m.most != want || summary.Repositories != 8 || i != 8 {
+			t.Errorf("%d readers: plan %d, run %d of %d repositories, verify %d of %d; want %d at the same time",
+				readers, planned, ran, summary.Repositories, m.most, i, want)
+		}
+	}
+}
+
+type noJudge struct{}
+
+func (noJudge) Judge(context.Context, Image) (Verdict, error) { return Verdict{}, nil }
