@@ -1,8 +1,8 @@
 // Package e2e tests the built programs against the real software of other projects:
-// Debian's notary-server and notary command, docker-registry, SoftHSM, olareg, the docker
-// command as the judge of what DCT trusts, and the notation command as the judge of what
-// was signed. It is a module of its own, so that none of their dependencies reach the
-// product. run.sh installs and builds what it needs and runs it.
+// Debian's notary-server and notary command, docker-registry, SoftHSM, olareg, skopeo, the
+// docker command as the judge of what DCT trusts, and the notation command as the judge
+// of what was signed. It is a module of its own, so that none of their dependencies reach
+// the product. run.sh installs and builds what it needs and runs it.
 //
 // What it promises: a digest that DCT vouches for ends with exactly one signature that
 // the real notation verify accepts, whatever kind of registry and key, and however often

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
 
 # program:Debian package
-needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 gcc:gcc)
+needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo gcc:gcc)
 
 missing() {
 	local entry
