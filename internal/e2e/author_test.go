@@ -15,7 +15,7 @@ type author struct {
 	registry *registry
 	reader   *reader
 	images   map[string]ocispec.Descriptor
-	pins     []string // the roots that readers are told to trust; nil: those there are in the end
+	pins     map[string]any // what readers are told to trust; nil: the root there is in the end
 }
 
 // image is pushed when it is first asked for. "gone" is in another
@@ -120,7 +120,7 @@ func (a *author) leave() {
 // pin tells readers to trust the root as it is now, whatever becomes of it.
 func (a *author) pin() {
 	a.t.Helper()
-	a.pins = a.rootKeyIDs()
+	a.pins = map[string]any{"certs": map[string][]string{a.gun: a.rootKeyIDs()}}
 }
 
 // docker runs a command of docker trust. Signing needs a daemon, so that stays with notary.
@@ -134,8 +134,10 @@ func (a *author) docker(args ...string) {
 // publish makes the repository what its shape says.
 func (a *author) publish(s shape) {
 	a.t.Helper()
-	a.notary("init", "-p", a.gun)
-	a.rotate("snapshot", "-r") // docker's default
+	if !s.begins {
+		a.notary("init", "-p", a.gun)
+		a.rotate("snapshot", "-r") // docker's default
+	}
 	s.publish(a)
 	if a.pins == nil {
 		a.pin()
@@ -148,7 +150,7 @@ func (a *author) pinFile(pinned string) string {
 	if pinned != byConfig {
 		return ""
 	}
-	return writePins(a.t, map[string][]string{a.gun: a.pins})
+	return writePinning(a.t, a.pins)
 }
 
 // newAuthor makes a repository which has no trust data yet.

@@ -134,7 +134,14 @@ func pinFile(t testing.TB, publishers ...*publisher) string {
 // writePins writes a file that pins the root keys of repositories, and allows no others.
 func writePins(t testing.TB, certs map[string][]string) string {
 	t.Helper()
-	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": certs, "disable_tofu": true}})
+	return writePinning(t, map[string]any{"certs": certs})
+}
+
+// writePinning writes what pins there are, in notary's form, and allows nothing else.
+func writePinning(t testing.TB, pins map[string]any) string {
+	t.Helper()
+	pins["disable_tofu"] = true
+	raw, err := json.Marshal(map[string]any{"trust_pinning": pins})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,15 +61,22 @@ type row struct{ digest, by string }
 // listPattern is a line of notary list: name, digest, size, role. A name may be anything.
 var listPattern = regexp.MustCompile(`^(.*?)\s*(?:\s([0-9a-f]{64}))?\s+-?\d+\s+(targets\S*)\s*$`)
 
+// notary runs the notary command. pins is its configuration; empty: it trusts what it sees
+// first.
+func (r *reader) notary(pins string, args ...string) result {
+	r.t.Helper()
+	global := []string{"-s", r.url, "-d", r.home.path("notary"), "--tlscacert", r.tls.caFile}
+	if pins != "" {
+		global = append(global, "-c", pins)
+	}
+	return r.home.run(r.t, "notary", append(global, args...)...)
+}
+
 // list is what the notary command lists with docker's order of roles: targets/releases,
-// then targets. pins is notary's configuration; empty: it trusts what it sees first.
+// then targets.
 func (r *reader) list(pins string) map[string]row {
 	r.t.Helper()
-	args := []string{"-s", r.url, "-d", r.home.path("notary"), "--tlscacert", r.tls.caFile}
-	if pins != "" {
-		args = append(args, "-c", pins)
-	}
-	said := r.home.run(r.t, "notary", append(args, "list", r.gun, "-r", "targets/releases", "-r", "targets")...)
+	said := r.notary(pins, "list", r.gun, "-r", "targets/releases", "-r", "targets")
 	rows := map[string]row{}
 	for line := range strings.Lines(said.stdout) {
 		if m := listPattern.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
@@ -77,6 +84,16 @@ func (r *reader) list(pins string) map[string]row {
 		}
 	}
 	return rows
+}
+
+// lookup is the digest in hex that notary lookup prints, which asks targets first.
+func (r *reader) lookup(pins, tag string) string {
+	r.t.Helper()
+	said := r.notary(pins, "lookup", r.gun, tag)
+	if f := strings.Fields(said.stdout); said.code == 0 && len(f) == 3 && f[0] == tag {
+		return strings.TrimPrefix(f[1], "sha256:")
+	}
+	return ""
 }
 
 // inspect is what docker trust inspect shows of each tag: one row or several.

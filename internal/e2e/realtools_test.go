@@ -48,9 +48,13 @@ func (a *author) differences(pinned string, ours verdict) []string {
 			lines = append(lines, tool+" "+name+": "+says)
 		}
 	}
-	list, names := a.reader.list(a.pinFile(pinned)), a.names()
+	pins, names := a.pinFile(pinned), a.names()
+	list := a.reader.list(pins)
 	for _, name := range union(keys(list), keys(ours.names)) {
 		differ("notary list", name, listed(list[name], names), ours.names[name].listed())
+	}
+	for _, name := range some(ours.inTargets()) {
+		differ("notary lookup", name, pulled(a.reader.lookup(pins, name), names), ours.names[name].image)
 	}
 	if !hasDocker {
 		return lines
@@ -69,7 +73,7 @@ func (a *author) differences(pinned string, ours verdict) []string {
 	return lines
 }
 
-// some leaves out most of very many names: docker pull is run for each.
+// some leaves out most of very many names: a command is run for each.
 func some(names []string) []string {
 	var few []string
 	for i := 0; i < len(names); i += 1 + len(names)/20 {

@@ -133,6 +133,36 @@ var memoryShapes = map[string]shape{
 			docker trust inspect v1: one by Repo Admin
 			notary list v1: one targets`,
 	},
+	"root pinned for all repositories of a registry": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.pins = map[string]any{"certs": map[string][]string{a.registry.host + "/*": a.rootKeyIDs()}}
+		},
+		want: `v1: one targets`,
+	},
+	"root of a pinned authority": {
+		begins: true,
+		publish: func(a *author) {
+			theirs := a.authority("theirs")
+			a.initCertified(theirs)
+			a.tag("v1", "one")
+			theirs.pin(a)
+		},
+		want: `v1: one targets`,
+	},
+	// Docker reads no pins, and takes what it sees first.
+	"root of another authority": {
+		begins: true,
+		publish: func(a *author) {
+			a.initCertified(a.authority("theirs"))
+			a.tag("v1", "one")
+			a.authority("others").pin(a)
+		},
+		want: `refused: security`,
+		differs: `
+			docker pull v1: one
+			docker trust inspect v1: one by Repo Admin`,
+	},
 	"another root than the pinned one": {
 		publish: func(a *author) {
 			a.tag("v1", "one")

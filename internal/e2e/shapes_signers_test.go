@@ -180,7 +180,7 @@ var signerShapes = map[string]shape{
 	},
 	"a signer's certificate past its date": {
 		publish: func(a *author) {
-			until := time.Now().Add(3 * time.Second)
+			until := time.Now().Add(6 * time.Second)
 			cert := a.certificate("alice", releases, until)
 			a.notary("delegation", "add", "-p", a.gun, releases, cert, "--all-paths")
 			a.tag("v1", "one", releases)

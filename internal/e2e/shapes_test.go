@@ -15,7 +15,8 @@ type shape struct {
 	// two". No line more and no line less.
 	differs string
 	pinned  string // how the root is known: one of the constants below
-	docker  bool   // it takes the docker command to publish it
+	docker  bool   // it takes the docker command
+	begins  bool   // publish makes the repository too
 }
 
 // How the root is known to dct2notation; the notary command is told the same.

@@ -49,6 +49,18 @@ func (c choice) String() string {
 	return s
 }
 
+// inTargets are the names whose image is that of the targets role, sorted.
+func (v verdict) inTargets() []string {
+	var names []string
+	for name, c := range v.names {
+		if c.image != "" && c.role == "targets" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 const nothing = "nothing"
 
 // pulled is how docker pull would say it.
@@ -172,7 +184,7 @@ func (a *author) addSigners(t testing.TB, v verdict) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pins, err := dct.LoadPins(writePins(t, map[string][]string{a.gun: a.pins}))
+	pins, err := dct.LoadPins(writePinning(t, a.pins))
 	if err != nil {
 		t.Fatal(err)
 	}
