@@ -75,6 +75,19 @@ func TestNeverASilentDowngrade(t *testing.T) {
 	}
 }
 
+// Notary itself leaves a role so when one of its keys is taken away, and the owner can mend
+// that; a repository that is attacked looks the same.
+func TestUnsignedDelegationSaysHowItMayHaveBecomeSo(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := withOldDigest(t, s)
+	must(t, r.BadSignature("targets/alice"))
+	_, err := read(t, pinned(s, r), app, Known{})
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "notary witness") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // A server owns the snapshot and timestamp keys. With duplicate keys it could add targets
 // to a validly signed file, if two decoders read it; the gate forbids it in every role.
 func TestInjectedTargetsAreRefused(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/theupdateframework/notary/trustpinning"
 	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/signed"
 )
 
 // refuse makes the error for what may be an attack.
@@ -24,6 +25,13 @@ func (l *loader) explain(role string, err error) error {
 	var checksum data.ErrMismatchedChecksum
 	if errors.As(err, &checksum) {
 		return &tornError{l.refuse(role, err)}
+	}
+	var unmet signed.ErrRoleThreshold
+	if errors.As(err, &unmet) && data.IsDelegation(data.RoleName(role)) {
+		return &Error{
+			GUN: l.gun.String(), Role: role, Kind: ErrRefused, Err: err,
+			Hint: "nothing of this repository is signed; ask its owner. Where a key was taken away from the role, notary leaves it like this until the role is signed anew (notary witness) or removed",
+		}
 	}
 	return l.refuse(role, err)
 }

@@ -18,6 +18,7 @@ import (
 type home struct {
 	dir   string
 	extra []string // more environment
+	input string   // what programs read from their standard input
 	keys  []signingKey
 }
 
@@ -124,6 +125,6 @@ func (h *home) must(t testing.TB, name string, args ...string) result {
 
 func (h *home) command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(program(name), args...)
-	c.Env, c.Dir = h.env(), h.dir
+	c.Env, c.Dir, c.Stdin = h.env(), h.dir, strings.NewReader(h.input)
 	return c
 }

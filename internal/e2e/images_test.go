@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/registry/remote"
@@ -33,6 +35,20 @@ func (r *registry) push(t testing.TB, name, seed string, tags ...string) ocispec
 		}
 	}
 	return image
+}
+
+// pushIndex stores an index of images.
+func (r *registry) pushIndex(t testing.TB, name string, images ...ocispec.Descriptor) ocispec.Descriptor {
+	t.Helper()
+	raw, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: images})
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := oras.PushBytes(context.Background(), r.repository(t, name), ocispec.MediaTypeImageIndex, raw)
+	if err != nil {
+		t.Fatalf("pushing an index: %v", err)
+	}
+	return index
 }
 
 // repository is the registry's repository of that name, as a client sees it.

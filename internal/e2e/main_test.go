@@ -14,7 +14,7 @@ var bin = os.Getenv("DCT2NOTATION_E2E_BIN")
 // built are the programs in bin; installed are those of Debian.
 var (
 	built     = []string{"dct2notation", "dct2notation-failpoint", "notation", "notation-kmstest", "notation-pkcs11", "olareg"}
-	installed = []string{"notary", "notary-server", "docker-registry", "softhsm2-util"}
+	installed = []string{"notary", "notary-server", "docker-registry", "softhsm2-util", "skopeo"}
 )
 
 func TestMain(m *testing.M) {
@@ -27,8 +27,10 @@ func TestMain(m *testing.M) {
 
 // prepare returns an error unless every program is there: no test is ever skipped.
 func prepare() error {
-	if bin == "" {
-		return fmt.Errorf("DCT2NOTATION_E2E_BIN is not set\nhint: run internal/e2e/run.sh")
+	for _, name := range []string{"DCT2NOTATION_E2E_BIN", "DCT2NOTATION_E2E_DOCKER"} {
+		if os.Getenv(name) == "" {
+			return fmt.Errorf("%s is not set\nhint: run internal/e2e/run.sh", name)
+		}
 	}
 	for _, name := range built {
 		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {

@@ -4,13 +4,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +49,8 @@ func (p *publisher) notary(args ...string) string {
 	return p.home.must(p.t, "notary", append(global, args...)...).stdout
 }
 
-func (p *publisher) trustDir() string { return filepath.Join(p.home.dir, "trust") }
+// trustDir is docker's, so that the docker command can publish what notary does not.
+func (p *publisher) trustDir() string { return p.home.path("docker", "trust") }
 
 // sign publishes a tag for an image, in targets or in the roles given.
 func (p *publisher) sign(tag string, image ocispec.Descriptor, roles ...string) {
@@ -71,18 +69,48 @@ func (p *publisher) remove(tag string, roles ...string) {
 // targets/releases.
 func (p *publisher) addSigner(name string) {
 	p.t.Helper()
-	key, role := newECKey(p.t), "targets/"+name
+	p.delegate("targets/"+name, name)
+	p.delegate("targets/releases", name)
+}
+
+// delegate adds a person's key to a role, for these beginnings of tags or for all tags.
+func (p *publisher) delegate(role, name string, paths ...string) {
+	p.t.Helper()
+	certFile := p.certificate(name, role, time.Now().AddDate(3, 0, 0))
+	args := []string{"delegation", "add", "-p", p.gun, role, certFile}
+	if len(paths) == 0 {
+		args = append(args, "--all-paths")
+	}
+	for _, path := range paths {
+		args = append(args, "--paths", path)
+	}
+	p.notary(args...)
+}
+
+// certificate is the file of a person's certificate. The first time it makes the key, and
+// has notary keep it for that role.
+func (p *publisher) certificate(name, role string, until time.Time) string {
+	p.t.Helper()
+	certFile := p.home.path(name + ".pem")
+	if !exists(certFile) {
+		p.stranger(name, until)
+		p.notary("key", "import", p.home.path(name+".key"), "--role", role, "--gun", p.gun)
+	}
+	return certFile
+}
+
+// stranger makes a key and its certificate. Notary does not get the key, and cannot sign
+// with it.
+func (p *publisher) stranger(name string, until time.Time) {
+	p.t.Helper()
+	key := newECKey(p.t)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(3, 0, 0),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 	}
-	keyFile, certFile := filepath.Join(p.home.dir, name+".key"), filepath.Join(p.home.dir, name+".pem")
-	writeKey(p.t, keyFile, key)
-	writePEM(p.t, certFile, "CERTIFICATE", certify(p.t, cert, cert, key, key))
-	p.notary("key", "import", keyFile, "--role", role, "--gun", p.gun)
-	p.notary("delegation", "add", p.gun, role, certFile, "--all-paths")
-	p.notary("delegation", "add", "-p", p.gun, "targets/releases", certFile, "--all-paths")
+	writeKey(p.t, p.home.path(name+".key"), key)
+	writePEM(p.t, p.home.path(name+".pem"), "CERTIFICATE", certify(p.t, cert, cert, key, key))
 }
 
 func roleFlags(roles []string) []string {
@@ -106,7 +134,14 @@ func pinFile(t testing.TB, publishers ...*publisher) string {
 // writePins writes a file that pins the root keys of repositories, and allows no others.
 func writePins(t testing.TB, certs map[string][]string) string {
 	t.Helper()
-	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": certs, "disable_tofu": true}})
+	return writePinning(t, map[string]any{"certs": certs})
+}
+
+// writePinning writes what pins there are, in notary's form, and allows nothing else.
+func writePinning(t testing.TB, pins map[string]any) string {
+	t.Helper()
+	pins["disable_tofu"] = true
+	raw, err := json.Marshal(map[string]any{"trust_pinning": pins})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,33 +168,4 @@ func (p *publisher) rootKeyIDs() []string {
 		p.t.Fatalf("reading the root of %s: %v", p.gun, err)
 	}
 	return root.Signed.Roles["root"].KeyIDs
-}
-
-// A listed target is a row of notary list.
-type listed struct{ digest, role string }
-
-// list is what the notary command lists with docker's order of roles: targets/releases,
-// then targets. Rows of other roles are not what docker would use.
-func (p *publisher) list() map[string]listed {
-	p.t.Helper()
-	rows := map[string]listed{}
-	for line := range strings.Lines(p.notary("list", p.gun, "-r", "targets/releases", "-r", "targets")) {
-		f := strings.Fields(line)
-		if len(f) != 4 || len(f[1]) != 64 {
-			continue // the heading, or that there is nothing
-		}
-		if slices.Contains([]string{"targets/releases", "targets"}, f[3]) {
-			rows[f[0]] = listed{"sha256:" + f[1], f[3]}
-		}
-	}
-	return rows
-}
-
-// lookup is the digest that notary lookup prints, which asks targets alone.
-func (p *publisher) lookup(tag string) (string, error) {
-	f := strings.Fields(p.notary("lookup", p.gun, tag))
-	if len(f) != 3 || f[0] != tag {
-		return "", fmt.Errorf("notary lookup of %s printed %q", tag, f)
-	}
-	return f[1], nil
 }

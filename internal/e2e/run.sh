@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the end-to-end tests. Installs the Debian packages they need where it is root and
-# has apt-get; elsewhere it fails with the list of what is missing. Nothing is skipped.
+# has apt-get; elsewhere it fails with the list of what is missing. Nothing is skipped, but
+# that docker is compared only where it is installed; the last line says where it is not.
 #
 #   internal/e2e/run.sh [ARGUMENTS OF go test]
 set -euo pipefail
@@ -8,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
 
 # program:Debian package
-needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 gcc:gcc)
+needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo gcc:gcc)
 
 missing() {
 	local entry
@@ -65,4 +66,18 @@ if [ "${#packages[@]}" -gt 0 ]; then
 	exit 1
 fi
 build
-DCT2NOTATION_E2E_BIN=$bin go test -count=1 -timeout 6m "$@" ./...
+# What docker trusts is compared where there is a docker command that knows trust: 28 is the
+# last to look at it when it pulls. It needs no daemon.
+if docker trust inspect --help 2>/dev/null | grep -q 'docker trust inspect IMAGE' &&
+	docker pull --help 2>/dev/null | grep -q disable-content-trust; then
+	export DCT2NOTATION_E2E_DOCKER=yes
+else
+	export DCT2NOTATION_E2E_DOCKER=no
+fi
+status=0
+DCT2NOTATION_E2E_BIN=$bin go test -count=1 -timeout 6m "$@" ./... || status=$?
+if [ "$DCT2NOTATION_E2E_DOCKER" = no ]; then
+	echo "LEFT OUT: no docker command up to version 28 is installed, so what docker trusts was not" >&2
+	echo "compared; what the notary command says was" >&2
+fi
+exit "$status"

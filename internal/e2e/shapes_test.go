@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A shape is a repository as people leave it, and what is said of it.
+type shape struct {
+	publish func(a *author)
+	// want is what dct2notation says, a line for each name: "v1: one targets/releases by
+	// alice [flag]", or why it is not signed; or one line that starts with "refused".
+	want string
+	// differs is what the real tools say where that is something else: "docker pull v1:
+	// two". No line more and no line less.
+	differs string
+	pinned  string // how the root is known: one of the constants below
+	docker  bool   // it takes the docker command
+	begins  bool   // publish makes the repository too
+}
+
+// How the root is known to dct2notation; the notary command is told the same.
+const (
+	byConfig = ""       // a file with the root's keys
+	byDocker = "docker" // what docker downloaded, before
+	byNobody = "nobody"
+)
+
+var (
+	releases       = "targets/releases"
+	alice          = "targets/alice"
+	bob            = "targets/bob"
+	aliceReleases  = []string{alice, releases}
+	bobReleases    = []string{bob, releases}
+	everyCharacter = "A.b_c-9"
+)
+
+// shapes are all repositories, by name.
+var shapes = merge(plainShapes, nameShapes, keyShapes, signerShapes, roleShapes, memoryShapes)
+
+func merge(all ...map[string]shape) map[string]shape {
+	merged := map[string]shape{}
+	for _, some := range all {
+		for name, s := range some {
+			if _, ok := merged[name]; ok {
+				panic("two shapes called " + name)
+			}
+			merged[name] = s
+		}
+	}
+	return merged
+}
+
+// many is how many tags the repository has that has many.
+const many = 500
+
+// plainShapes have the targets role alone.
+var plainShapes = map[string]shape{
+	"nothing signed": {publish: func(a *author) {}},
+	"two tags": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.tag("v2", "two")
+		},
+		want: `
+			v1: one targets
+			v2: two targets`,
+	},
+	"one image with three tags": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.tag("stable", "one")
+			a.tag("latest", "one")
+		},
+		want: `
+			latest: one targets
+			stable: one targets
+			v1: one targets`,
+	},
+	"a tag signed anew": {
+		publish: func(a *author) {
+			a.tag("latest", "one")
+			a.tag("latest", "two")
+		},
+		want: `latest: two targets`,
+	},
+	"a tag removed": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.tag("v2", "two")
+			a.remove("v1")
+		},
+		want: `v2: two targets`,
+	},
+	"all tags removed": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.remove("v1")
+		},
+	},
+	"a tag that waits to be published": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.notary("addhash", a.gun, "v2", "9", "--sha256", a.image("two").Digest.Encoded())
+		},
+		want: `v1: one targets`,
+	},
+	"an index": {
+		publish: func(a *author) {
+			a.tag("v1", "list")
+			a.tag("v1-amd64", "one")
+		},
+		want: `
+			v1: list targets
+			v1-amd64: one targets`,
+	},
+	"an image that is gone": {
+		publish: func(a *author) {
+			a.tag("v1", "one")
+			a.tag("v0", "gone")
+		},
+		want: `
+			v0: gone targets
+			v1: one targets`,
+	},
+	"many tags": {
+		publish: func(a *author) {
+			for i := range many {
+				image := a.image([]string{"one", "two", "three"}[i%3])
+				a.notary("addhash", a.gun, fmt.Sprintf("v%03d", i), fmt.Sprint(image.Size), "--sha256", image.Digest.Encoded())
+			}
+			a.notary("publish", a.gun)
+		},
+		want: manyTags(),
+	},
+}
+
+func manyTags() string {
+	var b strings.Builder
+	for i := range many {
+		fmt.Fprintf(&b, "v%03d: %s targets\n", i, []string{"one", "two", "three"}[i%3])
+	}
+	return b.String()
+}
+
+// nameShapes have names, digests and sizes that notary takes, whatever an image needs.
+var nameShapes = map[string]shape{
+	"unusual tags": {
+		publish: func(a *author) {
+			for _, tag := range []string{"V1", "v1", "_", everyCharacter, "sha256-1", strings.Repeat("x", 128)} {
+				a.tag(tag, "one")
+			}
+			a.tag("V1", "two")
+		},
+		want: `
+			A.b_c-9: one targets
+			V1: two targets
+			_: one targets
+			sha256-1: one targets
+			v1: one targets
+			` + strings.Repeat("x", 128) + `: one targets`,
+	},
+	"names that are no tags": {
+		publish: func(a *author) {
+			for _, name := range []string{"a/b/c", "", "a b", "ü", "v1@x", strings.Repeat("y", 129)} {
+				a.tag(name, "one")
+			}
+		},
+		want: `
+			: invalid-target
+			a b: invalid-target
+			a/b/c: invalid-target
+			v1@x: invalid-target
+			` + strings.Repeat("y", 129) + `: invalid-target
+			ü: invalid-target`,
+		// docker pull does not get as far as asking for them.
+		differs: `
+			docker trust inspect : one by Repo Admin
+			docker trust inspect a b: one by Repo Admin
+			docker trust inspect a/b/c: one by Repo Admin
+			docker trust inspect v1@x: one by Repo Admin
+			docker trust inspect ` + strings.Repeat("y", 129) + `: one by Repo Admin
+			docker trust inspect ü: one by Repo Admin
+			notary list : one targets
+			notary list a b: one targets
+			notary list a/b/c: one targets
+			notary list v1@x: one targets
+			notary list ` + strings.Repeat("y", 129) + `: one targets
+			notary list ü: one targets`,
+	},
+	"other hashes": {
+		publish: func(a *author) {
+			long := strings.Repeat("12", 64)
+			a.addhash("only", "500", "--sha512", long)
+			a.addhash("both", "500", "--sha512", long, "--sha256", a.image("one").Digest.Encoded())
+		},
+		want: `
+			both: one targets
+			only: invalid-target`,
+	},
+	"sizes that are none": {
+		publish: func(a *author) {
+			hex := a.image("one").Digest.Encoded()
+			a.addhash("zero", "0", "--sha256", hex)
+			a.addhash("less", "--sha256", hex, "--", "-5")
+			a.addhash("wrong", "77", "--sha256", hex)
+		},
+		want: `
+			less: invalid-target
+			wrong: one targets
+			zero: invalid-target`,
+		differs: `
+			docker pull less: one
+			docker pull zero: one
+			docker trust inspect less: one by Repo Admin
+			docker trust inspect zero: one by Repo Admin
+			notary list less: one targets
+			notary list zero: one targets`,
+	},
+	"custom data": {
+		publish: func(a *author) {
+			file := a.home.path("custom.json")
+			writeFile(a.t, file, []byte(`{"V1":1,"built":"by hand","v1":2}`))
+			a.addhash("v1", "500", "--sha256", a.image("one").Digest.Encoded(), "--custom", file)
+		},
+		want: `v1: one targets`,
+	},
+}

@@ -1,0 +1,207 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// A verdict is what dct2notation says of a repository.
+type verdict struct {
+	refused string // the class of the reason; empty: it was read
+	names   map[string]choice
+}
+
+// A choice is what dct2notation says of a name: an image, or why none.
+type choice struct {
+	image, role    string
+	signers, flags []string
+	class          string // of the finding
+}
+
+// lines are for comparison with a shape's.
+func (v verdict) lines() []string {
+	if v.refused != "" {
+		return []string{"refused: " + v.refused}
+	}
+	var lines []string
+	for name, c := range v.names {
+		lines = append(lines, name+": "+c.String())
+	}
+	return lines
+}
+
+func (c choice) String() string {
+	if c.image == "" {
+		return strings.TrimSpace(c.class + " " + c.role)
+	}
+	s := c.image + " " + c.role
+	if len(c.signers) > 0 {
+		s += " by " + strings.Join(c.signers, ", ")
+	}
+	if len(c.flags) > 0 {
+		s += fmt.Sprintf(" %v", c.flags)
+	}
+	return s
+}
+
+// inTargets are the names whose image is that of the targets role, sorted.
+func (v verdict) inTargets() []string {
+	var names []string
+	for name, c := range v.names {
+		if c.image != "" && c.role == "targets" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+const nothing = "nothing"
+
+// pulled is how docker pull would say it.
+func (c choice) pulled() string {
+	if c.image == "" {
+		return nothing
+	}
+	return c.image
+}
+
+// listed is how notary list would. It lists a signer's tags with the signer's role, and
+// docker asks for the role.
+func (c choice) listed() string {
+	switch {
+	case c.image != "":
+		return c.image + " " + c.role
+	case c.class == dct.SignerOnly || c.class == dct.Shadowed:
+		return "in " + c.role
+	}
+	return nothing
+}
+
+// shown is how docker trust inspect would.
+func (c choice) shown() string {
+	switch {
+	case c.image == "":
+		return nothing
+	case len(c.signers) == 0:
+		return c.image + " by Repo Admin"
+	}
+	return c.image + " by " + strings.Join(c.signers, ", ")
+}
+
+// refusals are docker's words for our classes, by the beginning.
+var refusals = map[string]string{
+	dct.SignerOnly:        "No trust data for",
+	dct.Shadowed:          "No trust data for",
+	dct.UnreachableTarget: "No valid trust data for",
+}
+
+// ours asks the built program what it would sign.
+func (a *author) ours(t testing.TB, pinned string, key *kmstest.Identity) verdict {
+	t.Helper()
+	h := newHome(t)
+	if pinned == byDocker {
+		h = a.reader.home
+	}
+	h.addKey(t, "release", key)
+	args := []string{"plan", "-o", "json", "--notary-server", a.reader.url, "--ca-file", a.reader.tls.caFile, "--plain-http"}
+	if pins := a.pinFile(pinned); pins != "" {
+		args = append(args, "--trust-pinning", pins)
+	}
+	r := h.run(t, "dct2notation", append(args, a.gun)...)
+	var plan struct {
+		Repositories []planned `json:"repositories"`
+	}
+	decode(t, r, &plan)
+	if len(plan.Repositories) != 1 {
+		t.Fatalf("%d repositories in the plan: %s", len(plan.Repositories), r)
+	}
+	v := plan.Repositories[0].verdict(a.names())
+	if (v.refused == "") != (r.code == 0) {
+		t.Errorf("exit code %d: %s", r.code, r)
+	}
+	if v.refused == "" {
+		a.addSigners(t, v)
+	}
+	return v
+}
+
+// planned is a repository in the plan.
+type planned struct {
+	Error *struct {
+		Class string `json:"class"`
+	} `json:"error"`
+	Items []struct {
+		Digest string `json:"digest"`
+		Action string `json:"action"`
+		Tags   []struct {
+			Tag   string   `json:"tag"`
+			Role  string   `json:"role"`
+			Flags []string `json:"flags"`
+		} `json:"tags"`
+	} `json:"items"`
+	Findings []struct {
+		Tag   string `json:"tag"`
+		Role  string `json:"role"`
+		Class string `json:"class"`
+	} `json:"findings"`
+}
+
+func (p planned) verdict(images map[string]string) verdict {
+	v := verdict{names: map[string]choice{}}
+	if p.Error != nil {
+		v.refused = p.Error.Class
+	}
+	for _, it := range p.Items {
+		for _, tag := range it.Tags {
+			image := nameOf(strings.TrimPrefix(it.Digest, "sha256:"), images)
+			if it.Action != "sign" && image != "gone" {
+				image += ", but " + it.Action
+			}
+			v.names[tag.Tag] = choice{image: image, role: tag.Role, flags: tag.Flags}
+		}
+	}
+	for _, f := range p.Findings {
+		c := choice{class: f.Class}
+		if f.Class == dct.SignerOnly || f.Class == dct.Shadowed {
+			c.role = f.Role // the one that docker's search ends at
+		}
+		v.names[f.Tag] = c
+	}
+	return v
+}
+
+// addSigners adds the signers, which a plan does not name, from the package that the
+// program reads with.
+func (a *author) addSigners(t testing.TB, v verdict) {
+	t.Helper()
+	gun, err := dct.ParseGUN(a.gun)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins, err := dct.LoadPins(writePinning(t, a.pins))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := &dct.Reader{Pins: pins, Source: &dct.Server{
+		URL:  func(string) string { return a.reader.url },
+		HTTP: func(string) dct.Doer { return a.reader.tls.client },
+	}}
+	repository, err := reader.Read(t.Context(), gun, dct.Known{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range repository.Targets() {
+		c := v.names[target.Tag()]
+		for _, signer := range target.Signers() {
+			c.signers = append(c.signers, strings.TrimPrefix(signer, "targets/"))
+		}
+		slices.Sort(c.signers)
+		v.names[target.Tag()] = c
+	}
+}
