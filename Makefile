@@ -31,7 +31,7 @@ lint: ## formatting, vet, staticcheck, import rules, and a static build for ever
 	@for p in $(PLATFORMS); do echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/dct2notation || exit 1; done
 
-bench: build ## signatures per second beside xargs and notation sign; memory at 10,000 items
+bench: build ## signatures per second beside xargs and notation sign; memory at 10,000 items; reading trust data beside notary list
 	internal/e2e/bench.sh
 
 fuzz: ## each fuzz target for FUZZTIME

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Measures dct2notation run beside a loop over the real notation command, and its memory.
+# Measures dct2notation run beside a loop over the real notation command, its memory, and
+# how it reads trust data, beside the real notary command.
 # Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
 # download of modules.
 #
-#   internal/e2e/bench.sh [-workers 1,4,16,32] [-items 10000]
+#   internal/e2e/bench.sh [-only throughput|memory|trust] [-workers 1,4,16,32] [-items 10000]
+#                         [-repositories 1000]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
@@ -19,6 +21,6 @@ export CGO_ENABLED=0
 	cd ../..
 	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
 )
-# notation at the version of go.mod's tool line.
-go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation ./bench
+# notation and notary at the versions of go.mod's tool lines.
+go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation github.com/theupdateframework/notary/cmd/notary ./bench
 exec "$bin/bench" -bin "$bin" "$@"

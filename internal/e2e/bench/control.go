@@ -21,6 +21,7 @@ type Address struct {
 	Notary string // URL
 	Host   string // of the registry
 	CA     []byte // PEM of both authorities
+	Open   bool   // whether the Notary server gives anybody a token, and then to nobody by name
 }
 
 // Publication asks for images of DCT: so many, spread over so many repositories.
@@ -28,6 +29,17 @@ type Publication struct {
 	Name         string
 	Repositories int
 	Images       int
+	Signers      int  // of each repository, as docker trust signer add makes them
+	TrustOnly    bool // trust data of images that the registry does not have
+}
+
+// delegations is how many each repository publishes: a role for each signer, and
+// targets/releases.
+func (p Publication) delegations() int {
+	if p.Signers == 0 {
+		return 0
+	}
+	return p.Signers + 1
 }
 
 // Published is what there is to sign.
@@ -38,7 +50,16 @@ type Published struct {
 }
 
 // Counts are the requests that arrived so far, those for tokens and refused ones included.
-type Counts struct{ Registry, Notary int64 }
+type Counts struct {
+	Registry, Notary int64
+	Trust            int64 // those to Notary without what authentication costs
+	Connections      int64 // to Notary
+}
+
+// since is what arrived after an earlier count.
+func (c Counts) since(before Counts) Counts {
+	return Counts{c.Registry - before.Registry, c.Notary - before.Notary, c.Trust - before.Trust, c.Connections - before.Connections}
+}
 
 // Control is what the benchmark may ask of the servers' process. Its methods are those of
 // net/rpc and are called from several goroutines at once.
@@ -47,7 +68,7 @@ type Control struct{ servers *servers }
 // Address tells where the servers are.
 func (c *Control) Address(_ struct{}, out *Address) error {
 	s := c.servers
-	*out = Address{s.notary.URL(), s.registry.Host(), append(s.notary.CAPEM(), s.registry.CAPEM()...)}
+	*out = Address{s.notary.URL(), s.registry.Host(), append(s.notary.CAPEM(), s.registry.CAPEM()...), s.open}
 	return nil
 }
 
@@ -59,7 +80,7 @@ func (c *Control) Publish(p Publication, out *Published) (err error) {
 
 // Counts tells what arrived so far.
 func (c *Control) Counts(_ struct{}, out *Counts) error {
-	*out = Counts{c.servers.registry.Requests(), c.servers.notary.Requests()}
+	*out = c.servers.counts()
 	return nil
 }
 
@@ -76,13 +97,13 @@ type remote struct {
 	process *exec.Cmd
 }
 
-// startRemote starts this program again, with the servers.
-func startRemote(latency time.Duration) (*remote, error) {
+// startRemote starts this program again, with the servers. The flags are those of serve.
+func startRemote(latency time.Duration, flags ...string) (*remote, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("starting the servers: %w", err)
 	}
-	c := exec.Command(program, serveCommand, "-latency", latency.String())
+	c := exec.Command(program, append([]string{serveCommand, "-latency", latency.String()}, flags...)...)
 	c.Stderr = os.Stderr
 	// Ctrl-C at the terminal is for the benchmark, which ends the servers last.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -124,7 +145,11 @@ func (r *remote) ask(what string, args, answer any) error {
 }
 
 func (r *remote) publish(name string, repositories, images int) (p Published, err error) {
-	return p, r.ask("Publish", Publication{name, repositories, images}, &p)
+	return r.publishAll(Publication{Name: name, Repositories: repositories, Images: images})
+}
+
+func (r *remote) publishAll(what Publication) (p Published, err error) {
+	return p, r.ask("Publish", what, &p)
 }
 
 func (r *remote) counts() (c Counts, err error) { return c, r.ask("Counts", struct{}{}, &c) }

@@ -68,10 +68,12 @@ func (h *home) writeFiles(servers Address, key kmstest.Key) error {
 	if err := h.write("ca.pem", servers.CA); err != nil {
 		return err
 	}
-	login := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	err := h.writeJSON(filepath.Join("docker", "config.json"), map[string]any{
-		"auths": map[string]any{servers.Host: map[string]string{"auth": login}},
-	})
+	logins := map[string]any{}
+	if !servers.Open {
+		login := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+		logins[servers.Host] = map[string]string{"auth": login}
+	}
+	err := h.writeJSON(filepath.Join("docker", "config.json"), map[string]any{"auths": logins})
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,12 @@
 // Command bench measures what dct2notation is for: signatures per second of a whole
 // `dct2notation run`, beside `xargs -P N notation sign` with the real notation command,
 // the same plugin and the same registry, for several worker counts; then memory and the
-// time of a second run at many items.
+// time of a second run at many items; then how trust data is read, beside the real notary
+// command.
 //
 // What it promises: what is measured are the programs that users run, as child processes
 // from their start to their end; every signature that is counted was seen in the registry,
-// exactly one for an image; both sides of a ratio come from one call, minutes apart. The
+// exactly one for an image; requests are counted where they arrive; both sides of a ratio come from one call, minutes apart. The
 // servers are a process of their own (this program again, as `bench serve`), on 127.0.0.1.
 //
 // What it does not promise: the same figures twice. The servers, the plugin's processes
@@ -15,8 +16,9 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go and memory.go are the two parts, loop.go and migration.go the contestants,
-// servers.go and control.go the other process, usage.go and calls.go the instruments.
+// throughput.go, memory.go and trust.go are the parts, loop.go, migration.go and reading.go
+// the contestants, servers.go and control.go the other process, usage.go and calls.go the
+// instruments.
 package main
 
 import (
@@ -51,6 +53,8 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	bin := flags.String("bin", ".bin", "folder with dct2notation, notation and notation-kmstest")
 	list := flags.String("workers", "1,4,16,32", "worker counts to measure")
 	items := flags.Int("items", 10_000, "items of the memory part; 0 leaves it out")
+	only := flags.String("only", "", "the one part to measure: throughput, memory or trust")
+	repositories := flags.Int("repositories", 1000, "small repositories of the trust part")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -61,7 +65,39 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return measureAll(ctx, *bin, workers, *items, out)
+	parts, err := choose(*only, []part{
+		{"throughput", func(ctx context.Context, dir string) error { return throughput(ctx, *bin, dir, workers, out) }},
+		{"memory", func(ctx context.Context, dir string) error { return memory(ctx, *bin, dir, *items, out) }},
+		{"trust", func(ctx context.Context, dir string) error { return trust(ctx, *bin, dir, *repositories, out) }},
+	})
+	if err != nil {
+		return err
+	}
+	if *repositories < 1 {
+		return fmt.Errorf("-repositories %d: it takes a number from 1 on", *repositories)
+	}
+	return measureAll(ctx, parts)
+}
+
+// part is one that can be measured alone, in a folder.
+type part struct {
+	name    string
+	measure func(ctx context.Context, dir string) error
+}
+
+// choose picks the part of that name; without one, all.
+func choose(only string, parts []part) ([]part, error) {
+	if only == "" {
+		return parts, nil
+	}
+	var names []string
+	for _, p := range parts {
+		if p.name == only {
+			return []part{p}, nil
+		}
+		names = append(names, p.name)
+	}
+	return nil, fmt.Errorf("-only %s: it takes one of %s", only, strings.Join(names, ", "))
 }
 
 // parseWorkers reads "1,4,16".
@@ -77,21 +113,17 @@ func parseWorkers(list string) ([]int, error) {
 	return workers, nil
 }
 
-// measureAll does both parts, in a folder that is removed in the end.
-func measureAll(ctx context.Context, bin string, workers []int, items int, out io.Writer) (err error) {
+// measureAll measures the parts, in a folder that is removed in the end.
+func measureAll(ctx context.Context, parts []part) (err error) {
 	dir, err := os.MkdirTemp("", "dct2notation-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := throughput(ctx, bin, dir, workers, out); err != nil {
-		return fmt.Errorf("measuring throughput: %w", err)
-	}
-	if items == 0 {
-		return nil
-	}
-	if err := memory(ctx, bin, dir, items, out); err != nil {
-		return fmt.Errorf("measuring memory: %w", err)
+	for _, p := range parts {
+		if err := p.measure(ctx, dir); err != nil {
+			return fmt.Errorf("measuring %s: %w", p.name, err)
+		}
 	}
 	return nil
 }

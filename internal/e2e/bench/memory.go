@@ -19,6 +19,9 @@ const (
 // memory migrates many items with a local key and no latency, so that as much as possible
 // is in flight, and then runs the same command again. It prints memory and times.
 func memory(ctx context.Context, bin, dir string, items int, out io.Writer) (err error) {
+	if items == 0 {
+		return nil
+	}
 	servers, err := startRemote(0)
 	if err != nil {
 		return err

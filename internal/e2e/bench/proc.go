@@ -35,6 +35,31 @@ func parseOwn(stat string) (time.Duration, error) {
 	return time.Duration(ticks) * tick, err
 }
 
+// readPeak reads a process's resident memory at its largest, in bytes.
+func readPeak(pid int) (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading a process's memory: %w", err)
+	}
+	return parsePeak(string(raw))
+}
+
+// parsePeak takes VmHWM, in kB. A process that has ended and was not waited for has none.
+func parsePeak(status string) (int64, error) {
+	for line := range strings.Lines(status) {
+		text, found := strings.CutPrefix(line, "VmHWM:")
+		if !found {
+			continue
+		}
+		kilo, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading a process's memory: %w", err)
+		}
+		return kilo << 10, nil
+	}
+	return 0, errors.New("reading a process's memory: no such line")
+}
+
 // machine is CPU time of all cores since boot, in ticks.
 type machine struct{ busy, all int64 }
 

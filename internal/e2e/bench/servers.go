@@ -3,22 +3,30 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"net/rpc"
 	"net/rpc/jsonrpc"
 	"os"
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
 )
 
 // serveCommand makes this program the other process, with the servers.
-const serveCommand = "serve"
+const (
+	serveCommand = "serve"
+	openFlag     = "open"
+)
 
 // user and password are good for both servers. They protect nothing: the servers are made
 // for one measurement and hold tiny images.
@@ -32,16 +40,19 @@ const (
 type servers struct {
 	registry *registrytest.Registry
 	notary   *notarytest.Server
+	open     bool // Notary gives anybody a token
 
-	mu     sync.Mutex
-	stored map[string][]image // by the name of a publication; guarded by mu
+	mu      sync.Mutex
+	stored  map[string][]image                // by the name of a publication; guarded by mu
+	clients map[*tls.ConnectionState]struct{} // connections to Notary; guarded by mu
 }
 
 // image is one that was published.
 type image struct{ repository, digest string }
 
-// startServers starts both, each request taking latency longer.
-func startServers(latency time.Duration) (*servers, error) {
+// startServers starts both, each request taking latency longer. An open Notary server
+// gives anybody a token for reading; then nobody has a password there.
+func startServers(latency time.Duration, open bool) (*servers, error) {
 	users := map[string]string{user: password}
 	registry, err := registrytest.Start(registrytest.Options{
 		Referrers: true, TLS: true, Token: true, Users: users, Latency: latency,
@@ -49,12 +60,38 @@ func startServers(latency time.Duration) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
+	if open {
+		users = nil
+	}
 	notary, err := notarytest.Start(notarytest.Options{TLS: true, Token: true, Users: users, Latency: latency})
 	if err != nil {
 		registry.Close()
 		return nil, err
 	}
-	return &servers{registry: registry, notary: notary, stored: map[string][]image{}}, nil
+	s := &servers{registry: registry, notary: notary, open: open, stored: map[string][]image{}, clients: map[*tls.ConnectionState]struct{}{}}
+	notary.SetHook(s.noteConnection)
+	return s, nil
+}
+
+// noteConnection is a hook of the Notary server that answers nothing. The server has one
+// TLS state for each connection; ports come again.
+func (s *servers) noteConnection(_ http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients[r.TLS] = struct{}{}
+	return false
+}
+
+// counts are the requests that arrived so far.
+func (s *servers) counts() Counts {
+	c := Counts{Registry: s.registry.Requests(), Notary: s.notary.Requests()}
+	for _, n := range s.notary.RequestsByPath() {
+		c.Trust += n
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Connections = int64(len(s.clients))
+	return c
 }
 
 func (s *servers) close() {
@@ -67,10 +104,11 @@ func (s *servers) close() {
 func serve(args []string) error {
 	flags := flag.NewFlagSet(serveCommand, flag.ContinueOnError)
 	latency := flags.Duration("latency", 0, "added to each request")
+	open := flags.Bool(openFlag, false, "the Notary server gives anybody a token")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s, err := startServers(*latency)
+	s, err := startServers(*latency, *open)
 	if err != nil {
 		return err
 	}
@@ -106,10 +144,15 @@ func (s *servers) publish(p Publication) (Published, error) {
 		if err != nil {
 			return out, err
 		}
+		for i := range p.Signers {
+			if err := trust.AddSigner(fmt.Sprintf("signer%d", i)); err != nil {
+				return out, err
+			}
+		}
 		count := p.Images*(r+1)/p.Repositories - p.Images*r/p.Repositories
 		for i := range count {
 			tag := fmt.Sprintf("v%d", i)
-			d, err := s.registry.PutImage(name, tag, gun+":"+tag)
+			d, err := s.image(name, tag, p.TrustOnly)
 			if err == nil {
 				err = trust.Sign(tag, d.Digest.Encoded(), d.Size)
 			}
@@ -129,6 +172,15 @@ func (s *servers) publish(p Publication) (Published, error) {
 	defer s.mu.Unlock()
 	s.stored[p.Name] = all
 	return out, nil
+}
+
+// image stores a new image, or makes the descriptor of one that nobody has.
+func (s *servers) image(repository, tag string, absent bool) (ocispec.Descriptor, error) {
+	content := s.registry.Host() + "/" + repository + ":" + tag
+	if absent {
+		return ocispec.Descriptor{Digest: digest.FromString(content), Size: 1000}, nil
+	}
+	return s.registry.PutImage(repository, tag, content)
 }
 
 // signed counts the images of a publication that have a signature. That one has more than

@@ -189,7 +189,7 @@ func (s stage) measure(name string, images int, sign func(Published) (usage, err
 	if err != nil {
 		return c, err
 	}
-	c.requests = Counts{after.requests.Registry - before.requests.Registry, after.requests.Notary - before.requests.Notary}
+	c.requests = after.requests.since(before.requests)
 	c.servers = after.servers - before.servers
 	c.key = useOf(after.calls, len(before.calls))
 	if c.signatures, err = s.signed(name); err == nil && c.signatures == 0 {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -74,20 +75,24 @@ func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	if err := ctx.Err(); err != nil {
 		return u, err
 	}
+	ours, err := readPeak(os.Getpid())
+	if err != nil {
+		return u, err
+	}
 	began := time.Now()
 	if err := c.Start(); err != nil {
 		return u, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Process.Signal(syscall.SIGTERM) }) // it may have ended already
 	watch := watchOwn(c.Process.Pid)
-	err := c.Wait()
+	err = c.Wait()
 	u.wall = time.Since(began)
 	stop()
-	u.own = watch.end()
+	u.own, u.peak = watch.end()
 	// wait4 counts the children that were waited for. Its peak begins with ours, of the
-	// moment when the program was started: we are smaller.
+	// moment when the program was started: only one that is larger is the program's.
 	u.tree = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if rusage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+	if rusage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok && rusage.Maxrss<<10 > ours {
 		u.peak = rusage.Maxrss << 10
 	}
 	return u, errors.Join(err, ctx.Err())
@@ -99,12 +104,13 @@ func tail(said string) string {
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-// A watch reads a process's own CPU time again and again: when it has ended, the kernel
-// tells only the sum with its children.
+// A watch reads a process's own CPU time and memory again and again: when it has ended,
+// the kernel tells only the sum with its children, and the largest of it and us.
 type watch struct {
 	stop chan struct{}
 	done sync.WaitGroup
 	last time.Duration // owned by the goroutine until done
+	peak int64         // the same
 }
 
 // watchEvery bounds by how much the last reading is too small.
@@ -125,13 +131,17 @@ func watchOwn(pid int) *watch {
 			if own, err := readOwn(pid); err == nil {
 				w.last = own
 			}
+			if peak, err := readPeak(pid); err == nil {
+				w.peak = peak
+			}
 		}
 	})
 	return w
 }
 
-func (w *watch) end() time.Duration {
+// end returns the last readings.
+func (w *watch) end() (own time.Duration, peak int64) {
 	close(w.stop)
 	w.done.Wait()
-	return w.last
+	return w.last, w.peak
 }

@@ -1,0 +1,287 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+const (
+	largeTargets = 10_000 // of the one large repository
+	largeTimes   = 5      // how often it is read
+
+	smallTags   = 5   // of a small repository, without delegations
+	fewSmall    = 100 // beside which the memory at many is judged
+	listedSmall = 50  // how many notary list is asked for: a process for each takes long
+	lateSmall   = 200 // how many are read with latency
+
+	countedRepositories = 10 // for requests
+	raisedConcurrency   = 4
+)
+
+// trust measures how trust data is read: requests, one large repository, many small
+// ones, and the time beside notary list. Each measurement has a home of its own, so that
+// nothing that one has cached helps another.
+func trust(ctx context.Context, bin, dir string, repositories int, out io.Writer) error {
+	const quick = 0
+	for _, p := range []struct {
+		name    string
+		latency time.Duration
+		flags   []string
+		do      func(shop, context.Context) error
+	}{
+		{"requests", quick, nil, shop.requests},
+		{"large", quick, nil, shop.large},
+		{"small", quick, nil, func(s shop, ctx context.Context) error { return s.small(ctx, repositories) }},
+		{"beside", requestLatency, []string{"-" + openFlag}, shop.beside},
+	} {
+		if err := within(p.latency, p.flags, func(servers *remote) error {
+			return p.do(shop{servers, bin, filepath.Join(dir, "trust-"+p.name), out}, ctx)
+		}); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// within runs servers as long as do takes.
+func within(latency time.Duration, flags []string, do func(*remote) error) (err error) {
+	servers, err := startRemote(latency, flags...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, servers.close()) }()
+	return do(servers)
+}
+
+// shop is where readings are measured.
+type shop struct {
+	*remote
+	bin, dir string
+	out      io.Writer
+}
+
+// home makes a new one.
+func (s shop) home(name string) (*home, error) {
+	return newHome(filepath.Join(s.dir, name), s.bin, s.address, nil)
+}
+
+// measured is one reading with what it asked of the servers.
+type measured struct {
+	usage
+	requests     Counts
+	servers      time.Duration // CPU time of their process
+	repositories int
+}
+
+// others is what of the machine's CPU time was used by none of those that belong to the
+// measurement, as a share of all cores.
+func (m measured) others() float64 { return max(0, m.busy-m.share(m.tree+m.servers)) }
+
+// each is the time for one repository.
+func (m measured) each() time.Duration { return m.wall / time.Duration(m.repositories) }
+
+// trust and authentication are the requests for one repository.
+func (m measured) trust() float64 { return float64(m.requests.Trust) / float64(m.repositories) }
+
+func (m measured) authentication() float64 {
+	return float64(m.requests.Notary-m.requests.Trust) / float64(m.repositories)
+}
+
+func (m measured) connections() float64 {
+	return float64(m.requests.Connections) / float64(m.repositories)
+}
+
+// handshake is the round trips before the first request of a connection: TCP and TLS 1.3.
+const handshake = 2
+
+// far is the time for one repository where also connections take their round trips. It is
+// computed: on 127.0.0.1 a connection costs next to nothing.
+func (m measured) far(roundTrip time.Duration) time.Duration {
+	return m.each() + time.Duration(m.connections()*handshake*float64(roundTrip))
+}
+
+// counted does something to so many repositories and counts the requests meanwhile.
+func (s shop) counted(repositories int, do func() (usage, error)) (measured, error) {
+	m := measured{repositories: repositories}
+	before, err := s.counts()
+	if err != nil {
+		return m, err
+	}
+	servers, err := readOwn(s.process.Process.Pid)
+	if err != nil {
+		return m, err
+	}
+	if m.usage, err = do(); err != nil {
+		return m, err
+	}
+	now, err := readOwn(s.process.Process.Pid)
+	if err != nil {
+		return m, err
+	}
+	m.servers = now - servers
+	after, err := s.counts()
+	m.requests = after.since(before)
+	return m, err
+}
+
+// again reads repositories twice in one home: all new, then all unchanged.
+func (s shop) again(ctx context.Context, h *home, p Published, guns []string, inFlight int) (cold, unchanged measured, err error) {
+	read := func(want string) (measured, error) {
+		return s.counted(len(guns), func() (usage, error) {
+			return h.read(ctx, s.address.Notary, reading{published: p, guns: guns, inFlight: inFlight, want: want})
+		})
+	}
+	if cold, err = read("added"); err == nil {
+		unchanged, err = read("unchanged")
+	}
+	return cold, unchanged, err
+}
+
+// requests counts what one repository costs, with and without delegations.
+func (s shop) requests(ctx context.Context) error {
+	printRequestsHead(s.out)
+	for _, signers := range []int{0, 2} {
+		what := Publication{Name: fmt.Sprintf("signers-%d", signers), Repositories: countedRepositories, Images: countedRepositories, Signers: signers}
+		p, err := s.publishAll(what)
+		if err != nil {
+			return err
+		}
+		h, err := s.home(what.Name)
+		if err != nil {
+			return err
+		}
+		cold, unchanged, err := s.migrateTwice(ctx, h, what.Name, p)
+		if err != nil {
+			return err
+		}
+		printRequests(s.out, "run", what.delegations(), cold, unchanged)
+		if h, err = s.home(what.Name + "-snapshot"); err != nil {
+			return err
+		}
+		if cold, unchanged, err = s.again(ctx, h, p, p.GUNs, 0); err != nil {
+			return err
+		}
+		printRequests(s.out, "snapshot", what.delegations(), cold, unchanged)
+	}
+	return nil
+}
+
+// migrateTwice runs dct2notation run, and again on its ledger.
+func (s shop) migrateTwice(ctx context.Context, h *home, name string, p Published) (cold, unchanged measured, err error) {
+	m := migration{name: name, workers: 1, local: true, published: p, notary: s.address.Notary}
+	run := func(want string) (measured, error) {
+		return s.counted(len(p.GUNs), func() (usage, error) {
+			r, u, err := h.migrate(ctx, m)
+			if err == nil && r.Results[want] != len(p.References) {
+				err = fmt.Errorf("of %d images %v, want all %s", len(p.References), r.Results, want)
+			}
+			return u, err
+		})
+	}
+	if cold, err = run("signed"); err == nil {
+		unchanged, err = run("already")
+	}
+	return cold, unchanged, err
+}
+
+// large reads one repository with many targets, a few times.
+func (s shop) large(ctx context.Context) error {
+	p, err := s.publishAll(Publication{Name: "large", Repositories: 1, Images: largeTargets, TrustOnly: true})
+	if err != nil {
+		return err
+	}
+	var cold, unchanged []measured
+	for i := range largeTimes {
+		h, err := s.home(fmt.Sprint(i))
+		if err != nil {
+			return err
+		}
+		first, second, err := s.again(ctx, h, p, p.GUNs, 0)
+		if err != nil {
+			return err
+		}
+		cold, unchanged = append(cold, first), append(unchanged, second)
+	}
+	printLarge(s.out, typical(cold), typical(unchanged))
+	return nil
+}
+
+// small reads few repositories and then many, for memory, time and the disk.
+func (s shop) small(ctx context.Context, repositories int) error {
+	p, err := s.publishAll(Publication{Name: "small", Repositories: repositories, Images: repositories * smallTags, TrustOnly: true})
+	if err != nil {
+		return err
+	}
+	printSmallHead(s.out)
+	var few measured
+	for _, n := range []int{min(fewSmall, repositories), repositories} {
+		h, err := s.home(fmt.Sprint(n))
+		if err != nil {
+			return err
+		}
+		cold, unchanged, err := s.again(ctx, h, p, p.GUNs[:n], 0)
+		if err != nil {
+			return err
+		}
+		taken, err := sizeOf(h.path(snapshotFolder))
+		if err != nil {
+			return err
+		}
+		printSmall(s.out, cold, unchanged, taken)
+		if n < repositories {
+			few = cold
+		} else if few.repositories > 0 {
+			printGrowth(s.out, few, cold)
+		}
+	}
+	return nil
+}
+
+// beside reads small repositories with notary list and with dct2notation, with latency.
+func (s shop) beside(ctx context.Context) error {
+	p, err := s.publishAll(Publication{Name: "beside", Repositories: lateSmall, Images: lateSmall * smallTags, TrustOnly: true})
+	if err != nil {
+		return err
+	}
+	printBesideHead(s.out)
+	h, err := s.home("notary")
+	if err != nil {
+		return err
+	}
+	var theirs [2]measured
+	for i := range theirs {
+		theirs[i], err = s.counted(listedSmall, func() (usage, error) {
+			return h.list(ctx, s.address.Notary, p.GUNs[:listedSmall], smallTags)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	printBeside(s.out, "notary list, fresh trust folder", theirs[0], nil)
+	printBeside(s.out, "notary list, kept trust folder", theirs[1], nil)
+	for _, inFlight := range []int{0, raisedConcurrency} {
+		if h, err = s.home(fmt.Sprint("ours-", inFlight)); err != nil {
+			return err
+		}
+		cold, unchanged, err := s.again(ctx, h, p, p.GUNs, inFlight)
+		if err != nil {
+			return err
+		}
+		name := "snapshot"
+		if inFlight > 0 {
+			name += fmt.Sprint(" --notary-concurrency ", inFlight)
+		}
+		printBeside(s.out, name+", cold", cold, &theirs[0])
+		printBeside(s.out, name+", unchanged", unchanged, &theirs[1])
+		if inFlight == 0 {
+			printRatioAim(s.out, theirs[0].each().Seconds()/cold.each().Seconds())
+		}
+	}
+	return nil
+}
