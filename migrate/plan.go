@@ -87,6 +87,7 @@ type PlanTag struct {
 	Version int      `json:"targets_version"`
 	Now     TagClass `json:"now,omitempty"` // in the registry
 	MovedTo string   `json:"moved_to,omitempty"`
+	Signers []string `json:"signers,omitempty"` // further roles that name the same digest
 	Flags   []string `json:"flags,omitempty"`
 }
 
@@ -168,7 +169,7 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Notes: w.Changed}
 	for _, t := range w.Targets {
-		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Flags: t.Flags()})
+		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Signers: t.Signers(), Flags: t.Flags()})
 	}
 	x, err := e.examine(ctx, w)
 	if ctx.Err() != nil {

@@ -125,9 +125,6 @@ func (a *author) ours(t testing.TB, pinned string, key *kmstest.Identity) verdic
 	if (v.refused == "") != (r.code == 0) {
 		t.Errorf("exit code %d: %s", r.code, r)
 	}
-	if v.refused == "" {
-		a.addSigners(t, v)
-	}
 	return v
 }
 
@@ -140,9 +137,10 @@ type planned struct {
 		Digest string `json:"digest"`
 		Action string `json:"action"`
 		Tags   []struct {
-			Tag   string   `json:"tag"`
-			Role  string   `json:"role"`
-			Flags []string `json:"flags"`
+			Tag     string   `json:"tag"`
+			Role    string   `json:"role"`
+			Signers []string `json:"signers"`
+			Flags   []string `json:"flags"`
 		} `json:"tags"`
 	} `json:"items"`
 	Findings []struct {
@@ -163,7 +161,12 @@ func (p planned) verdict(images map[string]string) verdict {
 			if it.Action != "sign" && image != "gone" {
 				image += ", but " + it.Action
 			}
-			v.names[tag.Tag] = choice{image: image, role: tag.Role, flags: tag.Flags}
+			c := choice{image: image, role: tag.Role, flags: tag.Flags}
+			for _, signer := range tag.Signers {
+				c.signers = append(c.signers, strings.TrimPrefix(signer, "targets/"))
+			}
+			slices.Sort(c.signers)
+			v.names[tag.Tag] = c
 		}
 	}
 	for _, f := range p.Findings {
@@ -174,34 +177,4 @@ func (p planned) verdict(images map[string]string) verdict {
 		v.names[f.Tag] = c
 	}
 	return v
-}
-
-// addSigners adds the signers, which a plan does not name, from the package that the
-// program reads with.
-func (a *author) addSigners(t testing.TB, v verdict) {
-	t.Helper()
-	gun, err := dct.ParseGUN(a.gun)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pins, err := dct.LoadPins(writePinning(t, a.pins))
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader := &dct.Reader{Pins: pins, Source: &dct.Server{
-		URL:  func(string) string { return a.reader.url },
-		HTTP: func(string) dct.Doer { return a.reader.tls.client },
-	}}
-	repository, err := reader.Read(t.Context(), gun, dct.Known{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, target := range repository.Targets() {
-		c := v.names[target.Tag()]
-		for _, signer := range target.Signers() {
-			c.signers = append(c.signers, strings.TrimPrefix(signer, "targets/"))
-		}
-		slices.Sort(c.signers)
-		v.names[target.Tag()] = c
-	}
 }
