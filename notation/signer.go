@@ -26,11 +26,13 @@ type Options struct {
 	// earlier run. Without it a plugin's key is asked for one throw-away signature, as
 	// the protocol has no other way to see the chain.
 	Chain [][]byte
-	// OnWait is called when the key's service throttles and all signing waits. It must
+	// Rate bounds the operations started per second; 0: no bound but the service's own.
+	Rate float64
+	// OnThrottled is told when the key's service throttles: of each wait, else now and then. It must
 	// return at once.
-	OnWait func(time.Duration)
-	TSA    *TSA             // countersigns each signature; nil: none is
-	Now    func() time.Time // nil: time.Now
+	OnThrottled func(Throttling)
+	TSA         *TSA             // countersigns each signature; nil: none is
+	Now         func() time.Time // nil: time.Now
 }
 
 // Signer signs with one key. It is safe for concurrent use.
@@ -56,7 +58,7 @@ func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	if format == "" {
 		format = "jws"
 	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{wait: o.OnWait}, tsa: o.TSA}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}

@@ -196,6 +196,7 @@ type keyOptions struct {
 	pluginSHA256 string
 	pluginEnv    []string
 	timeout      time.Duration
+	keyRate      float64
 	format       string
 	metadata     map[string]string
 	tsaURL       string
@@ -211,6 +212,7 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
 	f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
 	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
+	f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
 	f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
 	f.VarP((*pairs)(&o.metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
 	f.StringVar(&o.tsaURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
@@ -225,6 +227,8 @@ func (o *keyOptions) check() error {
 		return usage(errors.New("--plugin and --id belong together"))
 	case o.plugin == "" && len(o.pluginConfig) > 0:
 		return usage(errors.New("--plugin-config needs --plugin and --id"))
+	case o.keyRate < 0:
+		return usage(errors.New("--key-rate is not negative"))
 	case (o.tsaURL == "") != (o.tsaRoot == ""):
 		return usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
 	}

@@ -112,8 +112,13 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 	}
 	s, err := notation.Open(ctx, key, notation.Options{
 		Format: o.format, Chain: chain, TSA: tsa,
-		OnWait: func(d time.Duration) {
-			log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", d)
+		Rate: o.keyRate,
+		OnThrottled: func(t notation.Throttling) {
+			if t.Wait > 0 {
+				log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", t.Wait)
+				return
+			}
+			log.Warn("slower", "key", key.Name, "reason", "its service throttles", "now", fmt.Sprintf("%.1f/s", t.Rate))
 		},
 	})
 	if err != nil {
