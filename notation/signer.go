@@ -246,6 +246,9 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
 	}
 	if s.local != nil {
+		if err := s.pace.enter(ctx); err != nil {
+			return nil, nil, err
+		}
 		blob, _, err := s.local.Sign(ctx, target, opts)
 		if stamp.cause != nil {
 			return nil, nil, stamp.cause
