@@ -81,6 +81,11 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if transport.UntrustedTLS(err) {
 			return nil, fail(ErrUnavailable, transport.Redact(err), "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt")
 		}
+		var realm *transport.RealmError
+		if errors.As(err, &realm) {
+			what, hint, _ := strings.Cut(realm.Error(), "\nhint: ")
+			return nil, fail(ErrDenied, errors.New(what), hint)
+		}
 		var answer *errcode.ErrorResponse
 		if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
 			return nil, fail(ErrDenied, transport.Redact(err), hintLogin) // by the token server

@@ -38,6 +38,7 @@ func refusedByPolicy(err error) bool {
 // Classify classes an error; of nil it is empty.
 func Classify(err error) Class {
 	var busy *transport.ThrottledError
+	var realm *transport.RealmError
 	var answer *errcode.ErrorResponse
 	switch {
 	case err == nil:
@@ -48,6 +49,8 @@ func Classify(err error) Class {
 		return Canceled
 	case errors.As(err, &busy):
 		return Throttled
+	case errors.As(err, &realm):
+		return Auth
 	case errors.As(err, &answer):
 		return classOf(answer)
 	case errors.Is(err, ErrNotFound), errors.Is(err, errdef.ErrNotFound):

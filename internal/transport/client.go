@@ -19,11 +19,16 @@ const maxRedirects = 10
 
 // Client returns oras-go's authenticating client on top of rt, with a token cache of its
 // own; share one for the whole process. credential may be nil: anonymous. Redirects from
-// https to http are refused. Errors of the client hold full addresses: show them through
-// Redact.
-func Client(rt http.RoundTripper, credential auth.CredentialFunc) *auth.Client {
+// https to http are refused. Credentials go to the server, to its known token server, and
+// to tokenHosts, which are host names; another realm is a *RealmError. Errors of the client
+// hold full addresses: show them through Redact.
+func Client(rt http.RoundTripper, credential auth.CredentialFunc, tokenHosts ...string) *auth.Client {
+	trusted := make([]string, len(tokenHosts))
+	for i, h := range tokenHosts {
+		trusted[i] = strings.ToLower(h)
+	}
 	return &auth.Client{
-		Client:     &http.Client{Transport: measured{rt}, CheckRedirect: checkRedirect},
+		Client:     &http.Client{Transport: measured{&realms{next: rt, trusted: trusted}}, CheckRedirect: checkRedirect},
 		Credential: credential,
 		Cache:      auth.NewCache(),
 		ClientID:   "dct2notation",

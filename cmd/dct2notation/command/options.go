@@ -82,6 +82,7 @@ type remoteOptions struct {
 	username       string
 	passwordStdin  bool
 	registryConfig string
+	tokenHosts     []string
 	caFile         string
 	plainHTTP      bool
 	registryLimit  int
@@ -105,6 +106,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
 	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
 	f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
+	f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host that registries and Notary servers may have credentials sent to, beside themselves: a token server of your own")
 	f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
 	f.BoolVar(&o.plainHTTP, "plain-http", false, "reach registries without TLS")
 	f.BoolVar(&o.plainHTTP, "insecure-registry", false, "the same as --plain-http")

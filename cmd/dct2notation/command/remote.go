@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -84,7 +85,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		return nil, err
 	}
 	r.registry = registry.New(registry.Options{
-		Client:            transport.Client(r.rt, r.base),
+		Client:            transport.Client(r.rt, r.base, o.tokenHosts...),
 		PlainHTTP:         func(string) bool { return o.plainHTTP },
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,
@@ -107,6 +108,14 @@ func credentialHosts(registries []string) []string {
 		hosts = append(hosts, h, apiHost(h))
 	}
 	return hosts
+}
+
+// hostname is a host without its port.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
 }
 
 // apiHost is where the registry of that name answers.
@@ -189,7 +198,7 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 			return auth.EmptyCredential, nil // whoever that is, it is not for them
 		}
 		return r.base(ctx, apiHost(registry))
-	})
+	}, append(slices.Clone(r.opts.tokenHosts), hostname(apiHost(registry)))...)
 	// A redirect is reported: whoever moved a Notary server has to say so.
 	c.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	r.clients[registry] = c

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// tokens is a registry whose token server is elsewhere: at another name, though it is the
+// same machine here.
+func tokens(t *testing.T, w *witness, realm func(tokenServer string) string) *httptest.Server {
+	t.Helper()
+	issuer := w.server(t, "token server", func(rw http.ResponseWriter, r *http.Request) {
+		if _, pass, ok := r.BasicAuth(); !ok || pass != canary {
+			rw.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(rw, `{"token":"for %s"}`, r.URL.Query().Get("scope"))
+	})
+	return w.server(t, "registry", func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer for repository:a:pull" {
+			rw.Header().Set("Www-Authenticate", realm(issuer.URL))
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+}
+
+func ask(t *testing.T, reg *httptest.Server, tokenHosts ...string) (int, error) {
+	t.Helper()
+	c := Client(mustNew(t, Options{Retries: -1}), func(context.Context, string) (auth.Credential, error) {
+		return auth.Credential{Username: "me", Password: canary}, nil
+	}, tokenHosts...)
+	resp, err := c.Do(request(t, t.Context(), "GET", reg.URL+"/v2/a", ""))
+	if err != nil {
+		return 0, err
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+// named gives the token server's address another name than the registry's 127.0.0.1.
+func named(address string) string { return strings.Replace(address, "127.0.0.1", "localhost", 1) }
+
+// Credentials go to a token server elsewhere only if the user has named it, and then also
+// to a private one.
+func TestTokenServersElsewhereHaveToBeAllowed(t *testing.T) {
+	t.Parallel()
+	challenge := func(issuer string) string {
+		return `Bearer realm="` + named(issuer) + `/token?account=x",service="s",scope="repository:a:pull"`
+	}
+	w := &witness{seen: map[string]string{}}
+	reg := tokens(t, w, challenge)
+	_, err := ask(t, reg)
+	var realm *RealmError
+	if !errors.As(err, &realm) || !strings.Contains(err.Error(), "--token-host") || !strings.HasPrefix(realm.Realm, "localhost:") {
+		t.Errorf("error %v", err)
+	}
+	if w.seen["token server"] != "" {
+		t.Errorf("the token server saw %s", w.seen["token server"])
+	}
+	if status, err := ask(t, reg, "other.example", "LOCALHOST"); status != http.StatusOK || err != nil {
+		t.Errorf("allowed: %d, %v", status, err)
+	}
+	if !strings.HasPrefix(w.seen["token server"], "/token?account=x&") || strings.Contains(w.seen["registry"], "Basic ") || strings.Contains(w.seen["registry"], realmPath) {
+		t.Errorf("seen %v", w.seen)
+	}
+}
+
+// The registry's own host may issue tokens at another port, without being asked for.
+func TestTokenServerOnTheRegistrysHostIsItsOwn(t *testing.T) {
+	t.Parallel()
+	w := &witness{seen: map[string]string{}}
+	reg := tokens(t, w, func(issuer string) string {
+		return `bearer realm="` + issuer + `/token", scope="repository:a:pull" , service=s`
+	})
+	if status, err := ask(t, reg); status != http.StatusOK || err != nil {
+		t.Errorf("%d, %v", status, err)
+	}
+}
+
+// Whatever a challenge looks like, no credential goes anywhere by it.
+func TestHostileChallengesSendNothing(t *testing.T) {
+	t.Parallel()
+	for name, challenge := range map[string]func(issuer string) string{
+		"another host":         func(issuer string) string { return `Bearer realm="` + named(issuer) + `"` },
+		"a user in it":         func(issuer string) string { return `Bearer realm="` + strings.Replace(issuer, "//", "//x@", 1) + `"` },
+		"twice":                func(issuer string) string { return `Bearer realm="` + named(issuer) + `",realm="http://127.0.0.1:1/"` },
+		"in two cases":         func(issuer string) string { return `Bearer REALM="http://127.0.0.1:1/",realm="` + named(issuer) + `"` },
+		"unquoted":             func(issuer string) string { return `Bearer realm=` + named(issuer) + `/x` },
+		"escaped":              func(issuer string) string { return `Bearer realm="` + strings.Replace(named(issuer), "l", `\x6c`, 1) + `"` },
+		"after a broken one":   func(issuer string) string { return `Bearer x="\q",realm="` + named(issuer) + `"` },
+		"no address":           func(string) string { return `Bearer realm="/token"` },
+		"none":                 func(string) string { return `Bearer service="s"` },
+		"another scheme first": func(issuer string) string { return `Negotiate, Bearer realm="` + named(issuer) + `"` },
+	} {
+		w := &witness{seen: map[string]string{}}
+		reg := tokens(t, w, challenge)
+		if status, err := ask(t, reg); err == nil && status == http.StatusOK {
+			t.Errorf("%s: accepted", name)
+		}
+		if w.seen["token server"] != "" {
+			t.Errorf("%s: the token server saw %s", name, w.seen["token server"])
+		}
+	}
+}
+
+// The rule itself, for what cannot be on a loopback address.
+func TestRealmsAreJudgedByHost(t *testing.T) {
+	t.Parallel()
+	r := &realms{trusted: []string{"token.internal"}}
+	for _, c := range []struct {
+		server, realm string
+		ok            bool
+	}{
+		{"https://registry-1.docker.io/v2/", "https://auth.docker.io/token", true},
+		{"https://notary.docker.io/v2/", "https://auth.docker.io/token", true},
+		{"https://harbor.example.com:4443/v2/", "https://harbor.example.com/service/token", true},
+		{"https://registry.example.com/v2/", "https://auth.docker.io/token", false},
+		{"https://registry.example.com/v2/", "https://token.internal/x", true},
+		{"https://registry.example.com/v2/", "http://token.internal/x", false},
+		{"https://registry.example.com/v2/", "http://registry.example.com/x", false},
+		{"http://registry.example.com/v2/", "http://registry.example.com:81/x", true},
+		{"https://registry.example.com/v2/", "https://registry.example.com.evil.example/x", false},
+		{"https://registry.example.com/v2/", "https://token.internal@evil.example/x", false},
+		{"https://registry.example.com/v2/", "ftp://registry.example.com/x", false},
+	} {
+		server, err := url.Parse(c.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := r.rewrite(server, `Bearer realm="`+c.realm+`"`)
+		if (err == nil) != c.ok {
+			t.Errorf("%s of %s: %q, %v", c.realm, c.server, text, err)
+		}
+	}
+}
