@@ -79,3 +79,16 @@ func TestWitnessSawTheRootsCertificate(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that is not valid yet is no matter of age: nobody can have seen it.
+func TestWitnessCannotSeeTheFuture(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	must(t, r.Recertify(app, time.Now().AddDate(0, 0, 10), time.Now().AddDate(0, 0, 20)))
+	reader, asked := pinned(s, r), 0
+	reader.Witness = saw(time.Now().AddDate(0, 0, -1), &asked)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) || asked != 0 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
