@@ -57,22 +57,31 @@ func agedRoot(prev *data.SignedRoot, s *data.Signed, gun data.GUN, pins trustpin
 
 // signedByPrevious checks that enough keys of the root before signed this one.
 func signedByPrevious(prev *data.SignedRoot, s *data.Signed, gun data.GUN) error {
-	role, err := prev.BuildBaseRole(data.CanonicalRootRole)
-	if err != nil {
-		return err
+	role, err := certifiedRole(prev, gun)
+	if err == nil {
+		err = signed.VerifySignatures(s, role)
 	}
-	usable, err := certifiedKeys(prev, gun)
 	if err != nil {
-		return fmt.Errorf("the root before: %w", err)
+		return fmt.Errorf("not signed by the root before: %w", err)
 	}
-	keys := map[string]data.PublicKey{}
+	for i := range s.Signatures {
+		s.Signatures[i].IsValid = false // the marks are to be of the root's own keys
+	}
+	return nil
+}
+
+// certifiedRole is the root role with the keys alone that certifiedKeys gives.
+func certifiedRole(root *data.SignedRoot, gun data.GUN) (data.BaseRole, error) {
+	role, err := root.BuildBaseRole(data.CanonicalRootRole)
+	if err != nil {
+		return role, err
+	}
+	usable, err := certifiedKeys(root, gun)
+	keys := data.Keys{}
 	for id := range usable {
 		keys[id] = role.Keys[id]
 	}
-	if err := signed.VerifySignatures(s, data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}); err != nil {
-		return fmt.Errorf("not signed by the root before: %w", err)
-	}
-	return nil
+	return data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}, err
 }
 
 // certifiedKeys gives the certificate chains of the root role's keys, by key id, that are

@@ -3,9 +3,7 @@ package dct
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,8 +22,15 @@ import (
 // with these members. Open reads the file once and remembers where each row's data is, so
 // that memory holds no metadata. It is safe for concurrent use.
 type Dump struct {
-	file *os.File
+	file dumpFile
 	rows map[string]map[string]row // by GUN, then by the name that File is asked for
+}
+
+// dumpFile is what is needed of a dump's file.
+type dumpFile interface {
+	io.Reader
+	io.ReaderAt
+	io.Closer
 }
 
 // row is where the base64 text of one file is.
@@ -45,12 +50,17 @@ func OpenDump(path string) (*Dump, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the dump: %w", err)
 	}
-	d := &Dump{file: f, rows: map[string]map[string]row{}}
-	if err := d.index(); err != nil {
+	d, err := readDump(f)
+	if err != nil {
 		_ = f.Close() // only read from
 		return nil, fmt.Errorf("reading the dump %s: %w", path, err)
 	}
 	return d, nil
+}
+
+func readDump(f dumpFile) (*Dump, error) {
+	d := &Dump{file: f, rows: map[string]map[string]row{}}
+	return d, d.index()
 }
 
 // Close gives the file back.
@@ -219,7 +229,7 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 	if err != nil {
 		return nil, fail(ErrRefused, err)
 	}
-	if sum := sha256.Sum256(raw); hex.EncodeToString(sum[:]) != at.sum {
+	if sumOf(raw) != at.sum {
 		return nil, fail(ErrRefused, fmt.Errorf("the data of version %d does not have the SHA-256 of its row", at.version))
 	}
 	return raw, nil

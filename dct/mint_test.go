@@ -139,10 +139,15 @@ func (m *mint) cert() mintKey { return m.certFor(m.gun, m.key().private) }
 // certFor makes a certificate for a key, which may have others.
 func (m *mint) certFor(name string, private data.PrivateKey) mintKey {
 	m.t.Helper()
+	return m.certUntil(farAway, name, private)
+}
+
+func (m *mint) certUntil(end time.Time, name string, private data.PrivateKey) mintKey {
+	m.t.Helper()
 	m.made++
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(m.made)), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: farAway,
+		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: end,
 	}
 	signer := private.CryptoSigner()
 	der, err := x509.CreateCertificate(nil, template, template, signer.Public(), signer)

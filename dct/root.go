@@ -52,9 +52,9 @@ func (l *loader) root(ctx context.Context) error {
 	if err := l.age("root", trusted.Signed.Expires); err != nil {
 		return err
 	}
-	repo := tuf.NewRepo(nil)
-	repo.Root = trusted
-	l.builder = tuf.NewBuilderFromRepo(data.GUN(l.gun.String()), repo, trustpinning.TrustPinConfig{})
+	l.repo = tuf.NewRepo(nil)
+	l.repo.Root = trusted
+	l.builder = tuf.NewBuilderFromRepo(data.GUN(l.gun.String()), l.repo, trustpinning.TrustPinConfig{})
 	l.rootRaw = raw
 	return l.remember("root", trusted.Signed.Version, raw)
 }
@@ -150,6 +150,9 @@ func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest b
 	}
 	if err != nil {
 		return nil, l.explainRoot(raw, err)
+	}
+	if err := enoughForRoot(prev, root, s, raw, gun); err != nil {
+		return nil, l.refuse("root", err)
 	}
 	if root.Signed.Version != version {
 		return nil, l.refuse("root", fmt.Errorf("what the source has as version %d says that it is %d", version, root.Signed.Version))

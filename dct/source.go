@@ -1,6 +1,10 @@
 package dct
 
-import "context"
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+)
 
 // A Source hands out raw metadata files of repositories, unverified. Its methods are
 // called from several goroutines at once, for different repositories.
@@ -20,3 +24,9 @@ const (
 	maxSnapshot  = 16 << 20
 	maxTargets   = 32 << 20
 )
+
+// sumOf is the SHA-256 of a file in hex, as names of files and [Floor] have it.
+func sumOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}

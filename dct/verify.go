@@ -2,12 +2,9 @@ package dct
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,69 +13,6 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// Reader reads and verifies trust data of repositories. It is safe for concurrent use if
-// its Source is.
-type Reader struct {
-	Source Source
-	Pins   Pins
-	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
-	// target that rests on it says so. Nothing else is overridden by it.
-	AllowExpired []string
-	// AllowDegraded accepts a repository that declares targets/releases, does not publish
-	// it, and has tags in targets. It may never have been published, or the server holds
-	// it back so that older digests count: nothing in the data tells which.
-	AllowDegraded bool
-	// At is the time at which ages are judged; zero: now.
-	At time.Time
-	// Witness may say that trust data past its date was seen before; nil: nobody does.
-	Witness Witness
-}
-
-// Read returns the verified trust data of a repository as the source has it now, or an
-// [*Error]. What is known from the read before makes it refuse older versions, other
-// roots and roles that have vanished; the zero Known knows nothing.
-//
-// A repository that is being published while it is read can look torn; so one mismatch
-// between its files is read again before it counts.
-func (r *Reader) Read(ctx context.Context, gun GUN, known Known) (*Repository, error) {
-	repository, err := r.read(ctx, gun, known)
-	var torn *tornError
-	if errors.As(err, &torn) {
-		repository, err = r.read(ctx, gun, known)
-	}
-	return repository, err
-}
-
-// tornError marks a mismatch between two files that a publication in between explains.
-type tornError struct{ err error }
-
-func (e *tornError) Error() string { return e.err.Error() }
-func (e *tornError) Unwrap() error { return e.err }
-
-func (r *Reader) read(ctx context.Context, gun GUN, known Known) (_ *Repository, err error) {
-	l := &loader{source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At, sight: r.witnessOf(ctx, gun)}
-	if l.at.IsZero() {
-		l.at = time.Now()
-	}
-	// The notary library panics on several malformed files. Whatever made it do so is
-	// not to be trusted.
-	defer func() {
-		if p := recover(); p != nil {
-			err = l.refuse(l.role, fmt.Errorf("the notary library panicked: %v", p))
-		}
-	}()
-	for _, step := range []func(context.Context) error{l.root, l.timestamp, l.snapshot, l.targets} {
-		if err := step(ctx); err != nil {
-			return nil, err
-		}
-	}
-	repo, _, err := l.builder.Finish()
-	if err != nil {
-		return nil, l.refuse("", err)
-	}
-	return l.repository(repo)
-}
-
 // loader verifies one repository, one file after the other, from the root down.
 type loader struct {
 	source Source
@@ -86,9 +20,13 @@ type loader struct {
 	gun    GUN
 	known  Known
 
+	repo     *tuf.Repo // what builder fills
 	builder  tuf.RepoBuilder
 	role     string // the role at work, for errors
 	rootRaw  []byte
+	offered  []byte            // the root to try before the source is asked for one; nil: none
+	kept     map[string][]byte // files of an earlier read, by SHA-256 in hex
+	files    [][]byte          // what was verified, the root first
 	pinnedBy string
 	seen     map[string]Floor
 	declared []string // delegations
@@ -217,6 +155,13 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 	if err := l.builder.Load(role, raw, max(floor.Version, 1), true); err != nil {
 		return l.explain(role.String(), err)
 	}
+	signers, err := l.signers(role)
+	if err == nil {
+		err = enough(raw, signers)
+	}
+	if err != nil {
+		return l.refuse(role.String(), err)
+	}
 	expires, err := ageOf(raw)
 	if err != nil {
 		return l.refuse(role.String(), err)
@@ -227,14 +172,23 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 	return l.remember(role.String(), l.builder.GetLoadedVersion(role), raw)
 }
 
+// signers are the keys of a role, and how many of them have to sign.
+func (l *loader) signers(role data.RoleName) (data.BaseRole, error) {
+	if !data.IsDelegation(role) {
+		return l.repo.Root.BuildBaseRole(role)
+	}
+	delegation, err := l.repo.GetDelegationRole(role)
+	return delegation.BaseRole, err
+}
+
 // remember notes the version of a role, and refuses two files of one version.
 func (l *loader) remember(role string, version int, raw []byte) error {
-	sum := sha256.Sum256(raw)
-	now := Floor{version, hex.EncodeToString(sum[:])}
+	now := Floor{version, sumOf(raw)}
 	if floor, ok := l.known.Floors[role]; ok && floor.Version == now.Version && floor.SHA256 != now.SHA256 {
 		return l.refuse(role, fmt.Errorf("version %d has other bytes than when it was read last", version))
 	}
 	l.seen[role] = now
+	l.files = append(l.files, raw)
 	return nil
 }
 
@@ -253,14 +207,17 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	raw, err := l.source.File(ctx, l.gun, name, limit)
+	raw, err := l.file(ctx, name, limit)
 	switch {
 	case errors.Is(err, ErrNotFound) && name == "root":
 		return nil, l.missingRoot()
 	case errors.Is(err, ErrNotFound):
+		missing := errors.New("its file is listed and missing")
+		if name == "timestamp" {
+			missing = errors.New("there is a root, and its file is missing")
+		}
 		return nil, &tornError{&Error{
-			GUN: l.gun.String(), Role: role, Kind: ErrIncomplete,
-			Err:  errors.New("its file is listed and missing"),
+			GUN: l.gun.String(), Role: role, Kind: ErrIncomplete, Err: missing,
 			Hint: "the repository's publisher has to publish the role again, or its administrator to restore the server's database",
 		}}
 	case err != nil:
@@ -272,6 +229,20 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	return raw, nil
 }
 
+// file gets a file from the source, but for what is here already: the root that is tried
+// first, and what has the hash that a verified parent lists.
+func (l *loader) file(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if name == "root" && l.offered != nil {
+		return l.offered, nil
+	}
+	if at := strings.LastIndexByte(name, '.'); at >= 0 {
+		if raw, ok := l.kept[name[at+1:]]; ok && int64(len(raw)) <= limit {
+			return raw, nil
+		}
+	}
+	return l.source.File(ctx, l.gun, name, limit)
+}
+
 // missingRoot tells an unsigned repository from one whose trust data is gone.
 func (l *loader) missingRoot() error {
 	if len(l.known.Root) > 0 {
@@ -281,98 +252,4 @@ func (l *loader) missingRoot() error {
 		}
 	}
 	return &Error{GUN: l.gun.String(), Kind: ErrUnsigned}
-}
-
-// repository picks the trusted targets and gathers what the caller wants to know.
-func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
-	expiries := expiriesOf(repo)
-	if err := l.releasesArePublished(repo); err != nil {
-		return nil, err
-	}
-	slices.Sort(l.expired)
-	versions := make(map[string]int, len(l.seen))
-	for role, floor := range l.seen {
-		versions[role] = floor.Version
-	}
-	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired, judged: l.judgement()}
-	p.unpublished = l.unpublishedReleases() != ""
-	targets, findings, err := pick(p, repo)
-	if err != nil {
-		return nil, l.refuse("targets", err)
-	}
-	// A delegation that is declared no longer has no floor any more: it may come back.
-	return &Repository{
-		proof: p, targets: targets, findings: findings, expiries: expiries,
-		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen)},
-		pinnedBy: l.pinnedBy,
-		rootKeys: rootKeyIDs(repo.Root),
-	}, nil
-}
-
-// releasesArePublished refuses the repository whose tags in targets would count only
-// because targets/releases, which it declares, is not there.
-func (l *loader) releasesArePublished(repo *tuf.Repo) error {
-	missing := l.unpublishedReleases()
-	if l.degraded || missing == "" || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
-		return nil
-	}
-	return &Error{
-		GUN: l.gun.String(), Role: missing, Kind: ErrIncomplete,
-		Err:  errors.New("declared and not published, so that older digests in targets would count"),
-		Hint: "ask the owner whether anything was signed since the signers were added: if not, --allow-degraded accepts it; if so, the server holds it back",
-	}
-}
-
-// unpublishedReleases is a role that decides over tags, targets/releases or one below it,
-// and is declared and not published; empty: none is.
-func (l *loader) unpublishedReleases() string {
-	for _, role := range l.unpublished {
-		if role == releasesRole.String() || strings.HasPrefix(role, releasesRole.String()+"/") {
-			return role
-		}
-	}
-	return ""
-}
-
-// validUntil is when the first of the roles expires that has not yet.
-func (l *loader) validUntil(expiries []Expiry) time.Time {
-	var first time.Time
-	for _, e := range expiries {
-		if !slices.Contains(l.expired, e.Role) && !slices.Contains(l.judged, e.Role) && (first.IsZero() || e.At.Before(first)) {
-			first = e.At
-		}
-	}
-	return first
-}
-
-func expiriesOf(repo *tuf.Repo) []Expiry {
-	expiries := []Expiry{
-		{"root", repo.Root.Signed.Expires},
-		{"timestamp", repo.Timestamp.Signed.Expires},
-		{"snapshot", repo.Snapshot.Signed.Expires},
-	}
-	for role, file := range repo.Targets {
-		expiries = append(expiries, Expiry{role.String(), file.Signed.Expires})
-	}
-	if at, ok := rootCertExpiry(repo.Root); ok {
-		expiries = append(expiries, Expiry{"root-cert", at})
-	}
-	slices.SortFunc(expiries, func(a, b Expiry) int {
-		if a.Role < b.Role {
-			return -1
-		}
-		return 1
-	})
-	return expiries
-}
-
-// rootCertExpiry is when the last of the root's certificates expires: as long as one is
-// valid the notary library accepts the root.
-func rootCertExpiry(root *data.SignedRoot) (latest time.Time, ok bool) {
-	for _, cert := range rootCerts(root) {
-		if cert.NotAfter.After(latest) {
-			latest, ok = cert.NotAfter, true
-		}
-	}
-	return latest, ok
 }

@@ -17,9 +17,15 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 	t := &tape{upstream: w.reader.Source, saved: w.saved, before: before, files: map[string][]byte{}}
 	floors := w.floors(gun, before)
 	reader := *w.reader
-	reader.Source = t
+	reader.Source, reader.Cache = t, nil // the snapshot is what is kept
 	// Floors only: a root from the snapshot would count as pinned.
-	repository, err := reader.Read(ctx, gun, dct.Known{Floors: floors})
+	known := dct.Known{Floors: floors}
+	t.offer = w.savedRoot(gun, before)
+	repository, err := reader.Read(ctx, gun, known)
+	if err != nil && t.offer != nil && ctx.Err() == nil {
+		t.offer = nil // there may be a newer one
+		repository, err = reader.Read(ctx, gun, known)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +38,22 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 	}
 	r := &recording{repository: repository, files: t.files}
 	return r, w.proveChain(ctx, gun, r, before)
+}
+
+// savedRoot is the newest root that was saved, or nil.
+func (w *writer) savedRoot(gun dct.GUN, before *entry) []byte {
+	if before == nil {
+		return nil
+	}
+	f, ok := before.find("root")
+	if !ok {
+		return nil
+	}
+	raw, err := w.saved.read(gun, f)
+	if err != nil {
+		return nil // the server's repairs it
+	}
+	return raw
 }
 
 // floors are the versions that were saved, as the files themselves have them. A file that

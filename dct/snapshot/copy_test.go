@@ -58,7 +58,7 @@ func TestCopiesByOtherToolsRead(t *testing.T) {
 			must(t, r.Err)
 		}
 		// A copy is a snapshot that can be gone on with.
-		if n, sum := s.cost(t, copied); n != 6 || sum.Unchanged != 3 {
+		if n, sum := s.cost(t, copied); n != 3 || sum.Unchanged != 3 {
 			t.Errorf("%d requests, %+v", n, sum)
 		}
 	}

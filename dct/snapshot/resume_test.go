@@ -116,7 +116,7 @@ func TestRunKilledBeforeTheIndexFindsItsBlobsAgain(t *testing.T) {
 	if raw, err := os.ReadFile(index); err != nil || string(raw) != string(old["index.json"].Data) {
 		t.Fatal("the old index is not in place")
 	}
-	if n, sum := s.cost(t, dir); n != 2 || sum.Changed != 1 {
+	if n, sum := s.cost(t, dir); n != 1 || sum.Changed != 1 {
 		t.Errorf("%d requests, %+v", n, sum)
 	}
 	if names := differ(want, tree(t, dir)); len(names) > 0 {

@@ -70,8 +70,8 @@ const commitEvery = 100
 
 // Save reads and verifies the repositories through the reader, one after the other, and
 // saves in the directory what was verified. The directory is made if it is not there; what
-// else it has saved stays. A repository that is unchanged costs two requests, for the root
-// and the timestamp.
+// else it has saved stays. A repository that is unchanged costs one request, for the
+// timestamp.
 //
 // A repository's failure is in the summary. An error means that the run has ended early:
 // ctx has ended, the disk refuses, or the directory is no snapshot or a damaged one; ErrLocked if

@@ -194,7 +194,7 @@ func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 		t.Errorf("2.root: %v", err)
 	}
 	// They are not asked for again.
-	if n, sum := s.cost(t, dir); n != 2*2 || sum.Unchanged != 2 {
+	if n, sum := s.cost(t, dir); n != 2 || sum.Unchanged != 2 {
 		t.Errorf("%d requests, %+v", n, sum)
 	}
 	results, err := Verify(t.Context(), dir, s.reader(), nil)

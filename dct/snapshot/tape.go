@@ -14,6 +14,7 @@ type tape struct {
 	upstream dct.Source
 	saved    *Snapshot
 	before   *entry            // what was saved of the repository; nil if nothing
+	offer    []byte            // the root to give before the server is asked for one; nil: none
 	files    map[string][]byte // by name, as asked for
 }
 
@@ -21,6 +22,9 @@ type tape struct {
 func (t *tape) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
 	if name == "root" {
 		clear(t.files) // the reader begins again: what it got until now did not fit together
+		if t.offer != nil {
+			t.files[name] = t.offer
+		}
 	}
 	if raw, ok := t.files[name]; ok {
 		return raw, nil
@@ -36,8 +40,8 @@ func (t *tape) File(ctx context.Context, gun dct.GUN, name string, limit int64) 
 	return raw, nil
 }
 
-// find looks for a file in the snapshot. Root and timestamp always come from the server:
-// they tell what is new. Damage counts as absence: the server's file then repairs it.
+// find looks for a file in the snapshot. The timestamp always comes from the server, and the
+// root unless the newest snapshot lists the one that was saved: they tell what is new. Damage counts as absence: the server's file then repairs it.
 func (t *tape) find(name string, limit int64) ([]byte, bool) {
 	if version, ok := chainVersion(name); ok {
 		return t.findRoot(version)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -75,6 +76,7 @@ type remoteOptions struct {
 	allowExpired   []string
 	allowDegraded  bool
 	source         string
+	cacheDir       string
 	snapshotPolicy string
 	rescue         bool
 	username       string
@@ -97,6 +99,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
 	f.BoolVar(&o.allowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
 	f.StringVar(&o.source, "source", "server", sourceHelp)
+	f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
 	f.StringVar(&o.snapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
 	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
@@ -147,6 +150,28 @@ func (o *remoteOptions) credentials(stdin io.Reader) error {
 		return usage(errors.New("--password-stdin: stdin is empty"))
 	}
 	return nil
+}
+
+// cache keeps files of the Notary server between calls; nil where there is no place.
+func (o *remoteOptions) cache(log *slog.Logger) dct.Cache {
+	dir := o.cacheDir
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			log.Debug("nothing is kept between calls", "reason", err)
+			return nil
+		}
+		dir = filepath.Join(user, "dct2notation", "trust")
+	}
+	if dir == "none" || o.source != "server" {
+		return nil
+	}
+	var once sync.Once
+	return dct.FileCache{Dir: dir, Trouble: func(err error) {
+		once.Do(func() {
+			log.Warn("the cache of trust data", "trouble", err, "hint", "nothing is lost but time; --cache-dir names another place, or none")
+		})
+	}}
 }
 
 // dockerDir is where docker keeps its configuration.

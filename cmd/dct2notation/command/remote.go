@@ -32,6 +32,7 @@ type remote struct {
 	base     auth.CredentialFunc
 	registry *registry.Client
 	source   dct.Source
+	cache    dct.Cache
 	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
 
@@ -53,7 +54,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	if o.username != "" && len(hosts) > 1 {
 		return nil, usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
-	r := &remote{opts: o, notary: cfg.Notary, clients: map[string]*auth.Client{}}
+	r := &remote{opts: o, notary: cfg.Notary, cache: o.cache(log), clients: map[string]*auth.Client{}}
 	for host, u := range cfg.Notary {
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
 			return nil, usage(fmt.Errorf("notary of %s: %s is no URL", host, u))
@@ -197,7 +198,10 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 
 // reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
-	return &dct.Reader{Source: r.source, Pins: r.pins, AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded, Witness: r.witness}
+	return &dct.Reader{
+		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness,
+		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded,
+	}
 }
 
 // close gives back what connect opened.

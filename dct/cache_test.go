@@ -1,0 +1,165 @@
+package dct
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+)
+
+func fileCache(t *testing.T) FileCache {
+	t.Helper()
+	return FileCache{Dir: filepath.Join(t.TempDir(), "kept"), Trouble: func(err error) { t.Error(err) }}
+}
+
+// cached reads through a cache and counts the requests.
+func cached(t *testing.T, s *notarytest.Server, r *notarytest.Repository, c Cache, known Known) (*Repository, int64, error) {
+	t.Helper()
+	reader := pinned(s, r)
+	reader.Cache = c
+	before := s.Requests()
+	got, err := read(t, reader, app, known)
+	return got, s.Requests() - before, err
+}
+
+// Requests for each repository: four and one for each published delegation the first time,
+// one when nothing has changed, and what has changed otherwise.
+func TestUnchangedRepositoryCostsOneRequest(t *testing.T) {
+	t.Parallel()
+	s, c := notary(t), fileCache(t)
+	r := published(t, s, app, []string{"alice", "bob"}, func(r *notarytest.Repository) { must(t, r.Sign("v1", sha("1"), 5)) })
+	delegations := int64(len(s.Roles(app)) - 4)
+	cost := func(step string, want int64) {
+		t.Helper()
+		cold, err := read(t, pinned(s, r), app, Known{})
+		must(t, err)
+		got, n, err := cached(t, s, r, c, Known{})
+		must(t, err)
+		if n != want || show(got) != show(cold) || fmt.Sprint(got.Known()) != fmt.Sprint(cold.Known()) {
+			t.Errorf("%s: %d requests, want %d\n%s", step, n, want, show(got))
+		}
+	}
+	cost("first", 4+delegations)
+	cost("again", 1)
+	must(t, r.Sign("v2", sha("2"), 5))
+	must(t, r.Publish())
+	cost("one more tag", 2+delegations) // all signers sign it
+	cost("again", 1)
+	must(t, r.RotateRoot())
+	cost("after a rotation", 3) // root, timestamp, snapshot: the pin is the new root's
+	cost("again", 1)
+}
+
+// Where the pin does not tell that there is a new root, the snapshot does: timestamp and
+// snapshot are asked for once more.
+func TestNewRootIsFoundBehindTheCache(t *testing.T) {
+	t.Parallel()
+	s, c := notary(t), fileCache(t)
+	r := one(t, s, app)
+	first, _, err := cached(t, s, r, c, Known{})
+	must(t, err)
+	must(t, r.RotateRoot())
+	reader := &Reader{Source: server(s), Cache: c}
+	before := s.Requests()
+	got, err := read(t, reader, app, first.Known())
+	must(t, err)
+	if n := s.Requests() - before; got.Version("root") != 2 || n != 5 {
+		t.Errorf("root version %d after %d requests", got.Version("root"), n)
+	}
+}
+
+// No answer comes from the cache because a server is gone, or says anything but the truth.
+func TestCacheHidesNoFailure(t *testing.T) {
+	t.Parallel()
+	s, c := notary(t), fileCache(t)
+	r := one(t, s, app)
+	first, _, err := cached(t, s, r, c, Known{})
+	must(t, err)
+	for status, kind := range map[int]error{
+		http.StatusUnauthorized: ErrDenied, http.StatusInternalServerError: ErrUnavailable, http.StatusMovedPermanently: ErrNotNotary, http.StatusNotFound: ErrIncomplete,
+	} {
+		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true })
+		if _, _, err := cached(t, s, r, c, first.Known()); !errors.Is(err, kind) {
+			t.Errorf("%d: error %v", status, err)
+		}
+		s.SetHook(nil)
+	}
+	if _, n, err := cached(t, s, r, c, first.Known()); err != nil || n != 1 {
+		t.Errorf("the failures cost the cache: %d requests, %v", n, err)
+	}
+	s.Close()
+	if _, _, err := cached(t, s, r, c, first.Known()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("gone: error %v", err)
+	}
+}
+
+// What is kept is no authority: pins, floors and dates hold for it as for a server's.
+func TestCacheIsNoAuthority(t *testing.T) {
+	t.Parallel()
+	s, c := notary(t), fileCache(t)
+	r := one(t, s, app)
+	old, _, err := cached(t, s, r, c, Known{})
+	must(t, err)
+	reader := &Reader{Source: server(s), Cache: c}
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrUnpinnedRoot) {
+		t.Errorf("a kept root counts as a pin: %v", err)
+	}
+	reader.Pins = Pins{Certs: map[string][]string{app: {sha("1")}}}
+	if _, err := read(t, reader, app, old.Known()); !errors.Is(err, ErrRefused) {
+		t.Errorf("a kept root that is not the pinned one: %v", err)
+	}
+	// The server's answers of before, played back to who knows newer ones.
+	was := map[string][]byte{}
+	for _, role := range s.Roles(app) {
+		was[role] = s.Raw(app, role)
+	}
+	must(t, r.Sign("v2", sha("2"), 5))
+	must(t, r.Publish())
+	newer, err := read(t, pinned(s, r), app, Known{})
+	must(t, err)
+	instead(s, "timestamp.json", was["timestamp"])
+	if _, _, err := cached(t, s, r, c, newer.Known()); !errors.Is(err, ErrRefused) {
+		t.Errorf("rolled back: %v", err)
+	}
+}
+
+// Damage to what is kept costs requests and nothing else.
+func TestDamagedCacheCostsRequestsOnly(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	for name, harm := range map[string]func(raw []byte) []byte{
+		"cut":         func(raw []byte) []byte { return raw[:len(raw)/2] },
+		"empty":       func([]byte) []byte { return nil },
+		"flipped":     func(raw []byte) []byte { return []byte(strings.ReplaceAll(string(raw), `"v1"`, `"v7"`)) },
+		"of anything": func(raw []byte) []byte { return []byte(strings.Repeat("{", len(raw))) },
+	} {
+		c := fileCache(t)
+		healthy, cold, err := cached(t, s, r, c, Known{})
+		must(t, err)
+		path := c.path(gun(t, app))
+		raw, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, harm(slices.Clone(raw)), 0o600))
+		c.Trouble = func(error) {}
+		got, n, err := cached(t, s, r, c, Known{})
+		if err != nil || show(got) != show(healthy) || n > 2*cold {
+			t.Errorf("%s: %d requests, %v", name, n, err)
+		}
+		if _, n, err := cached(t, s, r, c, Known{}); err != nil || n != 1 {
+			t.Errorf("%s: not repaired: %d requests, %v", name, n, err)
+		}
+	}
+	trouble := 0
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	if _, _, err := cached(t, s, r, FileCache{Dir: file, Trouble: func(error) { trouble++ }}, Known{}); err != nil || trouble == 0 {
+		t.Errorf("a cache that cannot be written: %v, %d troubles", err, trouble)
+	}
+}

@@ -1,0 +1,126 @@
+package dct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// Reader reads and verifies trust data of repositories. It is safe for concurrent use if
+// its Source is.
+type Reader struct {
+	Source Source
+	Pins   Pins
+	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
+	// target that rests on it says so. Nothing else is overridden by it.
+	AllowExpired []string
+	// AllowDegraded accepts a repository that declares targets/releases, does not publish
+	// it, and has tags in targets. It may never have been published, or the server holds
+	// it back so that older digests count: nothing in the data tells which.
+	AllowDegraded bool
+	// Cache keeps verified files from one read to the next; nil: nothing is kept.
+	Cache Cache
+	// At is the time at which ages are judged; zero: now.
+	At time.Time
+	// Witness may say that trust data past its date was seen before; nil: nobody does.
+	Witness Witness
+}
+
+// A Cache keeps files of repositories that were verified, so that the next read asks the
+// source for those that have changed. What it gives is verified anew: damage or malice in it
+// cost requests and nothing else. It is called from several goroutines at once, for
+// different repositories.
+type Cache interface {
+	// Load gives what was kept of a repository last, the root first; none if there is none.
+	Load(gun GUN) [][]byte
+	// Keep replaces what is kept of a repository.
+	Keep(gun GUN, files [][]byte)
+}
+
+// Read returns the verified trust data of a repository as the source has it now, or an
+// [*Error]. What is known from the read before makes it refuse older versions, other
+// roots and roles that have vanished; the zero Known knows nothing.
+//
+// With a Cache an unchanged repository costs one request: the timestamp always comes from
+// the source, and a root that was kept counts as long as the newest snapshot lists its
+// SHA-256. Without one, the root is asked for first, as TUF has it.
+//
+// A repository that is being published while it is read can look torn; so one mismatch
+// between its files is read again before it counts.
+func (r *Reader) Read(ctx context.Context, gun GUN, known Known) (*Repository, error) {
+	var kept [][]byte
+	if r.Cache != nil {
+		kept = r.Cache.Load(gun)
+	}
+	if len(kept) > 0 {
+		// Whatever goes wrong on this way, the other one has the last word: there may be
+		// a newer root.
+		repository, err := r.read(ctx, gun, known, kept, kept[0])
+		if err == nil || ctx.Err() != nil {
+			return repository, err
+		}
+	}
+	repository, err := r.read(ctx, gun, known, kept, nil)
+	var torn *tornError
+	if errors.As(err, &torn) {
+		repository, err = r.read(ctx, gun, known, kept, nil)
+	}
+	return repository, err
+}
+
+// tornError marks a mismatch between two files that a publication in between explains.
+type tornError struct{ err error }
+
+func (e *tornError) Error() string { return e.err.Error() }
+func (e *tornError) Unwrap() error { return e.err }
+
+func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
+	l := &loader{
+		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
+		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun),
+	}
+	for _, raw := range kept {
+		l.kept[sumOf(raw)] = raw
+	}
+	if l.at.IsZero() {
+		l.at = time.Now()
+	}
+	// The notary library panics on several malformed files. Whatever made it do so is
+	// not to be trusted.
+	defer func() {
+		if p := recover(); p != nil {
+			err = l.refuse(l.role, fmt.Errorf("the notary library panicked: %v", p))
+		}
+	}()
+	for _, step := range []func(context.Context) error{l.root, l.timestamp, l.snapshot, l.targets} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	repo, _, err := l.builder.Finish()
+	if err != nil {
+		return nil, l.refuse("", err)
+	}
+	repository, err := l.repository(repo)
+	if err == nil && r.Cache != nil {
+		l.keep(r.Cache)
+	}
+	return repository, err
+}
+
+// keep hands on what was verified, but for the timestamp, unless all of it was kept before.
+func (l *loader) keep(c Cache) {
+	files := slices.DeleteFunc(slices.Clone(l.files), func(raw []byte) bool {
+		return sumOf(raw) == l.seen[data.CanonicalTimestampRole.String()].SHA256
+	})
+	for _, raw := range files {
+		if _, ok := l.kept[sumOf(raw)]; !ok || len(files) != len(l.kept) {
+			c.Keep(l.gun, files)
+			return
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package dct
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/notary/tuf"
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// repository picks the trusted targets and gathers what the caller wants to know.
+func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
+	expiries := expiriesOf(repo)
+	if err := l.releasesArePublished(repo); err != nil {
+		return nil, err
+	}
+	slices.Sort(l.expired)
+	versions := make(map[string]int, len(l.seen))
+	for role, floor := range l.seen {
+		versions[role] = floor.Version
+	}
+	p := &proof{gun: l.gun, validUntil: l.validUntil(expiries), versions: versions, expired: l.expired, judged: l.judgement()}
+	p.unpublished = l.unpublishedReleases() != ""
+	targets, findings, err := pick(p, repo)
+	if err != nil {
+		return nil, l.refuse("targets", err)
+	}
+	// A delegation that is declared no longer has no floor any more: it may come back.
+	return &Repository{
+		proof: p, targets: targets, findings: findings, expiries: expiries,
+		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen)},
+		pinnedBy: l.pinnedBy,
+		rootKeys: rootKeyIDs(repo.Root),
+	}, nil
+}
+
+// releasesArePublished refuses the repository whose tags in targets would count only
+// because targets/releases, which it declares, is not there.
+func (l *loader) releasesArePublished(repo *tuf.Repo) error {
+	missing := l.unpublishedReleases()
+	if l.degraded || missing == "" || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
+		return nil
+	}
+	return &Error{
+		GUN: l.gun.String(), Role: missing, Kind: ErrIncomplete,
+		Err:  errors.New("declared and not published, so that older digests in targets would count"),
+		Hint: "ask the owner whether anything was signed since the signers were added: if not, --allow-degraded accepts it; if so, the server holds it back",
+	}
+}
+
+// unpublishedReleases is a role that decides over tags, targets/releases or one below it,
+// and is declared and not published; empty: none is.
+func (l *loader) unpublishedReleases() string {
+	for _, role := range l.unpublished {
+		if role == releasesRole.String() || strings.HasPrefix(role, releasesRole.String()+"/") {
+			return role
+		}
+	}
+	return ""
+}
+
+// validUntil is when the first of the roles expires that has not yet.
+func (l *loader) validUntil(expiries []Expiry) time.Time {
+	var first time.Time
+	for _, e := range expiries {
+		if !slices.Contains(l.expired, e.Role) && !slices.Contains(l.judged, e.Role) && (first.IsZero() || e.At.Before(first)) {
+			first = e.At
+		}
+	}
+	return first
+}
+
+func expiriesOf(repo *tuf.Repo) []Expiry {
+	expiries := []Expiry{
+		{"root", repo.Root.Signed.Expires},
+		{"timestamp", repo.Timestamp.Signed.Expires},
+		{"snapshot", repo.Snapshot.Signed.Expires},
+	}
+	for role, file := range repo.Targets {
+		expiries = append(expiries, Expiry{role.String(), file.Signed.Expires})
+	}
+	if at, ok := rootCertExpiry(repo.Root); ok {
+		expiries = append(expiries, Expiry{"root-cert", at})
+	}
+	slices.SortFunc(expiries, func(a, b Expiry) int {
+		if a.Role < b.Role {
+			return -1
+		}
+		return 1
+	})
+	return expiries
+}
+
+// rootCertExpiry is when the last of the root's certificates expires: as long as one is
+// valid the notary library accepts the root.
+func rootCertExpiry(root *data.SignedRoot) (latest time.Time, ok bool) {
+	for _, cert := range rootCerts(root) {
+		if cert.NotAfter.After(latest) {
+			latest, ok = cert.NotAfter, true
+		}
+	}
+	return latest, ok
+}

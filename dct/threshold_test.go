@@ -1,0 +1,87 @@
+package dct
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// Two certificates of one key are one of the two signers that the root before asks for.
+// Both ways of checking a root count that: with the age of certificates allowed, and not.
+func TestOneKeyIsNotTwoSignersOfTheRootBefore(t *testing.T) {
+	t.Parallel()
+	for _, expired := range []bool{false, true} {
+		m := newMint(t)
+		a := m.cert()
+		again, b, c := m.certFor(app, a.private), m.cert(), m.cert()
+		m.assign("root", 2, a, again, b)
+		m.publish("root")
+		known := Known{Root: slices.Clone(m.files["root"])}
+		m.assign("root", 1, c)
+		reader := m.reader()
+		reader.Pins, reader.AllowExpired = Pins{}, []string{RootCert}
+		if expired { // the newest root's certificate alone
+			m.assign("root", 1, m.certUntil(time.Now().Add(-time.Hour), app, m.key().private))
+		}
+		own := m.keys["root"][0]
+		for name, by := range map[string]struct {
+			signers []mintKey
+			refused bool
+		}{
+			"two keys":                  {[]mintKey{own, a, b}, false},
+			"one key, two certificates": {[]mintKey{own, a, again}, true},
+		} {
+			c := m.clone(t)
+			c.keys["root"] = by.signers
+			c.publish("root")
+			reader := *reader
+			reader.Source = c.reader().Source
+			_, err := read(t, &reader, app, known)
+			if by.refused != errors.Is(err, ErrRefused) || !by.refused && err != nil || by.refused && !strings.Contains(err.Error(), "more than one id") {
+				t.Errorf("expired %v, %s: error %v", expired, name, err)
+			}
+		}
+	}
+}
+
+// The ways in which metadata can write one key are one key.
+func TestSameKeyHoweverWritten(t *testing.T) {
+	t.Parallel()
+	m := newMint(t)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	must(t, err)
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	other := pem.EncodeToMemory(&pem.Block{Type: "ANY", Bytes: der})
+	bare := m.key()
+	cert := m.certFor(app, bare.private).public
+	// The library verifies by the first block, so what follows it is another id and no other key.
+	stranger := m.cert().public.Public()
+	for _, one := range [][]data.PublicKey{
+		{data.NewRSAPublicKey(der), data.NewRSAPublicKey(text), data.NewRSAPublicKey(other)},
+		{bare.public, cert, data.NewECDSAx509PublicKey(slices.Concat(cert.Public(), stranger))},
+	} {
+		ids := map[string]bool{}
+		for _, key := range one {
+			ids[key.ID()] = true
+			if sameKey(key) != sameKey(one[0]) {
+				t.Errorf("%s key %s counts as another than %s", key.Algorithm(), key.ID(), one[0].ID())
+			}
+		}
+		if len(ids) != len(one) {
+			t.Errorf("ids %v", ids)
+		}
+	}
+	if sameKey(bare.public) == sameKey(m.key().public) || sameKey(data.NewECDSAPublicKey(nil)) == sameKey(data.NewRSAPublicKey(nil)) {
+		t.Error("two keys count as one")
+	}
+}
