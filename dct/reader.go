@@ -80,8 +80,8 @@ func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
 	l := &loader{
-		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At, sight: r.witnessOf(ctx, gun),
-		offered: root, kept: map[string][]byte{},
+		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
+		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun),
 	}
 	for _, raw := range kept {
 		l.kept[sumOf(raw)] = raw

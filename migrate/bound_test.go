@@ -1,10 +1,15 @@
 package migrate
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
 )
 
 // bound runs in the bounds of a plan.
@@ -77,5 +82,31 @@ func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 	p.Repositories[0].Expired = []string{"targets"}
 	if _, _, err := s.run(app); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
 		t.Errorf("reviewed as expired: %v", err)
+	}
+}
+
+// What was past its date, and had been signed in a snapshot before, was reviewed with the
+// plan, or is not signed; the ledger's item says so.
+func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.publish(app, "v1")
+	fresh := s.plan(app)
+	s.must(r.Expire("targets"))
+	seen := time.Now().AddDate(0, 0, -2)
+	s.witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
+	summary, _, err := s.bound(fresh, app)
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+		t.Errorf("key operations %v, error %v, summary %+v", s.operations, err, summary)
+	}
+	p := s.plan(app)
+	if got := p.Repositories[0].Judged; strings.Join(got.Roles, " ") != "targets" || got.By != "leaf" {
+		t.Errorf("the plan says %s", got)
+	}
+	summary, outcomes, err := s.bound(p, app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1})
+	if notes := strings.Join(outcomes[0].Notes, " "); !strings.Contains(notes, "judged-earlier: targets at ") {
+		t.Errorf("notes %s", notes)
 	}
 }

@@ -182,6 +182,8 @@ type scene struct {
 	pins   dct.Pins
 	ledger string
 	mutate func(*Engine)
+	// witness is the reader's, if there is one
+	witness dct.Witness
 }
 
 func newScene(t *testing.T) *scene {
@@ -217,7 +219,7 @@ func (s *scene) publish(gun string, tags ...string) *notarytest.Repository {
 type doer struct{ *http.Client }
 
 func (s *scene) trust() *dct.Reader {
-	return &dct.Reader{Pins: s.pins, Source: &dct.Server{
+	return &dct.Reader{Pins: s.pins, Witness: s.witness, Source: &dct.Server{
 		URL:  func(string) string { return s.notary.URL() },
 		HTTP: func(string) dct.Doer { return doer{http.DefaultClient} },
 	}}

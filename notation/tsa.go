@@ -202,11 +202,23 @@ type stamping struct {
 	cause error
 }
 
-// Timestamp implements tspclient.Timestamper.
+// Timestamp implements tspclient.Timestamper. What may pass is tried again here: to repeat
+// the whole signature would spend another key operation.
 func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
-	response, err := s.tsa.stamp(ctx, request)
-	s.cause = err
-	return response, err
+	const tries = 3
+	for try := 1; ; try++ {
+		response, err := s.tsa.stamp(ctx, request)
+		s.cause = err
+		if err == nil || ClassOf(err) != Transient || try == tries {
+			return response, err
+		}
+		select {
+		case <-ctx.Done():
+			s.cause = ctx.Err()
+			return nil, s.cause
+		case <-time.After(time.Duration(try) * 300 * time.Millisecond):
+		}
+	}
 }
 
 // stampedAt is the time in an envelope's countersignature, at its latest, or the zero

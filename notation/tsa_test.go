@@ -224,6 +224,28 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	}
 }
 
+// An authority that stumbles costs no second key operation.
+func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	server, options := authority(t)
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	s, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
+	must(t, err)
+	server.SetFault(func(w http.ResponseWriter) bool {
+		if server.Asked() > 2 {
+			return false
+		}
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	e, err := s.Sign(context.Background(), image("a"), nil)
+	must(t, err)
+	must(t, s.Check(image("a"), e))
+	if calls, _ := r.plugin.Calls(r.command()); len(calls) != 2 || server.Asked() != 3 {
+		t.Errorf("%d key operations, want the proof and one; the authority was asked %d times", len(calls), server.Asked())
+	}
+}
+
 // notation-go leaves the timestamp out of what such a plugin makes, and says nothing.
 func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,7 @@ func OpenVerifier(policyFile string) (*Verifier, error) {
 	raw, err := os.ReadFile(policyFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &Error{Permanent, fmt.Errorf("reading the trust policy: %w", err),
-			"write one as for notation verify, or name it with --trust-policy"}
+			"write one as for notation verify, or name another one"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy: %w", err)

@@ -102,6 +102,9 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 		if got.Trusted != c.want.Trusted || got.Expired != c.want.Expired || !strings.Contains(got.Reason, c.reason) || (got.Reason == "") != (c.reason == "") {
 			t.Errorf("%s: %+v", name, got)
 		}
+		if got.Strict() != (name == "trusted") {
+			t.Errorf("%s: strict is %t", name, got.Strict())
+		}
 		if name == "trusted" && (got.Leaf != Thumbprint(good.Chain[0]) || got.Metadata[Prefix+"tag.v1"] != "targets" || !got.NotAfter.Equal(good.Chain[0].NotAfter)) {
 			t.Errorf("%+v", got)
 		}

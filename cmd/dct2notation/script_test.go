@@ -23,6 +23,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/tsatest"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
+			"lapsed": cmd(lapsed), "stamped": cmd(stamped),
 		},
 		RequireUniqueNames: true,
 	})
@@ -60,9 +62,11 @@ type fixture struct {
 	ca       *kmstest.Authority
 	identity *kmstest.Identity
 	alice    *kmstest.Identity // of the plugin's other key
+	tsa      *tsatest.TSA
 	dir      string
 
 	repos map[string]*notarytest.Repository
+	lapse time.Time     // when what lapses is past its date
 	held  chan struct{} // closed when a held request has arrived
 }
 
@@ -83,6 +87,14 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 		return nil, err
 	}
 	env.Defer(f.registry.Close)
+	if f.tsa, err = tsatest.Start(); err != nil {
+		return nil, err
+	}
+	env.Defer(f.tsa.Close)
+	env.Setenv("TSA", f.tsa.URL())
+	if err := f.write("tsa.pem", f.tsa.RootPEM()); err != nil {
+		return nil, err
+	}
 	env.Setenv("NOTARY", f.notary.URL())
 	env.Setenv("REGISTRY", f.registry.Host())
 	env.Setenv("HOME", env.WorkDir)
@@ -248,19 +260,33 @@ func copyImage(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// harm REPO KIND ROLE damages trust data.
+// lifetime is how long a role is valid that lapses: a script saves and signs it meanwhile.
+const lifetime = 12 * time.Second
+
+// lapsed waits until what lapses is past its date.
+func lapsed(_ *testscript.TestScript, f *fixture, _ []string) error {
+	time.Sleep(time.Until(f.lapse))
+	return nil
+}
+
+// harm REPO KIND ROLE damages trust data, or lets it lapse soon.
 func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 	r := f.repos[f.registry.Host()+"/"+args[0]]
 	switch args[1] {
 	case "expire":
 		return r.Expire(args[2])
+	case "lapse":
+		return r.Tamper(args[2], func(signed map[string]any) {
+			f.lapse = time.Now().Add(lifetime).Truncate(time.Second)
+			signed["expires"] = f.lapse.UTC().Format(time.RFC3339)
+		}, true)
 	case "signature":
 		return r.BadSignature(args[2])
 	}
 	return fmt.Errorf("unknown harm %s", args[1])
 }
 
-// fault notary|registry KIND [PATH] makes a server answer badly, everywhere or where the
+// fault notary|registry|tsa KIND [PATH] makes a server answer badly, everywhere or where the
 // path contains PATH. KIND off heals it.
 func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 	where := ""
@@ -288,8 +314,17 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 		answer(w)
 		return true
 	}
-	if args[0] == "notary" {
+	switch args[0] {
+	case "notary":
 		f.notary.SetHook(hit)
+		return nil
+	case "tsa":
+		f.tsa.SetFault(func(w http.ResponseWriter) bool {
+			if answer != nil {
+				answer(w)
+			}
+			return answer != nil
+		})
 		return nil
 	}
 	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool { return hit(w, r) })
@@ -356,30 +391,45 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
+// stamped REPO TAG checks that the one signature of DCT's digest of a tag is countersigned.
+func stamped(_ *testscript.TestScript, f *fixture, args []string) error {
+	c, err := f.contents(args[0], args[1])
+	if err == nil && c.Stamped.IsZero() {
+		err = errors.New("no timestamp")
+	}
+	return err
+}
+
+// contents reads the one signature of DCT's digest of a tag.
+func (f *fixture) contents(repo, tag string) (notation.Contents, error) {
+	desc, err := f.registry.PutImage(repo, "", repo+"/"+tag)
+	if err != nil {
+		return notation.Contents{}, err
+	}
+	list, err := f.registry.Signatures(repo, desc.Digest.String())
+	if err != nil || len(list) != 1 {
+		return notation.Contents{}, fmt.Errorf("%d signatures: %w", len(list), err)
+	}
+	mediaType, blob, err := f.registry.SignatureBlob(repo, list[0])
+	if err != nil {
+		return notation.Contents{}, err
+	}
+	return notation.Read(mediaType, blob)
+}
+
 // metadata REPO TAG NAME VALUE checks the signed metadata of the one signature of DCT's
 // digest of a tag.
 func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
-	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
-	if err != nil {
-		return err
-	}
-	list, err := f.registry.Signatures(args[0], desc.Digest.String())
-	if err != nil || len(list) != 1 {
-		return fmt.Errorf("%d signatures: %w", len(list), err)
-	}
-	mediaType, blob, err := f.registry.SignatureBlob(args[0], list[0])
-	if err != nil {
-		return err
-	}
-	c, err := notation.Read(mediaType, blob)
+	c, err := f.contents(args[0], args[1])
 	if err == nil && c.Target.Annotations[args[2]] != args[3] {
 		err = fmt.Errorf("signed metadata %v", c.Target.Annotations)
 	}
 	return err
 }
 
-// key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes it fail (or slow, by 300 ms). KIND expired gives
-// the key an expired certificate, renewed another one.
+// key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes
+// it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, renewed
+// another one; envelope makes it a plugin of whole envelopes.
 func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	options := kmstest.IssueOptions{}
 	kind := ""
@@ -412,6 +462,9 @@ func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	}
 	if b.Keys["alice"], err = f.alice.Save(f.dir, "alice"); err != nil {
 		return err
+	}
+	if kind == "envelope" {
+		b.Capability, kind = kmstest.ENVELOPE, ""
 	}
 	if kind != "" {
 		fault := kmstest.Fault{Kind: kmstest.Kind(kind), Command: "generate-signature", Ms: 300}

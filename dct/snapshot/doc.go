@@ -12,6 +12,8 @@
 //     was saved of it before.
 //   - Killed at any moment, the directory is the snapshot from before or the new one. What
 //     was written for the new one is found again by the next run.
+//   - A [Signer] is asked for nothing but manifests of what was verified in that call, and
+//     once for each. A signature counts for the very files that are handed out.
 //   - The same trust data, saved at the same time, gives the same bytes.
 //   - A [Snapshot] hands out a file only if it has the size and the SHA-256 that the
 //     manifest lists, and the manifest those that the index lists. Damage is an error that

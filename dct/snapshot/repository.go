@@ -60,7 +60,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	}
 	if w.options.Signer != nil {
 		d, _ := w.saved.Manifest(gun)
-		w.pending = append(w.pending, pending{done, Verified{r.repository, d}})
+		w.pending = append(w.pending, pending{done, verified(r.repository, d)})
 	}
 	return done, nil
 }

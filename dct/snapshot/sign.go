@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,28 +16,25 @@ import (
 // Verified is the manifest of trust data that [Save] has verified in this process and
 // saved. Save alone makes one; the zero Verified is of nothing, and not to be signed.
 type Verified struct {
-	repository *dct.Repository
-	manifest   ocispec.Descriptor
+	gun      dct.GUN
+	manifest ocispec.Descriptor
+	expired  []string
+}
+
+// verified is what may be signed of a repository that was read in this call. It leaves the
+// targets behind: many wait for the next commit.
+func verified(r *dct.Repository, manifest ocispec.Descriptor) Verified {
+	return Verified{r.GUN(), manifest, r.Expired()}
 }
 
 // GUN is the repository; the zero GUN for the zero Verified.
-func (v Verified) GUN() dct.GUN {
-	if v.repository == nil {
-		return dct.GUN{}
-	}
-	return v.repository.GUN()
-}
+func (v Verified) GUN() dct.GUN { return v.gun }
 
 // Manifest is what to sign: it lists each file with its SHA-256.
 func (v Verified) Manifest() ocispec.Descriptor { return v.manifest }
 
 // Expired names what was past its date and allowed to be.
-func (v Verified) Expired() []string {
-	if v.repository == nil {
-		return nil
-	}
-	return v.repository.Expired()
-}
+func (v Verified) Expired() []string { return slices.Clone(v.expired) }
 
 // A Signer signs what [Save] has verified. It is used from one goroutine.
 type Signer interface {

@@ -1,0 +1,83 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-go/dir"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// A signature of a snapshot counts for the manifest and the repository that it was made for,
+// by the policy that was named, and an image's signature never does.
+func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
+	was := dir.UserConfigDir
+	dir.UserConfigDir = t.TempDir()
+	t.Cleanup(func() { dir.UserConfigDir = was })
+	ca, err := kmstest.NewAuthority("snapshot")
+	must(t, err)
+	id, err := ca.Issue("archive", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	saved, err := id.Save(t.TempDir(), "archive")
+	must(t, err)
+	store := filepath.Join(dir.UserConfigDir, "truststore", "x509", "ca", "archive")
+	must(t, os.MkdirAll(store, 0o700))
+	must(t, os.WriteFile(filepath.Join(store, "root.pem"), ca.RootPEM(), 0o600))
+	signer, err := notation.Open(context.Background(), notation.Key{Name: "archive", KeyFile: saved.KeyFile, CertFile: saved.ChainFile}, notation.Options{})
+	must(t, err)
+
+	app, other := "registry.example.com/team/app", "registry.example.com/team/other"
+	manifest := func(name string) ocispec.Descriptor {
+		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: snapshot.ArtifactType, Digest: digest.FromString(name), Size: 42}
+	}
+	attested := map[string]string{migrate.MetadataGUN: app}
+	for name, c := range map[string]struct {
+		judged   string // the repository
+		over     string // whose manifest was signed
+		metadata map[string]string
+		scope    string
+		says     string // empty: trusted
+	}{
+		"its own":                  {app, app, attested, app, ""},
+		"any scope":                {app, app, attested, "*", ""},
+		"by another tool":          {app, app, nil, app, ""},
+		"out of scope":             {app, app, attested, other, "no applicable"},
+		"of another manifest":      {app, other, attested, "*", "mismatch"},
+		"of another repository":    {other, other, attested, "*", "for another repository"},
+		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "over an image"},
+	} {
+		e, err := signer.Sign(context.Background(), manifest(c.over), c.metadata)
+		must(t, err)
+		policy := filepath.Join(t.TempDir(), "policy.json")
+		raw, err := json.Marshal(map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
+			"name": "archive", "registryScopes": []string{c.scope}, "signatureVerification": map[string]any{"level": "strict"},
+			"trustStores": []string{"ca:archive"}, "trustedIdentities": []string{"*"},
+		}}})
+		must(t, err)
+		must(t, os.WriteFile(policy, raw, 0o600))
+		judge, err := (&remoteOptions{snapshotPolicy: policy}).snapshotJudge()
+		must(t, err)
+		gun, err := dct.ParseGUN(c.judged)
+		must(t, err)
+		v, err := judge.Judge(context.Background(), gun, manifest(c.judged), e.MediaType, e.Blob)
+		must(t, err)
+		if v.Trusted != (c.says == "") || !strings.Contains(v.Reason, c.says) {
+			t.Errorf("%s: %+v", name, v)
+		}
+		if v.Trusted && (v.Leaf != signer.Leaf() || time.Since(v.At) > time.Minute) {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package dct
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// saw is a witness that saw everything at a time, and counts how often it is asked.
+func saw(at time.Time, asked *int) Witness {
+	return func(context.Context, GUN) (Sight, error) {
+		*asked++
+		return Sight{At: at, By: "leaf"}, nil
+	}
+}
+
+// A witness counts for what was valid when it saw it, is asked once, and only if something is
+// past its date. All roles are judged by it, and none is judged alone.
+func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	reader := pinned(s, r)
+	asked := 0
+	reader.Witness = saw(time.Now().AddDate(0, 0, -2), &asked)
+	got, err := read(t, reader, app, Known{})
+	must(t, err)
+	if asked != 0 || !got.Judged().IsZero() {
+		t.Errorf("fresh: asked %d times, %s", asked, got.Judged())
+	}
+	must(t, r.Expire("targets")) // yesterday
+	must(t, r.Expire("snapshot"))
+	got, err = read(t, reader, app, Known{})
+	must(t, err)
+	if asked != 1 || strings.Join(got.Judged().Roles, " ") != "snapshot targets" || len(got.Expired()) != 0 {
+		t.Errorf("asked %d times, %s, expired %v", asked, got.Judged(), got.Expired())
+	}
+	reader.Witness = saw(time.Now(), &asked)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
+		t.Errorf("seen when it was expired: %v", err)
+	}
+	reader.Witness = func(context.Context, GUN) (Sight, error) {
+		return Sight{At: time.Now().AddDate(-1, 0, 0)}, errors.New("blind")
+	}
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "blind") {
+		t.Errorf("a witness that fails: %v", err)
+	}
+}
+
+// The certificate of the root is judged as any role, and all else about the root holds.
+func TestWitnessSawTheRootsCertificate(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	end := time.Now().Add(-24 * time.Hour)
+	must(t, r.Recertify(app, end.AddDate(0, 0, -30), end))
+	other := one(t, s, "registry.example.com/team/other")
+	asked := 0
+	for name, c := range map[string]struct {
+		seen time.Time
+		pins Pins
+		kind error
+	}{
+		"seen before":              {end.Add(-time.Hour), Pins{Certs: map[string][]string{app: r.RootKeyIDs()}}, nil},
+		"seen after":               {end.Add(time.Hour), Pins{Certs: map[string][]string{app: r.RootKeyIDs()}}, ErrExpired},
+		"never seen":               {time.Time{}, Pins{Certs: map[string][]string{app: r.RootKeyIDs()}}, ErrExpired},
+		"seen, and not the pinned": {end.Add(-time.Hour), Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}, ErrRefused},
+		"seen, and not pinned":     {end.Add(-time.Hour), Pins{}, ErrUnpinnedRoot},
+	} {
+		reader := &Reader{Source: server(s), Pins: c.pins, Witness: saw(c.seen, &asked)}
+		got, err := read(t, reader, app, Known{})
+		if c.kind == nil && err != nil || !errors.Is(err, c.kind) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && strings.Join(got.Judged().Roles, " ") != RootCert {
+			t.Errorf("%s: %s", name, got.Judged())
+		}
+	}
+}
+
+// A certificate that is not valid yet is no matter of age: nobody can have seen it.
+func TestWitnessCannotSeeTheFuture(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	must(t, r.Recertify(app, time.Now().AddDate(0, 0, 10), time.Now().AddDate(0, 0, 20)))
+	reader, asked := pinned(s, r), 0
+	reader.Witness = saw(time.Now().AddDate(0, 0, -1), &asked)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) || asked != 0 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}

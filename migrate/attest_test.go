@@ -1,0 +1,133 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// key is a signer that counts and fails where told.
+type key struct {
+	asked    []ocispec.Descriptor
+	metadata map[string]string
+	err      error
+}
+
+func (k *key) Name() string                                   { return "key" }
+func (k *key) Leaf() string                                   { return "leaf" }
+func (k *key) Check(ocispec.Descriptor, state.Envelope) error { return nil }
+
+func (k *key) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
+	k.asked, k.metadata = append(k.asked, subject), metadata
+	return state.Envelope{}, k.err
+}
+
+// attesting lets package snapshot use an Attestor. Its envelopes are empty, so that nothing
+// is ever signed in the snapshot's eyes.
+type attesting struct{ *Attestor }
+
+func (attesting) Ours(ocispec.Descriptor, string, []byte) bool { return false }
+
+func (a attesting) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
+	_, err := a.Attestor.Attest(ctx, v)
+	return snapshot.Signature{}, err
+}
+
+// Promise 1: what no verified trust data stands behind is not attested.
+func TestNeverASignatureThatDCTDidNotVouchFor_ZeroVerified(t *testing.T) {
+	t.Parallel()
+	k := &key{}
+	_, err := (&Attestor{Signer: k}).Attest(context.Background(), snapshot.Verified{})
+	if ClassOf(err) != Security || len(k.asked) != 0 {
+		t.Errorf("%v, %d key operations", err, len(k.asked))
+	}
+}
+
+// saveWith saves the trust data of repositories and lets a key attest it.
+func saveWith(t *testing.T, a *Attestor, names ...string) snapshot.Summary {
+	t.Helper()
+	s, err := notarytest.Start(notarytest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	var guns []dct.GUN
+	for _, name := range names {
+		r, err := s.NewRepository(name)
+		if err == nil {
+			err = r.Publish()
+		}
+		gun, parseErr := dct.ParseGUN(name)
+		if err := errors.Join(err, parseErr); err != nil {
+			t.Fatal(err)
+		}
+		guns = append(guns, gun)
+	}
+	reader := &dct.Reader{Pins: dct.Pins{TOFU: true}, Source: &dct.Server{
+		URL: func(string) string { return s.URL() }, HTTP: func(string) dct.Doer { return http.DefaultClient },
+	}}
+	sum, err := snapshot.Save(context.Background(), t.TempDir(), reader, guns, snapshot.Options{Signer: attesting{a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
+	t.Parallel()
+	k := &key{}
+	saveWith(t, &Attestor{Signer: k, Tool: "tool/1", Metadata: map[string]string{"team": "a"}}, app)
+	if len(k.asked) != 1 || k.asked[0].ArtifactType != snapshot.ArtifactType || k.asked[0].Digest == "" {
+		t.Fatalf("signed %+v", k.asked)
+	}
+	want := map[string]string{MetadataGUN: app, MetadataTool: "tool/1", "team": "a"}
+	for name, value := range want {
+		if k.metadata[name] != value {
+			t.Errorf("metadata %v, want %v", k.metadata, want)
+		}
+	}
+	if !Attests(k.metadata, app) {
+		t.Error("its own signature does not attest it")
+	}
+}
+
+// A key that refuses three times in a row is not asked for the other thousands, and what is
+// saved stays saved.
+func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	for class, want := range map[Class]int{Denied: patience, Security: 1, Permanent: 5} {
+		k := &key{err: &Failure{class, errors.New("no")}}
+		sum := saveWith(t, &Attestor{Signer: k}, app, app+"2", app+"3", app+"4", app+"5")
+		if len(k.asked) != want || sum.Added != 5 || sum.Unsigned != 5 {
+			t.Errorf("%s: %d key operations, want %d; %+v", class, len(k.asked), want, sum)
+		}
+	}
+}
+
+// A signature over an image does not vouch for a snapshot that has the image's digest, and
+// none for another repository's.
+func TestOnlyAttestationsAttest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		metadata map[string]string
+		want     bool
+	}{
+		"ours":               {map[string]string{MetadataGUN: app, MetadataTool: "x"}, true},
+		"another tool's":     {nil, true},
+		"of another GUN":     {map[string]string{MetadataGUN: app + "2"}, false},
+		"of an image":        {map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}, false},
+		"of an image, alone": {map[string]string{MetadataTag + "v1": "targets"}, false},
+	} {
+		if got := Attests(c.metadata, app); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
