@@ -17,6 +17,7 @@ func (s *scene) plan(names ...string) *Plan {
 	if s.mutate != nil {
 		s.mutate(e)
 	}
+	e.Plan = nil
 	p, err := e.MakePlan(context.Background(), s.guns(names...))
 	s.must(err)
 	return p
