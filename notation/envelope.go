@@ -46,6 +46,7 @@ type Contents struct {
 	Target      ocispec.Descriptor // what was signed, with the user metadata as annotations
 	Chain       []*x509.Certificate
 	SigningTime time.Time
+	Expires     time.Time // zero: with its certificate
 	// Stamped is the time in the countersignature of a time-stamping authority; zero if
 	// there is none. Which authority it is, the trust policy has to judge.
 	Stamped time.Time
@@ -59,6 +60,9 @@ func (c Contents) SignedAt() time.Time {
 	}
 	return c.SigningTime
 }
+
+// expired tells whether the envelope's own expiry has passed.
+func (c Contents) expired(now time.Time) bool { return !c.Expires.IsZero() && !now.Before(c.Expires) }
 
 // Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
 func Thumbprint(c *x509.Certificate) string {
@@ -86,7 +90,7 @@ func Read(mediaType string, blob []byte) (Contents, error) {
 		return Contents{}, fmt.Errorf("reading the envelope's payload: %w", err)
 	}
 	signer := c.SignerInfo
-	return Contents{payload.Target, signer.CertificateChain, signer.SignedAttributes.SigningTime,
+	return Contents{payload.Target, signer.CertificateChain, signer.SignedAttributes.SigningTime, signer.SignedAttributes.Expiry,
 		stampedAt(signer.UnsignedAttributes.TimestampSignature, signer.Signature)}, nil
 }
 

@@ -28,8 +28,11 @@ type Options struct {
 	Chain [][]byte
 	// Rate bounds the operations started per second; 0: no bound but the service's own.
 	Rate float64
-	// OnThrottled is told when the key's service throttles: of each wait, else now and then. It must
-	// return at once.
+	// Expiry is how long a signature is valid, in whole seconds; 0: until its certificate
+	// is not.
+	Expiry time.Duration
+	// OnThrottled is told when the key's service throttles: of each wait, else now and
+	// then. It must return at once.
 	OnThrottled func(Throttling)
 	TSA         *TSA             // countersigns each signature; nil: none is
 	Now         func() time.Time // nil: time.Now
@@ -39,6 +42,7 @@ type Options struct {
 type Signer struct {
 	key       Key
 	mediaType string
+	expiry    time.Duration
 	now       func() time.Time
 	chain     []*x509.Certificate
 	local     notationgo.Signer // of a key in files; nil for a plugin
@@ -58,7 +62,7 @@ func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	if format == "" {
 		format = "jws"
 	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}
@@ -221,6 +225,9 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if err := contents.expect(s.chain[0], subject, metadata); err != nil {
 		return fail(err)
 	}
+	if s.expiry > 0 && !contents.Expires.Equal(contents.SigningTime.Add(s.expiry)) {
+		return fail(errors.New("signed without the expiry that was asked for"))
+	}
 	if s.tsa != nil && contents.Stamped.IsZero() {
 		return fail(errors.New("signed without the timestamp"))
 	}
@@ -240,7 +247,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 // annotations of the last call in it. The authority is asked after the key, as it
 // countersigns the signature.
 func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *TSA) ([]byte, map[string]string, error) {
-	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType}
+	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType, ExpiryDuration: s.expiry}
 	stamp := &stamping{tsa: tsa}
 	if tsa != nil {
 		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
@@ -283,10 +290,11 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 }
 
 // Recognise tells whether an envelope found in a registry is one of this key's for the
-// subject, and which metadata it signed. Whatever it is not certain of is not ours.
+// subject, and which metadata it signed. Whatever it is not certain of is not ours, and
+// neither is a signature that has expired.
 func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (metadata map[string]string, ours bool) {
 	c, err := Read(mediaType, blob)
-	if err != nil || c.expect(s.chain[0], subject, c.Target.Annotations) != nil {
+	if err != nil || c.expect(s.chain[0], subject, c.Target.Annotations) != nil || c.expired(s.now()) {
 		return nil, false
 	}
 	return c.Target.Annotations, true

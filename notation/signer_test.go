@@ -46,6 +46,38 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 	}
 }
 
+// A signature that expires is ours until then, and is refused where it was left out.
+func TestSignatureExpiresAsAsked(t *testing.T) {
+	t.Parallel()
+	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
+		for _, format := range []string{"jws", "cose"} {
+			r := newRig(t, kmstest.EC256, capability)
+			s, err := Open(context.Background(), r.key, Options{Format: format, Expiry: time.Hour})
+			must(t, err)
+			e, err := s.Sign(context.Background(), image("a"), nil)
+			if capability == kmstest.ENVELOPE && err != nil {
+				// The plugin of the tests knows no expiry: nothing may be signed without it.
+				if ClassOf(err) != Security || !strings.Contains(err.Error(), "without the expiry") {
+					t.Errorf("%s: %v", capability, err)
+				}
+				continue
+			}
+			must(t, err)
+			c, err := Read(e.MediaType, e.Blob)
+			must(t, err)
+			if !c.Expires.Equal(c.SigningTime.Add(time.Hour)) {
+				t.Errorf("%s %s: signed %s, expires %s", capability, format, c.SigningTime, c.Expires)
+			}
+			for later, ours := range map[time.Duration]bool{time.Minute: true, 2 * time.Hour: false} {
+				s.now = func() time.Time { return time.Now().Add(later) }
+				if _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
+					t.Errorf("%s %s: ours %t after %s", capability, format, got, later)
+				}
+			}
+		}
+	}
+}
+
 // A plugin is asked once what it is and what its key is, and once for each signature,
 // the proof of the key included.
 func TestPluginIsAskedOnceForItself(t *testing.T) {

@@ -96,6 +96,7 @@ func (r keyRule) with(o keyOptions) keyRule {
 	for name, take := range map[string]func(){
 		"plugin-timeout":      func() { r.timeout = o.timeout },
 		"key-rate":            func() { r.keyRate = o.keyRate },
+		"expiry":              func() { r.expiry = o.expiry },
 		"plugin-env":          func() { r.pluginEnv = o.pluginEnv },
 		"signature-format":    func() { r.format = o.format },
 		"user-metadata":       func() { r.metadata = o.metadata },

@@ -199,6 +199,7 @@ type keyOptions struct {
 	pluginEnv    []string
 	timeout      time.Duration
 	keyRate      float64
+	expiry       time.Duration
 	format       string
 	metadata     map[string]string
 	tsaURL       string
@@ -216,6 +217,7 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
 	f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
 	f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
+	f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long a signature is valid, in whole seconds (0: as long as its certificate)")
 	f.VarP((*pairs)(&o.metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
 	f.StringVar(&o.tsaURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
 	f.StringVar(&o.tsaRoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
@@ -229,6 +231,8 @@ func (o *keyOptions) check() error {
 		return usage(errors.New("--plugin and --id belong together"))
 	case o.plugin == "" && len(o.pluginConfig) > 0:
 		return usage(errors.New("--plugin-config needs --plugin and --id"))
+	case o.expiry < 0 || o.expiry%time.Second != 0:
+		return usage(errors.New("--expiry is in whole seconds and not negative"))
 	case o.keyRate < 0:
 		return usage(errors.New("--key-rate is not negative"))
 	case (o.tsaURL == "") != (o.tsaRoot == ""):

@@ -112,7 +112,7 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 	}
 	s, err := notation.Open(ctx, key, notation.Options{
 		Format: o.format, Chain: chain, TSA: tsa,
-		Rate: o.keyRate,
+		Rate: o.keyRate, Expiry: o.expiry,
 		OnThrottled: func(t notation.Throttling) {
 			if t.Wait > 0 {
 				log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", t.Wait)
