@@ -89,12 +89,14 @@ func TestTokenServerOnTheRegistrysHostIsItsOwn(t *testing.T) {
 func TestHostileChallengesSendNothing(t *testing.T) {
 	t.Parallel()
 	for name, challenge := range map[string]func(issuer string) string{
-		"another host":         func(issuer string) string { return `Bearer realm="` + named(issuer) + `"` },
-		"a user in it":         func(issuer string) string { return `Bearer realm="` + strings.Replace(issuer, "//", "//x@", 1) + `"` },
-		"twice":                func(issuer string) string { return `Bearer realm="` + named(issuer) + `",realm="http://127.0.0.1:1/"` },
-		"in two cases":         func(issuer string) string { return `Bearer REALM="http://127.0.0.1:1/",realm="` + named(issuer) + `"` },
-		"unquoted":             func(issuer string) string { return `Bearer realm=` + named(issuer) + `/x` },
-		"escaped":              func(issuer string) string { return `Bearer realm="` + strings.Replace(named(issuer), "l", `\x6c`, 1) + `"` },
+		"another host": func(issuer string) string { return `Bearer realm="` + named(issuer) + `"` },
+		"a user in it": func(issuer string) string { return `Bearer realm="` + strings.Replace(issuer, "//", "//x@", 1) + `"` },
+		"twice":        func(issuer string) string { return `Bearer realm="` + named(issuer) + `",realm="http://127.0.0.1:1/"` },
+		"in two cases": func(issuer string) string { return `Bearer REALM="http://127.0.0.1:1/",realm="` + named(issuer) + `"` },
+		"unquoted":     func(issuer string) string { return `Bearer realm=` + named(issuer) + `/x` },
+		"escaped": func(issuer string) string {
+			return `Bearer realm="` + strings.Replace(named(issuer), "l", `\x6c`, 1) + `"`
+		},
 		"after a broken one":   func(issuer string) string { return `Bearer x="\q",realm="` + named(issuer) + `"` },
 		"no address":           func(string) string { return `Bearer realm="/token"` },
 		"none":                 func(string) string { return `Bearer service="s"` },
