@@ -28,7 +28,8 @@ type breaker struct {
 const patience = 3
 
 // outagePatience is how many items in a row may fail for reasons that may pass, each after
-// its retries, before the run ends: then rather a registry or a key service is down.
+// its retries, or because of what the key answers, before the run ends: then rather a
+// registry or a key service is down, or the plugin broken, and each item costs an operation.
 const outagePatience = 10
 
 // open returns why no more key operations may be spent, or nil.
@@ -59,7 +60,7 @@ func (b *breaker) failure(name string, class Class, err error) {
 	switch {
 	case class == Security && errors.As(err, &key):
 		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
-	case class.repeatable():
+	case class.repeatable(), class == Permanent && errors.As(err, &key):
 		b.outages++
 		if b.outages >= outagePatience {
 			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)

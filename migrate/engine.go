@@ -27,6 +27,9 @@ type Engine struct {
 	Observe func(Event) // told of progress; called from several goroutines
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
+	// Pause is how long an item waits before its second attempt, give or take a half, and
+	// twice as long before each further one; 0: a second.
+	Pause time.Duration
 
 	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
 	// the kill test has to catch, and no command sets it.

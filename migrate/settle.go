@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,10 +54,10 @@ var errDrained = errors.New("run is ending")
 
 const maxTries = 4
 
-// pause waits before an item is tried again: 1, 2, 4 seconds, give or take a half. It
-// returns false when the run is to end.
+// pause waits before an item is tried again: 1, 2, 4 seconds, give or take a half, or as
+// Engine.Pause has it. It returns false when the run is to end.
 func (r *run) pause(ctx context.Context, try int) bool {
-	d := time.Second << (try - 1)
+	d := cmp.Or(r.Pause, time.Second) << (try - 1)
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {

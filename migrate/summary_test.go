@@ -121,6 +121,19 @@ func TestBreakerCountsInARow(t *testing.T) {
 	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
 	}
+	var broken breaker
+	for range outagePatience {
+		broken.failure("", Permanent, errors.New("a registry's answer"))
+	}
+	if err := broken.open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	for range outagePatience {
+		broken.failure("key", Permanent, &keyError{errors.New("no JSON")})
+	}
+	if err := broken.open(); !errors.Is(err, ErrStopped) {
+		t.Errorf("a broken plugin: %v", err)
+	}
 	var key breaker
 	key.failure("key", Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
 	if err := key.open(); !errors.Is(err, ErrKeyAstray) {

@@ -21,7 +21,7 @@ func TestPluginMisbehavesWhileSigning(t *testing.T) {
 		kmstest.AccessDenied: Denied, kmstest.Validation: Denied, kmstest.TimeoutCode: Transient, kmstest.GenericError: Transient,
 		kmstest.PlainTextStderr: Transient, kmstest.PanicText: Transient, kmstest.EmptyStderr: Transient, kmstest.ExitOneValidStdout: Transient,
 		kmstest.Hang: Transient, kmstest.HangIgnoreTerm: Transient, kmstest.ChildHoldsAndHangs: Transient,
-		kmstest.ChildHoldsStdout: Permanent, kmstest.SetsidDaemon: Permanent, kmstest.GarbageStdout: Permanent, kmstest.EmptyStdout: Permanent,
+		kmstest.ChildHoldsStdout: Transient, kmstest.SetsidDaemon: Transient, kmstest.GarbageStdout: Permanent, kmstest.EmptyStdout: Permanent,
 		kmstest.HugeStdout: Permanent, kmstest.DuplicateJSONKeys: Permanent, kmstest.TruncatedJSON: Permanent,
 		kmstest.WrongKey: Security, kmstest.WrongChain: Security, kmstest.ExpiredChain: Security, kmstest.WrongKeyID: Security,
 		kmstest.WrongPayload: Security, kmstest.WrongAlgorithm: Security, kmstest.BadSignature: Security,

@@ -177,6 +177,8 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "raise plugin-timeout if the key service is that slow"}
+	case errors.Is(err, errLeftOpen):
+		return &Error{Transient, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
 	case err != nil:
 		return &Error{Permanent, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
 	case r.failed:

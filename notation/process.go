@@ -54,10 +54,15 @@ func runProcess(ctx context.Context, path, command string, request []byte, env [
 		r.failed = true
 		return r, nil
 	case errors.Is(err, exec.ErrWaitDelay):
-		return r, errors.New("left a child process behind that kept its output open")
+		// It may also be that this machine was too busy for a second: a process that is
+		// just being started holds what it inherits until it runs its own program.
+		return r, errLeftOpen
 	}
 	return r, err
 }
+
+// errLeftOpen says that a plugin has ended, and somebody still holds its output.
+var errLeftOpen = errors.New("left a child process behind that kept its output open")
 
 // capped keeps the first max bytes and reports when there are more.
 type capped struct {

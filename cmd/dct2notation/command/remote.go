@@ -41,6 +41,14 @@ type remote struct {
 	clients map[string]*auth.Client // of Notary servers, by registry host
 }
 
+// requestRetries is how often a request is repeated, and itemPause how long an item waits
+// for its second attempt; 0: as transport and migrate have it. Tests that are of what
+// happens afterwards do not wait for that.
+var (
+	requestRetries = 0
+	itemPause      time.Duration
+)
+
 // access says what is done in registries.
 type access struct {
 	readOnly bool // nothing is pushed, and no permission to push asked for
@@ -67,7 +75,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	}
 	r.rt, err = transport.New(transport.Options{
 		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: "dct2notation/" + Version(),
-		Limits: r.limit,
+		Limits: r.limit, Retries: requestRetries,
 		OnWait: func(host, reason string, d time.Duration) {
 			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
 		},

@@ -161,7 +161,12 @@ func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope)
 	if err != nil {
 		return classed(err)
 	}
-	return classed(r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest))
+	err = classed(r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest))
+	if migrate.ClassOf(err) == migrate.Missing {
+		// Not the image is missing: the registry has no place for what was pushed.
+		return &migrate.Failure{Class: migrate.Permanent, Err: err}
+	}
+	return err
 }
 
 func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature string) (bool, error) {

@@ -1,0 +1,288 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+func TestMain(m *testing.M) {
+	requestRetries, itemPause = -1, 20*time.Millisecond
+	os.Exit(m.Run())
+}
+
+// A yard is a registry in which one repository of two is in trouble, with a Notary server
+// and a key.
+type yard struct {
+	t        *testing.T
+	dir      string
+	registry *registrytest.Registry
+	notary   *notarytest.Server
+	plugin   *kmstest.Plugin
+	args     []string
+	bad      ocispec.Descriptor // the image in trouble, of the repository bad
+	good     ocispec.Descriptor
+}
+
+func newYard(t *testing.T, o registrytest.Options) *yard {
+	t.Helper()
+	y := &yard{t: t, dir: t.TempDir()}
+	var err error
+	y.registry, err = registrytest.Start(o)
+	must(t, err)
+	t.Cleanup(y.registry.Close)
+	y.notary, err = notarytest.Start(notarytest.Options{})
+	must(t, err)
+	t.Cleanup(y.notary.Close)
+	pins := map[string][]string{}
+	for name, image := range map[string]*ocispec.Descriptor{"bad": &y.bad, "good": &y.good} {
+		*image, err = y.registry.PutImage(name, "v1", name)
+		must(t, err)
+		r, err := y.notary.NewRepository(y.registry.Host() + "/" + name)
+		must(t, err)
+		must(t, r.Sign("v1", image.Digest.Encoded(), image.Size))
+		must(t, r.Publish())
+		pins[r.GUN()] = r.RootKeyIDs()
+	}
+	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
+	must(t, err)
+	must(t, os.WriteFile(y.path("pins.json"), raw, 0o600))
+	ca, err := kmstest.NewAuthority("yard")
+	must(t, err)
+	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	key, err := id.Save(y.dir, "release")
+	must(t, err)
+	y.plugin, err = kmstest.Install(y.dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}})
+	must(t, err)
+	y.args = []string{
+		"run", "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--no-tty",
+		"--notary-server", y.notary.URL(), "--trust-pinning", y.path("pins.json"), "--state", y.path("ledger.db"),
+		"--registry-config", y.path("config.json"), "--plugin", "kmstest", "--id", "release", "--plugin-path", y.plugin.Path,
+		y.registry.Host() + "/bad", y.registry.Host() + "/good",
+	}
+	must(t, os.WriteFile(y.path("config.json"), []byte("{}"), 0o600))
+	return y
+}
+
+func (y *yard) path(name string) string { return filepath.Join(y.dir, name) }
+
+// run is one call of the program.
+func (y *yard) run() (int, report.Run) {
+	y.t.Helper()
+	var out, err bytes.Buffer
+	code := Main(context.Background(), nil, y.args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	var r report.Run
+	if e := json.Unmarshal(out.Bytes(), &r); e != nil && out.Len() > 0 {
+		y.t.Errorf("result: %v: %s", e, out.String())
+	}
+	return code, r
+}
+
+func (y *yard) signatures(repo string, image ocispec.Descriptor) int {
+	y.t.Helper()
+	list, err := y.registry.Signatures(repo, image.Digest.String())
+	must(y.t, err)
+	return len(list)
+}
+
+// operations are those of the key, but for the proof at the start.
+func (y *yard) operations() int {
+	y.t.Helper()
+	calls, err := y.plugin.Calls("generate-signature")
+	must(y.t, err)
+	return len(calls) - 1
+}
+
+// Parts of what a registry is asked for.
+const (
+	onImage     = "image"     // the manifest by its digest
+	onTag       = "tag"       //
+	onReferrers = "referrers" // the list of signatures
+	onUpload    = "upload"    // the start of a blob's upload
+	onBlob      = "blob"      // its bytes
+	onSignature = "signature" // the signature's manifest
+	onIndex     = "index"     // the list of signatures that clients keep in a tag
+)
+
+// part sorts a request for the repository bad; empty: none of these.
+func (y *yard) part(r *http.Request) string {
+	path, bad := strings.CutPrefix(r.URL.Path, "/v2/bad/")
+	put := r.Method == http.MethodPut
+	switch {
+	case !bad:
+		return ""
+	case strings.HasPrefix(path, "referrers/"):
+		return onReferrers
+	case path == "blobs/uploads/" && r.Method == http.MethodPost:
+		return onUpload
+	case strings.HasPrefix(path, "blobs/uploads/"):
+		return onBlob
+	case path == "manifests/"+y.bad.Digest.String():
+		return onImage
+	case strings.HasPrefix(path, "manifests/sha256-"):
+		return onIndex
+	case put && strings.HasPrefix(path, "manifests/sha256:"):
+		return onSignature
+	case path == "manifests/v1":
+		return onTag
+	}
+	return ""
+}
+
+// answers are the ways to answer badly.
+var answers = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
+	"reset": func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
+	"lost":  func(_ http.ResponseWriter, r *http.Request, next http.Handler) { registrytest.LoseAnswer(r, next) },
+	"html": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<html>log in</html>")
+	},
+	"json": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		fmt.Fprint(w, `{"schemaVersion":2,"manifests":[{`)
+	},
+	"created": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusCreated) },
+	"cut": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+		w.Header().Set("Docker-Content-Digest", rec.Header().Get("Docker-Content-Digest"))
+		w.Header().Set("Content-Length", fmt.Sprint(rec.Body.Len()+10))
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+		panic(http.ErrAbortHandler)
+	},
+	"elsewhere": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Location", "http://127.0.0.1:1/elsewhere")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	},
+	"circle": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Location", r.URL.Path)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	},
+	"pages": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		w.Header().Set("Link", "<"+r.URL.Path+`?n=1>; rel="next"`)
+		fmt.Fprint(w, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+	},
+	"other digest": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		for name, values := range rec.Header() {
+			w.Header()[name] = values
+		}
+		w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	},
+	"no type": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusOK) },
+}
+
+func answer(kind string) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if f, ok := answers[kind]; ok {
+		return f
+	}
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		var code int
+		_, _ = fmt.Sscan(kind, &code)
+		w.WriteHeader(code)
+		if code == http.StatusForbidden {
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"quota exceeded\u001b[2J"}]}`)
+		}
+	}
+}
+
+// registryFaults are what a registry does to one image, and the class that this ends in;
+// empty: it does not matter.
+var registryFaults = []struct{ on, kind, class string }{
+	{onImage, "401", "denied"}, {onImage, "403", "denied"}, {onImage, "404", "permanent"}, {onImage, "429", "throttled"},
+	{onImage, "500", "transient"}, {onImage, "503", "transient"}, {onImage, "reset", "transient"}, {onImage, "html", "security"},
+	{onImage, "other digest", "security"}, {onImage, "elsewhere", "transient"}, {onImage, "circle", "permanent"}, {onImage, "no type", "security"},
+	{onTag, "401", ""}, {onTag, "404", ""}, {onTag, "500", ""}, {onTag, "reset", ""}, {onTag, "html", ""},
+	{onReferrers, "401", "denied"}, {onReferrers, "403", "denied"}, {onReferrers, "429", "throttled"}, {onReferrers, "500", "transient"},
+	{onReferrers, "reset", "transient"}, {onReferrers, "cut", "transient"}, {onReferrers, "json", "transient"}, {onReferrers, "pages", "permanent"},
+	{onUpload, "401", "denied"}, {onUpload, "403", "denied"}, {onUpload, "404", "permanent"}, {onUpload, "413", "permanent"},
+	{onUpload, "429", "throttled"}, {onUpload, "500", "transient"}, {onUpload, "507", "transient"}, {onUpload, "reset", "transient"},
+	{onBlob, "400", "permanent"}, {onBlob, "403", "denied"}, {onBlob, "416", "permanent"}, {onBlob, "500", "transient"},
+	{onBlob, "reset", "transient"}, {onBlob, "lost", "transient"},
+	{onSignature, "400", "permanent"}, {onSignature, "403", "denied"}, {onSignature, "412", "denied"}, {onSignature, "429", "throttled"},
+	{onSignature, "500", "transient"}, {onSignature, "reset", "transient"}, {onSignature, "created", "transient"},
+	{onSignature, "lost", "transient"}, {onSignature, "404", "permanent"},
+}
+
+// indexFaults are those of a registry without the referrers API.
+var indexFaults = []struct{ on, kind, class string }{
+	{onIndex, "403", "denied"}, {onIndex, "429", "throttled"}, {onIndex, "500", "transient"}, {onIndex, "reset", "transient"},
+	{onIndex, "lost", "transient"}, {onIndex, "json", "permanent"}, {onIndex, "html", "permanent"}, {onIndex, "cut", "transient"},
+}
+
+// Promises 3, 4 and 5: whatever a registry does to one image ends in its class, hurts no
+// other image, and once it is over, the image has one signature for one key operation.
+func TestRegistryFaultsEndInTheirClass(t *testing.T) {
+	t.Parallel()
+	for i, f := range slices.Concat(registryFaults, indexFaults) {
+		t.Run(f.on+" "+f.kind, func(t *testing.T) {
+			t.Parallel()
+			newYard(t, registrytest.Options{Referrers: i < len(registryFaults)}).suffer(f.on, f.kind, f.class)
+		})
+	}
+}
+
+func (y *yard) suffer(on, kind, class string) {
+	y.t.Helper()
+	var hit atomic.Int32
+	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if y.part(r) != on {
+			return false
+		}
+		hit.Add(1)
+		answer(kind)(w, r, next)
+		return true
+	})
+	code, result := y.run()
+	if hit.Load() == 0 {
+		y.t.Fatal("the fault was not met")
+	}
+	if n := y.signatures("good", y.good); n != 1 {
+		y.t.Errorf("the other image has %d signatures", n)
+	}
+	got := ""
+	for _, it := range result.NotSigned {
+		got += string(it.Class)
+		if strings.ContainsRune(it.Reason, 0x1b) {
+			y.t.Errorf("the reason holds control characters: %q", it.Reason)
+		}
+	}
+	want := map[bool]int{true: exitFailures, false: exitDone}[class != ""]
+	if got != class || code != want {
+		y.t.Errorf("class %q and exit code %d, want %q and %d: %+v", got, code, class, want, result.NotSigned)
+	}
+	y.registry.SetHook(nil)
+	if code, result := y.run(); code != exitDone {
+		y.t.Errorf("when it was over: exit code %d, %+v", code, result.NotSigned)
+	}
+	if n := y.signatures("bad", y.bad); n != 1 {
+		y.t.Errorf("the image has %d signatures", n)
+	}
+	if n := y.operations(); n != 2 {
+		y.t.Errorf("%d key operations for two images", n)
+	}
+}
