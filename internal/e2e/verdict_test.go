@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +128,35 @@ func (a *author) ours(t testing.TB, pinned string, key *kmstest.Identity) verdic
 	if (v.refused == "") != (r.code == 0) {
 		t.Errorf("exit code %d: %s", r.code, r)
 	}
+	a.sameFromSnapshot(t, h, args, r)
 	return v
+}
+
+// sameFromSnapshot saves the trust data and plans again from what was saved: item for item
+// the same. What is refused from the server cannot be saved either.
+func (a *author) sameFromSnapshot(t testing.TB, h *home, plan []string, fromServer result) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "saved")
+	var flags []string // those that say where trust data is, and not how a plan is shown
+	for i := 3; i < len(plan); i++ {
+		flags = append(flags, plan[i])
+	}
+	saved := h.run(t, "dct2notation", append(append([]string{"snapshot", "-O", dir}, flags...), a.gun)...)
+	if (saved.code == 0) != (fromServer.code == 0) {
+		t.Errorf("plan ends with %d, and saving: %s", fromServer.code, saved)
+	}
+	if saved.code != 0 {
+		return
+	}
+	again := h.run(t, "dct2notation", append(append(slices.Clone(plan), "--source", "snapshot:"+dir), a.gun)...)
+	var want, got struct {
+		Repositories json.RawMessage `json:"repositories"`
+	}
+	decode(t, fromServer, &want)
+	decode(t, again, &got)
+	if !bytes.Equal(want.Repositories, got.Repositories) {
+		t.Errorf("the plan from the server is\n%s\nand from the snapshot\n%s", want.Repositories, again)
+	}
 }
 
 // planned is a repository in the plan.
