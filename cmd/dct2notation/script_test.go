@@ -273,11 +273,17 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<html>hello</html>")
 		},
+		"redirect": func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://elsewhere.example.com/")
+			w.WriteHeader(http.StatusMovedPermanently)
+		},
 		"401":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
 		"403":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
 		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
-		"skew":  func(w http.ResponseWriter) { w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat)) },
+		"skew": func(w http.ResponseWriter) {
+			w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		},
 	}[args[1]]
 	if !ok {
 		return fmt.Errorf("unknown fault %s", args[1])

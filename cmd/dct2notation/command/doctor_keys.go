@@ -83,7 +83,11 @@ func (e *exam) key(ctx context.Context, rule keyRule, key notation.Key, tsa *not
 		e.failed("key", key.Name, err)
 	}
 	if e.opts.noSign && err == nil {
-		e.add(report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not asked for, as --no-sign says"})
+		c := report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not asked for, as --no-sign says"}
+		if s == nil {
+			c.Detail += "; nothing else shows the key's certificate"
+		}
+		e.add(c)
 	}
 	if s != nil {
 		e.expiry(key.Name, s.NotAfter(), time.Now())
