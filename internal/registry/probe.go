@@ -2,13 +2,14 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
@@ -16,23 +17,36 @@ import (
 // ErrNotRegistry is returned when something answers, and not as a registry does.
 var ErrNotRegistry = errors.New("that is no registry's answer")
 
-// CanPull asks for one tag of the repository. An error says why it cannot be read, or that
-// it is not there.
-func (r *Repository) CanPull(ctx context.Context) error {
-	return r.failed("asking for a tag", r.canPull(ctx))
+// nothing is a digest that no image has.
+const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
+
+// CanPull asks for an image by its digest, and tells whether it is there; of none, if the
+// digest is empty: that the registry does not have it, only who may read is told. (Whether
+// tags may be listed is another permission, which signing does not need.) An error says why
+// images cannot be read.
+func (r *Repository) CanPull(ctx context.Context, image digest.Digest) (there bool, err error) {
+	if image == "" {
+		image = nothing
+	}
+	there, err = r.canPull(ctx, image)
+	return there, r.failed("reading images", err)
 }
 
-func (r *Repository) canPull(ctx context.Context) error {
-	resp, err := r.ask(ctx, http.MethodGet, "/tags/list?n=1", "application/json")
-	if err != nil {
-		return err
+func (r *Repository) canPull(ctx context.Context, image digest.Digest) (bool, error) {
+	mediaType, data, err := r.get(ctx, "/manifests/"+image.String(), acceptManifests, maxManifest)
+	switch {
+	case err == nil && mediaType == "text/html":
+		return false, fmt.Errorf("%w: it is a web page", ErrNotRegistry)
+	case err == nil:
+		return true, match(ocispec.Descriptor{Digest: image}, data)
+	case !errors.Is(err, ErrNotFound):
+		return false, err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
+		return false, nil
+	case hasCode(err, errcode.ErrorCodeNameUnknown):
+		return false, errNoRepository
 	}
-	defer resp.Body.Close()
-	// Whatever is in the list, and however long it is: that it is one has to do.
-	if first, err := json.NewDecoder(resp.Body).Token(); err != nil || first != json.Delim('{') {
-		return ErrNotRegistry
-	}
-	return nil
+	return false, fmt.Errorf("%w: %w", ErrNotRegistry, errForeign404)
 }
 
 // CanPush begins an upload of a blob and cancels it: nobody else can tell whether a push
@@ -108,9 +122,6 @@ func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
 	}
 	return nil
 }
-
-// nothing is a digest that no image has.
-const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
 
 // HasReferrers tells whether signatures are listed by the referrers API; false: under tags.
 // It is found out once for each repository, by listing the signatures of an image; of one

@@ -22,8 +22,10 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 			reg := start(t, o)
 			desc := image(t, reg, "v1")
 			r := open(t, reg.Host()+"/app", 0, as("deploy"))
-			if err := r.CanPull(t.Context()); err != nil {
-				t.Error(err)
+			for of, want := range map[digest.Digest]bool{desc.Digest: true, "": false, digest.FromString("gone"): false} {
+				if there, err := r.CanPull(t.Context(), of); err != nil || there != want {
+					t.Errorf("image %q there: %t, want %t: %v", of, there, want, err)
+				}
 			}
 			left, err := r.CanPush(t.Context())
 			if err != nil || left || reg.Uploads() != 0 {
@@ -69,7 +71,7 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 			return r.Method == http.MethodPost
 		})
 		r := open(t, reg.Host()+"/app", 0)
-		if err := r.CanPull(t.Context()); err != nil {
+		if _, err := r.CanPull(t.Context(), ""); err != nil {
 			t.Error(err)
 		}
 		if _, err := r.CanPush(t.Context()); Classify(err) != Auth {
@@ -81,8 +83,8 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 func TestMissingRepositoryIsNotPullable(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
-	if err := open(t, reg.Host()+"/none", 0).CanPull(t.Context()); Classify(err) != NotFound {
-		t.Errorf("class %s: %v", Classify(err), err)
+	if _, err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), ""); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: were the images moved") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -103,15 +105,29 @@ func TestUploadElsewhereIsNotFollowed(t *testing.T) {
 
 func TestWebPageIsNoRegistry(t *testing.T) {
 	t.Parallel()
-	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<html>log in</html>"))
-	})
-	r := open(t, host+"/app", 0)
-	if err := r.CanPull(t.Context()); !errors.Is(err, ErrNotRegistry) {
-		t.Errorf("pull: %v", err)
+	for _, status := range []int{http.StatusOK, http.StatusNotFound} {
+		host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("<html>log in</html>"))
+		})
+		r := open(t, host+"/app", 0)
+		if _, err := r.CanPull(t.Context(), ""); !errors.Is(err, ErrNotRegistry) {
+			t.Errorf("pull, %d: %v", status, err)
+		}
+		if _, err := r.CanPush(t.Context()); status == http.StatusOK && !errors.Is(err, ErrNotRegistry) || err == nil {
+			t.Errorf("push, %d: %v", status, err)
+		}
 	}
-	if _, err := r.CanPush(t.Context()); !errors.Is(err, ErrNotRegistry) {
-		t.Errorf("push: %v", err)
+}
+
+// Bytes that are not those asked for are no image.
+func TestImageWithOtherBytesIsNotReadable(t *testing.T) {
+	t.Parallel()
+	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		manifestAnswer(w, "application/vnd.oci.image.manifest.v1+json", "", "{}")
+	})
+	if _, err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")); Classify(err) != Integrity {
+		t.Errorf("class %s: %v", Classify(err), err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
@@ -47,7 +48,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 			e.failed("registry-pull", name, err)
 			continue
 		}
-		err = r.CanPull(ctx)
+		there, err := r.CanPull(ctx, images[name])
 		if unreachable(err) {
 			e.failed("registry", h, classed(err))
 			return // as it would answer for the others
@@ -58,6 +59,13 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 		}
 		if !e.allowed("registry-pull", name, "may be read", err) {
 			continue
+		}
+		if images[name] != "" && !there {
+			e.add(report.Check{
+				Check: "registry-image", Subject: name, Result: report.Warn,
+				Detail: fmt.Sprintf("%s, which DCT vouches for, is not there", images[name]),
+				Hint:   "were the images moved to another place? then map in the configuration says where; plan lists all that are missing",
+			})
 		}
 		left, err := r.CanPush(ctx)
 		good := "an upload was begun and cancelled"
@@ -72,8 +80,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 
 // unreachable tells whether an error is of the registry, and not of one repository.
 func unreachable(err error) bool {
-	class := registry.Classify(err)
-	return errors.Is(err, registry.ErrNotRegistry) || class == registry.Transient || class == registry.Permanent
+	return errors.Is(err, registry.ErrNotRegistry) || registry.Classify(err) == registry.Transient || transport.UntrustedTLS(err)
 }
 
 // allowed adds what became of a probe, and tells whether it went well. A registry that is
@@ -84,8 +91,6 @@ func (e *exam) allowed(check, subject, good string, err error) bool {
 		e.ok(check, subject, "%s", good)
 	case registry.Classify(err) == registry.Throttled:
 		e.ended(report.Unknown, check, subject, classed(err))
-	case registry.Classify(err) == registry.NotFound:
-		e.failed(check, subject, fmt.Errorf("%w\nhint: were the images moved to another place? then map in the configuration says where", err))
 	default:
 		e.failed(check, subject, classed(err))
 	}
