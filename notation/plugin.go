@@ -3,19 +3,13 @@ package notation
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -52,51 +46,6 @@ func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
 		o.v, o.done = v, true
 	}
 	return v, err
-}
-
-// findPlugin locates a plugin, where notation keeps it unless a path is given, and checks
-// that it is a plain file that others cannot change, with the given SHA-256 (hex) unless
-// that is empty.
-func findPlugin(name, path, sum string) (string, error) {
-	if name == "" || strings.ContainsAny(name, `/\\:`) {
-		return "", &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", safetext.Safe(name, 64)), "--plugin takes a name as notation plugin list shows it; --plugin-path takes a file"}
-	}
-	if path == "" {
-		var err error
-		if path, err = dir.PluginFS().SysPath(name, binaryName(name)); err != nil {
-			return "", err
-		}
-	}
-	missing := func(err error) error {
-		return &Error{Permanent, fmt.Errorf("finding plugin %s: %w", safetext.Safe(name, 64), err),
-			"install it with notation plugin install, or set NOTATION_LIBEXEC to the folder that holds plugins/"}
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return "", missing(err)
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		return "", missing(fmt.Errorf("%s is not a regular file", path))
-	case insecureMode(info):
-		return "", &Error{Permanent, fmt.Errorf("plugin %s: %s can be written by others", safetext.Safe(name, 64), path), "chmod go-w it"}
-	}
-	if sum == "" {
-		return path, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", missing(err)
-	}
-	defer func() { _ = f.Close() }() // only read from
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", missing(err)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return "", &Error{Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", safetext.Safe(name, 64), got, sum), ""}
-	}
-	return path, nil
 }
 
 // GetMetadata asks the plugin what it is, once, and refuses one that is not what its

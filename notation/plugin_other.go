@@ -6,5 +6,6 @@ import "io/fs"
 
 func binaryName(plugin string) string { return "notation-" + plugin + ".exe" }
 
-// Windows keeps who may write in access lists that file modes do not show.
-func insecureMode(fs.FileInfo) bool { return false }
+// alterable cannot tell: Windows keeps who may write in access lists that file modes do
+// not show.
+func alterable(fs.FileInfo, int) (why, hint string) { return "", "" }

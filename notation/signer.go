@@ -8,10 +8,8 @@ import (
 	"strings"
 	"time"
 
-	corex509 "github.com/notaryproject/notation-core-go/x509"
 	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/signer"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -47,114 +45,9 @@ type Signer struct {
 	chain     []*x509.Certificate
 	local     notationgo.Signer // of a key in files; nil for a plugin
 	plug      *plug
+	raw       bool // the plugin makes signatures, and not whole envelopes
 	pace      *pace
 	tsa       *TSA // nil: nothing is countersigned
-}
-
-// Open finds a key and proves that it can sign: the plugin is what it should be, the
-// certificate chain is fit for Notation and valid now. All of this is found out before
-// the first image is signed, and what can be is before any key operation.
-func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
-	if err := key.check(); err != nil {
-		return nil, err
-	}
-	format := o.Format
-	if format == "" {
-		format = "jws"
-	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
-	if s.mediaType == "" {
-		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
-	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	open := s.openPlugin
-	if key.Plugin == "" {
-		open = s.openFiles
-	}
-	if err := open(ctx, o.Chain); err != nil {
-		return nil, err
-	}
-	return s, s.checkChain()
-}
-
-func (s *Signer) openFiles(context.Context, [][]byte) error {
-	chain, err := corex509.ReadCertificateFile(s.key.CertFile)
-	if err != nil {
-		return fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)
-	}
-	s.chain = chain
-	// The chain comes first: the library's own error for a bad one names no file.
-	if err := s.checkChain(); err != nil {
-		return err
-	}
-	s.local, err = signer.NewGenericSignerFromFiles(s.key.KeyFile, s.key.CertFile)
-	if err != nil {
-		return fmt.Errorf("loading key %s: %w", s.key.Name, err)
-	}
-	return nil
-}
-
-func (s *Signer) openPlugin(ctx context.Context, known [][]byte) error {
-	path, err := findPlugin(s.key.Plugin, s.key.PluginPath, s.key.PluginSHA256)
-	if err != nil {
-		return err
-	}
-	timeout := s.key.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
-	m, err := s.plug.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: s.key.Config})
-	if err != nil {
-		return err
-	}
-	raw := m.HasCapability(plugin.CapabilitySignatureGenerator)
-	if s.tsa != nil && !raw {
-		// notation-go would leave the timestamp out and say nothing.
-		return &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", safetext.Safe(s.key.Plugin, 64)),
-			"leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps"}
-	}
-	if raw {
-		req := &plugin.DescribeKeyRequest{ContractVersion: plugin.ContractVersion, KeyID: s.key.ID, PluginConfig: s.key.Config}
-		if _, err := s.plug.DescribeKey(ctx, req); err != nil {
-			return err
-		}
-	}
-	if len(known) > 0 {
-		s.chain, err = parseChain(known)
-		return err
-	}
-	return s.prove(ctx)
-}
-
-// prove makes one signature over something that is no image, to learn the key's
-// certificate chain, and throws it away.
-func (s *Signer) prove(ctx context.Context) error {
-	nothing := []byte("dct2notation proves a key")
-	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
-		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
-	}, nil)
-	if err != nil {
-		return fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
-	}
-	c, err := Read(s.mediaType, blob)
-	if err != nil {
-		return &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
-	}
-	s.chain = c.Chain
-	return nil
-}
-
-// checkChain returns an error unless the chain is fit for Notation now.
-func (s *Signer) checkChain() error {
-	now := s.now()
-	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {
-		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", safetext.Safe(s.key.Name, 64), err),
-			"the key's certificate must be valid now and made for code signing, with the chain complete up to its root"}
-	}
-	return nil
 }
 
 // Name is the key's name in plan, ledger and reports.
@@ -282,11 +175,11 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		return nil, nil, stamp.cause
 	}
 	// The plugin answered, and notation-go found the answer wrong.
-	class, hint := Security, "the plugin's signature does not fit its certificate or the request"
+	wrong := fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(err.Error(), 512))
 	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
-		class, hint = Denied, "the key's certificate must be valid now and made for code signing, with the chain complete up to its root"
+		return nil, nil, &Error{Denied, unfitChain{wrong}, hintChain}
 	}
-	return nil, nil, &Error{class, fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(err.Error(), 512)), hint}
+	return nil, nil, &Error{Security, wrong, "the plugin's signature does not fit its certificate or the request"}
 }
 
 // Recognise tells whether an envelope found in a registry is one of this key's for the

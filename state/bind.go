@@ -41,6 +41,15 @@ func (l *Ledger) Bind(f Fingerprint, force bool) error {
 	})
 }
 
+// Check returns the *FingerprintError that a ledger bound to f would have for another
+// configuration, or nil.
+func (f Fingerprint) Check(other Fingerprint) error {
+	if changed := other.differences(f); len(changed) > 0 {
+		return &FingerprintError{Fields: changed}
+	}
+	return nil
+}
+
 // differences names the fields that both have, with different values, sorted.
 func (f Fingerprint) differences(other Fingerprint) []string {
 	var names []string

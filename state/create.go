@@ -17,17 +17,29 @@ import (
 // prepare sees to it that there is a ledger to open.
 func prepare(path string, o Options) error {
 	dir := filepath.Dir(path)
+	if o.ReadOnly {
+		return local(dir, o)
+	}
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if name, bad := networkFS(dir); bad && !o.AllowNetworkFS {
-		return fmt.Errorf("%w (%s)\nhint: put it on a local disk", ErrNetworkFS, name)
+	if err := local(dir, o); err != nil {
+		return err
 	}
 	_, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = create(path, o)
 	}
 	return err
+}
+
+// local returns an error if the directory lies on a network file system, unless that is
+// allowed.
+func local(dir string, o Options) error {
+	if name, bad := networkFS(dir); bad && !o.AllowNetworkFS {
+		return fmt.Errorf("%w (%s)\nhint: put it on a local disk", ErrNetworkFS, name)
+	}
+	return nil
 }
 
 // create makes an empty ledger. It appears at path complete or not at all: a

@@ -21,12 +21,17 @@ type Options struct {
 	Clock          func() time.Time // stamps records; time.Now if nil
 	Tool           string           // name and version of the program, recorded in the file
 	AllowNetworkFS bool             // open even where locks and flushes are doubtful
+	// ReadOnly opens a ledger that is there and leaves it as it is, and its directory:
+	// every change is refused. It takes the lock all the same, as a ledger in use is read
+	// by nobody else.
+	ReadOnly bool
 }
 
 // A Ledger is an open ledger file. See the package comment.
 type Ledger struct {
 	path  string
 	clock func() time.Time
+	fixed bool // opened for reading
 	db    *bolt.DB
 	file  *os.File    // the one db uses; db owns it
 	self  os.FileInfo // of file, to notice when path becomes another one
@@ -83,9 +88,13 @@ func open(path string, o Options) (*Ledger, error) {
 	if err := prepare(path, o); err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, clock: o.Clock, queue: make(chan *op, maxBatch), stopped: make(chan struct{})}
+	l := &Ledger{path: path, clock: o.Clock, fixed: o.ReadOnly, queue: make(chan *op, maxBatch), stopped: make(chan struct{})}
 	if err := l.openDB(); err != nil {
 		return nil, err
+	}
+	if l.fixed {
+		go l.write() // gets nothing to write
+		return l, nil
 	}
 	if err := announce(path, o.Clock()); err != nil {
 		l.release()
@@ -129,7 +138,7 @@ func (l *Ledger) openDB() (err error) {
 // release gives the file back. The holder's file goes first, while it is ours
 // to remove; if path is another file by now, its holder may be somebody else.
 func (l *Ledger) release() error {
-	if !errors.Is(l.fault.get(), ErrReplaced) {
+	if !l.fixed && !errors.Is(l.fault.get(), ErrReplaced) {
 		withdraw(l.path)
 	}
 	if l.fault.panicked() {

@@ -40,10 +40,15 @@ func (l *Ledger) do(apply func(*batch) error) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
+	if l.fixed {
+		return errReadOnly
+	}
 	o := &op{apply: apply, done: make(chan error, 1)}
 	l.queue <- o
 	return <-o.done
 }
+
+var errReadOnly = errors.New("the ledger was opened for reading")
 
 // usable returns why no further call is possible. The caller holds the gate.
 func (l *Ledger) usable() error {

@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
 			"lapsed": cmd(lapsed), "stamped": cmd(stamped),
 		},
 		RequireUniqueNames: true,
@@ -287,7 +287,7 @@ func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 }
 
 // fault notary|registry|tsa KIND [PATH] makes a server answer badly, everywhere or where the
-// path contains PATH. KIND off heals it.
+// path contains PATH. KIND skew gives its answers a date of ten minutes ago; off heals it.
 func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 	where := ""
 	if len(args) > 2 {
@@ -299,10 +299,17 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<html>hello</html>")
 		},
+		"redirect": func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://elsewhere.example.com/")
+			w.WriteHeader(http.StatusMovedPermanently)
+		},
 		"401":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
 		"403":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
 		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"skew": func(w http.ResponseWriter) {
+			w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		},
 	}[args[1]]
 	if !ok {
 		return fmt.Errorf("unknown fault %s", args[1])
@@ -312,7 +319,7 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			return false
 		}
 		answer(w)
-		return true
+		return args[1] != "skew" // what follows answers
 	}
 	switch args[0] {
 	case "notary":
@@ -538,6 +545,14 @@ func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.Itoa(c.ProcessState.ExitCode()); neg || got != args[1] {
 		ts.Fatalf("exit code %s, want %s", got, args[1])
 	}
+}
+
+// uploads N checks how many uploads the registry has open.
+func uploads(_ *testscript.TestScript, f *fixture, args []string) error {
+	if got := strconv.Itoa(f.registry.Uploads()); got != args[0] {
+		return fmt.Errorf("%s uploads are open, want %s", got, args[0])
+	}
+	return nil
 }
 
 // operations N checks how many key operations were spent, the proof of the key included.

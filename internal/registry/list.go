@@ -81,6 +81,7 @@ func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 			mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 			supported = err == nil && mediaType == ocispec.MediaTypeImageIndex
 		}
+		r.api.Store(supported)
 		return r.remote.SetReferrersCapability(supported)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -40,6 +41,7 @@ type Repository struct {
 	readOnly bool
 
 	probed   *latch       // whether the referrers API is there has been found out
+	api      atomic.Bool  // it is; means something once probed
 	config   *latch       // the signatures' config blob is there
 	subjects *keyed       // one push per image at a time
 	known    *descriptors // images resolved so far

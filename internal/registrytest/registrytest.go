@@ -114,6 +114,9 @@ func (r *Registry) CAPEM() []byte {
 // Requests is the number of HTTP requests so far, refused and aborted ones and those for tokens included.
 func (r *Registry) Requests() int64 { return r.front.requests.Load() }
 
+// Uploads is the number of uploads of blobs that were begun, and neither finished nor cancelled.
+func (r *Registry) Uploads() int { return r.store.uploads.open() }
+
 // Log is the newest requests, oldest first, as "METHOD path status"; the status of a request whose
 // answer was cut off is "aborted". Older lines than the last few thousand are forgotten.
 func (r *Registry) Log() []string { return r.front.log.lines() }

@@ -24,6 +24,8 @@ type store struct {
 	// mu is held over every change of a manifest, so that index and registry agree.
 	mu    sync.RWMutex
 	index map[string]*repository // owned by mu
+
+	uploads uploads
 }
 
 // repository is what the index knows about one repository.
@@ -70,6 +72,8 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.putManifest(w, r, repo, reference)
 	case kind == "manifests" && r.Method == http.MethodDelete:
 		s.deleteManifest(w, r, repo, reference)
+	case kind == "blobs" && isUpload(reference):
+		s.serveUpload(w, r, repo, reference)
 	default:
 		s.registry.ServeHTTP(w, r)
 	}

@@ -36,6 +36,11 @@ type Options struct {
 	// told once. It is called from several goroutines at once and must not block.
 	OnWait func(host, reason string, wait time.Duration)
 
+	// OnAnswer is told of the header of every answer, as soon as it is there: the host as
+	// Limits has it. It is called from several goroutines at once and must not block. Nil:
+	// nobody is.
+	OnAnswer func(host string, h http.Header)
+
 	ConnectTimeout        time.Duration // dialling, and again the TLS handshake; 15 s
 	ResponseHeaderTimeout time.Duration // from the request sent to the first header; 60 s
 	IdleBodyTimeout       time.Duration // a body may be silent for this long; 30 s
@@ -60,6 +65,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnWait == nil {
 		o.OnWait = func(string, string, time.Duration) {}
+	}
+	if o.OnAnswer == nil {
+		o.OnAnswer = func(string, http.Header) {}
 	}
 	return o
 }

@@ -233,3 +233,24 @@ func TestDeadlineTooNearReturnsTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+// The header of each answer is told, also of one that is tried again.
+func TestAnswersAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		date := "Mon, 02 Jan 2006 15:04:05 GMT"
+		s := &script{answers: []func(*http.Request) (*http.Response, error){status(500, "Date", date), status(200, "Date", date)}}
+		told := 0
+		tr := mustNew(t, Options{Base: s, OnAnswer: func(host string, h http.Header) {
+			if host == "example.com" && h.Get("Date") == date {
+				told++
+			}
+		}})
+		if _, err := send(t, tr, request(t, t.Context(), http.MethodGet, "http://example.com/", "")); err != nil {
+			t.Fatal(err)
+		}
+		if told != 2 {
+			t.Errorf("told %d times", told)
+		}
+	})
+}

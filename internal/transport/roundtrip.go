@@ -73,6 +73,7 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 		l.leave()
 		return nil, err
 	}
+	t.o.OnAnswer(l.host, resp.Header)
 	done := func() { cancel(); l.leave() }
 	if resp.Body == nil || resp.Body == http.NoBody {
 		done()

@@ -196,7 +196,7 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request, next http.
 	"no type": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusOK) },
 }
 
-func answer(kind string) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+func badAnswer(kind string) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if f, ok := answers[kind]; ok {
 		return f
 	}
@@ -254,7 +254,7 @@ func (y *yard) suffer(on, kind, class string) {
 			return false
 		}
 		hit.Add(1)
-		answer(kind)(w, r, next)
+		badAnswer(kind)(w, r, next)
 		return true
 	})
 	code, result := y.run()

@@ -24,35 +24,56 @@ type field struct {
 // enter connects to the servers and finds the repositories. positions gives how far a
 // changefeed was read before; nil: from its beginning. The field is to be closed.
 func enter(ctx context.Context, o remoteOptions, so selectOptions, cfg config, args []string, a access, positions func(string) (string, error), s Streams, log *slog.Logger) (*field, error) {
-	sel, err := so.selectOf(args, cfg)
-	if err != nil {
-		return nil, usage(err)
-	}
-	hosts, err := sel.allHosts(cfg)
-	if err != nil {
-		return nil, usage(err)
-	}
-	r, err := connect(o, cfg, hosts, a, s, log)
+	f, sel, err := approach(o, so, cfg, args, a, s, log)
 	if err != nil {
 		return nil, err
 	}
-	f := &field{remote: r, scope: sel.scope()}
-	candidates, read, err := r.discover(ctx, so.discover, sel, cfg, positions)
-	if err == nil {
-		f.feed = read
-		f.guns, err = sel.pick(candidates)
-		err = usage(err)
-	}
-	if err == nil && o.username != "" {
-		err = usage(f.oneRegistry(hosts))
-	}
-	if err != nil {
-		return nil, errors.Join(err, r.close())
-	}
-	if sel.found {
-		log.Info("repositories found", "by", so.discover, "meant", len(f.guns), "of", len(candidates))
+	if err := f.find(ctx, so.discover, sel, cfg, positions, log); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+// approach is enter before any request is sent: the field has no repositories yet.
+func approach(o remoteOptions, so selectOptions, cfg config, args []string, a access, s Streams, log *slog.Logger) (*field, *selection, error) {
+	sel, err := so.selectOf(args, cfg)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	hosts, err := sel.allHosts(cfg)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	r, err := connect(o, cfg, hosts, a, s, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &field{remote: r, scope: sel.scope()}, sel, nil
+}
+
+// find finds the repositories that the selection means.
+func (f *field) find(ctx context.Context, how string, sel *selection, cfg config, positions func(string) (string, error), log *slog.Logger) error {
+	candidates, read, err := f.discover(ctx, how, sel, cfg, positions)
+	if err != nil {
+		return err
+	}
+	f.feed = read
+	if f.guns, err = sel.pick(candidates); err != nil {
+		return usage(err)
+	}
+	if f.opts.username != "" {
+		hosts, err := sel.allHosts(cfg)
+		if err == nil {
+			err = f.oneRegistry(hosts)
+		}
+		if err != nil {
+			return usage(err)
+		}
+	}
+	if sel.found {
+		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(candidates))
+	}
+	return nil
 }
 
 // allHosts are the registries that may be spoken to: of the names, of the configuration's

@@ -15,7 +15,11 @@ func exists(path string) bool {
 // openLedger opens or makes the ledger and gives the configuration it was made with, if
 // it was used before.
 func openLedger(path string) (*state.Ledger, state.Fingerprint, error) {
-	l, err := state.Open(path, state.Options{Tool: "dct2notation/" + Version()})
+	return openLedgerWith(path, state.Options{Tool: "dct2notation/" + Version()})
+}
+
+func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerprint, error) {
+	l, err := state.Open(path, o)
 	if err != nil {
 		return nil, nil, err
 	}

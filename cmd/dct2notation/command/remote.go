@@ -53,6 +53,9 @@ var (
 type access struct {
 	readOnly bool // nothing is pushed, and no permission to push asked for
 	forceTag bool // signatures by the tag schema, without asking for the referrers API
+
+	onAnswer func(host string, h http.Header) // of every answer; may be nil
+	hasty    bool                             // a server that is in trouble is left for the user to see, not waited for
 }
 
 // connect prepares the one HTTP stack for the given registries. It sends no request.
@@ -73,14 +76,17 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	if r.pins, err = o.pins(cfg); err != nil {
 		return nil, err
 	}
-	r.rt, err = transport.New(transport.Options{
+	t := transport.Options{
 		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: "dct2notation/" + Version(),
-		Limits: r.limit, Retries: requestRetries,
+		Limits: r.limit, OnAnswer: a.onAnswer, Retries: requestRetries,
 		OnWait: func(host, reason string, d time.Duration) {
 			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
 		},
-	})
-	if err != nil {
+	}
+	if a.hasty {
+		t.Retries, t.MaxRetryWait = 1, 10*time.Second
+	}
+	if r.rt, err = transport.New(t); err != nil {
 		return nil, usage(err)
 	}
 	r.base, err = transport.Credentials(transport.CredentialOptions{

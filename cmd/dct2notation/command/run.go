@@ -39,10 +39,6 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
   dct2notation run --config migration.yaml --plan plan.json`,
 	}
 	o.bind(c)
-	c.Flags().StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
-	c.Flags().BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
-	c.Flags().DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
 		if err != nil {
@@ -59,6 +55,14 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		return runRun(c.Context(), stop, o, cfg, args, s)
 	}
 	return c
+}
+
+func (o *runOptions) bind(c *cobra.Command) {
+	o.planOptions.bind(c)
+	c.Flags().StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
+	c.Flags().BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
+	c.Flags().DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {

@@ -43,14 +43,15 @@ func classed(err error) error {
 	case registry.Throttled:
 		class = migrate.Throttled
 	case registry.Transient:
-		if transport.UntrustedTLS(err) {
-			return &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf("%w\nhint: name the certificate of the registry's authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", err)}
-		}
 		class = migrate.Transient
 	case registry.Integrity:
 		class = migrate.Security
 	case registry.Canceled:
 		return err
+	case registry.Permanent:
+		if transport.UntrustedTLS(err) {
+			err = fmt.Errorf("%w\nhint: name the certificate of the registry's authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", err)
+		}
 	}
 	return &migrate.Failure{Class: class, Err: err}
 }

@@ -80,7 +80,7 @@ func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, kno
 			return nil, err
 		}
 		if signers[s.Name()] != nil {
-			return nil, usage(fmt.Errorf("keys: %s is there twice; give it all its roles and repositories in one entry", safetext.Safe(s.Name(), 128)))
+			return nil, twice(s.Name())
 		}
 		signers[s.Name()] = s
 		parts.keys = append(parts.keys, openedKey{rule, s})
@@ -91,6 +91,11 @@ func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, kno
 		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: "dct2notation/" + Version(), Log: log, Pause: itemPause,
 	}
 	return parts, nil
+}
+
+// twice refuses a key that the configuration names in two entries.
+func twice(key string) error {
+	return usage(fmt.Errorf("keys: %s is there twice; give it all its roles and repositories in one entry", safetext.Safe(key, 128)))
 }
 
 // openKey proves the key that the options name, and before that the authority that is to
@@ -106,11 +111,25 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 	}
 	var tsa *notation.TSA
 	if o.tsaURL != "" {
-		if tsa, err = notation.OpenTSA(ctx, notation.TSAOptions{URL: o.tsaURL, RootCert: o.tsaRoot, Client: transport.Client(r.rt, nil).Client}); err != nil {
+		if tsa, err = r.openTSA(ctx, o); err != nil {
 			return nil, err
 		}
 	}
-	s, err := notation.Open(ctx, key, notation.Options{
+	s, err := notation.Open(ctx, key, o.signing(key, chain, tsa, log))
+	if err != nil {
+		return nil, err
+	}
+	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
+	return s, nil
+}
+
+func (r *remote) openTSA(ctx context.Context, o keyOptions) (*notation.TSA, error) {
+	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.tsaURL, RootCert: o.tsaRoot, Client: transport.Client(r.rt, nil).Client})
+}
+
+// signing says how the key is to sign.
+func (o *keyOptions) signing(key notation.Key, chain [][]byte, tsa *notation.TSA, log *slog.Logger) notation.Options {
+	return notation.Options{
 		Format: o.format, Chain: chain, TSA: tsa,
 		Rate: o.keyRate, Expiry: o.expiry,
 		OnThrottled: func(t notation.Throttling) {
@@ -120,12 +139,7 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 			}
 			log.Warn("slower", "key", key.Name, "reason", "its service throttles", "now", fmt.Sprintf("%.1f/s", t.Rate))
 		},
-	})
-	if err != nil {
-		return nil, err
 	}
-	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
-	return s, nil
 }
 
 // knownChain is the key's certificate chain from an earlier run: with it the key need not

@@ -1,0 +1,107 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// soon is before when a certificate should have been renewed.
+const soon = 30 * 24 * time.Hour
+
+// keys looks at each key, and the authority that countersigns for it. known is the
+// configuration that the ledger was made with, or nil. The error is one of usage.
+func (e *exam) keys(ctx context.Context, f *field, rules []keyRule, known state.Fingerprint) error {
+	var opened []openedKey
+	seen := map[string]bool{}
+	authorities := map[string]*notation.TSA{}
+	for _, rule := range rules {
+		key, err := rule.notationKey()
+		if err != nil {
+			e.failed("key", cmp.Or(rule.key, "default"), err)
+			continue
+		}
+		if seen[key.Name] {
+			return twice(key.Name)
+		}
+		seen[key.Name] = true
+		stamped := e.authority(ctx, f, rule, authorities)
+		if s := e.key(ctx, rule, key, authorities[rule.tsaURL], known); s != nil && stamped {
+			opened = append(opened, openedKey{rule, s})
+		}
+	}
+	if len(opened) == len(rules) {
+		e.sameConfiguration(f, opened, known)
+	}
+	return nil
+}
+
+// authority asks the key's time-stamping authority, once for all keys, and tells whether
+// signatures of the key can be finished.
+func (e *exam) authority(ctx context.Context, f *field, rule keyRule, asked map[string]*notation.TSA) bool {
+	if rule.tsaURL == "" {
+		return true
+	}
+	if tsa, done := asked[rule.tsaURL]; done {
+		return tsa != nil
+	}
+	tsa, err := f.openTSA(ctx, rule.keyOptions)
+	asked[rule.tsaURL] = tsa
+	if err != nil {
+		e.failed("timestamp-authority", rule.tsaURL, err)
+		return false
+	}
+	e.ok("timestamp-authority", rule.tsaURL, "gives timestamps that lead to the given root")
+	return true
+}
+
+// key takes the steps in which a run proves a key. It gives the key if all of them went well.
+func (e *exam) key(ctx context.Context, rule keyRule, key notation.Key, tsa *notation.TSA, known state.Fingerprint) *notation.Signer {
+	chain, err := knownChain(known, key)
+	if err != nil {
+		e.failed("key", key.Name, err)
+		return nil
+	}
+	told := false
+	s, err := notation.Examine(ctx, key, rule.signing(key, chain, tsa, e.log), !e.opts.noSign, func(f notation.Finding) {
+		told = told || f.Err != nil
+		if f.Err != nil {
+			e.failed(string(f.Step), key.Name, f.Err)
+			return
+		}
+		if f.Step == notation.StepSignature && key.Plugin != "" {
+			f.Found += "; it cost one key operation"
+		}
+		e.ok(string(f.Step), key.Name, "%s", f.Found)
+	})
+	if err != nil && !told {
+		e.failed("key", key.Name, err)
+	}
+	if e.opts.noSign && err == nil {
+		c := report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not asked for, as --no-sign says"}
+		if s == nil {
+			c.Detail += "; nothing else shows the key's certificate"
+		}
+		e.add(c)
+	}
+	if s != nil {
+		e.expiry(key.Name, s.NotAfter(), time.Now())
+	}
+	return s
+}
+
+// expiry says how long the certificates of a key last.
+func (e *exam) expiry(name string, at, now time.Time) {
+	c := report.Check{Check: "certificate-expiry", Subject: name, Result: report.OK}
+	left := at.Sub(now)
+	c.Detail = fmt.Sprintf("expires in %d days, on %s", int(left/(24*time.Hour)), at.UTC().Format(time.DateOnly))
+	if left < soon {
+		c.Result, c.Hint = report.Warn, "signatures without a timestamp are worth nothing after that: renew it before the run, or give --timestamp-url"
+	}
+	e.add(c)
+}

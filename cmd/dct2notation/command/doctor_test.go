@@ -1,0 +1,105 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// answer is a header with a server's time, so far from ours.
+func answer(off time.Duration, age string) http.Header {
+	h := http.Header{}
+	h.Set("Date", time.Now().Add(-off).UTC().Format(http.TimeFormat))
+	if age != "" {
+		h.Set("Age", age)
+	}
+	return h
+}
+
+func TestClockIsComparedWithTheServers(t *testing.T) {
+	t.Parallel()
+	type answers map[string][]http.Header
+	for name, c := range map[string]struct {
+		answers answers
+		want    string // results, by host in order
+	}{
+		"right":                      {answers{"a": {answer(0, "")}}, "ok"},
+		"a little off":               {answers{"a": {answer(2*time.Minute, "")}}, "warn"},
+		"far ahead":                  {answers{"a": {answer(time.Hour, "")}}, "fail"},
+		"far behind":                 {answers{"a": {answer(-time.Hour, "")}}, "fail"},
+		"kept by a cache":            {answers{"a": {answer(time.Hour, "3600")}}, "ok"},
+		"once from a cache":          {answers{"a": {answer(time.Hour, ""), answer(0, "")}}, "ok"},
+		"one server that is wrong":   {answers{"a": {answer(time.Hour, "")}, "b": {answer(0, "")}}, "warn ok"},
+		"all servers say the same":   {answers{"a": {answer(time.Hour, "")}, "b": {answer(time.Hour, "")}}, "fail fail"},
+		"no server tells it":         {answers{"a": {http.Header{}}}, "unknown"},
+		"a date that is none":        {answers{"a": {http.Header{"Date": {"soon"}}}}, "unknown"},
+		"an age that nothing can be": {answers{"a": {answer(0, "-99999999999999999999")}}, "ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := &exam{clock: newServerClocks()}
+			for host, headers := range c.answers {
+				for _, h := range headers {
+					e.clock.answered(host, h)
+				}
+			}
+			e.clocks()
+			if got := results(e.checks); got != c.want {
+				t.Errorf("%s, want %s: %+v", got, c.want, e.checks)
+			}
+		})
+	}
+}
+
+func results(checks []report.Check) string {
+	var all []string
+	for _, c := range checks {
+		all = append(all, string(c.Result))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestCertificateThatExpiresSoonIsAWarning(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for days, want := range map[int]report.Health{400: report.OK, 31: report.OK, 29: report.Warn, 0: report.Warn} {
+		e := &exam{}
+		e.expiry("key", now.AddDate(0, 0, days), now)
+		if c := e.checks[0]; c.Result != want || !strings.Contains(c.Detail, fmt.Sprintf("in %d days", days)) {
+			t.Errorf("%d days: %+v", days, c)
+		}
+	}
+}
+
+// What servers and plugins say is data, and addresses lose their secrets.
+func TestFindingsShowNothingSecretOrHostile(t *testing.T) {
+	t.Parallel()
+	var f findings
+	f.failed("notary-server", "https://user:canary@host/", errors.New("asking https://a:canary@b/?sig=canary: \x1b[2Jno\nhint: see https://x:canary@y\nhint: and mend it"))
+	c := f.checks[0]
+	for _, text := range []string{c.Subject, c.Detail, c.Hint} {
+		if strings.Contains(text, "canary") || strings.ContainsAny(text, "\x1b\n") {
+			t.Errorf("shown: %q", text)
+		}
+	}
+	if !strings.Contains(c.Hint, "see ") || !strings.Contains(c.Hint, "and mend it") || strings.Contains(c.Detail, "mend") {
+		t.Errorf("check %+v", c)
+	}
+}
+
+func TestKnownLimitsAreOfTheRegistryNamed(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{
+		"docker.io": true, "acme.azurecr.io": true, "1234.dkr.ecr.eu-west-1.amazonaws.com": true, "ghcr.io": true,
+		"registry.example.com": false, "azurecr.io.example.com": false,
+	} {
+		if got := len(knownLimits(host)) > 0; got != want {
+			t.Errorf("%s: %t", host, got)
+		}
+	}
+}

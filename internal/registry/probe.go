@@ -1,0 +1,137 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// ErrNotRegistry is returned when something answers, and not as a registry does.
+var ErrNotRegistry = errors.New("that is no registry's answer")
+
+// nothing is a digest that no image has.
+const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
+
+// CanPull asks for an image by its digest, and tells whether it is there; of none, if the
+// digest is empty: that the registry does not have it, only who may read is told. (Whether
+// tags may be listed is another permission, which signing does not need.) An error says why
+// images cannot be read.
+func (r *Repository) CanPull(ctx context.Context, image digest.Digest) (there bool, err error) {
+	if image == "" {
+		image = nothing
+	}
+	there, err = r.canPull(ctx, image)
+	return there, r.failed("reading images", err)
+}
+
+func (r *Repository) canPull(ctx context.Context, image digest.Digest) (bool, error) {
+	mediaType, data, err := r.get(ctx, "/manifests/"+image.String(), acceptManifests, maxManifest)
+	switch {
+	case err == nil && mediaType == "text/html":
+		return false, fmt.Errorf("%w: it is a web page", ErrNotRegistry)
+	case err == nil:
+		return true, match(ocispec.Descriptor{Digest: image}, data)
+	case !errors.Is(err, ErrNotFound):
+		return false, err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
+		return false, nil
+	case hasCode(err, errcode.ErrorCodeNameUnknown):
+		return false, errNoRepository
+	}
+	return false, fmt.Errorf("%w: %w", ErrNotRegistry, errForeign404)
+}
+
+// CanPush begins an upload of a blob and cancels it: nobody else can tell whether a push
+// would be let in. left says that the registry took the upload and not its cancelling; such
+// an upload holds no bytes, and the registry drops it by itself. An error says why a push
+// would fail.
+func (r *Repository) CanPush(ctx context.Context) (left bool, err error) {
+	if r.readOnly {
+		return false, r.failed("beginning an upload", errReadOnly)
+	}
+	upload, err := r.beginUpload(ctx)
+	if err != nil {
+		return false, r.failed("beginning an upload", err)
+	}
+	return r.cancelUpload(ctx, upload) != nil, nil
+}
+
+// beginUpload returns where the upload is to go on.
+//
+// SPEC (OCI distribution, pushing blobs): POST /v2/<name>/blobs/uploads/ answers 202 with a
+// Location.
+func (r *Repository) beginUpload(ctx context.Context) (*url.URL, error) {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPost, r.base+"/blobs/uploads/", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		if resp.StatusCode < http.StatusMultipleChoices {
+			return nil, fmt.Errorf("%w: %d", ErrNotRegistry, resp.StatusCode)
+		}
+		return nil, problem(resp)
+	}
+	at, err := resp.Location()
+	if err != nil {
+		return nil, fmt.Errorf("%w: 202 without a Location", ErrNotRegistry)
+	}
+	// What oras-go would not follow with our credentials, we do not either; the push would
+	// end here too.
+	if asked := resp.Request.URL; at.Hostname() != asked.Hostname() || port(at) != port(asked) || at.Scheme != asked.Scheme {
+		return nil, fmt.Errorf("the upload is to go on at %s, another place, to which no credentials are sent", transport.RedactText(at.Scheme+"://"+at.Host))
+	}
+	return at, nil
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// cancelUpload gives an upload up. A registry may refuse that, and 404 says that it is gone.
+func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodDelete, at.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode != http.StatusNotFound {
+		return problem(resp)
+	}
+	return nil
+}
+
+// HasReferrers tells whether signatures are listed by the referrers API; false: under tags.
+// It is found out once for each repository, by listing the signatures of an image; of one
+// that is not there, if the digest is empty.
+func (r *Repository) HasReferrers(ctx context.Context, of digest.Digest) (bool, error) {
+	if of == "" {
+		of = nothing
+	}
+	if err := r.probe(ctx, of); err != nil {
+		return false, r.failed("listing signatures", err)
+	}
+	return r.api.Load(), nil
+}

@@ -1,0 +1,36 @@
+package report
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDoctorIsHealthyOnlyWithoutFailures(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		results []Health
+		healthy bool
+		says    string
+	}{
+		{[]Health{OK, Warn}, true, "nothing was found that would fail the run\n"},
+		{[]Health{OK, Unknown}, true, "not everything could be found out"},
+		{[]Health{OK, Fail, Unknown}, false, "the run would fail"},
+	} {
+		var checks []Check
+		for _, r := range c.results {
+			checks = append(checks, Check{Check: "registry", Subject: "\x1b[31mhost\u202e", Result: r, Detail: "a\nb", Hint: "do\x1b\nthis"})
+		}
+		d := NewDoctor(checks, time.Now())
+		var b strings.Builder
+		if err := DoctorText(&b, d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Healthy != c.healthy || !strings.Contains(b.String(), c.says) {
+			t.Errorf("%v: healthy %t\n%s", c.results, d.Healthy, b.String())
+		}
+		if strings.ContainsAny(b.String(), "\x1b\u202e") || !strings.Contains(b.String(), `a\x0ab`) {
+			t.Errorf("something hostile was rendered:\n%q", b.String())
+		}
+	}
+}

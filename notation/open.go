@@ -1,0 +1,246 @@
+package notation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corex509 "github.com/notaryproject/notation-core-go/x509"
+	"github.com/notaryproject/notation-go/signer"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// A Step is one of the things that are found out about a key before it signs.
+type Step string
+
+// The steps, in their order; a key in files takes others than one in a plugin.
+const (
+	StepFiles      Step = "key-files"         // certificates and private key can be read, and fit
+	StepPluginFile Step = "plugin-file"       // it is there, and only this user and root can change it
+	StepPluginSum  Step = "plugin-sha256"     // it has the configured SHA-256
+	StepPlugin     Step = "plugin"            // it is what it should be: name, protocol, capability
+	StepDescribe   Step = "key-description"   // it knows the key
+	StepSignature  Step = "key-signature"     // the key signs: costs a key operation, over no image
+	StepChain      Step = "certificate-chain" // fit for Notation, now
+)
+
+// Finding is what became of one step.
+type Finding struct {
+	Step  Step
+	Found string // for people; safe to show
+	Err   error  // why no signature can be made
+}
+
+// step is a step and how it is taken.
+type step struct {
+	name Step
+	take func(context.Context) (found string, err error)
+}
+
+// Open finds a key and proves that it can sign: the plugin is what it should be, the
+// certificate chain is fit for Notation and valid now. All of this is found out before
+// the first image is signed, and what can be is before any key operation.
+func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
+	s, err := newSigner(key, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range s.steps(o.Chain) {
+		if _, err := one.take(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Examine takes the steps of [Open] and tells each, up to the first that fails. With sign
+// the key makes a throw-away signature, whether its chain is known or not. Without, and
+// with no chain known, nothing is learned of the certificate: the Signer is nil, and so is
+// the error. Otherwise the error is that of the step that failed, which was told, or that of
+// a key that is described so that no step could be taken.
+func Examine(ctx context.Context, key Key, o Options, sign bool, tell func(Finding)) (*Signer, error) {
+	s, err := newSigner(key, o)
+	if err != nil {
+		return nil, err
+	}
+	if sign {
+		o.Chain = nil
+	}
+	steps := s.steps(o.Chain)
+	if sign && key.Plugin == "" {
+		steps = append(steps, step{StepSignature, s.prove})
+	}
+	for _, one := range steps {
+		if one.name == StepSignature && !sign {
+			return nil, nil
+		}
+		found, err := one.take(ctx)
+		name := one.name
+		if errors.As(err, &unfitChain{}) {
+			name = StepChain // the signature showed it
+		}
+		tell(Finding{name, found, err})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// newSigner makes a signer whose steps are still to be taken.
+func newSigner(key Key, o Options) (*Signer, error) {
+	if err := key.check(); err != nil {
+		return nil, err
+	}
+	format := o.Format
+	if format == "" {
+		format = "jws"
+	}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
+	if s.mediaType == "" {
+		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s, nil
+}
+
+// steps are those that the key takes. known is its chain from an earlier run.
+func (s *Signer) steps(known [][]byte) []step {
+	if s.key.Plugin == "" {
+		// The chain comes before the private key: the library's own error for a bad one
+		// names no file.
+		return []step{{StepFiles, s.readChain}, {StepChain, s.judgeChain}, {StepFiles, s.loadKey}}
+	}
+	steps := []step{{StepPluginFile, s.locate}}
+	if s.key.PluginSHA256 != "" {
+		steps = append(steps, step{StepPluginSum, s.compareSum})
+	}
+	steps = append(steps, step{StepPlugin, s.introduce}, step{StepDescribe, s.describe})
+	if len(known) == 0 {
+		return append(steps, step{StepSignature, s.prove}, step{StepChain, s.judgeChain})
+	}
+	return append(steps, step{StepChain, func(ctx context.Context) (_ string, err error) {
+		if s.chain, err = parseChain(known); err != nil {
+			return "", err
+		}
+		return s.judgeChain(ctx)
+	}})
+}
+
+func (s *Signer) readChain(context.Context) (string, error) {
+	chain, err := corex509.ReadCertificateFile(s.key.CertFile)
+	if err != nil {
+		return "", fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)
+	}
+	s.chain = chain
+	return "certificates " + safetext.Safe(s.key.CertFile, 512), nil
+}
+
+func (s *Signer) loadKey(context.Context) (_ string, err error) {
+	s.local, err = signer.NewGenericSignerFromFiles(s.key.KeyFile, s.key.CertFile)
+	if err != nil {
+		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
+	}
+	return "private key " + safetext.Safe(s.key.KeyFile, 512), nil
+}
+
+func (s *Signer) locate(context.Context) (string, error) {
+	path, err := findPlugin(s.key.Plugin, s.key.PluginPath)
+	if err != nil {
+		return "", err
+	}
+	timeout := s.key.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
+	return safetext.Safe(path, 512), nil
+}
+
+func (s *Signer) compareSum(context.Context) (string, error) {
+	if err := checkSum(s.key.Plugin, s.plug.path, s.key.PluginSHA256); err != nil {
+		return "", err
+	}
+	return "as configured", nil
+}
+
+// introduce asks the plugin what it is.
+func (s *Signer) introduce(ctx context.Context) (string, error) {
+	m, err := s.plug.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: s.key.Config})
+	if err != nil {
+		return "", err
+	}
+	s.raw = m.HasCapability(plugin.CapabilitySignatureGenerator)
+	if s.tsa != nil && !s.raw {
+		// notation-go would leave the timestamp out and say nothing.
+		return "", &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", safetext.Safe(s.key.Plugin, 64)),
+			"leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps"}
+	}
+	makes := "envelopes"
+	if s.raw {
+		makes = "signatures"
+	}
+	return fmt.Sprintf("%s %s, protocol %s, makes %s", safetext.Safe(m.Name, 64), safetext.Safe(m.Version, 64),
+		safetext.Safe(strings.Join(m.SupportedContractVersions, ", "), 64), makes), nil
+}
+
+// describe asks the plugin for the kind of the key.
+func (s *Signer) describe(ctx context.Context) (string, error) {
+	if !s.raw {
+		return "not asked: the plugin makes whole envelopes", nil
+	}
+	k, err := s.plug.DescribeKey(ctx, &plugin.DescribeKeyRequest{ContractVersion: plugin.ContractVersion, KeyID: s.key.ID, PluginConfig: s.key.Config})
+	if err != nil {
+		return "", err
+	}
+	return safetext.Safe(string(k.KeySpec), 64), nil
+}
+
+// prove makes one signature over something that is no image and throws it away: it shows
+// that the key signs and, with a plugin, which certificate chain it has.
+func (s *Signer) prove(ctx context.Context) (string, error) {
+	nothing := []byte("dct2notation proves a key")
+	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
+		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
+	}, nil)
+	if err != nil {
+		return "", fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
+	}
+	c, err := Read(s.mediaType, blob)
+	if err != nil {
+		return "", &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+	}
+	s.chain = c.Chain
+	return "a signature over no image verifies, and was thrown away", nil
+}
+
+// unfitChain marks an error that is about the certificate chain.
+type unfitChain struct{ error }
+
+func (u unfitChain) Unwrap() error { return u.error }
+
+const hintChain = "the key's certificate must be valid now and made for code signing, with the chain complete up to its root"
+
+func (s *Signer) judgeChain(context.Context) (string, error) {
+	if err := s.checkChain(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d certificates, leaf %s, %s", len(s.chain), s.Leaf(), safetext.Safe(s.chain[0].Subject.String(), 200)), nil
+}
+
+// checkChain returns an error unless the chain is fit for Notation now.
+func (s *Signer) checkChain() error {
+	now := s.now()
+	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {
+		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", safetext.Safe(s.key.Name, 64), err), hintChain}
+	}
+	return nil
+}
