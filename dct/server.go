@@ -67,6 +67,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	if err != nil {
 		return nil, fail(ErrUnavailable, errors.New("its Notary URL cannot be parsed"), "check notary-server in the configuration")
 	}
+	shown := transport.RedactText(base) // it may hold a password
 	// The scope is the full GUN: Notary's tokens are issued for that, not for the path.
 	ctx = auth.WithScopesForHost(ctx, u.Host, auth.ScopeRepository(gun.String(), auth.ActionPull))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v2/"+gun.String()+"/_trust/tuf/"+escape(name)+".json", nil)
@@ -90,7 +91,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
 			return nil, fail(ErrDenied, transport.Redact(err), hintLogin) // by the token server
 		}
-		return nil, fail(ErrUnavailable, transport.Redact(err), "is "+base+" the Notary server of this registry, and reachable from here?")
+		return nil, fail(ErrUnavailable, transport.Redact(err), "is "+shown+" the Notary server of this registry, and reachable from here?")
 	}
 	defer func() {
 		// What is left is read so that the connection can be used again; a failure here
@@ -102,7 +103,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if resp.StatusCode == http.StatusNotFound {
 			return nil, ErrNotFound
 		}
-		kind, hint, err := explainStatus(resp, base)
+		kind, hint, err := explainStatus(resp, shown)
 		return nil, fail(kind, err, hint)
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -114,7 +115,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	case int64(len(raw)) > limit:
 		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit), "")
 	case looksLikeHTML(resp.Header.Get("Content-Type"), raw):
-		return nil, fail(ErrNotNotary, errors.New("the answer is a web page"), "check the Notary URL "+base+"; Harbor's is https://<host>:4443")
+		return nil, fail(ErrNotNotary, errors.New("the answer is a web page"), "check the Notary URL "+shown+"; Harbor's is https://<host>:4443")
 	}
 	return raw, nil
 }

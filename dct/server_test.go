@@ -153,3 +153,24 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 		t.Error("a repository that is not there was read")
 	}
 }
+
+// A password in the Notary server's URL is in no error.
+func TestErrorsOfTheServerHoldNoPassword(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	one(t, s, app)
+	for kind, answer := range map[string]func(w http.ResponseWriter){
+		"html": func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html") },
+		"500":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"418":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) },
+		"cut":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true })
+		source := server(s)
+		source.URL = func(string) string { return strings.Replace(s.URL(), "://", "://me:canary-5f3c@", 1) }
+		_, err := read(t, &Reader{Source: source}, app, Known{})
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}

@@ -117,5 +117,5 @@ func (o *engineOptions) existingLedger() (*state.Ledger, state.Fingerprint, erro
 	if err != nil || !exists(path) {
 		return nil, nil, err
 	}
-	return openLedger(path)
+	return openLedgerWith(path, state.Options{ReadOnly: true})
 }
