@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -40,24 +39,11 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 			return envelope, ctx.Err()
 		}
 		class := ClassOf(err)
-		if class.repeatable() && try < maxTries && wait(ctx, try) {
+		if class.repeatable() && try < maxTries && pause(ctx, nil, time.Second, try) {
 			continue
 		}
 		a.breaker.failure("", class, &keyError{err})
 		return envelope, err
-	}
-}
-
-// wait waits before another attempt, as run.pause does.
-func wait(ctx context.Context, try int) bool {
-	d := time.Second << (try - 1)
-	t := time.NewTimer(d/2 + rand.N(d))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

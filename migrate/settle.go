@@ -54,16 +54,21 @@ var errDrained = errors.New("run is ending")
 
 const maxTries = 4
 
-// pause waits before an item is tried again: 1, 2, 4 seconds, give or take a half, or as
-// Engine.Pause has it. It returns false when the run is to end.
+// pause waits before an item is tried again. It returns false when the run is to end.
 func (r *run) pause(ctx context.Context, try int) bool {
-	d := cmp.Or(r.Pause, time.Second) << (try - 1)
+	return pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try)
+}
+
+// pause waits after a try: as long as first, give or take a half, and twice as long after
+// each further one. It returns false when ctx has ended, or stop is closed, before that.
+func pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try int) bool {
+	d := first << (try - 1)
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-r.stop:
+	case <-stop:
 		return false
 	case <-t.C:
 		return true
