@@ -80,7 +80,22 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
 		return x, err
 	}
+	if f := x.Found; f.Broken > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("malformed-referrers: %d of %d signatures that the registry lists cannot be read and were passed over, one because: %s", f.Broken, f.all(), f.Why))
+	}
 	return x, nil
+}
+
+// manySignatures is how many of an image are worth a warning: Flux gives up after so many
+// that it does not trust, and whoever signs next may stand behind them.
+const manySignatures = 3
+
+// crowded warns of an image with many signatures.
+func crowded(all int) []string {
+	if all < manySignatures {
+		return nil
+	}
+	return []string{fmt.Sprintf("many-signatures: the image has %d; Flux looks at %d at most", all, manySignatures)}
 }
 
 // lookAtTag tells where a tag points now. That it cannot be told harms nothing: the tag

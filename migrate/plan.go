@@ -190,11 +190,16 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		return it, err
 	case x.Skip != "":
 		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
-	case x.Found.Ours != "", stage == state.Confirmed:
+	case len(x.Found.Ours) > 0, stage == state.Confirmed:
 		it.Action = ActionDone
 	case stage == state.Signed, stage == state.Pushed:
 		it.Action = ActionPush
 	}
+	after := x.Found.all()
+	if it.Action == ActionSign || it.Action == ActionPush {
+		after++
+	}
+	it.Notes = append(it.Notes, crowded(after)...)
 	return it, nil
 }
 

@@ -86,9 +86,10 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		case x.Skip != "":
 			o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
 			return o, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
-		case x.Found.Ours != "":
+		case len(x.Found.Ours) > 0:
 			o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
-			return o, fatally(r.Ledger.Confirm(w.Key, x.Found.Ours))
+			o.Notes = append(o.Notes, crowded(x.Found.all())...)
+			return o, fatally(r.Ledger.Confirm(w.Key, x.Found.Ours[0].Digest))
 		}
 		if err := r.sign(ctx, w, image); err != nil {
 			return o, err
@@ -101,7 +102,9 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	} else if done {
 		return r.attempt(ctx, w, stage, ResultSigned)
 	}
-	return o, r.publish(ctx, w, image, stage, fresh)
+	all, err := r.publish(ctx, w, image, stage, fresh)
+	o.Notes = append(o.Notes, crowded(all)...)
+	return o, err
 }
 
 // outdated drops the envelope of an earlier run that binds a tag which DCT has moved since,
@@ -122,7 +125,7 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if stale == "" {
 		return false, nil
 	}
-	listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+	listed, _, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
 	if err != nil || listed {
 		return false, err
 	}
@@ -164,14 +167,15 @@ func (r *run) sign(ctx context.Context, w Work, image Image) error {
 }
 
 // publish replays the envelope from the ledger until the registry lists it, whether this
-// run signed it or an earlier one: recovery takes the way that is taken every day.
-func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool) error {
+// run signed it or an earlier one: recovery takes the way that is taken every day. It returns
+// how many signatures the registry lists then.
+func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool) (all int, err error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
 	if err == nil && !ok {
 		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
 	}
 	if err != nil {
-		return fatally(err)
+		return 0, fatally(err)
 	}
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
@@ -179,27 +183,27 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		err = w.key.Signer.Check(image.Descriptor, envelope)
 	}
 	if err != nil {
-		return &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
+		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
 	}
 	if *stage == state.Pushed {
 		// Pushed before and not seen to be listed. On a registry without the referrers API
 		// another writer may have overwritten the list; pushing the same bytes again
 		// repairs that.
-		listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+		listed, all, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
 		if err != nil {
-			return fmt.Errorf("confirming the signature: %w", err)
+			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if listed {
-			return fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+			return all, fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
 	if err := r.Registry.Push(ctx, image, envelope); err != nil {
-		return err
+		return 0, err
 	}
 	if *stage == state.Signed {
 		// Recorded even when ctx has ended meanwhile: the signature exists.
 		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
-			return fatally(err)
+			return 0, fatally(err)
 		}
 		*stage = state.Pushed
 	}
@@ -217,17 +221,17 @@ func (r *run) image(ctx context.Context, w Work) (Image, error) {
 
 // confirm waits until the registry lists the signature: a push that was answered is not
 // yet a signature that others find.
-func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) error {
+func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) (all int, err error) {
 	for try := 1; ; try++ {
-		listed, err := r.Registry.Listed(ctx, image, signature)
+		listed, all, err := r.Registry.Listed(ctx, image, signature)
 		if err != nil {
-			return fmt.Errorf("confirming the signature: %w", err)
+			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if listed {
-			return fatally(r.Ledger.Confirm(w.Key, signature))
+			return all, fatally(r.Ledger.Confirm(w.Key, signature))
 		}
 		if try == maxTries || !r.pause(ctx, try) {
-			return &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
+			return 0, &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
 		}
 	}
 }
