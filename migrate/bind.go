@@ -22,6 +22,9 @@ func (p *Plan) Check(e *Engine) error {
 	if !slices.EqualFunc(p.Keys, keys, PlanKey.equal) {
 		return fmt.Errorf("the plan was made for other keys, or for other roles and repositories of theirs: it has %s, and the run %s", listKeys(p.Keys), listKeys(keys))
 	}
+	if e.Rebind && !p.Rebind {
+		return fmt.Errorf("the plan was made without --rebind, and signs no digest again\nhint: run plan with --rebind and review it")
+	}
 	return nil
 }
 
@@ -76,7 +79,7 @@ func (p *Plan) bind(r *reading) error {
 	for _, it := range part.Items {
 		id := it.id(p)
 		switch {
-		case it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone:
+		case slices.Contains([]Action{ActionSign, ActionPush, ActionDone, ActionRebind}, it.Action):
 			planned[id] = it
 		case it.Reason != nil:
 			if it.Action == ActionUnknown {

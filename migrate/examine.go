@@ -83,7 +83,17 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	if f := x.Found; f.Broken > 0 {
 		x.Notes = append(x.Notes, fmt.Sprintf("malformed-referrers: %d of %d signatures that the registry lists cannot be read and were passed over, one because: %s", f.Broken, f.all(), f.Why))
 	}
+	if n := x.Found.Unread; n > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("unread-referrers: %d more signatures may be of this key and were not looked at, being too many", n))
+	}
 	return x, nil
+}
+
+// tooMany is why an image with a signature of ours is not signed again: one that was not
+// looked at may bind what the others do not.
+func (x Examined) tooMany() error {
+	return &Failure{Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not looked at, being too many\nhint: somebody has planted them; remove them and run again",
+		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread)}
 }
 
 // manySignatures is how many of an image are worth a warning: Flux gives up after so many

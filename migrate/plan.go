@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,7 @@ type Plan struct {
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
+	Rebind       bool             `json:"rebind,omitempty"` // made with --rebind
 	Keys         []PlanKey        `json:"keys"`
 	Repositories []PlanRepository `json:"repositories"`
 }
@@ -74,7 +76,8 @@ type Action string
 // The actions.
 const (
 	ActionSign    Action = "sign"
-	ActionPush    Action = "push" // signed by an earlier run, to be pushed
+	ActionPush    Action = "push"   // signed by an earlier run, to be pushed
+	ActionRebind  Action = "rebind" // signed, and to be signed again with tags that joined since
 	ActionDone    Action = "done"
 	ActionSkip    Action = "skip"
 	ActionUnknown Action = "unknown" // the look failed: a run would look again
@@ -105,7 +108,7 @@ type PlanFinding struct {
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(),
+		Keys: e.planKeys(), Rebind: e.Rebind,
 	}
 	h := newHosts()
 	var last error
@@ -184,30 +187,47 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 	for i, t := range x.Tags {
 		it.Tags[i].Now, it.Tags[i].MovedTo = t.Class, t.Now.String()
 	}
-	stage, err := e.stage(w.Key)
-	switch {
-	case err != nil:
-		return it, err
-	case x.Skip != "":
+	if x.Skip != "" {
 		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
-	case len(x.Found.Ours) > 0, stage == state.Confirmed:
-		it.Action = ActionDone
-	case stage == state.Signed, stage == state.Pushed:
-		it.Action = ActionPush
+		return it, nil
+	}
+	if err := e.planAction(w, x, &it); err != nil {
+		return it, err
 	}
 	after := x.Found.all()
-	if it.Action == ActionSign || it.Action == ActionPush {
+	if it.Action != ActionDone {
 		after++
 	}
 	it.Notes = append(it.Notes, crowded(after)...)
 	return it, nil
 }
 
-// stage is where the ledger has an item; empty without a ledger.
-func (e *Engine) stage(k state.Key) (state.Stage, error) {
-	if e.Ledger == nil {
-		return "", nil
+// planAction decides between what may be done with an image that can be signed. It is
+// ActionSign unless something speaks for another.
+func (e *Engine) planAction(w Work, x Examined, it *PlanItem) error {
+	var known state.Item
+	if e.Ledger != nil {
+		var err error
+		if known, _, err = e.Ledger.Item(w.Key); err != nil {
+			return err
+		}
 	}
-	it, _, err := e.Ledger.Item(k)
-	return it.Stage, err
+	listed := slices.ContainsFunc(x.Found.Ours, func(s Signature) bool { return s.Digest == known.Signature })
+	lacking := w.unbound(x.Found.Ours)
+	switch {
+	case (known.Stage == state.Signed || known.Stage == state.Pushed) && !listed:
+		it.Action = ActionPush
+	case len(x.Found.Ours) == 0 && known.Stage == state.Confirmed && !e.looksAgain():
+		it.Action = ActionDone
+		it.Notes = append(it.Notes, "signature-gone: the ledger has it as signed, and the registry lists no signature of this key; --recheck signs again")
+	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind && x.Found.Unread > 0:
+		it.Action, it.Reason = ActionUnknown, &PlanReason{Permanent, x.tooMany().Error()}
+	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind:
+		it.Action = ActionRebind
+		it.Notes = append(it.Notes, reboundNotes(lacking)...)
+	case len(x.Found.Ours) > 0:
+		it.Action = ActionDone
+		it.Notes = append(it.Notes, unboundNotes(lacking)...)
+	}
+	return nil
 }

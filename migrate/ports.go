@@ -94,6 +94,8 @@ type Ledger interface {
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error
 	Confirm(k state.Key, signature string) error
+	Adopt(k state.Key, signature string, bound map[string]string) error
+	Reopen(state.Key) (state.Stage, error)
 	Skip(k state.Key, class, reason string) error
 	Fail(k state.Key, class, reason string) error
 	Discard(k state.Key, reason string) error

@@ -167,8 +167,12 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 		return fatally(err)
 	}
 	for i, w := range work {
-		if stages[i] == state.Confirmed {
-			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultAlready, Notes: w.Changed})
+		if stages[i] == state.Confirmed && !r.looksAgain() {
+			notes, err := r.recorded(w)
+			if err != nil {
+				return fatally(err)
+			}
+			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultAlready, Notes: append(notes, w.Changed...)})
 			continue
 		}
 		select {

@@ -15,7 +15,7 @@ import (
 // run; all else is recorded on the item. stage is where the ledger has it.
 func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 	result := ResultReplayed
-	if stage == state.Planned {
+	if stage == state.Planned || stage == state.Confirmed {
 		result = ResultSigned // by this run, in however many attempts
 	}
 	for try := 1; ; try++ {
@@ -41,7 +41,7 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		if !errors.As(err, &key) {
 			r.breaker.failure("", class, err)
 		}
-		if err := r.fail(w, class, err); err != nil {
+		if err := r.fail(w, stage, class, err); err != nil {
 			return err
 		}
 		return fatally(r.breaker.open())
@@ -73,43 +73,83 @@ func (r *run) pause(ctx context.Context, try int) bool {
 // another attempt goes on where this one ended; result is what publishing it amounts to.
 func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
 	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Notes: w.Changed, Result: result}
+	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
-	var err error
-	fresh := *stage == state.Planned // what is pushed is what this attempt signed
-	if *stage == state.Planned {
+	if fresh {
 		x, err := r.examine(ctx, w)
 		if err != nil {
 			return o, err
 		}
 		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		switch {
-		case x.Skip != "":
-			o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
-			return o, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
-		case len(x.Found.Ours) > 0:
-			o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
-			o.Notes = append(o.Notes, crowded(x.Found.all())...)
-			return o, fatally(r.Ledger.Confirm(w.Key, x.Found.Ours[0].Digest))
-		}
-		if err := r.sign(ctx, w, image); err != nil {
+		if done, err := r.settled(w, x, stage, &o); done || err != nil {
 			return o, err
 		}
-		*stage = state.Signed
-	} else if image, err = r.image(ctx, w); err != nil {
-		return o, err
-	} else if done, err := r.outdated(ctx, w, image, stage); err != nil {
-		return o, err
-	} else if done {
-		return r.attempt(ctx, w, stage, ResultSigned)
+		if err := r.sign(ctx, w, image, stage); err != nil {
+			return o, err
+		}
+	} else {
+		var err error
+		if image, err = r.image(ctx, w); err != nil {
+			return o, err
+		}
+		if done, err := r.outdated(ctx, w, image, stage); err != nil {
+			return o, err
+		} else if done {
+			return r.attempt(ctx, w, stage, ResultSigned)
+		}
 	}
 	all, err := r.publish(ctx, w, image, stage, fresh)
-	o.Notes = append(o.Notes, crowded(all)...)
-	return o, err
+	if err != nil {
+		return o, err
+	}
+	notes, err := r.recorded(w)
+	o.Notes = append(append(o.Notes, crowded(all)...), notes...)
+	return o, fatally(err)
+}
+
+// settled ends an item that is not to be signed after what the registry showed of it: it
+// cannot be, or it is already. It says in o how it ended.
+func (r *run) settled(w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
+	if x.Skip != "" {
+		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
+		if err := r.reopen(w, stage); err != nil {
+			return true, err
+		}
+		return true, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+	}
+	if len(x.Found.Ours) == 0 {
+		return false, nil
+	}
+	lacking := w.unbound(x.Found.Ours)
+	switch {
+	case len(lacking) == 0 || !r.Rebind:
+		o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
+		o.Notes = append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...)
+		return true, fatally(r.adopt(w, x.Found.Ours))
+	case x.Found.Unread > 0:
+		return true, x.tooMany()
+	}
+	o.Notes = append(o.Notes, reboundNotes(lacking)...)
+	return false, nil
+}
+
+// reopen takes back an item that the ledger has as done: the registry says otherwise, or not
+// enough is bound.
+func (r *run) reopen(w Work, stage *state.Stage) error {
+	if *stage != state.Confirmed {
+		return nil
+	}
+	to, err := r.Ledger.Reopen(w.Key)
+	if err != nil {
+		return fatally(err)
+	}
+	*stage = to
+	return nil
 }
 
 // outdated drops the envelope of an earlier run that binds a tag which DCT has moved since,
 // or which the plan leaves out, unless the registry lists it already: then it is out, and
-// verify tells. The item is then planned again.
+// verify tells. With --rebind, also one that lacks a tag. The item is then planned again.
 func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.Stage) (bool, error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
 	if err != nil || !ok || *stage != state.Signed {
@@ -122,6 +162,11 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 			stale = name
 		}
 	}
+	for name, role := range now {
+		if r.Rebind && strings.HasPrefix(name, MetadataTag) && envelope.Metadata[name] != role {
+			stale = name
+		}
+	}
 	if stale == "" {
 		return false, nil
 	}
@@ -129,7 +174,7 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if err != nil || listed {
 		return false, err
 	}
-	if err := r.Ledger.Discard(w.Key, "it binds "+stale+", which is so no longer"); err != nil {
+	if err := r.Ledger.Discard(w.Key, "what it says of "+stale+" is so no longer"); err != nil {
 		return false, fatally(err)
 	}
 	*stage = state.Planned
@@ -139,7 +184,7 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot.
-func (r *run) sign(ctx context.Context, w Work, image Image) error {
+func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage) error {
 	slot := r.slots[w.Key.KeyName]
 	select {
 	case slot <- struct{}{}:
@@ -163,7 +208,14 @@ func (r *run) sign(ctx context.Context, w Work, image Image) error {
 			return err
 		}
 	}
-	return fatally(r.Ledger.Sign(w.Key, envelope))
+	if err := r.reopen(w, stage); err != nil {
+		return err
+	}
+	if err := r.Ledger.Sign(w.Key, envelope); err != nil {
+		return fatally(err)
+	}
+	*stage = state.Signed
+	return nil
 }
 
 // publish replays the envelope from the ledger until the registry lists it, whether this
@@ -250,12 +302,16 @@ func (x Examined) notes() []string {
 	return notes
 }
 
-// fail records a failure on its item, and ends the run only if the ledger cannot.
-func (r *run) fail(w Work, class Class, cause error) error {
+// fail records a failure on its item, and ends the run only if the ledger cannot. An item that
+// was done and could not be looked at again stays done in the ledger; the report tells.
+func (r *run) fail(w Work, stage state.Stage, class Class, cause error) error {
 	r.count(w, Outcome{
 		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
 		Result: ResultFailed, Class: class, Reason: cause.Error(), Notes: w.Changed,
 	})
+	if stage == state.Confirmed {
+		return nil
+	}
 	return fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
 }
 

@@ -54,11 +54,12 @@ type Item struct {
 	MediaType string
 	Size      int64 // bytes, from DCT
 	Tags      []Tag
-	Notes     []string // what the evidence rests on besides, such as metadata that was allowed to be expired
-	Class     string   // of the reason: why skipped, what kind of failure
-	Reason    string   // at most MaxReason bytes
-	Signature string   // digest of the signature's manifest, from signed on
-	Attempts  int      // failures so far
+	Bound     map[string]string // the role by tag that the signature binds, as far as is known; nil: not known
+	Notes     []string          // what the evidence rests on besides, such as metadata that was allowed to be expired
+	Class     string            // of the reason: why skipped, what kind of failure
+	Reason    string            // at most MaxReason bytes
+	Signature string            // digest of the signature's manifest, from signed on
+	Attempts  int               // failures so far
 	Updated   time.Time
 }
 

@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign),
 		},
 		RequireUniqueNames: true,
 	})
@@ -352,6 +352,19 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	list, err := f.registry.Signatures(place, desc.Digest.String())
 	if err == nil && len(list) != want {
 		err = fmt.Errorf("%s:%s has %d signatures, want %d", args[0], args[1], len(list), want)
+	}
+	return err
+}
+
+// unsign REPO TAG deletes the signatures of DCT's digest of a tag from the registry.
+func unsign(_ *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	if err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	for _, s := range list {
+		err = errors.Join(err, f.registry.Delete(args[0], s.Digest.String()))
 	}
 	return err
 }

@@ -237,11 +237,15 @@ type engineOptions struct {
 	forceTag bool
 	workers  int
 	state    string
+	recheck  bool
+	rebind   bool
 }
 
 func (o *engineOptions) bind(f *pflag.FlagSet) {
 	o.keyOptions.bind(f)
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+	f.BoolVar(&o.recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
+	f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
 	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
 	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
 }

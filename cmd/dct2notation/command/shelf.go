@@ -274,30 +274,45 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		return v, classed(err)
 	}
 	v.Signatures = len(list)
+	good := false // one that is trusted and in date: no other can make it worse
 	for i, m := range list {
 		if i == maxSignatures {
-			v.Reason = "no trusted signature among the first 100"
+			if !good {
+				v.Reason = "no trusted signature among the first 100"
+			}
 			break
 		}
-		mediaType, blob, err := r.FetchSignature(ctx, m)
-		if err != nil {
-			if !broken(err) {
-				return v, classed(err)
-			}
-			v.Reason = err.Error()
-			continue
-		}
-		one, err := j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
-		if err != nil {
+		one, err := j.judgeOne(ctx, r, image, m)
+		switch {
+		case ctx.Err() != nil:
+			return v, ctx.Err()
+		case err != nil && !good:
 			return v, err
-		}
-		if one.Trusted && !one.Expired {
-			return migrate.Verdict{Signatures: len(list), Trusted: true, Metadata: one.Metadata, NotAfter: one.NotAfter}, nil
-		}
-		v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
-		if one.Trusted {
-			v.Metadata, v.NotAfter = one.Metadata, one.NotAfter
+		case err == nil && one.Trusted && !one.Expired:
+			if !good {
+				v = migrate.Verdict{Signatures: len(list), Trusted: true, NotAfter: one.NotAfter}
+				good = true
+			}
+			v.Signed = append(v.Signed, one.Metadata)
+		case !good:
+			v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
+			if one.Trusted {
+				v.Signed, v.NotAfter = append(v.Signed, one.Metadata), one.NotAfter
+			}
 		}
 	}
 	return v, nil
+}
+
+// judgeOne judges one signature. One that can never be read is not trusted; an error leaves it
+// unknown.
+func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, image migrate.Image, m ocispec.Descriptor) (notation.Verdict, error) {
+	mediaType, blob, err := r.FetchSignature(ctx, m)
+	switch {
+	case err != nil && broken(err):
+		return notation.Verdict{Reason: err.Error()}, nil
+	case err != nil:
+		return notation.Verdict{}, classed(err)
+	}
+	return j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
 }

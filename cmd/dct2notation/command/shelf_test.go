@@ -274,16 +274,23 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || v.Expired || (v.Reason == "") != (c.trusted || c.signatures == 0) {
 			t.Errorf("%s: %+v, %v", c.name, v, err)
 		}
-		if c.trusted && (v.Metadata["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
+		if c.trusted && (len(v.Signed) != 1 || v.Signed[0]["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
 			t.Errorf("%s: %+v", c.name, v)
 		}
+	}
+	// What a second trusted one binds counts as well.
+	e, err := signer{k.signer}.Sign(context.Background(), k.image.Descriptor, map[string]string{"by": "the second"})
+	must(t, err)
+	must(t, k.Push(context.Background(), k.image, e))
+	if v, err := ask(); err != nil || v.Signatures != 3 || !v.Trusted || len(v.Signed) != 2 {
+		t.Errorf("two: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
 	if v, err := ask(); migrate.ClassOf(err) != migrate.Throttled || v.Trusted {
 		t.Errorf("busy: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 2 || v.Reason == "" {
+	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" {
 		t.Errorf("broken: %+v, %v", v, err)
 	}
 }
