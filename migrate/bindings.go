@@ -31,7 +31,7 @@ func (w Work) unbound(ours []Signature) []dct.Target {
 
 func (w Work) lacking(bound func(dct.Target) bool) []dct.Target {
 	var lacking []dct.Target
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		if !bound(t) {
 			lacking = append(lacking, t)
 		}
@@ -51,7 +51,7 @@ func (w Work) boundBy(ours []Signature) map[string]string {
 		}
 	}
 	for _, s := range ours {
-		for _, t := range w.Targets {
+		for _, t := range w.named() {
 			if binds(s.Metadata, t) {
 				bound[t.Tag()] = t.Role()
 			}

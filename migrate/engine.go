@@ -28,6 +28,8 @@ type Engine struct {
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 
+	// AllPlatforms signs, with an index that DCT names, the images that its bytes list.
+	AllPlatforms bool
 	// Recheck looks up in the registry also what the ledger has as done, and signs again what
 	// the registry has lost.
 	Recheck bool
@@ -92,6 +94,8 @@ type Outcome struct {
 	Repository, Digest string
 	Key                string // its name, where there are several
 	Tags               []string
+	Index              []string // of an image that DCT does not name: the indexes that list it, which DCT names
+	Platform           string
 	Result             Result
 	Class              Class
 	Reason             string

@@ -51,7 +51,7 @@ var schema1 = map[string]bool{
 // something is unknown, and then nothing may be signed.
 func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	x := Examined{Image: Image{Repository: w.Key.Repository}}
-	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
+	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case ClassOf(err) == Missing:
 		x.Skip, x.Reason = Missing, "the registry has no such digest any more"
@@ -60,21 +60,24 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 		return x, err
 	}
 	x.Image.Descriptor = desc
+	if w.isChild() && (desc.MediaType != w.listed.MediaType || desc.Size != w.listed.Size) {
+		return x, &Failure{Security, fmt.Errorf("%s@%s: the index lists %s of %d bytes, and the registry has %s of %d bytes", w.Key.Repository, w.Key.Digest, w.listed.MediaType, w.listed.Size, desc.MediaType, desc.Size)}
+	}
 	if schema1[desc.MediaType] {
 		x.Skip, x.Reason = Unsignable, "it is a Docker schema 1 manifest; push the image again with a current docker"
 		return x, nil
 	}
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		if t.Size() != desc.Size {
 			x.Notes = append(x.Notes, fmt.Sprintf("tag %s: DCT signed a length of %d, and the manifest has %d bytes; the bytes were hashed", t.Tag(), t.Size(), desc.Size))
 		}
 	}
 	if len(x.Notes) > 0 {
-		if err := e.Registry.Hash(ctx, x.Image); err != nil {
+		if _, err := e.Registry.Manifest(ctx, x.Image); err != nil {
 			return x, err
 		}
 	}
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
 	}
 	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {

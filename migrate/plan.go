@@ -22,7 +22,8 @@ type Plan struct {
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
-	Rebind       bool             `json:"rebind,omitempty"` // made with --rebind
+	Rebind       bool             `json:"rebind,omitempty"`    // made with --rebind
+	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists
 	Keys         []PlanKey        `json:"keys"`
 	Repositories []PlanRepository `json:"repositories"`
 }
@@ -67,6 +68,8 @@ type PlanItem struct {
 	Action    Action      `json:"action"`
 	Reason    *PlanReason `json:"reason,omitempty"`
 	Tags      []PlanTag   `json:"tags"`
+	Index     []string    `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
+	Platform  string      `json:"platform,omitempty"`
 	Notes     []string    `json:"notes,omitempty"`
 }
 
@@ -108,12 +111,12 @@ type PlanFinding struct {
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(), Rebind: e.Rebind,
+		Keys: e.planKeys(), Rebind: e.Rebind, Platforms: e.platforms(),
 	}
 	h := newHosts()
 	var last error
 	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
-		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false) })
+		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false, nil) })
 	}) {
 		read, err := a.value, a.err
 		var fatal *fatalError
@@ -168,11 +171,26 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 	return part, err
 }
 
+// platforms says in a plan whether it has the images that an index lists.
+func (e *Engine) platforms() string {
+	if e.AllPlatforms {
+		return "all"
+	}
+	return ""
+}
+
 // planItem says what a run would do with one work. Its error is ctx's or the ledger's.
 func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
-	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Notes: w.Changed}
-	for _, t := range w.Targets {
+	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Tags: []PlanTag{}, Platform: w.Platform, Notes: w.notes()}
+	if w.isChild() {
+		it.Index = w.indexes()
+	}
+	for _, t := range w.named() {
 		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Signers: t.Signers(), Flags: t.Flags()})
+	}
+	if w.trouble != nil {
+		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(w.trouble), w.trouble.Error()}
+		return it, nil
 	}
 	x, err := e.examine(ctx, w)
 	if ctx.Err() != nil {

@@ -50,9 +50,9 @@ type Registry interface {
 	// Tags calls each with every tag of a repository but those that only hold lists of
 	// signatures.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
-	// Hash fetches the image's manifest and checks its bytes against the digest and
+	// Manifest fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.
-	Hash(ctx context.Context, image Image) error
+	Manifest(ctx context.Context, image Image) ([]byte, error)
 	// Find tells which Notation signatures the registry lists for an image, and which are
 	// of the key of that name. An error means that it is unknown whether one is, which is
 	// never none.

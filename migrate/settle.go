@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func (r *run) pause(ctx context.Context, try int) bool {
 // attempt takes the item as far as it goes. It updates stage as the ledger does, so that
 // another attempt goes on where this one ended; result is what publishing it amounts to.
 func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
-	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Notes: w.Changed, Result: result}
+	o := r.outcome(w, result)
 	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
 	if fresh {
@@ -167,6 +168,9 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 			stale = name
 		}
 	}
+	if now[MetadataIndex] != "" && !subset(envelope.Metadata[MetadataIndex], now[MetadataIndex]) {
+		stale = MetadataIndex
+	}
 	if stale == "" {
 		return false, nil
 	}
@@ -179,6 +183,17 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	}
 	*stage = state.Planned
 	return true, nil
+}
+
+// subset tells whether all parts of one list are in another.
+func subset(part, whole string) bool {
+	all := strings.Split(whole, ",")
+	for p := range strings.SplitSeq(part, ",") {
+		if p != "" && !slices.Contains(all, p) {
+			return false
+		}
+	}
+	return true
 }
 
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
@@ -264,7 +279,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 
 // image describes an item's image anew, for an item that was signed earlier.
 func (r *run) image(ctx context.Context, w Work) (Image, error) {
-	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
+	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	if err != nil {
 		return Image{}, err
 	}
@@ -305,10 +320,9 @@ func (x Examined) notes() []string {
 // fail records a failure on its item, and ends the run only if the ledger cannot. An item that
 // was done and could not be looked at again stays done in the ledger; the report tells.
 func (r *run) fail(w Work, stage state.Stage, class Class, cause error) error {
-	r.count(w, Outcome{
-		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
-		Result: ResultFailed, Class: class, Reason: cause.Error(), Notes: w.Changed,
-	})
+	o := r.outcome(w, ResultFailed)
+	o.Class, o.Reason = class, cause.Error()
+	r.count(w, o)
 	if stage == state.Confirmed {
 		return nil
 	}

@@ -29,6 +29,7 @@ const app = "registry.example.com/team/app"
 type world struct {
 	mu         sync.Mutex
 	images     map[digest.Digest]ocispec.Descriptor
+	manifests  map[digest.Digest][]byte // where the bytes matter
 	tags       map[string]digest.Digest
 	signatures map[digest.Digest][]string   // by image: what is listed
 	signedBy   map[string]string            // the key's name, by signature
@@ -39,7 +40,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		images: map[digest.Digest]ocispec.Descriptor{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{},
+		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{},
 		fault: map[string]func(digest.Digest) (bool, error){},
 	}
 }
@@ -90,11 +91,13 @@ func (w *world) Tags(_ context.Context, _ string, each func(string) error) error
 	return nil
 }
 
-func (w *world) Hash(_ context.Context, image Image) error {
+func (w *world) Manifest(_ context.Context, image Image) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, err := w.breaks("hash", image.Descriptor.Digest)
-	return err
+	if _, err := w.breaks("manifest", image.Descriptor.Digest); err != nil {
+		return nil, err
+	}
+	return w.manifests[image.Descriptor.Digest], nil
 }
 
 func (w *world) Find(_ context.Context, image Image, key string) (Found, error) {

@@ -62,6 +62,7 @@ type itemRecord struct {
 	MediaType string            `json:"media_type,omitempty"`
 	Size      int64             `json:"size"`
 	Tags      []Tag             `json:"tags,omitempty"`
+	Indexes   []string          `json:"indexes,omitempty"`
 	Notes     []string          `json:"notes,omitempty"`
 	Class     string            `json:"class,omitempty"`
 	Reason    string            `json:"reason,omitempty"`

@@ -86,13 +86,13 @@ func (s *shelf) Tags(ctx context.Context, repository string, each func(tag strin
 	}))
 }
 
-func (s *shelf) Hash(ctx context.Context, image migrate.Image) error {
+func (s *shelf) Manifest(ctx context.Context, image migrate.Image) ([]byte, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return classed(err)
+		return nil, classed(err)
 	}
-	_, err = r.FetchManifest(ctx, image.Descriptor)
-	return classed(err)
+	raw, err := r.FetchManifest(ctx, image.Descriptor)
+	return raw, classed(err)
 }
 
 // maxCandidates is how many signatures of an image are fetched that may be ours. Who may push
