@@ -178,6 +178,10 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	m.name("v1-arm64", m.arm64)
 	outside := m.world.index(evil, m.amd64)
 	inner := m.world.index(evil)
+	below := m.world.index(m.amd64)
+	between := m.world.index(below)
+	deep := m.world.index(between)
+	m.name("deep", deep)
 	r, err := m.trust().Read(context.Background(), m.guns(app)[0], dct.Known{})
 	m.must(err)
 	e := &Engine{Keys: []Key{{Signer: m}}}
@@ -201,7 +205,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 		"a target of another digest beside it":   {m.amd64, []dct.Target{target("v1"), target("plain")}, []chain{{raw}}},
 		"the index itself":                       {m.index, []dct.Target{target("v1")}, []chain{{raw}}},
 		"another index below, which none lists":  {evil, []dct.Target{target("v1")}, []chain{{raw, m.manifests[inner.Digest]}}},
-		"a chain that is too long":               {m.amd64, []dct.Target{target("v1")}, []chain{{raw, raw, raw}}},
+		"a chain that is too long":               {m.amd64, []dct.Target{target("deep")}, []chain{{m.manifests[deep.Digest], m.manifests[between.Digest], m.manifests[below.Digest]}}},
 		"another size":                           {other(m.amd64, func(d *ocispec.Descriptor) { d.Size++ }), []dct.Target{target("v1")}, []chain{{raw}}},
 		"another media type":                     {other(m.amd64, func(d *ocispec.Descriptor) { d.MediaType = "application/x" }), []dct.Target{target("v1")}, []chain{{raw}}},
 		"no target":                              {m.amd64, nil, []chain{{raw}}},
