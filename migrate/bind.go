@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/dct2notation/dct2notation/dct"
 )
 
@@ -21,6 +23,12 @@ func (p *Plan) Check(e *Engine) error {
 	keys := e.planKeys()
 	if !slices.EqualFunc(p.Keys, keys, PlanKey.equal) {
 		return fmt.Errorf("the plan was made for other keys, or for other roles and repositories of theirs: it has %s, and the run %s", listKeys(p.Keys), listKeys(keys))
+	}
+	if e.Rebind && !p.Rebind {
+		return fmt.Errorf("the plan was made without --rebind, and signs no digest again\nhint: run plan with --rebind and review it")
+	}
+	if p.Platforms != e.platforms() {
+		return fmt.Errorf("the plan was made with --platforms %s, and the run has --platforms %s", cmp.Or(p.Platforms, "index"), cmp.Or(e.platforms(), "index"))
 	}
 	return nil
 }
@@ -76,7 +84,7 @@ func (p *Plan) bind(r *reading) error {
 	for _, it := range part.Items {
 		id := it.id(p)
 		switch {
-		case it.Action == ActionSign || it.Action == ActionPush || it.Action == ActionDone:
+		case slices.Contains([]Action{ActionSign, ActionPush, ActionDone, ActionRebind}, it.Action):
 			planned[id] = it
 		case it.Reason != nil:
 			if it.Action == ActionUnknown {
@@ -89,6 +97,11 @@ func (p *Plan) bind(r *reading) error {
 		id := itemID{w.Key.Digest, w.Key.KeyName}
 		it, ok := planned[id]
 		if !ok {
+			for _, index := range w.indexes() { // its images were not listed then
+				if above := (itemID{index, w.Key.KeyName}); why[id] == "" {
+					why[id], as[id] = why[above], as[above]
+				}
+			}
 			r.work[i].outside = cmp.Or(why[id], "it is not in the plan")
 			r.work[i].outsideAs = as[id]
 			continue
@@ -97,6 +110,9 @@ func (p *Plan) bind(r *reading) error {
 		delete(planned, id)
 	}
 	for _, it := range planned {
+		if slices.ContainsFunc(r.work, func(w Work) bool { return w.trouble != nil && slices.Contains(it.Index, w.Key.Digest) }) {
+			continue // its index fails, and says why
+		}
 		r.changed = append(r.changed, fmt.Sprintf("plan-changed: %s@%s is in the plan, and DCT does not vouch for it", r.GUN(), it.Digest))
 	}
 	slices.Sort(r.changed)
@@ -113,8 +129,11 @@ func (it PlanItem) id(p *Plan) itemID {
 	return itemID{it.Digest, it.Key}
 }
 
-// narrow keeps the tags that the plan has.
+// narrow keeps the tags that the plan has, of a child the indexes.
 func (it PlanItem) narrow(w Work) Work {
+	if w.isChild() {
+		return it.narrowChild(w)
+	}
 	var kept []dct.Target
 	for _, t := range w.Targets {
 		i := slices.IndexFunc(it.Tags, func(pt PlanTag) bool { return pt.Tag == t.Tag() && pt.Role == t.Role() })
@@ -134,5 +153,21 @@ func (it PlanItem) narrow(w Work) Work {
 		return w
 	}
 	w.Targets = kept
+	return w
+}
+
+func (it PlanItem) narrowChild(w Work) Work {
+	planned := func(d digest.Digest) bool { return slices.Contains(it.Index, d.String()) }
+	for _, c := range w.chains {
+		if !planned(c.head()) {
+			w.Changed = append(w.Changed, fmt.Sprintf("plan-changed: the plan does not have it as listed by index %s", c.head()))
+		}
+	}
+	chains := slices.DeleteFunc(slices.Clone(w.chains), func(c chain) bool { return !planned(c.head()) })
+	if len(chains) == 0 {
+		w.outside = "the plan has it for another index, or for a tag of its own"
+		return w
+	}
+	w.chains, w.Targets = chains, slices.DeleteFunc(slices.Clone(w.Targets), func(t dct.Target) bool { return !planned(t.Digest()) })
 	return w
 }

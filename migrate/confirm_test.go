@@ -20,13 +20,13 @@ type late struct {
 	saw   func()
 }
 
-func (l *late) Listed(ctx context.Context, image Image, signature string) (bool, error) {
+func (l *late) Listed(ctx context.Context, image Image, signature string) (bool, int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looks++
 	l.saw()
 	if l.looks < l.from {
-		return false, nil
+		return false, 0, nil
 	}
 	return l.world.Listed(ctx, image, signature)
 }

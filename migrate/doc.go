@@ -4,7 +4,8 @@
 // What it promises:
 //
 //   - The key is called in one place, vouch, which takes targets that only package dct
-//     can make and refuses any other digest than theirs.
+//     can make and refuses any other digest than theirs, or one that the bytes of an index
+//     of theirs do not list.
 //   - An item is signed only after a look at the registry said that no signature of ours
 //     is there. A look that failed is unknown, and unknown is not unsigned.
 //   - The envelope is in the ledger, on disk, before it is pushed; after a crash the same
@@ -13,7 +14,8 @@
 //     a key that does not do what it is asked, and a breaker (breaker.go).
 //   - Verify uses no ledger.
 //
-// One item takes one way: read.go reads trust data and makes Work of it, examine.go looks
+// One item takes one way: read.go reads trust data and makes Work of it, platforms.go adds
+// the images that an index lists (lineage.go says when it does), examine.go looks
 // at the registry, settle.go moves the item through its stages, vouch.go signs. Plan
 // stops after the look. What the engine needs from outside is in ports.go; package
 // command wires the real parts.

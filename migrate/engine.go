@@ -31,6 +31,15 @@ type Engine struct {
 	// twice as long before each further one; 0: a second.
 	Pause time.Duration
 
+	// AllPlatforms signs, with an index that DCT names, the images that its bytes list.
+	AllPlatforms bool
+	// Recheck looks up in the registry also what the ledger has as done, and signs again what
+	// the registry has lost.
+	Recheck bool
+	// Rebind does the same, and signs again a digest with a tag that no signature of the key
+	// binds: it joined after the signature was made. One more signature then binds all.
+	Rebind bool
+
 	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
 	// the kill test has to catch, and no command sets it.
 	signBeforeRecord bool
@@ -40,6 +49,9 @@ type Engine struct {
 // flight. An item spends most of its time waiting for a registry, in some eight requests
 // one after the other.
 const perWorker = 6
+
+// looksAgain tells whether the ledger's word that an item is done is not enough.
+func (e *Engine) looksAgain() bool { return e.Recheck || e.Rebind }
 
 func (e *Engine) now() time.Time {
 	if e.Now != nil {
@@ -85,6 +97,8 @@ type Outcome struct {
 	Repository, Digest string
 	Key                string // its name, where there are several
 	Tags               []string
+	Index              []string // of an image that DCT does not name: the indexes that list it, which DCT names
+	Platform           string
 	Result             Result
 	Class              Class
 	Reason             string

@@ -51,7 +51,7 @@ var schema1 = map[string]bool{
 // something is unknown, and then nothing may be signed.
 func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	x := Examined{Image: Image{Repository: w.Key.Repository}}
-	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
+	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case ClassOf(err) == Missing:
 		x.Skip, x.Reason = Missing, "the registry has no such digest any more"
@@ -60,27 +60,55 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 		return x, err
 	}
 	x.Image.Descriptor = desc
+	if w.isChild() && (desc.MediaType != w.listed.MediaType || desc.Size != w.listed.Size) {
+		return x, &Failure{Security, fmt.Errorf("%s@%s: the index lists %s of %d bytes, and the registry has %s of %d bytes", w.Key.Repository, w.Key.Digest, w.listed.MediaType, w.listed.Size, desc.MediaType, desc.Size)}
+	}
 	if schema1[desc.MediaType] {
 		x.Skip, x.Reason = Unsignable, "it is a Docker schema 1 manifest; push the image again with a current docker"
 		return x, nil
 	}
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		if t.Size() != desc.Size {
 			x.Notes = append(x.Notes, fmt.Sprintf("tag %s: DCT signed a length of %d, and the manifest has %d bytes; the bytes were hashed", t.Tag(), t.Size(), desc.Size))
 		}
 	}
 	if len(x.Notes) > 0 {
-		if err := e.Registry.Hash(ctx, x.Image); err != nil {
+		if _, err := e.Registry.Manifest(ctx, x.Image); err != nil {
 			return x, err
 		}
 	}
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
 	}
 	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
 		return x, err
 	}
+	if f := x.Found; f.Broken > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("malformed-referrers: %d of %d signatures that the registry lists cannot be read and were passed over, one because: %s", f.Broken, f.all(), f.Why))
+	}
+	if n := x.Found.Unread; n > 0 {
+		x.Notes = append(x.Notes, fmt.Sprintf("unread-referrers: %d more signatures may be of this key and were not looked at, being too many", n))
+	}
 	return x, nil
+}
+
+// tooMany is why an image with a signature of ours is not signed again: one that was not
+// looked at may bind what the others do not.
+func (x Examined) tooMany() error {
+	return &Failure{Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not looked at, being too many\nhint: somebody has planted them; remove them and run again",
+		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread)}
+}
+
+// manySignatures is how many of an image are worth a warning: Flux gives up after so many
+// that it does not trust, and whoever signs next may stand behind them.
+const manySignatures = 3
+
+// crowded warns of an image with many signatures.
+func crowded(all int) []string {
+	if all < manySignatures {
+		return nil
+	}
+	return []string{fmt.Sprintf("many-signatures: the image has %d; Flux looks at %d at most", all, manySignatures)}
 }
 
 // lookAtTag tells where a tag points now. That it cannot be told harms nothing: the tag

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,8 @@ type Plan struct {
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
+	Rebind       bool             `json:"rebind,omitempty"`    // made with --rebind
+	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists
 	Keys         []PlanKey        `json:"keys"`
 	Repositories []PlanRepository `json:"repositories"`
 }
@@ -65,6 +68,8 @@ type PlanItem struct {
 	Action    Action      `json:"action"`
 	Reason    *PlanReason `json:"reason,omitempty"`
 	Tags      []PlanTag   `json:"tags"`
+	Index     []string    `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
+	Platform  string      `json:"platform,omitempty"`
 	Notes     []string    `json:"notes,omitempty"`
 }
 
@@ -74,7 +79,8 @@ type Action string
 // The actions.
 const (
 	ActionSign    Action = "sign"
-	ActionPush    Action = "push" // signed by an earlier run, to be pushed
+	ActionPush    Action = "push"   // signed by an earlier run, to be pushed
+	ActionRebind  Action = "rebind" // signed, and to be signed again with tags that joined since
 	ActionDone    Action = "done"
 	ActionSkip    Action = "skip"
 	ActionUnknown Action = "unknown" // the look failed: a run would look again
@@ -105,12 +111,12 @@ type PlanFinding struct {
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(),
+		Keys: e.planKeys(), Rebind: e.Rebind, Platforms: e.platforms(),
 	}
 	h := newHosts()
 	var last error
 	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
-		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false) })
+		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false, nil) })
 	}) {
 		read, err := a.value, a.err
 		var fatal *fatalError
@@ -165,11 +171,26 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 	return part, err
 }
 
+// platforms says in a plan whether it has the images that an index lists.
+func (e *Engine) platforms() string {
+	if e.AllPlatforms {
+		return "all"
+	}
+	return ""
+}
+
 // planItem says what a run would do with one work. Its error is ctx's or the ledger's.
 func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
-	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Notes: w.Changed}
-	for _, t := range w.Targets {
+	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Tags: []PlanTag{}, Platform: w.Platform, Notes: w.notes()}
+	if w.isChild() {
+		it.Index = w.indexes()
+	}
+	for _, t := range w.named() {
 		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Signers: t.Signers(), Flags: t.Flags()})
+	}
+	if w.trouble != nil {
+		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(w.trouble), w.trouble.Error()}
+		return it, nil
 	}
 	x, err := e.examine(ctx, w)
 	if ctx.Err() != nil {
@@ -184,25 +205,47 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 	for i, t := range x.Tags {
 		it.Tags[i].Now, it.Tags[i].MovedTo = t.Class, t.Now.String()
 	}
-	stage, err := e.stage(w.Key)
-	switch {
-	case err != nil:
-		return it, err
-	case x.Skip != "":
+	if x.Skip != "" {
 		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
-	case x.Found.Ours != "", stage == state.Confirmed:
-		it.Action = ActionDone
-	case stage == state.Signed, stage == state.Pushed:
-		it.Action = ActionPush
+		return it, nil
 	}
+	if err := e.planAction(w, x, &it); err != nil {
+		return it, err
+	}
+	after := x.Found.all()
+	if it.Action != ActionDone {
+		after++
+	}
+	it.Notes = append(it.Notes, crowded(after)...)
 	return it, nil
 }
 
-// stage is where the ledger has an item; empty without a ledger.
-func (e *Engine) stage(k state.Key) (state.Stage, error) {
-	if e.Ledger == nil {
-		return "", nil
+// planAction decides between what may be done with an image that can be signed. It is
+// ActionSign unless something speaks for another.
+func (e *Engine) planAction(w Work, x Examined, it *PlanItem) error {
+	var known state.Item
+	if e.Ledger != nil {
+		var err error
+		if known, _, err = e.Ledger.Item(w.Key); err != nil {
+			return err
+		}
 	}
-	it, _, err := e.Ledger.Item(k)
-	return it.Stage, err
+	listed := slices.ContainsFunc(x.Found.Ours, func(s Signature) bool { return s.Digest == known.Signature })
+	lacking := w.unbound(x.Found.Ours)
+	switch {
+	case (known.Stage == state.Signed || known.Stage == state.Pushed) && !listed:
+		it.Action = ActionPush
+	case len(x.Found.Ours) == 0 && known.Stage == state.Confirmed && !e.looksAgain():
+		it.Action = ActionDone
+		it.Notes = append(it.Notes, "signature-gone: the ledger has it as signed, and the registry lists no signature of this key; --recheck signs again")
+	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind && x.Found.Unread > 0:
+		it.Action, it.Reason = ActionUnknown, &PlanReason{Permanent, x.tooMany().Error()}
+	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind:
+		it.Action = ActionRebind
+		it.Notes = append(it.Notes, reboundNotes(lacking)...)
+	case len(x.Found.Ours) > 0:
+		it.Action = ActionDone
+		it.Notes = append(it.Notes, unboundNotes(lacking)...)
+	}
+	return nil
 }

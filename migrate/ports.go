@@ -50,27 +50,40 @@ type Registry interface {
 	// Tags calls each with every tag of a repository but those that only hold lists of
 	// signatures.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
-	// Hash fetches the image's manifest and checks its bytes against the digest and
+	// Manifest fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.
-	Hash(ctx context.Context, image Image) error
-	// Find tells which Notation signatures the registry lists for an image, and whether
-	// one is of the key of that name. An error means that it is unknown, which is never
-	// none.
+	Manifest(ctx context.Context, image Image) ([]byte, error)
+	// Find tells which Notation signatures the registry lists for an image, and which are
+	// of the key of that name. An error means that it is unknown whether one is, which is
+	// never none.
 	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.
 	Push(ctx context.Context, image Image, e state.Envelope) error
-	// Listed tells whether the registry lists the signature of that digest for the image.
-	Listed(ctx context.Context, image Image, signature string) (bool, error)
+	// Listed tells whether the registry lists the signature of that digest for the image,
+	// and how many signatures it lists in all.
+	Listed(ctx context.Context, image Image, signature string) (listed bool, all int, err error)
 }
 
 // Found is what a look for signatures gave.
 type Found struct {
-	Ours     string            // digest of a signature of our key that verifies; empty: none
-	Metadata map[string]string // what that one signed beside the digest
-	Others   int               // signatures that are not ours, or broken
+	Ours   []Signature // of our key, that verify
+	Others int         // by others
+	Broken int         // entries that are no signature, or that can never be read
+	Why    string      // one of those is broken
+	// Unread may be ours too, and were not looked at because there are too many. There is
+	// at least one of ours then: else it is unknown, and an error.
+	Unread int
 }
+
+// Signature is one in the registry, of our key.
+type Signature struct {
+	Digest   string            // of its manifest
+	Metadata map[string]string // what it signed beside the image's digest
+}
+
+func (f Found) all() int { return len(f.Ours) + f.Others + f.Broken + f.Unread }
 
 // Ledger is the part of [state.Ledger] that the engine uses. An error but ErrStale means
 // that progress cannot be recorded, and ends the run.
@@ -81,6 +94,8 @@ type Ledger interface {
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error
 	Confirm(k state.Key, signature string) error
+	Adopt(k state.Key, signature string, bound map[string]string) error
+	Reopen(state.Key) (state.Stage, error)
 	Skip(k state.Key, class, reason string) error
 	Fail(k state.Key, class, reason string) error
 	Discard(k state.Key, reason string) error

@@ -334,7 +334,7 @@ func TestSizeThatDiffersIsHashed(t *testing.T) {
 		d := digest.FromString("image " + tag)
 		s.images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: 4711}
 	}
-	s.breakFor("hash", "v2", false, &Failure{Security, errors.New("other bytes")})
+	s.breakFor("manifest", "v2", false, &Failure{Security, errors.New("other bytes")})
 	summary, _, err := s.run(app)
 	s.must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})

@@ -24,7 +24,8 @@ type reading struct {
 
 // repository reads one repository's trust data and makes work of it, in the bounds of the
 // plan if there is one. record says whether the ledger takes note of what was seen.
-func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool) (*reading, error) {
+// When stop is closed, what takes long is not begun.
+func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop <-chan struct{}) (*reading, error) {
 	before, known, err := e.remembered(gun)
 	if err != nil {
 		return nil, fatally(err)
@@ -38,6 +39,9 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool) (*rea
 		return nil, err
 	}
 	read := &reading{Repository: r, work: work, place: e.Scope.place(r.GUN())}
+	if err := e.expand(ctx, stop, read); err != nil {
+		return nil, err
+	}
 	if e.Plan != nil {
 		if err := e.Plan.bind(read); err != nil {
 			return nil, err

@@ -127,7 +127,7 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 	h := newHosts()
 	var last error
 	for gun, a := range ordered.Each(ctx, guns, r.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
-		return ask(ctx, h, gun, func() (*reading, error) { return r.repository(ctx, gun, true) })
+		return ask(ctx, h, gun, func() (*reading, error) { return r.repository(ctx, gun, true, r.stop) })
 	}) {
 		if r.draining() {
 			return nil, nil
@@ -157,7 +157,10 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 
 // enqueue plans the work in the ledger and queues what is not done yet.
 func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) error {
-	work = r.leaveOut(work)
+	work, err := r.troubled(r.leaveOut(work))
+	if err != nil {
+		return err
+	}
 	items := make([]state.Item, len(work))
 	for i, w := range work {
 		items[i] = w.item()
@@ -167,8 +170,14 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 		return fatally(err)
 	}
 	for i, w := range work {
-		if stages[i] == state.Confirmed {
-			r.count(w, Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultAlready, Notes: w.Changed})
+		if stages[i] == state.Confirmed && !r.looksAgain() {
+			notes, err := r.recorded(w)
+			if err != nil {
+				return fatally(err)
+			}
+			o := r.outcome(w, ResultAlready)
+			o.Notes = append(o.Notes, notes...)
+			r.count(w, o)
 			continue
 		}
 		select {
@@ -191,12 +200,43 @@ func (r *run) leaveOut(work []Work) []Work {
 			inside = append(inside, w)
 			continue
 		}
-		r.count(w, Outcome{
-			Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Result: ResultSkipped,
-			Class: cmp.Or(w.outsideAs, NotPlanned), Reason: w.outside, Notes: w.Changed,
-		})
+		o := r.outcome(w, ResultSkipped)
+		o.Class, o.Reason = cmp.Or(w.outsideAs, NotPlanned), w.outside
+		r.count(w, o)
 	}
 	return inside
+}
+
+// troubled reports what is known to be impossible now, and returns the rest. The ledger hears
+// nothing of it: it has what an earlier run did.
+func (r *run) troubled(work []Work) ([]Work, error) {
+	well := make([]Work, 0, len(work))
+	for _, w := range work {
+		if w.trouble == nil {
+			well = append(well, w)
+			continue
+		}
+		o := r.outcome(w, ResultFailed)
+		o.Class, o.Reason = ClassOf(w.trouble), w.trouble.Error()
+		r.count(w, o)
+		r.breaker.failure("", o.Class, w.trouble)
+		if err := r.breaker.open(); err != nil {
+			return nil, fatally(err)
+		}
+	}
+	return well, nil
+}
+
+// outcome is what a work's outcomes have in common.
+func (r *run) outcome(w Work, result Result) Outcome {
+	o := Outcome{
+		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
+		Platform: w.Platform, Result: result, Notes: w.notes(),
+	}
+	if w.isChild() {
+		o.Index = w.indexes()
+	}
+	return o
 }
 
 func (r *run) announce(read *reading) {
@@ -226,7 +266,7 @@ func (r *run) unread(gun dct.GUN, err error) {
 
 func (r *run) count(w Work, o Outcome) {
 	o.Notes = append(o.Notes, agedNotes(w.Targets[0])...)
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		for _, f := range t.Flags() {
 			o.Notes = append(o.Notes, f+": tag "+t.Tag())
 		}

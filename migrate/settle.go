@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/state"
@@ -16,7 +15,7 @@ import (
 // run; all else is recorded on the item. stage is where the ledger has it.
 func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 	result := ResultReplayed
-	if stage == state.Planned {
+	if stage == state.Planned || stage == state.Confirmed {
 		result = ResultSigned // by this run, in however many attempts
 	}
 	for try := 1; ; try++ {
@@ -42,7 +41,7 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		if !errors.As(err, &key) {
 			r.breaker.failure("", class, err)
 		}
-		if err := r.fail(w, class, err); err != nil {
+		if err := r.fail(w, stage, class, err); err != nil {
 			return err
 		}
 		return fatally(r.breaker.open())
@@ -78,71 +77,85 @@ func pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try i
 // attempt takes the item as far as it goes. It updates stage as the ledger does, so that
 // another attempt goes on where this one ended; result is what publishing it amounts to.
 func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
-	o := Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(), Notes: w.Changed, Result: result}
+	o := r.outcome(w, result)
+	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
-	var err error
-	fresh := *stage == state.Planned // what is pushed is what this attempt signed
-	if *stage == state.Planned {
+	if fresh {
 		x, err := r.examine(ctx, w)
 		if err != nil {
 			return o, err
 		}
 		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		switch {
-		case x.Skip != "":
-			o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
-			return o, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
-		case x.Found.Ours != "":
-			o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
-			return o, fatally(r.Ledger.Confirm(w.Key, x.Found.Ours))
-		}
-		if err := r.sign(ctx, w, image); err != nil {
+		if done, err := r.settled(w, x, stage, &o); done || err != nil {
 			return o, err
 		}
-		*stage = state.Signed
-	} else if image, err = r.image(ctx, w); err != nil {
-		return o, err
-	} else if done, err := r.outdated(ctx, w, image, stage); err != nil {
-		return o, err
-	} else if done {
-		return r.attempt(ctx, w, stage, ResultSigned)
-	}
-	return o, r.publish(ctx, w, image, stage, fresh)
-}
-
-// outdated drops the envelope of an earlier run that binds a tag which DCT has moved since,
-// or which the plan leaves out, unless the registry lists it already: then it is out, and
-// verify tells. The item is then planned again.
-func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.Stage) (bool, error) {
-	envelope, ok, err := r.Ledger.Envelope(w.Key)
-	if err != nil || !ok || *stage != state.Signed {
-		return false, fatally(err)
-	}
-	now := w.metadata(r.Tool)
-	stale := ""
-	for name, role := range envelope.Metadata {
-		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
-			stale = name
+		if err := r.sign(ctx, w, image, stage); err != nil {
+			return o, err
+		}
+	} else {
+		var err error
+		if image, err = r.image(ctx, w); err != nil {
+			return o, err
+		}
+		if done, err := r.outdated(ctx, w, image, stage); err != nil {
+			return o, err
+		} else if done {
+			return r.attempt(ctx, w, stage, ResultSigned)
 		}
 	}
-	if stale == "" {
+	all, err := r.publish(ctx, w, image, stage, fresh)
+	if err != nil {
+		return o, err
+	}
+	notes, err := r.recorded(w)
+	o.Notes = append(append(o.Notes, crowded(all)...), notes...)
+	return o, fatally(err)
+}
+
+// settled ends an item that is not to be signed after what the registry showed of it: it
+// cannot be, or it is already. It says in o how it ended.
+func (r *run) settled(w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
+	if x.Skip != "" {
+		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
+		if err := r.reopen(w, stage); err != nil {
+			return true, err
+		}
+		return true, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+	}
+	if len(x.Found.Ours) == 0 {
 		return false, nil
 	}
-	listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
-	if err != nil || listed {
-		return false, err
+	lacking := w.unbound(x.Found.Ours)
+	switch {
+	case len(lacking) == 0 || !r.Rebind:
+		o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
+		o.Notes = append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...)
+		return true, fatally(r.adopt(w, x.Found.Ours))
+	case x.Found.Unread > 0:
+		return true, x.tooMany()
 	}
-	if err := r.Ledger.Discard(w.Key, "it binds "+stale+", which is so no longer"); err != nil {
-		return false, fatally(err)
+	o.Notes = append(o.Notes, reboundNotes(lacking)...)
+	return false, nil
+}
+
+// reopen takes back an item that the ledger has as done: the registry says otherwise, or not
+// enough is bound.
+func (r *run) reopen(w Work, stage *state.Stage) error {
+	if *stage != state.Confirmed {
+		return nil
 	}
-	*stage = state.Planned
-	return true, nil
+	to, err := r.Ledger.Reopen(w.Key)
+	if err != nil {
+		return fatally(err)
+	}
+	*stage = to
+	return nil
 }
 
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot.
-func (r *run) sign(ctx context.Context, w Work, image Image) error {
+func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage) error {
 	slot := r.slots[w.Key.KeyName]
 	select {
 	case slot <- struct{}{}:
@@ -166,76 +179,14 @@ func (r *run) sign(ctx context.Context, w Work, image Image) error {
 			return err
 		}
 	}
-	return fatally(r.Ledger.Sign(w.Key, envelope))
-}
-
-// publish replays the envelope from the ledger until the registry lists it, whether this
-// run signed it or an earlier one: recovery takes the way that is taken every day.
-func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool) error {
-	envelope, ok, err := r.Ledger.Envelope(w.Key)
-	if err == nil && !ok {
-		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
-	}
-	if err != nil {
-		return fatally(err)
-	}
-	// The ledger may have been changed by others since, or the key's certificate. What was
-	// signed a moment ago was checked then.
-	if !fresh {
-		err = w.key.Signer.Check(image.Descriptor, envelope)
-	}
-	if err != nil {
-		return &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
-	}
-	if *stage == state.Pushed {
-		// Pushed before and not seen to be listed. On a registry without the referrers API
-		// another writer may have overwritten the list; pushing the same bytes again
-		// repairs that.
-		listed, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
-		if err != nil {
-			return fmt.Errorf("confirming the signature: %w", err)
-		}
-		if listed {
-			return fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
-		}
-	}
-	if err := r.Registry.Push(ctx, image, envelope); err != nil {
+	if err := r.reopen(w, stage); err != nil {
 		return err
 	}
-	if *stage == state.Signed {
-		// Recorded even when ctx has ended meanwhile: the signature exists.
-		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
-			return fatally(err)
-		}
-		*stage = state.Pushed
+	if err := r.Ledger.Sign(w.Key, envelope); err != nil {
+		return fatally(err)
 	}
-	return r.confirm(ctx, w, image, envelope.ManifestDigest)
-}
-
-// image describes an item's image anew, for an item that was signed earlier.
-func (r *run) image(ctx context.Context, w Work) (Image, error) {
-	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.Targets[0].Digest())
-	if err != nil {
-		return Image{}, err
-	}
-	return Image{w.Key.Repository, desc}, nil
-}
-
-// confirm waits until the registry lists the signature: a push that was answered is not
-// yet a signature that others find.
-func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) error {
-	for try := 1; ; try++ {
-		listed, err := r.Registry.Listed(ctx, image, signature)
-		if err != nil {
-			return fmt.Errorf("confirming the signature: %w", err)
-		}
-		if listed {
-			return fatally(r.Ledger.Confirm(w.Key, signature))
-		}
-		if try == maxTries || !r.pause(ctx, try) {
-			return &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
-		}
-	}
+	*stage = state.Signed
+	return nil
 }
 
 // notes tell what a person should know of an item that was looked at.
@@ -252,12 +203,15 @@ func (x Examined) notes() []string {
 	return notes
 }
 
-// fail records a failure on its item, and ends the run only if the ledger cannot.
-func (r *run) fail(w Work, class Class, cause error) error {
-	r.count(w, Outcome{
-		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
-		Result: ResultFailed, Class: class, Reason: cause.Error(), Notes: w.Changed,
-	})
+// fail records a failure on its item, and ends the run only if the ledger cannot. An item that
+// was done and could not be looked at again stays done in the ledger; the report tells.
+func (r *run) fail(w Work, stage state.Stage, class Class, cause error) error {
+	o := r.outcome(w, ResultFailed)
+	o.Class, o.Reason = class, cause.Error()
+	r.count(w, o)
+	if stage == state.Confirmed {
+		return nil
+	}
 	return fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
 }
 

@@ -24,12 +24,12 @@ type Judge interface {
 
 // Verdict is what Notation says of one image.
 type Verdict struct {
-	Signatures int    // listed
-	Trusted    bool   // at least one verifies under the trust policy
-	Expired    bool   // none verifies strictly, and one fails by its date alone
-	Reason     string // why not trusted
-	Metadata   map[string]string
-	NotAfter   time.Time // of the certificate of the trusted signature
+	Signatures int                 // listed
+	Trusted    bool                // at least one verifies under the trust policy
+	Expired    bool                // none verifies strictly, and one fails by its date alone
+	Reason     string              // why not trusted
+	Signed     []map[string]string // the metadata of each trusted signature
+	NotAfter   time.Time           // of the certificate of the trusted signature
 }
 
 // VerifyClass compares what DCT and Notation say of a tag.
@@ -61,7 +61,7 @@ type VerifiedTag struct {
 	DCT      digest.Digest `json:"dct,omitempty"`      // the trusted digest
 	Role     string        `json:"role,omitempty"`     // that names it
 	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
-	// Bound tells whether the trusted signature's metadata binds this tag.
+	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
 	Bound bool     `json:"bound"`
 	Flags []string `json:"flags,omitempty"`
 }
@@ -236,7 +236,7 @@ func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
 	case err != nil:
 		return is(Unknown, "%v", err)
 	}
-	_, row.Bound = verdict.Metadata[MetadataTag+t.Tag()]
+	row.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
 	if !exists {
 		return is(Gone, "the registry has the digest and no such tag")
 	}

@@ -43,7 +43,7 @@ func TestVerifyComparesBothSides(t *testing.T) {
 	of := func(tag string) digest.Digest { return digest.FromString("image " + tag) }
 	say := func(v Verdict, err error) func() (Verdict, error) { return func() (Verdict, error) { return v, err } }
 	good := func(tag string) func() (Verdict, error) {
-		return say(Verdict{Signatures: 1, Trusted: true, Metadata: map[string]string{MetadataTag + tag: "targets"}}, nil)
+		return say(Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{MetadataGUN: app, MetadataTag + tag: "targets"}}}, nil)
 	}
 	elsewhere := digest.FromString("elsewhere")
 	signedElsewhere := digest.FromString("signed elsewhere")

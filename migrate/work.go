@@ -7,23 +7,31 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 // Work is one item: a digest in a repository, to be signed with one key, and the targets
-// that vouch for it. All of them have that digest.
+// that vouch for it. All of them have that digest; those of a child have that of an index
+// which lists it, and then no tag is its own.
 type Work struct {
 	Key     state.Key
 	Targets []dct.Target
+	// Platform is what the index says of a child, such as linux/arm64.
+	Platform string
 	// Changed says what is otherwise than in the plan that the run is bound to.
 	Changed []string
 
-	key       Key // that is to sign
-	rootKeys  []string
-	outsideAs Class  // in place of NotPlanned
-	outside   string // why it is outside of the plan that the run is bound to; empty: inside
+	key          Key // that is to sign
+	rootKeys     []string
+	chains       []chain            // of a child: from each index that lists it
+	listed       ocispec.Descriptor // of a child: as all of them list it
+	trouble      error              // why it cannot be done now; nil: nothing is known
+	attestations int                // of an index: what it lists that is no image, and is left out
+	outsideAs    Class              // in place of NotPlanned
+	outside      string             // why it is outside of the plan that the run is bound to; empty: inside
 }
 
 // Scope says which part of the trust data is meant, and where its images are. The zero
@@ -77,7 +85,10 @@ func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
 // item is what the ledger keeps of the work.
 func (w Work) item() state.Item {
 	it := state.Item{Key: w.Key, GUN: w.Targets[0].GUN().String(), Size: w.Targets[0].Size()}
-	for _, t := range w.Targets {
+	if w.isChild() {
+		it.MediaType, it.Size, it.Indexes = w.listed.MediaType, w.listed.Size, w.indexes()
+	}
+	for _, t := range w.named() {
 		it.Tags = append(it.Tags, state.Tag{Name: t.Tag(), Role: t.Role(), TargetsVersion: t.Version()})
 	}
 	it.Notes = agedNotes(w.Targets[0])
@@ -96,10 +107,26 @@ func agedNotes(t dct.Target) []string {
 	return notes
 }
 
-// tags lists the names of the work's targets.
+// named are the targets that name the digest itself.
+func (w Work) named() []dct.Target {
+	if w.isChild() {
+		return nil
+	}
+	return w.Targets
+}
+
+// digest is the one that is to be signed. It never comes from a registry.
+func (w Work) digest() digest.Digest {
+	if w.isChild() {
+		return w.listed.Digest
+	}
+	return w.Targets[0].Digest()
+}
+
+// tags lists the names of the targets that name the digest.
 func (w Work) tags() []string {
-	var names []string
-	for _, t := range w.Targets {
+	names := []string{}
+	for _, t := range w.named() {
 		names = append(names, t.Tag())
 	}
 	return names
@@ -113,6 +140,7 @@ const (
 	MetadataTag      = metadataPrefix + "tag."     // + the tag = the role that binds it
 	MetadataVersion  = metadataPrefix + "version." // + the role = the version of its metadata
 	MetadataRootKeys = metadataPrefix + "root-keys"
+	MetadataIndex    = metadataPrefix + "index"   // of a child, in place of tags: the digests of the indexes that DCT names
 	MetadataSigner   = metadataPrefix + "signer"  // the roles that the key stands for, where it is not that of the trusted ones
 	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
@@ -131,9 +159,12 @@ func (w Work) metadata(tool string) map[string]string {
 		MetadataRootKeys: strings.Join(w.rootKeys, ","),
 		MetadataTool:     tool,
 	}
-	for _, t := range w.Targets {
+	for _, t := range w.named() {
 		m[MetadataTag+t.Tag()] = t.Role()
 		m[MetadataVersion+t.Role()] = fmt.Sprint(t.Version())
+	}
+	if w.isChild() {
+		m[MetadataIndex] = strings.Join(w.indexes(), ",")
 	}
 	if expired := w.Targets[0].Expired(); len(expired) > 0 {
 		m[MetadataExpired] = strings.Join(expired, ",")

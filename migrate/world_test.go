@@ -29,16 +29,18 @@ const app = "registry.example.com/team/app"
 type world struct {
 	mu         sync.Mutex
 	images     map[digest.Digest]ocispec.Descriptor
+	manifests  map[digest.Digest][]byte // where the bytes matter
 	tags       map[string]digest.Digest
-	signatures map[digest.Digest][]string // by image: what is listed
-	signedBy   map[string]string          // the key's name, by signature
-	operations []digest.Digest            // key operations, in order
+	signatures map[digest.Digest][]string   // by image: what is listed
+	signedBy   map[string]string            // the key's name, by signature
+	signed     map[string]map[string]string // the metadata, by signature
+	operations []digest.Digest              // key operations, in order
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
 func newWorld() *world {
 	return &world{
-		images: map[digest.Digest]ocispec.Descriptor{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{},
+		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{},
 		fault: map[string]func(digest.Digest) (bool, error){},
 	}
 }
@@ -89,11 +91,13 @@ func (w *world) Tags(_ context.Context, _ string, each func(string) error) error
 	return nil
 }
 
-func (w *world) Hash(_ context.Context, image Image) error {
+func (w *world) Manifest(_ context.Context, image Image) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, err := w.breaks("hash", image.Descriptor.Digest)
-	return err
+	if _, err := w.breaks("manifest", image.Descriptor.Digest); err != nil {
+		return nil, err
+	}
+	return w.manifests[image.Descriptor.Digest], nil
 }
 
 func (w *world) Find(_ context.Context, image Image, key string) (Found, error) {
@@ -106,7 +110,7 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	var f Found
 	for _, s := range w.signatures[d] {
 		if w.signedBy[s] == key {
-			f.Ours = s
+			f.Ours = append(f.Ours, Signature{s, w.signed[s]})
 		} else {
 			f.Others++
 		}
@@ -125,14 +129,14 @@ func (w *world) Push(_ context.Context, image Image, e state.Envelope) error {
 	return err
 }
 
-func (w *world) Listed(_ context.Context, image Image, signature string) (bool, error) {
+func (w *world) Listed(_ context.Context, image Image, signature string) (bool, int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := image.Descriptor.Digest
 	if _, err := w.breaks("listed", d); err != nil {
-		return false, err
+		return false, 0, err
 	}
-	return slices.Contains(w.signatures[d], signature), nil
+	return slices.Contains(w.signatures[d], signature), len(w.signatures[d]), nil
 }
 
 func (w *world) Name() string { return "release" }
@@ -150,7 +154,7 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 		return state.Envelope{}, err
 	}
 	blob := fmt.Sprintf("signature %d by %s of %s", len(w.operations), name, subject.Digest)
-	w.signedBy[digest.FromString(blob).String()] = name
+	w.signedBy[digest.FromString(blob).String()], w.signed[digest.FromString(blob).String()] = name, metadata
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}" + blob),
 		ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64), Metadata: metadata,

@@ -54,11 +54,13 @@ type Item struct {
 	MediaType string
 	Size      int64 // bytes, from DCT
 	Tags      []Tag
-	Notes     []string // what the evidence rests on besides, such as metadata that was allowed to be expired
-	Class     string   // of the reason: why skipped, what kind of failure
-	Reason    string   // at most MaxReason bytes
-	Signature string   // digest of the signature's manifest, from signed on
-	Attempts  int      // failures so far
+	Indexes   []string          // of an item that DCT does not name: the digests that it names, of the indexes that list it
+	Bound     map[string]string // the role by tag that the signature binds, as far as is known; nil: not known
+	Notes     []string          // what the evidence rests on besides, such as metadata that was allowed to be expired
+	Class     string            // of the reason: why skipped, what kind of failure
+	Reason    string            // at most MaxReason bytes
+	Signature string            // digest of the signature's manifest, from signed on
+	Attempts  int               // failures so far
 	Updated   time.Time
 }
 
@@ -95,7 +97,7 @@ func (k Key) bytes() []byte {
 // sameEvidence tells whether planning other over i would change nothing.
 func (i Item) sameEvidence(other Item) bool {
 	return i.GUN == other.GUN && i.MediaType == other.MediaType && i.Size == other.Size &&
-		slices.Equal(i.Tags, other.Tags) && slices.Equal(i.Notes, other.Notes)
+		slices.Equal(i.Tags, other.Tags) && slices.Equal(i.Indexes, other.Indexes) && slices.Equal(i.Notes, other.Notes)
 }
 
 // bounded cuts text to limit bytes without cutting a character in two.

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -16,6 +17,7 @@ var (
 	moveSign    = move{EventSigned, []Stage{Planned}}
 	movePush    = move{EventPushed, []Stage{Signed}}
 	moveConfirm = move{EventConfirmed, []Stage{Planned, Signed, Pushed}}
+	moveAdopt   = move{EventConfirmed, []Stage{Planned, Confirmed}}
 	moveReopen  = move{EventReopened, []Stage{Confirmed, Pushed}}
 	moveDiscard = move{EventDiscarded, []Stage{Signed, Failed}}
 	moveSkip    = move{EventSkipped, []Stage{Planned, Signed, Pushed}}
@@ -52,7 +54,8 @@ func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) e
 
 // Sign moves the item from planned to signed and puts its envelope into the
 // outbox. When it returns nil the disk has both: the envelope may be pushed,
-// and no crash will need the key again for this item.
+// and no crash will need the key again for this item. What it binds is taken to
+// be the tags that were planned.
 func (l *Ledger) Sign(k Key, e Envelope) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("recording signed for %s: %w", k, err)
@@ -60,6 +63,10 @@ func (l *Ledger) Sign(k Key, e Envelope) error {
 	return l.move(moveSign, k, func(b *batch, i *Item, event *Event) error {
 		i.Stage, i.Signature, i.Class, i.Reason = Signed, e.ManifestDigest, "", ""
 		event.LeafThumbprint = e.LeafThumbprint
+		i.Bound = make(map[string]string, len(i.Tags))
+		for _, t := range i.Tags {
+			i.Bound[t.Name] = t.Role
+		}
 		return b.putEnvelope(k, e)
 	})
 }
@@ -89,6 +96,21 @@ func (l *Ledger) Confirm(k Key, signature string) error {
 	})
 }
 
+// Adopt moves a planned item to confirmed: the registry shows a signature of
+// ours that this ledger does not know, and which binds these tags by these
+// roles. Of a confirmed item it corrects both.
+func (l *Ledger) Adopt(k Key, signature string, bound map[string]string) error {
+	if signature == "" {
+		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
+	}
+	return l.move(moveAdopt, k, func(b *batch, i *Item, _ *Event) error {
+		i.Stage, i.Signature, i.Class, i.Reason = Confirmed, signature, "", ""
+		i.Bound = make(map[string]string, len(bound)) // never nil: it is known
+		maps.Copy(i.Bound, bound)
+		return b.dropEnvelope(k)
+	})
+}
+
 // Reopen takes a confirmed or pushed item back, because the registry no longer
 // shows its signature, and returns the stage it then has: signed if the
 // envelope is still in the outbox and only has to be pushed again, else planned.
@@ -110,7 +132,7 @@ func (i *Item) reopened(b *batch) Stage {
 	if b.hasEnvelope(i.Key) {
 		i.Stage = Signed
 	} else {
-		i.Signature = ""
+		i.Signature, i.Bound = "", nil
 	}
 	return i.Stage
 }
@@ -121,7 +143,7 @@ func (i *Item) reopened(b *batch) Stage {
 func (l *Ledger) Discard(k Key, reason string) error {
 	return l.move(moveDiscard, k, func(b *batch, i *Item, event *Event) error {
 		event.Reason = bounded(reason, MaxReason)
-		i.Stage, i.Signature, i.Class, i.Reason = Planned, "", "", ""
+		i.Stage, i.Signature, i.Class, i.Reason, i.Bound = Planned, "", "", "", nil
 		return b.dropEnvelope(k)
 	})
 }

@@ -46,6 +46,8 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			map[state.Stage]state.Stage{state.Signed: state.Pushed}},
 		"confirm": {func(l *state.Ledger) error { return l.Confirm(k, signature(1)) },
 			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Signed: state.Confirmed, state.Pushed: state.Confirmed}},
+		"adopt": {func(l *state.Ledger) error { return l.Adopt(k, signature(1), map[string]string{"v1": "targets"}) },
+			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Confirmed: state.Confirmed}},
 		"reopen": {func(l *state.Ledger) error { _, err := l.Reopen(k); return err },
 			map[state.Stage]state.Stage{state.Pushed: state.Signed, state.Confirmed: state.Planned}},
 		"discard": {func(l *state.Ledger) error { return l.Discard(k, "old certificate") },
@@ -88,7 +90,7 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 				}
 				_, has, err := l.Envelope(k)
 				must(t, err)
-				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "discard"; has != wantEnvelope {
+				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "adopt" && name != "discard"; has != wantEnvelope {
 					t.Errorf("envelope in the outbox: %v, want %v", has, wantEnvelope)
 				}
 				must(t, l.VerifyEvents())
@@ -185,6 +187,7 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		"a huge envelope":           l.Sign(key(1), state.Envelope{MediaType: "x", Blob: make([]byte, 33<<20)}),
 		"pushed without digest":     l.Push(key(1), ""),
 		"confirmed without digest":  l.Confirm(key(1), ""),
+		"adopted without digest":    l.Adopt(key(1), "", nil),
 		"a repository without name": l.SetRepository(state.Repository{}),
 	} {
 		if err == nil || errors.Is(err, state.ErrStale) {

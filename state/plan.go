@@ -4,7 +4,7 @@ import "fmt"
 
 // Plan records that the items are to be done, in one transaction, and returns
 // the stage each then has, in the same order. Of an item, the fields that
-// matter are Key, GUN, MediaType, Size, Tags and Notes; these replace what was
+// matter are Key, GUN, MediaType, Size, Tags, Indexes and Notes; these replace what was
 // recorded.
 //
 // A new item becomes planned. A skipped or failed one becomes planned again, or
@@ -50,6 +50,6 @@ func (b *batch) plan(wanted Item) (Stage, error) {
 		return before, nil
 	}
 	item.GUN, item.MediaType, item.Size = wanted.GUN, wanted.MediaType, wanted.Size
-	item.Tags, item.Notes = wanted.Tags, wanted.Notes
+	item.Tags, item.Indexes, item.Notes = wanted.Tags, wanted.Indexes, wanted.Notes
 	return item.Stage, b.putItem(item, before)
 }

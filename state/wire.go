@@ -57,17 +57,19 @@ type keyRecord struct {
 type itemRecord struct {
 	stamp
 	keyRecord
-	Stage     Stage     `json:"stage"`
-	GUN       string    `json:"gun,omitempty"`
-	MediaType string    `json:"media_type,omitempty"`
-	Size      int64     `json:"size"`
-	Tags      []Tag     `json:"tags,omitempty"`
-	Notes     []string  `json:"notes,omitempty"`
-	Class     string    `json:"class,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Signature string    `json:"signature,omitempty"`
-	Attempts  int       `json:"attempts,omitempty"`
-	Updated   time.Time `json:"updated"`
+	Stage     Stage             `json:"stage"`
+	GUN       string            `json:"gun,omitempty"`
+	MediaType string            `json:"media_type,omitempty"`
+	Size      int64             `json:"size"`
+	Tags      []Tag             `json:"tags,omitempty"`
+	Indexes   []string          `json:"indexes,omitempty"`
+	Notes     []string          `json:"notes,omitempty"`
+	Class     string            `json:"class,omitempty"`
+	Reason    string            `json:"reason,omitempty"`
+	Signature string            `json:"signature,omitempty"`
+	Attempts  int               `json:"attempts,omitempty"`
+	Bound     map[string]string `json:"bound,omitzero"` // {} is not the same as none
+	Updated   time.Time         `json:"updated"`
 }
 
 type outboxRecord struct {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted,
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"lapsed": cmd(lapsed), "stamped": cmd(stamped),
 		},
 		RequireUniqueNames: true,
@@ -403,6 +404,66 @@ func stamped(_ *testscript.TestScript, f *fixture, args []string) error {
 	c, err := f.contents(args[0], args[1])
 	if err == nil && c.Stamped.IsZero() {
 		err = errors.New("no timestamp")
+	}
+	return err
+}
+
+// publishindex REPO TAG KIND puts an image for two platforms into the registry, as an OCI index
+// or as a docker list, and signs its digest in DCT. The repository has to be published before.
+func publishIndex(ts *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.putIndex(args[0], args[1], args[2])
+	if err != nil {
+		return err
+	}
+	r := f.repos[f.registry.Host()+"/"+args[0]]
+	if err := r.Sign(args[1], desc.Digest.Encoded(), desc.Size); err != nil {
+		return err
+	}
+	return publish(ts, f, args[:1])
+}
+
+func (f *fixture) putIndex(repo, tag, kind string) (ocispec.Descriptor, error) {
+	if kind == "docker" {
+		return f.registry.PutDockerList(repo, tag, repo+"/"+tag)
+	}
+	return f.registry.PutIndex(repo, tag, repo+"/"+tag)
+}
+
+// children REPO TAG KIND N checks how many signatures each image has that the index lists.
+func children(_ *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.putIndex(args[0], args[1], args[2])
+	if err != nil {
+		return err
+	}
+	raw, err := f.registry.Manifest(args[0], desc.Digest.String())
+	if err != nil {
+		return err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return err
+	}
+	for _, m := range index.Manifests {
+		list, err := f.registry.Signatures(args[0], m.Digest.String())
+		if err != nil || strconv.Itoa(len(list)) != args[3] {
+			return fmt.Errorf("%s has %d signatures: %w", m.Digest, len(list), err)
+		}
+	}
+	if len(index.Manifests) != 2 {
+		return fmt.Errorf("%d images in the index", len(index.Manifests))
+	}
+	return nil
+}
+
+// unsign REPO TAG deletes the signatures of DCT's digest of a tag from the registry.
+func unsign(_ *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	if err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	for _, s := range list {
+		err = errors.Join(err, f.registry.Delete(args[0], s.Digest.String()))
 	}
 	return err
 }

@@ -82,7 +82,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 			// Deleting the old index is not needed, and where DELETE is refused a good
 			// push would be reported as failed.
 			SkipReferrersGC:      true,
-			ReferrerListMaxPages: maxSignatures,
+			ReferrerListMaxPages: maxPages,
 			MaxMetadataBytes:     maxManifest,
 		},
 		client:   c.o.Client,

@@ -56,12 +56,25 @@ func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descri
 	return mediaType, envelope, nil
 }
 
-func (r *Repository) fetchSignature(ctx context.Context, manifest ocispec.Descriptor) (string, []byte, error) {
-	if manifest.MediaType != ocispec.MediaTypeImageManifest && manifest.MediaType != mediaTypeArtifact {
-		return "", nil, fmt.Errorf("not a signature manifest: media type %q", manifest.MediaType)
+// CheckEntry returns an error if an entry, as listed by Signatures, is so malformed that
+// nothing can be fetched by it.
+func CheckEntry(listed ocispec.Descriptor) error {
+	switch {
+	case listed.MediaType != ocispec.MediaTypeImageManifest && listed.MediaType != mediaTypeArtifact:
+		return fmt.Errorf("not a signature manifest: media type %q", listed.MediaType)
+	case listed.Digest.Validate() != nil:
+		return errors.New("not a signature manifest: no digest")
+	case listed.Size <= 0:
+		return errors.New("not a signature manifest: no size")
+	case listed.Size > maxManifest:
+		return fmt.Errorf("not a signature manifest: %w", tooLarge(listed.Size, maxManifest))
 	}
-	if manifest.Size <= 0 {
-		return "", nil, errors.New("not a signature manifest: no size")
+	return nil
+}
+
+func (r *Repository) fetchSignature(ctx context.Context, manifest ocispec.Descriptor) (string, []byte, error) {
+	if err := CheckEntry(manifest); err != nil {
+		return "", nil, err
 	}
 	data, err := r.fetchManifest(ctx, manifest)
 	if err != nil {

@@ -17,9 +17,12 @@ import (
 // ArtifactType is that of Notation signatures.
 const ArtifactType = "application/vnd.cncf.notary.signature"
 
-// maxSignatures is how many signatures of one image are listed, and pages read. Anyone who
-// may push can plant more; what lies beyond would be unknown, so it is an error.
-const maxSignatures = 1000
+// Bounds of one list. Anyone who may push can plant more; what lies beyond would be unknown,
+// so it is an error.
+const (
+	maxSignatures = 1000
+	maxPages      = 100 // a registry may page before it filters, and every page costs a request
+)
 
 // Signatures lists the Notation signatures of the image: every page of the referrers API,
 // or the index under the referrers tag where there is no API. It is asked anew each time.

@@ -55,6 +55,15 @@ func (r *Registry) Resolve(repo, reference string) (ocispec.Descriptor, error) {
 	}, nil
 }
 
+// Manifest returns the bytes of the manifest that a tag or digest stands for.
+func (r *Registry) Manifest(repo, reference string) ([]byte, error) {
+	got, err := r.do(http.MethodGet, manifestPath(repo, reference), "", nil, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	return got.body.Bytes(), nil
+}
+
 // Signatures is the oracle: the Notation signatures that a client without any memory sees listed for
 // the image with this digest, by the referrers API or, without it, by the sha256-<hex> tag. None is an
 // empty list. A signature that is stored but not listed is not seen.

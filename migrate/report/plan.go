@@ -79,7 +79,7 @@ func planItem(b *strings.Builder, it migrate.PlanItem) {
 		}
 		tags = append(tags, text)
 	}
-	fmt.Fprintf(b, "  %-8s %s  %s\n", it.Action, safetext.Safe(it.Digest, 80), strings.Join(tags, ", ")+ofKey(it.Key))
+	fmt.Fprintf(b, "  %-8s %s  %s\n", it.Action, safetext.Safe(it.Digest, 80), strings.Join(tags, ", ")+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
 	if it.Reason != nil {
 		indent(b, string(it.Reason.Class)+": "+it.Reason.Reason)
 	}

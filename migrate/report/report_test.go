@@ -37,7 +37,7 @@ func calm(t *testing.T, text string) {
 func TestNothingHostileIsRendered(t *testing.T) {
 	t.Parallel()
 	var run Run
-	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Key: hostile, Tags: []string{hostile}, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
+	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Key: hostile, Tags: []string{hostile}, Index: []string{hostile, hostile}, Platform: hostile, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
 	run.Add(&migrate.Outcome{Result: migrate.ResultSigned, Notes: []string{hostile}})
 	run.AddUnread(&migrate.TrustNews{GUN: hostile, Class: migrate.Security, Err: errors.New(hostile)})
 	run.AddFindings(&migrate.TrustNews{Findings: []dct.Finding{{Class: hostile}}})
@@ -47,7 +47,7 @@ func TestNothingHostileIsRendered(t *testing.T) {
 		{
 			GUN: hostile, Findings: []migrate.PlanFinding{{Tag: hostile, Role: hostile, Class: hostile, Detail: hostile}},
 			Items: []migrate.PlanItem{{
-				Digest: hostile, Key: hostile, Action: migrate.ActionSkip, Reason: &migrate.PlanReason{Reason: hostile}, Notes: []string{hostile},
+				Digest: hostile, Key: hostile, Index: []string{hostile}, Platform: hostile, Action: migrate.ActionSkip, Reason: &migrate.PlanReason{Reason: hostile}, Notes: []string{hostile},
 				Tags: []migrate.PlanTag{{Tag: hostile, Now: migrate.TagMoved, MovedTo: hostile, Flags: []string{hostile}}},
 			}},
 		},

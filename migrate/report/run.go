@@ -46,6 +46,8 @@ type Item struct {
 	Digest     string         `json:"digest"`
 	Key        string         `json:"key,omitempty"` // its name, where there are several
 	Tags       []string       `json:"tags"`
+	Index      []string       `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
+	Platform   string         `json:"platform,omitempty"`
 	Result     migrate.Result `json:"result"`
 	Class      migrate.Class  `json:"class,omitempty"`
 	Reason     string         `json:"reason,omitempty"`
@@ -65,7 +67,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.Results = map[migrate.Result]int{}
 	}
 	r.Results[o.Result]++
-	it := Item{o.Repository, o.Digest, o.Key, o.Tags, o.Result, o.Class, o.Reason, o.Notes}
+	it := Item{o.Repository, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
 	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
 		r.NotSigned = append(r.NotSigned, it)
 		return
@@ -124,7 +126,7 @@ func RunText(w io.Writer, r *Run) error {
 		indent(&b, u.Reason)
 	}
 	for _, it := range r.NotSigned {
-		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofKey(it.Key))
+		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
 		indent(&b, it.Reason)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
@@ -152,6 +154,21 @@ func indent(b *strings.Builder, text string) {
 	for line := range strings.Lines(safetext.Lines(text, 2048)) {
 		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
 	}
+}
+
+// ofIndex says that an image has no tag of its own, but is in an index.
+func ofIndex(platform string, indexes []string) string {
+	if len(indexes) == 0 {
+		return ""
+	}
+	text := "in index " + safetext.Safe(indexes[0], 80)
+	if platform != "" {
+		text = safetext.Safe(platform, 80) + " " + text
+	}
+	if len(indexes) > 1 {
+		text += fmt.Sprintf(" and %d more", len(indexes)-1)
+	}
+	return text
 }
 
 // ofKey names an item's key, where there are several.

@@ -244,14 +244,20 @@ func (o *keyOptions) check() error {
 // engineOptions say how images are signed, and where progress is kept.
 type engineOptions struct {
 	keyOptions
-	forceTag bool
-	workers  int
-	state    string
+	forceTag  bool
+	workers   int
+	state     string
+	platforms string
+	recheck   bool
+	rebind    bool
 }
 
 func (o *engineOptions) bind(f *pflag.FlagSet) {
 	o.keyOptions.bind(f)
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+	f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
+	f.BoolVar(&o.recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
+	f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
 	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
 	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
 }
@@ -259,6 +265,9 @@ func (o *engineOptions) bind(f *pflag.FlagSet) {
 func (o *engineOptions) check() error {
 	if o.workers < 1 {
 		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+	}
+	if o.platforms != "index" && o.platforms != "all" {
+		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
 	}
 	return o.keyOptions.check()
 }

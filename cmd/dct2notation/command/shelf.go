@@ -87,17 +87,21 @@ func (s *shelf) Tags(ctx context.Context, repository string, each func(tag strin
 	}))
 }
 
-func (s *shelf) Hash(ctx context.Context, image migrate.Image) error {
+func (s *shelf) Manifest(ctx context.Context, image migrate.Image) ([]byte, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return classed(err)
+		return nil, classed(err)
 	}
-	_, err = r.FetchManifest(ctx, image.Descriptor)
-	return classed(err)
+	raw, err := r.FetchManifest(ctx, image.Descriptor)
+	return raw, classed(err)
 }
 
-// Find looks at every signature that could be ours. One that cannot be read for good is
-// another's; one that could not be read now leaves it unknown.
+// maxCandidates is how many signatures of an image are fetched that may be ours. Who may push
+// can plant more; each would cost two requests.
+const maxCandidates = 100
+
+// Find looks at every signature that could be ours. One that can never be read is passed
+// over; one that could not be read now leaves it unknown.
 func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migrate.Found, error) {
 	signer := s.signers[key]
 	var found migrate.Found
@@ -109,40 +113,76 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if err != nil {
 		return found, classed(err)
 	}
-	for _, m := range list {
-		if !mayBe(m, signer.Leaf()) {
-			found.Others++
-			continue
-		}
+	candidates := candidates(list, signer.Leaf(), &found)
+	if found.Unread = len(candidates) - maxCandidates; found.Unread > 0 {
+		candidates = candidates[:maxCandidates]
+	}
+	found.Unread = max(found.Unread, 0)
+	for _, m := range candidates {
 		mediaType, blob, err := r.FetchSignature(ctx, m)
 		if err != nil && !broken(err) {
 			return found, classed(err)
 		}
-		metadata, ours := signer.Recognise(image.Descriptor, mediaType, blob)
-		if err != nil || !ours {
-			found.Others++
+		if err != nil {
+			passOver(&found, err)
 			continue
 		}
-		if found.Ours == "" {
-			found.Ours, found.Metadata = m.Digest.String(), metadata
+		if metadata, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
+			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), Metadata: metadata})
+		} else {
+			found.Others++
 		}
+	}
+	if len(found.Ours) == 0 && found.Unread > 0 {
+		return found, &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf(
+			"looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is\nhint: somebody has planted them; remove them and run again",
+			image.Descriptor.Digest, image.Repository, maxCandidates+found.Unread, maxCandidates)}
 	}
 	return found, nil
 }
 
-// mayBe tells whether a listed signature may be by the certificate. The annotation is not
-// authenticated, so it only spares us to fetch what says it is by another; some
-// registries leave it out.
-func mayBe(m ocispec.Descriptor, leaf string) bool {
+// candidates are the listed signatures that may be by the certificate, those first that say
+// so. The others are counted.
+func candidates(list []ocispec.Descriptor, leaf string, found *migrate.Found) []ocispec.Descriptor {
+	var say, silent []ocispec.Descriptor
+	for _, m := range list {
+		if err := registry.CheckEntry(m); err != nil {
+			passOver(found, err)
+			continue
+		}
+		switch by, known := claims(m); {
+		case !known:
+			silent = append(silent, m)
+		case by == leaf:
+			say = append(say, m)
+		default:
+			found.Others++
+		}
+	}
+	return append(say, silent...)
+}
+
+// passOver counts an entry that can never be read.
+func passOver(found *migrate.Found, why error) {
+	found.Broken++
+	if found.Why == "" {
+		found.Why = firstLine(why.Error())
+	}
+}
+
+// claims tells which certificate a listed signature says it is by, if it says so. The
+// annotation is not authenticated, so it only spares us to fetch what says it is by another;
+// some registries leave it out.
+func claims(m ocispec.Descriptor) (leaf string, known bool) {
 	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
 	if !ok {
-		return true
+		return "", false
 	}
 	var prints []string
 	if err := json.Unmarshal([]byte(list), &prints); err != nil || len(prints) == 0 {
-		return true
+		return "", false
 	}
-	return prints[0] == leaf
+	return prints[0], true
 }
 
 // broken tells whether a signature can never be read: it is not there, or its bytes are no
@@ -170,13 +210,13 @@ func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope)
 	return err
 }
 
-func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature string) (bool, error) {
+func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature string) (bool, int, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return false, classed(err)
+		return false, 0, classed(err)
 	}
 	list, err := r.Signatures(ctx, image.Descriptor)
-	return slices.ContainsFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == signature }), classed(err)
+	return slices.ContainsFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == signature }), len(list), classed(err)
 }
 
 // signer is the key as package migrate needs it.
@@ -240,30 +280,45 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		return v, classed(err)
 	}
 	v.Signatures = len(list)
+	good := false // one that is trusted and in date: no other can make it worse
 	for i, m := range list {
 		if i == maxSignatures {
-			v.Reason = "no trusted signature among the first 100"
+			if !good {
+				v.Reason = "no trusted signature among the first 100"
+			}
 			break
 		}
-		mediaType, blob, err := r.FetchSignature(ctx, m)
-		if err != nil {
-			if !broken(err) {
-				return v, classed(err)
-			}
-			v.Reason = err.Error()
-			continue
-		}
-		one, err := j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
-		if err != nil {
+		one, err := j.judgeOne(ctx, r, image, m)
+		switch {
+		case ctx.Err() != nil:
+			return v, ctx.Err()
+		case err != nil && !good:
 			return v, err
-		}
-		if one.Trusted && !one.Expired {
-			return migrate.Verdict{Signatures: len(list), Trusted: true, Metadata: one.Metadata, NotAfter: one.NotAfter}, nil
-		}
-		v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
-		if one.Trusted {
-			v.Metadata, v.NotAfter = one.Metadata, one.NotAfter
+		case err == nil && one.Trusted && !one.Expired:
+			if !good {
+				v = migrate.Verdict{Signatures: len(list), Trusted: true, NotAfter: one.NotAfter}
+				good = true
+			}
+			v.Signed = append(v.Signed, one.Metadata)
+		case !good:
+			v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
+			if one.Trusted {
+				v.Signed, v.NotAfter = append(v.Signed, one.Metadata), one.NotAfter
+			}
 		}
 	}
 	return v, nil
+}
+
+// judgeOne judges one signature. One that can never be read is not trusted; an error leaves it
+// unknown.
+func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, image migrate.Image, m ocispec.Descriptor) (notation.Verdict, error) {
+	mediaType, blob, err := r.FetchSignature(ctx, m)
+	switch {
+	case err != nil && broken(err):
+		return notation.Verdict{Reason: err.Error()}, nil
+	case err != nil:
+		return notation.Verdict{}, classed(err)
+	}
+	return j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
 }

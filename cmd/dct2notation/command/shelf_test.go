@@ -189,16 +189,16 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 		must(t, err)
 		return f
 	}
-	if f := find(); f.Ours != "" || f.Others != 0 {
+	if f := find(); len(f.Ours) != 0 || f.Others != 0 {
 		t.Errorf("none: %+v", f)
 	}
 	other := k.key(t, k.ca)
 	k.sign(t, other)
-	if f := find(); f.Ours != "" || f.Others != 1 {
+	if f := find(); len(f.Ours) != 0 || f.Others != 1 {
 		t.Errorf("another's: %+v", f)
 	}
 	k.sign(t, k.signer)
-	if f := find(); f.Ours == "" || f.Others != 1 || f.Metadata["by"] != k.signer.Leaf() {
+	if f := find(); len(f.Ours) != 1 || f.Others != 1 || f.Ours[0].Metadata["by"] != k.signer.Leaf() {
 		t.Errorf("ours beside it: %+v", f)
 	}
 	// A signature that claims our certificate in its annotation and has another.
@@ -212,7 +212,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	must(t, err)
 	e.Manifest, e.ManifestDigest = manifest, desc.Digest.String()
 	must(t, liar.Push(context.Background(), liar.image, e))
-	if f, err := liar.Find(context.Background(), liar.image, "release"); err != nil || f.Ours != "" || f.Others != 1 {
+	if f, err := liar.Find(context.Background(), liar.image, "release"); err != nil || len(f.Ours) != 0 || f.Others != 1 {
 		t.Errorf("a lying annotation: %+v, %v", f, err)
 	}
 }
@@ -239,7 +239,7 @@ func TestFindOfWhatCannotBeRead(t *testing.T) {
 			k.sign(t, k.signer)
 			k.answer(http.MethodGet, "/blobs/", c.with)
 			f, err := k.Find(context.Background(), k.image, "release")
-			if (err == nil) != c.known || f.Ours != "" || c.known && f.Others != 1 {
+			if (err == nil) != c.known || len(f.Ours) != 0 || c.known && (f.Broken != 1 || f.Why == "") {
 				t.Errorf("%+v, %v", f, err)
 			}
 		})
@@ -274,16 +274,23 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || v.Expired || (v.Reason == "") != (c.trusted || c.signatures == 0) {
 			t.Errorf("%s: %+v, %v", c.name, v, err)
 		}
-		if c.trusted && (v.Metadata["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
+		if c.trusted && (len(v.Signed) != 1 || v.Signed[0]["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
 			t.Errorf("%s: %+v", c.name, v)
 		}
+	}
+	// What a second trusted one binds counts as well.
+	e, err := signer{k.signer}.Sign(context.Background(), k.image.Descriptor, map[string]string{"by": "the second"})
+	must(t, err)
+	must(t, k.Push(context.Background(), k.image, e))
+	if v, err := ask(); err != nil || v.Signatures != 3 || !v.Trusted || len(v.Signed) != 2 {
+		t.Errorf("two: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
 	if v, err := ask(); migrate.ClassOf(err) != migrate.Throttled || v.Trusted {
 		t.Errorf("busy: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 2 || v.Reason == "" {
+	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" {
 		t.Errorf("broken: %+v, %v", v, err)
 	}
 }

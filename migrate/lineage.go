@@ -1,0 +1,234 @@
+package migrate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// DCT names an index, and with it, by their digests, the images that its bytes list. What is
+// here tells whether it does: vouch asks it before the key is used.
+
+// chain is how a digest that DCT names leads to one that it does not: the bytes of an index
+// and, where that lists another index, the bytes of that one.
+type chain [][]byte
+
+// maxChain is how many indexes may lead to an image.
+const maxChain = 2
+
+// head is the digest of the index that it begins with; empty for no chain.
+func (c chain) head() digest.Digest {
+	if len(c) == 0 {
+		return ""
+	}
+	return digest.SHA256.FromBytes(c[0])
+}
+
+// proves returns an error unless each index lists the next, and the last lists the image as it
+// is. Whether DCT names the first is the caller's to see: head.
+func (c chain) proves(image ocispec.Descriptor) error {
+	if len(c) == 0 || len(c) > maxChain {
+		return fmt.Errorf("%d indexes lead to %s", len(c), image.Digest)
+	}
+	for i, raw := range c {
+		members, err := readIndex(raw)
+		if err != nil {
+			return err
+		}
+		next := image
+		last := i == len(c)-1
+		if !last {
+			next = ocispec.Descriptor{Digest: digest.SHA256.FromBytes(c[i+1]), Size: int64(len(c[i+1]))}
+		}
+		listed := false
+		for _, m := range members {
+			listed = listed || m.Digest == next.Digest && m.Size == next.Size && (m.MediaType == next.MediaType || !last && indexTypes[m.MediaType])
+		}
+		if !listed {
+			return fmt.Errorf("index %s does not list %s", digest.SHA256.FromBytes(raw), next.Digest)
+		}
+	}
+	return nil
+}
+
+// indexTypes are the media types of what lists images by digest.
+var indexTypes = map[string]bool{
+	ocispec.MediaTypeImageIndex:                                 true,
+	"application/vnd.docker.distribution.manifest.list.v2+json": true,
+}
+
+// member is an entry of an index.
+type member struct {
+	ocispec.Descriptor        // as listed: media type, digest and size
+	Platform           string // such as linux/arm64/v8; empty if it says none
+	// Attests tells that it is no image: buildkit keeps what it attests of an image there.
+	Attests bool
+}
+
+// Bounds of an index.
+const (
+	maxIndex   = 4 << 20 // bytes; registries take no more
+	maxMembers = 1000
+)
+
+// readIndex reads an index, and refuses what another reader could take for something else:
+// fields twice or in another case, data behind it, what is an image manifest as well.
+func readIndex(raw []byte) ([]member, error) {
+	if len(raw) > maxIndex {
+		return nil, fmt.Errorf("index of %d bytes, more than %d", len(raw), maxIndex)
+	}
+	if err := unambiguous(raw); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	top, err := object(raw, "schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers", "blobs")
+	if err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	for _, other := range []string{"config", "layers", "fsLayers", "blobs"} {
+		if _, ok := top[other]; ok {
+			return nil, fmt.Errorf("index: it is an image manifest as well: it has %q", other)
+		}
+	}
+	var version int
+	var mediaType string
+	var entries []json.RawMessage
+	switch {
+	case field(top, "schemaVersion", &version) != nil || version != 2:
+		return nil, errors.New("index: its schemaVersion is not 2")
+	case top["mediaType"] != nil && (field(top, "mediaType", &mediaType) != nil || !indexTypes[mediaType]):
+		return nil, errors.New("index: its mediaType is that of no index")
+	case field(top, "manifests", &entries) != nil || entries == nil:
+		return nil, errors.New("index: it lists nothing")
+	case len(entries) > maxMembers:
+		return nil, fmt.Errorf("index: it lists %d manifests, more than %d", len(entries), maxMembers)
+	}
+	var members []member
+	known := map[digest.Digest]member{}
+	for i, e := range entries {
+		m, err := readMember(e)
+		if err != nil {
+			return nil, fmt.Errorf("index: entry %d: %w", i+1, err)
+		}
+		before, twice := known[m.Digest]
+		switch {
+		case !twice: // one image may be listed for several platforms
+			members = append(members, m)
+			known[m.Digest] = m
+		case before.MediaType != m.MediaType || before.Size != m.Size:
+			return nil, fmt.Errorf("index: %s is there twice and differs", m.Digest)
+		}
+	}
+	return members, nil
+}
+
+func readMember(raw []byte) (member, error) {
+	var m member
+	e, err := object(raw, "mediaType", "digest", "size", "platform", "annotations")
+	if err != nil {
+		return m, err
+	}
+	switch {
+	case field(e, "mediaType", &m.MediaType) != nil || m.MediaType == "":
+		return m, errors.New("no mediaType")
+	case field(e, "digest", &m.Digest) != nil || m.Digest.Validate() != nil || m.Digest.Algorithm() != digest.SHA256:
+		return m, errors.New("no sha256 digest")
+	case field(e, "size", &m.Size) != nil || m.Size <= 0:
+		return m, errors.New("no size")
+	}
+	var platform struct{ OS, Architecture, Variant string }
+	if e["platform"] != nil && field(e, "platform", &platform) != nil {
+		return m, errors.New("no platform that can be read")
+	}
+	if platform.OS != "" || platform.Architecture != "" {
+		m.Platform = strings.TrimSuffix(platform.OS+"/"+platform.Architecture+"/"+platform.Variant, "/")
+	}
+	var annotations map[string]string
+	if e["annotations"] != nil && field(e, "annotations", &annotations) != nil {
+		return m, errors.New("no annotations that can be read")
+	}
+	m.Attests = annotations["vnd.docker.reference.type"] == "attestation-manifest" || m.Platform == "unknown/unknown"
+	return m, nil
+}
+
+// object takes a JSON object apart, by the exact names of its fields.
+func object(raw []byte, known ...string) (map[string]json.RawMessage, error) {
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &o); err != nil || o == nil {
+		return nil, errors.New("not a JSON object")
+	}
+	for name := range o {
+		for _, k := range known {
+			if name != k && strings.EqualFold(name, k) {
+				return nil, fmt.Errorf("field %.40q differs from %q in case only", name, k)
+			}
+		}
+	}
+	return o, nil
+}
+
+func field(o map[string]json.RawMessage, name string, to any) error {
+	raw, ok := o[name]
+	if !ok {
+		return errors.New("not there")
+	}
+	return json.Unmarshal(raw, to)
+}
+
+// unambiguous returns an error unless raw is one JSON value that every reader reads alike.
+func unambiguous(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return errors.New("not valid UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := uniqueKeys(d, 1); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("data after the JSON object")
+	}
+	return nil
+}
+
+func uniqueKeys(d *json.Decoder, depth int) error {
+	const maxDepth = 32
+	if depth > maxDepth {
+		return fmt.Errorf("nested deeper than %d levels", maxDepth)
+	}
+	t, err := d.Token()
+	if err != nil {
+		return fmt.Errorf("not JSON: %w", err)
+	}
+	open, ok := t.(json.Delim)
+	if !ok {
+		return nil
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == '{' {
+			key, err := d.Token()
+			if err != nil {
+				return fmt.Errorf("not JSON: %w", err)
+			}
+			name, _ := key.(string)
+			if seen[name] {
+				return fmt.Errorf("key %.40q twice in one object", name)
+			}
+			seen[name] = true
+		}
+		if err := uniqueKeys(d, depth+1); err != nil {
+			return err
+		}
+	}
+	if _, err = d.Token(); err != nil {
+		return fmt.Errorf("not JSON: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// child is an image that an index lists.
+type child struct {
+	member
+	chain chain
+}
+
+// listing is what the index of a digest lists; nothing, where it is no index.
+type listing struct {
+	children     []child
+	attestations int // that are left out
+	size         int // bytes read for it
+	err          error
+}
+
+// maxListing bounds the bytes that are read and kept of one index and those that it lists.
+const maxListing = 16 << 20
+
+// expand adds work for the images of each index that DCT names, where the engine signs all
+// platforms. An index that cannot be listed now is not signed either: its work says why. The
+// error is ctx's, or errDrained when stop is closed.
+func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) error {
+	if !e.AllPlatforms {
+		return nil
+	}
+	direct := map[itemID]bool{}
+	listings := map[string]*listing{}
+	for _, w := range r.work {
+		direct[itemID{w.Key.Digest, w.Key.KeyName}] = true
+		listings[w.Key.Digest] = &listing{}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(e.Workers * perWorker)
+	for d, l := range listings {
+		g.Go(func() error {
+			select {
+			case <-stop:
+				return errDrained
+			default:
+			}
+			e.list(gctx, r.place, digest.Digest(d), l)
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	at := map[itemID]int{} // in r.work, of children
+	for i, w := range slices.Clone(r.work) {
+		l := listings[w.Key.Digest]
+		r.work[i].trouble, r.work[i].attestations = l.err, l.attestations
+		for _, c := range l.children {
+			id := itemID{c.Digest.String(), w.Key.KeyName}
+			j, known := at[id]
+			switch {
+			case direct[id]: // DCT names it itself: that says more
+			case known:
+				r.work[j].join(w, c)
+			default:
+				at[id] = len(r.work)
+				r.work = append(r.work, Work{
+					Key:     state.Key{Repository: w.Key.Repository, Digest: id.digest, KeyName: id.key},
+					Targets: slices.Clone(w.Targets), key: w.key, rootKeys: w.rootKeys,
+					chains: []chain{c.chain}, listed: c.Descriptor, Platform: c.Platform,
+				})
+			}
+		}
+	}
+	slices.SortStableFunc(r.work, func(a, b Work) int { return strings.Compare(a.Key.Digest, b.Key.Digest) })
+	return nil
+}
+
+// join adds what another index says of a child. The index is that of w.
+func (child *Work) join(w Work, c child) {
+	if child.listed.MediaType != c.MediaType || child.listed.Size != c.Size {
+		child.trouble = &Failure{Security, fmt.Errorf("indexes describe %s differently: as %s of %d bytes, and as %s of %d bytes", c.Digest, child.listed.MediaType, child.listed.Size, c.MediaType, c.Size)}
+		return
+	}
+	if !slices.ContainsFunc(child.chains, func(known chain) bool { return known.head() == c.chain.head() }) {
+		child.chains = append(child.chains, c.chain)
+		child.Targets = append(child.Targets, w.Targets...)
+	}
+}
+
+// list lists the images of an index that DCT names. That the digest is missing is found out
+// again, and reported, when its own work is looked at.
+func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l *listing) {
+	desc, err := e.Registry.Resolve(ctx, repository, d)
+	if err == nil && indexTypes[desc.MediaType] {
+		err = e.listInto(ctx, repository, desc, nil, l)
+	}
+	if err != nil && ClassOf(err) != Missing {
+		l.children, l.err = nil, fmt.Errorf("listing the platforms of %s@%s: %w", repository, d, err)
+	}
+}
+
+// listInto adds what an index lists that the indexes of above lead to.
+func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.Descriptor, above chain, l *listing) error {
+	if len(above) == maxChain {
+		return beyond("indexes are nested deeper than %d levels", maxChain)
+	}
+	raw, err := e.Registry.Manifest(ctx, Image{repository, desc})
+	if err != nil {
+		return err
+	}
+	members, err := readIndex(raw)
+	if err != nil {
+		return beyond("%w", err)
+	}
+	if l.size += len(raw); l.size > maxListing {
+		return beyond("its indexes have more than %d bytes", maxListing)
+	}
+	through := append(slices.Clone(above), raw)
+	for _, m := range members {
+		if m.Attests {
+			l.attestations++
+			continue
+		}
+		l.children = append(l.children, child{m, through})
+		if len(l.children) > maxMembers {
+			return beyond("more than %d images are listed", maxMembers)
+		}
+		if !indexTypes[m.MediaType] {
+			continue
+		}
+		// Where that one is missing, so is what it lists; it is an item of its own, and says so.
+		if err := e.listInto(ctx, repository, m.Descriptor, through, l); err != nil && ClassOf(err) != Missing {
+			return err
+		}
+	}
+	return nil
+}
+
+// beyond is the error of an index that trying again would not list.
+func beyond(format string, args ...any) error {
+	return &Failure{Permanent, fmt.Errorf(format+"\nhint: --platforms index signs the index alone", args...)}
+}
+
+// notes are known of the work before anything is looked at.
+func (w Work) notes() []string {
+	notes := slices.Clone(w.Changed)
+	if w.attestations > 0 {
+		notes = append(notes, fmt.Sprintf("attestations: %d manifests of the index are attestations, and are not signed", w.attestations))
+	}
+	return notes
+}
+
+// isChild tells whether DCT names not the digest, but an index that lists it.
+func (w Work) isChild() bool { return len(w.chains) > 0 }
+
+// indexes are the digests that DCT names and that lead to a child, sorted.
+func (w Work) indexes() []string {
+	var heads []string
+	for _, c := range w.chains {
+		heads = append(heads, c.head().String())
+	}
+	slices.Sort(heads)
+	return heads
+}
+
+// leads returns an error unless the target vouches for the image: it names its digest, or that
+// of an index whose bytes list it.
+func (w Work) leads(t dct.Target, image ocispec.Descriptor) error {
+	if !w.isChild() {
+		if t.Digest() != image.Digest {
+			return fmt.Errorf("%s was to be signed", image.Digest)
+		}
+		return nil
+	}
+	for _, c := range w.chains {
+		if c.head() == t.Digest() {
+			return c.proves(image)
+		}
+	}
+	return fmt.Errorf("no index of that digest leads to %s", image.Digest)
+}

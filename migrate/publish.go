@@ -1,0 +1,78 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// publish replays the envelope from the ledger until the registry lists it, whether this
+// run signed it or an earlier one: recovery takes the way that is taken every day. It returns
+// how many signatures the registry lists then.
+func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool) (all int, err error) {
+	envelope, ok, err := r.Ledger.Envelope(w.Key)
+	if err == nil && !ok {
+		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
+	}
+	if err != nil {
+		return 0, fatally(err)
+	}
+	// The ledger may have been changed by others since, or the key's certificate. What was
+	// signed a moment ago was checked then.
+	if !fresh {
+		err = w.key.Signer.Check(image.Descriptor, envelope)
+	}
+	if err != nil {
+		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
+	}
+	if *stage == state.Pushed {
+		// Pushed before and not seen to be listed. On a registry without the referrers API
+		// another writer may have overwritten the list; pushing the same bytes again
+		// repairs that.
+		listed, all, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+		if err != nil {
+			return 0, fmt.Errorf("confirming the signature: %w", err)
+		}
+		if listed {
+			return all, fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+		}
+	}
+	if err := r.Registry.Push(ctx, image, envelope); err != nil {
+		return 0, err
+	}
+	if *stage == state.Signed {
+		// Recorded even when ctx has ended meanwhile: the signature exists.
+		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
+			return 0, fatally(err)
+		}
+		*stage = state.Pushed
+	}
+	return r.confirm(ctx, w, image, envelope.ManifestDigest)
+}
+
+// image describes an item's image anew, for an item that was signed earlier.
+func (r *run) image(ctx context.Context, w Work) (Image, error) {
+	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.digest())
+	if err != nil {
+		return Image{}, err
+	}
+	return Image{w.Key.Repository, desc}, nil
+}
+
+// confirm waits until the registry lists the signature: a push that was answered is not
+// yet a signature that others find.
+func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) (all int, err error) {
+	for try := 1; ; try++ {
+		listed, all, err := r.Registry.Listed(ctx, image, signature)
+		if err != nil {
+			return 0, fmt.Errorf("confirming the signature: %w", err)
+		}
+		if listed {
+			return all, fatally(r.Ledger.Confirm(w.Key, signature))
+		}
+		if try == maxTries || !r.pause(ctx, try) {
+			return 0, &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
+		}
+	}
+}

@@ -1,0 +1,350 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// joined is a scene in which v1 is signed, and latest joined its digest after that.
+func joined(t *testing.T) (*scene, *notarytest.Repository) {
+	t.Helper()
+	s := newScene(t)
+	r := s.publish(app, "v1", "v2")
+	s.must(func() error { _, _, err := s.run(app); return err }())
+	s.tags["latest"] = digest.FromString("image v1")
+	s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+	s.must(r.Publish())
+	return s, r
+}
+
+// runs is a run with the options that mutate sets.
+func (s *scene) runs(mutate func(*Engine)) (Summary, []Outcome) {
+	s.t.Helper()
+	s.mutate = mutate
+	summary, outcomes, err := s.run(app)
+	s.must(err)
+	s.mutate = nil
+	return summary, outcomes
+}
+
+func rebind(e *Engine)  { e.Rebind = true }
+func recheck(e *Engine) { e.Recheck = true }
+
+// counted is how many items have a note of a kind.
+func counted(outcomes []Outcome, kind string) (n int) {
+	for _, o := range outcomes {
+		if noted(o.Notes, kind) {
+			n++
+		}
+	}
+	return n
+}
+
+// A tag that joined a digest after it was signed is reported by the ledger's record, by a
+// look at the registry, and by a plan, and nothing is signed for it.
+func TestTagThatJoinedLaterIsReportedAsUnbound(t *testing.T) {
+	t.Parallel()
+	s, _ := joined(t)
+	_, outcomes := s.runs(nil)
+	if counted(outcomes, "unbound") != 1 {
+		t.Errorf("by the ledger: %+v", outcomes)
+	}
+	_, outcomes = s.runs(recheck)
+	if counted(outcomes, "unbound") != 1 {
+		t.Errorf("by the registry: %+v", outcomes)
+	}
+	for _, it := range s.plan(app).Repositories[0].Items {
+		if it.Action != ActionDone || noted(it.Notes, "unbound") != (len(it.Tags) == 2) {
+			t.Errorf("plan: %+v", it)
+		}
+	}
+	s.ledger += ".new"
+	for range 2 { // found in the registry, and then recorded in the ledger
+		if _, outcomes = s.runs(nil); counted(outcomes, "unbound") != 1 {
+			t.Errorf("with a new ledger: %+v", outcomes)
+		}
+	}
+	if len(s.operations) != 2 {
+		t.Errorf("%d key operations", len(s.operations))
+	}
+}
+
+// --rebind signs once more, with all tags, and not a third time: neither with this ledger nor
+// with a new one.
+func TestRebindSignsOnceMore(t *testing.T) {
+	t.Parallel()
+	s, r := joined(t)
+	d := digest.FromString("image v1")
+	p := func() *Plan { s.mutate = rebind; defer func() { s.mutate = nil }(); return s.plan(app) }
+	for _, it := range p().Repositories[0].Items {
+		if (it.Action == ActionRebind) != (len(it.Tags) == 2) {
+			t.Errorf("plan: %+v", it)
+		}
+	}
+	summary, outcomes := s.runs(rebind)
+	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
+	if counted(outcomes, "rebound") != 1 || counted(outcomes, "unbound") != 0 || len(s.signatures[d]) != 2 {
+		t.Errorf("signatures %v, outcomes %+v", s.signatures[d], outcomes)
+	}
+	last := s.signed[s.signatures[d][1]]
+	if last[MetadataTag+"v1"] != "targets" || last[MetadataTag+"latest"] != "targets" {
+		t.Errorf("it binds %v", last)
+	}
+	again := func(when string, options ...func(*Engine)) {
+		t.Helper()
+		for _, o := range options {
+			summary, outcomes := s.runs(o)
+			s.want(summary, map[Result]int{ResultAlready: 2})
+			if counted(outcomes, "unbound") != 0 || len(s.operations) != 3 {
+				t.Errorf("%s: %d key operations, outcomes %+v", when, len(s.operations), outcomes)
+			}
+		}
+	}
+	again("again", rebind, recheck, nil)
+	s.ledger += ".new"
+	again("with a new ledger", rebind, rebind, nil)
+	for _, it := range p().Repositories[0].Items {
+		if it.Action != ActionDone {
+			t.Errorf("plan afterwards: %+v", it)
+		}
+	}
+	// Its role changed: that is another binding.
+	s.must(r.AddSigner("alice"))
+	s.must(r.Sign("v1", d.Encoded(), 100))
+	s.must(r.Publish())
+	role := ""
+	for _, it := range s.plan(app).Repositories[0].Items {
+		for _, tag := range it.Tags {
+			if tag.Tag == "v1" {
+				role = tag.Role
+			}
+		}
+	}
+	if role == "targets" {
+		t.Fatal("the role has not changed")
+	}
+	if _, outcomes := s.runs(nil); counted(outcomes, "unbound") != 1 {
+		t.Errorf("another role: %+v", outcomes)
+	}
+	s.runs(rebind)
+	if s.runs(rebind); len(s.operations) != 4 {
+		t.Errorf("another role: %d key operations", len(s.operations))
+	}
+}
+
+// Several signatures may bind the tags together.
+func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
+	t.Parallel()
+	s, _ := joined(t)
+	d := digest.FromString("image v1")
+	s.signatures[d] = append(s.signatures[d], "second")
+	s.signedBy["second"], s.signed["second"] = "release", map[string]string{MetadataGUN: app, MetadataTag + "latest": "targets"}
+	summary, outcomes := s.runs(rebind)
+	s.want(summary, map[Result]int{ResultAlready: 2})
+	if counted(outcomes, "unbound") != 0 || len(s.operations) != 2 {
+		t.Errorf("%d key operations, outcomes %+v", len(s.operations), outcomes)
+	}
+	// One of another repository, or of another key, binds nothing here.
+	for name, harm := range map[string]func(){
+		"another repository": func() { s.signed["second"][MetadataGUN] = "registry.example.com/other" },
+		"another key":        func() { s.signedBy["second"] = "other" },
+	} {
+		harm()
+		if _, outcomes := s.runs(recheck); counted(outcomes, "unbound") != 1 {
+			t.Errorf("%s: %+v", name, outcomes)
+		}
+	}
+}
+
+// Promise 3, of signing again: cut at any of these points, two signatures are there in the end
+// and no more.
+func TestRebindIsCutAndResumed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		step       string
+		happens    bool
+		operations int // for v1, in all
+	}{
+		"cut before the look":     {"find", false, 2},
+		"cut at the key":          {"sign", false, 3},
+		"cut before the push":     {"push", false, 2},
+		"cut after the push":      {"push", true, 2},
+		"cut at the confirmation": {"listed", false, 2},
+	} {
+		for next, option := range map[string]func(*Engine){"rebind": rebind, "without": nil} {
+			t.Run(name+", "+next, func(t *testing.T) {
+				t.Parallel()
+				s, _ := joined(t)
+				d := digest.FromString("image v1")
+				s.breakFor(c.step, "v1", c.happens, &Failure{Permanent, errors.New("cut")})
+				summary, _ := s.runs(rebind)
+				s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
+				s.heal()
+				s.runs(option)
+				s.runs(rebind)
+				s.runs(rebind)
+				n := len(slices.DeleteFunc(slices.Clone(s.operations), func(o digest.Digest) bool { return o != d }))
+				if len(s.signatures[d]) != 2 || n != c.operations {
+					t.Errorf("%d signatures after %d key operations", len(s.signatures[d]), n)
+				}
+			})
+		}
+	}
+}
+
+// A kill between taking an item back and recording its envelope leaves it to be looked at.
+func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
+	t.Parallel()
+	s, _ := joined(t)
+	l, err := state.Open(s.ledger, state.Options{})
+	s.must(err)
+	_, err = l.Reopen(state.Key{Repository: app, Digest: digest.FromString("image v1").String(), KeyName: "release"})
+	s.must(err)
+	s.must(l.Close())
+	summary, outcomes := s.runs(nil)
+	s.want(summary, map[Result]int{ResultAlready: 2})
+	if counted(outcomes, "unbound") != 1 || len(s.operations) != 2 {
+		t.Errorf("%d key operations, outcomes %+v", len(s.operations), outcomes)
+	}
+}
+
+// What somebody has deleted from the registry is signed again with --recheck, once, and the
+// plan tells of it before.
+func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	s.runs(nil)
+	delete(s.signatures, digest.FromString("image v1"))
+	if summary, _ := s.runs(nil); summary.Results[ResultAlready] != 2 {
+		t.Errorf("without: %+v", summary)
+	}
+	actions := func(want Action, note bool, mutate func(*Engine)) {
+		t.Helper()
+		l, err := state.Open(s.ledger, state.Options{})
+		s.must(err)
+		defer func() { s.must(l.Close()) }()
+		s.mutate = func(e *Engine) {
+			e.Ledger = l
+			if mutate != nil {
+				mutate(e)
+			}
+		}
+		defer func() { s.mutate = nil }()
+		for _, it := range s.plan(app).Repositories[0].Items {
+			if it.Tags[0].Tag == "v1" && (it.Action != want || noted(it.Notes, "signature-gone") != note) {
+				t.Errorf("plan: %+v, want %s", it, want)
+			}
+		}
+	}
+	actions(ActionDone, true, nil)
+	actions(ActionSign, false, recheck)
+	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	summary, _ := s.runs(recheck)
+	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
+	s.heal()
+	for range 3 {
+		s.runs(recheck)
+	}
+	s.once("v1", "v2")
+	if len(s.operations) != 3 {
+		t.Errorf("%d key operations", len(s.operations))
+	}
+}
+
+// Promise 4, of what is done: a look that failed is reported, signs nothing and takes nothing
+// back.
+func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]func(*Engine){"recheck": recheck, "rebind": rebind} {
+		s, _ := joined(t)
+		s.breakFor("find", "v1", false, &Failure{Denied, errors.New("403")})
+		summary, _ := s.runs(option)
+		s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
+		if it := s.item("v1"); summary.Complete() || len(s.operations) != 2 || it.Stage != state.Confirmed {
+			t.Errorf("%s: %d key operations, item %+v", name, len(s.operations), it)
+		}
+	}
+}
+
+// An image that is gone is not done any more.
+func TestRecheckOfAMissingImage(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	s.runs(nil)
+	delete(s.images, digest.FromString("image v1"))
+	summary, _ := s.runs(recheck)
+	s.want(summary, map[Result]int{ResultSkipped: 1, ResultAlready: 1})
+	if it := s.item("v1"); summary.Skipped[Missing] != 1 || it.Stage != state.Skipped {
+		t.Errorf("summary %+v, item %+v", summary, it)
+	}
+}
+
+// many lists signatures that were not looked at.
+type many struct{ *world }
+
+func (m many) Find(ctx context.Context, image Image, key string) (Found, error) {
+	f, err := m.world.Find(ctx, image, key)
+	f.Unread = 50
+	return f, err
+}
+
+// Promise 4: a signature that was not looked at may bind the tag.
+func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
+	t.Parallel()
+	s, _ := joined(t)
+	crowd := func(e *Engine) { e.Rebind, e.Registry = true, many{s.world} }
+	summary, _ := s.runs(crowd)
+	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
+	if len(s.operations) != 2 {
+		t.Errorf("%d key operations", len(s.operations))
+	}
+	s.mutate = crowd
+	if it := s.plan(app).Repositories[0].Items; !slices.ContainsFunc(it, func(it PlanItem) bool { return it.Action == ActionUnknown }) {
+		t.Errorf("plan: %+v", it)
+	}
+}
+
+// A plan that was made without --rebind signs no digest again.
+func TestPlanWithoutRebindRefusesIt(t *testing.T) {
+	t.Parallel()
+	s, _ := joined(t)
+	p := s.plan(app)
+	e := &Engine{Keys: []Key{{Signer: s}}, Rebind: true}
+	if p.Check(e) == nil {
+		t.Error("accepted")
+	}
+	s.mutate = rebind
+	p = s.plan(app)
+	s.must(p.Check(e))
+	summary, _ := s.runs(func(e *Engine) { e.Rebind, e.Plan = true, p })
+	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
+}
+
+// An envelope that was never pushed and lacks a tag is pushed as it is, and reported; with
+// --rebind it is made anew before anything is pushed.
+func TestEnvelopeThatLacksATagIsMadeAnewWhereThatIsWanted(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]func(*Engine){"rebind": rebind, "without": nil} {
+		s := newScene(t)
+		r := s.publish(app, "v1")
+		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.runs(nil)
+		s.heal()
+		s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+		s.must(r.Publish())
+		_, outcomes := s.runs(option)
+		s.once("v1")
+		if wanted := option != nil; (counted(outcomes, "unbound") == 0) != wanted || (len(s.operations) == 2) != wanted {
+			t.Errorf("%s: %d key operations, outcomes %+v", name, len(s.operations), outcomes)
+		}
+	}
+}
