@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -61,6 +62,9 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 	if f.guns, err = sel.pick(candidates); err != nil {
 		return usage(err)
 	}
+	if err := onePlaceEach(f.guns, sel.moves); err != nil {
+		return usage(err)
+	}
 	if f.opts.username != "" {
 		hosts, err := sel.allHosts(cfg)
 		if err == nil {
@@ -94,6 +98,20 @@ func (s *selection) allHosts(cfg config) ([]string, error) {
 		hosts[host(m.to)] = true
 	}
 	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
+// onePlaceEach refuses repositories whose images would be in one place: what is signed there
+// would be of two repositories at once.
+func onePlaceEach(guns []dct.GUN, m moves) error {
+	of := map[string]dct.GUN{}
+	for _, gun := range guns {
+		place := m.place(gun)
+		if other, taken := of[place]; taken && other != gun {
+			return fmt.Errorf("map: the images of %s and of %s would both be in %s\nhint: migrate them one after the other, with a ledger each", other, gun, safetext.Safe(place, 256))
+		}
+		of[place] = gun
+	}
+	return nil
 }
 
 // oneRegistry refuses a password for repositories on other registries than it was given
