@@ -26,12 +26,13 @@ const (
 // asks the registry: no item lost, none signed twice, nothing signed that DCT did not
 // vouch for, and no more key operations wasted than workers were killed with one in hand.
 // The registry carries out some writes when their sender is dead already.
+// DCT2NOTATION_E2E_KILLS asks for more kills.
 //
 // It is not parallel: the moments would say nothing on a busy machine.
 func TestKillAnywhere(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
-			kills := killsWanted(t)
+			kills := number(t, "DCT2NOTATION_E2E_KILLS", killsPerKind)
 			k := newKilling(t, "dct2notation", referrers, seed(t), throttling)
 			k.faulty.on.Store(true)
 			k.kill(kills)
@@ -69,17 +70,17 @@ func TestKillFindsTheNaiveOrder(t *testing.T) {
 	}
 }
 
-// killsWanted is how many kills each kind of registry gets: DCT2NOTATION_E2E_KILLS asks for
-// more than every change can wait for.
-func killsWanted(t *testing.T) int {
+// number is that of the environment, which asks for more than every change can wait for, or
+// else the usual one.
+func number(t *testing.T, variable string, usual int) int {
 	t.Helper()
-	s := os.Getenv("DCT2NOTATION_E2E_KILLS")
+	s := os.Getenv(variable)
 	if s == "" {
-		return killsPerKind
+		return usual
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		t.Fatalf("DCT2NOTATION_E2E_KILLS: %q is no number of kills", s)
+		t.Fatalf("%s: %q is no number of tries", variable, s)
 	}
 	return n
 }

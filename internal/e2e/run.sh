@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
 
 # program:Debian package
-needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo gcc:gcc)
+needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo strace:strace gcc:gcc)
 
 missing() {
 	local entry
@@ -53,6 +53,7 @@ build() {
 		CGO_ENABLED=0 go build -tags failpoint -o "$bin/dct2notation-failpoint" ./cmd/dct2notation
 		CGO_ENABLED=1 go build -o "$bin/" ./cmd/notation-pkcs11
 	)
+	CGO_ENABLED=0 go build -o "$bin/" ./ledgerload
 	CGO_ENABLED=0 GOBIN=$bin go install tool
 }
 
