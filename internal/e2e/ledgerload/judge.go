@@ -8,13 +8,28 @@ import (
 )
 
 // judge returns an error unless the ledger has everything that was acknowledged, at most
-// the move that each item had under way beyond that, and nothing by halves.
-func judge(path string, acked map[int]int) error {
+// the move that each item had under way beyond that, and nothing by halves; and unless work
+// can go on from there.
+func (w writing) judge(path string, acked map[int]int) error {
 	at, err := read(path)
+	if err == nil {
+		err = at.matches(acked)
+	}
 	if err != nil {
 		return err
 	}
-	return at.matches(acked)
+	if err := w.write(path); err != nil {
+		return fmt.Errorf("going on: %w", err)
+	}
+	if at, err = read(path); err != nil {
+		return fmt.Errorf("after going on: %w", err)
+	}
+	for n := range w.items {
+		if at.step[n] != len(script(n)) {
+			return fmt.Errorf("after going on: item %d has made %d steps", n, at.step[n])
+		}
+	}
+	return nil
 }
 
 // read opens a ledger, reads all of it and closes it.

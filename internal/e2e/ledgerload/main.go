@@ -4,7 +4,8 @@
 //
 //	ledgerload write PATH    leads items to their end, from wherever they are, and prints a
 //	                         line for each move after the ledger has acknowledged it
-//	ledgerload judge PATH    reads such lines, and says whether the ledger has all of it
+//	ledgerload judge PATH    reads such lines, and says whether the ledger has all of it; then
+//	                         leads the items to their end and judges again
 //	ledgerload replay ...    judges what a power loss may have left of a recorded write
 package main
 
@@ -48,7 +49,7 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		return judge(path, acked)
+		return w.judge(path, acked)
 	case "replay":
 		return r.replay(path)
 	}
