@@ -33,7 +33,7 @@ func TestKillAnywhere(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
 			kills := number(t, "DCT2NOTATION_E2E_KILLS", killsPerKind)
-			k := newKilling(t, "dct2notation", referrers, seed(t), throttling)
+			k := newKilling(t, killingWorld{"dct2notation", referrers, itemsPerKind, throttling, seed(t)})
 			k.faulty.on.Store(true)
 			k.kill(kills)
 			v := k.verdict()
@@ -55,7 +55,7 @@ func TestKillAnywhere(t *testing.T) {
 func TestKillFindsTheNaiveOrder(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
-			k := newKilling(t, "dct2notation-failpoint", referrers, seed(t), nil)
+			k := newKilling(t, killingWorld{"dct2notation-failpoint", referrers, itemsPerKind, nil, seed(t)})
 			k.extra = append(k.extra, "DCT2NOTATION_TEST_SIGN_BEFORE_RECORD=1")
 			for range roundsNaive {
 				k.kill(killsNaive)

@@ -36,9 +36,18 @@ type killing struct {
 // placed is a digest in a repository.
 type placed struct{ repository, digest string }
 
-func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand, faults []kmstest.Fault) *killing {
+// A killingWorld says what is killed, and where.
+type killingWorld struct {
+	program   string
+	referrers bool // the registry has the referrers API
+	items     int  // at the start
+	faults    []kmstest.Fault
+	rand      *rand.Rand // nil if no moments are to be chosen
+}
+
+func newKilling(t *testing.T, o killingWorld) *killing {
 	t.Helper()
-	store, err := registrytest.Start(registrytest.Options{Referrers: referrers})
+	store, err := registrytest.Start(registrytest.Options{Referrers: o.referrers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,14 +59,14 @@ func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand,
 	t.Cleanup(notary.Close)
 	k := &killing{
 		migration: &migration{home: newHome(t), registry: &registry{host: store.Host()}, notary: &notaryServer{url: notary.URL()}},
-		t:         t, program: program, rand: random, late: &lateWrites{}, faulty: &faulty{oneIn: troubleOneIn, seen: map[string]int{}}, store: store,
+		t:         t, program: o.program, rand: o.rand, late: &lateWrites{}, faulty: &faulty{oneIn: troubleOneIn, seen: map[string]int{}}, store: store,
 		ends: map[int]int{},
 	}
 	store.SetHook(k.faulty.hook(k.late.hook))
 	ca := newAuthority(t, "ours")
 	k.home.trust(t, ca)
 	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{
-		Delay: map[string]int{"generate-signature": signatureTime}, Faults: faults,
+		Delay: map[string]int{"generate-signature": signatureTime}, Faults: o.faults,
 	})
 	for _, name := range []string{"team/app", "team/tool"} {
 		repo, err := notary.NewRepository(store.Host() + "/" + name)
@@ -67,7 +76,7 @@ func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand,
 		k.trust = append(k.trust, repo)
 	}
 	k.pins = k.pinRoots()
-	k.publish(itemsPerKind)
+	k.publish(o.items)
 	return k
 }
 
@@ -184,8 +193,9 @@ type killVerdict struct {
 	operations, throttled  int
 }
 
-// bound is how many key operations the promise allows.
-func (v killVerdict) bound() int { return v.items + killWorkers*v.kills }
+// bound is how many key operations the promise allows. One more proves the key, before the
+// ledger knows its certificate.
+func (v killVerdict) bound() int { return 1 + v.items + killWorkers*v.kills }
 
 func (v killVerdict) good() bool {
 	return v.lost == 0 && v.duplicate == 0 && v.wrong == 0 && v.operations <= v.bound()

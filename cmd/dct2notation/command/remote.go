@@ -84,7 +84,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		return nil, err
 	}
 	r.registry = registry.New(registry.Options{
-		Client:            transport.Client(r.rt, r.base),
+		Client:            failingRegistry(transport.Client(r.rt, r.base)),
 		PlainHTTP:         func(string) bool { return o.plainHTTP },
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,
