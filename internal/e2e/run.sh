@@ -76,7 +76,7 @@ else
 	export DCT2NOTATION_E2E_DOCKER=no
 fi
 status=0
-DCT2NOTATION_E2E_BIN=$bin go test -count=1 -timeout 6m "$@" ./... || status=$?
+DCT2NOTATION_E2E_BIN=$bin go test -count=1 -timeout 15m "$@" ./... || status=$?
 # 5,000 damaged ledgers are too many for the race detector of the unit tests.
 if [ $# = 0 ]; then
 	(cd ../.. && DCT2NOTATION_STATE_TEST_FULL=damage CGO_ENABLED=0 go test -count=1 -run Damage ./state) || status=$?

@@ -54,9 +54,8 @@ type line struct {
 
 // parseLine takes a line apart; false if it is not about a call.
 func parseLine(text string) (l line, ok bool) {
-	thread, text, ok := strings.Cut(text, " ")
+	l.thread, text, _ = strings.Cut(text, " ")
 	text = strings.TrimLeft(text, " ")
-	l.thread = thread
 	if rest, again := strings.CutPrefix(text, "<... "); again {
 		l.name, text, ok = strings.Cut(rest, " resumed>")
 	} else {
