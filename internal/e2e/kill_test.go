@@ -11,12 +11,12 @@ import (
 const (
 	killsPerKind  = 250
 	killsNaive    = 40 // in each round, until it is noticed
-	roundsNaive   = 6
+	roundsNaive   = 12
 	itemsPerKind  = 160 // at the start; more are published whenever a run comes to its end
 	killWorkers   = 4
 	killFrom      = 20 * time.Millisecond
 	killTo        = 200 * time.Millisecond
-	killPatient   = 3 * time.Second
+	killPatient   = 2 * time.Second
 	troubleOneIn  = 40 // requests to the registry
 	signatureTime = 10 // milliseconds that a key operation takes on top
 )
