@@ -18,7 +18,8 @@ import (
 const (
 	baseVar = "DCT2NOTATION_STATE_TEST_BASE"
 
-	// fullVar asks for the full numbers of kills and damages.
+	// fullVar asks for the full numbers of kills and damages; "damage" asks for the number
+	// of damages that every change is tested with, too many for the race detector.
 	fullVar = "DCT2NOTATION_STATE_TEST_FULL"
 )
 

@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"lapsed": cmd(lapsed), "stamped": cmd(stamped),
+			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped),
 		},
 		RequireUniqueNames: true,
 	})
@@ -567,6 +567,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// spoil FILE WORD flips one bit of the word wherever it is in a file, as a bad disk does.
+func spoil(_ *testscript.TestScript, f *fixture, args []string) error {
+	path := filepath.Join(f.dir, args[0])
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	spoilt := bytes.ReplaceAll(content, []byte(args[1]), append([]byte{args[1][0] ^ 1}, args[1][1:]...))
+	if bytes.Equal(spoilt, content) {
+		return fmt.Errorf("%s is not in %s", args[1], args[0])
+	}
+	return os.WriteFile(path, spoilt, 0o600)
 }
 
 // interrupted TIMES CODE COMMAND... starts a command, sends SIGINT as often once the key

@@ -7,7 +7,8 @@
 // What it promises: a digest that DCT vouches for ends with exactly one signature that
 // the real notation verify accepts, whatever kind of registry and key, and however often
 // the run was killed; and nothing else is signed. And what DCT vouches for is what the real
-// tools say, but for the differences that dct/README.md lists. A missing program is a
+// tools say, but for the differences that dct/README.md lists. And whatever becomes of the
+// disk or the power, a ledger has what it acknowledged: see state/README.md. A missing program is a
 // failure, never a skipped test; but the docker command is used where it is installed, and
 // run.sh says so where it is not.
 //

@@ -9,34 +9,41 @@ import (
 )
 
 const (
-	killsPerKind  = 110
+	killsPerKind  = 250
 	killsNaive    = 40 // in each round, until it is noticed
-	roundsNaive   = 6
+	roundsNaive   = 12
 	itemsPerKind  = 160 // at the start; more are published whenever a run comes to its end
 	killWorkers   = 4
 	killFrom      = 20 * time.Millisecond
 	killTo        = 200 * time.Millisecond
+	killPatient   = 2 * time.Second
+	troubleOneIn  = 40 // requests to the registry
 	signatureTime = 10 // milliseconds that a key operation takes on top
 )
 
-// TestKillAnywhere kills the real program at random moments, again and again, and then
+// TestKillAnywhere kills the real program at random moments, again and again, while the
+// registry refuses, breaks off and loses answers and the key's service throttles, and then
 // asks the registry: no item lost, none signed twice, nothing signed that DCT did not
 // vouch for, and no more key operations wasted than workers were killed with one in hand.
 // The registry carries out some writes when their sender is dead already.
+// DCT2NOTATION_E2E_KILLS asks for more kills.
 //
 // It is not parallel: the moments would say nothing on a busy machine.
 func TestKillAnywhere(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
-			k := newKilling(t, "dct2notation", referrers, seed(t))
-			k.kill(killsPerKind)
+			kills := number(t, "DCT2NOTATION_E2E_KILLS", killsPerKind)
+			k := newKilling(t, killingWorld{"dct2notation", referrers, itemsPerKind, throttling, seed(t)})
+			k.faulty.on.Store(true)
+			k.kill(kills)
 			v := k.verdict()
 			t.Log(v)
+			t.Logf("troubles made: %v; runs that ended by themselves, by exit code: %v", k.faulty.count(), k.ends)
 			if !v.good() {
 				t.Errorf("promise broken: %s", v)
 			}
-			if v.kills < killsPerKind || v.items < itemsPerKind || v.operations < v.items {
-				t.Errorf("too little was tried, or not counted: %s", v)
+			if v.kills < kills || v.items < itemsPerKind || v.operations < v.items || v.throttled == 0 || len(k.faulty.count()) < len(troubles) {
+				t.Errorf("too little was tried, or not counted: %s, troubles %v", v, k.faulty.count())
 			}
 			k.judge()
 		})
@@ -48,7 +55,7 @@ func TestKillAnywhere(t *testing.T) {
 func TestKillFindsTheNaiveOrder(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
-			k := newKilling(t, "dct2notation-failpoint", referrers, seed(t))
+			k := newKilling(t, killingWorld{"dct2notation-failpoint", referrers, itemsPerKind, nil, seed(t)})
 			k.extra = append(k.extra, "DCT2NOTATION_TEST_SIGN_BEFORE_RECORD=1")
 			for range roundsNaive {
 				k.kill(killsNaive)
@@ -61,6 +68,21 @@ func TestKillFindsTheNaiveOrder(t *testing.T) {
 			t.Error("signing before recording was not noticed")
 		})
 	}
+}
+
+// number is that of the environment, which asks for more than every change can wait for, or
+// else the usual one.
+func number(t *testing.T, variable string, usual int) int {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("%s: %q is no number of tries", variable, s)
+	}
+	return n
 }
 
 // seed is the run's own, or that of DCT2NOTATION_E2E_SEED to choose the same moments again.

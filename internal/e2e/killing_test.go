@@ -22,6 +22,7 @@ type killing struct {
 	program string
 	rand    *rand.Rand
 	late    *lateWrites
+	faulty  *faulty
 	store   *registrytest.Registry
 	trust   []*notarytest.Repository
 	kms     *kmstest.Plugin
@@ -29,14 +30,24 @@ type killing struct {
 	vouched  []placed // what DCT vouches for
 	unsigned []placed // what is in the registry beside it
 	kills    int
+	ends     map[int]int // how often a run ended by itself, by exit code
 }
 
 // placed is a digest in a repository.
 type placed struct{ repository, digest string }
 
-func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand) *killing {
+// A killingWorld says what is killed, and where.
+type killingWorld struct {
+	program   string
+	referrers bool // the registry has the referrers API
+	items     int  // at the start
+	faults    []kmstest.Fault
+	rand      *rand.Rand // nil if no moments are to be chosen
+}
+
+func newKilling(t *testing.T, o killingWorld) *killing {
 	t.Helper()
-	store, err := registrytest.Start(registrytest.Options{Referrers: referrers})
+	store, err := registrytest.Start(registrytest.Options{Referrers: o.referrers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +59,15 @@ func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand)
 	t.Cleanup(notary.Close)
 	k := &killing{
 		migration: &migration{home: newHome(t), registry: &registry{host: store.Host()}, notary: &notaryServer{url: notary.URL()}},
-		t:         t, program: program, rand: random, late: &lateWrites{}, store: store,
+		t:         t, program: o.program, rand: o.rand, late: &lateWrites{}, faulty: &faulty{oneIn: troubleOneIn, seen: map[string]int{}}, store: store,
+		ends: map[int]int{},
 	}
-	store.SetHook(k.late.hook)
+	store.SetHook(k.faulty.hook(k.late.hook))
 	ca := newAuthority(t, "ours")
 	k.home.trust(t, ca)
-	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{Delay: map[string]int{"generate-signature": signatureTime}})
+	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{
+		Delay: map[string]int{"generate-signature": signatureTime}, Faults: o.faults,
+	})
 	for _, name := range []string{"team/app", "team/tool"} {
 		repo, err := notary.NewRepository(store.Host() + "/" + name)
 		if err != nil {
@@ -62,7 +76,7 @@ func newKilling(t *testing.T, program string, referrers bool, random *rand.Rand)
 		k.trust = append(k.trust, repo)
 	}
 	k.pins = k.pinRoots()
-	k.publish(itemsPerKind)
+	k.publish(o.items)
 	return k
 }
 
@@ -112,15 +126,17 @@ func (k *killing) put(repo *notarytest.Repository, tag string) sized {
 	return sized{placed{name, image.Digest.String()}, image.Size}
 }
 
-// kill runs the program until it was killed so many more times, then to its end.
+// kill runs the program until it was killed so many more times, then to its end, for which
+// the registry is well again.
 func (k *killing) kill(times int) {
 	k.t.Helper()
 	began := time.Now()
 	for until := k.kills + times; k.kills < until; {
-		if k.runAtMost(killFrom + time.Duration(k.rand.Int64N(int64(killTo-killFrom)))) {
+		if k.runAtMost(k.moment()) {
 			k.publish(10) // so that the next kill meets work again
 		}
 	}
+	k.faulty.on.Store(false)
 	if !k.runAtMost(5 * time.Minute) {
 		k.t.Fatal("the last run did not end")
 	}
@@ -128,8 +144,19 @@ func (k *killing) kill(times int) {
 	k.t.Logf("%d kills in %.1f s", k.kills, time.Since(began).Seconds())
 }
 
+// moment is when to kill. Where things go wrong, one run in twenty lives long enough to wait
+// for what is refused, to try it again, and to give it up.
+func (k *killing) moment() time.Duration {
+	to := killTo
+	if k.faulty.on.Load() && k.rand.IntN(20) == 0 {
+		to = killPatient
+	}
+	return killFrom + time.Duration(k.rand.Int64N(int64(to-killFrom)))
+}
+
 // runAtMost starts the program and kills it after a time. It returns true if the run came
-// to its end before; any end but a complete one fails the test.
+// to its end before. Any end but a complete one fails the test, unless the registry is
+// faulty: then a run may end with failures, or give up early.
 func (k *killing) runAtMost(limit time.Duration) bool {
 	k.t.Helper()
 	args := []string{"--workers", strconv.Itoa(killWorkers)}
@@ -146,33 +173,37 @@ func (k *killing) runAtMost(limit time.Duration) bool {
 	defer timer.Stop()
 	err := c.Wait()
 	status, ok := c.ProcessState.Sys().(syscall.WaitStatus)
-	switch {
-	case ok && status.Signaled() && status.Signal() == syscall.SIGKILL:
+	if ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 		k.kills++
 		return false
-	case err != nil:
-		k.t.Fatalf("after %d kills: %v\n%s", k.kills, err, &output)
 	}
-	return true
+	code := c.ProcessState.ExitCode()
+	k.ends[code]++
+	if code == 0 || k.faulty.on.Load() && (code == 3 || code == 5) {
+		return true
+	}
+	k.t.Fatalf("after %d kills: %v\n%s", k.kills, err, &output)
+	return false
 }
 
 // A killVerdict is what the registry and the key's log say in the end.
 type killVerdict struct {
 	kills, items           int
 	lost, duplicate, wrong int
-	operations             int
+	operations, throttled  int
 }
 
-// bound is how many key operations the promise allows.
-func (v killVerdict) bound() int { return v.items + killWorkers*v.kills }
+// bound is how many key operations the promise allows. One more proves the key, before the
+// ledger knows its certificate.
+func (v killVerdict) bound() int { return 1 + v.items + killWorkers*v.kills }
 
 func (v killVerdict) good() bool {
 	return v.lost == 0 && v.duplicate == 0 && v.wrong == 0 && v.operations <= v.bound()
 }
 
 func (v killVerdict) String() string {
-	return fmt.Sprintf("%d kills, %d items: %d lost, %d signed twice, %d signed that DCT does not vouch for, %d key operations (allowed: %d)",
-		v.kills, v.items, v.lost, v.duplicate, v.wrong, v.operations, v.bound())
+	return fmt.Sprintf("%d kills, %d items: %d lost, %d signed twice, %d signed that DCT does not vouch for, %d key operations (allowed: %d) and %d throttled",
+		v.kills, v.items, v.lost, v.duplicate, v.wrong, v.operations, v.bound(), v.throttled)
 }
 
 // verdict asks as a client without any memory does.
@@ -196,7 +227,13 @@ func (k *killing) verdict() killVerdict {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	v.operations = len(calls)
+	for _, c := range calls {
+		if c.Fault == "" {
+			v.operations++
+		} else {
+			v.throttled++ // what the key's service turns away costs nothing
+		}
+	}
 	return v
 }
 

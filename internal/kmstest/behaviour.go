@@ -51,6 +51,8 @@ type Fault struct {
 	Nth int `json:"nth,omitempty"`
 	// Count is the number of calls it happens to. 0 means every call if Nth is 0, else that one.
 	Count int `json:"count,omitempty"`
+	// Every has it happen to one call in so many, for ever, in place of Nth and Count.
+	Every int `json:"every,omitempty"`
 	// Ms is how long slow, hanging and lingering kinds last, in milliseconds. 0 means a minute.
 	Ms int `json:"ms,omitempty"`
 	// Text replaces the message of the kinds that answer with an error.
@@ -71,6 +73,9 @@ func (b Behaviour) Fault(command string, nth int) (Fault, bool) {
 }
 
 func (f Fault) fits(nth int) bool {
+	if f.Every > 0 {
+		return nth%f.Every == 0
+	}
 	if f.Nth == 0 {
 		return f.Count == 0 || nth <= f.Count
 	}

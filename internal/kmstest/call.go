@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// A Call is a line of the call log: a command that the plugin was started for, written before anything
-// else happened.
+// A Call is a line of the call log: a command that the plugin was started for, written before it was
+// carried out.
 type Call struct {
 	Command string `json:"command"`
 	KeyID   string `json:"keyId,omitempty"`
 	// Payload is the hex SHA-256 of the bytes to be signed; empty for commands without.
 	Payload string `json:"payload,omitempty"`
+	// Fault is what went wrong with it on purpose: throttled, also when that was for the rate. Empty: nothing.
+	Fault Kind `json:"fault,omitempty"`
 	// UnixNano is when.
 	UnixNano int64 `json:"unixNano"`
 }

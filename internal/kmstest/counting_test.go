@@ -66,6 +66,27 @@ func TestFirstFaultThatFitsWins(t *testing.T) {
 	}
 }
 
+func TestAFaultCanHappenEverySoManyCallsAndIsInTheLog(t *testing.T) {
+	t.Parallel()
+	p := install(t, kmstest.Behaviour{Faults: []kmstest.Fault{
+		{Command: "generate-signature", Kind: kmstest.AccessDenied, Every: 4},
+	}})
+	if got := startMany(t, p, 12); got["ACCESS_DENIED"] != 3 || got[""] != 9 {
+		t.Errorf("codes %v, want every fourth refused", got)
+	}
+	calls, err := p.Calls("generate-signature")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := map[kmstest.Kind]int{}
+	for _, c := range calls {
+		logged[c.Fault]++
+	}
+	if logged[kmstest.AccessDenied] != 3 || logged[""] != 9 {
+		t.Errorf("the log has %v", logged)
+	}
+}
+
 func TestSetCountsAnew(t *testing.T) {
 	t.Parallel()
 	b := kmstest.Behaviour{

@@ -99,7 +99,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		return nil, err
 	}
 	r.registry = registry.New(registry.Options{
-		Client:            transport.Client(r.rt, r.base, o.tokenHosts...),
+		Client:            failingRegistry(transport.Client(r.rt, r.base, o.tokenHosts...)),
 		PlainHTTP:         func(string) bool { return o.plainHTTP },
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,

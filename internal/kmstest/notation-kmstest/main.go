@@ -79,30 +79,39 @@ func open(command string, stdin io.Reader) (*job, error) {
 	return j, err
 }
 
-// account logs and counts the call, and finds the fault it is due. True means that it is one too many
+// account counts and logs the call, and finds the fault it is due. True means that it is one too many
 // for this second.
 func (j *job) account() (throttled bool, err error) {
-	call := kmstest.Call{Command: j.command, KeyID: j.request.KeyID, UnixNano: time.Now().UnixNano()}
-	if len(j.request.Payload) > 0 {
-		sum := sha256.Sum256(j.request.Payload)
-		call.Payload = hex.EncodeToString(sum[:])
-	}
-	if j.behaviour.Calls != "" {
-		if err := call.Append(j.behaviour.Calls); err != nil {
-			return false, err
-		}
-	}
 	count := tally{kmstest.CountersDir(j.path)}
 	nth, err := count.next(j.command)
 	if err != nil {
 		return false, err
 	}
 	j.fault, _ = j.behaviour.Fault(j.command, nth)
-	if j.behaviour.MaxPerSecond <= 0 || j.command == string(plugin.CommandGetMetadata) {
-		return false, nil
+	if j.behaviour.MaxPerSecond > 0 && j.command != string(plugin.CommandGetMetadata) {
+		allowed, err := count.allow(j.behaviour.MaxPerSecond)
+		if err != nil {
+			return false, err
+		}
+		throttled = !allowed
 	}
-	allowed, err := count.allow(j.behaviour.MaxPerSecond)
-	return !allowed, err
+	return throttled, j.log(throttled)
+}
+
+// log puts the call into the call log.
+func (j *job) log(throttled bool) error {
+	if j.behaviour.Calls == "" {
+		return nil
+	}
+	call := kmstest.Call{Command: j.command, KeyID: j.request.KeyID, Fault: j.fault.Kind, UnixNano: time.Now().UnixNano()}
+	if throttled {
+		call.Fault = kmstest.Throttled
+	}
+	if len(j.request.Payload) > 0 {
+		sum := sha256.Sum256(j.request.Payload)
+		call.Payload = hex.EncodeToString(sum[:])
+	}
+	return call.Append(j.behaviour.Calls)
 }
 
 // refuse answers with an error of the protocol; other errors get the code ERROR.

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+)
+
+// A faulty registry fails one request in so many, at random, in the ways that registries do
+// and what stands before them.
+type faulty struct {
+	on    atomic.Bool
+	oneIn int
+
+	mu   sync.Mutex
+	seen map[string]int // how often each trouble was made
+}
+
+// trouble spoils one request.
+type trouble func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+var troubles = map[string]trouble{
+	"429, at once again":       refusing(http.StatusTooManyRequests, "0"),
+	"429, again in a second":   refusing(http.StatusTooManyRequests, "1"),
+	"500":                      refusing(http.StatusInternalServerError, ""),
+	"502":                      refusing(http.StatusBadGateway, ""),
+	"503, at once again":       refusing(http.StatusServiceUnavailable, "0"),
+	"503 though it was done":   doneAndRefused,
+	"reset":                    func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
+	"reset though it was done": func(_ http.ResponseWriter, r *http.Request, next http.Handler) { registrytest.LoseAnswer(r, next) },
+	"half an answer":           halfAnswer,
+}
+
+var troubleNames = slices.Sorted(maps.Keys(troubles))
+
+// hook is for registrytest. What it leaves alone goes to the hook behind it.
+func (f *faulty) hook(behind registrytest.Hook) registrytest.Hook {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if !f.on.Load() || rand.N(f.oneIn) != 0 {
+			return behind(w, r, next)
+		}
+		name := troubleNames[rand.N(len(troubleNames))]
+		f.mu.Lock()
+		f.seen[name]++
+		f.mu.Unlock()
+		troubles[name](w, r, next)
+		return true
+	}
+}
+
+// count tells how often which trouble was made.
+func (f *faulty) count() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.seen)
+}
+
+func refusing(status int, retryAfter string) trouble {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		http.Error(w, "not now", status)
+	}
+}
+
+func doneAndRefused(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(httptest.NewRecorder(), r)
+	refusing(http.StatusServiceUnavailable, "0")(w, r, next)
+}
+
+// halfAnswer does what was asked, promises the whole answer and sends half of it.
+func halfAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	whole := httptest.NewRecorder()
+	next.ServeHTTP(whole, r)
+	maps.Copy(w.Header(), whole.Header())
+	w.Header().Set("Content-Length", strconv.Itoa(whole.Body.Len()))
+	w.WriteHeader(whole.Code)
+	_, _ = w.Write(whole.Body.Bytes()[:whole.Body.Len()/2]) // whether they get it matters no more
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// throttling are the refusals of a key's service, in every form that plugins give them. The
+// numbers are prime, so that they do not keep meeting the same calls.
+var throttling = []kmstest.Fault{
+	{Command: "generate-signature", Kind: kmstest.Throttled, Every: 37},
+	{Command: "generate-signature", Kind: kmstest.ThrottledAzure, Every: 41},
+	{Command: "generate-signature", Kind: kmstest.ThrottledText, Every: 43},
+	{Command: "generate-signature", Kind: kmstest.LogLineThenJSON, Every: 47},
+	{Command: "generate-signature", Kind: kmstest.TimeoutCode, Every: 53},
+}
