@@ -53,7 +53,8 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	bin := flags.String("bin", ".bin", "folder with dct2notation, notation and notation-kmstest")
 	list := flags.String("workers", "1,4,16,32", "worker counts to measure")
 	items := flags.Int("items", 10_000, "items of the memory part; 0 leaves it out")
-	only := flags.String("only", "", "the one part to measure: throughput, memory or trust")
+	only := flags.String("only", "", "the one part to measure")
+	many := flags.Int("many", 100_000, "items of the part many, which is measured only when it is named")
 	repositories := flags.Int("repositories", 1000, "small repositories of the trust part")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -69,12 +70,20 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		{"throughput", func(ctx context.Context, dir string) error { return throughput(ctx, *bin, dir, workers, out) }},
 		{"memory", func(ctx context.Context, dir string) error { return memory(ctx, *bin, dir, *items, out) }},
 		{"trust", func(ctx context.Context, dir string) error { return trust(ctx, *bin, dir, *repositories, out) }},
-	})
+		{"local", func(ctx context.Context, dir string) error { return local(ctx, *bin, dir, out) }},
+		{"limits", func(ctx context.Context, dir string) error { return limits(ctx, *bin, dir, out) }},
+		{"softhsm", func(ctx context.Context, dir string) error { return softHSM(ctx, *bin, dir, out) }},
+		{"requests", func(ctx context.Context, dir string) error { return warmRequests(ctx, *bin, dir, out) }},
+		{"ledger", func(ctx context.Context, dir string) error { return ledger(ctx, dir, out) }},
+	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }})
 	if err != nil {
 		return err
 	}
 	if *repositories < 1 {
 		return fmt.Errorf("-repositories %d: it takes a number from 1 on", *repositories)
+	}
+	if *many < manyRepositories {
+		return fmt.Errorf("-many %d: it takes a number from %d on", *many, manyRepositories)
 	}
 	return measureAll(ctx, parts)
 }
@@ -85,13 +94,13 @@ type part struct {
 	measure func(ctx context.Context, dir string) error
 }
 
-// choose picks the part of that name; without one, all.
-func choose(only string, parts []part) ([]part, error) {
+// choose picks the part of that name; without one, all usual ones.
+func choose(only string, usual []part, long ...part) ([]part, error) {
 	if only == "" {
-		return parts, nil
+		return usual, nil
 	}
 	var names []string
-	for _, p := range parts {
+	for _, p := range append(usual, long...) {
 		if p.name == only {
 			return []part{p}, nil
 		}

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// What issue 2 aims at.
+// What was aimed at.
 const (
 	aimWorkers = 16   // where the ratio counts
-	aimRatio   = 3.0  // times the loop
+	aimRatio   = 4.0  // times the loop
 	aimShare   = 0.85 // of what the key allows, unless the CPU is the limit
 	aimMemory  = 150  // MB
 

@@ -1,0 +1,20 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+)
+
+const pairHead = `                       images        signatures/s           processes for each  CPU of all cores, while ours runs
+key                 loop   ours    loop   ours  ratio      loop   ours   itself plugins servers others   allows
+`
+
+// printPair prints how both did with one kind of key.
+func printPair(out io.Writer, name string, r row) {
+	fmt.Fprintf(out, "%-16s %7d %6d %7.1f %6.1f %5.1fx    %6.2f %6.2f   %4.0f %%  %4.0f %%  %4.0f %% %4.0f %%  %5.0f/s\n",
+		name, r.loop.signatures, r.ours.signatures, r.loop.rate(), r.ours.rate(), r.ratio(),
+		r.loop.each(int64(r.loop.key.processes)), r.ours.each(int64(r.ours.key.processes)),
+		100*r.ours.ownShare(), 100*r.ours.childShare(), 100*r.ours.share(r.ours.servers), 100*r.ours.others(), r.ours.cpuAllows())
+}
