@@ -52,6 +52,14 @@ func (l limited) whole() float64 { return l.ours.rate() / l.perSecond }
 // seen nowhere.
 func (l limited) throttled() int { return max(0, l.ours.key.operations-l.ours.signatures-1) }
 
+// others is what other programs used of the CPU meanwhile, at the worse of the two times.
+func (l limited) others() float64 {
+	if l.keyLimit.loop == 0 {
+		return l.ours.others()
+	}
+	return max(l.loop.others(), l.ours.others())
+}
+
 // limits lets both sign with keys that are limited.
 func limits(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 	servers, err := startRemote(requestLatency)

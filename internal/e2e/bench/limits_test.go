@@ -66,11 +66,28 @@ func TestALimitMissedIsSaid(t *testing.T) {
 		"90.0 % and 0, MISSED":  {ours: contestant{pushes: every(50, 200, time.Second/45)}},
 	} {
 		l.perSecond = 50
-		l.loop.wall, l.ours.wall = time.Second, time.Second
+		l.ours.wall = time.Second
 		var out strings.Builder
 		printLimitAims(&out, []limited{l})
 		if !strings.HasSuffix(out.String(), want+"\n") {
 			t.Errorf("printed %q, want it to end with %q", out.String(), want)
+		}
+	}
+}
+
+// TestADisturbedLimitIsTold, also where no loop ran.
+func TestADisturbedLimitIsTold(t *testing.T) {
+	t.Parallel()
+	for _, images := range []int{0, 10} {
+		l := limited{keyLimit: keyLimit{perSecond: 50, loop: images}}
+		l.loop.wall, l.ours.wall, l.ours.busy = time.Second, time.Second, 0.5
+		if images == 0 {
+			l.loop.wall = 0
+		}
+		var out strings.Builder
+		printLimitAims(&out, []limited{l})
+		if !strings.Contains(out.String(), "disturbed: other programs used 50 %") {
+			t.Errorf("printed %q", out.String())
 		}
 	}
 }

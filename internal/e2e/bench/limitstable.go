@@ -34,8 +34,8 @@ func printLimitAims(out io.Writer, all []limited) {
 	for _, l := range all {
 		fmt.Fprintf(out, "aim: at least %.0f %% of %.0f/s (%s) with nothing failed: %.1f %% and %d, %s\n", 100*aimLimited, l.perSecond, l.refusal,
 			100*l.steady(), l.failed, verdict(l.steady() >= aimLimited && l.failed == 0))
-		if disturbed := max(l.loop.others(), l.ours.others()); disturbed >= disturbing {
-			fmt.Fprintf(out, "  disturbed: other programs used %.0f %% of the CPU\n", 100*disturbed)
+		if disturbed := l.others(); disturbed >= disturbing {
+			fmt.Fprintf(out, "  disturbed: other programs used %.0f %% of the CPU; measure again when they are quiet\n", 100*disturbed)
 		}
 	}
 }
