@@ -34,7 +34,8 @@ const (
 	looking    = "looking"
 	pushing    = "pushing"
 	confirming = "confirming"
-	other      = "other" // tokens and challenges
+	other      = "other"   // tokens
+	refused    = "refused" // asked for without a token, as it is until there is one
 )
 
 func newDiary() *diary {
@@ -42,10 +43,14 @@ func newDiary() *diary {
 }
 
 // note writes a request to the registry down.
-func (d *diary) note(method, path string, at time.Time) {
+func (d *diary) note(method, path string, authorized bool, at time.Time) {
 	kind, repository, subject := kindOf(method, path)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !authorized {
+		d.counts[refused+" "+kind]++
+		return
+	}
 	d.counts[d.purpose(kind, repository+"@"+subject)+" "+kind]++
 	if kind == "PUT manifests/digest" {
 		d.pushes = append(d.pushes, Push{repository, at.UnixNano()})

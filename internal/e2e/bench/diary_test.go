@@ -42,7 +42,9 @@ func TestRequestsAreSortedByPurpose(t *testing.T) {
 			d := newDiary()
 			for i, s := range story {
 				before := d.countsSoFar()
-				d.note(s.method, s.path, time.Unix(int64(i), 0))
+				d.note(s.method, s.path, false, time.Unix(int64(i), 0)) // is no look
+				before = d.countsSoFar()
+				d.note(s.method, s.path, true, time.Unix(int64(i), 0))
 				if d.countsSoFar()[s.want] != before[s.want]+1 {
 					t.Fatalf("%s %s counts as %v, want %s", s.method, s.path, difference(before, d.countsSoFar()), s.want)
 				}
@@ -59,8 +61,8 @@ func TestRequestsAreSortedByPurpose(t *testing.T) {
 func TestLateListenersAreToldOfLateSignatures(t *testing.T) {
 	t.Parallel()
 	d := newDiary()
-	d.note("PUT", "/v2/a/manifests/sha256:"+one, time.Unix(1, 0))
-	d.note("PUT", "/v2/a/b/manifests/sha256:"+two, time.Unix(2, 0))
+	d.note("PUT", "/v2/a/manifests/sha256:"+one, true, time.Unix(1, 0))
+	d.note("PUT", "/v2/a/b/manifests/sha256:"+two, true, time.Unix(2, 0))
 	d.noteTrust("/v2/host:1/a/_trust/tuf/root.json", time.Unix(3, 0))
 	d.noteTrust("/v2/", time.Unix(4, 0))
 	want := Push{"a/b", time.Unix(2, 0).UnixNano()}

@@ -21,8 +21,7 @@ const (
 )
 
 // Two runs that differ in the number of images alone: what the larger costs more is what
-// its further images cost, however dear the first of a repository are. Few is more than are
-// in flight at once: until there is a token, all of those are refused.
+// its further images cost, however dear the first of a repository are.
 const (
 	fewImages  = 200
 	moreImages = 500
@@ -124,12 +123,12 @@ func ofPurpose(each map[string]float64, purpose string) (total float64, which st
 func printRequestsEach(out io.Writer, name string, each map[string]float64, aim float64) {
 	fmt.Fprintf(out, "  %s\n", name)
 	sum := 0.0
-	for _, purpose := range []string{looking, pushing, confirming, other} {
+	for _, purpose := range []string{looking, pushing, confirming, other, refused} {
 		n, which := ofPurpose(each, purpose)
 		fmt.Fprintf(out, "    %-10s %5.2f  %s\n", purpose, n, which)
-		if purpose != confirming {
+		if purpose != confirming && purpose != refused {
 			sum += n
 		}
 	}
-	fmt.Fprintf(out, "    aim: at most %.0f without confirming: %.2f, %s\n", aim, sum, verdict(sum <= aim))
+	fmt.Fprintf(out, "    aim: at most %.0f without those to confirm and those refused: %.2f, %s\n", aim, sum, verdict(sum <= aim))
 }

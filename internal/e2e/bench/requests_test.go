@@ -23,11 +23,12 @@ func TestTheFirstImageOfARepositoryWeighsNothing(t *testing.T) {
 	}
 }
 
-// TestConfirmingIsApart shows that the aim leaves it out, and nothing else.
+// TestConfirmingIsApart shows that the aim leaves it out and what is refused for want of a
+// token, and nothing else.
 func TestConfirmingIsApart(t *testing.T) {
 	t.Parallel()
 	for want, each := range map[string]map[string]float64{
-		"4.00, met":    {"looking a": 1, "pushing b": 3, "confirming c": 7},
+		"4.00, met":    {"looking a": 1, "pushing b": 3, "confirming c": 7, "refused d": 1},
 		"4.10, MISSED": {"looking a": 1, "pushing b": 3, "other GET/token": 0.1},
 	} {
 		var out strings.Builder

@@ -74,7 +74,7 @@ func startServers(latency time.Duration, open, tags bool) (*servers, error) {
 	s := &servers{registry: registry, notary: notary, open: open, diary: newDiary(), stored: map[string][]image{}, clients: map[*tls.ConnectionState]struct{}{}}
 	notary.SetHook(s.noteTrust)
 	registry.SetHook(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
-		s.diary.note(r.Method, r.URL.Path, time.Now())
+		s.diary.note(r.Method, r.URL.Path, r.Header.Get("Authorization") != "", time.Now())
 		return false
 	})
 	return s, nil
