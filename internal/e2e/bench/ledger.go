@@ -36,7 +36,7 @@ func ledger(ctx context.Context, dir string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	rate, busy, err := moves(ctx, filepath.Join(dir, "moves.db"))
+	m, err := moves(ctx, filepath.Join(dir, "moves.db"))
 	if err != nil {
 		return err
 	}
@@ -46,16 +46,24 @@ func ledger(ctx context.Context, dir string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "\nLedger: %d callers move items from planned to confirmed, in %s\n", aimWorkers, os.TempDir())
 	fmt.Fprintf(out, "  one flush of that disk alone: %.1f ms before, %.1f ms after\n", millis(before), millis(after))
-	fmt.Fprintf(out, "aim: at least %d moves/s at %d workers: %.0f, %s (machine busy: %.0f %%)\n", aimMoves, aimWorkers, rate, verdict(rate >= aimMoves), 100*busy)
+	fmt.Fprintf(out, "aim: at least %d moves/s at %d workers: %.0f, %s\n", aimMoves, aimWorkers, m.rate(), verdict(m.rate() >= aimMoves))
+	fmt.Fprintf(out, "  CPU for each: %.2f ms; CPU of all cores: itself %.0f %%, others %.0f %%\n", millis(m.own)/float64(m.moves), 100*m.ownShare(), 100*(m.busy-m.ownShare()))
 	return nil
 }
 
-// moves settles items for a while and returns moves per second, and how busy the machine
-// was.
-func moves(ctx context.Context, path string) (rate, busy float64, err error) {
+// moving is what items' moves took.
+type moving struct {
+	usage
+	moves int64
+}
+
+func (m moving) rate() float64 { return float64(m.moves) / m.wall.Seconds() }
+
+// moves settles items for a while.
+func moves(ctx context.Context, path string) (m moving, err error) {
 	l, err := state.Open(path, state.Options{})
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	items := make([]state.Item, ledgerItems)
@@ -63,20 +71,30 @@ func moves(ctx context.Context, path string) (rate, busy float64, err error) {
 		items[i] = ledgerItem(i)
 	}
 	if _, err := l.Plan(items); err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	machine, err := readMachine()
 	if err != nil {
-		return 0, 0, err
+		return m, err
+	}
+	own, err := readOwn(os.Getpid())
+	if err != nil {
+		return m, err
 	}
 	began := time.Now()
 	n, err := settleFor(ctx, l, items)
-	took := time.Since(began)
+	m.wall, m.moves = time.Since(began), n*movesEach
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	now, err := readMachine()
-	return float64(n*movesEach) / took.Seconds(), now.busySince(machine), err
+	if err != nil {
+		return m, err
+	}
+	m.busy = now.busySince(machine)
+	m.own, err = readOwn(os.Getpid())
+	m.own -= own
+	return m, err
 }
 
 // settleFor brings items to their end, as the engine's workers do, until the time is over.

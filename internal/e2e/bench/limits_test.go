@@ -4,6 +4,7 @@ package main
 
 import (
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -64,9 +65,15 @@ func TestALimitMissedIsSaid(t *testing.T) {
 		"100.0 % and 0, met":    {ours: contestant{pushes: every(50, 200, 20*time.Millisecond)}},
 		"100.0 % and 1, MISSED": {failed: 1, ours: contestant{pushes: every(50, 200, 20*time.Millisecond)}},
 		"90.0 % and 0, MISSED":  {ours: contestant{pushes: every(50, 200, time.Second/45)}},
+		"80.0 % and 0, the CPU is the limit: 90 % of it give 45/s": {
+			ours: contestant{pushes: every(50, 200, time.Second/40), usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}},
+		},
+		"80.0 % and 2, MISSED": {
+			failed: 2, ours: contestant{pushes: every(50, 200, time.Second/40), usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}},
+		},
 	} {
 		l.perSecond = 50
-		l.ours.wall = time.Second
+		l.ours.wall, l.ours.signatures = time.Second, 1
 		var out strings.Builder
 		printLimitAims(&out, []limited{l})
 		if !strings.HasSuffix(out.String(), want+"\n") {
@@ -80,7 +87,7 @@ func TestADisturbedLimitIsTold(t *testing.T) {
 	t.Parallel()
 	for _, images := range []int{0, 10} {
 		l := limited{keyLimit: keyLimit{perSecond: 50, loop: images}}
-		l.loop.wall, l.ours.wall, l.ours.busy = time.Second, time.Second, 0.5
+		l.loop.wall, l.ours.wall, l.ours.busy, l.ours.signatures = time.Second, time.Second, 0.5, 1
 		if images == 0 {
 			l.loop.wall = 0
 		}

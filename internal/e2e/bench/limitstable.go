@@ -33,11 +33,21 @@ func printLimited(out io.Writer, l limited) {
 func printLimitAims(out io.Writer, all []limited) {
 	for _, l := range all {
 		fmt.Fprintf(out, "aim: at least %.0f %% of %.0f/s (%s) with nothing failed: %.1f %% and %d, %s\n", 100*aimLimited, l.perSecond, l.refusal,
-			100*l.steady(), l.failed, verdict(l.steady() >= aimLimited && l.failed == 0))
+			100*l.steady(), l.failed, limitVerdict(l))
 		if disturbed := l.others(); disturbed >= disturbing {
 			fmt.Fprintf(out, "  disturbed: other programs used %.0f %% of the CPU; measure again when they are quiet\n", 100*disturbed)
 		}
 	}
+}
+
+// limitVerdict judges a limited key. The CPU excuses a miss if it could not give as many
+// signatures, and then it says so; nothing excuses items that failed.
+func limitVerdict(l limited) string {
+	met := l.steady() >= aimLimited && l.failed == 0
+	if can := cpuUsable * l.ours.cpuAllows(); !met && l.failed == 0 && can < aimLimited*l.perSecond {
+		return fmt.Sprintf("the CPU is the limit: %.0f %% of it give %.0f/s", 100*cpuUsable, can)
+	}
+	return verdict(met)
 }
 
 // steadyRate is signatures per second from a second after the first to the last; 0: too

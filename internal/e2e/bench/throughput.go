@@ -41,8 +41,13 @@ func (c contestant) others() float64 { return max(0, c.busy-c.share(c.tree+c.ser
 // cpuAllows is how many signatures per second the cores can give that others leave: what
 // one takes of them here, servers included, is what it takes.
 func (c contestant) cpuAllows() float64 {
-	each := (c.tree + c.servers).Seconds() / float64(c.signatures)
-	return float64(runtime.NumCPU()) * (1 - c.others()) / each
+	return float64(runtime.NumCPU()) * (1 - c.others()) / c.cpu().Seconds()
+}
+
+// cpu is the CPU time that one signature takes, servers included. Others on the machine
+// change it little, where they spoil every rate.
+func (c contestant) cpu() time.Duration {
+	return (c.tree + c.servers) / time.Duration(c.signatures)
 }
 
 // each is so many of something for each signature.
