@@ -2,9 +2,11 @@
 
 // Command bench measures what dct2notation is for: signatures per second of a whole
 // `dct2notation run`, beside `xargs -P N notation sign` with the real notation command,
-// the same plugin and the same registry, for several worker counts; then memory and the
-// time of a second run at many items; then how trust data is read, beside the real notary
-// command.
+// the same plugin and the same registry, for several worker counts, then without any
+// latency, with keys whose service limits them, and with keys on a SoftHSM token; memory
+// and the time of a second run; how trust data is read, beside the real notary command;
+// what a signature asks of the registry, and how fast the ledger is. With -only many, and
+// only then, a run of 100,000 items that is killed half way.
 //
 // What it promises: what is measured are the programs that users run, as child processes
 // from their start to their end; every signature that is counted was seen in the registry,
@@ -16,8 +18,9 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go, memory.go and trust.go are the parts, loop.go, migration.go and reading.go
-// the contestants, servers.go and control.go the other process, usage.go and calls.go the
+// throughput.go, local.go, limits.go, softhsm.go, memory.go, many.go, trust.go, requests.go
+// and ledger.go are the parts, loop.go, migration.go and reading.go the contestants,
+// servers.go, control.go and diary.go the other process, usage.go and calls.go the
 // instruments.
 package main
 
