@@ -79,7 +79,7 @@ func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	if err := c.Start(); err != nil {
 		return u, err
 	}
-	ours, unread := readPeak(os.Getpid()) // not before: it may have grown until the start
+	ours, unread := readPeak(os.Getpid())                                            // not before: it may have grown until the start
 	stop := context.AfterFunc(ctx, func() { _ = c.Process.Signal(syscall.SIGTERM) }) // it may have ended already
 	watch := watchOwn(c.Process.Pid)
 	err := errors.Join(unread, c.Wait())
