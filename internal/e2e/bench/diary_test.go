@@ -41,9 +41,8 @@ func TestRequestsAreSortedByPurpose(t *testing.T) {
 			t.Parallel()
 			d := newDiary()
 			for i, s := range story {
-				before := d.countsSoFar()
 				d.note(s.method, s.path, false, time.Unix(int64(i), 0)) // is no look
-				before = d.countsSoFar()
+				before := d.countsSoFar()
 				d.note(s.method, s.path, true, time.Unix(int64(i), 0))
 				if d.countsSoFar()[s.want] != before[s.want]+1 {
 					t.Fatalf("%s %s counts as %v, want %s", s.method, s.path, difference(before, d.countsSoFar()), s.want)
