@@ -31,8 +31,8 @@ lint: ## formatting, vet, staticcheck, import rules, and a static build for ever
 	@for p in $(PLATFORMS); do echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/dct2notation || exit 1; done
 
-bench: build ## signatures per second beside xargs and notation sign; memory at 10,000 items; reading trust data beside notary list
-	internal/e2e/bench.sh
+bench: build ## dct2notation beside xargs and notation sign; limited keys, requests, memory, ledger, trust data; BENCH='-only many' is 100,000 items and takes long
+	internal/e2e/bench.sh $(BENCH)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \

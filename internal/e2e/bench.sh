@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Measures dct2notation run beside a loop over the real notation command, its memory, and
-# how it reads trust data, beside the real notary command.
+# Measures dct2notation run beside a loop over the real notation command, with a key
+# service, with none, with limited keys and with SoftHSM; its memory, its requests, its
+# ledger; and how it reads trust data, beside the real notary command.
 # Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
-# download of modules.
+# download of modules. The part softhsm is left out without SoftHSM and a C compiler.
 #
-#   internal/e2e/bench.sh [-only throughput|memory|trust] [-workers 1,4,16,32] [-items 10000]
-#                         [-repositories 1000]
+#   internal/e2e/bench.sh [-only throughput|memory|trust|local|limits|softhsm|requests|ledger]
+#                         [-workers 1,4,16,32] [-items 10000] [-repositories 1000]
+#   internal/e2e/bench.sh -only many [-many 100000]    # takes ten minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
@@ -22,5 +24,10 @@ export CGO_ENABLED=0
 	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
 )
 # notation and notary at the versions of go.mod's tool lines.
-go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation github.com/theupdateframework/notary/cmd/notary ./bench
+go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation github.com/theupdateframework/notary/cmd/notary
+if command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ]; then
+	export CGO_ENABLED=1
+	(cd ../.. && go build -trimpath -o "$bin/" ./cmd/notation-pkcs11)
+fi
+go build -trimpath -o "$bin/" ./bench
 exec "$bin/bench" -bin "$bin" "$@"

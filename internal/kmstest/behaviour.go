@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // What the plugin can do, as Behaviour.Capability.
@@ -30,6 +31,9 @@ type Behaviour struct {
 	// over all processes; above it they answer THROTTLED at once. Throttled calls do not count
 	// towards the limit. Zero: no limit.
 	MaxPerSecond float64 `json:"maxPerSecond,omitempty"`
+	// Refusal is how calls above MaxPerSecond are answered: Throttled, ThrottledAzure or
+	// ThrottledText. Empty: Throttled.
+	Refusal Kind `json:"refusal,omitempty"`
 	// Faults are what goes wrong. The first that fits a call is the one that happens.
 	Faults []Fault `json:"faults,omitempty"`
 }
@@ -87,6 +91,9 @@ func (f Fault) fits(nth int) bool {
 func (b Behaviour) check() error {
 	if b.Capability != "" && b.Capability != RAW && b.Capability != ENVELOPE {
 		return fmt.Errorf("unknown capability %q", b.Capability)
+	}
+	if b.Refusal != "" && !slices.Contains([]Kind{Throttled, ThrottledAzure, ThrottledText}, b.Refusal) {
+		return fmt.Errorf("a limit cannot refuse with %q", b.Refusal)
 	}
 	for command := range b.Delay {
 		if !known(command) {

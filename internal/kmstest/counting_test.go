@@ -129,6 +129,19 @@ func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 	}
 }
 
+// TestALimitRefusesInTheWordsOfThePlugin: plugins in the field do not say THROTTLED.
+func TestALimitRefusesInTheWordsOfThePlugin(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[kmstest.Kind]string{
+		kmstest.Throttled: "THROTTLED", kmstest.ThrottledAzure: "Throttled", kmstest.ThrottledText: "ERROR",
+	} {
+		p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001, Refusal: kind})
+		if got := startMany(t, p, 3); got[""] != 1 || got[want] != 2 {
+			t.Errorf("%s: %v, want %s twice", kind, got, want)
+		}
+	}
+}
+
 func TestMetadataIsNotLimited(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001})
@@ -179,6 +192,7 @@ func TestNonsenseIsRefusedWhenOrdered(t *testing.T) {
 		"key":        {Faults: []kmstest.Fault{{Command: "generate-signature", Kind: kmstest.WrongKey, With: "x"}}},
 		"delay":      {Delay: map[string]int{"sign": 1}},
 		"capability": {Capability: "raw"},
+		"refusal":    {MaxPerSecond: 1, Refusal: kmstest.Hang},
 	} {
 		if err := p.Set(b); err == nil {
 			t.Errorf("accepted a wrong %s", name)

@@ -84,6 +84,30 @@ func (c *Control) Counts(_ struct{}, out *Counts) error {
 	return nil
 }
 
+// Requests tells what the registry was asked for so far, by purpose and kind.
+func (c *Control) Requests(_ struct{}, out *map[string]int64) error {
+	*out = c.servers.diary.countsSoFar()
+	return nil
+}
+
+// Pushes tells of the signatures that arrived, without the first few.
+func (c *Control) Pushes(first int, out *[]Push) error {
+	*out = c.servers.diary.pushesFrom(first)
+	return nil
+}
+
+// Pushed counts them.
+func (c *Control) Pushed(_ struct{}, out *int) error {
+	*out = c.servers.diary.pushCount()
+	return nil
+}
+
+// LastTrust tells when Notary was asked last for something of a GUN.
+func (c *Control) LastTrust(gun string, out *time.Time) error {
+	*out = c.servers.diary.lastTrust(gun)
+	return nil
+}
+
 // Signed counts the images of a publication with exactly one signature; none may have more.
 func (c *Control) Signed(name string, out *int) (err error) {
 	*out, err = c.servers.signed(name)
@@ -155,3 +179,15 @@ func (r *remote) publishAll(what Publication) (p Published, err error) {
 func (r *remote) counts() (c Counts, err error) { return c, r.ask("Counts", struct{}{}, &c) }
 
 func (r *remote) signed(name string) (n int, err error) { return n, r.ask("Signed", name, &n) }
+
+func (r *remote) requests() (n map[string]int64, err error) {
+	return n, r.ask("Requests", struct{}{}, &n)
+}
+
+func (r *remote) pushes(first int) (p []Push, err error) { return p, r.ask("Pushes", first, &p) }
+
+func (r *remote) pushed() (n int, err error) { return n, r.ask("Pushed", struct{}{}, &n) }
+
+func (r *remote) lastTrust(gun string) (at time.Time, err error) {
+	return at, r.ask("LastTrust", gun, &at)
+}

@@ -20,7 +20,15 @@ type home struct {
 	dir    string
 	bin    string // where the programs are
 	plugin *kmstest.Plugin
+	key    kmstest.Key // in files, of the plugin and of notation itself
+	extra  []string    // of the environment
 }
+
+// What names a key to both contestants.
+var (
+	fileKey   = []string{"--key", keyID}
+	pluginKey = []string{"--plugin", kmstest.Name, "--id", keyID}
+)
 
 // newHome makes a home in dir for a user of the servers. The key is EC P-256: it costs
 // the machine little, as a key in a key service does. delay is what plugin commands take
@@ -34,21 +42,23 @@ func newHome(dir, bin string, servers Address, delay map[string]int) (*home, err
 	if err := os.MkdirAll(h.path("keys"), 0o700); err != nil {
 		return nil, fmt.Errorf("making a user's folder: %w", err)
 	}
-	key, err := newKey(h.path("keys"))
-	if err != nil {
+	if h.key, err = newKey(h.path("keys")); err != nil {
 		return nil, err
 	}
-	if err := h.writeFiles(servers, key); err != nil {
+	if err := h.writeFiles(servers, h.key); err != nil {
 		return nil, err
 	}
 	// Install would build the plugin, which is built already.
 	if err := os.Setenv("KMSTEST_BINARY", h.program("notation-"+kmstest.Name)); err != nil {
 		return nil, err
 	}
-	h.plugin, err = kmstest.Install(h.path("libexec"), kmstest.Behaviour{
-		Keys: map[string]kmstest.Key{keyID: key}, Delay: delay,
-	})
+	h.plugin, err = kmstest.Install(h.path("libexec"), h.behaviour(delay))
 	return h, err
+}
+
+// behaviour is that of an honest plugin with the home's key.
+func (h *home) behaviour(delay map[string]int) kmstest.Behaviour {
+	return kmstest.Behaviour{Keys: map[string]kmstest.Key{keyID: h.key}, Delay: delay}
 }
 
 func newKey(dir string) (kmstest.Key, error) {
@@ -89,11 +99,11 @@ func (h *home) program(name string) string { return filepath.Join(h.bin, name) }
 
 // env is the environment of both contestants. Nothing of the real user's gets in.
 func (h *home) env() []string {
-	return []string{
+	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir(),
 		"DOCKER_CONFIG=" + h.path("docker"), "SSL_CERT_FILE=" + h.path("ca.pem"),
 		"NOTATION_CONFIG=" + h.path("notation"), "NOTATION_LIBEXEC=" + h.path("libexec"), "NOTATION_CACHE=" + h.path("cache"),
-	}
+	}, h.extra...)
 }
 
 func (h *home) write(name string, content []byte) error {

@@ -2,9 +2,11 @@
 
 // Command bench measures what dct2notation is for: signatures per second of a whole
 // `dct2notation run`, beside `xargs -P N notation sign` with the real notation command,
-// the same plugin and the same registry, for several worker counts; then memory and the
-// time of a second run at many items; then how trust data is read, beside the real notary
-// command.
+// the same plugin and the same registry, for several worker counts, then without any
+// latency, with keys whose service limits them, and with keys on a SoftHSM token; memory
+// and the time of a second run; how trust data is read, beside the real notary command;
+// what a signature asks of the registry, and how fast the ledger is. With -only many, and
+// only then, a run of 100,000 items that is killed half way.
 //
 // What it promises: what is measured are the programs that users run, as child processes
 // from their start to their end; every signature that is counted was seen in the registry,
@@ -16,8 +18,9 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go, memory.go and trust.go are the parts, loop.go, migration.go and reading.go
-// the contestants, servers.go and control.go the other process, usage.go and calls.go the
+// throughput.go, local.go, limits.go, softhsm.go, memory.go, many.go, trust.go, requests.go
+// and ledger.go are the parts, loop.go, migration.go and reading.go the contestants,
+// servers.go, control.go and diary.go the other process, usage.go and calls.go the
 // instruments.
 package main
 
@@ -53,7 +56,8 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	bin := flags.String("bin", ".bin", "folder with dct2notation, notation and notation-kmstest")
 	list := flags.String("workers", "1,4,16,32", "worker counts to measure")
 	items := flags.Int("items", 10_000, "items of the memory part; 0 leaves it out")
-	only := flags.String("only", "", "the one part to measure: throughput, memory or trust")
+	only := flags.String("only", "", "the one part to measure")
+	many := flags.Int("many", 100_000, "items of the part many, which is measured only when it is named")
 	repositories := flags.Int("repositories", 1000, "small repositories of the trust part")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -69,12 +73,20 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		{"throughput", func(ctx context.Context, dir string) error { return throughput(ctx, *bin, dir, workers, out) }},
 		{"memory", func(ctx context.Context, dir string) error { return memory(ctx, *bin, dir, *items, out) }},
 		{"trust", func(ctx context.Context, dir string) error { return trust(ctx, *bin, dir, *repositories, out) }},
-	})
+		{"local", func(ctx context.Context, dir string) error { return local(ctx, *bin, dir, out) }},
+		{"limits", func(ctx context.Context, dir string) error { return limits(ctx, *bin, dir, out) }},
+		{"softhsm", func(ctx context.Context, dir string) error { return softHSM(ctx, *bin, dir, out) }},
+		{"requests", func(ctx context.Context, dir string) error { return warmRequests(ctx, *bin, dir, out) }},
+		{"ledger", func(ctx context.Context, dir string) error { return ledger(ctx, dir, out) }},
+	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }})
 	if err != nil {
 		return err
 	}
 	if *repositories < 1 {
 		return fmt.Errorf("-repositories %d: it takes a number from 1 on", *repositories)
+	}
+	if *many < manyRepositories {
+		return fmt.Errorf("-many %d: it takes a number from %d on", *many, manyRepositories)
 	}
 	return measureAll(ctx, parts)
 }
@@ -85,13 +97,13 @@ type part struct {
 	measure func(ctx context.Context, dir string) error
 }
 
-// choose picks the part of that name; without one, all.
-func choose(only string, parts []part) ([]part, error) {
+// choose picks the part of that name; without one, all usual ones.
+func choose(only string, usual []part, long ...part) ([]part, error) {
 	if only == "" {
-		return parts, nil
+		return usual, nil
 	}
 	var names []string
-	for _, p := range parts {
+	for _, p := range append(usual, long...) {
 		if p.name == only {
 			return []part{p}, nil
 		}

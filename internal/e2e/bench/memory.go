@@ -36,13 +36,13 @@ func memory(ctx context.Context, bin, dir string, items int, out io.Writer) (err
 	if err != nil {
 		return err
 	}
-	m := migration{name: "memory", workers: memoryWorkers, local: true, published: p, notary: servers.address.Notary}
+	m := migration{name: "memory", workers: memoryWorkers, key: fileKey, published: p, notary: servers.address.Notary}
 	for _, want := range []string{"signed", "already"} {
 		r, u, err := h.migrate(ctx, m)
 		if err != nil {
 			return err
 		}
-		if err := complete(servers, r, want, items); err != nil {
+		if err := complete(servers, "memory", r, want, items); err != nil {
 			return err
 		}
 		printMemory(out, want, items, u)
@@ -52,8 +52,8 @@ func memory(ctx context.Context, bin, dir string, items int, out io.Writer) (err
 
 // complete returns an error unless the run had this result for all items, and the
 // registry has a signature of each.
-func complete(servers *remote, r result, want string, items int) error {
-	n, err := servers.signed("memory")
+func complete(servers *remote, name string, r result, want string, items int) error {
+	n, err := servers.signed(name)
 	if err != nil {
 		return err
 	}

@@ -35,19 +35,27 @@ func parseOwn(stat string) (time.Duration, error) {
 	return time.Duration(ticks) * tick, err
 }
 
+// Lines of a process's status.
+const (
+	peakMemory = "VmHWM:"   // resident at its largest, mapped files included
+	ownMemory  = "RssAnon:" // resident now, without mapped files such as the ledger
+)
+
 // readPeak reads a process's resident memory at its largest, in bytes.
-func readPeak(pid int) (int64, error) {
+func readPeak(pid int) (int64, error) { return readMemory(pid, peakMemory) }
+
+func readMemory(pid int, which string) (int64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading a process's memory: %w", err)
 	}
-	return parsePeak(string(raw))
+	return parseMemory(string(raw), which)
 }
 
-// parsePeak takes VmHWM, in kB. A process that has ended and was not waited for has none.
-func parsePeak(status string) (int64, error) {
+// parseMemory takes a line in kB. A process that has ended and was not waited for has none.
+func parseMemory(status, which string) (int64, error) {
 	for line := range strings.Lines(status) {
-		text, found := strings.CutPrefix(line, "VmHWM:")
+		text, found := strings.CutPrefix(line, which)
 		if !found {
 			continue
 		}

@@ -26,6 +26,7 @@ import (
 const (
 	serveCommand = "serve"
 	openFlag     = "open"
+	tagsFlag     = "tags"
 )
 
 // user and password are good for both servers. They protect nothing: the servers are made
@@ -41,6 +42,7 @@ type servers struct {
 	registry *registrytest.Registry
 	notary   *notarytest.Server
 	open     bool // Notary gives anybody a token
+	diary    *diary
 
 	mu      sync.Mutex
 	stored  map[string][]image                // by the name of a publication; guarded by mu
@@ -51,11 +53,12 @@ type servers struct {
 type image struct{ repository, digest string }
 
 // startServers starts both, each request taking latency longer. An open Notary server
-// gives anybody a token for reading; then nobody has a password there.
-func startServers(latency time.Duration, open bool) (*servers, error) {
+// gives anybody a token for reading; then nobody has a password there. With tags the
+// registry has no referrers API.
+func startServers(latency time.Duration, open, tags bool) (*servers, error) {
 	users := map[string]string{user: password}
 	registry, err := registrytest.Start(registrytest.Options{
-		Referrers: true, TLS: true, Token: true, Users: users, Latency: latency,
+		Referrers: !tags, TLS: true, Token: true, Users: users, Latency: latency,
 	})
 	if err != nil {
 		return nil, err
@@ -68,14 +71,19 @@ func startServers(latency time.Duration, open bool) (*servers, error) {
 		registry.Close()
 		return nil, err
 	}
-	s := &servers{registry: registry, notary: notary, open: open, stored: map[string][]image{}, clients: map[*tls.ConnectionState]struct{}{}}
-	notary.SetHook(s.noteConnection)
+	s := &servers{registry: registry, notary: notary, open: open, diary: newDiary(), stored: map[string][]image{}, clients: map[*tls.ConnectionState]struct{}{}}
+	notary.SetHook(s.noteTrust)
+	registry.SetHook(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		s.diary.note(r.Method, r.URL.Path, r.Header.Get("Authorization") != "", time.Now())
+		return false
+	})
 	return s, nil
 }
 
-// noteConnection is a hook of the Notary server that answers nothing. The server has one
-// TLS state for each connection; ports come again.
-func (s *servers) noteConnection(_ http.ResponseWriter, r *http.Request) bool {
+// noteTrust is a hook of the Notary server that answers nothing. The server has one TLS
+// state for each connection; ports come again.
+func (s *servers) noteTrust(_ http.ResponseWriter, r *http.Request) bool {
+	s.diary.noteTrust(r.URL.Path, time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients[r.TLS] = struct{}{}
@@ -105,10 +113,11 @@ func serve(args []string) error {
 	flags := flag.NewFlagSet(serveCommand, flag.ContinueOnError)
 	latency := flags.Duration("latency", 0, "added to each request")
 	open := flags.Bool(openFlag, false, "the Notary server gives anybody a token")
+	tags := flags.Bool(tagsFlag, false, "the registry has no referrers API")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s, err := startServers(*latency, *open)
+	s, err := startServers(*latency, *open, *tags)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // stdout.
 func control(t *testing.T) (*remote, *servers) {
 	t.Helper()
-	s, err := startServers(0, false)
+	s, err := startServers(0, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

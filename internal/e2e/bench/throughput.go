@@ -28,6 +28,7 @@ type contestant struct {
 	requests   Counts
 	servers    time.Duration // CPU time of their process
 	key        keyUse
+	pushes     []time.Time // when signatures reached the registry, in order
 }
 
 // rate is signatures per second of the whole command, its start and end included.
@@ -40,8 +41,13 @@ func (c contestant) others() float64 { return max(0, c.busy-c.share(c.tree+c.ser
 // cpuAllows is how many signatures per second the cores can give that others leave: what
 // one takes of them here, servers included, is what it takes.
 func (c contestant) cpuAllows() float64 {
-	each := (c.tree + c.servers).Seconds() / float64(c.signatures)
-	return float64(runtime.NumCPU()) * (1 - c.others()) / each
+	return float64(runtime.NumCPU()) * (1 - c.others()) / c.cpu().Seconds()
+}
+
+// cpu is the CPU time that one signature takes, servers included. Others on the machine
+// change it little, where they spoil every rate.
+func (c contestant) cpu() time.Duration {
+	return (c.tree + c.servers) / time.Duration(c.signatures)
 }
 
 // each is so many of something for each signature.
@@ -68,6 +74,7 @@ func (r row) slot() float64 { return float64(r.workers) / r.ours.key.rate * 1000
 type stage struct {
 	*remote
 	*home
+	key []string // what names it to both
 }
 
 // throughput measures both contestants for each worker count and prints what came out.
@@ -82,7 +89,7 @@ func throughput(ctx context.Context, bin, dir string, workers []int, out io.Writ
 	if err != nil {
 		return err
 	}
-	s := stage{servers, h}
+	s := stage{servers, h, pluginKey}
 	operation, err := h.operationTime(ctx)
 	if err != nil {
 		return err
@@ -137,7 +144,7 @@ func (s stage) measureLoop(ctx context.Context, name string, workers, images int
 	c, err := s.measure(name, images, func(p Published) (usage, error) {
 		// One image of each repository after the other: the loop has no order of its own,
 		// and neighbours would share what the registry keeps of a repository.
-		return s.loop(ctx, workers, spread(p.References))
+		return s.loop(ctx, workers, s.key, spread(p.References))
 	})
 	if err == nil && c.signatures != images {
 		err = fmt.Errorf("the loop left %d of %d images unsigned", images-c.signatures, images)
@@ -161,7 +168,7 @@ func (s stage) measureOurs(ctx context.Context, name string, workers, images int
 	var said result
 	c, err := s.measure(name, images, func(p Published) (u usage, err error) {
 		said, u, err = s.migrate(ctx, migration{
-			name: name, workers: workers, atMost: mostTime, published: p, notary: s.address.Notary,
+			name: name, workers: workers, atMost: mostTime, key: s.key, published: p, notary: s.address.Notary,
 		})
 		return u, err
 	})
@@ -192,6 +199,13 @@ func (s stage) measure(name string, images int, sign func(Published) (usage, err
 	c.requests = after.requests.since(before.requests)
 	c.servers = after.servers - before.servers
 	c.key = useOf(after.calls, len(before.calls))
+	pushes, err := s.pushes(before.pushed)
+	if err != nil {
+		return c, err
+	}
+	for _, p := range pushes {
+		c.pushes = append(c.pushes, time.Unix(0, p.UnixNano))
+	}
 	if c.signatures, err = s.signed(name); err == nil && c.signatures == 0 {
 		err = errors.New("nothing was signed")
 	}
@@ -203,6 +217,7 @@ type sight struct {
 	requests Counts
 	servers  time.Duration
 	calls    []kmstest.Call
+	pushed   int
 }
 
 func (s stage) look() (v sight, err error) {
@@ -210,6 +225,9 @@ func (s stage) look() (v sight, err error) {
 		return v, err
 	}
 	if v.servers, err = readOwn(s.process.Process.Pid); err != nil {
+		return v, err
+	}
+	if v.pushed, err = s.remote.pushed(); err != nil {
 		return v, err
 	}
 	v.calls, err = s.plugin.Calls("")

@@ -174,7 +174,7 @@ func (s shop) requests(ctx context.Context) error {
 
 // migrateTwice runs dct2notation run, and again on its ledger.
 func (s shop) migrateTwice(ctx context.Context, h *home, name string, p Published) (cold, unchanged measured, err error) {
-	m := migration{name: name, workers: 1, local: true, published: p, notary: s.address.Notary}
+	m := migration{name: name, workers: 1, key: fileKey, published: p, notary: s.address.Notary}
 	run := func(want string) (measured, error) {
 		return s.counted(len(p.GUNs), func() (usage, error) {
 			r, u, err := h.migrate(ctx, m)

@@ -75,17 +75,14 @@ func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	if err := ctx.Err(); err != nil {
 		return u, err
 	}
-	ours, err := readPeak(os.Getpid())
-	if err != nil {
-		return u, err
-	}
 	began := time.Now()
 	if err := c.Start(); err != nil {
 		return u, err
 	}
+	ours, unread := readPeak(os.Getpid())                                            // not before: it may have grown until the start
 	stop := context.AfterFunc(ctx, func() { _ = c.Process.Signal(syscall.SIGTERM) }) // it may have ended already
 	watch := watchOwn(c.Process.Pid)
-	err = c.Wait()
+	err := errors.Join(unread, c.Wait())
 	u.wall = time.Since(began)
 	stop()
 	u.own, u.peak = watch.end()

@@ -83,11 +83,11 @@ func TestOwnTimeIsReadBehindAnyName(t *testing.T) {
 // and that a process that has none is an error, not 0.
 func TestLargestMemoryIsReadInBytes(t *testing.T) {
 	t.Parallel()
-	peak, err := parsePeak("VmPeak:\t 9000 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1000 kB\n")
+	peak, err := parseMemory("VmPeak:\t 9000 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1000 kB\n", peakMemory)
 	if err != nil || peak != 2<<20 {
 		t.Errorf("%d, %v; want 2 MB", peak, err)
 	}
-	if _, err := parsePeak("Name:\tsh\nState:\tZ (zombie)\n"); err == nil {
+	if _, err := parseMemory("Name:\tsh\nState:\tZ (zombie)\n", peakMemory); err == nil {
 		t.Error("a process without memory is no error")
 	}
 	if peak, err := readPeak(os.Getpid()); err != nil || peak < 1<<20 {

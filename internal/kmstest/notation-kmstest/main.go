@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -52,7 +53,8 @@ func serve(command string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return refuse(stderr, err)
 	}
 	if throttled {
-		return refuse(stderr, plugin.NewError(plugin.ErrorCodeThrottled, "more calls than maxPerSecond"))
+		e := refusals[cmp.Or(j.behaviour.Refusal, kmstest.Throttled)]
+		return refuse(stderr, &e)
 	}
 	time.Sleep(time.Duration(j.behaviour.Delay[command]) * time.Millisecond)
 	if status, failed := j.fail(stderr); failed {
