@@ -43,7 +43,8 @@ const (
 
 	epoch    = span // calls that are throttled in this time are throttled by one cause
 	below    = 0.98 // of what went through
-	creep    = 0.01 // growth per second after a throttled call
+	near     = 0.8  // a rate of which so much went through is about right
+	creep    = 0.02 // growth per second after a throttled call
 	climb    = 0.10 // growth per second when that is long ago
 	rush     = 1.00 // growth per second below what is known to be allowed
 	longAgo  = 3 * time.Second
@@ -55,21 +56,55 @@ const (
 	maxTries = 60 // of one operation
 )
 
-// enter waits for an operation's turn.
-func (p *pace) enter(ctx context.Context) error {
+// enter waits for the turn of an operation's first try, and of each further one.
+func (p *pace) enter(ctx context.Context, try int) error {
+	turn := p.turn
+	if try%2 == 0 && wait(ctx, p.half()) == nil {
+		// What is refused at about the right rate came a moment too early. With a turn of
+		// its own for every other try, it does not cost the turn of another operation.
+		turn = p.open
+	}
 	for {
-		d := p.turn()
+		d := turn()
 		if d <= 0 {
 			return ctx.Err()
 		}
-		t := time.NewTimer(d)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
+		if err := wait(ctx, d); err != nil {
+			return err
 		}
 	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// half is half the time between two turns, give or take a half of that.
+func (p *pace) half() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate == 0 {
+		return minDelay
+	}
+	gap := time.Duration(float64(time.Second) / p.rate)
+	return gap/4 + rand.N(gap/2+1)
+}
+
+// open tells how long the gate is still closed.
+func (p *pace) open() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := time.Until(p.closed); d > 0 {
+		return d + rand.N(minDelay)
+	}
+	return 0
 }
 
 // turn takes the next turn if it is now, and else tells how long to wait before asking
@@ -173,6 +208,12 @@ func (p *pace) learn(now time.Time) {
 		p.known = lately
 	default:
 		p.known *= 0.9
+	}
+	if lately > p.rate*near && p.rate > 0 {
+		// It was about right. What went through in the window is less than what may, by
+		// what was cut before.
+		p.rate = max(lately, p.rate*below, slowest)
+		return
 	}
 	p.rate = max(lately*below, slowest)
 }

@@ -146,7 +146,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
 	}
 	if s.local != nil {
-		if err := s.pace.enter(ctx); err != nil {
+		if err := s.pace.enter(ctx, 1); err != nil {
 			return nil, nil, err
 		}
 		blob, _, err := s.local.Sign(ctx, target, opts)

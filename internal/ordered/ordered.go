@@ -20,7 +20,7 @@ func Each[In, Out any](ctx context.Context, list []In, n int, do func(context.Co
 		defer all.Wait()
 		defer cancel()
 		slots := make(chan struct{}, max(n, 1))
-		queue := make(chan pending[In, Out], cap(slots))
+		queue := make(chan pending[In, Out], cap(slots)-1)
 		all.Go(func() {
 			defer close(queue)
 			for _, in := range list {

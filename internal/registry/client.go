@@ -32,7 +32,8 @@ type Options struct {
 
 // A Client hands out repositories. It is safe for concurrent use.
 type Client struct {
-	o Options
+	o     Options
+	known *descriptors // images resolved so far
 
 	mu    sync.Mutex
 	repos map[string]*Repository // by canonical name; guarded by mu
@@ -43,7 +44,7 @@ func New(o Options) *Client {
 	if o.PlainHTTP == nil {
 		o.PlainHTTP = func(string) bool { return false }
 	}
-	return &Client{o: o, repos: make(map[string]*Repository)}
+	return &Client{o: o, known: newDescriptors(), repos: make(map[string]*Repository)}
 }
 
 // Repository returns the handle of host[:port]/path, the same one for each spelling of the
@@ -90,7 +91,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		probed:   newLatch(),
 		config:   newLatch(),
 		subjects: newKeyed(),
-		known:    newDescriptors(),
+		known:    c.known,
 	}
 	if c.o.ForceReferrersTag {
 		// Cannot fail: nobody has set it yet.

@@ -7,28 +7,34 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxKnown bounds the memory for resolved digests of one repository, to about 1 MB.
+// maxKnown bounds the memory for resolved digests of all repositories, to about 1 MB.
 const maxKnown = 4096
 
-// descriptors remembers what digests resolved to. A digest names the same bytes for ever;
-// only that they are still there can change, which the next request notices.
+// descriptors remembers what digests resolved to, by repository. A digest names the same
+// bytes for ever; only that they are still there can change, which the next request notices.
 type descriptors struct {
 	mu sync.Mutex
-	m  map[digest.Digest]ocispec.Descriptor // guarded by mu
+	m  map[known]ocispec.Descriptor // guarded by mu
+}
+
+// known is a digest in a repository.
+type known struct {
+	repository string
+	digest     digest.Digest
 }
 
 func newDescriptors() *descriptors {
-	return &descriptors{m: make(map[digest.Digest]ocispec.Descriptor)}
+	return &descriptors{m: make(map[known]ocispec.Descriptor)}
 }
 
-func (k *descriptors) get(d digest.Digest) (ocispec.Descriptor, bool) {
+func (k *descriptors) get(repository string, d digest.Digest) (ocispec.Descriptor, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	desc, ok := k.m[d]
+	desc, ok := k.m[known{repository, d}]
 	return desc, ok
 }
 
-func (k *descriptors) put(desc ocispec.Descriptor) {
+func (k *descriptors) put(repository string, desc ocispec.Descriptor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.m) >= maxKnown {
@@ -36,5 +42,5 @@ func (k *descriptors) put(desc ocispec.Descriptor) {
 		// asked for again, and a request is all it costs if it is.
 		clear(k.m)
 	}
-	k.m[desc.Digest] = desc
+	k.m[known{repository, desc.Digest}] = desc
 }

@@ -46,14 +46,14 @@ func IsFallbackTag(tag string) bool { return fallbackPattern.MatchString(tag) }
 // looked at (see FetchManifest) unless the answer leaves something open. ErrNotFound: the
 // registry has no such manifest. ErrIntegrity: it answers for another digest.
 func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
-	if desc, ok := r.known.get(d); ok {
+	if desc, ok := r.known.get(r.name, d); ok {
 		return desc, nil
 	}
 	desc, err := r.resolve(ctx, d)
 	if err != nil {
 		return ocispec.Descriptor{}, r.failed("resolving "+printable(d), err)
 	}
-	r.known.put(desc)
+	r.known.put(r.name, desc)
 	return desc, nil
 }
 
