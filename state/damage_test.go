@@ -205,40 +205,51 @@ func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	}
 	t.Logf("a file of %d KiB", len(file)>>10)
 	for kind, count := range runs {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			must(t, os.WriteFile(path, file, 0o600))
-			tally := map[string]int{}
-			c := child(t, "damage", pathVar+"="+path, baseVar+"=0", kindVar+"="+kind)
-			out, err := c.StdoutPipe()
-			must(t, err)
-			must(t, c.Start())
-			lines := bufio.NewScanner(out)
-			n := 0
-			for ; n < count && lines.Scan(); n++ {
-				_, low := damaged(file, kind, n)
-				switch verdict := lines.Text(); {
-				case verdict == "refused":
-					tally["refused"]++
-				case verdict == now:
-					tally["harmless"]++
-				case verdict == before && low < 2*pageLen:
-					tally["last commit taken back"]++
-				default:
-					t.Errorf("%s %d at byte %d: %s", kind, n, low, verdict)
-				}
-			}
-			if n < count {
-				t.Errorf("%s %d: the process died of it", kind, n)
-			}
-			c.Process.Kill()
-			io.Copy(io.Discard, out)
-			c.Wait()
-			if tally["refused"] == 0 && kind != "starts" {
-				t.Error("nothing was refused")
-			}
-			t.Logf("%s: %v", kind, tally)
-		})
+		// In several processes, because most of their time they wait for the disk.
+		const each = 500
+		for from := 0; from < count; from += each {
+			t.Run(fmt.Sprintf("%s from %d", kind, from), func(t *testing.T) {
+				t.Parallel()
+				damageAndJudge(t, file, kind, from, min(from+each, count), now, before)
+			})
+		}
 	}
+}
+
+// damageAndJudge has a child open damaged files of a kind, by their numbers. now and before
+// are the hashes of what is in the file, and of what was before the last commit.
+func damageAndJudge(t *testing.T, file []byte, kind string, from, to int, now, before string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	must(t, os.WriteFile(path, file, 0o600))
+	tally := map[string]int{}
+	c := child(t, "damage", pathVar+"="+path, baseVar+"="+strconv.Itoa(from), kindVar+"="+kind)
+	out, err := c.StdoutPipe()
+	must(t, err)
+	must(t, c.Start())
+	lines := bufio.NewScanner(out)
+	n := from
+	for ; n < to && lines.Scan(); n++ {
+		_, low := damaged(file, kind, n)
+		switch verdict := lines.Text(); {
+		case verdict == "refused":
+			tally["refused"]++
+		case verdict == now:
+			tally["harmless"]++
+		case verdict == before && low < 2*pageLen:
+			tally["last commit taken back"]++
+		default:
+			t.Errorf("%s %d at byte %d: %s", kind, n, low, verdict)
+		}
+	}
+	if n < to {
+		t.Errorf("%s %d: the process died of it", kind, n)
+	}
+	c.Process.Kill()
+	io.Copy(io.Discard, out)
+	c.Wait()
+	if tally["refused"] == 0 && kind != "starts" {
+		t.Error("nothing was refused")
+	}
+	t.Logf("%s: %v", kind, tally)
 }
