@@ -216,8 +216,9 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 	fail := func(kind, err error) error {
 		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: fmt.Errorf("reading the dump: %w", err)}
 	}
-	if at.length/4*3 > limit+3 {
-		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit))
+	tooLarge := fmt.Errorf("file is larger than %d bytes", limit)
+	if at.length/2 > limit/3*4+4 { // twice the text, for line breaks after every 76th digit and less
+		return nil, fail(ErrRefused, tooLarge)
 	}
 	text := make([]byte, at.length)
 	if _, err := d.file.ReadAt(text, at.offset); err != nil {
@@ -228,6 +229,9 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 	raw, err := base64.StdEncoding.DecodeString(plain)
 	if err != nil {
 		return nil, fail(ErrRefused, err)
+	}
+	if int64(len(raw)) > limit {
+		return nil, fail(ErrRefused, tooLarge)
 	}
 	if sumOf(raw) != at.sum {
 		return nil, fail(ErrRefused, fmt.Errorf("the data of version %d does not have the SHA-256 of its row", at.version))

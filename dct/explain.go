@@ -2,6 +2,8 @@ package dct
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/theupdateframework/notary/trustpinning"
 	"github.com/theupdateframework/notary/tuf/data"
@@ -36,6 +38,15 @@ func (l *loader) explain(role string, err error) error {
 	return l.refuse(role, err)
 }
 
+// foundKeys names the key ids of a root that is not the pinned one.
+func (l *loader) foundKeys(raw []byte) string {
+	root, err := decodeRoot(raw)
+	if err != nil {
+		return ""
+	}
+	return ": it has key ids " + strings.Join(rootKeyIDs(root), ", ")
+}
+
 // explainRoot sorts an error of the library's root validation, and finds out what it
 // folds into "unable to retrieve valid leaf certificates".
 func (l *loader) explainRoot(raw []byte, err error) error {
@@ -46,8 +57,8 @@ func (l *loader) explainRoot(raw []byte, err error) error {
 	switch invalid.Reason {
 	case "unable to match any certificates to trust_pinning config":
 		return &Error{
-			GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: errors.New("its certificate is not the pinned one"),
-			Hint: "if the owner changed the root key, they can tell you the new key id to pin",
+			GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: fmt.Errorf("its certificate is not the pinned one%s", l.foundKeys(raw)),
+			Hint: "pins are the ids that root.json has, of certificates, and not those of notary key list; if the owner changed the root key, they can tell you the new id",
 		}
 	case "unable to retrieve valid leaf certificates":
 		root, decodeErr := decodeRoot(raw)

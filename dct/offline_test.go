@@ -111,6 +111,16 @@ func tabs(gun, role string, v notarytest.Version) string {
 	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s", gun, role, v.Number, v.SHA256, base64.StdEncoding.EncodeToString(v.Raw))
 }
 
+// brokenTabs breaks base64 into lines as MySQL's TO_BASE64 does.
+func brokenTabs(gun, role string, v notarytest.Version, end string) string {
+	var lines []string
+	for text := base64.StdEncoding.EncodeToString(v.Raw); text != ""; {
+		n := min(76, len(text))
+		lines, text = append(lines, text[:n]), text[n:]
+	}
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s", gun, role, v.Number, v.SHA256, strings.Join(lines, end))
+}
+
 func openDump(t *testing.T, text string) (*Dump, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "dump")
@@ -133,11 +143,14 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 	for name, text := range map[string]string{
 		"PostgreSQL": rows(s, repos, tabs),
 		"MySQL, with a header and broken base64": "gun\trole\tversion\tsha256\tdata\n" + rows(s, repos, func(gun, role string, v notarytest.Version) string {
-			line := tabs(gun, role, v)
-			return line[:len(line)-40] + `\n` + line[len(line)-40:]
+			return brokenTabs(gun, role, v, `\n`)
 		}),
 		"JSON lines": rows(s, repos, func(gun, role string, v notarytest.Version) string {
 			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": v.Raw})
+		}),
+		"JSON lines with broken base64": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			text := brokenTabs(gun, role, v, "\n")
+			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": text[strings.LastIndexByte(text, '\t')+1:]})
 		}),
 		"RethinkDB": rows(s, repos, func(gun, role string, v notarytest.Version) string {
 			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": map[string]any{"$reql_type$": "BINARY", "data": v.Raw}})

@@ -54,7 +54,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case ClassOf(err) == Missing:
-		x.Skip, x.Reason = Missing, "the registry has no such digest any more"
+		x.Skip, x.Reason = Missing, "the registry has no such digest"
 		return x, nil
 	case err != nil:
 		return x, err

@@ -1,5 +1,7 @@
 package state
 
+import "slices"
+
 // positionRecord is how far something that is read bit by bit was read.
 type positionRecord struct {
 	stamp
@@ -27,9 +29,9 @@ func (l *Ledger) SetPosition(name, position string) error {
 	})
 }
 
-// Unfinished lists the GUNs that have items which are neither confirmed nor skipped, each
-// once.
-func (l *Ledger) Unfinished() ([]string, error) {
+// Unfinished lists the GUNs that have items which are neither confirmed nor skipped, or
+// skipped for one of the given classes, each once.
+func (l *Ledger) Unfinished(classes ...string) ([]string, error) {
 	var guns []string
 	seen := map[string]bool{}
 	for after := (Key{}); ; {
@@ -38,7 +40,8 @@ func (l *Ledger) Unfinished() ([]string, error) {
 			return guns, err
 		}
 		for _, it := range page {
-			if it.Stage != Confirmed && it.Stage != Skipped && !seen[it.GUN] {
+			ended := it.Stage == Confirmed || it.Stage == Skipped && !slices.Contains(classes, it.Class)
+			if !ended && !seen[it.GUN] {
 				seen[it.GUN] = true
 				guns = append(guns, it.GUN)
 			}

@@ -42,4 +42,8 @@ func TestUnfinishedAreThoseWithSomethingLeft(t *testing.T) {
 	if err != nil || !slices.Equal(got, []string{"gun/c", "gun/d"}) {
 		t.Errorf("%v, %v", got, err)
 	}
+	got, err = l.Unfinished("missing", "other")
+	if err != nil || !slices.Equal(got, []string{"gun/b", "gun/c", "gun/d"}) {
+		t.Errorf("with what was missing: %v, %v", got, err)
+	}
 }

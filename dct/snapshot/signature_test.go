@@ -60,6 +60,52 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	}
 }
 
+// A snapshot whose signatures are damaged, gone, or not trusted where that is asked for, is
+// not one that verifies.
+func TestVerifyLooksAtTheSignatures(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers)
+	envelopes := func(t *testing.T, dir string) []string {
+		t.Helper()
+		var paths []string
+		for _, a := range opened(t, dir).attached {
+			paths = append(paths, filepath.Join(dir, blobName(a.envelope.Digest)), filepath.Join(dir, blobName(a.descriptor.Digest)))
+		}
+		return paths
+	}
+	for name, c := range map[string]struct {
+		harm   func(t *testing.T, path string)
+		every  int // path that is harmed: envelope, manifest
+		judge  Judge
+		passes bool
+	}{
+		"whole, nobody asked for":    {nil, 1, nil, true},
+		"whole, trusted":             {nil, 1, trusting("a"), true},
+		"whole, of somebody else":    {nil, 1, trusting("b"), false},
+		"envelope gone":              {func(t *testing.T, p string) { must(t, os.Remove(p)) }, 2, nil, false},
+		"envelope damaged":           {func(t *testing.T, p string) { must(t, os.WriteFile(p, []byte("{}"), 0o600)) }, 2, nil, false},
+		"envelope gone, a policy":    {func(t *testing.T, p string) { must(t, os.Remove(p)) }, 2, trusting("a"), false},
+		"all of a signature is gone": {func(t *testing.T, p string) { must(t, os.Remove(p)) }, 1, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s.sign(t, dir, &notary{key: "a", at: time.Now()})
+			for i, path := range envelopes(t, dir) {
+				if c.harm != nil && i%c.every == 0 {
+					c.harm(t, path)
+				}
+			}
+			results, err := Verify(t.Context(), dir, s.reader(), c.judge)
+			must(t, err)
+			for _, r := range results {
+				if (r.Err == nil) != c.passes {
+					t.Errorf("%s: %v", r.GUN, r.Err)
+				}
+			}
+		})
+	}
+}
+
 // Promise 2: only a trusted signature of this very manifest, made while the data was valid,
 // takes the place of --allow-expired. Each case says why it does not.
 func TestUntrustedSignaturesDoNotHelp(t *testing.T) {

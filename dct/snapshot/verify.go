@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -26,9 +27,9 @@ type Result struct {
 }
 
 // Verify checks a snapshot without any server: each file's bytes, and the trust data as
-// reader judges it, with the root chain. The reader's Source is not used. With a judge, what
-// a trusted signature covers is judged for age at the time it was signed; nil: all is
-// judged now. Results are sorted by GUN; a repository that fails is a result and not an
+// reader judges it, with the root chain. The reader's Source is not used. With a judge, each
+// repository needs a signature that it trusts, and what that covers is judged for age at the
+// time it was signed; nil: all is judged now. Results are sorted by GUN; a repository that fails is a result and not an
 // error. An error means that the snapshot cannot be opened, or that ctx has ended.
 func Verify(ctx context.Context, dir string, reader *dct.Reader, judge Judge) ([]Result, error) {
 	s, err := Open(dir)
@@ -57,6 +58,13 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, j
 	if result.Signature, result.Err = s.Signature(ctx, gun, judge); result.Err != nil {
 		return result
 	}
+	if judge != nil && !result.Signature.Trusted {
+		result.Err = &dct.Error{
+			GUN: gun.String(), Kind: dct.ErrRefused, Err: errors.New(result.Signature.Reason),
+			Hint: "with a trust policy for the snapshot, each repository in it needs a signature that the policy trusts",
+		}
+		return result
+	}
 	reader.Witness = sightOf(result.Signature)
 	// First without the chain: its oldest root would count as pinned.
 	repository, err := reader.Read(ctx, gun, dct.Known{})
@@ -82,6 +90,9 @@ func (s *Snapshot) intact(ctx context.Context, gun dct.GUN) error {
 	if _, err := s.blob(ocispec.DescriptorEmptyJSON.Digest, ocispec.DescriptorEmptyJSON.Size); err != nil {
 		return blame(gun, "", "the config of its manifest", err)
 	}
+	if err := s.intactSignatures(gun); err != nil {
+		return err
+	}
 	for _, f := range e.files {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -89,6 +100,22 @@ func (s *Snapshot) intact(ctx context.Context, gun dct.GUN) error {
 		if _, err := s.read(gun, f); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// intactSignatures reads the signatures of a repository's manifest. A manifest that is lost
+// may be one, of any repository that has none.
+func (s *Snapshot) intactSignatures(gun dct.GUN) error {
+	manifest, _ := s.Manifest(gun)
+	list := s.signatures(manifest)
+	for _, a := range list {
+		if _, err := s.blob(a.envelope.Digest, a.envelope.Size); err != nil {
+			return blame(gun, "", "a signature of its manifest", err)
+		}
+	}
+	if len(list) == 0 && s.lost != nil {
+		return blame(gun, "", "a manifest that may be its signature", s.lost)
 	}
 	return nil
 }

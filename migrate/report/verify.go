@@ -40,6 +40,16 @@ func (t Totals) Disagree() bool {
 	return false
 }
 
+// Empty tells whether nothing was counted at all.
+func (t Totals) Empty() bool {
+	for _, n := range t {
+		if n > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Unknown tells whether anything could not be found out.
 func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
 

@@ -74,6 +74,9 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 			return usage(err)
 		}
 	}
+	if sel.found && len(f.guns) == 0 && how != discoverChangefeed {
+		return usage(fmt.Errorf("none of the %d repositories that were found is meant\nhint: compare the globs with the names", len(candidates)))
+	}
 	if sel.found {
 		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(candidates))
 	}

@@ -102,6 +102,16 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 	if err != nil {
 		return err
 	}
+	items, read := 0, 0
+	for _, part := range plan.Repositories {
+		items += len(part.Items)
+		if part.Error == nil {
+			read++
+		}
+	}
+	if items == 0 && read > 0 && o.selectsTags() {
+		return errNoTags
+	}
 	for _, part := range plan.Repositories {
 		if part.Error != nil || slices.ContainsFunc(part.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionUnknown }) {
 			return &verdict{exitFailures}

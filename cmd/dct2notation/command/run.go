@@ -163,6 +163,8 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	switch {
 	case err != nil:
 		return err
+	case summary.Items == 0 && summary.Repositories > 0 && o.selectsTags():
+		return errNoTags
 	case summary.Drained && early():
 		return &verdict{exitEarly}
 	case summary.Drained:
@@ -185,7 +187,7 @@ func (f *field) addUnfinished(ledger *state.Ledger) error {
 	if f.feed == nil {
 		return nil
 	}
-	names, err := ledger.Unfinished()
+	names, err := ledger.Unfinished(string(migrate.Missing)) // an image may come after its trust data
 	if err != nil {
 		return err
 	}

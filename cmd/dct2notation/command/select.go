@@ -54,6 +54,16 @@ type selection struct {
 	moves   moves
 	found   bool // repositories are found, not only named
 	names   []string
+	choice  []string // what of the configuration and flags chooses among them, and their tags
+}
+
+// errNoTags is said where tags were chosen, and none is meant: rather a slip of the pen.
+var errNoTags = usage(errors.New("none of the tags is meant\nhint: compare --include-tags and --exclude-tags with the tags"))
+
+// selectsTags tells whether tags are chosen among those of all that is read. Of what a
+// changefeed names anew, none may be meant.
+func (o *selectOptions) selectsTags() bool {
+	return len(o.includeTags)+len(o.excludeTags) > 0 && o.discover != discoverChangefeed
 }
 
 // selectOf reads what is asked for. It contacts nothing.
@@ -98,6 +108,12 @@ func (o *selectOptions) selectOf(args []string, cfg config) (*selection, error) 
 	if err != nil {
 		return nil, err
 	}
+	for what, list := range map[string][]string{"exclude": excluded, "include-tags": o.includeTags, "exclude-tags": o.excludeTags} {
+		for _, one := range slices.Sorted(slices.Values(list)) {
+			sel.choice = append(sel.choice, what+"="+one)
+		}
+	}
+	slices.Sort(sel.choice)
 	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
 	return sel, nil
 }
@@ -251,8 +267,8 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection
 	var guns []dct.GUN
 	read := feed{}
 	for _, h := range hosts {
-		// Another choice of repositories begins anew: what it adds may be old.
-		name := strings.Join(append([]string{"changefeed", r.notaryURL(h)}, slices.Sorted(slices.Values(sel.names))...), " ")
+		// Another choice of repositories or tags begins anew: what it adds may be old.
+		name := strings.Join(append([]string{"changefeed", r.notaryURL(h)}, append(slices.Sorted(slices.Values(sel.names)), sel.choice...)...), " ")
 		after := ""
 		if positions != nil {
 			var err error

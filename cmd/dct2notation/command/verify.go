@@ -102,6 +102,8 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	switch {
 	case err != nil:
 		return err
+	case totals.Empty():
+		return errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
 	case totals.Disagree():
 		return &verdict{exitDisagree}
 	case totals.Unknown():

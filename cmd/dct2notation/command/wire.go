@@ -189,7 +189,9 @@ func (p *engineParts) fingerprint() (state.Fingerprint, error) {
 		f["pinned authority of "+prefix] = file
 	}
 	for _, host := range registryHosts(p.guns) {
-		f["notary server of "+host] = p.notaryURL(host)
+		if p.opts.source == "server" { // else nobody is asked there
+			f["notary server of "+host] = p.notaryURL(host)
+		}
 	}
 	return f, nil
 }
