@@ -16,7 +16,7 @@ import (
 // any time, and may be shared by processes.
 type FileCache struct {
 	Dir string
-	// Trouble is told what could not be kept, or read. Nothing is lost but time.
+	// Trouble is told what could not be kept, or read; it is needed. Nothing is lost but time.
 	Trouble func(error)
 }
 

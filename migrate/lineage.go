@@ -1,16 +1,15 @@
 package migrate
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // DCT names an index, and with it, by their digests, the images that its bytes list. What is
@@ -84,7 +83,7 @@ func readIndex(raw []byte) ([]member, error) {
 	if len(raw) > maxIndex {
 		return nil, fmt.Errorf("index of %d bytes, more than %d", len(raw), maxIndex)
 	}
-	if err := unambiguous(raw); err != nil {
+	if err := strictjson.Check(raw); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	top, err := object(raw, "schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers", "blobs")
@@ -179,56 +178,4 @@ func field(o map[string]json.RawMessage, name string, to any) error {
 		return errors.New("not there")
 	}
 	return json.Unmarshal(raw, to)
-}
-
-// unambiguous returns an error unless raw is one JSON value that every reader reads alike.
-func unambiguous(raw []byte) error {
-	if !utf8.Valid(raw) {
-		return errors.New("not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err := uniqueKeys(d, 1); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the JSON object")
-	}
-	return nil
-}
-
-func uniqueKeys(d *json.Decoder, depth int) error {
-	const maxDepth = 32
-	if depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	t, err := d.Token()
-	if err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	open, ok := t.(json.Delim)
-	if !ok {
-		return nil
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if open == '{' {
-			key, err := d.Token()
-			if err != nil {
-				return fmt.Errorf("not JSON: %w", err)
-			}
-			name, _ := key.(string)
-			if seen[name] {
-				return fmt.Errorf("key %.40q twice in one object", name)
-			}
-			seen[name] = true
-		}
-		if err := uniqueKeys(d, depth+1); err != nil {
-			return err
-		}
-	}
-	if _, err = d.Token(); err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	return nil
 }
