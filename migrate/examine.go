@@ -51,6 +51,9 @@ var schema1 = map[string]bool{
 // something is unknown, and then nothing may be signed.
 func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	x := Examined{Image: Image{Repository: w.Key.Repository}}
+	// Tags come first: what they tell of the digest, Resolve need not ask for. A failure is
+	// Resolve's to tell; not every tag is to wait for a registry in trouble.
+	tags := e.lookAtTags(ctx, w, nil)
 	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case ClassOf(err) == Missing:
@@ -77,8 +80,9 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 			return x, err
 		}
 	}
-	for _, t := range w.named() {
-		x.Tags = append(x.Tags, e.lookAtTag(ctx, w.Key, t.Tag()))
+	x.Tags = tags
+	for len(x.Tags) < len(w.named()) {
+		x.Tags = e.lookAtTags(ctx, w, x.Tags)
 	}
 	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
 		return x, err
@@ -109,6 +113,18 @@ func crowded(all int) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("many-signatures: the image has %d; Flux looks at %d at most", all, manySignatures)}
+}
+
+// lookAtTags looks at the tags that were not looked at yet, up to the first that fails.
+func (e *Engine) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagNow {
+	for _, tag := range w.tags()[len(looked):] {
+		now := e.lookAtTag(ctx, w.Key, tag)
+		looked = append(looked, now)
+		if now.Class == TagUnknown {
+			break
+		}
+	}
+	return looked
 }
 
 // lookAtTag tells where a tag points now. That it cannot be told harms nothing: the tag

@@ -45,7 +45,8 @@ type Registry interface {
 	// Resolve describes what the registry has under a digest. A failure of class
 	// missing says that it has nothing.
 	Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error)
-	// Tag tells which digest a tag has now; none is no error.
+	// Tag tells which digest a tag has now; none is no error. What it learns of the digest
+	// meanwhile, Resolve need not ask again.
 	Tag(ctx context.Context, repository, tag string) (d digest.Digest, exists bool, err error)
 	// Tags calls each with every tag of a repository but those that only hold lists of
 	// signatures.

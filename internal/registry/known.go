@@ -34,9 +34,13 @@ func (k *descriptors) get(repository string, d digest.Digest) (ocispec.Descripto
 	return desc, ok
 }
 
-func (k *descriptors) put(repository string, desc ocispec.Descriptor) {
+// add keeps what is known already: that may have been hashed.
+func (k *descriptors) add(repository string, desc ocispec.Descriptor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if _, ok := k.m[known{repository, desc.Digest}]; ok {
+		return
+	}
 	if len(k.m) >= maxKnown {
 		// Images are worked off one after the other: what was resolved long ago is not
 		// asked for again, and a request is all it costs if it is.

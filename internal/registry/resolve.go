@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	_ "crypto/sha512" // digests of that kind exist; go-digest does not register the hash
@@ -17,9 +18,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// acceptManifests names every kind of manifest that DCT can have signed. Schema 1 is among
-// them so that such an image is found and reported, not taken for gone.
-var acceptManifests = strings.Join([]string{
+// manifestTypes is every kind of manifest that DCT can have signed. Schema 1 is among them
+// so that such an image is found and reported, not taken for gone.
+var manifestTypes = []string{
 	ocispec.MediaTypeImageIndex,
 	ocispec.MediaTypeImageManifest,
 	"application/vnd.docker.distribution.manifest.list.v2+json",
@@ -27,7 +28,9 @@ var acceptManifests = strings.Join([]string{
 	"application/vnd.oci.artifact.manifest.v1+json",
 	"application/vnd.docker.distribution.manifest.v1+prettyjws",
 	"application/vnd.docker.distribution.manifest.v1+json",
-}, ", ")
+}
+
+var acceptManifests = strings.Join(manifestTypes, ", ")
 
 var (
 	tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
@@ -42,9 +45,10 @@ var (
 func IsFallbackTag(tag string) bool { return fallbackPattern.MatchString(tag) }
 
 // Resolve returns the media type and size that the registry has for the image with this
-// digest: one HEAD request, and none when the digest was resolved before. The bytes are not
-// looked at (see FetchManifest) unless the answer leaves something open. ErrNotFound: the
-// registry has no such manifest. ErrIntegrity: it answers for another digest.
+// digest: one HEAD request, and none when the digest was resolved before or ResolveTag was
+// told of it. The bytes are not looked at (see FetchManifest) unless the answer leaves
+// something open. ErrNotFound: the registry has no such manifest. ErrIntegrity: it answers
+// for another digest.
 func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
 	if desc, ok := r.known.get(r.name, d); ok {
 		return desc, nil
@@ -53,7 +57,7 @@ func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	if err != nil {
 		return ocispec.Descriptor{}, r.failed("resolving "+printable(d), err)
 	}
-	r.known.put(r.name, desc)
+	r.known.add(r.name, desc)
 	return desc, nil
 }
 
@@ -69,36 +73,59 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 		return ocispec.Descriptor{}, err
 	}
 	_ = resp.Body.Close() // HEAD: empty
-	reported := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
-	if reported != "" && reported != d {
-		if reported.Validate() != nil || reported.Algorithm() == d.Algorithm() {
-			return ocispec.Descriptor{}, fmt.Errorf("%w: asked for %s and told of another", ErrIntegrity, d)
-		}
-		reported = "" // by another algorithm: says nothing about ours
+	if err := aboutAnother(resp.Header, d); err != nil {
+		return ocispec.Descriptor{}, err
 	}
+	if desc, ok := described(resp); ok && desc.Digest == d {
+		return desc, nil
+	}
+	return r.hashed(ctx, d)
+}
+
+// described is the manifest that an answer to HEAD describes; false where that leaves
+// something open, as some proxies do, or a web page answers in the registry's place.
+func described(resp *http.Response) (ocispec.Descriptor, bool) {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err == nil && resp.ContentLength > 0 && (reported != "" || resp.Header.Get("Docker-Content-Digest") == "") {
-		return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: resp.ContentLength}, nil
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
+	return desc, err == nil && slices.Contains(manifestTypes, mediaType) && desc.Digest.Validate() == nil && desc.Size > 0
+}
+
+// contentDigest is the header that says which digest an answer is about.
+const contentDigest = "Docker-Content-Digest"
+
+// aboutAnother returns ErrIntegrity if an answer says that it is about another digest. One
+// by another algorithm says nothing.
+func aboutAnother(h http.Header, d digest.Digest) error {
+	reported := digest.Digest(h.Get(contentDigest))
+	if reported == "" || reported == d || reported.Validate() == nil && reported.Algorithm() != d.Algorithm() {
+		return nil
 	}
-	// HEAD left something open, as some proxies do.
+	return fmt.Errorf("%w: asked for %s and told of another", ErrIntegrity, d)
+}
+
+// hashed describes a manifest by its bytes.
+func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
-	return desc, match(desc, data)
+	if err := match(desc, data); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if !slices.Contains(manifestTypes, mediaType) {
+		return ocispec.Descriptor{}, fmt.Errorf("the registry calls it %q, which is no manifest", mediaType)
+	}
+	return desc, nil
 }
 
 // resolveMissing asks a second time for what HEAD answered 404: that has no body, and a
 // proxy's 404 must not pass for the registry's word that the image is gone.
 func (r *Repository) resolveMissing(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
-	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
+	desc, err := r.hashed(ctx, d)
 	switch {
-	case err == nil:
-		desc := ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(data))}
-		return desc, match(desc, data)
-	case !errors.Is(err, ErrNotFound):
-		return ocispec.Descriptor{}, err
+	case !errors.Is(err, ErrNotFound): // nil among them
+		return desc, err
 	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
 		return ocispec.Descriptor{}, err
 	case hasCode(err, errcode.ErrorCodeNameUnknown):
@@ -128,7 +155,7 @@ func (r *Repository) Tags(ctx context.Context, each func(tag string) error) erro
 
 // ResolveTag returns the digest that the tag points to now: one HEAD request, never from a
 // cache. exists is false when the registry has no such tag; an error means that it is
-// unknown.
+// unknown. What the answer says of the digest, Resolve does not ask again.
 func (r *Repository) ResolveTag(ctx context.Context, tag string) (d digest.Digest, exists bool, err error) {
 	if !tagPattern.MatchString(tag) {
 		return "", false, fmt.Errorf("resolving tag %q in %s: not a tag", tag, r.name)
@@ -149,7 +176,11 @@ func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest,
 		return "", err
 	}
 	_ = resp.Body.Close() // HEAD: empty
-	if reported := resp.Header.Get("Docker-Content-Digest"); reported != "" {
+	if desc, ok := described(resp); ok {
+		r.known.add(r.name, desc)
+		return desc.Digest, nil
+	}
+	if reported := resp.Header.Get(contentDigest); reported != "" {
 		d, err := digest.Parse(reported)
 		if err != nil {
 			return "", fmt.Errorf("%w: %w", ErrIntegrity, err)

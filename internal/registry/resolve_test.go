@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -164,6 +165,112 @@ func TestHeadThatSaysLittleIsCompletedByGet(t *testing.T) {
 	}
 	if got, exists, err := r.ResolveTag(t.Context(), "v1"); err != nil || !exists || got != d {
 		t.Errorf("got %s, %v, %v", got, exists, err)
+	}
+}
+
+// A tag's answer spares the question for its digest if it says all that this would, and then
+// alone: what is left open is asked for, and hashed if need be.
+func TestTagSparesTheQuestionForItsDigest(t *testing.T) {
+	t.Parallel()
+	const body = `{"schemaVersion":2}`
+	d, other := digest.FromString(body), digest.FromString("another")
+	for _, c := range []struct {
+		name, mediaType, digest string
+		length                  bool
+		spared                  bool
+	}{
+		{"all", manifestType, d.String(), true, true},
+		{"all, with a parameter", manifestType + "; charset=utf-8", d.String(), true, true},
+		{"another digest", manifestType, other.String(), true, false},
+		{"no digest", manifestType, "", true, false},
+		{"digest by another algorithm", manifestType, digest.SHA512.FromString(body).String(), true, false},
+		{"a web page", "text/html", d.String(), true, false},
+		{"unknown type", "application/json", d.String(), true, false},
+		{"no length", manifestType, d.String(), false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			asked := make(chan string, 10)
+			r := open(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+				if !strings.HasSuffix(req.URL.Path, "/v1") {
+					asked <- req.Method
+					manifestAnswer(w, manifestType, d.String(), body)
+					return
+				}
+				w.Header().Set("Content-Type", c.mediaType)
+				if c.digest != "" {
+					w.Header().Set("Docker-Content-Digest", c.digest)
+				}
+				if c.length {
+					w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+				} else {
+					w.(http.Flusher).Flush()
+				}
+				_, _ = w.Write([]byte(body))
+			})+"/app", -1)
+			if _, exists, err := r.ResolveTag(t.Context(), "v1"); err != nil || !exists {
+				t.Fatal(exists, err)
+			}
+			got, err := r.Resolve(t.Context(), d)
+			if err != nil || got.MediaType != manifestType || got.Digest != d || got.Size != int64(len(body)) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if spared := len(asked) == 0; spared != c.spared {
+				t.Errorf("asked for the digest %d times", len(asked))
+			}
+		})
+	}
+}
+
+// What was hashed, a tag's answer does not replace.
+func TestTagDoesNotChangeWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	const body = `{"schemaVersion":2}`
+	d := digest.FromString(body)
+	r := open(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/v1") {
+			manifestAnswer(w, ocispec.MediaTypeImageIndex, d.String(), body+" and more")
+			return
+		}
+		manifestAnswer(w, manifestType, d.String(), body)
+	})+"/app", -1)
+	for range 2 {
+		if got, err := r.Resolve(t.Context(), d); err != nil || got.MediaType != manifestType || got.Size != int64(len(body)) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if _, _, err := r.ResolveTag(t.Context(), "v1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What answers HEAD without the digest, or not as a manifest, may be anything that stands
+// before the registry: its bytes are hashed.
+func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
+	t.Parallel()
+	const body, page = `{"schemaVersion":2}`, "<html>log in</html>"
+	d := digest.FromString(body)
+	for _, c := range []struct {
+		name, mediaType, digest, body string
+		class                         Class
+	}{
+		{"a web page", "text/html", "", page, Integrity},
+		{"a web page that names it", "text/html", d.String(), page, Integrity},
+		{"other bytes that are a manifest", manifestType, "", page, Integrity},
+		{"the manifest under another type", "application/json", "", body, Permanent},
+		{"the manifest as a web page", "text/html", d.String(), body, Permanent},
+		{"the manifest", manifestType, "", body, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				manifestAnswer(w, c.mediaType, c.digest, c.body)
+			})+"/app", -1)
+			got, err := r.Resolve(t.Context(), d)
+			if Classify(err) != c.class || err != nil && got.Digest != "" {
+				t.Errorf("class %q, want %q: %+v, %v", Classify(err), c.class, got, err)
+			}
+		})
 	}
 }
 

@@ -216,7 +216,7 @@ var registryFaults = []struct{ on, kind, class string }{
 	{onImage, "401", "denied"}, {onImage, "403", "denied"}, {onImage, "404", "permanent"}, {onImage, "429", "throttled"},
 	{onImage, "500", "transient"}, {onImage, "503", "transient"}, {onImage, "reset", "transient"}, {onImage, "html", "security"},
 	{onImage, "other digest", "security"}, {onImage, "elsewhere", "transient"}, {onImage, "circle", "permanent"}, {onImage, "no type", "security"},
-	{onTag, "401", ""}, {onTag, "404", ""}, {onTag, "500", ""}, {onTag, "reset", ""}, {onTag, "html", ""},
+	{onTag, "401", ""}, {onTag, "404", ""}, {onTag, "500", ""}, {onTag, "reset", ""}, {onTag, "html", ""}, {onTag, "other digest", ""}, {onTag, "no type", ""},
 	{onReferrers, "401", "denied"}, {onReferrers, "403", "denied"}, {onReferrers, "429", "throttled"}, {onReferrers, "500", "transient"},
 	{onReferrers, "reset", "transient"}, {onReferrers, "cut", "transient"}, {onReferrers, "json", "transient"}, {onReferrers, "pages", "permanent"},
 	{onUpload, "401", "denied"}, {onUpload, "403", "denied"}, {onUpload, "404", "permanent"}, {onUpload, "413", "permanent"},
@@ -250,7 +250,12 @@ func (y *yard) suffer(on, kind, class string) {
 	y.t.Helper()
 	var hit atomic.Int32
 	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
-		if y.part(r) != on {
+		part := y.part(r)
+		if on == onImage && part == onTag {
+			w.WriteHeader(http.StatusNotFound) // a tag that has the digest spares the question for it
+			return true
+		}
+		if part != on {
 			return false
 		}
 		hit.Add(1)

@@ -1,0 +1,99 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// An asking registry notes the order of the questions for tags and digests.
+type asking struct {
+	*world
+	asked *[]string
+}
+
+func (a asking) Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error) {
+	*a.asked = append(*a.asked, "digest")
+	return a.world.Resolve(ctx, repository, d)
+}
+
+func (a asking) Tag(ctx context.Context, repository, tag string) (digest.Digest, bool, error) {
+	*a.asked = append(*a.asked, tag)
+	return a.world.Tag(ctx, repository, tag)
+}
+
+// Tags come first, since what they tell of the digest need not be asked for again. One that
+// fails leaves the question to the digest, forbids nothing and hides no other tag.
+func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		harm    func(*scene, digest.Digest)
+		asked   []string
+		classes []TagClass
+		skip    Class
+		fails   bool
+	}{
+		{"all is well", func(*scene, digest.Digest) {}, []string{"a", "b", "c", "digest"}, []TagClass{TagOK, TagOK, TagOK}, "", false},
+		{"one was moved, one is gone", func(s *scene, _ digest.Digest) {
+			s.tags["a"] = digest.FromString("another")
+			delete(s.tags, "b")
+		}, []string{"a", "b", "c", "digest"}, []TagClass{TagMoved, TagGone, TagOK}, "", false},
+		{"one fails", func(s *scene, d digest.Digest) {
+			s.tags["b"] = digest.FromString("another")
+			s.fault["tag"] = func(to digest.Digest) (bool, error) {
+				if to != d {
+					return false, &Failure{Transient, errors.New("500")}
+				}
+				return true, nil
+			}
+		}, []string{"a", "b", "digest", "c"}, []TagClass{TagOK, TagUnknown, TagOK}, "", false},
+		{"all fail, and the digest does", func(s *scene, _ digest.Digest) {
+			for _, step := range []string{"tag", "resolve"} {
+				s.fault[step] = func(digest.Digest) (bool, error) { return false, &Failure{Transient, errors.New("500")} }
+			}
+		}, []string{"a", "digest"}, nil, "", true},
+		{"the digest is missing, whatever its tags say", func(s *scene, d digest.Digest) {
+			delete(s.images, d)
+		}, []string{"a", "b", "c", "digest"}, nil, Missing, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			r := s.publish(app, "a")
+			d := s.tags["a"]
+			for _, tag := range []string{"b", "c"} {
+				s.tags[tag] = d
+				s.must(r.Sign(tag, d.Encoded(), 100))
+			}
+			s.must(r.Publish())
+			trusted, err := s.trust().Read(t.Context(), s.guns(app)[0], dct.Known{})
+			s.must(err)
+			c.harm(s, d)
+			var asked []string
+			e := &Engine{Registry: asking{s.world, &asked}, Keys: []Key{{Signer: s}}, Workers: 1}
+			work, err := e.gather(trusted)
+			s.must(err)
+			x, err := e.examine(t.Context(), work[0])
+			if (err != nil) != c.fails || x.Skip != c.skip {
+				t.Errorf("skip %q, error %v", x.Skip, err)
+			}
+			var classes []TagClass
+			for i, now := range x.Tags {
+				classes = append(classes, now.Class)
+				if now.Tag != []string{"a", "b", "c"}[i] {
+					t.Errorf("tag %d is %s", i, now.Tag)
+				}
+			}
+			if !slices.Equal(classes, c.classes) || !slices.Equal(asked, c.asked) {
+				t.Errorf("tags are %v, want %v; asked for %v, want %v", classes, c.classes, asked, c.asked)
+			}
+		})
+	}
+}
