@@ -10,8 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
-
-	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 // ErrNotRegistry is returned when something answers, and not as a registry does.
@@ -62,48 +60,6 @@ func (r *Repository) CanPush(ctx context.Context) (left bool, err error) {
 		return false, r.failed("beginning an upload", err)
 	}
 	return r.cancelUpload(ctx, upload) != nil, nil
-}
-
-// beginUpload returns where the upload is to go on.
-//
-// SPEC (OCI distribution, pushing blobs): POST /v2/<name>/blobs/uploads/ answers 202 with a
-// Location.
-func (r *Repository) beginUpload(ctx context.Context) (*url.URL, error) {
-	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPost, r.base+"/blobs/uploads/", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		if resp.StatusCode < http.StatusMultipleChoices {
-			return nil, fmt.Errorf("%w: %d", ErrNotRegistry, resp.StatusCode)
-		}
-		return nil, problem(resp)
-	}
-	at, err := resp.Location()
-	if err != nil {
-		return nil, fmt.Errorf("%w: 202 without a Location", ErrNotRegistry)
-	}
-	// What oras-go would not follow with our credentials, we do not either; the push would
-	// end here too.
-	if asked := resp.Request.URL; at.Hostname() != asked.Hostname() || port(at) != port(asked) || at.Scheme != asked.Scheme {
-		return nil, fmt.Errorf("the upload is to go on at %s, another place, to which no credentials are sent", transport.RedactText(at.Scheme+"://"+at.Host))
-	}
-	return at, nil
-}
-
-func port(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == "https":
-		return "443"
-	}
-	return "80"
 }
 
 // cancelUpload gives an upload up. A registry may refuse that, and 404 says that it is gone.

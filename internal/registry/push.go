@@ -51,8 +51,10 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		return nil
 	}
 	if hasCode(err, errcode.ErrorCodeManifestBlobUnknown) || hasCode(err, errcode.ErrorCodeBlobUnknown) {
-		// Garbage collection between our push and now: the next try starts over.
+		// Garbage collection between our push and now, or uploads in one request that
+		// stored nothing: the next try starts over.
 		r.config.forget()
+		r.uploads.Store(inTwo)
 	}
 	if strings.Contains(err.Error(), "digest mismatch in Docker-Content-Digest") {
 		// oras-go has no type for it; a test with a lying registry guards the text.
@@ -73,7 +75,7 @@ func (r *Repository) pushConfig(ctx context.Context) error {
 
 // pushBlob stores a blob. It does not ask first, since a new signature is never there.
 func (r *Repository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
-	err := r.remote.Blobs().Push(ctx, desc, bytes.NewReader(data))
+	err := r.upload(ctx, desc, data)
 	if err == nil || !uploadGone(err) {
 		return err
 	}

@@ -19,13 +19,18 @@ import (
 func TestSignatureCostsFewRequests(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name      string
-		referrers bool
-		most      int64
-	}{{"with the referrers API", true, 3}, {"without", false, 5}} {
+		name string
+		registrytest.Options
+		most int64
+	}{
+		{"with the referrers API", registrytest.Options{Referrers: true}, 2},
+		{"without", registrytest.Options{}, 4},
+		{"with it, an upload taking two requests", registrytest.Options{Referrers: true, TwoStepUploads: true}, 3},
+		{"without, an upload taking two requests", registrytest.Options{TwoStepUploads: true}, 5},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, registrytest.Options{Referrers: c.referrers})
+			reg := start(t, c.Options)
 			r := open(t, reg.Host()+"/app", 0)
 			first, second := image(t, reg, "1"), image(t, reg, "2")
 			if err := sign(t, first, "a").push(t.Context(), r, first); err != nil {
@@ -79,11 +84,12 @@ func TestAllSignersOfAnImageAreListed(t *testing.T) {
 // request of a push in turn. Whatever happened, the same bytes again give one signature.
 func TestReplayListsOnce(t *testing.T) {
 	t.Parallel()
-	for _, referrers := range []bool{true, false} {
-		for lost := range 9 {
-			t.Run(fmt.Sprintf("referrers API %v, answer %d lost", referrers, lost), func(t *testing.T) {
+	for kind := range 4 {
+		o := registrytest.Options{Referrers: kind%2 == 0, TwoStepUploads: kind > 1}
+		for lost := range 10 {
+			t.Run(fmt.Sprintf("referrers API %v, uploads in two steps %v, answer %d lost", o.Referrers, o.TwoStepUploads, lost), func(t *testing.T) {
 				t.Parallel()
-				reg := start(t, registrytest.Options{Referrers: referrers})
+				reg := start(t, o)
 				subject := image(t, reg, "1")
 				s := sign(t, subject, "a")
 				var n atomic.Int32
@@ -112,7 +118,7 @@ func TestReplayListsOnce(t *testing.T) {
 // Transport repeats the PUT that ends an upload; the session is gone by then.
 func TestUploadWhoseAnswerIsLostSucceeds(t *testing.T) {
 	t.Parallel()
-	reg := start(t, registrytest.Options{Referrers: true})
+	reg := start(t, registrytest.Options{Referrers: true, TwoStepUploads: true})
 	subject := image(t, reg, "1")
 	s := sign(t, subject, "a")
 	var ends atomic.Int32
@@ -192,23 +198,25 @@ func TestWaitingForAnotherPushEndsWithTheContext(t *testing.T) {
 
 func TestOneTokenServesAllRequests(t *testing.T) {
 	t.Parallel()
-	reg := start(t, registrytest.Options{Referrers: true, Token: true, Users: map[string]string{"me": "secret"}})
-	r := open(t, reg.Host()+"/app", -1, as("me"))
-	subject := image(t, reg, "1")
-	if _, err := r.Resolve(t.Context(), subject.Digest); err != nil {
-		t.Fatal(err)
-	}
-	before := reg.Requests() // with it came 401 and a token
-	s := sign(t, subject, "a")
-	if err := s.push(t.Context(), r, subject); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := r.FetchSignature(t.Context(), s.desc); err != nil {
-		t.Fatal(err)
-	}
-	if log := reg.Log()[before:]; slices.ContainsFunc(log, func(l string) bool {
-		return strings.Contains(l, "token") || strings.HasSuffix(l, " 401")
-	}) {
-		t.Errorf("a second token was asked for: %q", log)
+	for _, twoSteps := range []bool{false, true} {
+		reg := start(t, registrytest.Options{Referrers: true, TwoStepUploads: twoSteps, Token: true, Users: map[string]string{"me": "secret"}})
+		r := open(t, reg.Host()+"/app", -1, as("me"))
+		subject := image(t, reg, "1")
+		if _, err := r.Resolve(t.Context(), subject.Digest); err != nil {
+			t.Fatal(err)
+		}
+		before := reg.Requests() // with it came 401 and a token
+		s := sign(t, subject, "a")
+		if err := s.push(t.Context(), r, subject); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.FetchSignature(t.Context(), s.desc); err != nil {
+			t.Fatal(err)
+		}
+		if log := reg.Log()[before:]; slices.ContainsFunc(log, func(l string) bool {
+			return strings.Contains(l, "token") || strings.HasSuffix(l, " 401")
+		}) {
+			t.Errorf("a second token was asked for: %q", log)
+		}
 	}
 }

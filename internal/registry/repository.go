@@ -43,6 +43,7 @@ type Repository struct {
 	probed   *latch       // whether the referrers API is there has been found out
 	api      atomic.Bool  // it is; means something once probed
 	config   *latch       // the signatures' config blob is there
+	uploads  atomic.Int32 // how many requests one takes: untried, inOne or inTwo
 	subjects *keyed       // one push per image at a time
 	known    *descriptors // images resolved so far
 }

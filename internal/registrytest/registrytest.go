@@ -49,6 +49,10 @@ type Options struct {
 	Latency time.Duration
 	// RefuseDelete answers every DELETE with 405.
 	RefuseDelete bool
+	// TwoStepUploads takes a POST that brings a whole blob for the beginning of its upload and
+	// forgets the bytes, as distribution does and the specification allows. Off, one request is
+	// enough.
+	TwoStepUploads bool
 	// MaxPerSecond is the rate above which requests are answered with 429 and "Retry-After: 1"; a
 	// second's worth may come at once. Zero: no limit.
 	MaxPerSecond float64
@@ -71,7 +75,7 @@ func Start(o Options) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for the test registry: %w", err)
 	}
-	r := &Registry{store: newStore(o.Referrers), host: listener.Addr().String(), scheme: "http"}
+	r := &Registry{store: newStore(o), host: listener.Addr().String(), scheme: "http"}
 	if o.TLS {
 		r.scheme = "https"
 	}

@@ -20,6 +20,7 @@ type store struct {
 	registry  http.Handler
 	blobs     *blobs
 	referrers bool
+	twoSteps  bool // for every upload
 
 	// mu is held over every change of a manifest, so that index and registry agree.
 	mu    sync.RWMutex
@@ -35,11 +36,11 @@ type repository struct {
 	referrers map[string][]ocispec.Descriptor // digest of a subject -> its referrers, as they came
 }
 
-func newStore(referrers bool) *store {
+func newStore(o Options) *store {
 	b := newBlobs()
 	return &store{
 		registry: registry.New(registry.WithBlobHandler(b), registry.Logger(log.New(io.Discard, "", 0))),
-		blobs:    b, referrers: referrers,
+		blobs:    b, referrers: o.Referrers, twoSteps: o.TwoStepUploads,
 		index: map[string]*repository{},
 	}
 }

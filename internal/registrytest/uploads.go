@@ -29,6 +29,10 @@ func (s *store) serveUpload(w http.ResponseWriter, r *http.Request, _, reference
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	if s.twoSteps && r.Method == http.MethodPost {
+		r = r.Clone(r.Context())
+		r.URL.RawQuery = ""
+	}
 	got := newAnswer()
 	s.registry.ServeHTTP(got, r)
 	switch {

@@ -60,8 +60,9 @@ func repeatable(req *http.Request) bool {
 		return true
 	case http.MethodPost:
 		// Starting an upload: a second session costs the registry a file that it
-		// cleans up itself.
-		return strings.HasSuffix(req.URL.Path, "/blobs/uploads/")
+		// cleans up itself. One that brings a whole blob is not repeated: registries are
+		// not used to it, and whoever sent it has another way.
+		return strings.HasSuffix(req.URL.Path, "/blobs/uploads/") && (req.Body == nil || req.Body == http.NoBody)
 	}
 	return false
 }

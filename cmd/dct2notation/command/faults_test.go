@@ -221,6 +221,7 @@ var registryFaults = []struct{ on, kind, class string }{
 	{onReferrers, "reset", "transient"}, {onReferrers, "cut", "transient"}, {onReferrers, "json", "transient"}, {onReferrers, "pages", "permanent"},
 	{onUpload, "401", "denied"}, {onUpload, "403", "denied"}, {onUpload, "404", "permanent"}, {onUpload, "413", "permanent"},
 	{onUpload, "429", "throttled"}, {onUpload, "500", "transient"}, {onUpload, "507", "transient"}, {onUpload, "reset", "transient"},
+	{onUpload, "lost", "transient"}, {onUpload, "html", "permanent"}, {onUpload, "created", "permanent"}, {onUpload, "other digest", "security"},
 	{onBlob, "400", "permanent"}, {onBlob, "403", "denied"}, {onBlob, "416", "permanent"}, {onBlob, "500", "transient"},
 	{onBlob, "reset", "transient"}, {onBlob, "lost", "transient"},
 	{onSignature, "400", "permanent"}, {onSignature, "403", "denied"}, {onSignature, "412", "denied"}, {onSignature, "429", "throttled"},
@@ -241,7 +242,7 @@ func TestRegistryFaultsEndInTheirClass(t *testing.T) {
 	for i, f := range slices.Concat(registryFaults, indexFaults) {
 		t.Run(f.on+" "+f.kind, func(t *testing.T) {
 			t.Parallel()
-			newYard(t, registrytest.Options{Referrers: i < len(registryFaults)}).suffer(f.on, f.kind, f.class)
+			newYard(t, registrytest.Options{Referrers: i < len(registryFaults), TwoStepUploads: f.on == onBlob}).suffer(f.on, f.kind, f.class)
 		})
 	}
 }
