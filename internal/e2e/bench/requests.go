@@ -18,6 +18,7 @@ import (
 const (
 	aimReferrers = 4 // requests, with the referrers API
 	aimTags      = 6 // requests, without
+	aimTwoSteps  = 1 // request more, where a blob cannot be uploaded in one
 )
 
 // Two runs that differ in the number of images alone: what the larger costs more is what
@@ -28,15 +29,20 @@ const (
 )
 
 // warmRequests counts what one signature costs the registry, by purpose and kind, with the
-// referrers API and without.
+// referrers API and without, and where an upload takes one request and where two.
 func warmRequests(ctx context.Context, bin, dir string, out io.Writer) error {
 	fmt.Fprintf(out, "\nRequests to the registry for each signature once a repository is warm, counted there\n")
-	for _, r := range []struct {
+	for i, r := range []struct {
 		name  string
 		flags []string
 		aim   float64
-	}{{"referrers API", nil, aimReferrers}, {"tag schema", []string{"-" + tagsFlag}, aimTags}} {
-		each, err := countWarm(ctx, bin, filepath.Join(dir, "requests", strings.Fields(r.name)[0]), r.flags)
+	}{
+		{"referrers API", nil, aimReferrers},
+		{"tag schema", []string{"-" + tagsFlag}, aimTags},
+		{"referrers API, uploads in two requests", []string{"-" + twoStepsFlag}, aimReferrers + aimTwoSteps},
+		{"tag schema, uploads in two requests", []string{"-" + tagsFlag, "-" + twoStepsFlag}, aimTags + aimTwoSteps},
+	} {
+		each, err := countWarm(ctx, bin, filepath.Join(dir, fmt.Sprintf("requests-%d", i)), r.flags)
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ const (
 	serveCommand = "serve"
 	openFlag     = "open"
 	tagsFlag     = "tags"
+	twoStepsFlag = "two-steps"
 )
 
 // user and password are good for both servers. They protect nothing: the servers are made
@@ -52,21 +53,20 @@ type servers struct {
 // image is one that was published.
 type image struct{ repository, digest string }
 
-// startServers starts both, each request taking latency longer. An open Notary server
-// gives anybody a token for reading; then nobody has a password there. With tags the
-// registry has no referrers API.
-func startServers(latency time.Duration, open, tags bool) (*servers, error) {
+// startServers starts both, the registry of a kind and as slow as that says, like the Notary
+// server. An open Notary server gives anybody a token for reading; then nobody has a
+// password there.
+func startServers(kind registrytest.Options, open bool) (*servers, error) {
 	users := map[string]string{user: password}
-	registry, err := registrytest.Start(registrytest.Options{
-		Referrers: !tags, TLS: true, Token: true, Users: users, Latency: latency,
-	})
+	kind.TLS, kind.Token, kind.Users = true, true, users
+	registry, err := registrytest.Start(kind)
 	if err != nil {
 		return nil, err
 	}
 	if open {
 		users = nil
 	}
-	notary, err := notarytest.Start(notarytest.Options{TLS: true, Token: true, Users: users, Latency: latency})
+	notary, err := notarytest.Start(notarytest.Options{TLS: true, Token: true, Users: users, Latency: kind.Latency})
 	if err != nil {
 		registry.Close()
 		return nil, err
@@ -114,10 +114,11 @@ func serve(args []string) error {
 	latency := flags.Duration("latency", 0, "added to each request")
 	open := flags.Bool(openFlag, false, "the Notary server gives anybody a token")
 	tags := flags.Bool(tagsFlag, false, "the registry has no referrers API")
+	twoSteps := flags.Bool(twoStepsFlag, false, "the registry takes an upload in two requests alone")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s, err := startServers(*latency, *open, *tags)
+	s, err := startServers(registrytest.Options{Referrers: !*tags, TwoStepUploads: *twoSteps, Latency: *latency}, *open)
 	if err != nil {
 		return err
 	}

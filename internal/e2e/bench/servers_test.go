@@ -11,13 +11,15 @@ import (
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registrytest"
 )
 
 // control serves the servers over a pipe, as the other process does over its stdin and
 // stdout.
 func control(t *testing.T) (*remote, *servers) {
 	t.Helper()
-	s, err := startServers(0, false, false)
+	s, err := startServers(registrytest.Options{Referrers: true}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
