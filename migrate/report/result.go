@@ -95,9 +95,6 @@ const (
 	Unclear Standing = "unknown" // it could not be found out
 )
 
-// standings in the order in which reports show them.
-var standings = []Standing{Problem, Unclear, Aside, Well}
-
 // standing sorts a class. One that this version does not know is a problem.
 func standing(of, class, cause string) Standing {
 	if of == OfVerify {
