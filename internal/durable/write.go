@@ -2,6 +2,7 @@ package durable
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -12,14 +13,23 @@ import (
 // directory must exist. On error the old file is untouched, except that an
 // error in the very last step (flushing the directory) may leave the new one.
 func WriteFile(path string, data []byte, perm os.FileMode) error {
-	if err := replaceFile(path, data, perm); err != nil {
+	return Write(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Write is [WriteFile] for content that is written piece by piece. An error of content
+// leaves the old file.
+func Write(path string, perm os.FileMode, content func(io.Writer) error) error {
+	if err := replaceFile(path, perm, content); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }
 
-func replaceFile(path string, data []byte, perm os.FileMode) error {
-	temp, err := writeTemp(path, data, perm)
+func replaceFile(path string, perm os.FileMode, content func(io.Writer) error) error {
+	temp, err := writeTemp(path, perm, content)
 	if err != nil {
 		return err
 	}
@@ -30,9 +40,9 @@ func replaceFile(path string, data []byte, perm os.FileMode) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// writeTemp puts data on the disk beside path and returns the name it has
+// writeTemp puts content on the disk beside path and returns the name it has
 // there. Nothing is left behind on error.
-func writeTemp(path string, data []byte, perm os.FileMode) (name string, err error) {
+func writeTemp(path string, perm os.FileMode, content func(io.Writer) error) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return "", err
@@ -46,7 +56,7 @@ func writeTemp(path string, data []byte, perm os.FileMode) (name string, err err
 	if err := f.Chmod(perm); err != nil {
 		return "", err
 	}
-	if _, err := f.Write(data); err != nil {
+	if err := content(f); err != nil {
 		return "", err
 	}
 	// Before the rename: else the name can reach the disk before the bytes.

@@ -20,7 +20,7 @@ var rules = map[string][]string{
 	"notation/policy":       {"internal/safetext"},
 	"state":                 {"internal/durable", "internal/safetext"},
 	"migrate":               {"dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},
-	"migrate/report":        {"dct", "state", "migrate", "internal/safetext"},
+	"migrate/report":        {"dct", "state", "migrate", "internal/safetext", "internal/strictjson"},
 	"internal/registry":     {"internal/transport", "internal/safetext"},
 	"internal/transport":    {"internal/safetext"},
 	"internal/durable":      {},

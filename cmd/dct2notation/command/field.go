@@ -18,6 +18,7 @@ import (
 type field struct {
 	*remote
 	guns  []dct.GUN
+	asked string // by the user: see scopeText
 	scope migrate.Scope
 	feed  feed
 }
@@ -49,7 +50,7 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 	if err != nil {
 		return nil, nil, err
 	}
-	return &field{remote: r, scope: sel.scope()}, sel, nil
+	return &field{remote: r, scope: sel.scope(), asked: scopeText(sel.names, sel.choice)}, sel, nil
 }
 
 // find finds the repositories that the selection means.

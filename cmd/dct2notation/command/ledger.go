@@ -15,7 +15,7 @@ func exists(path string) bool {
 // openLedger opens or makes the ledger and gives the configuration it was made with, if
 // it was used before.
 func openLedger(path string) (*state.Ledger, state.Fingerprint, error) {
-	return openLedgerWith(path, state.Options{Tool: "dct2notation/" + Version()})
+	return openLedgerWith(path, state.Options{Tool: tool()})
 }
 
 func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerprint, error) {

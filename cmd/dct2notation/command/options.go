@@ -36,10 +36,23 @@ func (o *commonOptions) bind(f *pflag.FlagSet) {
 }
 
 func (o *commonOptions) check() error {
-	for name, v := range map[string]string{"output": o.output, "log-format": o.logFormat} {
-		if v != "text" && v != "json" {
-			return usage(fmt.Errorf("--%s %s: it is text or json", name, v))
-		}
+	if o.output != "text" && o.output != "json" {
+		return usage(fmt.Errorf("--output %s: it is text or json", o.output))
+	}
+	return o.checkLog()
+}
+
+// checkResult is check for verbs whose result is shown in any format of a report.
+func (o *commonOptions) checkResult() error {
+	if err := checkFormat("--output", o.output); err != nil {
+		return err
+	}
+	return o.checkLog()
+}
+
+func (o *commonOptions) checkLog() error {
+	if o.logFormat != "text" && o.logFormat != "json" {
+		return usage(fmt.Errorf("--log-format %s: it is text or json", o.logFormat))
 	}
 	return nil
 }
@@ -277,13 +290,22 @@ func (o *engineOptions) statePath() (string, error) {
 	if o.state != "" {
 		return o.state, nil
 	}
+	dir, err := stateDir()
+	if err != nil {
+		return "", usage(fmt.Errorf("%w\nhint: give --state", err))
+	}
+	return filepath.Join(dir, "ledger.db"), nil
+}
+
+// stateDir is ours in the XDG state directory.
+func stateDir() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if dir == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", usage(fmt.Errorf("finding the state directory: %w\nhint: give --state", err))
+			return "", fmt.Errorf("finding the state directory: %w", err)
 		}
 		dir = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(dir, "dct2notation", "ledger.db"), nil
+	return filepath.Join(dir, "dct2notation"), nil
 }

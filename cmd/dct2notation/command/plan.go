@@ -52,7 +52,15 @@ func (o *planOptions) bind(c *cobra.Command) {
 }
 
 func (o *planOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.engineOptions.check} {
+	if err := o.commonOptions.check(); err != nil {
+		return err
+	}
+	return o.checkRest()
+}
+
+// checkRest is check but for the formats of the result.
+func (o *planOptions) checkRest() error {
+	for _, check := range []func() error{o.remoteOptions.check, o.selectOptions.check, o.engineOptions.check} {
 		if err := check(); err != nil {
 			return err
 		}

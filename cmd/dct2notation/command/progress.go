@@ -23,6 +23,7 @@ type progress struct {
 	log    *slog.Logger
 	verb   string
 	status *statusFile // nil: none
+	saved  *recording  // nil: none
 	began  time.Time
 
 	mu     sync.Mutex
@@ -62,12 +63,20 @@ func (p *progress) observe(ev migrate.Event) {
 	}
 	if ev.Trust != nil {
 		p.trust(ev.Trust)
+		p.save(func(l *report.Lines) error { return report.Read(l, ev.Trust) })
 	}
 	if ev.Outcome != nil {
 		p.outcome(ev.Outcome)
+		p.save(func(l *report.Lines) error { return report.Settled(l, ev.Outcome) })
 	}
 	if p.status != nil {
 		p.status.update(p.report.Counts(), p.total, p.done)
+	}
+}
+
+func (p *progress) save(step func(*report.Lines) error) {
+	if p.saved != nil {
+		p.saved.note(step)
 	}
 }
 

@@ -77,7 +77,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		return nil, err
 	}
 	t := transport.Options{
-		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: "dct2notation/" + Version(),
+		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: tool(),
 		Limits: r.limit, OnAnswer: a.onAnswer, Retries: requestRetries,
 		OnWait: func(host, reason string, d time.Duration) {
 			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))

@@ -19,6 +19,7 @@ import (
 
 type runOptions struct {
 	planOptions
+	resultOptions
 	plan          string
 	dryRun        bool
 	acceptChanges bool
@@ -47,6 +48,9 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		if o.dryRun && o.plan != "" {
 			return usage(errors.New("--dry-run makes a plan, and --plan takes one"))
 		}
+		if o.dryRun && len(o.reports) > 0 {
+			return usage(errors.New("--dry-run makes a plan, and --report is of what was done"))
+		}
 		if o.dryRun {
 			ctx, cancel := until(c.Context(), stop)
 			defer cancel()
@@ -59,6 +63,8 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 
 func (o *runOptions) bind(c *cobra.Command) {
 	o.planOptions.bind(c)
+	o.resultOptions.bind(c.Flags())
+	resultFormats(c.Flags())
 	c.Flags().StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
 	c.Flags().BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
@@ -66,8 +72,10 @@ func (o *runOptions) bind(c *cobra.Command) {
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {
-	if err := o.check(); err != nil {
-		return err
+	for _, check := range []func() error{o.checkResult, o.checkRest, o.checkReports} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	useNotationFolders()
 	plan, args, err := o.bounds(args)
@@ -145,6 +153,7 @@ func (o *runOptions) parts(ctx context.Context, f *field, cfg config, ledger *st
 func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
 	e := parts.engine
 	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
+	p.saved = o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), log)
 	e.Observe = p.observe
 	failpoints(e)
 	quiet := announceEnd(stop, log)
@@ -153,11 +162,17 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	summary, err := e.Run(ctx, stop, parts.guns)
 	p.finish()
 	result := p.result(summary, err)
-	write := report.RunText
-	if o.output == "json" {
-		write = report.JSON[*report.Run]
+	end := report.End{
+		Ended: result.Ended, Well: result.Complete, Complete: err == nil && !summary.Drained, Items: summary.Items, Error: result.Error,
 	}
-	if werr := write(s.Out, result); werr != nil {
+	werr := p.saved.finish(end, o.output, false, s.Out)
+	switch o.output {
+	case "text":
+		werr = errors.Join(report.RunText(s.Out, result), werr)
+	case "json":
+		werr = errors.Join(report.JSON(s.Out, result), werr)
+	}
+	if werr != nil {
 		return errors.Join(err, werr)
 	}
 	switch {

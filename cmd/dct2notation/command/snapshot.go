@@ -116,7 +116,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	options := snapshot.Options{Tool: "dct2notation/" + Version(), Server: f.notaryURL, Readers: o.notaryLimit}
+	options := snapshot.Options{Tool: tool(), Server: f.notaryURL, Readers: o.notaryLimit}
 	var signed *signedReport
 	if o.sign {
 		if len(cfg.Keys) > 0 && o.key == "" && o.plugin == "" {

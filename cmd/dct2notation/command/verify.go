@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 	"errors"
+	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +17,7 @@ type verifyOptions struct {
 	commonOptions
 	remoteOptions
 	selectOptions
+	resultOptions
 	trustPolicy string
 	workers     int
 	verbose     bool
@@ -37,6 +40,8 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
 	o.selectOptions.bind(c.Flags())
+	o.resultOptions.bind(c.Flags())
+	resultFormats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
@@ -55,14 +60,10 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 }
 
 func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, s Streams) error {
-	if err := o.commonOptions.check(); err != nil {
-		return err
-	}
-	if err := o.remoteOptions.check(); err != nil {
-		return err
-	}
-	if err := o.selectOptions.check(); err != nil {
-		return err
+	for _, check := range []func() error{o.checkResult, o.remoteOptions.check, o.selectOptions.check, o.checkReports} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if o.workers < 1 {
 		return usage(errors.New("--workers is at least 1"))
@@ -82,16 +83,22 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 	}
-	out := report.NewVerifyText(s.Out, o.verbose)
-	if o.output == "json" {
-		out = report.NewVerifyJSON(s.Out, "dct2notation/"+Version())
-	}
+	out := liveVerify(o.output, o.verbose, s.Out)
+	saved := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), log)
 	totals := report.Totals{}
 	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
+		saved.note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
-	if endErr := out.End(totals, err); endErr != nil {
+	if err == nil && totals.Empty() {
+		err = errNothingCompared
+	}
+	end := report.End{Ended: time.Now(), Complete: err == nil, Well: err == nil && !totals.Disagree() && !totals.Unknown()}
+	if err != nil {
+		end.Error = firstLine(err.Error())
+	}
+	if endErr := errors.Join(out.End(totals, err), saved.finish(end, o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
 	if errors.Is(err, migrate.ErrNothingRead) {
@@ -102,12 +109,23 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	switch {
 	case err != nil:
 		return err
-	case totals.Empty():
-		return errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
 	case totals.Disagree():
 		return &verdict{exitDisagree}
 	case totals.Unknown():
 		return &verdict{exitFailures}
 	}
 	return nil
+}
+
+var errNothingCompared = errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
+
+// liveVerify writes the result as it comes, for the formats that can.
+func liveVerify(format string, verbose bool, out io.Writer) report.Verify {
+	switch format {
+	case "text":
+		return report.NewVerifyText(out, verbose)
+	case "json":
+		return report.NewVerifyJSON(out, tool())
+	}
+	return report.NewVerifyText(io.Discard, false)
 }

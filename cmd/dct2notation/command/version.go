@@ -36,3 +36,6 @@ func newVersion(s Streams) *cobra.Command {
 
 // noArgs refuses arguments, as a usage error.
 func noArgs(c *cobra.Command, args []string) error { return usage(cobra.NoArgs(c, args)) }
+
+// tool names this program and its version, for servers, signatures and reports.
+func tool() string { return "dct2notation/" + Version() }

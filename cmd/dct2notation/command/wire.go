@@ -88,7 +88,7 @@ func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, kno
 	}
 	parts.engine = &migrate.Engine{
 		Trust: f.reader(), Registry: &shelf{client: f.registry, signers: signers}, Keys: keys, Scope: f.scope,
-		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: "dct2notation/" + Version(), Log: log, Pause: itemPause,
+		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: tool(), Log: log, Pause: itemPause,
 		AllPlatforms: o.platforms == "all", Recheck: o.recheck, Rebind: o.rebind,
 	}
 	return parts, nil

@@ -1,0 +1,110 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+type reportOptions struct {
+	resultOptions
+	config  string
+	output  string
+	last    string
+	verbose bool
+}
+
+func newReport(s Streams) *cobra.Command {
+	var o reportOptions
+	c := &cobra.Command{
+		Use:   "report [flags] [FILE]",
+		Short: "Show a saved result in another format; offline",
+		Long: `Report shows the result of the last run or verify, or one that was saved with
+--report jsonl=FILE, in another format. It reaches no server and reads no ledger.
+
+Exit code 0 says that the report was written, whatever the result is: the exit code of run
+and verify tells whether all is well.`,
+		Example: `  dct2notation report --last verify -o html > coexistence.html
+  dct2notation report -o csv results.jsonl`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage(errors.New("report takes one file at most"))
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&o.config, "config", "", "configuration file (YAML)")
+	c.Flags().StringVarP(&o.output, "output", "o", "text", "format on stdout: "+strings.Join(report.Formats(), ", "))
+	c.Flags().StringVar(&o.last, "last", "", "the last run or the last verify (default: whichever ended last)")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list also the tags on which both sides agree")
+	o.resultOptions.bind(c.Flags())
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if _, err := loadConfig(c); err != nil {
+			return err
+		}
+		return runReport(o, args, s)
+	}
+	return c
+}
+
+func runReport(o reportOptions, args []string, s Streams) error {
+	if err := checkFormat("--output", o.output); err != nil {
+		return err
+	}
+	if err := o.checkReports(); err != nil {
+		return err
+	}
+	path, err := o.file(args)
+	if err != nil {
+		return err
+	}
+	saved, err := load(path)
+	switch {
+	case errors.Is(err, report.ErrNoResult):
+		return usage(fmt.Errorf("%w\nhint: it takes what --report jsonl=FILE writes", err))
+	case err != nil:
+		return err
+	}
+	return o.render(saved, o.output, o.verbose, true, s.Out)
+}
+
+// file is the result that is meant.
+func (o *reportOptions) file(args []string) (string, error) {
+	if len(args) == 1 {
+		if o.last != "" {
+			return "", usage(errors.New("--last and a file exclude each other"))
+		}
+		return args[0], nil
+	}
+	kinds := []string{report.OfRun, report.OfVerify}
+	switch o.last {
+	case "":
+	case report.OfRun, report.OfVerify:
+		kinds = []string{o.last}
+	default:
+		return "", usage(fmt.Errorf("--last %s: it is run or verify", o.last))
+	}
+	dir, err := o.resultsDir()
+	if err != nil {
+		return "", err
+	}
+	if dir == "" {
+		return "", usage(errors.New("--results none: name a file to read then"))
+	}
+	newest, path := int64(0), ""
+	for _, of := range kinds {
+		info, err := os.Stat(lastResult(dir, of))
+		if err == nil && info.ModTime().UnixNano() > newest {
+			newest, path = info.ModTime().UnixNano(), lastResult(dir, of)
+		}
+	}
+	if path == "" {
+		return "", fmt.Errorf("no result is saved in %s\nhint: run or verify saves its last one there; --results names another directory", dir)
+	}
+	return path, nil
+}

@@ -1,0 +1,213 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// resultOptions say where a result goes beside stdout.
+type resultOptions struct {
+	reports []string
+	dir     string
+
+	wanted []wantedReport // read by checkReports
+}
+
+// wantedReport is one --report.
+type wantedReport struct{ format, path string }
+
+func (o *resultOptions) bind(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
+	o.bindDir(f)
+}
+
+func (o *resultOptions) bindDir(f *pflag.FlagSet) {
+	f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
+}
+
+// checkReports reads --report. What cannot be written is better known before the work than after.
+func (o *resultOptions) checkReports() error {
+	o.wanted = nil
+	for _, one := range o.reports {
+		format, path, ok := strings.Cut(one, "=")
+		if !ok || path == "" {
+			return usage(fmt.Errorf("--report %s: it takes FORMAT=PATH", one))
+		}
+		if err := checkFormat("--report", format); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(o.wanted, func(w wantedReport) bool { return filepath.Clean(w.path) == filepath.Clean(path) }) {
+			return usage(fmt.Errorf("--report %s: another one has the same path", one))
+		}
+		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+			return usage(fmt.Errorf("--report %s: there is no directory %s", one, filepath.Dir(path)))
+		}
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return usage(fmt.Errorf("--report %s: %s is no regular file", one, path))
+		}
+		o.wanted = append(o.wanted, wantedReport{format, path})
+	}
+	return nil
+}
+
+// resultFormats says which formats --output takes where the result is a report.
+func resultFormats(f *pflag.FlagSet) {
+	f.Lookup("output").Usage = "format of the result on stdout: " + strings.Join(report.Formats(), ", ")
+}
+
+func checkFormat(flag, format string) error {
+	if !slices.Contains(report.Formats(), format) {
+		return usage(fmt.Errorf("%s %s: it is one of %s", flag, format, strings.Join(report.Formats(), ", ")))
+	}
+	return nil
+}
+
+// resultsDir is where results are saved; empty: nowhere.
+func (o *resultOptions) resultsDir() (string, error) {
+	switch o.dir {
+	case "none":
+		return "", nil
+	case "":
+		dir, err := stateDir()
+		return filepath.Join(dir, "results"), err
+	}
+	return o.dir, nil
+}
+
+// scopeText says what a result is of, so that only like is compared with like.
+func scopeText(names, choice []string) string {
+	const most = 500
+	text := strings.Join(slices.Concat(slices.Sorted(slices.Values(names)), choice), " ")
+	if len(text) > most {
+		return fmt.Sprintf("%d names, %s", len(names), digest.FromString(text))
+	}
+	return text
+}
+
+// recording writes a result line by line while the work goes on. Nothing of it stops the
+// work: what went wrong is said at the end. Its methods are called one at a time.
+type recording struct {
+	o     *resultOptions
+	log   *slog.Logger
+	head  report.Head
+	dir   string // "": a temporary file that does not stay
+	file  *os.File
+	lines *report.Lines
+	err   error // the first
+}
+
+// record begins a recording.
+func (o *resultOptions) record(head report.Head, log *slog.Logger) *recording {
+	r := &recording{o: o, log: log, head: head}
+	dir, err := o.resultsDir()
+	if err == nil && dir != "" {
+		err = durable.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		log.Warn("the result is not saved for later", "reason", err.Error(), "hint", "--results names another directory, or none")
+		dir = ""
+	}
+	r.dir = dir
+	if r.file, r.err = os.CreateTemp(dir, ".dct2notation-"+head.Of+"-*.jsonl"); r.err == nil {
+		r.lines, r.err = report.NewLines(r.file, head)
+	}
+	return r
+}
+
+// note runs one step, unless an earlier one has failed.
+func (r *recording) note(step func(*report.Lines) error) {
+	if r.err == nil {
+		r.err = step(r.lines)
+	}
+}
+
+// finish ends the recording, writes the reports that are asked for and, where format is
+// neither text nor json, the result to out. Those two the verb writes itself.
+func (r *recording) finish(end report.End, format string, verbose bool, out io.Writer) error {
+	r.note(func(l *report.Lines) error { return l.End(end) })
+	path, err := r.keep()
+	if path != "" && r.dir == "" {
+		defer func() { _ = os.Remove(path) }() // it was in the way of nobody
+	}
+	toStdout := format != "text" && format != "json"
+	switch {
+	case err != nil && !toStdout && len(r.o.wanted) == 0:
+		r.log.Warn("the result is not saved for later", "reason", err.Error())
+		return nil
+	case err != nil:
+		return fmt.Errorf("recording the result: %w", err)
+	}
+	saved, err := load(path)
+	if err != nil {
+		return err
+	}
+	if r.dir != "" {
+		if err := remember(r.dir, saved); err != nil {
+			r.log.Warn("the result is not in the history of results", "reason", err.Error())
+		}
+	}
+	return r.o.render(saved, format, verbose, toStdout, out)
+}
+
+// keep makes the recording the last result of its kind and returns where it is.
+func (r *recording) keep() (string, error) {
+	if r.file == nil {
+		return "", r.err
+	}
+	err := errors.Join(r.err, r.file.Sync(), r.file.Close())
+	if err != nil || r.dir == "" {
+		if err != nil {
+			_ = os.Remove(r.file.Name()) // half a result is of no use
+		}
+		return r.file.Name(), err
+	}
+	path := lastResult(r.dir, r.head.Of)
+	if err := os.Rename(r.file.Name(), path); err != nil {
+		return "", errors.Join(err, os.Remove(r.file.Name()))
+	}
+	return path, durable.SyncDir(r.dir)
+}
+
+// lastResult is the file of the last result of a kind.
+func lastResult(dir, of string) string { return filepath.Join(dir, "last-"+of+".jsonl") }
+
+// render writes a saved result in all formats that are asked for.
+func (o *resultOptions) render(saved *report.Saved, format string, verbose, toStdout bool, out io.Writer) error {
+	opts := report.Options{Now: time.Now(), Verbose: verbose}
+	if dir, err := o.resultsDir(); err == nil && dir != "" {
+		opts.History = history(dir, saved)
+	}
+	var failed error
+	for _, w := range o.wanted {
+		err := durable.Write(w.path, 0o644, func(to io.Writer) error { return report.Render(to, w.format, saved, opts) })
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("report %s: %w", w.format, err))
+		}
+	}
+	if toStdout {
+		failed = errors.Join(failed, report.Render(out, format, saved, opts))
+	}
+	return failed
+}
+
+// load reads a saved result.
+func load(path string) (*report.Saved, error) {
+	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
+	if err != nil {
+		return nil, fmt.Errorf("reading the result %s: %w", path, err)
+	}
+	return saved, nil
+}

@@ -1,0 +1,109 @@
+package report
+
+import (
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// Sink takes a result piece by piece, so that memory does not grow with it.
+type Sink interface {
+	Section(Section) error
+	Row(Row) error
+	End(End) error
+}
+
+// Verified passes what verify found of one repository on.
+func Verified(to Sink, r migrate.VerifiedRepository) error {
+	s := Section{
+		Repository: r.GUN, Place: r.Place, Class: string(r.Class), Reason: r.Reason, Unknown: r.Class == "" && r.Reason != "",
+		PinnedBy: r.PinnedBy, Expiries: r.Expiries, Expired: r.Expired, Judged: r.Judged,
+	}
+	if err := to.Section(s); err != nil {
+		return err
+	}
+	for _, t := range r.Tags {
+		row := Row{
+			Repository: r.GUN, Tags: []string{t.Tag}, Digest: t.DCT.String(), Registry: t.Registry.String(), Class: string(t.Class),
+			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Notes: t.Flags,
+		}
+		if err := to.Row(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verified is what Verified was given.
+func verified(s Section, rows []Row) migrate.VerifiedRepository {
+	r := migrate.VerifiedRepository{
+		GUN: s.Repository, Place: s.Place, Class: migrate.VerifyClass(s.Class), Reason: s.Reason,
+		PinnedBy: s.PinnedBy, Expiries: s.Expiries, Expired: s.Expired, Judged: s.Judged,
+	}
+	if s.Class != "" {
+		return r
+	}
+	r.Totals = map[migrate.VerifyClass]int{}
+	if s.Unknown {
+		r.Totals[migrate.Unknown]++
+	}
+	for _, row := range rows {
+		t := migrate.VerifiedTag{
+			Class: migrate.VerifyClass(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
+			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound,
+		}
+		if len(row.Tags) > 0 {
+			t.Tag = row.Tags[0]
+		}
+		r.Tags = append(r.Tags, t)
+		r.Totals[t.Class]++
+	}
+	return r
+}
+
+// Read passes on what a run found in one repository's trust data, or that it could not be
+// read.
+func Read(to Sink, n *migrate.TrustNews) error {
+	s := Section{Repository: n.GUN, PinnedBy: n.PinnedBy, Expiries: n.Expiries, Class: string(n.Class)}
+	if n.Err != nil {
+		s.Reason = n.Err.Error()
+	}
+	for _, f := range n.Findings {
+		if s.Findings == nil {
+			s.Findings = map[string]int{}
+		}
+		s.Findings[f.Class]++
+	}
+	return to.Section(s)
+}
+
+// Settled passes on how an item of a run ended.
+func Settled(to Sink, o *migrate.Outcome) error {
+	return to.Row(Row{
+		Repository: o.Repository, Tags: o.Tags, Digest: o.Digest, Class: string(o.Result), Cause: string(o.Class),
+		Standing: standing(OfRun, string(o.Result), string(o.Class)), Reason: o.Reason, Key: o.Key, Index: o.Index, Platform: o.Platform, Notes: o.Notes,
+	})
+}
+
+// again makes the run's report from what Read and Settled passed on.
+func (r *Run) again(s *Section, row *Row) {
+	switch {
+	case row != nil:
+		r.Add(&migrate.Outcome{
+			Repository: row.Repository, Digest: row.Digest, Key: row.Key, Tags: row.Tags, Index: row.Index, Platform: row.Platform,
+			Result: migrate.Result(row.Class), Class: migrate.Class(row.Cause), Reason: row.Reason, Notes: row.Notes,
+		})
+	case s.Class != "":
+		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: migrate.Class(s.Class), Err: errors.New(s.Reason)})
+	default:
+		r.Repositories++
+		for class, n := range s.Findings {
+			if r.Findings == nil {
+				r.Findings = map[string]int{}
+			}
+			r.Findings[class] += n
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// maxMarkdown is how many rows are listed: pages of CI servers and forges end at some
+// hundred kilobytes.
+const maxMarkdown = 500
+
+// savedMarkdown writes a summary for a merge request or a CI server's page: the verdict,
+// the totals, what expires soon, and the rows that somebody has to look at.
+func savedMarkdown(w io.Writer, s *Saved, o Options) error {
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "# dct2notation %s: %s\n\n", s.Head.Of, s.verdict())
+	fmt.Fprintf(out, "%s, %s to %s\n\n", code(s.Head.Tool), date(s.Head.Started), orDash(date(s.End.Ended)))
+	if s.End.Error != "" {
+		fmt.Fprintf(out, "Ended with: %s\n\n", code(s.End.Error))
+	}
+	out.WriteString("| class | count |\n| --- | ---: |\n")
+	for _, class := range slices.Sorted(maps.Keys(s.End.Totals)) {
+		fmt.Fprintf(out, "| %s | %d |\n", code(class), s.End.Totals[class])
+	}
+	if s.End.Unread > 0 {
+		fmt.Fprintf(out, "| trust data not read | %d |\n", s.End.Unread)
+	}
+	soon, err := s.expiries()
+	if err != nil {
+		return err
+	}
+	if len(soon) > 0 {
+		out.WriteString("\n## Expires next\n\n| what | repository | date | days left |\n| --- | --- | --- | ---: |\n")
+		for _, e := range soon[:min(len(soon), 20)] {
+			fmt.Fprintf(out, "| %s | %s | %s | %d |\n", code(e.What), code(e.Repository), date(e.At), daysLeft(e.At, o.Now))
+		}
+	}
+	if err := s.markdownRows(out); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// markdownRows lists what is not well, worst first.
+func (s *Saved) markdownRows(out *bufio.Writer) error {
+	listed, all := 0, s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]
+	if all == 0 {
+		return nil
+	}
+	out.WriteString("\n## To look at\n\n| standing | class | image | reason |\n| --- | --- | --- | --- |\n")
+	add := func(st Standing, class, image, reason string) {
+		if listed++; listed <= maxMarkdown {
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", st, code(class), code(image), code(reason))
+		}
+	}
+	for _, st := range []Standing{Problem, Unclear, Aside} {
+		if s.Counts[st] == 0 || listed >= maxMarkdown {
+			continue
+		}
+		err := s.Each(func(one Section) error {
+			if sectionStanding(one) == st {
+				add(st, one.Class, one.Repository, one.Reason)
+			}
+			return nil
+		}, func(r Row) error {
+			if r.Standing == st {
+				add(st, typeOf(r), r.Repository+" "+rowName(r), r.Reason)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if all > maxMarkdown {
+		fmt.Fprintf(out, "\nand %d more: the formats csv, jsonl and html have all of them\n", all-maxMarkdown)
+	}
+	return nil
+}
+
+// verdict says in a few words how a result ended.
+func (s *Saved) verdict() string {
+	switch {
+	case s.End.Well && s.Head.Of == OfVerify:
+		return "the signature sets agree"
+	case s.End.Well:
+		return "complete"
+	case !s.End.Complete:
+		return "did not come to its end"
+	case s.Head.Of == OfRun:
+		return "not complete"
+	case s.Counts[Problem] == 0:
+		return "not everything could be found out"
+	}
+	return "the signature sets disagree"
+}
+
+// code shows text as it is: in a code span nothing is markup, a link or a mention. The two
+// characters that would end it, or the cell of a table around it, are escaped as safetext
+// escapes others.
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = safetext.Safe(strings.ReplaceAll(s, "\n", " / "), 600)
+	return "`" + strings.NewReplacer("`", `\x60`, "|", `\x7c`).Replace(s) + "`"
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

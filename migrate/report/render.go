@@ -1,0 +1,124 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// Options say how a saved result is shown.
+type Options struct {
+	Now     time.Time // dates are shown with the days that are left from then on
+	Verbose bool      // text: also the tags on which both sides agree
+	History []Past    // earlier results of the same scope, oldest first
+}
+
+// renderers make a format of a saved result.
+var renderers = map[string]func(io.Writer, *Saved, Options) error{
+	"text":       savedText,
+	"json":       savedJSON,
+	"jsonl":      savedLines,
+	"csv":        savedCSV,
+	"junit":      savedJUnit,
+	"markdown":   savedMarkdown,
+	"prometheus": savedPrometheus,
+}
+
+// Formats are the names that Render takes, sorted.
+func Formats() []string { return slices.Sorted(maps.Keys(renderers)) }
+
+// Render writes a saved result in a format. What is written does not depend on anything
+// but the result and o.
+func Render(w io.Writer, format string, s *Saved, o Options) error {
+	render, ok := renderers[format]
+	if !ok {
+		return fmt.Errorf("format %.40q: there is none of that name", format)
+	}
+	return render(w, s, o)
+}
+
+// savedLines writes the lines again.
+func savedLines(w io.Writer, s *Saved, _ Options) error {
+	l, err := NewLines(w, s.Head)
+	if err == nil {
+		err = s.Each(l.Section, l.Row)
+	}
+	if err == nil {
+		err = l.End(s.End)
+	}
+	return err
+}
+
+func savedText(w io.Writer, s *Saved, o Options) error {
+	if s.Head.Of == OfRun {
+		r, err := s.run()
+		if err != nil {
+			return err
+		}
+		return RunText(w, r)
+	}
+	return s.verification(NewVerifyText(w, o.Verbose))
+}
+
+func savedJSON(w io.Writer, s *Saved, _ Options) error {
+	if s.Head.Of == OfRun {
+		r, err := s.run()
+		if err != nil {
+			return err
+		}
+		return JSON(w, r)
+	}
+	return s.verification(NewVerifyJSON(w, s.Head.Tool))
+}
+
+// run makes the report that was written when the run ended.
+func (s *Saved) run() (*Run, error) {
+	r := &Run{Started: s.Head.Started}
+	err := s.Each(
+		func(one Section) error { r.again(&one, nil); return nil },
+		func(row Row) error { r.again(nil, &row); return nil },
+	)
+	r.Close(migrate.Summary{Repositories: r.Repositories, Items: s.End.Items}, nil, s.End.Ended)
+	r.Complete, r.Error = s.End.Well, s.End.Error
+	return r, err
+}
+
+// verification passes a saved verification to a writer of live ones.
+func (s *Saved) verification(to Verify) error {
+	totals := Totals{}
+	var section *Section
+	var rows []Row
+	flush := func() error {
+		if section == nil {
+			return nil
+		}
+		one := verified(*section, rows)
+		section, rows = nil, nil
+		totals.Add(one)
+		return to.Repository(one)
+	}
+	err := s.Each(func(one Section) error {
+		err := flush()
+		section = &one
+		return err
+	}, func(row Row) error {
+		rows = append(rows, row)
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return err
+	}
+	var early error
+	if !s.End.Complete {
+		early = errors.New(s.End.Error)
+	}
+	return to.End(totals, early)
+}

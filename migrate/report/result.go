@@ -1,0 +1,132 @@
+package report
+
+import (
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// The kinds of results.
+const (
+	OfRun    = "run"
+	OfVerify = "verify"
+)
+
+// Head begins a result.
+type Head struct {
+	Version int       `json:"version"`
+	Kind    string    `json:"kind"` // ResultKind
+	Of      string    `json:"of"`   // OfRun or OfVerify
+	Tool    string    `json:"tool"` // name and version
+	Started time.Time `json:"started"`
+	// Scope tells results of the same question apart from others: what was asked for, as
+	// a person would say it.
+	Scope string `json:"scope,omitempty"`
+}
+
+// ResultKind tells the lines apart from our other JSON.
+const ResultKind = "dct2notation.result"
+
+// NewHead begins a result of this version.
+func NewHead(of, tool, scope string, started time.Time) Head {
+	return Head{Version: 1, Kind: ResultKind, Of: of, Tool: tool, Scope: scope, Started: started.UTC()}
+}
+
+// Section is one repository. The rows of a verification follow its section; those of a run
+// come as they end, so that rows of several repositories are mixed.
+type Section struct {
+	Repository string `json:"repository"`      // its GUN
+	Place      string `json:"place,omitempty"` // the repository that the images are in, where it is another
+	// Class is set where the trust data could not be read: there are no rows then. Reason
+	// may be set without it, where something else was not looked at.
+	Class    string         `json:"class,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Unknown  bool           `json:"unknown,omitempty"` // that something cannot be told beside the rows
+	PinnedBy string         `json:"pinned_by,omitempty"`
+	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
+	Expired  []string       `json:"expired,omitempty"`  // past its date, and allowed to be
+	Judged   dct.Judged     `json:"judged,omitzero"`    // past its date, and signed in a snapshot before
+	Findings map[string]int `json:"findings,omitempty"` // a run's: tags that are not to be signed, by class
+}
+
+// Row is a tag of a verification, or a digest of a run with all its tags.
+type Row struct {
+	Repository string   `json:"repository"`
+	Tags       []string `json:"tags"`
+	Digest     string   `json:"digest,omitempty"`   // that DCT vouches for
+	Registry   string   `json:"registry,omitempty"` // that the tag has now
+	// Class is a verification's class or a run's result; Cause is why a run did not sign.
+	Class    string    `json:"class"`
+	Cause    string    `json:"cause,omitempty"`
+	Standing Standing  `json:"standing"`
+	Reason   string    `json:"reason,omitempty"`
+	Role     string    `json:"role,omitempty"`
+	Key      string    `json:"key,omitempty"`
+	Index    []string  `json:"index,omitempty"`
+	Platform string    `json:"platform,omitempty"`
+	Bound    *bool     `json:"bound,omitempty"` // a verification's: a trusted signature binds the tag
+	Expires  time.Time `json:"expires,omitzero"`
+	Notes    []string  `json:"notes,omitempty"` // a verification's flags, a run's notes
+}
+
+// End closes a result. One without it did not come to its end.
+type End struct {
+	Ended time.Time `json:"ended"`
+	// Well says that nothing is left to do and nothing is unknown: the sides agree, or all
+	// is signed that can be.
+	Well     bool           `json:"well"`
+	Complete bool           `json:"complete"` // all was looked at
+	Error    string         `json:"error,omitempty"`
+	Totals   map[string]int `json:"totals"` // rows by class
+	Items    int            `json:"items"`  // known of; more than there are rows where it ended early
+	Unread   int            `json:"unread"` // repositories without rows, since their trust data could not be read
+}
+
+// Standing is what a class means, whatever the kind of result: what a person has to do
+// with it.
+type Standing string
+
+// The standings.
+const (
+	Well    Standing = "ok"
+	Problem Standing = "problem"
+	Aside   Standing = "skipped" // cannot or need not be signed; a person should know
+	Unclear Standing = "unknown" // it could not be found out
+)
+
+// standing sorts a class. One that this version does not know is a problem.
+func standing(of, class, cause string) Standing {
+	if of == OfVerify {
+		switch c := migrate.VerifyClass(class); {
+		case c == migrate.Unknown:
+			return Unclear
+		case c.Agrees():
+			return Well
+		}
+		return Problem
+	}
+	switch migrate.Result(class) {
+	case migrate.ResultSigned, migrate.ResultAlready, migrate.ResultReplayed:
+		return Well
+	case migrate.ResultSkipped:
+		if migrate.Class(cause) == migrate.PlanUnknown {
+			return Unclear
+		}
+		return Aside
+	}
+	return Problem
+}
+
+// sectionStanding sorts a repository by what it has beside its rows.
+func sectionStanding(s Section) Standing {
+	switch {
+	case s.Class == string(migrate.Unknown), s.Class == string(migrate.Transient), s.Class == string(migrate.Throttled):
+		return Unclear
+	case s.Class != "":
+		return Problem
+	case s.Unknown:
+		return Unclear
+	}
+	return Well
+}
