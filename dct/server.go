@@ -13,7 +13,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -129,7 +128,7 @@ func explainStatus(resp *http.Response, base string) (kind error, hint string, c
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return ErrDenied, hintLogin, cause
 	case code >= 300 && code < 400:
-		to := safetext.Safe(resp.Header.Get("Location"), 200)
+		to := transport.RedactText(resp.Header.Get("Location"))
 		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)
 	case code == http.StatusTooManyRequests:
 		return ErrUnavailable, "", cause

@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dct2notation": main})
+	testscript.Main(m, map[string]func(){"dct2notation": main, "docker-credential-keeper": credentialHelper})
 }
 
 // TestScripts runs the stories in testdata/script: the real command against real servers,
@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped),
+			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
 		RequireUniqueNames: true,
 	})

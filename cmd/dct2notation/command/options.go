@@ -123,8 +123,11 @@ func (o *remoteOptions) check() error {
 		return usage(errors.New("--registry-concurrency and --notary-concurrency are at least 1"))
 	case o.registryRate < 0:
 		return usage(errors.New("--registry-rate is not negative"))
-	case o.notaryServer != "" && !strings.HasPrefix(o.notaryServer, "http://") && !strings.HasPrefix(o.notaryServer, "https://"):
-		return usage(fmt.Errorf("--notary-server %s: it takes a URL, such as https://notary.example.com", o.notaryServer))
+	}
+	if o.notaryServer != "" {
+		if err := checkNotaryURL(o.notaryServer); err != nil {
+			return usage(fmt.Errorf("--notary-server %w", err))
+		}
 	}
 	return usage(dct.CheckAllowExpired(o.allowExpired))
 }
