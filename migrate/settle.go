@@ -38,7 +38,10 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			continue
 		}
 		var key *keyError
-		if !errors.As(err, &key) {
+		switch {
+		case class == Full:
+			r.breaker.fill(w.Key.Repository, err)
+		case !errors.As(err, &key):
 			r.breaker.failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
@@ -167,6 +170,9 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	defer func() { <-slot }()
 	if r.breaker.open() != nil {
 		return errDrained
+	}
+	if err := r.breaker.room(w.Key.Repository); err != nil {
+		return &Failure{Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err)}
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {

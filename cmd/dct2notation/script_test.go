@@ -305,8 +305,12 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.Header().Set("Location", "https://elsewhere.example.com/")
 			w.WriteHeader(http.StatusMovedPermanently)
 		},
-		"401":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
-		"403":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"401": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
+		"403": func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"full": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"adding 1.3 KiB of storage resource, which when updated to current usage of 10.0 MiB will exceed the configured upper limit of 10.0 MiB."}]}`)
+		},
 		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		"skew": func(w http.ResponseWriter) {
