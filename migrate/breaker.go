@@ -14,6 +14,11 @@ var ErrStopped = errors.New("run stopped early")
 // ends the run, and running again is no cure.
 var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to do")
 
+// ErrNotVouched is returned when the run was about to sign what DCT does not vouch for, and the
+// last check before the key found it. It ends the run: something is wrong with this program,
+// or somebody has changed its memory.
+var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouch for, and did not; this is not supposed to happen, please report it")
+
 // breaker ends a run when the same refusal repeats: a key that is denied for one image is
 // denied for all. It is safe for concurrent use.
 type breaker struct {
@@ -85,7 +90,10 @@ func (b *breaker) failure(name string, class Class, err error) {
 		return
 	}
 	var key *keyError
+	var own *refusal
 	switch {
+	case class == Security && errors.As(err, &own):
+		b.why = fmt.Errorf("%w: %w", ErrNotVouched, err)
 	case class == Security && errors.As(err, &key):
 		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
 	case class.repeatable(), class == Permanent && errors.As(err, &key):

@@ -38,10 +38,11 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			continue
 		}
 		var key *keyError
+		var own *refusal
 		switch {
 		case class == Full:
 			r.breaker.fill(w.Key.Repository, err)
-		case !errors.As(err, &key):
+		case !errors.As(err, &key) && !errors.As(err, &own): // else it is noted
 			r.breaker.failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
@@ -176,7 +177,6 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {
-		err = &keyError{err}
 		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
 		return err
 	}
