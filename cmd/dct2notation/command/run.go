@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -59,10 +60,12 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 
 func (o *runOptions) bind(c *cobra.Command) {
 	o.planOptions.bind(c)
-	c.Flags().StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
-	c.Flags().BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
-	c.Flags().DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+	grouped(c.Flags(), groupProgress, func(f *pflag.FlagSet) {
+		f.StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
+		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
+		f.BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
+		f.DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+	})
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {
