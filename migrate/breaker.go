@@ -68,7 +68,7 @@ func (b *breaker) fill(repository string, err error) {
 	b.full[repository] = err
 	b.refusals++
 	if b.why == nil && b.refusals >= patience {
-		b.why = fmt.Errorf("%w: %d repositories in a row are full, last: %w", ErrStopped, b.refusals, err)
+		b.why = &Ended{ErrStopped, fmt.Sprintf("%d repositories in a row are full", b.refusals), err}
 	}
 }
 
@@ -93,13 +93,13 @@ func (b *breaker) failure(name string, class Class, err error) {
 	var own *refusal
 	switch {
 	case class == Security && errors.As(err, &own):
-		b.why = fmt.Errorf("%w: %w", ErrNotVouched, err)
+		b.why = &Ended{Kind: ErrNotVouched, Cause: err}
 	case class == Security && errors.As(err, &key):
-		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
+		b.why = &Ended{Kind: ErrKeyAstray, Cause: err}
 	case class.repeatable(), class == Permanent && errors.As(err, &key):
 		b.outages++
 		if b.outages >= outagePatience {
-			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)
+			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
 		}
 	case class == Denied:
 		if b.denials == nil {
@@ -107,7 +107,7 @@ func (b *breaker) failure(name string, class Class, err error) {
 		}
 		b.denials[name]++
 		if b.denials[name] >= patience {
-			b.why = fmt.Errorf("%w: refused %d times in a row, last: %w", ErrStopped, b.denials[name], err)
+			b.why = &Ended{ErrStopped, fmt.Sprintf("refused %d times in a row", b.denials[name]), err}
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	}
 	switch {
 	case err != nil:
-		return err
+		return told(err)
 	case summary.Items == 0 && summary.Repositories > 0 && o.selectsTags():
 		return errNoTags
 	case summary.Drained && early():
