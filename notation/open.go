@@ -163,7 +163,7 @@ func (s *Signer) locate(context.Context) (string, error) {
 	}
 	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
 	s.plug.secrets = secretsOf(s.key.Config, s.plug.env, s.key.PluginEnv)
-	return safetext.Safe(path, 512), nil
+	return safetext.Safe(path, 512) + untold, nil
 }
 
 func (s *Signer) compareSum(context.Context) (string, error) {
