@@ -3,7 +3,6 @@ package transport
 import (
 	"cmp"
 	"encoding/base64"
-	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -100,16 +99,30 @@ func (s *secrets) address(u *url.URL) {
 
 // hide takes out every secret that is known.
 func (s *secrets) hide(text string) string {
-	s.mu.RLock()
-	all := slices.Concat(slices.Collect(maps.Values(s.now))...)
-	all = append(all, slices.Concat(slices.Collect(maps.Values(s.before))...)...)
-	s.mu.RUnlock()
 	// The longest first: one may be part of another.
-	slices.SortFunc(all, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, form := range all {
+	found := s.in(text)
+	slices.SortFunc(found, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, form := range found {
 		text = strings.ReplaceAll(text, form, hidden)
 	}
 	return text
+}
+
+// in gives the forms of secrets that a text holds.
+func (s *secrets) in(text string) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var found []string
+	for _, known := range []map[string][]string{s.now, s.before} {
+		for _, all := range known {
+			for _, form := range all {
+				if strings.Contains(text, form) {
+					found = append(found, form)
+				}
+			}
+		}
+	}
+	return found
 }
 
 // forms are a secret as it stands, and as addresses and quoted text have it.
