@@ -13,7 +13,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -36,6 +35,9 @@ type Server struct {
 	// last. A server that cannot sign a timestamp any more, since it lost its keys or the
 	// root expired, answers 500 for the latest one for ever, and still has it by its hash.
 	Rescue bool
+	// Advice is what else to try where the server of a registry host cannot be reached, or is
+	// none; nil: nothing.
+	Advice func(registry string) string
 }
 
 // DefaultServer is where docker looks for the trust data of a registry.
@@ -61,6 +63,10 @@ func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([
 func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	base := s.URL(gun.Registry())
 	fail := func(kind, err error, hint string) error {
+		if s.Advice != nil && (kind == ErrUnavailable || kind == ErrNotNotary) {
+			hint = strings.TrimPrefix(hint+"; "+s.Advice(gun.Registry()), "; ")
+			hint = strings.TrimSuffix(hint, "; ")
+		}
 		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: err, Hint: hint}
 	}
 	u, err := url.Parse(base)
@@ -129,7 +135,7 @@ func explainStatus(resp *http.Response, base string) (kind error, hint string, c
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return ErrDenied, hintLogin, cause
 	case code >= 300 && code < 400:
-		to := safetext.Safe(resp.Header.Get("Location"), 200)
+		to := transport.RedactText(resp.Header.Get("Location"))
 		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)
 	case code == http.StatusTooManyRequests:
 		return ErrUnavailable, "", cause

@@ -42,7 +42,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 		if class.repeatable() && try < maxTries && pause(ctx, nil, time.Second, try) {
 			continue
 		}
-		a.breaker.failure("", class, &keyError{err})
+		a.breaker.failure("", class, err)
 		return envelope, err
 	}
 }
@@ -54,7 +54,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 func (a *Attestor) attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
 	manifest := v.Manifest()
 	if v.GUN() == (dct.GUN{}) || manifest.ArtifactType != snapshot.ArtifactType {
-		return state.Envelope{}, &Failure{Security, errors.New("only saved trust data that was verified is attested")}
+		return state.Envelope{}, &refusal{&Failure{Security, errors.New("only saved trust data that was verified is attested")}}
 	}
 	m := map[string]string{MetadataGUN: v.GUN().String(), MetadataTool: a.Tool}
 	if expired := v.Expired(); len(expired) > 0 {
@@ -63,7 +63,11 @@ func (a *Attestor) attest(ctx context.Context, v snapshot.Verified) (state.Envel
 	for k, value := range a.Metadata {
 		m[k] = value
 	}
-	return a.Signer.Sign(ctx, manifest, m)
+	envelope, err := a.Signer.Sign(ctx, manifest, m)
+	if err != nil {
+		return state.Envelope{}, &keyError{err}
+	}
+	return envelope, nil
 }
 
 // Attests tells whether signed metadata is of a signature over saved trust data of that

@@ -14,13 +14,20 @@ var ErrStopped = errors.New("run stopped early")
 // ends the run, and running again is no cure.
 var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to do")
 
+// ErrNotVouched is returned when the run was about to sign what DCT does not vouch for, and the
+// last check before the key found it. It ends the run: something is wrong with this program,
+// or somebody has changed its memory.
+var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouch for, and did not; this is not supposed to happen, please report it")
+
 // breaker ends a run when the same refusal repeats: a key that is denied for one image is
 // denied for all. It is safe for concurrent use.
 type breaker struct {
-	mu      sync.Mutex
-	denials map[string]int // by key, "" of registries: one after the other, with no success between
-	outages int            // the same, of what may pass
-	why     error          // not nil: open, no more key operations may be spent
+	mu       sync.Mutex
+	denials  map[string]int   // by key, "" of registries: one after the other, with no success between
+	outages  int              // the same, of what may pass
+	refusals int              // the same, of repositories that are full
+	full     map[string]error // by repository: why nothing more is signed for it
+	why      error            // not nil: open, no more key operations may be spent
 }
 
 // patience is how many denials in a row open the breaker. One may be a repository of its
@@ -39,10 +46,36 @@ func (b *breaker) open() error {
 	return b.why
 }
 
+// room returns why nothing can be pushed to a repository, or nil.
+func (b *breaker) room(repository string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.full[repository]
+}
+
+// fill notes that a registry refused a signature in a repository for want of room. Others may
+// have some left, as quotas are of registries, of projects and of repositories: each costs a
+// key operation to find out.
+func (b *breaker) fill(repository string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full[repository] != nil {
+		return // by an image that was signed before the first was refused
+	}
+	if b.full == nil {
+		b.full = map[string]error{}
+	}
+	b.full[repository] = err
+	b.refusals++
+	if b.why == nil && b.refusals >= patience {
+		b.why = &Ended{ErrStopped, fmt.Sprintf("%d repositories in a row are full", b.refusals), err}
+	}
+}
+
 // success notes an item of a key that was done.
 func (b *breaker) success(key string) {
 	b.mu.Lock()
-	b.outages = 0
+	b.outages, b.refusals = 0, 0
 	delete(b.denials, key)
 	delete(b.denials, "")
 	b.mu.Unlock()
@@ -57,13 +90,16 @@ func (b *breaker) failure(name string, class Class, err error) {
 		return
 	}
 	var key *keyError
+	var own *refusal
 	switch {
+	case class == Security && errors.As(err, &own):
+		b.why = &Ended{Kind: ErrNotVouched, Cause: err}
 	case class == Security && errors.As(err, &key):
-		b.why = fmt.Errorf("%w: %w", ErrKeyAstray, err)
+		b.why = &Ended{Kind: ErrKeyAstray, Cause: err}
 	case class.repeatable(), class == Permanent && errors.As(err, &key):
 		b.outages++
 		if b.outages >= outagePatience {
-			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)
+			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
 		}
 	case class == Denied:
 		if b.denials == nil {
@@ -71,7 +107,7 @@ func (b *breaker) failure(name string, class Class, err error) {
 		}
 		b.denials[name]++
 		if b.denials[name] >= patience {
-			b.why = fmt.Errorf("%w: refused %d times in a row, last: %w", ErrStopped, b.denials[name], err)
+			b.why = &Ended{ErrStopped, fmt.Sprintf("refused %d times in a row", b.denials[name]), err}
 		}
 	}
 }

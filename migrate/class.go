@@ -25,6 +25,7 @@ const (
 	Transient   Class = "transient"    // may work when tried again
 	Throttled   Class = "throttled"    // the other side asks for fewer requests
 	Denied      Class = "denied"       // a key or a server refuses us
+	Full        Class = "full"         // the registry has no room for signatures
 	Permanent   Class = "permanent"    // trying again cannot help
 	Security    Class = "security"     // as in an attack; never tried again
 	Expired     Class = "expired"      // trust data past its date

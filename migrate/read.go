@@ -180,7 +180,7 @@ func (h *hosts) verdict(last error) error {
 	if err := h.suspects(); err != nil || read > 0 || last == nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrNothingRead, last)
+	return &Ended{Kind: ErrNothingRead, Cause: last}
 }
 
 // suspects returns an error if all repositories of a host were without trust data: then

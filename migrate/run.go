@@ -58,7 +58,7 @@ type queued struct {
 // Run on the same ledger goes on.
 //
 // The error is nil also when items failed: see Summary. It is ErrStopped, ErrKeyAstray,
-// ErrNothingRead, ctx's, or the ledger's.
+// ErrNotVouched, ErrNothingRead, ctx's, or the ledger's.
 func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) (Summary, error) {
 	if e.Workers < 1 {
 		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
@@ -265,7 +265,7 @@ func (r *run) unread(gun dct.GUN, err error) {
 }
 
 func (r *run) count(w Work, o Outcome) {
-	o.Notes = append(o.Notes, agedNotes(w.Targets[0])...)
+	o.Notes = append(o.Notes, w.agedNotes()...)
 	for _, t := range w.named() {
 		for _, f := range t.Flags() {
 			o.Notes = append(o.Notes, f+": tag "+t.Tag())

@@ -38,7 +38,11 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			continue
 		}
 		var key *keyError
-		if !errors.As(err, &key) {
+		var own *refusal
+		switch {
+		case class == Full:
+			r.breaker.fill(w.Key.Repository, err)
+		case !errors.As(err, &key) && !errors.As(err, &own): // else it is noted
 			r.breaker.failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
@@ -168,9 +172,11 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	if r.breaker.open() != nil {
 		return errDrained
 	}
+	if err := r.breaker.room(w.Key.Repository); err != nil {
+		return &Failure{Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err)}
+	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {
-		err = &keyError{err}
 		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
 		return err
 	}

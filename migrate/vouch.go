@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -18,28 +19,45 @@ import (
 // their own digest, nor listed by the very bytes of an index of that digest. Expiry is
 // checked again here: a run may outlive the metadata it began with.
 func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (state.Envelope, error) {
-	if len(w.Targets) == 0 || w.key.Signer == nil {
-		return state.Envelope{}, &Failure{Security, errors.New("no target vouches for the image")}
+	if err := w.vouched(image, e.now()); err != nil {
+		return state.Envelope{}, &refusal{err}
 	}
-	now := e.now()
+	envelope, err := w.key.Signer.Sign(ctx, image, w.metadata(e.Tool))
+	if err != nil {
+		return state.Envelope{}, &keyError{err}
+	}
+	return envelope, nil
+}
+
+// vouched returns an error unless the work's targets vouch for the image.
+func (w Work) vouched(image ocispec.Descriptor, now time.Time) error {
+	if len(w.Targets) == 0 || w.key.Signer == nil {
+		return &Failure{Security, errors.New("no target vouches for the image")}
+	}
 	for _, t := range w.Targets {
 		if err := t.Check(now); err != nil {
-			return state.Envelope{}, err
+			return err
 		}
 		if !w.key.signs(t) {
-			return state.Envelope{}, &Failure{Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN())}
+			return &Failure{Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN())}
 		}
 		if t.GUN() != w.Targets[0].GUN() {
-			return state.Envelope{}, &Failure{Security, fmt.Errorf("tag %s is of %s, and tag %s of %s", t.Tag(), t.GUN(), w.Targets[0].Tag(), w.Targets[0].GUN())}
+			return &Failure{Security, fmt.Errorf("tag %s is of %s, and tag %s of %s", t.Tag(), t.GUN(), w.Targets[0].Tag(), w.Targets[0].GUN())}
 		}
 		if err := w.leads(t, image); err != nil {
-			return state.Envelope{}, &Failure{Security, fmt.Errorf("tag %s of %s has digest %s in DCT: %w", t.Tag(), t.GUN(), t.Digest(), err)}
+			return &Failure{Security, fmt.Errorf("tag %s of %s has digest %s in DCT: %w", t.Tag(), t.GUN(), t.Digest(), err)}
 		}
 	}
 	for _, c := range w.chains { // they are signed as metadata
 		if !slices.ContainsFunc(w.Targets, func(t dct.Target) bool { return t.Digest() == c.head() }) {
-			return state.Envelope{}, &Failure{Security, fmt.Errorf("no target vouches for index %s", c.head())}
+			return &Failure{Security, fmt.Errorf("no target vouches for index %s", c.head())}
 		}
 	}
-	return w.key.Signer.Sign(ctx, image, w.metadata(e.Tool))
+	return nil
 }
+
+// refusal marks what was not signed because nothing vouches for it. The key was not asked.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }

@@ -91,20 +91,42 @@ func (w Work) item() state.Item {
 	for _, t := range w.named() {
 		it.Tags = append(it.Tags, state.Tag{Name: t.Tag(), Role: t.Role(), TargetsVersion: t.Version()})
 	}
-	it.Notes = agedNotes(w.Targets[0])
+	it.Notes = w.agedNotes()
 	return it
 }
 
-// agedNotes tell what a target rests on that is past its date.
-func agedNotes(t dct.Target) []string {
+// agedNotes tell what the targets rest on that is past its date.
+func (w Work) agedNotes() []string {
 	var notes []string
-	for _, role := range t.Expired() {
+	for _, role := range w.expired() {
 		notes = append(notes, "allowed-expired: "+role)
 	}
-	if j := t.Judged(); !j.IsZero() {
+	for _, j := range w.judged() {
 		notes = append(notes, "judged-earlier: "+j.String())
 	}
 	return notes
+}
+
+// expired names what any of the targets rests on, is past its date and was allowed to be.
+func (w Work) expired() []string {
+	var roles []string
+	for _, t := range w.Targets {
+		roles = append(roles, t.Expired()...)
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
+// judged is what any of the targets rests on, is past its date and was seen before, each once.
+func (w Work) judged() []dct.Judged {
+	var all []dct.Judged
+	for _, t := range w.Targets {
+		j := t.Judged()
+		if !j.IsZero() && !slices.ContainsFunc(all, func(o dct.Judged) bool { return o.String() == j.String() }) {
+			all = append(all, j)
+		}
+	}
+	return all
 }
 
 // named are the targets that name the digest itself.
@@ -166,11 +188,15 @@ func (w Work) metadata(tool string) map[string]string {
 	if w.isChild() {
 		m[MetadataIndex] = strings.Join(w.indexes(), ",")
 	}
-	if expired := w.Targets[0].Expired(); len(expired) > 0 {
+	if expired := w.expired(); len(expired) > 0 {
 		m[MetadataExpired] = strings.Join(expired, ",")
 	}
-	if j := w.Targets[0].Judged(); !j.IsZero() {
-		m[MetadataJudged], m[MetadataJudgedAt], m[MetadataJudgedBy] = strings.Join(j.Roles, ","), j.At.UTC().Format(time.RFC3339), j.By
+	if all := w.judged(); len(all) > 0 {
+		var roles, at, by []string
+		for _, j := range all {
+			roles, at, by = append(roles, strings.Join(j.Roles, ",")), append(at, j.At.UTC().Format(time.RFC3339)), append(by, j.By)
+		}
+		m[MetadataJudged], m[MetadataJudgedAt], m[MetadataJudgedBy] = strings.Join(roles, ";"), strings.Join(at, ";"), strings.Join(by, ";")
 	}
 	if len(w.key.Roles) > 0 {
 		m[MetadataSigner] = strings.Join(w.key.Roles, ",")

@@ -72,11 +72,11 @@ func classify(code, message string) Class {
 }
 
 // pluginError is an error that the plugin itself reported.
-func pluginError(name, command, code, message string) *Error {
+func pluginError(name, command, code, message string, secrets confidant) *Error {
 	e := &Error{
 		Class: classify(code, message),
 		Err: fmt.Errorf("plugin %s: %s: %s: %s", safetext.Safe(name, 64), command,
-			safetext.Safe(code, 64), safetext.Safe(message, 512)),
+			safetext.Safe(secrets.hide(code), 64), safetext.Safe(secrets.hide(message), 512)),
 	}
 	if e.Class == Denied {
 		e.Hint = "check the key id, the plugin's configuration, its credentials and its permission to sign"

@@ -162,7 +162,8 @@ func (s *Signer) locate(context.Context) (string, error) {
 		timeout = defaultTimeout
 	}
 	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
-	return safetext.Safe(path, 512), nil
+	s.plug.secrets = secretsOf(s.key.Config, s.plug.env, s.key.PluginEnv)
+	return safetext.Safe(path, 512) + untold, nil
 }
 
 func (s *Signer) compareSum(context.Context) (string, error) {

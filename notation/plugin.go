@@ -23,6 +23,7 @@ type plug struct {
 	path    string
 	env     []string
 	timeout time.Duration
+	secrets confidant
 
 	metadata onceOK[*plugin.GetMetadataResponse]
 	key      onceOK[*plugin.DescribeKeyResponse]
@@ -57,7 +58,7 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 			return nil, err
 		}
 		wrong := func(format string, args ...any) error {
-			return &Error{Permanent, fmt.Errorf("plugin %s: "+format, append([]any{p.name}, args...)...), "install a version of the plugin that notation " + plugin.ContractVersion + " can use"}
+			return &Error{Permanent, errors.New(p.secrets.hide(fmt.Sprintf("plugin %s: "+format, append([]any{p.name}, args...)...))), "install a version of the plugin that notation " + plugin.ContractVersion + " can use"}
 		}
 		switch {
 		case m.Name != p.name:
@@ -79,7 +80,7 @@ func (p *plug) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) 
 			return nil, err
 		}
 		if k.KeyID != req.KeyID {
-			return nil, &Error{Security, fmt.Errorf("plugin %s describes key %s, and was asked for another", p.name, safetext.Safe(k.KeyID, 128)), ""}
+			return nil, &Error{Security, fmt.Errorf("plugin %s describes key %s, and was asked for another", p.name, safetext.Safe(p.secrets.hide(k.KeyID), 128)), ""}
 		}
 		return &k, nil
 	})
@@ -93,7 +94,7 @@ func (p *plug) GenerateSignature(ctx context.Context, req *plugin.GenerateSignat
 	}
 	// notation-go takes the algorithm from the key and never looks at this.
 	if want := algorithms[req.KeySpec]; string(r.SigningAlgorithm) != want {
-		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, safetext.Safe(string(r.SigningAlgorithm), 64), want), ""}
+		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, safetext.Safe(p.secrets.hide(string(r.SigningAlgorithm)), 64), want), ""}
 	}
 	return &r, nil
 }
@@ -134,7 +135,7 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 		return p.reported(string(command), r.stderr)
 	}
 	if err := strictJSON(r.stdout, response); err != nil {
-		return &Error{Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %w: %s", p.name, command, err, safetext.Safe(string(r.stdout), 200)), ""}
+		return &Error{Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %s", p.name, command, safetext.Safe(p.secrets.hide(fmt.Sprintf("%s: %s", err, r.stdout)), 300)), ""}
 	}
 	return nil
 }
@@ -148,12 +149,12 @@ func (p *plug) reported(command string, stderr []byte) error {
 			Message string `json:"errorMessage"`
 		}
 		if json.Unmarshal(bytes.TrimSpace(stderr[i:]), &e) == nil && e.Code != "" {
-			return pluginError(p.name, command, e.Code, e.Message)
+			return pluginError(p.name, command, e.Code, e.Message, p.secrets)
 		}
 	}
 	text := string(bytes.TrimSpace(stderr))
 	if text == "" {
 		text = "it failed and said nothing"
 	}
-	return pluginError(p.name, command, "ERROR", text)
+	return pluginError(p.name, command, "ERROR", text, p.secrets)
 }

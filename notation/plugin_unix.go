@@ -10,6 +10,9 @@ import (
 
 func binaryName(plugin string) string { return "notation-" + plugin }
 
+// untold is what is said of a plugin's file beside its place.
+const untold = ""
+
 // alterable says why others than the given user and root can change a file, or replace
 // what is in a folder, and what mends it; empty: they cannot. In a sticky folder, such as
 // /tmp, nobody can touch what belongs to another.

@@ -175,7 +175,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		return nil, nil, stamp.cause
 	}
 	// The plugin answered, and notation-go found the answer wrong.
-	wrong := fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(err.Error(), 512))
+	wrong := fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(s.plug.secrets.hide(err.Error()), 512))
 	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
 		return nil, nil, &Error{Denied, unfitChain{wrong}, hintChain}
 	}

@@ -3,8 +3,10 @@ package notation
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 )
@@ -108,27 +111,59 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 	}
 }
 
-// A signer shared by workers mixes nothing up between images, with a plugin that makes
-// the envelopes as well.
+// A signer shared by workers mixes nothing up between images, with a plugin that makes the
+// envelopes as well: what is signed of an image, and what stands on its manifest, is its own
+// and nothing else. notation-go's signer keeps the annotations of one call for the next.
 func TestSignerIsSharedByWorkers(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
-	s := r.open(t, "jws")
-	var wg sync.WaitGroup
-	for i := range 32 {
-		wg.Go(func() {
-			name := fmt.Sprint("image", i)
-			e, err := s.Sign(context.Background(), image(name), map[string]string{"name": name})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := s.Check(image(name), e); err != nil || e.Metadata["name"] != name {
-				t.Errorf("%s: %v %v", name, e.Metadata, err)
-			}
-		})
+	for _, format := range []string{"jws", "cose"} {
+		r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+		b := kmstest.Behaviour{Keys: r.keys, Capability: kmstest.ENVELOPE, Annotations: map[string]string{"of {digest}": "{digest}", "plugin": "kmstest"}}
+		must(t, r.plugin.Set(b))
+		s := r.open(t, format)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range 48 {
+			wg.Go(func() {
+				<-start
+				name := fmt.Sprint("image", i)
+				metadata := map[string]string{Prefix + "gun": "registry.example.com/" + name, Prefix + "tag." + name: "targets"}
+				e, err := s.Sign(context.Background(), image(name), metadata)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				checkOwn(t, s, image(name), metadata, e)
+			})
+		}
+		close(start)
+		wg.Wait()
 	}
-	wg.Wait()
+}
+
+// checkOwn looks at the bytes of an envelope and its manifest for what is another image's.
+func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[string]string, e Envelope) {
+	t.Helper()
+	c, err := Read(e.MediaType, e.Blob)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := s.Check(image, e); err != nil || c.Target.Digest != image.Digest || !maps.Equal(c.Target.Annotations, metadata) || !maps.Equal(e.Metadata, metadata) {
+		t.Errorf("%s is signed with %s and %v: %v", image.Digest, c.Target.Digest, c.Target.Annotations, err)
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(e.Manifest, &manifest); err != nil {
+		t.Error(err)
+		return
+	}
+	want := map[string]string{"of " + image.Digest.String(): image.Digest.String(), "plugin": "kmstest"}
+	for _, name := range []string{ocispec.AnnotationCreated, "io.cncf.notary.x509chain.thumbprint#S256"} {
+		want[name] = manifest.Annotations[name]
+	}
+	if !maps.Equal(manifest.Annotations, want) {
+		t.Errorf("the manifest of %s has %v", image.Digest, manifest.Annotations)
+	}
 }
 
 // The same envelope makes the same manifest, so that pushing it again is no second

@@ -135,10 +135,10 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 	}
 	defer func() { _ = answer.Body.Close() }() // only read from
 	if class, bad := statusClass(answer.StatusCode); bad {
-		return nil, &Error{class, fmt.Errorf("it answers %s", safetext.Safe(answer.Status, 64)), hintTSA}
+		return nil, &Error{class, fmt.Errorf("it answers %s", safetext.Safe(transport.RedactText(answer.Status), 64)), hintTSA}
 	}
 	if kind := answer.Header.Get("Content-Type"); kind != tspclient.MediaTypeTimestampReply {
-		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", safetext.Safe(kind, 64)), hintTSA}
+		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", safetext.Safe(transport.RedactText(kind), 64)), hintTSA}
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxTSAReply+1))
 	if err != nil {
@@ -176,10 +176,10 @@ func (t *TSA) check(ctx context.Context, request *tspclient.Request, response *t
 				class = Transient
 			}
 		}
-		return &Error{class, fmt.Errorf("it gives no timestamp: %s", safetext.Safe(err.Error(), 300)), ""}
+		return &Error{class, fmt.Errorf("it gives no timestamp: %s", safetext.Safe(transport.RedactText(err.Error()), 300)), ""}
 	}
 	if err := response.Validate(request); err != nil {
-		return &Error{Denied, fmt.Errorf("its timestamp is not of what was asked for: %s", safetext.Safe(err.Error(), 300)), ""}
+		return &Error{Denied, fmt.Errorf("its timestamp is not of what was asked for: %s", safetext.Safe(transport.RedactText(err.Error()), 300)), ""}
 	}
 	token, err := response.SignedToken()
 	if err != nil {

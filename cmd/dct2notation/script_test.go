@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dct2notation": main})
+	testscript.Main(m, map[string]func(){"dct2notation": main, "docker-credential-keeper": credentialHelper})
 }
 
 // TestScripts runs the stories in testdata/script: the real command against real servers,
@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped),
+			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
 		RequireUniqueNames: true,
 	})
@@ -304,8 +305,12 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.Header().Set("Location", "https://elsewhere.example.com/")
 			w.WriteHeader(http.StatusMovedPermanently)
 		},
-		"401":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
-		"403":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"401": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
+		"403": func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) },
+		"full": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"adding 1.3 KiB of storage resource, which when updated to current usage of 10.0 MiB will exceed the configured upper limit of 10.0 MiB."}]}`)
+		},
 		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		"skew": func(w http.ResponseWriter) {

@@ -21,7 +21,7 @@ type Behaviour struct {
 	Keys map[string]Key `json:"keys,omitempty"`
 	// Capability is RAW or ENVELOPE.
 	Capability string `json:"capability,omitempty"`
-	// Annotations come with every envelope it generates.
+	// Annotations come with every envelope it generates, with the image's digest in place of {digest}.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Delay is the time each command takes on top, in milliseconds, by command.
 	Delay map[string]int `json:"delay,omitempty"`

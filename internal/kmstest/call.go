@@ -14,7 +14,9 @@ import (
 // carried out.
 type Call struct {
 	Command string `json:"command"`
-	KeyID   string `json:"keyId,omitempty"`
+	// Args is the command line.
+	Args  []string `json:"args,omitempty"`
+	KeyID string   `json:"keyId,omitempty"`
 	// Payload is the hex SHA-256 of the bytes to be signed; empty for commands without.
 	Payload string `json:"payload,omitempty"`
 	// Fault is what went wrong with it on purpose: throttled, also when that was for the rate. Empty: nothing.

@@ -24,6 +24,7 @@ const (
 
 // Failures outside of the protocol.
 const (
+	EchoRequest        Kind = "echo-request"             // its configuration and AZURE_CLIENT_SECRET as text on stderr, exit 1
 	PlainTextStderr    Kind = "plain-text-stderr"        // text on stderr, exit 1
 	PanicText          Kind = "panic-text"               // a Go panic on stderr, exit 2
 	EmptyStderr        Kind = "empty-stderr"             // nothing at all, exit 3
@@ -78,7 +79,7 @@ var (
 var commands = map[Kind][]string{
 	Throttled: everywhere, ThrottledAzure: everywhere, ThrottledText: everywhere, AccessDenied: everywhere,
 	TimeoutCode: everywhere, Validation: everywhere, GenericError: everywhere,
-	PlainTextStderr: everywhere, PanicText: everywhere, EmptyStderr: everywhere, LogLineThenJSON: everywhere,
+	EchoRequest: everywhere, PlainTextStderr: everywhere, PanicText: everywhere, EmptyStderr: everywhere, LogLineThenJSON: everywhere,
 	Hang: everywhere, HangIgnoreTerm: everywhere, ChildHoldsStdout: everywhere, ChildHoldsAndHangs: everywhere,
 	SetsidDaemon: everywhere, Slow: everywhere, GarbageStdout: everywhere, EmptyStdout: everywhere,
 	HugeStdout: everywhere, DuplicateJSONKeys: everywhere, TruncatedJSON: everywhere, ExitOneValidStdout: everywhere,

@@ -38,6 +38,9 @@ var protocolFaults = map[kmstest.Kind]func(outcome) bool{
 	kmstest.TimeoutCode:    refuses("TIMEOUT"),
 	kmstest.Validation:     refuses("VALIDATION_ERROR"),
 	kmstest.GenericError:   refuses("ERROR"),
+	kmstest.EchoRequest: func(o outcome) bool {
+		return o.exit == 1 && o.stdout == "" && strings.Contains(o.stderr, kmstest.ConfigKey)
+	},
 	kmstest.PlainTextStderr: func(o outcome) bool {
 		return o.exit == 1 && o.stdout == "" && o.stderr != "" && code(o.stderr) == "none"
 	},

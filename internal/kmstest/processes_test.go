@@ -1,3 +1,5 @@
+//go:build unix
+
 package kmstest_test
 
 import (

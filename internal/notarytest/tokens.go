@@ -79,7 +79,7 @@ func (t *tokens) allow(r *http.Request, need scope) bool {
 
 // issue makes a token for what was granted.
 func (t *tokens) issue(granted []scope) string {
-	token := rand.Text()
+	token := "token-canary-" + rand.Text() // easily found where it must not be
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.grants[token] = granted
@@ -93,20 +93,32 @@ func (s *Server) challenge(w http.ResponseWriter, need scope) {
 	refuse(w, http.StatusUnauthorized, codeUnauthorized, need.String())
 }
 
-// serveToken is the token endpoint: GET, basic authentication, scope parameters.
+// serveToken is the token endpoint: GET, basic authentication, scope parameters; or POST with a
+// user's password as the identity token.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet {
+	user, password, named := r.BasicAuth()
+	switch {
+	case r.Method == http.MethodPost && r.PostFormValue("grant_type") == "refresh_token":
+		for name, of := range s.options.Users {
+			if of == r.PostFormValue("refresh_token") {
+				user, password, named = name, of, true
+			}
+		}
+	case r.Method != http.MethodGet:
 		refuse(w, http.StatusMethodNotAllowed, codeUnknown, nil)
 		return
 	}
-	user, password, named := r.BasicAuth()
 	if named && !s.knows(user, password) || !named && s.options.Users != nil {
 		w.Header().Set("Www-Authenticate", `Basic realm="notarytest"`)
 		refuse(w, http.StatusUnauthorized, codeUnauthorized, nil)
 		return
 	}
+	if err := r.ParseForm(); err != nil {
+		refuse(w, http.StatusBadRequest, codeUnknown, nil)
+		return
+	}
 	var granted []scope
-	for _, parameter := range r.URL.Query()["scope"] {
+	for _, parameter := range r.Form["scope"] {
 		for _, text := range strings.Fields(parameter) {
 			if want, ok := parseScope(text); ok {
 				granted = append(granted, permit(want, named))

@@ -20,6 +20,7 @@ type Class string
 const (
 	NotFound  Class = "notfound"  // the registry says it is not there
 	Auth      Class = "auth"      // credentials, permissions or a project's policy are in the way
+	Full      Class = "full"      // there is no room left for what is pushed
 	Throttled Class = "throttled" // the registry is busy; later
 	Transient Class = "transient" // network or server trouble, or a timeout; again
 	Permanent Class = "permanent" // again would end the same; unknown errors are here
@@ -68,6 +69,8 @@ func classOf(e *errcode.ErrorResponse) Class {
 	switch {
 	case e.StatusCode == http.StatusTooManyRequests, hasCode(e, "TOOMANYREQUESTS"):
 		return Throttled
+	case isFull(e):
+		return Full
 	case hasCode(e, errcode.ErrorCodeBlobUploadUnknown), hasCode(e, errcode.ErrorCodeManifestBlobUnknown):
 		return Transient // an upload or a blob that went away; a push starts with both
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
@@ -109,6 +112,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
+	case Classify(err) == Full:
+		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
 	case refusedByPolicy(err):
 		return "a policy of the project refuses this image (in Harbor: PROJECTPOLICYVIOLATION, content trust or vulnerabilities); its administrator finds it under the project's Configuration"
 	case strings.Contains(err.Error(), "bearer realm host"):

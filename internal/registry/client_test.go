@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -80,6 +81,41 @@ func TestPackIsNotationsForm(t *testing.T) {
 	}
 	if _, _, err := PackSignature(subject, jws, envelope, nil); err == nil {
 		t.Error("packed without a signing time")
+	}
+}
+
+// Want of room is told apart from want of permission, whatever the registry calls it.
+func TestFullRegistryIsNotADeniedOne(t *testing.T) {
+	t.Parallel()
+	const harbor = "adding 1.3 KiB of storage resource, which when updated to current usage of 10.0 MiB will exceed the configured upper limit of 10.0 MiB."
+	const ecr = "The repository with name 'app' in registry with id '1' already has the maximum allowed number of images which is '10000'"
+	for _, c := range []struct {
+		method string
+		status int
+		say    string
+		want   Class
+	}{
+		{"PUT", 403, harbor, Full}, {"PUT", 403, "Quota exceeded when processing the request of " + harbor, Full}, {"PUT", 403, ecr, Full},
+		{"POST", 403, "registry contains 1 repositories, limit is 1", Full}, {"PUT", 413, "storage quota exceeded", Full},
+		{"PATCH", 500, "write /data/blob: no space left on device", Full}, {"PUT", 507, "", Full},
+		{"PUT", 429, "Quota exceeded for quota metric 'Requests per project per minute'", Throttled},
+		{"GET", 403, "download quota exceeded", Auth}, {"PUT", 401, "quota", Auth}, {"PUT", 403, "requested access to the resource is denied", Auth},
+		{"PUT", 413, "", Permanent}, {"PUT", 500, "internal", Transient}, {"PUT", 412, "the image is not signed", Auth},
+	} {
+		e := &errcode.ErrorResponse{Method: c.method, URL: &url.URL{Host: "r.example"}, StatusCode: c.status}
+		if c.say != "" {
+			e.Errors = errcode.Errors{{Code: "DENIED", Message: c.say}}
+			if c.status == 413 || c.status >= 500 {
+				e.Errors = errcode.Errors{{Code: "UNKNOWN", Message: "unknown error", Detail: map[string]any{"Err": c.say}}}
+			}
+		}
+		err := transport.Redact(e)
+		if got := Classify(err); got != c.want {
+			t.Errorf("%s, %d, %q: %q, want %q", c.method, c.status, c.say, got, c.want)
+		}
+		if (c.want == Full) != strings.Contains(hint(err), "quota") {
+			t.Errorf("%d, %q: hint %q", c.status, c.say, hint(err))
+		}
 	}
 }
 

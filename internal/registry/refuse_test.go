@@ -25,7 +25,7 @@ func TestPushKeepsItsCause(t *testing.T) {
 		{429, `{"errors":[{"code":"TOOMANYREQUESTS"}]}`, Throttled, "429"},
 		{403, `{"errors":[{"code":"DENIED","message":"no\u001b[2J push"}]}`, Auth, `no\x1b[2J push`},
 		{412, `{"errors":[{"code":"PROJECTPOLICYVIOLATION"}]}`, Auth, "\nhint: a policy of the project"},
-		{507, `full`, Transient, "507"},
+		{507, `full`, Full, "507"},
 		{400, `{"errors":[{"code":"MANIFEST_INVALID"}]}`, Permanent, "manifest invalid"},
 	} {
 		reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {

@@ -64,11 +64,19 @@ func (g *guard) knows(user, password string, given bool) bool {
 }
 
 // serveToken hands out a token for the scopes asked for, as a GET with basic authentication or an
-// OAuth2 POST with grant_type=password.
+// OAuth2 POST with grant_type=password, or with grant_type=refresh_token and a user's password as the
+// identity token.
 func (g *guard) serveToken(w http.ResponseWriter, r *http.Request) {
 	user, password, given := r.BasicAuth()
 	if r.Method == http.MethodPost && r.PostFormValue("grant_type") == "password" {
 		user, password, given = r.PostFormValue("username"), r.PostFormValue("password"), true
+	}
+	if r.Method == http.MethodPost && r.PostFormValue("grant_type") == "refresh_token" {
+		for name, of := range g.users {
+			if of == r.PostFormValue("refresh_token") {
+				user, password, given = name, of, true
+			}
+		}
 	}
 	if len(g.users) > 0 && !g.knows(user, password, given) {
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
@@ -78,7 +86,7 @@ func (g *guard) serveToken(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
 		return
 	}
-	token, now := rand.Text(), time.Now()
+	token, now := "token-canary-"+rand.Text(), time.Now() // easily found where it must not be
 	g.mu.Lock()
 	g.grants[token] = grant{parseScopes(r.Form["scope"]), now.Add(tokenLifetime)}
 	g.mu.Unlock()

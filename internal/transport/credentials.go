@@ -46,7 +46,7 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 		hosts[serving(h)] = true
 	}
 	fromFile := credentials.Credential(store)
-	return func(ctx context.Context, hostport string) (auth.Credential, error) {
+	find := func(ctx context.Context, hostport string) (auth.Credential, error) {
 		if given != auth.EmptyCredential && hosts[serving(hostport)] {
 			return given, nil
 		}
@@ -62,6 +62,13 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 			return auth.EmptyCredential, fmt.Errorf("reading credentials for %s: the docker configuration's entry or its credential helper is not usable", hostport)
 		}
 		return found, nil
+	}
+	return func(ctx context.Context, hostport string) (auth.Credential, error) {
+		c, err := find(ctx, hostport)
+		used.basic(c.Username, c.Password)
+		used.note(c.RefreshToken)
+		used.note(c.AccessToken)
+		return c, err
 	}, nil
 }
 

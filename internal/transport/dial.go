@@ -3,10 +3,13 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -51,12 +54,25 @@ func (t *Transport) connections(host string) (*http.Transport, error) {
 	}, nil
 }
 
+// checkProxy finds a proxy's address that cannot be meant: net/http would take "http" for its
+// host. Most often its password is not escaped.
+func checkProxy() error {
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		address := os.Getenv(name)
+		if u, err := url.Parse(address); strings.Contains(address, "://") && (err != nil || u.Host == "") {
+			return fmt.Errorf("%s holds no address of a proxy\nhint: in its password, write / as %%2F, # as %%23, ? as %%3F and %% as %%25", name)
+		}
+	}
+	return nil
+}
+
 // proxy is the environment's, with an error that gives nothing away.
 func proxy(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
 	if err != nil {
 		return nil, errProxy
 	}
+	used.address(u)
 	return u, nil
 }
 

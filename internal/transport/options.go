@@ -91,6 +91,9 @@ type Transport struct {
 // New reads the CA file and returns a Transport. It touches no network; the folders of
 // TLSDir are read when their host is first asked for.
 func New(o Options) (*Transport, error) {
+	if err := checkProxy(); err != nil {
+		return nil, err
+	}
 	roots, err := readRoots(o.CAFile)
 	if err != nil {
 		return nil, err

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A server that wants a token names the address that issues it, its realm, and the user's
@@ -41,7 +39,7 @@ func (e *RealmError) Error() string {
 	if e.Why != "" {
 		why = e.Why
 	}
-	return fmt.Sprintf("%s wants credentials sent to %s, %s", e.Server, safetext.Safe(e.Realm, 200), why)
+	return fmt.Sprintf("%s wants credentials sent to %s, %s", e.Server, RedactText(e.Realm), why)
 }
 
 // realms rewrites challenges on their way up and requests for tokens on their way down.

@@ -13,14 +13,16 @@ const longestError = 2000
 
 var (
 	// userinfo is what stands between scheme and host of an address: user, password.
-	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'<>@]*@`)
+	// A password may hold an @ of its own: the last one counts.
+	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'<>]*@`)
 	// query is that of an absolute address, or anything that looks like one after a path:
 	// registries also send relative links.
 	query = regexp.MustCompile(`(://[^\s?"<>]*|/[^\s?"<>:]*)\?[^\s"<>]*|\?[A-Za-z0-9_.~%-]+=[^\s"<>]*`)
 )
 
 // Redact returns err with a text that can be shown: without the queries and passwords of
-// addresses, in one line and bounded in length (see safetext). errors.Is and errors.As see
+// addresses, without the credentials and tokens that this process has used, in one line and
+// bounded in length (see safetext). errors.Is and errors.As see
 // everything err holds; what they hand out has its own text, so print the redacted error
 // and not a part of it. nil stays nil, and a redacted error is not redacted again.
 func Redact(err error) error {
@@ -41,6 +43,7 @@ func UntrustedTLS(err error) bool {
 
 // RedactText is Redact for text.
 func RedactText(s string) string {
+	s = used.hide(s)
 	s = userinfo.ReplaceAllString(s, "$1")
 	s = query.ReplaceAllString(s, "$1")
 	return safetext.Safe(s, longestError)

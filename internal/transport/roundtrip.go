@@ -55,6 +55,7 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 	attempt := req.Clone(ctx)
 	// http.Client sets Referer on redirects, to an address whose query can be a credential.
 	attempt.Header.Del("Referer")
+	used.sent(attempt)
 	if t.o.UserAgent != "" && attempt.Header.Get("User-Agent") == "" {
 		attempt.Header.Set("User-Agent", t.o.UserAgent)
 	}

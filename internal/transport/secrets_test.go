@@ -38,6 +38,7 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 		{"relative link", errors.New(`invalid next link "/v2/a/tags/list?token=` + canary + `"`), `invalid next link "/v2/a/tags/list"`},
 		{"link of a query only", errors.New("link ?token=" + canary), "link "},
 		{"password", errors.New("proxy http://me:" + canary + "@proxy:3128/ refused"), "proxy http://proxy:3128/ refused"},
+		{"password with an @", errors.New("proxy http://me:x@" + canary + "@proxy:3128/ refused"), "proxy http://proxy:3128/ refused"},
 		{"terminal sequences", errors.New("denied\x1b[2J"), `denied\x1b[2J`},
 		{"digests and questions stay", errors.New("alpine:3.1@sha256:ab: what now? retry"), "alpine:3.1@sha256:ab: what now? retry"},
 	} {
@@ -53,6 +54,74 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	}
 	if Redact(nil) != nil {
 		t.Error("nil became an error")
+	}
+}
+
+// Whatever a server says of the credentials that it was sent, it is not repeated.
+func TestUsedCredentialsAreTakenOutOfErrors(t *testing.T) {
+	t.Parallel()
+	const password = `pa"ss wo/rd&+` + canary
+	token := canary + "-token"
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(rw, "%s %s", r.Header.Get("Authorization"), r.URL.Query().Get("sig"))
+	}))
+	t.Cleanup(srv.Close)
+	said := func(set func(*http.Request), query string) string {
+		req := request(t, t.Context(), "GET", srv.URL+"/x"+query, "")
+		set(req)
+		resp, err := mustNew(t, Options{}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	for _, text := range []string{
+		said(func(r *http.Request) { r.SetBasicAuth("me", password) }, ""),
+		said(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }, ""),
+		said(func(*http.Request) {}, "?sig="+canary+"-presigned"),
+		password, fmt.Sprintf("%q", password), url.QueryEscape(password), url.PathEscape(password),
+	} {
+		got := RedactText("you sent " + text)
+		left := strings.NewReplacer("you sent ", "", "Basic", "", "Bearer", "", hidden, "", `"`, "", " ", "").Replace(got)
+		if left != "" {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+}
+
+// A long run uses tokens without end: the last ones are known, and no more than fit.
+func TestSecretsOfLongAgoAreForgotten(t *testing.T) {
+	t.Parallel()
+	var s secrets
+	for i := range 10 * generation {
+		s.note(fmt.Sprint(canary, i))
+		s.note(canary + "-in-use")
+	}
+	if got := s.hide(fmt.Sprint(canary, 10*generation-1, " ", canary, "-in-use")); got != hidden+" "+hidden {
+		t.Errorf("shown as %q", got)
+	}
+	if n := len(s.now) + len(s.before); n > 2*generation {
+		t.Errorf("%d are kept", n)
+	}
+}
+
+// A password that was not escaped makes no address, and net/http would ask a host called http.
+func TestProxyThatIsNoAddressIsRefused(t *testing.T) {
+	for value, good := range map[string]bool{
+		"": true, "proxy:3128": true, "http://me:" + canary + "@proxy:3128": true, "http://me:" + canary + "%2F@proxy:3128": true,
+		"http://me:" + canary + "/@proxy:3128": false, "http://me:" + canary + "#@proxy:3128": false, "http://me:" + canary + "%@proxy:3128": false,
+	} {
+		t.Setenv("https_proxy", value)
+		_, err := New(Options{})
+		if good != (err == nil) || err != nil && strings.Contains(err.Error(), canary) {
+			t.Errorf("%q: %v", value, err)
+		}
 	}
 }
 

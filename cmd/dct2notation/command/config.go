@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -46,12 +45,13 @@ func loadConfig(c *cobra.Command) (config, error) {
 	if err != nil {
 		return config{}, usage(fmt.Errorf("reading the configuration: %w", err))
 	}
-	cfg, err := parseConfig(raw, knownFlags(c.Root()))
+	e := environment{}
+	cfg, err := parseConfig(raw, knownFlags(c.Root()), e)
 	if err == nil {
 		err = cfg.setFlags(c.Flags())
 	}
 	if err != nil {
-		return config{}, usage(fmt.Errorf("configuration %s: %w", path, err))
+		return config{}, usage(fmt.Errorf("configuration %s: %s", path, e.hide(err.Error())))
 	}
 	return cfg, nil
 }
@@ -69,12 +69,12 @@ func knownFlags(root *cobra.Command) map[string]bool {
 	return known
 }
 
-func parseConfig(raw []byte, flags map[string]bool) (config, error) {
+func parseConfig(raw []byte, flags map[string]bool, env environment) (config, error) {
 	var all map[string]any
 	if err := yaml.UnmarshalStrict(raw, &all, exactly); err != nil {
 		return config{}, err
 	}
-	expanded, err := expand(all)
+	expanded, err := env.expand(all)
 	if err != nil {
 		return config{}, err
 	}
@@ -207,50 +207,4 @@ func scalar(v any) (string, error) {
 		return fmt.Sprint(v), nil
 	}
 	return "", errors.New("it takes a single value")
-}
-
-// expand replaces ${NAME} in every string by the environment variable, which must be set.
-func expand(v any) (any, error) {
-	switch v := v.(type) {
-	case string:
-		return expandString(v)
-	case []any:
-		for i := range v {
-			e, err := expand(v[i])
-			if err != nil {
-				return nil, err
-			}
-			v[i] = e
-		}
-	case map[string]any:
-		for k := range v {
-			e, err := expand(v[k])
-			if err != nil {
-				return nil, err
-			}
-			v[k] = e
-		}
-	}
-	return v, nil
-}
-
-func expandString(s string) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(s, "${")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), nil
-		}
-		name, after, ok := strings.Cut(rest, "}")
-		if !ok {
-			return "", fmt.Errorf("${%s has no closing brace", rest)
-		}
-		value, set := os.LookupEnv(name)
-		if !set {
-			return "", fmt.Errorf("environment variable %s is not set", name)
-		}
-		b.WriteString(value)
-		s = after
-	}
 }

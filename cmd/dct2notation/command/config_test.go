@@ -35,7 +35,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 		"a list at the top":  {"- version: 1\n", "cannot unmarshal"},
 		"notary is no map":   {"version: 1\nnotary: https://n\n", "takes a map"},
 	} {
-		cfg, err := parseConfig([]byte(c.in), known)
+		cfg, err := parseConfig([]byte(c.in), known, environment{})
 		if c.want == "" {
 			if err != nil || cfg.Notary["a.example.com"] != "https://n" || cfg.flags["id"][0] != "from the environment" || cfg.flags["plugin-config"][0] != "b=c" || cfg.TrustPinning == nil {
 				t.Errorf("%s: %+v: %v", name, cfg, err)
@@ -154,7 +154,7 @@ func TestPairsAreTakenAsTheyStand(t *testing.T) {
 		"{note: '\"quoted\"'}":           "note=\"quoted\"",
 		"{flag: true, uri: 'a=b;c=d,e'}": "flag=true uri=a=b;c=d,e",
 	} {
-		cfg, err := parseConfig([]byte("version: 1\nuser-metadata: "+in+"\nworkers: 1000000\n"), map[string]bool{"user-metadata": true, "workers": true})
+		cfg, err := parseConfig([]byte("version: 1\nuser-metadata: "+in+"\nworkers: 1000000\n"), map[string]bool{"user-metadata": true, "workers": true}, environment{})
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
 			continue

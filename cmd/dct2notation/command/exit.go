@@ -39,6 +39,21 @@ type verdict struct{ code int }
 
 func (v *verdict) Error() string { return "see the result" }
 
+// toldError is an error whose cause the result has shown.
+type toldError struct{ ended *migrate.Ended }
+
+func (t *toldError) Error() string { return t.ended.Headline() }
+func (t *toldError) Unwrap() error { return t.ended }
+
+// told leaves out of an error what the result has shown, and the story before it.
+func told(err error) error {
+	var ended *migrate.Ended
+	if errors.As(err, &ended) {
+		return &toldError{ended}
+	}
+	return err
+}
+
 // exitCode is the one place that turns errors into exit codes. main makes it 128 plus the
 // signal's number where a signal ended the run.
 func exitCode(err error) int {

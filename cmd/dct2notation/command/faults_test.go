@@ -159,6 +159,10 @@ var answers = map[string]func(w http.ResponseWriter, r *http.Request, next http.
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		fmt.Fprint(w, `{"schemaVersion":2,"manifests":[{`)
 	},
+	"quota": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"quota exceeded\u001b[2J"}]}`)
+	},
 	"created": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusCreated) },
 	"cut": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -205,7 +209,7 @@ func badAnswer(kind string) func(w http.ResponseWriter, r *http.Request, next ht
 		_, _ = fmt.Sscan(kind, &code)
 		w.WriteHeader(code)
 		if code == http.StatusForbidden {
-			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"quota exceeded\u001b[2J"}]}`)
+			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"not for you\u001b[2J"}]}`)
 		}
 	}
 }
@@ -220,11 +224,11 @@ var registryFaults = []struct{ on, kind, class string }{
 	{onReferrers, "401", "denied"}, {onReferrers, "403", "denied"}, {onReferrers, "429", "throttled"}, {onReferrers, "500", "transient"},
 	{onReferrers, "reset", "transient"}, {onReferrers, "cut", "transient"}, {onReferrers, "json", "transient"}, {onReferrers, "pages", "permanent"},
 	{onUpload, "401", "denied"}, {onUpload, "403", "denied"}, {onUpload, "404", "permanent"}, {onUpload, "413", "permanent"},
-	{onUpload, "429", "throttled"}, {onUpload, "500", "transient"}, {onUpload, "507", "transient"}, {onUpload, "reset", "transient"},
+	{onUpload, "429", "throttled"}, {onUpload, "500", "transient"}, {onUpload, "507", "full"}, {onUpload, "quota", "full"}, {onUpload, "reset", "transient"},
 	{onUpload, "lost", "transient"}, {onUpload, "html", "permanent"}, {onUpload, "created", "permanent"}, {onUpload, "other digest", "security"},
-	{onBlob, "400", "permanent"}, {onBlob, "403", "denied"}, {onBlob, "416", "permanent"}, {onBlob, "500", "transient"},
+	{onBlob, "400", "permanent"}, {onBlob, "403", "denied"}, {onBlob, "quota", "full"}, {onBlob, "416", "permanent"}, {onBlob, "500", "transient"},
 	{onBlob, "reset", "transient"}, {onBlob, "lost", "transient"},
-	{onSignature, "400", "permanent"}, {onSignature, "403", "denied"}, {onSignature, "412", "denied"}, {onSignature, "429", "throttled"},
+	{onSignature, "400", "permanent"}, {onSignature, "403", "denied"}, {onSignature, "quota", "full"}, {onImage, "quota", "denied"}, {onSignature, "412", "denied"}, {onSignature, "429", "throttled"},
 	{onSignature, "500", "transient"}, {onSignature, "reset", "transient"}, {onSignature, "created", "transient"},
 	{onSignature, "lost", "transient"}, {onSignature, "404", "permanent"},
 }

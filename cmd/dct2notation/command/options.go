@@ -28,11 +28,13 @@ type commonOptions struct {
 }
 
 func (o *commonOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.config, "config", "", "configuration file (YAML)")
-	f.StringVarP(&o.output, "output", "o", "text", "format of the result on stdout: text or json")
-	f.StringVar(&o.logFormat, "log-format", "text", "format of messages on stderr: text or json")
-	f.BoolVarP(&o.debug, "debug", "d", false, "more messages on stderr")
-	f.BoolVar(&o.noTTY, "no-tty", false, "plain lines in place of a progress bar")
+	grouped(f, groupOutput, func(f *pflag.FlagSet) {
+		f.StringVar(&o.config, "config", "", "configuration file (YAML)")
+		f.StringVarP(&o.output, "output", "o", "text", "format of the result on stdout: text or json")
+		f.StringVar(&o.logFormat, "log-format", "text", "format of messages on stderr: text or json")
+		f.BoolVarP(&o.debug, "debug", "d", false, "more messages on stderr")
+		f.BoolVar(&o.noTTY, "no-tty", false, "plain lines in place of a progress bar")
+	})
 }
 
 func (o *commonOptions) check() error {
@@ -106,26 +108,32 @@ type remoteOptions struct {
 }
 
 func (o *remoteOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.notaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: as docker has it)")
-	f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
-	f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
-	f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
-	f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
-	f.BoolVar(&o.allowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
-	f.StringVar(&o.source, "source", "server", sourceHelp)
-	f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
-	f.StringVar(&o.snapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
-	f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
-	f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
-	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
-	f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
-	f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host that registries and Notary servers may have credentials sent to, beside themselves: a token server of your own")
-	f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
-	f.BoolVar(&o.plainHTTP, "plain-http", false, "reach registries without TLS")
-	f.BoolVar(&o.plainHTTP, "insecure-registry", false, "the same as --plain-http")
-	f.IntVar(&o.registryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
-	f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
-	f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+	grouped(f, groupTrust, func(f *pflag.FlagSet) {
+		f.StringVar(&o.notaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: as docker has it)")
+		f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
+		f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
+		f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
+		f.StringVar(&o.source, "source", "server", sourceHelp)
+		f.StringVar(&o.snapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
+		f.StringSliceVar(&o.allowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
+		f.BoolVar(&o.allowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
+		f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
+		f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
+	})
+	grouped(f, groupServers, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
+		f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
+		f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
+		f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host that registries and Notary servers may have credentials sent to, beside themselves: a token server of your own")
+		f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
+		f.BoolVar(&o.plainHTTP, "plain-http", false, "reach registries without TLS")
+		f.BoolVar(&o.plainHTTP, "insecure-registry", false, "the same as --plain-http")
+	})
+	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.registryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
+		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
+		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+	})
 }
 
 func (o *remoteOptions) check() error {
@@ -136,8 +144,11 @@ func (o *remoteOptions) check() error {
 		return usage(errors.New("--registry-concurrency and --notary-concurrency are at least 1"))
 	case o.registryRate < 0:
 		return usage(errors.New("--registry-rate is not negative"))
-	case o.notaryServer != "" && !strings.HasPrefix(o.notaryServer, "http://") && !strings.HasPrefix(o.notaryServer, "https://"):
-		return usage(fmt.Errorf("--notary-server %s: it takes a URL, such as https://notary.example.com", o.notaryServer))
+	}
+	if o.notaryServer != "" {
+		if err := checkNotaryURL(o.notaryServer); err != nil {
+			return usage(fmt.Errorf("--notary-server %w", err))
+		}
 	}
 	return usage(dct.CheckAllowExpired(o.allowExpired))
 }
@@ -220,20 +231,26 @@ type keyOptions struct {
 }
 
 func (o *keyOptions) bind(f *pflag.FlagSet) {
-	f.StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (default: its default key)")
-	f.StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
-	f.StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
-	f.Var((*pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; once for each")
-	f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
-	f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
-	f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
-	f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
-	f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
-	f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
-	f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long a signature is valid, in whole seconds (0: as long as its certificate)")
-	f.VarP((*pairs)(&o.metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
-	f.StringVar(&o.tsaURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
-	f.StringVar(&o.tsaRoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
+	grouped(f, groupKey, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (default: its default key)")
+		f.StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
+		f.StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
+		f.Var((*pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; once for each")
+		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
+		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
+		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
+		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
+	})
+	grouped(f, groupSigning, func(f *pflag.FlagSet) {
+		f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
+		f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long a signature is valid, in whole seconds (0: as long as its certificate)")
+		f.VarP((*pairs)(&o.metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
+		f.StringVar(&o.tsaURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
+		f.StringVar(&o.tsaRoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
+	})
+	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
+	})
 }
 
 func (o *keyOptions) check() error {
@@ -267,12 +284,18 @@ type engineOptions struct {
 
 func (o *engineOptions) bind(f *pflag.FlagSet) {
 	o.keyOptions.bind(f)
-	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
-	f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
-	f.BoolVar(&o.recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
-	f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
-	f.IntVar(&o.workers, "workers", 8, "key operations in flight")
-	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+	grouped(f, groupSigning, func(f *pflag.FlagSet) {
+		f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
+		f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+		f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
+	})
+	grouped(f, groupProgress, func(f *pflag.FlagSet) {
+		f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+		f.BoolVar(&o.recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
+	})
+	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.workers, "workers", 8, "key operations in flight")
+	})
 }
 
 func (o *engineOptions) check() error {

@@ -1,7 +1,7 @@
 package command
 
 import (
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -16,7 +16,7 @@ type pairs map[string]string
 func (p *pairs) Set(s string) error {
 	k, v, ok := strings.Cut(s, "=")
 	if !ok || k == "" {
-		return fmt.Errorf("%q: it takes k=v", s)
+		return errors.New("it takes k=v") // and may be a secret
 	}
 	if *p == nil {
 		*p = pairs{}

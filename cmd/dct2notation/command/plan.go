@@ -108,7 +108,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 		return werr
 	}
 	if err != nil {
-		return err
+		return told(err)
 	}
 	items, read := 0, 0
 	for _, part := range plan.Repositories {

@@ -91,7 +91,7 @@ func (p *progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
 		p.clear()
-		p.log.Error("trust data not read", "repository", gun, "class", string(n.Class), "reason", firstLine(n.Err.Error()))
+		p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, reasoned(n.Err.Error())...)...)
 		p.report.AddUnread(n)
 		return
 	}
@@ -114,7 +114,7 @@ func (p *progress) outcome(o *migrate.Outcome) {
 	p.done++
 	if o.Result == migrate.ResultFailed {
 		p.clear()
-		p.log.Error("failed", "repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class), "reason", firstLine(o.Reason))
+		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, reasoned(o.Reason)...)...)
 	}
 	for _, note := range o.Notes {
 		p.log.Debug("note", "repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "note", safetext.Safe(note, 512))
@@ -130,7 +130,17 @@ func (p *progress) outcome(o *migrate.Outcome) {
 	}
 }
 
-// firstLine is what a log takes of a reason; the result on stdout has the hint as well.
+// reasoned gives a log the reason for a failure and, apart from it, what to do.
+func reasoned(text string) []any {
+	reason, hint, hinted := strings.Cut(text, "\nhint: ")
+	attrs := []any{"reason", firstLine(reason)}
+	if hinted {
+		attrs = append(attrs, "hint", safetext.Safe(strings.ReplaceAll(hint, "\nhint: ", "; "), 1024))
+	}
+	return attrs
+}
+
+// firstLine is what a log takes of a reason.
 func firstLine(reason string) string {
 	line, _, _ := strings.Cut(reason, "\n")
 	return safetext.Safe(line, 1024)

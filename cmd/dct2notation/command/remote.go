@@ -21,6 +21,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -68,8 +69,8 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	}
 	r := &remote{opts: o, notary: cfg.Notary, cache: o.cache(log), clients: map[string]*auth.Client{}}
 	for host, u := range cfg.Notary {
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
-			return nil, usage(fmt.Errorf("notary of %s: %s is no URL", host, u))
+		if err := checkNotaryURL(u); err != nil {
+			return nil, usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
 		}
 	}
 	var err error
@@ -165,6 +166,21 @@ func (o *remoteOptions) pins(cfg config) (dct.Pins, error) {
 // dockerTrustDir is docker's trust directory.
 func (r *remote) dockerTrustDir() string {
 	return cmp.Or(r.pins.DockerTrust, filepath.Join(dockerDir(), "trust"))
+}
+
+// checkNotaryURL returns an error unless it is the address of a server and nothing else: it is
+// kept in ledgers, plans and snapshots, where a password has no place.
+func checkNotaryURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%s: it takes a URL, such as https://notary.example.com", transport.RedactText(s))
+	case u.User != nil:
+		return fmt.Errorf("%s: an address holds no user and password\nhint: the Notary server gets the registry's credentials: docker login, or -u and --password-stdin", transport.RedactText(s))
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%s: it takes a URL without ? and #", transport.RedactText(s))
+	}
+	return nil
 }
 
 // notaryURL is the Notary server of a registry host.

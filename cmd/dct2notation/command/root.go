@@ -80,5 +80,6 @@ moment: run the same command again and it goes on.`,
 	})
 	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newReport(s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
+	groupFlags(root)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -65,10 +66,12 @@ func (o *runOptions) bind(c *cobra.Command) {
 	o.planOptions.bind(c)
 	o.resultOptions.bind(c.Flags())
 	resultFormats(c.Flags())
-	c.Flags().StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
-	c.Flags().BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
-	c.Flags().DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+	grouped(c.Flags(), groupProgress, func(f *pflag.FlagSet) {
+		f.StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
+		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
+		f.BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
+		f.DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+	})
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {
@@ -177,7 +180,7 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	}
 	switch {
 	case err != nil:
-		return err
+		return told(err)
 	case summary.Items == 0 && summary.Repositories > 0 && o.selectsTags():
 		return errNoTags
 	case summary.Drained && early():

@@ -33,9 +33,11 @@ const (
 )
 
 func (o *selectOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.discover, "discover", discoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
-	f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
-	f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
+	grouped(f, groupSelect, func(f *pflag.FlagSet) {
+		f.StringVar(&o.discover, "discover", discoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
+		f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
+		f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
+	})
 }
 
 func (o *selectOptions) check() error {
@@ -180,7 +182,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 		return guns, nil // that nothing is new is no mistake
 	}
 	if i := slices.Index(matched, false); i >= 0 {
-		return nil, fmt.Errorf("%s matches none of the %d repositories in the configuration", safetext.Safe(s.globs[i].text, 256), len(candidates))
+		return nil, fmt.Errorf("%s matches none of the %d repositories in the configuration\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), len(candidates))
 	}
 	if len(guns) == 0 {
 		return nil, errors.New("every repository is excluded by the configuration")
@@ -231,6 +233,9 @@ func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg c
 		}
 		return nil, nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
 	case discoverCatalog, discoverChangefeed:
+		if _, fromServer := r.source.(*dct.Server); how == discoverChangefeed && !fromServer {
+			return nil, nil, usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.opts.source, 100)))
+		}
 		hosts, err := sel.hosts()
 		if err != nil {
 			return nil, nil, usage(err)

@@ -40,6 +40,8 @@ func classed(err error) error {
 		if !strings.Contains(err.Error(), "hint: ") {
 			err = fmt.Errorf("%w\nhint: log in with docker login, or give -u and --password-stdin, as a user who may pull from and push to this repository", err)
 		}
+	case registry.Full:
+		class = migrate.Full
 	case registry.Throttled:
 		class = migrate.Throttled
 	case registry.Transient:

@@ -52,9 +52,13 @@ Take a key of its own for this, or a trust policy that tells it from the keys of
 	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this call with a Notation key")
 	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, made if it is not there")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		keyed := firstChanged(c.Flags(), new(keyOptions).bind) // before the configuration, which serves all verbs, sets some
 		cfg, err := loadConfig(c)
 		if err != nil {
 			return err
+		}
+		if keyed != "" && !o.sign {
+			return usage(fmt.Errorf("--%s needs --sign: without it no key is used", keyed))
 		}
 		// What is saved stays saved: ending it is as good as finishing the repository.
 		ctx, cancel := until(c.Context(), stop)

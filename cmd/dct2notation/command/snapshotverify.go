@@ -24,6 +24,9 @@ func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
 	}
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
+	// It takes the configuration of the other verbs, and contacts nobody.
+	hideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
+		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "notary-concurrency", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
 		if err != nil {

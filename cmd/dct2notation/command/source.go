@@ -26,12 +26,21 @@ members:
   RethinkDB   rethinkdb export -e notaryserver.tuf_files --fields gun,role,version,sha256,data
                 --format json, then jq -c '.[]'`
 
+// notaryAdvice tells who reaches a registry without TLS that this is not so of the Notary
+// server that docker's rule gives.
+func (r *remote) notaryAdvice(registry string) string {
+	if _, configured := r.notary[registry]; !r.opts.plainHTTP || configured || r.opts.notaryServer != "" {
+		return ""
+	}
+	return "--plain-http is for registries; a Notary server without TLS is named with --notary-server http://" + hostname(registry) + ":PORT"
+}
+
 // openSource opens what --source names.
 func (r *remote) openSource() (dct.Source, error) {
 	kind, where, _ := strings.Cut(r.opts.source, ":")
 	switch {
 	case kind == "server" && where == "":
-		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, Rescue: r.opts.rescue}, nil
+		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, Rescue: r.opts.rescue, Advice: r.notaryAdvice}, nil
 	case kind == "docker":
 		if where == "" {
 			where = filepath.Join(dockerDir(), "trust")

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 func newStatus(s Streams) *cobra.Command {
@@ -19,7 +21,9 @@ func newStatus(s Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [--state LEDGER]",
 		Short: "Show the progress of a run, also while it runs",
-		Args:  noArgs,
+		Long: `Status shows how far the last run on a ledger is or was, and, where no run holds the ledger, what
+it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
+		Args: noArgs,
 	}
 	c.Flags().StringVar(&configFile, "config", "", "configuration file (YAML)")
 	c.Flags().StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
@@ -52,12 +56,32 @@ func showStatus(ledger, output string, s Streams) error {
 	if st.State == "running" && !alive(st.PID) {
 		st.State = "killed"
 	}
+	var broken error
+	if st.State != "running" {
+		st.Ledger, broken = countLedger(ledger)
+	}
 	if output == "json" {
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
-		return e.Encode(st)
+		return errors.Join(e.Encode(st), broken)
 	}
-	return st.text(s)
+	return errors.Join(st.text(s), broken)
+}
+
+// countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.
+func countLedger(path string) (map[state.Stage]int, error) {
+	if !exists(path) {
+		return nil, fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path)
+	}
+	l, _, err := openLedgerWith(path, state.Options{ReadOnly: true})
+	if errors.Is(err, state.ErrLocked) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.Close() }() // only read from
+	return l.Counts()
 }
 
 func (st status) text(s Streams) error {
@@ -71,7 +95,7 @@ func (st status) text(s Streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.Out, "%d of %d digests known so far done, %.1f/s", st.Done, st.Known, st.Rate)
+	_, err = fmt.Fprintf(s.Out, "%d of %d digests known so far done by this run, %.1f/s", st.Done, st.Known, st.Rate)
 	if err == nil && st.State == "running" {
 		_, err = fmt.Fprintf(s.Out, ", %s to go", eta)
 	}
@@ -80,6 +104,9 @@ func (st status) text(s Streams) error {
 			st.Results[migrate.ResultSigned], st.Results[migrate.ResultReplayed], st.Results[migrate.ResultAlready],
 			st.Results[migrate.ResultSkipped], st.Results[migrate.ResultFailed])
 	}
+	if err == nil && st.Ledger != nil {
+		_, err = fmt.Fprintln(s.Out, "in the ledger, of all runs: "+stages(st.Ledger))
+	}
 	if err == nil && st.State == "killed" {
 		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
 	}
@@ -87,4 +114,18 @@ func (st status) text(s Streams) error {
 		_, err = fmt.Fprintln(s.Out, "ended with: "+safetext.Lines(st.Error, 1024))
 	}
 	return err
+}
+
+// stages lists how many digests are in each stage that has any.
+func stages(counts map[state.Stage]int) string {
+	var all []string
+	for _, s := range state.Stages() {
+		if n := counts[s]; n > 0 {
+			all = append(all, fmt.Sprintf("%s %d", s, n))
+		}
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // status is what the side file says. The ledger itself is locked while a run holds it.
@@ -24,6 +25,10 @@ type status struct {
 	Results map[migrate.Result]int `json:"results"`
 	Rate    float64                `json:"rate"` // digests per second since the start
 	Error   string                 `json:"error,omitempty"`
+
+	// Ledger counts the digests of all runs by their stage. It is not in the file: status reads
+	// it from the ledger, where no run holds that.
+	Ledger map[state.Stage]int `json:"ledger,omitempty"`
 }
 
 const statusKind = "dct2notation.status"

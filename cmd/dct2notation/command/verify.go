@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -43,10 +44,12 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.resultOptions.bind(c.Flags())
 	resultFormats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
-	c.Flags().IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
-	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
+	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	grouped(c.Flags(), groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+	})
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
 		if err != nil {

@@ -5,7 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
+	"strings"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
@@ -52,8 +52,25 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 	return &plugin.GenerateEnvelopeResponse{
 		SignatureEnvelope:     sealed,
 		SignatureEnvelopeType: j.envelopeType(),
-		Annotations:           maps.Clone(j.behaviour.Annotations),
+		Annotations:           j.annotations(),
 	}, nil
+}
+
+// annotations are those of the behaviour, each image's its own.
+func (j *job) annotations() map[string]string {
+	var payload struct {
+		Target struct {
+			Digest string `json:"digest"`
+		} `json:"targetArtifact"`
+	}
+	if err := json.Unmarshal(j.request.Payload, &payload); err != nil {
+		return nil
+	}
+	all := map[string]string{}
+	for name, value := range j.behaviour.Annotations {
+		all[strings.ReplaceAll(name, "{digest}", payload.Target.Digest)] = strings.ReplaceAll(value, "{digest}", payload.Target.Digest)
+	}
+	return all
 }
 
 func (j *job) envelopeType() string {

@@ -105,7 +105,7 @@ func (j *job) log(throttled bool) error {
 	if j.behaviour.Calls == "" {
 		return nil
 	}
-	call := kmstest.Call{Command: j.command, KeyID: j.request.KeyID, Fault: j.fault.Kind, UnixNano: time.Now().UnixNano()}
+	call := kmstest.Call{Command: j.command, Args: os.Args, KeyID: j.request.KeyID, Fault: j.fault.Kind, UnixNano: time.Now().UnixNano()}
 	if throttled {
 		call.Fault = kmstest.Throttled
 	}

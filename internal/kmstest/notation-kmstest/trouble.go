@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -40,6 +41,9 @@ func (j *job) fail(stderr io.Writer) (status int, failed bool) {
 		return refuse(stderr, &e), true
 	}
 	switch j.fault.Kind {
+	case kmstest.EchoRequest:
+		fmt.Fprintf(stderr, "forbidden: could not do %v with %q\n", j.request.PluginConfig, os.Getenv("AZURE_CLIENT_SECRET"))
+		return 1, true
 	case kmstest.PlainTextStderr:
 		fmt.Fprintln(stderr, j.text("kmstest: could not reach the key service"))
 		return 1, true

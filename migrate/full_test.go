@@ -1,0 +1,73 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A repository that has no room costs the key operations that are in flight, and no more;
+// others go on. Once there is room, what was signed is pushed without the key.
+func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
+	t.Parallel()
+	const roomy = "registry.example.com/roomy"
+	s := newScene(t)
+	full := map[digest.Digest]bool{}
+	var tags []string
+	for i := range 100 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+		full[digest.FromString("image "+tags[i])] = true
+	}
+	s.publish(app, tags...)
+	s.publish(roomy, "w1", "w2")
+	s.fault["push"] = func(d digest.Digest) (bool, error) {
+		if full[d] {
+			return false, &Failure{Full, errors.New("exceeds the quota")}
+		}
+		return true, nil
+	}
+	sum, outcomes, err := s.run(app, roomy)
+	if err != nil || sum.Complete() {
+		t.Errorf("error %v, complete %t", err, sum.Complete())
+	}
+	spent := len(s.operations)
+	if spent > 4*perWorker+2 {
+		t.Errorf("%d key operations", spent)
+	}
+	s.want(sum, map[Result]int{ResultSigned: 2, ResultFailed: 100})
+	for _, o := range outcomes {
+		if o.Result == ResultFailed && (o.Class != Full || !strings.Contains(o.Reason, "exceeds the quota")) {
+			t.Errorf("%s: %s", o.Class, o.Reason)
+		}
+	}
+	s.heal()
+	sum, _, err = s.run(app, roomy)
+	if err != nil || !sum.Complete() || len(s.operations) != 102 || sum.Results[ResultReplayed] != spent-2 {
+		t.Errorf("error %v, %v after %d and %d key operations", err, sum.Results, spent, len(s.operations))
+	}
+	s.once(append(tags, "w1", "w2")...)
+}
+
+// Where one repository after the other is full, the quota is of more than a repository, and
+// the run ends.
+func TestFullRegistryEndsTheRun(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.mutate = func(e *Engine) { e.Workers = 1 }
+	var names []string
+	for i := range 40 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+		s.publish(names[i], fmt.Sprintf("v%d", i))
+	}
+	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Full, errors.New("exceeds the quota")} }
+	_, _, err := s.run(names...)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "3 repositories in a row are full") {
+		t.Errorf("error %v", err)
+	}
+	if n := len(s.operations); n > patience+perWorker {
+		t.Errorf("%d key operations", n)
+	}
+}

@@ -1,0 +1,65 @@
+package notation
+
+import (
+	"cmp"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// A confidant knows what a plugin was told that others must not read: plugins quote it in
+// their errors, and those are shown to people and kept in the ledger. Each value has its
+// name put in its place, which tells a person more than the value would. It is safe for
+// concurrent use.
+type confidant []confidence
+
+type confidence struct{ secret, shown string }
+
+// secretName are names of variables that hold no mere setting.
+var secretName = regexp.MustCompile(`(?i)secret|token|passw|pin$|credential|_key|header|auth`)
+
+// shortestSecret is the length of a value that is looked for. Less would be found in the
+// middle of words.
+const shortestSecret = 4
+
+// secretsOf takes every value of the plugin's configuration, since nothing tells which of
+// them are secret, and of its environment those that the user handed on or that are named
+// like secrets.
+func secretsOf(config map[string]string, env, handedOn []string) confidant {
+	var c confidant
+	add := func(secret, shown string) {
+		if _, notBool := strconv.ParseBool(secret); len(secret) < shortestSecret || notBool == nil {
+			return
+		}
+		c = append(c, confidence{secret, shown})
+		if raw, err := json.Marshal(secret); err == nil && string(raw[1:len(raw)-1]) != secret {
+			c = append(c, confidence{string(raw[1 : len(raw)-1]), shown})
+		}
+	}
+	for name, value := range config {
+		add(value, "<plugin-config "+name+">")
+	}
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		if slices.Contains(handedOn, name) || secretName.MatchString(name) {
+			add(value, "<$"+name+">")
+		}
+	}
+	// The longest first: one may be part of another.
+	slices.SortFunc(c, func(a, b confidence) int {
+		return cmp.Or(cmp.Compare(len(b.secret), len(a.secret)), cmp.Compare(a.shown, b.shown))
+	})
+	return c
+}
+
+// hide puts names in the place of what is secret, and takes out what no address should show.
+func (c confidant) hide(text string) string {
+	for _, one := range c {
+		text = strings.ReplaceAll(text, one.secret, one.shown)
+	}
+	return transport.RedactText(text)
+}
