@@ -27,7 +27,7 @@ func (j *job) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelope
 
 func paced[T any](ctx context.Context, j *job, call func() (T, error)) (T, error) {
 	for try := 1; ; try++ {
-		if err := j.pace.enter(ctx, try); err != nil {
+		if err := j.pace.enter(ctx); err != nil {
 			var none T
 			j.cause = err
 			return none, err

@@ -102,7 +102,7 @@ func newSigner(key Key, o Options) (*Signer, error) {
 	if format == "" {
 		format = "jws"
 	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: &pace{top: o.Rate, told: o.OnThrottled}, tsa: o.TSA}
+	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: newPace(o.Rate, o.OnThrottled), tsa: o.TSA}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}

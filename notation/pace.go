@@ -2,33 +2,25 @@ package notation
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
 
-// pace finds how many operations a second a key's service allows, and stays there. It is
-// shared by all who sign with the key. Until the service throttles, operations start as
-// they come, or at the rate that the user set. From then on they start evenly spread, at
-// what was achieved lately; with no more throttling the rate grows again, slowly at first.
-// Quotas are of windows from one second to a minute, and nothing tells which, or how much
-// of it others use: so nothing but what went through is counted.
+// pace says when an operation may start. It is shared by all who sign with the key. Until
+// the service throttles, operations start as they come, or at the rate that the user set;
+// from then on evenly spread, at the rate that the service is found to allow. When nothing
+// goes through any more, the gate is closed, and one operation now and then tries whether
+// that has ended.
 type pace struct {
-	top  float64 // operations per second that the user allows; 0: any
 	told func(Throttling)
 
-	mu       sync.Mutex
-	rate     float64   // operations started per second; 0: any
-	known    float64   // what the service allowed when it was asked for more; 0: not known
-	next     time.Time // when the next may start
-	cut      time.Time // when the rate was cut last
-	grown    time.Time // when it was raised last
-	refused  int       // calls throttled in a row
-	closed   time.Time // nothing starts before
-	spoke    time.Time // when told was called last
-	began    time.Time // of the first operation
-	achieved [window / span]int
-	at       int64 // the span that achieved ends with
+	mu      sync.Mutex
+	limit   limit
+	turned  time.Time // when the last turn was due
+	refused int       // calls throttled in a row
+	shut    time.Time // when so many were that the gate was closed
+	probe   time.Time // when the next may try it then
+	spoke   time.Time // when told was called last
 }
 
 // Throttling is what a key's service makes us do.
@@ -38,34 +30,27 @@ type Throttling struct {
 }
 
 const (
-	window = 10 * time.Second // over which is counted what went through
-	span   = 500 * time.Millisecond
+	stubborn = 5                      // so many refusals in a row close the gate
+	look     = 100 * time.Millisecond // who waits looks so often whether his turn comes earlier
+	slack    = 4                      // turns that are made up for when nobody took them in time
 
-	epoch    = span // calls that are throttled in this time are throttled by one cause
-	below    = 0.98 // of what went through
-	near     = 0.8  // a rate of which so much went through is about right
-	creep    = 0.02 // growth per second after a throttled call
-	climb    = 0.10 // growth per second when that is long ago
-	rush     = 1.00 // growth per second below what is known to be allowed
-	longAgo  = 3 * time.Second
-	enough   = 10  // operations in the window that say something of the limit
-	slowest  = 0.2 // operations per second
-	stubborn = 5   // so many refusals in a row close the gate
-	minDelay = 200 * time.Millisecond
-	maxDelay = 5 * time.Second
-	maxTries = 60 // of one operation
+	minPause = 100 * time.Millisecond // between two tries at the closed gate
+	maxPause = 5 * time.Second
+	patience = 4 // a pause is this part of the time for which the gate is closed: so late is its opening seen
+
+	often    = 10 * time.Second // between two words about it
+	long     = time.Second      // a wait that is told of at once
+	maxTries = 60               // of one operation
 )
 
-// enter waits for the turn of an operation's first try, and of each further one.
-func (p *pace) enter(ctx context.Context, try int) error {
-	turn := p.turn
-	if try%2 == 0 && wait(ctx, p.half()) == nil {
-		// What is refused at about the right rate came a moment too early. With a turn of
-		// its own for every other try, it does not cost the turn of another operation.
-		turn = p.open
-	}
+func newPace(top float64, told func(Throttling)) *pace {
+	return &pace{told: told, limit: limit{top: top, rate: top}}
+}
+
+// enter waits for the turn of an operation, for each of its tries.
+func (p *pace) enter(ctx context.Context) error {
 	for {
-		d := turn()
+		d := p.turn()
 		if d <= 0 {
 			return ctx.Err()
 		}
@@ -86,73 +71,41 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// half is half the time between two turns, give or take a half of that.
-func (p *pace) half() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.rate == 0 {
-		return minDelay
-	}
-	gap := time.Duration(float64(time.Second) / p.rate)
-	return gap/4 + rand.N(gap/2+1)
-}
-
-// open tells how long the gate is still closed.
-func (p *pace) open() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if d := time.Until(p.closed); d > 0 {
-		return d + rand.N(minDelay)
-	}
-	return 0
-}
-
 // turn takes the next turn if it is now, and else tells how long to wait before asking
 // again.
 func (p *pace) turn() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.began.IsZero() {
-		p.began, p.rate = now, p.top
-	}
-	if d := p.closed.Sub(now); d > 0 {
-		return d + rand.N(minDelay) // or all would come back in the same instant
-	}
-	p.grow(now)
-	if p.rate == 0 {
+	if p.refused >= stubborn {
+		if d := p.probe.Sub(now); d > 0 {
+			return min(d, look)
+		}
+		p.probe = now.Add(p.pause(now))
 		return 0
 	}
-	if d := p.next.Sub(now); d > 0 {
-		return d
+	if gap := p.limit.gap(); gap > 0 {
+		due := p.turned.Add(gap)
+		if d := due.Sub(now); d > 0 {
+			p.limit.grow(now, true)
+			return min(d, look)
+		}
+		// A turn that nobody took in time is made up for, if it is not long past: timers are
+		// late, and a rate that lost by that would never be reached.
+		missed := now.Sub(due) > slack*gap
+		if missed {
+			due = now
+		}
+		p.limit.grow(now, !missed)
+		p.turned = due
 	}
-	gap := time.Duration(float64(time.Second) / p.rate)
-	// A turn that nobody took in time is made up for, if it is not long past: timers are
-	// late, and a rate that lost by that would never be reached.
-	p.next = p.next.Add(gap)
-	if late := now.Add(-4 * gap); p.next.Before(late) {
-		p.next = now
-	}
+	p.limit.start(now)
 	return 0
 }
 
-// grow raises the rate for the time since it was raised last.
-func (p *pace) grow(now time.Time) {
-	if p.rate == 0 || p.cut.IsZero() || now.Sub(p.grown) < span {
-		return
-	}
-	share := creep
-	switch {
-	case p.rate < p.known*below || p.known == 0:
-		share = rush
-	case now.Sub(p.cut) > longAgo:
-		share = climb
-	}
-	p.rate *= 1 + share*now.Sub(p.grown).Seconds()
-	p.grown = now
-	if p.top > 0 {
-		p.rate = min(p.rate, p.top)
-	}
+// pause is the time to the next try at the closed gate.
+func (p *pace) pause(now time.Time) time.Duration {
+	return min(max(now.Sub(p.shut)/patience, minPause), maxPause)
 }
 
 // ok counts an operation that went through.
@@ -160,70 +113,31 @@ func (p *pace) ok() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refused = 0
-	p.advance(time.Now())
-	p.achieved[len(p.achieved)-1]++
+	p.limit.pass()
 }
 
-// hit takes note of a throttled call. The first of an epoch cuts the rate to what went
-// through lately. When nothing goes through any more, all wait, each time twice as long.
+// hit takes note of a throttled call.
 func (p *pace) hit() {
-	p.mu.Lock()
-	now := time.Now()
-	p.refused++
-	p.advance(now)
-	var news Throttling
-	if p.refused >= stubborn && p.refused%stubborn == 0 && !now.Before(p.closed) {
-		news.Wait = min(minDelay<<min(p.refused/stubborn-1, 10), maxDelay)
-		p.closed = now.Add(news.Wait)
-	}
-	if now.Sub(p.cut) >= epoch {
-		p.cut, p.grown = now, now
-		p.learn(now)
-		if p.top > 0 {
-			p.rate = min(p.rate, p.top)
-		}
-	}
-	news.Rate = p.rate
-	tell := p.told != nil && (news.Wait > 0 || now.Sub(p.spoke) >= window)
-	if tell {
-		p.spoke = now
-	}
-	p.mu.Unlock()
-	if tell {
+	if news, tell := p.slow(time.Now()); tell {
 		p.told(news)
 	}
 }
 
-// learn cuts the rate to what went through in the window, or since the first operation if
-// that is less. When the service lets hardly anything through for a while, what it is known
-// to allow is forgotten only little by little.
-func (p *pace) learn(now time.Time) {
-	n := 0
-	for _, a := range p.achieved {
-		n += a
+func (p *pace) slow(now time.Time) (news Throttling, tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit.refuse(now)
+	p.refused++
+	if p.refused == stubborn {
+		p.shut, p.probe = now, now.Add(minPause)
 	}
-	lately := float64(n) / min(max(now.Sub(p.began), time.Second), window).Seconds()
-	switch {
-	case n >= enough && lately >= p.known/2:
-		p.known = lately
-	default:
-		p.known *= 0.9
+	news.Rate = p.limit.rate
+	if p.refused >= stubborn {
+		news.Wait = max(p.probe.Sub(now), 0)
 	}
-	if lately > p.rate*near && p.rate > 0 {
-		// It was about right. What went through in the window is less than what may, by
-		// what was cut before.
-		p.rate = max(lately, p.rate*below, slowest)
-		return
+	tell = p.told != nil && (now.Sub(p.spoke) >= often || news.Wait >= long && p.spoke.Before(p.shut))
+	if tell {
+		p.spoke = now
 	}
-	p.rate = max(lately*below, slowest)
-}
-
-// advance moves the window to now.
-func (p *pace) advance(now time.Time) {
-	at := now.UnixNano() / int64(span)
-	for steps := min(at-p.at, int64(len(p.achieved))); steps > 0; steps-- {
-		copy(p.achieved[:], p.achieved[1:])
-		p.achieved[len(p.achieved)-1] = 0
-	}
-	p.at = max(p.at, at)
+	return news, tell
 }

@@ -29,8 +29,8 @@ type Options struct {
 	// Expiry is how long a signature is valid, in whole seconds; 0: until its certificate
 	// is not.
 	Expiry time.Duration
-	// OnThrottled is told when the key's service throttles: of each wait, else now and
-	// then. It must return at once.
+	// OnThrottled is told when the key's service throttles: at once, then every ten
+	// seconds or so, and of a wait of a second when it begins. It must return at once.
 	OnThrottled func(Throttling)
 	TSA         *TSA             // countersigns each signature; nil: none is
 	Now         func() time.Time // nil: time.Now
@@ -146,7 +146,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
 	}
 	if s.local != nil {
-		if err := s.pace.enter(ctx, 1); err != nil {
+		if err := s.pace.enter(ctx); err != nil {
 			return nil, nil, err
 		}
 		blob, _, err := s.local.Sign(ctx, target, opts)
