@@ -3,8 +3,8 @@ package migrate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/ordered"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // A Judge tells what Notation says of an image, by a trust policy. It is called from
@@ -24,12 +25,15 @@ type Judge interface {
 
 // Verdict is what Notation says of one image.
 type Verdict struct {
-	Signatures int                 // listed
-	Trusted    bool                // at least one verifies under the trust policy
-	Expired    bool                // none verifies strictly, and one fails by its date alone
-	Reason     string              // why not trusted
-	Signed     []map[string]string // the metadata of each trusted signature
-	NotAfter   time.Time           // of the certificate of the trusted signature
+	Signatures int      // listed
+	Listed     []string // the digests of their manifests
+	Trusted    bool     // at least one passes the trust policy
+	// Doubt is what a strict policy holds against the best of them, whatever the level of
+	// this one: VerifyExpiry, Untrusted or Unknown. Empty: nothing, or there are none.
+	Doubt    VerifyClass
+	Reason   string              // of the doubt
+	Signed   []map[string]string // the metadata of each trusted signature
+	NotAfter time.Time           // of the certificate of the trusted signature
 }
 
 // VerifyClass compares what DCT and Notation say of a tag.
@@ -64,6 +68,8 @@ type VerifiedTag struct {
 	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
 	Bound bool     `json:"bound"`
 	Flags []string `json:"flags,omitempty"`
+	// CertificateExpires is of the certificate of a trusted signature.
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 }
 
 // VerifiedRepository is the result for one repository. Class and Reason are set where its
@@ -79,6 +85,7 @@ type VerifiedRepository struct {
 	Judged   dct.Judged          `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Totals   map[VerifyClass]int `json:"totals,omitempty"`
 	Tags     []VerifiedTag       `json:"tags,omitempty"`
+	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample was asked for
 }
 
 // Verification compares both signature sets, each read anew. It takes nothing from a
@@ -89,8 +96,17 @@ type Verification struct {
 	Judge    Judge
 	Scope    Scope
 	AllTags  bool // list also the tags that neither side signed
-	Workers  int  // digests looked at at the same time; at least 1
-	Readers  int  // repositories whose trust data is read at the same time; 0: one
+	// Sample compares so many tags of each repository, drawn by Seed; 0: all.
+	Sample int
+	Seed   string
+	// AllPlatforms lets a tag agree that DCT does not name and whose image an index lists
+	// that DCT names, as a run signs it that signs all platforms.
+	AllPlatforms bool
+	// Recorded gives what a ledger has of a repository, to be compared with what is there;
+	// nil: nothing is. No class is better by it.
+	Recorded func(repository string) ([]state.Item, error)
+	Workers  int // digests looked at at the same time; at least 1
+	Readers  int // repositories whose trust data is read at the same time; 0: one
 	Now      func() time.Time
 }
 
@@ -153,44 +169,54 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 		result.Reason = "other tags than DCT's were not looked at: " + err.Error()
 		result.Totals[Unknown]++
 	}
-	result.Tags = make([]VerifiedTag, len(targets)+len(findings), len(targets)+len(findings)+len(strays))
-	look := &lookups{v: v, repository: v.Scope.place(r.GUN())}
+	all := len(targets) + len(findings) + len(strays)
+	drawn := v.draw(r.GUN(), all, func(each func(string)) {
+		for _, t := range targets {
+			each(t.Tag())
+		}
+		for _, f := range findings {
+			each(f.Tag)
+		}
+		for _, s := range strays {
+			each(s.Tag)
+		}
+	})
+	targets = slices.DeleteFunc(targets, func(t dct.Target) bool { return !drawn(t.Tag()) })
+	findings = slices.DeleteFunc(findings, func(f dct.Finding) bool { return !drawn(f.Tag) })
+	strays = slices.DeleteFunc(strays, func(f dct.Finding) bool { return !drawn(f.Tag) })
+	result.LeftOut = all - len(targets) - len(findings) - len(strays)
+
+	look := newLookups(v, r)
+	rows := make([]VerifiedTag, len(targets)+len(findings)+len(strays))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(v.Workers)
+	compare := func(i int, one func() VerifiedTag) {
+		g.Go(func() error {
+			rows[i] = one()
+			return gctx.Err()
+		})
+	}
 	for i, t := range targets {
-		g.Go(func() error {
-			result.Tags[i] = look.target(gctx, t)
-			return gctx.Err()
-		})
+		compare(i, func() VerifiedTag { return look.target(gctx, t) })
 	}
-	for i, f := range findings {
-		g.Go(func() error {
-			result.Tags[len(targets)+i] = look.finding(gctx, f)
-			return gctx.Err()
-		})
-	}
-	rows := make([]VerifiedTag, len(strays))
-	for i, tag := range strays {
-		g.Go(func() error {
-			rows[i] = look.finding(gctx, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
-			return gctx.Err()
-		})
+	for i, f := range slices.Concat(findings, strays) {
+		compare(len(targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
 	}
 	if err := g.Wait(); err != nil {
 		return result, errors.Join(ctx.Err(), err)
 	}
-	for _, row := range rows {
+	for i, row := range rows {
 		// A tag that neither side signed is none of the migration's.
-		if row.Class != NoneSigned || v.AllTags {
+		if stray := i >= len(targets)+len(findings); !stray || row.Class != NoneSigned || v.AllTags {
 			result.Tags = append(result.Tags, row)
 		}
 	}
-	slices.SortFunc(result.Tags, func(a, b VerifiedTag) int {
-		if a.Tag < b.Tag {
-			return -1
+	if v.Recorded != nil {
+		if err := look.recorded(ctx, &result); err != nil {
+			return result, err
 		}
-		return 1
-	})
+	}
+	slices.SortStableFunc(result.Tags, func(a, b VerifiedTag) int { return strings.Compare(a.Tag, b.Tag) })
 	for _, t := range result.Tags {
 		result.Totals[t.Class]++
 	}
@@ -199,7 +225,7 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 
 // strays are the tags that the registry has and the trust data does not name: one that was
 // revoked in DCT may still be trusted by Notation.
-func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]string, error) {
+func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]dct.Finding, error) {
 	named := map[string]bool{}
 	for _, t := range r.Targets() {
 		named[t.Tag()] = true
@@ -207,93 +233,12 @@ func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]string,
 	for _, f := range r.Findings() {
 		named[f.Tag] = true
 	}
-	var strays []string
+	var strays []dct.Finding
 	err := v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
 		if !named[tag] && v.Scope.wants(tag) {
-			strays = append(strays, tag)
+			strays = append(strays, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
 		}
 		return nil
 	})
 	return strays, err
-}
-
-// target compares the two sides for a tag that DCT vouches for.
-func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
-	row := VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}
-	is := func(c VerifyClass, format string, args ...any) VerifiedTag {
-		row.Class, row.Reason = c, fmt.Sprintf(format, args...)
-		return row
-	}
-	now, exists, err := l.v.Registry.Tag(ctx, l.repository, t.Tag())
-	if err != nil {
-		return is(Unknown, "looking up the tag: %v", err)
-	}
-	row.Registry = now
-	verdict, err := l.judge(ctx, t.Digest())
-	switch {
-	case ClassOf(err) == Missing:
-		return is(Gone, "the registry has no such digest")
-	case err != nil:
-		return is(Unknown, "%v", err)
-	}
-	row.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
-	if !exists {
-		return is(Gone, "the registry has the digest and no such tag")
-	}
-	if now != t.Digest() {
-		return l.moved(ctx, row, verdict)
-	}
-	switch {
-	case verdict.Expired:
-		return is(VerifyExpiry, "%s", verdict.Reason)
-	case verdict.Trusted:
-		row.Class = Agree
-		return row
-	case verdict.Signatures == 0:
-		return is(DCTOnly, "no Notation signature")
-	}
-	return is(Untrusted, "%s", verdict.Reason)
-}
-
-// moved compares the two sides for a tag that has another digest than DCT's.
-func (l *lookups) moved(ctx context.Context, row VerifiedTag, vouched Verdict) VerifiedTag {
-	there, err := l.judge(ctx, row.Registry)
-	switch {
-	case err != nil:
-		row.Class, row.Reason = Unknown, fmt.Sprintf("the tag points to %s: %v", row.Registry, err)
-	case there.Trusted:
-		row.Class, row.Reason = Conflict, fmt.Sprintf("DCT vouches for one digest, and Notation trusts %s, which the tag has", row.Registry)
-	default:
-		row.Class, row.Reason = Moved, "the tag was moved since DCT signed it"
-		if vouched.Trusted {
-			row.Reason += "; DCT's digest is signed"
-		}
-	}
-	return row
-}
-
-// finding compares the two sides for a tag that DCT does not trust.
-func (l *lookups) finding(ctx context.Context, f dct.Finding) VerifiedTag {
-	row := VerifiedTag{Tag: f.Tag, Role: f.Role, Class: NoneSigned, Reason: f.Class + ": " + f.Detail}
-	if f.Class == dct.InvalidTarget {
-		return row // it is no tag that a registry could have
-	}
-	now, exists, err := l.v.Registry.Tag(ctx, l.repository, f.Tag)
-	if err != nil {
-		row.Class, row.Reason = Unknown, fmt.Sprintf("looking up the tag: %v", err)
-		return row
-	}
-	if !exists {
-		return row
-	}
-	row.Registry = now
-	verdict, err := l.judge(ctx, now)
-	switch {
-	case err != nil:
-		row.Class, row.Reason = Unknown, err.Error()
-	case verdict.Trusted:
-		row.Class = NotationOnly
-		row.Reason = "Notation trusts the tag's digest, and DCT does not: " + row.Reason
-	}
-	return row
 }

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -38,7 +39,7 @@ func (s *scene) verify(judge verdicts, names ...string) (map[string]VerifiedRepo
 func TestVerifyComparesBothSides(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	tags := []string{"agree", "unbound", "dctonly", "untrusted", "expired", "moved", "moved-signed", "conflict", "gone", "untagged", "tag-unknown", "sig-unknown"}
+	tags := []string{"agree", "unbound", "dctonly", "untrusted", "expired", "moved", "moved-signed", "conflict", "gone", "untagged", "tag-unknown", "sig-unknown", "audited", "unsure", "undoubted"}
 	s.publish(app, tags...)
 	of := func(tag string) digest.Digest { return digest.FromString("image " + tag) }
 	say := func(v Verdict, err error) func() (Verdict, error) { return func() (Verdict, error) { return v, err } }
@@ -63,17 +64,23 @@ func TestVerifyComparesBothSides(t *testing.T) {
 		of("agree"): good("agree"), of("unbound"): good("other"), of("moved-signed"): good("moved-signed"),
 		of("conflict"): good("conflict"), of("untagged"): good("untagged"), of("tag-unknown"): good("tag-unknown"),
 		signedElsewhere:   good("conflict"),
-		of("untrusted"):   say(Verdict{Signatures: 1, Reason: "foreign"}, nil),
-		of("expired"):     say(Verdict{Signatures: 1, Trusted: true, Expired: true, Reason: "certificate"}, nil),
+		of("untrusted"):   say(Verdict{Signatures: 1, Doubt: Untrusted, Reason: "foreign"}, nil),
+		of("expired"):     say(Verdict{Signatures: 1, Trusted: true, Doubt: VerifyExpiry, Reason: "certificate"}, nil),
+		of("audited"):     say(Verdict{Signatures: 1, Trusted: true, Doubt: Untrusted, Reason: "by a lenient policy only"}, nil),
+		of("unsure"):      say(Verdict{Signatures: 1, Trusted: true, Doubt: Unknown, Reason: "revoked or not"}, nil),
+		of("undoubted"):   say(Verdict{Signatures: 1, Reason: "not said"}, nil),
 		of("sig-unknown"): say(Verdict{}, &Failure{Throttled, errors.New("429")}),
 	}, app)
 	s.must(err)
 	want := map[string]VerifyClass{
 		"agree": Agree, "unbound": Agree, "dctonly": DCTOnly, "untrusted": Untrusted, "expired": VerifyExpiry,
 		"moved": Moved, "moved-signed": Moved, "conflict": Conflict, "gone": Gone, "untagged": Gone,
-		"tag-unknown": Unknown, "sig-unknown": Unknown,
+		"tag-unknown": Unknown, "sig-unknown": Unknown, "audited": Untrusted, "unsure": Unknown, "undoubted": Untrusted,
 	}
 	for _, row := range got[app].Tags {
+		if slices.Contains(row.Flags, FlagUnbound) != (row.Tag == "unbound") {
+			t.Errorf("%s has flags %v", row.Tag, row.Flags)
+		}
 		if row.Class != want[row.Tag] {
 			t.Errorf("%s is %s (%s), want %s", row.Tag, row.Class, row.Reason, want[row.Tag])
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
 	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/plugin"
@@ -35,8 +36,8 @@ type judge interface {
 
 // Verdict is what became of one signature.
 type Verdict struct {
-	Trusted  bool
-	Expired  bool   // of what fails, or passes by leniency alone, because of a date
+	Trusted  bool   // the trust policy lets it pass
+	Doubt    Doubt  // what a strict policy holds against it, whatever the level of this one
 	Reason   string // why not, or what a lenient policy let pass; safe to show
 	Leaf     string // thumbprint, where the envelope could be read
 	NotAfter time.Time
@@ -44,9 +45,35 @@ type Verdict struct {
 	Metadata map[string]string // signed user metadata, where the envelope is intact
 }
 
+// Doubt is the worst that is held against a signature.
+type Doubt string
+
+// The doubts, worst first. NoDoubt is said of signatures that a strict policy lets pass.
+const (
+	Unproven Doubt = "unproven" // not from whom the policy trusts, not of this image, revoked
+	Dated    Doubt = "dated"    // good but for a date
+	Unsure   Doubt = "unsure"   // nobody could be asked whether a certificate was revoked
+	NoDoubt  Doubt = ""
+)
+
+// worse tells whether d is worse than other.
+func (d Doubt) worse(other Doubt) bool {
+	order := map[Doubt]int{NoDoubt: 0, Unsure: 1, Dated: 2, Unproven: 3}
+	return order[d] > order[other]
+}
+
+// Better tells whether the signature is held less against than another, or as little and
+// trusted where the other is not.
+func (v Verdict) Better(other Verdict) bool {
+	if v.Doubt == other.Doubt {
+		return v.Trusted && !other.Trusted
+	}
+	return other.Doubt.worse(v.Doubt)
+}
+
 // Strict tells whether the signature is trusted with no leniency at all, whatever the
 // level of the policy.
-func (v Verdict) Strict() bool { return v.Trusted && !v.Expired && v.Reason == "" }
+func (v Verdict) Strict() bool { return v.Trusted && v.Doubt == NoDoubt }
 
 // OpenVerifier reads a trust policy, by default notation's own trustpolicy.json.
 func OpenVerifier(policyFile string) (*Verifier, error) {
@@ -69,7 +96,11 @@ func OpenVerifier(policyFile string) (*Verifier, error) {
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
 	}
-	v, err := verifier.New(&doc, truststore.NewX509TrustStore(dir.ConfigFS()), plugin.NewCLIManager(dir.PluginFS()))
+	options, err := askedOnce()
+	if err != nil {
+		return nil, err
+	}
+	v, err := verifier.NewWithOptions(&doc, truststore.NewX509TrustStore(dir.ConfigFS()), plugin.NewCLIManager(dir.PluginFS()), options)
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
 	}
@@ -94,9 +125,10 @@ func (v *Verifier) Applicable(ctx context.Context, reference string) error {
 // the signature is in the verdict.
 func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec.Descriptor, mediaType string, blob []byte) (Verdict, error) {
 	if err := v.Applicable(ctx, reference); err != nil {
-		return Verdict{Reason: safetext.Safe(err.Error(), 300)}, ctx.Err()
+		return Verdict{Doubt: Unproven, Reason: safetext.Safe(err.Error(), 300)}, ctx.Err()
 	}
-	outcome, err := v.judge.Verify(ctx, subject, blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
+	heard := &hearing{}
+	outcome, err := v.judge.Verify(heard.in(ctx), subject, blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
 	if ctx.Err() != nil {
 		return Verdict{}, ctx.Err()
 	}
@@ -108,18 +140,38 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 		verdict.Leaf, verdict.NotAfter, verdict.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
 		verdict.SignedAt = c.SignedAt()
 	}
-	if outcome == nil {
-		return verdict, nil
+	known := false
+	if outcome != nil {
+		for _, r := range outcome.VerificationResults {
+			if r.Error == nil {
+				continue
+			}
+			known = known || errors.Is(err, r.Error)
+			if d := heard.doubt(r.Type); d.worse(verdict.Doubt) {
+				verdict.Doubt = d
+			}
+			if verdict.Reason == "" {
+				verdict.Reason = "passes by a lenient policy only: " + safetext.Safe(r.Error.Error(), 300)
+			}
+		}
 	}
-	for _, r := range outcome.VerificationResults {
-		if r.Error == nil {
-			continue
-		}
-		dated := r.Type == trustpolicy.TypeExpiry || r.Type == trustpolicy.TypeAuthenticTimestamp
-		verdict.Expired = verdict.Expired || dated
-		if verdict.Reason == "" {
-			verdict.Reason = "passes by a lenient policy only: " + safetext.Safe(r.Error.Error(), 300)
-		}
+	if err != nil && !known {
+		verdict.Doubt = Unproven // such as the signature of another image
 	}
 	return verdict, nil
+}
+
+// doubt is what a failed step of the verification means.
+func (h *hearing) doubt(step trustpolicy.ValidationType) Doubt {
+	code, tsa := h.said()
+	switch {
+	case step == trustpolicy.TypeExpiry:
+		return Dated
+	case step == trustpolicy.TypeAuthenticTimestamp && tsa == revocationresult.ResultUnknown,
+		step == trustpolicy.TypeRevocation && code == revocationresult.ResultUnknown:
+		return Unsure
+	case step == trustpolicy.TypeAuthenticTimestamp && tsa != revocationresult.ResultRevoked:
+		return Dated
+	}
+	return Unproven
 }

@@ -28,6 +28,13 @@ func (m memory) GetCertificates(context.Context, truststore.Type, string) ([]*x5
 // judging makes a verifier that trusts one authority for registry.example.com/app.
 func judging(t *testing.T, level string, trusted *kmstest.Identity) *Verifier {
 	t.Helper()
+	return judgingWith(t, level, trusted, func(*verifier.VerifierOptions) {})
+}
+
+func judgingWith(t *testing.T, level string, trusted *kmstest.Identity, change func(*verifier.VerifierOptions)) *Verifier {
+	t.Helper()
+	var options verifier.VerifierOptions
+	change(&options)
 	policy := trustpolicy.TrustPolicy{
 		Name: "test", RegistryScopes: []string{"registry.example.com/app"},
 		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: level},
@@ -35,7 +42,7 @@ func judging(t *testing.T, level string, trusted *kmstest.Identity) *Verifier {
 	if level != "skip" {
 		policy.TrustStores, policy.TrustedIdentities = []string{"ca:test"}, []string{"*"}
 	}
-	v, err := verifier.New(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}, memory(trusted.Chain[len(trusted.Chain)-1:]), nil)
+	v, err := verifier.NewWithOptions(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}, memory(trusted.Chain[len(trusted.Chain)-1:]), nil, options)
 	must(t, err)
 	return &Verifier{judge: v.(judge)}
 }
@@ -82,24 +89,27 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 		level, repository string
 		trusted           *kmstest.Identity
 		blob              []byte
-		want              Verdict // Trusted and Expired count
+		want              Verdict // Trusted and Doubt count
 		reason            string
 	}{
 		"trusted":                     {"strict", "app", good, blob, Verdict{Trusted: true}, ""},
-		"another authority":           {"strict", "app", issued(t), blob, Verdict{}, "trusted"},
-		"another image's":             {"strict", "app", good, signedBy(t, good, "b"), Verdict{}, "mismatch"},
-		"broken":                      {"strict", "app", good, blob[1:], Verdict{}, "signature"},
-		"a repository without policy": {"strict", "other", good, blob, Verdict{}, "polic"},
-		"a policy that skips":         {"skip", "app", good, blob, Verdict{}, "skip"},
-		"past its date":               {"strict", "app", good, signedBy(t, old, "a"), Verdict{Expired: true}, "expired"},
-		"past its date, permitted":    {"permissive", "app", good, signedBy(t, old, "a"), Verdict{Trusted: true, Expired: true}, "lenient"},
-		"untrusted, permissive":       {"permissive", "app", issued(t), blob, Verdict{}, "trusted"},
+		"another authority":           {"strict", "app", issued(t), blob, Verdict{Doubt: Unproven}, "trusted"},
+		"another image's":             {"strict", "app", good, signedBy(t, good, "b"), Verdict{Doubt: Unproven}, "mismatch"},
+		"broken":                      {"strict", "app", good, blob[1:], Verdict{Doubt: Unproven}, "signature"},
+		"a repository without policy": {"strict", "other", good, blob, Verdict{Doubt: Unproven}, "polic"},
+		"a policy that skips":         {"skip", "app", good, blob, Verdict{Doubt: Unproven}, "skip"},
+		"past its date":               {"strict", "app", good, signedBy(t, old, "a"), Verdict{Doubt: Dated}, "expired"},
+		"past its date, permitted":    {"permissive", "app", good, signedBy(t, old, "a"), Verdict{Trusted: true, Doubt: Dated}, "lenient"},
+		"another image's, past its date, permitted": {"permissive", "app", good, signedBy(t, old, "b"), Verdict{Doubt: Unproven}, "mismatch"},
+		"another authority, audited":                {"audit", "app", issued(t), blob, Verdict{Trusted: true, Doubt: Unproven}, "lenient"},
+		"another image's, audited":                  {"audit", "app", good, signedBy(t, good, "b"), Verdict{Doubt: Unproven}, "mismatch"},
+		"untrusted, permissive":                     {"permissive", "app", issued(t), blob, Verdict{Doubt: Unproven}, "trusted"},
 	} {
 		v := judging(t, c.level, c.trusted)
 		subject := image("a")
 		got, err := v.Verify(context.Background(), "registry.example.com/"+c.repository+"@"+subject.Digest.String(), subject, jws.MediaTypeEnvelope, c.blob)
 		must(t, err)
-		if got.Trusted != c.want.Trusted || got.Expired != c.want.Expired || !strings.Contains(got.Reason, c.reason) || (got.Reason == "") != (c.reason == "") {
+		if got.Trusted != c.want.Trusted || got.Doubt != c.want.Doubt || !strings.Contains(got.Reason, c.reason) || (got.Reason == "") != (c.reason == "") {
 			t.Errorf("%s: %+v", name, got)
 		}
 		if got.Strict() != (name == "trusted") {

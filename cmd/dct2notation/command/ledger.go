@@ -29,3 +29,25 @@ func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerpr
 	}
 	return l, known, nil
 }
+
+// itemsOf are all items of a repository.
+func itemsOf(l *state.Ledger, repository string) ([]state.Item, error) {
+	var all []state.Item
+	after := state.Key{Repository: repository}
+	for {
+		page, err := l.Items(after, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range page {
+			if it.Repository != repository {
+				return all, nil
+			}
+			all = append(all, it)
+		}
+		if len(page) == 0 {
+			return all, nil
+		}
+		after = page[len(page)-1].Key
+	}
+}

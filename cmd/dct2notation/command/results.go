@@ -30,12 +30,10 @@ type resultOptions struct {
 type wantedReport struct{ format, path string }
 
 func (o *resultOptions) bind(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
-	o.bindDir(f)
-}
-
-func (o *resultOptions) bindDir(f *pflag.FlagSet) {
-	f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
+	grouped(f, groupOutput, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&o.reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
+		f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
+	})
 }
 
 // checkReports reads --report. What cannot be written is better known before the work than after.

@@ -282,34 +282,50 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		return v, classed(err)
 	}
 	v.Signatures = len(list)
-	good := false // one that is trusted and in date: no other can make it worse
-	for i, m := range list {
-		if i == maxSignatures {
-			if !good {
-				v.Reason = "no trusted signature among the first 100"
-			}
-			break
-		}
+	for _, m := range list {
+		v.Listed = append(v.Listed, m.Digest.String())
+	}
+	var best *notation.Verdict
+	var lost error // of one that may be good: then it is unknown, unless another is
+	for _, m := range list[:min(len(list), maxSignatures)] {
 		one, err := j.judgeOne(ctx, r, image, m)
 		switch {
 		case ctx.Err() != nil:
 			return v, ctx.Err()
-		case err != nil && !good:
-			return v, err
-		case err == nil && one.Trusted && !one.Expired:
-			if !good {
-				v = migrate.Verdict{Signatures: len(list), Trusted: true, NotAfter: one.NotAfter}
-				good = true
-			}
-			v.Signed = append(v.Signed, one.Metadata)
-		case !good:
-			v.Trusted, v.Expired, v.Reason = v.Trusted || one.Trusted, v.Expired || one.Expired, one.Reason
-			if one.Trusted {
-				v.Signed, v.NotAfter = append(v.Signed, one.Metadata), one.NotAfter
-			}
+		case err != nil && lost != nil:
+			return v, lost // one in trouble is enough to wait for
+		case err != nil:
+			lost = err
+			continue
+		}
+		if one.Strict() && (best == nil || !best.Strict()) {
+			v.Signed = nil // if no leniency is needed, what binds needs none either
+		}
+		if one.Trusted && (one.Strict() || best == nil || !best.Strict()) {
+			v.Trusted, v.Signed = true, append(v.Signed, one.Metadata)
+		}
+		if best == nil || one.Better(*best) {
+			best = &one
 		}
 	}
+	switch {
+	case best != nil && best.Strict():
+		v.NotAfter = best.NotAfter
+		return v, nil
+	case lost != nil:
+		return v, lost
+	case best == nil:
+		return v, nil // there are none
+	}
+	v.NotAfter, v.Doubt, v.Reason = best.NotAfter, doubts[best.Doubt], best.Reason
+	if len(list) > maxSignatures {
+		v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
+	}
 	return v, nil
+}
+
+var doubts = map[notation.Doubt]migrate.VerifyClass{
+	notation.Unproven: migrate.Untrusted, notation.Dated: migrate.VerifyExpiry, notation.Unsure: migrate.Unknown,
 }
 
 // judgeOne judges one signature. One that can never be read is not trusted; an error leaves it
@@ -318,7 +334,7 @@ func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, image migr
 	mediaType, blob, err := r.FetchSignature(ctx, m)
 	switch {
 	case err != nil && broken(err):
-		return notation.Verdict{Reason: err.Error()}, nil
+		return notation.Verdict{Doubt: notation.Unproven, Reason: err.Error()}, nil
 	case err != nil:
 		return notation.Verdict{}, classed(err)
 	}

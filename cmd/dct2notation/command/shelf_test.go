@@ -271,7 +271,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 	} {
 		c.sign()
 		v, err := ask()
-		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || v.Expired || (v.Reason == "") != (c.trusted || c.signatures == 0) {
+		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || (v.Doubt == "") != (c.trusted || c.signatures == 0) || len(v.Listed) != c.signatures || (v.Reason == "") != (c.trusted || c.signatures == 0) {
 			t.Errorf("%s: %+v, %v", c.name, v, err)
 		}
 		if c.trusted && (len(v.Signed) != 1 || v.Signed[0]["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
@@ -290,7 +290,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		t.Errorf("busy: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
-	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" {
+	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" || v.Doubt != migrate.Untrusted {
 		t.Errorf("broken: %+v, %v", v, err)
 	}
 }

@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 type verifyOptions struct {
@@ -24,6 +27,10 @@ type verifyOptions struct {
 	verbose     bool
 	allTags     bool
 	forceTag    bool
+	sample      int
+	seed        string
+	platforms   string
+	ledger      string
 }
 
 func newVerify(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -46,9 +53,13 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
+	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: a tag that only Notation trusts is reported; all: unless DCT names an index that lists its image")
+	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	grouped(c.Flags(), groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+		f.IntVar(&o.sample, "sample", 0, "compare so many tags of each repository, drawn at random (0: all)")
+		f.StringVar(&o.seed, "sample-seed", "", "draw the same sample as an earlier call, which has said its seed")
 	})
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
@@ -68,8 +79,13 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 			return err
 		}
 	}
-	if o.workers < 1 {
+	switch {
+	case o.workers < 1:
 		return usage(errors.New("--workers is at least 1"))
+	case o.sample < 0 || o.sample == 0 && o.seed != "":
+		return usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
+	case o.platforms != "index" && o.platforms != "all":
+		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
@@ -85,6 +101,23 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	v := &migrate.Verification{
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
+		AllPlatforms: o.platforms == "all",
+	}
+	if o.sample > 0 {
+		if o.seed == "" {
+			o.seed = rand.Text()
+		}
+		v.Sample, v.Seed = o.sample, o.seed
+		f.asked += fmt.Sprintf(" sample=%d", o.sample)
+		log.Info("a sample is compared, not all tags", "of each repository", o.sample, "seed", o.seed)
+	}
+	if o.ledger != "" {
+		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = ledger.Close() }() // only read from
+		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
 	}
 	out := liveVerify(o.output, o.verbose, s.Out)
 	saved := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), log)
