@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -70,9 +71,12 @@ func groupedUsages(all *pflag.FlagSet) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// addTemplate is done once: cobra keeps what templates may call in a map that nothing guards.
+var addTemplate = sync.OnceFunc(func() { cobra.AddTemplateFunc("groupedUsages", groupedUsages) })
+
 // groupFlags has a command and those below it list flags under headings.
 func groupFlags(root *cobra.Command) {
-	cobra.AddTemplateFunc("groupedUsages", groupedUsages)
+	addTemplate()
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\nFlags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "\n{{groupedUsages .LocalFlags}}", 1))
 }
 
