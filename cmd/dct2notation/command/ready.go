@@ -1,0 +1,225 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+type readyOptions struct {
+	commonOptions
+	remoteOptions
+	selectOptions
+	trustPolicy string
+	workers     int
+	forceTag    bool
+	platforms   string
+	planned     string
+	snapshot    string
+	decisions   string
+	products    []string
+
+	at time.Time // read by check
+}
+
+func newReady(stop <-chan struct{}, s Streams) *cobra.Command {
+	var o readyOptions
+	c := &cobra.Command{
+		Use:   "ready --date DATE --snapshot DIR [flags] [REPOSITORY...]",
+		Short: "Tell whether the Notary v1 server may be switched off, gate by gate",
+		Long: `Ready compares both signature sets anew, reads the snapshot back, and asks the server for
+all that it has. Each gate is shown with what it rests on. What no program can find out is
+listed for the registry products in use, to be ticked in a file:
+
+  version: 1
+  waivers:              # disagreements that may stay
+  - {repository: registry.example.com/team/old, tag: v0, class: dct-only, reason: retired, by: Jane, until: 2027-01-31}
+  ticks:                # checks that were made
+  - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
+
+Exit code 0: all gates hold. 4: they do not.`,
+		Example: `  dct2notation ready --config migration.yaml --date 2026-12-08 --snapshot archive --decisions decisions.yaml`,
+	}
+	f := c.Flags()
+	o.commonOptions.bind(f)
+	o.remoteOptions.bind(f)
+	o.selectOptions.bind(f)
+	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
+	f.StringVar(&o.planned, "date", "", "when the server is to be switched off, as 2026-12-08")
+	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot that is to stay")
+	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
+	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(migrate.Products(), ", ")+" (default: by the names of the registries)")
+	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
+	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+	})
+	hideFlags(f, "source")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runReady(ctx, o, cfg, args, s)
+	}
+	return c
+}
+
+func (o *readyOptions) check() error {
+	if o.output != "text" && o.output != "json" && o.output != "markdown" {
+		return usage(fmt.Errorf("--output %s: it is text, json or markdown", o.output))
+	}
+	for _, check := range []func() error{o.checkLog, o.remoteOptions.check, o.selectOptions.check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	at, err := time.Parse(time.DateOnly, o.planned)
+	switch {
+	case o.planned == "":
+		return usage(errors.New("when is the server to be switched off?\nhint: --date 2026-12-08"))
+	case err != nil:
+		return usage(fmt.Errorf("--date %s: it takes a date such as 2026-12-08", o.planned))
+	case o.workers < 1:
+		return usage(errors.New("--workers is at least 1"))
+	case o.platforms != "index" && o.platforms != "all":
+		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+	case o.source != "server":
+		return usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.source))
+	}
+	o.at = at
+	for _, p := range o.products {
+		if !slices.Contains(migrate.Products(), p) {
+			return usage(fmt.Errorf("--product %s: it is one of %s", p, strings.Join(migrate.Products(), ", ")))
+		}
+	}
+	return nil
+}
+
+func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s Streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	decisions, err := readDecisions(o.decisions, time.Now())
+	if err != nil {
+		return err
+	}
+	useNotationFolders()
+	log := o.logger(s.Err)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.close() }() // only read from
+	verifier, err := notation.OpenVerifier(o.trustPolicy)
+	if err != nil {
+		return usage(err)
+	}
+	archive, done, err := o.archive(f)
+	if err != nil {
+		return err
+	}
+	defer done()
+	now := time.Now()
+	r := &migrate.Readiness{
+		Verification: &migrate.Verification{
+			Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
+			Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
+		},
+		Archive: archive, Feed: o.feed(f), Decisions: *decisions, Products: o.used(f.guns), Planned: latest(o.at, now), Now: now,
+	}
+	gates, err := r.Assess(ctx, f.guns)
+	if err != nil {
+		return err
+	}
+	result := report.NewReady(tool(), gates, now, o.at)
+	write := map[string]func(io.Writer, *report.Ready) error{"text": report.ReadyText, "json": report.JSON[*report.Ready], "markdown": report.ReadyMarkdown}[o.output]
+	if err := write(s.Out, result); err != nil {
+		return err
+	}
+	if !result.Ready {
+		return &verdict{exitDisagree}
+	}
+	return nil
+}
+
+// latest is the planned date, or today where that has passed: what has expired meanwhile
+// counts.
+func latest(planned, now time.Time) time.Time {
+	if planned.Before(now) {
+		return now
+	}
+	return planned
+}
+
+// archive reads the snapshot that is to stay, by the same pins; nil where none is named.
+func (o *readyOptions) archive(f *field) (_ migrate.Trust, done func(), err error) {
+	if o.snapshot == "" {
+		return nil, func() {}, nil
+	}
+	snap, err := snapshot.Open(o.snapshot)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	reader := f.reader()
+	reader.Source, reader.Cache = snap, nil
+	return reader, func() { _ = snap.Close() }, nil // only read from
+}
+
+// feed asks the changefeeds of the Notary servers for all that they have.
+func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, error) {
+	server, ok := f.source.(*dct.Server)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) ([]dct.Changed, error) {
+		var all []dct.Changed
+		for _, host := range registryHosts(f.guns) {
+			changed, _, err := server.Changes(ctx, host, "")
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range changed {
+				if gun, err := dct.ParseGUN(c.GUN); err != nil || gun.Registry() == host {
+					all = append(all, c)
+				}
+			}
+		}
+		return all, nil
+	}
+}
+
+// used are the products that the flags name, or that the registries' names tell.
+func (o *readyOptions) used(guns []dct.GUN) []string {
+	if len(o.products) > 0 {
+		return o.products
+	}
+	var products []string
+	for _, host := range registryHosts(guns) {
+		switch {
+		case host == "docker.io":
+			products = append(products, migrate.DockerHub)
+		case strings.HasSuffix(host, ".azurecr.io"):
+			products = append(products, migrate.ACR)
+		default:
+			products = append(products, migrate.SelfHosted)
+		}
+	}
+	return products
+}

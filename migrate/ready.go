@@ -1,0 +1,314 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Readiness finds out whether the Notary v1 server may be switched off. What a program can
+// tell is told anew, from the servers and the snapshot; what it cannot is for people to tick.
+type Readiness struct {
+	Verification *Verification // of all that the server has; its Trust reads the server
+	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
+	Archive   Trust
+	Feed      func(context.Context) ([]dct.Changed, error) // all that the server has; nil: it cannot be asked
+	Decisions Decisions
+	Products  []string  // of registries, whose own checks are listed
+	Planned   time.Time // when the server is to be switched off
+	Now       time.Time
+}
+
+// GateState is what became of a gate.
+type GateState string
+
+// The states of gates. Only Holds lets the server go.
+const (
+	Holds   GateState = "holds"
+	Fails   GateState = "fails"
+	NotTold GateState = "unknown" // it could not be found out
+	Open    GateState = "open"    // nobody has ticked it
+)
+
+// Gate is a condition under which the server may be switched off.
+type Gate struct {
+	ID       string    `json:"id"`
+	Title    string    `json:"title"`
+	Manual   bool      `json:"manual,omitempty"` // ticked by people
+	State    GateState `json:"state"`
+	Evidence []string  `json:"evidence,omitempty"` // some of many: see Count
+	Count    int       `json:"count,omitempty"`    // pieces of evidence
+	Hint     string    `json:"hint,omitempty"`
+}
+
+// maxEvidence bounds what is listed for each gate; Count counts all.
+const maxEvidence = 50
+
+func (g *Gate) note(format string, args ...any) {
+	if g.Count++; g.Count <= maxEvidence {
+		g.Evidence = append(g.Evidence, fmt.Sprintf(format, args...))
+	}
+}
+
+// fail notes why a gate does not hold.
+func (g *Gate) fail(format string, args ...any) {
+	g.State = Fails
+	g.note(format, args...)
+}
+
+// unclear notes what could not be found out; a gate that fails stays so.
+func (g *Gate) unclear(format string, args ...any) {
+	if g.State != Fails {
+		g.State = NotTold
+	}
+	g.note(format, args...)
+}
+
+// The gates that are found out, in their order.
+const (
+	gateListed   = "listed"
+	gateCompared = "compared"
+	gateAgreed   = "agreed"
+	gateArchived = "archived"
+	gateQuiet    = "quiet"
+	gateDates    = "dates"
+)
+
+// assessment gathers what the gates need while repositories are compared.
+type assessment struct {
+	*Readiness
+	gates   map[string]*Gate
+	server  *watched
+	counts  struct{ repositories, tags, agree, waived int }
+	first   time.Time       // of all dates that count
+	dates   map[string]bool // that are too early, each noted once
+	excused map[string]bool // repositories whose unreadable trust data is waived
+}
+
+// Assess compares both sides anew and returns all gates, those that are found out first.
+// The error is ctx's, or of a comparison that could not go on; gates that depend on a
+// server that cannot be reached are NotTold.
+func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) {
+	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}}
+	for id, title := range map[string]string{
+		gateListed:   "the comparison covers every repository that the Notary server has",
+		gateCompared: "every tag of every repository was compared, from trust data read now",
+		gateAgreed:   "DCT and Notation agree on every tag, or a decision waives it",
+		gateArchived: "the snapshot was read back, and verifies for every repository",
+		gateQuiet:    "nothing was signed with DCT since the snapshot",
+		gateDates:    "no trust data and no signing certificate expires before the planned date",
+	} {
+		a.gates[id] = &Gate{ID: id, Title: title, State: Holds}
+	}
+	v := *r.Verification
+	a.server = &watched{Trust: v.Trust, seen: map[dct.GUN]string{}}
+	v.Trust = a.server
+	err := v.Verify(ctx, guns, func(one VerifiedRepository) error {
+		a.compared(one)
+		return nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrNothingRead):
+		a.gates[gateCompared].fail("%v", err)
+	case err != nil:
+		return nil, err
+	}
+	if v.Sample > 0 {
+		a.gates[gateCompared].fail("only a sample of the tags was compared")
+	}
+	if a.counts.tags == 0 {
+		a.gates[gateCompared].fail("no tag was compared at all")
+	}
+	a.listed(ctx, guns)
+	if err := a.archived(ctx, guns); err != nil {
+		return nil, err
+	}
+	a.Decisions.unused(a.gates[gateAgreed], r.Planned)
+	a.summarise()
+	return a.all(), nil
+}
+
+// compared takes what verify found of one repository.
+func (a *assessment) compared(r VerifiedRepository) {
+	compared, agreed := a.gates[gateCompared], a.gates[gateAgreed]
+	a.counts.repositories++
+	switch {
+	case r.Class == Unknown || r.Class == "" && r.Reason != "":
+		compared.unclear("%s: %s", r.GUN, r.Reason)
+	case r.Class != "":
+		if w := a.Decisions.waiver(r.GUN, "", r.Class, a.Planned); w == nil {
+			agreed.fail("%s: its trust data is %s: %s", r.GUN, r.Class, r.Reason)
+		} else {
+			a.waived(w, r.GUN)
+			a.excused[r.GUN] = true
+		}
+	}
+	for _, t := range r.Tags {
+		a.counts.tags++
+		name := r.GUN + ":" + t.Tag
+		w := a.Decisions.waiver(r.GUN, t.Tag, t.Class, a.Planned)
+		switch {
+		case t.Class.Agrees():
+			a.counts.agree++
+		case t.Class == Unknown:
+			compared.unclear("%s: %s", name, t.Reason)
+		case w != nil:
+			a.waived(w, name)
+		default:
+			agreed.fail("%s is %s: %s", name, t.Class, t.Reason)
+		}
+		if t.Class == Agree {
+			a.date(t.CertificateExpires, "the certificate of a signature of "+name)
+		}
+	}
+	for _, e := range r.Expiries {
+		// The server signs these two anew by itself, as long as it runs.
+		if e.Role != "timestamp" && e.Role != "snapshot" && r.Class == "" {
+			a.date(e.At, e.Role+" of "+r.GUN)
+		}
+	}
+}
+
+func (a *assessment) waived(w *Waiver, name string) {
+	a.counts.waived++
+	a.gates[gateAgreed].note("waived: %s, %s by %s until %s: %s", name, w.Class, w.By, w.Until.Format(time.DateOnly), w.Reason)
+}
+
+// date takes one date that has to be later than the planned one.
+func (a *assessment) date(at time.Time, what string) {
+	if at.IsZero() {
+		return
+	}
+	if a.first.IsZero() || at.Before(a.first) {
+		a.first = at
+	}
+	if !at.After(a.Planned) {
+		// Ten thousand signatures of one certificate are one date.
+		key := at.UTC().Format(time.RFC3339)
+		if !a.dates[key] {
+			a.dates[key] = true
+			a.gates[gateDates].fail("%s: %s", key, what)
+		}
+	}
+}
+
+// listed compares the repositories with what the server itself says it has.
+func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
+	g := a.gates[gateListed]
+	if a.Feed == nil {
+		g.unclear("the Notary server was not asked for its changefeed")
+		g.Hint = "only its administrators may read it; else compare the repositories with the list that the server's owner has, and tick it"
+		return
+	}
+	changed, err := a.Feed(ctx)
+	if err != nil {
+		g.unclear("%v", err)
+		return
+	}
+	have := map[string]bool{}
+	for _, gun := range guns {
+		have[gun.String()] = true
+	}
+	for _, c := range changed {
+		if !c.Deleted && !have[c.GUN] {
+			g.fail("%s is on the server and was not compared", c.GUN)
+		}
+	}
+	if g.State == Holds {
+		g.note("the changefeed names %d repositories", len(changed))
+	}
+}
+
+// archived reads the snapshot and compares it with what the server had now.
+func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
+	archived, quiet := a.gates[gateArchived], a.gates[gateQuiet]
+	if a.Archive == nil {
+		for _, g := range []*Gate{archived, quiet} {
+			g.fail("there is no snapshot to compare with")
+			g.Hint = "take one: dct2notation snapshot, and name it with --snapshot"
+		}
+		return nil
+	}
+	for _, gun := range guns {
+		kept, err := a.Archive.Read(ctx, gun, dct.Known{})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		now, read := a.server.fingerprint(gun)
+		switch {
+		case (err != nil || !read) && a.excused[gun.String()]:
+			archived.note("waived: %s", gun)
+		case err != nil && !read && a.Verification.Scope.Discovered:
+			// Without trust data on the server, there is none to keep.
+		case err != nil:
+			archived.fail("%s: %v", gun, err)
+		case !read:
+			quiet.unclear("%s: the server's trust data was not read", gun)
+		case fingerprint(kept) != now:
+			quiet.fail("%s: the server has other trust data than the snapshot", gun)
+			quiet.Hint = "run once more, then take a new snapshot"
+		}
+	}
+	return nil
+}
+
+// summarise says of gates that hold what they rest on.
+func (a *assessment) summarise() {
+	if g := a.gates[gateCompared]; g.State == Holds {
+		g.note("%d repositories, %d tags", a.counts.repositories, a.counts.tags)
+	}
+	if g := a.gates[gateAgreed]; g.State == Holds {
+		g.note("%d tags agree, %d decisions waive", a.counts.agree, a.counts.waived)
+	}
+	if g := a.gates[gateDates]; g.State == Holds && !a.first.IsZero() {
+		g.note("the first date is %s", a.first.UTC().Format(time.RFC3339))
+	}
+}
+
+func (a *assessment) all() []Gate {
+	var gates []Gate
+	for _, id := range []string{gateListed, gateCompared, gateAgreed, gateArchived, gateQuiet, gateDates} {
+		g := *a.gates[id]
+		if g.ID == gateListed && g.State == NotTold && a.Feed == nil {
+			a.Decisions.tick(&g) // people can tell it too
+		}
+		gates = append(gates, g)
+	}
+	for _, g := range checklist(a.Products) {
+		g.Manual, g.State = true, Open
+		a.Decisions.tick(&g)
+		gates = append(gates, g)
+	}
+	return gates
+}
+
+// watched notes what was read of each repository. It is safe for concurrent use.
+type watched struct {
+	Trust
+	mu   sync.Mutex
+	seen map[dct.GUN]string
+}
+
+// Read is [Trust]'s.
+func (w *watched) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	r, err := w.Trust.Read(ctx, gun, known)
+	if err == nil {
+		w.mu.Lock()
+		w.seen[gun] = fingerprint(r)
+		w.mu.Unlock()
+	}
+	return r, err
+}
+
+func (w *watched) fingerprint(gun dct.GUN) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f, ok := w.seen[gun]
+	return f, ok
+}

@@ -1,0 +1,239 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+)
+
+// leaving is a scene in which all gates hold that are found out.
+type leaving struct {
+	*scene
+	repo *notarytest.Repository
+	r    *Readiness
+}
+
+// kept is trust data as it was when a snapshot was taken.
+type kept map[string]*dct.Repository
+
+func (k kept) Read(_ context.Context, gun dct.GUN, _ dct.Known) (*dct.Repository, error) {
+	if r := k[gun.String()]; r != nil {
+		return r, nil
+	}
+	return nil, errors.New("the snapshot has no such repository")
+}
+
+func newLeaving(t *testing.T) *leaving {
+	t.Helper()
+	l := &leaving{scene: newScene(t)}
+	l.repo = l.publish(app, "v1", "v2")
+	now := time.Now()
+	judge := verdicts{}
+	for _, tag := range []string{"v1", "v2"} {
+		judge[digest.FromString("image "+tag)] = func() (Verdict, error) {
+			return Verdict{Signatures: 1, Trusted: true, NotAfter: now.Add(60 * 24 * time.Hour)}, nil
+		}
+	}
+	l.r = &Readiness{
+		Verification: &Verification{Trust: l.trust(), Registry: l, Judge: judge, Workers: 2},
+		Feed:         func(context.Context) ([]dct.Changed, error) { return []dct.Changed{{GUN: app}}, nil },
+		Planned:      now.Add(24 * time.Hour), Now: now,
+	}
+	l.archive()
+	return l
+}
+
+// archive takes a snapshot.
+func (l *leaving) archive() {
+	l.t.Helper()
+	r, err := l.trust().Read(context.Background(), l.guns(app)[0], dct.Known{})
+	l.must(err)
+	l.r.Archive = kept{app: r}
+}
+
+func (l *leaving) assess(names ...string) map[string]Gate {
+	l.t.Helper()
+	gates, err := l.r.Assess(context.Background(), l.guns(names...))
+	l.must(err)
+	byID := map[string]Gate{}
+	for _, g := range gates {
+		byID[g.ID] = g
+	}
+	return byID
+}
+
+// Each case breaks one gate, and only that one; Notary v1 may go when all hold, those that
+// people tick among them.
+func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*leaving)
+		gate   string
+		want   GateState
+		says   string
+	}{
+		"nothing": {func(*leaving) {}, "", Holds, ""},
+		"no feed": {func(l *leaving) { l.r.Feed = nil }, gateListed, NotTold, "changefeed"},
+		"feed fails": {func(l *leaving) {
+			l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, errors.New("401") }
+		}, gateListed, NotTold, "401"},
+		"another repository":    {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other"}) }, gateListed, Fails, "other"},
+		"one that was deleted":  {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true}) }, "", Holds, ""},
+		"a sample":              {func(l *leaving) { l.r.Verification.Sample = 1 }, gateCompared, Fails, "sample"},
+		"a registry in trouble": {func(l *leaving) { l.breakFor("tag", "v1", false, &Failure{Throttled, errors.New("429")}) }, gateCompared, NotTold, "429"},
+		"nothing was compared":  {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
+		"a tag that moved":      {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
+		"no snapshot":           {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
+		"not in the snapshot":   {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
+		"signed since": {func(l *leaving) {
+			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
+			l.must(l.repo.Publish())
+		}, gateQuiet, Fails, app},
+		"the certificate ends": {func(l *leaving) { l.r.Planned = l.r.Now.Add(61 * 24 * time.Hour) }, gateDates, Fails, "certificate"},
+		"the trust data expires": {func(l *leaving) {
+			l.must(l.repo.Tamper("targets", func(signed map[string]any) { signed["expires"] = l.r.Now.Add(time.Hour).UTC().Format(time.RFC3339) }, true))
+			l.archive()
+		}, gateDates, Fails, "targets"},
+	} {
+		l := newLeaving(t)
+		c.change(l)
+		gates := l.assess(app)
+		for id, g := range gates {
+			want := Holds
+			if g.Manual {
+				want = Open
+			}
+			if id == c.gate {
+				want = c.want
+			}
+			// Without a snapshot nobody can tell what was signed since.
+			if name == "no snapshot" && id == gateQuiet {
+				want = Fails
+			}
+			if g.State != want {
+				t.Errorf("%s: gate %s is %s, want %s: %q", name, id, g.State, want, g.Evidence)
+			}
+		}
+		if c.gate != "" && !strings.Contains(strings.Join(gates[c.gate].Evidence, "\n"), c.says) {
+			t.Errorf("%s: evidence %q", name, gates[c.gate].Evidence)
+		}
+	}
+}
+
+// move points a tag at another image, which nobody has signed.
+func (l *leaving) move(tag string) {
+	d := digest.FromString("elsewhere")
+	l.tags[tag], l.images[d] = d, ocispec.Descriptor{Digest: d, Size: 1}
+}
+
+func (l *leaving) feed(more ...dct.Changed) {
+	l.r.Feed = func(context.Context) ([]dct.Changed, error) { return append(more, dct.Changed{GUN: app}), nil }
+}
+
+// Trust data that nobody can read is no repository without trust data.
+func TestUnreadableTrustDataIsNotReady(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	l.must(l.repo.BadSignature("targets"))
+	gates := l.assess(app)
+	if gates[gateAgreed].State != Fails || gates[gateQuiet].State != NotTold || gates[gateCompared].State != Fails {
+		t.Errorf("%+v", gates)
+	}
+}
+
+// A waiver holds for its tag, its class and its time; what nothing needs is said.
+func TestWaiversHoldForWhatTheySay(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*Waiver)
+		want   GateState
+		says   string
+	}{
+		"as it is":      {func(*Waiver) {}, Holds, "waived: " + app + ":v2"},
+		"another tag":   {func(w *Waiver) { w.Tag = "v1" }, Fails, "not needed"},
+		"another class": {func(w *Waiver) { w.Class = DCTOnly }, Fails, "not needed"},
+		"ends before":   {func(w *Waiver) { w.Until = time.Now().Add(time.Hour) }, Fails, "before the planned date"},
+	} {
+		l := newLeaving(t)
+		l.move("v2")
+		w := Waiver{Repository: app, Tag: "v2", Class: Moved, Reason: "retired", By: "Jane", Until: time.Now().Add(48 * time.Hour)}
+		c.change(&w)
+		l.r.Decisions.Waivers = []Waiver{w}
+		l.must(l.r.Decisions.Check(time.Now()))
+		g := l.assess(app)[gateAgreed]
+		if g.State != c.want || !strings.Contains(strings.Join(g.Evidence, "\n"), c.says) {
+			t.Errorf("%s: %+v", name, g)
+		}
+	}
+}
+
+// Ready needs a tick for each check of people, with a name and a date.
+func TestReadyNeedsEveryTick(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	l.r.Products = []string{ACR}
+	var open []string
+	gates, err := l.r.Assess(context.Background(), l.guns(app))
+	l.must(err)
+	for _, g := range gates {
+		if g.Manual {
+			open = append(open, g.ID)
+			l.r.Decisions.Ticks = append(l.r.Decisions.Ticks, Tick{Check: g.ID, By: "Jane", Date: time.Now().Add(-time.Hour)})
+		}
+	}
+	if Ready(gates) || len(open) < 8 || !slices.Contains(open, "acr-order") || slices.Contains(open, "harbor-order") {
+		t.Errorf("ready %t with %v open", Ready(gates), open)
+	}
+	l.must(l.r.Decisions.Check(time.Now()))
+	if gates, err = l.r.Assess(context.Background(), l.guns(app)); err != nil || !Ready(gates) {
+		t.Errorf("with all ticks: %v, %+v", err, gates)
+	}
+	l.r.Decisions.Ticks = l.r.Decisions.Ticks[1:]
+	if gates, err = l.r.Assess(context.Background(), l.guns(app)); err != nil || Ready(gates) {
+		t.Errorf("with one tick less: ready %t, %v", Ready(gates), err)
+	}
+	if Ready(nil) {
+		t.Error("no gates at all, and ready")
+	}
+}
+
+func TestDecisionsSayWhoseTheyAre(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	good := Waiver{Repository: app, Tag: "v1", Class: DCTOnly, Reason: "retired", By: "Jane", Until: now}
+	tick := Tick{Check: "clients", By: "Jane", Date: now}
+	bad := func(change func(*Waiver)) Decisions {
+		w := good
+		change(&w)
+		return Decisions{Waivers: []Waiver{w}}
+	}
+	badTick := func(change func(*Tick)) Decisions {
+		x := tick
+		change(&x)
+		return Decisions{Ticks: []Tick{x}}
+	}
+	fine := Decisions{Waivers: []Waiver{good}, Ticks: []Tick{tick}}
+	if err := fine.Check(now); err != nil {
+		t.Error(err)
+	}
+	for name, d := range map[string]Decisions{
+		"no repository": bad(func(w *Waiver) { w.Repository = "" }), "no reason": bad(func(w *Waiver) { w.Reason = " " }),
+		"nobody": bad(func(w *Waiver) { w.By = "" }), "for ever": bad(func(w *Waiver) { w.Until = time.Time{} }),
+		"what is unknown": bad(func(w *Waiver) { w.Class = Unknown }), "what agrees": bad(func(w *Waiver) { w.Class = Agree }), "no class": bad(func(w *Waiver) { w.Class = "" }),
+		"no such check": badTick(func(x *Tick) { x.Check = "clints" }), "a machine's gate": badTick(func(x *Tick) { x.Check = gateAgreed }),
+		"ticked by nobody": badTick(func(x *Tick) { x.By = "" }), "at no time": badTick(func(x *Tick) { x.Date = time.Time{} }), "in the future": badTick(func(x *Tick) { x.Date = now.Add(48 * time.Hour) }),
+	} {
+		if err := d.Check(now); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
