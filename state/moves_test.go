@@ -53,7 +53,10 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			map[state.Stage]state.Stage{state.Pushed: state.Signed, state.Confirmed: state.Planned}},
 		"discard": {func(l *state.Ledger) error { return l.Discard(k, "old certificate") },
 			map[state.Stage]state.Stage{state.Signed: state.Planned, state.Failed: state.Planned}},
-		"undo": {func(l *state.Ledger) error { i, _, _ := l.Item(k); return l.Undo(k, cmp.Or(i.Signature, signature(9)), "asked for") },
+		"undo": {func(l *state.Ledger) error {
+			i, _, _ := l.Item(k)
+			return l.Undo(k, cmp.Or(i.Signature, signature(9)), "asked for")
+		},
 			map[state.Stage]state.Stage{state.Planned: state.Planned, state.Signed: state.Planned, state.Pushed: state.Planned,
 				state.Confirmed: state.Planned, state.Skipped: state.Skipped, state.Failed: state.Failed}},
 		"skip": {func(l *state.Ledger) error { return l.Skip(k, "missing", "gone") },
