@@ -65,7 +65,7 @@ func (b *breaker) failure(name string, class Class, err error) {
 		if b.outages >= outagePatience {
 			b.why = fmt.Errorf("%w: %d items failed in a row, last: %w", ErrStopped, b.outages, err)
 		}
-	case class == Denied:
+	case class == Denied, class == Unsupported:
 		if b.denials == nil {
 			b.denials = map[string]int{}
 		}
