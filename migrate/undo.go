@@ -51,9 +51,12 @@ type Remover interface {
 	// of exactly this image, by this certificate, made by this tool for this GUN.
 	Stored(ctx context.Context, c Claim) (bool, error)
 	// Remove takes the signature off the image's list and deletes it; the lists keep all
-	// others. Stored was asked before. Repeating it is harmless, and an error does not mean
-	// that nothing was done.
+	// others. Stored has said that it is there. Repeating it is harmless, and an error does
+	// not mean that nothing was done.
 	Remove(ctx context.Context, c Claim) error
+	// Unlist takes off the list what Stored has said is not there. It deletes nothing: what
+	// was not seen may be anything.
+	Unlist(ctx context.Context, c Claim) error
 	// Listed is Registry's.
 	Listed(ctx context.Context, image Image, signature string) (listed bool, all int, err error)
 }
@@ -294,14 +297,15 @@ func (r *undoing) stored(ctx context.Context, it *owned) ([]bool, error) {
 
 // remove removes one signature and sees to it that it is gone.
 func (r *undoing) remove(ctx context.Context, c Claim, there bool) error {
+	away := r.Remover.Remove
 	if !there {
-		// It may be in the list still: of another tool's deletion, or of one cut short.
-		listed, err := r.listed(ctx, c)
-		if err != nil || !listed {
+		// It may be in the list still, when another tool has deleted it.
+		if listed, err := r.listed(ctx, c); err != nil || !listed {
 			return err
 		}
+		away = r.Remover.Unlist
 	}
-	if err := r.Remover.Remove(ctx, c); err != nil {
+	if err := away(ctx, c); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {

@@ -44,6 +44,11 @@ func (r *remover) Remove(_ context.Context, c Claim) error {
 	return err
 }
 
+func (r *remover) Unlist(_ context.Context, c Claim) error {
+	r.t.Errorf("%s is listed and not stored", c.Signature)
+	return nil
+}
+
 // undo is one process's life.
 func (r *remover) undo(set ...func(*Undo)) (UndoSummary, []Undone, error) {
 	r.t.Helper()

@@ -14,8 +14,8 @@
 //     A listed entry that makes no sense is kept, and refused when it is fetched.
 //   - Pushing the same bytes again is harmless. An error of PushSignature does not mean
 //     that nothing was stored: list to see.
-//   - Nothing is deleted but by RemoveSignature, and that does not look at what it deletes:
-//     its caller has, through StoredSignature. Entries of others stay in the list.
+//   - Nothing is deleted but by RemoveSignature, and of that its caller knows what it is, by
+//     StoredSignature. Entries of others stay in the list.
 //   - Error texts hold no credentials and no queries of presigned addresses.
 //
 // Who signed is not looked at here: an envelope is bytes until package notation verifies it.

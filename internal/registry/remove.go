@@ -88,27 +88,37 @@ func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) (there boo
 }
 
 // RemoveSignature takes a signature of the image off the list that clients keep under the
-// referrers tag, and then deletes its manifest. The caller has checked what it is, by
-// StoredSignature, or seen that it is gone, and then what a list still says of it is removed.
-// Repeating it is harmless.
+// referrers tag, and then deletes its manifest. What is deleted is not looked at: the caller
+// has, by StoredSignature. Repeating it is harmless.
 //
 // The order is so that a crash in between leaves no entry that points to nothing: at such an
 // entry notation gives up, whatever other signatures there are. What it leaves is a manifest
 // that nobody finds, for the next call.
-//
-// Other writers of the list are waited for within this process alone, as by PushSignature.
 func (r *Repository) RemoveSignature(ctx context.Context, image, signature digest.Digest) error {
-	doing := "deleting signature " + printable(signature)
+	return r.remove(ctx, "deleting signature ", image, signature, true)
+}
+
+// UnlistSignature takes what is left of a signature that is gone off the list. It deletes
+// nothing.
+func (r *Repository) UnlistSignature(ctx context.Context, image, signature digest.Digest) error {
+	return r.remove(ctx, "taking off the list signature ", image, signature, false)
+}
+
+// remove waits for pushes for the image, as they do for it. Other processes are not waited for.
+func (r *Repository) remove(ctx context.Context, doing string, image, signature digest.Digest, stored bool) error {
+	doing += printable(signature)
 	if r.readOnly {
 		return r.failed(doing, errReadOnly)
 	}
 	if err := errors.Join(image.Validate(), signature.Validate()); err != nil {
 		return r.failed(doing, err)
 	}
-	// Whether manifests are deleted at all is found out, once per repository, by deleting one
-	// that is not there: before the list is touched, so that nothing is left half done.
-	if err := r.deletes.do(ctx, func() error { return r.deleteManifest(ctx, nothing) }); err != nil {
-		return r.failed(doing, err)
+	if stored {
+		// Whether manifests are deleted at all is found out, once per repository, by deleting
+		// one that is not there: before the list is touched, so that nothing is left half done.
+		if err := r.deletes.do(ctx, func() error { return r.deleteManifest(ctx, nothing) }); err != nil {
+			return r.failed(doing, err)
+		}
 	}
 	unlock, err := r.subjects.lock(ctx, image.String())
 	if err != nil {
@@ -116,7 +126,10 @@ func (r *Repository) RemoveSignature(ctx context.Context, image, signature diges
 	}
 	defer unlock()
 	if err := r.unlist(ctx, image, signature); err != nil {
-		return r.failed("taking signature "+printable(signature)+" off the list", err)
+		return r.failed(doing, fmt.Errorf("changing the list: %w", err))
+	}
+	if !stored {
+		return nil
 	}
 	return r.failed(doing, r.deleteManifest(ctx, signature))
 }

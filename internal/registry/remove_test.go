@@ -139,11 +139,14 @@ func TestEntryOfWhatIsGoneIsTakenOffTheList(t *testing.T) {
 	if got := listed(t, reg, subject); len(got) != 2 {
 		t.Fatalf("listed %v", got)
 	}
-	if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
+	if err := r.UnlistSignature(t.Context(), subject.Digest, ours); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
 		t.Errorf("listed %v", got)
+	}
+	if err := r.UnlistSignature(t.Context(), subject.Digest, theirs); err != nil || !stored(t, reg, theirs) {
+		t.Errorf("what was only taken off the list is gone, %v", err)
 	}
 }
 

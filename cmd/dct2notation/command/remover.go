@@ -56,6 +56,14 @@ func proven(c migrate.Claim, s registry.Stored) error {
 	return nil
 }
 
+func (s *remover) Unlist(ctx context.Context, c migrate.Claim) error {
+	r, err := s.client.Repository(c.Key.Repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.UnlistSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature)))
+}
+
 func (s *remover) Remove(ctx context.Context, c migrate.Claim) error {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {

@@ -248,6 +248,44 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 	}
 }
 
+// An entry that points to nothing, as other tools leave it, goes from the list. What the
+// registry does not show now is not deleted, though the list and the ledger name it.
+func TestUndoMendsTheListAndDeletesNothingUnseen(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{})
+	y.run()
+	host, tag := y.registry.Host(), "sha256-"+y.bad.Digest.Encoded()
+	list, err := y.registry.Signatures("bad", y.bad.Digest.String())
+	must(t, err)
+	image, err := y.registry.PutImage("bad", "v2", "another")
+	must(t, err)
+	planted := image
+	planted.ArtifactType = registry.ArtifactType
+	raw, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: append(list, planted)})
+	must(t, err)
+	_, err = y.registry.PutManifest("bad", tag, ocispec.MediaTypeImageIndex, raw)
+	must(t, err)
+	must(t, y.registry.Delete("bad", list[0].Digest.String()))
+	y.registry.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		if req.Method != http.MethodGet || !strings.HasSuffix(req.URL.Path, image.Digest.String()) {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
+		return true
+	})
+	y.forge("forged.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, host+"/bad", "leaf", image.Digest)
+	for _, ledger := range []string{"ledger.db", "forged.db"} {
+		if code, u := y.undo(ledger, host+"/bad"); code != 0 || u.Results["gone"] != 1 {
+			t.Errorf("%s: exit code %d, %+v", ledger, code, u)
+		}
+	}
+	y.registry.SetHook(nil)
+	if _, err := y.registry.Manifest("bad", image.Digest.String()); err != nil || y.signatures("bad", y.bad) != 0 {
+		t.Errorf("image: %v; %d entries are left", err, y.signatures("bad", y.bad))
+	}
+}
+
 // forge makes a ledger of one signed item, whole and consistent.
 func (y *yard) forge(name string, k state.Key, gun, leaf string, signature digest.Digest) {
 	y.t.Helper()
