@@ -59,7 +59,10 @@ func (r *Repository) storedSignature(ctx context.Context, image, signature diges
 	if err != nil {
 		return Stored{}, false, err
 	}
-	return Stored{layer.MediaType, envelope}, true, match(layer, envelope)
+	if err := match(layer, envelope); err != nil {
+		return Stored{}, false, err
+	}
+	return Stored{layer.MediaType, envelope}, true, nil
 }
 
 // manifestOf fetches an OCI image manifest, the form of every signature that PackSignature

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,6 +67,9 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 			if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
 				t.Errorf("listed %v, want %s", got, theirs)
 			}
+		}
+		if n := len(slices.DeleteFunc(reg.Log(), func(line string) bool { return !strings.Contains(line, "/token") })); n != 1 {
+			t.Errorf("%d tokens were asked for, want one that is good for all", n)
 		}
 		for _, d := range []digest.Digest{subject.Digest, other.Digest, theirs, elsewhere} {
 			if !stored(t, reg, d) {
@@ -265,16 +269,32 @@ func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
 func TestDoubtfulAnswersAreNotGone(t *testing.T) {
 	t.Parallel()
 	d, s := digest.FromString("image"), digest.FromString("signature")
+	other := sign(t, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 1}, "us")
 	for name, h := range map[string]http.HandlerFunc{
 		"a proxy's 404":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
 		"an unknown repository": func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "NAME_UNKNOWN") },
 		"a refusal":             func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusForbidden, "DENIED") },
-		"other bytes": func(w http.ResponseWriter, _ *http.Request) {
-			manifestAnswer(w, ocispec.MediaTypeImageManifest, s.String(), "{}")
+		"another signature": func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/blobs/") {
+				_, _ = w.Write(other.envelope)
+				return
+			}
+			manifestAnswer(w, ocispec.MediaTypeImageManifest, s.String(), string(other.manifest))
+		},
+		"another envelope": func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/blobs/") {
+				_, _ = w.Write(bytes.ToUpper(other.envelope))
+				return
+			}
+			manifestAnswer(w, ocispec.MediaTypeImageManifest, "", string(other.manifest))
 		},
 	} {
 		r := open(t, serve(t, h)+"/app", -1)
-		if _, there, err := r.StoredSignature(t.Context(), d, s); there || err == nil {
+		asked := s
+		if name == "another envelope" {
+			asked = other.desc.Digest
+		}
+		if _, there, err := r.StoredSignature(t.Context(), d, asked); there || err == nil {
 			t.Errorf("%s: %v, %v", name, there, err)
 		}
 	}
