@@ -101,7 +101,7 @@ func (b *breaker) failure(name string, class Class, err error) {
 		if b.outages >= outagePatience {
 			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
 		}
-	case class == Denied:
+	case class == Denied, class == Unsupported:
 		if b.denials == nil {
 			b.denials = map[string]int{}
 		}

@@ -35,6 +35,7 @@ const (
 	NotNotary   Class = "not-notary"   // no Notary server at that address
 	PlanChanged Class = "plan-changed" // not what the reviewed plan was made from
 	NoKey       Class = "no-key"       // no key of the configuration stands for it
+	Unsupported Class = "unsupported"  // the registry does not do that at all
 )
 
 // Failure is an error with its class, as the parts behind the interfaces return it.

@@ -20,6 +20,7 @@ const (
 	EventDiscarded EventKind = "discarded" // an envelope was thrown away
 	EventSkipped   EventKind = "skipped"
 	EventFailed    EventKind = "failed"
+	EventUndone    EventKind = "undone"  // a signature is gone from the registry, because that was asked for
 	EventRebound   EventKind = "rebound" // the ledger was given another configuration
 	EventTOFU      EventKind = "tofu"    // a root was trusted at first sight
 )
@@ -32,7 +33,7 @@ type Event struct {
 	Kind           EventKind
 	Item           Key // zero for EventRebound and EventTOFU
 	GUN            string
-	Signature      string // digest of the signature's manifest, as the item had it afterwards
+	Signature      string // digest of the signature's manifest, as the item had it afterwards; of EventUndone the one that is gone
 	LeafThumbprint string // for EventSigned
 	Class          string
 	Reason         string

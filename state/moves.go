@@ -22,6 +22,7 @@ var (
 	moveDiscard = move{EventDiscarded, []Stage{Signed, Failed}}
 	moveSkip    = move{EventSkipped, []Stage{Planned, Signed, Pushed}}
 	moveFail    = move{EventFailed, []Stage{Planned, Signed, Pushed}}
+	moveUndo    = move{EventUndone, []Stage{Planned, Signed, Pushed, Confirmed, Skipped, Failed}}
 )
 
 // move changes the item in one transaction, if its stage is one the move starts
@@ -47,7 +48,9 @@ func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) e
 		if err := b.putItem(item, before); err != nil {
 			return err
 		}
-		event.Signature = item.Signature
+		if event.Signature == "" {
+			event.Signature = item.Signature
+		}
 		return b.log(event)
 	})
 }
@@ -143,6 +146,23 @@ func (i *Item) reopened(b *batch) Stage {
 func (l *Ledger) Discard(k Key, reason string) error {
 	return l.move(moveDiscard, k, func(b *batch, i *Item, event *Event) error {
 		event.Reason = bounded(reason, MaxReason)
+		i.Stage, i.Signature, i.Class, i.Reason, i.Bound = Planned, "", "", "", nil
+		return b.dropEnvelope(k)
+	})
+}
+
+// Undo records that a signature which this ledger has made is gone from the registry. The
+// item that has it is planned anew, and its envelope thrown away. One that has another
+// signature, made since, keeps it and its stage: then only the event tells.
+func (l *Ledger) Undo(k Key, signature, reason string) error {
+	if signature == "" {
+		return fmt.Errorf("recording undone for %s: %w", k, errNoSignature)
+	}
+	return l.move(moveUndo, k, func(b *batch, i *Item, event *Event) error {
+		event.Signature, event.Reason = signature, bounded(reason, MaxReason)
+		if i.Signature != signature {
+			return nil
+		}
 		i.Stage, i.Signature, i.Class, i.Reason, i.Bound = Planned, "", "", "", nil
 		return b.dropEnvelope(k)
 	})

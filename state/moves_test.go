@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -52,6 +53,12 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			map[state.Stage]state.Stage{state.Pushed: state.Signed, state.Confirmed: state.Planned}},
 		"discard": {func(l *state.Ledger) error { return l.Discard(k, "old certificate") },
 			map[state.Stage]state.Stage{state.Signed: state.Planned, state.Failed: state.Planned}},
+		"undo": {func(l *state.Ledger) error {
+			i, _, _ := l.Item(k)
+			return l.Undo(k, cmp.Or(i.Signature, signature(9)), "asked for")
+		},
+			map[state.Stage]state.Stage{state.Planned: state.Planned, state.Signed: state.Planned, state.Pushed: state.Planned,
+				state.Confirmed: state.Planned, state.Skipped: state.Skipped, state.Failed: state.Failed}},
 		"skip": {func(l *state.Ledger) error { return l.Skip(k, "missing", "gone") },
 			map[state.Stage]state.Stage{state.Planned: state.Skipped, state.Signed: state.Skipped, state.Pushed: state.Skipped}},
 		"fail": {func(l *state.Ledger) error { return l.Fail(k, "permanent", "denied") },
@@ -90,7 +97,7 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 				}
 				_, has, err := l.Envelope(k)
 				must(t, err)
-				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "adopt" && name != "discard"; has != wantEnvelope {
+				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "adopt" && name != "discard" && name != "undo"; has != wantEnvelope {
 					t.Errorf("envelope in the outbox: %v, want %v", has, wantEnvelope)
 				}
 				must(t, l.VerifyEvents())
@@ -121,6 +128,53 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 	must(t, l.Confirm(key(1), signature(1)))
 	if _, found, err := l.Envelope(key(1)); found || err != nil {
 		t.Errorf("still in the outbox: %v, %v", found, err)
+	}
+}
+
+// The item goes back to where it was before it was signed; the history keeps what was done.
+func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(l *state.Ledger) error{
+		"signed":    func(*state.Ledger) error { return nil },
+		"pushed":    func(l *state.Ledger) error { return l.Push(key(1), signature(1)) },
+		"confirmed": func(l *state.Ledger) error { return l.Confirm(key(1), signature(1)) },
+		"skipped":   func(l *state.Ledger) error { return l.Skip(key(1), "missing", "gone") },
+		"failed":    func(l *state.Ledger) error { return l.Fail(key(1), "transient", "busy") },
+	} {
+		l, path := newLedger(t)
+		plan(t, l, item(1), item(2))
+		must(t, l.Sign(key(1), envelope(1)))
+		must(t, end(l))
+		before, _, err := l.Item(key(1))
+		must(t, err)
+		must(t, l.Undo(key(1), signature(2), "an older one"))
+		l = reload(t, l, path)
+		if after, _, err := l.Item(key(1)); err != nil || after.Stage != before.Stage || after.Signature != signature(1) || len(after.Bound) == 0 {
+			t.Errorf("%s: undoing another signature made of it %+v, %v", name, after, err)
+		}
+		must(t, l.Undo(key(1), signature(1), "asked for"))
+		l = reload(t, l, path)
+		after, _, err := l.Item(key(1))
+		if err != nil || after.Stage != state.Planned || after.Signature != "" || after.Bound != nil || after.Class != "" || after.Reason != "" {
+			t.Errorf("%s: undone, it is %+v, %v", name, after, err)
+		}
+		if _, kept, err := l.Envelope(key(1)); kept || err != nil {
+			t.Errorf("%s: its envelope is still there, %v", name, err)
+		}
+		events, err := l.Events(0, 0)
+		must(t, err)
+		last := events[len(events)-2:]
+		for i, want := range []string{signature(2), signature(1)} {
+			if last[i].Kind != state.EventUndone || last[i].Signature != want || last[i].Item != key(1) || last[i].Reason == "" {
+				t.Errorf("%s: event %+v", name, last[i])
+			}
+		}
+		counts, err := l.Counts()
+		if err != nil || counts[state.Planned] != 2 {
+			t.Errorf("%s: counts %v, %v", name, counts, err)
+		}
+		must(t, l.VerifyEvents())
+		must(t, l.Sign(key(1), envelope(1))) // as if nothing had been
 	}
 }
 
@@ -188,6 +242,7 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		"pushed without digest":     l.Push(key(1), ""),
 		"confirmed without digest":  l.Confirm(key(1), ""),
 		"adopted without digest":    l.Adopt(key(1), "", nil),
+		"undone without digest":     l.Undo(key(1), "", ""),
 		"a repository without name": l.SetRepository(state.Repository{}),
 	} {
 		if err == nil || errors.Is(err, state.ErrStale) {

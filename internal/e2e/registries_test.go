@@ -54,6 +54,17 @@ var registryKinds = map[string]func(testing.TB) *registry{
 // disabled, as it is in its own default configuration.
 func startDockerRegistry(t testing.TB, tls *tlsAuthority, user, password string) *registry {
 	t.Helper()
+	return dockerRegistry(t, tls, user, password, false)
+}
+
+// deletingKinds are registryKinds where manifests can be deleted.
+var deletingKinds = map[string]func(testing.TB) *registry{
+	"docker-registry": func(t testing.TB) *registry { return dockerRegistry(t, nil, "", "", true) },
+	"olareg":          func(t testing.TB) *registry { return olareg(t, "--api-delete") },
+}
+
+func dockerRegistry(t testing.TB, tls *tlsAuthority, user, password string, deletes bool) *registry {
+	t.Helper()
 	dir := t.TempDir()
 	r := &registry{tls: tls, user: user, password: password}
 	scheme, more := "http", ""
@@ -71,8 +82,8 @@ func startDockerRegistry(t testing.TB, tls *tlsAuthority, user, password string)
 	}
 	r.host = serve(t, r.client(), func(host string) string { return scheme + "://" + host + "/v2/" }, func(port int) *exec.Cmd {
 		path := filepath.Join(dir, "config.yml")
-		writeFile(t, path, fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp:\n  addr: 127.0.0.1:%d\n%s",
-			filepath.Join(dir, "store"), port, more))
+		writeFile(t, path, fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}, delete: {enabled: %t}}\nhttp:\n  addr: 127.0.0.1:%d\n%s",
+			filepath.Join(dir, "store"), deletes, port, more))
 		c := exec.Command("docker-registry", "serve", path)
 		c.Env = []string{"OTEL_TRACES_EXPORTER=none"}
 		return c
@@ -83,9 +94,14 @@ func startDockerRegistry(t testing.TB, tls *tlsAuthority, user, password string)
 // startOlareg runs olareg, which has the referrers API and keeps its store on disk.
 func startOlareg(t testing.TB) *registry {
 	t.Helper()
+	return olareg(t)
+}
+
+func olareg(t testing.TB, more ...string) *registry {
+	t.Helper()
 	dir := t.TempDir()
 	host := serve(t, http.DefaultClient, func(host string) string { return "http://" + host + "/v2/" }, func(port int) *exec.Cmd {
-		return exec.Command(program("olareg"), "serve", "--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir)
+		return exec.Command(program("olareg"), append([]string{"serve", "--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}, more...)...)
 	})
 	return &registry{host: host}
 }

@@ -85,7 +85,7 @@ func classOf(e *errcode.ErrorResponse) Class {
 }
 
 func isIntegrity(err error) bool {
-	for _, e := range []error{ErrIntegrity, content.ErrMismatchedDigest, content.ErrTrailingData, content.ErrInvalidDescriptorSize} {
+	for _, e := range []error{ErrIntegrity, ErrNotSignature, content.ErrMismatchedDigest, content.ErrTrailingData, content.ErrInvalidDescriptorSize} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -110,6 +110,8 @@ func hasCode(err error, code string) bool {
 // hint says what a person can do about an error, or nothing.
 func hint(err error) string {
 	switch {
+	case errors.Is(err, ErrDeleteRefused):
+		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
 	case Classify(err) == Full:

@@ -28,6 +28,9 @@ type Options struct {
 	// ReadOnly refuses to push and asks token servers for pull alone. Otherwise pull and
 	// push are asked for at once: two scopes would be two tokens.
 	ReadOnly bool
+
+	// Delete asks token servers for permission to delete too, as RemoveSignature needs it.
+	Delete bool
 }
 
 // A Client hands out repositories. It is safe for concurrent use.
@@ -88,8 +91,10 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		},
 		client:   c.o.Client,
 		readOnly: c.o.ReadOnly,
+		deleting: c.o.Delete,
 		probed:   newLatch(),
 		config:   newLatch(),
+		deletes:  newLatch(),
 		subjects: newKeyed(),
 		known:    c.known,
 	}

@@ -39,12 +39,14 @@ type Repository struct {
 	remote   *remote.Repository
 	client   *auth.Client
 	readOnly bool
+	deleting bool // permission to delete is asked for as well
 
 	probed   *latch       // whether the referrers API is there has been found out
 	api      atomic.Bool  // it is; means something once probed
 	config   *latch       // the signatures' config blob is there
 	uploads  atomic.Int32 // how many requests one takes: untried, inOne or inTwo
-	subjects *keyed       // one push per image at a time
+	deletes  *latch       // that manifests can be deleted has been found out
+	subjects *keyed       // one push or removal per image at a time
 	known    *descriptors // images resolved so far
 }
 
@@ -56,6 +58,9 @@ func (r *Repository) Name() string { return r.name }
 func (r *Repository) scoped(ctx context.Context) context.Context {
 	if r.readOnly {
 		return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull)
+	}
+	if r.deleting {
+		return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull, auth.ActionPush, auth.ActionDelete)
 	}
 	return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull, auth.ActionPush)
 }

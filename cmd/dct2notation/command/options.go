@@ -94,6 +94,12 @@ type remoteOptions struct {
 	cacheDir       string
 	snapshotPolicy string
 	rescue         bool
+	registryOptions
+	notaryLimit int
+}
+
+// registryOptions say how registries are reached.
+type registryOptions struct {
 	username       string
 	passwordStdin  bool
 	registryConfig string
@@ -102,7 +108,6 @@ type remoteOptions struct {
 	plainHTTP      bool
 	registryLimit  int
 	registryRate   float64
-	notaryLimit    int
 
 	password string // read by credentials
 }
@@ -120,6 +125,13 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 		f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
 		f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
 	})
+	o.registryOptions.bind(f)
+	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+	})
+}
+
+func (o *registryOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupServers, func(f *pflag.FlagSet) {
 		f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
 		f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
@@ -132,18 +144,27 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.registryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
 		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
-		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
 	})
 }
 
-func (o *remoteOptions) check() error {
+func (o *registryOptions) check() error {
 	switch {
 	case o.passwordStdin && o.username == "":
 		return usage(errors.New("--password-stdin needs --username"))
-	case o.registryLimit < 1 || o.notaryLimit < 1:
-		return usage(errors.New("--registry-concurrency and --notary-concurrency are at least 1"))
+	case o.registryLimit < 1:
+		return usage(errors.New("--registry-concurrency is at least 1"))
 	case o.registryRate < 0:
 		return usage(errors.New("--registry-rate is not negative"))
+	}
+	return nil
+}
+
+func (o *remoteOptions) check() error {
+	if err := o.registryOptions.check(); err != nil {
+		return err
+	}
+	if o.notaryLimit < 1 {
+		return usage(errors.New("--notary-concurrency is at least 1"))
 	}
 	if o.notaryServer != "" {
 		if err := checkNotaryURL(o.notaryServer); err != nil {
@@ -155,7 +176,7 @@ func (o *remoteOptions) check() error {
 
 // credentials reads user and password from stdin or the environment. The variables are
 // taken out of the environment, so that no plugin inherits them.
-func (o *remoteOptions) credentials(stdin io.Reader) error {
+func (o *registryOptions) credentials(stdin io.Reader) error {
 	if user, ok := os.LookupEnv("NOTATION_USERNAME"); ok && o.username == "" {
 		o.username, o.password = user, os.Getenv("NOTATION_PASSWORD")
 	}
@@ -309,9 +330,12 @@ func (o *engineOptions) check() error {
 }
 
 // statePath is the ledger's path.
-func (o *engineOptions) statePath() (string, error) {
-	if o.state != "" {
-		return o.state, nil
+func (o *engineOptions) statePath() (string, error) { return ledgerPath(o.state) }
+
+// ledgerPath is the path of the ledger that --state names, or the usual one.
+func ledgerPath(named string) (string, error) {
+	if named != "" {
+		return named, nil
 	}
 	dir, err := stateDir()
 	if err != nil {

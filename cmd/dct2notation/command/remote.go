@@ -53,6 +53,7 @@ var (
 // access says what is done in registries.
 type access struct {
 	readOnly bool // nothing is pushed, and no permission to push asked for
+	delete   bool // permission to delete is asked for as well
 	forceTag bool // signatures by the tag schema, without asking for the referrers API
 
 	onAnswer func(host string, h http.Header) // of every answer; may be nil
@@ -104,6 +105,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		PlainHTTP:         func(string) bool { return o.plainHTTP },
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,
+		Delete:            a.delete,
 	})
 	return r, nil
 }

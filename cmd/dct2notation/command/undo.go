@@ -1,0 +1,180 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+type undoOptions struct {
+	commonOptions
+	registryOptions
+	state    string
+	workers  int
+	forceTag bool
+	dryRun   bool
+	yes      bool
+	since    string
+}
+
+func newUndo(stop <-chan struct{}, s Streams) *cobra.Command {
+	var o undoOptions
+	c := &cobra.Command{
+		Use:   "undo [flags] [REPOSITORY|GLOB...]",
+		Short: "Delete the signatures that the ledger proves were made by its runs, and no others",
+		Long: `Undo deletes signatures from the registry: those that a run with this ledger has made, of
+the repositories named, of the configuration's, or of all. Each is fetched before: it must be
+a Notation signature of the very image, by the certificate that the ledger says. Signatures
+that a run only found in the registry, as after the ledger was rebuilt, are listed and left.
+It needs no key, no trust policy and no Notary server.
+
+Look at --dry-run first, then give --yes. What was deleted cannot be brought back, only signed
+again: the next run does so. After a failure, a signal or a kill, run the same command again.
+
+Exit code 0: nothing of ours is left. 3: something is, and the result says why.`,
+		Example: `  dct2notation undo --state migration.db --dry-run registry.example.com/team/app
+  dct2notation undo --state migration.db --yes registry.example.com/team/app`,
+	}
+	f := c.Flags()
+	o.commonOptions.bind(f)
+	o.registryOptions.bind(f)
+	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+	f.IntVar(&o.workers, "workers", 8, "images in work at the same time")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, and change nothing")
+	f.BoolVar(&o.yes, "yes", false, "delete")
+	f.StringVar(&o.since, "since", "", "only what was signed since: a time (2026-01-02T15:04:05Z), or so long ago (36h)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		return runUndo(c.Context(), stop, o, cfg, args, s)
+	}
+	return c
+}
+
+func (o *undoOptions) check() error {
+	switch {
+	case o.dryRun && o.yes:
+		return usage(errors.New("--dry-run and --yes exclude each other"))
+	case !o.dryRun && !o.yes:
+		return usage(errors.New("undo deletes signatures, and does so only with --yes\nhint: look at --dry-run first: it shows which"))
+	case o.workers < 1:
+		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+	}
+	if err := o.commonOptions.check(); err != nil {
+		return err
+	}
+	return o.registryOptions.check()
+}
+
+func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg config, args []string, s Streams) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	since, err := parseSince(o.since, time.Now())
+	if err != nil {
+		return usage(err)
+	}
+	sel, err := selectRecorded(args, cfg)
+	if err != nil {
+		return usage(err)
+	}
+	path, err := ledgerPath(o.state)
+	if err != nil {
+		return err
+	}
+	if !exists(path) {
+		return fmt.Errorf("there is no ledger %s\nhint: name that of the runs with --state", path)
+	}
+	log := o.logger(s.Err)
+	ledger, _, err := openLedgerWith(path, state.Options{Tool: tool(), ReadOnly: o.dryRun})
+	if err != nil {
+		return err
+	}
+	defer func() { err = closing(ledger, err) }()
+	hosts, err := sel.hosts(ledger)
+	if err != nil {
+		return err
+	}
+	// Of the configuration nothing else counts: Notary servers are not spoken to.
+	r, err := connect(remoteOptions{registryOptions: o.registryOptions, source: "server", cacheDir: "none", dockerTrust: "none", notaryLimit: 1},
+		config{}, hosts, access{readOnly: o.dryRun, delete: !o.dryRun, forceTag: o.forceTag}, s, log)
+	if err != nil {
+		return err
+	}
+	u := &migrate.Undo{
+		History: ledger, Remover: &remover{shelf{client: r.registry}}, Wanted: sel.meant, Since: since,
+		Workers: o.workers, Pause: itemPause,
+	}
+	return o.undo(ctx, stop, u, s, log)
+}
+
+// undo removes, or only looks, and shows the result as it comes.
+func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *migrate.Undo, s Streams, log *slog.Logger) error {
+	out := report.NewUndoText(s.Out, o.dryRun)
+	if o.output == "json" {
+		out = report.NewUndoJSON(s.Out, tool(), o.dryRun)
+	}
+	var werr error // the first; what is deleted is recorded all the same
+	done, spoke := 0, time.Now()
+	u.Observe = func(one migrate.Undone) {
+		if werr == nil {
+			werr = out.Signature(one)
+		}
+		if one.Result == migrate.UndoFailed || one.Result == migrate.UndoRefused {
+			log.Error(string(one.Result), "repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class), "reason", firstLine(one.Reason))
+		}
+		if done++; time.Since(spoke) >= heartbeat {
+			spoke = time.Now()
+			log.Info("progress", "done", done)
+		}
+	}
+	quiet := announceEnd(stop, log)
+	defer quiet()
+	work := u.Run
+	if o.dryRun {
+		work = u.Look
+	}
+	summary, err := work(ctx, stop)
+	if errors.Is(err, state.ErrDamaged) {
+		err = fmt.Errorf("%w\nhint: a history that is not whole proves nothing, and nothing was deleted for it; take a copy of the ledger from before", err)
+	}
+	if werr = errors.Join(werr, out.End(summary, err)); werr != nil {
+		return errors.Join(err, werr)
+	}
+	switch {
+	case err != nil:
+		return err
+	case summary.Drained:
+		return &verdict{exitInterrupted}
+	case !summary.Complete():
+		return &verdict{exitFailures}
+	}
+	return nil
+}
+
+// parseSince reads --since; zero: everything.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("--since %s: it takes a time, such as 2026-01-02T15:04:05Z, or how long ago, such as 36h", safetext.Safe(text, 64))
+	}
+	return at, nil
+}

@@ -1,0 +1,305 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// undone is the documented JSON.
+type undone struct {
+	Kind       string           `json:"kind"`
+	Signatures []migrate.Undone `json:"signatures"`
+	Results    map[string]int   `json:"results"`
+	Complete   bool             `json:"complete"`
+}
+
+// undo is one call of the program on a ledger.
+func (y *yard) undo(ledger string, more ...string) (int, undone) {
+	y.t.Helper()
+	args := append([]string{"undo", "--yes", "-o", "json", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path(ledger)}, more...)
+	var out, err bytes.Buffer
+	code := Main(context.Background(), nil, args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	var u undone
+	if e := json.Unmarshal(out.Bytes(), &u); e != nil && out.Len() > 0 {
+		y.t.Errorf("result: %v: %s", e, out.String())
+	}
+	return code, u
+}
+
+// attach signs the image with a key of the yard, or of a stranger, and stores that in the
+// repository bad, as some other tool does.
+func (y *yard) attach(key notation.Key, image ocispec.Descriptor, metadata map[string]string) digest.Digest {
+	y.t.Helper()
+	s, err := notation.Open(y.t.Context(), key, notation.Options{})
+	must(y.t, err)
+	e, err := s.Sign(y.t.Context(), image, metadata)
+	must(y.t, err)
+	y.store(image, e.MediaType, e.Blob, e.Manifest)
+	return e.ManifestDigest
+}
+
+func (y *yard) store(image ocispec.Descriptor, mediaType string, blob, manifest []byte) {
+	y.t.Helper()
+	r, err := connect(remoteOptions{registryOptions: registryOptions{plainHTTP: true, registryLimit: 8}, source: "server", cacheDir: "none", dockerTrust: "none"},
+		config{}, nil, access{}, Streams{In: strings.NewReader("")}, (&commonOptions{}).logger(&bytes.Buffer{}))
+	must(y.t, err)
+	repo, err := r.registry.Repository(y.registry.Host() + "/bad")
+	must(y.t, err)
+	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest))
+}
+
+func (y *yard) key() notation.Key {
+	return notation.Key{Name: "release", Plugin: kmstest.Name, ID: "release", Config: y.plugin.Config(), PluginPath: y.plugin.Path, Timeout: 10 * time.Second}
+}
+
+// stranger is the key of somebody else.
+func stranger(t *testing.T) notation.Key {
+	t.Helper()
+	ca, err := kmstest.NewAuthority("a stranger")
+	must(t, err)
+	id, err := ca.Issue("theirs", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	dir := t.TempDir()
+	saved, err := id.Save(dir, "theirs")
+	must(t, err)
+	p, err := kmstest.Install(dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"theirs": saved}})
+	must(t, err)
+	return notation.Key{Name: "theirs", Plugin: kmstest.Name, ID: "theirs", Config: p.Config(), PluginPath: p.Path, Timeout: 10 * time.Second}
+}
+
+func TestUndoLeavesTheSignaturesOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, referrers := range []bool{true, false} {
+		t.Run(fmt.Sprintf("referrers API %v", referrers), func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: referrers})
+			theirs := y.attach(stranger(t), y.bad, nil)
+			if code, _ := y.run(); code != 0 || y.signatures("bad", y.bad) != 2 {
+				t.Fatalf("run: exit code %d, %d signatures", code, y.signatures("bad", y.bad))
+			}
+			sameKey := y.attach(y.key(), y.bad, nil) // such as by notation sign in a pipeline
+			code, u := y.undo("ledger.db")
+			if code != 0 || !u.Complete || u.Results["removed"] != 2 || u.Kind != "dct2notation.undo" {
+				t.Errorf("exit code %d, %+v", code, u)
+			}
+			list, err := y.registry.Signatures("bad", y.bad.Digest.String())
+			must(t, err)
+			if len(list) != 2 || list[0].Digest != theirs || list[1].Digest != sameKey || y.signatures("good", y.good) != 0 {
+				t.Errorf("listed %v, want %s and %s", list, theirs, sameKey)
+			}
+			if code, r := y.run(); code != 0 || r.Results[migrate.ResultSigned] != 1 { // of bad the key's own is found
+				t.Errorf("run again: exit code %d, %+v", code, r.Results)
+			}
+		})
+	}
+}
+
+// Each request of an undo in turn loses its answer, and each time the next one finishes it.
+func TestUndoIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	for _, referrers := range []bool{true, false} {
+		t.Run(fmt.Sprintf("referrers API %v", referrers), func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: referrers})
+			var n, last atomic.Int32
+			for lost := int32(0); lost <= last.Load(); lost++ {
+				if code, _ := y.run(); code != 0 {
+					t.Fatalf("run: exit code %d", code)
+				}
+				n.Store(0)
+				y.registry.SetHook(func(_ http.ResponseWriter, req *http.Request, next http.Handler) bool {
+					if n.Add(1)-1 == lost {
+						registrytest.LoseAnswer(req, next)
+					}
+					return false
+				})
+				y.undo("ledger.db", y.registry.Host()+"/bad") // what it says is not the point
+				last.Store(max(last.Load(), n.Load()-1))
+				y.registry.SetHook(nil)
+				if code, u := y.undo("ledger.db", y.registry.Host()+"/bad"); code != 0 || y.signatures("bad", y.bad) != 0 {
+					t.Errorf("answer %d lost: exit code %d, %+v", lost, code, u)
+				}
+			}
+			if last.Load() < 7 {
+				t.Errorf("only %d requests were tried", last.Load())
+			}
+		})
+	}
+}
+
+func TestUndoSaysWhereDeletingIsDisabled(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{RefuseDelete: true})
+	y.run()
+	code, u := y.undo("ledger.db")
+	if code != 3 || u.Complete || u.Results["failed"] != 2 || y.signatures("bad", y.bad) != 1 {
+		t.Fatalf("exit code %d, %+v", code, u)
+	}
+	if s := u.Signatures[0]; s.Class != migrate.Unsupported || !strings.Contains(s.Reason, "REGISTRY_STORAGE_DELETE_ENABLED") {
+		t.Errorf("told %+v", s)
+	}
+}
+
+// A ledger is a file: whoever can write it can make its chain of hashes anew. What it then names
+// is deleted only if it is what it says.
+func TestForgedLedgerDeletesNothing(t *testing.T) {
+	t.Parallel()
+	for _, referrers := range []bool{true, false} {
+		t.Run(fmt.Sprintf("referrers API %v", referrers), func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: referrers})
+			if code, _ := y.run(); code != 0 {
+				t.Fatal("run failed")
+			}
+			host := y.registry.Host()
+			listed, err := y.registry.Signatures("bad", y.bad.Digest.String())
+			must(t, err)
+			ours := listed[0]
+			mediaType, blob, err := y.registry.SignatureBlob("bad", ours)
+			must(t, err)
+			says, err := notation.Read(mediaType, blob)
+			must(t, err)
+			leaf, gun := notation.Thumbprint(says.Chain[0]), host+"/bad"
+			image, err := y.registry.PutImage("bad", "v2", "another")
+			must(t, err)
+			index, err := y.registry.PutIndex("bad", "multi", "multi")
+			must(t, err)
+			// The envelope of one image in a manifest that says it is of another.
+			annotations := map[string]string{ocispec.AnnotationCreated: "2026-01-02T03:04:05Z"}
+			manifest, moved, err := registry.PackSignature(image, mediaType, blob, annotations)
+			must(t, err)
+			y.store(image, mediaType, blob, manifest)
+			broken := []byte(`{"payload":"x"}`)
+			manifest, nonsense, err := registry.PackSignature(y.bad, mediaType, broken, annotations)
+			must(t, err)
+			y.store(y.bad, mediaType, broken, manifest)
+			theirs, sameKey := y.attach(stranger(t), y.bad, nil), y.attach(y.key(), y.bad, nil)
+			before := len(y.writes())
+
+			type forged struct {
+				repo, gun, leaf string
+				image           ocispec.Descriptor
+				signature       digest.Digest
+			}
+			truth := forged{"bad", gun, leaf, y.bad, ours.Digest}
+			for name, lie := range map[string]func(*forged){
+				"the image itself":              func(f *forged) { f.signature = y.bad.Digest },
+				"another image":                 func(f *forged) { f.signature = image.Digest },
+				"an index":                      func(f *forged) { f.signature = index.Digest },
+				"a signature of another image":  func(f *forged) { f.image = image },
+				"an envelope of another image":  func(f *forged) { f.image, f.signature = image, moved.Digest },
+				"an envelope that is none":      func(f *forged) { f.signature = nonsense.Digest },
+				"another's signature":           func(f *forged) { f.signature = theirs },
+				"another certificate":           func(f *forged) { f.leaf = strings.Repeat("a", 64) },
+				"no certificate":                func(f *forged) { f.leaf = "" },
+				"another tool, of the same key": func(f *forged) { f.signature = sameKey },
+				"another GUN":                   func(f *forged) { f.gun = host + "/good" },
+				"no digest":                     func(f *forged) { f.signature = "../../good/manifests/v1" },
+				"another repository":            func(f *forged) { f.repo = "good" },
+				"a repository that is not":      func(f *forged) { f.repo = "absent" },
+			} {
+				f := truth
+				lie(&f)
+				ledger := strings.ReplaceAll(name, " ", "-") + ".db"
+				y.forge(ledger, state.Key{Repository: host + "/" + f.repo, Digest: f.image.Digest.String(), KeyName: "release"}, f.gun, f.leaf, f.signature)
+				code, u := y.undo(ledger)
+				if w := y.writes(); len(w) != before {
+					t.Fatalf("%s: %q", name, w[before:])
+				}
+				switch name {
+				case "another repository": // it does not have it, and that is all that is wanted
+					if code != 0 || u.Results["gone"] != 1 {
+						t.Errorf("%s: exit code %d, %+v", name, code, u)
+					}
+				case "no digest", "a repository that is not":
+					if code != 3 || u.Results["failed"] != 1 {
+						t.Errorf("%s: exit code %d, %+v", name, code, u)
+					}
+				default:
+					if code != 3 || u.Results["refused"] != 1 || u.Signatures[0].Class != migrate.Security {
+						t.Errorf("%s: exit code %d, %+v", name, code, u)
+					}
+				}
+			}
+			// The same ledger without a lie does it: it was the lies that were refused.
+			y.forge("true.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, gun, leaf, ours.Digest)
+			if code, u := y.undo("true.db"); code != 0 || u.Results["removed"] != 1 || len(y.writes()) == before {
+				t.Errorf("the truth: exit code %d, %+v", code, u)
+			}
+		})
+	}
+}
+
+// An entry that points to nothing, as other tools leave it, goes from the list. What the
+// registry does not show now is not deleted, though the list and the ledger name it.
+func TestUndoMendsTheListAndDeletesNothingUnseen(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{})
+	y.run()
+	host, tag := y.registry.Host(), "sha256-"+y.bad.Digest.Encoded()
+	list, err := y.registry.Signatures("bad", y.bad.Digest.String())
+	must(t, err)
+	image, err := y.registry.PutImage("bad", "v2", "another")
+	must(t, err)
+	planted := image
+	planted.ArtifactType = registry.ArtifactType
+	raw, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: append(list, planted)})
+	must(t, err)
+	_, err = y.registry.PutManifest("bad", tag, ocispec.MediaTypeImageIndex, raw)
+	must(t, err)
+	must(t, y.registry.Delete("bad", list[0].Digest.String()))
+	y.registry.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		if req.Method != http.MethodGet || !strings.HasSuffix(req.URL.Path, image.Digest.String()) {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
+		return true
+	})
+	y.forge("forged.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, host+"/bad", "leaf", image.Digest)
+	for _, ledger := range []string{"ledger.db", "forged.db"} {
+		if code, u := y.undo(ledger, host+"/bad"); code != 0 || u.Results["gone"] != 1 {
+			t.Errorf("%s: exit code %d, %+v", ledger, code, u)
+		}
+	}
+	y.registry.SetHook(nil)
+	if _, err := y.registry.Manifest("bad", image.Digest.String()); err != nil || y.signatures("bad", y.bad) != 0 {
+		t.Errorf("image: %v; %d entries are left", err, y.signatures("bad", y.bad))
+	}
+}
+
+// forge makes a ledger of one signed item, whole and consistent.
+func (y *yard) forge(name string, k state.Key, gun, leaf string, signature digest.Digest) {
+	y.t.Helper()
+	l, err := state.Open(y.path(name), state.Options{Tool: "forger"})
+	must(y.t, err)
+	_, err = l.Plan([]state.Item{{Key: k, GUN: gun, Tags: []state.Tag{{Name: "v1", Role: "targets"}}}})
+	must(y.t, err)
+	must(y.t, l.Sign(k, state.Envelope{MediaType: "x", Blob: []byte("x"), ManifestDigest: signature.String(), LeafThumbprint: leaf}))
+	must(y.t, l.Close())
+}
+
+// writes are the requests that may have changed something in the registry.
+func (y *yard) writes() []string {
+	return slices.DeleteFunc(y.registry.Log(), func(line string) bool {
+		return strings.HasPrefix(line, "GET ") || strings.HasPrefix(line, "HEAD ")
+	})
+}

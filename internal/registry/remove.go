@@ -1,0 +1,167 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// ErrDeleteRefused is returned when the registry does not delete manifests, of anybody.
+var ErrDeleteRefused = errors.New("the registry does not delete manifests")
+
+// ErrNotSignature is returned when what the registry has under the digest of a signature is
+// none, or one of another image. It must not be deleted.
+var ErrNotSignature = errors.New("it is no signature of this image")
+
+// Stored is a signature as the registry has it, its bytes checked against their digests.
+type Stored struct {
+	MediaType string // of the envelope
+	Envelope  []byte
+}
+
+// StoredSignature fetches what the registry has under the digest of a signature of the image;
+// false: the registry says that it has no such manifest. Whatever is no Notation signature
+// manifest of exactly this image is ErrNotSignature, or ErrIntegrity. By whom the envelope is,
+// and over what, is the caller's to check.
+func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) (s Stored, there bool, err error) {
+	if err = errors.Join(image.Validate(), signature.Validate()); err == nil {
+		s, there, err = r.storedSignature(ctx, image, signature)
+	}
+	return s, there, r.failed("fetching signature "+printable(signature), err)
+}
+
+func (r *Repository) storedSignature(ctx context.Context, image, signature digest.Digest) (Stored, bool, error) {
+	if image == signature {
+		return Stored{}, false, fmt.Errorf("%w: it is the image", ErrNotSignature)
+	}
+	there, data, err := r.manifestOf(ctx, signature)
+	if err != nil || !there {
+		return Stored{}, false, err
+	}
+	layer, about, err := readSignature(data)
+	switch {
+	case err != nil:
+		return Stored{}, false, fmt.Errorf("%w: %w", ErrNotSignature, err)
+	case about.Digest != image:
+		return Stored{}, false, fmt.Errorf("%w: its subject is %s", ErrNotSignature, about.Digest)
+	case layer.Size > maxEnvelope:
+		return Stored{}, false, fmt.Errorf("%w: %w", ErrNotSignature, tooLarge(layer.Size, maxEnvelope))
+	}
+	_, envelope, err := r.get(ctx, "/blobs/"+layer.Digest.String(), "", maxEnvelope)
+	if errors.Is(err, ErrNotFound) {
+		return Stored{}, false, fmt.Errorf("its envelope is missing, so that nobody can tell whose it is: %w", err)
+	}
+	if err != nil {
+		return Stored{}, false, err
+	}
+	if err := match(layer, envelope); err != nil {
+		return Stored{}, false, err
+	}
+	return Stored{layer.MediaType, envelope}, true, nil
+}
+
+// manifestOf fetches an OCI image manifest, the form of every signature that PackSignature
+// makes. There is none only where the registry itself says so: a proxy's 404 says nothing, and
+// that the whole repository is unknown may be a matter of permissions.
+func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) (there bool, data []byte, err error) {
+	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
+	switch {
+	case err == nil:
+	case !errors.Is(err, ErrNotFound):
+		return false, nil, err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
+		return false, nil, nil
+	case hasCode(err, errcode.ErrorCodeNameUnknown):
+		return false, nil, errNoRepository
+	default:
+		return false, nil, errForeign404
+	}
+	if err := match(ocispec.Descriptor{Digest: d}, data); err != nil {
+		return false, nil, err
+	}
+	if mediaType != ocispec.MediaTypeImageManifest {
+		return false, nil, fmt.Errorf("%w: the registry calls it %q", ErrNotSignature, mediaType)
+	}
+	return true, data, nil
+}
+
+// RemoveSignature takes a signature of the image off the list that clients keep under the
+// referrers tag, and then deletes its manifest. What is deleted is not looked at: the caller
+// has, by StoredSignature. Repeating it is harmless.
+//
+// The order is so that a crash in between leaves no entry that points to nothing: at such an
+// entry notation gives up, whatever other signatures there are. What it leaves is a manifest
+// that nobody finds, for the next call.
+func (r *Repository) RemoveSignature(ctx context.Context, image, signature digest.Digest) error {
+	return r.remove(ctx, "deleting signature ", image, signature, true)
+}
+
+// UnlistSignature takes what is left of a signature that is gone off the list. It deletes
+// nothing.
+func (r *Repository) UnlistSignature(ctx context.Context, image, signature digest.Digest) error {
+	return r.remove(ctx, "taking off the list signature ", image, signature, false)
+}
+
+// remove waits for pushes for the image, as they do for it. Other processes are not waited for.
+func (r *Repository) remove(ctx context.Context, doing string, image, signature digest.Digest, stored bool) error {
+	doing += printable(signature)
+	if r.readOnly {
+		return r.failed(doing, errReadOnly)
+	}
+	if err := errors.Join(image.Validate(), signature.Validate()); err != nil {
+		return r.failed(doing, err)
+	}
+	if stored {
+		// Whether manifests are deleted at all is found out, once per repository, by deleting
+		// one that is not there: before the list is touched, so that nothing is left half done.
+		if err := r.deletes.do(ctx, func() error { return r.deleteManifest(ctx, nothing) }); err != nil {
+			return r.failed(doing, err)
+		}
+	}
+	unlock, err := r.subjects.lock(ctx, image.String())
+	if err != nil {
+		return r.failed(doing, err)
+	}
+	defer unlock()
+	if err := r.unlist(ctx, image, signature); err != nil {
+		return r.failed(doing, fmt.Errorf("changing the list: %w", err))
+	}
+	if !stored {
+		return nil
+	}
+	return r.failed(doing, r.deleteManifest(ctx, signature))
+}
+
+// deleteManifest deletes by digest. That it is gone already is what was wanted; whoever needs
+// to know asks for it afterwards.
+//
+// SPEC (OCI distribution, deleting manifests): "Upon success, the registry MUST respond with a
+// 202 Accepted code. If the repository does not exist, the response MUST return 404 Not Found.
+// If manifest deletion is disabled, the registry MUST respond with either a 400 Bad Request or
+// a 405 Method Not Allowed."
+func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodDelete, r.base+"/manifests/"+d.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusMultipleChoices {
+		return nil
+	}
+	switch resp.StatusCode {
+	case http.StatusNotFound:
+		return nil
+	case http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented:
+		return fmt.Errorf("%w: %w", ErrDeleteRefused, problem(resp))
+	}
+	return problem(resp)
+}

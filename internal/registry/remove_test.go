@@ -1,0 +1,357 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+)
+
+func deleting(o *Options) { o.Delete = true }
+
+// bothKinds runs a test against a registry with the referrers API and one without.
+func bothKinds(t *testing.T, o registrytest.Options, test func(t *testing.T, reg *registrytest.Registry)) {
+	for _, o.Referrers = range []bool{true, false} {
+		t.Run(fmt.Sprintf("referrers API %v", o.Referrers), func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t, o))
+		})
+	}
+}
+
+func pushed(t *testing.T, r *Repository, subject ocispec.Descriptor, by string) digest.Digest {
+	t.Helper()
+	s := sign(t, subject, by)
+	if err := s.push(t.Context(), r, subject); err != nil {
+		t.Fatal(err)
+	}
+	return s.desc.Digest
+}
+
+func stored(t *testing.T, reg *registrytest.Registry, d digest.Digest) bool {
+	t.Helper()
+	_, err := reg.Manifest("app", d.String())
+	return err == nil
+}
+
+func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
+	t.Parallel()
+	bothKinds(t, registrytest.Options{Token: true, Users: map[string]string{"deploy": "secret"}}, func(t *testing.T, reg *registrytest.Registry) {
+		r := open(t, reg.Host()+"/app", 0, as("deploy"), deleting)
+		subject, other := image(t, reg, "1"), image(t, reg, "2")
+		ours, theirs, elsewhere := pushed(t, r, subject, "us"), pushed(t, r, subject, "them"), pushed(t, r, other, "us")
+		got, there, err := r.StoredSignature(t.Context(), subject.Digest, ours)
+		if err != nil || !there || got.MediaType != jws || !strings.Contains(string(got.Envelope), "us") {
+			t.Fatalf("stored %+v, %v, %v", got, there, err)
+		}
+		for range 2 { // a second time it is gone already
+			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
+				t.Fatal(err)
+			}
+			if _, there, err := r.StoredSignature(t.Context(), subject.Digest, ours); there || err != nil {
+				t.Errorf("afterwards: %v, %v", there, err)
+			}
+			if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
+				t.Errorf("listed %v, want %s", got, theirs)
+			}
+		}
+		if n := len(slices.DeleteFunc(reg.Log(), func(line string) bool { return !strings.Contains(line, "/token") })); n != 1 {
+			t.Errorf("%d tokens were asked for, want one that is good for all", n)
+		}
+		for _, d := range []digest.Digest{subject.Digest, other.Digest, theirs, elsewhere} {
+			if !stored(t, reg, d) {
+				t.Errorf("%s is gone too", d)
+			}
+		}
+		if err := r.RemoveSignature(t.Context(), subject.Digest, theirs); err != nil {
+			t.Fatal(err)
+		}
+		if got := listed(t, reg, subject); len(got) != 0 {
+			t.Errorf("the last one: listed %v", got)
+		}
+		if err := r.RemoveSignature(t.Context(), other.Digest, elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		// Both lists are empty, and so the same bytes: neither took the other along.
+		for _, s := range []ocispec.Descriptor{subject, other} {
+			again := pushed(t, r, s, "again")
+			if got := listed(t, reg, s); len(got) != 1 || got[again.String()] != 1 {
+				t.Errorf("signed again: listed %v", got)
+			}
+		}
+	})
+}
+
+// Each request in turn has its effect and loses its answer, as when the process is killed
+// there. Whatever happened, no entry points to nothing, and once more finishes it.
+func TestRemovalMayBeCutAnywhere(t *testing.T) {
+	t.Parallel()
+	bothKinds(t, registrytest.Options{}, func(t *testing.T, reg *registrytest.Registry) {
+		var steps atomic.Int32
+		for lost := range 5 {
+			reg.SetHook(nil)
+			subject := image(t, reg, fmt.Sprint(lost))
+			r := open(t, reg.Host()+"/app", -1, deleting)
+			ours, theirs := pushed(t, r, subject, "us"), pushed(t, r, subject, "them")
+			steps.Store(0)
+			reg.SetHook(func(_ http.ResponseWriter, req *http.Request, next http.Handler) bool {
+				if int(steps.Add(1))-1 == lost {
+					registrytest.LoseAnswer(req, next)
+				}
+				return false
+			})
+			_ = r.RemoveSignature(t.Context(), subject.Digest, ours) // what it says is not the point
+			reg.SetHook(nil)
+			for d := range listed(t, reg, subject) {
+				if !stored(t, reg, digest.Digest(d)) {
+					t.Errorf("answer %d lost: the list names %s, which is gone", lost, d)
+				}
+			}
+			if err := open(t, reg.Host()+"/app", -1, deleting).RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
+				t.Errorf("answer %d lost: once more: %v", lost, err)
+			}
+			if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 || stored(t, reg, ours) {
+				t.Errorf("answer %d lost: in the end %v are listed", lost, got)
+			}
+		}
+	})
+}
+
+// Where an entry points to nothing, notation gives up on all signatures of the image.
+func TestEntryOfWhatIsGoneIsTakenOffTheList(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{})
+	r := open(t, reg.Host()+"/app", 0, deleting)
+	subject := image(t, reg, "1")
+	ours, theirs := pushed(t, r, subject, "us"), pushed(t, r, subject, "them")
+	if err := reg.Delete("app", ours.String()); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, reg, subject); len(got) != 2 {
+		t.Fatalf("listed %v", got)
+	}
+	if err := r.UnlistSignature(t.Context(), subject.Digest, ours); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
+		t.Errorf("listed %v", got)
+	}
+	if err := r.UnlistSignature(t.Context(), subject.Digest, theirs); err != nil || !stored(t, reg, theirs) {
+		t.Errorf("what was only taken off the list is gone, %v", err)
+	}
+}
+
+// A signature that was pushed with the tag forced is in that list even where there is an API.
+func TestForcedTagIsUnlistedToo(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	subject := image(t, reg, "1")
+	forced := open(t, reg.Host()+"/app", 0, func(o *Options) { o.ForceReferrersTag = true })
+	// Answering without OCI-Subject, the registry makes oras-go keep the list as well.
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+		next.ServeHTTP(withoutSubject{w}, req)
+		return true
+	})
+	ours := pushed(t, forced, subject, "us")
+	reg.SetHook(nil)
+	tag := fallbackTag(subject.Digest)
+	if list, err := reg.Manifest("app", tag); err != nil || !strings.Contains(string(list), ours.String()) {
+		t.Fatalf("the tag has %s, %v", list, err)
+	}
+	if err := open(t, reg.Host()+"/app", 0, deleting).RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := reg.Manifest("app", tag); err != nil || strings.Contains(string(list), ours.String()) {
+		t.Errorf("the tag has %s, %v", list, err)
+	}
+}
+
+type withoutSubject struct{ http.ResponseWriter }
+
+func (w withoutSubject) WriteHeader(status int) {
+	w.Header().Del("OCI-Subject")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func TestListKeepsWhatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	d, o := digest.FromString("ours"), digest.FromString("theirs")
+	index := fmt.Sprintf(`{"schemaVersion":2,"x":{"b":1,"a":2},"manifests":[{"digest":%q,"artifactType":"application/spdx+json"},{"digest":%q,"unknown":1.50,"artifactType":%q},{"digest":%q,"artifactType":%q,"size":3},"nonsense"]}`,
+		d, o, ArtifactType, d, ArtifactType)
+	got, changed, err := withoutEntry([]byte(index), d)
+	if err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	want := fmt.Sprintf(`{"manifests":[{"digest":%q,"artifactType":"application/spdx+json"},{"digest":%q,"unknown":1.50,"artifactType":%q},"nonsense"],"schemaVersion":2,"x":{"b":1,"a":2}}`, d, o, ArtifactType)
+	if string(got) != want {
+		t.Errorf("left is\n%s, want\n%s", got, want)
+	}
+	if _, changed, err := withoutEntry(got, digest.FromString("another")); changed || err != nil {
+		t.Errorf("of one that is not listed: %v, %v", changed, err)
+	}
+	for _, bad := range []string{`[]`, `{`, `{"manifests":{}}`, `{}`} {
+		if _, _, err := withoutEntry([]byte(bad), d); err == nil {
+			t.Errorf("%s passes for a list", bad)
+		}
+	}
+}
+
+// What a forged ledger may name in place of a signature.
+func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	r := open(t, reg.Host()+"/app", 0, deleting)
+	subject, other := image(t, reg, "1"), image(t, reg, "2")
+	index, err := reg.PutIndex("app", "multi", "multi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker, err := reg.PutDockerImage("app", "docker", "docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := pushed(t, r, other, "us")
+	// A signature's bytes under another media type, and an attachment of another kind.
+	s := sign(t, subject, "us")
+	if _, err := reg.PutManifest("app", "", "application/vnd.example+json", s.manifest); err != nil {
+		t.Fatal(err)
+	}
+	var m ocispec.Manifest
+	sbom := pushed(t, r, subject, "sbom")
+	raw, err := reg.Manifest("app", sbom.String())
+	if err == nil {
+		err = json.Unmarshal(raw, &m)
+	}
+	m.Config.MediaType = ocispec.MediaTypeImageConfig
+	if raw, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	attached, err := reg.PutManifest("app", "", ocispec.MediaTypeImageManifest, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range map[string]digest.Digest{
+		"the image": subject.Digest, "another image": other.Digest, "an index": index.Digest, "a docker image": docker.Digest,
+		"a signature of another image": theirs, "another media type": s.desc.Digest, "another kind": attached.Digest,
+	} {
+		_, there, err := r.StoredSignature(t.Context(), subject.Digest, d)
+		if there || !errors.Is(err, ErrNotSignature) || Classify(err) != Integrity {
+			t.Errorf("%s: %v, %v", name, there, err)
+		}
+	}
+	for _, d := range []digest.Digest{"", "latest", "sha256:../../x", "sha256:abc"} {
+		if _, there, err := r.StoredSignature(t.Context(), subject.Digest, d); there || err == nil {
+			t.Errorf("%q passes for a digest", d)
+		}
+		if err := r.RemoveSignature(t.Context(), subject.Digest, d); err == nil {
+			t.Errorf("%q was removed", d)
+		}
+	}
+	if slices.ContainsFunc(reg.Log(), func(line string) bool { return strings.HasPrefix(line, "DELETE") }) {
+		t.Error("something was deleted")
+	}
+}
+
+// Gone is what the registry itself says is gone.
+func TestDoubtfulAnswersAreNotGone(t *testing.T) {
+	t.Parallel()
+	d, s := digest.FromString("image"), digest.FromString("signature")
+	other := sign(t, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 1}, "us")
+	for name, h := range map[string]http.HandlerFunc{
+		"a proxy's 404":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"an unknown repository": func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "NAME_UNKNOWN") },
+		"a refusal":             func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusForbidden, "DENIED") },
+		"another signature": func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/blobs/") {
+				_, _ = w.Write(other.envelope)
+				return
+			}
+			manifestAnswer(w, ocispec.MediaTypeImageManifest, s.String(), string(other.manifest))
+		},
+		"another envelope": func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/blobs/") {
+				_, _ = w.Write(bytes.ToUpper(other.envelope))
+				return
+			}
+			manifestAnswer(w, ocispec.MediaTypeImageManifest, "", string(other.manifest))
+		},
+	} {
+		r := open(t, serve(t, h)+"/app", -1)
+		asked := s
+		if name == "another envelope" {
+			asked = other.desc.Digest
+		}
+		if _, there, err := r.StoredSignature(t.Context(), d, asked); there || err == nil {
+			t.Errorf("%s: %v, %v", name, there, err)
+		}
+	}
+}
+
+func refuse(w http.ResponseWriter, status int, code string) {
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"errors":[{"code":%q}]}`, code)
+}
+
+// Where nothing can be deleted nothing is unlisted either, and the user hears what to do.
+func TestRefusedDeletionLeavesTheListAsItIs(t *testing.T) {
+	t.Parallel()
+	bothKinds(t, registrytest.Options{RefuseDelete: true}, func(t *testing.T, reg *registrytest.Registry) {
+		r := open(t, reg.Host()+"/app", 0, deleting)
+		subject := image(t, reg, "1")
+		ours := pushed(t, r, subject, "us")
+		err := r.RemoveSignature(t.Context(), subject.Digest, ours)
+		if !errors.Is(err, ErrDeleteRefused) || !strings.Contains(err.Error(), "REGISTRY_STORAGE_DELETE_ENABLED") {
+			t.Errorf("error %v", err)
+		}
+		if got := listed(t, reg, subject); len(got) != 1 || !stored(t, reg, ours) {
+			t.Errorf("listed %v", got)
+		}
+		readOnly := open(t, reg.Host()+"/app", 0, func(o *Options) { o.ReadOnly = true })
+		if err := readOnly.RemoveSignature(t.Context(), subject.Digest, ours); !errors.Is(err, errReadOnly) {
+			t.Errorf("read-only: %v", err)
+		}
+	})
+}
+
+// Removals and pushes for one image share its list.
+func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Latency: time.Millisecond})
+	r := open(t, reg.Host()+"/app", 0, deleting)
+	subject := image(t, reg, "1")
+	var old []digest.Digest
+	for i := range 6 {
+		old = append(old, pushed(t, r, subject, fmt.Sprint("old ", i)))
+	}
+	var g errgroup.Group
+	for i := range 6 {
+		s := sign(t, subject, fmt.Sprint("new ", i))
+		g.Go(func() error { return s.push(context.Background(), r, subject) })
+		g.Go(func() error { return r.RemoveSignature(context.Background(), subject.Digest, old[i]) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got := listed(t, reg, subject)
+	for _, d := range old {
+		if got[d.String()] != 0 || stored(t, reg, d) {
+			t.Errorf("%s is there still", d)
+		}
+	}
+	if len(got) != 6 {
+		t.Errorf("%d of 6 new ones are listed", len(got))
+	}
+}

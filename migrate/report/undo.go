@@ -1,0 +1,138 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// Undo writes what became of signatures that were to be removed, one by one.
+type Undo interface {
+	Signature(migrate.Undone) error
+	// End closes the result; err is what ended it early, or nil.
+	End(s migrate.UndoSummary, err error) error
+}
+
+type undoText struct {
+	w   io.Writer
+	dry bool
+}
+
+// NewUndoText writes for a person: two lines for each signature, then the counts.
+func NewUndoText(w io.Writer, dryRun bool) Undo { return &undoText{w, dryRun} }
+
+func (t *undoText) Signature(u migrate.Undone) error {
+	var b strings.Builder
+	word := "signed"
+	if u.Result == migrate.UndoNotOurs {
+		word = "found"
+	}
+	fmt.Fprintf(&b, "%-10s %s@%s  %s\n", u.Result, safetext.Safe(u.Repository, 256), safetext.Safe(u.Digest, 80), names(u.Tags))
+	fmt.Fprintf(&b, "    signature %s, %s %s  key %s\n", safetext.Safe(u.Signature, 80), word, u.At.UTC().Format(time.RFC3339), safetext.Safe(u.Key, 128))
+	if u.Class != "" {
+		fmt.Fprintf(&b, "    %s\n", safetext.Safe(string(u.Class), 60))
+		indent(&b, u.Reason)
+	}
+	_, err := io.WriteString(t.w, b.String())
+	return err
+}
+
+func (t *undoText) End(s migrate.UndoSummary, err error) error {
+	n := s.Results
+	var b strings.Builder
+	first := fmt.Sprintf("removed %d", n[migrate.UndoRemoved])
+	if t.dry {
+		first = fmt.Sprintf("would remove %d", n[migrate.UndoRemovable])
+	}
+	fmt.Fprintf(&b, "%s, gone already %d, not ours to remove %d, refused %d, failed %d\n", first,
+		n[migrate.UndoGone], n[migrate.UndoNotOurs], n[migrate.UndoRefused], n[migrate.UndoFailed])
+	if n[migrate.UndoNotOurs] > 0 {
+		b.WriteString("not ours: a run found it in the registry; this ledger does not prove who made it\n")
+	}
+	switch {
+	case err != nil || s.Drained:
+		b.WriteString("not complete: run the same command again\n")
+	case !s.Complete():
+		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
+	}
+	switch {
+	case t.dry:
+		b.WriteString("nothing was changed; --yes in place of --dry-run deletes\n")
+	case n[migrate.UndoRemoved]+n[migrate.UndoGone] > 0:
+		b.WriteString("the next run with this ledger signs these images again\n")
+	}
+	_, werr := io.WriteString(t.w, b.String())
+	return werr
+}
+
+type undoJSON struct {
+	w     io.Writer
+	head  undoHead
+	begun bool
+}
+
+type undoHead struct {
+	Version int    `json:"version"`
+	Kind    string `json:"kind"`
+	Tool    string `json:"tool"`
+	DryRun  bool   `json:"dry_run"`
+}
+
+type undoEnd struct {
+	Results  map[migrate.UndoResult]int `json:"results"`
+	Complete bool                       `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Error    string                     `json:"error,omitempty"`
+}
+
+// UndoKind tells the JSON apart from our other JSON.
+const UndoKind = "dct2notation.undo"
+
+// NewUndoJSON writes the versioned JSON.
+func NewUndoJSON(w io.Writer, tool string, dryRun bool) Undo {
+	return &undoJSON{w: w, head: undoHead{1, UndoKind, tool, dryRun}}
+}
+
+// begin writes what comes before the first signature: the head, left open.
+func (j *undoJSON) begin() (separator string, err error) {
+	if j.begun {
+		return ",\n", nil
+	}
+	j.begun = true
+	raw, err := json.Marshal(j.head)
+	if err == nil {
+		_, err = fmt.Fprintf(j.w, "%s,\"signatures\":[", strings.TrimSuffix(string(raw), "}"))
+	}
+	return "\n", err
+}
+
+func (j *undoJSON) Signature(u migrate.Undone) error {
+	raw, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	separator, err := j.begin()
+	if err == nil {
+		_, err = fmt.Fprintf(j.w, "%s%s", separator, raw)
+	}
+	return err
+}
+
+func (j *undoJSON) End(s migrate.UndoSummary, ended error) error {
+	end := undoEnd{Results: s.Results, Complete: ended == nil && s.Complete()}
+	if ended != nil {
+		end.Error = ended.Error()
+	}
+	raw, err := json.Marshal(end)
+	if err == nil {
+		_, err = j.begin()
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(j.w, "\n],%s\n", strings.TrimPrefix(string(raw), "{"))
+	}
+	return err
+}

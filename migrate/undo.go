@@ -1,0 +1,353 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Undo removes signatures that the history of a ledger says were made by its runs, and that
+// turn out to be so in the registry. Its fields are set before the first call and do not
+// change.
+//
+// A history can be forged, so it only says where to look. What is deleted is what the registry
+// proves: see Remover. Signatures that a run found in the registry and did not make, as after
+// the ledger was rebuilt, are listed and left alone.
+type Undo struct {
+	History History
+	Remover Remover
+	Wanted  func(state.Item) bool // nil: every item
+	Since   time.Time             // only what was signed then or later
+	Workers int                   // items in work at the same time; at least 1
+	Observe func(Undone)          // told of each signature; one call at a time
+	Pause   time.Duration         // as Engine's
+
+	atOnce int // items in memory; 0: maxWindow
+}
+
+// History is the part of [state.Ledger] that undoing uses.
+type History interface {
+	VerifyEvents() error
+	Items(after state.Key, limit int) ([]state.Item, error)
+	Events(after uint64, limit int) ([]state.Event, error)
+	Undo(k state.Key, signature, reason string) error
+}
+
+// A Remover takes signatures out of registries. Its methods are called from several goroutines
+// at once.
+type Remover interface {
+	// Stored tells whether the registry has the signature. A failure of class security says
+	// that what the registry has under its digest is not what is claimed: a Notation signature
+	// of exactly this image, by this certificate, made by this tool for this GUN.
+	Stored(ctx context.Context, c Claim) (bool, error)
+	// Remove takes the signature off the image's list and deletes it; the lists keep all
+	// others. Stored has said that it is there. Repeating it is harmless, and an error does
+	// not mean that nothing was done.
+	Remove(ctx context.Context, c Claim) error
+	// Unlist takes off the list what Stored has said is not there. It deletes nothing: what
+	// was not seen may be anything.
+	Unlist(ctx context.Context, c Claim) error
+	// Listed is Registry's.
+	Listed(ctx context.Context, image Image, signature string) (listed bool, all int, err error)
+}
+
+// Claim is what the history says of one signature.
+type Claim struct {
+	Key       state.Key
+	GUN       string
+	Signature string    // digest of its manifest
+	Leaf      string    // SHA-256 of the signing certificate, in hex
+	At        time.Time // when it was signed
+}
+
+func (c Claim) image() Image {
+	return Image{c.Key.Repository, ocispec.Descriptor{Digest: digest.Digest(c.Key.Digest)}}
+}
+
+// UndoResult says what became of one signature.
+type UndoResult string
+
+// The results of undoing.
+const (
+	UndoRemovable UndoResult = "removable" // Look: Run would remove it
+	UndoRemoved   UndoResult = "removed"
+	UndoGone      UndoResult = "gone"     // the registry had it no more; now the ledger knows
+	UndoNotOurs   UndoResult = "not-ours" // found in the registry by a run, and not made by this ledger's
+	UndoRefused   UndoResult = "refused"  // the registry has something else than the ledger says
+	UndoFailed    UndoResult = "failed"
+)
+
+// Undone is what became of one signature.
+type Undone struct {
+	Repository string     `json:"repository"`
+	Digest     string     `json:"digest"`
+	Tags       []string   `json:"tags"`
+	Key        string     `json:"key"`
+	Signature  string     `json:"signature"`
+	At         time.Time  `json:"at"` // signed; of UndoNotOurs, found
+	Result     UndoResult `json:"result"`
+	Class      Class      `json:"class,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+}
+
+// UndoSummary counts what undoing did.
+type UndoSummary struct {
+	Results map[UndoResult]int
+	Drained bool // ended by a signal before all was tried
+}
+
+// Complete tells whether nothing is left of what the history says is ours.
+func (s UndoSummary) Complete() bool {
+	return s.Results[UndoFailed]+s.Results[UndoRefused] == 0 && !s.Drained
+}
+
+// undoing is one call of Undo.Run or Undo.Look.
+type undoing struct {
+	*Undo
+	stop    <-chan struct{} // closed: begin nothing new
+	settle  func(context.Context, *owned) error
+	breaker breaker
+
+	mu      sync.Mutex
+	summary UndoSummary // guarded by mu, as is Observe
+}
+
+// Look tells what Run would do. It changes nothing.
+func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (UndoSummary, error) {
+	r := &undoing{Undo: u, stop: stop}
+	r.settle = r.look
+	return r.run(ctx)
+}
+
+// Run removes the signatures and takes their items back to planned. When stop is closed, it
+// finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as
+// soon as it can. In both cases the next Run goes on.
+//
+// The error is nil also when signatures are left: see UndoSummary. It is ErrStopped, ctx's, or
+// the ledger's.
+func (u *Undo) Run(ctx context.Context, stop <-chan struct{}) (UndoSummary, error) {
+	r := &undoing{Undo: u, stop: stop}
+	r.settle = r.undo
+	return r.run(ctx)
+}
+
+func (r *undoing) run(ctx context.Context) (UndoSummary, error) {
+	r.summary.Results = map[UndoResult]int{}
+	if r.Workers < 1 {
+		return r.summary, fmt.Errorf("workers: %d is less than 1", r.Workers)
+	}
+	err := r.windows(ctx)
+	r.summary.Drained = r.draining()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return r.summary, err
+}
+
+func (r *undoing) draining() bool {
+	select {
+	case <-r.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// windows goes through the ledger.
+func (r *undoing) windows(ctx context.Context) error {
+	// A history that was tampered with proves nothing.
+	if err := r.History.VerifyEvents(); err != nil {
+		return err
+	}
+	for after, more := (state.Key{}), true; more && !r.draining(); {
+		w, err := r.window(after)
+		if err != nil {
+			return err
+		}
+		if err := r.work(ctx, w.items); err != nil {
+			return err
+		}
+		after, more = w.last, w.more
+	}
+	return nil
+}
+
+func (r *undoing) work(ctx context.Context, items []*owned) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.Workers)
+	for _, it := range items {
+		if r.ending(gctx) {
+			break
+		}
+		g.Go(func() error {
+			if r.ending(gctx) { // since it waited for its turn
+				return nil
+			}
+			for _, c := range it.foreign {
+				r.tell(it, c, UndoNotOurs, nil)
+			}
+			if len(it.claims) == 0 {
+				return nil
+			}
+			return r.settle(gctx, it)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return r.breaker.open()
+}
+
+func (r *undoing) ending(ctx context.Context) bool {
+	return ctx.Err() != nil || r.draining() || r.breaker.open() != nil
+}
+
+// look is settle for Look.
+func (r *undoing) look(ctx context.Context, it *owned) error {
+	return r.retried(ctx, it, func() error {
+		there, err := r.stored(ctx, it)
+		for len(it.claims) > 0 && err == nil {
+			result := UndoRemovable
+			if !there[0] {
+				result = UndoGone
+			}
+			r.tell(it, it.claims[0], result, nil)
+			it.claims, there = it.claims[1:], there[1:]
+		}
+		return err
+	})
+}
+
+// undo is settle for Run. The registry comes first: a crash then leaves a claim on what is gone,
+// which the next run finds out, and never a signature that the ledger has forgotten.
+func (r *undoing) undo(ctx context.Context, it *owned) error {
+	return r.retried(ctx, it, func() error {
+		there, err := r.stored(ctx, it)
+		for len(it.claims) > 0 && err == nil {
+			c, result := it.claims[0], UndoRemoved
+			if !there[0] {
+				result = UndoGone
+			}
+			if err = r.remove(ctx, c, there[0]); err != nil {
+				break
+			}
+			// Recorded even when ctx has ended meanwhile: the signature is gone.
+			if err := r.History.Undo(c.Key, c.Signature, string(result)+" by undo"); err != nil {
+				return fatally(err)
+			}
+			r.tell(it, c, result, nil)
+			it.claims, there = it.claims[1:], there[1:]
+		}
+		return err
+	})
+}
+
+// retried repeats what may pass, and tells of what fails in the end. Its error ends the run.
+func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) error {
+	for try := 1; ; try++ {
+		err := attempt()
+		var fatal *fatalError
+		switch {
+		case err == nil:
+			r.breaker.success("")
+			return nil
+		case errors.As(err, &fatal):
+			return fatal.err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		class := ClassOf(err)
+		if class.repeatable() && try < maxTries && pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
+			continue
+		}
+		result := UndoFailed
+		if class == Security {
+			result = UndoRefused
+		}
+		for _, c := range it.claims {
+			r.tell(it, c, result, err)
+		}
+		r.breaker.failure("", class, err)
+		return nil
+	}
+}
+
+// stored asks the registry about all signatures of an item before one is touched: where it has
+// something else than the ledger says, nothing of the item is removed.
+func (r *undoing) stored(ctx context.Context, it *owned) ([]bool, error) {
+	there := make([]bool, len(it.claims))
+	for i, c := range it.claims {
+		var err error
+		if there[i], err = r.Remover.Stored(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return there, nil
+}
+
+// remove removes one signature and sees to it that it is gone.
+func (r *undoing) remove(ctx context.Context, c Claim, there bool) error {
+	away := r.Remover.Remove
+	if !there {
+		// It may be in the list still, when another tool has deleted it.
+		if listed, err := r.listed(ctx, c); err != nil || !listed {
+			return err
+		}
+		away = r.Remover.Unlist
+	}
+	if err := away(ctx, c); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		there, err := r.Remover.Stored(ctx, c)
+		if err != nil {
+			return fmt.Errorf("looking for it afterwards: %w", err)
+		}
+		listed, err := r.listed(ctx, c)
+		if err != nil {
+			return fmt.Errorf("looking for it afterwards: %w", err)
+		}
+		if !there && !listed {
+			return nil
+		}
+		if try == maxTries || !pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
+			what := "has it still"
+			if !there {
+				what = "lists it still"
+			}
+			return &Failure{Transient, fmt.Errorf("signature %s of %s@%s was deleted, and the registry %s", c.Signature, c.Key.Repository, c.Key.Digest, what)}
+		}
+	}
+}
+
+// listed tells whether the registry lists the signature. An image that is gone has no list.
+func (r *undoing) listed(ctx context.Context, c Claim) (bool, error) {
+	listed, _, err := r.Remover.Listed(ctx, c.image(), c.Signature)
+	if ClassOf(err) == Missing {
+		return false, nil
+	}
+	return listed, err
+}
+
+func (r *undoing) tell(it *owned, c Claim, result UndoResult, err error) {
+	u := Undone{c.Key.Repository, c.Key.Digest, it.tags, c.Key.KeyName, c.Signature, c.At, result, "", ""}
+	if err != nil {
+		u.Class, u.Reason = ClassOf(err), err.Error()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.Results[result]++
+	if r.Observe != nil {
+		r.Observe(u)
+	}
+}

@@ -1,0 +1,441 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// remover is the world as undoing needs it. What Remove does it does to the lists of the world:
+// what is not listed is not stored.
+type remover struct {
+	*scene
+	removed []string
+	lie     string // a signature that is not what the ledger says
+}
+
+func (r *remover) Stored(_ context.Context, c Claim) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := digest.Digest(c.Key.Digest)
+	if _, err := r.breaks("stored", d); err != nil {
+		return false, err
+	}
+	if c.Signature == r.lie {
+		return false, &Failure{Security, errors.New("it is no signature")}
+	}
+	return slices.Contains(r.signatures[d], c.Signature), nil
+}
+
+func (r *remover) Remove(_ context.Context, c Claim) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := digest.Digest(c.Key.Digest)
+	happens, err := r.breaks("remove", d)
+	if happens {
+		r.removed = append(r.removed, c.Signature)
+		r.signatures[d] = slices.DeleteFunc(r.signatures[d], func(s string) bool { return s == c.Signature })
+	}
+	return err
+}
+
+func (r *remover) Unlist(_ context.Context, c Claim) error {
+	r.t.Errorf("%s is listed and not stored", c.Signature)
+	return nil
+}
+
+// undo is one process's life.
+func (r *remover) undo(set ...func(*Undo)) (UndoSummary, []Undone, error) {
+	r.t.Helper()
+	l := r.open()
+	defer func() { r.must(l.Close()) }()
+	var told []Undone
+	u := &Undo{History: l, Remover: r, Workers: 4, Pause: time.Millisecond, Observe: func(u Undone) { told = append(told, u) }}
+	for _, s := range set {
+		s(u)
+	}
+	summary, err := u.Run(context.Background(), nil)
+	return summary, told, err
+}
+
+func (s *scene) open() *state.Ledger {
+	s.t.Helper()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.must(err)
+	return l
+}
+
+// items gives what the ledger has, by digest, and whether anything is in its outbox.
+func (s *scene) items() (byDigest map[digest.Digest]state.Item, outbox bool) {
+	s.t.Helper()
+	l := s.open()
+	defer func() { s.must(l.Close()) }()
+	all, err := l.Items(state.Key{}, 0)
+	s.must(err)
+	byDigest = map[digest.Digest]state.Item{}
+	for _, it := range all {
+		_, kept, err := l.Envelope(it.Key)
+		s.must(err)
+		byDigest[digest.Digest(it.Digest)], outbox = it, outbox || kept
+	}
+	s.must(l.VerifyEvents())
+	return byDigest, outbox
+}
+
+func (s *scene) counts(got UndoSummary, want map[UndoResult]int) {
+	s.t.Helper()
+	for _, r := range []UndoResult{UndoRemovable, UndoRemoved, UndoGone, UndoNotOurs, UndoRefused, UndoFailed} {
+		if got.Results[r] != want[r] {
+			s.t.Errorf("%s %d, want %d", r, got.Results[r], want[r])
+		}
+	}
+}
+
+func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
+
+// signedWorld has run once.
+func signedWorld(t *testing.T, tags ...string) *remover {
+	t.Helper()
+	r := &remover{scene: newScene(t)}
+	r.publish(app, tags...)
+	_, _, err := r.run(app)
+	r.must(err)
+	return r
+}
+
+func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2", "v3")
+	r.signatures[of("v1")] = append(r.signatures[of("v1")], "theirs")
+	for atOnce := range 3 { // however the ledger is cut into windows
+		summary, told, err := r.undo(func(u *Undo) { u.atOnce = atOnce })
+		if err != nil || !summary.Complete() || len(told) != 3 {
+			t.Fatalf("%v, %+v, %+v", err, summary, told)
+		}
+		r.counts(summary, map[UndoResult]int{UndoRemoved: 3})
+		if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != "theirs" || len(r.signatures[of("v2")])+len(r.signatures[of("v3")]) != 0 {
+			t.Errorf("left are %v", r.signatures)
+		}
+		if u := told[0]; u.Repository != app || u.Key != "release" || len(u.Tags) != 1 || u.At.IsZero() || !slices.Contains(r.removed, u.Signature) {
+			t.Errorf("told %+v", u)
+		}
+		items, outbox := r.items()
+		for d, it := range items {
+			if it.Stage != state.Planned || it.Signature != "" || outbox {
+				t.Errorf("%s is %+v", d, it)
+			}
+		}
+		again, told, err := r.undo()
+		if err != nil || len(told) != 0 || len(again.Results) != 0 {
+			t.Errorf("a second time: %v, %+v", err, told)
+		}
+		signed, _, err := r.run(app)
+		r.must(err)
+		r.want(signed, map[Result]int{ResultSigned: 3})
+		r.once("v2", "v3")
+	}
+}
+
+// A rebuilt ledger has no proof of who pushed.
+func TestUndoLeavesWhatARunOnlyFound(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2")
+	r.must(os.Remove(r.ledger))
+	_, _, err := r.run(app)
+	r.must(err)
+	summary, told, err := r.undo()
+	if err != nil || !summary.Complete() || len(r.removed) != 0 {
+		t.Errorf("%v, removed %v", err, r.removed)
+	}
+	r.counts(summary, map[UndoResult]int{UndoNotOurs: 2})
+	if len(told) != 2 || told[0].Signature != r.signatures[digest.Digest(told[0].Digest)][0] {
+		t.Errorf("told %+v", told)
+	}
+	r.once("v1", "v2")
+}
+
+func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
+	t.Parallel()
+	for name, rebuilt := range map[string]bool{"by one ledger": false, "the first by another ledger": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &remover{scene: newScene(t)}
+			repo := r.publish(app, "v1")
+			_, _, err := r.run(app)
+			r.must(err)
+			first := r.signatures[of("v1")][0]
+			if rebuilt {
+				r.must(os.Remove(r.ledger))
+				_, _, err := r.run(app)
+				r.must(err)
+			}
+			r.must(repo.Sign("latest", of("v1").Encoded(), 100))
+			r.must(repo.Publish())
+			r.tags["latest"] = of("v1")
+			r.mutate = func(e *Engine) { e.Rebind = true }
+			_, _, err = r.run(app)
+			r.must(err)
+			if n := len(r.signatures[of("v1")]); n != 2 {
+				t.Fatalf("%d signatures", n)
+			}
+			summary, _, err := r.undo()
+			r.must(err)
+			if rebuilt {
+				r.counts(summary, map[UndoResult]int{UndoRemoved: 1, UndoNotOurs: 1})
+				if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != first {
+					t.Errorf("left are %v", got)
+				}
+				return
+			}
+			r.counts(summary, map[UndoResult]int{UndoRemoved: 2})
+			if items, _ := r.items(); len(r.signatures[of("v1")]) != 0 || items[of("v1")].Stage != state.Planned {
+				t.Errorf("left are %v", r.signatures)
+			}
+		})
+	}
+}
+
+// What is in the outbox may have reached the registry or not.
+func TestUndoEmptiesTheOutbox(t *testing.T) {
+	t.Parallel()
+	for _, arrived := range []bool{true, false} {
+		t.Run(fmt.Sprintf("arrived %v", arrived), func(t *testing.T) {
+			t.Parallel()
+			r := &remover{scene: newScene(t)}
+			r.publish(app, "v1")
+			r.breakFor("push", "v1", arrived, &Failure{Permanent, errors.New("no answer")})
+			_, _, err := r.run(app)
+			r.must(err)
+			if _, outbox := r.items(); !outbox {
+				t.Fatal("nothing is in the outbox")
+			}
+			r.heal()
+			summary, _, err := r.undo()
+			r.must(err)
+			want := UndoGone
+			if arrived {
+				want = UndoRemoved
+			}
+			r.counts(summary, map[UndoResult]int{want: 1})
+			items, outbox := r.items()
+			if outbox || items[of("v1")].Stage != state.Planned || len(r.signatures[of("v1")]) != 0 {
+				t.Errorf("left are %+v, %v", items, r.signatures)
+			}
+		})
+	}
+}
+
+// A ledger that lies about one signature of an item lies about the item.
+func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2")
+	l := r.open()
+	items, err := l.Items(state.Key{}, 0)
+	r.must(err)
+	for _, it := range items {
+		if it.Digest == of("v1").String() { // as who forges one more signature into the history
+			_, err := l.Reopen(it.Key)
+			r.must(err)
+			r.must(l.Sign(it.Key, state.Envelope{MediaType: "x", Blob: []byte("x"), ManifestDigest: of("v2").String()}))
+		}
+	}
+	r.must(l.Close())
+	r.lie = of("v2").String()
+	summary, told, err := r.undo()
+	if err != nil || summary.Complete() {
+		t.Errorf("%v, %+v", err, summary)
+	}
+	r.counts(summary, map[UndoResult]int{UndoRemoved: 1, UndoRefused: 2})
+	r.once("v1")
+	for _, u := range told {
+		if u.Result == UndoRefused && (u.Class != Security || u.Reason == "") {
+			t.Errorf("told %+v", u)
+		}
+	}
+	if n := len(r.removed); n != 1 {
+		t.Errorf("%d were removed", n)
+	}
+}
+
+// lossy is a ledger whose disk is full when an item is undone.
+type lossy struct{ *state.Ledger }
+
+var errDisk = errors.New("disk full")
+
+func (lossy) Undo(state.Key, string, string) error { return errDisk }
+
+func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
+	t.Parallel()
+	for name, kill := range map[string]func(r *remover) error{
+		"before the removal": func(r *remover) error {
+			r.breakFor("remove", "v1", false, &Failure{Denied, errors.New("no")})
+			_, _, err := r.undo()
+			return err
+		},
+		"after it": func(r *remover) error {
+			r.breakFor("remove", "v1", true, &Failure{Denied, errors.New("no answer")})
+			_, _, err := r.undo()
+			return err
+		},
+		"before the ledger": func(r *remover) error {
+			_, _, err := r.undo(func(u *Undo) { u.History = lossy{u.History.(*state.Ledger)} })
+			if !errors.Is(err, errDisk) {
+				return fmt.Errorf("the ledger's error is lost: %v", err)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := signedWorld(t, "v1", "v2")
+			r.must(kill(r))
+			if items, _ := r.items(); items[of("v1")].Stage != state.Confirmed {
+				t.Errorf("v1 is %s", items[of("v1")].Stage)
+			}
+			r.heal()
+			summary, _, err := r.undo()
+			items, _ := r.items()
+			if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Planned || items[of("v2")].Stage != state.Planned {
+				t.Errorf("in the end: %v, %+v, %v", err, items, r.signatures)
+			}
+		})
+	}
+}
+
+// That a deletion was answered is not yet that the signature is gone.
+func TestUndoLooksAfterwards(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]struct {
+		step  string
+		times int
+		gone  bool
+	}{
+		"the list lags": {"listed", 2, true}, "it stays in the list": {"listed", 1000, false}, "nothing is deleted": {"remove", 1000, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := signedWorld(t, "v1")
+			signature := r.signatures[of("v1")][0]
+			left := harm.times
+			r.fault[harm.step] = func(digest.Digest) (bool, error) {
+				if harm.step == "listed" && len(r.removed) > 0 {
+					r.signatures[of("v1")] = nil
+					if left--; left >= 0 {
+						r.signatures[of("v1")] = []string{signature}
+					}
+				}
+				return harm.step == "listed", nil
+			}
+			summary, told, err := r.undo()
+			r.must(err)
+			items, _ := r.items()
+			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Planned) || harm.gone != summary.Complete() {
+				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
+			}
+			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "still")) {
+				t.Errorf("told %+v", told)
+			}
+		})
+	}
+}
+
+func TestUndoStopsWhereNothingIsDeleted(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Unsupported, Denied} {
+		var tags []string
+		for i := range 40 {
+			tags = append(tags, fmt.Sprint("v", i))
+		}
+		r := signedWorld(t, tags...)
+		r.fault["remove"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("405")} }
+		summary, _, err := r.undo()
+		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Results[UndoFailed] > 10 {
+			t.Errorf("%s: %v, %+v", class, err, summary)
+		}
+		r.once(tags...)
+	}
+}
+
+type tampered struct{ *state.Ledger }
+
+func (tampered) VerifyEvents() error { return state.ErrDamaged }
+
+func TestUndoBelievesNoDamagedHistory(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1")
+	_, told, err := r.undo(func(u *Undo) { u.History = tampered{u.History.(*state.Ledger)} })
+	if !errors.Is(err, state.ErrDamaged) || len(told)+len(r.removed) != 0 {
+		t.Errorf("%v, told %+v", err, told)
+	}
+	r.once("v1")
+}
+
+func TestUndoOnlyWhatIsMeant(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2")
+	between := time.Now()
+	later := r.publish("registry.example.com/team/later", "v3")
+	_, _, err := r.run(later.GUN())
+	r.must(err)
+	summary, _, err := r.undo(func(u *Undo) { u.Wanted = func(it state.Item) bool { return it.Repository == "another" } })
+	r.must(err)
+	r.counts(summary, nil)
+	summary, _, err = r.undo(func(u *Undo) { u.Since = between })
+	r.must(err)
+	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+	r.once("v1", "v2")
+	summary, _, err = r.undo(func(u *Undo) { u.Wanted = func(it state.Item) bool { return it.Digest == of("v2").String() } })
+	r.must(err)
+	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+	r.once("v1")
+}
+
+func TestLookingChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2")
+	r.signatures[of("v2")] = nil
+	before, _ := r.items()
+	l := r.open()
+	u := &Undo{History: l, Remover: r, Workers: 1}
+	summary, err := u.Look(t.Context(), nil)
+	r.must(err)
+	r.must(l.Close())
+	r.counts(summary, map[UndoResult]int{UndoRemovable: 1, UndoGone: 1})
+	after, _ := r.items()
+	if len(r.removed) != 0 || fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("removed %v\n%v\n%v", r.removed, before, after)
+	}
+	r.once("v1")
+}
+
+func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2", "v3")
+	stop := make(chan struct{})
+	r.fault["remove"] = func(digest.Digest) (bool, error) {
+		if len(r.removed) == 0 {
+			close(stop)
+		}
+		return true, nil
+	}
+	l := r.open()
+	summary, err := (&Undo{History: l, Remover: r, Workers: 1}).Run(t.Context(), stop)
+	r.must(err)
+	r.must(l.Close())
+	if !summary.Drained || summary.Complete() || summary.Results[UndoRemoved] != 1 {
+		t.Errorf("%+v", summary)
+	}
+	r.heal()
+	summary, _, err = r.undo()
+	r.must(err)
+	r.counts(summary, map[UndoResult]int{UndoRemoved: 2})
+}
