@@ -62,8 +62,10 @@ type VerifiedTag struct {
 	Role     string        `json:"role,omitempty"`     // that names it
 	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
 	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
-	Bound bool     `json:"bound"`
-	Flags []string `json:"flags,omitempty"`
+	Bound bool `json:"bound"`
+	// CertificateExpires is the date of the certificate of a trusted signature.
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"`
+	Flags              []string  `json:"flags,omitempty"`
 }
 
 // VerifiedRepository is the result for one repository. Class and Reason are set where its
@@ -236,6 +238,7 @@ func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
 	case err != nil:
 		return is(Unknown, "%v", err)
 	}
+	row.CertificateExpires = verdict.NotAfter
 	row.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
 	if !exists {
 		return is(Gone, "the registry has the digest and no such tag")
@@ -292,7 +295,7 @@ func (l *lookups) finding(ctx context.Context, f dct.Finding) VerifiedTag {
 	case err != nil:
 		row.Class, row.Reason = Unknown, err.Error()
 	case verdict.Trusted:
-		row.Class = NotationOnly
+		row.Class, row.CertificateExpires = NotationOnly, verdict.NotAfter
 		row.Reason = "Notation trusts the tag's digest, and DCT does not: " + row.Reason
 	}
 	return row

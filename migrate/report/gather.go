@@ -27,7 +27,7 @@ func Verified(to Sink, r migrate.VerifiedRepository) error {
 	for _, t := range r.Tags {
 		row := Row{
 			Repository: r.GUN, Tags: []string{t.Tag}, Digest: t.DCT.String(), Registry: t.Registry.String(), Class: string(t.Class),
-			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Notes: t.Flags,
+			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Expires: t.CertificateExpires, Notes: t.Flags,
 		}
 		if err := to.Row(row); err != nil {
 			return err
@@ -52,7 +52,7 @@ func verified(s Section, rows []Row) migrate.VerifiedRepository {
 	for _, row := range rows {
 		t := migrate.VerifiedTag{
 			Class: migrate.VerifyClass(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
-			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound,
+			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound, CertificateExpires: row.Expires,
 		}
 		if len(row.Tags) > 0 {
 			t.Tag = row.Tags[0]

@@ -62,7 +62,7 @@ func savedText(w io.Writer, s *Saved, o Options) error {
 		}
 		return RunText(w, r)
 	}
-	return s.verification(NewVerifyText(w, o.Verbose))
+	return s.verification(NewVerifyText(w, o.Verbose, o.Now))
 }
 
 func savedJSON(w io.Writer, s *Saved, _ Options) error {

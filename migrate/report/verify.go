@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -64,11 +65,12 @@ type Verify interface {
 type verifyText struct {
 	w   io.Writer
 	all bool
+	now time.Time
 }
 
 // NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
-// for all tags, then the totals.
-func NewVerifyText(w io.Writer, all bool) Verify { return &verifyText{w, all} }
+// for all tags, then the totals. Dates are shown with the days that are left from now on.
+func NewVerifyText(w io.Writer, all bool, now time.Time) Verify { return &verifyText{w, all, now} }
 
 func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	var b strings.Builder
@@ -93,6 +95,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	}
 	if !r.Judged.IsZero() {
 		fmt.Fprintf(&b, "    past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+	}
+	if next := expiresNext(r, v.now); next != "" {
+		fmt.Fprintf(&b, "    expires next: %s\n", next)
 	}
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
@@ -140,6 +145,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	switch {
 	case err != nil:
 		b.WriteString("the comparison did not come to its end\n")
+		indent(&b, err.Error())
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():

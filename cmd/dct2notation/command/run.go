@@ -152,8 +152,12 @@ func (o *runOptions) parts(ctx context.Context, f *field, cfg config, ledger *st
 // migrate runs the engine and shows what became of it.
 func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
 	e := parts.engine
+	saved, err := o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), o.output, log)
+	if err != nil {
+		return err
+	}
 	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
-	p.saved = o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), log)
+	p.saved = saved
 	e.Observe = p.observe
 	failpoints(e)
 	quiet := announceEnd(stop, log)
@@ -161,6 +165,9 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	stop, early := within(stop, o.maxDuration)
 	summary, err := e.Run(ctx, stop, parts.guns)
 	p.finish()
+	if err == nil && summary.Items == 0 && summary.Repositories > 0 && o.selectsTags() {
+		err = errNoTags // no report may say that all is well
+	}
 	result := p.result(summary, err)
 	end := report.End{
 		Ended: result.Ended, Well: result.Complete, Complete: err == nil && !summary.Drained, Items: summary.Items, Error: result.Error,
@@ -178,8 +185,6 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	switch {
 	case err != nil:
 		return err
-	case summary.Items == 0 && summary.Repositories > 0 && o.selectsTags():
-		return errNoTags
 	case summary.Drained && early():
 		return &verdict{exitEarly}
 	case summary.Drained:

@@ -28,6 +28,9 @@ func newStatus(s Streams) *cobra.Command {
 		if _, err := loadConfig(c); err != nil {
 			return err
 		}
+		if output != "text" && output != "json" {
+			return usage(fmt.Errorf("--output %s: it is text or json", output))
+		}
 		path, err := o.statePath()
 		if err != nil {
 			return err
