@@ -30,7 +30,7 @@ type Summary struct {
 // Complete tells whether everything that DCT vouches for was signed, by this run or
 // before, or cannot be.
 func (s Summary) Complete() bool {
-	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && s.Skipped[NotAsked] == 0 && !s.Drained
 }
 
 // ErrNothingRead is returned when no repository's trust data could be read.

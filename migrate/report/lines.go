@@ -2,7 +2,6 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -48,7 +47,7 @@ func Begun(w io.Writer, h Head) error {
 }
 
 func (l *Lines) write(one line) error {
-	raw, err := json.Marshal(one)
+	raw, err := compact(one)
 	if err != nil {
 		return err
 	}
@@ -90,7 +89,7 @@ type Saved struct {
 	End    End // of a result that did not come to its end: not Complete, and not Well
 	Counts map[Standing]int
 	open   func() (io.ReadCloser, error)
-	size   int // in lines, as Load has read it
+	sum    string // of all lines, as Load has read and checked them
 }
 
 // maxLine bounds a line, in bytes: a digest with a hundred thousand tags.
@@ -104,9 +103,8 @@ var ErrNoResult = errors.New("not a saved result")
 func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	s := &Saved{open: open}
 	var c counts
-	ended, n := false, 0
-	err := s.lines(func(at int, one line) error {
-		n = at
+	ended := false
+	sum, err := s.lines(checkedLine, func(one line) error {
 		if one.Head != nil {
 			s.Head = *one.Head
 		}
@@ -124,9 +122,9 @@ func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Counts, s.size = c.standings, n
+	s.Counts, s.sum = c.standings, sum
 	if !ended {
-		s.End = End{Error: "it did not come to its end", Totals: c.classes, Unread: c.unread, Items: c.rows}
+		s.End = End{Error: "no end was recorded: the process was killed, or is still at work", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
 	return s, s.judge(c)
 }
@@ -154,9 +152,7 @@ func (s *Saved) judge(c counts) error {
 
 // Each calls section and row for all that the result has, in its order.
 func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
-	n := 0
-	err := s.lines(func(at int, one line) error {
-		n = at
+	sum, err := s.lines(parseLine, func(one line) error {
 		switch {
 		case one.Section != nil && section != nil:
 			return section(*one.Section)
@@ -165,17 +161,17 @@ func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
 		}
 		return nil
 	})
-	if err == nil && n != s.size {
+	if err == nil && sum != s.sum {
 		err = fmt.Errorf("%w: it changed while it was read", ErrNoResult)
 	}
 	return err
 }
 
-// lines reads and checks the lines. Each row's standing is what its class says.
-func (s *Saved) lines(each func(n int, one line) error) (err error) {
+// lines reads the lines and gives their sum. Each row's standing is what its class says.
+func (s *Saved) lines(parse func([]byte) (line, error), each func(line) error) (string, error) {
 	f, err := s.open()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	in := bufio.NewScanner(f)
@@ -184,31 +180,32 @@ func (s *Saved) lines(each func(n int, one line) error) (err error) {
 	var before order
 	for in.Scan() {
 		n++
-		one, err := parseLine(in.Bytes())
+		one, err := parse(in.Bytes())
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: line %d: %w", ErrNoResult, n, err)
+			return "", fmt.Errorf("%w: line %d: %w", ErrNoResult, n, err)
 		case !before.next(one):
-			return fmt.Errorf("%w: line %d is out of place", ErrNoResult, n)
+			return "", fmt.Errorf("%w: line %d is out of place", ErrNoResult, n)
 		case one.Row != nil:
 			one.Row.Standing = standing(before.of, one.Row.Class, one.Row.Cause)
 		case one.End != nil && one.End.Sum != hex.EncodeToString(sum.Sum(nil)):
-			return fmt.Errorf("%w: it was changed since it was written", ErrNoResult)
+			return "", fmt.Errorf("%w: it was changed since it was written", ErrNoResult)
 		}
-		_, _ = fmt.Fprintf(sum, "%s\n", in.Bytes()) // a hash returns no error
-		if err := each(n, one); err != nil {
-			return err
+		_, _ = sum.Write(in.Bytes()) // a hash returns no error
+		_, _ = sum.Write([]byte{'\n'})
+		if err := each(one); err != nil {
+			return "", err
 		}
 	}
 	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("%w: line %d: %w", ErrNoResult, n+1, err)
+		return "", fmt.Errorf("%w: line %d: %w", ErrNoResult, n+1, err)
 	} else if err != nil {
-		return fmt.Errorf("reading line %d: %w", n+1, err)
+		return "", fmt.Errorf("reading line %d: %w", n+1, err)
 	}
 	if n == 0 {
-		return fmt.Errorf("%w: it is empty", ErrNoResult)
+		return "", fmt.Errorf("%w: it is empty", ErrNoResult)
 	}
-	return nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // order is what came before a line.
@@ -237,13 +234,18 @@ func (o *order) next(one line) bool {
 	return true
 }
 
-// parseLine reads one line. Fields that this version does not know are passed over: a
-// later one may have added them.
-func parseLine(raw []byte) (one line, err error) {
+// checkedLine is parseLine for what nobody has looked at yet.
+func checkedLine(raw []byte) (line, error) {
 	if err := strictjson.Check(raw); err != nil {
 		return line{}, err
 	}
-	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&one); err != nil {
+	return parseLine(raw)
+}
+
+// parseLine reads one line. Fields that this version does not know are passed over: a
+// later one may have added them.
+func parseLine(raw []byte) (one line, err error) {
+	if err := json.Unmarshal(raw, &one); err != nil {
 		return line{}, err
 	}
 	parts := 0

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -173,7 +172,7 @@ func (v *verifyJSON) begin() error {
 		return nil
 	}
 	v.begun = true
-	tool, err := json.Marshal(v.tool)
+	tool, err := compact(v.tool)
 	if err == nil {
 		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"dct2notation.verify","tool":%s,"repositories":[`, tool)
 	}
@@ -185,7 +184,7 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 	if v.begun {
 		separator = ",\n"
 	}
-	raw, err := json.Marshal(r)
+	raw, err := compact(r)
 	if err == nil {
 		err = v.begin()
 	}
@@ -196,7 +195,7 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 }
 
 func (v *verifyJSON) End(t Totals, ended error) error {
-	raw, err := json.Marshal(t)
+	raw, err := compact(t)
 	if err == nil {
 		err = v.begin()
 	}

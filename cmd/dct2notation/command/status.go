@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
 func newStatus(s Streams) *cobra.Command {
@@ -56,9 +57,7 @@ func showStatus(ledger, output string, s Streams) error {
 		st.State = "killed"
 	}
 	if output == "json" {
-		e := json.NewEncoder(s.Out)
-		e.SetIndent("", "  ")
-		return e.Encode(st)
+		return report.JSON(s.Out, st)
 	}
 	return st.text(s)
 }
