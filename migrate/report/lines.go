@@ -75,7 +75,9 @@ func (l *Lines) Row(r Row) error {
 // End writes the end, with the totals of what was written, and flushes.
 func (l *Lines) End(e End) error {
 	e.Ended = e.Ended.UTC()
-	e.Totals, e.Unread = l.counts.classes, l.counts.unread
+	if e.Totals, e.Unread = l.counts.classes, l.counts.unread; e.Totals == nil {
+		e.Totals = map[string]int{}
+	}
 	e.Items, e.Sum = max(e.Items, l.counts.rows), hex.EncodeToString(l.sum.Sum(nil))
 	if err := l.write(line{End: &e}); err != nil {
 		return err

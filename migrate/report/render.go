@@ -24,6 +24,7 @@ var renderers = map[string]func(io.Writer, *Saved, Options) error{
 	"json":       savedJSON,
 	"jsonl":      savedLines,
 	"csv":        savedCSV,
+	"failures":   savedFailures,
 	"junit":      savedJUnit,
 	"markdown":   savedMarkdown,
 	"prometheus": savedPrometheus,

@@ -54,6 +54,7 @@ type Section struct {
 // Row is a tag of a verification, or a digest of a run with all its tags.
 type Row struct {
 	Repository string   `json:"repository"`
+	GUN        string   `json:"gun,omitempty"` // of a run, where the images are in another repository than it
 	Tags       []string `json:"tags"`
 	Digest     string   `json:"digest,omitempty"`   // that DCT vouches for
 	Registry   string   `json:"registry,omitempty"` // that the tag has now

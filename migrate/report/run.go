@@ -46,6 +46,7 @@ type Unread struct {
 // Item is one digest.
 type Item struct {
 	Repository string         `json:"repository"`
+	GUN        string         `json:"gun,omitempty"` // where it is another than the repository
 	Digest     string         `json:"digest"`
 	Key        string         `json:"key,omitempty"` // its name, where there are several
 	Tags       []string       `json:"tags"`
@@ -74,7 +75,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.NotAsked++
 		return
 	}
-	it := Item{o.Repository, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
+	it := Item{o.Repository, o.GUN, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
 	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
 		r.NotSigned = append(r.NotSigned, it)
 		return
@@ -161,7 +162,11 @@ func RunText(w io.Writer, r *Run) error {
 		b.WriteString("ended with:\n")
 		indent(&b, r.Error)
 	}
-	if !r.Complete {
+	switch {
+	case r.Complete:
+	case r.NotAsked > 0 && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0:
+		b.WriteString("not complete: what --only does not name was left out; a run without it does the rest\n")
+	default:
 		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
 	_, err := io.WriteString(w, b.String())

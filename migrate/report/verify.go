@@ -53,6 +53,20 @@ func (t Totals) Empty() bool {
 // Unknown tells whether anything could not be found out.
 func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
 
+// Verification is a verification as JSON. It is written piece by piece: see NewVerifyJSON.
+type Verification struct {
+	Version      int                          `json:"version"`
+	Kind         string                       `json:"kind"`
+	Tool         string                       `json:"tool"`
+	Repositories []migrate.VerifiedRepository `json:"repositories"`
+	Totals       Totals                       `json:"totals"`
+	Complete     bool                         `json:"complete"` // all was looked at
+	Agree        bool                         `json:"agree"`    // on every tag
+}
+
+// VerifyKind tells the JSON apart from our other JSON.
+const VerifyKind = "dct2notation.verify"
+
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
 	Repository(migrate.VerifiedRepository) error
@@ -174,7 +188,7 @@ func (v *verifyJSON) begin() error {
 	v.begun = true
 	tool, err := compact(v.tool)
 	if err == nil {
-		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"dct2notation.verify","tool":%s,"repositories":[`, tool)
+		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s,"repositories":[`, VerifyKind, tool)
 	}
 	return err
 }

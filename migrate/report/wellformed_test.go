@@ -20,7 +20,7 @@ import (
 // parsers read a format as its readers do, and return an error for what those would take
 // for anything else than text.
 var parsers = map[string]func(text string) error{
-	"csv": parseCSV, "junit": parseJUnit, "prometheus": parsePrometheus, "json": parseJSON, "jsonl": parseJSONLines,
+	"csv": parseCSV, "junit": parseJUnit, "prometheus": parsePrometheus, "json": parseJSON, "jsonl": parseJSONLines, "failures": parseFailures,
 }
 
 func parseJSON(text string) error { return strictjson.Check([]byte(text)) }
@@ -30,6 +30,24 @@ func parseJSONLines(text string) error {
 		if err := strictjson.Check([]byte(line)); err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
+	}
+	return nil
+}
+
+// parseFailures checks that no name or reason made a line of its own.
+func parseFailures(text string) error {
+	f, err := readFailures(text)
+	if err != nil {
+		return err
+	}
+	lines := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			lines++
+		}
+	}
+	if len(f.Named) != lines || lines > 10 { // as many as the samples have
+		return fmt.Errorf("%d lines, %d names", lines, len(f.Named))
 	}
 	return nil
 }
@@ -118,8 +136,15 @@ func obeyed(text string) error {
 
 var span = regexp.MustCompile("`[^`\n]*`")
 
-// skeleton is Markdown without its code spans: our own words.
-func skeleton(text string) string { return span.ReplaceAllString(text, "") }
+// skeleton is Markdown without its code spans: our own words, and how many cells each line has.
+// Tables are parted before spans are looked for.
+func skeleton(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(&b, "%d %s", strings.Count(line, "|"), span.ReplaceAllString(line, ""))
+	}
+	return b.String()
+}
 
 // wellFormed checks every format of results whose names and reasons are the given texts.
 func wellFormed(t testing.TB, repository, text string) {
