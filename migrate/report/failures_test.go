@@ -91,7 +91,7 @@ func TestFailuresWrittenByHand(t *testing.T) {
 		t.Errorf("%q", list)
 	}
 	for bad, says := range map[string]string{
-		"a\n\na/B/c\n":                "line 3",
+		"a\n\na/B/c\n":              "line 3",
 		"a b\n":                     "line 1",
 		"a:\x1b[31m\n":              `line 1: a:\x1b[31m`,
 		"a@sha256:12\n":             "line 1",
