@@ -31,7 +31,7 @@ func pick[T any](c chance, from []T) T { return from[c.IntN(len(from))] }
 // What a verification showed when it ended, its saved result shows too.
 func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		c := chance{rand.New(rand.NewPCG(seed, 1))}
 		verbose := c.IntN(2) == 0
 		var text, js bytes.Buffer
@@ -116,7 +116,7 @@ func randomRepository(c chance, i int) migrate.VerifiedRepository {
 // What a run showed when it ended, its saved result shows too.
 func TestRunIsShownAgainAsItWas(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		c := chance{rand.New(rand.NewPCG(seed, 2))}
 		live := Run{Started: began}
 		var failed error
