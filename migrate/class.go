@@ -15,6 +15,7 @@ const (
 	Missing    Class = "missing"     // the registry has no such digest
 	Unsignable Class = "unsignable"  // Docker schema 1: its digest is not that of its bytes
 	NotPlanned Class = "not-in-plan" // run --plan, and the plan does not sign it
+	NotAsked   Class = "not-asked"   // run --only, and what it names does not have it; nor is it done
 	// PlanUnknown: run --plan, and the plan could not tell what to do with it. The run is
 	// not complete.
 	PlanUnknown Class = "unknown-in-plan"

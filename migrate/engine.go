@@ -21,9 +21,13 @@ type Engine struct {
 	// Readers is how many repositories' trust data is read at the same time; 0: one. Notary
 	// servers crash under parallel reads (facts: cachedMeta).
 	Readers int
-	Tool    string      // name and version, for signed metadata
-	Scope   Scope       // which part is meant, and where it is
-	Plan    *Plan       // what the run is bound to; nil: all that DCT vouches for
+	Tool    string // name and version, for signed metadata
+	Scope   Scope  // which part is meant, and where it is
+	Plan    *Plan  // what the run is bound to; nil: all that DCT vouches for
+	// Only leaves out what is not asked for of the repositories that are read; nil: all is. It
+	// is asked of each digest with its repository, there and under its GUN, and with the tags
+	// that DCT gives it; of an image that DCT does not name with the indexes that list it.
+	Only    func(Ask) bool
 	Observe func(Event) // told of progress; called from several goroutines
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
@@ -70,6 +74,7 @@ type Event struct {
 // TrustNews is what became of reading one repository's trust data.
 type TrustNews struct {
 	GUN      string
+	Place    string // the repository that the images are in, where it is another
 	PinnedBy string
 	RootKeys []string
 	Items    int
@@ -95,6 +100,7 @@ const (
 // Outcome is how an item ended in this run.
 type Outcome struct {
 	Repository, Digest string
+	GUN                string // where it is another than the repository
 	Key                string // its name, where there are several
 	Tags               []string
 	Index              []string // of an image that DCT does not name: the indexes that list it, which DCT names
@@ -103,6 +109,13 @@ type Outcome struct {
 	Class              Class
 	Reason             string
 	Notes              []string
+}
+
+// Ask is what Engine.Only decides on.
+type Ask struct {
+	GUN, Place string
+	Digests    []string // its own first
+	Tags       []string
 }
 
 func (e *Engine) tell(ev Event) {

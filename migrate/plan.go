@@ -111,7 +111,7 @@ type PlanFinding struct {
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(), Rebind: e.Rebind, Platforms: e.platforms(),
+		Keys: e.planKeys(), Rebind: e.Rebind, Platforms: e.platforms(), Repositories: []PlanRepository{},
 	}
 	h := newHosts()
 	var last error
@@ -134,6 +134,7 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: ClassOf(err), Err: err}})
 			continue
 		}
+		read.work = planned(read.work)
 		e.tell(Event{Found: len(read.work), Trust: read.news()})
 		part, err := e.planRepository(ctx, read)
 		if err != nil {

@@ -47,6 +47,7 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop 
 			return nil, err
 		}
 	}
+	e.narrow(read)
 	if record {
 		if err := e.Ledger.SetRepository(remember(r, before, e)); err != nil {
 			return nil, fatally(err)
@@ -56,10 +57,14 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop 
 }
 
 func (r *reading) news() *TrustNews {
-	return &TrustNews{
+	n := &TrustNews{
 		GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(),
 		Items: len(r.work), Findings: r.Findings(), Expiries: r.Expiries(), Changed: r.changed,
 	}
+	if r.place != n.GUN {
+		n.Place = r.place
+	}
+	return n
 }
 
 // remembered gives what an earlier run saw of the repository.

@@ -29,7 +29,10 @@ type Summary struct {
 
 // Complete tells whether everything that DCT vouches for was signed, by this run or
 // before, or cannot be.
-func (s Summary) Complete() bool {
+func (s Summary) Complete() bool { return s.Done() && s.Skipped[NotAsked] == 0 }
+
+// Done tells the same of what the run was asked for.
+func (s Summary) Done() bool {
 	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained
 }
 
@@ -157,7 +160,10 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 
 // enqueue plans the work in the ledger and queues what is not done yet.
 func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) error {
-	work, err := r.troubled(r.leaveOut(work))
+	work, err := r.notAsked(r.leaveOut(work))
+	if err == nil {
+		work, err = r.troubled(work)
+	}
 	if err != nil {
 		return err
 	}
@@ -235,6 +241,9 @@ func (r *run) outcome(w Work, result Result) Outcome {
 	}
 	if w.isChild() {
 		o.Index = w.indexes()
+	}
+	if gun := w.Targets[0].GUN().String(); gun != o.Repository {
+		o.GUN = gun
 	}
 	return o
 }

@@ -66,10 +66,10 @@ type VerifiedTag struct {
 	Role     string        `json:"role,omitempty"`     // that names it
 	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
 	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
-	Bound bool     `json:"bound"`
-	Flags []string `json:"flags,omitempty"`
-	// CertificateExpires is of the certificate of a trusted signature.
+	Bound bool `json:"bound"`
+	// CertificateExpires is the date of the certificate of a trusted signature.
 	CertificateExpires time.Time `json:"certificate_expires,omitzero"`
+	Flags              []string  `json:"flags,omitempty"`
 }
 
 // VerifiedRepository is the result for one repository. Class and Reason are set where its

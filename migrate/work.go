@@ -30,6 +30,7 @@ type Work struct {
 	listed       ocispec.Descriptor // of a child: as all of them list it
 	trouble      error              // why it cannot be done now; nil: nothing is known
 	attestations int                // of an index: what it lists that is no image, and is left out
+	aside        bool               // it is not asked for
 	outsideAs    Class              // in place of NotPlanned
 	outside      string             // why it is outside of the plan that the run is bound to; empty: inside
 }

@@ -24,7 +24,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/internal/tsatest"
+	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
@@ -46,7 +48,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped),
+			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "schema": cmd(schema),
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
 		RequireUniqueNames: true,
@@ -556,6 +558,27 @@ func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	}
 	f.plugin, err = kmstest.Install(filepath.Join(f.dir, "libexec"), b)
 	return err
+}
+
+// schema KIND FILE... checks that files are what the schema of that kind says; of results
+// each line is a value.
+func schema(ts *testscript.TestScript, _ *fixture, args []string) error {
+	rules, ok := report.Schema(args[0])
+	if !ok {
+		return fmt.Errorf("no schema %s", args[0])
+	}
+	for _, name := range args[1:] {
+		values := []string{ts.ReadFile(name)}
+		if args[0] == "result" {
+			values = strings.SplitAfter(strings.TrimSpace(values[0]), "\n")
+		}
+		for _, v := range values {
+			if err := schematest.Validate(rules, []byte(v)); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // exits CODE COMMAND... runs a command that must end with the exit code.

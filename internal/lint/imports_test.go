@@ -32,6 +32,7 @@ var rules = map[string][]string{
 	"internal/kmstest":      {},
 	"internal/tsatest":      {},
 	"internal/lint":         {},
+	"internal/schematest":   {},
 	"cmd":                   nil, // wires everything
 }
 

@@ -5,9 +5,11 @@
 package safetext
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -19,6 +21,9 @@ func Safe(s string, limit int) string { return safe(s, limit, false) }
 func Lines(s string, limit int) string { return safe(s, limit, true) }
 
 func safe(s string, limit int, lines bool) string {
+	if len(s) <= limit && plain(s) {
+		return s
+	}
 	var b strings.Builder
 	count := 0
 	for i := 0; i < len(s); count++ {
@@ -41,6 +46,41 @@ func safe(s string, limit int, lines bool) string {
 	}
 	return b.String()
 }
+
+// plain tells whether s is printed as itself, as most text is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// JSON writes the harmful characters of a JSON value as its escapes. The value stays the
+// same: they stand nowhere but in strings.
+func JSON(raw []byte) []byte {
+	if !bytes.ContainsFunc(raw, harmful) {
+		return raw
+	}
+	var b bytes.Buffer
+	for _, r := range string(raw) {
+		switch {
+		case !harmful(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
+}
+
+// harmful is what JSON leaves as it is, and text does not. DEL is there too: JSON escapes
+// only what is below the space.
+func harmful(r rune) bool { return r > '~' && !harmless(r) }
 
 // harmless are letters, marks, digits, punctuation and symbols. Control and format
 // characters are not, nor are the spaces and separators that look like others.

@@ -1,6 +1,8 @@
 package safetext
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"unicode"
@@ -26,6 +28,14 @@ func TestNothingHostileIsRendered(t *testing.T) {
 	}
 	if got := Safe("abcdef", 3); got != "abc…" {
 		t.Errorf("cut to %q", got)
+	}
+	raw := []byte("{\"a\":\"\u202e\u009b\u007f\U000e0041ü\\n\"}")
+	var before, after map[string]string
+	if err := errors.Join(json.Unmarshal(raw, &before), json.Unmarshal(JSON(raw), &after)); err != nil || before["a"] != after["a"] {
+		t.Errorf("JSON made %q of %q: %v", after, before, err)
+	}
+	if got := string(JSON(raw)); got != `{"a":"\u202e\u009b\u007f\udb40\udc41ü\n"}` {
+		t.Errorf("JSON gave %s", got)
 	}
 	if got := Lines("a\nb\tc", 10); got != "a\nb\\x09c" {
 		t.Errorf("Lines gave %q", got)

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/csv"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func savedCSV(w io.Writer, s *Saved, _ Options) error {
 		if sectionStanding(one) == Well {
 			return nil
 		}
-		return writeCells(out, one.Repository, "", string(sectionStanding(one)), one.Class, "", one.Reason, "", "", "", "", "", "", "", "")
+		return writeCells(out, one.Repository, "", string(sectionStanding(one)), classOf(one), "", one.Reason, "", "", "", "", "", "", "", "")
 	}, func(r Row) error {
 		return writeCells(out, r.Repository, strings.Join(r.Tags, " "), string(r.Standing), r.Class, r.Cause, r.Reason, r.Digest, r.Registry,
 			r.Role, r.Key, r.Platform, optional(r.Bound), date(r.Expires), strings.Join(r.Notes, "; "))
@@ -50,11 +51,23 @@ func writeCells(out *csv.Writer, cells ...string) error {
 	return out.Write(cells)
 }
 
-// cell is text that a spreadsheet takes as text. One that begins as a formula does would
-// be run (OWASP, CSV injection).
+// formula begins what a spreadsheet would run (OWASP, CSV injection), also in the widths of
+// East Asian text.
+const formula = "=+\\-@＝＋－＠"
+
+var (
+	beginsFormula = regexp.MustCompile("^['\" ]*[" + formula + "]")
+	// Where the comma is a decimal sign, spreadsheets take the semicolon to part cells.
+	splitFormula = regexp.MustCompile(";(['\" ]*[" + formula + "])")
+)
+
+// maxCell is what the usual spreadsheets hold in one, in characters.
+const maxCell = 32_000
+
+// cell is text that a spreadsheet takes as text.
 func cell(s string) string {
-	s = safetext.Safe(strings.ReplaceAll(s, "\n", " / "), 4096)
-	if begin := strings.TrimLeft(s, " "); begin != "" && strings.Contains("=+-@", begin[:1]) {
+	s = splitFormula.ReplaceAllString(safetext.Safe(strings.ReplaceAll(s, "\n", " / "), maxCell), `\x3b$1`)
+	if beginsFormula.MatchString(s) {
 		return "'" + s
 	}
 	return s

@@ -45,7 +45,7 @@ const DoctorKind = "dct2notation.doctor"
 // NewDoctor counts the checks.
 func NewDoctor(checks []Check, at time.Time) *Doctor {
 	d := &Doctor{
-		Version: 1, Kind: DoctorKind, Checked: at.UTC(), Checks: checks,
+		Version: 1, Kind: DoctorKind, Checked: at.UTC(), Checks: append([]Check{}, checks...),
 		Results: map[Health]int{OK: 0, Warn: 0, Fail: 0, Unknown: 0},
 	}
 	for _, c := range checks {

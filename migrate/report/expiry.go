@@ -2,8 +2,13 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // Expiring is a date that trust data or a certificate ends at.
@@ -19,36 +24,72 @@ const certificate = "signing certificate"
 // maxExpiries bounds how many dates are kept: the soonest.
 const maxExpiries = 1000
 
-// expiries are the soonest dates of a result, each once. The notary signs timestamps and
-// snapshots anew by itself, so theirs are left out.
+// expiries are the soonest dates of a result, each certificate's once. The notary signs
+// timestamps and snapshots anew by itself, so theirs are left out.
 func (s *Saved) expiries() ([]Expiring, error) {
 	var all []Expiring
 	certs := map[time.Time]bool{}
+	add := func(e Expiring) {
+		if all = append(all, e); len(all) <= 4*maxExpiries {
+			return
+		}
+		all = soonest(all)
+		clear(certs) // but for those that are kept: a later one is dropped again
+		for _, kept := range all {
+			certs[kept.At] = certs[kept.At] || kept.What == certificate
+		}
+	}
 	err := s.Each(func(one Section) error {
 		for _, e := range one.Expiries {
-			if e.Role != "timestamp" && e.Role != "snapshot" {
-				all = append(all, Expiring{e.Role, one.Repository, e.At})
+			if signedByOwner(e.Role) {
+				add(Expiring{e.Role, one.Repository, e.At})
 			}
-		}
-		if len(all) > 4*maxExpiries {
-			all = soonest(all)
 		}
 		return nil
 	}, func(r Row) error {
-		if !r.Expires.IsZero() && !certs[r.Expires] && len(certs) < maxExpiries {
+		if !r.Expires.IsZero() && !certs[r.Expires] {
 			certs[r.Expires] = true
-			all = append(all, Expiring{certificate, r.Repository, r.Expires})
+			add(Expiring{certificate, r.Repository, r.Expires})
 		}
 		return nil
 	})
 	return soonest(all), err
 }
 
+// signedByOwner leaves out what the notary signs anew by itself.
+func signedByOwner(role string) bool { return role != "timestamp" && role != "snapshot" }
+
 func soonest(all []Expiring) []Expiring {
 	slices.SortStableFunc(all, func(a, b Expiring) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.What, b.What))
 	})
 	return all[:min(len(all), maxExpiries)]
+}
+
+// expiresNext says in a line which of a repository's dates come first: of its trust data, and
+// of the certificates of its signatures.
+func expiresNext(r migrate.VerifiedRepository, now time.Time) string {
+	first := map[string]Expiring{}
+	note := func(kind, what string, at time.Time) {
+		if known, ok := first[kind]; !at.IsZero() && (!ok || at.Before(known.At)) {
+			first[kind] = Expiring{What: what, At: at}
+		}
+	}
+	for _, e := range r.Expiries {
+		if signedByOwner(e.Role) {
+			note("trust data", e.Role, e.At)
+		}
+	}
+	for _, t := range r.Tags {
+		note(certificate, certificate, t.CertificateExpires)
+	}
+	var all []string
+	for _, kind := range []string{"trust data", certificate} {
+		if e, ok := first[kind]; ok {
+			all = append(all, fmt.Sprintf("%s %s (%d days left)", safetext.Safe(e.What, 128), e.At.UTC().Format(time.DateOnly), daysLeft(e.At, now)))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // daysLeft are whole days, negative where the date has passed.

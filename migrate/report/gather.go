@@ -27,7 +27,7 @@ func Verified(to Sink, r migrate.VerifiedRepository) error {
 	for _, t := range r.Tags {
 		row := Row{
 			Repository: r.GUN, Tags: []string{t.Tag}, Digest: t.DCT.String(), Registry: t.Registry.String(), Class: string(t.Class),
-			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Notes: t.Flags,
+			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Expires: t.CertificateExpires, Notes: t.Flags,
 		}
 		if err := to.Row(row); err != nil {
 			return err
@@ -52,7 +52,7 @@ func verified(s Section, rows []Row) migrate.VerifiedRepository {
 	for _, row := range rows {
 		t := migrate.VerifiedTag{
 			Class: migrate.VerifyClass(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
-			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound,
+			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound, CertificateExpires: row.Expires,
 		}
 		if len(row.Tags) > 0 {
 			t.Tag = row.Tags[0]
@@ -66,7 +66,7 @@ func verified(s Section, rows []Row) migrate.VerifiedRepository {
 // Read passes on what a run found in one repository's trust data, or that it could not be
 // read.
 func Read(to Sink, n *migrate.TrustNews) error {
-	s := Section{Repository: n.GUN, PinnedBy: n.PinnedBy, Expiries: n.Expiries, Class: string(n.Class)}
+	s := Section{Repository: n.GUN, Place: n.Place, PinnedBy: n.PinnedBy, Expiries: n.Expiries, Class: string(n.Class)}
 	if n.Err != nil {
 		s.Reason = n.Err.Error()
 	}
@@ -82,7 +82,7 @@ func Read(to Sink, n *migrate.TrustNews) error {
 // Settled passes on how an item of a run ended.
 func Settled(to Sink, o *migrate.Outcome) error {
 	return to.Row(Row{
-		Repository: o.Repository, Tags: o.Tags, Digest: o.Digest, Class: string(o.Result), Cause: string(o.Class),
+		Repository: o.Repository, GUN: o.GUN, Tags: o.Tags, Digest: o.Digest, Class: string(o.Result), Cause: string(o.Class),
 		Standing: standing(OfRun, string(o.Result), string(o.Class)), Reason: o.Reason, Key: o.Key, Index: o.Index, Platform: o.Platform, Notes: o.Notes,
 	})
 }
@@ -92,7 +92,7 @@ func (r *Run) again(s *Section, row *Row) {
 	switch {
 	case row != nil:
 		r.Add(&migrate.Outcome{
-			Repository: row.Repository, Digest: row.Digest, Key: row.Key, Tags: row.Tags, Index: row.Index, Platform: row.Platform,
+			Repository: row.Repository, GUN: row.GUN, Digest: row.Digest, Key: row.Key, Tags: row.Tags, Index: row.Index, Platform: row.Platform,
 			Result: migrate.Result(row.Class), Class: migrate.Class(row.Cause), Reason: row.Reason, Notes: row.Notes,
 		})
 	case s.Class != "":

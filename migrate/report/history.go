@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 )
@@ -26,15 +27,27 @@ func (s *Saved) Past() Past {
 // maxHistory bounds how many earlier results are shown.
 const maxHistory = 200
 
+// maxPast bounds a line of the history, in bytes.
+const maxPast = 64 << 10
+
 // ReadHistory reads lines of Past and keeps the last ones of the same scope as the result, up to
 // it. A line that cannot be read is passed over: the file is a convenience, and a crash may have
 // cut its last line.
 func ReadHistory(r io.Reader, like *Saved) []Past {
 	var kept []Past
-	in := bufio.NewScanner(r)
-	for in.Scan() {
+	for in := bufio.NewReaderSize(r, maxPast); ; {
+		raw, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = in.ReadSlice('\n')
+			}
+			continue // none of ours; those behind it are
+		}
+		if err != nil {
+			break // a line without its end was cut
+		}
 		var p Past
-		if json.Unmarshal(in.Bytes(), &p) != nil || p.Of != like.Head.Of || p.Scope != like.Head.Scope || p.Ended.IsZero() || p.Ended.After(like.End.Ended) {
+		if json.Unmarshal(raw, &p) != nil || p.Of != like.Head.Of || p.Scope != like.Head.Scope || p.Ended.IsZero() || p.Ended.After(like.End.Ended) {
 			continue
 		}
 		if kept = append(kept, p); len(kept) > 2*maxHistory {

@@ -7,14 +7,24 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// JSON writes v indented, with a newline behind it.
+// JSON writes v indented, with a newline behind it. What a terminal would obey in a name is
+// escaped: the result may be shown on one.
 func JSON[T any](w io.Writer, v T) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	raw, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(safetext.JSON(raw), '\n'))
+	}
+	return err
+}
+
+// compact is v in one line.
+func compact(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
+	return safetext.JSON(raw), err
 }
 
 // maxPlan bounds a plan file, in bytes: some half a million items.

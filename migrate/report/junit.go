@@ -55,7 +55,7 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 		if sectionStanding(one) == Well {
 			return nil
 		}
-		return out.Encode(newCase(one.Repository, "trust data", sectionStanding(one), one.Class, one.Reason))
+		return out.Encode(newCase(one.Repository, "trust data", sectionStanding(one), classOf(one), one.Reason))
 	}, func(r Row) error {
 		return out.Encode(newCase(r.Repository, rowName(r), r.Standing, typeOf(r), r.Reason))
 	})

@@ -2,14 +2,17 @@ package report
 
 import (
 	"bufio"
-	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 
 	"github.com/dct2notation/dct2notation/internal/strictjson"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // A result is saved as lines of JSON (the format jsonl): its head, then sections and rows
@@ -24,20 +27,36 @@ type line struct {
 // Lines writes a result as lines of JSON. It is not safe for concurrent use.
 type Lines struct {
 	w      *bufio.Writer
+	sum    hash.Hash // of all lines
 	counts counts
 }
 
 // NewLines writes the head.
 func NewLines(w io.Writer, h Head) (*Lines, error) {
-	l := &Lines{w: bufio.NewWriterSize(w, 64<<10)}
+	l := &Lines{w: bufio.NewWriterSize(w, 64<<10), sum: sha256.New()}
 	return l, l.write(line{Head: &h})
 }
 
-func (l *Lines) write(one line) error {
-	raw, err := json.Marshal(one)
-	if err == nil {
-		_, err = l.w.Write(append(raw, '\n'))
+// Begun writes a result that has not come to its end.
+func Begun(w io.Writer, h Head) error {
+	l, err := NewLines(w, h)
+	if err != nil {
+		return err
 	}
+	return l.w.Flush()
+}
+
+func (l *Lines) write(one line) error {
+	raw, err := compact(one)
+	if err != nil {
+		return err
+	}
+	if len(raw) > maxLine {
+		return fmt.Errorf("a line of %d bytes: no reader takes more than %d", len(raw), maxLine)
+	}
+	raw = append(raw, '\n')
+	_, _ = l.sum.Write(raw) // a hash returns no error
+	_, err = l.w.Write(raw)
 	return err
 }
 
@@ -56,8 +75,10 @@ func (l *Lines) Row(r Row) error {
 // End writes the end, with the totals of what was written, and flushes.
 func (l *Lines) End(e End) error {
 	e.Ended = e.Ended.UTC()
-	e.Totals, e.Unread = l.counts.classes, l.counts.unread
-	e.Items = max(e.Items, l.counts.rows)
+	if e.Totals, e.Unread = l.counts.classes, l.counts.unread; e.Totals == nil {
+		e.Totals = map[string]int{}
+	}
+	e.Items, e.Sum = max(e.Items, l.counts.rows), hex.EncodeToString(l.sum.Sum(nil))
 	if err := l.write(line{End: &e}); err != nil {
 		return err
 	}
@@ -70,10 +91,11 @@ type Saved struct {
 	End    End // of a result that did not come to its end: not Complete, and not Well
 	Counts map[Standing]int
 	open   func() (io.ReadCloser, error)
+	sum    string // of all lines, as Load has read and checked them
 }
 
-// maxLine bounds a line, in bytes; a reason is some hundred.
-const maxLine = 1 << 20
+// maxLine bounds a line, in bytes: a digest with a hundred thousand tags.
+const maxLine = 16 << 20
 
 // ErrNoResult is returned for a file that is no saved result of ours.
 var ErrNoResult = errors.New("not a saved result")
@@ -84,7 +106,7 @@ func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	s := &Saved{open: open}
 	var c counts
 	ended := false
-	err := s.lines(func(n int, one line) error {
+	sum, err := s.lines(checkedLine, func(one line) error {
 		if one.Head != nil {
 			s.Head = *one.Head
 		}
@@ -102,21 +124,37 @@ func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Counts, s.sum = c.standings, sum
 	if !ended {
-		s.End = End{Error: "it did not come to its end", Totals: c.classes, Unread: c.unread, Items: c.rows}
+		s.End = End{Error: "no end was recorded: the process was killed, or is still at work", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
-	if !maps.Equal(s.End.Totals, c.classes) || s.End.Unread != c.unread {
-		return nil, fmt.Errorf("%w: its totals are not those of its rows", ErrNoResult)
+	return s, s.judge(c)
+}
+
+// judge compares the end with the rows. That all is well, or was looked at, is never taken
+// from a file's word alone.
+func (s *Saved) judge(c counts) error {
+	e := &s.End
+	switch {
+	case !maps.Equal(e.Totals, c.classes), e.Unread != c.unread, e.Items < c.rows, e.Complete && e.Items != c.rows:
+		return fmt.Errorf("%w: its totals are not those of its rows", ErrNoResult)
+	case e.Complete && e.Error != "":
+		return fmt.Errorf("%w: it is complete, and ended with an error", ErrNoResult)
+	case e.Complete && s.Head.Of == OfVerify && c.rows+c.unread+c.standings[Unclear] == 0:
+		return fmt.Errorf("%w: it is complete, and nothing was compared", ErrNoResult)
 	}
-	s.Counts = c.standings
-	// Never by a file's word alone.
-	s.End.Well = s.End.Well && s.End.Complete && s.End.Error == "" && c.standings[Problem] == 0 && c.standings[Unclear] == 0
-	return s, nil
+	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left == 0
+	if well && !e.Well {
+		// A later version may know of more that can be amiss.
+		e.Complete, e.Error = false, "it says that not all is well, and not why"
+	}
+	e.Well = e.Well && well
+	return nil
 }
 
 // Each calls section and row for all that the result has, in its order.
 func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
-	return s.lines(func(_ int, one line) error {
+	sum, err := s.lines(parseLine, func(one line) error {
 		switch {
 		case one.Section != nil && section != nil:
 			return section(*one.Section)
@@ -125,52 +163,91 @@ func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
 		}
 		return nil
 	})
+	if err == nil && sum != s.sum {
+		err = fmt.Errorf("%w: it changed while it was read", ErrNoResult)
+	}
+	return err
 }
 
-// lines reads and checks the lines. Each row's standing is what its class says.
-func (s *Saved) lines(each func(n int, one line) error) (err error) {
+// lines reads the lines and gives their sum. Each row's standing is what its class says.
+func (s *Saved) lines(parse func([]byte) (line, error), each func(line) error) (string, error) {
 	f, err := s.open()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	in := bufio.NewScanner(f)
 	in.Buffer(make([]byte, 64<<10), maxLine)
-	of, ended, n := "", false, 0
+	n, sum := 0, sha256.New()
+	var before order
 	for in.Scan() {
 		n++
-		one, err := parseLine(in.Bytes())
+		one, err := parse(in.Bytes())
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: line %d: %w", ErrNoResult, n, err)
-		case (one.Head != nil) != (n == 1), ended:
-			return fmt.Errorf("%w: line %d is out of place", ErrNoResult, n)
-		case one.Head != nil:
-			of = one.Head.Of
+			return "", fmt.Errorf("%w: line %d: %w", ErrNoResult, n, err)
+		case !before.next(one):
+			return "", fmt.Errorf("%w: line %d is out of place", ErrNoResult, n)
 		case one.Row != nil:
-			one.Row.Standing = standing(of, one.Row.Class, one.Row.Cause)
+			one.Row.Standing = standing(before.of, one.Row.Class, one.Row.Cause)
+		case one.End != nil && one.End.Sum != hex.EncodeToString(sum.Sum(nil)):
+			return "", fmt.Errorf("%w: it was changed since it was written", ErrNoResult)
 		}
-		ended = one.End != nil
-		if err := each(n, one); err != nil {
-			return err
+		_, _ = sum.Write(in.Bytes()) // a hash returns no error
+		_, _ = sum.Write([]byte{'\n'})
+		if err := each(one); err != nil {
+			return "", err
 		}
 	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("reading line %d: %w", n+1, err)
+	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return "", fmt.Errorf("%w: line %d: %w", ErrNoResult, n+1, err)
+	} else if err != nil {
+		return "", fmt.Errorf("reading line %d: %w", n+1, err)
 	}
 	if n == 0 {
-		return fmt.Errorf("%w: it is empty", ErrNoResult)
+		return "", fmt.Errorf("%w: it is empty", ErrNoResult)
 	}
-	return nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// order is what came before a line.
+type order struct {
+	of         string
+	repository string // of the section, if it may have rows
+	ended      bool
+}
+
+// next tells whether the line may come now. The rows of a verification follow their section.
+func (o *order) next(one line) bool {
+	switch {
+	case (one.Head != nil) != (o.of == ""), o.ended:
+		return false
+	case one.Head != nil:
+		o.of = one.Head.Of
+	case one.Section != nil:
+		o.repository = one.Section.Repository
+		if one.Section.Class != "" {
+			o.repository = ""
+		}
+	case one.Row != nil:
+		return o.of == OfRun || one.Row.Repository == o.repository && o.repository != ""
+	}
+	o.ended = one.End != nil
+	return true
+}
+
+// checkedLine is parseLine for what nobody has looked at yet.
+func checkedLine(raw []byte) (line, error) {
+	if err := strictjson.Check(raw); err != nil {
+		return line{}, err
+	}
+	return parseLine(raw)
 }
 
 // parseLine reads one line. Fields that this version does not know are passed over: a
 // later one may have added them.
 func parseLine(raw []byte) (one line, err error) {
-	if err := strictjson.Check(raw); err != nil {
-		return line{}, err
-	}
-	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&one); err != nil {
+	if err := json.Unmarshal(raw, &one); err != nil {
 		return line{}, err
 	}
 	parts := 0
@@ -194,6 +271,7 @@ type counts struct {
 	standings map[Standing]int
 	unread    int
 	rows      int
+	left      int // rows of what was not asked for, and is not done
 }
 
 func (c *counts) section(s Section) {
@@ -211,6 +289,9 @@ func (c *counts) row(r Row) {
 		c.classes = map[string]int{}
 	}
 	c.classes[r.Class]++
+	if migrate.Class(r.Cause) == migrate.NotAsked {
+		c.left++
+	}
 	c.stand(r.Standing)
 }
 

@@ -66,7 +66,7 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 		}
 		err := s.Each(func(one Section) error {
 			if sectionStanding(one) == st {
-				add(st, one.Class, one.Repository, one.Reason)
+				add(st, classOf(one), one.Repository, one.Reason)
 			}
 			return nil
 		}, func(r Row) error {
@@ -102,15 +102,17 @@ func (s *Saved) verdict() string {
 	return "the signature sets disagree"
 }
 
-// code shows text as it is: in a code span nothing is markup, a link or a mention. The two
-// characters that would end it, or the cell of a table around it, are escaped as safetext
-// escapes others.
+// spanEnds are what would end a code span, or the cell of a table around it, and what the
+// templates of page generators look for there too. They are escaped as safetext escapes others.
+var spanEnds = strings.NewReplacer("`", `\x60`, "|", `\x7c`, "{{", `\x7b\x7b`, "{%", `\x7b%`)
+
+// code shows text as it is: in a code span nothing is markup, a link or a mention.
 func code(s string) string {
 	if s == "" {
 		return ""
 	}
 	s = safetext.Safe(strings.ReplaceAll(s, "\n", " / "), 600)
-	return "`" + strings.NewReplacer("`", `\x60`, "|", `\x7c`).Replace(s) + "`"
+	return "`" + spanEnds.Replace(s) + "`"
 }
 
 func orDash(s string) string {

@@ -27,7 +27,7 @@ func savedPrometheus(w io.Writer, s *Saved, _ Options) error {
 	err := s.Each(func(one Section) error {
 		name := safetext.Safe(one.Repository, 512)
 		if sectionStanding(one) != Well {
-			unread.WithLabelValues(name, safetext.Safe(one.Class, 64)).Set(1)
+			unread.WithLabelValues(name, safetext.Safe(classOf(one), 64)).Set(1)
 		}
 		for _, e := range one.Expiries {
 			expires.WithLabelValues(name, safetext.Safe(e.Role, 256)).Set(float64(e.At.Unix()))

@@ -24,6 +24,7 @@ var renderers = map[string]func(io.Writer, *Saved, Options) error{
 	"json":       savedJSON,
 	"jsonl":      savedLines,
 	"csv":        savedCSV,
+	"failures":   savedFailures,
 	"junit":      savedJUnit,
 	"markdown":   savedMarkdown,
 	"prometheus": savedPrometheus,
@@ -62,7 +63,7 @@ func savedText(w io.Writer, s *Saved, o Options) error {
 		}
 		return RunText(w, r)
 	}
-	return s.verification(NewVerifyText(w, o.Verbose))
+	return s.verification(NewVerifyText(w, o.Verbose, o.Now))
 }
 
 func savedJSON(w io.Writer, s *Saved, _ Options) error {

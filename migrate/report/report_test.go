@@ -60,7 +60,7 @@ func TestNothingHostileIsRendered(t *testing.T) {
 		"run":  func(b *bytes.Buffer) error { return RunText(b, &run) },
 		"plan": func(b *bytes.Buffer) error { return PlanText(b, plan) },
 		"verify": func(b *bytes.Buffer) error {
-			v := NewVerifyText(b, true)
+			v := NewVerifyText(b, true, time.Now())
 			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}, nil))
 		},
 		"run as JSON": func(b *bytes.Buffer) error { return JSON(b, &run) },

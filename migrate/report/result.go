@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -53,6 +54,7 @@ type Section struct {
 // Row is a tag of a verification, or a digest of a run with all its tags.
 type Row struct {
 	Repository string   `json:"repository"`
+	GUN        string   `json:"gun,omitempty"` // of a run, where the images are in another repository than it
 	Tags       []string `json:"tags"`
 	Digest     string   `json:"digest,omitempty"`   // that DCT vouches for
 	Registry   string   `json:"registry,omitempty"` // that the tag has now
@@ -81,6 +83,7 @@ type End struct {
 	Totals   map[string]int `json:"totals"` // rows by class
 	Items    int            `json:"items"`  // known of; more than there are rows where it ended early
 	Unread   int            `json:"unread"` // repositories without rows, since their trust data could not be read
+	Sum      string         `json:"sum"`    // SHA-256 of the lines before: it shows damage, and proves nothing
 }
 
 // Standing is what a class means, whatever the kind of result: what a person has to do
@@ -110,13 +113,18 @@ func standing(of, class, cause string) Standing {
 	case migrate.ResultSigned, migrate.ResultAlready, migrate.ResultReplayed:
 		return Well
 	case migrate.ResultSkipped:
-		if migrate.Class(cause) == migrate.PlanUnknown {
+		switch migrate.Class(cause) {
+		case migrate.PlanUnknown:
 			return Unclear
+		case migrate.Missing, migrate.Unsignable, migrate.NotPlanned, migrate.NotAsked:
+			return Aside
 		}
-		return Aside
 	}
 	return Problem
 }
+
+// classOf is the class of a repository that is not well.
+func classOf(s Section) string { return cmp.Or(s.Class, string(Unclear)) }
 
 // sectionStanding sorts a repository by what it has beside its rows.
 func sectionStanding(s Section) Standing {

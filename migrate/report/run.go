@@ -17,7 +17,7 @@ type Run struct {
 	Version  int       `json:"version"`
 	Kind     string    `json:"kind"`
 	Started  time.Time `json:"started"`
-	Ended    time.Time `json:"ended"`
+	Ended    time.Time `json:"ended,omitzero"`
 	Complete bool      `json:"complete"` // all that DCT vouches for is signed, or cannot be
 	Error    string    `json:"error,omitempty"`
 
@@ -27,8 +27,11 @@ type Run struct {
 	Findings     map[string]int         `json:"findings,omitempty"`
 	Notes        map[string]int         `json:"notes,omitempty"` // by their first word
 
+	NotRead  int `json:"not_read"`            // repositories whose trust data could not be read
+	NotAsked int `json:"not_asked,omitempty"` // items that --only does not name, and that are not done
+
 	Unread []Unread `json:"unread,omitempty"`
-	// Items that were not signed, with what is noted on those that were.
+	// Items that were not signed, with what is noted on those that were; but for NotAsked.
 	NotSigned []Item `json:"not_signed,omitempty"`
 	Noted     []Item `json:"noted,omitempty"`
 }
@@ -43,6 +46,7 @@ type Unread struct {
 // Item is one digest.
 type Item struct {
 	Repository string         `json:"repository"`
+	GUN        string         `json:"gun,omitempty"` // where it is another than the repository
 	Digest     string         `json:"digest"`
 	Key        string         `json:"key,omitempty"` // its name, where there are several
 	Tags       []string       `json:"tags"`
@@ -67,7 +71,11 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.Results = map[migrate.Result]int{}
 	}
 	r.Results[o.Result]++
-	it := Item{o.Repository, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
+	if o.Class == migrate.NotAsked {
+		r.NotAsked++
+		return
+	}
+	it := Item{o.Repository, o.GUN, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
 	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
 		r.NotSigned = append(r.NotSigned, it)
 		return
@@ -96,6 +104,7 @@ func (r *Run) AddFindings(n *migrate.TrustNews) {
 
 // AddUnread takes a repository whose trust data could not be read.
 func (r *Run) AddUnread(n *migrate.TrustNews) {
+	r.NotRead++
 	if len(r.Unread) < maxListed {
 		r.Unread = append(r.Unread, Unread{n.GUN, n.Class, n.Err.Error()})
 	}
@@ -129,17 +138,35 @@ func RunText(w io.Writer, r *Run) error {
 		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
 		indent(&b, it.Reason)
 	}
+	if more := r.NotRead - len(r.Unread) + r.Results[migrate.ResultSkipped] + r.Results[migrate.ResultFailed] - r.NotAsked - len(r.NotSigned); more > 0 {
+		fmt.Fprintf(&b, "and %d more that are not listed here (-o csv and jsonl list all)\n", more)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
 		fmt.Fprintf(&b, "noted %d times: %s (-o json lists them)\n", r.Notes[kind], safetext.Safe(kind, 60))
 	}
 	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
 		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))
 	}
-	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d, %.1f s\n", r.Repositories, len(r.Unread), r.Items, r.Ended.Sub(r.Started).Seconds())
+	if r.NotAsked > 0 {
+		fmt.Fprintf(&b, "not done, and not asked for: %d digests that --only does not name\n", r.NotAsked)
+	}
+	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d", r.Repositories, r.NotRead, r.Items)
+	if !r.Ended.IsZero() {
+		fmt.Fprintf(&b, ", %.1f s", r.Ended.Sub(r.Started).Seconds())
+	}
+	b.WriteString("\n")
 	fmt.Fprintf(&b, "signed %d, replayed %d, already signed %d, skipped %d, failed %d\n",
 		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
 		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
-	if !r.Complete {
+	if r.Error != "" {
+		b.WriteString("ended with:\n")
+		indent(&b, r.Error)
+	}
+	switch {
+	case r.Complete:
+	case r.NotAsked > 0 && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0:
+		b.WriteString("not complete: what --only does not name was left out; a run without it does the rest\n")
+	default:
 		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
 	_, err := io.WriteString(w, b.String())

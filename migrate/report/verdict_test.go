@@ -26,7 +26,7 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 		"interrupted": {Totals{migrate.Agree: 2}, context.Canceled, false},
 	} {
 		var b, text bytes.Buffer
-		if err := errors.Join(NewVerifyJSON(&b, "test").End(c.totals, c.err), NewVerifyText(&text, false).End(c.totals, c.err)); err != nil {
+		if err := errors.Join(NewVerifyJSON(&b, "test").End(c.totals, c.err), NewVerifyText(&text, false, time.Now()).End(c.totals, c.err)); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(text.String(), "sets agree") != c.want {

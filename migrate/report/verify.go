@@ -1,10 +1,10 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -53,6 +53,20 @@ func (t Totals) Empty() bool {
 // Unknown tells whether anything could not be found out.
 func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
 
+// Verification is a verification as JSON. It is written piece by piece: see NewVerifyJSON.
+type Verification struct {
+	Version      int                          `json:"version"`
+	Kind         string                       `json:"kind"`
+	Tool         string                       `json:"tool"`
+	Repositories []migrate.VerifiedRepository `json:"repositories"`
+	Totals       Totals                       `json:"totals"`
+	Complete     bool                         `json:"complete"` // all was looked at
+	Agree        bool                         `json:"agree"`    // on every tag
+}
+
+// VerifyKind tells the JSON apart from our other JSON.
+const VerifyKind = "dct2notation.verify"
+
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
 	Repository(migrate.VerifiedRepository) error
@@ -64,11 +78,12 @@ type Verify interface {
 type verifyText struct {
 	w   io.Writer
 	all bool
+	now time.Time
 }
 
 // NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
-// for all tags, then the totals.
-func NewVerifyText(w io.Writer, all bool) Verify { return &verifyText{w, all} }
+// for all tags, then the totals. Dates are shown with the days that are left from now on.
+func NewVerifyText(w io.Writer, all bool, now time.Time) Verify { return &verifyText{w, all, now} }
 
 func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	var b strings.Builder
@@ -93,6 +108,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	}
 	if !r.Judged.IsZero() {
 		fmt.Fprintf(&b, "    past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+	}
+	if next := expiresNext(r, v.now); next != "" {
+		fmt.Fprintf(&b, "    expires next: %s\n", next)
 	}
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
@@ -140,6 +158,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	switch {
 	case err != nil:
 		b.WriteString("the comparison did not come to its end\n")
+		indent(&b, err.Error())
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():
@@ -167,9 +186,9 @@ func (v *verifyJSON) begin() error {
 		return nil
 	}
 	v.begun = true
-	tool, err := json.Marshal(v.tool)
+	tool, err := compact(v.tool)
 	if err == nil {
-		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"dct2notation.verify","tool":%s,"repositories":[`, tool)
+		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s,"repositories":[`, VerifyKind, tool)
 	}
 	return err
 }
@@ -179,7 +198,7 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 	if v.begun {
 		separator = ",\n"
 	}
-	raw, err := json.Marshal(r)
+	raw, err := compact(r)
 	if err == nil {
 		err = v.begin()
 	}
@@ -190,7 +209,7 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 }
 
 func (v *verifyJSON) End(t Totals, ended error) error {
-	raw, err := json.Marshal(t)
+	raw, err := compact(t)
 	if err == nil {
 		err = v.begin()
 	}

@@ -60,7 +60,7 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg config, args []string, 
 		return err
 	}
 	useNotationFolders()
-	_, args, err := o.bounds(args)
+	_, args, err := o.planned(args)
 	if err != nil {
 		return err
 	}

@@ -25,15 +25,30 @@ func remember(dir string, saved *report.Saved) error {
 	if err := trimHistory(dir); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(historyPath(dir), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(historyPath(dir), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(append(raw, '\n')); err != nil {
+	raw = append(raw, '\n')
+	if torn(f) {
+		raw = append([]byte{'\n'}, raw...)
+	}
+	if _, err := f.Write(raw); err != nil {
 		_ = f.Close() // the write's error says more
 		return err
 	}
 	return f.Close()
+}
+
+// torn tells whether the last line has no end: a crash has cut it.
+func torn(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 func trimHistory(dir string) error {

@@ -39,7 +39,7 @@ With -o json the result is a plan that run --plan is bound to.
 		}
 		ctx, cancel := until(c.Context(), stop)
 		defer cancel()
-		return runPlan(ctx, o, cfg, args, s)
+		return runPlan(ctx, o, cfg, args, nil, s)
 	}
 	return c
 }
@@ -68,7 +68,8 @@ func (o *planOptions) checkRest() error {
 	return nil
 }
 
-func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s Streams) error {
+// runPlan makes a plan, where narrow is not nil of what it names.
+func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narrow *only, s Streams) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -92,6 +93,9 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, s St
 	}
 	if ledger != nil {
 		parts.engine.Ledger = ledger
+	}
+	if narrow != nil {
+		parts.engine.Only = narrow.asks
 	}
 	p := newProgress(&o.commonOptions, s.Err, "looked at", nil)
 	parts.engine.Observe = p.observe

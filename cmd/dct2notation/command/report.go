@@ -16,6 +16,7 @@ type reportOptions struct {
 	config  string
 	output  string
 	last    string
+	schema  string
 	verbose bool
 }
 
@@ -41,15 +42,28 @@ and verify tells whether all is well.`,
 	c.Flags().StringVar(&o.config, "config", "", "configuration file (YAML)")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "format on stdout: "+strings.Join(report.Formats(), ", "))
 	c.Flags().StringVar(&o.last, "last", "", "the last run or the last verify (default: whichever ended last)")
+	c.Flags().StringVar(&o.schema, "schema", "", "print the JSON Schema of a result instead: "+strings.Join(report.SchemaKinds(), ", "))
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list also the tags on which both sides agree")
 	o.resultOptions.bind(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if _, err := loadConfig(c); err != nil {
 			return err
 		}
+		if o.schema != "" {
+			return printSchema(o.schema, s)
+		}
 		return runReport(o, args, s)
 	}
 	return c
+}
+
+func printSchema(kind string, s Streams) error {
+	raw, ok := report.Schema(kind)
+	if !ok {
+		return usage(fmt.Errorf("--schema %s: it is one of %s", kind, strings.Join(report.SchemaKinds(), ", ")))
+	}
+	_, err := s.Out.Write(raw)
+	return err
 }
 
 func runReport(o reportOptions, args []string, s Streams) error {

@@ -107,23 +107,68 @@ type recording struct {
 	err   error // the first
 }
 
-// record begins a recording.
-func (o *resultOptions) record(head report.Head, log *slog.Logger) *recording {
+// record begins a recording. From then on the last result is one that did not come to its
+// end, until this one does: after a kill no earlier one is shown in its place. Its error says
+// that what format and --report ask for cannot be written.
+func (o *resultOptions) record(head report.Head, format string, log *slog.Logger) (*recording, error) {
 	r := &recording{o: o, log: log, head: head}
 	dir, err := o.resultsDir()
 	if err == nil && dir != "" {
-		err = durable.MkdirAll(dir, 0o700)
+		r.file, err = begin(dir, head)
 	}
 	if err != nil {
 		log.Warn("the result is not saved for later", "reason", err.Error(), "hint", "--results names another directory, or none")
 		dir = ""
 	}
 	r.dir = dir
-	if r.file, r.err = os.CreateTemp(dir, ".dct2notation-"+head.Of+"-*.jsonl"); r.err == nil {
+	if dir == "" {
+		r.file, r.err = os.CreateTemp("", recordingOf(head.Of))
+	}
+	if r.err == nil {
 		r.lines, r.err = report.NewLines(r.file, head)
 	}
-	return r
+	if r.err != nil && (ofSaved(format) || len(o.wanted) > 0) {
+		return nil, fmt.Errorf("recording the result: %w", r.err)
+	}
+	return r, nil
 }
+
+// recordingOf is the pattern of the names of recordings.
+func recordingOf(of string) string { return ".dct2notation-" + of + "-*.jsonl" }
+
+// begin makes the file of a recording in the directory of results.
+func begin(dir string, head report.Head) (*os.File, error) {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	sweep(dir, head)
+	f, err := os.CreateTemp(dir, recordingOf(head.Of))
+	if err != nil {
+		return nil, err
+	}
+	err = durable.Write(lastResult(dir, head.Of), 0o600, func(w io.Writer) error { return report.Begun(w, head) })
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+// leftover is how old a recording is that nobody will finish: its process was killed.
+const leftover = 30 * 24 * time.Hour
+
+// sweep removes what killed processes left. What cannot be removed is in nobody's way.
+func sweep(dir string, head report.Head) {
+	old, _ := filepath.Glob(filepath.Join(dir, recordingOf(head.Of))) // the error is that of a bad pattern
+	for _, path := range old {
+		if info, err := os.Lstat(path); err == nil && head.Started.Sub(info.ModTime()) > leftover {
+			_ = os.Remove(path)
+		}
+	}
+}
+
+// ofSaved tells whether a format is made from the saved result; text and json the verb
+// writes itself.
+func ofSaved(format string) bool { return format != "text" && format != "json" }
 
 // note runs one step, unless an earlier one has failed.
 func (r *recording) note(step func(*report.Lines) error) {
@@ -140,7 +185,7 @@ func (r *recording) finish(end report.End, format string, verbose bool, out io.W
 	if path != "" && r.dir == "" {
 		defer func() { _ = os.Remove(path) }() // it was in the way of nobody
 	}
-	toStdout := format != "text" && format != "json"
+	toStdout := ofSaved(format)
 	switch {
 	case err != nil && !toStdout && len(r.o.wanted) == 0:
 		r.log.Warn("the result is not saved for later", "reason", err.Error())

@@ -22,6 +22,7 @@ type runOptions struct {
 	planOptions
 	resultOptions
 	plan          string
+	only          string
 	dryRun        bool
 	acceptChanges bool
 	maxDuration   time.Duration
@@ -53,9 +54,13 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 			return usage(errors.New("--dry-run makes a plan, and --report is of what was done"))
 		}
 		if o.dryRun {
+			_, narrow, args, err := o.bounds(args)
+			if err != nil {
+				return err
+			}
 			ctx, cancel := until(c.Context(), stop)
 			defer cancel()
-			return runPlan(ctx, o.planOptions, cfg, args, s)
+			return runPlan(ctx, o.planOptions, cfg, args, narrow, s)
 		}
 		return runRun(c.Context(), stop, o, cfg, args, s)
 	}
@@ -68,6 +73,7 @@ func (o *runOptions) bind(c *cobra.Command) {
 	resultFormats(c.Flags())
 	grouped(c.Flags(), groupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
+		f.StringVar(&o.only, "only", "", "do nothing but what a list names: --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")
 		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
 		f.BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
 		f.DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
@@ -81,7 +87,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		}
 	}
 	useNotationFolders()
-	plan, args, err := o.bounds(args)
+	plan, narrow, args, err := o.bounds(args)
 	if err != nil {
 		return err
 	}
@@ -110,10 +116,18 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		}
 		parts.engine.Plan = plan
 	}
-	if err := f.addUnfinished(ledger); err != nil {
+	if narrow != nil {
+		parts.engine.Only = narrow.asks
+		if !narrow.failures.Whole {
+			log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
+		}
+	} else if err := f.addUnfinished(ledger); err != nil {
 		return err
 	}
-	return o.migrate(ctx, stop, parts, ledger, path, s, log)
+	if parts.asked, err = o.scope(parts.asked); err != nil {
+		return err
+	}
+	return o.migrate(ctx, stop, parts, narrow, ledger, path, s, log)
 }
 
 // closing closes the ledger at the end of a run that ended with err. A ledger that cannot
@@ -153,20 +167,39 @@ func (o *runOptions) parts(ctx context.Context, f *field, cfg config, ledger *st
 }
 
 // migrate runs the engine and shows what became of it.
-func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
+func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, narrow *only, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
 	e := parts.engine
+	saved, err := o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), o.output, log)
+	if err != nil {
+		return err
+	}
 	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
-	p.saved = o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), log)
+	p.saved = saved
 	e.Observe = p.observe
+	if narrow != nil {
+		e.Observe = func(ev migrate.Event) {
+			if ev.Trust != nil {
+				narrow.read(ev.Trust)
+			}
+			p.observe(ev)
+		}
+	}
 	failpoints(e)
 	quiet := announceEnd(stop, log)
 	defer quiet()
 	stop, early := within(stop, o.maxDuration)
 	summary, err := e.Run(ctx, stop, parts.guns)
 	p.finish()
-	result := p.result(summary, err)
+	if err == nil && summary.Items == 0 && summary.Repositories > 0 && o.selectsTags() {
+		err = errNoTags // no report may say that all is well
+	}
+	missed := err
+	if narrow != nil && err == nil && !summary.Drained {
+		missed = narrow.missed(log)
+	}
+	result := p.result(summary, missed)
 	end := report.End{
-		Ended: result.Ended, Well: result.Complete, Complete: err == nil && !summary.Drained, Items: summary.Items, Error: result.Error,
+		Ended: result.Ended, Well: result.Complete, Complete: missed == nil && !summary.Drained, Items: summary.Items, Error: result.Error,
 	}
 	werr := p.saved.finish(end, o.output, false, s.Out)
 	switch o.output {
@@ -181,14 +214,14 @@ func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *e
 	switch {
 	case err != nil:
 		return told(err)
-	case summary.Items == 0 && summary.Repositories > 0 && o.selectsTags():
-		return errNoTags
 	case summary.Drained && early():
 		return &verdict{exitEarly}
 	case summary.Drained:
 		return &verdict{exitInterrupted}
-	case !summary.Complete():
+	case missed != nil, !summary.Done():
 		return &verdict{exitFailures}
+	case narrow != nil:
+		return nil // what a changefeed named besides is still to be done
 	}
 	// Only now: whatever was left undone has to be found again by the next run.
 	for name, position := range parts.feed {
@@ -257,9 +290,43 @@ func within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early
 	return both, func() bool { return !signalled() }
 }
 
-// bounds gives the reviewed plan, if one is named, and the names of the repositories of
-// the run. A plan names them itself; arguments can only narrow it.
-func (o *runOptions) bounds(args []string) (*migrate.Plan, []string, error) {
+// bounds gives the reviewed plan and the list of failures, if they are named, and the names
+// of the repositories of the run. Plan and list name them themselves; arguments can only
+// narrow them.
+func (o *runOptions) bounds(args []string) (*migrate.Plan, *only, []string, error) {
+	if o.only == "" {
+		plan, args, err := o.planned(args)
+		return plan, nil, args, err
+	}
+	narrow, err := readOnly(o.only)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if len(args) == 0 {
+		o.discover = discoverList
+		if args, err = narrow.repositories(); err != nil {
+			return nil, nil, nil, usage(fmt.Errorf("reading the list %s: %w", o.only, err))
+		}
+	}
+	plan, args, err := o.planned(args)
+	return plan, narrow, args, err
+}
+
+// scope says in a result what of the repositories it is of.
+func (o *runOptions) scope(asked string) (string, error) {
+	for how, file := range map[string]string{"plan": o.plan, "only": o.only} {
+		if file == "" {
+			continue
+		}
+		var err error
+		if asked, err = narrowed(asked, how, file); err != nil {
+			return "", err
+		}
+	}
+	return asked, nil
+}
+
+func (o *runOptions) planned(args []string) (*migrate.Plan, []string, error) {
 	if o.plan == "" {
 		return nil, args, nil
 	}

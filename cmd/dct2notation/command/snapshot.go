@@ -78,6 +78,12 @@ func (o *snapshotOptions) check() error {
 	return nil
 }
 
+// The kinds tell the JSON apart from our other JSON.
+const (
+	snapshotKind       = "dct2notation.snapshot"
+	snapshotVerifyKind = "dct2notation.snapshot-verify"
+)
+
 // savedReport is what snapshot did, as JSON.
 type savedReport struct {
 	Version   int              `json:"version"`
@@ -134,7 +140,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	}
 	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
-		Version: 1, Kind: "dct2notation.snapshot", Directory: o.dir,
+		Version: 1, Kind: snapshotKind, Directory: o.dir,
 		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Signed: signed,
 	}
 	if signed != nil {

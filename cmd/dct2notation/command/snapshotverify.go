@@ -84,7 +84,7 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 	if err != nil {
 		return err
 	}
-	out := verifiedSnapshot{Version: 1, Kind: "dct2notation.snapshot-verify"}
+	out := verifiedSnapshot{Version: 1, Kind: snapshotVerifyKind, Repositories: []verifiedSnapshotPart{}}
 	failed := 0
 	var text strings.Builder
 	for _, r := range results {

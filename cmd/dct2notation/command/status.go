@@ -12,6 +12,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -31,6 +32,9 @@ it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if _, err := loadConfig(c); err != nil {
 			return err
+		}
+		if output != "text" && output != "json" {
+			return usage(fmt.Errorf("--output %s: it is text or json", output))
 		}
 		path, err := o.statePath()
 		if err != nil {
@@ -61,9 +65,7 @@ func showStatus(ledger, output string, s Streams) error {
 		st.Ledger, broken = countLedger(ledger)
 	}
 	if output == "json" {
-		e := json.NewEncoder(s.Out)
-		e.SetIndent("", "  ")
-		return errors.Join(e.Encode(st), broken)
+		return errors.Join(report.JSON(s.Out, st), broken)
 	}
 	return errors.Join(st.text(s), broken)
 }

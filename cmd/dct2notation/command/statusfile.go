@@ -47,7 +47,7 @@ type statusFile struct {
 
 func newStatusFile(ledger string, log *slog.Logger) *statusFile {
 	f := &statusFile{path: statusPath(ledger), log: log}
-	f.now = status{Version: 1, Kind: statusKind, PID: os.Getpid(), State: "running", Started: time.Now().UTC()}
+	f.now = status{Version: 1, Kind: statusKind, PID: os.Getpid(), State: "running", Started: time.Now().UTC(), Results: map[migrate.Result]int{}}
 	f.write()
 	return f
 }
@@ -61,7 +61,9 @@ func (f *statusFile) update(results map[migrate.Result]int, known, done int) {
 }
 
 func (f *statusFile) set(results map[migrate.Result]int, known, done int) {
-	f.now.Results, f.now.Known, f.now.Done = results, known, done
+	if f.now.Known, f.now.Done = known, done; results != nil {
+		f.now.Results = results
+	}
 	f.now.Rate = float64(done) / max(time.Since(f.now.Started).Seconds(), 1e-3)
 }
 

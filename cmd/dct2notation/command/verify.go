@@ -120,7 +120,10 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
 	}
 	out := liveVerify(o.output, o.verbose, s.Out)
-	saved := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), log)
+	saved, err := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), o.output, log)
+	if err != nil {
+		return err
+	}
 	totals := report.Totals{}
 	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
@@ -132,13 +135,14 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	}
 	end := report.End{Ended: time.Now(), Complete: err == nil, Well: err == nil && !totals.Disagree() && !totals.Unknown()}
 	if err != nil {
-		end.Error = firstLine(err.Error())
+		end.Error = err.Error()
 	}
 	if endErr := errors.Join(out.End(totals, err), saved.finish(end, o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
-	if errors.Is(err, migrate.ErrNothingRead) {
-		// The rows say it of each repository, and the exit code is theirs.
+	if errors.Is(err, migrate.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
+		// The rows say it of each repository, and the exit code is theirs. Repositories that
+		// were found, and have no trust data, make no rows.
 		log.Error(firstLine(err.Error()))
 		err = nil
 	}
@@ -159,9 +163,9 @@ var errNothingCompared = errors.New("nothing was compared: the repositories have
 func liveVerify(format string, verbose bool, out io.Writer) report.Verify {
 	switch format {
 	case "text":
-		return report.NewVerifyText(out, verbose)
+		return report.NewVerifyText(out, verbose, time.Now())
 	case "json":
 		return report.NewVerifyJSON(out, tool())
 	}
-	return report.NewVerifyText(io.Discard, false)
+	return report.NewVerifyText(io.Discard, false, time.Now())
 }

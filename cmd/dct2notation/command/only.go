@@ -1,0 +1,131 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// only narrows a run to what a list names. It is safe for concurrent use.
+type only struct {
+	file     string
+	failures *report.Failures
+
+	mu   sync.Mutex
+	met  map[report.Named]bool // what the trust data has of what is named
+	seen map[string]bool       // repositories that were read
+}
+
+// readOnly reads the file that --only names.
+func readOnly(path string) (*only, error) {
+	failures, err := report.ReadFailures(func() (io.ReadCloser, error) { return os.Open(path) })
+	switch {
+	case err != nil:
+		return nil, usage(fmt.Errorf("reading the list %s: %w", safetext.Safe(path, 256), err))
+	case len(failures.Named) == 0 && !failures.Whole:
+		return nil, usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
+	case len(failures.Named) == 0:
+		return nil, usage(fmt.Errorf("the list %s names nothing: nothing is to be done", safetext.Safe(path, 256)))
+	}
+	o := &only{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
+	for _, n := range failures.Named {
+		o.met[n] = false
+	}
+	return o, nil
+}
+
+// repositories are the names that the list has them under.
+func (o *only) repositories() ([]string, error) {
+	var names []string
+	for _, n := range o.failures.Named {
+		if _, err := dct.ParseGUN(n.Repository); err != nil {
+			return nil, err
+		}
+		names = append(names, n.Repository)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// asks tells whether the list names it, in any of the ways.
+func (o *only) asks(a migrate.Ask) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	asked := false
+	note := func(n report.Named) {
+		if _, ok := o.met[n]; ok {
+			o.met[n], asked = true, true
+		}
+	}
+	for _, repository := range []string{a.GUN, a.Place} {
+		note(report.Named{Repository: repository})
+		for _, d := range a.Digests {
+			note(report.Named{Repository: repository, Digest: d})
+		}
+		for _, tag := range a.Tags {
+			note(report.Named{Repository: repository, Tag: tag})
+		}
+	}
+	return asked
+}
+
+// read notes that a repository was read: then it was met, whatever it has.
+func (o *only) read(n *migrate.TrustNews) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, name := range []string{n.GUN, n.Place} {
+		o.seen[name] = n.Err == nil
+		if _, ok := o.met[report.Named{Repository: name}]; ok {
+			o.met[report.Named{Repository: name}] = true
+		}
+	}
+}
+
+// missed is the error of a run that came to its end, if the trust data that was read did not
+// have all that is named there, or nothing of it: that is not done either, and nothing else
+// tells of it.
+func (o *only) missed(log *slog.Logger) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var names []string
+	some := false
+	for n, met := range o.met {
+		if some = some || met || o.seen[n.Repository]; !met && o.seen[n.Repository] {
+			names = append(names, safetext.Safe(n.String(), 300))
+		}
+	}
+	switch {
+	case !some:
+		return fmt.Errorf("nothing of what %s names is in the repositories that were read", safetext.Safe(o.file, 256))
+	case len(names) == 0:
+		return nil
+	}
+	slices.Sort(names)
+	const most = 20
+	for _, name := range names[:min(len(names), most)] {
+		log.Warn("named and not found", "what", name, "hint", "DCT does not vouch for it, or it is left out by --plan, --include-tags or --exclude-tags")
+	}
+	return fmt.Errorf("%d of what %s names is not in the trust data that was read: %s", len(names), safetext.Safe(o.file, 256), safetext.Safe(strings.Join(names, ", "), 1000))
+}
+
+// narrowed says that a result is of a part only.
+func narrowed(asked, how, file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	sum, err := digest.FromReader(f)
+	return asked + " " + how + "=" + sum.Encoded()[:12], errors.Join(err, f.Close())
+}

@@ -1,0 +1,38 @@
+package command
+
+import (
+	"flag"
+	"path/filepath"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/schematest"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+var update = flag.Bool("update", false, "write the schemas")
+
+// The same as in package report, for the results that are of one verb.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..", "..")
+	s, err := schematest.Read(".", filepath.Join(root, "migrate"), filepath.Join(root, "dct"), filepath.Join(root, "dct", "snapshot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := []any{string(unsigned)}
+	for _, o := range s.Values("snapshot.Outcome") {
+		outcomes = append(outcomes, o)
+	}
+	limits := schematest.Limits{
+		"command.status.version": {1}, "command.status.kind": {statusKind}, "command.status.state": {"running", "ended", "killed"},
+		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
+		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
+	}
+	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}} {
+		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
+		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
+		if _, ok := report.Schema(kind); !ok {
+			t.Errorf("%s has no schema", kind)
+		}
+	}
+}

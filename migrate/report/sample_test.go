@@ -1,0 +1,165 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// The results of these tests begin and end at one time, and are shown some days later.
+var (
+	began = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
+	ended = began.Add(90 * time.Second)
+	shown = Options{Now: began.Add(48 * time.Hour)}
+)
+
+func digestOf(text string) digest.Digest { return digest.FromString(text) }
+
+// recorded keeps what is written as lines in memory.
+func recorded(t testing.TB, of string, write func(Sink), end End) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	l, err := NewLines(&b, NewHead(of, "dct2notation/test", "registry.example.com/team/*", began))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(l)
+	end.Ended = ended
+	if err := l.End(end); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func opener(raw []byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }
+}
+
+func loaded(t testing.TB, raw []byte) *Saved {
+	t.Helper()
+	s, err := Load(opener(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func rendered(t testing.TB, format string, s *Saved) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Render(&b, format, s, shown); err != nil {
+		t.Fatalf("%s: %v", format, err)
+	}
+	return b.String()
+}
+
+// must takes the errors of writers that keep things in memory.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// outcomes are those of a run: of every result and class of note, with the names given.
+func outcomes(repository, text string) []*migrate.Outcome {
+	return []*migrate.Outcome{
+		{Repository: repository, Digest: digestOf("v1").String(), Key: "release", Tags: []string{"v1", "latest"}, Result: migrate.ResultSigned},
+		{Repository: repository, Digest: digestOf("v1").String(), Key: "alice", Tags: []string{"v1", "latest"}, Result: migrate.ResultFailed, Class: migrate.Denied, Reason: text},
+		{Repository: repository, Digest: digestOf("v2").String(), Key: "release", Tags: []string{text}, Result: migrate.ResultAlready, Notes: []string{"tag-moved: " + text, "allowed-expired: targets"}},
+		{Repository: repository, Digest: digestOf("child").String(), Key: "release", Tags: []string{}, Index: []string{digestOf("v2").String()}, Platform: "linux/arm64", Result: migrate.ResultReplayed},
+		{Repository: repository, Digest: digestOf("gone").String(), Key: "release", Tags: []string{"old"}, Result: migrate.ResultSkipped, Class: migrate.Missing, Reason: "the registry has no such digest"},
+		{Repository: repository, Digest: digestOf("kept").String(), Key: "release", Tags: []string{"kept"}, Result: migrate.ResultSkipped, Class: migrate.NotPlanned, Reason: "it is not in the plan"},
+		{Repository: repository, Digest: digestOf("odd").String(), Key: "release", Tags: []string{"odd"}, Result: migrate.ResultSkipped, Class: migrate.PlanUnknown, Reason: "the plan does not sign it: transient: " + text},
+		{Repository: repository, Digest: digestOf("left").String(), Key: "release", Tags: []string{"left"}, Result: migrate.ResultSkipped, Class: migrate.NotAsked, Reason: "--only does not name it"},
+	}
+}
+
+func news(repository, text string) []*migrate.TrustNews {
+	return []*migrate.TrustNews{
+		{GUN: repository, PinnedBy: "configuration", Expiries: expiriesOf(), Findings: []dct.Finding{{Tag: "dev", Class: "signer-only"}, {Tag: text, Class: "not-a-tag"}}},
+		{GUN: "registry.example.com/team/lost", Class: migrate.Unsigned, Err: errors.New("no trust data\nhint: " + text)},
+		{GUN: "registry.example.com/team/busy", Class: migrate.Throttled, Err: errors.New(text)},
+	}
+}
+
+func expiriesOf() []dct.Expiry {
+	return []dct.Expiry{
+		{Role: "root-cert", At: began.AddDate(10, 0, 0)}, {Role: "targets", At: began.AddDate(0, 0, 30)},
+		{Role: "targets/releases", At: began.AddDate(0, 0, -1)}, {Role: "timestamp", At: began.AddDate(0, 0, 3)},
+	}
+}
+
+// runSample is a run with something of everything.
+func runSample(t testing.TB, repository, text string) []byte {
+	return recorded(t, OfRun, func(to Sink) {
+		for _, n := range news(repository, text) {
+			must(t, Read(to, n))
+		}
+		for _, o := range outcomes(repository, text) {
+			must(t, Settled(to, o))
+		}
+	}, End{Complete: true})
+}
+
+// verifications are repositories with every class.
+func verifications(repository, text string) []migrate.VerifiedRepository {
+	v1, v2 := digestOf("v1"), digestOf("v2")
+	first := migrate.VerifiedRepository{
+		GUN: repository, Place: "mirror.example.com/app", PinnedBy: "configuration", Expiries: expiriesOf(), Expired: []string{"targets"},
+		Judged: dct.Judged{Roles: []string{"root-cert"}, At: began.AddDate(-1, 0, 0), By: digestOf("cert").Encoded()}, Totals: map[migrate.VerifyClass]int{},
+	}
+	for _, c := range classes {
+		tag := migrate.VerifiedTag{Tag: "is-" + string(c), Class: c, Reason: text, DCT: v1, Role: "targets/releases", Registry: v1}
+		switch c {
+		case migrate.Agree:
+			tag.Reason, tag.Bound, tag.Flags, tag.CertificateExpires = "", true, []string{"legacy-targets", text}, began.AddDate(0, 2, 0)
+		case migrate.Conflict, migrate.Moved:
+			tag.Registry = v2
+		case migrate.NotationOnly:
+			tag.Tag, tag.DCT, tag.CertificateExpires = text, "", began.AddDate(0, 1, 0)
+		case migrate.Gone:
+			tag.Registry = ""
+		}
+		first.Tags = append(first.Tags, tag)
+		first.Totals[c]++
+	}
+	return []migrate.VerifiedRepository{
+		first,
+		{GUN: "registry.example.com/team/empty", Totals: map[migrate.VerifyClass]int{}},
+		{GUN: "registry.example.com/team/half", PinnedBy: "configuration", Reason: "other tags than DCT's were not looked at: " + text, Totals: map[migrate.VerifyClass]int{migrate.Unknown: 1}},
+		{GUN: "registry.example.com/team/forged", Class: migrate.Untrusted, Reason: text},
+		{GUN: "registry.example.com/team/old", Class: migrate.VerifyExpiry, Reason: "targets is past its date\nhint: " + text},
+		{GUN: "registry.example.com/team/busy", Class: migrate.Unknown, Reason: text},
+	}
+}
+
+// verifySample is a verification with something of everything.
+func verifySample(t testing.TB, repository, text string) []byte {
+	return recorded(t, OfVerify, func(to Sink) {
+		for _, r := range verifications(repository, text) {
+			must(t, Verified(to, r))
+		}
+	}, End{Complete: true})
+}
+
+// wellSample is a result that nothing is amiss with.
+func wellSample(t testing.TB, of string) []byte {
+	return recorded(t, of, func(to Sink) {
+		if of == OfRun {
+			must(t, Read(to, &migrate.TrustNews{GUN: "registry.example.com/team/app", PinnedBy: "configuration"}))
+			must(t, Settled(to, &migrate.Outcome{Repository: "registry.example.com/team/app", Digest: digestOf("v1").String(), Tags: []string{"v1"}, Result: migrate.ResultSigned}))
+			return
+		}
+		for _, name := range []string{"app", "web"} {
+			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/team/" + name, Totals: map[migrate.VerifyClass]int{migrate.Agree: 1}, Tags: []migrate.VerifiedTag{{Tag: name, Class: migrate.Agree, DCT: digestOf("v1"), Registry: digestOf("v1")}}}))
+		}
+	}, End{Complete: true, Well: true})
+}

@@ -1,0 +1,28 @@
+package report
+
+import (
+	"embed"
+	"maps"
+	"slices"
+)
+
+//go:embed schema/*.schema.json
+var schemas embed.FS
+
+// schemaKinds are the JSON forms, and what each is of.
+var schemaKinds = map[string]string{
+	"result": "a line of a saved result (jsonl)", "run": "run -o json", "verify": "verify -o json", "plan": "plan -o json",
+	"doctor": "doctor -o json", "status": "status -o json", "snapshot": "snapshot -o json", "snapshot-verify": "snapshot verify -o json",
+}
+
+// SchemaKinds are the names that Schema takes, sorted.
+func SchemaKinds() []string { return slices.Sorted(maps.Keys(schemaKinds)) }
+
+// Schema is the JSON Schema of what a verb writes; false if there is none of that name.
+func Schema(kind string) ([]byte, bool) {
+	if schemaKinds[kind] == "" {
+		return nil, false
+	}
+	raw, err := schemas.ReadFile("schema/" + kind + ".schema.json")
+	return raw, err == nil
+}

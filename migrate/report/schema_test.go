@@ -1,0 +1,93 @@
+package report
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/schematest"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// anyOf are values of string types, as a limit.
+func anyOf(s *schematest.Source, types ...string) []any {
+	all := map[string]bool{}
+	for _, t := range types {
+		for _, v := range s.Values(t) {
+			all[v] = true
+		}
+	}
+	var list []any
+	for v := range all {
+		list = append(list, v)
+	}
+	slices.SortFunc(list, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	return list
+}
+
+// The JSON that other programs read has a schema, and no field that the schema lacks.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	s, err := schematest.Read(".", "..", filepath.Join("..", "..", "dct"))
+	must(t, err)
+	limits := schematest.Limits{
+		"report.line": schematest.OneField, "report.Head.version": {1}, "report.Head.kind": {ResultKind}, "report.Head.of": {OfRun, OfVerify},
+		"report.Section.class": anyOf(s, "migrate.Class", "migrate.VerifyClass"), "report.Row.class": anyOf(s, "migrate.Result", "migrate.VerifyClass"),
+		"report.Row.cause":   anyOf(s, "migrate.Class"),
+		"report.Run.version": {1}, "report.Run.kind": {RunKind}, "report.Verification.version": {1}, "report.Verification.kind": {VerifyKind},
+		"report.Doctor.version": {1}, "report.Doctor.kind": {DoctorKind},
+		"migrate.Plan.version": {migrate.PlanVersion}, "migrate.Plan.kind": {migrate.PlanKind}, "migrate.Plan.platforms": {"all"},
+	}
+	for kind, v := range map[string]any{"result": line{}, "run": Run{}, "verify": Verification{}, "plan": migrate.Plan{}, "doctor": Doctor{}} {
+		raw, err := s.Of(kind+".schema.json", schemaKinds[kind], v, limits)
+		schematest.Same(t, filepath.Join("schema", kind+".schema.json"), raw, err, *update)
+	}
+	for _, kind := range SchemaKinds() {
+		if raw, ok := Schema(kind); !ok || len(raw) == 0 {
+			t.Errorf("there is no schema of %s", kind)
+		}
+	}
+}
+
+// What is written is what the schemas say, of every class and with hostile text.
+func TestOutputIsOfItsSchema(t *testing.T) {
+	t.Parallel()
+	const app = "registry.example.com/team/app"
+	check := func(kind, text string, want bool) {
+		raw, _ := Schema(kind)
+		if err := schematest.Validate(raw, []byte(text)); (err == nil) != want {
+			t.Errorf("%s: %v\n%s", kind, err, text)
+		}
+	}
+	for of, all := range map[string][][]byte{
+		OfRun:    {runSample(t, app, hostile), wellSample(t, OfRun), cutAfter(runSample(t, app, "x"), 1), recorded(t, OfRun, func(Sink) {}, End{})},
+		OfVerify: {verifySample(t, app, hostile), wellSample(t, OfVerify), cutAfter(verifySample(t, app, "x"), 1)},
+	} {
+		for _, raw := range all {
+			s := loaded(t, raw)
+			text := rendered(t, "json", s)
+			check(of, text, true)
+			check(of, strings.Replace(text, `"version"`, `"new":1,"version"`, 1), false)
+			check(of, strings.Replace(text, `"complete"`, `"completed"`, 1), false)
+			for line := range strings.Lines(rendered(t, "jsonl", s)) {
+				check("result", line, true)
+			}
+		}
+	}
+	check("result", `{}`, false)
+	check("result", `{"row":{"repository":"a","tags":[],"class":"fine","standing":"ok"}}`, false)
+	var b strings.Builder
+	must(t, JSON(&b, NewDoctor(nil, time.Now())))
+	check("doctor", b.String(), true)
+	b.Reset()
+	must(t, JSON(&b, migrate.Plan{
+		Version: migrate.PlanVersion, Kind: migrate.PlanKind, Keys: []migrate.PlanKey{{Name: "k"}}, Repositories: []migrate.PlanRepository{
+			{GUN: "a", Error: &migrate.PlanReason{Class: migrate.Security}},
+			{GUN: "b", Judged: dct.Judged{Roles: []string{"root"}}, Items: []migrate.PlanItem{{Action: migrate.ActionSign, Tags: []migrate.PlanTag{{Tag: "v1", Now: migrate.TagOK}}}}},
+		},
+	}))
+	check("plan", b.String(), true)
+}

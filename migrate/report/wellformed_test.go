@@ -1,0 +1,244 @@
+package report
+
+import (
+	"encoding/csv"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/dct2notation/dct2notation/internal/strictjson"
+)
+
+// parsers read a format as its readers do, and return an error for what those would take
+// for anything else than text.
+var parsers = map[string]func(text string) error{
+	"csv": parseCSV, "junit": parseJUnit, "prometheus": parsePrometheus, "json": parseJSON, "jsonl": parseJSONLines, "failures": parseFailures,
+}
+
+func parseJSON(text string) error { return strictjson.Check([]byte(text)) }
+
+func parseJSONLines(text string) error {
+	for line := range strings.Lines(text) {
+		if err := strictjson.Check([]byte(line)); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// parseFailures checks that no name or reason made a line of its own.
+func parseFailures(text string) error {
+	f, err := readFailures(text)
+	if err != nil {
+		return err
+	}
+	lines := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			lines++
+		}
+	}
+	if len(f.Named) != lines || lines > 10 { // as many as the samples have
+		return fmt.Errorf("%d lines, %d names", lines, len(f.Named))
+	}
+	return nil
+}
+
+// formulas begin one in some spreadsheet.
+const formulas = "=+-@＝＋－＠\t\r"
+
+func parseCSV(text string) error {
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll() // checks that all have the same number of cells
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(rows[0], csvColumns) {
+		return fmt.Errorf("columns %q", rows[0])
+	}
+	for _, row := range rows {
+		for _, cell := range row {
+			// Where the comma is a decimal sign, the semicolon parts cells.
+			for _, part := range strings.Split(cell, ";") {
+				if begin := strings.TrimLeft(part, ` "`); begin != "" && strings.ContainsRune(formulas, []rune(begin)[0]) {
+					return fmt.Errorf("%q is a formula", part)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func parseJUnit(text string) error {
+	var suites struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Skipped  int `xml:"skipped,attr"`
+		Suite    struct {
+			Cases []struct {
+				Failure *struct{} `xml:"failure"`
+				Error   *struct{} `xml:"error"`
+				Skipped *struct{} `xml:"skipped"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal([]byte(text), &suites); err != nil {
+		return err
+	}
+	failures, errs, skipped := 0, 0, 0
+	for _, c := range suites.Suite.Cases {
+		switch {
+		case c.Failure != nil:
+			failures++
+		case c.Error != nil:
+			errs++
+		case c.Skipped != nil:
+			skipped++
+		}
+	}
+	if len(suites.Suite.Cases) != suites.Tests || failures != suites.Failures || errs != suites.Errors || skipped != suites.Skipped {
+		return fmt.Errorf("%d cases, %d failures, %d errors, %d skipped, and it says %+v", len(suites.Suite.Cases), failures, errs, skipped, suites)
+	}
+	return nil
+}
+
+func parsePrometheus(text string) error {
+	p := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := p.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		return err
+	}
+	for name := range families {
+		if !strings.HasPrefix(name, "dct2notation_") {
+			return fmt.Errorf("metric %q", name)
+		}
+	}
+	return nil
+}
+
+// obeyed finds what a terminal obeys, or what changes the order in which text is read.
+func obeyed(text string) error {
+	for i, r := range text {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
+			return fmt.Errorf("%q at %d of %q", r, i, text[max(0, i-20):min(len(text), i+20)])
+		}
+	}
+	return nil
+}
+
+var span = regexp.MustCompile("`[^`\n]*`")
+
+// skeleton is Markdown without its code spans: our own words, and how many cells each line has.
+// Tables are parted before spans are looked for.
+func skeleton(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(&b, "%d %s", strings.Count(line, "|"), span.ReplaceAllString(line, ""))
+	}
+	return b.String()
+}
+
+var samples = map[string]func(t testing.TB, repository, text string) []byte{"run": runSample, "verify": verifySample}
+
+// skeletons are those of the samples without anything hostile.
+func skeletons(t testing.TB) map[string]string {
+	all := map[string]string{}
+	for name, sample := range samples {
+		all[name] = skeleton(rendered(t, "markdown", loaded(t, sample(t, "repository", "text"))))
+	}
+	return all
+}
+
+// wellFormed checks every format of results whose names and reasons are the given texts.
+func wellFormed(t testing.TB, ours map[string]string, repository, text string) {
+	t.Helper()
+	for name, sample := range samples {
+		s := loaded(t, sample(t, repository, text))
+		for _, format := range Formats() {
+			got := rendered(t, format, s)
+			if format == "csv" {
+				got = strings.ReplaceAll(got, "\r\n", "\n")
+			}
+			if format == "html" {
+				got = strings.ReplaceAll(got, "\t", " ") // its template may be indented
+			}
+			if err := obeyed(got); err != nil {
+				t.Errorf("%s as %s: %v", name, format, err)
+			}
+			if parse := parsers[format]; parse != nil {
+				if err := parse(got); err != nil {
+					t.Errorf("%s as %s: %v\n%s", name, format, err, got)
+				}
+			}
+			if format == "markdown" {
+				if want := ours[name]; skeleton(got) != want {
+					t.Errorf("%s left its code span:\n%s\nwant\n%s", name, skeleton(got), want)
+				}
+			}
+		}
+	}
+}
+
+// hostiles are texts that mean something to one of the readers.
+var hostiles = []string{
+	hostile, "=HYPERLINK(\"http://evil\")", " +1", "x;=1+1", "x; \"@SUM(1)", "\t=1", "＝1", "-", "`", "``", "a`|b`", "| --- |", "\\|", "\\`",
+	"]]>", "<!--", "</testcase>", "&lt;", "\x00", "\ufffe", "\U000e0041", "\u2028", "a\nb", "a\r\nb", "\n\n# all signed", "# HELP x", "\"} 1\nx 2", "\\", "\"", "'", ",", "${x}", "{{ x }}", "{% x %}",
+	"[a](javascript:x)", "<script>", "@everyone", strings.Repeat("a", 5_000), " ", "é", "日本", "sha256:x", "a:b", "a@sha256:b", "::error::x", "##[error]x",
+}
+
+// Issue: hostile tags, annotations and messages harm no terminal, page, CSV, JUnit or Markdown.
+func TestHostileTextHarmsNoFormat(t *testing.T) {
+	t.Parallel()
+	ours := skeletons(t)
+	for _, text := range hostiles {
+		wellFormed(t, ours, "registry.example.com/team/app", text)
+	}
+}
+
+// FuzzFormats runs the same over what no list has. Names that are empty show nothing.
+func FuzzFormats(f *testing.F) {
+	for i, text := range hostiles {
+		f.Add(text, hostiles[len(hostiles)-1-i])
+	}
+	ours := skeletons(f)
+	f.Fuzz(func(t *testing.T, repository, text string) {
+		if repository == "" || text == "" || len(repository)+len(text) > 1<<14 {
+			return
+		}
+		wellFormed(t, ours, repository, text)
+	})
+}
+
+// A reader that goes away is an error, whatever the format and however far it read.
+func TestRenderTellsOfAWriteThatFails(t *testing.T) {
+	t.Parallel()
+	for name, raw := range map[string][]byte{"run": runSample(t, "a", "b"), "verify": verifySample(t, "a", "b")} {
+		s := loaded(t, raw)
+		for _, format := range Formats() {
+			for _, room := range []int{0, 100, len(rendered(t, format, s)) - 1} {
+				if err := Render(&full{room: room}, format, s, shown); !errors.Is(err, errFull) {
+					t.Errorf("%s as %s into %d bytes: %v", name, format, room, err)
+				}
+			}
+		}
+	}
+}
+
+type full struct{ room int }
+
+var errFull = errors.New("no space left")
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.room -= len(p); f.room < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
