@@ -19,34 +19,59 @@ const certificate = "signing certificate"
 // maxExpiries bounds how many dates are kept: the soonest.
 const maxExpiries = 1000
 
-// expiries are the soonest dates of a result, each once. The notary signs timestamps and
-// snapshots anew by itself, so theirs are left out.
+// expiries are the soonest dates of a result, each once.
 func (s *Saved) expiries() ([]Expiring, error) {
-	var all []Expiring
-	certs := map[time.Time]bool{}
-	err := s.Each(func(one Section) error {
-		for _, e := range one.Expiries {
-			if e.Role != "timestamp" && e.Role != "snapshot" {
-				all = append(all, Expiring{e.Role, one.Repository, e.At})
-			}
-		}
-		if len(all) > 4*maxExpiries {
-			all = soonest(all)
-		}
-		return nil
-	}, func(r Row) error {
-		if !r.Expires.IsZero() && !certs[r.Expires] && len(certs) < maxExpiries {
-			certs[r.Expires] = true
-			all = append(all, Expiring{certificate, r.Repository, r.Expires})
-		}
-		return nil
-	})
-	return soonest(all), err
+	var d dates
+	err := s.Each(func(one Section) error { d.section(&one); return nil }, func(r Row) error { d.row(&r); return nil })
+	return soonest(d.all), err
 }
 
+// dates gathers what expires.
+type dates struct {
+	all   []Expiring
+	certs map[time.Time]bool // the certificates' dates that came last
+}
+
+// section takes the dates of a repository's trust data. The notary signs timestamps and
+// snapshots anew by itself, so theirs are left out.
+func (d *dates) section(s *Section) {
+	for _, e := range s.Expiries {
+		if e.Role != "timestamp" && e.Role != "snapshot" {
+			d.add(Expiring{e.Role, s.Repository, e.At})
+		}
+	}
+}
+
+func (d *dates) row(r *Row) {
+	if r.Expires.IsZero() || d.certs[r.Expires] {
+		return
+	}
+	if d.certs == nil || len(d.certs) >= maxExpiries {
+		d.certs = map[time.Time]bool{}
+	}
+	d.certs[r.Expires] = true
+	d.add(Expiring{certificate, r.Repository, r.Expires})
+}
+
+func (d *dates) add(e Expiring) {
+	if d.all = append(d.all, e); len(d.all) > 4*maxExpiries {
+		d.all = soonest(d.all)
+	}
+}
+
+// soonest sorts, and keeps the soonest; of the certificates' dates each once.
 func soonest(all []Expiring) []Expiring {
 	slices.SortStableFunc(all, func(a, b Expiring) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.What, b.What))
+	})
+	var last time.Time
+	all = slices.DeleteFunc(all, func(e Expiring) bool {
+		if e.What != certificate {
+			return false
+		}
+		again := e.At.Equal(last)
+		last = e.At
+		return again
 	})
 	return all[:min(len(all), maxExpiries)]
 }
