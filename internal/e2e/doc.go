@@ -10,7 +10,7 @@
 // tools say, but for the differences that dct/README.md lists. And whatever becomes of the
 // disk or the power, a ledger has what it acknowledged: see state/README.md. A missing program is a
 // failure, never a skipped test; but the docker command is used where it is installed, and
-// run.sh says so where it is not.
+// run.sh says so where it is not. The HTML report is opened in Chromium: see browser.
 //
 // All servers listen on 127.0.0.1 and end with the test that started them. Certificates,
 // trust data and tokens are made anew each time, in folders that the tests remove.

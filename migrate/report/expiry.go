@@ -24,44 +24,61 @@ const certificate = "signing certificate"
 // maxExpiries bounds how many dates are kept: the soonest.
 const maxExpiries = 1000
 
-// expiries are the soonest dates of a result, each certificate's once. The notary signs
-// timestamps and snapshots anew by itself, so theirs are left out.
+// expiries are the soonest dates of a result, each once.
 func (s *Saved) expiries() ([]Expiring, error) {
-	var all []Expiring
-	certs := map[time.Time]bool{}
-	add := func(e Expiring) {
-		if all = append(all, e); len(all) <= 4*maxExpiries {
-			return
-		}
-		all = soonest(all)
-		clear(certs) // but for those that are kept: a later one is dropped again
-		for _, kept := range all {
-			certs[kept.At] = certs[kept.At] || kept.What == certificate
-		}
-	}
-	err := s.Each(func(one Section) error {
-		for _, e := range one.Expiries {
-			if signedByOwner(e.Role) {
-				add(Expiring{e.Role, one.Repository, e.At})
-			}
-		}
-		return nil
-	}, func(r Row) error {
-		if !r.Expires.IsZero() && !certs[r.Expires] {
-			certs[r.Expires] = true
-			add(Expiring{certificate, r.Repository, r.Expires})
-		}
-		return nil
-	})
-	return soonest(all), err
+	var d dates
+	err := s.Each(func(one Section) error { d.section(&one); return nil }, func(r Row) error { d.row(&r); return nil })
+	return soonest(d.all), err
 }
 
-// signedByOwner leaves out what the notary signs anew by itself.
+// dates gathers what expires.
+type dates struct {
+	all   []Expiring
+	certs map[time.Time]bool // the certificates' dates that came last
+}
+
+// signedByOwner leaves out what the notary signs anew by itself: timestamps and snapshots.
 func signedByOwner(role string) bool { return role != "timestamp" && role != "snapshot" }
 
+// section takes the dates of a repository's trust data.
+func (d *dates) section(s *Section) {
+	for _, e := range s.Expiries {
+		if signedByOwner(e.Role) {
+			d.add(Expiring{e.Role, s.Repository, e.At})
+		}
+	}
+}
+
+func (d *dates) row(r *Row) {
+	if r.Expires.IsZero() || d.certs[r.Expires] {
+		return
+	}
+	if d.certs == nil || len(d.certs) >= maxExpiries {
+		d.certs = map[time.Time]bool{}
+	}
+	d.certs[r.Expires] = true
+	d.add(Expiring{certificate, r.Repository, r.Expires})
+}
+
+func (d *dates) add(e Expiring) {
+	if d.all = append(d.all, e); len(d.all) > 4*maxExpiries {
+		d.all = soonest(d.all)
+	}
+}
+
+// soonest sorts, and keeps the soonest; of the certificates' dates each once.
 func soonest(all []Expiring) []Expiring {
 	slices.SortStableFunc(all, func(a, b Expiring) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.What, b.What))
+	})
+	var last time.Time
+	all = slices.DeleteFunc(all, func(e Expiring) bool {
+		if e.What != certificate {
+			return false
+		}
+		again := e.At.Equal(last)
+		last = e.At
+		return again
 	})
 	return all[:min(len(all), maxExpiries)]
 }

@@ -90,8 +90,10 @@ type Saved struct {
 	Head   Head
 	End    End // of a result that did not come to its end: not Complete, and not Well
 	Counts map[Standing]int
-	open   func() (io.ReadCloser, error)
-	sum    string // of all lines, as Load has read and checked them
+	// leftOut are the tags that a sample left out.
+	leftOut int
+	open    func() (io.ReadCloser, error)
+	sum     string // of all lines, as Load has read and checked them
 }
 
 // maxLine bounds a line, in bytes: a digest with a hundred thousand tags.
@@ -124,7 +126,7 @@ func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Counts, s.sum = c.standings, sum
+	s.Counts, s.leftOut, s.sum = c.standings, c.leftOut, sum
 	if !ended {
 		s.End = End{Error: "no end was recorded: the process was killed, or is still at work", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
@@ -272,9 +274,11 @@ type counts struct {
 	unread    int
 	rows      int
 	left      int // rows of what was not asked for, and is not done
+	leftOut   int
 }
 
 func (c *counts) section(s Section) {
+	c.leftOut += s.LeftOut
 	if s.Class != "" {
 		c.unread++
 	}

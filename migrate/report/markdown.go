@@ -50,44 +50,27 @@ func savedMarkdown(w io.Writer, s *Saved, o Options) error {
 
 // markdownRows lists what is not well, worst first.
 func (s *Saved) markdownRows(out *bufio.Writer) error {
-	listed, all := 0, s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]
+	all := s.notWell()
 	if all == 0 {
 		return nil
 	}
 	out.WriteString("\n## To look at\n\n| standing | class | image | reason |\n| --- | --- | --- | --- |\n")
-	add := func(st Standing, class, image, reason string) {
-		if listed++; listed <= maxMarkdown {
-			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", st, code(class), code(image), code(reason))
-		}
-	}
-	for _, st := range []Standing{Problem, Unclear, Aside} {
-		if s.Counts[st] == 0 || listed >= maxMarkdown {
-			continue
-		}
-		err := s.Each(func(one Section) error {
-			if sectionStanding(one) == st {
-				add(st, classOf(one), one.Repository, one.Reason)
-			}
-			return nil
-		}, func(r Row) error {
-			if r.Standing == st {
-				add(st, typeOf(r), r.Repository+" "+rowName(r), r.Reason)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	worst, err := s.worst(maxMarkdown)
+	for _, t := range worst {
+		image := strings.TrimSpace(t.repository + " " + t.name)
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", t.standing, code(t.class), code(image), code(t.reason))
 	}
 	if all > maxMarkdown {
 		fmt.Fprintf(out, "\nand %d more: the formats csv, jsonl and html have all of them\n", all-maxMarkdown)
 	}
-	return nil
+	return err
 }
 
 // verdict says in a few words how a result ended.
 func (s *Saved) verdict() string {
 	switch {
+	case s.End.Well && s.leftOut > 0:
+		return "the signature sets agree in a sample"
 	case s.End.Well && s.Head.Of == OfVerify:
 		return "the signature sets agree"
 	case s.End.Well:

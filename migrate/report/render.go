@@ -28,6 +28,7 @@ var renderers = map[string]func(io.Writer, *Saved, Options) error{
 	"junit":      savedJUnit,
 	"markdown":   savedMarkdown,
 	"prometheus": savedPrometheus,
+	"html":       savedHTML,
 }
 
 // Formats are the names that Render takes, sorted.

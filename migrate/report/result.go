@@ -43,7 +43,8 @@ type Section struct {
 	// may be set without it, where something else was not looked at.
 	Class    string         `json:"class,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
-	Unknown  bool           `json:"unknown,omitempty"` // that something cannot be told beside the rows
+	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared, since a sample was asked for
+	Unknown  bool           `json:"unknown,omitempty"`  // that something cannot be told beside the rows
 	PinnedBy string         `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
 	Expired  []string       `json:"expired,omitempty"`  // past its date, and allowed to be

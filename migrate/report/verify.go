@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,14 +78,17 @@ type Verify interface {
 }
 
 type verifyText struct {
-	w   io.Writer
-	all bool
-	now time.Time
+	w       io.Writer
+	all     bool
+	now     time.Time
+	leftOut int
 }
 
 // NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
 // for all tags, then the totals. Dates are shown with the days that are left from now on.
-func NewVerifyText(w io.Writer, all bool, now time.Time) Verify { return &verifyText{w, all, now} }
+func NewVerifyText(w io.Writer, all bool, now time.Time) Verify {
+	return &verifyText{w: w, all: all, now: now}
+}
 
 func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	var b strings.Builder
@@ -112,11 +117,18 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	if next := expiresNext(r, v.now); next != "" {
 		fmt.Fprintf(&b, "    expires next: %s\n", next)
 	}
+	if v.leftOut += r.LeftOut; r.LeftOut > 0 {
+		fmt.Fprintf(&b, "    %d tags were not compared: a sample was asked for\n", r.LeftOut)
+	}
+	v.flags(&b, r.Tags)
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
 			continue
 		}
 		fmt.Fprintf(&b, "    %-13s %-20s %s", t.Class, safetext.Safe(t.Tag, 128), safetext.Safe(short(t), 200))
+		for _, f := range t.Flags {
+			b.WriteString(" [" + safetext.Safe(f, 60) + "]")
+		}
 		b.WriteString("\n")
 		if t.Reason != "" {
 			fmt.Fprintf(&b, "                  %s\n", safetext.Safe(t.Reason, 400))
@@ -124,6 +136,24 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	}
 	_, err := io.WriteString(v.w, b.String())
 	return err
+}
+
+// flags counts what is to be known of tags whose rows are not shown.
+func (v *verifyText) flags(b *strings.Builder, tags []migrate.VerifiedTag) {
+	if v.all {
+		return
+	}
+	counts := map[string]int{}
+	for _, t := range tags {
+		for _, f := range t.Flags {
+			if t.Class == migrate.Agree {
+				counts[f]++
+			}
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(counts)) {
+		fmt.Fprintf(b, "    %d that agree: %s (-v lists them)\n", counts[f], safetext.Safe(f, 60))
+	}
 }
 
 // short says which digests are compared.
@@ -163,6 +193,8 @@ func (v *verifyText) End(t Totals, err error) error {
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():
 		b.WriteString("not everything could be found out\n")
+	case v.leftOut > 0:
+		fmt.Fprintf(&b, "the signature sets agree in the sample; %d tags were not compared\n", v.leftOut)
 	default:
 		b.WriteString("the signature sets agree\n")
 	}

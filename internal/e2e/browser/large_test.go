@@ -1,0 +1,112 @@
+package browser
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// The aims are 3 s and 15 MB; the limits of this test leave room for a busy machine.
+const (
+	largeRows  = 50_000
+	largeBytes = 15 << 20
+	openLimit  = 10 * time.Second
+	useLimit   = 1500 // milliseconds
+)
+
+func TestFiftyThousandRows(t *testing.T) {
+	path := verified(largeRows, true).progressed(40).page(t)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > largeBytes {
+		t.Errorf("the page has %d bytes", info.Size())
+	}
+	o := newTab(t, path)
+	started := time.Now()
+	o.do(chromedp.Navigate(o.url))
+	o.until(`document.documentElement.classList.contains("scripted")`)
+	o.js(painted)
+	opened := time.Since(started)
+	if opened > openLimit {
+		t.Errorf("opening took %v", opened)
+	}
+	o.counts("50,000 of 50,000 rows")
+	fmt.Printf("%d rows: %.1f MB, open in %.2f s\n", largeRows, float64(info.Size())/1e6, opened.Seconds())
+
+	for _, use := range []struct{ what, statement, counted string }{
+		{"the first search", `find("service-0999")`, "50 of 50,000 rows"},
+		{"a search", `find("too many requests")`, ""},
+		{"a search that finds nothing", `find("zzzz")`, "0 of 50,000 rows"},
+		{"no search", `find("")`, "50,000 of 50,000 rows"},
+		{"the first sort by digest", `document.querySelector(".col-digest button").click()`, ""},
+		{"the first sort by repository", `document.querySelector(".col-repository button").click()`, ""},
+		{"the same upside down", `document.querySelector(".col-repository button").click()`, ""},
+		{"a filter", `document.querySelector('[data-standing="problem"]').click()`, ""},
+		{"no filter", `document.querySelector('[data-standing="problem"]').click()`, "50,000 of 50,000 rows"},
+		{"a jump to the end", `scroll.scrollTo(0, 1e9)`, ""},
+	} {
+		took := eval[float64](o, fmt.Sprintf(measured, use.statement))
+		if took > useLimit {
+			t.Errorf("%s took %.0f ms", use.what, took)
+		}
+		if got := o.counted(); use.counted != "" && got != use.counted {
+			t.Errorf("%s: %s", use.what, got)
+		}
+		fmt.Printf("  %s: %.0f ms\n", use.what, took)
+	}
+	if got := eval[int](o, `Math.max(...[...document.querySelectorAll("#body tr[data-at]:not([hidden])")].map((row) => Number(row.dataset.at)))`); got != largeRows-1 {
+		t.Errorf("the last row that is drawn is %d", got)
+	}
+	if n := eval[int](o, `document.querySelectorAll("#body tr").length`); n > 100 {
+		t.Errorf("%d rows are in the page", n)
+	}
+	frames := eval[[]float64](o, scrolled)
+	worst := 0.0
+	for _, f := range frames {
+		worst = max(worst, f)
+	}
+	fmt.Printf("  scrolling: %d frames, the slowest %.0f ms\n", len(frames), worst)
+	if worst > useLimit/3 {
+		t.Errorf("a frame took %.0f ms while scrolling", worst)
+	}
+}
+
+// painted waits until what was changed is on the screen.
+const painted = `new Promise((done) => requestAnimationFrame(() => setTimeout(done)))`
+
+// measured is how long a statement takes until what it changed is drawn. The search waits
+// for the last key before; that is no part of it.
+const measured = `(async () => {
+	const scroll = document.getElementById("scroll"), count = document.getElementById("count");
+	let start = performance.now();
+	const find = async (text) => {
+		const field = document.getElementById("search");
+		field.value = text;
+		const changed = new Promise((done) => new MutationObserver(done).observe(count, { childList: true }));
+		field.dispatchEvent(new Event("input"));
+		start += 120;
+		await changed;
+	};
+	await %s;
+	await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+	return performance.now() - start;
+})()`
+
+// scrolled are the lengths of the frames in which the table scrolls from its beginning.
+const scrolled = `(async () => {
+	const scroll = document.getElementById("scroll"), frames = [];
+	scroll.scrollTop = 0;
+	let last = performance.now();
+	for (let i = 0; i < 120; i++) {
+		scroll.scrollTop += i * 97;
+		await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+		frames.push(performance.now() - last);
+		last = performance.now();
+	}
+	return frames;
+})()`

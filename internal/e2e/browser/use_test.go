@@ -1,0 +1,224 @@
+package browser
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// What the verdict says is what a person sees first, and in words.
+func TestPageShowsHowItEnded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		of            *result
+		verdict, mood string
+	}{
+		"well":    {verified(100, false), "The signature sets agree", "good"},
+		"trouble": {verified(5000, true), "The signature sets disagree", "bad"},
+		"a run":   {ran(100), "Not complete", "bad"},
+		"cut":     {cut(), "Did not come to its end", "unsure"},
+		"no rows": {verified(0, false), "The signature sets agree", "good"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, c.of.page(t), "")
+			if got := eval[string](o, `document.querySelector("h1").innerText`); got != c.verdict {
+				t.Errorf("verdict %q, want %q", got, c.verdict)
+			}
+			if title := eval[string](o, `document.title`); !strings.HasSuffix(strings.ToLower(title), strings.ToLower(c.verdict)) {
+				t.Errorf("title %q", title)
+			}
+			if got := eval[string](o, `document.querySelector(".verdict").className`); got != "verdict "+c.mood {
+				t.Errorf("looks %q, want %s", got, c.mood)
+			}
+			if eval[float64](o, `document.querySelector("h1").getBoundingClientRect().bottom`) > 300 {
+				t.Error("the verdict is not at the top")
+			}
+		})
+	}
+}
+
+// cut is a result that says nothing bad, but did not come to its end.
+func cut() *result {
+	r := verified(100, false)
+	r.end.Complete, r.end.Error = false, "interrupted"
+	return r
+}
+
+func TestSearchFilterAndSort(t *testing.T) {
+	t.Parallel()
+	o := open(t, verified(5000, true).page(t), "")
+	o.counts("5,000 of 5,000 rows")
+	if got := o.cells("standing"); len(got) < 10 || len(got) > 100 || !strings.Contains(got[0], "problem") {
+		t.Errorf("%d rows are drawn, the first %q", len(got), got[:1])
+	}
+	o.search("SERVICE-0007 V1.13.3")
+	o.counts("1 of 5,000 rows")
+	if got := o.cells("tags"); !slices.Equal(got, []string{"v1.13.3"}) {
+		t.Errorf("found %q", got)
+	}
+	o.search("no such row")
+	o.counts("0 of 5,000 rows")
+	o.click("#clear")
+	o.counts("5,000 of 5,000 rows")
+
+	o.click(`[data-standing="unknown"]`)
+	o.counts("17 of 5,000 rows")
+	if got := slices.Compact(o.cells("class")); !slices.Equal(got, []string{"unknown"}) {
+		t.Errorf("classes %q", got)
+	}
+	o.click(`[data-standing="unknown"]`)
+	o.choose("#class", "conflict")
+	o.counts("11 of 5,000 rows")
+	o.choose("#repository", "registry.example.com/payments/service-0000")
+	o.counts("1 of 5,000 rows")
+	hash := eval[string](o, `location.hash`)
+
+	o.click("#clear")
+	o.click(".col-tags button")
+	first := o.cells("tags")
+	o.click(".col-tags button")
+	last := o.cells("tags")
+	if first[0] != "v1.0.0" || !slices.IsSortedFunc(first, natural) || last[0] != "v3.19.6" || eval[string](o, `document.querySelector("th.col-tags").ariaSort`) != "descending" {
+		t.Errorf("sorted %q and %q", first[:3], last[:3])
+	}
+
+	// A link to what was shown shows it again.
+	again := open(t, strings.TrimPrefix(o.url, "file://"), hash)
+	again.counts("1 of 5,000 rows")
+	// And the charts are such links.
+	again.click(`.card.is-unknown`)
+	again.counts("17 of 5,000 rows")
+	again.click(`.bars tbody a`)
+	again.counts("50 of 5,000 rows")
+}
+
+// natural compares versions as people do.
+func natural(a, b string) int {
+	var x, y [3]int
+	fmt.Sscanf(a, "v%d.%d.%d", &x[0], &x[1], &x[2])
+	fmt.Sscanf(b, "v%d.%d.%d", &y[0], &y[1], &y[2])
+	return slices.Compare(x[:], y[:])
+}
+
+func TestKeyboardAlone(t *testing.T) {
+	t.Parallel()
+	r := verified(5000, true)
+	o := open(t, r.page(t), "")
+	active := func(want string) {
+		t.Helper()
+		got := eval[string](o, `document.getElementById("table").getAttribute("aria-activedescendant")`)
+		seen := eval[bool](o, fmt.Sprintf(`(() => { const row = document.getElementById(%q).getBoundingClientRect(), box = document.getElementById("scroll").getBoundingClientRect();
+			return row.top >= box.top + 33 && row.bottom <= box.bottom + 1; })()`, want))
+		if got != want || !seen {
+			t.Errorf("active is %s, want %s; in sight: %t", got, want, seen)
+		}
+	}
+	o.press("/")
+	if got := eval[string](o, `document.activeElement.id`); got != "search" {
+		t.Fatalf("/ goes to %q", got)
+	}
+	o.press("v", "1", kb.Enter)
+	o.until(`document.activeElement.id === "table" && location.hash === "#q=v1"`)
+	o.press(kb.ArrowDown, kb.ArrowDown, kb.ArrowUp)
+	active("row-1")
+	o.press(kb.End)
+	active("row-1999")
+	o.press(kb.PageUp)
+	if n := eval[int](o, `Number(document.getElementById("table").getAttribute("aria-activedescendant").slice(4))`); n >= 1995 || n < 1900 {
+		t.Errorf("a page up goes to %d", n)
+	}
+	o.press(kb.Home)
+	active("row-0")
+
+	o.press(kb.Enter)
+	shown := func() string { return eval[string](o, `document.getElementById("facts").innerText`) }
+	if !eval[bool](o, `document.getElementById("details").open`) || !strings.Contains(shown(), "root vouched for by") {
+		t.Errorf("details: %q", shown())
+	}
+	at := slices.IndexFunc(r.rows, func(row report.Row) bool {
+		return row.Class != "agree" && row.Class != "unknown" && strings.HasPrefix(row.Tags[0], "v1")
+	})
+	if !strings.Contains(shown(), r.rows[at].Digest) {
+		t.Errorf("the digest %s is not in %q", r.rows[at].Digest, shown())
+	}
+	before := shown()
+	o.press(kb.ArrowDown)
+	if shown() == before {
+		t.Error("the next row's details are the same")
+	}
+	o.press(kb.Escape)
+	o.until(`!document.getElementById("details").open && document.activeElement.id === "table"`)
+	active("row-1")
+	if got := o.style("#table tr[aria-selected=true] td", "box-shadow"); got == "none" {
+		t.Error("the active row cannot be told from others")
+	}
+	// The heads are buttons.
+	o.do(chromedp.Focus(".col-repository button"))
+	o.press(kb.Enter)
+	o.until(`document.querySelector("th.col-repository").ariaSort === "ascending"`)
+}
+
+// With dark colours, with light ones and on paper, text can be read.
+func TestDarkLightAndPaper(t *testing.T) {
+	t.Parallel()
+	path := verified(5000, true).progressed(8).page(t)
+	backs := map[string]string{}
+	for _, scheme := range []string{"light", "dark"} {
+		o := open(t, path, "", send(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
+		backs[scheme] = o.style("html", "background-color")
+		for _, s := range []string{"h1", ".product", ".label", ".totals a", ".note", ".left-past .num, .left-month .num", "#count", "#body td.col-class", ".mark.is-ok", ".mark.is-unknown", ".keys", "summary"} {
+			if got := eval[float64](o, fmt.Sprintf(contrast, s)); got < 4.5 {
+				t.Errorf("%s: %s has a contrast of %.2f", scheme, s, got)
+			}
+		}
+	}
+	if backs["light"] == backs["dark"] {
+		t.Errorf("both are %s", backs["light"])
+	}
+	o := open(t, path, "", send(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
+	for selector, want := range map[string]string{".live": "none", ".listed": "block", ".verdict": "flex"} {
+		if got := o.style(selector, "display"); got != want {
+			t.Errorf("on paper %s is %s", selector, got)
+		}
+	}
+	if text := eval[string](o, `document.querySelector(".listed").innerText`); !strings.Contains(text, "These are 500 of 1,740 rows that are not ok") {
+		t.Errorf("printed: %.300s", text)
+	}
+	pdf := get(o, chromedp.PrintToPDF())
+	if !strings.HasPrefix(string(pdf), "%PDF") {
+		t.Errorf("%d bytes are no PDF", len(pdf))
+	}
+}
+
+// contrast is that of WCAG 2, of an element's text with what is behind it.
+const contrast = `((selector) => {
+	const element = document.querySelector(selector);
+	const parts = (text) => text.match(/[\d.]+/g).map(Number);
+	const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+	let back = element;
+	while (back && (parts(getComputedStyle(back).backgroundColor)[3] ?? 1) === 0) back = back.parentElement;
+	const a = light(parts(getComputedStyle(element).color)), b = light(parts(getComputedStyle(back).backgroundColor));
+	return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+})(%q)`
+
+// Where no script runs, what matters is there.
+func TestWithoutScript(t *testing.T) {
+	t.Parallel()
+	path := verified(5000, true).page(t)
+	o := newTab(t, path)
+	o.do(send(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(o.url))
+	text := eval[string](o, `document.body.innerText`)
+	for _, want := range []string{"The signature sets disagree", "1,723", "Expires next", "needs JavaScript", "These are 500 of 1,740", "each vouch for another digest"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"html"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+func asPage(t *testing.T, s *Saved, o Options) string {
+	t.Helper()
+	o.Now = noon
+	var b bytes.Buffer
+	if err := Render(&b, "html", s, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// dataOf reads the rows out of a page: a list of texts by column for each.
+func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts map[string][][2]string) {
+	t.Helper()
+	_, raw, ok := strings.Cut(page, `<script type="application/json" id="data">`)
+	raw, _, ended := strings.Cut(raw, "<")
+	if !ok || !ended {
+		t.Fatal("the page has no data")
+	}
+	var data struct {
+		Columns []string          `json:"columns"`
+		Lines   []json.RawMessage `json:"lines"`
+	}
+	if err := json.Unmarshal([]byte(raw), &data); err != nil {
+		t.Fatalf("data %.200s: %v", raw, err)
+	}
+	sent, facts := make([][]string, len(data.Columns)), map[string][][2]string{}
+	for _, line := range data.Lines {
+		var k known
+		if line[0] == '{' {
+			if err := json.Unmarshal(line, &k); err != nil {
+				t.Fatal(err)
+			}
+			facts[k.Repository] = k.Facts
+			continue
+		}
+		var cells []any
+		if err := json.Unmarshal(line, &cells); err != nil || len(cells) != len(data.Columns) {
+			t.Fatalf("row %s: %v", line, err)
+		}
+		row := make([]string, len(cells))
+		for i, c := range cells {
+			switch c := c.(type) {
+			case string:
+				sent[i] = append(sent[i], c)
+				row[i] = c
+			case float64:
+				row[i] = sent[i][int(c)]
+			}
+		}
+		rows = append(rows, row)
+	}
+	return data.Columns, rows, facts
+}
+
+// What the page shows is what was saved.
+func TestPageHasAllRows(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{OfRun, OfVerify} {
+		s := saved(t, of, many(6000), End{Complete: true})
+		columns, rows, facts := dataOf(t, asPage(t, s, Options{}))
+		i := 0
+		err := s.Each(func(one Section) error {
+			if !slices.Contains(facts[one.Repository], [2]string{"root vouched for by", "configuration"}) {
+				t.Errorf("%s: %q", one.Repository, facts[one.Repository])
+			}
+			return nil
+		}, func(r Row) error {
+			want := map[string]string{"repository": r.Repository, "tags": r.Tags[0], "digest": r.Digest, "registry": r.Registry, "class": r.Class, "standing": string(r.Standing), "reason": r.Reason, "role": r.Role, "bound": "true", "expires": "2027-10-05T12:00:00Z"}
+			if r.Registry == r.Digest {
+				want["registry"] = sameDigest
+			}
+			for at, name := range columns {
+				if rows[i][at] != want[name] {
+					t.Fatalf("row %d: %s is %q, want %q", i, name, rows[i][at], want[name])
+				}
+			}
+			if len(want) != len(columns) {
+				t.Fatalf("columns %q", columns)
+			}
+			i++
+			return nil
+		})
+		if err != nil || i != len(rows) {
+			t.Errorf("%s: %d rows of %d: %v", of, len(rows), i, err)
+		}
+	}
+}
+
+// What is to be told of a repository beside its rows has a row, a line in the totals, and
+// is listed where no script runs.
+func TestPageTellsWhatWasNotRead(t *testing.T) {
+	t.Parallel()
+	s := saved(t, OfVerify, func(l *Lines) error {
+		return errors.Join(
+			l.Section(Section{Repository: "example.com/gone", Class: "untrusted", Reason: "no root"}),
+			l.Section(Section{Repository: "example.com/half", Unknown: true, Reason: "tags were not listed"}),
+			l.Row(Row{Repository: "example.com/half", Tags: []string{"v1"}, Class: "agree"}),
+		)
+	}, End{Complete: true, Well: true})
+	page := asPage(t, s, Options{})
+	_, rows, _ := dataOf(t, page)
+	if len(rows) != 3 || !slices.Contains(rows[0], "trust data: untrusted") || !slices.Contains(rows[1], "not looked at") {
+		t.Errorf("rows %q", rows)
+	}
+	for _, want := range []string{">trust data not read<", ">not looked at<", "<td class=\"reason\">no root</td>", `class="verdict bad"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+// The page is green and says that all is well only where it is.
+func TestPageIsGreenOnlyWhereAllIsWell(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		class string
+		end   End
+		mood  string
+	}{
+		"well":              {"agree", End{Well: true, Complete: true}, "good"},
+		"cut":               {"agree", End{Well: true}, "unsure"},
+		"with an error":     {"agree", End{Well: true, Complete: true, Error: "x"}, "unsure"},
+		"not well":          {"agree", End{Complete: true}, "unsure"},
+		"unknown":           {"unknown", End{Well: true, Complete: true}, "unsure"},
+		"a problem":         {"conflict", End{Well: true, Complete: true}, "bad"},
+		"a class of others": {"splendid", End{Well: true, Complete: true}, "bad"},
+	} {
+		s := saved(t, OfVerify, func(l *Lines) error {
+			return errors.Join(l.Section(Section{Repository: "example.com/a"}), l.Row(Row{Repository: "example.com/a", Tags: []string{"v1"}, Class: c.class}))
+		}, c.end)
+		page := asPage(t, s, Options{})
+		if !strings.Contains(page, `class="verdict `+c.mood+`"`) {
+			t.Errorf("%s: %q", name, regexp.MustCompile(`class="verdict \w+"`).FindString(page))
+		}
+		if said := strings.Contains(page, "sets agree"); said != (c.mood == "good") {
+			t.Errorf("%s: says that the sets agree: %t", name, said)
+		}
+	}
+}
+
+// Promise 7, for the page: no text ends the element or the attribute that it is in. The
+// browser has the last word (internal/e2e/browser).
+func TestPageTakesNothingForMarkup(t *testing.T) {
+	t.Parallel()
+	texts := []string{hostile, `</script><script>alert(1)</script>`, `<!--<script>`, `"><img src=x onerror=alert(1)>`, `' onfocus='alert(1)`, "javascript:alert(1)", "\u2028\u2029\u0085]]>", "{{.Policy}}", "__proto__", strings.Repeat("x", 5000)}
+	harmless := saved(t, OfVerify, fillAll("harmless"), End{Error: "harmless"})
+	want := elements(asPage(t, harmless, Options{History: []Past{{Ended: noon.Add(-time.Hour), Totals: map[string]int{"x": 1}}}}))
+	for _, text := range texts {
+		s := saved(t, OfVerify, fillAll(text), End{Error: text})
+		page := asPage(t, s, Options{History: []Past{{Ended: noon.Add(-time.Hour), Totals: map[string]int{text: 1}}}})
+		if got := elements(page); got != want {
+			t.Errorf("%.40q changes the page's elements from\n%s to\n%s", text, want, got)
+		}
+		if _, rows, _ := dataOf(t, page); len(rows) != 2 || !slices.Contains(rows[1], safetext.Safe(strings.ToValidUTF8(text, "\ufffd"), maxName)) {
+			t.Errorf("%.40q: rows %.400q", text, rows)
+		}
+		for _, r := range page {
+			if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029') {
+				t.Errorf("%q is in the page of %.40q", r, text)
+			}
+		}
+	}
+}
+
+// fillAll has the text wherever a result has one.
+func fillAll(text string) func(l *Lines) error {
+	return func(l *Lines) error {
+		bound := true
+		return errors.Join(
+			l.Section(Section{Repository: text, Place: text, Class: text, Reason: text, PinnedBy: text, Expiries: []dct.Expiry{{Role: text, At: noon}}, Expired: []string{text}, Judged: dct.Judged{Roles: []string{text}, By: text}, Findings: map[string]int{text: 1}}),
+			l.Section(Section{Repository: text}),
+			l.Row(Row{Repository: text, Tags: []string{text, text}, Digest: text, Registry: text + "2", Class: text, Cause: text, Reason: text, Role: text, Key: text, Index: []string{text}, Platform: text, Bound: &bound, Expires: noon, Notes: []string{text}}),
+		)
+	}
+}
+
+// elements are the names of the tags of a page and of their attributes, in order.
+func elements(page string) string {
+	var b strings.Builder
+	for _, tag := range regexp.MustCompile(`(?s)<[!/a-zA-Z](?:[^>"']|"[^"]*"|'[^']*')*>`).FindAllString(page, -1) {
+		b.WriteString(regexp.MustCompile(`"[^"]*"|'[^']*'`).ReplaceAllString(tag, `""`))
+	}
+	return b.String()
+}
+
+// The policy lets in the style and the script that the page has, and the page asks for
+// nothing.
+func TestPagePolicy(t *testing.T) {
+	t.Parallel()
+	page := asPage(t, saved(t, OfRun, many(50), End{}), Options{})
+	content := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindStringSubmatch(page)
+	if content == nil {
+		t.Fatal("the page has no policy")
+	}
+	style, script := between(page, "<style>", "</style>"), between(page, `<script type="module">`, "</script>")
+	want := "default-src 'none'; style-src " + sourceHash(style) + "; script-src " + sourceHash(script) + "; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+	if got := html.UnescapeString(content[1]); got != want || len(style) < 1000 || len(script) < 1000 {
+		t.Errorf("policy %s\nwant   %s", got, want)
+	}
+	for _, bad := range []string{"http://", "https://", " src=", "url(http", "@import", "<link", "<img", "<iframe", " style=", " onclick", "innerHTML", "eval(", "<noscript"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %s", bad)
+		}
+	}
+	for _, href := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		if !strings.HasPrefix(href[1], "#") {
+			t.Errorf("a link to %s", href[1])
+		}
+	}
+	for _, text := range []string{style, script} {
+		if strings.Contains(text, "\r") || strings.Contains(text, "</") {
+			t.Error("a browser would read the text otherwise than the policy's hash")
+		}
+	}
+}
+
+func between(s, begin, end string) string {
+	_, s, _ = strings.Cut(s, begin)
+	s, _, _ = strings.Cut(s, end)
+	return s
+}
+
+func TestPageIsTheSameEachTime(t *testing.T) {
+	t.Parallel()
+	s := saved(t, OfVerify, many(300), End{})
+	if first := asPage(t, s, Options{}); first != asPage(t, s, Options{}) {
+		t.Error("two pages of the same result differ")
+	}
+}

@@ -1,0 +1,240 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+const (
+	maxChartRepositories = 15
+	maxChartResults      = 60
+)
+
+// A segment is a part of a bar or a column, in per cent of it.
+type segment struct {
+	From, Size float64
+	Standing   Standing
+	Shade      string // a class of the style sheet
+	Label      string
+}
+
+// stack lays the counts one after the other on a length of 100. Each that is not zero can
+// be seen: one conflict among thousands that agree is what the chart is looked at for.
+func stack(counts map[kind]int) []segment {
+	const least = 2.5
+	total := max(1, sum(counts, func(kind) bool { return true }))
+	var all []segment
+	length := 0.0
+	for _, k := range inOrder(counts) {
+		if counts[k] == 0 {
+			continue
+		}
+		size := max(least, 100*float64(counts[k])/float64(total))
+		all = append(all, segment{Size: size, Standing: k.standing, Shade: shade(k), Label: words(k, counts[k])})
+		length += size
+	}
+	at := 0.0
+	for i := range all {
+		all[i].From, all[i].Size = at, all[i].Size*100/length
+		at += all[i].Size
+	}
+	return all
+}
+
+// shades are the classes that the style sheet has a colour for.
+var shades = []string{
+	"agree", "unsigned", "dct-only", "notation-only", "conflict", "tag-moved", "missing", "untrusted", "expired", "unknown",
+	"signed", "already", "replayed", "skipped", "failed", "ok", "problem",
+}
+
+func shade(k kind) string {
+	switch {
+	case slices.Contains(shades, k.class):
+		return k.class
+	case k.standing == Unclear:
+		return "unknown"
+	case k.standing == Aside:
+		return "skipped"
+	}
+	return "other"
+}
+
+func words(k kind, n int) string {
+	if k.class == trustDataNotRead && n == 1 {
+		return k.class
+	}
+	return thousands(n) + " " + safetext.Safe(k.class, 60)
+}
+
+// A bar is a repository in the chart.
+type bar struct {
+	Name     string
+	Link     string
+	Total    int
+	Segments []segment
+	Trouble  []string // what somebody has to look at, in words
+	Rest     []string
+}
+
+// link filters the table.
+func link(by, value string) string { return "#" + by + "=" + url.QueryEscape(value) }
+
+// bars are the repositories with most trouble, and how many more there are.
+func (t *tally) bars() (all []bar, more, troubled int) {
+	trouble := func(k kind) bool { return k.standing == Problem || k.standing == Unclear }
+	type one struct {
+		name                  string
+		trouble, aside, total int
+	}
+	list := make([]one, 0, len(t.repositories))
+	for name, counts := range t.repositories {
+		list = append(list, one{name, sum(counts, trouble), sum(counts, func(k kind) bool { return k.standing == Aside }), sum(counts, func(kind) bool { return true })})
+	}
+	slices.SortFunc(list, func(a, b one) int {
+		return cmp.Or(b.trouble-a.trouble, b.aside-a.aside, b.total-a.total, strings.Compare(a.name, b.name))
+	})
+	for i, o := range list {
+		if i >= maxChartRepositories {
+			more++
+			if o.trouble > 0 {
+				troubled++
+			}
+			continue
+		}
+		name, counts := safetext.Safe(o.name, maxName), t.repositories[o.name]
+		b := bar{Name: name, Link: link("repository", name), Total: o.total, Segments: stack(counts)}
+		for _, k := range inOrder(counts) {
+			if trouble(k) {
+				b.Trouble = append(b.Trouble, words(k, counts[k]))
+			} else {
+				b.Rest = append(b.Rest, words(k, counts[k]))
+			}
+		}
+		all = append(all, b)
+	}
+	return all, more, troubled
+}
+
+// A columnOf is a result in the chart of progress.
+type columnOf struct {
+	X, Width  float64 // per cent
+	Middle    float64
+	Date      string
+	Tick      bool // the date is written below it
+	Segments  []segment
+	Counts    []int // by worstFirst, then what was not read
+	State     string
+	Cut, Well bool
+}
+
+// progress is the chart of the results of this scope.
+type progress struct {
+	Columns []columnOf
+	Earlier int // results that are not shown
+	Most    int
+	Cut     bool // one did not come to its end
+}
+
+// newProgress is nil where there is nothing to compare the result with.
+func (s *Saved) newProgress(history []Past) *progress {
+	history = slices.Clone(history)
+	if n := len(history); n == 0 || !history[n-1].Ended.Equal(s.End.Ended) {
+		history = append(history, s.Past())
+	}
+	if len(history) < 2 {
+		return nil
+	}
+	p := &progress{Earlier: max(0, len(history)-maxChartResults)}
+	history = history[p.Earlier:]
+	for _, h := range history {
+		p.Most = max(p.Most, sum(h.kinds(), func(kind) bool { return true }))
+	}
+	n := len(history)
+	every := (n + 4) / 5
+	for i, h := range history {
+		c := h.column(p.Most)
+		p.Cut = p.Cut || c.Cut
+		c.Width = min(70/float64(n), 8)
+		c.Middle = (float64(i) + 0.5) * 100 / float64(n)
+		c.X = c.Middle - c.Width/2
+		c.Tick = (n-1-i)%every == 0
+		p.Columns = append(p.Columns, c)
+	}
+	return p
+}
+
+// kinds are the counts by standing: a result remembers no more.
+func (p Past) kinds() map[kind]int {
+	counts := map[kind]int{}
+	for class, n := range p.Totals {
+		st := standing(p.Of, class, "")
+		counts[kind{st, string(st)}] += max(0, n)
+	}
+	counts[kind{Unclear, trustDataNotRead}] += max(0, p.Unread)
+	return counts
+}
+
+func (p Past) column(most int) columnOf {
+	counts := p.kinds()
+	total := sum(counts, func(kind) bool { return true })
+	c := columnOf{Date: day(p.Ended), Cut: !p.Whole, Well: p.Well, Segments: stack(counts)}
+	height := float64(total) / float64(max(1, most))
+	for i := range c.Segments { // what is ok stands on the ground and grows
+		c.Segments[i].From = 100 - 100*height + c.Segments[i].From*height
+		c.Segments[i].Size *= height
+	}
+	for _, st := range worstFirst {
+		c.Counts = append(c.Counts, counts[kind{st, string(st)}])
+	}
+	c.Counts = append(c.Counts, counts[kind{Unclear, trustDataNotRead}])
+	switch {
+	case !p.Whole:
+		c.State = "did not come to its end"
+	case p.Well:
+		c.State = "all well"
+	default:
+		c.State = "not all well"
+	}
+	return c
+}
+
+// An expiryLine is a date in the list of those that end next.
+type expiryLine struct {
+	What, Repository, Link, Date, Left, Mood string
+	Size                                     float64 // of a year, in per cent
+}
+
+func newExpiryLine(e Expiring, now time.Time) expiryLine {
+	left := daysLeft(e.At, now)
+	repository := safetext.Safe(e.Repository, maxName)
+	l := expiryLine{
+		What: safetext.Safe(e.What, maxName), Repository: repository, Link: link("repository", repository),
+		Date: day(e.At), Left: daysWords(left), Size: float64(min(max(left, 0), 365)) / 3.65, Mood: "later",
+	}
+	switch {
+	case left < 0:
+		l.Mood = "past"
+	case left <= 30:
+		l.Mood = "month"
+	case left <= 90:
+		l.Mood = "quarter"
+	}
+	return l
+}
+
+// sortedCounts are texts with their counts, the most first.
+func sortedCounts(counts map[string]int) (all []string) {
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))
+	})
+	for _, k := range keys {
+		all = append(all, thousands(counts[k])+" "+safetext.Safe(k, 60))
+	}
+	return all
+}

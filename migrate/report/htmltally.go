@@ -1,0 +1,121 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A kind is what rows are counted by in the page's totals and charts.
+type kind struct {
+	standing Standing
+	class    string
+}
+
+// trustDataNotRead is the class of the repositories without rows in totals and charts.
+const trustDataNotRead = "trust data not read"
+
+// tally is what the page's summary is made from. It grows with the repositories, and not
+// with the rows.
+type tally struct {
+	totals       map[kind]int
+	causes       map[kind]map[string]int // why a run did not sign
+	repositories map[string]map[kind]int
+	findings     map[string]int
+	allowed      int             // repositories past a date, which was allowed
+	judged       int             // repositories past a date, judged when they were saved
+	used         map[string]bool // columns that are not empty
+	troubles     troubles
+	dates        dates
+}
+
+// maxCauses bounds how many causes and findings are told apart.
+const maxCauses = 50
+
+// tally reads the result once.
+func (s *Saved) tally() (*tally, error) {
+	t := &tally{
+		totals: map[kind]int{}, causes: map[kind]map[string]int{}, repositories: map[string]map[kind]int{}, findings: map[string]int{}, used: map[string]bool{},
+		troubles: troubles{limit: maxPageWorst},
+	}
+	err := s.Each(func(one Section) error { t.section(&one); return nil }, func(r Row) error { t.row(&r); return nil })
+	return t, err
+}
+
+func (t *tally) section(s *Section) {
+	t.troubles.section(s)
+	t.dates.section(s)
+	if row, ok := asRow(s); ok {
+		t.columns(&row)
+		class := row.Class
+		if s.Class != "" {
+			class = trustDataNotRead
+		}
+		t.add(s.Repository, kind{row.Standing, class}, s.Class)
+	}
+	if len(s.Expired) > 0 {
+		t.allowed++
+	}
+	if !s.Judged.IsZero() {
+		t.judged++
+	}
+	for class, n := range s.Findings {
+		addBounded(t.findings, class, n)
+	}
+}
+
+func (t *tally) row(r *Row) {
+	t.troubles.row(r)
+	t.dates.row(r)
+	t.columns(r)
+	t.add(r.Repository, kind{r.Standing, r.Class}, r.Cause)
+}
+
+// columns remembers which columns are not empty. All but a few are known after a few rows.
+func (t *tally) columns(r *Row) {
+	for _, c := range pageColumns {
+		if !t.used[c.name] && c.of(r) != "" {
+			t.used[c.name] = true
+		}
+	}
+}
+
+func (t *tally) add(repository string, k kind, cause string) {
+	t.totals[k]++
+	of := t.repositories[repository]
+	if of == nil {
+		of = map[kind]int{}
+		t.repositories[repository] = of
+	}
+	of[k]++
+	if cause != "" {
+		if t.causes[k] == nil {
+			t.causes[k] = map[string]int{}
+		}
+		addBounded(t.causes[k], cause, 1)
+	}
+}
+
+func addBounded(to map[string]int, what string, n int) {
+	if _, ok := to[what]; !ok && len(to) >= maxCauses {
+		what = "others"
+	}
+	to[what] += n
+}
+
+// inOrder are the kinds, worst standing first.
+func inOrder(counts map[kind]int) []kind {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.standing), slices.Index(worstFirst, b.standing)), strings.Compare(a.class, b.class))
+	})
+}
+
+func sum[K comparable](counts map[K]int, count func(K) bool) (n int) {
+	for k, c := range counts {
+		if count(k) {
+			n += c
+		}
+	}
+	return n
+}
