@@ -74,7 +74,7 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 func TestPageHasAllRows(t *testing.T) {
 	t.Parallel()
 	for _, of := range []string{OfRun, OfVerify} {
-		s := saved(t, of, many(6000), End{Complete: true})
+		s := saved(t, of, many(4500), End{Complete: true})
 		columns, rows, facts := dataOf(t, asPage(t, s, Options{}))
 		i := 0
 		err := s.Each(func(one Section) error {
