@@ -10,7 +10,7 @@ import (
 // However many dates a result has, and in whatever order, the soonest are shown.
 func TestSoonestDatesAreKept(t *testing.T) {
 	t.Parallel()
-	const n = 10 * maxExpiries
+	const n = 3 * maxExpiries
 	s := saved(t, OfVerify, func(l *Lines) error {
 		for i := range 2 * n { // each date twice, far from each other
 			i %= n

@@ -38,11 +38,11 @@ func many(n int) func(l *Lines) error {
 // slow with them.
 func TestPageOfManyRows(t *testing.T) { // not parallel: it measures memory
 	few, _ := mostHeld(t, 5_000)
-	lots, size := mostHeld(t, 15_000)
+	lots, size := mostHeld(t, 12_000)
 	if lots > few+2<<20 {
 		t.Errorf("memory grows with the rows: %d kB, then %d kB", few>>10, lots>>10)
 	}
-	if size > 15<<20*15/50 {
+	if size > 15<<20*12/50 {
 		t.Errorf("the page has %d bytes", size)
 	}
 }
