@@ -21,6 +21,7 @@ type remover struct {
 	*scene
 	removed []string
 	lie     string // a signature that is not what the ledger says
+	sticky  string // one that is stored whatever is done
 }
 
 func (r *remover) Stored(_ context.Context, c Claim) (bool, error) {
@@ -33,7 +34,7 @@ func (r *remover) Stored(_ context.Context, c Claim) (bool, error) {
 	if c.Signature == r.lie {
 		return false, &Failure{Security, errors.New("it is no signature")}
 	}
-	return slices.Contains(r.signatures[d], c.Signature), nil
+	return c.Signature == r.sticky || slices.Contains(r.signatures[d], c.Signature), nil
 }
 
 func (r *remover) Remove(_ context.Context, c Claim) error {
@@ -204,6 +205,24 @@ func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
 	}
 }
 
+// Where a registry was restored from a backup, a run finds what an earlier one had made.
+func TestUndoKnowsItsOwnAgain(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1")
+	backup := slices.Clone(r.signatures[of("v1")])
+	_, _, err := r.undo()
+	r.must(err)
+	r.signatures[of("v1")] = backup
+	_, _, err = r.run(app)
+	r.must(err)
+	if items, _ := r.items(); items[of("v1")].Signature != backup[0] {
+		t.Fatalf("the run made of it %+v", items)
+	}
+	summary, _, err := r.undo()
+	r.must(err)
+	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+}
+
 // What is in the outbox may have reached the registry or not.
 func TestUndoEmptiesTheOutbox(t *testing.T) {
 	t.Parallel()
@@ -320,12 +339,16 @@ func TestUndoLooksAfterwards(t *testing.T) {
 		gone  bool
 	}{
 		"the list lags": {"listed", 2, true}, "it stays in the list": {"listed", 1000, false}, "nothing is deleted": {"remove", 1000, false},
+		"it is off the list, and stored": {"sticky", 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := signedWorld(t, "v1")
 			signature := r.signatures[of("v1")][0]
 			left := harm.times
+			if harm.step == "sticky" {
+				r.sticky = signature
+			}
 			r.fault[harm.step] = func(digest.Digest) (bool, error) {
 				if harm.step == "listed" && len(r.removed) > 0 {
 					r.signatures[of("v1")] = nil

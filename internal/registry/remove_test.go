@@ -232,8 +232,11 @@ func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
 	var m ocispec.Manifest
 	sbom := pushed(t, r, subject, "sbom")
 	raw, err := reg.Manifest("app", sbom.String())
-	if err == nil {
-		err = json.Unmarshal(raw, &m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
 	}
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
 	if raw, err = json.Marshal(m); err != nil {

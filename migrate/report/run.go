@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -121,6 +122,9 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	r.Complete = s.Complete() && err == nil
 	if err != nil {
 		r.Error = err.Error()
+		if ended := (*migrate.Ended)(nil); errors.As(err, &ended) {
+			r.Error = ended.Headline() // what it is of is among the items or repositories
+		}
 	}
 	if r.Results == nil {
 		r.Results = map[migrate.Result]int{}

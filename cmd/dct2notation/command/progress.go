@@ -161,7 +161,7 @@ func (p *progress) result(s migrate.Summary, err error) *report.Run {
 	defer p.mu.Unlock()
 	p.report.Close(s, err, time.Now())
 	if p.status != nil {
-		p.status.end(&p.report, p.total, p.done)
+		p.status.end(p.report.Counts(), p.total, p.done, err)
 	}
 	return &p.report
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/durable"
 	"github.com/dct2notation/dct2notation/migrate"
-	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -67,9 +66,12 @@ func (f *statusFile) set(results map[migrate.Result]int, known, done int) {
 	f.now.Rate = float64(done) / max(time.Since(f.now.Started).Seconds(), 1e-3)
 }
 
-func (f *statusFile) end(r *report.Run, known, done int) {
-	f.set(r.Counts(), known, done)
-	f.now.State, f.now.Error = "ended", r.Error
+func (f *statusFile) end(results map[migrate.Result]int, known, done int, err error) {
+	f.set(results, known, done)
+	f.now.State = "ended"
+	if err != nil {
+		f.now.Error = err.Error()
+	}
 	f.write()
 }
 
