@@ -7,13 +7,15 @@ import (
 	"strings"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Attestor signs saved trust data, so that it can be proven later when it was read and
-// verified. It is used from one goroutine.
+// Attestor signs what is no image: saved trust data, so that it can be proven later when it
+// was read and verified, and reports. It is used from one goroutine.
 type Attestor struct {
 	Signer   Signer
 	Tool     string            // name and version, for signed metadata
@@ -26,11 +28,25 @@ type Attestor struct {
 // refused repeatedly, or has done what it was not asked to do, it is not called any more:
 // what is left stays unsigned.
 func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
+	return a.persist(ctx, func() (state.Envelope, error) {
+		if v.GUN() == (dct.GUN{}) {
+			return state.Envelope{}, errNotAttested
+		}
+		m := map[string]string{MetadataGUN: v.GUN().String()}
+		if expired := v.Expired(); len(expired) > 0 {
+			m[MetadataExpired] = strings.Join(expired, ",")
+		}
+		return a.attest(ctx, v.Manifest(), m)
+	})
+}
+
+// persist tries again what may pass.
+func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, error)) (state.Envelope, error) {
 	for try := 1; ; try++ {
 		if err := a.breaker.open(); err != nil {
 			return state.Envelope{}, fmt.Errorf("the key is not asked any more: %w", err)
 		}
-		envelope, err := a.attest(ctx, v)
+		envelope, err := attest()
 		if err == nil {
 			a.breaker.success("")
 			return envelope, nil
@@ -47,19 +63,17 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 	}
 }
 
+var errNotAttested = &refusal{&Failure{Security, errors.New("only saved trust data that was verified, and reports, are attested")}}
+
 // attest is the other way to the key, beside vouch (promise 1; a test counts the callers of
 // Signer.Sign). It signs no image: it takes what only package snapshot can build, from
-// trust data that it has verified in this process, and refuses all but a manifest of such
-// data. The zero Verified signs nothing.
-func (a *Attestor) attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
-	manifest := v.Manifest()
-	if v.GUN() == (dct.GUN{}) || manifest.ArtifactType != snapshot.ArtifactType {
-		return state.Envelope{}, &refusal{&Failure{Security, errors.New("only saved trust data that was verified is attested")}}
+// trust data that it has verified in this process, or what only NewEvidence can, from a
+// manifest that is no image's; and refuses all but those two types.
+func (a *Attestor) attest(ctx context.Context, manifest ocispec.Descriptor, m map[string]string) (state.Envelope, error) {
+	if manifest.ArtifactType != snapshot.ArtifactType && manifest.ArtifactType != ReportType {
+		return state.Envelope{}, errNotAttested
 	}
-	m := map[string]string{MetadataGUN: v.GUN().String(), MetadataTool: a.Tool}
-	if expired := v.Expired(); len(expired) > 0 {
-		m[MetadataExpired] = strings.Join(expired, ",")
-	}
+	m[MetadataTool] = a.Tool
 	for k, value := range a.Metadata {
 		m[k] = value
 	}

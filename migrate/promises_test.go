@@ -22,7 +22,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Promise 1: one function calls the key for images, and one for saved trust data. Whoever
+// Promise 1: one function calls the key for images, and one for saved trust data and reports. Whoever
 // adds a caller has to come here.
 func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	t.Parallel()
@@ -67,7 +67,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	}
 	want := map[string][]string{
 		"migrate/vouch.go":                  {"vouch"},
-		"migrate/attest.go":                 {"attest"}, // takes a snapshot.Verified: no image
+		"migrate/attest.go":                 {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
 		"cmd/dct2notation/command/shelf.go": {"Sign"},   // the adapter: no decision
 		// In no build but that of the crash tests; it hands on what it is given.
 		"cmd/dct2notation/command/failpoint_crash.go": {"Sign"},

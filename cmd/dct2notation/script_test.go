@@ -26,6 +26,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/registrytest"
 	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/internal/tsatest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "schema": cmd(schema),
+			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
 		RequireUniqueNames: true,
@@ -402,6 +403,27 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	list, err := f.registry.Signatures(place, desc.Digest.String())
 	if err == nil && len(list) != want {
 		err = fmt.Errorf("%s:%s has %d signatures, want %d", args[0], args[1], len(list), want)
+	}
+	return err
+}
+
+// attached REPO TAG N checks how many signatures there are of what a tag points to, and that it
+// is a report.
+func attached(_ *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.registry.Resolve(args[0], args[1])
+	if err != nil {
+		return err
+	}
+	raw, err := f.registry.Manifest(args[0], args[1])
+	if err != nil {
+		return err
+	}
+	if _, err := migrate.NewEvidence(raw); err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(args[0], desc.Digest.String())
+	if err == nil && strconv.Itoa(len(list)) != args[2] {
+		err = fmt.Errorf("%s:%s has %d signatures, want %s", args[0], args[1], len(list), args[2])
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -70,6 +69,18 @@ func (t *undoText) End(s migrate.UndoSummary, err error) error {
 	return werr
 }
 
+// Undoing is the JSON of an undo. It is written piece by piece: see [Undo].
+type Undoing struct {
+	Version    int                        `json:"version"`
+	Kind       string                     `json:"kind"`
+	Tool       string                     `json:"tool"`
+	DryRun     bool                       `json:"dry_run"`
+	Signatures []migrate.Undone           `json:"signatures"`
+	Results    map[migrate.UndoResult]int `json:"results"`
+	Complete   bool                       `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Error      string                     `json:"error,omitempty"`
+}
+
 type undoJSON struct {
 	w     io.Writer
 	head  undoHead
@@ -103,7 +114,7 @@ func (j *undoJSON) begin() (separator string, err error) {
 		return ",\n", nil
 	}
 	j.begun = true
-	raw, err := json.Marshal(j.head)
+	raw, err := compact(j.head)
 	if err == nil {
 		_, err = fmt.Fprintf(j.w, "%s,\"signatures\":[", strings.TrimSuffix(string(raw), "}"))
 	}
@@ -111,7 +122,7 @@ func (j *undoJSON) begin() (separator string, err error) {
 }
 
 func (j *undoJSON) Signature(u migrate.Undone) error {
-	raw, err := json.Marshal(u)
+	raw, err := compact(u)
 	if err != nil {
 		return err
 	}
@@ -127,7 +138,7 @@ func (j *undoJSON) End(s migrate.UndoSummary, ended error) error {
 	if ended != nil {
 		end.Error = ended.Error()
 	}
-	raw, err := json.Marshal(end)
+	raw, err := compact(end)
 	if err == nil {
 		_, err = j.begin()
 	}

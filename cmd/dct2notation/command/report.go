@@ -3,7 +3,6 @@ package command
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,7 @@ type reportOptions struct {
 	verbose bool
 }
 
-func newReport(s Streams) *cobra.Command {
+func newReport(stop <-chan struct{}, s Streams) *cobra.Command {
 	var o reportOptions
 	c := &cobra.Command{
 		Use:   "report [flags] [FILE]",
@@ -41,7 +40,7 @@ and verify tells whether all is well.`,
 	}
 	c.Flags().StringVar(&o.config, "config", "", "configuration file (YAML)")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "format on stdout: "+strings.Join(report.Formats(), ", "))
-	c.Flags().StringVar(&o.last, "last", "", "the last run or the last verify (default: whichever ended last)")
+	bindLast(c.Flags(), &o.last)
 	c.Flags().StringVar(&o.schema, "schema", "", "print the JSON Schema of a result instead: "+strings.Join(report.SchemaKinds(), ", "))
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list also the tags on which both sides agree")
 	o.resultOptions.bind(c.Flags())
@@ -54,6 +53,7 @@ and verify tells whether all is well.`,
 		}
 		return runReport(o, args, s)
 	}
+	c.AddCommand(newReportPush(stop, s))
 	return c
 }
 
@@ -73,52 +73,9 @@ func runReport(o reportOptions, args []string, s Streams) error {
 	if err := o.checkReports(); err != nil {
 		return err
 	}
-	path, err := o.file(args)
+	saved, err := o.saved(o.last, args)
 	if err != nil {
-		return err
-	}
-	saved, err := load(path)
-	switch {
-	case errors.Is(err, report.ErrNoResult):
-		return usage(fmt.Errorf("%w\nhint: it takes what --report jsonl=FILE writes", err))
-	case err != nil:
 		return err
 	}
 	return o.render(saved, o.output, o.verbose, true, s.Out)
-}
-
-// file is the result that is meant.
-func (o *reportOptions) file(args []string) (string, error) {
-	if len(args) == 1 {
-		if o.last != "" {
-			return "", usage(errors.New("--last and a file exclude each other"))
-		}
-		return args[0], nil
-	}
-	kinds := []string{report.OfRun, report.OfVerify}
-	switch o.last {
-	case "":
-	case report.OfRun, report.OfVerify:
-		kinds = []string{o.last}
-	default:
-		return "", usage(fmt.Errorf("--last %s: it is run or verify", o.last))
-	}
-	dir, err := o.resultsDir()
-	if err != nil {
-		return "", err
-	}
-	if dir == "" {
-		return "", usage(errors.New("--results none: name a file to read then"))
-	}
-	newest, path := int64(0), ""
-	for _, of := range kinds {
-		info, err := os.Stat(lastResult(dir, of))
-		if err == nil && info.ModTime().UnixNano() > newest {
-			newest, path = info.ModTime().UnixNano(), lastResult(dir, of)
-		}
-	}
-	if path == "" {
-		return "", fmt.Errorf("no result is saved in %s\nhint: run or verify saves its last one there; --results names another directory", dir)
-	}
-	return path, nil
 }

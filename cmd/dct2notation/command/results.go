@@ -20,8 +20,8 @@ import (
 
 // resultOptions say where a result goes beside stdout.
 type resultOptions struct {
+	resultsOptions
 	reports []string
-	dir     string
 
 	wanted []wantedReport // read by checkReports
 }
@@ -32,8 +32,8 @@ type wantedReport struct{ format, path string }
 func (o *resultOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupOutput, func(f *pflag.FlagSet) {
 		f.StringArrayVar(&o.reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
-		f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
 	})
+	o.resultsOptions.bind(f)
 }
 
 // checkReports reads --report. What cannot be written is better known before the work than after.
@@ -71,18 +71,6 @@ func checkFormat(flag, format string) error {
 		return usage(fmt.Errorf("%s %s: it is one of %s", flag, format, strings.Join(report.Formats(), ", ")))
 	}
 	return nil
-}
-
-// resultsDir is where results are saved; empty: nowhere.
-func (o *resultOptions) resultsDir() (string, error) {
-	switch o.dir {
-	case "none":
-		return "", nil
-	case "":
-		dir, err := stateDir()
-		return filepath.Join(dir, "results"), err
-	}
-	return o.dir, nil
 }
 
 // scopeText says what a result is of, so that only like is compared with like.
@@ -224,9 +212,6 @@ func (r *recording) keep() (string, error) {
 	return path, durable.SyncDir(r.dir)
 }
 
-// lastResult is the file of the last result of a kind.
-func lastResult(dir, of string) string { return filepath.Join(dir, "last-"+of+".jsonl") }
-
 // render writes a saved result in all formats that are asked for.
 func (o *resultOptions) render(saved *report.Saved, format string, verbose, toStdout bool, out io.Writer) error {
 	opts := report.Options{Now: time.Now(), Verbose: verbose}
@@ -244,13 +229,4 @@ func (o *resultOptions) render(saved *report.Saved, format string, verbose, toSt
 		failed = errors.Join(failed, report.Render(out, format, saved, opts))
 	}
 	return failed
-}
-
-// load reads a saved result.
-func load(path string) (*report.Saved, error) {
-	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
-	if err != nil {
-		return nil, fmt.Errorf("reading the result %s: %w", path, err)
-	}
-	return saved, nil
 }

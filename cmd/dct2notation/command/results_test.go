@@ -40,7 +40,7 @@ func finishWell(t *testing.T, r *recording, format string) string {
 // While a run works, and after it was killed, the last result is one without an end.
 func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	t.Parallel()
-	o := &resultOptions{dir: filepath.Join(t.TempDir(), "results")}
+	o := &resultOptions{resultsOptions: resultsOptions{filepath.Join(t.TempDir(), "results")}}
 	r, _ := recordTo(t, o, "text")
 	finishWell(t, r, "text")
 	last := func() *report.Saved {
@@ -93,7 +93,7 @@ func TestResultsThatCannotBeSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range []string{"text", "csv"} {
-		o := &resultOptions{dir: filepath.Join(file, "results")}
+		o := &resultOptions{resultsOptions: resultsOptions{filepath.Join(file, "results")}}
 		r, log := recordTo(t, o, format)
 		if !strings.Contains(log.String(), "not saved for later") {
 			t.Errorf("nothing is said: %s", log)
@@ -111,7 +111,7 @@ func TestResultsThatCannotBeSaved(t *testing.T) {
 func TestARecordingThatFailsIsToldOf(t *testing.T) {
 	t.Parallel()
 	for format, tells := range map[string]bool{"text": false, "csv": true} {
-		o := &resultOptions{dir: filepath.Join(t.TempDir(), "results")}
+		o := &resultOptions{resultsOptions: resultsOptions{filepath.Join(t.TempDir(), "results")}}
 		r, log := recordTo(t, o, format)
 		_ = r.file.Close() // a disk that fails
 		var out bytes.Buffer

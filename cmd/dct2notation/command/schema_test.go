@@ -27,8 +27,9 @@ func TestSchemas(t *testing.T) {
 		"command.status.version": {1}, "command.status.kind": {statusKind}, "command.status.state": {"running", "ended", "killed"},
 		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
 		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
+		"command.pushedReport.version": {1}, "command.pushedReport.kind": {reportPushKind},
 	}
-	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}} {
+	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}} {
 		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
 		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
 		if _, ok := report.Schema(kind); !ok {

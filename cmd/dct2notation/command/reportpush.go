@@ -1,0 +1,180 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// pushedFormats are the files of a pushed report: one for programs, two for people.
+var pushedFormats = []string{"jsonl", "csv", "html"}
+
+type reportPushOptions struct {
+	resultsOptions
+	commonOptions
+	registryOptions
+	keyOptions
+	last     string
+	forceTag bool
+}
+
+func newReportPush(stop <-chan struct{}, s Streams) *cobra.Command {
+	var o reportPushOptions
+	c := &cobra.Command{
+		Use:   "push [flags] REPOSITORY[:TAG] [FILE]",
+		Short: "Push a saved result to a registry, signed with Notation",
+		Long: `Push stores the result of the last run or verify, or a saved one, as an OCI artifact and signs
+it with the key, so that notation verify tells whose it is and that nobody changed it; oras pull
+fetches its files. A tag that is in use is left as it is.`,
+		Example: `  dct2notation report push --last verify --key release registry.example.com/team/reports:2026-12-01
+  notation verify registry.example.com/team/reports:2026-12-01`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usage(errors.New("report push takes REPOSITORY[:TAG] and one file at most"))
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	bindLast(f, &o.last)
+	o.resultsOptions.bind(f)
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store the signature by the tag schema without asking for the referrers API")
+	o.keyOptions.bind(f)
+	o.registryOptions.bind(f)
+	o.commonOptions.bind(f)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runReportPush(ctx, o, cfg, args, s)
+	}
+	return c
+}
+
+const reportPushKind = "dct2notation.report-push"
+
+// pushedReport is what report push did, as JSON.
+type pushedReport struct {
+	Version   int    `json:"version"`
+	Kind      string `json:"kind"`
+	Reference string `json:"reference"` // by digest
+	Tag       string `json:"tag,omitempty"`
+	Signature string `json:"signature"` // the digest of its manifest
+	Signed    bool   `json:"signed"`    // by this call; else it was signed before
+	Well      bool   `json:"well"`      // what the report says
+}
+
+func runReportPush(ctx context.Context, o reportPushOptions, cfg config, args []string, s Streams) error {
+	for _, check := range []func() error{o.commonOptions.check, o.registryOptions.check, o.keyOptions.check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if len(cfg.Keys) > 0 && o.key == "" && o.plugin == "" {
+		return usage(errors.New("there are keys in the configuration: name the one that signs the report with --key, or --plugin and --id"))
+	}
+	name, tag := splitTag(args[0])
+	saved, err := o.saved(o.last, args[1:])
+	if err != nil {
+		return err
+	}
+	packed, err := report.Pack(saved, pushedFormats...)
+	if err != nil {
+		return err
+	}
+	evidence, err := migrate.NewEvidence(packed.Manifest)
+	if err != nil {
+		return err
+	}
+	useNotationFolders()
+	log := o.logger(s.Err)
+	// No Notary server is asked.
+	remote := remoteOptions{registryOptions: o.registryOptions, source: "server", cacheDir: "none", dockerTrust: "none", notaryLimit: 1}
+	r, err := connect(remote, cfg, []string{host(name)}, access{forceTag: o.forceTag}, s, log)
+	if err != nil {
+		return err
+	}
+	key, err := r.openKey(ctx, o.keyOptions, nil, log)
+	if err != nil {
+		return err
+	}
+	out, err := pushReport(ctx, r, key, o.metadata, name, tag, packed, evidence)
+	if err != nil {
+		return err
+	}
+	out.Well = saved.End.Well
+	if o.output == "json" {
+		return report.JSON(s.Out, out)
+	}
+	_, err = fmt.Fprintf(s.Out, "pushed %s\nsigned by %s\n", out.Reference, out.Signature)
+	return err
+}
+
+// pushReport stores the report, then its signature. A signature of the key that is there
+// already is enough: pushing again costs no key operation.
+func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata map[string]string, name, tag string, packed *report.Packed, evidence migrate.Evidence) (*pushedReport, error) {
+	to, err := r.registry.Repository(name)
+	if err != nil {
+		return nil, usage(err)
+	}
+	blobs := make([]registry.Blob, len(packed.Blobs))
+	for i, b := range packed.Blobs {
+		blobs[i] = registry.Blob(b)
+	}
+	desc, err := to.PushArtifact(ctx, packed.Manifest, blobs, tag)
+	switch {
+	case errors.Is(err, registry.ErrTaken):
+		return nil, usage(fmt.Errorf("%w\nhint: name another tag, or none", err))
+	case err != nil:
+		return nil, classed(err)
+	}
+	image := migrate.Image{Repository: name, Descriptor: ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}}
+	out := &pushedReport{Version: 1, Kind: reportPushKind, Reference: name + "@" + desc.Digest.String(), Tag: tag}
+	shelf := &shelf{client: r.registry, signers: map[string]*notation.Signer{key.Name(): key}}
+	found, err := shelf.Find(ctx, image, key.Name())
+	if err != nil {
+		return nil, err
+	}
+	if len(found.Ours) > 0 {
+		out.Signature = found.Ours[0].Digest
+		return out, nil
+	}
+	e, err := (&migrate.Attestor{Signer: signer{key}, Tool: tool(), Metadata: metadata}).AttestReport(ctx, evidence)
+	if err != nil {
+		return nil, fmt.Errorf("signing the report: %w", err)
+	}
+	if err := shelf.Push(ctx, image, e); err != nil {
+		return nil, err
+	}
+	listed, _, err := shelf.Listed(ctx, image, e.ManifestDigest)
+	switch {
+	case err != nil:
+		return nil, err
+	case !listed:
+		return nil, fmt.Errorf("%s: the registry took the signature and does not list it\nhint: push again; no key operation is spent once it does", safetext.Safe(out.Reference, 300))
+	}
+	out.Signature, out.Signed = e.ManifestDigest, true
+	return out, nil
+}
+
+// splitTag takes a reference apart; without a tag, the tag is empty.
+func splitTag(reference string) (name, tag string) {
+	slash := strings.LastIndex(reference, "/")
+	if colon := strings.LastIndex(reference, ":"); colon > slash {
+		return reference[:colon], reference[colon+1:]
+	}
+	return reference, ""
+}

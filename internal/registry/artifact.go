@@ -1,0 +1,57 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// ErrTaken is returned where a tag is in use for something else.
+var ErrTaken = errors.New("the tag is in use")
+
+// Blob is a blob of an artifact.
+type Blob struct {
+	Descriptor ocispec.Descriptor
+	Data       []byte
+}
+
+// PushArtifact stores blobs and then the manifest that lists them, under a tag if one is
+// given. Repeating it is harmless. A tag that points elsewhere is left as it is: ErrTaken.
+// Two who push to the same tag in the same moment are not told apart.
+func (r *Repository) PushArtifact(ctx context.Context, manifest []byte, blobs []Blob, tag string) (ocispec.Descriptor, error) {
+	desc := describe(ocispec.MediaTypeImageManifest, manifest)
+	return desc, r.failed("pushing artifact "+desc.Digest.String(), r.pushArtifact(ctx, desc, manifest, blobs, tag))
+}
+
+func (r *Repository) pushArtifact(ctx context.Context, desc ocispec.Descriptor, manifest []byte, blobs []Blob, tag string) error {
+	if r.readOnly {
+		return errReadOnly
+	}
+	reference := desc.Digest.String()
+	if tag != "" {
+		now, exists, err := r.ResolveTag(ctx, tag)
+		switch {
+		case err != nil:
+			return err
+		case exists && now != desc.Digest:
+			return fmt.Errorf("%w: %s is %s", ErrTaken, tag, now)
+		}
+		reference = tag
+	}
+	for _, b := range blobs {
+		if err := match(b.Descriptor, b.Data); err != nil {
+			return err
+		}
+		there, err := r.remote.Blobs().Exists(r.scoped(ctx), b.Descriptor)
+		if err == nil && !there {
+			err = r.pushBlob(ctx, b.Descriptor, b.Data)
+		}
+		if err != nil {
+			return fmt.Errorf("pushing a file: %w", err)
+		}
+	}
+	return r.remote.Manifests().PushReference(r.scoped(ctx), desc, bytes.NewReader(manifest), reference)
+}
