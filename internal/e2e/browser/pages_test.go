@@ -35,14 +35,18 @@ func (r *result) page(t *testing.T) string {
 	dir := t.TempDir()
 	var saved, history bytes.Buffer
 	l, err := report.NewLines(&saved, r.head)
+	of := map[string][]report.Row{} // by repository: the rows of a verification follow its section
+	for _, row := range r.rows {
+		of[row.Repository] = append(of[row.Repository], row)
+	}
 	for _, s := range r.sections {
 		if err == nil {
 			err = l.Section(s)
 		}
-	}
-	for _, row := range r.rows {
-		if err == nil {
-			err = l.Row(row)
+		for _, row := range of[s.Repository] {
+			if err == nil && s.Class == "" {
+				err = l.Row(row)
+			}
 		}
 	}
 	if err == nil {
@@ -177,9 +181,10 @@ func hostilePage() *result {
 	for i, s := range texts {
 		repository := fmt.Sprint(s, " ", i)
 		r.sections = append(r.sections, report.Section{
-			Repository: repository, Place: s, PinnedBy: s, Reason: s, Class: []string{"", s}[i%2], Unknown: i%4 == 0,
+			Repository: repository, Place: s, PinnedBy: s, Reason: s, Unknown: i%4 == 0,
 			Expiries: []dct.Expiry{{Role: s, At: pageTime.AddDate(0, 0, i-5)}}, Expired: []string{s}, Judged: dct.Judged{Roles: []string{s}, By: s}, Findings: map[string]int{s: 1},
 		})
+		r.sections = append(r.sections, report.Section{Repository: s, Class: s, Reason: s}) // not read
 		bound := i%2 == 0
 		r.rows = append(r.rows, report.Row{
 			Repository: repository, Tags: []string{s, s}, Digest: s, Registry: s + "x", Class: []string{s, "conflict"}[i%2], Cause: s, Reason: s,
