@@ -69,21 +69,34 @@ func said(outcomes []Outcome, text string) bool {
 // What is put off is no news of the key: it does not stop the others.
 func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	tags := strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")
-	s.publish(app, tags...)
-	s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("not now")} }
-	now := time.Now()
-	setbacks := &Setbacks{Pause: time.Hour}
-	s.mutate = func(e *Engine) { e.Setbacks, e.Now, e.Workers = setbacks, func() time.Time { return now }, 1 }
-	if _, _, err := s.run(app); !errors.Is(err, ErrStopped) {
-		t.Fatalf("run: %v", err)
-	}
-	s.heal()
-	summary, _, err := s.run(app)
-	s.must(err)
-	if summary.Failed[Permanent] != outagePatience || summary.Results[ResultSigned] != len(tags)-outagePatience {
-		t.Errorf("summary %+v", summary)
+	for _, class := range []Class{Permanent, Transient, Denied} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			tags := strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")
+			s.publish(app, tags...)
+			s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("not now")} }
+			now, setbacks := time.Now(), &Setbacks{Pause: time.Hour}
+			s.mutate = func(e *Engine) {
+				e.Setbacks, e.Now, e.Workers, e.Pause = setbacks, func() time.Time { return now }, 1, time.Microsecond
+			}
+			for range tags {
+				if _, _, err := s.run(app); err == nil {
+					break // each run gets a little further
+				}
+			}
+			asked := len(s.operations)
+			summary, _, err := s.run(app)
+			s.must(err)
+			if summary.Failed[class] != len(tags) || len(s.operations) != asked {
+				t.Errorf("%d key operations, summary %+v", len(s.operations)-asked, summary)
+			}
+			s.heal()
+			now = now.Add(2 * time.Hour)
+			summary, _, err = s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSigned: len(tags)})
+		})
 	}
 }
 
