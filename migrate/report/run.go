@@ -121,14 +121,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 // RunText writes a run for a person: what was not signed and why, then the counts.
 func RunText(w io.Writer, r *Run) error {
 	var b strings.Builder
-	for _, u := range r.Unread {
-		fmt.Fprintf(&b, "not read   %-12s %s\n", u.Class, safetext.Safe(u.GUN, 256))
-		indent(&b, u.Reason)
-	}
-	for _, it := range r.NotSigned {
-		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
-		indent(&b, it.Reason)
-	}
+	r.undone(&b, func(...string) bool { return true })
 	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
 		fmt.Fprintf(&b, "noted %d times: %s (-o json lists them)\n", r.Notes[kind], safetext.Safe(kind, 60))
 	}
@@ -136,12 +129,51 @@ func RunText(w io.Writer, r *Run) error {
 		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))
 	}
 	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d, %.1f s\n", r.Repositories, len(r.Unread), r.Items, r.Ended.Sub(r.Started).Seconds())
-	fmt.Fprintf(&b, "signed %d, replayed %d, already signed %d, skipped %d, failed %d\n",
-		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
-		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
+	b.WriteString(r.totals() + "\n")
 	if !r.Complete {
 		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// undone writes what was not read and not signed, and why, where news says that it is to be told.
+func (r *Run) undone(b *strings.Builder, news func(name ...string) bool) {
+	for _, u := range r.Unread {
+		if !news(string(u.Class), u.GUN) {
+			continue
+		}
+		fmt.Fprintf(b, "not read   %-12s %s\n", u.Class, safetext.Safe(u.GUN, 256))
+		indent(b, u.Reason)
+	}
+	for _, it := range r.NotSigned {
+		if !news(string(it.Result), string(it.Class), it.Repository, it.Digest, it.Key) {
+			continue
+		}
+		fmt.Fprintf(b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
+		indent(b, it.Reason)
+	}
+}
+
+func (r *Run) totals() string {
+	return fmt.Sprintf("signed %d, replayed %d, already signed %d, skipped %d, failed %d",
+		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
+		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
+}
+
+// PassText writes the nth of many runs: in a line what was done, and before it what was not
+// read and not signed. news is asked for each of these by name, whether it is to be told.
+func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error {
+	var b strings.Builder
+	r.undone(&b, news)
+	end := "complete"
+	switch {
+	case r.Error != "":
+		end = safetext.Safe(strings.SplitN(r.Error, "\n", 2)[0], 512)
+	case !r.Complete:
+		end = "not complete"
+	}
+	fmt.Fprintf(&b, "%s pass %d: %s, not read %d; %s\n", r.Ended.Format(time.RFC3339), n, r.totals(), len(r.Unread), end)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

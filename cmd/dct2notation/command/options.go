@@ -105,6 +105,7 @@ type remoteOptions struct {
 	notaryLimit    int
 
 	password string // read by credentials
+	known    bool   // credentials has read what there is
 }
 
 func (o *remoteOptions) bind(f *pflag.FlagSet) {
@@ -156,6 +157,10 @@ func (o *remoteOptions) check() error {
 // credentials reads user and password from stdin or the environment. The variables are
 // taken out of the environment, so that no plugin inherits them.
 func (o *remoteOptions) credentials(stdin io.Reader) error {
+	if o.known {
+		return nil
+	}
+	o.known = true
 	if user, ok := os.LookupEnv("NOTATION_USERNAME"); ok && o.username == "" {
 		o.username, o.password = user, os.Getenv("NOTATION_PASSWORD")
 	}
