@@ -12,7 +12,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/state"
 )
 
 // shortestWatch is the least time between two passes, so that servers have a rest. Tests do
@@ -126,7 +125,7 @@ func (r *runner) lasting(err error) bool {
 	switch {
 	case err == nil:
 		return false
-	case r.ledger.Err() != nil, errors.Is(err, context.Canceled), errors.Is(err, state.ErrFingerprint):
+	case r.ledger.Err() != nil:
 		return true
 	case errors.As(err, &shown):
 		return shown.code == exitInterrupted
