@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -70,9 +71,13 @@ func groupedUsages(all *pflag.FlagSet) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// addTemplates tells cobra of the function once: cobra keeps it in a map of the process, which
+// calls of Main in several goroutines would all write to.
+var addTemplates = sync.OnceFunc(func() { cobra.AddTemplateFunc("groupedUsages", groupedUsages) })
+
 // groupFlags has a command and those below it list flags under headings.
 func groupFlags(root *cobra.Command) {
-	cobra.AddTemplateFunc("groupedUsages", groupedUsages)
+	addTemplates()
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\nFlags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "\n{{groupedUsages .LocalFlags}}", 1))
 }
 
