@@ -30,7 +30,16 @@ type Summary struct {
 // Complete tells whether everything that DCT vouches for was signed, by this run or
 // before, or cannot be.
 func (s Summary) Complete() bool {
-	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained && s.ended() == s.Items
+}
+
+// ended counts the items that came to an end, whichever.
+func (s Summary) ended() int {
+	n := 0
+	for _, of := range s.Results {
+		n += of
+	}
+	return n
 }
 
 // ErrNothingRead is returned when no repository's trust data could be read.
@@ -100,7 +109,9 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	case errors.As(err, &f):
 		err = f.err
 	case err == nil:
-		err = nothing
+		if err = r.breaker.open(); err == nil {
+			err = nothing
+		}
 	}
 	return r.summary, err
 }

@@ -38,7 +38,8 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		if errors.As(err, &later) {
 			return r.fail(w, stage, class, err)
 		}
-		if class.repeatable() && try < maxTries && r.pause(ctx, try) {
+		// Whoever opened the breaker says so: nobody else will.
+		if class.repeatable() && try < maxTries && r.breaker.open() == nil && r.pause(ctx, try) {
 			continue
 		}
 		var key *keyError
