@@ -44,6 +44,10 @@ type Engine struct {
 	// binds: it joined after the signature was made. One more signature then binds all.
 	Rebind bool
 
+	// Setbacks, shared by the engines of one process, keep the key from being asked for what
+	// it has failed for a moment ago; nil: each run tries everything.
+	Setbacks *Setbacks
+
 	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
 	// the kill test has to catch, and no command sets it.
 	signBeforeRecord bool

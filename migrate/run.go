@@ -33,7 +33,16 @@ func (s Summary) Complete() bool { return s.Done() && s.Skipped[NotAsked] == 0 }
 
 // Done tells the same of what the run was asked for.
 func (s Summary) Done() bool {
-	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained && s.ended() == s.Items
+}
+
+// ended counts the items that came to an end, whichever.
+func (s Summary) ended() int {
+	n := 0
+	for _, of := range s.Results {
+		n += of
+	}
+	return n
 }
 
 // ErrNothingRead is returned when no repository's trust data could be read.
@@ -103,7 +112,9 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	case errors.As(err, &f):
 		err = f.err
 	case err == nil:
-		err = nothing
+		if err = r.breaker.open(); err == nil {
+			err = nothing
+		}
 	}
 	return r.summary, err
 }

@@ -34,7 +34,12 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			return err
 		}
 		class := ClassOf(err)
-		if class.repeatable() && try < maxTries && r.pause(ctx, try) {
+		var later *putOff
+		if errors.As(err, &later) {
+			return r.fail(w, stage, class, err)
+		}
+		// Whoever opened the breaker says so: nobody else will.
+		if class.repeatable() && try < maxTries && r.breaker.open() == nil && r.pause(ctx, try) {
 			continue
 		}
 		var key *keyError
@@ -42,7 +47,9 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		switch {
 		case class == Full:
 			r.breaker.fill(w.Key.Repository, err)
-		case !errors.As(err, &key) && !errors.As(err, &own): // else it is noted
+		case errors.As(err, &key): // sign has told the breaker
+			r.Setbacks.note(w.Key, class, err, r.now())
+		case !errors.As(err, &own): // else as well
 			r.breaker.failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
@@ -175,11 +182,15 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	if err := r.breaker.room(w.Key.Repository); err != nil {
 		return &Failure{Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err)}
 	}
+	if err := r.Setbacks.hold(w.Key, r.now()); err != nil {
+		return err
+	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {
 		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
 		return err
 	}
+	r.Setbacks.forget(w.Key)
 	if r.signBeforeRecord {
 		if err := r.Registry.Push(ctx, image, envelope); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -21,10 +22,12 @@ func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 		s    Summary
 		want bool
 	}{
-		"nothing wrong":       {Summary{Skipped: map[Class]int{Missing: 1}}, true},
-		"a failed item":       {Summary{Failed: map[Class]int{Permanent: 1}}, false},
-		"an unread repo":      {Summary{Unread: map[Class]int{Unsigned: 1}}, false},
-		"drained on a signal": {Summary{Drained: true}, false},
+		"nothing wrong":          {Summary{Skipped: map[Class]int{Missing: 1}}, true},
+		"a failed item":          {Summary{Failed: map[Class]int{Permanent: 1}}, false},
+		"an unread repo":         {Summary{Unread: map[Class]int{Unsigned: 1}}, false},
+		"an item without an end": {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1}}, false},
+		"all items ended":        {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1, ResultSkipped: 1}}, true},
+		"drained on a signal":    {Summary{Drained: true}, false},
 	} {
 		if c.s.Complete() != c.want {
 			t.Errorf("%s: complete %t", name, c.s.Complete())
@@ -96,6 +99,29 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 				t.Errorf("%d key operations, want %d; summary %+v", len(s.operations), operations, summary)
 			}
 		})
+	}
+}
+
+// Promise 5: a key service that is away for all images at once stops the run, and the run says so,
+// though none of them has failed often enough to be given up.
+func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Transient, Throttled} {
+		s := newScene(t)
+		s.publish(app, strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")...)
+		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("no answer")} }
+		s.mutate = func(e *Engine) { e.Pause = time.Millisecond }
+		summary, outcomes, err := s.run(app)
+		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
+			t.Errorf("%s: %v, complete %t, %+v", class, err, summary.Complete(), summary)
+		}
+		if n := len(s.operations); n > outagePatience+4 {
+			t.Errorf("%s: %d key operations", class, n)
+		}
+		s.heal()
+		summary, _, err = s.run(app)
+		s.must(err)
+		s.want(summary, map[Result]int{ResultSigned: 24})
 	}
 }
 

@@ -21,6 +21,13 @@ type pace struct {
 	shut    time.Time // when so many were that the gate was closed
 	probe   time.Time // when the next may try it then
 	spoke   time.Time // when told was called last
+	calls   Calls     // so far
+}
+
+// Calls count what a key was asked for.
+type Calls struct {
+	Begun     int // operations and their repetitions
+	Throttled int // of those, refused because there were too many
 }
 
 // Throttling is what a key's service makes us do.
@@ -52,12 +59,22 @@ func (p *pace) enter(ctx context.Context) error {
 	for {
 		d := p.turn()
 		if d <= 0 {
-			return ctx.Err()
+			return p.begin(ctx)
 		}
 		if err := wait(ctx, d); err != nil {
 			return err
 		}
 	}
+}
+
+// begin counts an operation that has got its turn.
+func (p *pace) begin(ctx context.Context) error {
+	if ctx.Err() == nil {
+		p.mu.Lock()
+		p.calls.Begun++
+		p.mu.Unlock()
+	}
+	return ctx.Err()
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -127,6 +144,7 @@ func (p *pace) slow(now time.Time) (news Throttling, tell bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limit.refuse(now)
+	p.calls.Throttled++
 	p.refused++
 	if p.refused == stubborn {
 		p.shut, p.probe = now, now.Add(minPause)

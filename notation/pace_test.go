@@ -252,3 +252,24 @@ func TestPaceTellsOfThrottling(t *testing.T) {
 		}
 	})
 }
+
+// What is counted is what the service was asked for.
+func TestPaceCountsWhatItBegan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(0, nil)
+		for i := range 6 {
+			if err := p.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if i%3 == 0 {
+				p.hit()
+				continue
+			}
+			p.ok()
+		}
+		if p.calls != (Calls{Begun: 6, Throttled: 2}) {
+			t.Errorf("counted %+v", p.calls)
+		}
+	})
+}

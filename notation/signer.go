@@ -67,6 +67,13 @@ func (s *Signer) NotAfter() time.Time {
 	return at
 }
 
+// Calls tells what the key was asked for so far, the proof of it included.
+func (s *Signer) Calls() Calls {
+	s.pace.mu.Lock()
+	defer s.pace.mu.Unlock()
+	return s.pace.calls
+}
+
 // notBefore is when the last certificate of the chain became valid.
 func (s *Signer) notBefore() time.Time {
 	at := s.chain[0].NotBefore

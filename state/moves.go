@@ -51,8 +51,32 @@ func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) e
 		if event.Signature == "" {
 			event.Signature = item.Signature
 		}
+		if l.again(event) {
+			return nil
+		}
 		return b.log(event)
 	})
+}
+
+// maxEnds bounds the ends that are remembered.
+const maxEnds = 100_000
+
+// again tells whether an item ended now as it did before, in this process and with nothing
+// between: a process that tries again every few minutes would fill the file with that.
+func (l *Ledger) again(e Event) bool {
+	if e.Kind != EventSkipped && e.Kind != EventFailed {
+		delete(l.ends, e.Item)
+		return false
+	}
+	end := string(e.Kind) + " " + e.Class
+	if l.ends[e.Item] == end {
+		return true
+	}
+	if l.ends == nil || len(l.ends) >= maxEnds {
+		l.ends = map[Key]string{} // at worst, something is told again
+	}
+	l.ends[e.Item] = end
+	return false
 }
 
 // Sign moves the item from planned to signed and puts its envelope into the
@@ -179,7 +203,8 @@ func (l *Ledger) Skip(k Key, class, reason string) error {
 
 // Fail ends a planned, signed or pushed item for now: it was tried and not
 // done. It counts an attempt. The envelope is kept, and the next Plan takes the
-// item up again.
+// item up again. Of failures of one class in a row, as of skips, a process leaves
+// one event.
 func (l *Ledger) Fail(k Key, class, reason string) error {
 	return l.move(moveFail, k, func(_ *batch, i *Item, event *Event) error {
 		i.end(Failed, class, reason, event)

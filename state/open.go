@@ -39,6 +39,8 @@ type Ledger struct {
 	queue   chan *op      // to the writer
 	stopped chan struct{} // closed when the writer has ended
 
+	ends map[Key]string // how items ended; the writer's own, see again
+
 	// gate is held shared by every call and exclusively by Close.
 	gate   sync.RWMutex
 	closed bool
@@ -173,6 +175,10 @@ func (l *Ledger) Close() error {
 	}
 	return nil
 }
+
+// Err returns what has stopped the ledger: every later call returns it too. nil: nothing
+// has.
+func (l *Ledger) Err() error { return l.fault.get() }
 
 // inPlace tells whether path still names the file that we write. An unlinked
 // file takes every write and keeps none.

@@ -7,11 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
+			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
 		RequireUniqueNames: true,
@@ -687,4 +691,56 @@ func operations(_ *testscript.TestScript, f *fixture, args []string) error {
 		err = fmt.Errorf("%d key operations, want %s", len(calls), args[0])
 	}
 	return err
+}
+
+// freeport NAME puts an address on which nobody listens into the environment.
+func freeport(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+// page ADDRESS CODE PATTERN... gets a page and checks code and lines.
+func page(ts *testscript.TestScript, neg bool, args []string) {
+	if err := getPage(args); neg != (err != nil) {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func getPage(args []string) error {
+	response, err := http.Get("http://" + args[0])
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && strconv.Itoa(response.StatusCode) != args[1] {
+		err = fmt.Errorf("%s: %s, want %s", args[0], response.Status, args[1])
+	}
+	for _, pattern := range args[2:] {
+		re, bad := regexp.Compile("(?m)" + pattern)
+		err = errors.Join(err, bad)
+		if err == nil && !re.Match(body) {
+			err = fmt.Errorf("%s does not show %s:\n%s", args[0], pattern, body)
+		}
+	}
+	return err
+}
+
+// until COMMAND... waits until page or signatures find what they look for.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	look := func() error { return getPage(args[1:]) }
+	if args[0] == "signatures" {
+		look = func() error { return signatures(ts, ts.Value(fixtureKey{}).(*fixture), args[1:]) }
+	}
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := look()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
+	}
 }

@@ -24,6 +24,7 @@ var rules = map[string][]string{
 	"internal/registry":     {"internal/transport", "internal/safetext"},
 	"internal/transport":    {"internal/safetext"},
 	"internal/durable":      {},
+	"internal/monitor":      {},
 	"internal/ordered":      {},
 	"internal/safetext":     {},
 	"internal/strictjson":   {},

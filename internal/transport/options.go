@@ -41,6 +41,12 @@ type Options struct {
 	// nobody is.
 	OnAnswer func(host string, h http.Header)
 
+	// OnTry is told of every request when it was answered, or failed: each repetition of its
+	// own. status is 0 where there was no answer. It may only look at the request's address
+	// and header, is called from several goroutines at once and must not block. Nil: nobody
+	// is.
+	OnTry func(r *http.Request, status int)
+
 	ConnectTimeout        time.Duration // dialling, and again the TLS handshake; 15 s
 	ResponseHeaderTimeout time.Duration // from the request sent to the first header; 60 s
 	IdleBodyTimeout       time.Duration // a body may be silent for this long; 30 s
@@ -68,6 +74,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnAnswer == nil {
 		o.OnAnswer = func(string, http.Header) {}
+	}
+	if o.OnTry == nil {
+		o.OnTry = func(*http.Request, int) {}
 	}
 	return o
 }

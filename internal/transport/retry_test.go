@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -254,6 +255,27 @@ func TestAnswersAreTold(t *testing.T) {
 		}
 		if told != 2 {
 			t.Errorf("told %d times", told)
+		}
+	})
+}
+
+// Each try is told, with what became of it.
+func TestTriesAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lost := func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+		s := &script{answers: []func(*http.Request) (*http.Response, error){status(500), lost, status(200)}}
+		var told []int
+		tr := mustNew(t, Options{Base: s, OnTry: func(r *http.Request, status int) {
+			if r.URL.Path == "/v2/" {
+				told = append(told, status)
+			}
+		}})
+		if _, err := send(t, tr, request(t, t.Context(), http.MethodGet, "http://example.com/v2/", "")); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(told, []int{500, 0, 200}) {
+			t.Errorf("told %v", told)
 		}
 	})
 }

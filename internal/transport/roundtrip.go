@@ -70,10 +70,12 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 	}
 	resp, err := l.base.RoundTrip(attempt)
 	if err != nil {
+		t.o.OnTry(attempt, 0)
 		cancel()
 		l.leave()
 		return nil, err
 	}
+	t.o.OnTry(attempt, resp.StatusCode)
 	t.o.OnAnswer(l.host, resp.Header)
 	done := func() { cancel(); l.leave() }
 	if resp.Body == nil || resp.Body == http.NoBody {

@@ -134,14 +134,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 // RunText writes a run for a person: what was not signed and why, then the counts.
 func RunText(w io.Writer, r *Run) error {
 	var b strings.Builder
-	for _, u := range r.Unread {
-		fmt.Fprintf(&b, "not read   %-12s %s\n", u.Class, safetext.Safe(u.GUN, 256))
-		indent(&b, u.Reason)
-	}
-	for _, it := range r.NotSigned {
-		fmt.Fprintf(&b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
-		indent(&b, it.Reason)
-	}
+	r.undone(&b, func(...string) bool { return true })
 	if more := r.NotRead - len(r.Unread) + r.Results[migrate.ResultSkipped] + r.Results[migrate.ResultFailed] - r.NotAsked - len(r.NotSigned); more > 0 {
 		fmt.Fprintf(&b, "and %d more that are not listed here (-o csv and jsonl list all)\n", more)
 	}
@@ -159,9 +152,7 @@ func RunText(w io.Writer, r *Run) error {
 		fmt.Fprintf(&b, ", %.1f s", r.Ended.Sub(r.Started).Seconds())
 	}
 	b.WriteString("\n")
-	fmt.Fprintf(&b, "signed %d, replayed %d, already signed %d, skipped %d, failed %d\n",
-		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
-		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
+	b.WriteString(r.totals() + "\n")
 	if r.Error != "" {
 		b.WriteString("ended with:\n")
 		indent(&b, r.Error)
@@ -173,6 +164,47 @@ func RunText(w io.Writer, r *Run) error {
 	default:
 		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// undone writes what was not read and not signed, and why, where news says that it is to be told.
+func (r *Run) undone(b *strings.Builder, news func(name ...string) bool) {
+	for _, u := range r.Unread {
+		if !news(string(u.Class), u.GUN) {
+			continue
+		}
+		fmt.Fprintf(b, "not read   %-12s %s\n", u.Class, safetext.Safe(u.GUN, 256))
+		indent(b, u.Reason)
+	}
+	for _, it := range r.NotSigned {
+		if !news(string(it.Result), string(it.Class), it.Repository, it.Digest, it.Key) {
+			continue
+		}
+		fmt.Fprintf(b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
+		indent(b, it.Reason)
+	}
+}
+
+func (r *Run) totals() string {
+	return fmt.Sprintf("signed %d, replayed %d, already signed %d, skipped %d, failed %d",
+		r.Results[migrate.ResultSigned], r.Results[migrate.ResultReplayed], r.Results[migrate.ResultAlready],
+		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
+}
+
+// PassText writes the nth of many runs: in a line what was done, and before it what was not
+// read and not signed. news is asked for each of these by name, whether it is to be told.
+func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error {
+	var b strings.Builder
+	r.undone(&b, news)
+	end := "complete"
+	switch {
+	case r.Error != "":
+		end = safetext.Safe(strings.SplitN(r.Error, "\n", 2)[0], 512)
+	case !r.Complete:
+		end = "not complete"
+	}
+	fmt.Fprintf(&b, "%s pass %d: %s, not read %d; %s\n", r.Ended.Format(time.RFC3339), n, r.totals(), r.NotRead, end)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

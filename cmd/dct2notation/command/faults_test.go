@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	requestRetries, itemPause = -1, 20*time.Millisecond
+	requestRetries, itemPause, shortestWatch = -1, 20*time.Millisecond, 0
 	os.Exit(m.Run())
 }
 
@@ -39,11 +39,15 @@ type yard struct {
 	args     []string
 	bad      ocispec.Descriptor // the image in trouble, of the repository bad
 	good     ocispec.Descriptor
+
+	repos map[string]*notarytest.Repository
+	ca    *kmstest.Authority
+	key   kmstest.Key
 }
 
 func newYard(t *testing.T, o registrytest.Options) *yard {
 	t.Helper()
-	y := &yard{t: t, dir: t.TempDir()}
+	y := &yard{t: t, dir: t.TempDir(), repos: map[string]*notarytest.Repository{}}
 	var err error
 	y.registry, err = registrytest.Start(o)
 	must(t, err)
@@ -60,17 +64,18 @@ func newYard(t *testing.T, o registrytest.Options) *yard {
 		must(t, r.Sign("v1", image.Digest.Encoded(), image.Size))
 		must(t, r.Publish())
 		pins[r.GUN()] = r.RootKeyIDs()
+		y.repos[name] = r
 	}
 	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
 	must(t, err)
 	must(t, os.WriteFile(y.path("pins.json"), raw, 0o600))
-	ca, err := kmstest.NewAuthority("yard")
+	y.ca, err = kmstest.NewAuthority("yard")
 	must(t, err)
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
 	must(t, err)
-	key, err := id.Save(y.dir, "release")
+	y.key, err = id.Save(y.dir, "release")
 	must(t, err)
-	y.plugin, err = kmstest.Install(y.dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}})
+	y.plugin, err = kmstest.Install(y.dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}})
 	must(t, err)
 	y.args = []string{
 		"run", "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--no-tty",

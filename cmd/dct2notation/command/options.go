@@ -110,6 +110,7 @@ type registryOptions struct {
 	registryRate   float64
 
 	password string // read by credentials
+	known    bool   // credentials has read what there is
 }
 
 func (o *remoteOptions) bind(f *pflag.FlagSet) {
@@ -177,6 +178,10 @@ func (o *remoteOptions) check() error {
 // credentials reads user and password from stdin or the environment. The variables are
 // taken out of the environment, so that no plugin inherits them.
 func (o *registryOptions) credentials(stdin io.Reader) error {
+	if o.known {
+		return nil
+	}
+	o.known = true
 	if user, ok := os.LookupEnv("NOTATION_USERNAME"); ok && o.username == "" {
 		o.username, o.password = user, os.Getenv("NOTATION_PASSWORD")
 	}

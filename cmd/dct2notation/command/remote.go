@@ -20,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
@@ -37,6 +38,7 @@ type remote struct {
 	cache    dct.Cache
 	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
+	monitor  *monitor.Monitor // nil: nobody watches
 
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
@@ -58,6 +60,9 @@ type access struct {
 
 	onAnswer func(host string, h http.Header) // of every answer; may be nil
 	hasty    bool                             // a server that is in trouble is left for the user to see, not waited for
+
+	rt      *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
+	monitor *monitor.Monitor     // told of requests and waits; may be nil
 }
 
 // connect prepares the one HTTP stack for the given registries. It sends no request.
@@ -68,7 +73,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	if o.username != "" && len(hosts) > 1 {
 		return nil, usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
-	r := &remote{opts: o, notary: cfg.Notary, cache: o.cache(log), clients: map[string]*auth.Client{}}
+	r := &remote{opts: o, notary: cfg.Notary, cache: o.cache(log), monitor: a.monitor, clients: map[string]*auth.Client{}}
 	for host, u := range cfg.Notary {
 		if err := checkNotaryURL(u); err != nil {
 			return nil, usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
@@ -83,13 +88,19 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		Limits: r.limit, OnAnswer: a.onAnswer, Retries: requestRetries,
 		OnWait: func(host, reason string, d time.Duration) {
 			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
+			a.monitor.Waits(waitLabel(reason), d)
 		},
+	}
+	if a.monitor != nil {
+		t.OnTry = func(r *http.Request, status int) { a.monitor.Request(serverLabel(r), status) }
 	}
 	if a.hasty {
 		t.Retries, t.MaxRetryWait = 1, 10*time.Second
 	}
-	if r.rt, err = transport.New(t); err != nil {
-		return nil, usage(err)
+	if r.rt = a.rt; r.rt == nil {
+		if r.rt, err = transport.New(t); err != nil {
+			return nil, usage(err)
+		}
 	}
 	r.base, err = transport.Credentials(transport.CredentialOptions{
 		ConfigPath: o.registryConfig, Username: o.username, Password: o.password, Hosts: credentialHosts(hosts),

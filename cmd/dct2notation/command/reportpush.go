@@ -152,7 +152,7 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 		out.Signature = found.Ours[0].Digest
 		return out, nil
 	}
-	e, err := (&migrate.Attestor{Signer: signer{key}, Tool: tool(), Metadata: metadata}).AttestReport(ctx, evidence)
+	e, err := (&migrate.Attestor{Signer: signer{Signer: key}, Tool: tool(), Metadata: metadata}).AttestReport(ctx, evidence)
 	if err != nil {
 		return nil, fmt.Errorf("signing the report: %w", err)
 	}

@@ -26,6 +26,8 @@ type runOptions struct {
 	dryRun        bool
 	acceptChanges bool
 	maxDuration   time.Duration
+	every         time.Duration // --watch
+	metrics       string
 }
 
 func newRun(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -37,9 +39,13 @@ func newRun(stop <-chan struct{}, s Streams) *cobra.Command {
 no signature of the key yet, and pushes the signatures. Progress is kept in the ledger: after
 a failure, a signal or a kill, run the same command again.
 
+With --watch it does so again and again until it is stopped, so that the Notation signatures
+follow what is signed in Docker Content Trust meanwhile.
+
 The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.`,
 		Example: `  dct2notation run --trust-pinning pins.json --key release registry.example.com/team/app
-  dct2notation run --config migration.yaml --plan plan.json`,
+  dct2notation run --config migration.yaml --plan plan.json
+  dct2notation run --config migration.yaml --watch 10m`,
 	}
 	o.bind(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -49,6 +55,9 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		}
 		if o.dryRun && o.plan != "" {
 			return usage(errors.New("--dry-run makes a plan, and --plan takes one"))
+		}
+		if o.dryRun && (o.every != 0 || c.Flags().Changed("metrics-address")) {
+			return usage(errors.New("--dry-run makes a plan, and --watch and --metrics-address are of runs"))
 		}
 		if o.dryRun && len(o.reports) > 0 {
 			return usage(errors.New("--dry-run makes a plan, and --report is of what was done"))
@@ -76,12 +85,16 @@ func (o *runOptions) bind(c *cobra.Command) {
 		f.StringVar(&o.only, "only", "", "do nothing but what a list names: --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")
 		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
 		f.BoolVar(&o.acceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
+		f.DurationVar(&o.every, "watch", 0, "go on until stopped: look again so long after each pass for what DCT signed meanwhile, as in 10m (at least 10s)")
 		f.DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+	})
+	grouped(c.Flags(), groupOutput, func(f *pflag.FlagSet) {
+		f.StringVar(&o.metrics, "metrics-address", "", "HOST:PORT that answers /metrics (Prometheus) and /healthz; none for none (default: "+watchAddress+" with --watch, else none)")
 	})
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {
-	for _, check := range []func() error{o.checkResult, o.checkRest, o.checkReports} {
+	for _, check := range []func() error{o.checkResult, o.checkRest, o.checkReports, o.checkWatch} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -96,38 +109,25 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 	if err != nil {
 		return err
 	}
+	watched, unwatch, err := o.monitored(log)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
 	ledger, known, err := openLedger(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = closing(ledger, err) }()
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{forceTag: o.forceTag}, ledger.Position, s, log)
-	if err != nil {
+	if err := o.credentials(s.In); err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	parts, err := o.parts(ctx, f, cfg, ledger, known, log)
-	if err != nil {
-		return err
+	r := &runner{runOptions: o, cfg: cfg, args: args, plan: plan, narrow: narrow, ledger: ledger, known: known, path: path, monitor: watched, streams: s, log: log}
+	defer r.shown()()
+	if o.every > 0 {
+		return r.watch(ctx, stop)
 	}
-	if plan != nil {
-		if err := plan.Check(parts.engine); err != nil {
-			return usage(err)
-		}
-		parts.engine.Plan = plan
-	}
-	if narrow != nil {
-		parts.engine.Only = narrow.asks
-		if !narrow.failures.Whole {
-			log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
-		}
-	} else if err := f.addUnfinished(ledger); err != nil {
-		return err
-	}
-	if parts.asked, err = o.scope(parts.asked); err != nil {
-		return err
-	}
-	return o.migrate(ctx, stop, parts, narrow, ledger, path, s, log)
+	return r.once(ctx, stop)
 }
 
 // closing closes the ledger at the end of a run that ended with err. A ledger that cannot
@@ -144,92 +144,6 @@ func closing(l *state.Ledger, err error) error {
 		return err // it was that what ended the run
 	}
 	return errors.Join(err, failed)
-}
-
-// parts opens the key and binds the ledger to the configuration.
-func (o *runOptions) parts(ctx context.Context, f *field, cfg config, ledger *state.Ledger, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
-	if o.acceptChanges {
-		known = nil // the key is asked anew what its certificate is
-	}
-	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
-	if err != nil {
-		return nil, err
-	}
-	now, err := parts.fingerprint()
-	if err != nil {
-		return nil, err
-	}
-	if err := ledger.Bind(now, o.acceptChanges); err != nil {
-		return nil, err
-	}
-	parts.engine.Ledger = ledger
-	return parts, nil
-}
-
-// migrate runs the engine and shows what became of it.
-func (o *runOptions) migrate(ctx context.Context, stop <-chan struct{}, parts *engineParts, narrow *only, ledger *state.Ledger, path string, s Streams, log *slog.Logger) error {
-	e := parts.engine
-	saved, err := o.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), o.output, log)
-	if err != nil {
-		return err
-	}
-	p := newProgress(&o.commonOptions, s.Err, "signed", newStatusFile(path, log))
-	p.saved = saved
-	e.Observe = p.observe
-	if narrow != nil {
-		e.Observe = func(ev migrate.Event) {
-			if ev.Trust != nil {
-				narrow.read(ev.Trust)
-			}
-			p.observe(ev)
-		}
-	}
-	failpoints(e)
-	quiet := announceEnd(stop, log)
-	defer quiet()
-	stop, early := within(stop, o.maxDuration)
-	summary, err := e.Run(ctx, stop, parts.guns)
-	p.finish()
-	if err == nil && summary.Items == 0 && summary.Repositories > 0 && o.selectsTags() {
-		err = errNoTags // no report may say that all is well
-	}
-	missed := err
-	if narrow != nil && err == nil && !summary.Drained {
-		missed = narrow.missed(log)
-	}
-	result := p.result(summary, missed)
-	end := report.End{
-		Ended: result.Ended, Well: result.Complete, Complete: missed == nil && !summary.Drained, Items: summary.Items, Error: result.Error,
-	}
-	werr := p.saved.finish(end, o.output, false, s.Out)
-	switch o.output {
-	case "text":
-		werr = errors.Join(report.RunText(s.Out, result), werr)
-	case "json":
-		werr = errors.Join(report.JSON(s.Out, result), werr)
-	}
-	if werr != nil {
-		return errors.Join(err, werr)
-	}
-	switch {
-	case err != nil:
-		return told(err)
-	case summary.Drained && early():
-		return &verdict{exitEarly}
-	case summary.Drained:
-		return &verdict{exitInterrupted}
-	case missed != nil, !summary.Done():
-		return &verdict{exitFailures}
-	case narrow != nil:
-		return nil // what a changefeed named besides is still to be done
-	}
-	// Only now: whatever was left undone has to be found again by the next run.
-	for name, position := range parts.feed {
-		if err := ledger.SetPosition(name, position); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // addUnfinished adds to what a changefeed named the repositories that an earlier run left

@@ -13,7 +13,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
@@ -222,12 +224,19 @@ func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature strin
 }
 
 // signer is the key as package migrate needs it.
-type signer struct{ *notation.Signer }
+type signer struct {
+	*notation.Signer
+	monitor *monitor.Monitor // told when the key does not sign; may be nil
+}
 
 func (s signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	e, err := s.Signer.Sign(ctx, subject, metadata)
 	if err != nil {
-		return state.Envelope{}, keyFailure(err)
+		err = keyFailure(err)
+		if ctx.Err() == nil {
+			s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(migrate.ClassOf(err)))
+		}
+		return state.Envelope{}, err
 	}
 	return state.Envelope{
 		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: e.ManifestDigest.String(),

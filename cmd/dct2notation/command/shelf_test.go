@@ -79,7 +79,7 @@ func (c *counter) key(t *testing.T, ca *kmstest.Authority) *notation.Signer {
 // sign makes a signature of the image with a key, and pushes it.
 func (c *counter) sign(t *testing.T, key *notation.Signer) {
 	t.Helper()
-	e, err := signer{key}.Sign(context.Background(), c.image.Descriptor, map[string]string{"by": key.Leaf()})
+	e, err := signer{Signer: key}.Sign(context.Background(), c.image.Descriptor, map[string]string{"by": key.Leaf()})
 	must(t, err)
 	must(t, c.Push(context.Background(), c.image, e))
 }
@@ -204,7 +204,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	// A signature that claims our certificate in its annotation and has another.
 	liar := newCounter(t)
 	liar.use(t, k.signer)
-	e, err := signer{other}.Sign(context.Background(), liar.image.Descriptor, nil)
+	e, err := signer{Signer: other}.Sign(context.Background(), liar.image.Descriptor, nil)
 	must(t, err)
 	manifest, desc, err := registry.PackSignature(liar.image.Descriptor, e.MediaType, e.Blob, map[string]string{
 		"io.cncf.notary.x509chain.thumbprint#S256": `["` + k.signer.Leaf() + `"]`, "org.opencontainers.image.created": "2026-01-02T03:04:05Z",
@@ -279,7 +279,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		}
 	}
 	// What a second trusted one binds counts as well.
-	e, err := signer{k.signer}.Sign(context.Background(), k.image.Descriptor, map[string]string{"by": "the second"})
+	e, err := signer{Signer: k.signer}.Sign(context.Background(), k.image.Descriptor, map[string]string{"by": "the second"})
 	must(t, err)
 	must(t, k.Push(context.Background(), k.image, e))
 	if v, err := ask(); err != nil || v.Signatures != 3 || !v.Trusted || len(v.Signed) != 2 {

@@ -57,11 +57,11 @@ func showStatus(ledger, output string, s Streams) error {
 	if err := json.Unmarshal(raw, &st); err != nil || st.Kind != statusKind {
 		return fmt.Errorf("reading the status of the ledger %s: the file is none of ours", ledger)
 	}
-	if st.State == "running" && !alive(st.PID) {
+	if st.State != "ended" && !alive(st.PID) {
 		st.State = "killed"
 	}
 	var broken error
-	if st.State != "running" {
+	if st.State == "ended" || st.State == "killed" {
 		st.Ledger, broken = countLedger(ledger)
 	}
 	if output == "json" {
@@ -108,6 +108,9 @@ func (st status) text(s Streams) error {
 	}
 	if err == nil && st.Ledger != nil {
 		_, err = fmt.Fprintln(s.Out, "in the ledger, of all runs: "+stages(st.Ledger))
+	}
+	if err == nil && st.State == "waiting" {
+		_, err = fmt.Fprintln(s.Out, "that was its last pass; it looks again for what is signed meanwhile")
 	}
 	if err == nil && st.State == "killed" {
 		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")

@@ -16,7 +16,7 @@ type status struct {
 	Version int                    `json:"version"`
 	Kind    string                 `json:"kind"`
 	PID     int                    `json:"pid"`
-	State   string                 `json:"state"` // running, ended
+	State   string                 `json:"state"` // running, waiting (for the next pass of a watch), ended
 	Started time.Time              `json:"started"`
 	Updated time.Time              `json:"updated"`
 	Known   int                    `json:"known"` // digests found so far
@@ -42,6 +42,7 @@ type statusFile struct {
 	log    *slog.Logger
 	now    status
 	silent bool
+	rests  bool // another pass follows
 }
 
 func newStatusFile(ledger string, log *slog.Logger) *statusFile {
@@ -72,7 +73,18 @@ func (f *statusFile) end(results map[migrate.Result]int, known, done int, err er
 	if err != nil {
 		f.now.Error = err.Error()
 	}
+	if f.rests {
+		f.now.State = "waiting"
+	}
 	f.write()
+}
+
+// over says that no further pass follows.
+func (f *statusFile) over() {
+	if f != nil {
+		f.now.State = "ended"
+		f.write()
+	}
 }
 
 // write replaces the file. That a status cannot be written is said once and is no reason

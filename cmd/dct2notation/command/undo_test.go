@@ -66,7 +66,7 @@ func (y *yard) store(image ocispec.Descriptor, mediaType string, blob, manifest 
 	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest))
 }
 
-func (y *yard) key() notation.Key {
+func (y *yard) release() notation.Key {
 	return notation.Key{Name: "release", Plugin: kmstest.Name, ID: "release", Config: y.plugin.Config(), PluginPath: y.plugin.Path, Timeout: 10 * time.Second}
 }
 
@@ -95,7 +95,7 @@ func TestUndoLeavesTheSignaturesOfOthers(t *testing.T) {
 			if code, _ := y.run(); code != 0 || y.signatures("bad", y.bad) != 2 {
 				t.Fatalf("run: exit code %d, %d signatures", code, y.signatures("bad", y.bad))
 			}
-			sameKey := y.attach(y.key(), y.bad, nil) // such as by notation sign in a pipeline
+			sameKey := y.attach(y.release(), y.bad, nil) // such as by notation sign in a pipeline
 			code, u := y.undo("ledger.db")
 			if code != 0 || !u.Complete || u.Results["removed"] != 2 || u.Kind != "dct2notation.undo" {
 				t.Errorf("exit code %d, %+v", code, u)
@@ -191,7 +191,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 			manifest, nonsense, err := registry.PackSignature(y.bad, mediaType, broken, annotations)
 			must(t, err)
 			y.store(y.bad, mediaType, broken, manifest)
-			theirs, sameKey := y.attach(stranger(t), y.bad, nil), y.attach(y.key(), y.bad, nil)
+			theirs, sameKey := y.attach(stranger(t), y.bad, nil), y.attach(y.release(), y.bad, nil)
 			before := len(y.writes())
 
 			type forged struct {

@@ -67,31 +67,46 @@ const (
 // buildEngine opens the keys and puts the real parts behind the engine. known is the
 // configuration that the ledger was made with, or nil.
 func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
+	keys, err := f.openKeys(ctx, o.keyOptions, cfg, known, log)
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(f, o, keys, log), nil
+}
+
+// openKeys opens the keys of the configuration, or the one that the flags name.
+func (r *remote) openKeys(ctx context.Context, o keyOptions, cfg config, known state.Fingerprint, log *slog.Logger) ([]openedKey, error) {
 	rules, err := o.rules(cfg)
 	if err != nil {
 		return nil, err
 	}
-	parts := &engineParts{field: f}
-	signers := map[string]*notation.Signer{}
-	var keys []migrate.Key
+	var keys []openedKey
 	for _, rule := range rules {
-		s, err := f.openKey(ctx, rule.keyOptions, known, log)
+		s, err := r.openKey(ctx, rule.keyOptions, known, log)
 		if err != nil {
 			return nil, err
 		}
-		if signers[s.Name()] != nil {
+		if slices.ContainsFunc(keys, func(k openedKey) bool { return k.Name() == s.Name() }) {
 			return nil, twice(s.Name())
 		}
-		signers[s.Name()] = s
-		parts.keys = append(parts.keys, openedKey{rule, s})
-		keys = append(keys, rule.engineKey(signer{s}))
+		keys = append(keys, openedKey{rule, s})
 	}
-	parts.engine = &migrate.Engine{
+	return keys, nil
+}
+
+// newEngine puts the real parts behind an engine.
+func newEngine(f *field, o engineOptions, opened []openedKey, log *slog.Logger) *engineParts {
+	signers := map[string]*notation.Signer{}
+	var keys []migrate.Key
+	for _, k := range opened {
+		signers[k.Name()] = k.Signer
+		keys = append(keys, k.engineKey(signer{Signer: k.Signer, monitor: f.monitor}))
+	}
+	return &engineParts{field: f, keys: opened, engine: &migrate.Engine{
 		Trust: f.reader(), Registry: &shelf{client: f.registry, signers: signers}, Keys: keys, Scope: f.scope,
 		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: tool(), Log: log, Pause: itemPause,
 		AllPlatforms: o.platforms == "all", Recheck: o.recheck, Rebind: o.rebind,
-	}
-	return parts, nil
+	}}
 }
 
 // twice refuses a key that the configuration names in two entries.

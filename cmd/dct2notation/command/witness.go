@@ -47,7 +47,7 @@ type snapshotSigner struct {
 
 // newSnapshotSigner lets a key sign saved trust data.
 func newSnapshotSigner(s *notation.Signer, metadata map[string]string) *snapshotSigner {
-	return &snapshotSigner{s, &migrate.Attestor{Signer: signer{s}, Tool: tool(), Metadata: metadata}}
+	return &snapshotSigner{s, &migrate.Attestor{Signer: signer{Signer: s}, Tool: tool(), Metadata: metadata}}
 }
 
 func (s *snapshotSigner) Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool {

@@ -1,0 +1,191 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// shortestWatch is the least time between two passes, so that servers have a rest. Tests do
+// not wait for that.
+var shortestWatch = 10 * time.Second
+
+// checkWatch refuses what does not go with --watch.
+func (o *runOptions) checkWatch() error {
+	switch {
+	case o.every == 0:
+		return nil
+	case o.every < shortestWatch:
+		return usage(fmt.Errorf("--watch %s: at least %s", o.every, shortestWatch))
+	case o.plan != "":
+		return usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
+	case o.only != "":
+		return usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
+	case o.maxDuration > 0:
+		return usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
+	case o.output != "text" && o.output != "json":
+		return usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.output))
+	case o.source != "server" && o.source != "docker" && !strings.HasPrefix(o.source, "docker:"):
+		return usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.source, 100)))
+	}
+	return nil
+}
+
+// watch makes passes until it is stopped, or one fails for a reason that will not pass. Its
+// error is what the last pass came to.
+func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
+	r.setbacks = &migrate.Setbacks{Pause: r.every}
+	quiet := announceEnd(stop, r.log)
+	defer quiet()
+	told := &teller{out: r.streams.Out, json: r.output == "json"}
+	first := true
+	err := every(ctx, stop, r.every, func() (bool, error) {
+		r.monitor.Began()
+		complete, all, err := r.round(ctx, stop, told, first)
+		first = false
+		r.monitor.Ended(outcome(err), complete, all)
+		if r.lasting(err) {
+			return true, err
+		}
+		var shown *verdict
+		if err != nil && !errors.As(err, &shown) {
+			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, reasoned(err.Error())...)...)
+		}
+		return false, err
+	})
+	r.status.over()
+	if r.lasting(err) {
+		r.monitor.Over(firstLine(err.Error()))
+	}
+	return err
+}
+
+// every calls pass, waits, and calls it again, until one is the last, stop is closed or ctx
+// has ended. It returns the error of the last one.
+func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass func() (last bool, err error)) error {
+	for {
+		last, err := pass()
+		if last {
+			return err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-stop:
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		select {
+		case <-stop: // also where the time was over as well
+			return err
+		case <-ctx.Done():
+			return err
+		default:
+		}
+	}
+}
+
+// round makes one pass. complete says that nothing was left undone, all that it looked at all
+// repositories there are.
+func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, first bool) (complete, all bool, err error) {
+	parts, err := r.prepare(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer func() { _ = parts.close() }() // only read from
+	m := r.pass(ctx, stop, parts, told.pass)
+	err = r.verdict(m, false)
+	switch {
+	case errors.Is(err, errNoTags) && !first:
+		err = nil // there were some
+	case m.unsaved != nil && m.err == nil, errors.Is(m.err, migrate.ErrStopped), errors.Is(m.err, migrate.ErrNothingRead):
+		err = mayPass{err}
+	}
+	all = parts.feed == nil && m.err == nil && !m.summary.Drained
+	if !m.summary.Complete() || m.err != nil || err != nil && m.unsaved == nil {
+		return false, all, err
+	}
+	if err := r.advance(parts.feed); err != nil {
+		return false, all, err
+	}
+	return err == nil, all, err
+}
+
+// lasting tells whether an error of a pass ends a watch: whatever is not known to be able to
+// pass does.
+func (r *runner) lasting(err error) bool {
+	var may mayPass
+	var shown *verdict
+	switch {
+	case err == nil:
+		return false
+	case r.ledger.Err() != nil:
+		return true
+	case errors.As(err, &shown):
+		return shown.code == exitInterrupted
+	}
+	return !errors.As(err, &may)
+}
+
+// valid returns an error if a key's certificate has expired since it was opened.
+func (r *runner) valid(now time.Time) error {
+	for _, k := range r.keys {
+		if !now.Before(k.NotAfter()) {
+			return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes",
+				safetext.Safe(k.Name(), 128), k.NotAfter().UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// outcome names what a pass came to, for metrics.
+func outcome(err error) string {
+	var v *verdict
+	switch {
+	case err == nil:
+		return "complete"
+	case errors.As(err, &v) && v.code == exitFailures:
+		return "incomplete"
+	case errors.As(err, &v):
+		return "interrupted"
+	case errors.Is(err, migrate.ErrStopped):
+		return "stopped"
+	case errors.Is(err, migrate.ErrNothingRead):
+		return "nothing-read"
+	}
+	return "error"
+}
+
+// teller shows the passes of a watch on stdout.
+type teller struct {
+	out  io.Writer
+	json bool
+	n    int
+	old  map[string]bool // what the last pass did not sign: it is not told again
+}
+
+// pass writes the result of a pass: in JSON an object a line, in text what was not signed,
+// as far as that is news, and a line.
+func (t *teller) pass(r *report.Run) error {
+	t.n++
+	if t.json {
+		return json.NewEncoder(t.out).Encode(r)
+	}
+	now := map[string]bool{}
+	news := func(parts ...string) bool {
+		name := fmt.Sprintf("%q", parts)
+		now[name] = true
+		return !t.old[name]
+	}
+	err := report.PassText(t.out, r, t.n, news)
+	t.old = now
+	return err
+}

@@ -1,0 +1,402 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// output is what a command writes while a test reads it.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// vigil is a watch that goes on.
+type vigil struct {
+	*yard
+	out, err output
+	stop     chan struct{}
+	code     chan int
+}
+
+func (y *yard) watch(args ...string) *vigil {
+	y.t.Helper()
+	v := &vigil{yard: y, stop: make(chan struct{}), code: make(chan int, 1)}
+	args = slices.Concat(y.args, []string{"--watch", "2ms", "--metrics-address", "none", "--results", "none"}, args)
+	go func() {
+		v.code <- Main(context.Background(), v.stop, args, Streams{In: strings.NewReader(""), Out: &v.out, Err: &v.err})
+	}()
+	return v
+}
+
+// passes are those that have ended.
+func (v *vigil) passes() []report.Run {
+	v.t.Helper()
+	var all []report.Run
+	for line := range strings.Lines(v.out.String()) {
+		var r report.Run
+		if strings.HasSuffix(line, "\n") {
+			must(v.t, json.Unmarshal([]byte(line), &r))
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// until waits for what is to come about.
+func (v *vigil) until(what string, ok func() bool) {
+	v.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		select {
+		case code := <-v.code:
+			v.t.Fatalf("it ended with %d before %s\n%s%s", code, what, v.out.String(), v.err.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatalf("not within a minute: %s\n%s%s", what, v.out.String(), v.err.String())
+		}
+	}
+}
+
+// more waits until so many more passes have ended that have begun from now on.
+func (v *vigil) more(n int) {
+	v.t.Helper()
+	before := len(v.passes())
+	v.until(fmt.Sprintf("%d more passes", n), func() bool { return len(v.passes()) > before+n })
+}
+
+// end is how it ends by itself.
+func (v *vigil) end() int {
+	v.t.Helper()
+	select {
+	case code := <-v.code:
+		return code
+	case <-time.After(time.Minute):
+		v.t.Fatalf("it does not end\n%s%s", v.out.String(), v.err.String())
+		return 0
+	}
+}
+
+// stopped is how it ends at a signal.
+func (v *vigil) stopped() int {
+	v.t.Helper()
+	close(v.stop)
+	return v.end()
+}
+
+// last is the last pass that has ended.
+func (v *vigil) last() report.Run {
+	all := v.passes()
+	if len(all) == 0 {
+		return report.Run{}
+	}
+	return all[len(all)-1]
+}
+
+// sign puts one more image into a repository and signs it in DCT.
+func (y *yard) sign(repo, tag string) ocispec.Descriptor {
+	y.t.Helper()
+	image, err := y.registry.PutImage(repo, tag, repo+tag)
+	must(y.t, err)
+	must(y.t, y.repos[repo].Sign(tag, image.Digest.Encoded(), image.Size))
+	must(y.t, y.repos[repo].Publish())
+	return image
+}
+
+// A server that is away, or an image that fails, ends no watch: what could not be done is done
+// once it can, with one key operation for each image.
+func TestWatchOutlastsWhatPasses(t *testing.T) {
+	t.Parallel()
+	away := func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	for name, harm := range map[string]struct {
+		do, heal func(y *yard)
+		shows    func(r report.Run) bool
+	}{
+		"Notary server away": {
+			func(y *yard) { y.notary.SetHook(away) }, func(y *yard) { y.notary.SetHook(nil) },
+			func(r report.Run) bool { return strings.Contains(r.Error, "no trust data could be read") },
+		},
+		"registry away": {
+			func(y *yard) {
+				y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool { return away(w, r) })
+			},
+			func(y *yard) { y.registry.SetHook(nil) },
+			func(r report.Run) bool { return r.Results["failed"] > 0 },
+		},
+		"key denied": {
+			func(y *yard) {
+				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.AccessDenied, Command: "generate-signature"}}}))
+			},
+			func(y *yard) {
+				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}}))
+			},
+			func(r report.Run) bool { return r.Results["failed"] > 0 },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: true})
+			v := y.watch()
+			v.until("a complete pass", func() bool { return v.last().Complete })
+			harm.do(y)
+			image := ocispec.Descriptor{}
+			if name == "Notary server away" {
+				v.until("trouble", func() bool { return harm.shows(v.last()) })
+			} else {
+				image = y.sign("good", "v2")
+				v.until("trouble", func() bool { return harm.shows(v.last()) })
+			}
+			v.more(2)
+			harm.heal(y)
+			if image.Digest == "" {
+				image = y.sign("good", "v2")
+			}
+			v.until("the signature", func() bool { return y.signatures("good", image) == 1 && v.last().Complete })
+			if code := v.stopped(); code != exitDone && code != exitInterrupted {
+				t.Errorf("exit code %d\n%s", code, v.err.String())
+			}
+			if name != "key denied" && y.operations() != 3 {
+				t.Errorf("%d key operations for 3 images", y.operations())
+			}
+		})
+	}
+}
+
+// A watch over the changefeed reads what has changed, and a repository that is new is signed
+// once there is a pin for it.
+func TestWatchFollowsTheChangefeed(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	host := y.registry.Host()
+	y.args = append(y.args[:len(y.args)-2], "--discover", "changefeed", host+"/**")
+	v := y.watch()
+	v.until("a complete pass", func() bool { return v.last().Complete && y.signatures("good", y.good) == 1 })
+	v.until("a pass over nothing", func() bool { return v.last().Complete && v.last().Repositories == 0 })
+	image := y.sign("good", "v2")
+	v.until("the new tag", func() bool { return y.signatures("good", image) == 1 })
+
+	fresh, err := y.registry.PutImage("fresh", "v1", "fresh")
+	must(t, err)
+	r, err := y.notary.NewRepository(host + "/fresh")
+	must(t, err)
+	must(t, r.Sign("v1", fresh.Digest.Encoded(), fresh.Size))
+	must(t, r.Publish())
+	v.until("a repository without a pin", func() bool { return len(v.last().Unread) == 1 })
+	v.more(2) // it is not forgotten
+	if n := y.signatures("fresh", fresh); n != 0 || len(v.last().Unread) != 1 {
+		t.Errorf("without a pin: %d signatures, %+v", n, v.last())
+	}
+	pins := map[string][]string{r.GUN(): r.RootKeyIDs()}
+	for _, known := range y.repos {
+		pins[known.GUN()] = known.RootKeyIDs()
+	}
+	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
+	must(t, err)
+	must(t, os.WriteFile(y.path("next.json"), raw, 0o600))
+	must(t, os.Rename(y.path("next.json"), y.path("pins.json")))
+	v.until("the new repository", func() bool { return y.signatures("fresh", fresh) == 1 && v.last().Complete })
+
+	// Changefeeds may be down too.
+	y.notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true })
+	v.until("trouble", func() bool { return strings.Contains(v.err.String(), "502") })
+	last := y.sign("bad", "v2")
+	y.notary.SetHook(nil)
+	v.until("the last tag", func() bool { return y.signatures("bad", last) == 1 })
+	v.stopped()
+	if y.operations() != 5 {
+		t.Errorf("%d key operations for 5 images", y.operations())
+	}
+}
+
+// Metrics are answered where the flag says, and by default nowhere but on this machine.
+func TestMetricsAddress(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		o            runOptions
+		code         int
+		served, loud bool
+	}{
+		"a run":              {runOptions{}, exitDone, false, false},
+		"a run that is seen": {runOptions{metrics: "127.0.0.1:0"}, exitDone, true, false},
+		"a watch, not seen":  {runOptions{every: time.Minute, metrics: "none"}, exitDone, false, false},
+		"seen by all":        {runOptions{metrics: ":0"}, exitDone, true, true},
+		"no port":            {runOptions{metrics: "127.0.0.1"}, exitUsage, false, false},
+		"no such port":       {runOptions{metrics: "127.0.0.1:x"}, exitUsage, false, false},
+	} {
+		var log output
+		m, stop, err := c.o.monitored(slog.New(slog.NewTextHandler(&log, nil)))
+		if exitCode(err) != c.code || (m != nil) != c.served || strings.Contains(log.String(), "other machines") != c.loud {
+			t.Errorf("%s: %v, served %t\n%s", name, err, m != nil, log.String())
+		}
+		if err == nil {
+			stop()
+		}
+	}
+}
+
+// A watch that is stopped while it waits says what its last pass came to.
+func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
+	t.Parallel()
+	for refused, want := range map[bool]int{false: exitDone, true: exitFailures} {
+		y := newYard(t, registrytest.Options{Referrers: true})
+		y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			if refused && y.part(r) == onReferrers {
+				w.WriteHeader(http.StatusForbidden)
+				return true
+			}
+			return false
+		})
+		v := y.watch("--watch", "1h")
+		v.until("a pass", func() bool { return len(v.passes()) == 1 })
+		if code := v.stopped(); code != want {
+			t.Errorf("exit code %d, want %d\n%s", code, want, v.err.String())
+		}
+	}
+}
+
+// What will not pass ends a watch: it is not to look as if all were well.
+func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]struct {
+		do   func(y *yard)
+		code int
+		says string
+	}{
+		"the ledger is gone": {func(y *yard) {
+			must(y.t, os.Remove(y.path("ledger.db")))
+			y.sign("good", "v2")
+		}, exitCannot, "moved or replaced"},
+		"other pins": {func(y *yard) {
+			raw, err := os.ReadFile(y.path("pins.json"))
+			must(y.t, err)
+			r := y.repos["good"]
+			raw = bytes.ReplaceAll(raw, []byte(r.RootKeyIDs()[0]), []byte(strings.Repeat("0", 64)))
+			must(y.t, os.WriteFile(y.path("next.json"), raw, 0o600))
+			must(y.t, os.Rename(y.path("next.json"), y.path("pins.json")))
+		}, exitUsage, "another configuration"},
+		"the key signs something else": {func(y *yard) {
+			must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.WrongPayload, Command: "generate-signature"}}}))
+			y.sign("good", "v2")
+		}, exitCannot, "the key did what it was not asked to do"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: true})
+			v := y.watch()
+			v.until("a complete pass", func() bool { return v.last().Complete })
+			harm.do(y)
+			if code := v.end(); code != harm.code || !strings.Contains(v.err.String(), harm.says) {
+				t.Errorf("exit code %d, want %d with %q\n%s", code, harm.code, harm.says, v.err.String())
+			}
+			if n := y.signatures("good", y.good); n != 1 {
+				t.Errorf("%d signatures", n)
+			}
+		})
+	}
+}
+
+// A certificate that expires while the watch goes on ends it, and no operation is spent.
+func TestWatchEndsWithTheCertificate(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotAfter: time.Now().Add(4 * time.Second)})
+	must(t, err)
+	key, err := id.Save(y.dir, "brief")
+	must(t, err)
+	must(t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}}))
+	v := y.watch()
+	v.until("a complete pass", func() bool { return v.last().Complete })
+	if code := v.end(); code != exitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {
+		t.Errorf("exit code %d\n%s", code, v.err.String())
+	}
+	if y.operations() != 2 {
+		t.Errorf("%d key operations for 2 images", y.operations())
+	}
+}
+
+// Passes leave nothing behind: no goroutine, no memory, no open file, and an image that
+// is never there does not make the ledger grow.
+func TestManyPassesLeaveNothingBehind(t *testing.T) {
+	y := newYard(t, registrytest.Options{Referrers: true})
+	must(t, y.registry.Delete("bad", y.bad.Digest.String()))
+	v := y.watch()
+	v.more(20)
+	first := y.traces()
+	v.more(150)
+	second := y.traces()
+	if second.goroutines > first.goroutines+3 || second.files > first.files+3 {
+		t.Errorf("goroutines %d, then %d; open files %d, then %d", first.goroutines, second.goroutines, first.files, second.files)
+	}
+	if grown := int64(second.heap) - int64(first.heap); grown > 2<<20 {
+		t.Errorf("the heap has grown by %d bytes in 150 passes", grown)
+	}
+	if second.ledger != first.ledger {
+		t.Errorf("the ledger has %d bytes, then %d", first.ledger, second.ledger)
+	}
+	v.stopped()
+	l, err := state.Open(y.path("ledger.db"), state.Options{ReadOnly: true})
+	must(t, err)
+	events, err := l.Events(0, 0)
+	must(t, errors.Join(err, l.Close()))
+	if len(events) > 8 {
+		t.Errorf("%d events of 2 images", len(events))
+	}
+}
+
+// traces are what a process holds: the least of some looks, as a pass may go on.
+type traces struct {
+	goroutines, files int
+	heap              uint64
+	ledger            int64
+}
+
+func (y *yard) traces() traces {
+	y.t.Helper()
+	least := traces{goroutines: 1 << 30, files: 1 << 30, heap: 1 << 62}
+	for range 50 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		files, _ := os.ReadDir("/proc/self/fd") // elsewhere than on Linux: none
+		least.goroutines, least.files, least.heap = min(least.goroutines, runtime.NumGoroutine()), min(least.files, len(files)), min(least.heap, m.HeapAlloc)
+		time.Sleep(2 * time.Millisecond)
+	}
+	info, err := os.Stat(y.path("ledger.db"))
+	must(y.t, err)
+	least.ledger = info.Size()
+	return least
+}

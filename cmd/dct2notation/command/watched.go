@@ -1,0 +1,133 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/monitor"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// watchAddress is where a watch answers if nothing else is said.
+const watchAddress = "127.0.0.1:9477"
+
+// monitored listens where metrics are wanted, so that a port that is taken is known before any
+// work. nil: nowhere. The returned function ends it.
+func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), error) {
+	address := o.metrics
+	if address == "" && o.every > 0 {
+		address = watchAddress
+	}
+	if address == "" || address == "none" {
+		return nil, func() {}, nil
+	}
+	l, err := listen(address)
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	if monitor.Public(l) {
+		log.Warn("metrics can be read from other machines", "address", l.Addr().String())
+	}
+	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
+	m := monitor.New(monitor.Options{Version: Version(), Interval: o.every})
+	return m, m.Serve(l), nil
+}
+
+func listen(address string) (net.Listener, error) {
+	name := safetext.Safe(address, 256)
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, fmt.Errorf("--metrics-address %s: it takes HOST:PORT, or none", name)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without the address once more
+		}
+		return nil, fmt.Errorf("--metrics-address %s: %w\nhint: give another port, or none", name, err)
+	}
+	return l, nil
+}
+
+// shown lets the metrics see the ledger, until the returned function is called: it is to be
+// called before the ledger is closed.
+func (r *runner) shown() func() {
+	r.monitor.SetLedger(func() (monitor.Ledger, bool) {
+		info, err := os.Stat(r.path)
+		if err != nil {
+			return monitor.Ledger{}, false
+		}
+		counts, err := r.ledger.Counts()
+		l := monitor.Ledger{Bytes: info.Size(), Stages: map[string]int{}}
+		for stage, n := range counts {
+			l.Stages[string(stage)] = n
+		}
+		return l, err == nil
+	})
+	return func() { r.monitor.SetLedger(nil) }
+}
+
+// showKeys lets the metrics see the keys.
+func (r *runner) showKeys() {
+	keys := r.keys
+	r.monitor.SetKeys(func() []monitor.Key {
+		var all []monitor.Key
+		for _, k := range keys {
+			calls := k.Calls()
+			all = append(all, monitor.Key{Name: safetext.Safe(k.Name(), 128), Expires: k.NotAfter(), Calls: calls.Begun, Throttled: calls.Throttled})
+		}
+		return all
+	})
+}
+
+// observe takes news from the engine to the progress display and to the metrics.
+func (r *runner) observe(p *progress) func(migrate.Event) {
+	if r.monitor == nil && r.narrow == nil {
+		return p.observe
+	}
+	return func(ev migrate.Event) {
+		if r.narrow != nil && ev.Trust != nil {
+			r.narrow.read(ev.Trust)
+		}
+		r.monitor.Known(ev.Found)
+		if o := ev.Outcome; o != nil {
+			r.monitor.Item(string(o.Result), string(o.Class))
+		}
+		if n := ev.Trust; n != nil && n.Err != nil {
+			r.monitor.Unread(n.GUN, string(n.Class), n.Class == migrate.Unsigned)
+		} else if n != nil {
+			expires := map[string]time.Time{}
+			for _, e := range n.Expiries {
+				expires[e.Role] = e.At
+			}
+			r.monitor.Read(n.GUN, expires)
+		}
+		p.observe(ev)
+	}
+}
+
+// waitLabel is what a reason to wait is in a label: one of a few.
+func waitLabel(reason string) string {
+	kind, _, _ := strings.Cut(reason, ",")
+	return safetext.Safe(kind, 64)
+}
+
+// serverLabel is the kind of server that a request goes to.
+func serverLabel(r *http.Request) string {
+	switch {
+	case r.Header.Get("Content-Type") == "application/timestamp-query":
+		return "tsa"
+	case strings.Contains(r.URL.Path, "/_trust/"):
+		return "notary"
+	case strings.HasPrefix(r.URL.Path, "/v2/"):
+		return "registry"
+	}
+	return "other" // token servers, and where registries keep blobs
+}

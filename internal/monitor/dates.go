@@ -1,0 +1,71 @@
+package monitor
+
+import (
+	"strings"
+	"time"
+)
+
+// dates are those at which a repository's trust data expires, by kind of role.
+type dates struct {
+	seen time.Time // when the repository was looked at last
+	at   map[string]time.Time
+}
+
+// kind is what a role's name is in a label: there are as many delegations as signers.
+func kind(role string) string {
+	if strings.Contains(role, "/") {
+		return "delegations"
+	}
+	return role
+}
+
+// Read says that a repository's trust data was read, and when which role expires.
+func (m *Monitor) Read(repository string, expires map[string]time.Time) {
+	m.with(func() {
+		d := dates{seen: m.sign, at: map[string]time.Time{}}
+		for role, at := range expires {
+			k := kind(role)
+			if first, ok := d.at[k]; !ok || at.Before(first) {
+				d.at[k] = at
+			}
+		}
+		m.dates[repository] = d
+	})
+}
+
+// Unread says that a repository's trust data was not read. What was known of it still holds,
+// unless it has none any more.
+func (m *Monitor) Unread(repository, class string, gone bool) {
+	m.with(func() {
+		m.unread.WithLabelValues(class).Inc()
+		d, known := m.dates[repository]
+		if known && !gone {
+			d.seen = m.sign
+			m.dates[repository] = d
+			return
+		}
+		delete(m.dates, repository)
+	})
+}
+
+// forget drops the repositories that were not looked at since. The caller holds mu.
+func (m *Monitor) forget(since time.Time) {
+	for name, d := range m.dates {
+		if d.seen.Before(since) {
+			delete(m.dates, name)
+		}
+	}
+}
+
+// soonest are the first dates of all repositories, by kind. The caller holds mu.
+func (m *Monitor) soonest() map[string]time.Time {
+	first := map[string]time.Time{}
+	for _, d := range m.dates {
+		for k, at := range d.at {
+			if t, ok := first[k]; !ok || at.Before(t) {
+				first[k] = at
+			}
+		}
+	}
+	return first
+}

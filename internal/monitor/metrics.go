@@ -1,0 +1,137 @@
+package monitor
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+const prefix = "dct2notation_"
+
+// counters only grow.
+type counters struct {
+	items, unread, requests, waits, waited, keyFailures, passes *prometheus.CounterVec
+}
+
+func newCounters() counters {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+	}
+	return counters{
+		items:       counter("items_total", "Items that ended in a pass, by result, and class where they were not signed.", "result", "class"),
+		unread:      counter("repositories_unread_total", "Repositories whose trust data could not be read in a pass, by class.", "class"),
+		requests:    counter("requests_total", "HTTP requests, repetitions included, by kind of server and class of status; none: no answer.", "server", "status"),
+		waits:       counter("waits_total", "Waits that a server imposed or a failure caused, by reason.", "reason"),
+		waited:      counter("wait_seconds_total", "How long those waits were meant to be.", "reason"),
+		keyFailures: counter("key_failures_total", "Items that a key did not sign when it was asked, by class; repetitions count.", "key", "class"),
+		passes:      counter("passes_total", "Passes that ended, by outcome.", "outcome"),
+	}
+}
+
+// register makes the registry: ours alone, nothing that a library may have put into the
+// process's own.
+func (m *Monitor) register() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.items, m.unread, m.requests, m.waits, m.waited, m.keyFailures, m.counters.passes, now{m})
+	return r
+}
+
+// What is as it is when it is asked for.
+var (
+	descBuild     = desc("build_info", "1.", "version", "goversion")
+	descInterval  = desc("pass_interval_seconds", "From the end of a pass to the beginning of the next; 0: there is one.")
+	descRunning   = desc("pass_running", "1 while a pass is made.")
+	descKnown     = desc("pass_items_known", "Items that the pass knows of so far.")
+	descDone      = desc("pass_items_done", "Of those, the ones that have ended.")
+	descBegan     = desc("pass_started_timestamp_seconds", "When the current pass, or the last, began.")
+	descEnded     = desc("pass_ended_timestamp_seconds", "When the last pass ended; absent while one is made.")
+	descDuration  = desc("pass_duration_seconds", "How long the pass took, so far.")
+	descWhole     = desc("pass_complete_timestamp_seconds", "When the last pass ended that left nothing undone.")
+	descTrust     = desc("trust_data_expires_timestamp_seconds", "When the first metadata, or root certificate, of all repositories expires, by kind of role.", "role")
+	descCert      = desc("certificate_expires_timestamp_seconds", "When the first certificate of the key's chain expires.", "key")
+	descCalls     = counted("key_operations_total", "Operations that the key was asked for, the proof of it and repetitions included.", "key")
+	descThrottled = counted("key_throttled_total", "Of those, refused because there were too many.", "key")
+	descBytes     = desc("ledger_size_bytes", "Size of the ledger's file.")
+	descStages    = desc("ledger_items", "Items in the ledger, by stage.", "stage")
+)
+
+type described struct {
+	*prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func desc(name, help string, labels ...string) described {
+	return described{prometheus.NewDesc(prefix+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counted(name, help string, labels ...string) described {
+	return described{prometheus.NewDesc(prefix+name, help, labels, nil), prometheus.CounterValue}
+}
+
+// now collects what is as it is when it is asked for.
+type now struct{ m *Monitor }
+
+// Describe is [prometheus.Collector]'s.
+func (n now) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []described{
+		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole,
+		descTrust, descCert, descCalls, descThrottled, descBytes, descStages,
+	} {
+		out <- d.Desc
+	}
+}
+
+// Collect is [prometheus.Collector]'s.
+func (n now) Collect(out chan<- prometheus.Metric) {
+	tell := func(d described, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d.Desc, d.kind, v, labels...)
+	}
+	at := func(d described, t time.Time, labels ...string) {
+		if !t.IsZero() {
+			tell(d, float64(t.UnixMilli())/1000, labels...)
+		}
+	}
+	m := n.m
+	m.mu.Lock()
+	p, whole, first, keys, ledger, clock := m.pass, m.whole, m.soonest(), m.keys, m.ledger, m.o.Now()
+	m.mu.Unlock()
+
+	tell(descBuild, 1, m.o.Version, runtime.Version())
+	tell(descInterval, m.o.Interval.Seconds())
+	running := 0.0
+	if p.running() {
+		running = 1
+		tell(descDuration, clock.Sub(p.began).Seconds())
+	} else if !p.began.IsZero() {
+		tell(descDuration, p.ended.Sub(p.began).Seconds())
+	}
+	tell(descRunning, running)
+	tell(descKnown, float64(p.known))
+	tell(descDone, float64(p.done))
+	at(descBegan, p.began)
+	at(descEnded, p.ended)
+	at(descWhole, whole)
+	for role, t := range first {
+		at(descTrust, t, role)
+	}
+	if keys != nil {
+		for _, k := range keys() {
+			at(descCert, k.Expires, k.Name)
+			tell(descCalls, float64(k.Calls), k.Name)
+			tell(descThrottled, float64(k.Throttled), k.Name)
+		}
+	}
+	if ledger != nil {
+		if l, ok := ledger(); ok {
+			tell(descBytes, float64(l.Bytes))
+			for stage, count := range l.Stages {
+				tell(descStages, float64(count), stage)
+			}
+		}
+	}
+}
+
+func (p pass) running() bool { return !p.began.IsZero() && p.ended.IsZero() }

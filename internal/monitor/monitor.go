@@ -1,0 +1,151 @@
+package monitor
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options of New.
+type Options struct {
+	Version string
+	// Interval is the time from the end of one pass to the beginning of the next; 0: there
+	// is one pass.
+	Interval time.Duration
+	Now      func() time.Time // nil: time.Now
+}
+
+// A Monitor is told what a run does. Its methods are called from several goroutines at once
+// and return at once; those of nil do nothing.
+type Monitor struct {
+	o        Options
+	registry *prometheus.Registry
+	counters
+
+	mu     sync.Mutex // guards what follows
+	pass   pass       // the current one, or the last
+	passes int        // ended
+	whole  time.Time  // when the last complete one ended
+	sign   time.Time  // the last sign of life
+	ended  string     // why there are no more passes; empty: there are
+	dates  map[string]dates
+	keys   func() []Key
+	ledger func() (Ledger, bool)
+}
+
+// pass is one look at all trust data, and what follows from it.
+type pass struct {
+	began, ended time.Time // zero: not yet
+	known, done  int
+	outcome      string
+}
+
+// Key is a key and what it was asked for.
+type Key struct {
+	Name             string
+	Expires          time.Time
+	Calls, Throttled int
+}
+
+// Ledger is how large the ledger is, and what is in it.
+type Ledger struct {
+	Bytes  int64
+	Stages map[string]int
+}
+
+// New returns a monitor of a run that begins now.
+func New(o Options) *Monitor {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	m := &Monitor{o: o, counters: newCounters(), dates: map[string]dates{}, sign: o.Now()}
+	m.registry = m.register()
+	return m
+}
+
+// SetKeys says where the keys are looked up. nil: nowhere any more.
+func (m *Monitor) SetKeys(keys func() []Key) {
+	m.with(func() { m.keys = keys })
+}
+
+// SetLedger says where the ledger is looked up; ok is false where it cannot be. nil: nowhere
+// any more.
+func (m *Monitor) SetLedger(ledger func() (l Ledger, ok bool)) {
+	m.with(func() { m.ledger = ledger })
+}
+
+// Began says that a pass begins.
+func (m *Monitor) Began() {
+	m.with(func() { m.pass = pass{began: m.sign} })
+}
+
+// Ended says that a pass ended. outcome is one of few words; all says that it has read all
+// repositories there are: of those that it has not named, no dates are kept.
+func (m *Monitor) Ended(outcome string, complete, all bool) {
+	m.with(func() {
+		m.pass.ended, m.pass.outcome = m.sign, outcome
+		m.passes++
+		if complete {
+			m.whole = m.sign
+		}
+		if all {
+			m.forget(m.pass.began)
+		}
+		m.counters.passes.WithLabelValues(outcome).Inc()
+	})
+}
+
+// Over says that there are no more passes, and why.
+func (m *Monitor) Over(reason string) {
+	m.with(func() { m.ended = reason })
+}
+
+// Known says that the pass has so many more items.
+func (m *Monitor) Known(n int) {
+	m.with(func() { m.pass.known += n })
+}
+
+// Item says how an item ended.
+func (m *Monitor) Item(result, class string) {
+	m.with(func() {
+		m.pass.done++
+		m.items.WithLabelValues(result, class).Inc()
+	})
+}
+
+// Request says that a request to a kind of server was answered; status 0: it was not.
+func (m *Monitor) Request(kind string, status int) {
+	m.with(func() {
+		class := "none"
+		if status > 0 {
+			class = strconv.Itoa(status/100) + "xx"
+		}
+		m.requests.WithLabelValues(kind, class).Inc()
+	})
+}
+
+// Waits says that a server is waited for.
+func (m *Monitor) Waits(reason string, d time.Duration) {
+	m.with(func() {
+		m.waits.WithLabelValues(reason).Inc()
+		m.waited.WithLabelValues(reason).Add(d.Seconds())
+	})
+}
+
+// KeyFailed says that a key did not sign.
+func (m *Monitor) KeyFailed(key, class string) {
+	m.with(func() { m.keyFailures.WithLabelValues(key, class).Inc() })
+}
+
+// with takes note of something: each is a sign of life.
+func (m *Monitor) with(note func()) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sign = m.o.Now()
+	note()
+}

@@ -1,0 +1,84 @@
+package migrate
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Setbacks remember, between the runs of one process, the items that the key has failed for:
+// it is asked again after Pause, then after twice as long each time, at most after a day.
+// Nothing else is put off, since nothing else costs a key operation. A new process starts
+// without them. They are safe for concurrent use; nil remembers nothing.
+type Setbacks struct {
+	Pause time.Duration
+
+	mu    sync.Mutex
+	items map[state.Key]setback // guarded by mu
+}
+
+type setback struct {
+	failures int
+	until    time.Time
+	class    Class
+	reason   string
+}
+
+const (
+	longestSetback = 24 * time.Hour
+	// maxSetbacks bounds the memory. The breaker ends a run long before so many.
+	maxSetbacks = 10_000
+)
+
+// putOff marks an item that the key is not asked for now. It is neither tried again in this run
+// nor counted by the breaker: nothing new was learned.
+type putOff struct{ setback }
+
+func (p *putOff) Error() string {
+	return fmt.Sprintf("the key is not asked for it again before %s, after %d failures, last: %s",
+		p.until.UTC().Format(time.RFC3339), p.failures, p.reason)
+}
+
+// hold returns an error if the key is not to be asked for the item now.
+func (s *Setbacks) hold(k state.Key, now time.Time) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, known := s.items[k]
+	if !known || !now.Before(b.until) {
+		return nil
+	}
+	return &Failure{b.class, &putOff{b}}
+}
+
+// note takes down that the key failed for the item, after all its tries.
+func (s *Setbacks) note(k state.Key, class Class, cause error, now time.Time) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.items == nil || len(s.items) >= maxSetbacks {
+		s.items = map[state.Key]setback{} // then all of them are tried once more
+	}
+	failures := s.items[k].failures + 1
+	pause := s.Pause << min(failures-1, 20)
+	if pause > longestSetback || pause < s.Pause {
+		pause = max(longestSetback, s.Pause)
+	}
+	s.items[k] = setback{failures, now.Add(pause), class, cause.Error()}
+}
+
+// forget notes that the key has signed the item.
+func (s *Setbacks) forget(k state.Key) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.items, k)
+}

@@ -1,0 +1,117 @@
+package migrate
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A process that makes one run after another asks a key that fails for an item ever more
+// rarely, and signs the others meanwhile.
+func TestSetbacksSpareTheKey(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Permanent, Denied, Transient} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.publish(app, "bad", "good")
+			s.breakFor("sign", "bad", false, &Failure{class, errors.New("not this one")})
+			setbacks, now := &Setbacks{Pause: 10 * time.Minute}, time.Now()
+			s.mutate = func(e *Engine) {
+				e.Setbacks, e.Now, e.Pause = setbacks, func() time.Time { return now }, time.Microsecond
+			}
+			var tried []int // runs in which the key was asked for it
+			for n := range 40 {
+				before := len(s.operations)
+				summary, outcomes, err := s.run(app)
+				s.must(err)
+				if summary.Failed[class] != 1 || summary.Complete() {
+					t.Fatalf("run %d: summary %+v", n, summary)
+				}
+				for _, d := range s.operations[before:] {
+					if d == digest.FromString("image bad") && (len(tried) == 0 || tried[len(tried)-1] != n) {
+						tried = append(tried, n)
+					}
+				}
+				if put := said(outcomes, "is not asked for it again before"); put == (len(tried) > 0 && tried[len(tried)-1] == n) {
+					t.Errorf("run %d: put off %t, tried %v", n, put, tried)
+				}
+				now = now.Add(10 * time.Minute)
+			}
+			if want := []int{0, 1, 3, 7, 15, 31}; len(tried) != len(want) || tried[5] != 31 {
+				t.Errorf("tried in runs %v, want %v", tried, want)
+			}
+			s.once("good")
+			s.heal()
+			now = now.Add(longestSetback)
+			summary, _, err := s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
+			if len(setbacks.items) != 0 {
+				t.Errorf("still remembered: %v", setbacks.items)
+			}
+		})
+	}
+}
+
+func said(outcomes []Outcome, text string) bool {
+	for _, o := range outcomes {
+		if strings.Contains(o.Reason, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// What is put off is no news of the key: it does not stop the others.
+func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	for _, class := range []Class{Permanent, Transient, Denied} {
+		t.Run(string(class), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			tags := strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")
+			s.publish(app, tags...)
+			s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("not now")} }
+			now, setbacks := time.Now(), &Setbacks{Pause: time.Hour}
+			s.mutate = func(e *Engine) {
+				e.Setbacks, e.Now, e.Workers, e.Pause = setbacks, func() time.Time { return now }, 1, time.Microsecond
+			}
+			for range tags {
+				if _, _, err := s.run(app); err == nil {
+					break // each run gets a little further
+				}
+			}
+			asked := len(s.operations)
+			summary, _, err := s.run(app)
+			s.must(err)
+			if summary.Failed[class] != len(tags) || len(s.operations) != asked {
+				t.Errorf("%d key operations, summary %+v", len(s.operations)-asked, summary)
+			}
+			s.heal()
+			now = now.Add(2 * time.Hour)
+			summary, _, err = s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultSigned: len(tags)})
+		})
+	}
+}
+
+func TestSetbackIsNeverLongerThanADay(t *testing.T) {
+	t.Parallel()
+	var s Setbacks
+	now := time.Now()
+	for _, pause := range []time.Duration{time.Second, 10 * time.Minute, 48 * time.Hour} {
+		s.Pause = pause
+		w := Work{}
+		for range 100 {
+			s.note(w.Key, Permanent, errors.New("no"), now)
+			if until := s.items[w.Key].until.Sub(now); until < pause || until > max(longestSetback, pause) {
+				t.Fatalf("pause %s: put off for %s", pause, until)
+			}
+		}
+	}
+}
