@@ -123,7 +123,7 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 		if c.IntN(4) == 0 {
 			failed = errors.New("ended: " + c.text())
 		}
-		sum := migrate.Summary{Unread: map[migrate.Class]int{}, Failed: map[migrate.Class]int{}, Skipped: map[migrate.Class]int{}, Drained: c.IntN(5) == 0}
+		sum := migrate.Summary{Unread: map[migrate.Class]int{}, Results: map[migrate.Result]int{}, Failed: map[migrate.Class]int{}, Skipped: map[migrate.Class]int{}, Drained: c.IntN(5) == 0}
 		var pieces []func(Sink) error
 		for range c.IntN(8) {
 			pieces = append(pieces, randomPiece(c, &live, &sum))
@@ -181,6 +181,7 @@ func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 		sum.Failed[o.Class]++
 	}
 	sum.Items++
+	sum.Results[o.Result]++
 	live.Add(o)
 	return func(to Sink) error { return Settled(to, o) }
 }
