@@ -19,6 +19,10 @@ type Decisions struct {
 	Ticks   []Tick
 }
 
+// NotCompared is the class of a waiver for a repository that the server has and nobody
+// compares: its trust data goes with the server.
+const NotCompared = VerifyClass("not-compared")
+
 // Waiver lets one disagreement stay. It holds for one class, so that it does not hide what
 // becomes of the tag later.
 type Waiver struct {
@@ -63,7 +67,7 @@ func (d *Decisions) Check(now time.Time) error {
 		if missing != "" {
 			return fmt.Errorf("waiver %d: no %s", i+1, missing)
 		}
-		if !slices.Contains([]VerifyClass{DCTOnly, NotationOnly, Conflict, Moved, Gone, Untrusted, VerifyExpiry}, w.Class) {
+		if !slices.Contains([]VerifyClass{DCTOnly, NotationOnly, Conflict, Moved, Gone, Untrusted, VerifyExpiry, NotCompared}, w.Class) {
 			return fmt.Errorf("waiver %d: class %.40q cannot be waived", i+1, w.Class)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type Readiness struct {
 	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
 	Archive   Trust
 	Feed      func(context.Context) ([]dct.Changed, error) // all that the server has; nil: it cannot be asked
+	LeftOut   []string                                     // what was chosen among repositories and tags, as a person would say it; none: all are looked at
 	Decisions Decisions
 	Products  []string  // of registries, whose own checks are listed
 	Planned   time.Time // when the server is to be switched off
@@ -119,6 +121,10 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	case err != nil:
 		return nil, err
 	}
+	if len(r.LeftOut) > 0 {
+		a.gates[gateCompared].fail("what is chosen leaves something out: %s", strings.Join(r.LeftOut, " "))
+		a.gates[gateCompared].Hint = "ready has to look at all of it: leave the choice out for this call"
+	}
 	if v.Sample > 0 {
 		a.gates[gateCompared].fail("only a sample of the tags was compared")
 	}
@@ -216,9 +222,14 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		have[gun.String()] = true
 	}
 	for _, c := range changed {
-		if !c.Deleted && !have[c.GUN] {
-			g.fail("%s is on the server and was not compared", c.GUN)
+		if c.Deleted || have[c.GUN] {
+			continue
 		}
+		if w := a.Decisions.waiver(c.GUN, "", NotCompared, a.Planned); w != nil {
+			g.note("waived: %s, not compared, by %s until %s: %s", c.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
+			continue
+		}
+		g.fail("%s is on the server and was not compared", c.GUN)
 	}
 	if g.State == Holds {
 		g.note("the changefeed names %d repositories", len(changed))

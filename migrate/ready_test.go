@@ -90,10 +90,16 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		"one that was deleted":  {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true}) }, "", Holds, ""},
 		"a sample":              {func(l *leaving) { l.r.Verification.Sample = 1 }, gateCompared, Fails, "sample"},
 		"a registry in trouble": {func(l *leaving) { l.breakFor("tag", "v1", false, &Failure{Throttled, errors.New("429")}) }, gateCompared, NotTold, "429"},
-		"nothing was compared":  {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
-		"a tag that moved":      {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
-		"no snapshot":           {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
-		"not in the snapshot":   {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
+		"tags were chosen":      {func(l *leaving) { l.r.LeftOut = []string{"include-tags=3.*"} }, gateCompared, Fails, "include-tags=3.*"},
+		"waived as a whole": {func(l *leaving) {
+			l.feed(dct.Changed{GUN: "registry.example.com/other"})
+			l.r.Decisions.Waivers = []Waiver{{Repository: "registry.example.com/other", Class: NotCompared, Reason: "another team's", By: "Jane", Until: l.r.Planned.Add(time.Hour)}}
+		}, "", Holds, ""},
+		"another registry":     {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
+		"nothing was compared": {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
+		"a tag that moved":     {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
+		"no snapshot":          {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
+		"not in the snapshot":  {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
 		"signed since": {func(l *leaving) {
 			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
 			l.must(l.repo.Publish())

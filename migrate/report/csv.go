@@ -35,7 +35,7 @@ func savedCSV(w io.Writer, s *Saved, _ Options) error {
 			r.Role, r.Key, r.Platform, optional(r.Bound), date(r.Expires), strings.Join(r.Notes, "; "))
 	})
 	if err == nil && !s.End.Complete {
-		err = writeCells(out, "", "", string(Unclear), "incomplete", "", s.End.Error, "", "", "", "", "", "", "", "")
+		err = writeCells(out, "", "", string(s.rest()), "incomplete", "", s.End.Error, "", "", "", "", "", "", "", "")
 	}
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 		return nil
 	}, func(r Row) error {
 		if r.Standing == Problem || r.Standing == Unclear {
-			failureLine(out, named(r.Repository, r.GUN, r.Digest, r.Tags), typeOf(r)+" "+strings.Join(r.Tags, " "), r.Reason)
+			failureLine(out, named(r.Repository, r.GUN, cmp.Or(r.Digest, untagged(r)), r.Tags), typeOf(r)+" "+strings.Join(r.Tags, " "), r.Reason)
 		}
 		return nil
 	})
@@ -39,6 +39,14 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// untagged is the digest of an image that DCT has withdrawn, whose row has no tag.
+func untagged(r Row) string {
+	if len(r.Tags) > 0 && r.Tags[0] != "" {
+		return ""
+	}
+	return r.Registry
 }
 
 // failureLine writes what is named. What no registry could have is only told of: it would

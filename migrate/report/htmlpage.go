@@ -173,7 +173,7 @@ var meanings = map[string]map[string]string{
 	},
 	OfRun: {
 		"signed":        "signed by this run, and the registry lists it",
-		"already":       "signed before, and the registry lists it",
+		"already":       "signed before, as the ledger or the registry says",
 		"replayed":      "signed by an earlier run, pushed by this one",
 		"skipped":       "not signed, since it cannot or need not be",
 		"failed":        "not signed: something failed",

@@ -31,14 +31,18 @@ type junitOutcome struct {
 func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	name := "dct2notation " + s.Head.Of
 	tests, errs := s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]+s.Counts[Well]+1, s.Counts[Unclear]
-	if !s.End.Complete {
+	skipped := s.Counts[Aside]
+	switch s.rest() {
+	case Unclear:
 		errs++
+	case Aside:
+		skipped++
 	}
 	out := xml.NewEncoder(w)
 	out.Indent("", " ")
 	attributes := []xml.Attr{
 		attribute("name", name), attribute("tests", itoa(tests)), attribute("failures", itoa(s.Counts[Problem])),
-		attribute("errors", itoa(errs)), attribute("skipped", itoa(s.Counts[Aside])),
+		attribute("errors", itoa(errs)), attribute("skipped", itoa(skipped)),
 		attribute("timestamp", s.Head.Started.UTC().Format("2006-01-02T15:04:05")),
 	}
 	suites := xml.StartElement{Name: xml.Name{Local: "testsuites"}, Attr: attributes[:5]}
@@ -62,11 +66,7 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	if err != nil {
 		return err
 	}
-	whole := Well
-	if !s.End.Complete {
-		whole = Unclear
-	}
-	if err := out.Encode(newCase(name, "came to its end", whole, "incomplete", s.End.Error)); err != nil {
+	if err := out.Encode(newCase(name, "came to its end", s.rest(), "incomplete", s.End.Error)); err != nil {
 		return err
 	}
 	for _, t := range []xml.Token{suite.End(), suites.End()} {
@@ -104,6 +104,9 @@ func newCase(class, name string, s Standing, kind, reason string) junitCase {
 // rowName names a row within its repository.
 func rowName(r Row) string {
 	name := strings.Join(r.Tags, " ")
+	if name == "" && r.Digest == "" {
+		name = r.Registry // an image that DCT has withdrawn
+	}
 	if r.Bound == nil || name == "" { // a digest of a run
 		name = strings.TrimSpace(name + " " + r.Digest)
 	}

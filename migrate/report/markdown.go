@@ -22,6 +22,9 @@ func savedMarkdown(w io.Writer, s *Saved, o Options) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# dct2notation %s: %s\n\n", s.Head.Of, s.verdict())
 	fmt.Fprintf(out, "%s, %s to %s\n\n", code(s.Head.Tool), date(s.Head.Started), orDash(date(s.End.Ended)))
+	if s.Head.Scope != "" {
+		fmt.Fprintf(out, "Of: %s\n\n", code(s.Head.Scope))
+	}
 	if s.End.Error != "" {
 		fmt.Fprintf(out, "Ended with: %s\n\n", code(s.End.Error))
 	}
@@ -69,8 +72,10 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 // verdict says in a few words how a result ended.
 func (s *Saved) verdict() string {
 	switch {
-	case s.End.Well && s.leftOut > 0:
+	case s.rest() == Aside && s.Counts[Problem]+s.Counts[Unclear] == 0:
 		return "the signature sets agree in a sample"
+	case s.rest() == Aside && s.Counts[Problem] > 0:
+		return "the signature sets disagree"
 	case s.End.Well && s.Head.Of == OfVerify:
 		return "the signature sets agree"
 	case s.End.Well:

@@ -119,7 +119,7 @@ func (s *Saved) verification(to Verify) error {
 		return err
 	}
 	var early error
-	if !s.End.Complete {
+	if s.rest() == Unclear {
 		early = errors.New(s.End.Error)
 	}
 	return to.End(totals, early)

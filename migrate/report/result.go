@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -126,6 +127,23 @@ func standing(of, class, cause string) Standing {
 
 // classOf is the class of a repository that is not well.
 func classOf(s Section) string { return cmp.Or(s.Class, string(Unclear)) }
+
+// Sampled is the error of a verification that compared a sample, and found nothing amiss in
+// the rest because it did not look: that is no result to rely on, and no failure either.
+func Sampled(leftOut int) string {
+	return fmt.Sprintf("a sample: %d tags were not compared", leftOut)
+}
+
+// rest is what there is to say of what was not looked at.
+func (s *Saved) rest() Standing {
+	switch {
+	case s.End.Complete:
+		return Well
+	case s.leftOut > 0 && s.End.Error == Sampled(s.leftOut):
+		return Aside
+	}
+	return Unclear
+}
 
 // sectionStanding sorts a repository by what it has beside its rows.
 func sectionStanding(s Section) Standing {

@@ -205,9 +205,10 @@ func (v *verifyText) End(t Totals, err error) error {
 // verifyJSON writes one object whose list of repositories grows as they come, so that
 // memory does not.
 type verifyJSON struct {
-	w     io.Writer
-	tool  string
-	begun bool
+	w       io.Writer
+	tool    string
+	begun   bool
+	leftOut int
 }
 
 // NewVerifyJSON writes the versioned JSON.
@@ -226,6 +227,7 @@ func (v *verifyJSON) begin() error {
 }
 
 func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
+	v.leftOut += r.LeftOut
 	separator := "\n"
 	if v.begun {
 		separator = ",\n"
@@ -241,12 +243,13 @@ func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
 }
 
 func (v *verifyJSON) End(t Totals, ended error) error {
+	whole := ended == nil && v.leftOut == 0
 	raw, err := compact(t)
 	if err == nil {
 		err = v.begin()
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", raw, ended == nil, ended == nil && !t.Disagree() && !t.Unknown())
+		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", raw, whole, whole && !t.Disagree() && !t.Unknown())
 	}
 	return err
 }

@@ -17,10 +17,11 @@ import (
 // field is what one call works on: the servers, and the repositories that were asked for.
 type field struct {
 	*remote
-	guns  []dct.GUN
-	asked string // by the user: see scopeText
-	scope migrate.Scope
-	feed  feed
+	guns   []dct.GUN
+	asked  string   // by the user: see scopeText
+	choice []string // what of the configuration and flags chooses among repositories and tags
+	scope  migrate.Scope
+	feed   feed
 }
 
 // enter connects to the servers and finds the repositories. positions gives how far a
@@ -50,7 +51,7 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 	if err != nil {
 		return nil, nil, err
 	}
-	return &field{remote: r, scope: sel.scope(), asked: scopeText(sel.names, sel.choice)}, sel, nil
+	return &field{remote: r, scope: sel.scope(), asked: scopeText(sel.names, sel.choice), choice: sel.choice}, sel, nil
 }
 
 // find finds the repositories that the selection means.

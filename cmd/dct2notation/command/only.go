@@ -28,6 +28,10 @@ type only struct {
 	seen map[string]bool       // repositories that were read
 }
 
+// errNothingToDo is said of the list of a result that came to its end and has no failures. It is
+// no failure either.
+var errNothingToDo = errors.New("nothing is to be done")
+
 // readOnly reads the file that --only names.
 func readOnly(path string) (*only, error) {
 	failures, err := report.ReadFailures(func() (io.ReadCloser, error) { return os.Open(path) })
@@ -37,7 +41,7 @@ func readOnly(path string) (*only, error) {
 	case len(failures.Named) == 0 && !failures.Whole:
 		return nil, usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
 	case len(failures.Named) == 0:
-		return nil, usage(fmt.Errorf("the list %s names nothing: nothing is to be done", safetext.Safe(path, 256)))
+		return nil, fmt.Errorf("%w: the list %s names nothing", errNothingToDo, safetext.Safe(path, 256))
 	}
 	o := &only{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
 	for _, n := range failures.Named {

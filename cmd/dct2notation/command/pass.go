@@ -84,7 +84,8 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		parts.engine.Plan = r.plan
 	}
 	if r.narrow != nil {
-		parts.engine.Only = r.narrow.asks
+		// What is named was amiss, whatever the ledger says of it.
+		parts.engine.Only, parts.engine.Recheck = r.narrow.asks, true
 		if !r.narrow.failures.Whole {
 			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
 		}

@@ -103,6 +103,9 @@ func (o *readyOptions) check() error {
 	case o.source != "server":
 		return usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.source))
 	}
+	if at.Before(time.Now().UTC().Truncate(24 * time.Hour)) {
+		return usage(fmt.Errorf("--date %s has passed\nhint: give the day on which the server is to be switched off", o.planned))
+	}
 	o.at = at
 	for _, p := range o.products {
 		if !slices.Contains(migrate.Products(), p) {
@@ -142,7 +145,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 			Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
 			Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 		},
-		Archive: archive, Feed: o.feed(f), Decisions: *decisions, Products: o.used(f.guns), Planned: latest(o.at, now), Now: now,
+		Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions, Products: o.used(f.guns), Planned: latest(o.at, now), Now: now,
 	}
 	gates, err := r.Assess(ctx, f.guns)
 	if err != nil {
@@ -157,6 +160,12 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return &verdict{exitDisagree}
 	}
 	return nil
+}
+
+// tagsLeftOut is what chooses among tags. Repositories that are left out are found by the
+// changefeed.
+func tagsLeftOut(choice []string) []string {
+	return slices.DeleteFunc(slices.Clone(choice), func(c string) bool { return strings.HasPrefix(c, "exclude=") })
 }
 
 // latest is the planned date, or today where that has passed: what has expired meanwhile
@@ -190,16 +199,19 @@ func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, erro
 	}
 	return func(ctx context.Context) ([]dct.Changed, error) {
 		var all []dct.Changed
+		asked := map[string]bool{}
 		for _, host := range registryHosts(f.guns) {
+			if at := server.URL(host); asked[at] {
+				continue // one server may serve several registries
+			} else {
+				asked[at] = true
+			}
+			// Whatever the registry: the server goes as a whole.
 			changed, _, err := server.Changes(ctx, host, "")
 			if err != nil {
 				return nil, err
 			}
-			for _, c := range changed {
-				if gun, err := dct.ParseGUN(c.GUN); err != nil || gun.Registry() == host {
-					all = append(all, c)
-				}
-			}
+			all = append(all, changed...)
 		}
 		return all, nil
 	}

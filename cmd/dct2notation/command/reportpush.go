@@ -119,7 +119,11 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg config, args []
 	if o.output == "json" {
 		return report.JSON(s.Out, out)
 	}
-	_, err = fmt.Fprintf(s.Out, "pushed %s\nsigned by %s\n", out.Reference, out.Signature)
+	signed := "signed by"
+	if !out.Signed {
+		signed = "signed before by"
+	}
+	_, err = fmt.Fprintf(s.Out, "pushed %s\n%s %s\n", out.Reference, signed, out.Signature)
 	return err
 }
 

@@ -64,6 +64,9 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		}
 		if o.dryRun {
 			_, narrow, args, err := o.bounds(args)
+			if errors.Is(err, errNothingToDo) {
+				return o.nothing(err, s)
+			}
 			if err != nil {
 				return err
 			}
@@ -100,11 +103,14 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		}
 	}
 	useNotationFolders()
+	log := o.logger(s.Err)
 	plan, narrow, args, err := o.bounds(args)
+	if errors.Is(err, errNothingToDo) {
+		return o.nothing(err, s)
+	}
 	if err != nil {
 		return err
 	}
-	log := o.logger(s.Err)
 	path, err := o.statePath()
 	if err != nil {
 		return err
@@ -202,6 +208,12 @@ func within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early
 		}
 	}()
 	return both, func() bool { return !signalled() }
+}
+
+// nothing says that there was nothing to do, which is no failure.
+func (o *runOptions) nothing(why error, s Streams) error {
+	o.logger(s.Err).Info(why.Error())
+	return nil
 }
 
 // bounds gives the reviewed plan and the list of failures, if they are named, and the names

@@ -124,18 +124,23 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if err != nil {
 		return err
 	}
-	totals := report.Totals{}
+	totals, leftOut := report.Totals{}, 0
 	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
+		leftOut += one.LeftOut
 		saved.note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
 	if err == nil && totals.Empty() {
 		err = errNothingCompared
 	}
-	end := report.End{Ended: time.Now(), Complete: err == nil, Well: err == nil && !totals.Disagree() && !totals.Unknown()}
-	if err != nil {
+	whole := err == nil && leftOut == 0
+	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
+	switch {
+	case err != nil:
 		end.Error = err.Error()
+	case leftOut > 0:
+		end.Error = report.Sampled(leftOut)
 	}
 	if endErr := errors.Join(out.End(totals, err), saved.finish(end, o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
