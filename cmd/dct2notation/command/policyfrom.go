@@ -82,6 +82,7 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 			case !sel.meant(it):
 			case it.Stage == state.Confirmed:
 				m.add(it.Repository, it.GUN, it.KeyName)
+			case it.Class == string(migrate.Missing): // nobody can run it
 			default:
 				left[it.Repository]++
 			}
