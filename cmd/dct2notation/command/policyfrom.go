@@ -173,7 +173,7 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 	}
 }
 
-// pinNotes says what pins that end in * have become.
+// pinNotes says what has become of pins that Notation has nothing like.
 func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
 	pins, err := o.pins(cfg)
 	if err != nil {
@@ -192,6 +192,9 @@ func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
 			}
 		}
 		notes = append(notes, fmt.Sprintf("The pin %s of DCT stands here for %d repositories, which are listed: Notation knows no patterns. For a new repository, write this policy anew.", safetext.Safe(pin, 256), n))
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(pins.CA)) {
+		notes = append(notes, fmt.Sprintf("The authority that DCT pinned for %s issued certificates of root keys. It is trusted for no signature here.", safetext.Safe(prefix, 256)))
 	}
 	return notes, nil
 }
