@@ -26,8 +26,8 @@ type Key struct {
 // trustedRoles are those whose word docker takes.
 var trustedRoles = []string{"targets", "targets/releases"}
 
-// signs tells whether the key stands for a target.
-func (k Key) signs(t dct.Target) bool {
+// Signs tells whether the key stands for a target.
+func (k Key) Signs(t dct.Target) bool {
 	if k.In != nil && !k.In(t.GUN()) {
 		return false
 	}
@@ -52,7 +52,7 @@ func (e *Engine) covered(targets []dct.Target) error {
 	var tags []string
 	var first dct.Target
 	for _, t := range targets {
-		if !slices.ContainsFunc(e.Keys, func(k Key) bool { return k.signs(t) }) {
+		if !slices.ContainsFunc(e.Keys, func(k Key) bool { return k.Signs(t) }) {
 			if len(tags) == 0 {
 				first = t
 			}

@@ -38,7 +38,7 @@ func (w Work) vouched(image ocispec.Descriptor, now time.Time) error {
 		if err := t.Check(now); err != nil {
 			return err
 		}
-		if !w.key.signs(t) {
+		if !w.key.Signs(t) {
 			return &Failure{Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN())}
 		}
 		if t.GUN() != w.Targets[0].GUN() {

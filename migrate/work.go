@@ -68,7 +68,7 @@ func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
 	for _, k := range e.Keys {
 		byDigest := map[digest.Digest][]dct.Target{}
 		for _, t := range wanted {
-			if k.signs(t) {
+			if k.Signs(t) {
 				byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
 			}
 		}

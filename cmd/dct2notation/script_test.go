@@ -531,7 +531,7 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 // key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes
 // it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, renewed
 // another one; envelope makes it a plugin of whole envelopes.
-func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
+func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	options := kmstest.IssueOptions{}
 	kind := ""
 	if len(args) > 0 {
@@ -551,6 +551,7 @@ func key(_ *testscript.TestScript, f *fixture, args []string) (err error) {
 	}
 	if options == (kmstest.IssueOptions{}) {
 		f.identity = id // an expired one is for once
+		ts.Setenv("LEAF", notation.Thumbprint(id.Chain[0]))
 	}
 	b := kmstest.Behaviour{Keys: map[string]kmstest.Key{}}
 	if b.Keys["release"], err = id.Save(f.dir, "release"); err != nil {

@@ -28,8 +28,9 @@ func TestSchemas(t *testing.T) {
 		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
 		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
 		"command.pushedReport.version": {1}, "command.pushedReport.kind": {reportPushKind},
+		"command.policyResult.version": {1}, "command.policyResult.kind": {policyKind}, "command.policyResult.stage": {"audit", "enforce"},
 	}
-	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}} {
+	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}, "policy": policyResult{}} {
 		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
 		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
 		if _, ok := report.Schema(kind); !ok {

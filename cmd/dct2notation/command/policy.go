@@ -1,0 +1,250 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+type policyOptions struct {
+	commonOptions
+	remoteOptions
+	selectOptions
+	keyOptions
+	dir           string
+	all           bool
+	force         bool
+	stage         string
+	daemon        string
+	ledger        string
+	certificates  []string
+	dedicated     []string
+	name          string
+	namespace     string
+	clusterPolicy bool
+	ratifyCA      string
+}
+
+func newPolicy(stop <-chan struct{}, s Streams) *cobra.Command {
+	var o policyOptions
+	var list strings.Builder
+	for _, c := range policy.Consumers() {
+		fmt.Fprintf(&list, "  %-15s %s\n", c.Name, c.About)
+	}
+	c := &cobra.Command{
+		Use:   "policy CONSUMER -O DIR [flags] [REPOSITORY|GLOB...]",
+		Short: "Write the trust configuration of what is to verify the new signatures",
+		Long: `Policy writes what a consumer of Notation signatures has to be told: which repositories, by
+which certificates, under which names. It says what of Docker Content Trust is lost there, how
+to apply the files, and how to prove that they are. It applies nothing itself.
+
+Consumers:
+` + list.String() + `
+With --ledger the repositories are those that runs have signed; nothing is asked for. Without,
+they are those that are named, as for verify, and trust data is read from --source.
+The certificates are not taken from the ledger alone, since a file can be forged: name a file
+with the chain, or the thumbprint that the ledger's must have. A key of notation's with files
+brings its own.
+
+The stage audit, which comes first, tells of what would be refused; enforce refuses it.`,
+		Example: `  dct2notation policy notation -O trust --ledger migration.db --certificate release=release-chain.pem
+  dct2notation policy kyverno -O trust --stage enforce --config migration.yaml --certificate azure-kv/https://vault.example.com/keys/release/1=chain.pem
+  dct2notation policy --all -O trust --ledger migration.db --certificate release=sha256:<thumbprint>`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := c.Flags()
+	f.StringVarP(&o.dir, "output-dir", "O", "", "directory of the files, made if it is not there; with --all a folder in it for each consumer")
+	f.BoolVar(&o.all, "all", false, "write for all consumers but betas")
+	f.BoolVar(&o.force, "force", false, "replace files that are there")
+	f.StringVar(&o.stage, "stage", "", "audit or enforce (default audit)")
+	f.StringVar(&o.daemon, "docker-daemon", "", "docker's daemon.json, whose content-trust mode gives the stage: enforced is enforce, permissive is audit")
+	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it trust data is read")
+	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=sha256:HEX: the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
+	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone, so that the authority may be trusted where identities cannot be told apart")
+	f.StringVar(&o.name, "name", "dct2notation", "name of what is written, a DNS label")
+	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets, and where Gatekeeper asks")
+	f.BoolVar(&o.clusterPolicy, "cluster-policy", false, "kyverno: the deprecated ClusterPolicy")
+	f.StringVar(&o.ratifyCA, "ratify-ca", "", "ratify: PEM file of the authority of its TLS certificate; writes the Provider")
+	o.commonOptions.bind(f)
+	o.remoteOptions.bind(f)
+	o.selectOptions.bind(f)
+	o.keyOptions.bind(f)
+	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned"
+	hideFlags(f, "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		// Before the configuration, which serves all verbs, sets some.
+		reading := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		if o.ledger != "" && reading != "" {
+			return usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
+		}
+		ctx, cancel := until(c.Context(), stop)
+		defer cancel()
+		return runPolicy(ctx, o, cfg, args, s)
+	}
+	return c
+}
+
+func (o *policyOptions) check() error {
+	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.dir == "":
+		return usage(errors.New("policy writes files: name their directory with -O"))
+	case o.key != "" && o.plugin != "":
+		return usage(errors.New("--key and --plugin exclude each other"))
+	case (o.plugin == "") != (o.id == ""):
+		return usage(errors.New("--plugin and --id belong together"))
+	}
+	return nil
+}
+
+// consumers gives those that are meant, and the arguments that are left.
+func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, error) {
+	var names []string
+	var usual []policy.Consumer
+	for _, c := range policy.Consumers() {
+		names = append(names, c.Name)
+		if !c.Asked {
+			usual = append(usual, c)
+		}
+	}
+	which := "\nhint: it is " + strings.Join(names, ", ") + "; or --all"
+	switch {
+	case o.all && len(args) > 0 && slices.Contains(names, args[0]):
+		return nil, nil, usage(fmt.Errorf("--all and the consumer %s exclude each other", args[0]))
+	case o.all:
+		return usual, args, nil
+	case len(args) == 0:
+		return nil, nil, usage(errors.New("no consumer is named" + which))
+	}
+	i := slices.Index(names, args[0])
+	if i < 0 {
+		return nil, nil, usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
+	}
+	return policy.Consumers()[i : i+1], args[1:], nil
+}
+
+func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, s Streams) error {
+	consumers, args, err := o.consumers(args)
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	useNotationFolders()
+	log := o.logger(s.Err)
+	m := &migrated{signed: map[string][]string{}}
+	stage, err := o.stageOf(m)
+	if err != nil {
+		return err
+	}
+	if o.ledger != "" {
+		err = o.fromLedger(m, cfg, args, log)
+	} else {
+		err = o.fromTrustData(ctx, m, cfg, args, s, log)
+	}
+	if err != nil {
+		return err
+	}
+	trust, err := o.trust(m, cfg, stage, log)
+	if err != nil {
+		return err
+	}
+	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed), Complete: !m.incomplete}
+	if err := o.write(&result, trust, consumers, log); err != nil {
+		return err
+	}
+	if err := result.show(s.Out, o.output); err != nil {
+		return err
+	}
+	if !result.Complete {
+		return &verdict{exitFailures}
+	}
+	return nil
+}
+
+// trust is the neutral value that everything is written from.
+func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
+	if len(m.signed) == 0 {
+		return policy.Trust{}, usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
+	}
+	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}
+	certificates, err := o.certificatesOf(m, cfg, log)
+	if err != nil {
+		return t, err
+	}
+	t.Statements = policy.Group(o.name, m.signed, certificates)
+	notes, err := o.pinNotes(m, cfg)
+	if err != nil {
+		return t, err
+	}
+	t.Notes = append(m.notes, notes...)
+	if o.ratifyCA != "" {
+		if t.RatifyCA, err = os.ReadFile(o.ratifyCA); err != nil {
+			return t, usage(fmt.Errorf("reading the authority of Ratify: %w", err))
+		}
+		if _, err := readCertificates(o.ratifyCA); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// write writes for each consumer. With several, one that is refused stops none of the others.
+func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
+	var targets []target
+	for _, c := range consumers {
+		folder := o.dir
+		if o.all {
+			folder = filepath.Join(o.dir, c.Name)
+		}
+		out, err := c.Write(t)
+		var refusal *policy.Refusal
+		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
+			log.Error("refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
+			result.Consumers = append(result.Consumers, policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()})
+			result.Complete = false
+			continue
+		}
+		if err != nil {
+			return usage(err)
+		}
+		for _, w := range out.Warnings {
+			log.Warn(w, "consumer", c.Name)
+		}
+		targets = append(targets, target{folder, out})
+		result.add(folder, out)
+	}
+	// All are looked at before the first is written.
+	for _, one := range targets {
+		if err := one.free(o.force); err != nil {
+			return usage(err)
+		}
+	}
+	for _, one := range targets {
+		if err := one.write(); err != nil {
+			return err
+		}
+		warnOfShadow(one.out.Consumer, log)
+	}
+	return nil
+}

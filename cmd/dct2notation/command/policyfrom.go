@@ -1,0 +1,200 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation/policy"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// migrated is what a policy is written from.
+type migrated struct {
+	signed     map[string][]string // key names by the place of the images
+	guns       map[string]bool     // names in DCT
+	known      state.Fingerprint   // of the ledger; nil without one
+	legacy     []policy.Legacy
+	notes      []string
+	incomplete bool // something that is meant is left out
+}
+
+func (m *migrated) add(place, gun, key string) {
+	if m.guns == nil {
+		m.guns = map[string]bool{}
+	}
+	m.guns[gun] = true
+	if !slices.Contains(m.signed[place], key) {
+		m.signed[place] = append(m.signed[place], key)
+	}
+}
+
+// keys are the names of the keys that signed.
+func (m *migrated) keys() []string {
+	names := map[string]bool{}
+	for _, keys := range m.signed {
+		for _, k := range keys {
+			names[k] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// fromLedger finds what runs have signed. That the ledger is not forged is not known: it can
+// leave repositories out, or add some, and has no say about whose signatures are good.
+func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *slog.Logger) error {
+	sel, err := selectRecorded(args, cfg)
+	if err != nil {
+		return usage(err)
+	}
+	if !exists(o.ledger) {
+		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
+	}
+	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ledger.Close() }() // only read from
+	m.known = known
+	if _, err := sel.hosts(ledger); err != nil {
+		return err
+	}
+	left := map[string]int{} // images that are not confirmed, by place
+	for after := (state.Key{}); ; {
+		page, err := ledger.Items(after, 0)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		after = page[len(page)-1].Key
+		for _, it := range page {
+			switch {
+			case !sel.meant(it):
+			case it.Stage == state.Confirmed:
+				m.add(it.Repository, it.GUN, it.KeyName)
+			case it.Class == string(migrate.Missing): // nobody can run it
+			default:
+				left[it.Repository]++
+			}
+		}
+	}
+	for _, place := range slices.Sorted(maps.Keys(left)) {
+		what := "images without a signature would be refused"
+		if m.signed[place] == nil {
+			what = "left out: none of its images is signed"
+			m.incomplete = true
+		}
+		log.Warn(what, "repository", safetext.Safe(place, 256), "images", left[place])
+	}
+	return nil
+}
+
+// fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
+func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg config, args []string, s Streams, log *slog.Logger) error {
+	rules, err := o.rules(cfg)
+	if err != nil {
+		return err
+	}
+	keys := map[string]migrate.Key{}
+	for _, rule := range rules {
+		k, err := rule.notationKey()
+		if err != nil {
+			return err
+		}
+		keys[k.Name] = rule.engineKey(nil)
+		if len(rule.roles) > 0 {
+			m.notes = append(m.notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.roles, ", ")))
+		}
+	}
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, nil, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.close() }() // only read from
+	reader := f.reader()
+	for _, gun := range f.guns {
+		r, err := reader.Read(ctx, gun, dct.Known{})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, dct.ErrUnsigned) && f.scope.Discovered:
+		case err != nil:
+			log.Error("left out", "repository", gun.String(), "reason", firstLine(err.Error()))
+			m.incomplete = true
+		default:
+			m.read(f, r, keys, log)
+		}
+	}
+	m.notes = append(m.notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, dct2notation verify tells.")
+	return nil
+}
+
+// read takes in the verified trust data of a repository.
+func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key, log *slog.Logger) {
+	gun := r.GUN()
+	place := f.scope.Place(gun)
+	uncovered := 0
+	for _, t := range r.Targets() {
+		if !f.scope.Wanted(t.Tag()) {
+			continue
+		}
+		covered := false
+		for _, name := range slices.Sorted(maps.Keys(keys)) {
+			if keys[name].Signs(t) {
+				covered = true
+				m.add(place, gun.String(), name)
+			}
+		}
+		if !covered {
+			uncovered++
+		}
+	}
+	if uncovered > 0 {
+		log.Error("no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
+		m.incomplete = true
+	}
+	if place != gun.String() {
+		return // DCT says nothing of the new place
+	}
+	key, ok := rootKey(r)
+	u, err := url.Parse(f.notaryURL(gun.Registry()))
+	if ok && err == nil {
+		m.legacy = append(m.legacy, policy.Legacy{Server: u.Host, RootKey: key, Repositories: []string{place}})
+	}
+}
+
+// pinNotes says what has become of pins that Notation has nothing like.
+func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
+	pins, err := o.pins(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var notes []string
+	for _, pin := range slices.Sorted(maps.Keys(pins.Certs)) {
+		prefix, wild := strings.CutSuffix(pin, "*")
+		if !wild {
+			continue
+		}
+		n := 0
+		for gun := range m.guns {
+			if strings.HasPrefix(gun, prefix) {
+				n++
+			}
+		}
+		notes = append(notes, fmt.Sprintf("The pin %s of DCT stands here for %d repositories, which are listed: Notation knows no patterns. For a new repository, write this policy anew.", safetext.Safe(pin, 256), n))
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(pins.CA)) {
+		notes = append(notes, fmt.Sprintf("The authority that DCT pinned for %s issued certificates of root keys. It is trusted for no signature here.", safetext.Safe(prefix, 256)))
+	}
+	return notes, nil
+}

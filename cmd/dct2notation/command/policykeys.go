@@ -1,0 +1,209 @@
+package command
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/policy"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// certificatesOf finds the certificates of each key that signed. What vouches for them is the
+// user or notation's own configuration, never the ledger: who can write to it could have his
+// own signatures trusted.
+func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger) (map[string][]policy.Key, error) {
+	names := m.keys()
+	given, err := o.given(names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range o.dedicated {
+		if !slices.Contains(names, name) {
+			return nil, usage(fmt.Errorf("--dedicated-ca: no key %s signs what is meant; %s does", safetext.Safe(name, 128), safeNames(names)))
+		}
+	}
+	configured, err := o.configured(m, cfg)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]policy.Key{}
+	for _, name := range names {
+		rule, known := configured[name]
+		chains, err := o.chains(name, given[name], rule.CertFile, m.known)
+		if err != nil {
+			return nil, usage(err)
+		}
+		root := o.tsaRoot
+		if known {
+			root = rule.tsaRoot
+		}
+		var tsa []*x509.Certificate
+		if root != "" {
+			if tsa, err = readCertificates(root); err != nil {
+				return nil, err
+			}
+		} else if u := fieldOf(m.known, "time-stamping authority of ", name); u != "" {
+			log.Warn("signatures are countersigned, and the root of the authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
+		}
+		for _, chain := range chains {
+			all[name] = append(all[name], policy.Key{Name: name, Chain: chain, TSA: tsa, Dedicated: slices.Contains(o.dedicated, name)})
+			log.Info("key", "name", safetext.Safe(name, 128), "leaf", policy.Thumbprint(chain[0]), "subject", safetext.Safe(chain[0].Subject.String(), 200))
+		}
+	}
+	return all, nil
+}
+
+// given are the values of --certificate by the key's name.
+func (o *policyOptions) given(names []string) (map[string][]string, error) {
+	all := map[string][]string{}
+	for _, entry := range o.certificates {
+		name := ""
+		for _, n := range names {
+			if strings.HasPrefix(entry, n+"=") && len(n) > len(name) {
+				name = n
+			}
+		}
+		if name == "" {
+			return nil, usage(fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=sha256:HEX, and the keys that signed are %s", safetext.Safe(entry, 200), safeNames(names)))
+		}
+		all[name] = append(all[name], entry[len(name)+1:])
+	}
+	return all, nil
+}
+
+func safeNames(names []string) string {
+	var safe []string
+	for _, n := range names {
+		safe = append(safe, safetext.Safe(n, 128))
+	}
+	return strings.Join(safe, ", ")
+}
+
+// configuredKey is a key of the configuration.
+type configuredKey struct {
+	keyRule
+	notation.Key
+}
+
+// configured are the keys of the configuration by name. With a ledger they may be missing.
+func (o *policyOptions) configured(m *migrated, cfg config) (map[string]configuredKey, error) {
+	all := map[string]configuredKey{}
+	if m.known != nil && len(cfg.Keys) == 0 && o.key == "" && o.plugin == "" {
+		return all, nil
+	}
+	rules, err := o.rules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, rule := range rules {
+		k, err := rule.notationKey()
+		if err != nil {
+			return nil, err
+		}
+		all[k.Name] = configuredKey{rule, k}
+	}
+	return all, nil
+}
+
+// chains are the certificate chains of a key: as given, or of its file.
+func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint) ([][]*x509.Certificate, error) {
+	recorded := ledgerChain(known, name)
+	shown := safetext.Safe(name, 128)
+	if len(given) == 0 && file == "" {
+		hint := "give --certificate '" + shown + "=FILE', the chain in PEM, leaf first"
+		if len(recorded) > 0 {
+			hint = fmt.Sprintf("the ledger says that it is %s, SHA-256 %s. Compare that with what the key's owner says, and give --certificate '%s=sha256:<thumbprint>', or the chain in a file",
+				safetext.Safe(recorded[0].Subject.String(), 200), policy.Thumbprint(recorded[0]), shown)
+		}
+		return nil, fmt.Errorf("key %s: its certificate is not given\nhint: %s", shown, hint)
+	}
+	if len(given) == 0 {
+		given = []string{file}
+	}
+	var all [][]*x509.Certificate
+	for _, value := range given {
+		if thumbprint, ok := strings.CutPrefix(value, "sha256:"); ok {
+			if len(recorded) == 0 {
+				return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: give the chain in a file", shown)
+			}
+			if got := policy.Thumbprint(recorded[0]); !strings.EqualFold(got, thumbprint) {
+				return nil, fmt.Errorf("key %s: the ledger's certificate has SHA-256 %s, and not the one that was given", shown, got)
+			}
+			all = append(all, recorded)
+			continue
+		}
+		chain, err := readCertificates(value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, chain)
+	}
+	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return policy.Thumbprint(c[0]) == leaf }) {
+		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one too", shown, safetext.Safe(leaf, 80))
+	}
+	return all, nil
+}
+
+// ledgerChain is what the ledger says of a key's certificate, which vouches for nothing.
+func ledgerChain(known state.Fingerprint, name string) []*x509.Certificate {
+	var raw [][]byte
+	if err := json.Unmarshal([]byte(fieldOf(known, fieldChain, name)), &raw); err != nil {
+		return nil
+	}
+	var chain []*x509.Certificate
+	for _, der := range raw {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil
+		}
+		chain = append(chain, c)
+	}
+	return chain
+}
+
+// readCertificates reads PEM: certificates and nothing else, at least one.
+func readCertificates(path string) ([]*x509.Certificate, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usage(fmt.Errorf("reading certificates: %w", err))
+	}
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, usage(fmt.Errorf("reading certificates of %s: it holds a %s as well", path, safetext.Safe(block.Type, 40)))
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, usage(fmt.Errorf("reading certificates of %s: %w", path, err))
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, usage(fmt.Errorf("reading certificates of %s: %w", path, errors.New("it has none in PEM")))
+	}
+	return all, nil
+}
+
+// fieldOf is a field of the configuration that a ledger belongs to, of a key by its name.
+// Behind the name is where the key is.
+func fieldOf(f state.Fingerprint, field, name string) string {
+	found := ""
+	for k, v := range f {
+		if strings.HasPrefix(k, field+name+" ") {
+			if found != "" && found != v {
+				return "" // two keys of one name: then it says nothing
+			}
+			found = v
+		}
+	}
+	return found
+}

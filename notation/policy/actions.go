@@ -1,0 +1,59 @@
+package policy
+
+// workflow is what the action is called by. References come as data, through with.
+const workflow = `name: verify-images
+
+on:
+  workflow_call:
+    inputs:
+      images:
+        description: references, one a line, each with its digest (repository@sha256:...)
+        required: true
+        type: string
+  workflow_dispatch:
+    inputs:
+      images:
+        description: references, one a line, each with its digest (repository@sha256:...)
+        required: true
+        type: string
+
+permissions:
+  contents: read
+
+jobs:
+  verify:
+    runs-on: ubuntu-latest
+    steps:
+    - uses: actions/checkout@v4
+    - uses: notaryproject/notation-action/setup@v1
+      with:
+        version: 1.3.2
+    # Log in here where the registry wants it, such as with docker/login-action.
+    - uses: notaryproject/notation-action/verify@v1
+      with:
+        target_artifact_reference: ${{ inputs.images }}
+        trust_policy: .github/notation/trustpolicy.json
+        trust_store: .github/notation/truststore
+`
+
+// GitHubActions writes the files of notation-action, as they lie in a repository.
+func GitHubActions(t Trust) (*Output, error) {
+	return t.output("github-actions", func(o *Output) error {
+		files, err := t.policyAndStore(o, ".github/notation/trustpolicy.json", ".github/notation/truststore/x509/")
+		if err != nil {
+			return err
+		}
+		o.Lost = lost(lostTag("hand digests to what deploys: the workflow verifies the very digest that it is given"),
+			Loss{"Only what goes through the workflow is verified", "a policy in the cluster as well: Kyverno, Ratify or Flux"})
+		expect := "gh workflow run verify-images -f images=" + t.sample() + "@sha256:...   # must fail"
+		g := guide{
+			title:    "How a GitHub workflow verifies images after the migration from Docker Content Trust.",
+			about:    []string{"Pin the actions by commit, as your rules say. Have CODEOWNERS protect .github/notation: who changes it changes what is trusted."},
+			apply:    []string{"cp -r .github <your repository>/ && git add .github/notation .github/workflows/verify-images.yml", "call it before what deploys: uses: ./.github/workflows/verify-images.yml, with: images: ..."},
+			negative: append(t.unsigned(), expect),
+			next:     t.again("github-actions", "DIR"),
+		}
+		o.Files = append([]File{{".github/workflows/verify-images.yml", []byte(comment(g.text(t, o)) + workflow)}}, files...)
+		return nil
+	})
+}

@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// Connaisseur writes values for its chart: a validator of Notation signatures for each
+// statement, and, until Docker Content Trust is switched off, one of DCT's for each root key.
+// It trusts any subject under a certificate, so that the keys' own certificates are pinned.
+func Connaisseur(t Trust) (*Output, error) {
+	return t.output("connaisseur", func(o *Output) error {
+		o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted, so that what was verified is what runs; which digest it is, the registry says"))
+		if t.pins() {
+			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
+		}
+		o.Lost = append(o.Lost, Loss{"Signatures beyond the tenth of an image are not looked at", "keep what is attached to an image below that"})
+		validators := []object{
+			{"name": "allow", "type": "static", "approve": true},
+			{"name": "deny", "type": "static", "approve": false},
+		}
+		for _, s := range t.Statements {
+			v, err := s.validator()
+			if err != nil {
+				return err
+			}
+			validators = append(validators, v)
+		}
+		rules, legacy := t.connaisseurRules(o)
+		raw, err := manifest(o.Consumer, comment(t.connaisseurGuide().text(t, o)), object{
+			"application": object{"validators": append(validators, legacy...), "policy": rules},
+		})
+		o.Files = []File{{"values.yaml", raw}}
+		return err
+	})
+}
+
+func (t Trust) connaisseurGuide() guide {
+	test := "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned   # must be denied"
+	about := "An image gets one rule, the most specific: it is judged by DCT or by Notation, never by both. Where both are to be required, let Kyverno verify Notation beside Connaisseur: webhooks of admission must all agree."
+	stage := "Whatever no rule names is denied; the rules for the cluster's own images are the chart's. Registries are asked over HTTPS only."
+	if t.Stage == Audit && len(t.Legacy) > 0 {
+		stage += " At the stage audit DCT goes on to judge what it judged: Connaisseur cannot audit beside it, and letting DCT go for that would let everything pass. Let dct2notation verify compare both sides meanwhile. The stage enforce moves the rules over to Notation."
+	} else if t.Stage == Audit {
+		test = "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned   # must be denied at this stage too: only foreign signatures are let pass, with a warning in the log"
+	}
+	return guide{
+		title:    "What Connaisseur trusts during and after the migration from Docker Content Trust: values for its chart 2.10.",
+		about:    []string{about, stage},
+		apply:    []string{"helm upgrade --install connaisseur connaisseur/connaisseur --namespace connaisseur --create-namespace -f values.yaml"},
+		negative: append(t.unsigned(), test),
+		next:     t.again("connaisseur", "DIR"),
+	}
+}
+
+// validator takes one certificate a trust root, and one time-stamping authority with it.
+func (s Statement) validator() (object, error) {
+	var roots []object
+	for i, k := range s.Keys {
+		tsa := distinct(k.TSA)
+		if len(tsa) > 1 {
+			return nil, &Refusal{Reason: fmt.Sprintf("%s: key %d has %d time-stamping authorities, and Connaisseur takes one", s.Name, i+1, len(tsa))}
+		}
+		name := "default"
+		if i > 0 {
+			name = fmt.Sprintf("key%d", i)
+		}
+		root := object{"name": name, "cert": string(k.trusted())}
+		if len(tsa) == 1 {
+			root["tsCert"] = string(pemOf(tsa[0]))
+		}
+		roots = append(roots, root)
+	}
+	return object{"name": s.validatorName(), "type": "notation", "trustRoots": roots}, nil
+}
+
+func (s Statement) validatorName() string { return "notation-" + s.Name }
+
+// connaisseurRules are the rules, and the validators of DCT that they need.
+func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
+	rules = []object{
+		{"pattern": "*:*", "validator": "deny"},
+		{"pattern": "registry.k8s.io/*:*", "validator": "allow"},
+		{"pattern": "docker.io/securesystemsengineering/*:*", "validator": "allow"},
+	}
+	byDCT := map[string]string{}
+	for i, l := range merged(t.Legacy) {
+		name := fmt.Sprintf("dct%d", i)
+		legacy = append(legacy, object{"name": name, "type": "notaryv1", "host": l.Server, "trustRoots": []object{{"name": "default", "key": string(l.RootKey)}}})
+		for _, r := range l.Repositories {
+			byDCT[r] = name
+		}
+	}
+	for _, s := range t.Statements {
+		for _, r := range s.Repositories {
+			if name, ok := byDCT[r]; ok && t.Stage == Audit {
+				rules = append(rules, object{"pattern": r + ":*", "validator": name})
+				delete(byDCT, r)
+				continue
+			}
+			delete(byDCT, r)
+			with := object{"trustRoot": "*", "verificationLevel": t.level()}
+			if len(s.tsa()) > 0 {
+				with["verifyTimestamp"] = "afterCertExpiry"
+			}
+			rules = append(rules, object{"pattern": r + ":*", "validator": s.validatorName(), "with": with})
+		}
+	}
+	for _, l := range t.Legacy { // what is not migrated yet
+		for _, r := range l.Repositories {
+			if name, ok := byDCT[r]; ok {
+				rules = append(rules, object{"pattern": r + ":*", "validator": name})
+				delete(byDCT, r)
+			}
+		}
+	}
+	if len(t.Legacy) == 0 {
+		o.Warnings = append(o.Warnings, "the root keys of DCT are not known here, so that no validator of type notaryv1 is written: keep yours for repositories that are not migrated yet")
+	}
+	return rules, legacy
+}
+
+// merged has one entry for each server and root key.
+func merged(all []Legacy) []Legacy {
+	var out []Legacy
+	for _, l := range all {
+		i := slices.IndexFunc(out, func(o Legacy) bool { return o.Server == l.Server && bytes.Equal(o.RootKey, l.RootKey) })
+		if i < 0 {
+			l.Repositories = slices.Clone(l.Repositories)
+			out = append(out, l)
+			continue
+		}
+		out[i].Repositories = append(out[i].Repositories, l.Repositories...)
+	}
+	return out
+}

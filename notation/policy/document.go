@@ -1,0 +1,107 @@
+package policy
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// level is the level of verification of a stage. Audit is notation's own: it refuses only what
+// was altered, and logs the rest. (Its level permissive would enforce whose signature it is.)
+func (t Trust) level() string {
+	if t.Stage == Enforce {
+		return trustpolicy.LevelStrict.Name
+	}
+	return trustpolicy.LevelAudit.Name
+}
+
+// document is the trust policy of some statements. scopes gives a repository the names under
+// which the consumer asks for it.
+func (t Trust) document(level string, statements []Statement, scopes func(string) []string) (*trustpolicy.Document, error) {
+	doc := &trustpolicy.Document{Version: "1.0"}
+	for _, s := range statements {
+		ids, err := s.identities()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.checkAnchors(); err != nil {
+			return nil, err
+		}
+		p := trustpolicy.TrustPolicy{
+			Name: s.Name, TrustStores: []string{"ca:" + s.Name}, TrustedIdentities: ids,
+			SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: level},
+		}
+		for _, r := range s.Repositories {
+			p.RegistryScopes = append(p.RegistryScopes, scopes(r)...)
+		}
+		if len(s.tsa()) > 0 {
+			p.TrustStores = append(p.TrustStores, "tsa:"+s.Name)
+			// Else every signature without a timestamp would fail, those of before as well.
+			p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAfterCertExpiry
+		}
+		doc.TrustPolicies = append(doc.TrustPolicies, p)
+	}
+	if err := doc.Validate(); err != nil {
+		return nil, fmt.Errorf("checking the trust policy as notation does: %w", err)
+	}
+	return doc, nil
+}
+
+// exactly is for consumers that ask for a repository under the name that it has.
+func exactly(repository string) []string { return []string{repository} }
+
+// checkAnchors refuses what notation's trust store would not take.
+func (s Statement) checkAnchors() error {
+	for _, k := range s.Keys {
+		if a := k.Anchor(); !a.IsCA && a.CheckSignature(a.SignatureAlgorithm, a.RawTBSCertificate, a.Signature) != nil {
+			return &Refusal{Reason: fmt.Sprintf("key %s: its chain ends with %s, which is neither an authority's nor self-signed: a trust store takes no other", safetext.Safe(k.Name, 128), subject(a)),
+				Hint: "give the chain up to the authority that is to be trusted"}
+		}
+	}
+	for _, c := range s.tsa() {
+		if !bytes.Equal(c.RawSubject, c.RawIssuer) || c.CheckSignatureFrom(c) != nil {
+			return &Refusal{Reason: fmt.Sprintf("time-stamping authority: %s is no root, and a trust store of type tsa takes no other", subject(c)),
+				Hint: "give the root with --timestamp-root-cert"}
+		}
+	}
+	return nil
+}
+
+// documentJSON is a trust policy for people to read as well.
+func documentJSON(doc *trustpolicy.Document) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(doc); err != nil {
+		return nil, fmt.Errorf("writing the trust policy: %w", err)
+	}
+	return safetext.JSON(b.Bytes()), nil
+}
+
+// storeFiles are the files of a trust store, a certificate in each, below a folder.
+func (s Statement) storeFiles(folder string) []File {
+	var files []File
+	for _, one := range []struct {
+		kind  string
+		certs []*x509.Certificate
+	}{{"ca", s.anchors()}, {"tsa", s.tsa()}} {
+		for _, c := range one.certs {
+			files = append(files, File{Name: folder + one.kind + "/" + s.Name + "/" + Thumbprint(c)[:16] + ".pem", Content: pemOf(c)})
+		}
+	}
+	return files
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// subject shows whose certificate it is.
+func subject(c *x509.Certificate) string { return safetext.Safe(c.Subject.String(), 200) }

@@ -1,0 +1,133 @@
+package policy_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"math/big"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+// hostile is text that breaks out of comments, YAML, JSON, CEL and shells where it is let.
+var hostile = []string{
+	"a\nkind: Secret\n---\nb", "x'])).all(n, true) || ([images", `"}],"trustPolicies":[{"name":"all"`, "../../etc/passwd", "\x1b[2J", "user\u202etxt",
+	"$(reboot)", "`reboot`", "# comment", "*", "team/*", "a:b@sha256:c", "{{ .Values }}", "${{ secrets.TOKEN }}", "%s%n", strings.Repeat("x", 5000),
+}
+
+// Names of repositories are data: one that is none is in no output.
+func TestHostileRepositoriesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, name := range hostile {
+		for _, full := range []string{name, "registry.example.com/" + name, name + "/app"} {
+			for _, c := range policy.Consumers() {
+				trust := one(t, "release")
+				trust.Statements[0].Repositories = []string{full}
+				_, err := c.Write(trust)
+				refused(t, err, "is no repository")
+			}
+		}
+	}
+	for _, name := range []string{"docker.io/library/alpine", "localhost/a", "localhost:5000/a/b", "10.0.0.1:5000/a__b/c-d.e", "registry:5000/a"} {
+		trust := one(t, "release")
+		trust.Statements[0].Repositories = []string{name}
+		for _, c := range policy.Consumers() {
+			_, err := c.Write(trust)
+			must(t, err)
+		}
+	}
+}
+
+// self makes a certificate of a key of any subject.
+func self(t testing.TB, subject pkix.Name) *x509.Certificate {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: subject, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Names of keys and subjects of certificates may be anything: whatever they are, the files are
+// what they would be otherwise.
+func FuzzNamesStayData(f *testing.F) {
+	for _, name := range hostile {
+		f.Add(name, "Example")
+		f.Add("release", name)
+	}
+	f.Fuzz(func(t *testing.T, key, organisation string) { harmless(t, key, organisation) })
+}
+
+func harmless(t *testing.T, name, organisation string) {
+	t.Helper()
+	if strings.ToValidUTF8(organisation, "") != organisation {
+		organisation = "Example" // no certificate can have that
+	}
+	leaf := self(t, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{organisation}, CommonName: "release"})
+	other := policy.Key{Name: "other", Chain: []*x509.Certificate{self(t, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Other"}, CommonName: "other"})}}
+	keys := map[string][]policy.Key{name: {{Name: name, Chain: []*x509.Certificate{leaf}}}, "other": {other}}
+	trust := policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: policy.Group("migrated",
+		map[string][]string{app: {name}, "registry.example.com/team/web": {"other"}}, keys)}
+	for _, c := range policy.Consumers() {
+		o, err := c.Write(trust)
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		for _, f := range o.Files {
+			wellFormed(t, c.Name, f)
+		}
+	}
+}
+
+var fileName = regexp.MustCompile(`^[a-zA-Z0-9./-]+$`)
+
+// wellFormed checks that a file is what it is called, and holds nothing that is obeyed.
+func wellFormed(t *testing.T, consumer string, f policy.File) {
+	t.Helper()
+	if f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") || !fileName.MatchString(f.Name) {
+		t.Errorf("%s: a file is called %q", consumer, f.Name)
+	}
+	if i := bytes.IndexFunc(f.Content, func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }); i >= 0 {
+		t.Errorf("%s: %s has a character that is obeyed: %q", consumer, f.Name, f.Content[i:min(len(f.Content), i+20)])
+	}
+	switch path.Ext(f.Name) {
+	case ".json":
+		if !json.Valid(f.Content) {
+			t.Errorf("%s: %s is no JSON", consumer, f.Name)
+		}
+	case ".yaml":
+		known := map[string]bool{"": true, "Secret": true, "KeyManagementProvider": true, "Verifier": true, "Store": true, "Policy": true, "Executor": true, "ConstraintTemplate": true, "NotationVerified": true, "ImageValidatingPolicy": true}
+		for _, part := range bytes.Split(f.Content, []byte("\n---\n")) {
+			var o map[string]any
+			if err := yaml.UnmarshalStrict(part, &o); err != nil {
+				t.Errorf("%s: %s is no YAML: %v", consumer, f.Name, err)
+			}
+			kind, _ := o["kind"].(string)
+			if !known[kind] || kind == "Secret" && consumer != "flux" {
+				t.Errorf("%s: %s has an object of kind %q", consumer, f.Name, kind)
+			}
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+)
+
+var (
+	dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	// As in distribution's grammar: a host that cannot be taken for a path, then components
+	// of lower-case letters and digits with single separators. An IPv6 address is no host for
+	// notation's trust policy.
+	repositoryName = regexp.MustCompile(`^(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9-]+:[0-9]+)(:[0-9]+)?(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)+$`)
+)
+
+func isLabel(s string) bool { return dnsLabel.MatchString(s) }
+
+func isRepository(s string) bool { return len(s) <= 512 && repositoryName.MatchString(s) }
+
+// maxLabel leaves room for what is put behind a label, in 63 characters.
+const maxLabel = 40
+
+// label makes a DNS label of any name. Other names give other labels: what had to be changed
+// for it gets a hash of the name.
+func label(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	s := strings.Trim(b.String(), "-")
+	if s == name && len(s) <= maxLabel {
+		return s
+	}
+	sum := sha256.Sum256([]byte(name))
+	s = strings.Trim(s[:min(len(s), maxLabel-9)], "-")
+	return strings.TrimPrefix(s+"-"+hex.EncodeToString(sum[:4]), "-")
+}

@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// A File is one file of an output. Its name is relative, with slashes.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// A Loss is a guarantee of Docker Content Trust that a consumer does not give.
+type Loss struct {
+	Guarantee string `json:"guarantee"`
+	Instead   string `json:"instead"` // what makes up for it
+}
+
+// An Output is what a consumer is given.
+type Output struct {
+	Consumer string
+	Files    []File // the first begins with Lost and all that is to be done
+	Lost     []Loss
+	Warnings []string // what a person has to know before it is applied
+}
+
+// guide is the comment that an output begins with.
+type guide struct {
+	title    string
+	about    []string // paragraphs
+	apply    []string // commands
+	negative []string // what to do, and what must come of it
+	next     []string
+}
+
+const lineWidth = 98
+
+// text writes the guide without comment marks.
+func (g guide) text(t Trust, o *Output) string {
+	var b strings.Builder
+	paragraph := func(s string) { b.WriteString(wrap(s, "", "")) }
+	paragraph(g.title + " Stage: " + string(t.Stage) + ".")
+	b.WriteString("\nGuarantees of Docker Content Trust that are lost here, and what makes up for them:\n\n")
+	for _, l := range o.Lost {
+		b.WriteString(wrap(l.Guarantee+".", "- ", "  ") + wrap("Instead: "+l.Instead+".", "  ", "  "))
+	}
+	if len(o.Warnings) > 0 {
+		b.WriteString("\nWarnings:\n\n")
+		for _, w := range o.Warnings {
+			b.WriteString(wrap(w+".", "- ", "  "))
+		}
+	}
+	b.WriteString("\nWhose signatures are good:\n\n")
+	for _, s := range t.Statements {
+		b.WriteString(wrap(fmt.Sprintf("%s, %d repositories: any one signature by", s.Name, len(s.Repositories)), "- ", "  "))
+		for _, k := range s.Keys {
+			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", safetext.Safe(k.Name, 128), subject(k.Leaf()), Thumbprint(k.Leaf()))
+			if k.Anchor() != k.Leaf() {
+				fmt.Fprintf(&b, "      issued under %s\n      SHA-256 %s\n", subject(k.Anchor()), Thumbprint(k.Anchor()))
+			}
+		}
+	}
+	for _, s := range append(append([]string(nil), g.about...), t.Notes...) {
+		b.WriteString("\n")
+		paragraph(safetext.Safe(s, 2000))
+	}
+	for _, part := range []struct {
+		head  string
+		lines []string
+	}{{"Apply:", g.apply}, {"Prove it with an image that nobody signed:", g.negative}, {"Then:", g.next}} {
+		if len(part.lines) == 0 {
+			continue
+		}
+		b.WriteString("\n" + part.head + "\n\n")
+		for _, l := range part.lines {
+			b.WriteString("    " + l + "\n")
+		}
+	}
+	return b.String()
+}
+
+// comment makes a comment of a text: every line of it begins with the mark.
+func comment(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimRight("# "+strings.TrimRight(line, "\n"), " ") + "\n")
+	}
+	return b.String()
+}
+
+// wrap breaks a text into lines.
+func wrap(s, first, rest string) string {
+	var b strings.Builder
+	line, indent := first, rest
+	empty := true
+	for _, word := range strings.Fields(s) {
+		if !empty && len(line)+1+len(word) > lineWidth {
+			b.WriteString(line + "\n")
+			line, empty = indent, true
+		}
+		if !empty {
+			line += " "
+		}
+		line += word
+		empty = false
+	}
+	b.WriteString(line + "\n")
+	return b.String()
+}
+
+// maxObject is what Kubernetes stores of an object, or nearly so: a Secret's limit.
+const maxObject = 1 << 20
+
+// object is a Kubernetes object, or a part of one.
+type object = map[string]any
+
+// manifest writes objects as one YAML file with a comment in front. Whatever stands in the
+// objects is escaped by the encoder.
+func manifest(consumer, head string, objects ...object) ([]byte, error) {
+	var b strings.Builder
+	b.WriteString(head)
+	for i, o := range objects {
+		raw, err := yaml.Marshal(o)
+		if err != nil {
+			return nil, fmt.Errorf("writing YAML: %w", err)
+		}
+		if len(raw) > maxObject {
+			return nil, &Refusal{Consumer: consumer, Reason: fmt.Sprintf("an object of %d bytes is more than Kubernetes stores (%d)", len(raw), maxObject),
+				Hint: "name fewer repositories, and write several policies, each with a --name of its own"}
+		}
+		if i > 0 {
+			b.WriteString("---\n")
+		}
+		b.Write(raw)
+	}
+	return []byte(b.String()), nil
+}
+
+// again is the command that writes the stage after this one.
+func (t Trust) again(consumer, directory string) []string {
+	if t.Stage == Enforce {
+		return []string{"keep the test as a check that runs: it tells when somebody switches this off"}
+	}
+	return []string{
+		"when nothing but the unsigned image is reported any more:",
+		"dct2notation policy " + consumer + " --stage enforce --force -O " + directory + "   # with the other arguments as before",
+	}
+}
+
+// sample is a repository to try things with.
+func (t Trust) sample() string { return t.Statements[0].Repositories[0] }
+
+// unsigned are the commands that make an image that nobody signed.
+func (t Trust) unsigned() []string {
+	return []string{
+		"docker pull busybox && docker tag busybox " + t.sample() + ":dct2notation-unsigned",
+		"docker push " + t.sample() + ":dct2notation-unsigned   # remove it afterwards",
+	}
+}

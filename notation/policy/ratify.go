@@ -1,0 +1,163 @@
+package policy
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+const notationArtifact = "application/vnd.cncf.notary.signature"
+
+const (
+	ratifyAPI    = "config.ratify.deislabs.io/v1beta1"
+	ratifyURL    = "https://ratify.gatekeeper-system:6001/ratify/gatekeeper/v1/verify"
+	ratifyAbout  = "Gatekeeper denies every image in namespace %s that has no good signature, also those of repositories that are not named here: all containers, init containers and ephemeral containers are asked for. Leave out namespaces of the cluster itself (kube-system, gatekeeper-system)."
+	ratifyCached = "Gatekeeper keeps answers for 3 minutes, whatever is changed meanwhile. An image that is deployed by tag is verified but not pinned: add Ratify's mutation provider, or deploy by digest."
+)
+
+// Ratify writes for Ratify v1 what verifies, and for Gatekeeper what asks it.
+func Ratify(t Trust) (*Output, error) {
+	return t.output("ratify", func(o *Output) error {
+		o.Lost = lost(lostTag("deploy by digest, or with Ratify's mutation provider, which pins a tag when it is admitted"))
+		objects, err := t.ratifyObjects(o)
+		if err != nil {
+			return err
+		}
+		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify")
+		if t.RatifyCA == nil {
+			g.about = append(g.about, "Ratify's chart makes the Provider ratify-provider. Where that is not so, --ratify-ca writes it too.")
+		}
+		verifier, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
+		if err != nil {
+			return err
+		}
+		gatekeeper, err := t.gatekeeper("ratify-provider", "isSuccess")
+		if err != nil {
+			return err
+		}
+		o.Files = append([]File{{"ratify.yaml", verifier}}, gatekeeper...)
+		if t.RatifyCA != nil {
+			provider, err := manifest(o.Consumer, comment("How Gatekeeper reaches Ratify. Check the URL: it is that of the chart's own service.\n"), object{
+				"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "Provider", "metadata": object{"name": "ratify-provider"},
+				"spec": object{"url": ratifyURL, "timeout": 7, "caBundle": base64.StdEncoding.EncodeToString(t.RatifyCA)},
+			})
+			if err != nil {
+				return err
+			}
+			o.Files = append(o.Files, File{"provider.yaml", provider})
+		}
+		return nil
+	})
+}
+
+// ratifyObjects verify strictly at each stage: at the stage audit it is Gatekeeper that lets
+// images pass, and shows what it would have denied.
+func (t Trust) ratifyObjects(o *Output) ([]object, error) {
+	doc, err := t.document("strict", t.Statements, exactly)
+	if err != nil {
+		return nil, err
+	}
+	asObject := object{}
+	raw, err := json.Marshal(doc)
+	if err == nil {
+		err = json.Unmarshal(raw, &asObject)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing the trust policy: %w", err)
+	}
+	var objects []object
+	stores := map[string]map[string][]string{}
+	for _, s := range t.Statements {
+		o.Warnings = append(o.Warnings, s.crossed()...)
+		for _, f := range s.storeFiles("") {
+			kind, _, _ := strings.Cut(f.Name, "/")
+			if stores[kind] == nil {
+				stores[kind] = map[string][]string{}
+			}
+			name := fmt.Sprintf("%s-%s-%d", s.Name, kind, len(stores[kind][s.Name]))
+			stores[kind][s.Name] = append(stores[kind][s.Name], name)
+			objects = append(objects, object{
+				"apiVersion": ratifyAPI, "kind": "KeyManagementProvider", "metadata": object{"name": name},
+				"spec": object{"type": "inline", "parameters": object{"contentType": "certificate", "value": string(f.Content)}},
+			})
+		}
+	}
+	return append(objects, object{
+		"apiVersion": ratifyAPI, "kind": "Verifier", "metadata": object{"name": "verifier-notation"},
+		"spec": object{"name": "notation", "artifactTypes": notationArtifact, "parameters": object{
+			"verificationCertStores": stores, "trustPolicyDoc": asObject}},
+	}, object{
+		"apiVersion": ratifyAPI, "kind": "Store", "metadata": object{"name": "store-oras"},
+		"spec": object{"name": "oras", "parameters": object{"cacheEnabled": true, "ttl": 10}},
+	}, object{
+		"apiVersion": ratifyAPI, "kind": "Policy", "metadata": object{"name": "ratify-policy"},
+		// Not the chart's "all": with that, a foreign signature beside a good one denies the image.
+		"spec": object{"type": "config-policy", "parameters": object{
+			"artifactVerificationPolicies": map[string]string{notationArtifact: "any"}}},
+	}), nil
+}
+
+func (t Trust) gatekeeperGuide(title, consumer string) guide {
+	apply := []string{"kubectl apply -f ratify.yaml", "kubectl apply -f gatekeeper-template.yaml",
+		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml"}
+	test := "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned"
+	expect := test + "   # must be denied"
+	if t.Stage == Audit {
+		expect = test + "   # is admitted, and must be among: kubectl get notationverified notation-verified -o yaml"
+	}
+	return guide{title: title, about: []string{fmt.Sprintf(ratifyAbout, t.Namespace), ratifyCached},
+		apply: apply, negative: append(t.unsigned(), expect), next: t.again(consumer, "DIR")}
+}
+
+// gatekeeperRego asks for every image of a Pod. PROVIDER and SUCCESS are ours.
+const gatekeeperRego = `package notationverified
+
+lists := {"containers", "initContainers", "ephemeralContainers"}
+
+wanted := {ref | ref := input.review.object.spec[lists[_]][_].image}
+
+answer := external_data({"provider": "PROVIDER", "keys": [ref | wanted[ref]]})
+
+violation[{"msg": msg}] {
+  answer.system_error != ""
+  msg := sprintf("image verifier failed: %v", [answer.system_error])
+}
+
+violation[{"msg": msg}] {
+  count(answer.errors) > 0
+  msg := sprintf("image verification error: %v", [answer.errors])
+}
+
+violation[{"msg": msg}] {
+  pair := answer.responses[_]
+  not pair[1].SUCCESS
+  msg := sprintf("no trusted Notation signature: %v", [pair[0]])
+}
+`
+
+func (t Trust) gatekeeper(provider, success string) ([]File, error) {
+	rego := strings.NewReplacer("PROVIDER", provider, "SUCCESS", success).Replace(gatekeeperRego)
+	template, err := manifest("ratify", comment("Asks Ratify for every image of a Pod. Apply it before the constraint.\n"), object{
+		"apiVersion": "templates.gatekeeper.sh/v1", "kind": "ConstraintTemplate", "metadata": object{"name": "notationverified"},
+		"spec": object{
+			"crd":     object{"spec": object{"names": object{"kind": "NotationVerified"}}},
+			"targets": []object{{"target": "admission.k8s.gatekeeper.sh", "rego": rego}},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	action := "deny"
+	if t.Stage == Audit {
+		action = "dryrun"
+	}
+	constraint, err := manifest("ratify", comment("Where Pods are asked for. Stage: "+string(t.Stage)+". Add the namespaces whose images are all signed.\n"), object{
+		"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": "NotationVerified", "metadata": object{"name": "notation-verified"},
+		"spec": object{"enforcementAction": action, "match": object{
+			"kinds":      []object{{"apiGroups": []string{""}, "kinds": []string{"Pod"}}},
+			"namespaces": []string{t.Namespace},
+		}},
+	})
+	return []File{{"gatekeeper-template.yaml", template}, {"gatekeeper-constraint.yaml", constraint}}, err
+}

@@ -1,0 +1,64 @@
+package policy
+
+import "fmt"
+
+// RatifyV2 writes for the beta of Ratify v2, which is always strict: an Executor for each
+// statement, with its repositories as scopes.
+func RatifyV2(t Trust) (*Output, error) {
+	return t.output("ratify-v2", func(o *Output) error {
+		o.Lost = lost(lostTag("deploy by digest"))
+		o.Warnings = append(o.Warnings, "Ratify v2 is a beta (2.0.0-beta.1): its kinds may change with the next")
+		var objects []object
+		for _, s := range t.Statements {
+			ids, err := s.identities()
+			if err == nil {
+				err = s.checkAnchors()
+			}
+			if err != nil {
+				return err
+			}
+			o.Warnings = append(o.Warnings, s.crossed()...)
+			if len(s.tsa()) > 0 {
+				o.Warnings = append(o.Warnings, s.Name+": a signature without a timestamp is refused, since Ratify v2 cannot be told to ask for it only after a certificate has expired")
+			}
+			objects = append(objects, s.executor(ids))
+		}
+		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2")
+		raw, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
+		if err != nil {
+			return err
+		}
+		gatekeeper, err := t.gatekeeper("ratify-gatekeeper-provider", "succeeded")
+		o.Files = append([]File{{"ratify.yaml", raw}}, gatekeeper...)
+		return err
+	})
+}
+
+func (s Statement) executor(identities []string) object {
+	var certificates []object
+	for _, one := range []string{"ca", "tsa"} {
+		list := s.anchors()
+		if one == "tsa" {
+			list = s.tsa()
+		}
+		var pem string
+		for _, c := range list {
+			pem += string(pemOf(c))
+		}
+		if pem != "" { // one entry for each type
+			certificates = append(certificates, object{"type": one, "inline": object{"certs": pem}})
+		}
+	}
+	verifier := fmt.Sprintf("notation-%s", s.Name)
+	return object{
+		"apiVersion": "config.ratify.sh/v2alpha1", "kind": "Executor", "metadata": object{"name": s.Name},
+		"spec": object{
+			"scopes": s.Repositories,
+			"stores": []object{{"type": "registry-store", "parameters": object{"credential": object{"provider": "static"}}}},
+			"verifiers": []object{{"name": verifier, "type": "notation", "parameters": object{
+				"trustedIdentities": identities, "certificates": certificates}}},
+			"policyEnforcer": object{"type": "threshold-policy", "parameters": object{
+				"policy": object{"threshold": 1, "rules": []object{{"verifierName": verifier}}}}},
+		},
+	}
+}

@@ -1,0 +1,189 @@
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+// Rather no policy than one that accepts more than was asked for.
+func TestRefusedRatherThanWider(t *testing.T) {
+	t.Parallel()
+	withTSA := func(trust policy.Trust) policy.Trust {
+		trust.Statements[0].Keys[0].TSA = chain(t, "tsa")
+		return trust
+	}
+	beside := func(trust policy.Trust, name string) policy.Trust {
+		trust.Statements[0].Keys = append(trust.Statements[0].Keys, key(t, name))
+		return trust
+	}
+	short := func(name string) policy.Trust {
+		trust := one(t, name)
+		trust.Statements[0].Keys[0].Chain = trust.Statements[0].Keys[0].Chain[:1]
+		return trust
+	}
+	for name, c := range map[string]struct {
+		write func(policy.Trust) (*policy.Output, error)
+		trust policy.Trust
+		why   string
+	}{
+		"subject without C, ST and O": {policy.Notation, one(t, "bare"), `no mandatory RDN attribute for "C"`},
+		"the same for Flux":           {policy.Flux, one(t, "bare"), `no mandatory RDN attribute for "C"`},
+		"the same for Ratify":         {policy.Ratify, one(t, "bare"), `no mandatory RDN attribute for "C"`},
+		"the same for Ratify v2":      {policy.RatifyV2, one(t, "bare"), `no mandatory RDN attribute for "C"`},
+		"the same for GitHub":         {policy.GitHubActions, one(t, "bare"), `no mandatory RDN attribute for "C"`},
+		"two units in the subject":    {policy.Notation, one(t, "two-units"), "multi-valued RDN"},
+		"a subject inside another":    {policy.Notation, beside(one(t, "release"), "wide"), "cannot stand side by side"},
+		"no name beside an authority": {policy.Notation, beside(one(t, "release"), "self"), `no mandatory RDN attribute`},
+		"TSA and any subject in Flux": {policy.Flux, withTSA(one(t, "self")), "for a signing authority"},
+		"no authority in the chain":   {policy.Notation, short("release"), "neither an authority's nor self-signed"},
+		"TSA that is no root": {policy.Notation, func() policy.Trust {
+			t2 := one(t, "release")
+			t2.Statements[0].Keys[0].TSA = chain(t, "release")[1:2]
+			return t2
+		}(), "is no root"},
+		"two TSAs in Connaisseur": {policy.Connaisseur, func() policy.Trust {
+			trust := withTSA(one(t, "release"))
+			trust.Statements[0].Keys[0].TSA = append(trust.Statements[0].Keys[0].TSA, chain(t, "other")[1])
+			return trust
+		}(), "Connaisseur takes one"},
+	} {
+		_, err := c.write(c.trust)
+		t.Run(name, func(t *testing.T) { refused(t, err, c.why) })
+	}
+}
+
+// What no consumer can be given is refused by each.
+func TestNonsenseIsRefusedByAll(t *testing.T) {
+	t.Parallel()
+	for why, change := range map[string]func(*policy.Trust){
+		"did not issue the one before": func(trust *policy.Trust) {
+			k := &trust.Statements[0].Keys[0]
+			k.Chain = append(k.Chain[:1:1], chain(t, "other")[1])
+		},
+		"begins with the certificate of an authority": func(trust *policy.Trust) { trust.Statements[0].Keys[0].Chain = chain(t, "tsa") },
+		"has no certificate":                          func(trust *policy.Trust) { trust.Statements[0].Keys[0].Chain = nil },
+		"has no key":                                  func(trust *policy.Trust) { trust.Statements[0].Keys = nil },
+		"has no repository":                           func(trust *policy.Trust) { trust.Statements[0].Repositories = nil },
+		"no repository was migrated":                  func(trust *policy.Trust) { trust.Statements = nil },
+		"stage skip is none":                          func(trust *policy.Trust) { trust.Stage = "skip" },
+		"DNS labels":                                  func(trust *policy.Trust) { trust.Name = "Migrated\n" },
+		"is in two statements": func(trust *policy.Trust) {
+			second := trust.Statements[0]
+			second.Name = "second"
+			trust.Statements = append(trust.Statements, second)
+		},
+	} {
+		for _, c := range policy.Consumers() {
+			trust := one(t, "release")
+			change(&trust)
+			_, err := c.Write(trust)
+			refused(t, err, why)
+		}
+	}
+}
+
+// A self-signed certificate, or an authority for one key, needs no subject: there is nobody
+// else whom the policy could mean.
+func TestNoSubjectIsNeededWhereNobodyElseIsMeant(t *testing.T) {
+	t.Parallel()
+	_, err := policy.Notation(one(t, "self"))
+	must(t, err)
+	dedicated := one(t, "bare")
+	dedicated.Statements[0].Keys[0].Dedicated = true
+	for _, c := range policy.Consumers() {
+		o, err := c.Write(dedicated)
+		must(t, err)
+		for _, l := range o.Lost {
+			if strings.Contains(l.Guarantee, "are pinned") {
+				t.Errorf("%s: says that certificates are pinned", c.Name)
+			}
+		}
+	}
+}
+
+// An authority for one key alone is trusted in place of its certificate, so that a renewed one
+// passes too.
+func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
+	t.Parallel()
+	ca := authority(t)
+	release, renewed := issue(t, ca, "release"), issue(t, ca, "release")
+	trust := trusting(release)
+	for _, dedicated := range []bool{false, true} {
+		trust.Statements[0].Keys[0].Dedicated = dedicated
+		for _, c := range judges {
+			o, err := c.write(trust)
+			must(t, err)
+			// By a subject, a renewed certificate is known anyway.
+			if err := c.judge(t, o)(t, newShelf(t, renewed), app); (err == nil) != (dedicated || c.byScope) {
+				t.Errorf("%s, dedicated %v: %v", c.name, dedicated, err)
+			}
+		}
+	}
+}
+
+// Each output begins with what is lost there, before anything that is applied.
+func TestOutputsBeginWithWhatIsLost(t *testing.T) {
+	t.Parallel()
+	for _, c := range policy.Consumers() {
+		for _, stage := range []policy.Stage{policy.Audit, policy.Enforce} {
+			o, err := c.Write(rich(t, stage))
+			must(t, err)
+			text := strings.Join(strings.Fields(strings.ReplaceAll(string(o.Files[0].Content), "#", " ")), " ")
+			for _, l := range o.Lost {
+				if !strings.Contains(text, l.Guarantee+". Instead: "+l.Instead+".") {
+					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
+				}
+			}
+			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "Pins of DCT"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s does not say: %s", c.Name, want)
+				}
+			}
+			if stage == policy.Audit && !strings.Contains(text, "--stage enforce") {
+				t.Errorf("%s does not say how to go on", c.Name)
+			}
+		}
+	}
+}
+
+// In Flux the root of a time-stamping authority is a signing authority: that is said.
+func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
+	t.Parallel()
+	o, err := policy.Flux(rich(t, policy.Enforce))
+	must(t, err)
+	if len(o.Warnings) == 0 || !strings.Contains(o.Warnings[0], "for a signing authority as well") {
+		t.Errorf("warnings: %q", o.Warnings)
+	}
+}
+
+// A Secret has the name of its content: a new certificate is a new Secret.
+func TestFluxSecretIsCalledByItsContent(t *testing.T) {
+	t.Parallel()
+	name := func(k string) string {
+		o, err := policy.Flux(one(t, k))
+		must(t, err)
+		secret := at(t, objects(t, file(t, o, "secrets.yaml"))[0], "metadata", "name").(string)
+		if ref := at(t, objects(t, file(t, o, "patch-migrated.yaml"))[0], "spec", "verify", "secretRef", "name"); ref != secret {
+			t.Errorf("the patch names %v, the Secret is %s", ref, secret)
+		}
+		return secret
+	}
+	first, other, again := name("release"), name("alice"), name("release")
+	if first == other || first != again {
+		t.Errorf("the names are %s, %s and %s", first, other, again)
+	}
+}
+
+// An object that Kubernetes would not store is refused here.
+func TestHugeObjectIsRefused(t *testing.T) {
+	t.Parallel()
+	trust := one(t, "release")
+	for i := range 900 {
+		trust.Statements[0].Repositories = append(trust.Statements[0].Repositories, fmt.Sprintf("registry.example.com/%s/app-%d", strings.Repeat("name", 100), i))
+	}
+	_, err := policy.Kyverno(trust)
+	refused(t, err, "more than Kubernetes stores")
+}
