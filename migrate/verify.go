@@ -103,43 +103,40 @@ type Verification struct {
 	// that DCT names, as a run signs it that signs all platforms.
 	AllPlatforms bool
 	// Recorded gives what a ledger has of a repository, to be compared with what is there;
-	// nil: nothing is. No class is better by it.
+	// nil: nothing is. No class is better by it. It is called from several goroutines at once.
 	Recorded func(repository string) ([]state.Item, error)
-	Workers  int // digests looked at at the same time; at least 1
+	Workers  int // tags looked at at the same time, of all repositories; at least 1
 	Readers  int // repositories whose trust data is read at the same time; 0: one
 	Now      func() time.Time
 }
 
-// Verify calls each for every repository, in the order given, as soon as it is compared.
+// Verify calls each for every repository, in the order given, as soon as it and those
+// before it are compared.
 // The error is ctx's or each's, or ErrNothingRead after all repositories.
 func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
-	h := newHosts()
+	c := v.begin()
 	var last error
-	for gun, a := range ordered.Each(ctx, guns, v.Readers, func(ctx context.Context, gun dct.GUN) answer[*dct.Repository] {
-		return ask(ctx, h, gun, func() (*dct.Repository, error) { return v.Trust.Read(ctx, gun, dct.Known{}) })
-	}) {
-		r, err := a.value, a.err
+	for _, one := range ordered.Each(ctx, guns, cap(c.readers)+aheadRepositories, c.repository) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		result := VerifiedRepository{GUN: gun.String()}
-		if err != nil {
-			last = err
-			if v.Scope.Discovered && ClassOf(err) == Unsigned {
+		if one.err != nil {
+			return one.err
+		}
+		if one.unread != nil {
+			last = one.unread
+			if v.Scope.Discovered && ClassOf(last) == Unsigned {
 				continue
 			}
-			result.Class, result.Reason = unreadClass(err), err.Error()
-		} else if result, err = v.repository(ctx, r); err != nil {
-			return err
 		}
-		if err := each(result); err != nil {
+		if err := each(one.result); err != nil {
 			return err
 		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return h.verdict(last)
+	return c.hosts.verdict(last)
 }
 
 // unreadClass tells what it means that trust data cannot be read.
@@ -153,7 +150,8 @@ func unreadClass(err error) VerifyClass {
 	return Unknown
 }
 
-func (v *Verification) repository(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
+func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
+	v := c.Verification
 	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged(), Totals: map[VerifyClass]int{}}
 	if place := v.Scope.place(r.GUN()); place != result.GUN {
 		result.Place = place
@@ -189,18 +187,23 @@ func (v *Verification) repository(ctx context.Context, r *dct.Repository) (Verif
 	look := newLookups(v, r)
 	rows := make([]VerifiedTag, len(targets)+len(findings)+len(strays))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(v.Workers)
-	compare := func(i int, one func() VerifiedTag) {
+	row := func(i int, one func() VerifiedTag) {
+		select {
+		case c.workers <- struct{}{}:
+		case <-gctx.Done():
+			return
+		}
 		g.Go(func() error {
+			defer func() { <-c.workers }()
 			rows[i] = one()
 			return gctx.Err()
 		})
 	}
 	for i, t := range targets {
-		compare(i, func() VerifiedTag { return look.target(gctx, t) })
+		row(i, func() VerifiedTag { return look.target(gctx, t) })
 	}
 	for i, f := range slices.Concat(findings, strays) {
-		compare(len(targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
+		row(len(targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
 	}
 	if err := g.Wait(); err != nil {
 		return result, errors.Join(ctx.Err(), err)

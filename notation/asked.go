@@ -125,6 +125,7 @@ func final(results []*revocationresult.CertRevocationResult) revocationresult.Re
 type hearing struct {
 	mu        sync.Mutex
 	code, tsa revocationresult.Result
+	unread    bool // a trust store is there and could not be read
 }
 
 type hearingKey struct{}
@@ -142,6 +143,18 @@ func (h *hearing) hear(p purpose.Purpose, r revocationresult.Result) {
 		return
 	}
 	h.code = r
+}
+
+func (h *hearing) missStore() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unread = true
+}
+
+func (h *hearing) storesRead() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.unread
 }
 
 func (h *hearing) said() (code, tsa revocationresult.Result) {

@@ -80,6 +80,11 @@ func Read(mediaType string, blob []byte) (Contents, error) {
 	if err != nil {
 		return Contents{}, fmt.Errorf("checking the envelope: %w", err)
 	}
+	return contentsOf(c)
+}
+
+// contentsOf reads what an envelope says that was found intact.
+func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 	if c.Payload.ContentType != payloadType {
 		return Contents{}, fmt.Errorf("checking the envelope: its payload is of type %.100q", c.Payload.ContentType)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
+	"github.com/notaryproject/notation-core-go/signature"
 	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/notaryproject/notation-go/plugin"
@@ -52,7 +53,7 @@ type Doubt string
 const (
 	Unproven Doubt = "unproven" // not from whom the policy trusts, not of this image, revoked
 	Dated    Doubt = "dated"    // good but for a date
-	Unsure   Doubt = "unsure"   // nobody could be asked whether a certificate was revoked
+	Unsure   Doubt = "unsure"   // whether a certificate is trusted or was revoked could not be found out
 	NoDoubt  Doubt = ""
 )
 
@@ -100,7 +101,7 @@ func OpenVerifier(policyFile string) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := verifier.NewWithOptions(&doc, truststore.NewX509TrustStore(dir.ConfigFS()), plugin.NewCLIManager(dir.PluginFS()), options)
+	v, err := verifier.NewWithOptions(&doc, &trustStore{store: truststore.NewX509TrustStore(dir.ConfigFS())}, plugin.NewCLIManager(dir.PluginFS()), options)
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
 	}
@@ -136,12 +137,11 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	if err != nil {
 		verdict.Reason = safetext.Safe(err.Error(), 300)
 	}
-	if c, readErr := Read(mediaType, blob); readErr == nil {
-		verdict.Leaf, verdict.NotAfter, verdict.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
-		verdict.SignedAt = c.SignedAt()
-	}
 	known := false
 	if outcome != nil {
+		if outcome.EnvelopeContent != nil { // it is intact
+			verdict.fill(outcome.EnvelopeContent)
+		}
 		for _, r := range outcome.VerificationResults {
 			if r.Error == nil {
 				continue
@@ -161,12 +161,22 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	return verdict, nil
 }
 
+// fill sets what an intact envelope says.
+func (v *Verdict) fill(intact *signature.EnvelopeContent) {
+	if c, err := contentsOf(intact); err == nil {
+		v.Leaf, v.NotAfter, v.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
+		v.SignedAt = c.SignedAt()
+	}
+}
+
 // doubt is what a failed step of the verification means.
 func (h *hearing) doubt(step trustpolicy.ValidationType) Doubt {
 	code, tsa := h.said()
 	switch {
 	case step == trustpolicy.TypeExpiry:
 		return Dated
+	case (step == trustpolicy.TypeAuthenticity || step == trustpolicy.TypeAuthenticTimestamp) && !h.storesRead():
+		return Unsure
 	case step == trustpolicy.TypeAuthenticTimestamp && tsa == revocationresult.ResultUnknown,
 		step == trustpolicy.TypeRevocation && code == revocationresult.ResultUnknown:
 		return Unsure

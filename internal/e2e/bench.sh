@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Measures dct2notation run beside a loop over the real notation command, with a key
 # service, with none, with limited keys and with SoftHSM; its memory, its requests, its
-# ledger; and how it reads trust data, beside the real notary command.
+# ledger; how it reads trust data, beside the real notary command; and how it verifies, beside
+# a loop over notation verify.
 # Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
 # download of modules. The part softhsm is left out without SoftHSM and a C compiler.
 #
-#   internal/e2e/bench.sh [-only throughput|memory|trust|local|limits|softhsm|requests|ledger]
+#   internal/e2e/bench.sh [-only throughput|memory|trust|verify|local|limits|softhsm|requests|ledger]
 #                         [-workers 1,4,16,32] [-items 10000] [-repositories 1000]
 #   internal/e2e/bench.sh -only many [-many 100000]    # takes ten minutes
+#   internal/e2e/bench.sh -only many-verify [-many 100000]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin

@@ -25,7 +25,22 @@ import (
 
 func TestMain(m *testing.M) {
 	requestRetries, itemPause, shortestWatch = -1, 20*time.Millisecond, 0
-	os.Exit(m.Run())
+	os.Exit(awayFromHome(m))
+}
+
+// awayFromHome runs the tests with a state directory of their own: the commands save their
+// last results there.
+func awayFromHome(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "dct2notation-test-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }() // nothing of it is needed
+		err = os.Setenv("XDG_STATE_HOME", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // A yard is a registry in which one repository of two is in trouble, with a Notary server

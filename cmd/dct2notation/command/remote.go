@@ -258,6 +258,7 @@ func (r *remote) reader() *dct.Reader {
 
 // close gives back what connect opened.
 func (r *remote) close() error {
+	r.rt.CloseIdleConnections()
 	if c, ok := r.source.(io.Closer); ok {
 		return c.Close()
 	}

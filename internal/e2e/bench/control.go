@@ -29,6 +29,7 @@ type Publication struct {
 	Name         string
 	Repositories int
 	Images       int
+	Tags         int  // of each image; 0: one
 	Signers      int  // of each repository, as docker trust signer add makes them
 	TrustOnly    bool // trust data of images that the registry does not have
 }

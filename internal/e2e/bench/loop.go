@@ -14,8 +14,12 @@ import (
 // many at a time. force-referrers-tag is off, as in dct2notation: both sides store their
 // signatures in the same way.
 func (h *home) loop(ctx context.Context, workers int, key, references []string) (usage, error) {
-	args := append([]string{"-P", fmt.Sprint(workers), "-n", "1", h.program("notation"), "sign", "--force-referrers-tag=false"}, key...)
-	c := exec.Command("xargs", args...)
+	return h.each(ctx, workers, append([]string{"sign", "--force-referrers-tag=false"}, key...), references)
+}
+
+// each calls the notation command once for each reference, so many at a time.
+func (h *home) each(ctx context.Context, workers int, args, references []string) (usage, error) {
+	c := exec.Command("xargs", append([]string{"-P", fmt.Sprint(workers), "-n", "1", h.program("notation")}, args...)...)
 	c.Env, c.Dir = h.env(), h.dir
 	c.Stdin = strings.NewReader(strings.Join(references, "\n") + "\n")
 	return metered(ctx, c)

@@ -5,8 +5,10 @@
 // the same plugin and the same registry, for several worker counts, then without any
 // latency, with keys whose service limits them, and with keys on a SoftHSM token; memory
 // and the time of a second run; how trust data is read, beside the real notary command;
+// how tags are verified, beside xargs and notation verify;
 // what a signature asks of the registry, and how fast the ledger is. With -only many, and
-// only then, a run of 100,000 items that is killed half way.
+// only then, a run of 100,000 items that is killed half way; with -only many-verify the
+// memory of verifying as many tags.
 //
 // What it promises: what is measured are the programs that users run, as child processes
 // from their start to their end; every signature that is counted was seen in the registry,
@@ -18,8 +20,8 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go, local.go, limits.go, softhsm.go, memory.go, many.go, trust.go, requests.go
-// and ledger.go are the parts, loop.go, migration.go and reading.go the contestants,
+// throughput.go, local.go, limits.go, softhsm.go, memory.go, many.go, trust.go, verify.go,
+// requests.go and ledger.go are the parts, loop.go, migration.go, reading.go and verifying.go the contestants,
 // servers.go, control.go and diary.go the other process, usage.go and calls.go the
 // instruments.
 package main
@@ -57,7 +59,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	list := flags.String("workers", "1,4,16,32", "worker counts to measure")
 	items := flags.Int("items", 10_000, "items of the memory part; 0 leaves it out")
 	only := flags.String("only", "", "the one part to measure")
-	many := flags.Int("many", 100_000, "items of the part many, which is measured only when it is named")
+	many := flags.Int("many", 100_000, "items of the part many, and tags of the part many-verify, which are measured only when they are named")
 	repositories := flags.Int("repositories", 1000, "small repositories of the trust part")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -73,20 +75,22 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		{"throughput", func(ctx context.Context, dir string) error { return throughput(ctx, *bin, dir, workers, out) }},
 		{"memory", func(ctx context.Context, dir string) error { return memory(ctx, *bin, dir, *items, out) }},
 		{"trust", func(ctx context.Context, dir string) error { return trust(ctx, *bin, dir, *repositories, out) }},
+		{"verify", func(ctx context.Context, dir string) error { return verification(ctx, *bin, dir, out) }},
 		{"local", func(ctx context.Context, dir string) error { return local(ctx, *bin, dir, out) }},
 		{"limits", func(ctx context.Context, dir string) error { return limits(ctx, *bin, dir, out) }},
 		{"softhsm", func(ctx context.Context, dir string) error { return softHSM(ctx, *bin, dir, out) }},
 		{"requests", func(ctx context.Context, dir string) error { return warmRequests(ctx, *bin, dir, out) }},
 		{"ledger", func(ctx context.Context, dir string) error { return ledger(ctx, dir, out) }},
-	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }})
+	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }},
+		part{"many-verify", func(ctx context.Context, dir string) error { return manyTags(ctx, *bin, dir, *many, out) }})
 	if err != nil {
 		return err
 	}
 	if *repositories < 1 {
 		return fmt.Errorf("-repositories %d: it takes a number from 1 on", *repositories)
 	}
-	if *many < manyRepositories {
-		return fmt.Errorf("-many %d: it takes a number from %d on", *many, manyRepositories)
+	if least := manyRepositories * manyTagsOfImage; *many < least {
+		return fmt.Errorf("-many %d: it takes a number from %d on", *many, least)
 	}
 	return measureAll(ctx, parts)
 }

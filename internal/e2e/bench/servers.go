@@ -166,6 +166,12 @@ func (s *servers) publish(p Publication) (Published, error) {
 			if err == nil {
 				err = trust.Sign(tag, d.Digest.Encoded(), d.Size)
 			}
+			for j := 1; j < p.Tags && err == nil; j++ {
+				more := fmt.Sprintf("%s-%d", tag, j)
+				if err = s.registry.Tag(name, more, d.Digest.String()); err == nil {
+					err = trust.Sign(more, d.Digest.Encoded(), d.Size)
+				}
+			}
 			if err != nil {
 				return out, fmt.Errorf("publishing %s:%s: %w", gun, tag, err)
 			}

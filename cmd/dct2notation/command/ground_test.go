@@ -1,0 +1,363 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/notaryproject/notation-go/dir"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// A ground is a migration that has ended well: a repository in each of two registries, one
+// with the referrers API and one without, and both sides agree on every tag. It is for
+// tests that are not parallel: notation-go keeps its folders in variables.
+type ground struct {
+	t        *testing.T
+	dir      string
+	notary   *notarytest.Server
+	places   []*place
+	release  *kmstest.Identity // the key that has signed
+	twin     *kmstest.Identity // another of the same subject, which the policy trusts as well
+	stranger *kmstest.Identity // looks like it to a person; its authority is not trusted
+	intruder *kmstest.Identity // of the trusted authority, and of a subject that is not trusted
+	old      *kmstest.Identity // of the trusted subject, until last month
+	undo     []func()          // what takes back the tampers since everything was well
+}
+
+// A place is one of the repositories.
+type place struct {
+	ground    *ground
+	registry  *registrytest.Registry
+	name      string
+	mediaType string // of its envelopes
+	ledger    string
+	trust     *notarytest.Repository
+	marks     []*mark
+	client    *registry.Repository // for tampering
+
+	before                      map[string]notarytest.Version // trust data that named the tag old
+	unsigned, stranger, trusted ocispec.Descriptor            // images that DCT does not name, and who has signed them
+
+	hooks []registrytest.Hook
+}
+
+// A mark is one of its signed images.
+type mark struct {
+	ocispec.Descriptor
+	tags      []string
+	signature ocispec.Descriptor
+}
+
+// Names that both authorities use.
+const (
+	releaseName = "release"
+	policyOf    = `{"version":"1.0","trustPolicies":[{"name":"ground","registryScopes":["*"],"signatureVerification":{"level":%q},
+		"trustStores":["ca:ground"],"trustedIdentities":["x509.subject: C=US, ST=WA, O=dct2notation test, CN=release"]}]}`
+)
+
+var levels = []string{"strict", "permissive", "audit"}
+
+func newGround(t *testing.T) *ground {
+	t.Helper()
+	g := &ground{t: t, dir: t.TempDir()}
+	was := dir.UserConfigDir
+	dir.UserConfigDir = g.path("notation")
+	t.Cleanup(func() { dir.UserConfigDir = was })
+	g.makeKeys()
+	var err error
+	g.notary, err = notarytest.Start(notarytest.Options{})
+	must(t, err)
+	t.Cleanup(g.notary.Close)
+	g.places = []*place{
+		g.newPlace("api", "application/jose+json", registrytest.Options{Referrers: true}),
+		g.newPlace("tags", "application/cose", registrytest.Options{}),
+	}
+	must(t, g.places[1].trust.AddSigner("alice")) // so that one signs as docker does with delegations
+	pins := map[string][]string{}
+	for _, p := range g.places {
+		p.publish()
+		pins[p.trust.GUN()] = p.trust.RootKeyIDs()
+	}
+	g.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": pins}})
+	for _, p := range g.places {
+		p.sign()
+	}
+	return g
+}
+
+func (g *ground) path(name string) string { return filepath.Join(g.dir, name) }
+
+func (g *ground) write(name string, content []byte) {
+	g.t.Helper()
+	must(g.t, os.MkdirAll(filepath.Dir(g.path(name)), 0o700))
+	must(g.t, os.WriteFile(g.path(name), content, 0o600))
+}
+
+func (g *ground) writeJSON(name string, v any) {
+	g.t.Helper()
+	raw, err := json.Marshal(v)
+	must(g.t, err)
+	g.write(name, raw)
+}
+
+// makeKeys issues the certificates, and writes what the user of the commands has.
+func (g *ground) makeKeys() {
+	g.t.Helper()
+	ca, err := kmstest.NewAuthority("ground")
+	must(g.t, err)
+	other, err := kmstest.NewAuthority("ground") // of the same name
+	must(g.t, err)
+	issue := func(a *kmstest.Authority, cn string, o kmstest.IssueOptions) *kmstest.Identity {
+		id, err := a.Issue(cn, kmstest.EC256, o)
+		must(g.t, err)
+		return id
+	}
+	g.release, g.twin = issue(ca, releaseName, kmstest.IssueOptions{}), issue(ca, releaseName, kmstest.IssueOptions{})
+	g.stranger, g.intruder = issue(other, releaseName, kmstest.IssueOptions{}), issue(ca, "intruder", kmstest.IssueOptions{})
+	g.old = issue(ca, releaseName, lastMonth())
+	g.write("config.json", []byte("{}"))
+	g.write("notation/truststore/x509/ca/ground/root.pem", ca.RootPEM())
+	for _, level := range levels {
+		g.write(level+".json", fmt.Appendf(nil, policyOf, level))
+	}
+	saved, err := g.release.Save(g.dir, releaseName)
+	must(g.t, err)
+	g.writeJSON("notation/signingkeys.json", map[string]any{"default": releaseName, "keys": []any{
+		map[string]string{"name": releaseName, "keyPath": saved.KeyFile, "certPath": saved.ChainFile}}})
+}
+
+func (g *ground) newPlace(name, mediaType string, o registrytest.Options) *place {
+	g.t.Helper()
+	p := &place{ground: g, name: name, mediaType: mediaType, ledger: g.path(name + ".db")}
+	var err error
+	p.registry, err = registrytest.Start(o)
+	must(g.t, err)
+	g.t.Cleanup(p.registry.Close)
+	rt, err := transport.New(transport.Options{Retries: -1})
+	must(g.t, err)
+	client := registry.New(registry.Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }})
+	p.client, err = client.Repository(p.registry.Host() + "/" + name)
+	must(g.t, err)
+	p.trust, err = g.notary.NewRepository(p.registry.Host() + "/" + name)
+	must(g.t, err)
+	return p
+}
+
+// publish stores images: most with a tag of their own, one with three, an index and one in
+// Docker's format. The tag old was in DCT once, and nobody has signed it in Notation.
+func (p *place) publish() {
+	t := p.ground.t
+	t.Helper()
+	add := func(d ocispec.Descriptor, err error, tags ...string) {
+		must(t, err)
+		for _, tag := range tags {
+			must(t, p.registry.Tag(p.name, tag, d.Digest.String()))
+			must(t, p.trust.Sign(tag, d.Digest.Encoded(), d.Size))
+		}
+		p.marks = append(p.marks, &mark{Descriptor: d, tags: tags})
+	}
+	for i := range 6 {
+		d, err := p.registry.PutImage(p.name, "", fmt.Sprint(p.name, i))
+		add(d, err, fmt.Sprintf("v%d", i))
+	}
+	d, err := p.registry.PutImage(p.name, "", p.name+" many")
+	add(d, err, "latest", "stable", "v9")
+	d, err = p.registry.PutIndex(p.name, "", p.name+" index")
+	add(d, err, "multi")
+	d, err = p.registry.PutDockerImage(p.name, "", p.name+" docker")
+	add(d, err, "docker")
+	for name, to := range map[string]*ocispec.Descriptor{"old": &p.unsigned, "": &p.stranger, "-": &p.trusted} {
+		*to, err = p.registry.PutImage(p.name, strings.Trim(name, "-"), p.name+" aside"+name)
+		must(t, err)
+	}
+	must(t, p.trust.Sign("old", p.unsigned.Digest.Encoded(), p.unsigned.Size))
+	must(t, p.trust.Publish())
+	p.before = p.trustData()
+	must(t, p.trust.Remove("old"))
+	must(t, p.trust.Publish())
+}
+
+// sign runs the migration of the repository, and signs the images aside.
+func (p *place) sign() {
+	g := p.ground
+	g.t.Helper()
+	format := map[bool]string{true: "jws", false: "cose"}[strings.Contains(p.mediaType, "jose")]
+	code, _, said := g.main("run", "--state", p.ledger, "--signature-format", format, p.trust.GUN())
+	if code != exitDone {
+		g.t.Fatalf("run: exit code %d: %s", code, said)
+	}
+	for _, m := range p.marks {
+		list := p.signatures(m.Descriptor)
+		if len(list) != 1 {
+			g.t.Fatalf("%s has %d signatures", m.tags[0], len(list))
+		}
+		m.signature = list[0]
+	}
+	p.push(p.stranger, p.envelope(g.stranger, p.stranger))
+	p.push(p.trusted, p.envelope(g.twin, p.trusted))
+	g.undo = nil // these are there to stay
+}
+
+// main is one call of the program.
+func (g *ground) main(verb string, args ...string) (int, []byte, string) {
+	var out, err bytes.Buffer
+	code := Main(context.Background(), nil, append([]string{
+		verb, "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--results", "none", "--notary-server", g.notary.URL(),
+		"--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}, args...),
+		Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	return code, out.Bytes(), err.String()
+}
+
+// verify compares both repositories.
+func (g *ground) verify(level, ledger string) (int, report.Verification) {
+	g.t.Helper()
+	args := []string{"--trust-policy", g.path(level + ".json")}
+	if ledger != "" {
+		args = append(args, "--ledger", ledger)
+	}
+	for _, p := range g.places {
+		args = append(args, p.trust.GUN())
+	}
+	code, out, said := g.main("verify", args...)
+	var v report.Verification
+	if err := json.Unmarshal(out, &v); err != nil {
+		g.t.Fatalf("verify: exit code %d, %v: %s", code, err, said)
+	}
+	return code, v
+}
+
+func (p *place) signatures(image ocispec.Descriptor) []ocispec.Descriptor {
+	p.ground.t.Helper()
+	list, err := p.registry.Signatures(p.name, image.Digest.String())
+	must(p.ground.t, err)
+	return list
+}
+
+// tags are all that both sides vouch for.
+func (p *place) tags() (all []string) {
+	for _, m := range p.marks {
+		all = append(all, m.tags...)
+	}
+	return all
+}
+
+// trustData is what the Notary server has of the repository now.
+func (p *place) trustData() map[string]notarytest.Version {
+	all := map[string]notarytest.Version{}
+	for _, role := range p.ground.notary.Roles(p.trust.GUN()) {
+		history := p.ground.notary.History(p.trust.GUN(), role)
+		all[role] = history[len(history)-1]
+	}
+	return all
+}
+
+func (p *place) serve(files map[string]notarytest.Version) {
+	for role, f := range files {
+		p.ground.notary.Put(p.trust.GUN(), role, f.Number, f.Raw)
+	}
+}
+
+// republish changes the trust data, with all its keys.
+func (p *place) republish(change func() error) {
+	p.ground.t.Helper()
+	p.keepTrust()
+	must(p.ground.t, change())
+	must(p.ground.t, p.trust.Publish())
+}
+
+// keepTrust has the trust data of now come back.
+func (p *place) keepTrust() {
+	files := p.trustData()
+	p.ground.later(func() { p.serve(files) })
+}
+
+// later notes what takes a tamper back.
+func (g *ground) later(undo func()) { g.undo = append(g.undo, undo) }
+
+// restore takes all tampers back, the last one first.
+func (g *ground) restore() {
+	for len(g.undo) > 0 {
+		last := len(g.undo) - 1
+		undo := g.undo[last]
+		g.undo = g.undo[:last]
+		undo()
+	}
+}
+
+// answer has the registry answer requests in another way than it would.
+func (p *place) answer(hook registrytest.Hook) {
+	p.hooks = append(p.hooks, hook)
+	hooks := p.hooks
+	p.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		for _, h := range hooks {
+			if h(w, r, next) {
+				return true
+			}
+		}
+		return false
+	})
+	p.ground.later(func() {
+		p.hooks = nil
+		p.registry.SetHook(nil)
+	})
+}
+
+// agrees checks that both sides agree on every tag again.
+func (g *ground) agrees() error {
+	code, v := g.verify("strict", "")
+	return finding{agree: true}.compare(g, nil, code, v)
+}
+
+// finding is what verify has to say of a tamper.
+type finding struct {
+	tags   map[string][]migrate.VerifyClass // of these tags one of these; of all others that they agree
+	whole  migrate.VerifyClass              // of the repository, which then has no tags
+	agree  bool                             // it is none
+	busy   bool                             // it could not be found out
+	flags  []string                         // of the tags
+	level  string                           // of the trust policy
+	ledger bool                             // the place's is compared as well
+	alien  bool                             // that ledger does not know the repository
+}
+
+// compare returns an error unless verify said it, of that place, and nothing else.
+func (f finding) compare(g *ground, where *place, code int, v report.Verification) error {
+	want := exitDisagree
+	switch {
+	case f.agree:
+		want = exitDone
+	case f.busy:
+		want = exitFailures
+	}
+	if code != want || v.Agree != f.agree || !v.Complete {
+		return fmt.Errorf("exit code %d, agree %v, complete %v; want exit code %d", code, v.Agree, v.Complete, want)
+	}
+	if len(v.Repositories) != len(g.places) {
+		return fmt.Errorf("%d repositories", len(v.Repositories))
+	}
+	for i, p := range g.places {
+		expect := finding{alien: f.ledger}
+		if p == where {
+			expect = f
+		}
+		if err := expect.rows(p, v.Repositories[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,300 @@
+package command
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// found is that these tags are in one of these classes.
+func found(tags []string, classes ...migrate.VerifyClass) finding {
+	f := finding{tags: map[string][]migrate.VerifyClass{}}
+	for _, tag := range tags {
+		f.tags[tag] = classes
+	}
+	return f
+}
+
+func unknown(tags []string) finding {
+	f := found(tags, migrate.Unknown)
+	f.busy = true
+	return f
+}
+
+func harmless() finding { return finding{agree: true} }
+
+// at compares with a trust policy of that level.
+func (f finding) at(level string) finding {
+	f.level = level
+	return f
+}
+
+// replace takes the image's signature away and puts others there.
+func (s *scene) replace(envelopes ...[]byte) {
+	var entries []ocispec.Descriptor
+	for _, e := range envelopes {
+		entries = append(entries, s.push(s.Descriptor, e))
+	}
+	s.list(s.Descriptor, entries...)
+}
+
+// instead has the image signed by another key alone, and found in a class.
+func (s *scene) instead(by *kmstest.Identity, class migrate.VerifyClass, more ...func(*signature.SignRequest)) finding {
+	s.replace(s.envelope(by, s.Descriptor, more...))
+	return found(s.mark.tags, class)
+}
+
+// tampers are what is done, and what verify has to say of it.
+var tampers = []struct {
+	name string
+	do   func(*scene) finding
+}{
+	{"the signature is deleted", func(s *scene) finding {
+		s.remove(s.signature)
+		if s.name == "tags" {
+			return found(s.mark.tags, migrate.Untrusted) // it is still listed
+		}
+		return found(s.mark.tags, migrate.DCTOnly)
+	}},
+	{"the signature is not listed", func(s *scene) finding {
+		s.list(s.Descriptor)
+		return found(s.mark.tags, migrate.DCTOnly)
+	}},
+	{"the signature's envelope has other bytes", func(s *scene) finding {
+		path, blob := s.envelopeOf(s.signature)
+		s.bytes(path, "application/octet-stream", s.flipped(blob))
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the signature's envelope is cut off", func(s *scene) finding {
+		path, blob := s.envelopeOf(s.signature)
+		s.bytes(path, "application/octet-stream", blob[:s.IntN(len(blob))])
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the signature's envelope is another image's", func(s *scene) finding {
+		path, _ := s.envelopeOf(s.signature)
+		_, other := s.envelopeOf(s.other().signature)
+		s.bytes(path, "application/octet-stream", other)
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the image's digest is written over another's in an envelope", func(s *scene) finding {
+		other := s.other()
+		_, blob := s.envelopeOf(other.signature)
+		s.replace(s.rewritten(blob, other.Digest.Encoded(), s.Digest.Encoded()))
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the signature's manifest has other bytes", func(s *scene) finding {
+		raw, err := s.registry.Manifest(s.name, s.signature.Digest.String())
+		must(s.ground.t, err)
+		s.bytes("/manifests/"+s.signature.Digest.String(), ocispec.MediaTypeImageManifest, s.flipped(raw))
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"another image's signature is listed", func(s *scene) finding {
+		s.list(s.Descriptor, s.other().signature)
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"another image's envelope is attached", func(s *scene) finding {
+		_, blob := s.envelopeOf(s.other().signature)
+		s.replace(blob)
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the key has signed another digest", func(s *scene) finding {
+		s.replace(s.envelope(s.ground.release, s.unsigned))
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"the key has signed another size", func(s *scene) finding {
+		d := s.Descriptor
+		d.Size++
+		s.replace(s.envelope(s.ground.release, d))
+		return found(s.mark.tags, migrate.Untrusted)
+	}},
+	{"another authority's certificate of the same names", func(s *scene) finding {
+		return s.instead(s.ground.stranger, migrate.Untrusted)
+	}},
+	{"a certificate of another subject", func(s *scene) finding { return s.instead(s.ground.intruder, migrate.Untrusted) }},
+	{"an expired certificate", func(s *scene) finding { return s.instead(s.ground.old, migrate.VerifyExpiry) }},
+	{"an expired signature", func(s *scene) finding { return s.instead(s.ground.release, migrate.VerifyExpiry, expired) }},
+	{"an expired certificate beside a foreign one", func(s *scene) finding {
+		s.replace(s.envelope(s.ground.stranger, s.Descriptor), s.envelope(s.ground.old, s.Descriptor))
+		return found(s.mark.tags, migrate.VerifyExpiry)
+	}},
+	{"an expired certificate, and the policy is lenient", func(s *scene) finding {
+		return s.instead(s.ground.old, migrate.VerifyExpiry).at(levels[1+s.IntN(2)])
+	}},
+	{"an expired signature, and the policy is lenient", func(s *scene) finding {
+		return s.instead(s.ground.release, migrate.VerifyExpiry, expired).at(levels[1+s.IntN(2)])
+	}},
+	{"another authority's certificate, and the policy is lenient", func(s *scene) finding {
+		return s.instead(s.ground.stranger, migrate.Untrusted).at(levels[1+s.IntN(2)])
+	}},
+	{"another image's envelope, and the policy is lenient", func(s *scene) finding {
+		s.replace(s.envelope(s.ground.release, s.other().Descriptor))
+		return found(s.mark.tags, migrate.Untrusted).at(levels[1+s.IntN(2)])
+	}},
+
+	{"a tag is moved to another signed image", func(s *scene) finding {
+		tag := s.tag()
+		s.move(tag, s.Descriptor, s.other().Descriptor)
+		return found([]string{tag}, migrate.Conflict)
+	}},
+	{"a tag is moved to an image that only Notation trusts", func(s *scene) finding {
+		tag := s.tag()
+		s.move(tag, s.Descriptor, s.trusted)
+		return found([]string{tag}, migrate.Conflict)
+	}},
+	{"a tag is moved to an unsigned image", func(s *scene) finding {
+		tag := s.tag()
+		s.move(tag, s.Descriptor, s.unsigned)
+		return found([]string{tag}, migrate.Moved)
+	}},
+	{"a tag is moved to an image signed by a stranger", func(s *scene) finding {
+		tag := s.tag()
+		s.move(tag, s.Descriptor, s.place.stranger)
+		return found([]string{tag}, migrate.Moved)
+	}},
+	{"a tag is deleted", func(s *scene) finding {
+		tag := s.tag()
+		must(s.ground.t, s.registry.Delete(s.name, tag))
+		s.ground.later(func() { must(s.ground.t, s.registry.Tag(s.name, tag, s.Digest.String())) })
+		return found([]string{tag}, migrate.Gone)
+	}},
+	{"the image is deleted", func(s *scene) finding {
+		s.remove(s.Descriptor, s.mark.tags...)
+		return found(s.mark.tags, migrate.Gone)
+	}},
+	{"a new tag that DCT does not name has a trusted image", func(s *scene) finding {
+		s.newTag("new", s.trusted)
+		return found([]string{"new"}, migrate.NotationOnly)
+	}},
+
+	{"DCT names another signed image", func(s *scene) finding {
+		tag := s.tag()
+		s.vouch(tag, s.other().Descriptor)
+		return found([]string{tag}, migrate.Conflict)
+	}},
+	{"DCT names an unsigned image", func(s *scene) finding {
+		tag := s.tag()
+		s.vouch(tag, s.unsigned)
+		return found([]string{tag}, migrate.Conflict)
+	}},
+	{"DCT names an image that nobody has", func(s *scene) finding {
+		tag := s.tag()
+		d := s.Descriptor
+		d.Digest = planted(1, "")[0].Digest
+		s.vouch(tag, d)
+		return found([]string{tag}, migrate.Gone)
+	}},
+	{"DCT revokes a tag", func(s *scene) finding {
+		tag := s.tag()
+		s.republish(func() error { return s.trust.Remove(tag) })
+		return found([]string{tag}, migrate.NotationOnly)
+	}},
+	{"DCT names a new tag that nobody has", func(s *scene) finding {
+		s.vouch("new", s.Descriptor)
+		return found([]string{"new"}, migrate.Gone)
+	}},
+	{"DCT names a new tag with an unsigned image", func(s *scene) finding {
+		s.newTag("new", s.unsigned)
+		s.vouch("new", s.unsigned)
+		return found([]string{"new"}, migrate.DCTOnly)
+	}},
+	{"the trust data of an earlier day is served", func(s *scene) finding {
+		s.keepTrust()
+		s.serve(s.before)
+		return found([]string{"old"}, migrate.DCTOnly) // what it says is compared; that it is old is not seen
+	}},
+	{"trust data is changed and not signed again", func(s *scene) finding {
+		s.keepTrust()
+		roles := s.ground.notary.Roles(s.trust.GUN())
+		role := roles[s.IntN(len(roles))]
+		must(s.ground.t, s.trust.Tamper(role, func(signed map[string]any) { signed["expires"] = "2099-01-02T03:04:05Z" }, false))
+		return finding{whole: migrate.Untrusted}
+	}},
+	{"a bit of trust data is changed on its way", func(s *scene) finding {
+		roles := s.ground.notary.Roles(s.trust.GUN())
+		role := roles[s.IntN(len(roles))]
+		raw := s.flipped(s.ground.notary.Raw(s.trust.GUN(), role))
+		s.ground.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+			_, name, ok := strings.Cut(r.URL.Path, s.trust.GUN()+"/_trust/tuf/")
+			if ok = ok && (strings.HasPrefix(name, role+".") || strings.HasSuffix(name, "."+role+".json")); ok {
+				_, _ = w.Write(raw)
+			}
+			return ok
+		})
+		s.ground.later(func() { s.ground.notary.SetHook(nil) })
+		return finding{whole: migrate.Untrusted}
+	}},
+	{"trust data has expired", func(s *scene) finding {
+		s.keepTrust()
+		roles := []string{"targets", "snapshot", "timestamp"}
+		must(s.ground.t, s.trust.Expire(roles[s.IntN(len(roles))]))
+		return finding{whole: migrate.VerifyExpiry}
+	}},
+
+	{"a registry in trouble", func(s *scene) finding {
+		path, _ := s.envelopeOf(s.signature)
+		paths := []string{path, s.listOf(s.Descriptor), "/manifests/" + s.signature.Digest.String()}
+		codes := []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusForbidden}
+		s.status(paths[s.IntN(len(paths))], codes[s.IntN(len(codes))])
+		return unknown(s.mark.tags)
+	}},
+	{"a tag is moved, and the registry is in trouble with DCT's image", func(s *scene) finding {
+		s.mark = s.marks[0] // with one tag: another would tell what the image is
+		s.move(s.tag(), s.Descriptor, s.unsigned)
+		s.status("/manifests/"+s.Digest.String(), http.StatusInternalServerError)
+		return unknown(s.mark.tags)
+	}},
+	{"a registry in trouble with a tag", func(s *scene) finding {
+		tag := s.tag()
+		s.status("/manifests/"+tag, http.StatusBadGateway)
+		return unknown([]string{tag})
+	}},
+	{"a good signature that cannot be fetched, beside a foreign one", func(s *scene) finding {
+		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
+		s.list(s.Descriptor, foreign, s.signature)
+		s.status("/manifests/"+s.signature.Digest.String(), http.StatusTooManyRequests)
+		return unknown(s.mark.tags)
+	}},
+
+	{"foreign signatures beside the good one", func(s *scene) finding {
+		entries := []ocispec.Descriptor{s.signature}
+		for range 1 + s.IntN(3) {
+			entries = append(entries, s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor)))
+		}
+		s.list(s.Descriptor, s.shuffled(entries)...)
+		return harmless()
+	}},
+	{"broken signatures beside the good one", func(s *scene) finding {
+		broken := s.push(s.Descriptor, []byte("no envelope"))
+		s.list(s.Descriptor, s.shuffled([]ocispec.Descriptor{s.signature, broken, s.junk(), s.junk()})...)
+		return harmless()
+	}},
+	{"an expired one beside the good one, and the policy is lenient", func(s *scene) finding {
+		old := s.push(s.Descriptor, s.envelope(s.ground.old, s.Descriptor))
+		s.list(s.Descriptor, s.shuffled([]ocispec.Descriptor{s.signature, old})...)
+		return harmless().at(levels[1+s.IntN(2)])
+	}},
+	{"a trusted key's signature in place of the recorded one", func(s *scene) finding {
+		s.replace(s.envelope(s.ground.twin, s.Descriptor))
+		f := found(s.mark.tags, migrate.Agree)
+		f.agree, f.ledger, f.flags = true, true, []string{migrate.FlagGone, migrate.FlagForeign, migrate.FlagUnbound}
+		return f
+	}},
+}
+
+// newTag gives an image a tag that it did not have.
+func (s *scene) newTag(tag string, to ocispec.Descriptor) {
+	must(s.ground.t, s.registry.Tag(s.name, tag, to.Digest.String()))
+	s.ground.later(func() { must(s.ground.t, s.registry.Delete(s.name, tag)) })
+}
+
+func (s *scene) shuffled(list []ocispec.Descriptor) []ocispec.Descriptor {
+	list = slices.Clone(list)
+	s.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}

@@ -1,0 +1,142 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// What is aimed at in verifying, with latency.
+const (
+	verifyWorkers   = 32
+	moreWorkers     = 128   // that hide the latency, so that the CPU is the limit
+	aimVerify       = 300.0 // tags per second
+	aimVerifyRatio  = 10.0  // times the loop
+	verifyImages    = 4000  // for dct2notation, spread over repositories
+	verifyLoop      = 300   // for the loop
+	verifySmall     = 100   // repositories of smallTags
+	manyTagsOfImage = 10    // of the part many-verify: signing takes longest
+)
+
+// verified is how one of the two verified.
+type verified struct {
+	measured
+	tags int
+}
+
+func (v verified) rate() float64 { return float64(v.tags) / v.wall.Seconds() }
+
+// cpu is the CPU time that one tag takes, servers included.
+func (v verified) cpu() time.Duration { return (v.tree + v.servers) / time.Duration(v.tags) }
+
+// cpuAllows is how many tags per second the cores can give that others leave.
+func (v verified) cpuAllows() float64 {
+	return float64(runtime.NumCPU()) * (1 - v.others()) / v.cpu().Seconds()
+}
+
+func (v verified) each(n int64) float64 { return float64(n) / float64(v.tags) }
+
+// verification compares dct2notation verify with a loop over notation verify, on the same
+// images, with latency.
+func verification(ctx context.Context, bin, dir string, out io.Writer) error {
+	return within(requestLatency, nil, func(servers *remote) error {
+		s := shop{servers, bin, filepath.Join(dir, "verify"), out}
+		printVerifyHead(out)
+		h, p, err := s.signed(ctx, "large", Publication{Repositories: repositories, Images: verifyImages})
+		if err != nil {
+			return err
+		}
+		loop, err := s.verifyLoop(ctx, h, p)
+		if err != nil {
+			return err
+		}
+		printVerified(out, fmt.Sprintf("xargs -P %d notation verify", verifyWorkers), loop)
+		var ours [2]verified
+		for i, workers := range []int{verifyWorkers, moreWorkers} {
+			ours[i], err = s.verify(ctx, h, verifying{published: p, guns: p.GUNs, tags: verifyImages, workers: workers})
+			if err != nil {
+				return err
+			}
+			printVerified(out, fmt.Sprintf("dct2notation verify --workers %d", workers), ours[i])
+		}
+		if h, p, err = s.signed(ctx, "small", Publication{Repositories: verifySmall, Images: verifySmall * smallTags}); err != nil {
+			return err
+		}
+		for _, readers := range []int{0, raisedConcurrency} {
+			small, err := s.verify(ctx, h, verifying{published: p, guns: p.GUNs, tags: verifySmall * smallTags, workers: verifyWorkers, readers: readers})
+			if err != nil {
+				return err
+			}
+			printVerified(out, fmt.Sprintf("  of %d with %d tags, %d read at a time", verifySmall, smallTags, max(readers, 1)), small)
+		}
+		printVerifyAims(out, loop, ours[0], ours[1])
+		return nil
+	})
+}
+
+// signed publishes images in a home of their own, and has dct2notation sign them with a
+// local key.
+func (s shop) signed(ctx context.Context, name string, what Publication) (*home, Published, error) {
+	what.Name = name
+	p, err := s.publishAll(what)
+	if err != nil {
+		return nil, p, err
+	}
+	h, err := s.home(name)
+	if err != nil {
+		return nil, p, err
+	}
+	if err := h.trustOwnKey(); err != nil {
+		return nil, p, err
+	}
+	m := migration{name: name, workers: verifyWorkers, key: fileKey, published: p, notary: s.address.Notary}
+	r, _, err := h.migrate(ctx, m)
+	if err != nil {
+		return nil, p, err
+	}
+	return h, p, complete(s.remote, name, r, "signed", what.Images)
+}
+
+func (s shop) verify(ctx context.Context, h *home, v verifying) (verified, error) {
+	m, err := s.counted(len(v.guns), func() (usage, error) { return h.verify(ctx, s.address.Notary, v) })
+	return verified{m, v.tags}, err
+}
+
+// verifyLoop verifies some of the images with the notation command.
+func (s shop) verifyLoop(ctx context.Context, h *home, p Published) (verified, error) {
+	some := spread(p.References)[:verifyLoop]
+	m, err := s.counted(repositories, func() (usage, error) { return h.verifyEach(ctx, verifyWorkers, some) })
+	m.peak = 0 // is that of xargs
+	return verified{m, verifyLoop}, err
+}
+
+// manyTags verifies one repository, three and then ten of that size: memory must not grow
+// with their number. It does from one to three, since the next is read while one is compared
+// and the one before waits to be freed; and the more there are, the likelier all three are
+// at their largest when the collector runs late.
+func manyTags(ctx context.Context, bin, dir string, tags int, out io.Writer) error {
+	return within(0, nil, func(servers *remote) error {
+		s := shop{servers, bin, filepath.Join(dir, "many-verify"), out}
+		of := tags / manyRepositories / manyTagsOfImage // images of a repository
+		printManyTagsHead(out, of*manyTagsOfImage)
+		h, p, err := s.signed(ctx, "many", Publication{Repositories: manyRepositories, Images: of * manyRepositories, Tags: manyTagsOfImage})
+		if err != nil {
+			return err
+		}
+		var all []verified
+		for _, n := range []int{1, 3, manyRepositories} {
+			v, err := s.verify(ctx, h, verifying{published: p, guns: p.GUNs[:n], tags: n * of * manyTagsOfImage, workers: verifyWorkers})
+			if err != nil {
+				return err
+			}
+			all = append(all, v)
+		}
+		printManyTags(out, all)
+		return nil
+	})
+}

@@ -1,0 +1,63 @@
+package migrate
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// Small repositories are compared side by side: one alone would keep no more workers busy
+// than it has tags. Large ones are not, since each takes memory.
+const (
+	aheadRepositories = 16   // at most, beside those whose trust data is being read
+	aheadTags         = 2000 // of all repositories that are being compared, but for one alone
+)
+
+// comparing is a verification under way. The repositories share its bounds.
+type comparing struct {
+	*Verification
+	hosts   *hosts
+	readers chan struct{}       // a place for each repository whose trust data is read
+	tags    *semaphore.Weighted // what aheadTags bounds
+	workers chan struct{}       // a place for each tag that is looked at
+}
+
+func (v *Verification) begin() *comparing {
+	return &comparing{
+		Verification: v, hosts: newHosts(), tags: semaphore.NewWeighted(aheadTags),
+		readers: make(chan struct{}, max(v.Readers, 1)), workers: make(chan struct{}, v.Workers),
+	}
+}
+
+// compared is what became of one repository.
+type compared struct {
+	result VerifiedRepository
+	unread error // its trust data could not be read; the result says so
+	err    error // ends the verification
+}
+
+// repository reads a repository's trust data and compares it. What was read keeps its place
+// among the readers until it may be compared, so that no more of it piles up.
+func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
+	select {
+	case c.readers <- struct{}{}:
+	case <-ctx.Done():
+		return compared{err: ctx.Err()}
+	}
+	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, dct.Known{}) })
+	if a.err != nil {
+		<-c.readers
+		return compared{result: VerifiedRepository{GUN: gun.String(), Class: unreadClass(a.err), Reason: a.err.Error()}, unread: a.err}
+	}
+	size := min(int64(len(a.value.Targets())+len(a.value.Findings())), aheadTags)
+	err := c.tags.Acquire(ctx, size)
+	<-c.readers
+	if err != nil {
+		return compared{err: err}
+	}
+	defer c.tags.Release(size)
+	result, err := c.compare(ctx, a.value)
+	return compared{result: result, err: err}
+}

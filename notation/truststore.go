@@ -1,0 +1,49 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/notaryproject/notation-go/verifier/truststore"
+)
+
+// trustStore reads each named store once: notation-go would read the files and check the
+// certificates in them again for every signature. A store that cannot be read is tried
+// again, and leaves the verdict open. It is safe for concurrent use.
+type trustStore struct {
+	store truststore.X509TrustStore
+
+	mu   sync.Mutex
+	read map[storeName][]*x509.Certificate // guarded by mu
+}
+
+type storeName struct {
+	kind truststore.Type
+	name string
+}
+
+// GetCertificates is [truststore.X509TrustStore]'s.
+func (s *trustStore) GetCertificates(ctx context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := storeName{kind, name}
+	if certs, ok := s.read[key]; ok {
+		return slices.Clone(certs), nil
+	}
+	certs, err := s.store.GetCertificates(ctx, kind, name)
+	if err != nil {
+		if h, ok := ctx.Value(hearingKey{}).(*hearing); ok && !errors.Is(err, fs.ErrNotExist) {
+			h.missStore()
+		}
+		return nil, err
+	}
+	if s.read == nil {
+		s.read = map[storeName][]*x509.Certificate{}
+	}
+	s.read[key] = certs
+	return slices.Clone(certs), nil
+}

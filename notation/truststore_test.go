@@ -1,0 +1,60 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// shaky is a trust store that fails a few times first, and counts how often it was read.
+type shaky struct {
+	memory
+	fails []error
+	reads int
+}
+
+func (s *shaky) GetCertificates(ctx context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
+	s.reads++
+	if len(s.fails) > 0 {
+		err := s.fails[0]
+		s.fails = s.fails[1:]
+		return nil, truststore.TrustStoreError{InnerError: err, Msg: "no store"}
+	}
+	return s.memory.GetCertificates(ctx, kind, name)
+}
+
+// That a trust store cannot be read says nothing of a signature. It is tried again, and read
+// once then, however many signatures there are; one that is not there trusts nobody.
+func TestATrustStoreThatCannotBeReadLeavesItOpen(t *testing.T) {
+	t.Parallel()
+	ca, err := kmstest.NewAuthority("test")
+	must(t, err)
+	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	s := &shaky{memory: memory{ca.Certificate}, fails: []error{errors.New("too many open files"), fs.ErrNotExist}}
+	policy := &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
+		Name: "test", RegistryScopes: []string{"*"}, SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
+		TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
+	}}}
+	v, err := verifier.NewWithOptions(policy, &trustStore{store: s}, nil, verifier.VerifierOptions{})
+	must(t, err)
+	for i, want := range []Doubt{Unsure, Unproven, NoDoubt, NoDoubt, NoDoubt} {
+		got, err := (&Verifier{judge: v.(judge)}).Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), jws.MediaTypeEnvelope, signedBy(t, id, "a"))
+		must(t, err)
+		if got.Doubt != want || got.Trusted != (want == NoDoubt) || (got.Reason == "") != got.Trusted {
+			t.Errorf("signature %d: %+v, want doubt %q", i, got, want)
+		}
+	}
+	if s.reads != 3 {
+		t.Errorf("read %d times, want 3", s.reads)
+	}
+}
