@@ -57,7 +57,7 @@ func (g guide) text(t Trust, o *Output) string {
 	}
 	b.WriteString("\nWhose signatures are good:\n\n")
 	for _, s := range t.Statements {
-		b.WriteString(wrap(fmt.Sprintf("%s, %d repositories: any one signature by", s.Name, len(s.Repositories)), "- ", "  "))
+		b.WriteString(wrap(fmt.Sprintf("%s, %s: any one signature by", s.Name, Repositories(len(s.Repositories))), "- ", "  "))
 		for _, k := range s.Keys {
 			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", safetext.Safe(k.Name, 128), subject(k.Leaf()), Thumbprint(k.Leaf()))
 			if k.Anchor() != k.Leaf() {
@@ -82,6 +82,14 @@ func (g guide) text(t Trust, o *Output) string {
 		}
 	}
 	return b.String()
+}
+
+// Repositories says how many.
+func Repositories(n int) string {
+	if n == 1 {
+		return "1 repository"
+	}
+	return fmt.Sprintf("%d repositories", n)
 }
 
 // comment makes a comment of a text: every line of it begins with the mark.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation"
@@ -57,9 +58,31 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 		for _, chain := range chains {
 			all[name] = append(all[name], policy.Key{Name: name, Chain: chain, TSA: tsa, Dedicated: slices.Contains(o.dedicated, name)})
 			log.Info("key", "name", safetext.Safe(name, 128), "leaf", policy.Thumbprint(chain[0]), "subject", safetext.Safe(chain[0].Subject.String(), 200))
+			warnOfAge(name, chain, len(tsa) > 0, time.Now(), log)
 		}
 	}
 	return all, nil
+}
+
+// warnOfAge tells when certificates end: at the stage enforce, all that they signed is refused
+// from then on.
+func warnOfAge(name string, chain []*x509.Certificate, stamped bool, now time.Time, log *slog.Logger) {
+	end := chain[0].NotAfter
+	for _, c := range chain {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	after := "signatures without a timestamp are refused after that"
+	if stamped {
+		after = "signatures that are not countersigned are refused after that"
+	}
+	switch date := end.UTC().Format(time.DateOnly); {
+	case end.Before(now):
+		log.Warn("certificate has expired: "+after, "key", safetext.Safe(name, 128), "on", date)
+	case end.Before(now.Add(soon)):
+		log.Warn("certificate expires soon: "+after, "key", safetext.Safe(name, 128), "on", date)
+	}
 }
 
 // given are the values of --certificate by the key's name.
