@@ -8,25 +8,41 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// draw chooses which of a repository's tags are compared: the returned function tells of
-// each. The same seed draws the same tags, and nobody who does not know it can tell
-// beforehand which.
-func (v *Verification) draw(gun dct.GUN, all int, tags func(each func(string))) func(tag string) bool {
-	if v.Sample <= 0 || all <= v.Sample {
-		return func(string) bool { return true }
+// tags are what is compared of one repository.
+type tags struct {
+	targets  []dct.Target
+	findings []dct.Finding
+	strays   []dct.Finding // as findings: DCT does not name them
+}
+
+func (t *tags) len() int { return len(t.targets) + len(t.findings) + len(t.strays) }
+
+// draw leaves the tags that a sample has. The same seed draws the same tags, and nobody who
+// does not know it can tell beforehand which.
+func (t *tags) draw(v *Verification, gun dct.GUN) {
+	if v.Sample <= 0 || t.len() <= v.Sample {
+		return
 	}
 	type lot struct {
 		sum [sha256.Size]byte
 		tag string
 	}
-	lots := make([]lot, 0, all)
-	tags(func(tag string) {
+	var lots []lot
+	add := func(tag string) {
 		lots = append(lots, lot{sha256.Sum256([]byte(v.Seed + "\x00" + gun.String() + "\x00" + tag)), tag})
-	})
+	}
+	for _, target := range t.targets {
+		add(target.Tag())
+	}
+	for _, f := range slices.Concat(t.findings, t.strays) {
+		add(f.Tag)
+	}
 	slices.SortFunc(lots, func(a, b lot) int { return bytes.Compare(a.sum[:], b.sum[:]) })
 	drawn := make(map[string]bool, v.Sample)
 	for _, l := range lots[:v.Sample] {
 		drawn[l.tag] = true
 	}
-	return func(tag string) bool { return drawn[tag] }
+	t.targets = slices.DeleteFunc(t.targets, func(target dct.Target) bool { return !drawn[target.Tag()] })
+	t.findings = slices.DeleteFunc(t.findings, func(f dct.Finding) bool { return !drawn[f.Tag] })
+	t.strays = slices.DeleteFunc(t.strays, func(f dct.Finding) bool { return !drawn[f.Tag] })
 }

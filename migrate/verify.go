@@ -156,9 +156,7 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 	if place := v.Scope.place(r.GUN()); place != result.GUN {
 		result.Place = place
 	}
-	targets := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !v.Scope.wants(t.Tag()) })
-	findings := slices.DeleteFunc(r.Findings(), func(f dct.Finding) bool { return !v.Scope.wants(f.Tag) })
-	strays, err := v.strays(ctx, r)
+	t, err := v.meant(ctx, r)
 	if ctx.Err() != nil {
 		return result, ctx.Err()
 	}
@@ -167,50 +165,17 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		result.Reason = "other tags than DCT's were not looked at: " + err.Error()
 		result.Totals[Unknown]++
 	}
-	all := len(targets) + len(findings) + len(strays)
-	drawn := v.draw(r.GUN(), all, func(each func(string)) {
-		for _, t := range targets {
-			each(t.Tag())
-		}
-		for _, f := range findings {
-			each(f.Tag)
-		}
-		for _, s := range strays {
-			each(s.Tag)
-		}
-	})
-	targets = slices.DeleteFunc(targets, func(t dct.Target) bool { return !drawn(t.Tag()) })
-	findings = slices.DeleteFunc(findings, func(f dct.Finding) bool { return !drawn(f.Tag) })
-	strays = slices.DeleteFunc(strays, func(f dct.Finding) bool { return !drawn(f.Tag) })
-	result.LeftOut = all - len(targets) - len(findings) - len(strays)
-
+	all := t.len()
+	t.draw(v, r.GUN())
+	result.LeftOut = all - t.len()
 	look := newLookups(v, r)
-	rows := make([]VerifiedTag, len(targets)+len(findings)+len(strays))
-	g, gctx := errgroup.WithContext(ctx)
-	row := func(i int, one func() VerifiedTag) {
-		select {
-		case c.workers <- struct{}{}:
-		case <-gctx.Done():
-			return
-		}
-		g.Go(func() error {
-			defer func() { <-c.workers }()
-			rows[i] = one()
-			return gctx.Err()
-		})
-	}
-	for i, t := range targets {
-		row(i, func() VerifiedTag { return look.target(gctx, t) })
-	}
-	for i, f := range slices.Concat(findings, strays) {
-		row(len(targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
-	}
-	if err := g.Wait(); err != nil {
-		return result, errors.Join(ctx.Err(), err)
+	rows, err := c.rows(ctx, look, t)
+	if err != nil {
+		return result, err
 	}
 	for i, row := range rows {
 		// A tag that neither side signed is none of the migration's.
-		if stray := i >= len(targets)+len(findings); !stray || row.Class != NoneSigned || v.AllTags {
+		if stray := i >= len(t.targets)+len(t.findings); !stray || row.Class != NoneSigned || v.AllTags {
 			result.Tags = append(result.Tags, row)
 		}
 	}
@@ -224,6 +189,44 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		result.Totals[t.Class]++
 	}
 	return result, nil
+}
+
+// rows compares each tag: the targets, then the findings and the strays.
+func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]VerifiedTag, error) {
+	rows := make([]VerifiedTag, t.len())
+	g, gctx := errgroup.WithContext(ctx)
+	row := func(i int, one func() VerifiedTag) {
+		select {
+		case c.workers <- struct{}{}:
+		case <-gctx.Done():
+			return
+		}
+		g.Go(func() error {
+			defer func() { <-c.workers }()
+			rows[i] = one()
+			return gctx.Err()
+		})
+	}
+	for i, target := range t.targets {
+		row(i, func() VerifiedTag { return look.target(gctx, target) })
+	}
+	for i, f := range slices.Concat(t.findings, t.strays) {
+		row(len(t.targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
+	}
+	err := g.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // some may not have been looked at
+	}
+	return rows, err
+}
+
+// meant are the tags of a repository that the scope wants. An error says that the strays are
+// not known.
+func (v *Verification) meant(ctx context.Context, r *dct.Repository) (t tags, err error) {
+	t.targets = slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !v.Scope.wants(t.Tag()) })
+	t.findings = slices.DeleteFunc(r.Findings(), func(f dct.Finding) bool { return !v.Scope.wants(f.Tag) })
+	t.strays, err = v.strays(ctx, r)
+	return t, err
 }
 
 // strays are the tags that the registry has and the trust data does not name: one that was

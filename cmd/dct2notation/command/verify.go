@@ -1,11 +1,13 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,12 +75,8 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	return c
 }
 
-func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, s Streams) error {
-	for _, check := range []func() error{o.checkResult, o.remoteOptions.check, o.selectOptions.check, o.checkReports} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
+// checkVerify refuses what means nothing.
+func (o *verifyOptions) checkVerify() error {
 	switch {
 	case o.workers < 1:
 		return usage(errors.New("--workers is at least 1"))
@@ -86,6 +84,15 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		return usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
 	case o.platforms != "index" && o.platforms != "all":
 		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+	}
+	return nil
+}
+
+func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, s Streams) error {
+	for _, check := range []func() error{o.checkResult, o.remoteOptions.check, o.selectOptions.check, o.checkReports, o.checkVerify} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
@@ -104,12 +111,9 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		AllPlatforms: o.platforms == "all",
 	}
 	if o.sample > 0 {
-		if o.seed == "" {
-			o.seed = rand.Text()
-		}
-		v.Sample, v.Seed = o.sample, o.seed
+		v.Sample, v.Seed = o.sample, cmp.Or(o.seed, rand.Text())
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
-		log.Info("a sample is compared, not all tags", "of each repository", o.sample, "seed", o.seed)
+		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
 	if o.ledger != "" {
 		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
@@ -119,6 +123,11 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		defer func() { _ = ledger.Close() }() // only read from
 		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
 	}
+	return o.compare(ctx, v, f, s, log)
+}
+
+// compare verifies, and shows and saves what came of it.
+func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f *field, s Streams, log *slog.Logger) error {
 	out := liveVerify(o.output, o.verbose, s.Out)
 	saved, err := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), o.output, log)
 	if err != nil {
@@ -134,15 +143,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if err == nil && totals.Empty() {
 		err = errNothingCompared
 	}
-	whole := err == nil && leftOut == 0
-	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
-	switch {
-	case err != nil:
-		end.Error = err.Error()
-	case leftOut > 0:
-		end.Error = report.Sampled(leftOut)
-	}
-	if endErr := errors.Join(out.End(totals, err), saved.finish(end, o.output, o.verbose, s.Out)); endErr != nil {
+	if endErr := errors.Join(out.End(totals, err), saved.finish(ending(totals, leftOut, err), o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
 	if errors.Is(err, migrate.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
@@ -160,6 +161,19 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		return &verdict{exitFailures}
 	}
 	return nil
+}
+
+// ending is what is saved of how a verification ended. A sample is no whole.
+func ending(totals report.Totals, leftOut int, err error) report.End {
+	whole := err == nil && leftOut == 0
+	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
+	switch {
+	case err != nil:
+		end.Error = err.Error()
+	case leftOut > 0:
+		end.Error = report.Sampled(leftOut)
+	}
+	return end
 }
 
 var errNothingCompared = errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
