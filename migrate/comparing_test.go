@@ -1,0 +1,111 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+)
+
+// crowdJudge lets judges wait until as many are there as wanted, and tells how many there
+// were at most.
+type crowdJudge struct {
+	mu        sync.Mutex
+	now, most int
+	wanted    int
+	full      chan struct{} // closed when as many as wanted are there
+}
+
+func (c *crowdJudge) Judge(context.Context, Image) (Verdict, error) {
+	c.mu.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	if c.now == c.wanted {
+		close(c.full)
+		c.wanted = 0
+	}
+	c.mu.Unlock()
+	select {
+	case <-c.full:
+	case <-time.After(5 * time.Second):
+	}
+	time.Sleep(20 * time.Millisecond) // for more to come than there may be
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	return Verdict{}, nil
+}
+
+// onlyNamed is a registry that has no tags but those that DCT names: the scene's has all
+// tags in each repository.
+type onlyNamed struct{ Registry }
+
+func (onlyNamed) Tags(context.Context, string, func(string) error) error { return nil }
+
+// Repositories of one tag keep all workers busy, and no more than there are, with one
+// reader; what is told comes in the order of the names, and one that cannot be read keeps
+// its place among them.
+func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 10 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+		if i != 5 {
+			s.publish(names[i], fmt.Sprintf("v%d", i))
+		}
+	}
+	judge := &crowdJudge{wanted: 4, full: make(chan struct{})}
+	v := &Verification{Trust: s.trust(), Registry: onlyNamed{s}, Judge: judge, Workers: 4}
+	i := 0
+	s.must(v.Verify(context.Background(), s.guns(names...), func(r VerifiedRepository) error {
+		if want := map[bool]int{true: 0, false: 1}[i == 5]; r.GUN != names[i] || r.Totals[DCTOnly] != want || (r.Class != "") != (i == 5) {
+			t.Errorf("repository %d: %+v", i, r)
+		}
+		i++
+		return nil
+	}))
+	if judge.most != 4 || i != 10 {
+		t.Errorf("%d tags at the same time, want 4; %d repositories", judge.most, i)
+	}
+}
+
+// However many tags are waited for, no more repositories than the one that takes its turn
+// are held in memory besides.
+func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	names := []string{"registry.example.com/r0", "registry.example.com/r1"}
+	for i, name := range names {
+		s.publish(name, fmt.Sprintf("v%d", i))
+	}
+	v := &Verification{Trust: s.trust(), Registry: onlyNamed{s}, Judge: noJudge{}, Workers: 4}
+	c := v.begin()
+	s.must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large one
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan compared, len(names))
+	for _, gun := range s.guns(names...) {
+		go func() { done <- c.repository(ctx, gun) }()
+	}
+	select {
+	case one := <-done:
+		t.Fatalf("compared beside a large one: %+v", one)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if len(c.readers) != 1 {
+		t.Errorf("%d have a reader's place, want 1", len(c.readers))
+	}
+	c.tags.Release(aheadTags)
+	for range names {
+		if one := <-done; one.err != nil || one.unread != nil {
+			t.Errorf("%+v", one)
+		}
+	}
+	cancel()
+	if one := c.repository(ctx, dct.GUN{}); one.err == nil && one.unread == nil {
+		t.Error("no error after the end")
+	}
+}
