@@ -124,7 +124,7 @@ func (l *lookups) recorded(ctx context.Context, result *VerifiedRepository) erro
 			if err != nil {
 				return err
 			}
-			if row.Class != NoneSigned {
+			if row.Class != NoneSigned && !marked(result.Tags, row) {
 				result.Tags = append(result.Tags, row)
 			}
 		}
@@ -148,6 +148,24 @@ func (l *lookups) recorded(ctx context.Context, result *VerifiedRepository) erro
 		}
 	}
 	return ctx.Err()
+}
+
+// marked tells whether the image of a withdrawn item has rows already, as its tags are still in
+// the registry: these then say that it was withdrawn.
+func marked(rows []VerifiedTag, withdrawn VerifiedTag) bool {
+	found := false
+	for i, row := range rows {
+		// One without a tag is of another item, with its own key.
+		if row.Class != NotationOnly || withdrawn.Class != NotationOnly || row.Tag == "" || row.Registry != withdrawn.Registry {
+			continue
+		}
+		found = true
+		if !slices.Contains(row.Flags, FlagWithdrawn) {
+			rows[i].Flags = append(row.Flags, withdrawn.Flags...)
+			rows[i].Reason = withdrawn.Reason
+		}
+	}
+	return found
 }
 
 // vouches tells whether DCT still vouches for an item: for its digest, or for an index that

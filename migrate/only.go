@@ -35,9 +35,9 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 			return nil, fatally(err)
 		}
 		o := r.outcome(w, ResultAlready)
-		switch known.Stage {
-		case state.Confirmed:
-		case state.Skipped:
+		switch {
+		case known.Stage == state.Confirmed:
+		case known.Stage == state.Skipped && known.Class != state.ClassUndone:
 			o.Result, o.Class, o.Reason = ResultSkipped, Class(known.Class), known.Reason
 		default:
 			o.Result, o.Class, o.Reason = ResultSkipped, NotAsked, "--only does not name it"

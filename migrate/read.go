@@ -146,8 +146,12 @@ func (h *hosts) closed(gun dct.GUN) error {
 	if h.failed[gun.Registry()] < hostPatience {
 		return nil
 	}
-	return fmt.Errorf("reading trust data of %s: the Notary server of %s is not asked again after %d failures in a row: %w",
-		gun, gun.Registry(), h.failed[gun.Registry()], h.why[gun.Registry()])
+	host, hint := gun.Registry(), ""
+	if errors.Is(h.why[host], dct.ErrUnavailable) {
+		hint = "\nhint: once it answers again, the next run reads these repositories"
+	}
+	return fmt.Errorf("reading trust data of %s: not asked: the Notary server of %s failed for %d repositories in a row, last: %w%s",
+		gun, host, h.failed[host], h.why[host], hint)
 }
 
 // note remembers how reading a repository ended.

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -112,6 +114,73 @@ func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	}
 	if n := s.notary.Requests() - before; n != hostPatience {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// down is a Notary server that is down for one host; it counts what it is asked for.
+type down struct {
+	Trust
+	host  string
+	asked atomic.Int64
+}
+
+func (d *down) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	if gun.Registry() != d.host {
+		return d.Trust.Read(ctx, gun, known)
+	}
+	d.asked.Add(1)
+	return nil, &dct.Error{GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New("answered 503")}
+}
+
+// Each repository of a server that is down costs minutes of repetitions: a few show that it is,
+// also where several are read at the same time, and other servers are asked all the same.
+func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
+	t.Parallel()
+	for _, readers := range []int{1, 8} {
+		s := newScene(t)
+		s.publish(app, "v1")
+		var names []string
+		for i := range 1000 {
+			names = append(names, fmt.Sprintf("down.example.com/r%d", i))
+		}
+		trust := func() *down { return &down{Trust: s.trust(), host: "down.example.com"} }
+		few := func(what string, d *down) {
+			if n := d.asked.Load(); n > int64(3+readers) {
+				t.Errorf("%d readers: %s asked for %d repositories", readers, what, n)
+			}
+		}
+		d := trust()
+		s.mutate = func(e *Engine) { e.Trust, e.Readers = d, readers }
+		summary, _, err := s.run(append(names, app)...)
+		s.must(err)
+		few("run", d)
+		s.once("v1")
+		if summary.Unread[Transient] != len(names) || summary.Complete() {
+			t.Errorf("%d readers: summary %+v", readers, summary)
+		}
+		d = trust()
+		s.plan(append(names, app)...)
+		few("plan", d)
+		d = trust()
+		v := &Verification{Trust: d, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
+		reason := ""
+		s.must(v.Verify(context.Background(), s.guns(append(names, app)...), func(r VerifiedRepository) error {
+			if r.GUN == names[999] {
+				reason = r.Reason
+			}
+			return nil
+		}))
+		few("verify", d)
+		for _, part := range []string{names[999] + ": not asked: the Notary server of down.example.com failed for", "repositories in a row, last: ", "answered 503", "\nhint: once it answers again"} {
+			if !strings.Contains(reason, part) {
+				t.Errorf("%d readers: the reason is %q, want %q in it", readers, reason, part)
+			}
+		}
+		d = trust()
+		if _, _, err := s.run(names...); !errors.Is(err, ErrNothingRead) {
+			t.Errorf("%d readers: all down: %v", readers, err)
+		}
+		few("run of these alone", d)
 	}
 }
 

@@ -129,7 +129,7 @@ func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (UndoSummary, err
 	return r.run(ctx)
 }
 
-// Run removes the signatures and takes their items back to planned. When stop is closed, it
+// Run removes the signatures; their items are skipped until the next run plans them anew. When stop is closed, it
 // finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as
 // soon as it can. In both cases the next Run goes on.
 //

@@ -131,7 +131,7 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 		}
 		items, outbox := r.items()
 		for d, it := range items {
-			if it.Stage != state.Planned || it.Signature != "" || outbox {
+			if it.Stage != state.Skipped || it.Class != state.ClassUndone || it.Signature != "" || outbox {
 				t.Errorf("%s is %+v", d, it)
 			}
 		}
@@ -198,7 +198,7 @@ func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
 				return
 			}
 			r.counts(summary, map[UndoResult]int{UndoRemoved: 2})
-			if items, _ := r.items(); len(r.signatures[of("v1")]) != 0 || items[of("v1")].Stage != state.Planned {
+			if items, _ := r.items(); len(r.signatures[of("v1")]) != 0 || items[of("v1")].Stage != state.Skipped {
 				t.Errorf("left are %v", r.signatures)
 			}
 		})
@@ -246,7 +246,7 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 			}
 			r.counts(summary, map[UndoResult]int{want: 1})
 			items, outbox := r.items()
-			if outbox || items[of("v1")].Stage != state.Planned || len(r.signatures[of("v1")]) != 0 {
+			if outbox || items[of("v1")].Stage != state.Skipped || len(r.signatures[of("v1")]) != 0 {
 				t.Errorf("left are %+v, %v", items, r.signatures)
 			}
 		})
@@ -323,7 +323,7 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 			r.heal()
 			summary, _, err := r.undo()
 			items, _ := r.items()
-			if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Planned || items[of("v2")].Stage != state.Planned {
+			if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Skipped || items[of("v2")].Stage != state.Skipped {
 				t.Errorf("in the end: %v, %+v, %v", err, items, r.signatures)
 			}
 		})
@@ -361,7 +361,7 @@ func TestUndoLooksAfterwards(t *testing.T) {
 			summary, told, err := r.undo()
 			r.must(err)
 			items, _ := r.items()
-			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Planned) || harm.gone != summary.Complete() {
+			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
 				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
 			}
 			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "still")) {

@@ -99,8 +99,8 @@ func TestTagOfAPlatform(t *testing.T) {
 func TestLedgerIsComparedOnTop(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "kept", "gone", "crowded", "withdrawn", "removed")
-	for _, tag := range []string{"withdrawn", "removed"} {
+	r := s.publish(app, "kept", "gone", "crowded", "withdrawn", "tagged", "removed")
+	for _, tag := range []string{"withdrawn", "tagged", "removed"} {
 		s.must(r.Remove(tag))
 	}
 	s.must(r.Publish())
@@ -119,10 +119,10 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 			Stage: stage, Signature: "ours-" + tag, Tags: []state.Tag{{Name: tag}},
 		}
 	}
-	judge := verdicts{of("kept"): say("ours-kept"), of("crowded"): say("ours-crowded", "theirs"), of("withdrawn"): say("ours-withdrawn")}
+	judge := verdicts{of("kept"): say("ours-kept"), of("crowded"): say("ours-crowded", "theirs"), of("withdrawn"): say("ours-withdrawn"), of("tagged"): say("ours-tagged")}
 	items := []state.Item{
 		item("kept", state.Confirmed), item("gone", state.Pushed), item("crowded", state.Confirmed), item("withdrawn", state.Confirmed),
-		item("removed", state.Confirmed), item("planned", state.Planned),
+		item("tagged", state.Confirmed), item("removed", state.Confirmed), item("planned", state.Planned),
 	}
 	got := s.comparing(judge, func(v *Verification) {
 		v.Recorded = func(repository string) ([]state.Item, error) {
@@ -135,15 +135,15 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	want := map[string]struct {
 		class VerifyClass
 		flag  string
-	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}}
+	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}}
 	for _, row := range got.Tags {
 		w, ok := want[row.Tag]
 		flags := strings.Join(slices.DeleteFunc(row.Flags, func(f string) bool { return f == FlagUnbound }), " ")
-		if !ok || row.Class != w.class || flags != w.flag {
+		if !ok || row.Class != w.class || flags != w.flag || strings.Contains(row.Reason, "undo removes") != (w.flag == FlagWithdrawn) {
 			t.Errorf("%+v", row)
 		}
 	}
-	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 1 {
+	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 2 {
 		t.Errorf("%d rows, totals %v", len(got.Tags), got.Totals)
 	}
 	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Recorded: func(string) ([]state.Item, error) { return nil, errors.New("damaged") }}

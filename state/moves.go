@@ -175,9 +175,13 @@ func (l *Ledger) Discard(k Key, reason string) error {
 	})
 }
 
+// ClassUndone is why an item is skipped whose signature was taken back.
+const ClassUndone = "undone"
+
 // Undo records that a signature which this ledger has made is gone from the registry. The
-// item that has it is planned anew, and its envelope thrown away. One that has another
-// signature, made since, keeps it and its stage: then only the event tells.
+// item that has it is skipped as [ClassUndone], and its envelope thrown away: the next Plan
+// takes it up again, if DCT still vouches for it. One that has another signature, made since,
+// keeps it and its stage: then only the event tells.
 func (l *Ledger) Undo(k Key, signature, reason string) error {
 	if signature == "" {
 		return fmt.Errorf("recording undone for %s: %w", k, errNoSignature)
@@ -187,7 +191,7 @@ func (l *Ledger) Undo(k Key, signature, reason string) error {
 		if i.Signature != signature {
 			return nil
 		}
-		i.Stage, i.Signature, i.Class, i.Reason, i.Bound = Planned, "", "", "", nil
+		i.Stage, i.Class, i.Reason, i.Signature, i.Bound = Skipped, ClassUndone, event.Reason, "", nil
 		return b.dropEnvelope(k)
 	})
 }

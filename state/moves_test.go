@@ -57,8 +57,8 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			i, _, _ := l.Item(k)
 			return l.Undo(k, cmp.Or(i.Signature, signature(9)), "asked for")
 		},
-			map[state.Stage]state.Stage{state.Planned: state.Planned, state.Signed: state.Planned, state.Pushed: state.Planned,
-				state.Confirmed: state.Planned, state.Skipped: state.Skipped, state.Failed: state.Failed}},
+			map[state.Stage]state.Stage{state.Planned: state.Planned, state.Signed: state.Skipped, state.Pushed: state.Skipped,
+				state.Confirmed: state.Skipped, state.Skipped: state.Skipped, state.Failed: state.Failed}},
 		"skip": {func(l *state.Ledger) error { return l.Skip(k, "missing", "gone") },
 			map[state.Stage]state.Stage{state.Planned: state.Skipped, state.Signed: state.Skipped, state.Pushed: state.Skipped}},
 		"fail": {func(l *state.Ledger) error { return l.Fail(k, "permanent", "denied") },
@@ -131,7 +131,8 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 	}
 }
 
-// The item goes back to where it was before it was signed; the history keeps what was done.
+// The item waits for the next plan, which signs it as if nothing had been; the history keeps
+// what was done.
 func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(l *state.Ledger) error{
@@ -155,7 +156,7 @@ func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 		must(t, l.Undo(key(1), signature(1), "asked for"))
 		l = reload(t, l, path)
 		after, _, err := l.Item(key(1))
-		if err != nil || after.Stage != state.Planned || after.Signature != "" || after.Bound != nil || after.Class != "" || after.Reason != "" {
+		if err != nil || after.Stage != state.Skipped || after.Signature != "" || after.Bound != nil || after.Class != state.ClassUndone || after.Reason != "asked for" {
 			t.Errorf("%s: undone, it is %+v, %v", name, after, err)
 		}
 		if _, kept, err := l.Envelope(key(1)); kept || err != nil {
@@ -170,10 +171,11 @@ func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 			}
 		}
 		counts, err := l.Counts()
-		if err != nil || counts[state.Planned] != 2 {
+		if err != nil || counts[state.Planned] != 1 || counts[state.Skipped] != 1 {
 			t.Errorf("%s: counts %v, %v", name, counts, err)
 		}
 		must(t, l.VerifyEvents())
+		plan(t, l, item(1))
 		must(t, l.Sign(key(1), envelope(1))) // as if nothing had been
 	}
 }

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
-			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "publishindex": cmd(publishIndex), "children": cmd(children),
+			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
@@ -498,6 +498,13 @@ func unsign(_ *testscript.TestScript, f *fixture, args []string) error {
 	for _, s := range list {
 		err = errors.Join(err, f.registry.Delete(args[0], s.Digest.String()))
 	}
+	return err
+}
+
+// digest REPO TAG VARIABLE gives DCT's digest of a tag.
+func digestOf(ts *testscript.TestScript, f *fixture, args []string) error {
+	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
+	ts.Setenv(args[2], desc.Digest.String())
 	return err
 }
 

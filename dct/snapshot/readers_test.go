@@ -2,7 +2,11 @@ package snapshot
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,5 +61,46 @@ func TestRepositoriesAreSavedSideBySide(t *testing.T) {
 	}
 	if names := differ(tree(t, one), tree(t, four)); len(names) > 0 {
 		t.Errorf("differs in %v", names)
+	}
+}
+
+// down does not answer for one registry, and counts the repositories it was asked for.
+type down struct {
+	dct.Source
+	host  string
+	asked atomic.Int64
+}
+
+func (d *down) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+	if gun.Registry() != d.host {
+		return d.Source.File(ctx, gun, name, limit)
+	}
+	d.asked.Add(1)
+	return nil, &dct.Error{GUN: gun.String(), Role: name, Kind: dct.ErrUnavailable, Err: errors.New("answered 503")}
+}
+
+// Each repository of a server that is down costs minutes of repetitions.
+func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
+	t.Parallel()
+	for _, readers := range []int{1, 8} {
+		s := newScene(t, rotated)
+		guns := s.guns(t)
+		for i := range 1000 {
+			guns = append(guns, gun(t, fmt.Sprintf("down.example.com/r%d", i)))
+		}
+		reader, o := s.reader(), atNoon()
+		d := &down{Source: reader.Source, host: "down.example.com"}
+		reader.Source, o.Readers = d, readers
+		sum, err := Save(t.Context(), t.TempDir(), reader, guns, o)
+		if err != nil || sum.Failed != 1000 || sum.Added != 1 {
+			t.Errorf("%d readers: added %d, failed %d, %v", readers, sum.Added, sum.Failed, err)
+		}
+		if n := d.asked.Load(); n > int64(3+readers) {
+			t.Errorf("%d readers: asked for %d repositories", readers, n)
+		}
+		last := sum.Attention[len(sum.Attention)-1].Err
+		if !errors.Is(last, dct.ErrUnavailable) || !strings.Contains(last.Error(), "not asked: the Notary server of down.example.com failed for") {
+			t.Errorf("%d readers: the reason is %v", readers, last)
+		}
 	}
 }

@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"encoding/json"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 )
@@ -60,4 +65,57 @@ func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 	}
 	s.accepted(t, s.v1, "v1", "targets/releases")
 	s.accepted(t, s.v2, "v2", "targets")
+}
+
+// TestRecheckSignsAgainWhatWasHalfDeleted: somebody deletes a signature and leaves its entry in
+// the list under the referrers tag, for which docker-registry then refuses every new list.
+func TestRecheckSignsAgainWhatWasHalfDeleted(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, startNotary(t, nil), deletingKinds["docker-registry"](t), "halfdeleted")
+	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", kmstest.EC256), kmstest.Behaviour{})
+	s.runCounts(t, s.gun)
+	ours := s.list(t, s.v2)
+	s.strangerSigns(t, s.v2)
+	if len(ours) != 1 || len(s.list(t, s.v2)) != 2 {
+		t.Fatalf("listed are %v, and then %v", ours, s.list(t, s.v2))
+	}
+	s.manifest(t, http.MethodDelete, ours[0].Digest.String(), http.StatusAccepted)
+	s.exits(t, 0, "run", "--recheck", s.gun)
+	after := s.list(t, s.v2)
+	if len(after) != 2 || slices.ContainsFunc(after, func(d ocispec.Descriptor) bool { return d.Digest == ours[0].Digest }) {
+		t.Errorf("listed are %v, want the stranger's and a new one", after)
+	}
+	s.accepted(t, s.v2, "v2", "targets")
+}
+
+// list is what the referrers tag of an image lists.
+func (s *story) list(t *testing.T, image ocispec.Descriptor) []ocispec.Descriptor {
+	t.Helper()
+	var index ocispec.Index
+	raw := s.manifest(t, http.MethodGet, strings.Replace(image.Digest.String(), ":", "-", 1), http.StatusOK)
+	if err := json.Unmarshal(raw, &index); err != nil {
+		t.Fatalf("reading the list of signatures: %v", err)
+	}
+	return index.Manifests
+}
+
+// manifest sends a request for a manifest of the story's repository.
+func (s *story) manifest(t *testing.T, method, reference string, want int) []byte {
+	t.Helper()
+	host, repository, _ := strings.Cut(s.gun, "/")
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+host+"/v2/"+repository+"/manifests/"+reference, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", ocispec.MediaTypeImageIndex)
+	resp, err := s.registry.client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != want {
+		t.Fatalf("%s %s: %s, %v: %s", method, reference, resp.Status, err, body)
+	}
+	return body
 }

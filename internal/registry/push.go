@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
@@ -46,7 +48,19 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	if err := r.pushBlob(ctx, describe(mediaType, envelope), envelope); err != nil {
 		return fmt.Errorf("pushing the envelope: %w", err)
 	}
-	err := r.remote.Manifests().Push(ctx, describe(ocispec.MediaTypeImageManifest, manifest), bytes.NewReader(manifest))
+	put := func() error {
+		return r.remote.Manifests().Push(ctx, describe(ocispec.MediaTypeImageManifest, manifest), bytes.NewReader(manifest))
+	}
+	err := put()
+	if listRefused(err, subject.Digest) {
+		// Somebody deleted a signature and left its entry: the list that oras-go keeps would
+		// be refused for good.
+		if changed, unlistErr := r.unlistGone(ctx, subject.Digest); unlistErr != nil {
+			err = fmt.Errorf("%w; and taking off the list what is gone: %w", err, unlistErr)
+		} else if changed {
+			err = put()
+		}
+	}
 	if err == nil {
 		return nil
 	}
@@ -61,6 +75,15 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		return fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}
 	return fmt.Errorf("pushing the manifest: %w", err)
+}
+
+// listRefused tells whether the registry does not take the list under the referrers tag, as it
+// is where an entry points to nothing: docker-registry answers 400, others 404.
+func listRefused(err error, image digest.Digest) bool {
+	var answer *errcode.ErrorResponse
+	return errors.As(err, &answer) && answer.Method == http.MethodPut &&
+		(answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusNotFound) &&
+		answer.URL != nil && strings.HasSuffix(answer.URL.Path, "/manifests/"+fallbackTag(image))
 }
 
 // pushConfig stores the config blob. It is done once per repository and before anything

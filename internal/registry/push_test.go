@@ -1,16 +1,21 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/internal/registrytest"
@@ -218,5 +223,105 @@ func TestOneTokenServesAllRequests(t *testing.T) {
 		}) {
 			t.Errorf("a second token was asked for: %q", log)
 		}
+	}
+}
+
+// Somebody deleted signatures and left their entries in the list: registries then take no list
+// any more that has them. The next push takes these off, and nothing else.
+func TestEntriesOfWhatIsGoneDoNotBlockTheNextSignature(t *testing.T) {
+	t.Parallel()
+	for name, blobUnknown := range map[string]bool{"404": false, "docker-registry's 400": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := start(t, registrytest.Options{})
+			r := open(t, reg.Host()+"/app", -1)
+			subject := image(t, reg, "1")
+			gone, also, theirs := pushed(t, r, subject, "gone"), pushed(t, r, subject, "also"), pushed(t, r, subject, "them")
+			for _, d := range []digest.Digest{gone, also} {
+				if err := reg.Delete("app", d.String()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var refused atomic.Int32
+			reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+				if req.Method != http.MethodPut || !strings.HasSuffix(req.URL.Path, fallbackTag(subject.Digest)) {
+					return false
+				}
+				answer := httptest.NewRecorder()
+				next.ServeHTTP(answer, req)
+				status, body := answer.Code, answer.Body.Bytes()
+				if status == http.StatusNotFound {
+					refused.Add(1)
+					if blobUnknown {
+						status, body = http.StatusBadRequest, []byte(`{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`)
+					}
+				}
+				maps.Copy(w.Header(), answer.Header())
+				w.Header().Del("Content-Length")
+				w.WriteHeader(status)
+				_, _ = w.Write(body)
+				return true
+			})
+			ours := pushed(t, r, subject, "us")
+			if refused.Load() != 1 {
+				t.Fatalf("the list was refused %d times, want once", refused.Load())
+			}
+			if got := listed(t, reg, subject); len(got) != 2 || got[ours.String()] != 1 || got[theirs.String()] != 1 {
+				t.Errorf("listed %v, want %s and %s", got, ours, theirs)
+			}
+			if next := pushed(t, r, subject, "next"); refused.Load() != 1 || listed(t, reg, subject)[next.String()] != 1 {
+				t.Errorf("the one after: refused %d times", refused.Load())
+			}
+		})
+	}
+}
+
+// What the registry does not say is gone stays listed, and the push fails as it does.
+func TestEntriesInDoubtStayListed(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{})
+	r := open(t, reg.Host()+"/app", -1)
+	subject := image(t, reg, "1")
+	doubtful, there := pushed(t, r, subject, "doubtful"), pushed(t, r, subject, "them")
+	before, err := reg.Manifest("app", fallbackTag(subject.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"a proxy's 404":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"an unknown repository": func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "NAME_UNKNOWN") },
+		"a refusal":             func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusForbidden, "DENIED") },
+		"trouble":               func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusInternalServerError, "UNKNOWN") },
+	} {
+		asked := false
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+			switch {
+			case req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, fallbackTag(subject.Digest)):
+				list, err := io.ReadAll(req.Body)
+				if err == nil && !strings.Contains(string(list), doubtful.String()) {
+					req.Body = io.NopCloser(bytes.NewReader(list))
+					next.ServeHTTP(w, req)
+					break
+				}
+				refuse(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN")
+			case strings.HasSuffix(req.URL.Path, doubtful.String()):
+				asked = true
+				answer(w, req)
+			default:
+				return false
+			}
+			return true
+		})
+		s := sign(t, subject, name)
+		if err := s.push(t.Context(), r, subject); err == nil || Classify(err) != Transient || !asked {
+			t.Errorf("%s: %v, asked %v", name, err, asked)
+		}
+		reg.SetHook(nil)
+		if after, err := reg.Manifest("app", fallbackTag(subject.Digest)); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s: the list was changed to %s, %v", name, after, err)
+		}
+	}
+	if !stored(t, reg, there) {
+		t.Error("a signature was deleted")
 	}
 }

@@ -191,7 +191,10 @@ func TestListKeepsWhatIsNotOurs(t *testing.T) {
 	d, o := digest.FromString("ours"), digest.FromString("theirs")
 	index := fmt.Sprintf(`{"schemaVersion":2,"x":{"b":1,"a":2},"manifests":[{"digest":%q,"artifactType":"application/spdx+json"},{"digest":%q,"unknown":1.50,"artifactType":%q},{"digest":%q,"artifactType":%q,"size":3},"nonsense"]}`,
 		d, o, ArtifactType, d, ArtifactType)
-	got, changed, err := withoutEntry([]byte(index), d)
+	of := func(d digest.Digest) func(ocispec.Descriptor) bool {
+		return func(e ocispec.Descriptor) bool { return e.Digest == d && e.ArtifactType == ArtifactType }
+	}
+	got, changed, err := withoutEntries([]byte(index), of(d))
 	if err != nil || !changed {
 		t.Fatalf("changed %v, %v", changed, err)
 	}
@@ -199,11 +202,11 @@ func TestListKeepsWhatIsNotOurs(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("left is\n%s, want\n%s", got, want)
 	}
-	if _, changed, err := withoutEntry(got, digest.FromString("another")); changed || err != nil {
+	if _, changed, err := withoutEntries(got, of(digest.FromString("another"))); changed || err != nil {
 		t.Errorf("of one that is not listed: %v, %v", changed, err)
 	}
 	for _, bad := range []string{`[]`, `{`, `{"manifests":{}}`, `{}`} {
-		if _, _, err := withoutEntry([]byte(bad), d); err == nil {
+		if _, _, err := withoutEntries([]byte(bad), of(d)); err == nil {
 			t.Errorf("%s passes for a list", bad)
 		}
 	}

@@ -25,23 +25,59 @@ func fallbackTag(image digest.Digest) string {
 // A list that becomes empty stays: deleting it by its digest would delete that of every other
 // image whose list is empty too, being the same bytes.
 func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest) error {
-	path := "/manifests/" + fallbackTag(image)
-	mediaType, old, err := r.get(ctx, path, ocispec.MediaTypeImageIndex, maxManifest)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	old, err := r.fallbackList(ctx, image)
+	if err != nil || old == nil {
 		return err
 	}
-	// GitLab finds the image itself under that tag.
-	if mediaType != ocispec.MediaTypeImageIndex || digest.FromBytes(old) == image {
-		return nil
-	}
-	without, changed, err := withoutEntry(old, signature)
+	without, changed, err := withoutEntries(old, func(d ocispec.Descriptor) bool {
+		return d.Digest == signature && (d.ArtifactType == ArtifactType || d.ArtifactType == "")
+	})
 	if err != nil || !changed {
 		return err
 	}
-	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+path, bytes.NewReader(without))
+	return r.putList(ctx, image, without)
+}
+
+// unlistGone takes off the list what the registry itself says is not there, of whatever kind:
+// registries that check lists refuse every new one for the sake of such an entry, and notation
+// gives up at it. What is there, and what is not known, stays.
+func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (changed bool, err error) {
+	old, err := r.fallbackList(ctx, image)
+	if err != nil || old == nil {
+		return false, err
+	}
+	without, changed, err := withoutEntries(old, func(d ocispec.Descriptor) bool {
+		if d.Digest.Validate() != nil {
+			return false
+		}
+		there, _, err := r.manifestOf(ctx, d.Digest)
+		return err == nil && !there
+	})
+	// What was not found out for want of time must not look as if it had been.
+	if err = errors.Join(err, ctx.Err()); err != nil || !changed {
+		return false, err
+	}
+	return true, r.putList(ctx, image, without)
+}
+
+// fallbackList is the list under the referrers tag; nil if there is none.
+func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]byte, error) {
+	mediaType, list, err := r.get(ctx, "/manifests/"+fallbackTag(image), ocispec.MediaTypeImageIndex, maxManifest)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// GitLab finds the image itself under that tag.
+	if mediaType != ocispec.MediaTypeImageIndex || digest.FromBytes(list) == image {
+		return nil, nil
+	}
+	return list, nil
+}
+
+func (r *Repository) putList(ctx context.Context, image digest.Digest, list []byte) error {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+fallbackTag(image), bytes.NewReader(list))
 	if err != nil {
 		return err
 	}
@@ -54,11 +90,11 @@ func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest)
 	if resp.StatusCode != http.StatusCreated {
 		return problem(resp)
 	}
-	return aboutAnother(resp.Header, digest.FromBytes(without))
+	return aboutAnother(resp.Header, digest.FromBytes(list))
 }
 
-// withoutEntry is the index without the signatures of that digest.
-func withoutEntry(index []byte, signature digest.Digest) (without []byte, changed bool, err error) {
+// withoutEntries is the index without those entries.
+func withoutEntries(index []byte, off func(ocispec.Descriptor) bool) (without []byte, changed bool, err error) {
 	var all map[string]json.RawMessage
 	var entries []json.RawMessage
 	if err := json.Unmarshal(index, &all); err != nil {
@@ -70,7 +106,7 @@ func withoutEntry(index []byte, signature digest.Digest) (without []byte, change
 	kept := []json.RawMessage{} // an index has a list, if an empty one
 	for _, e := range entries {
 		var d ocispec.Descriptor
-		if err := json.Unmarshal(e, &d); err == nil && d.Digest == signature && (d.ArtifactType == ArtifactType || d.ArtifactType == "") {
+		if err := json.Unmarshal(e, &d); err == nil && off(d) {
 			changed = true
 			continue
 		}

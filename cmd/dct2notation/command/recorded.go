@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/state"
@@ -13,9 +16,19 @@ import (
 // by where their images are.
 type recorded struct {
 	names   []string
-	wanted  globs // none: all
+	wanted  []image // none: all
 	exclude globs
 	named   bool // on the command line: then each has to be there
+}
+
+// image is what one name means: the images of repositories, or one of them.
+type image struct {
+	glob
+	digest string // empty: all
+}
+
+func (i image) meant(it state.Item) bool {
+	return (i.digest == "" || i.digest == it.Digest) && (i.pattern.MatchString(it.Repository) || i.pattern.MatchString(it.GUN))
 }
 
 func selectRecorded(args []string, cfg config) (*recorded, error) {
@@ -23,24 +36,41 @@ func selectRecorded(args []string, cfg config) (*recorded, error) {
 	if !sel.named {
 		sel.names = cfg.Repositories
 	}
-	for _, one := range []struct {
-		names []string
-		globs *globs
-	}{{sel.names, &sel.wanted}, {cfg.Exclude, &sel.exclude}} {
-		names, err := normalised(one.names)
-		if err != nil {
-			return nil, err
-		}
-		if *one.globs, err = parseGlobs(names); err != nil {
-			return nil, err
+	repositories := make([]string, len(sel.names))
+	digests := make([]string, len(sel.names))
+	for i, name := range sel.names {
+		repositories[i] = name
+		// In the configuration names are those of repositories, for all verbs.
+		if before, after, ok := strings.Cut(name, "@"); ok && sel.named {
+			if err := digest.Digest(after).Validate(); err != nil {
+				return nil, fmt.Errorf("%s: after @ comes a digest such as sha256:<64 hex digits>", safetext.Safe(name, 256))
+			}
+			repositories[i], digests[i] = before, after
 		}
 	}
-	return sel, nil
+	wanted, err := globsOf(repositories)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range wanted {
+		sel.wanted = append(sel.wanted, image{g, digests[i]})
+	}
+	sel.exclude, err = globsOf(cfg.Exclude)
+	return sel, err
+}
+
+// globsOf reads names, as docker or DCT writes them, and globs.
+func globsOf(names []string) (globs, error) {
+	names, err := normalised(names)
+	if err != nil {
+		return nil, err
+	}
+	return parseGlobs(names)
 }
 
 func (s *recorded) meant(it state.Item) bool {
-	either := func(g globs) bool { return g.match(it.Repository) || g.match(it.GUN) }
-	return (len(s.wanted) == 0 || either(s.wanted)) && !either(s.exclude)
+	wanted := len(s.wanted) == 0 || slices.ContainsFunc(s.wanted, func(i image) bool { return i.meant(it) })
+	return wanted && !s.exclude.match(it.Repository) && !s.exclude.match(it.GUN)
 }
 
 // hosts are the registries of what is meant. A name that is not in the ledger is an error: that
@@ -62,8 +92,8 @@ func (s *recorded) hosts(l *state.Ledger) ([]string, error) {
 				continue
 			}
 			hosts[host(it.Repository)] = true
-			for i, g := range s.wanted {
-				found[i] = found[i] || g.pattern.MatchString(it.Repository) || g.pattern.MatchString(it.GUN)
+			for i, one := range s.wanted {
+				found[i] = found[i] || one.meant(it)
 			}
 		}
 	}

@@ -158,7 +158,8 @@ func (f *field) addUnfinished(ledger *state.Ledger) error {
 	if f.feed == nil {
 		return nil
 	}
-	names, err := ledger.Unfinished(string(migrate.Missing)) // an image may come after its trust data
+	// An image may come after its trust data, and what was undone is to be signed again.
+	names, err := ledger.Unfinished(string(migrate.Missing), state.ClassUndone)
 	if err != nil {
 		return err
 	}

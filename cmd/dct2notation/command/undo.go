@@ -29,10 +29,11 @@ type undoOptions struct {
 func newUndo(stop <-chan struct{}, s Streams) *cobra.Command {
 	var o undoOptions
 	c := &cobra.Command{
-		Use:   "undo [flags] [REPOSITORY|GLOB...]",
+		Use:   "undo [flags] [REPOSITORY[@DIGEST]|GLOB...]",
 		Short: "Delete the signatures that the ledger proves were made by its runs, and no others",
 		Long: `Undo deletes signatures from the registry: those that a run with this ledger has made, of
-the repositories named, of the configuration's, or of all. Each is fetched before: it must be
+the repositories named, of the configuration's, or of all; of one image where a name has its
+digest. Each is fetched before: it must be
 a Notation signature of the very image, by the certificate that the ledger says. Signatures
 that a run only found in the registry, as after the ledger was rebuilt, are listed and left.
 It needs no key, no trust policy and no Notary server.
