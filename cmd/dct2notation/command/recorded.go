@@ -50,7 +50,7 @@ func selectRecorded(args []string, cfg config) (*recorded, error) {
 	}
 	wanted, err := globsOf(repositories)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w\nhint: one image alone is named by its digest, as REPOSITORY@DIGEST", err)
 	}
 	for i, g := range wanted {
 		sel.wanted = append(sel.wanted, image{g, digests[i]})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,6 +123,9 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		}
 		defer func() { _ = ledger.Close() }() // only read from
 		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
+	}
+	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
+		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, s, log)
 }
