@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // An author makes one repository what its shape says, with the images of its registry,
@@ -110,11 +112,11 @@ func (a *author) look() {
 // leave lets the reader look for the server where none is.
 func (a *author) leave() {
 	a.t.Helper()
-	port, err := freePort()
+	port, err := servertest.FreePort()
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	a.reader.url = "https://" + hostPort(port)
+	a.reader.url = "https://" + servertest.HostPort(port)
 }
 
 // pin tells readers to trust the root as it is now, whatever becomes of it.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // A rootAuthority certifies keys of roots, for those who pin it and not each root.
@@ -26,8 +28,8 @@ func (a *author) authority(name string) *rootAuthority {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(9, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	r := &rootAuthority{a.t, cert, newECKey(a.t), a.home.path(name + ".pem")}
-	writePEM(a.t, r.file, "CERTIFICATE", certify(a.t, cert, cert, r.key, r.key))
+	r := &rootAuthority{a.t, cert, servertest.NewECKey(a.t), a.home.path(name + ".pem")}
+	servertest.WritePEM(a.t, r.file, "CERTIFICATE", servertest.Certify(a.t, cert, cert, r.key, r.key))
 	return r
 }
 
@@ -55,6 +57,6 @@ func (a *author) initCertified(by *rootAuthority) {
 		KeyUsage: x509.KeyUsageDigitalSignature, // with code signing alone, notary does not take it
 	}
 	key := &ecdsa.PrivateKey{PublicKey: *public.(*ecdsa.PublicKey)} // only notary has the rest
-	writePEM(a.t, certFile, "CERTIFICATE", certify(a.t, cert, by.cert, key, by.key))
+	servertest.WritePEM(a.t, certFile, "CERTIFICATE", servertest.Certify(a.t, cert, by.cert, key, by.key))
 	a.notary("init", "-p", a.gun, "--rootkey", keyFile, "--rootcert", certFile)
 }

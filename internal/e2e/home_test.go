@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // A home is one user's machine: the folders of notation, docker and dct2notation, and an
@@ -48,7 +49,7 @@ func (h *home) libexec() string { return h.path("libexec") }
 // trust makes notation trust the authority for every repository, strictly.
 func (h *home) trust(t testing.TB, ca *kmstest.Authority) {
 	t.Helper()
-	writeFile(t, h.path("notation", "truststore", "x509", "ca", "e2e", "root.crt"), ca.RootPEM())
+	servertest.WriteFile(t, h.path("notation", "truststore", "x509", "ca", "e2e", "root.crt"), ca.RootPEM())
 	h.writeJSON(t, "trustpolicy.json", map[string]any{
 		"version": "1.0",
 		"trustPolicies": []any{map[string]any{
@@ -85,7 +86,7 @@ func (h *home) writeJSON(t testing.TB, name string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, h.path("notation", name), raw)
+	servertest.WriteFile(t, h.path("notation", name), raw)
 }
 
 // A result is what a program said and how it ended.

@@ -100,7 +100,7 @@ func (m *migration) notationHome() *home {
 		return m.home
 	}
 	h := *m.home
-	h.extra = append(slices.Clone(h.extra), "SSL_CERT_FILE="+m.registry.tls.caFile)
+	h.extra = append(slices.Clone(h.extra), "SSL_CERT_FILE="+m.registry.tls.CAFile)
 	return &h
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // TestPKCS11EndToEnd signs with keys that never leave a SoftHSM token, through the plugin
@@ -50,8 +51,8 @@ func (s *story) installPKCS11(t *testing.T, token *softhsmtest.Token, public cry
 		t.Fatal(err)
 	}
 	chain, pin := s.path("pkcs11", "chain.pem"), s.path("pkcs11", "pin")
-	writeFile(t, chain, id.ChainPEM())
-	writeFile(t, pin, []byte(token.PIN))
+	servertest.WriteFile(t, chain, id.ChainPEM())
+	servertest.WriteFile(t, pin, []byte(token.PIN))
 	s.extra = token.Env()
 	return []string{
 		"--plugin", "pkcs11", "--id", "release", "--plugin-config", "module=" + token.Module,

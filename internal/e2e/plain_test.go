@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // TestMigrationOverTLSWithLogin is the plain case over real parts: Notary server and
@@ -19,7 +20,7 @@ import (
 func TestMigrationOverTLSWithLogin(t *testing.T) {
 	t.Parallel()
 	const images = 24
-	tls := newTLS(t)
+	tls := servertest.NewTLS(t)
 	notary := startNotary(t, tls)
 	registry := startDockerRegistry(t, tls, "ann", "p:ss word")
 	gun := registry.host + "/team/app"
@@ -93,7 +94,7 @@ func (m *migration) login(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, m.path("docker", "config.json"), raw)
+	servertest.WriteFile(t, m.path("docker", "config.json"), raw)
 }
 
 // killHalfWay starts a run with one worker and kills it once the key has signed so often.

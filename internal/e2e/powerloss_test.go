@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/e2e/powerloss"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 const powerLossImages = 5000
@@ -58,7 +59,7 @@ func TestPowerLossAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 func replay(t *testing.T, log, path string, base uint64, child, children, images int) (map[string]int, error) {
 	c := exec.Command(program("ledgerload"), "replay", "-log", log, "-dir", t.TempDir(), "-seed", fmt.Sprint(base),
 		"-images", strconv.Itoa(images), "-from", strconv.Itoa(child), "-step", strconv.Itoa(children), path)
-	c.Stderr, c.SysProcAttr = os.Stderr, untilWeDie()
+	c.Stderr, c.SysProcAttr = os.Stderr, servertest.UntilWeDie()
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // A publisher signs the tags of one repository with the real notary command, and has a
@@ -44,7 +46,7 @@ func (p *publisher) notary(args ...string) string {
 	p.t.Helper()
 	global := []string{"-s", p.server.url, "-d", p.trustDir()}
 	if p.server.tls != nil {
-		global = append(global, "--tlscacert", p.server.tls.caFile)
+		global = append(global, "--tlscacert", p.server.tls.CAFile)
 	}
 	return p.home.must(p.t, "notary", append(global, args...)...).stdout
 }
@@ -103,14 +105,14 @@ func (p *publisher) certificate(name, role string, until time.Time) string {
 // with it.
 func (p *publisher) stranger(name string, until time.Time) {
 	p.t.Helper()
-	key := newECKey(p.t)
+	key := servertest.NewECKey(p.t)
 	cert := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 	}
-	writeKey(p.t, p.home.path(name+".key"), key)
-	writePEM(p.t, p.home.path(name+".pem"), "CERTIFICATE", certify(p.t, cert, cert, key, key))
+	servertest.WriteKey(p.t, p.home.path(name+".key"), key)
+	servertest.WritePEM(p.t, p.home.path(name+".pem"), "CERTIFICATE", servertest.Certify(p.t, cert, cert, key, key))
 }
 
 func roleFlags(roles []string) []string {
@@ -146,7 +148,7 @@ func writePinning(t testing.TB, pins map[string]any) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "pins.json")
-	writeFile(t, path, raw)
+	servertest.WriteFile(t, path, raw)
 	return path
 }
 

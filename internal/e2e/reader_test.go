@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // hasDocker says whether there is a docker command that knows trust. run.sh finds out, and
@@ -20,7 +22,7 @@ var hasDocker = os.Getenv("DCT2NOTATION_E2E_DOCKER") == "yes"
 type reader struct {
 	t    testing.TB
 	url  string
-	tls  *tlsAuthority
+	tls  *servertest.TLS
 	gun  string
 	home *home
 }
@@ -31,17 +33,17 @@ func newReader(t testing.TB, notary *notaryServer, gun string) *reader {
 }
 
 // docker runs the docker command, which finds no daemon and needs none.
-func (h *home) docker(t testing.TB, notaryURL string, tls *tlsAuthority, args ...string) result {
+func (h *home) docker(t testing.TB, notaryURL string, tls *servertest.TLS, args ...string) result {
 	t.Helper()
 	server, err := url.Parse(notaryURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := os.ReadFile(tls.caFile)
+	ca, err := os.ReadFile(tls.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, h.path("docker", "tls", server.Host, "ca.crt"), ca)
+	servertest.WriteFile(t, h.path("docker", "tls", server.Host, "ca.crt"), ca)
 	user := *h
 	user.extra = append(slices.Clone(h.extra),
 		"DOCKER_CONTENT_TRUST=1", "DOCKER_CONTENT_TRUST_SERVER="+notaryURL, "DOCKER_HOST=unix://"+h.path("no-daemon.sock"),
@@ -65,7 +67,7 @@ var listPattern = regexp.MustCompile(`^(.*?)\s*(?:\s([0-9a-f]{64}))?\s+-?\d+\s+(
 // first.
 func (r *reader) notary(pins string, args ...string) result {
 	r.t.Helper()
-	global := []string{"-s", r.url, "-d", r.home.path("notary"), "--tlscacert", r.tls.caFile}
+	global := []string{"-s", r.url, "-d", r.home.path("notary"), "--tlscacert", r.tls.CAFile}
 	if pins != "" {
 		global = append(global, "-c", pins)
 	}

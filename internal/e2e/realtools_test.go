@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // TestChoicesEqualThoseOfTheRealTools publishes repositories of every shape and compares,
@@ -16,7 +17,7 @@ import (
 // shape says so, and dct/README.md says why.
 func TestChoicesEqualThoseOfTheRealTools(t *testing.T) {
 	t.Parallel()
-	notary := startNotary(t, newTLS(t))
+	notary := startNotary(t, servertest.NewTLS(t))
 	registry := startDockerRegistry(t, nil, "", "")
 	key := issue(t, newAuthority(t, "ours"), "release", kmstest.EC256)
 	for name, shape := range shapes {

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // A registry is a running registry of another project.
 type registry struct {
 	host           string // host:port, as in image references
-	tls            *tlsAuthority
+	tls            *servertest.TLS
 	user, password string
 }
 
@@ -22,7 +24,7 @@ func (r *registry) client() *http.Client {
 	if r.tls == nil {
 		return http.DefaultClient
 	}
-	return r.tls.client
+	return r.tls.Client
 }
 
 // flags tell dct2notation how to reach the registry.
@@ -30,7 +32,7 @@ func (r *registry) flags() []string {
 	if r.tls == nil {
 		return []string{"--plain-http"}
 	}
-	return []string{"--ca-file", r.tls.caFile}
+	return []string{"--ca-file", r.tls.CAFile}
 }
 
 // notationFlags tell the notation command the same; it takes an authority from the
@@ -52,7 +54,7 @@ var registryKinds = map[string]func(testing.TB) *registry{
 // startDockerRegistry runs Debian's docker-registry, which has no referrers API. With an
 // authority it serves HTTPS; with a user it asks for that user's password. Deleting is
 // disabled, as it is in its own default configuration.
-func startDockerRegistry(t testing.TB, tls *tlsAuthority, user, password string) *registry {
+func startDockerRegistry(t testing.TB, tls *servertest.TLS, user, password string) *registry {
 	t.Helper()
 	return dockerRegistry(t, tls, user, password, false)
 }
@@ -63,26 +65,26 @@ var deletingKinds = map[string]func(testing.TB) *registry{
 	"olareg":          func(t testing.TB) *registry { return olareg(t, "--api-delete") },
 }
 
-func dockerRegistry(t testing.TB, tls *tlsAuthority, user, password string, deletes bool) *registry {
+func dockerRegistry(t testing.TB, tls *servertest.TLS, user, password string, deletes bool) *registry {
 	t.Helper()
 	dir := t.TempDir()
 	r := &registry{tls: tls, user: user, password: password}
 	scheme, more := "http", ""
 	if tls != nil {
 		scheme = "https"
-		more = fmt.Sprintf("  tls: {certificate: %q, key: %q}\n", tls.certFile, tls.keyFile)
+		more = fmt.Sprintf("  tls: {certificate: %q, key: %q}\n", tls.CertFile, tls.KeyFile)
 	}
 	if user != "" {
 		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, filepath.Join(dir, "htpasswd"), fmt.Appendf(nil, "%s:%s\n", user, hash))
+		servertest.WriteFile(t, filepath.Join(dir, "htpasswd"), fmt.Appendf(nil, "%s:%s\n", user, hash))
 		more += fmt.Sprintf("auth: {htpasswd: {realm: e2e, path: %q}}\n", filepath.Join(dir, "htpasswd"))
 	}
-	r.host = serve(t, r.client(), func(host string) string { return scheme + "://" + host + "/v2/" }, func(port int) *exec.Cmd {
+	r.host = servertest.Serve(t, r.client(), func(host string) string { return scheme + "://" + host + "/v2/" }, func(port int) *exec.Cmd {
 		path := filepath.Join(dir, "config.yml")
-		writeFile(t, path, fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}, delete: {enabled: %t}}\nhttp:\n  addr: 127.0.0.1:%d\n%s",
+		servertest.WriteFile(t, path, fmt.Appendf(nil, "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %q}, delete: {enabled: %t}}\nhttp:\n  addr: 127.0.0.1:%d\n%s",
 			filepath.Join(dir, "store"), deletes, port, more))
 		c := exec.Command("docker-registry", "serve", path)
 		c.Env = []string{"OTEL_TRACES_EXPORTER=none"}
@@ -100,7 +102,7 @@ func startOlareg(t testing.TB) *registry {
 func olareg(t testing.TB, more ...string) *registry {
 	t.Helper()
 	dir := t.TempDir()
-	host := serve(t, http.DefaultClient, func(host string) string { return "http://" + host + "/v2/" }, func(port int) *exec.Cmd {
+	host := servertest.Serve(t, http.DefaultClient, func(host string) string { return "http://" + host + "/v2/" }, func(port int) *exec.Cmd {
 		return exec.Command(program("olareg"), append([]string{"serve", "--addr", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir}, more...)...)
 	})
 	return &registry{host: host}

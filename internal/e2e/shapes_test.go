@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // A shape is a repository as people leave it, and what is said of it.
@@ -220,7 +222,7 @@ var nameShapes = map[string]shape{
 	"custom data": {
 		publish: func(a *author) {
 			file := a.home.path("custom.json")
-			writeFile(a.t, file, []byte(`{"V1":1,"built":"by hand","v1":2}`))
+			servertest.WriteFile(a.t, file, []byte(`{"V1":1,"built":"by hand","v1":2}`))
 			a.addhash("v1", "500", "--sha256", a.image("one").Digest.Encoded(), "--custom", file)
 		},
 		want: `v1: one targets`,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
 	"github.com/dct2notation/dct2notation/internal/tsatest"
 )
 
@@ -24,9 +25,9 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	s.extra = append(s.extra, "NOTATION_EXPERIMENTAL=1")
 	s.addKey(t, "release", issue(t, s.ca, "release", kmstest.EC256))
 	root := s.path("tsa.pem")
-	writeFile(t, root, tsa.RootPEM())
+	servertest.WriteFile(t, root, tsa.RootPEM())
 	// A policy that takes no signature without a timestamp.
-	writeFile(t, s.path("notation", "truststore", "x509", "tsa", "e2e", "root.crt"), tsa.RootPEM())
+	servertest.WriteFile(t, s.path("notation", "truststore", "x509", "tsa", "e2e", "root.crt"), tsa.RootPEM())
 	s.writeJSON(t, "trustpolicy.json", map[string]any{
 		"version": "1.0",
 		"trustPolicies": []any{map[string]any{

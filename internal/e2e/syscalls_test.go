@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 // ledgerCalls are the system calls by which a ledger reaches its file, its name and its
@@ -110,7 +112,7 @@ func (s *sweep) write(call, fault string) bool {
 	}
 	c := exec.Command("strace", append(line, program("ledgerload"), "write", "-items", s.items, s.path)...)
 	var stdout, stderr bytes.Buffer
-	c.Stdout, c.Stderr, c.SysProcAttr = &stdout, &stderr, untilWeDie()
+	c.Stdout, c.Stderr, c.SysProcAttr = &stdout, &stderr, servertest.UntilWeDie()
 	err := c.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -136,7 +138,7 @@ func (s *sweep) write(call, fault string) bool {
 func (s *sweep) judge() {
 	s.t.Helper()
 	c := exec.Command(program("ledgerload"), "judge", "-items", s.items, s.path)
-	c.Stdin, c.SysProcAttr = bytes.NewReader(s.said), untilWeDie()
+	c.Stdin, c.SysProcAttr = bytes.NewReader(s.said), servertest.UntilWeDie()
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	if err := c.Run(); err != nil {

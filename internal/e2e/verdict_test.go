@@ -112,7 +112,7 @@ func (a *author) ours(t testing.TB, pinned string, key *kmstest.Identity) verdic
 		h = a.reader.home
 	}
 	h.addKey(t, "release", key)
-	args := []string{"plan", "-o", "json", "--notary-server", a.reader.url, "--ca-file", a.reader.tls.caFile, "--plain-http"}
+	args := []string{"plan", "-o", "json", "--notary-server", a.reader.url, "--ca-file", a.reader.tls.CAFile, "--plain-http"}
 	if pins := a.pinFile(pinned); pins != "" {
 		args = append(args, "--trust-pinning", pins)
 	}

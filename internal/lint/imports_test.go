@@ -32,6 +32,7 @@ var rules = map[string][]string{
 	"internal/registrytest": {},
 	"internal/kmstest":      {},
 	"internal/tsatest":      {},
+	"internal/servertest":   {},
 	"internal/lint":         {},
 	"internal/schematest":   {},
 	"cmd":                   nil, // wires everything

@@ -1,4 +1,4 @@
-package e2e
+package servertest
 
 import (
 	"crypto/ecdsa"
@@ -17,18 +17,20 @@ import (
 	"time"
 )
 
-// A tlsAuthority vouches for the servers of one test, and no system trusts it.
-type tlsAuthority struct {
-	caFile            string // what clients are told to trust
-	certFile, keyFile string // of any server on 127.0.0.1
-	client            *http.Client
+// A TLS vouches for the servers of one test, and no system trusts it.
+type TLS struct {
+	CAFile            string // what clients are told to trust
+	CertFile, KeyFile string // of any server on 127.0.0.1
+	Client            *http.Client // trusts those servers
 }
 
-func newTLS(t testing.TB) *tlsAuthority {
+// NewTLS makes an authority and one certificate under it, and writes both to files that are
+// gone after the test.
+func NewTLS(t testing.TB) *TLS {
 	t.Helper()
 	dir := t.TempDir()
-	a := &tlsAuthority{
-		caFile: filepath.Join(dir, "ca.pem"), certFile: filepath.Join(dir, "server.pem"), keyFile: filepath.Join(dir, "server.key"),
+	a := &TLS{
+		CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "server.pem"), KeyFile: filepath.Join(dir, "server.key"),
 	}
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "e2e servers"},
@@ -40,11 +42,11 @@ func newTLS(t testing.TB) *tlsAuthority {
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	caKey, leafKey := newECKey(t), newECKey(t)
-	caDER := certify(t, ca, ca, caKey, caKey)
-	writePEM(t, a.caFile, "CERTIFICATE", caDER)
-	writePEM(t, a.certFile, "CERTIFICATE", certify(t, leaf, ca, leafKey, caKey))
-	writeKey(t, a.keyFile, leafKey)
+	caKey, leafKey := NewECKey(t), NewECKey(t)
+	caDER := Certify(t, ca, ca, caKey, caKey)
+	WritePEM(t, a.CAFile, "CERTIFICATE", caDER)
+	WritePEM(t, a.CertFile, "CERTIFICATE", Certify(t, leaf, ca, leafKey, caKey))
+	WriteKey(t, a.KeyFile, leafKey)
 	parsed, err := x509.ParseCertificate(caDER)
 	if err != nil {
 		t.Fatal(err)
@@ -53,11 +55,12 @@ func newTLS(t testing.TB) *tlsAuthority {
 	pool.AddCert(parsed)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	t.Cleanup(transport.CloseIdleConnections)
-	a.client = &http.Client{Transport: transport}
+	a.Client = &http.Client{Transport: transport}
 	return a
 }
 
-func newECKey(t testing.TB) *ecdsa.PrivateKey {
+// NewECKey is a key on P-256.
+func NewECKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -66,8 +69,8 @@ func newECKey(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
-// certify returns the certificate in DER.
-func certify(t testing.TB, c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
+// Certify returns the certificate in DER.
+func Certify(t testing.TB, c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
 	if err != nil {
@@ -76,22 +79,24 @@ func certify(t testing.TB, c, parent *x509.Certificate, key, parentKey *ecdsa.Pr
 	return der
 }
 
-func writeKey(t testing.TB, path string, key *ecdsa.PrivateKey) {
+// WriteKey writes a private key as PKCS #8.
+func WriteKey(t testing.TB, path string, key *ecdsa.PrivateKey) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writePEM(t, path, "PRIVATE KEY", der)
+	WritePEM(t, path, "PRIVATE KEY", der)
 }
 
-func writePEM(t testing.TB, path, kind string, der []byte) {
+// WritePEM writes a file of one block.
+func WritePEM(t testing.TB, path, kind string, der []byte) {
 	t.Helper()
-	writeFile(t, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	WriteFile(t, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// writeFile makes the file's folder too. Only the owner may read it: it may hold a key.
-func writeFile(t testing.TB, path string, content []byte) {
+// WriteFile makes the file's folder too. Only the owner may read it: it may hold a key.
+func WriteFile(t testing.TB, path string, content []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)

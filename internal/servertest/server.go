@@ -1,4 +1,6 @@
-package e2e
+// Package servertest runs programs as servers on 127.0.0.1 for the length of a test, and makes
+// the certificates that they serve with. It needs nothing but the standard library.
+package servertest
 
 import (
 	"bytes"
@@ -16,19 +18,19 @@ import (
 // startupTime is how long a server may take until it answers.
 const startupTime = 20 * time.Second
 
-// serve starts a server on a free port of 127.0.0.1 and returns its host:port. command
+// Serve starts a server on a free port of 127.0.0.1 and returns its host:port. command
 // makes the command line for a port. The server is ready when it answers probe with any
 // status, and ends with the test. Between the choice of a port and its use another
 // process may take it, so that is tried again with another port.
-func serve(t testing.TB, client *http.Client, probe func(host string) string, command func(port int) *exec.Cmd) string {
+func Serve(t testing.TB, client *http.Client, probe func(host string) string, command func(port int) *exec.Cmd) string {
 	t.Helper()
 	var last error
 	for range 5 {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		host := hostPort(port)
+		host := HostPort(port)
 		if last = start(t, client, probe(host), command(port)); last == nil {
 			return host
 		}
@@ -37,10 +39,11 @@ func serve(t testing.TB, client *http.Client, probe func(host string) string, co
 	return ""
 }
 
-// hostPort is where a server on that port is.
-func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// HostPort is where a server on that port is.
+func HostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-func freePort() (int, error) {
+// FreePort is a port of 127.0.0.1 that nobody used a moment ago.
+func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
@@ -53,7 +56,7 @@ func freePort() (int, error) {
 func start(t testing.TB, client *http.Client, probe string, c *exec.Cmd) error {
 	t.Helper()
 	log := &logBuffer{}
-	c.Stdout, c.Stderr, c.SysProcAttr = log, log, untilWeDie()
+	c.Stdout, c.Stderr, c.SysProcAttr = log, log, UntilWeDie()
 	if err := c.Start(); err != nil {
 		t.Fatalf("starting %s: %v", c.Path, err)
 	}
