@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +44,10 @@ func definitions(t *testing.T) map[string]*definition {
 	t.Helper()
 	all := map[string]*definition{}
 	for module, places := range modules {
-		root := download(t, module)
+		root, err := download(module)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, place := range places {
 			err := filepath.WalkDir(filepath.Join(root, filepath.FromSlash(place)), func(path string, d os.DirEntry, err error) error {
 				if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" {
@@ -63,19 +65,6 @@ func definitions(t *testing.T) map[string]*definition {
 		}
 	}
 	return all
-}
-
-// download gives the folder of a module.
-func download(t *testing.T, module string) string {
-	t.Helper()
-	c := exec.Command("go", "mod", "download", "-json", module)
-	c.Dir = t.TempDir() // of no module: what is downloaded is no dependency of ours
-	out, err := c.Output()
-	var answer struct{ Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &answer); err != nil || jsonErr != nil || answer.Dir == "" {
-		t.Fatalf("downloading %s: %v %v %s", module, err, jsonErr, answer.Error)
-	}
-	return answer.Dir
 }
 
 func define(all map[string]*definition, raw []byte) error {
@@ -245,7 +234,7 @@ func keys(m map[string]int) []string {
 	return all
 }
 
-func objects(t *testing.T, raw []byte) []map[string]any {
+func objects(t testing.TB, raw []byte) []map[string]any {
 	t.Helper()
 	var all []map[string]any
 	for _, part := range bytes.Split(raw, []byte("\n---\n")) {

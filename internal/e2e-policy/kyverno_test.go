@@ -1,0 +1,112 @@
+package e2epolicy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
+)
+
+// noDigest is what Kyverno's command says of each tag at the stage enforce: in a cluster the
+// tag is replaced by its digest before that is asked for, and the command replaces none.
+const noDigest = " does not have a digest"
+
+// kyvernoJudges has Kyverno's command judge Pods by the policies that policy wrote, as they are.
+func (w *world) kyvernoJudges(t *testing.T) {
+	for _, folder := range []string{"audit/kyverno", "enforce/kyverno", "cluster-policy"} {
+		unstamped := passes
+		if w.tsa != nil && folder != "cluster-policy" { // which knows no timestamps
+			unstamped = fails
+		}
+		var pods []map[string]any
+		expected := map[string]string{}
+		add := func(name, want string, spec map[string]any) {
+			pods = append(pods, map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name, "namespace": "apps"}, "spec": spec})
+			expected[name] = want
+		}
+		for _, i := range append(slices.Clone(w.images), w.unstamped.judged(unstamped)) {
+			want := string(i.want)
+			name, tag, digest := path.Base(i.repository)+"-"+i.tag, w.reference(i, false), w.reference(i, true)
+			byTag := want
+			if folder == "enforce/kyverno" {
+				byTag = noDigest
+			}
+			add(name+"-tag", byTag, containers("containers", tag))
+			for _, kind := range []string{"containers", "initContainers", "ephemeralContainers"} {
+				add(name+"-"+strings.ToLower(kind), want, containers(kind, digest))
+			}
+			add(name+"-tag-and-digest", want, containers("containers", tag+"@"+i.descriptor.Digest.String()))
+			add(name+"-beside-a-good-one", want, containers("containers", w.reference(w.images[0], true), digest))
+		}
+		// Of other repositories, whatever their names, the policies have no say, though a Pod
+		// of which an ImageValidatingPolicy has judged nothing is told to pass. Three of these
+		// images are not even there.
+		none := "pass"
+		if folder == "cluster-policy" {
+			none = ""
+		}
+		for name, repository := range map[string]string{"elsewhere": w.elsewhere.repository, "longer": "team/app-extra", "below": "team/app/extra", "above": "team"} {
+			add(name, none, containers("containers", w.host+"/"+repository+"@"+w.elsewhere.descriptor.Digest.String()))
+		}
+		found := w.kyvernoSays(t, folder, pods)
+		for name, want := range expected {
+			if got := found[name]; got.Result != want && (want != noDigest || !strings.HasSuffix(got.Message, noDigest)) {
+				t.Errorf("%s: of the Pod %s Kyverno says %q, want %q: %s", folder, name, got.Result, want, got.Message)
+			}
+		}
+	}
+}
+
+// containers are a Pod's, all of one kind.
+func containers(kind string, images ...string) map[string]any {
+	var all []any
+	for n, image := range images {
+		all = append(all, map[string]any{"name": fmt.Sprint("c", n), "image": image})
+	}
+	return map[string]any{kind: all}
+}
+
+// A finding is what Kyverno says of a Pod: pass or fail, and why.
+type finding struct{ Result, Message string }
+
+// kyvernoSays judges Pods, and gives the findings by their names. A Pod that no policy is
+// about has none.
+func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) map[string]finding {
+	t.Helper()
+	var resources bytes.Buffer
+	for _, p := range pods {
+		raw, err := json.Marshal(p)
+		must(t, err)
+		fmt.Fprintf(&resources, "---\n%s\n", raw)
+	}
+	resource := filepath.Join(t.TempDir(), "pods.yaml")
+	servertest.WriteFile(t, resource, resources.Bytes())
+	c := kyverno.command(t, "apply", filepath.Join(w.dir, folder, "kyverno.yaml"), "--resource", resource, "--registry", "--policy-report", "--output-format", "json")
+	var stderr bytes.Buffer
+	c.Env, c.Dir, c.Stderr = w.consumerEnv(), w.dir, &stderr
+	out, err := c.Output() // exit code 1: something failed
+	var report struct {
+		Results []struct {
+			finding
+			Resources []struct{ Name string }
+		}
+	}
+	text := out[max(0, bytes.IndexByte(out, '{')):] // before it stands that ClusterPolicy is deprecated
+	if jsonErr := json.Unmarshal(text, &report); jsonErr != nil {
+		t.Fatalf("kyverno apply: %v %v\n%s%s", err, jsonErr, out, &stderr)
+	}
+	found := map[string]finding{}
+	for _, r := range report.Results { // more than one for a Pod: it passes if all do
+		name := r.Resources[0].Name
+		if known, ok := found[name]; !ok || known.Result == "pass" {
+			found[name] = r.finding
+		}
+	}
+	return found
+}

@@ -1,0 +1,234 @@
+package e2epolicy
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	notationgo "github.com/notaryproject/notation-go"
+	notationregistry "github.com/notaryproject/notation-go/registry"
+	"github.com/notaryproject/notation-go/signer"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/tsatest"
+)
+
+// A verdict is what a consumer has to say of an image under the files of the migration.
+type verdict string
+
+const (
+	passes verdict = "pass"
+	fails  verdict = "fail"
+)
+
+// An image of the world: how it came to be there, and what has to be said of it.
+type image struct {
+	repository, tag string
+	why             string
+	want            verdict
+	descriptor      ocispec.Descriptor
+}
+
+// migrated are the images that DCT vouches for, and strange those that it does not: they are
+// unsigned, or signed by others than the migration.
+var (
+	migrated = []image{
+		{repository: "team/app", tag: "v1", why: "migrated", want: passes},
+		{repository: "team/app", tag: "list", why: "migrated, for several platforms", want: passes},
+		{repository: "team/app", tag: "both", why: "migrated, and signed by a foreign key before", want: passes},
+		{repository: "team/web", tag: "v1", why: "migrated, in COSE", want: passes},
+	}
+	strange = []image{
+		{repository: "team/app", tag: "unsigned", why: "unsigned", want: fails},
+		{repository: "team/app", tag: "foreign", why: "signed under the same name by another authority", want: fails},
+		{repository: "team/app", tag: "identity", why: "signed under another name by the same authority", want: fails},
+	}
+)
+
+// A world is a registry after a migration, and the folder with what dct2notation policy wrote
+// for all consumers.
+type world struct {
+	*registry
+	dir    string
+	notary *notarytest.Server
+	tsa    *tsatest.TSA // nil: nothing is countersigned
+	ours   *kmstest.Identity
+	// sibling has the same authority as ours and another name, stranger the same name and
+	// another authority.
+	sibling, stranger *kmstest.Identity
+	images            []image
+	// elsewhere is signed by our key in a repository that nobody has migrated, and unstamped
+	// by our key without a timestamp: of these, each consumer thinks its own.
+	elsewhere, unstamped image
+}
+
+// newWorld migrates, and writes the policies. stamped: signatures are countersigned.
+func newWorld(t testing.TB, kind string, stamped bool) *world {
+	t.Helper()
+	w := &world{
+		registry: startRegistry(t, kind), dir: t.TempDir(),
+		elsewhere: image{repository: "team/other", tag: "v1", why: "signed by our key in a repository that was not migrated"},
+		unstamped: image{repository: "team/app", tag: "unstamped", why: "signed by our key without a timestamp"},
+	}
+	var err error
+	w.notary, err = notarytest.Start(notarytest.Options{TLS: true})
+	must(t, err)
+	t.Cleanup(w.notary.Close)
+	if stamped {
+		w.tsa, err = tsatest.Start()
+		must(t, err)
+		t.Cleanup(w.tsa.Close)
+		servertest.WriteFile(t, w.path("tsa.pem"), w.tsa.RootPEM())
+	}
+	authority, other := newAuthority(t), newAuthority(t)
+	w.ours, w.sibling, w.stranger = issue(t, authority, "release"), issue(t, authority, "sibling"), issue(t, other, "release")
+	w.pushImages(t)
+	w.configure(t)
+	w.migrate(t)
+	return w
+}
+
+func newAuthority(t testing.TB) *kmstest.Authority {
+	t.Helper()
+	a, err := kmstest.NewAuthority("e2e-policy")
+	must(t, err)
+	return a
+}
+
+func issue(t testing.TB, by *kmstest.Authority, name string) *kmstest.Identity {
+	t.Helper()
+	id, err := by.Issue(name, kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	return id
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+// pushImages stores all images, has DCT vouch for those that are to be migrated, and has others
+// sign what they sign.
+func (w *world) pushImages(t testing.TB) {
+	t.Helper()
+	guns := map[string]*notarytest.Repository{}
+	for _, i := range migrated {
+		i.descriptor = w.pushTagged(t, i.repository, i.tag, i.tag == "list")
+		name := w.host + "/" + i.repository
+		if guns[name] == nil {
+			gun, err := w.notary.NewRepository(name)
+			must(t, err)
+			guns[name] = gun
+		}
+		must(t, guns[name].Sign(i.tag, i.descriptor.Digest.Encoded(), i.descriptor.Size))
+		w.images = append(w.images, i)
+		if i.tag == "both" {
+			w.sign(t, w.stranger, i)
+		}
+	}
+	var pins []string
+	for name, gun := range guns {
+		must(t, gun.Publish())
+		pins = append(pins, fmt.Sprintf("%q: [%q]", name, gun.RootKeyIDs()[0]))
+	}
+	servertest.WriteFile(t, w.path("pins.json"), []byte(`{"trust_pinning": {"certs": {`+strings.Join(pins, ", ")+`}}}`))
+	for _, i := range strange {
+		i.descriptor = w.pushTagged(t, i.repository, i.tag, false)
+		switch i.tag {
+		case "foreign":
+			w.sign(t, w.stranger, i)
+		case "identity":
+			w.sign(t, w.sibling, i)
+		}
+		w.images = append(w.images, i)
+	}
+	for _, i := range []*image{&w.elsewhere, &w.unstamped} {
+		i.descriptor = w.pushTagged(t, i.repository, i.tag, false)
+		w.sign(t, w.ours, *i)
+	}
+}
+
+// sign signs with notation's own library, and nothing of ours.
+func (w *world) sign(t testing.TB, by *kmstest.Identity, i image) {
+	t.Helper()
+	s, err := signer.NewGenericSigner(by.Key, by.Chain)
+	must(t, err)
+	_, err = notationgo.Sign(t.Context(), s, notationregistry.NewRepository(w.repository(t, i.repository)), notationgo.SignOptions{
+		SignerSignOptions: notationgo.SignerSignOptions{SignatureMediaType: jws.MediaTypeEnvelope},
+		ArtifactReference: w.host + "/" + i.repository + "@" + i.descriptor.Digest.String(),
+	})
+	must(t, err)
+}
+
+func (w *world) configure(t testing.TB) {
+	t.Helper()
+	_, err := plugin.build()
+	must(t, err)
+	must(t, os.MkdirAll(w.path("kms"), 0o700))
+	key, err := w.ours.Save(w.path("kms"), "release")
+	must(t, err)
+	installed, err := kmstest.Install(w.path("libexec"), kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}})
+	must(t, err)
+	servertest.WriteFile(t, w.path("ca.pem"), append(w.notary.CAPEM(), read(t, w.tls.CAFile)...))
+	config := fmt.Sprintf("version: 1\nnotary-server: %s\ntrust-pinning: pins.json\nca-file: ca.pem\nplugin: kmstest\nid: release\nplugin-config: {behaviour: %q}\nstate: ledger.db\n",
+		w.notary.URL(), installed.Config()[kmstest.ConfigKey])
+	servertest.WriteFile(t, w.path("config.yaml"), []byte(config))
+}
+
+// migrate runs what README says, up to the policies of both stages.
+func (w *world) migrate(t testing.TB) {
+	t.Helper()
+	var stamp, root []string
+	if w.tsa != nil {
+		root = []string{"--timestamp-root-cert", "tsa.pem"}
+		stamp = append([]string{"--timestamp-url", w.tsa.URL()}, root...)
+	}
+	for repository, format := range map[string]string{"team/app": "jws", "team/web": "cose"} {
+		w.dct2notation(t, append([]string{"run", "--config", "config.yaml", "--signature-format", format, w.host + "/" + repository}, stamp...)...)
+	}
+	for _, stage := range []string{"audit", "enforce"} {
+		w.dct2notation(t, append([]string{"policy", "--all", "-O", stage, "--stage", stage, "--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt"}, root...)...)
+	}
+	w.dct2notation(t, append([]string{"policy", "kyverno", "--cluster-policy", "-O", "cluster-policy", "--stage", "enforce", "--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt"}, root...)...)
+}
+
+func (w *world) dct2notation(t testing.TB, args ...string) {
+	t.Helper()
+	c := dct2notation.command(t, args...)
+	c.Dir = w.dir
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + os.TempDir(),
+		"NOTATION_LIBEXEC=" + w.path("libexec"), "NOTATION_CONFIG=" + w.path("notation"), "DOCKER_CONFIG=" + w.path("docker")}
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("dct2notation %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// consumerEnv is the environment of a consumer, which knows the registry's authority and
+// nothing of this machine.
+func (w *world) consumerEnv() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "SSL_CERT_FILE=" + w.tls.CAFile, "DOCKER_CONFIG=" + w.path("docker")}
+}
+
+// judged is an image with the verdict that a consumer has to give.
+func (i image) judged(want verdict) image {
+	i.want = want
+	return i
+}
+
+// reference names an image by its tag, or by its digest.
+func (w *world) reference(i image, byDigest bool) string {
+	if byDigest {
+		return w.host + "/" + i.repository + "@" + i.descriptor.Digest.String()
+	}
+	return w.host + "/" + i.repository + ":" + i.tag
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	return raw
+}
