@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -88,6 +89,14 @@ func (k Key) Anchor() *x509.Certificate { return k.Chain[len(k.Chain)-1] }
 // alone tells whether who trusts the anchor trusts this key and no other.
 func (k Key) alone() bool { return k.Dedicated || k.Anchor() == k.Leaf() }
 
+// under tells whether a certificate stands above the key's: one that trusts it could trust
+// the key.
+func (k Key) under(authority *x509.Certificate) bool {
+	return slices.ContainsFunc(k.Chain, func(c *x509.Certificate) bool {
+		return c.Equal(authority) || c.CheckSignatureFrom(authority) == nil
+	})
+}
+
 // Thumbprint is the SHA-256 of a certificate in hex.
 func Thumbprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
@@ -97,16 +106,17 @@ func Thumbprint(c *x509.Certificate) string {
 // Group makes statements of what was signed: repositories that the same keys have signed are
 // in one. The keys are named; certificates has the certificates of each name.
 func Group(name string, signed map[string][]string, certificates map[string][]Key) []Statement {
-	byKeys := map[string][]string{}
+	byKeys, keysOf := map[string][]string{}, map[string][]string{}
 	for _, repository := range slices.Sorted(maps.Keys(signed)) {
 		keys := slices.Compact(slices.Sorted(slices.Values(signed[repository])))
-		set := strings.Join(keys, "\x00")
+		set := fmt.Sprintf("%q", keys) // quoted: no name can look like two
+		keysOf[set] = keys
 		byKeys[set] = append(byKeys[set], repository)
 	}
 	var all []Statement
 	for _, set := range slices.Sorted(maps.Keys(byKeys)) {
 		s := Statement{Name: name, Repositories: byKeys[set]}
-		names := strings.Split(set, "\x00")
+		names := keysOf[set]
 		if len(byKeys) > 1 {
 			s.Name = label(name + "-" + strings.Join(names, "+")) // what has a + gets a hash: a and b-c are not a-b and c
 		}
@@ -139,6 +149,25 @@ func (t Trust) check() error {
 			return err
 		}
 	}
+	return t.checkDedicated()
+}
+
+// checkDedicated refuses to believe that an authority issues to one key alone where another
+// key of the migration shows that it does not.
+func (t Trust) checkDedicated() error {
+	var keys []Key
+	for _, s := range t.Statements {
+		keys = append(keys, s.Keys...)
+	}
+	for _, k := range keys {
+		for _, other := range keys {
+			if k.Dedicated && k.Name != other.Name && !k.Leaf().Equal(other.Leaf()) && other.under(k.Anchor()) {
+				return &Refusal{Reason: fmt.Sprintf("key %s: its authority, %s, issued the certificate of key %s as well, so that it is not dedicated to the one",
+					safetext.Safe(k.Name, 128), subject(k.Anchor()), safetext.Safe(other.Name, 128)),
+					Hint: "leave out --dedicated-ca; or end the chain with an intermediate authority that does issue to this key alone"}
+			}
+		}
+	}
 	return nil
 }
 
@@ -163,6 +192,12 @@ func (s Statement) check(seen map[string]bool) error {
 			return &Refusal{Reason: fmt.Sprintf("key %s: %s", safetext.Safe(k.Name, 128), err), Hint: "give the chain that the signatures carry, leaf first, up to the authority that is to be trusted"}
 		}
 	}
+	for _, c := range s.tsa() {
+		if !bytes.Equal(c.RawSubject, c.RawIssuer) || c.CheckSignatureFrom(c) != nil {
+			return &Refusal{Reason: fmt.Sprintf("time-stamping authority: %s is no root, and a trust store of type tsa takes no other", subject(c)),
+				Hint: "give the root with --timestamp-root-cert"}
+		}
+	}
 	return nil
 }
 
@@ -180,7 +215,22 @@ func (k Key) check() error {
 			return fmt.Errorf("certificate %d of its chain did not issue the one before: %s", i+1, safetext.Safe(err.Error(), 200))
 		}
 	}
+	if !signsCode(k.Leaf()) {
+		return errors.New("its certificate is not for signing code: notation refuses what it signs")
+	}
 	return nil
+}
+
+var otherEnds = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageEmailProtection, x509.ExtKeyUsageTimeStamping, x509.ExtKeyUsageOCSPSigning}
+
+// signsCode tells whether notation takes signatures by a certificate: one that is for TLS or
+// time-stamping was given by mistake.
+// SPEC (Notary Project, certificate requirements): "The digitalSignature bit MUST be set";
+// of the extended usages, none of those for other ends.
+func signsCode(c *x509.Certificate) bool {
+	return c.KeyUsage&x509.KeyUsageDigitalSignature != 0 && !slices.ContainsFunc(c.ExtKeyUsage, func(u x509.ExtKeyUsage) bool {
+		return slices.Contains(otherEnds, u)
+	})
 }
 
 // tsa are the roots of time-stamping authorities of the statement, each once.
