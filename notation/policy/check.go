@@ -61,10 +61,10 @@ func (s Statement) check(seen map[string]bool) error {
 		if !isRepository(r) {
 			return &Refusal{Reason: fmt.Sprintf("%s is no repository, as host/name", safetext.Safe(r, 256))}
 		}
-		if seen[r] {
-			return &Refusal{Reason: r + " is in two statements"}
+		if seen[same(r)] {
+			return &Refusal{Reason: r + " is in two statements, or there twice"}
 		}
-		seen[r] = true
+		seen[same(r)] = true
 	}
 	if len(s.Keys) == 0 {
 		return &Refusal{Reason: "statement " + s.Name + " has no key: nothing could be good"}

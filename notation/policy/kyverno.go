@@ -166,13 +166,13 @@ func (t Trust) clusterPolicy(s Statement) object {
 
 // written are the forms in which a Pod may name a repository: Docker Hub's go by several.
 func written(repository string) []string {
-	path, ok := strings.CutPrefix(repository, "docker.io/")
+	path, ok := onHub(repository)
 	if !ok {
 		return []string{repository}
 	}
 	var forms []string
 	for _, p := range []string{path, strings.TrimPrefix(path, "library/")} {
-		for _, host := range []string{"docker.io/", "index.docker.io/", "registry-1.docker.io/", ""} {
+		for _, host := range append(slices.Clone(hubHosts), "") {
 			if !slices.Contains(forms, host+p) {
 				forms = append(forms, host+p)
 			}

@@ -79,6 +79,9 @@ func TestNonsenseIsRefusedByAll(t *testing.T) {
 			second.Name = "second"
 			trust.Statements = append(trust.Statements, second)
 		},
+		"or there twice": func(trust *policy.Trust) {
+			trust.Statements[0].Repositories = []string{"docker.io/acme/tool", "index.docker.io/acme/tool"}
+		},
 	} {
 		for _, c := range policy.Consumers() {
 			trust := one(t, "release")

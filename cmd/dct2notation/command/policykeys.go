@@ -157,6 +157,11 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		given = []string{file}
 	}
 	var all [][]*x509.Certificate
+	add := func(chain []*x509.Certificate) { // what is given twice is one
+		if !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return slices.EqualFunc(c, chain, (*x509.Certificate).Equal) }) {
+			all = append(all, chain)
+		}
+	}
 	for _, value := range given {
 		if thumbprint, ok := strings.CutPrefix(value, "sha256:"); ok {
 			if len(recorded) == 0 {
@@ -165,14 +170,14 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 			if got := policy.Thumbprint(recorded[0]); !strings.EqualFold(got, thumbprint) {
 				return nil, fmt.Errorf("key %s: the ledger's certificate has SHA-256 %s, and not the one that was given", shown, got)
 			}
-			all = append(all, recorded)
+			add(recorded)
 			continue
 		}
 		chain, err := readCertificates(value)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, chain)
+		add(chain)
 	}
 	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
 		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one too", shown, safetext.Safe(leaf, 80))
