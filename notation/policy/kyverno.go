@@ -15,7 +15,9 @@ func Kyverno(t Trust) (*Output, error) {
 		if t.pins() {
 			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
 		}
-		o.Lost = append(o.Lost, Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
+		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those whose registry is spelled otherwise, as with its port 443",
+			"a policy beside this one that lets nothing but known registries pass"},
+			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
 		var objects []object
 		for _, s := range t.Statements {
 			one := t.imageValidatingPolicy

@@ -144,10 +144,13 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
 				}
 			}
-			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "Pins of DCT"} {
+			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s does not say: %s", c.Name, want)
 				}
+			}
+			if c.Name == "kyverno" && !strings.Contains(text, "Images of other repositories are not judged") {
+				t.Error("Kyverno does not say what it lets pass")
 			}
 			if stage == policy.Audit && !strings.Contains(text, "--stage enforce") {
 				t.Errorf("%s does not say how to go on", c.Name)
