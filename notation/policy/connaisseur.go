@@ -77,13 +77,35 @@ func (s Statement) validator() (object, error) {
 
 func (s Statement) validatorName() string { return "notation-" + s.Name }
 
-// connaisseurRules are the rules, and the validators of DCT that they need.
-func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
-	rules = []object{
+// usualRules are those of the chart. Connaisseur puts * before each pattern, which crosses
+// slashes: without the denials, images of any registry would pass that have an allowed name
+// within theirs, such as evil.example.com/registry.k8s.io/x.
+func usualRules() []object {
+	return []object{
 		{"pattern": "*:*", "validator": "deny"},
 		{"pattern": "registry.k8s.io/*:*", "validator": "allow"},
-		{"pattern": "docker.io/securesystemsengineering/*:*", "validator": "allow"},
+		{"pattern": "*/registry.k8s.io/*:*", "validator": "deny"},
+		{"pattern": "index.docker.io/securesystemsengineering/*:*", "validator": "allow"},
+		{"pattern": "*/index.docker.io/securesystemsengineering/*:*", "validator": "deny"},
 	}
+}
+
+// rulesOf are those for the images of a repository, by tag and by digest alone.
+func rulesOf(repository, validator string, with object) []object {
+	var rules []object
+	for _, pattern := range []string{repository + ":*", repository + "@*"} {
+		rule := object{"pattern": pattern, "validator": validator}
+		if with != nil {
+			rule["with"] = with
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// connaisseurRules are the rules, and the validators of DCT that they need.
+func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
+	rules = usualRules()
 	byDCT := map[string]string{}
 	for i, l := range merged(t.Legacy) {
 		name := fmt.Sprintf("dct%d", i)
@@ -95,7 +117,7 @@ func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 	for _, s := range t.Statements {
 		for _, r := range s.Repositories {
 			if name, ok := byDCT[r]; ok && t.Stage == Audit {
-				rules = append(rules, object{"pattern": r + ":*", "validator": name})
+				rules = append(rules, rulesOf(r, name, nil)...)
 				delete(byDCT, r)
 				continue
 			}
@@ -104,13 +126,13 @@ func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 			if len(s.tsa()) > 0 {
 				with["verifyTimestamp"] = "afterCertExpiry"
 			}
-			rules = append(rules, object{"pattern": r + ":*", "validator": s.validatorName(), "with": with})
+			rules = append(rules, rulesOf(r, s.validatorName(), with)...)
 		}
 	}
 	for _, l := range t.Legacy { // what is not migrated yet
 		for _, r := range l.Repositories {
 			if name, ok := byDCT[r]; ok {
-				rules = append(rules, object{"pattern": r + ":*", "validator": name})
+				rules = append(rules, rulesOf(r, name, nil)...)
 				delete(byDCT, r)
 			}
 		}

@@ -123,8 +123,13 @@ func (t Trust) fluxPatch(s Statement, secret string) (File, error) {
 // dockerNames are the names under which Flux may ask for a repository: docker.io is
 // index.docker.io for it.
 func dockerNames(repository string) []string {
-	if rest, ok := strings.CutPrefix(repository, "docker.io/"); ok {
-		return []string{repository, "index.docker.io/" + rest}
+	path, ok := onHub(repository)
+	if !ok {
+		return exactly(repository)
 	}
-	return exactly(repository)
+	names := []string{hubHosts[0] + path, hubHosts[1] + path}
+	if !slices.Contains(names, repository) {
+		names = append(names, repository)
+	}
+	return names
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"path"
 	"regexp"
@@ -24,7 +25,7 @@ import (
 // hostile is text that breaks out of comments, YAML, JSON, CEL and shells where it is let.
 var hostile = []string{
 	"a\nkind: Secret\n---\nb", "x'])).all(n, true) || ([images", `"}],"trustPolicies":[{"name":"all"`, "../../etc/passwd", "\x1b[2J", "user\u202etxt",
-	"$(reboot)", "`reboot`", "# comment", "*", "team/*", "a:b@sha256:c", "{{ .Values }}", "${{ secrets.TOKEN }}", "%s%n", strings.Repeat("x", 5000),
+	"$(reboot)", "`reboot`", "# comment", "*", "team/*", "a:b@sha256:c", "{{ .Values }}", "${{ secrets.TOKEN }}", "%s%n", "a\u2028kind: Secret", "a\u0085b", "\u00a0", strings.Repeat("x", 5000),
 }
 
 // Names of repositories are data: one that is none is in no output.
@@ -98,6 +99,61 @@ func harmless(t *testing.T, name, organisation string) {
 		for _, f := range o.Files {
 			wellFormed(t, c.Name, f)
 		}
+		exactScopes(t, o, trust)
+	}
+}
+
+// A name of a repository is refused, or it is a scope that means this repository and no other.
+func FuzzRepositoriesStayData(f *testing.F) {
+	for _, name := range hostile {
+		f.Add(name)
+		f.Add("registry.example.com/" + name)
+	}
+	f.Add("docker.io/library/alpine")
+	f.Add("registry.example.com:5000/a_b/c.d-e")
+	leaf := self(f, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Example"}, CommonName: "release"})
+	f.Fuzz(func(t *testing.T, name string) {
+		trust := policy.Trust{Name: "migrated", Stage: policy.Audit, Namespace: "apps", Statements: policy.Group("migrated",
+			map[string][]string{name: {"release"}}, map[string][]policy.Key{"release": {{Name: "release", Chain: []*x509.Certificate{leaf}}}})}
+		for _, c := range policy.Consumers() {
+			o, err := c.Write(trust)
+			if err != nil {
+				refused(t, err, "is no repository")
+				continue
+			}
+			if strings.ContainsAny(name, "*?[]{}\\@ ") {
+				t.Errorf("%s: %q is more than a name", c.Name, name)
+			}
+			for _, f := range o.Files {
+				wellFormed(t, c.Name, f)
+			}
+			exactScopes(t, o, trust)
+		}
+	})
+}
+
+// exactScopes checks that the scopes of a trust policy are the repositories, and no others.
+func exactScopes(t *testing.T, o *policy.Output, trust policy.Trust) {
+	t.Helper()
+	want := map[string]bool{}
+	for _, s := range trust.Statements {
+		for _, r := range s.Repositories {
+			want[r] = true
+		}
+	}
+	for _, f := range o.Files {
+		if path.Base(f.Name) != "trustpolicy.json" {
+			continue
+		}
+		got := map[string]bool{}
+		for _, p := range document(t, f.Content).TrustPolicies {
+			for _, scope := range p.RegistryScopes {
+				got[scope] = true
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: the scopes are %v, want %v", o.Consumer, got, want)
+		}
 	}
 }
 
@@ -109,7 +165,9 @@ func wellFormed(t *testing.T, consumer string, f policy.File) {
 	if f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") || !fileName.MatchString(f.Name) {
 		t.Errorf("%s: a file is called %q", consumer, f.Name)
 	}
-	if i := bytes.IndexFunc(f.Content, func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }); i >= 0 {
+	if i := bytes.IndexFunc(f.Content, func(r rune) bool {
+		return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
+	}); i >= 0 {
 		t.Errorf("%s: %s has a character that is obeyed: %q", consumer, f.Name, f.Content[i:min(len(f.Content), i+20)])
 	}
 	switch path.Ext(f.Name) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +14,20 @@ import (
 
 // anyone is the identity that every certificate under a trust store has.
 const anyone = "*"
+
+const hintOwnSubject = "have the certificate issued with a CN of its own; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"
+
+// identities are those of a statement that its trust store and no other key go with.
+func (t Trust) identities(s Statement) ([]string, error) {
+	ids, err := s.identities()
+	if err == nil {
+		err = s.checkAnchors()
+	}
+	if err == nil {
+		err = t.checkStrangers(s, ids)
+	}
+	return ids, err
+}
 
 // identities are the statement's, as a trust policy has them: the subjects of the leaves. An
 // identity matches every subject that has all its parts.
@@ -28,13 +43,19 @@ func (s Statement) identities() ([]string, error) {
 			all = append(all, id)
 		}
 	}
+	alone := !slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.alone() })
 	if first != nil {
 		// The stores then hold nothing but these keys' own certificates, or authorities of
 		// their own, so that naming nobody names nobody else.
-		if slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.alone() }) {
+		if !alone {
 			return nil, first
 		}
 		return []string{anyone}, nil
+	}
+	// An authority issues to others as well, and without a CN a subject is that of them all.
+	if i := slices.IndexFunc(s.Keys, func(k Key) bool { return k.Leaf().Subject.CommonName == "" }); i >= 0 && !alone {
+		return nil, &Refusal{Reason: fmt.Sprintf("key %s: the subject of its certificate, %s, has no CN: whatever the authority issues with these parts would pass as well",
+			safetext.Safe(s.Keys[i].Name, 128), subject(s.Keys[i].Leaf())), Hint: hintOwnSubject}
 	}
 	slices.Sort(all)
 	if err := s.tryIdentities(all); err != nil {
@@ -47,7 +68,7 @@ func (s Statement) identities() ([]string, error) {
 // identity is the subject of the leaf. Notation wants C, ST and O in it, each attribute once,
 // and reads no others than those with a name.
 func (k Key) identity() (string, error) {
-	id := "x509.subject: " + k.Leaf().Subject.String()
+	id := identityOf(k.Leaf())
 	err := (Statement{}).tryIdentities([]string{id})
 	if safetext.Safe(id, len(id)) != id {
 		err = errors.New("it has characters that nobody who reads the policy would see")
@@ -59,6 +80,35 @@ func (k Key) identity() (string, error) {
 	}
 	return id, nil
 }
+
+// checkStrangers refuses a statement under which a key would pass that signs other
+// repositories only: one that the trust policy cannot tell from those of the statement.
+func (t Trust) checkStrangers(s Statement, ids []string) error {
+	for _, other := range t.Statements {
+		for _, k := range other.Keys {
+			if slices.ContainsFunc(s.Keys, func(own Key) bool { return own.Leaf().Equal(k.Leaf()) }) || !slices.ContainsFunc(s.anchors(), k.under) {
+				continue
+			}
+			for _, id := range ids {
+				if id == anyone || overlap(id, identityOf(k.Leaf())) {
+					return &Refusal{Reason: fmt.Sprintf("key %s signs other repositories only, and would pass for %s in those of %s: its certificate, %s, is under the same authority and the subject does not tell them apart",
+						safetext.Safe(k.Name, 128), s.keyNames(), s.Name, subject(k.Leaf())),
+						Hint: "have each key's certificate issued with a CN of its own"}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// overlap tells whether one of two subjects is a part of the other, or the same. What no trust
+// policy could name matches nothing.
+func overlap(a, b string) bool {
+	s := Statement{}
+	return s.tryIdentities([]string{a}) == nil && s.tryIdentities([]string{b}) == nil && s.tryIdentities([]string{a, b}) != nil
+}
+
+func identityOf(c *x509.Certificate) string { return "x509.subject: " + c.Subject.String() }
 
 // tryIdentities asks notation-go whether it would take them.
 func (s Statement) tryIdentities(ids []string) error {

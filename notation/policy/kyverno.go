@@ -15,7 +15,9 @@ func Kyverno(t Trust) (*Output, error) {
 		if t.pins() {
 			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
 		}
-		o.Lost = append(o.Lost, Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
+		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those whose registry is spelled otherwise, as with its port 443",
+			"a policy beside this one that lets nothing but known registries pass"},
+			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
 		var objects []object
 		for _, s := range t.Statements {
 			one := t.imageValidatingPolicy
@@ -166,13 +168,13 @@ func (t Trust) clusterPolicy(s Statement) object {
 
 // written are the forms in which a Pod may name a repository: Docker Hub's go by several.
 func written(repository string) []string {
-	path, ok := strings.CutPrefix(repository, "docker.io/")
+	path, ok := onHub(repository)
 	if !ok {
 		return []string{repository}
 	}
 	var forms []string
 	for _, p := range []string{path, strings.TrimPrefix(path, "library/")} {
-		for _, host := range []string{"docker.io/", "index.docker.io/", "registry-1.docker.io/", ""} {
+		for _, host := range append(slices.Clone(hubHosts), "") {
 			if !slices.Contains(forms, host+p) {
 				forms = append(forms, host+p)
 			}

@@ -19,6 +19,27 @@ func isLabel(s string) bool { return dnsLabel.MatchString(s) }
 
 func isRepository(s string) bool { return len(s) <= 512 && repositoryName.MatchString(s) }
 
+// hubHosts are the names of Docker Hub's registry.
+var hubHosts = []string{"docker.io/", "index.docker.io/", "registry-1.docker.io/"}
+
+// onHub gives the path of a repository of Docker Hub, whatever its registry is called.
+func onHub(repository string) (path string, ok bool) {
+	for _, host := range hubHosts {
+		if path, ok = strings.CutPrefix(repository, host); ok {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// same is a name that all names of a repository have in common.
+func same(repository string) string {
+	if path, ok := onHub(repository); ok {
+		return hubHosts[0] + path
+	}
+	return repository
+}
+
 // maxLabel leaves room for what is put behind a label, in 63 characters.
 const maxLabel = 40
 

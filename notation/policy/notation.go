@@ -25,7 +25,7 @@ func Notation(t Trust) (*Output, error) {
 			apply: []string{
 				"cp -ri trustpolicy.json truststore \"${NOTATION_CONFIG:-$HOME/.config/notation}/\"",
 				"chmod 600 \"${NOTATION_CONFIG:-$HOME/.config/notation}/trustpolicy.json\"   # it takes the place of the one that was there",
-				"notation policy show",
+				"notation policy show && notation certificate list   # in the stores that it names, no certificates but those above",
 			},
 			negative: append(t.unsigned(), expect),
 			next:     t.again("notation", "DIR"),

@@ -163,10 +163,11 @@ func (t Trust) again(consumer, directory string) []string {
 // sample is a repository to try things with.
 func (t Trust) sample() string { return t.Statements[0].Repositories[0] }
 
-// unsigned are the commands that make an image that nobody signed.
+// unsigned are the commands that make an image that nobody signed: not docker either, which
+// would sign what it pushes where content trust is still on.
 func (t Trust) unsigned() []string {
 	return []string{
-		"docker pull busybox && docker tag busybox " + t.sample() + ":dct2notation-unsigned",
-		"docker push " + t.sample() + ":dct2notation-unsigned   # remove it afterwards",
+		"DOCKER_CONTENT_TRUST=0 docker pull busybox && docker tag busybox " + t.sample() + ":dct2notation-unsigned",
+		"DOCKER_CONTENT_TRUST=0 docker push " + t.sample() + ":dct2notation-unsigned   # remove it afterwards",
 	}
 }

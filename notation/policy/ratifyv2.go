@@ -10,10 +10,7 @@ func RatifyV2(t Trust) (*Output, error) {
 		o.Warnings = append(o.Warnings, "Ratify v2 is a beta (2.0.0-beta.1): its kinds may change with the next")
 		var objects []object
 		for _, s := range t.Statements {
-			ids, err := s.identities()
-			if err == nil {
-				err = s.checkAnchors()
-			}
+			ids, err := t.identities(s)
 			if err != nil {
 				return err
 			}

@@ -24,6 +24,11 @@ func TestRefusedRatherThanWider(t *testing.T) {
 		trust.Statements[0].Keys[0].Chain = trust.Statements[0].Keys[0].Chain[:1]
 		return trust
 	}
+	noRoot := one(t, "release")
+	noRoot.Statements[0].Keys[0].TSA = chain(t, "release")[1:2]
+	ca := newIssuer(t)
+	inside := trusting(ca.issue(t, "release", ""))
+	inside.Statements[0].Keys = append(inside.Statements[0].Keys, policy.Key{Name: "wide", Chain: ca.issue(t, "release", "unit").Chain})
 	for name, c := range map[string]struct {
 		write func(policy.Trust) (*policy.Output, error)
 		trust policy.Trust
@@ -35,15 +40,14 @@ func TestRefusedRatherThanWider(t *testing.T) {
 		"the same for Ratify v2":      {policy.RatifyV2, one(t, "bare"), `no mandatory RDN attribute for "C"`},
 		"the same for GitHub":         {policy.GitHubActions, one(t, "bare"), `no mandatory RDN attribute for "C"`},
 		"two units in the subject":    {policy.Notation, one(t, "two-units"), "multi-valued RDN"},
-		"a subject inside another":    {policy.Notation, beside(one(t, "release"), "wide"), "cannot stand side by side"},
+		"a subject inside another":    {policy.Notation, inside, "cannot stand side by side"},
 		"no name beside an authority": {policy.Notation, beside(one(t, "release"), "self"), `no mandatory RDN attribute`},
 		"TSA and any subject in Flux": {policy.Flux, withTSA(one(t, "self")), "for a signing authority"},
 		"no authority in the chain":   {policy.Notation, short("release"), "neither an authority's nor self-signed"},
-		"TSA that is no root": {policy.Notation, func() policy.Trust {
-			t2 := one(t, "release")
-			t2.Statements[0].Keys[0].TSA = chain(t, "release")[1:2]
-			return t2
-		}(), "is no root"},
+		"TSA that is no root":         {policy.Notation, noRoot, "is no root"},
+		"the same for Kyverno":        {policy.Kyverno, noRoot, "is no root"},
+		"the same for Connaisseur":    {policy.Connaisseur, noRoot, "is no root"},
+		"an organisation and a key":   {policy.Notation, beside(one(t, "release"), "wide"), "has no CN"},
 		"two TSAs in Connaisseur": {policy.Connaisseur, func() policy.Trust {
 			trust := withTSA(one(t, "release"))
 			trust.Statements[0].Keys[0].TSA = append(trust.Statements[0].Keys[0].TSA, chain(t, "other")[1])
@@ -74,6 +78,9 @@ func TestNonsenseIsRefusedByAll(t *testing.T) {
 			second := trust.Statements[0]
 			second.Name = "second"
 			trust.Statements = append(trust.Statements, second)
+		},
+		"or there twice": func(trust *policy.Trust) {
+			trust.Statements[0].Repositories = []string{"docker.io/acme/tool", "index.docker.io/acme/tool"}
 		},
 	} {
 		for _, c := range policy.Consumers() {
@@ -137,10 +144,13 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
 				}
 			}
-			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "Pins of DCT"} {
+			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s does not say: %s", c.Name, want)
 				}
+			}
+			if c.Name == "kyverno" && !strings.Contains(text, "Images of other repositories are not judged") {
+				t.Error("Kyverno does not say what it lets pass")
 			}
 			if stage == policy.Audit && !strings.Contains(text, "--stage enforce") {
 				t.Errorf("%s does not say how to go on", c.Name)

@@ -4,13 +4,10 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A Stage says whether consumers only tell of bad signatures, or refuse the images.
@@ -88,6 +85,14 @@ func (k Key) Anchor() *x509.Certificate { return k.Chain[len(k.Chain)-1] }
 // alone tells whether who trusts the anchor trusts this key and no other.
 func (k Key) alone() bool { return k.Dedicated || k.Anchor() == k.Leaf() }
 
+// under tells whether a certificate stands above the key's: one that trusts it could trust
+// the key.
+func (k Key) under(authority *x509.Certificate) bool {
+	return slices.ContainsFunc(k.Chain, func(c *x509.Certificate) bool {
+		return c.Equal(authority) || c.CheckSignatureFrom(authority) == nil
+	})
+}
+
 // Thumbprint is the SHA-256 of a certificate in hex.
 func Thumbprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
@@ -97,16 +102,17 @@ func Thumbprint(c *x509.Certificate) string {
 // Group makes statements of what was signed: repositories that the same keys have signed are
 // in one. The keys are named; certificates has the certificates of each name.
 func Group(name string, signed map[string][]string, certificates map[string][]Key) []Statement {
-	byKeys := map[string][]string{}
+	byKeys, keysOf := map[string][]string{}, map[string][]string{}
 	for _, repository := range slices.Sorted(maps.Keys(signed)) {
 		keys := slices.Compact(slices.Sorted(slices.Values(signed[repository])))
-		set := strings.Join(keys, "\x00")
+		set := fmt.Sprintf("%q", keys) // quoted: no name can look like two
+		keysOf[set] = keys
 		byKeys[set] = append(byKeys[set], repository)
 	}
 	var all []Statement
 	for _, set := range slices.Sorted(maps.Keys(byKeys)) {
 		s := Statement{Name: name, Repositories: byKeys[set]}
-		names := strings.Split(set, "\x00")
+		names := keysOf[set]
 		if len(byKeys) > 1 {
 			s.Name = label(name + "-" + strings.Join(names, "+")) // what has a + gets a hash: a and b-c are not a-b and c
 		}
@@ -116,71 +122,6 @@ func Group(name string, signed map[string][]string, certificates map[string][]Ke
 		all = append(all, s)
 	}
 	return all
-}
-
-// check refuses what no consumer can be given.
-func (t Trust) check() error {
-	if !isLabel(t.Name) || !isLabel(t.Namespace) {
-		return &Refusal{Reason: "the names of the policy and of the namespace are DNS labels: lower-case letters, digits and -, at most 63"}
-	}
-	if t.Stage != Audit && t.Stage != Enforce {
-		return &Refusal{Reason: fmt.Sprintf("stage %s is none: it is audit or enforce", safetext.Safe(string(t.Stage), 64))}
-	}
-	if len(t.Statements) == 0 {
-		return &Refusal{Reason: "no repository was migrated, so there is nothing to trust"}
-	}
-	names, repositories := map[string]bool{}, map[string]bool{}
-	for _, s := range t.Statements {
-		if !isLabel(s.Name) || names[s.Name] {
-			return &Refusal{Reason: fmt.Sprintf("statement %s: its name is no DNS label, or there twice", safetext.Safe(s.Name, 128))}
-		}
-		names[s.Name] = true
-		if err := s.check(repositories); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s Statement) check(seen map[string]bool) error {
-	if len(s.Repositories) == 0 {
-		return &Refusal{Reason: "statement " + s.Name + " has no repository"}
-	}
-	for _, r := range s.Repositories {
-		if !isRepository(r) {
-			return &Refusal{Reason: fmt.Sprintf("%s is no repository, as host/name", safetext.Safe(r, 256))}
-		}
-		if seen[r] {
-			return &Refusal{Reason: r + " is in two statements"}
-		}
-		seen[r] = true
-	}
-	if len(s.Keys) == 0 {
-		return &Refusal{Reason: "statement " + s.Name + " has no key: nothing could be good"}
-	}
-	for _, k := range s.Keys {
-		if err := k.check(); err != nil {
-			return &Refusal{Reason: fmt.Sprintf("key %s: %s", safetext.Safe(k.Name, 128), err), Hint: "give the chain that the signatures carry, leaf first, up to the authority that is to be trusted"}
-		}
-	}
-	return nil
-}
-
-// check refuses a chain whose parts do not belong together: the anchor would not be that of
-// the leaf.
-func (k Key) check() error {
-	if len(k.Chain) == 0 {
-		return errors.New("it has no certificate")
-	}
-	if k.Leaf().IsCA {
-		return errors.New("its chain begins with the certificate of an authority, not of the key")
-	}
-	for i := 1; i < len(k.Chain); i++ {
-		if err := k.Chain[i-1].CheckSignatureFrom(k.Chain[i]); err != nil {
-			return fmt.Errorf("certificate %d of its chain did not issue the one before: %s", i+1, safetext.Safe(err.Error(), 200))
-		}
-	}
-	return nil
 }
 
 // tsa are the roots of time-stamping authorities of the statement, each once.

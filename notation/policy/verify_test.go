@@ -317,17 +317,27 @@ func TestFluxLooksAtThreeSignatures(t *testing.T) {
 	}
 }
 
-// Flux asks for images of Docker Hub under another name than everybody else.
-func TestFluxKnowsDockerHubByBothNames(t *testing.T) {
+// Flux asks for images of Docker Hub under another name than everybody else, and Pods may
+// write any, whatever name they were signed under.
+func TestDockerHubIsKnownByAllItsNames(t *testing.T) {
 	t.Parallel()
 	release := issue(t, authority(t), "release")
-	trust := trusting(release)
-	trust.Statements[0].Repositories = []string{"docker.io/acme/tool"}
-	o, err := policy.Flux(trust)
-	must(t, err)
-	for _, name := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool"} {
-		if err := fluxJudges(t, o)(t, newShelf(t, release), name); err != nil {
-			t.Errorf("%s: %v", name, err)
+	for _, given := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool", "registry-1.docker.io/acme/tool"} {
+		trust := trusting(release)
+		trust.Statements[0].Repositories = []string{given}
+		o, err := policy.Flux(trust)
+		must(t, err)
+		for _, name := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool", given} {
+			if err := fluxJudges(t, o)(t, newShelf(t, release), name); err != nil {
+				t.Errorf("%s as %s: %v", given, name, err)
+			}
+		}
+		o, err = policy.Kyverno(trust)
+		must(t, err)
+		for _, form := range []string{"acme/tool:*", "docker.io/acme/tool@*", "index.docker.io/acme/tool:*", "registry-1.docker.io/acme/tool:*"} {
+			if !strings.Contains(string(file(t, o, "kyverno.yaml")), "glob: "+form+"\n") {
+				t.Errorf("Kyverno, %s: a Pod may write %s", given, form)
+			}
 		}
 	}
 }

@@ -2,10 +2,10 @@ package command
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -199,11 +199,13 @@ func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *
 	}
 	t.Notes = append(m.notes, notes...)
 	if o.ratifyCA != "" {
-		if t.RatifyCA, err = os.ReadFile(o.ratifyCA); err != nil {
-			return t, usage(fmt.Errorf("reading the authority of Ratify: %w", err))
-		}
-		if _, err := readCertificates(o.ratifyCA); err != nil {
+		authority, err := readCertificates(o.ratifyCA)
+		if err != nil {
 			return t, err
+		}
+		// Only what was read as a certificate: a file may hold more.
+		for _, c := range authority {
+			t.RatifyCA = append(t.RatifyCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 		}
 	}
 	return t, nil
@@ -245,6 +247,7 @@ func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []
 			return err
 		}
 		warnOfShadow(one.out.Consumer, log)
+		one.warnOfInstalled(log)
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ type migrated struct {
 	legacy     []policy.Legacy
 	notes      []string
 	incomplete bool // something that is meant is left out
+
+	odd    map[string]string         // by signature: the certificate that made it, where that is not the ledger's last
+	leaves map[string]map[string]int // by key: how many good signatures each of those made
 }
 
 func (m *migrated) add(place, gun, key string) {
@@ -46,57 +49,6 @@ func (m *migrated) keys() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// fromLedger finds what runs have signed. That the ledger is not forged is not known: it can
-// leave repositories out, or add some, and has no say about whose signatures are good.
-func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *slog.Logger) error {
-	sel, err := selectRecorded(args, cfg)
-	if err != nil {
-		return usage(err)
-	}
-	if !exists(o.ledger) {
-		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
-	}
-	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ledger.Close() }() // only read from
-	m.known = known
-	if _, err := sel.hosts(ledger); err != nil {
-		return err
-	}
-	left := map[string]int{} // images that are not confirmed, by place
-	for after := (state.Key{}); ; {
-		page, err := ledger.Items(after, 0)
-		if err != nil {
-			return err
-		}
-		if len(page) == 0 {
-			break
-		}
-		after = page[len(page)-1].Key
-		for _, it := range page {
-			switch {
-			case !sel.meant(it):
-			case it.Stage == state.Confirmed:
-				m.add(it.Repository, it.GUN, it.KeyName)
-			case it.Class == string(migrate.Missing): // nobody can run it
-			default:
-				left[it.Repository]++
-			}
-		}
-	}
-	for _, place := range slices.Sorted(maps.Keys(left)) {
-		what := "images without a signature would be refused"
-		if m.signed[place] == nil {
-			what = "left out: none of its images is signed"
-			m.incomplete = true
-		}
-		log.Warn(what, "repository", safetext.Safe(place, 256), "images", left[place])
-	}
-	return nil
 }
 
 // fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
@@ -143,11 +95,12 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key, log *slog.Logger) {
 	gun := r.GUN()
 	place := f.scope.Place(gun)
-	uncovered := 0
+	uncovered, wanted := 0, 0
 	for _, t := range r.Targets() {
 		if !f.scope.Wanted(t.Tag()) {
 			continue
 		}
+		wanted++
 		covered := false
 		for _, name := range slices.Sorted(maps.Keys(keys)) {
 			if keys[name].Signs(t) {
@@ -162,6 +115,11 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 	if uncovered > 0 {
 		log.Error("no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
 		m.incomplete = true
+	}
+	if wanted == 0 {
+		log.Error("left out: it has no tags that are meant", "repository", gun.String())
+		m.incomplete = true
+		return
 	}
 	if place != gun.String() {
 		return // DCT says nothing of the new place

@@ -39,10 +39,11 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 	all := map[string][]policy.Key{}
 	for _, name := range names {
 		rule, known := configured[name]
-		chains, err := o.chains(name, given[name], rule.CertFile, m.known)
+		chains, err := o.chains(name, given[name], rule.CertFile, m.known, cfg)
 		if err != nil {
 			return nil, usage(err)
 		}
+		m.tellOthers(name, chains, log)
 		root := o.tsaRoot
 		if known {
 			root = rule.tsaRoot
@@ -76,6 +77,9 @@ func warnOfAge(name string, chain []*x509.Certificate, stamped bool, now time.Ti
 	after := "signatures without a timestamp are refused after that"
 	if stamped {
 		after = "signatures that are not countersigned are refused after that"
+	}
+	if begin := chain[0].NotBefore; begin.After(now) {
+		log.Warn("certificate is not valid yet: what it signs is refused before", "key", safetext.Safe(name, 128), "on", begin.UTC().Format(time.DateOnly))
 	}
 	switch date := end.UTC().Format(time.DateOnly); {
 	case end.Before(now):
@@ -138,7 +142,7 @@ func (o *policyOptions) configured(m *migrated, cfg config) (map[string]configur
 }
 
 // chains are the certificate chains of a key: as given, or of its file.
-func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint) ([][]*x509.Certificate, error) {
+func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint, cfg config) ([][]*x509.Certificate, error) {
 	recorded := ledgerChain(known, name)
 	shown := safetext.Safe(name, 128)
 	if len(given) == 0 && file == "" {
@@ -153,27 +157,44 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		given = []string{file}
 	}
 	var all [][]*x509.Certificate
+	add := func(chain []*x509.Certificate) { // what is given twice is one
+		if !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return slices.EqualFunc(c, chain, (*x509.Certificate).Equal) }) {
+			all = append(all, chain)
+		}
+	}
 	for _, value := range given {
 		if thumbprint, ok := strings.CutPrefix(value, "sha256:"); ok {
 			if len(recorded) == 0 {
-				return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: give the chain in a file", shown)
+				return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: %s", shown, hintOfLedger(known, cfg))
 			}
 			if got := policy.Thumbprint(recorded[0]); !strings.EqualFold(got, thumbprint) {
 				return nil, fmt.Errorf("key %s: the ledger's certificate has SHA-256 %s, and not the one that was given", shown, got)
 			}
-			all = append(all, recorded)
+			add(recorded)
 			continue
 		}
 		chain, err := readCertificates(value)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, chain)
+		add(chain)
 	}
-	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return policy.Thumbprint(c[0]) == leaf }) {
+	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
 		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one too", shown, safetext.Safe(leaf, 80))
 	}
 	return all, nil
+}
+
+// hintOfLedger says where a thumbprint finds its chain.
+func hintOfLedger(known state.Fingerprint, cfg config) string {
+	if known != nil {
+		return "give the chain in a file"
+	}
+	ledger := "FILE"
+	if s := cfg.flags["state"]; len(s) == 1 {
+		ledger = safetext.Safe(s[0], 300)
+	}
+	return "a thumbprint chooses the chain of a ledger: name that with --ledger " + ledger + "; or give the chain in a file"
 }
 
 // ledgerChain is what the ledger says of a key's certificate, which vouches for nothing.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -28,7 +29,7 @@ type target struct {
 	out *policy.Output
 }
 
-func (t target) path(f policy.File) string {
+func (t target) place(f policy.File) string {
 	return filepath.Join(t.dir, filepath.FromSlash(f.Name))
 }
 
@@ -37,23 +38,22 @@ func (t target) path(f policy.File) string {
 func (t target) free(force bool) error {
 	ours, stores := map[string]bool{}, map[string]bool{}
 	for _, f := range t.out.Files {
-		path := t.path(f)
-		ours[path] = true
+		file := t.place(f)
+		ours[file] = true
 		if strings.Contains(f.Name, "truststore/x509/") {
-			stores[filepath.Dir(path)] = true
+			stores[filepath.Dir(file)] = true
 		}
-		if filepath.Base(path) == "trustpolicy.json" {
-			if other := filepath.Join(filepath.Dir(path), shadowing); exists(other) {
+		if filepath.Base(file) == "trustpolicy.json" {
+			if other := filepath.Join(filepath.Dir(file), shadowing); exists(other) {
 				return fmt.Errorf("%s is there, and notation 2 reads it in place of trustpolicy.json\nhint: move it away, or write to another directory", other)
 			}
 		}
-		old, err := os.ReadFile(path)
-		info, statErr := os.Lstat(path)
+		info, err := os.Lstat(file)
 		switch {
-		case errors.Is(statErr, fs.ErrNotExist):
-		case err == nil && info.Mode().IsRegular() && bytes.Equal(old, f.Content):
+		case errors.Is(err, fs.ErrNotExist):
+		case err == nil && info.Mode().IsRegular() && holdsBytes(file, f.Content):
 		case !force:
-			return fmt.Errorf("%s is there already, and would be another\nhint: look what it is; --force replaces it", path)
+			return fmt.Errorf("%s is there already, and would be another\nhint: look what it is; --force replaces it", file)
 		}
 	}
 	for store := range stores {
@@ -62,36 +62,69 @@ func (t target) free(force bool) error {
 			return fmt.Errorf("looking at the trust store: %w", err)
 		}
 		for _, e := range entries {
-			if path := filepath.Join(store, e.Name()); !ours[path] {
-				return fmt.Errorf("%s is in the trust store as well, and would be trusted\nhint: remove it, or write to another directory", path)
+			if other := filepath.Join(store, e.Name()); !ours[other] {
+				return fmt.Errorf("%s is in the trust store as well, and would be trusted\nhint: remove it, or write to another directory", other)
 			}
 		}
 	}
 	return nil
 }
 
+// holdsBytes tells whether a file is already what it would be. It is a regular one.
+func holdsBytes(file string, content []byte) bool {
+	old, err := os.ReadFile(file)
+	return err == nil && bytes.Equal(old, content)
+}
+
 func (t target) write() error {
 	for _, f := range t.out.Files {
-		path := t.path(f)
-		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		file := t.place(f)
+		if err := durable.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
 		perm := fs.FileMode(0o644)
-		if filepath.Base(path) == "trustpolicy.json" {
+		if filepath.Base(file) == "trustpolicy.json" {
 			perm = 0o600 // notation warns of others
 		}
-		if err := durable.WriteFile(path, f.Content, perm); err != nil {
+		if err := durable.WriteFile(file, f.Content, perm); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// warnOfInstalled tells of other certificates in stores of the same names in notation's own
+// folder: copying ours beside them would have them trusted as well.
+func (t target) warnOfInstalled(log *slog.Logger) {
+	ours := map[string]bool{}
+	for _, f := range t.out.Files {
+		ours[f.Name] = true
+	}
+	told := map[string]bool{}
+	for _, f := range t.out.Files {
+		store := path.Dir(f.Name)
+		if t.out.Consumer != "notation" || !strings.HasPrefix(store, "truststore/x509/") || told[store] {
+			continue
+		}
+		told[store] = true
+		installed, err := dir.ConfigFS().SysPath(filepath.FromSlash(store))
+		if err != nil {
+			continue
+		}
+		entries, _ := os.ReadDir(installed) // mostly there is none
+		for _, e := range entries {
+			if !ours[store+"/"+e.Name()] {
+				log.Warn("notation's own trust store of the same name has another certificate, which would be trusted as well: remove it before the files are copied", "file", filepath.Join(installed, e.Name()))
+			}
+		}
+	}
+}
+
 // warnOfShadow tells of a file in notation's own folder that would shadow what was written.
 func warnOfShadow(consumer string, log *slog.Logger) {
-	path, err := dir.ConfigFS().SysPath(shadowing)
-	if consumer == "notation" && err == nil && exists(path) {
-		log.Warn("notation 2 would read another file in place of trustpolicy.json: move it away", "file", path)
+	file, err := dir.ConfigFS().SysPath(shadowing)
+	if consumer == "notation" && err == nil && exists(file) {
+		log.Warn("notation 2 would read another file in place of trustpolicy.json: move it away", "file", file)
 	}
 }
 

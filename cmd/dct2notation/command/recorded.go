@@ -18,7 +18,8 @@ type recorded struct {
 	names   []string
 	wanted  []image // none: all
 	exclude globs
-	named   bool // on the command line: then each has to be there
+	named   bool     // on the command line: then each has to be there
+	absent  []string // names of the configuration that the ledger knows nothing of; hosts finds them
 }
 
 // image is what one name means: the images of repositories, or one of them.
@@ -95,6 +96,12 @@ func (s *recorded) hosts(l *state.Ledger) ([]string, error) {
 			for i, one := range s.wanted {
 				found[i] = found[i] || one.meant(it)
 			}
+		}
+	}
+	s.absent = nil
+	for i, ok := range found {
+		if !ok && !s.exclude.match(s.names[i]) {
+			s.absent = append(s.absent, s.names[i])
 		}
 	}
 	if i := slices.Index(found, false); i >= 0 && s.named {

@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/notaryproject/notation-go/dir"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -106,6 +109,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if err != nil {
 		return usage(err)
 	}
+	warnOfStore(o.trustPolicy, log)
 	v := &migrate.Verification{
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
@@ -128,6 +132,27 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, s, log)
+}
+
+// warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
+// policy writes belongs together.
+func warnOfStore(trustPolicy string, log *slog.Logger) {
+	if trustPolicy == "" {
+		return
+	}
+	folder := filepath.Dir(trustPolicy)
+	beside, err := os.Stat(filepath.Join(folder, dir.TrustStoreDir))
+	if err != nil || !beside.IsDir() {
+		return
+	}
+	read, err := dir.ConfigFS().SysPath(dir.TrustStoreDir)
+	if err != nil {
+		return
+	}
+	if used, err := os.Stat(read); err == nil && os.SameFile(used, beside) {
+		return
+	}
+	log.Warn("the trust store beside the trust policy is not read, but notation's own; if the two belong together, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
 // compare verifies, and shows and saves what came of it.

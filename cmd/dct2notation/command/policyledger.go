@@ -1,0 +1,145 @@
+package command
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation/policy"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// fromLedger finds what runs have signed. That the ledger is not forged is not known: it can
+// leave repositories out, or add some, and has no say about whose signatures are good.
+func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *slog.Logger) error {
+	sel, err := selectRecorded(args, cfg)
+	if err != nil {
+		return usage(err)
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return strings.Contains(a, "@") }); i >= 0 {
+		return usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
+	}
+	if !exists(o.ledger) {
+		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
+	}
+	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ledger.Close() }() // only read from
+	m.known = known
+	if _, err := sel.hosts(ledger); err != nil {
+		return err
+	}
+	for _, name := range sel.absent {
+		log.Error("left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
+		m.incomplete = true
+	}
+	if err := m.readHistory(ledger); err != nil {
+		return err
+	}
+	return m.readItems(ledger, sel.meant, log)
+}
+
+// readItems takes in what is signed, and tells of what is not.
+func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, log *slog.Logger) error {
+	left, gone := map[string]int{}, map[string]int{} // images that are not confirmed, by place
+	for after := (state.Key{}); ; {
+		page, err := ledger.Items(after, 0)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		after = page[len(page)-1].Key
+		for _, it := range page {
+			switch {
+			case !meant(it):
+			case it.Stage == state.Confirmed:
+				m.add(it.Repository, it.GUN, it.KeyName)
+				m.note(it)
+			case it.Class == string(migrate.Missing): // nobody can run it
+				gone[it.Repository]++
+			default:
+				left[it.Repository]++
+			}
+		}
+	}
+	for _, place := range slices.Sorted(maps.Keys(left)) {
+		what := "images without a signature would be refused"
+		if m.signed[place] == nil {
+			what = "left out: none of its images is signed"
+			m.incomplete = true
+		}
+		log.Warn(what, "repository", safetext.Safe(place, 256), "images", left[place])
+	}
+	for _, place := range slices.Sorted(maps.Keys(gone)) {
+		if m.signed[place] == nil && left[place] == 0 {
+			log.Warn("left out: all of its images are gone from the registry", "repository", safetext.Safe(place, 256), "images", gone[place])
+		}
+	}
+	return nil
+}
+
+// readHistory finds the signatures by other certificates than the last of their key.
+func (m *migrated) readHistory(ledger *state.Ledger) error {
+	m.odd, m.leaves = map[string]string{}, map[string]map[string]int{}
+	last := map[string]string{}
+	for seq := uint64(0); ; {
+		page, err := ledger.Events(seq, 0)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, e := range page {
+			seq = e.Seq
+			if e.Kind != state.EventSigned {
+				continue
+			}
+			name := e.Item.KeyName
+			if _, ok := last[name]; !ok {
+				last[name] = fieldOf(m.known, fieldLeaf, name)
+			}
+			if e.LeafThumbprint != last[name] {
+				m.odd[e.Signature] = e.LeafThumbprint
+			}
+		}
+	}
+}
+
+// note counts a signature by the certificate that made it.
+func (m *migrated) note(it state.Item) {
+	leaf, ok := m.odd[it.Signature]
+	if !ok {
+		return
+	}
+	if m.leaves[it.KeyName] == nil {
+		m.leaves[it.KeyName] = map[string]int{}
+	}
+	m.leaves[it.KeyName][leaf]++
+}
+
+// tellOthers tells of certificates that signed and are not given: what they signed is refused
+// where certificates are pinned, and where the subject was another.
+func (m *migrated) tellOthers(name string, chains [][]*x509.Certificate, log *slog.Logger) {
+	for _, leaf := range slices.Sorted(maps.Keys(m.leaves[name])) {
+		if !holds(chains, leaf) {
+			log.Error("images are signed by another certificate of the key, which is not given, and may be refused: give it with --certificate too, or have them signed again",
+				"key", safetext.Safe(name, 128), "SHA-256", safetext.Safe(leaf, 80), "images", m.leaves[name][leaf])
+			m.incomplete = true
+		}
+	}
+}
+
+// holds tells whether one of the chains is that of a leaf.
+func holds(chains [][]*x509.Certificate, leaf string) bool {
+	return slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return policy.Thumbprint(c[0]) == leaf })
+}
