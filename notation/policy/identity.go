@@ -84,28 +84,44 @@ func (k Key) identity() (string, error) {
 // checkStrangers refuses a statement under which a key would pass that signs other
 // repositories only: one that the trust policy cannot tell from those of the statement.
 func (t Trust) checkStrangers(s Statement, ids []string) error {
-	for _, other := range t.Statements {
-		for _, k := range other.Keys {
-			if slices.ContainsFunc(s.Keys, func(own Key) bool { return own.Leaf().Equal(k.Leaf()) }) || !slices.ContainsFunc(s.anchors(), k.under) {
-				continue
-			}
-			for _, id := range ids {
-				if id == anyone || overlap(id, identityOf(k.Leaf())) {
-					return &Refusal{Reason: fmt.Sprintf("key %s signs other repositories only, and would pass for %s in those of %s: its certificate, %s, is under the same authority and the subject does not tell them apart",
-						safetext.Safe(k.Name, 128), s.keyNames(), s.Name, subject(k.Leaf())),
-						Hint: "have each key's certificate issued with a CN of its own"}
-				}
-			}
+	anchors := s.anchors()
+	for _, k := range t.strangers(s) {
+		mistaken := slices.Contains(ids, anyone) || slices.ContainsFunc(s.Keys, func(own Key) bool { return overlap(own.Leaf(), k.Leaf()) })
+		if mistaken && slices.ContainsFunc(anchors, k.under) {
+			return &Refusal{Reason: fmt.Sprintf("key %s signs other repositories only, and would pass for %s in those of %s: its certificate, %s, is under the same authority and the subject does not tell them apart",
+				safetext.Safe(k.Name, 128), s.keyNames(), s.Name, subject(k.Leaf())),
+				Hint: "have each key's certificate issued with a CN of its own"}
 		}
 	}
 	return nil
 }
 
-// overlap tells whether one of two subjects is a part of the other, or the same. What no trust
-// policy could name matches nothing.
-func overlap(a, b string) bool {
-	s := Statement{}
-	return s.tryIdentities([]string{a}) == nil && s.tryIdentities([]string{b}) == nil && s.tryIdentities([]string{a, b}) != nil
+// strangers are the keys of other statements, each once.
+func (t Trust) strangers(s Statement) []Key {
+	seen := map[string]bool{}
+	for _, k := range s.Keys {
+		seen[string(k.Leaf().Raw)] = true
+	}
+	var all []Key
+	for _, other := range t.Statements {
+		for _, k := range other.Keys {
+			if raw := string(k.Leaf().Raw); !seen[raw] {
+				seen[raw] = true
+				all = append(all, k)
+			}
+		}
+	}
+	return all
+}
+
+// overlap tells whether the subject of one certificate is a part of the other's, or the same.
+// What no trust policy could name matches nothing.
+func overlap(a, b *x509.Certificate) bool {
+	if cn, other := a.Subject.CommonName, b.Subject.CommonName; cn != "" && other != "" && cn != other {
+		return false // as for nearly all: hundreds of keys are compared with one another
+	}
+	s, first, second := Statement{}, identityOf(a), identityOf(b)
+	return s.tryIdentities([]string{first}) == nil && s.tryIdentities([]string{second}) == nil && s.tryIdentities([]string{first, second}) != nil
 }
 
 func identityOf(c *x509.Certificate) string { return "x509.subject: " + c.Subject.String() }
