@@ -30,24 +30,30 @@ const (
 // An image of the world: how it came to be there, and what has to be said of it.
 type image struct {
 	repository, tag string
+	signer          string // of DCT; none: whoever has the key of targets
 	why             string
 	want            verdict
 	descriptor      ocispec.Descriptor
 }
 
 // migrated are the images that DCT vouches for, and strange those that it does not: they are
-// unsigned, or signed by others than the migration.
+// unsigned, or signed past the migration.
 var (
 	migrated = []image{
 		{repository: "team/app", tag: "v1", why: "migrated", want: passes},
 		{repository: "team/app", tag: "list", why: "migrated, for several platforms", want: passes},
 		{repository: "team/app", tag: "both", why: "migrated, and signed by a foreign key before", want: passes},
 		{repository: "team/web", tag: "v1", why: "migrated, in COSE", want: passes},
+		{repository: "team/two", tag: "v1", why: "migrated with the key of releases alone", want: passes},
+		{repository: "team/two", tag: "alices", signer: "alice", why: "migrated with the keys of releases and of a signer", want: passes},
 	}
 	strange = []image{
 		{repository: "team/app", tag: "unsigned", why: "unsigned", want: fails},
 		{repository: "team/app", tag: "foreign", why: "signed under the same name by another authority", want: fails},
 		{repository: "team/app", tag: "identity", why: "signed under another name by the same authority", want: fails},
+		{repository: "team/app", tag: "signer", why: "signed by a key that is good for another repository", want: fails},
+		{repository: "team/two", tag: "alone", why: "signed by the signer's key alone", want: passes},
+		{repository: "team/two", tag: "sibling", why: "signed by neither key of its repository, under the same authority", want: fails},
 	}
 )
 
@@ -58,7 +64,8 @@ type world struct {
 	dir    string
 	notary *notarytest.Server
 	tsa    *tsatest.TSA // nil: nothing is countersigned
-	ours   *kmstest.Identity
+	// ours signs what releases are, and alice what that signer of DCT has signed.
+	ours, alice *kmstest.Identity
 	// sibling has the same authority as ours and another name, stranger the same name and
 	// another authority.
 	sibling, stranger *kmstest.Identity
@@ -87,7 +94,8 @@ func newWorld(t testing.TB, kind string, stamped bool) *world {
 		servertest.WriteFile(t, w.path("tsa.pem"), w.tsa.RootPEM())
 	}
 	authority, other := newAuthority(t), newAuthority(t)
-	w.ours, w.sibling, w.stranger = issue(t, authority, "release"), issue(t, authority, "sibling"), issue(t, other, "release")
+	w.ours, w.alice = issue(t, authority, "release"), issue(t, authority, "alice")
+	w.sibling, w.stranger = issue(t, authority, "sibling"), issue(t, other, "release")
 	w.pushImages(t)
 	w.configure(t)
 	w.migrate(t)
@@ -122,8 +130,18 @@ func (w *world) pushImages(t testing.TB) {
 			gun, err := w.notary.NewRepository(name)
 			must(t, err)
 			guns[name] = gun
+			if i.repository == "team/two" {
+				must(t, gun.AddSigner("alice"))
+			}
 		}
-		must(t, guns[name].Sign(i.tag, i.descriptor.Digest.Encoded(), i.descriptor.Size))
+		var roles []string // those of docker
+		if i.repository == "team/two" {
+			roles = []string{"targets/releases"}
+		}
+		if i.signer != "" {
+			roles = append(roles, "targets/"+i.signer)
+		}
+		must(t, guns[name].Sign(i.tag, i.descriptor.Digest.Encoded(), i.descriptor.Size, roles...))
 		w.images = append(w.images, i)
 		if i.tag == "both" {
 			w.sign(t, w.stranger, i)
@@ -140,8 +158,10 @@ func (w *world) pushImages(t testing.TB) {
 		switch i.tag {
 		case "foreign":
 			w.sign(t, w.stranger, i)
-		case "identity":
+		case "identity", "sibling":
 			w.sign(t, w.sibling, i)
+		case "signer", "alone":
+			w.sign(t, w.alice, i)
 		}
 		w.images = append(w.images, i)
 	}
@@ -168,14 +188,23 @@ func (w *world) configure(t testing.TB) {
 	_, err := plugin.build()
 	must(t, err)
 	must(t, os.MkdirAll(w.path("kms"), 0o700))
-	key, err := w.ours.Save(w.path("kms"), "release")
-	must(t, err)
-	installed, err := kmstest.Install(w.path("libexec"), kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}})
+	keys := map[string]kmstest.Key{}
+	for name, id := range map[string]*kmstest.Identity{"release": w.ours, "alice": w.alice} {
+		keys[name], err = id.Save(w.path("kms"), name)
+		must(t, err)
+	}
+	installed, err := kmstest.Install(w.path("libexec"), kmstest.Behaviour{Keys: keys})
 	must(t, err)
 	servertest.WriteFile(t, w.path("ca.pem"), append(w.notary.CAPEM(), read(t, w.tls.CAFile)...))
-	config := fmt.Sprintf("version: 1\nnotary-server: %s\ntrust-pinning: pins.json\nca-file: ca.pem\nplugin: kmstest\nid: release\nplugin-config: {behaviour: %q}\nstate: ledger.db\n",
-		w.notary.URL(), installed.Config()[kmstest.ConfigKey])
-	servertest.WriteFile(t, w.path("config.yaml"), []byte(config))
+	servertest.WriteFile(t, w.path("config.yaml"), fmt.Appendf(nil, `version: 1
+notary-server: %s
+trust-pinning: pins.json
+ca-file: ca.pem
+state: ledger.db
+keys:
+  - {plugin: kmstest, id: release, roles: [targets, targets/releases], plugin-config: {behaviour: %[2]q}}
+  - {plugin: kmstest, id: alice, roles: [targets/alice], repositories: ["%[3]s/team/two"], plugin-config: {behaviour: %[2]q}}
+`, w.notary.URL(), installed.Config()[kmstest.ConfigKey], w.host))
 }
 
 // migrate runs what README says, up to the policies of both stages.
@@ -186,13 +215,14 @@ func (w *world) migrate(t testing.TB) {
 		root = []string{"--timestamp-root-cert", "tsa.pem"}
 		stamp = append([]string{"--timestamp-url", w.tsa.URL()}, root...)
 	}
-	for repository, format := range map[string]string{"team/app": "jws", "team/web": "cose"} {
+	for repository, format := range map[string]string{"team/app": "jws", "team/web": "cose", "team/two": "jws"} {
 		w.dct2notation(t, append([]string{"run", "--config", "config.yaml", "--signature-format", format, w.host + "/" + repository}, stamp...)...)
 	}
+	keys := append([]string{"--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt", "--certificate", "kmstest/alice=kms/alice.crt"}, root...)
 	for _, stage := range []string{"audit", "enforce"} {
-		w.dct2notation(t, append([]string{"policy", "--all", "-O", stage, "--stage", stage, "--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt"}, root...)...)
+		w.dct2notation(t, append([]string{"policy", "--all", "-O", stage, "--stage", stage}, keys...)...)
 	}
-	w.dct2notation(t, append([]string{"policy", "kyverno", "--cluster-policy", "-O", "cluster-policy", "--stage", "enforce", "--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt"}, root...)...)
+	w.dct2notation(t, append([]string{"policy", "kyverno", "--cluster-policy", "-O", "cluster-policy", "--stage", "enforce"}, keys...)...)
 }
 
 func (w *world) dct2notation(t testing.TB, args ...string) {
