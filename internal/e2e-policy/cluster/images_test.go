@@ -30,6 +30,7 @@ type world struct {
 	names                     *names
 	release, mallory, foreign *kmstest.Identity
 	digests                   map[string]string // of image references with tags
+	registries                []*registrytest.Registry
 }
 
 // A sample is an image by its tag, and whether it is to pass.
@@ -80,6 +81,7 @@ func newWorld(t *testing.T) *world {
 				sign(t, r, s.repository, image, id, time.Now().Add(-time.Duration(i+j)*time.Minute))
 			}
 		}
+		w.registries = append(w.registries, r)
 		w.names.serve(t, w.tls, host, r.URL())
 	}
 	return w
@@ -96,6 +98,19 @@ func (w *world) trust(stage policy.Stage) policy.Trust {
 // env is how a process finds this world, and nothing else.
 func (w *world) env() []string {
 	return []string{"HTTPS_PROXY=" + w.names.URL, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE=" + w.tls.file(), "SSL_CERT_DIR=" + w.tls.folder}
+}
+
+// slow lets every answer of the registries wait.
+func (w *world) slow(by time.Duration) {
+	for _, r := range w.registries {
+		r.SetHook(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			select {
+			case <-time.After(by):
+			case <-r.Context().Done():
+			}
+			return false
+		})
+	}
 }
 
 func signingAuthority(t *testing.T) *kmstest.Authority {

@@ -29,7 +29,7 @@ func startRatify(t *testing.T, w *world, c *cluster) *ratifyServer {
 	config := filepath.Join(t.TempDir(), "config.json")
 	must(t, os.WriteFile(config, []byte(`{"executor":{"verificationRequestTimeout":6900,"mutationRequestTimeout":1950}}`), 0o600))
 	health := "127.0.0.1:" + freePort(t)
-	r.process = start(t, ratify, append(w.env(), "KUBECONFIG="+c.kubeconfig, "RATIFY_NAMESPACE=gatekeeper-system", "RATIFY_NAME=ratify", "RATIFY_LOG_LEVEL=debug"),
+	r.process = start(t, ratify, append(w.env(), "KUBECONFIG="+c.kubeconfig, "RATIFY_NAMESPACE=gatekeeper-system", "RATIFY_NAME=ratify"),
 		"serve", "--http", r.address, "--config", config, "--enable-crd-manager", "--cert-dir", w.tls.issue(t, "ratify.gatekeeper-system"), "--health-port", health)
 	awaited(t, time.Minute, "Ratify", func() error { return healthy(http.DefaultClient, "http://"+health+"/readyz") }, r.process)
 	return r
