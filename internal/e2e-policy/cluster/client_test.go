@@ -98,17 +98,24 @@ func (c *client) place(t *testing.T, o object) string {
 // create has to succeed, without a warning; so has an object's replacement where it is there.
 func (c *client) create(t *testing.T, o object) {
 	t.Helper()
+	must(t, c.try(t, o, ""))
+}
+
+// try is create with what else is asked for, as "&dryRun=All".
+func (c *client) try(t *testing.T, o object, also string) error {
+	t.Helper()
 	place := c.place(t, o)
 	raw, err := json.Marshal(o)
 	must(t, err)
-	status, answer := c.do(t, "POST", place+"?fieldValidation=Strict", "application/json", raw)
+	name := at(t, o, "metadata", "name").(string)
+	status, answer := c.do(t, "POST", place+"?fieldValidation=Strict"+also, "application/json", raw)
 	if status == http.StatusConflict {
-		path := place + "/" + at(t, o, "metadata", "name").(string)
-		status, answer = c.do(t, "PATCH", path+"?fieldValidation=Strict", "application/merge-patch+json", raw)
+		status, answer = c.do(t, "PATCH", place+"/"+name+"?fieldValidation=Strict"+also, "application/merge-patch+json", raw)
 	}
 	if status/100 != 2 {
-		t.Fatalf("creating %s %v: %d %s", o["kind"], at(t, o, "metadata", "name"), status, answer)
+		return fmt.Errorf("creating %s %s: %d %s", o["kind"], name, status, answer)
 	}
+	return nil
 }
 
 func (c *client) namespace(t *testing.T, name string) {

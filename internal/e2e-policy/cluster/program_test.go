@@ -16,6 +16,7 @@ type program struct {
 	siblings              string // version of modules that its own go.mod takes from beside it; empty: as required
 	main                  string // built in place of the module's own command
 	stamp                 string // flags of the linker
+	other                 string // a module and version to take for the one that is required
 }
 
 var (
@@ -24,7 +25,8 @@ var (
 	ratify           = program{name: "ratify-serve", module: "github.com/notaryproject/ratify", version: "v1.4.6", main: ratifyMain}
 	gatekeeper       = program{name: "gatekeeper", module: "github.com/open-policy-agent/gatekeeper/v3", version: "v3.23.1"}
 	kyverno          = program{name: "kyverno-admission", module: "github.com/kyverno/kyverno", version: "v1.19.1", folder: "cmd/kyverno"}
-	sourceController = program{name: "source-controller", module: "github.com/fluxcd/source-controller", version: "v1.9.4", siblings: "v1.9.4"}
+	sourceController = program{name: "source-controller", module: "github.com/fluxcd/source-controller", version: "v1.9.4", siblings: "v1.9.4",
+		other: "github.com/fluxcd/pkg/artifact@v0.18.1"} // v0.18.2, which it requires, is not on every module proxy
 )
 
 // apiserverVersion is what its own build says: consumers ask for it.
@@ -119,6 +121,9 @@ func (p program) requirements(t *testing.T, source, scratch string) {
 		default:
 			edit = append(edit, "-replace="+r.Old.Path+"="+r.Old.Path+"@"+p.siblings)
 		}
+	}
+	if module, _, ok := strings.Cut(p.other, "@"); ok {
+		edit = append(edit, "-replace="+module+"="+p.other)
 	}
 	if p.main != "" {
 		// A module may be called otherwise than where it lies now.
