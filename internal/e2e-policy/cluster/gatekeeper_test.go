@@ -87,6 +87,10 @@ func gatekept(t *testing.T, w *world, stage policy.Stage, s setting) (*cluster, 
 	o, err := policy.Ratify(trust)
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
+	advice := fmt.Sprintf("validatingWebhookFailurePolicy=%s --set validatingWebhookTimeoutSeconds=%d", advised.failure, advised.seconds)
+	if stage == policy.Enforce && !strings.Contains(string(file(t, o, "ratify.yaml")), advice) {
+		t.Errorf("what is tried is not what is advised: %s", advice)
+	}
 	r := startRatify(t, w, c)
 	r.ready(t)
 	g := startGatekeeper(t, w, c, s)

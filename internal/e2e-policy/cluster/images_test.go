@@ -26,31 +26,31 @@ const (
 
 // A world is two registries with the same images, and who signed them.
 type world struct {
-	tls                       *authority
-	names                     *names
-	release, mallory, foreign *kmstest.Identity
-	digests                   map[string]string // of image references with tags
-	registries                []*registrytest.Registry
+	tls        *authority
+	names      *names
+	signers    map[string]*kmstest.Identity
+	digests    map[string]string // of image references with tags
+	registries []*registrytest.Registry
 }
 
-// A sample is an image by its tag, and whether it is to pass.
-type sample struct {
+// samples are the images of both registries, by whom they are signed, and whether they are to
+// pass. team/app is trusted by the key release, team/web by the key alice, team/other is not.
+var samples = []struct {
 	repository, tag string
-	by              func(w *world) []*kmstest.Identity
+	signers         string
 	pass            bool
+}{
+	{"team/app", "signed", "release", true},
+	{"team/app", "foreign-and-signed", "foreign release", true},
+	{"team/app", "unsigned", "", false},
+	{"team/app", "foreign", "foreign", false},
+	{"team/app", "wrong-identity", "mallory", false},
+	{"team/app", "by-another-key", "alice", false},
+	{"team/web", "signed", "alice", true},
+	{"team/web", "by-another-key", "release", false},
+	{"team/other", "signed", "release", false},
+	{"team/other", "unsigned", "", false},
 }
-
-// samples are the images of both registries. Only team/app is trusted.
-var samples = []sample{
-	{"team/app", "signed", func(w *world) []*kmstest.Identity { return ids(w.release) }, true},
-	{"team/app", "foreign-and-signed", func(w *world) []*kmstest.Identity { return ids(w.foreign, w.release) }, true},
-	{"team/app", "unsigned", func(*world) []*kmstest.Identity { return nil }, false},
-	{"team/app", "foreign", func(w *world) []*kmstest.Identity { return ids(w.foreign) }, false},
-	{"team/app", "wrong-identity", func(w *world) []*kmstest.Identity { return ids(w.mallory) }, false},
-	{"team/other", "signed", func(w *world) []*kmstest.Identity { return ids(w.release) }, false},
-}
-
-func ids(all ...*kmstest.Identity) []*kmstest.Identity { return all }
 
 // images are the references of all samples, in both registries.
 func images() map[string]bool {
@@ -66,19 +66,19 @@ func images() map[string]bool {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	ours, theirs := signingAuthority(t), signingAuthority(t)
-	w := &world{tls: newAuthority(t), names: newNames(t), digests: map[string]string{},
-		release: issue(t, ours, "release"), mallory: issue(t, ours, "mallory"),
-		foreign: issue(t, theirs, "release")} // the same subject under another authority
+	w := &world{tls: newAuthority(t), names: newNames(t), digests: map[string]string{}, signers: map[string]*kmstest.Identity{
+		"release": issue(t, ours, "release"), "alice": issue(t, ours, "alice"), "mallory": issue(t, ours, "mallory"),
+		"foreign": issue(t, theirs, "release")}} // the same subject under another authority
 	for host, o := range map[string]registrytest.Options{modern: {Referrers: true}, plain: {}} {
 		r, err := registrytest.Start(o)
 		must(t, err)
 		t.Cleanup(r.Close)
 		for i, s := range samples {
-			image, err := r.PutImage(s.repository, s.tag, host+s.tag)
+			image, err := r.PutImage(s.repository, s.tag, host+s.repository+s.tag)
 			must(t, err)
 			w.digests[host+"/"+s.repository+":"+s.tag] = image.Digest.String()
-			for j, id := range s.by(w) {
-				sign(t, r, s.repository, image, id, time.Now().Add(-time.Duration(i+j)*time.Minute))
+			for j, id := range strings.Fields(s.signers) {
+				sign(t, r, s.repository, image, w.signers[id], time.Now().Add(-time.Duration(i+j)*time.Minute))
 			}
 		}
 		w.registries = append(w.registries, r)
@@ -87,12 +87,13 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// trust is what was migrated: team/app of both registries, by the key release.
+// trust is what was migrated: team/app and team/web of both registries, each by a key.
 func (w *world) trust(stage policy.Stage) policy.Trust {
-	return policy.Trust{Name: "migrated", Stage: stage, Namespace: "apps", Statements: []policy.Statement{{
-		Name: "migrated", Repositories: []string{modern + "/team/app", plain + "/team/app"},
-		Keys: []policy.Key{{Name: "release", Chain: w.release.Chain}},
-	}}}
+	of := func(repository, key string) policy.Statement {
+		return policy.Statement{Name: "migrated-" + key, Repositories: []string{modern + repository, plain + repository},
+			Keys: []policy.Key{{Name: key, Chain: w.signers[key].Chain}}}
+	}
+	return policy.Trust{Name: "migrated", Stage: stage, Namespace: "apps", Statements: []policy.Statement{of("/team/app", "release"), of("/team/web", "alice")}}
 }
 
 // env is how a process finds this world, and nothing else.

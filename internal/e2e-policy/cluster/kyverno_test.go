@@ -89,10 +89,26 @@ func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 		}
 		return nil
 	}, k)
-	for image := range images() {
+	bad := map[string]bool{}
+	for image, pass := range images() {
 		stored, refused := c.pod(t, called(image), object{"containers": containers(image)})
 		if refused != "" || !slices.Equal(stored, []string{image}) {
 			t.Errorf("%s: stored as %v, refused: %s", image, stored, refused)
 		}
+		bad[called(image)] = !pass && !strings.Contains(image, "/team/other:")
 	}
+	awaited(t, time.Minute, "the reports", func() error {
+		failed := map[string]bool{}
+		for _, r := range at(t, c.get(t, "/apis/reports.kyverno.io/v1/namespaces/apps/ephemeralreports"), "items").([]any) {
+			if at(t, r, "spec", "summary", "fail").(float64) > 0 {
+				failed[at(t, r, "metadata", "annotations", "audit.kyverno.io/resource.name").(string)] = true
+			}
+		}
+		for name, bad := range bad {
+			if failed[name] != bad {
+				return fmt.Errorf("%s is reported: %v, want %v", name, failed[name], bad)
+			}
+		}
+		return nil
+	}, k)
 }
