@@ -12,7 +12,7 @@ const notationArtifact = "application/vnd.cncf.notary.signature"
 const (
 	ratifyAPI    = "config.ratify.deislabs.io/v1beta1"
 	ratifyURL    = "https://ratify.gatekeeper-system:6001/ratify/gatekeeper/v1/verify"
-	ratifyAbout  = "Gatekeeper denies every image in namespace %s that has no good signature, also those of repositories that are not named here: all containers, init containers and ephemeral containers are asked for. Leave out namespaces of the cluster itself (kube-system, gatekeeper-system)."
+	ratifyAbout  = "Gatekeeper denies every image in namespace %s that has no good signature, also those of repositories that are not named here: all containers, init containers, ephemeral containers and image volumes are asked for. Leave out namespaces of the cluster itself (kube-system, gatekeeper-system)."
 	ratifyLate   = "Gatekeeper's chart has the API server wait 3 seconds for Gatekeeper, and then admit what was asked for: unsigned images pass while their registry is slow, or Gatekeeper is down. So the stage enforce has it wait for longer than Ratify may take, and refuse where there is no answer. The price: while Gatekeeper is down, nothing can be created in the namespaces that it looks at."
 	ratifyCached = "Gatekeeper keeps answers for 3 minutes, whatever is changed meanwhile. An image that is deployed by tag is verified but not pinned: add Ratify's mutation provider, or deploy by digest."
 )
@@ -121,7 +121,7 @@ const gatekeeperRego = `package notationverified
 
 lists := {"containers", "initContainers", "ephemeralContainers"}
 
-wanted := {ref | ref := input.review.object.spec[lists[_]][_].image}
+wanted := {ref | ref := input.review.object.spec[lists[_]][_].image} | {ref | ref := input.review.object.spec.volumes[_].image.reference}
 
 answer := external_data({"provider": "PROVIDER", "keys": [ref | wanted[ref]]})
 
