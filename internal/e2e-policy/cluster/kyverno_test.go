@@ -47,14 +47,23 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	c.enforced(t, kyvernoReason, k)
 	for image, pass := range images() {
 		other := strings.Contains(image, "/team/other:") // is none of ours, and none of its business
+		repository, _, _ := strings.Cut(image, ":")
+		byDigest := repository + "@" + w.digests[image]
 		for _, way := range ways {
+			if way.name == "a volume" {
+				c.judge(t, way, byDigest, pass || other, kyvernoReason)
+				continue
+			}
 			stored := c.judge(t, way, image, pass || other, kyvernoReason)
 			if pinned := image + "@" + w.digests[image]; pass && !slices.Contains(stored, pinned) {
 				t.Errorf("%s as %s is not pinned: %v", image, way.name, stored)
 			}
 		}
-		repository, _, _ := strings.Cut(image, ":")
-		c.judge(t, ways[0], repository+"@"+w.digests[image], pass || other, kyvernoReason)
+		c.judge(t, ways[0], byDigest, pass || other, kyvernoReason)
+	}
+	_, refused := c.pod(t, "content", object{"containers": containers(modern + "/team/app:signed"), "volumes": volume(modern + "/team/app:signed")})
+	if !strings.Contains(refused, "does not have a digest") {
+		t.Errorf("a volume of a tag, which Kyverno does not pin: %q", refused)
 	}
 }
 

@@ -34,6 +34,9 @@ var ways = []way{
 		return c.change(t, "PATCH", pods+"/"+name+"/ephemeralcontainers", "application/strategic-merge-patch+json",
 			object{"spec": object{"ephemeralContainers": []any{debugger}}})
 	}},
+	{"a volume", func(t *testing.T, c *client, name, good, image string) ([]string, string) {
+		return c.pod(t, name, object{"containers": containers(good), "volumes": volume(image)})
+	}},
 	{"a change of a container", func(t *testing.T, c *client, name, good, image string) ([]string, string) {
 		if _, refused := c.pod(t, name, object{"containers": containers(good)}); refused != "" {
 			t.Fatalf("the Pod of %s is refused: %s", good, refused)
@@ -49,6 +52,10 @@ func containers(images ...string) []any {
 		all = append(all, object{"name": fmt.Sprint("c", i), "image": image})
 	}
 	return all
+}
+
+func volume(image string) []any {
+	return []any{object{"name": "content", "image": object{"reference": image}}}
 }
 
 // pod creates one.
@@ -72,6 +79,12 @@ func (c *client) change(t *testing.T, method, path, kind string, body object) (s
 		all, _ := spec[list].([]any)
 		for _, one := range all {
 			stored = append(stored, one.(object)["image"].(string))
+		}
+	}
+	volumes, _ := spec["volumes"].([]any)
+	for _, one := range volumes {
+		if image, ok := one.(object)["image"].(object); ok {
+			stored = append(stored, image["reference"].(string))
 		}
 	}
 	return stored, ""
