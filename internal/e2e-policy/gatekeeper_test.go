@@ -63,11 +63,12 @@ func TestGatekeeperAsksForEveryContainer(t *testing.T) {
 		}
 		return all
 	}
-	pod := map[string]any{"containers": image("good", "second"), "initContainers": image("init"), "ephemeralContainers": image("debug")}
+	pod := map[string]any{"containers": image("good", "second"), "initContainers": image("init"), "ephemeralContainers": image("debug"),
+		"volumes": []any{map[string]any{"name": "content", "image": map[string]any{"reference": "volume"}}, map[string]any{"name": "scratch", "emptyDir": map[string]any{}}}}
 	for golden, field := range map[string]string{"ratify-enforce": "isSuccess", "ratify-v2-enforce": "succeeded"} {
 		saying := func(bad string) func(string, []string) map[string]any {
 			return func(provider string, keys []string) map[string]any {
-				if !slices.Equal(keys, []string{"debug", "good", "init", "second"}) || !strings.HasPrefix(provider, "ratify-") {
+				if !slices.Equal(keys, []string{"debug", "good", "init", "second", "volume"}) || !strings.HasPrefix(provider, "ratify-") {
 					t.Errorf("%s: %s is asked for %v", golden, provider, keys)
 				}
 				var responses []any
@@ -80,7 +81,7 @@ func TestGatekeeperAsksForEveryContainer(t *testing.T) {
 		if v := ask(t, golden, pod, saying("none")); len(v) > 0 {
 			t.Errorf("%s: a good Pod is denied: %v", golden, v)
 		}
-		for _, bad := range []string{"good", "second", "init", "debug"} {
+		for _, bad := range []string{"good", "second", "init", "debug", "volume"} {
 			if v := ask(t, golden, pod, saying(bad)); len(v) != 1 || !strings.Contains(v[0], bad) {
 				t.Errorf("%s: %s is bad, and it says %v", golden, bad, v)
 			}

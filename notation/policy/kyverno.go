@@ -53,14 +53,14 @@ func (t Trust) kyvernoGuide() guide {
 	g := guide{
 		title: "What Kyverno trusts after the migration from Docker Content Trust.",
 		about: []string{
-			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers and ephemeral containers of every Pod; others pass. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write.",
+			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write.",
 		},
 		apply:    []string{"kubectl apply -f kyverno.yaml", "kubectl get " + kind},
 		negative: append(t.unsigned(), expect),
 		next:     t.again("kyverno", "DIR"),
 	}
 	if t.ClusterPolicy {
-		g.about[0] = "ClusterPolicy is deprecated; leave out --cluster-policy where Kyverno is 1.19 or newer. Images of the repositories below are judged, in all containers of Pods; others pass."
+		g.about[0] = "ClusterPolicy is deprecated; leave out --cluster-policy where Kyverno is 1.19 or newer. Images of the repositories below are judged, in all containers of Pods; others pass, and so does every image that is a volume."
 	}
 	return g
 }
@@ -80,6 +80,9 @@ func (t Trust) pins() bool {
 		return slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.Dedicated })
 	})
 }
+
+// kyvernoVolumes are the images of volumes, which Kyverno does not look for by itself.
+const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orValue([]).filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
 
 func (t Trust) imageValidatingPolicy(s Statement) object {
 	var attestors, globs []object
@@ -119,11 +122,12 @@ func (t Trust) imageValidatingPolicy(s Statement) object {
 				"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"pods", "pods/ephemeralcontainers"},
 			}}},
 			"matchImageReferences":     globs,
+			"images":                   []object{{"name": "volumes", "expression": kyvernoVolumes}},
 			"validationConfigurations": object{"mutateDigest": enforced, "verifyDigest": enforced, "required": true},
 			"attestors":                attestors,
 			"validations": []object{{
 				"message": "image has no valid Notation signature",
-				"expression": "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]))" +
+				"expression": "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))" +
 					".map(image, verifyImageSignatures(image, [" + strings.Join(names, ", ") + "])).all(n, n > 0)",
 			}},
 		},

@@ -12,7 +12,8 @@ const notationArtifact = "application/vnd.cncf.notary.signature"
 const (
 	ratifyAPI    = "config.ratify.deislabs.io/v1beta1"
 	ratifyURL    = "https://ratify.gatekeeper-system:6001/ratify/gatekeeper/v1/verify"
-	ratifyAbout  = "Gatekeeper denies every image in namespace %s that has no good signature, also those of repositories that are not named here: all containers, init containers and ephemeral containers are asked for. Leave out namespaces of the cluster itself (kube-system, gatekeeper-system)."
+	ratifyAbout  = "Gatekeeper denies every image in namespace %s that has no good signature, also those of repositories that are not named here: all containers, init containers, ephemeral containers and image volumes are asked for. Leave out namespaces of the cluster itself (kube-system, gatekeeper-system)."
+	ratifyLate   = "Gatekeeper's chart has the API server wait 3 seconds for Gatekeeper, and then admit what was asked for: unsigned images pass while their registry is slow, or Gatekeeper is down. So the stage enforce has it wait for longer than Ratify may take, and refuse where there is no answer. The price: while Gatekeeper is down, nothing can be created in the namespaces that it looks at."
 	ratifyCached = "Gatekeeper keeps answers for 3 minutes, whatever is changed meanwhile. An image that is deployed by tag is verified but not pinned: add Ratify's mutation provider, or deploy by digest."
 )
 
@@ -98,6 +99,9 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 	}), nil
 }
 
+// gatekeeperWaits sets what decides whether the API server obeys Gatekeeper at all.
+const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10"
+
 func (t Trust) gatekeeperGuide(title, consumer string) guide {
 	apply := []string{"kubectl apply -f ratify.yaml", "kubectl apply -f gatekeeper-template.yaml",
 		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml"}
@@ -105,8 +109,10 @@ func (t Trust) gatekeeperGuide(title, consumer string) guide {
 	expect := test + "   # must be denied"
 	if t.Stage == Audit {
 		expect = test + "   # is admitted, and must be among: kubectl get notationverified notation-verified -o yaml"
+	} else {
+		apply = append(apply, gatekeeperWaits)
 	}
-	return guide{title: title, about: []string{fmt.Sprintf(ratifyAbout, t.Namespace), ratifyCached},
+	return guide{title: title, about: []string{fmt.Sprintf(ratifyAbout, t.Namespace), ratifyLate, ratifyCached},
 		apply: apply, negative: append(t.unsigned(), expect), next: t.again(consumer, "DIR")}
 }
 
@@ -115,7 +121,7 @@ const gatekeeperRego = `package notationverified
 
 lists := {"containers", "initContainers", "ephemeralContainers"}
 
-wanted := {ref | ref := input.review.object.spec[lists[_]][_].image}
+wanted := {ref | ref := input.review.object.spec[lists[_]][_].image} | {ref | ref := input.review.object.spec.volumes[_].image.reference}
 
 answer := external_data({"provider": "PROVIDER", "keys": [ref | wanted[ref]]})
 

@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A process runs until its test ends, however that ends.
+type process struct {
+	name string
+	done chan struct{}
+	log  string
+}
+
+// start runs a program. env adds to what every process is given, which is nothing of ours.
+func start(t *testing.T, p program, env []string, args ...string) *process {
+	t.Helper()
+	binary := p.binary(t)
+	folder := t.TempDir()
+	run := &process{name: p.name, done: make(chan struct{}), log: filepath.Join(folder, p.name+".log")}
+	log, err := os.Create(run.log)
+	must(t, err)
+	c := exec.Command(binary, args...)
+	c.Dir, c.Stdout, c.Stderr = folder, log, log
+	c.Env = append([]string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder}, env...)
+	c.SysProcAttr = dieWithUs()
+	must(t, c.Start())
+	log.Close()
+	go func() {
+		c.Wait()
+		close(run.done)
+	}()
+	t.Cleanup(func() {
+		c.Process.Kill()
+		<-run.done
+		if t.Failed() {
+			t.Logf("the end of what %s said:\n%s", p.name, run.end())
+		}
+	})
+	return run
+}
+
+// end is the last that the process has said.
+func (p *process) end() []byte {
+	said, _ := os.ReadFile(p.log)
+	return said[max(0, len(said)-6000):]
+}
+
+var errDead = errors.New("it has ended")
+
+// awaited asks every now and then until ask says nothing against it, the processes have ended
+// or the time is over.
+func awaited(t *testing.T, within time.Duration, what string, ask func() error, needed ...*process) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	over := time.After(within)
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		for _, p := range needed {
+			select {
+			case <-p.done:
+				t.Fatalf("waiting for %s: %s: %v\n%s", what, p.name, errDead, p.end())
+			default:
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-over:
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+	}
+}
+
+// says tells whether a process has said a text.
+func (p *process) says(text string) error {
+	said, err := os.ReadFile(p.log)
+	if err == nil && !bytes.Contains(said, []byte(text)) {
+		err = fmt.Errorf("%s did not say %q", p.name, text)
+	}
+	return err
+}
+
+// freePort gives a port of 127.0.0.1 that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	must(t, err)
+	return port
+}

@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+// A ratifyServer answers as Gatekeeper's external data.
+type ratifyServer struct {
+	address string
+	client  *http.Client
+	process *process
+}
+
+// startRatify runs Ratify as its chart does, on a cluster that has read ratify.yaml.
+func startRatify(t *testing.T, w *world, c *cluster) *ratifyServer {
+	t.Helper()
+	r := &ratifyServer{address: "127.0.0.1:" + freePort(t), client: &http.Client{Transport: &http.Transport{TLSClientConfig: w.tls.client()}}}
+	config := filepath.Join(t.TempDir(), "config.json")
+	must(t, os.WriteFile(config, []byte(`{"executor":{"verificationRequestTimeout":6900,"mutationRequestTimeout":1950}}`), 0o600))
+	health := "127.0.0.1:" + freePort(t)
+	r.process = start(t, ratify, append(w.env(), "KUBECONFIG="+c.kubeconfig, "RATIFY_NAMESPACE=gatekeeper-system", "RATIFY_NAME=ratify"),
+		"serve", "--http", r.address, "--config", config, "--enable-crd-manager", "--cert-dir", w.tls.issue(t, "ratify.gatekeeper-system"), "--health-port", health)
+	awaited(t, time.Minute, "Ratify", func() error { return healthy(http.DefaultClient, "http://"+health+"/readyz") }, r.process)
+	return r
+}
+
+// ask gives the verdict of each image, and an error where there is none.
+func (r *ratifyServer) ask(images []string) (map[string]bool, string, error) {
+	question, err := json.Marshal(map[string]any{"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest", "request": map[string]any{"keys": images}})
+	if err != nil {
+		return nil, "", err
+	}
+	response, err := r.client.Post("https://"+r.address+"/ratify/gatekeeper/v1/verify", "application/json", bytes.NewReader(question))
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	var raw bytes.Buffer
+	var answer struct {
+		Response struct {
+			SystemError string
+			Items       []struct {
+				Key, Error string
+				Value      struct{ IsSuccess bool }
+			}
+		}
+	}
+	if _, err := raw.ReadFrom(response.Body); err != nil {
+		return nil, "", err
+	}
+	if err := json.Unmarshal(raw.Bytes(), &answer); err != nil || answer.Response.SystemError != "" {
+		return nil, "", fmt.Errorf("%v %s", err, raw.String())
+	}
+	verdicts := map[string]bool{}
+	for _, i := range answer.Response.Items {
+		if i.Error != "" {
+			return nil, "", fmt.Errorf("%s: %s", i.Key, i.Error)
+		}
+		verdicts[i.Key] = i.Value.IsSuccess
+	}
+	return verdicts, raw.String(), nil
+}
+
+// Ratify, with ratify.yaml as it is written, lets our signatures pass and no others.
+func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(t, w.tls)
+	c.install(t, ratify, "config/crd/bases")
+	c.namespace(t, "gatekeeper-system")
+	o, err := policy.Ratify(w.trust(policy.Enforce))
+	must(t, err)
+	c.apply(t, o, "ratify.yaml")
+	r := startRatify(t, w, c)
+	r.ready(t)
+	images := images()
+	verdicts, said, err := r.ask(slices.Sorted(maps.Keys(images)))
+	must(t, err)
+	for image, pass := range images {
+		got, answered := verdicts[image]
+		if !answered || got != pass {
+			t.Errorf("%s: answered: %v, it passes: %v, want %v in %s", image, answered, got, pass, said)
+		}
+	}
+}
+
+// ready waits until Ratify has read all that it was given.
+func (r *ratifyServer) ready(t *testing.T) {
+	t.Helper()
+	awaited(t, time.Minute, "Ratify to have read all it was given", func() error {
+		good := modern + "/team/app:signed"
+		verdicts, said, err := r.ask([]string{good})
+		if err == nil && !verdicts[good] {
+			err = fmt.Errorf("the signed image does not pass: %s", said)
+		}
+		return err
+	}, r.process)
+}
