@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/notaryproject/notation-core-go v1.3.0
 	github.com/notaryproject/notation-go v1.3.2
+	github.com/notaryproject/tspclient-go v1.0.0
 	github.com/open-policy-agent/opa v1.17.1
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
@@ -25,7 +26,6 @@ require (
 	github.com/google/go-containerregistry v0.22.1 // indirect
 	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/notaryproject/notation-plugin-framework-go v1.0.0 // indirect
-	github.com/notaryproject/tspclient-go v1.0.0 // indirect
 	github.com/theupdateframework/notary v0.7.0 // indirect
 	github.com/veraison/go-cose v1.3.0 // indirect
 )

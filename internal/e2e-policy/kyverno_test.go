@@ -102,11 +102,15 @@ func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) 
 		t.Fatalf("kyverno apply: %v %v\n%s%s", err, jsonErr, out, &stderr)
 	}
 	found := map[string]finding{}
-	for _, r := range report.Results { // more than one for a Pod: it passes if all do
+	for _, r := range report.Results { // more than one for a Pod, of which the worst counts
 		name := r.Resources[0].Name
-		if known, ok := found[name]; !ok || known.Result == "pass" {
+		if weight[r.Result] > weight[found[name].Result] {
 			found[name] = r.finding
 		}
 	}
 	return found
 }
+
+// weight is how much a result decides: one failure denies the Pod, and what was skipped says
+// nothing.
+var weight = map[string]int{"skip": 1, "pass": 2, "warn": 3, "error": 3, "fail": 4}

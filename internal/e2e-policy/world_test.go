@@ -1,6 +1,7 @@
 package e2epolicy
 
 import (
+	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	notationgo "github.com/notaryproject/notation-go"
 	notationregistry "github.com/notaryproject/notation-go/registry"
 	"github.com/notaryproject/notation-go/signer"
+	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
@@ -144,7 +146,7 @@ func (w *world) pushImages(t testing.TB) {
 		must(t, guns[name].Sign(i.tag, i.descriptor.Digest.Encoded(), i.descriptor.Size, roles...))
 		w.images = append(w.images, i)
 		if i.tag == "both" {
-			w.sign(t, w.stranger, i)
+			w.sign(t, w.stranger, i, w.tsa)
 		}
 	}
 	var pins []string
@@ -157,27 +159,35 @@ func (w *world) pushImages(t testing.TB) {
 		i.descriptor = w.pushTagged(t, i.repository, i.tag, false)
 		switch i.tag {
 		case "foreign":
-			w.sign(t, w.stranger, i)
+			w.sign(t, w.stranger, i, w.tsa)
 		case "identity", "sibling":
-			w.sign(t, w.sibling, i)
+			w.sign(t, w.sibling, i, w.tsa)
 		case "signer", "alone":
-			w.sign(t, w.alice, i)
+			w.sign(t, w.alice, i, w.tsa)
 		}
 		w.images = append(w.images, i)
 	}
 	for _, i := range []*image{&w.elsewhere, &w.unstamped} {
 		i.descriptor = w.pushTagged(t, i.repository, i.tag, false)
-		w.sign(t, w.ours, *i)
+		w.sign(t, w.ours, *i, nil)
 	}
 }
 
-// sign signs with notation's own library, and nothing of ours.
-func (w *world) sign(t testing.TB, by *kmstest.Identity, i image) {
+// sign signs with notation's own library, and nothing of ours. by is whose signature it is;
+// tsa, if there is one, countersigns it.
+func (w *world) sign(t testing.TB, by *kmstest.Identity, i image, tsa *tsatest.TSA) {
 	t.Helper()
 	s, err := signer.NewGenericSigner(by.Key, by.Chain)
 	must(t, err)
+	options := notationgo.SignerSignOptions{SignatureMediaType: jws.MediaTypeEnvelope}
+	if tsa != nil {
+		options.Timestamper, err = tspclient.NewHTTPTimestamper(nil, tsa.URL())
+		must(t, err)
+		options.TSARootCAs = x509.NewCertPool()
+		options.TSARootCAs.AddCert(tsa.Root())
+	}
 	_, err = notationgo.Sign(t.Context(), s, notationregistry.NewRepository(w.repository(t, i.repository)), notationgo.SignOptions{
-		SignerSignOptions: notationgo.SignerSignOptions{SignatureMediaType: jws.MediaTypeEnvelope},
+		SignerSignOptions: options,
 		ArtifactReference: w.host + "/" + i.repository + "@" + i.descriptor.Digest.String(),
 	})
 	must(t, err)

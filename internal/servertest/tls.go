@@ -19,8 +19,8 @@ import (
 
 // A TLS vouches for the servers of one test, and no system trusts it.
 type TLS struct {
-	CAFile            string // what clients are told to trust
-	CertFile, KeyFile string // of any server on 127.0.0.1
+	CAFile            string       // what clients are told to trust
+	CertFile, KeyFile string       // of any server on 127.0.0.1
 	Client            *http.Client // trusts those servers
 }
 

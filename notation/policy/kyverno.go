@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Kyverno writes an ImageValidatingPolicy for each statement, or a ClusterPolicy where that is
-// asked for. Kyverno trusts any subject under a certificate, so that the keys' own
+// Kyverno writes an ImageValidatingPolicy, or a ClusterPolicy where that is asked for. Kyverno trusts any subject under a certificate, so that the keys' own
 // certificates are what it is given.
 func Kyverno(t Trust) (*Output, error) {
 	return t.output("kyverno", func(o *Output) error {
@@ -18,23 +17,20 @@ func Kyverno(t Trust) (*Output, error) {
 		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those whose registry is spelled otherwise, as with its port 443",
 			"a policy beside this one that lets nothing but known registries pass"},
 			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
-		var objects []object
+		one := t.imageValidatingPolicy
+		if t.ClusterPolicy {
+			one = t.clusterPolicy
+		}
 		for _, s := range t.Statements {
-			one := t.imageValidatingPolicy
-			if t.ClusterPolicy {
-				one = t.clusterPolicy
-			}
-			objects = append(objects, one(s))
-			if len(s.tsa()) == 0 {
-				continue
-			}
-			if t.ClusterPolicy {
+			switch {
+			case len(s.tsa()) == 0:
+			case t.ClusterPolicy:
 				o.Warnings = append(o.Warnings, s.Name+": a ClusterPolicy knows no time-stamping authority: when the certificate has expired, its images are refused, countersigned or not")
-			} else {
+			default:
 				o.Warnings = append(o.Warnings, s.Name+": Kyverno refuses a signature without a timestamp once it is told of a time-stamping authority: what was signed before that has to be signed again")
 			}
 		}
-		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide().text(t, o)), objects...)
+		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide().text(t, o)), one())
 		o.Files = []File{{"kyverno.yaml", raw}}
 		return err
 	})
@@ -81,90 +77,123 @@ func (t Trust) pins() bool {
 	})
 }
 
+// kyvernoImages are those of the Pod that matched.
+const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))"
+
 // kyvernoVolumes are the images of volumes, which Kyverno does not look for by itself.
 const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orValue([]).filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
 
-func (t Trust) imageValidatingPolicy(s Statement) object {
-	var attestors, globs []object
-	var names []string
-	for i, k := range s.Keys {
-		name := fmt.Sprintf("key%d", i)
-		notary := object{"certs": object{"value": string(k.trusted())}}
-		if len(k.TSA) > 0 {
-			var roots string
-			for _, c := range distinct(k.TSA) {
-				roots += string(pemOf(c))
+// imageValidatingPolicy is one for all statements: for a Pod with images of two policies,
+// Kyverno 1.19.1 does not answer (kyverno/policies issue 1526). Which attestors an image
+// needs is then for its name to say; what matches no list is refused, since it is required
+// that all images of the policy are verified.
+func (t Trust) imageValidatingPolicy() object {
+	var attestors, globs, variables, validations []object
+	known := map[string]string{} // attestors by what they trust
+	for n, s := range t.Statements {
+		var names, forms []string
+		for _, k := range s.Keys {
+			notary := k.notary()
+			id := fmt.Sprint(notary)
+			if known[id] == "" {
+				known[id] = fmt.Sprintf("key%d", len(known))
+				attestors = append(attestors, object{"name": known[id], "notary": notary})
 			}
-			notary["tsaCerts"] = object{"value": roots}
+			names = append(names, "attestors."+known[id])
 		}
-		attestors = append(attestors, object{"name": name, "notary": notary})
-		names = append(names, "attestors."+name)
-	}
-	for _, r := range s.Repositories {
-		for _, form := range written(r) {
-			for _, glob := range []string{form, form + ":*", form + "@*"} {
-				globs = append(globs, object{"glob": glob})
+		for _, r := range s.Repositories {
+			for _, form := range written(r) {
+				forms = append(forms, "'"+form+"'")
+				for _, glob := range []string{form, form + ":*", form + "@*"} {
+					globs = append(globs, object{"glob": glob})
+				}
 			}
 		}
+		images := kyvernoImages
+		if len(t.Statements) > 1 {
+			list := fmt.Sprintf("repositories%d", n)
+			variables = append(variables, object{"name": list, "expression": "[" + strings.Join(forms, ", ") + "]"})
+			images += ".filter(image, variables." + list + ".exists(r, image == r || image.startsWith(r + ':') || image.startsWith(r + '@')))"
+		}
+		validations = append(validations, object{
+			"message":    "image has no valid Notation signature",
+			"expression": images + ".map(image, verifyImageSignatures(image, [" + strings.Join(names, ", ") + "])).all(n, n > 0)",
+		})
 	}
 	enforced := t.Stage == Enforce
 	action := "Audit"
 	if enforced {
 		action = "Deny"
 	}
-	return object{
-		"apiVersion": "policies.kyverno.io/v1", "kind": "ImageValidatingPolicy", "metadata": object{"name": s.Name},
-		"spec": object{
-			"failurePolicy":        "Fail",
-			"webhookConfiguration": object{"timeoutSeconds": 30},
-			"validationActions":    []string{action},
-			"matchConstraints": object{"resourceRules": []object{{
-				"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"pods", "pods/ephemeralcontainers"},
-			}}},
-			"matchImageReferences":     globs,
-			"images":                   []object{{"name": "volumes", "expression": kyvernoVolumes}},
-			"validationConfigurations": object{"mutateDigest": enforced, "verifyDigest": enforced, "required": true},
-			"attestors":                attestors,
-			"validations": []object{{
-				"message": "image has no valid Notation signature",
-				"expression": "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))" +
-					".map(image, verifyImageSignatures(image, [" + strings.Join(names, ", ") + "])).all(n, n > 0)",
-			}},
-		},
+	spec := object{
+		"failurePolicy":        "Fail",
+		"webhookConfiguration": object{"timeoutSeconds": 30},
+		"validationActions":    []string{action},
+		"matchConstraints": object{"resourceRules": []object{{
+			"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"pods", "pods/ephemeralcontainers"},
+		}}},
+		"matchImageReferences":     globs,
+		"images":                   []object{{"name": "volumes", "expression": kyvernoVolumes}},
+		"validationConfigurations": object{"mutateDigest": enforced, "verifyDigest": enforced, "required": true},
+		"attestors":                attestors,
+		"validations":              validations,
 	}
+	if variables != nil {
+		spec["variables"] = variables
+	}
+	return object{"apiVersion": "policies.kyverno.io/v1", "kind": "ImageValidatingPolicy", "metadata": object{"name": t.Name}, "spec": spec}
 }
 
-func (t Trust) clusterPolicy(s Statement) object {
-	var references []string
-	for _, r := range s.Repositories {
-		for _, form := range written(r) {
-			if strings.Contains(form, "/") { // Kyverno puts docker.io before a bare name
-				references = append(references, form+":*", form+"@*")
-			}
+// notary is what Kyverno trusts for a key.
+func (k Key) notary() object {
+	notary := object{"certs": object{"value": string(k.trusted())}}
+	if len(k.TSA) > 0 {
+		var roots string
+		for _, c := range distinct(k.TSA) {
+			roots += string(pemOf(c))
 		}
+		notary["tsaCerts"] = object{"value": roots}
 	}
-	var entries []object
-	for _, k := range s.Keys {
-		entries = append(entries, object{"certificates": object{"cert": string(k.trusted())}})
-	}
+	return notary
+}
+
+// clusterPolicy is one for all statements, too: of a Pod with images of two policies, each
+// takes those of the other for unverified.
+func (t Trust) clusterPolicy() object {
 	enforced := t.Stage == Enforce
 	action := "Audit"
 	if enforced {
 		action = "Enforce"
 	}
+	var verify []object
+	for _, s := range t.Statements {
+		var references []string
+		for _, r := range s.Repositories {
+			for _, form := range written(r) {
+				if strings.Contains(form, "/") { // Kyverno puts docker.io before a bare name
+					references = append(references, form+":*", form+"@*")
+				}
+			}
+		}
+		var entries []object
+		for _, k := range s.Keys {
+			entries = append(entries, object{"certificates": object{"cert": string(k.trusted())}})
+		}
+		verify = append(verify, object{
+			"type": "Notary", "imageReferences": references, "failureAction": action,
+			"mutateDigest": enforced, "verifyDigest": enforced, "required": true,
+			"attestors": []object{{"count": 1, "entries": entries}},
+		})
+	}
 	return object{
-		"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": object{"name": s.Name},
+		"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": object{"name": t.Name},
 		"spec": object{
 			"webhookConfiguration": object{"failurePolicy": "Fail", "timeoutSeconds": 30},
 			"background":           false,
 			"rules": []object{{
-				"name":  "verify-notation",
-				"match": object{"any": []object{{"resources": object{"kinds": []string{"Pod"}}}}},
-				"verifyImages": []object{{
-					"type": "Notary", "imageReferences": references, "failureAction": action,
-					"mutateDigest": enforced, "verifyDigest": enforced, "required": true,
-					"attestors": []object{{"count": 1, "entries": entries}},
-				}},
+				"name":         "verify-notation",
+				"match":        object{"any": []object{{"resources": object{"kinds": []string{"Pod"}}}}},
+				"verifyImages": verify,
 			}},
 		},
 	}
