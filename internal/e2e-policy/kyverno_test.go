@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -54,12 +55,32 @@ func (w *world) kyvernoJudges(t *testing.T) {
 		for name, repository := range map[string]string{"elsewhere": w.elsewhere.repository, "longer": "team/app-extra", "below": "team/app/extra", "above": "team"} {
 			add(name, none, containers("containers", w.host+"/"+repository+"@"+w.elsewhere.descriptor.Digest.String()))
 		}
+		if folder == "cluster-policy" { // of the others see TestKyvernoHangs
+			add("one-image-twice", "pass", w.oneImageTwice())
+		}
 		found := w.kyvernoSays(t, folder, pods)
 		for name, want := range expected {
 			if got := found[name]; got.Result != want && (want != noDigest || !strings.HasSuffix(got.Message, noDigest)) {
 				t.Errorf("%s: of the Pod %s Kyverno says %q, want %q: %s", folder, name, got.Result, want, got.Message)
 			}
 		}
+	}
+}
+
+// oneImageTwice is a Pod with which Kyverno 1.19.1 does not come to an end.
+func (w *world) oneImageTwice() map[string]any {
+	one := w.reference(w.images[0], true)
+	return containers("containers", one, one, w.reference(w.images[1], true))
+}
+
+// What is said of Kyverno in its file is true. When this fails, Kyverno has been mended, and
+// kyvernoHangs of package policy can go.
+func TestKyvernoHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "olareg", false)
+	c := w.kyverno(t, "enforce/kyverno", map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "twice"}, "spec": w.oneImageTwice()})
+	if out, _ := c.CombinedOutput(); !bytes.Contains(out, []byte("all goroutines are asleep - deadlock!")) {
+		t.Errorf("Kyverno comes to an end: %s", out)
 	}
 }
 
@@ -79,17 +100,9 @@ type finding struct{ Result, Message string }
 // about has none.
 func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) map[string]finding {
 	t.Helper()
-	var resources bytes.Buffer
-	for _, p := range pods {
-		raw, err := json.Marshal(p)
-		must(t, err)
-		fmt.Fprintf(&resources, "---\n%s\n", raw)
-	}
-	resource := filepath.Join(t.TempDir(), "pods.yaml")
-	servertest.WriteFile(t, resource, resources.Bytes())
-	c := kyverno.command(t, "apply", filepath.Join(w.dir, folder, "kyverno.yaml"), "--resource", resource, "--registry", "--policy-report", "--output-format", "json")
+	c := w.kyverno(t, folder, pods...)
 	var stderr bytes.Buffer
-	c.Env, c.Dir, c.Stderr = w.consumerEnv(), w.dir, &stderr
+	c.Stderr = &stderr
 	out, err := c.Output() // exit code 1: something failed
 	var report struct {
 		Results []struct {
@@ -109,6 +122,22 @@ func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) 
 		}
 	}
 	return found
+}
+
+// kyverno is the command that judges Pods by what policy wrote into a folder.
+func (w *world) kyverno(t testing.TB, folder string, pods ...map[string]any) *exec.Cmd {
+	t.Helper()
+	var resources bytes.Buffer
+	for _, p := range pods {
+		raw, err := json.Marshal(p)
+		must(t, err)
+		fmt.Fprintf(&resources, "---\n%s\n", raw)
+	}
+	resource := filepath.Join(t.TempDir(), "pods.yaml")
+	servertest.WriteFile(t, resource, resources.Bytes())
+	c := kyverno.command(t, "apply", filepath.Join(w.dir, folder, "kyverno.yaml"), "--resource", resource, "--registry", "--policy-report", "--output-format", "json")
+	c.Env, c.Dir = w.consumerEnv(), w.dir
+	return c
 }
 
 // weight is how much a result decides: one failure denies the Pod, and what was skipped says

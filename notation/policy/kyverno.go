@@ -30,6 +30,9 @@ func Kyverno(t Trust) (*Output, error) {
 				o.Warnings = append(o.Warnings, s.Name+": Kyverno refuses a signature without a timestamp once it is told of a time-stamping authority: what was signed before that has to be signed again")
 			}
 		}
+		if !t.ClusterPolicy {
+			o.Warnings = append(o.Warnings, kyvernoHangs)
+		}
 		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide().text(t, o)), one())
 		o.Files = []File{{"kyverno.yaml", raw}}
 		return err
@@ -49,7 +52,7 @@ func (t Trust) kyvernoGuide() guide {
 	g := guide{
 		title: "What Kyverno trusts after the migration from Docker Content Trust.",
 		about: []string{
-			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write.",
+			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write. A Pod with none of these images is reported as passed too.",
 		},
 		apply:    []string{"kubectl apply -f kyverno.yaml", "kubectl get " + kind},
 		negative: append(t.unsigned(), expect),
@@ -76,6 +79,11 @@ func (t Trust) pins() bool {
 		return slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.Dedicated })
 	})
 }
+
+// kyvernoHangs is true of 1.19.1: kyverno/sdk, extensions/imagedataloader, keeps a lock in
+// imageContext.Get. kyverno/kyverno issue 15403 is the same in an older place. The test of
+// make e2e-policy fails when it is no longer so.
+const kyvernoHangs = "Kyverno 1.19.1 does not come to an end with a Pod that names one image twice (as that of an init container too) and then another, if this policy is about both; the stage enforce denies such Pods after 30 seconds, without a reason. Where you have them, --cluster-policy judges them"
 
 // kyvernoImages are those of the Pod that matched.
 const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))"
@@ -121,12 +129,12 @@ func (t Trust) imageValidatingPolicy() object {
 		})
 	}
 	enforced := t.Stage == Enforce
-	action := "Audit"
+	action, failure := "Audit", "Ignore" // nothing is refused, nor where there is no verdict
 	if enforced {
-		action = "Deny"
+		action, failure = "Deny", "Fail"
 	}
 	spec := object{
-		"failurePolicy":        "Fail",
+		"failurePolicy":        failure,
 		"webhookConfiguration": object{"timeoutSeconds": 30},
 		"validationActions":    []string{action},
 		"matchConstraints": object{"resourceRules": []object{{
@@ -161,9 +169,9 @@ func (k Key) notary() object {
 // takes those of the other for unverified.
 func (t Trust) clusterPolicy() object {
 	enforced := t.Stage == Enforce
-	action := "Audit"
+	action, failure := "Audit", "Ignore"
 	if enforced {
-		action = "Enforce"
+		action, failure = "Enforce", "Fail"
 	}
 	var verify []object
 	for _, s := range t.Statements {
@@ -188,7 +196,7 @@ func (t Trust) clusterPolicy() object {
 	return object{
 		"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": object{"name": t.Name},
 		"spec": object{
-			"webhookConfiguration": object{"failurePolicy": "Fail", "timeoutSeconds": 30},
+			"webhookConfiguration": object{"failurePolicy": failure, "timeoutSeconds": 30},
 			"background":           false,
 			"rules": []object{{
 				"name":         "verify-notation",
