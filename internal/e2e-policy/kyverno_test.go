@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
 // noDigest is what Kyverno's command says of each tag at the stage enforce: in a cluster the
@@ -65,6 +66,48 @@ func (w *world) kyvernoJudges(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A policy of ten thousand repositories is stored, compiled and obeyed: CEL takes no expression
+// of more than 100,000 characters.
+func TestKyvernoKnowsTenThousandRepositories(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "olareg", false)
+	release, alice := policy.Key{Name: "release", Chain: w.ours.Chain}, policy.Key{Name: "alice", Chain: w.alice.Chain}
+	trust := policy.Trust{Name: "many", Stage: policy.Audit, Namespace: "apps", Statements: []policy.Statement{
+		{Name: "many", Repositories: many(5000, w.host+"/team/app", w.host+"/team/web"), Keys: []policy.Key{release}},
+		{Name: "two", Repositories: many(2000, w.host+"/team/two"), Keys: []policy.Key{release, alice}},
+	}}
+	for _, folder := range []string{"many", "one"} {
+		if folder == "one" { // statement, which takes half the room for each repository
+			trust.Statements = trust.Statements[:1]
+			trust.Statements[0].Repositories = many(10_000, w.host+"/team/app", w.host+"/team/web")
+		}
+		o, err := policy.Kyverno(trust)
+		must(t, err)
+		servertest.WriteFile(t, filepath.Join(w.dir, folder, o.Files[0].Name), o.Files[0].Content)
+		var pods []map[string]any
+		for _, i := range w.images {
+			if i.repository != "team/two" || len(trust.Statements) > 1 {
+				pods = append(pods, map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": path.Base(i.repository) + "-" + i.tag}, "spec": containers("containers", w.reference(i, false))})
+			}
+		}
+		found := w.kyvernoSays(t, folder, pods)
+		for _, i := range w.images {
+			if got := found[path.Base(i.repository)+"-"+i.tag]; got.Result != string(i.want) && (i.repository != "team/two" || len(trust.Statements) > 1) {
+				t.Errorf("%s: of %s:%s (%s) Kyverno says %v, want %s", folder, i.repository, i.tag, i.why, got, i.want)
+			}
+		}
+	}
+}
+
+// many are repositories, and the names of others before and after them.
+func many(n int, repositories ...string) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("registry.bank.example.com/payments-platform/%s-%05d", path.Base(repositories[0]), i))
+	}
+	return slices.Concat(all[:n/2], repositories, all[n/2:])
 }
 
 // oneImageTwice is a Pod with which Kyverno 1.19.1 does not come to an end.

@@ -96,10 +96,10 @@ const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orVa
 // needs is then for its name to say; what matches no list is refused, since it is required
 // that all images of the policy are verified.
 func (t Trust) imageValidatingPolicy() object {
-	var attestors, globs, variables, validations []object
+	var attestors, references, variables, validations []object
 	known := map[string]string{} // attestors by what they trust
 	for n, s := range t.Statements {
-		var names, forms []string
+		var names []string
 		for _, k := range s.Keys {
 			notary := k.notary()
 			id := fmt.Sprint(notary)
@@ -109,19 +109,18 @@ func (t Trust) imageValidatingPolicy() object {
 			}
 			names = append(names, "attestors."+known[id])
 		}
-		for _, r := range s.Repositories {
-			for _, form := range written(r) {
-				forms = append(forms, "'"+form+"'")
-				for _, glob := range []string{form, form + ":*", form + "@*"} {
-					globs = append(globs, object{"glob": glob})
-				}
+		images := kyvernoImages
+		var own []string
+		for i, list := range kyvernoLists(s.Repositories) {
+			references = append(references, object{"expression": ofList(list, "ref")})
+			name := fmt.Sprintf("repositories%d_%d", n, i)
+			own = append(own, ofList("variables."+name, "image"))
+			if len(t.Statements) > 1 {
+				variables = append(variables, object{"name": name, "expression": list})
 			}
 		}
-		images := kyvernoImages
 		if len(t.Statements) > 1 {
-			list := fmt.Sprintf("repositories%d", n)
-			variables = append(variables, object{"name": list, "expression": "[" + strings.Join(forms, ", ") + "]"})
-			images += ".filter(image, variables." + list + ".exists(r, image == r || image.startsWith(r + ':') || image.startsWith(r + '@')))"
+			images += ".filter(image, " + strings.Join(own, " || ") + ")"
 		}
 		validations = append(validations, object{
 			"message":    "image has no valid Notation signature",
@@ -140,7 +139,7 @@ func (t Trust) imageValidatingPolicy() object {
 		"matchConstraints": object{"resourceRules": []object{{
 			"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"pods", "pods/ephemeralcontainers"},
 		}}},
-		"matchImageReferences":     globs,
+		"matchImageReferences":     references,
 		"images":                   []object{{"name": "volumes", "expression": kyvernoVolumes}},
 		"validationConfigurations": object{"mutateDigest": enforced, "verifyDigest": enforced, "required": true},
 		"attestors":                attestors,
@@ -150,6 +149,34 @@ func (t Trust) imageValidatingPolicy() object {
 		spec["variables"] = variables
 	}
 	return object{"apiVersion": "policies.kyverno.io/v1", "kind": "ImageValidatingPolicy", "metadata": object{"name": t.Name}, "spec": spec}
+}
+
+// ofList tells, in CEL, whether the image that a variable names is of a repository of a list.
+func ofList(list, image string) string {
+	return fmt.Sprintf(`%s.exists(r, %[2]s == r || %[2]s.startsWith(r + ":") || %[2]s.startsWith(r + "@"))`, list, image)
+}
+
+// maxList is how long a list may be: CEL takes no expression of more than 100,000 characters.
+const maxList = 50_000
+
+// kyvernoLists are lists, in CEL, of all forms of repositories. These need no escaping: see
+// isRepository.
+func kyvernoLists(repositories []string) []string {
+	var lists []string
+	var list strings.Builder
+	for _, r := range repositories {
+		for _, form := range written(r) {
+			if list.Len() > maxList {
+				lists = append(lists, "["+list.String()+"]")
+				list.Reset()
+			}
+			if list.Len() > 0 {
+				list.WriteString(", ")
+			}
+			list.WriteString(`"` + form + `"`)
+		}
+	}
+	return append(lists, "["+list.String()+"]")
 }
 
 // notary is what Kyverno trusts for a key.

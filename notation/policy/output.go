@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -147,6 +148,20 @@ func manifest(consumer, head string, objects ...object) ([]byte, error) {
 		b.Write(raw)
 	}
 	return []byte(b.String()), nil
+}
+
+// maxApplied is what kubectl apply can keep of an object in an annotation, with room for the
+// others: it keeps the last one there, and annotations have 262,144 bytes in all.
+const maxApplied = 250_000
+
+// applying is the command that applies a file of these objects.
+func applying(file string, objects ...object) string {
+	for _, o := range objects {
+		if raw, err := json.Marshal(o); err != nil || len(raw) > maxApplied {
+			return "kubectl apply --server-side --force-conflicts -f " + file
+		}
+	}
+	return "kubectl apply -f " + file
 }
 
 // again is the command that writes the stage after this one.

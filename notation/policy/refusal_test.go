@@ -191,7 +191,7 @@ func TestFluxSecretIsCalledByItsContent(t *testing.T) {
 func TestHugeObjectIsRefused(t *testing.T) {
 	t.Parallel()
 	trust := one(t, "release")
-	for i := range 900 {
+	for i := range 2500 {
 		trust.Statements[0].Repositories = append(trust.Statements[0].Repositories, fmt.Sprintf("registry.example.com/%s/app-%d", strings.Repeat("name", 100), i))
 	}
 	_, err := policy.Kyverno(trust)
