@@ -52,6 +52,7 @@ func (t Trust) kyvernoGuide() guide {
 		title: "What Kyverno trusts after the migration from Docker Content Trust.",
 		about: []string{
 			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write.",
+			"Kyverno compares names as they are written. The same image under another name of its registry (with :443, in capitals, by an alias) is none of these and passes, like everything else of which this policy says nothing: which registries Pods may use at all has to be said by another policy.",
 		},
 		apply:    []string{"kubectl apply -f kyverno.yaml", "kubectl get " + kind},
 		negative: append(t.unsigned(), expect),
