@@ -28,7 +28,7 @@ func startKyverno(t *testing.T, w *world, c *cluster) *process {
 		"--kubeconfig="+c.kubeconfig, "--serverIP=127.0.0.1:"+port, "--webhookServerHost=127.0.0.1", "--webhookServerPort="+port,
 		"--caSecretName=kyverno-ca", "--tlsSecretName=kyverno-tls", "--tlsKeyAlgorithm=ECDSA",
 		"--backgroundServiceAccountName="+account+"background", "--reportsServiceAccountName="+account+"reports",
-		"--disableMetrics", "--controllerRuntimeMetricsAddress=0", "--leaderElectionRetryPeriod=1s")
+		"--disableMetrics", "--metricsHost=127.0.0.1", "--metricsPort="+freePort(t), "--controllerRuntimeMetricsAddress=0", "--leaderElectionRetryPeriod=1s")
 }
 
 // kyvernoReason is what our policy has Kyverno say.
