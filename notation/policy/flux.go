@@ -35,7 +35,7 @@ func Flux(t Trust) (*Output, error) {
 			}
 			patches = append(patches, patch)
 		}
-		raw, err := manifest(o.Consumer, comment(t.fluxGuide().text(t, o)), secrets...)
+		raw, err := manifest(o.Consumer, comment(t.fluxGuide(secrets).text(t, o)), secrets...)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func Flux(t Trust) (*Output, error) {
 	})
 }
 
-func (t Trust) fluxGuide() guide {
+func (t Trust) fluxGuide(secrets []object) guide {
 	g := guide{
 		title: "What Flux trusts after the migration from Docker Content Trust.",
 		about: []string{
@@ -52,7 +52,7 @@ func (t Trust) fluxGuide() guide {
 			"Repositories with a plain-HTTP registry (insecure: true) are verified over plain HTTP. A HelmChart cannot be verified on a registry whose TLS authority is a private one.",
 		},
 		apply: []string{
-			"kubectl apply -f secrets.yaml",
+			applying("secrets.yaml", secrets...),
 			"kubectl -n " + t.Namespace + " patch ocirepository NAME --type merge --patch-file patch-<statement>.yaml   # or helmchart NAME",
 			"kubectl -n " + t.Namespace + " wait ocirepository NAME --for=condition=SourceVerified   # Ready says nothing about signatures at the stage audit",
 		},

@@ -14,7 +14,7 @@ func Kyverno(t Trust) (*Output, error) {
 		if t.pins() {
 			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
 		}
-		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those whose registry is spelled otherwise, as with its port 443",
+		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those under another name of their registry (with :443, in capitals, by an alias): names are compared as they are written",
 			"a policy beside this one that lets nothing but known registries pass"},
 			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
 		one := t.imageValidatingPolicy
@@ -33,13 +33,14 @@ func Kyverno(t Trust) (*Output, error) {
 		if !t.ClusterPolicy {
 			o.Warnings = append(o.Warnings, kyvernoHangs)
 		}
-		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide().text(t, o)), one())
+		policy := one()
+		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide(policy).text(t, o)), policy)
 		o.Files = []File{{"kyverno.yaml", raw}}
 		return err
 	})
 }
 
-func (t Trust) kyvernoGuide() guide {
+func (t Trust) kyvernoGuide(policy object) guide {
 	kind := "imagevalidatingpolicy"
 	if t.ClusterPolicy {
 		kind = "clusterpolicy"
@@ -54,7 +55,7 @@ func (t Trust) kyvernoGuide() guide {
 		about: []string{
 			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write. A Pod with none of these images is reported as passed too.",
 		},
-		apply:    []string{"kubectl apply -f kyverno.yaml", "kubectl get " + kind},
+		apply:    []string{applying("kyverno.yaml", policy), "kubectl get " + kind},
 		negative: append(t.unsigned(), expect),
 		next:     t.again("kyverno", "DIR"),
 	}

@@ -25,7 +25,7 @@ func Ratify(t Trust) (*Output, error) {
 		if err != nil {
 			return err
 		}
-		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify")
+		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify", objects)
 		if t.RatifyCA == nil {
 			g.about = append(g.about, "Ratify's chart makes the Provider ratify-provider. Where that is not so, --ratify-ca writes it too.")
 		}
@@ -102,8 +102,8 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 // gatekeeperWaits sets what decides whether the API server obeys Gatekeeper at all.
 const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10"
 
-func (t Trust) gatekeeperGuide(title, consumer string) guide {
-	apply := []string{"kubectl apply -f ratify.yaml", "kubectl apply -f gatekeeper-template.yaml",
+func (t Trust) gatekeeperGuide(title, consumer string, objects []object) guide {
+	apply := []string{applying("ratify.yaml", objects...), "kubectl apply -f gatekeeper-template.yaml",
 		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml"}
 	test := "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned"
 	expect := test + "   # must be denied"

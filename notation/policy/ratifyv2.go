@@ -20,7 +20,7 @@ func RatifyV2(t Trust) (*Output, error) {
 			}
 			objects = append(objects, s.executor(ids))
 		}
-		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2")
+		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2", objects)
 		raw, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
 		if err != nil {
 			return err

@@ -197,3 +197,23 @@ func TestHugeObjectIsRefused(t *testing.T) {
 	_, err := policy.Kyverno(trust)
 	refused(t, err, "more than Kubernetes stores")
 }
+
+// kubectl keeps what it applies in an annotation, and cannot for an object that has no room
+// there: the command that the file gives is another then.
+func TestLargeObjectIsAppliedByTheServer(t *testing.T) {
+	t.Parallel()
+	for _, write := range []func(policy.Trust) (*policy.Output, error){policy.Kyverno, policy.Ratify, policy.RatifyV2, policy.Flux} {
+		trust := one(t, "release")
+		for n, want := range map[int]string{1: "#     kubectl apply -f ", 6000: "#     kubectl apply --server-side "} {
+			for i := range n {
+				trust.Statements[0].Repositories = append(trust.Statements[0].Repositories, fmt.Sprintf("registry.example.com/payments-platform/size-%d/app-%d", n, i))
+			}
+			o, err := write(trust)
+			must(t, err)
+			if head := string(o.Files[0].Content); !strings.Contains(head, want) {
+				t.Errorf("%s, %d repositories: the command is not %s", o.Consumer, n, want)
+			}
+			trust.Statements[0].Repositories = trust.Statements[0].Repositories[:1]
+		}
+	}
+}

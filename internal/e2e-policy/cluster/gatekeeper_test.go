@@ -107,44 +107,51 @@ const constraint = "/apis/constraints.gatekeeper.sh/v1beta1/notationverified/not
 // others, by whatever way an image comes.
 func TestGatekeeperAdmitsOnlyOurSignatures(t *testing.T) {
 	w := newWorld(t)
-	c, _, g := gatekept(t, w, policy.Enforce, advised)
+	c, r, g := gatekept(t, w, policy.Enforce, advised)
 	c.enforced(t, gatekeeperReason, g)
-	for image, pass := range images() {
+	for _, image := range images() {
 		for _, way := range ways {
-			c.judge(t, way, image, pass, gatekeeperReason)
+			c.judge(t, way, image.name, image.pass, gatekeeperReason)
 		}
-		repository, _, _ := strings.Cut(image, ":")
-		c.judge(t, ways[0], repository+"@"+w.digests[image], pass, gatekeeperReason)
+		c.judge(t, ways[0], w.byDigest(image), image.pass, gatekeeperReason)
 	}
+	for _, name := range odd {
+		c.judge(t, ways[0], name, false, gatekeeperReason)
+	}
+	w.down()
+	c.judge(t, ways[0], modern+"/team/app:late", false, gatekeeperReason)
+	r.process.end()
+	c.judge(t, ways[0], modern+"/team/app:later", false, "image verif") // our words for no answer
 }
 
-// At the stage audit everything is admitted, and what has no good signature is reported.
+// At the stage audit everything is admitted, and what has no good signature is reported; until the
+// stage enforce is applied over it.
 func TestGatekeeperReportsAtTheStageAudit(t *testing.T) {
 	w := newWorld(t)
 	c, _, g := gatekept(t, w, policy.Audit, installed)
-	bad := map[string]bool{}
-	for image, pass := range images() {
-		if _, refused := c.pod(t, called(image), object{"containers": containers(image)}); refused != "" {
-			t.Errorf("%s is refused: %s", image, refused)
-		}
-		if !pass {
-			bad[image] = true
+	for _, image := range images() {
+		if _, refused := c.pod(t, called(image.name), object{"containers": containers(image.name)}); refused != "" {
+			t.Errorf("%s is refused: %s", image.name, refused)
 		}
 	}
 	awaited(t, time.Minute, "the report", func() error {
 		status, _ := c.get(t, constraint)["status"].(object)
 		violations, _ := status["violations"].([]any)
-		for image := range images() {
-			var reported bool
-			for _, v := range violations {
-				reported = reported || strings.Contains(v.(object)["message"].(string), image)
-			}
-			if reported != bad[image] {
-				return fmt.Errorf("%s is reported: %v in %v", image, reported, violations)
+		reported := map[string]bool{}
+		for _, v := range violations {
+			reported[v.(object)["name"].(string)] = true
+		}
+		for _, image := range images() {
+			if reported[called(image.name)] == image.pass {
+				return fmt.Errorf("%s is reported: %v in %v", image.name, !image.pass, violations)
 			}
 		}
 		return nil
 	}, g)
+	o, err := policy.Ratify(w.trust(policy.Enforce))
+	must(t, err)
+	c.apply(t, o, "gatekeeper-constraint.yaml")
+	c.enforced(t, gatekeeperReason, g)
 }
 
 // While a registry is slow nothing is admitted that is not known to be good, with Gatekeeper

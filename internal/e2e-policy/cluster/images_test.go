@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/json"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -52,13 +53,29 @@ var samples = []struct {
 	{"team/other", "unsigned", "", false},
 }
 
-// images are the references of all samples, in both registries.
-func images() map[string]bool {
-	all := map[string]bool{}
+// hub are names under which a Pod may ask for images of Docker Hub, which answers to other ones.
+var hub = []string{"docker.io/acme/tool", "acme/tool", "docker.io/library/alpine", "library/alpine", "alpine"}
+
+// odd are other names of an unsigned image.
+var odd = []string{modern + ":443/team/app:unsigned", strings.ToUpper(modern) + "/team/app:unsigned"}
+
+// An image is what a consumer is asked for.
+type image struct {
+	name string
+	pass bool
+	ours bool // of a repository that somebody trusts
+}
+
+// images are the samples in both registries, and those of Docker Hub by all their names.
+func images() []image {
+	var all []image
 	for _, host := range []string{modern, plain} {
 		for _, s := range samples {
-			all[host+"/"+s.repository+":"+s.tag] = s.pass
+			all = append(all, image{host + "/" + s.repository + ":" + s.tag, s.pass, s.repository != "team/other"})
 		}
+	}
+	for _, name := range hub {
+		all = append(all, image{name + ":signed", true, true}, image{name + ":unsigned", false, true})
 	}
 	return all
 }
@@ -70,35 +87,78 @@ func newWorld(t *testing.T) *world {
 		"release": issue(t, ours, "release"), "alice": issue(t, ours, "alice"), "mallory": issue(t, ours, "mallory"),
 		"foreign": issue(t, theirs, "release")}} // the same subject under another authority
 	for host, o := range map[string]registrytest.Options{modern: {Referrers: true}, plain: {}} {
-		r, err := registrytest.Start(o)
-		must(t, err)
-		t.Cleanup(r.Close)
-		for i, s := range samples {
-			image, err := r.PutImage(s.repository, s.tag, host+s.repository+s.tag)
-			must(t, err)
-			w.digests[host+"/"+s.repository+":"+s.tag] = image.Digest.String()
-			for j, id := range strings.Fields(s.signers) {
-				sign(t, r, s.repository, image, w.signers[id], time.Now().Add(-time.Duration(i+j)*time.Minute))
-			}
+		r := w.registry(t, o, host)
+		for _, s := range samples {
+			w.digests[host+"/"+s.repository+":"+s.tag] = w.put(t, r, s.repository, s.tag, strings.Fields(s.signers)...)
 		}
-		w.registries = append(w.registries, r)
-		w.names.serve(t, w.tls, host, r.URL())
+	}
+	r := w.registry(t, registrytest.Options{}, "registry-1.docker.io", "index.docker.io")
+	signed := map[string]string{}
+	for _, repository := range []string{"acme/tool", "library/alpine"} {
+		signed[path.Base(repository)] = w.put(t, r, repository, "signed", "release")
+		signed[path.Base(repository)+":unsigned"] = w.put(t, r, repository, "unsigned")
+	}
+	for _, name := range hub {
+		w.digests[name+":signed"] = signed[path.Base(name)]
+		w.digests[name+":unsigned"] = signed[path.Base(name)+":unsigned"]
 	}
 	return w
 }
 
-// trust is what was migrated: team/app and team/web of both registries, each by a key.
-func (w *world) trust(stage policy.Stage) policy.Trust {
-	of := func(repository, key string) policy.Statement {
-		return policy.Statement{Name: "migrated-" + key, Repositories: []string{modern + repository, plain + repository},
-			Keys: []policy.Key{{Name: key, Chain: w.signers[key].Chain}}}
+// registry starts one under names.
+func (w *world) registry(t *testing.T, o registrytest.Options, hosts ...string) *registrytest.Registry {
+	t.Helper()
+	r, err := registrytest.Start(o)
+	must(t, err)
+	t.Cleanup(r.Close)
+	w.registries = append(w.registries, r)
+	for _, host := range hosts {
+		w.names.serve(t, w.tls, host, r.URL())
 	}
-	return policy.Trust{Name: "migrated", Stage: stage, Namespace: "apps", Statements: []policy.Statement{of("/team/app", "release"), of("/team/web", "alice")}}
+	return r
+}
+
+// put stores an image that is unlike all others, and its signatures, and gives its digest.
+func (w *world) put(t *testing.T, r *registrytest.Registry, repository, tag string, signers ...string) string {
+	t.Helper()
+	image, err := r.PutImage(repository, tag, r.Host()+repository+tag)
+	must(t, err)
+	for i, id := range signers {
+		sign(t, r, repository, image, w.signers[id], time.Now().Add(-time.Duration(i)*time.Minute))
+	}
+	return image.Digest.String()
+}
+
+// trust is what was migrated, each repository by one key.
+func (w *world) trust(stage policy.Stage) policy.Trust {
+	of := func(key string, repositories ...string) policy.Statement {
+		return policy.Statement{Name: "migrated-" + key, Repositories: repositories, Keys: []policy.Key{{Name: key, Chain: w.signers[key].Chain}}}
+	}
+	return policy.Trust{Name: "migrated", Stage: stage, Namespace: "apps", Statements: []policy.Statement{
+		of("release", modern+"/team/app", plain+"/team/app", "docker.io/acme/tool", "docker.io/library/alpine"),
+		of("alice", modern+"/team/web", plain+"/team/web"),
+	}}
+}
+
+// byDigest names an image by its digest in place of the tag.
+func (w *world) byDigest(i image) string {
+	repository, _, _ := strings.Cut(i.name, ":")
+	return repository + "@" + w.digests[i.name]
 }
 
 // env is how a process finds this world, and nothing else.
 func (w *world) env() []string {
 	return []string{"HTTPS_PROXY=" + w.names.URL, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE=" + w.tls.file(), "SSL_CERT_DIR=" + w.tls.folder}
+}
+
+// down has the registries answer nothing but that they cannot.
+func (w *world) down() {
+	for _, r := range w.registries {
+		r.SetHook(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+	}
 }
 
 // slow lets every answer of the registries wait.
@@ -163,5 +223,5 @@ func thumbprints(t *testing.T, id *kmstest.Identity) string {
 
 // called makes a reference a name of an object.
 func called(image string) string {
-	return strings.NewReplacer("/", "-", ":", "-", ".", "-", "@", "-").Replace(image)
+	return strings.NewReplacer("/", "-", ":", "-", ".", "-").Replace(image)
 }

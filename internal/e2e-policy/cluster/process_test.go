@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -21,9 +19,10 @@ func must(t *testing.T, err error) {
 
 // A process runs until its test ends, however that ends.
 type process struct {
-	name string
-	done chan struct{}
-	log  string
+	name    string
+	command *exec.Cmd
+	done    chan struct{}
+	log     string
 }
 
 // start runs a program. env adds to what every process is given, which is nothing of ours.
@@ -31,10 +30,10 @@ func start(t *testing.T, p program, env []string, args ...string) *process {
 	t.Helper()
 	binary := p.binary(t)
 	folder := t.TempDir()
-	run := &process{name: p.name, done: make(chan struct{}), log: filepath.Join(folder, p.name+".log")}
+	run := &process{name: p.name, command: exec.Command(binary, args...), done: make(chan struct{}), log: filepath.Join(folder, p.name+".log")}
 	log, err := os.Create(run.log)
 	must(t, err)
-	c := exec.Command(binary, args...)
+	c := run.command
 	c.Dir, c.Stdout, c.Stderr = folder, log, log
 	c.Env = append([]string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder}, env...)
 	c.SysProcAttr = dieWithUs()
@@ -45,17 +44,22 @@ func start(t *testing.T, p program, env []string, args ...string) *process {
 		close(run.done)
 	}()
 	t.Cleanup(func() {
-		c.Process.Kill()
-		<-run.done
+		run.end() // it may have been before
 		if t.Failed() {
-			t.Logf("the end of what %s said:\n%s", p.name, run.end())
+			t.Logf("the end of what %s said:\n%s", p.name, run.last())
 		}
 	})
 	return run
 }
 
-// end is the last that the process has said.
-func (p *process) end() []byte {
+// end does not return before the process has ended.
+func (p *process) end() {
+	p.command.Process.Kill()
+	<-p.done
+}
+
+// last is the end of what the process has said.
+func (p *process) last() []byte {
 	said, _ := os.ReadFile(p.log)
 	return said[max(0, len(said)-6000):]
 }
@@ -77,7 +81,7 @@ func awaited(t *testing.T, within time.Duration, what string, ask func() error, 
 		for _, p := range needed {
 			select {
 			case <-p.done:
-				t.Fatalf("waiting for %s: %s: %v\n%s", what, p.name, errDead, p.end())
+				t.Fatalf("waiting for %s: %s: %v\n%s", what, p.name, errDead, p.last())
 			default:
 			}
 		}
@@ -87,15 +91,6 @@ func awaited(t *testing.T, within time.Duration, what string, ask func() error, 
 			t.Fatalf("waiting for %s: %v", what, err)
 		}
 	}
-}
-
-// says tells whether a process has said a text.
-func (p *process) says(text string) error {
-	said, err := os.ReadFile(p.log)
-	if err == nil && !bytes.Contains(said, []byte(text)) {
-		err = fmt.Errorf("%s did not say %q", p.name, text)
-	}
-	return err
 }
 
 // freePort gives a port of 127.0.0.1 that was free a moment ago.
