@@ -84,7 +84,7 @@ func (t Trust) pins() bool {
 // kyvernoHangs is true of 1.19.1: kyverno/sdk, extensions/imagedataloader, keeps a lock in
 // imageContext.Get. kyverno/kyverno issue 15403 is the same in an older place. The test of
 // make e2e-policy fails when it is no longer so.
-const kyvernoHangs = "Kyverno 1.19.1 does not come to an end with a Pod that names one image twice (as that of an init container too) and then another, if this policy is about both; the stage enforce denies such Pods after 30 seconds, without a reason. Where you have them, --cluster-policy judges them"
+const kyvernoHangs = "Kyverno 1.19.1 does not come to an end with a Pod that names one image twice (as that of an init container too) and then another, if this policy is about both; the stage enforce denies such Pods after 30 seconds (failed calling webhook), the stage audit admits them after 10. Where you have them, --cluster-policy judges them"
 
 // kyvernoImages are those of the Pod that matched.
 const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))"
@@ -92,8 +92,8 @@ const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.
 // kyvernoVolumes are the images of volumes, which Kyverno does not look for by itself.
 const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orValue([]).filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
 
-// imageValidatingPolicy is one for all statements: for a Pod with images of two policies,
-// Kyverno 1.19.1 does not answer (kyverno/policies issue 1526). Which attestors an image
+// imageValidatingPolicy is one for all statements: with a Pod that has images of two policies,
+// Kyverno's command does not come to an end, nor did its controller (kyverno/policies issue 1526). Which attestors an image
 // needs is then for its name to say; what matches no list is refused, since it is required
 // that all images of the policy are verified.
 func (t Trust) imageValidatingPolicy() object {
@@ -129,13 +129,13 @@ func (t Trust) imageValidatingPolicy() object {
 		})
 	}
 	enforced := t.Stage == Enforce
-	action, failure := "Audit", "Ignore" // nothing is refused, nor where there is no verdict
+	action, failure, wait := "Audit", "Ignore", 10 // nothing is refused, nor where there is no verdict
 	if enforced {
-		action, failure = "Deny", "Fail"
+		action, failure, wait = "Deny", "Fail", 30
 	}
 	spec := object{
 		"failurePolicy":        failure,
-		"webhookConfiguration": object{"timeoutSeconds": 30},
+		"webhookConfiguration": object{"timeoutSeconds": wait},
 		"validationActions":    []string{action},
 		"matchConstraints": object{"resourceRules": []object{{
 			"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"pods", "pods/ephemeralcontainers"},
@@ -197,9 +197,9 @@ func (k Key) notary() object {
 // takes those of the other for unverified.
 func (t Trust) clusterPolicy() object {
 	enforced := t.Stage == Enforce
-	action, failure := "Audit", "Ignore"
+	action, failure, wait := "Audit", "Ignore", 10
 	if enforced {
-		action, failure = "Enforce", "Fail"
+		action, failure, wait = "Enforce", "Fail", 30
 	}
 	var verify []object
 	for _, s := range t.Statements {
@@ -224,7 +224,7 @@ func (t Trust) clusterPolicy() object {
 	return object{
 		"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": object{"name": t.Name},
 		"spec": object{
-			"webhookConfiguration": object{"failurePolicy": failure, "timeoutSeconds": 30},
+			"webhookConfiguration": object{"failurePolicy": failure, "timeoutSeconds": wait},
 			"background":           false,
 			"rules": []object{{
 				"name":         "verify-notation",

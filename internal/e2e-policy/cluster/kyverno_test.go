@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -131,4 +132,39 @@ func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 	must(t, err)
 	c.apply(t, o, "kyverno.yaml")
 	c.enforced(t, kyvernoReason, k)
+}
+
+// What kyverno.yaml says of a Pod that names one image twice is true: at the stage enforce it
+// is refused for want of an answer, and at the stage audit not refused all the same. When this
+// fails, Kyverno has been mended, and kyvernoHangs of package policy can go.
+func TestKyvernoDoesNotAnswerForAnImageTwice(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(t, w.tls)
+	c.namespace(t, "apps")
+	k := startKyverno(t, w, c)
+	one, other := modern+"/team/app:signed", modern+"/team/app:foreign-and-signed"
+	o, err := policy.Kyverno(w.trust(policy.Enforce))
+	must(t, err)
+	c.applyKyverno(t, o, k)
+	c.enforced(t, kyvernoReason, k)
+	if _, refused := c.pod(t, "twice", object{"containers": containers(one, one, other)}); !strings.Contains(refused, "failed calling webhook") {
+		t.Errorf("enforced, one image twice: %q", refused)
+	}
+	if _, refused := c.pod(t, "two-policies", object{"containers": containers(one, modern+"/team/web:signed")}); refused != "" {
+		t.Errorf("enforced, images of two keys: %s", refused)
+	}
+	o, err = policy.Kyverno(w.trust(policy.Audit))
+	must(t, err)
+	c.apply(t, o, "kyverno.yaml")
+	awaited(t, 2*time.Minute, "the stage audit", func() error {
+		defer c.gone(t, "first")
+		_, refused := c.pod(t, "first", object{"containers": containers(modern + "/team/app:unsigned")})
+		if refused != "" {
+			return errors.New(refused)
+		}
+		return nil
+	}, k)
+	if _, refused := c.pod(t, "twice", object{"containers": containers(one, one, other)}); refused != "" {
+		t.Errorf("audited, one image twice: %s", refused)
+	}
 }
