@@ -22,8 +22,8 @@ test: ## all tests that need nothing but Go
 e2e: ## against notary-server, docker-registry, olareg, SoftHSM and the notation command
 	internal/e2e/run.sh
 
-e2e-policy: ## what policy writes, judged by the consumers' own definitions; needs the Go module proxy
-	cd internal/e2e-policy && go vet ./... && go test -count=1 . # golden files are of another module: no cache sees them change
+e2e-policy: ## what policy writes, judged by the consumers' own definitions and commands; needs the Go module proxy
+	cd internal/e2e-policy && go vet ./... && go test -count=1 -timeout 60m . # golden files are of another module: no cache sees them change
 
 e2e-policy-cluster: ## what policy writes, obeyed on a real API server by Ratify, Gatekeeper, Kyverno and Flux, all built from Go modules
 	cd internal/e2e-policy && nice go test -count=1 -timeout 120m ./cluster
