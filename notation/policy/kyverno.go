@@ -60,7 +60,7 @@ func (t Trust) kyvernoGuide(policy object) guide {
 		next:     t.again("kyverno", "DIR"),
 	}
 	if t.ClusterPolicy {
-		g.about[0] = "ClusterPolicy is deprecated; leave out --cluster-policy where Kyverno is 1.19 or newer. Images of the repositories below are judged, in all containers of Pods; others pass, and so does every image that is a volume."
+		g.about[0] = "ClusterPolicy is deprecated; leave out --cluster-policy where Kyverno is 1.19 or newer. Images of the repositories below are judged, in all containers of Pods; others pass, and so does every image that is a volume. In ephemeral containers (kubectl debug) Kyverno refuses them even when they are signed."
 	}
 	return g
 }

@@ -61,7 +61,7 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 		}
 		c.judge(t, ways[0], w.byDigest(image), pass, kyvernoReason)
 	}
-	volumeByTag := object{"containers": containers(modern + "/team/app:signed"), "volumes": volume(modern + "/team/app:signed")}
+	volumeByTag := object{"containers": containers(good), "volumes": volume(good)}
 	if _, refused := c.pod(t, "content", volumeByTag); !strings.Contains(refused, "does not have a digest") {
 		t.Errorf("a volume of a tag, which Kyverno does not pin: %q", refused)
 	}
@@ -73,6 +73,38 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	}
 	w.down()
 	c.judge(t, ways[0], modern+"/team/app:late", false, "failed to update digest")
+}
+
+// So it does with the deprecated kind, but for what kyverno.yaml says of that: it does not look
+// at volumes, and refuses our images in ephemeral containers.
+func TestKyvernoClusterPolicyAdmitsOnlyOurSignatures(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(t, w.tls)
+	c.known = "ClusterPolicy is deprecated"
+	c.namespace(t, "apps")
+	k := startKyverno(t, w, c)
+	trust := w.trust(policy.Enforce)
+	trust.ClusterPolicy = true
+	o, err := policy.Kyverno(trust)
+	must(t, err)
+	c.applyKyverno(t, o, k)
+	c.enforced(t, "verify-notation", k)
+	for _, image := range images() {
+		for _, way := range ways {
+			pass := image.pass || !image.ours
+			switch way.name {
+			case "a volume":
+				pass = true
+			case "an ephemeral container":
+				pass = !image.ours || image.name == good // which was verified in the Pod's container
+			}
+			stored := c.judge(t, way, image.name, pass, "verify-notation")
+			pinned := func(s string) bool { return strings.HasSuffix(s, image.name+"@"+w.digests[image.name]) }
+			if pass && image.ours && way.name != "a volume" && !slices.ContainsFunc(stored, pinned) {
+				t.Errorf("%s as %s is not pinned: %v", image.name, way.name, stored)
+			}
+		}
+	}
 }
 
 // applyKyverno applies kyverno.yaml as soon as Kyverno answers for policies.

@@ -11,6 +11,9 @@ import (
 
 const pods = "/api/v1/namespaces/apps/pods"
 
+// good is an image that every consumer admits.
+const good = modern + "/team/app:signed"
+
 // A way is how an image comes into the cluster. good is an image that is admitted anyhow. It
 // gives the images of the Pod as they were stored, or what the API server said against it.
 type way struct {
@@ -103,7 +106,7 @@ func (c *client) judge(t *testing.T, way way, image string, pass bool, reason st
 	t.Helper()
 	name := "judged"
 	defer c.gone(t, name)
-	stored, refused := way.bring(t, c, name, modern+"/team/app:signed", image)
+	stored, refused := way.bring(t, c, name, good, image)
 	switch {
 	case pass && refused != "":
 		t.Errorf("%s as %s is refused: %s", image, way.name, refused)

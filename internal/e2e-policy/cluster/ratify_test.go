@@ -99,7 +99,6 @@ func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
 func (r *ratifyServer) ready(t *testing.T) {
 	t.Helper()
 	awaited(t, time.Minute, "Ratify to have read all it was given", func() error {
-		good := modern + "/team/app:signed"
 		verdicts, said, err := r.ask([]string{good})
 		if err == nil && !verdicts[good] {
 			err = fmt.Errorf("the signed image does not pass: %s", said)
