@@ -14,7 +14,11 @@ func Kyverno(t Trust) (*Output, error) {
 		if t.pins() {
 			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
 		}
-		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those under another name of their registry (with :443, in capitals, by an alias): names are compared as they are written",
+		names := "an alias"
+		if t.ClusterPolicy {
+			names = "with :443, in capitals, an alias"
+		}
+		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those under another name of their registry (" + names + ")",
 			"a policy beside this one that lets nothing but known registries pass"},
 			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
 		one := t.imageValidatingPolicy
@@ -153,8 +157,10 @@ func (t Trust) imageValidatingPolicy() object {
 }
 
 // ofList tells, in CEL, whether the image that a variable names is of a repository of a list.
+// Hosts are compared without regard to case, and 443 is the port that they have anyway: else
+// the same image would pass unseen under another name.
 func ofList(list, image string) string {
-	return fmt.Sprintf(`%s.exists(r, %[2]s == r || %[2]s.startsWith(r + ":") || %[2]s.startsWith(r + "@"))`, list, image)
+	return fmt.Sprintf(`[%s.lowerAscii().replace(":443/", "/")].exists(i, %s.exists(r, i == r || i.startsWith(r + ":") || i.startsWith(r + "@")))`, image, list)
 }
 
 // maxList is how long a list may be: CEL takes no expression of more than 100,000 characters.
@@ -174,7 +180,7 @@ func kyvernoLists(repositories []string) []string {
 			if list.Len() > 0 {
 				list.WriteString(", ")
 			}
-			list.WriteString(`"` + form + `"`)
+			list.WriteString(`"` + strings.Replace(strings.ToLower(form), ":443/", "/", 1) + `"`)
 		}
 	}
 	return append(lists, "["+list.String()+"]")
