@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
+
+	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
 // modules are where the consumers' definitions come from, in the versions that policy writes
@@ -44,7 +46,7 @@ func definitions(t *testing.T) map[string]*definition {
 	t.Helper()
 	all := map[string]*definition{}
 	for module, places := range modules {
-		root, err := download(module)
+		root, err := published.Folder(module)
 		if err != nil {
 			t.Fatal(err)
 		}

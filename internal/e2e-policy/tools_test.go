@@ -1,13 +1,14 @@
 package e2epolicy
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
 // A tool is a program that is built from a module as its project published it, with that
@@ -36,7 +37,7 @@ func newTool(module, source string) *tool {
 		dir := filepath.Join("..", "..")
 		if module != "" {
 			var err error
-			if dir, err = download(module); err != nil {
+			if dir, err = published.Folder(module); err != nil {
 				return "", err
 			}
 		}
@@ -59,18 +60,6 @@ func (o *tool) command(t testing.TB, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	return exec.Command(path, args...)
-}
-
-// download gives the folder of a module.
-func download(module string) (string, error) {
-	c := exec.Command("go", "mod", "download", "-json", module)
-	c.Dir = bin // of no module: what is downloaded is no dependency of ours
-	out, err := c.Output()
-	var answer struct{ Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &answer); err != nil || jsonErr != nil || answer.Dir == "" {
-		return "", fmt.Errorf("downloading %s: %v %v %s", module, err, jsonErr, answer.Error)
-	}
-	return answer.Dir, nil
 }
 
 func TestMain(m *testing.M) {

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/servertest"
 )
 
 func must(t *testing.T, err error) {
@@ -36,7 +38,7 @@ func start(t *testing.T, p program, env []string, args ...string) *process {
 	c := run.command
 	c.Dir, c.Stdout, c.Stderr = folder, log, log
 	c.Env = append([]string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder}, env...)
-	c.SysProcAttr = dieWithUs()
+	c.SysProcAttr = servertest.UntilWeDie()
 	must(t, c.Start())
 	log.Close()
 	go func() {
@@ -96,10 +98,7 @@ func awaited(t *testing.T, within time.Duration, what string, ask func() error, 
 // freePort gives a port of 127.0.0.1 that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servertest.FreePort()
 	must(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
-	return port
+	return strconv.Itoa(port)
 }

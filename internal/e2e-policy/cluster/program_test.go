@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
 // A program is a command of a Go module.
@@ -57,14 +59,9 @@ func main() {
 // source gives the folder of the program's module.
 func (p program) source(t *testing.T) string {
 	t.Helper()
-	c := exec.Command("go", "mod", "download", "-json", p.module+"@"+p.version)
-	c.Dir = t.TempDir() // of no module: what is downloaded is no dependency of ours
-	out, err := c.Output()
-	var answer struct{ Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &answer); err != nil || jsonErr != nil || answer.Dir == "" {
-		t.Fatalf("downloading %s: %v %v %s", p.module, err, jsonErr, answer.Error)
-	}
-	return answer.Dir
+	folder, err := published.Folder(p.module + "@" + p.version)
+	must(t, err)
+	return folder
 }
 
 // binary gives the path of the program, built if it was not before.

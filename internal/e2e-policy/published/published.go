@@ -1,0 +1,22 @@
+// Package published finds modules of other projects as they were published.
+package published
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// Folder gives the folder of a module, path@version, which is downloaded if it is not there.
+// It becomes no dependency of ours.
+func Folder(module string) (string, error) {
+	c := exec.Command("go", "mod", "download", "-json", module)
+	c.Dir = os.TempDir() // of no module
+	out, err := c.Output()
+	var answer struct{ Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &answer); err != nil || jsonErr != nil || answer.Dir == "" {
+		return "", fmt.Errorf("downloading %s: %v %v %s", module, err, jsonErr, answer.Error)
+	}
+	return answer.Dir, nil
+}
