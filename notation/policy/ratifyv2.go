@@ -7,7 +7,7 @@ import "fmt"
 func RatifyV2(t Trust) (*Output, error) {
 	return t.output("ratify-v2", func(o *Output) error {
 		o.Lost = lost(lostTag("deploy by digest"))
-		o.Warnings = append(o.Warnings, "Ratify v2 is a beta (2.0.0-beta.1): its kinds may change with the next")
+		o.Warnings = append(o.Warnings, "Ratify v2 is a beta (this needs 2.0.0-beta.2 or newer): its kinds may change with the next")
 		var objects []object
 		for _, s := range t.Statements {
 			ids, err := t.identities(s)
@@ -21,6 +21,7 @@ func RatifyV2(t Trust) (*Output, error) {
 			objects = append(objects, s.executor(ids))
 		}
 		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2", objects)
+		g.about = append(g.about, "Pods have to name images of Docker Hub in full (docker.io/library/alpine): Ratify v2 knows no short names, and denies them.")
 		raw, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
 		if err != nil {
 			return err
@@ -48,7 +49,7 @@ func (s Statement) executor(identities []string) object {
 	}
 	verifier := fmt.Sprintf("notation-%s", s.Name)
 	return object{
-		"apiVersion": "config.ratify.sh/v2alpha1", "kind": "Executor", "metadata": object{"name": s.Name},
+		"apiVersion": "config.ratify.sh/v2beta1", "kind": "Executor", "metadata": object{"name": s.Name},
 		"spec": object{
 			"scopes": s.Repositories,
 			"stores": []object{{"type": "registry-store", "parameters": object{"credential": object{"provider": "static"}}}},

@@ -14,17 +14,20 @@ import (
 // A program is a command of a Go module.
 type program struct {
 	name, module, version string
-	folder                string // of the command in its module
-	siblings              string // version of modules that its own go.mod takes from beside it; empty: as required
-	main                  string // built in place of the module's own command
-	stamp                 string // flags of the linker
-	other                 string // a module and version to take for the one that is required
+	folder                string   // of the command in its module
+	siblings              string   // version of modules that its own go.mod takes from beside it; empty: as required
+	main                  string   // built in place of the module's own command
+	stamp                 string   // flags of the linker
+	other                 string   // a module and version to take for the one that is required
+	without               []string // files of which only the package clause is built
 }
 
 var (
-	etcd             = program{name: "etcd", module: "go.etcd.io/etcd/server/v3", version: "v3.7.3"}
-	apiserver        = program{name: "kube-apiserver", module: "k8s.io/kubernetes", version: "v1.36.3", folder: "cmd/kube-apiserver", siblings: "v0.36.3", stamp: apiserverVersion}
-	ratify           = program{name: "ratify-serve", module: "github.com/notaryproject/ratify", version: "v1.4.6", main: ratifyMain}
+	etcd      = program{name: "etcd", module: "go.etcd.io/etcd/server/v3", version: "v3.7.3"}
+	apiserver = program{name: "kube-apiserver", module: "k8s.io/kubernetes", version: "v1.36.3", folder: "cmd/kube-apiserver", siblings: "v0.36.3", stamp: apiserverVersion}
+	ratify    = program{name: "ratify-serve", module: "github.com/notaryproject/ratify", version: "v1.4.6", main: ratifyMain}
+	ratify2   = program{name: "ratify-gatekeeper-provider", module: "github.com/ratify-project/ratify/v2", version: "v2.0.0-beta.2", folder: "cmd/ratify-gatekeeper-provider",
+		without: []string{"internal/verifier/cosign/register.go"}} // which needs a module that is not on every module proxy
 	gatekeeper       = program{name: "gatekeeper", module: "github.com/open-policy-agent/gatekeeper/v3", version: "v3.23.1"}
 	kyverno          = program{name: "kyverno-admission", module: "github.com/kyverno/kyverno", version: "v1.19.1", folder: "cmd/kyverno"}
 	sourceController = program{name: "source-controller", module: "github.com/fluxcd/source-controller", version: "v1.9.4", siblings: "v1.9.4",
@@ -76,7 +79,7 @@ func (p program) binary(t *testing.T) string {
 	must(t, os.MkdirAll(filepath.Dir(built), 0o755))
 	c := exec.Command("go", "build", "-p=2", "-ldflags=-s -w"+p.stamp, "-mod=mod", "-o", built+".new")
 	c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	source, scratch := p.source(t), t.TempDir()
+	source, scratch := p.reduced(t, p.source(t)), t.TempDir()
 	p.requirements(t, source, scratch)
 	if p.main == "" {
 		c.Dir, c.Args = source, append(c.Args, "-modfile="+filepath.Join(scratch, "go.mod"), "./"+p.folder)
@@ -89,6 +92,23 @@ func (p program) binary(t *testing.T) string {
 	}
 	must(t, os.Rename(built+".new", built)) // half of a program is none
 	return built
+}
+
+// reduced gives the folder of the module, or of a copy that is without the files that are to be
+// left out: nothing in the module cache may be replaced.
+func (p program) reduced(t *testing.T, source string) string {
+	t.Helper()
+	if p.without == nil {
+		return source
+	}
+	reduced := filepath.Join(t.TempDir(), "module")
+	must(t, os.CopyFS(reduced, os.DirFS(source)))
+	for _, name := range p.without {
+		file := filepath.Join(reduced, filepath.FromSlash(name))
+		must(t, os.Remove(file))
+		must(t, os.WriteFile(file, []byte("package "+filepath.Base(filepath.Dir(file))+"\n"), 0o644))
+	}
+	return reduced
 }
 
 // requirements writes the module's go.mod and go.sum anew: without the folders beside the
