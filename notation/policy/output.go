@@ -140,7 +140,7 @@ func manifest(consumer, head string, objects ...object) ([]byte, error) {
 		}
 		if len(raw) > maxObject {
 			return nil, &Refusal{Consumer: consumer, Reason: fmt.Sprintf("an object of %d bytes is more than Kubernetes stores (%d)", len(raw), maxObject),
-				Hint: "name fewer repositories, and write several policies, each with a --name of its own"}
+				Hint: "name the repositories that this cluster uses, in place of all; two clusters need not have the same policy"}
 		}
 		if i > 0 {
 			b.WriteString("---\n")
