@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"fmt"
 
 	"golang.org/x/sync/semaphore"
 
@@ -46,13 +47,18 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	case <-ctx.Done():
 		return compared{err: ctx.Err()}
 	}
-	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, dct.Known{}) })
+	known, err := c.before(gun)
+	if err != nil {
+		<-c.readers
+		return compared{err: err}
+	}
+	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, known) })
 	if a.err != nil {
 		<-c.readers
 		return compared{result: VerifiedRepository{GUN: gun.String(), Class: unreadClass(a.err), Reason: a.err.Error()}, unread: a.err}
 	}
 	size := min(int64(len(a.value.Targets())+len(a.value.Findings())), aheadTags)
-	err := c.tags.Acquire(ctx, size)
+	err = c.tags.Acquire(ctx, size)
 	<-c.readers
 	if err != nil {
 		return compared{err: err}
@@ -60,4 +66,17 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	defer c.tags.Release(size)
 	result, err := c.compare(ctx, a.value)
 	return compared{result: result, err: err}
+}
+
+// before is what the reading of a repository is held to. That it cannot be told ends the
+// verification: without it, older trust data would pass.
+func (v *Verification) before(gun dct.GUN) (dct.Known, error) {
+	if v.Before == nil {
+		return dct.Known{}, nil
+	}
+	seen, _, err := v.Before(gun.String())
+	if err != nil {
+		return dct.Known{}, fmt.Errorf("looking up what runs have seen of %s: %w", gun, err)
+	}
+	return KnownOf(seen), nil
 }

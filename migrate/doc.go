@@ -12,7 +12,8 @@
 //     bytes are pushed again. So a run may be killed anywhere and started again.
 //   - A failing item stops no other item. What ends a run is a ledger that cannot write,
 //     a key that does not do what it is asked, and a breaker (breaker.go).
-//   - Verify uses no ledger.
+//   - Verify reads both sides anew. A ledger that it is given is compared on top, and holds
+//     trust data to what runs have seen of it, as it does in a run.
 //
 // One item takes one way: read.go reads trust data and makes Work of it, platforms.go adds
 // the images that an index lists (lineage.go says when it does), examine.go looks

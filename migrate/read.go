@@ -72,15 +72,19 @@ func (e *Engine) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
 	if e.Ledger == nil {
 		return state.Repository{}, dct.Known{}, nil
 	}
-	before, ok, err := e.Ledger.Repository(gun.String())
-	if err != nil || !ok {
-		return state.Repository{}, dct.Known{}, err
-	}
+	before, _, err := e.Ledger.Repository(gun.String())
+	return before, KnownOf(before), err
+}
+
+// KnownOf is what runs have seen of a repository, as the next read takes it: it then refuses
+// what is older, other roots and roles that have vanished. Of an empty record that is
+// nothing.
+func KnownOf(before state.Repository) dct.Known {
 	known := dct.Known{Root: before.Root, Floors: map[string]dct.Floor{}}
 	for role, f := range before.Roles {
 		known.Floors[role] = dct.Floor(f)
 	}
-	return before, known, nil
+	return known
 }
 
 func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repository {

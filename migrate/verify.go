@@ -88,8 +88,8 @@ type VerifiedRepository struct {
 	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample was asked for
 }
 
-// Verification compares both signature sets, each read anew. It takes nothing from a
-// ledger.
+// Verification compares both signature sets, each read anew. What a ledger has is compared
+// on top, where it is asked for.
 type Verification struct {
 	Trust    Trust
 	Registry Registry
@@ -105,9 +105,13 @@ type Verification struct {
 	// Recorded gives what a ledger has of a repository, to be compared with what is there;
 	// nil: nothing is. No class is better by it. It is called from several goroutines at once.
 	Recorded func(repository string) ([]state.Item, error)
-	Workers  int // tags looked at at the same time, of all repositories; at least 1
-	Readers  int // repositories whose trust data is read at the same time; 0: one
-	Now      func() time.Time
+	// Before gives what runs have seen of a GUN's trust data, which is then held to it as a
+	// run holds it: no older versions, no other root. nil: each read stands for itself. It
+	// is called from several goroutines at once.
+	Before  func(gun string) (state.Repository, bool, error)
+	Workers int // tags looked at at the same time, of all repositories; at least 1
+	Readers int // repositories whose trust data is read at the same time; 0: one
+	Now     func() time.Time
 }
 
 // Verify calls each for every repository, in the order given, as soon as it and those

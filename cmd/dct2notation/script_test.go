@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
+			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -218,6 +218,27 @@ func publish(_ *testscript.TestScript, f *fixture, args []string) error {
 		certs[gun] = r.RootKeyIDs()
 	}
 	return f.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": certs}})
+}
+
+// revoke REPO TAG takes a tag out of DCT.
+func revoke(_ *testscript.TestScript, f *fixture, args []string) error {
+	r := f.repos[f.registry.Host()+"/"+args[0]]
+	if err := r.Remove(args[1]); err != nil {
+		return err
+	}
+	return r.Publish()
+}
+
+// rollback REPO has the Notary server serve what it had before the last publication.
+func rollback(_ *testscript.TestScript, f *fixture, args []string) error {
+	gun := f.registry.Host() + "/" + args[0]
+	for _, role := range f.notary.Roles(gun) {
+		if history := f.notary.History(gun, role); len(history) > 1 {
+			before := history[len(history)-2]
+			f.notary.Put(gun, role, before.Number, before.Raw)
+		}
+	}
+	return nil
 }
 
 // image REPO TAG puts an image into the registry that DCT knows nothing of, under a tag

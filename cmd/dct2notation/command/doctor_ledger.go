@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -48,16 +49,11 @@ func (e *exam) ledger(path string) (*state.Ledger, state.Fingerprint) {
 
 // remembered gives what an earlier run saw of a repository.
 func remembered(ledger *state.Ledger, gun dct.GUN) (dct.Known, error) {
-	known := dct.Known{Floors: map[string]dct.Floor{}}
 	if ledger == nil {
-		return known, nil
+		return dct.Known{}, nil
 	}
 	before, _, err := ledger.Repository(gun.String())
-	known.Root = before.Root
-	for role, f := range before.Roles {
-		known.Floors[role] = dct.Floor(f)
-	}
-	return known, err
+	return migrate.KnownOf(before), err
 }
 
 // sameConfiguration looks whether the ledger would take a run with these keys and servers.

@@ -17,6 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 type readyOptions struct {
@@ -29,6 +30,7 @@ type readyOptions struct {
 	platforms   string
 	planned     string
 	snapshot    string
+	ledger      string
 	decisions   string
 	products    []string
 
@@ -60,6 +62,7 @@ Exit code 0: all gates hold. 4: they do not.`,
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
 	f.StringVar(&o.planned, "date", "", "when the server is to be switched off, as 2026-12-08")
 	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot that is to stay")
+	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs: trust data older than they have read is refused")
 	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
 	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(migrate.Products(), ", ")+" (default: by the names of the registries)")
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
@@ -139,11 +142,21 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	defer done()
+	var before func(gun string) (state.Repository, bool, error)
+	if o.ledger != "" {
+		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = ledger.Close() }() // only read from
+		before = ledger.Repository
+	}
 	now := time.Now()
 	r := &migrate.Readiness{
 		Verification: &migrate.Verification{
 			Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
 			Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
+			Before: before,
 		},
 		Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions, Products: o.used(f.guns), Planned: latest(o.at, now), Now: now,
 	}

@@ -206,7 +206,12 @@ var tampers = []struct {
 	{"the trust data of an earlier day is served", func(s *scene) finding {
 		s.keepTrust()
 		s.serve(s.before)
-		return found([]string{"old"}, migrate.DCTOnly) // what it says is compared; that it is old is not seen
+		return found([]string{"old"}, migrate.DCTOnly) // what it says is compared; that it is old, a ledger tells
+	}},
+	{"the trust data of an earlier day is served, and runs have seen newer", func(s *scene) finding {
+		s.keepTrust()
+		s.serve(s.before)
+		return finding{whole: migrate.Untrusted, ledger: true}
 	}},
 	{"trust data is changed and not signed again", func(s *scene) finding {
 		s.keepTrust()

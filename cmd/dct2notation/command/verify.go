@@ -48,6 +48,9 @@ func newVerify(stop <-chan struct{}, s Streams) *cobra.Command {
 them for each tag. It uses neither the ledger nor the docker command. Notation signatures are
 judged by a trust policy and notation's trust store, as notation verify does.
 
+With --ledger, which is only read, what is there is compared with what runs have done as well,
+and trust data that is older than they have read, or has another root, is refused.
+
 Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be found out.`,
 		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
 	}
@@ -60,7 +63,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
 	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: a tag that only Notation trusts is reported; all: unless DCT names an index that lists its image")
-	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since")
+	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since; trust data older than they have read is refused")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	grouped(c.Flags(), groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
@@ -126,6 +129,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 			return err
 		}
 		defer func() { _ = ledger.Close() }() // only read from
+		v.Before = ledger.Repository
 		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
 	}
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
