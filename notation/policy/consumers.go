@@ -1,6 +1,12 @@
 package policy
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
 
 // A Consumer is something that verifies Notation signatures.
 type Consumer struct {
@@ -29,7 +35,7 @@ func (t Trust) output(consumer string, write func(*Output) error) (*Output, erro
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	o := &Output{Consumer: consumer}
+	o := &Output{Consumer: consumer, Warnings: t.opened(consumer)}
 	if err := write(o); err != nil {
 		var r *Refusal
 		if errors.As(err, &r) && r.Consumer == "" {
@@ -38,4 +44,28 @@ func (t Trust) output(consumer string, write func(*Output) error) (*Output, erro
 		return nil, err
 	}
 	return o, nil
+}
+
+// pinning are the consumers that know no identities.
+var pinning = []string{"kyverno", "connaisseur"}
+
+// opened tells of the authorities of which a consumer takes every certificate.
+func (t Trust) opened(consumer string) []string {
+	told := map[string]bool{}
+	var all []string
+	for _, s := range t.Statements {
+		ids, err := s.identities()
+		nobody := err == nil && slices.Contains(ids, anyone) || slices.Contains(pinning, consumer)
+		for _, k := range s.Keys {
+			if !nobody && k.Leaf().Subject.CommonName != "" {
+				continue
+			}
+			warning := fmt.Sprintf("key %s: whatever %s issues passes, now and later, and what an authority below it issues: that is what --dedicated-ca means here", safetext.Safe(k.Name, 128), subject(k.Anchor()))
+			if k.Dedicated && k.Anchor() != k.Leaf() && !told[warning] {
+				told[warning] = true
+				all = append(all, warning)
+			}
+		}
+	}
+	return all
 }

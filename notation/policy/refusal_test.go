@@ -131,6 +131,32 @@ func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
 	}
 }
 
+// The authority of a key is the one that issued to it. Those above it issue to others, and what
+// passes by an authority is said in the file, not only that it is the key's.
+func TestDedicatedAuthorityIsTheKeysOwn(t *testing.T) {
+	t.Parallel()
+	for name, said := range map[string]func(consumer string) bool{
+		"bare":    func(string) bool { return true },                                                        // its subject cannot be named
+		"wide":    func(string) bool { return true },                                                        // its subject is that of many
+		"release": func(consumer string) bool { return consumer == "kyverno" || consumer == "connaisseur" }, // its subject is named elsewhere
+	} {
+		trust := one(t, name)
+		k := &trust.Statements[0].Keys[0]
+		k.Dedicated = true
+		if k.Anchor() != k.Chain[1] {
+			t.Errorf("%s: trusted is %s", name, k.Anchor().Subject)
+		}
+		for _, c := range policy.Consumers() {
+			o, err := c.Write(trust)
+			must(t, err)
+			text := strings.Join(strings.Fields(strings.ReplaceAll(string(o.Files[0].Content), "#", " ")), " ")
+			if got := strings.Contains(text, "whatever "+k.Chain[1].Subject.String()+" issues passes"); got != said(c.Name) {
+				t.Errorf("%s, %s: what passes by the authority is said: %v", c.Name, name, got)
+			}
+		}
+	}
+}
+
 // Each output begins with what is lost there, before anything that is applied.
 func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 	t.Parallel()

@@ -79,8 +79,14 @@ func (r *Refusal) Error() string {
 // Leaf is the certificate that signs.
 func (k Key) Leaf() *x509.Certificate { return k.Chain[0] }
 
-// Anchor is the certificate that others trust the key by.
-func (k Key) Anchor() *x509.Certificate { return k.Chain[len(k.Chain)-1] }
+// Anchor is the certificate that others trust the key by: the last of the chain that was
+// given. A dedicated authority is the one that issued to the key, and none above it.
+func (k Key) Anchor() *x509.Certificate {
+	if k.Dedicated && len(k.Chain) > 1 {
+		return k.Chain[1]
+	}
+	return k.Chain[len(k.Chain)-1]
+}
 
 // alone tells whether who trusts the anchor trusts this key and no other.
 func (k Key) alone() bool { return k.Dedicated || k.Anchor() == k.Leaf() }
