@@ -27,6 +27,7 @@ type policyOptions struct {
 	force         bool
 	stage         string
 	daemon        string
+	mke           string
 	ledger        string
 	certificates  []string
 	dedicated     []string
@@ -69,6 +70,7 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	f.BoolVar(&o.force, "force", false, "replace files that are there")
 	f.StringVar(&o.stage, "stage", "", "audit or enforce (default audit)")
 	f.StringVar(&o.daemon, "docker-daemon", "", "docker's daemon.json, whose content-trust mode gives the stage: enforced is enforce, permissive is audit")
+	f.StringVar(&o.mke, "mke-config", "", "MKE's configuration (TOML), whose require_content_trust gives the stage: true is enforce")
 	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it trust data is read")
 	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=sha256:HEX: the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
 	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone, so that the authority may be trusted where identities cannot be told apart")
