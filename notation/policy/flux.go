@@ -56,8 +56,10 @@ func (t Trust) fluxGuide(secrets []object) guide {
 			"kubectl -n " + t.Namespace + " patch ocirepository NAME --type merge --patch-file patch-<statement>.yaml   # or helmchart NAME",
 			"kubectl -n " + t.Namespace + " wait ocirepository NAME --for=condition=SourceVerified   # Ready says nothing about signatures at the stage audit",
 		},
-		negative: append(t.unsigned(), "point an OCIRepository that has the patch to that tag: its condition SourceVerified must not be True"),
-		next:     t.again("flux", "DIR"),
+		negative: t.negatives(func(image string, _ bool) string {
+			return "point an OCIRepository that has the patch to " + image + ": its condition SourceVerified must not be True"
+		}),
+		next: t.again("flux", "DIR"),
 	}
 	if t.Stage == Audit {
 		g.about = append(g.about, "At the stage audit Flux goes on to deploy what is not trusted, with Ready=True. Look at the condition SourceVerified and at the events.")

@@ -144,7 +144,7 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
 				}
 			}
-			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with an image that nobody signed:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
+			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with images that must not pass:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s does not say: %s", c.Name, want)
 				}
