@@ -115,7 +115,7 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 }
 
 // gatekeeperWaits sets what decides whether the API server obeys Gatekeeper at all.
-const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10"
+const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --version INSTALLED --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10   # INSTALLED: the chart's version of helm list -n gatekeeper-system"
 
 // gatekeeperGuide has Gatekeeper ask Ratify after the commands that Ratify itself takes.
 func (t Trust) gatekeeperGuide(title, consumer string, ratify ...string) guide {
