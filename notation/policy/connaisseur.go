@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 )
 
 // Connaisseur writes values for its chart: a validator of Notation signatures for each
@@ -11,6 +13,9 @@ import (
 // It trusts any subject under a certificate, so that the keys' own certificates are pinned.
 func Connaisseur(t Trust) (*Output, error) {
 	return t.output("connaisseur", func(o *Output) error {
+		if err := t.auditable(o); err != nil {
+			return err
+		}
 		o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted, so that what was verified is what runs; which digest it is, the registry says"))
 		if t.pins() {
 			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
@@ -36,20 +41,32 @@ func Connaisseur(t Trust) (*Output, error) {
 	})
 }
 
+// auditable refuses the stage audit where Connaisseur would lose what it enforces today. It
+// audits in two ways: its level audit lets pass whatever anybody signed, its detection mode
+// lets pass everything. Both are less than DCT's rules, so that those stay at this stage.
+func (t Trust) auditable(o *Output) error {
+	if t.Stage != Audit {
+		return nil
+	}
+	if len(t.Legacy) == 0 {
+		return &Refusal{Reason: "at the stage audit the rules of DCT have to stay, and the root keys for them are not known here; Connaisseur's own level audit lets pass what any stranger signed",
+			Hint: "leave out --ledger, so that the root keys are read from DCT; or, where dct2notation verify finds nothing amiss, write it with --stage enforce"}
+	}
+	o.Warnings = append(o.Warnings, "at the stage audit, too, every image is denied that no rule names (*:*); what DCT judges is judged by DCT, and all else by Notation, as at the stage enforce")
+	return nil
+}
+
 func (t Trust) connaisseurGuide() guide {
-	test := "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned   # must be denied"
 	about := "An image gets one rule, the most specific: it is judged by DCT or by Notation, never by both. Where both are to be required, let Kyverno verify Notation beside Connaisseur: webhooks of admission must all agree."
 	stage := "Whatever no rule names is denied; the rules for the cluster's own images are the chart's. Registries are asked over HTTPS only."
-	if t.Stage == Audit && len(t.Legacy) > 0 {
+	if t.Stage == Audit {
 		stage += " At the stage audit DCT goes on to judge what it judged: Connaisseur cannot audit beside it, and letting DCT go for that would let everything pass. Let dct2notation verify compare both sides meanwhile. The stage enforce moves the rules over to Notation."
-	} else if t.Stage == Audit {
-		test = "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned   # must be denied at this stage too: only foreign signatures are let pass, with a warning in the log"
 	}
 	return guide{
-		title:    "What Connaisseur trusts during and after the migration from Docker Content Trust: values for its chart 2.10.",
+		title:    "What Connaisseur trusts during and after the migration from Docker Content Trust: values for its chart 2.10, which they were tried with, or newer.",
 		about:    []string{about, stage},
 		apply:    []string{"helm upgrade --install connaisseur connaisseur/connaisseur --namespace connaisseur --create-namespace -f values.yaml"},
-		negative: append(t.unsigned(), test),
+		negative: t.pods("must be denied, at each stage"),
 		next:     t.again("connaisseur", "DIR"),
 	}
 }
@@ -122,7 +139,7 @@ func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 				continue
 			}
 			delete(byDCT, r)
-			with := object{"trustRoot": "*", "verificationLevel": t.level()}
+			with := object{"trustRoot": "*", "verificationLevel": trustpolicy.LevelStrict.Name} // at each stage: see auditable
 			if len(s.tsa()) > 0 {
 				with["verifyTimestamp"] = "afterCertExpiry"
 			}

@@ -76,3 +76,34 @@ func TestConnaisseurJudgesImagesByTheirOwnRepository(t *testing.T) {
 		}
 	}
 }
+
+// At the stage audit Connaisseur lets nothing pass that it did not before: where DCT's rules
+// cannot be kept there is no output, and Notation is never verified at a level that takes the
+// signatures of strangers.
+func TestConnaisseurAuditsNothingAway(t *testing.T) {
+	t.Parallel()
+	unknown := rich(t, policy.Audit)
+	unknown.Legacy = nil
+	_, err := policy.Connaisseur(unknown)
+	refused(t, err, "leave out --ledger")
+	for _, stage := range []policy.Stage{policy.Audit, policy.Enforce} {
+		o, err := policy.Connaisseur(rich(t, stage))
+		must(t, err)
+		application := at(t, objects(t, file(t, o, "values.yaml"))[0], "application").(map[string]any)
+		for _, rule := range application["policy"].([]any) {
+			rule := rule.(map[string]any)
+			if !strings.HasPrefix(rule["validator"].(string), "notation-") {
+				continue
+			}
+			if level := at(t, rule, "with", "verificationLevel"); level != "strict" {
+				t.Errorf("%s: %v is verified at the level %v", stage, rule["pattern"], level)
+			}
+		}
+		if features := application["features"]; features != nil {
+			t.Errorf("%s: features are set: %v", stage, features)
+		}
+		if said := strings.Contains(strings.Join(o.Warnings, "\n"), "every image is denied that no rule names"); said != (stage == policy.Audit) {
+			t.Errorf("%s: it says that all else is denied at this stage too: %v", stage, said)
+		}
+	}
+}

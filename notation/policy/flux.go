@@ -49,15 +49,19 @@ func (t Trust) fluxGuide(secrets []object) guide {
 		title: "What Flux trusts after the migration from Docker Content Trust.",
 		about: []string{
 			"Needs source-controller 1.6 or newer (source.toolkit.fluxcd.io/v1). Each Secret is called by its content, since source-controllers before 1.10 do not verify again what they have when a Secret changes. One certificate in each key: Flux reads only the first. Images of docker.io stand there under index.docker.io as well, which is what Flux calls it.",
+			"What Git or a HelmRelease makes is changed there: kustomize-controller and helm-controller undo what kubectl patch has changed, with the next interval, and nothing is verified any more. So put the Secrets into Git as well where it has the rest.",
 			"Repositories with a plain-HTTP registry (insecure: true) are verified over plain HTTP. A HelmChart cannot be verified on a registry whose TLS authority is a private one.",
 		},
 		apply: []string{
 			applying("secrets.yaml", secrets...),
-			"kubectl -n " + t.Namespace + " patch ocirepository NAME --type merge --patch-file patch-<statement>.yaml   # or helmchart NAME",
-			"kubectl -n " + t.Namespace + " wait ocirepository NAME --for=condition=SourceVerified   # Ready says nothing about signatures at the stage audit",
+			"in Git, put patch-<statement>.yaml into each OCIRepository; for a HelmChart that a HelmRelease makes, its verify into spec.chart.spec of the HelmRelease",
+			"kubectl -n " + t.Namespace + " patch ocirepository NAME --type merge --patch-file patch-<statement>.yaml   # only where neither Git nor a HelmRelease makes it (or helmchart NAME)",
+			"kubectl -n " + t.Namespace + " wait ocirepository NAME --for=condition=SourceVerified   # again after the interval of the Kustomization or HelmRelease; Ready says nothing about signatures at the stage audit",
 		},
-		negative: append(t.unsigned(), "point an OCIRepository that has the patch to that tag: its condition SourceVerified must not be True"),
-		next:     t.again("flux", "DIR"),
+		negative: t.negatives(func(image string, _ bool) string {
+			return "point an OCIRepository that has the patch to " + image + ": its condition SourceVerified must not be True"
+		}),
+		next: t.again("flux", "DIR"),
 	}
 	if t.Stage == Audit {
 		g.about = append(g.about, "At the stage audit Flux goes on to deploy what is not trusted, with Ready=True. Look at the condition SourceVerified and at the events.")

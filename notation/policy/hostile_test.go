@@ -113,7 +113,7 @@ func FuzzRepositoriesStayData(f *testing.F) {
 	f.Add("registry.example.com:5000/a_b/c.d-e")
 	leaf := self(f, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Example"}, CommonName: "release"})
 	f.Fuzz(func(t *testing.T, name string) {
-		trust := policy.Trust{Name: "migrated", Stage: policy.Audit, Namespace: "apps", Statements: policy.Group("migrated",
+		trust := policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: policy.Group("migrated",
 			map[string][]string{name: {"release"}}, map[string][]policy.Key{"release": {{Name: "release", Chain: []*x509.Certificate{leaf}}}})}
 		for _, c := range policy.Consumers() {
 			o, err := c.Write(trust)

@@ -11,10 +11,14 @@ func Notation(t Trust) (*Output, error) {
 			return err
 		}
 		o.Lost = lost(lostTag("have the signed tags checked: notation verify -m io.dct2notation.tag.<tag>=<role> repository@digest, as dct2notation verify does for all"))
-		test := t.sample() + ":dct2notation-unsigned"
-		expect := "notation verify " + test + "   # must fail: no signature is associated with it"
-		if t.Stage == Audit {
-			expect = "notation verify " + test + "   # must fail also at this stage; a foreign signature only gives a warning"
+		test := func(image string, foreign bool) string {
+			switch {
+			case !foreign:
+				return "notation verify " + image + "   # must fail, at each stage: no signature is associated with it"
+			case t.Stage == Audit:
+				return "notation verify " + image + "   # passes with a warning at this stage; must fail at the stage enforce"
+			}
+			return "notation verify " + image + "   # must fail"
 		}
 		g := guide{
 			title: "What the notation command trusts after the migration from Docker Content Trust.",
@@ -23,11 +27,12 @@ func Notation(t Trust) (*Output, error) {
 				"By digest, DCT let every image pass; Notation does not: look for running images that were never signed before this is enforced.",
 			},
 			apply: []string{
+				"mkdir -p \"${NOTATION_CONFIG:-$HOME/.config/notation}\"",
 				"cp -ri trustpolicy.json truststore \"${NOTATION_CONFIG:-$HOME/.config/notation}/\"",
 				"chmod 600 \"${NOTATION_CONFIG:-$HOME/.config/notation}/trustpolicy.json\"   # it takes the place of the one that was there",
 				"notation policy show && notation certificate list   # in the stores that it names, no certificates but those above",
 			},
-			negative: append(t.unsigned(), expect),
+			negative: t.negatives(test),
 			next:     t.again("notation", "DIR"),
 		}
 		o.Files = append([]File{{"README.txt", []byte(g.text(t, o))}}, files...)

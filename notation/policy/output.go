@@ -73,7 +73,7 @@ func (g guide) text(t Trust, o *Output) string {
 	for _, part := range []struct {
 		head  string
 		lines []string
-	}{{"Apply:", g.apply}, {"Prove it with an image that nobody signed:", g.negative}, {"Then:", g.next}} {
+	}{{"Apply:", g.apply}, {"Prove it with images that must not pass:", g.negative}, {"Then:", g.next}} {
 		if len(part.lines) == 0 {
 			continue
 		}
@@ -170,7 +170,7 @@ func (t Trust) again(consumer, directory string) []string {
 		return []string{"keep the test as a check that runs: it tells when somebody switches this off"}
 	}
 	return []string{
-		"when nothing but the unsigned image is reported any more:",
+		"when nothing but the images of the test is reported any more:",
 		"dct2notation policy " + consumer + " --stage enforce --force -O " + directory + "   # with the other arguments as before",
 	}
 }
@@ -185,4 +185,36 @@ func (t Trust) unsigned() []string {
 		"DOCKER_CONTENT_TRUST=0 docker pull busybox && docker tag busybox " + t.sample() + ":dct2notation-unsigned",
 		"DOCKER_CONTENT_TRUST=0 docker push " + t.sample() + ":dct2notation-unsigned   # remove it afterwards",
 	}
+}
+
+// foreign are the commands that make an image that a stranger signed: who denies only what has
+// no signature may still trust anybody's. The stranger's key and certificate stay in a folder
+// of their own, where no verifier trusts them.
+func (t Trust) foreign() []string {
+	image := t.sample() + ":dct2notation-foreign"
+	return []string{
+		"DOCKER_CONTENT_TRUST=0 docker pull busybox:musl && docker tag busybox:musl " + image,
+		"DOCKER_CONTENT_TRUST=0 docker push " + image + "   # remove it afterwards, and its signature",
+		"stranger=$(mktemp -d) && NOTATION_CONFIG=$stranger notation cert generate-test stranger",
+		"NOTATION_CONFIG=$stranger notation sign --key stranger " + image + " && rm -r \"$stranger\"",
+	}
+}
+
+// negatives are the commands that make both images, and what to do with each; test gets the
+// image, and whether it is the foreign one.
+func (t Trust) negatives(test func(image string, foreign bool) string) []string {
+	return append(append(t.unsigned(), t.foreign()...),
+		test(t.sample()+":dct2notation-unsigned", false), test(t.sample()+":dct2notation-foreign", true))
+}
+
+// pods have the cluster asked for both images.
+func (t Trust) pods(outcome string) []string {
+	lines := t.negatives(func(image string, foreign bool) string {
+		name := "unsigned"
+		if foreign {
+			name = "foreign"
+		}
+		return "kubectl -n " + t.Namespace + " run " + name + " --image=" + image + "   # " + outcome
+	})
+	return append(lines, "kubectl -n "+t.Namespace+" delete pod unsigned foreign --ignore-not-found   # afterwards")
 }

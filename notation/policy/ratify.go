@@ -17,6 +17,19 @@ const (
 	ratifyCached = "Gatekeeper keeps answers for 3 minutes, whatever is changed meanwhile. An image that is deployed by tag is verified but not pinned: add Ratify's mutation provider, or deploy by digest."
 )
 
+// Ratify's chart makes a Verifier, a Policy and a Store under the names that ours have, as hooks
+// of helm. kubectl apply merges ours into them: two formats of certificate stores in one
+// Verifier are an error for Ratify, which then goes on with the chart's, and that trusts every
+// subject. Its Store is to be merged: how to log in at registries stands there.
+const (
+	ratifyChart = "Ratify's own chart makes a Verifier verifier-notation, which trusts every subject for all repositories, and a Policy ratify-policy, and makes them again with each helm upgrade. kubectl apply would mix them with those below, which Ratify refuses, and goes on with the chart's, whatever kubectl says. So the chart's Verifier is switched off, both are deleted, and what Ratify says of each object is asked for; what is created meanwhile is denied where Gatekeeper enforces. The chart's Store stays, with its authProvider. After each helm upgrade of Ratify do all but the first again."
+
+	ratifyWithoutCharts = "helm upgrade ratify ratify/ratify -n gatekeeper-system --version INSTALLED --reuse-values --set notation.enabled=false   # INSTALLED: the chart's version of helm list -n gatekeeper-system; keep notation.enabled=false with your values"
+	ratifyFresh         = "kubectl delete --ignore-not-found verifiers.config.ratify.deislabs.io/verifier-notation policies.config.ratify.deislabs.io/ratify-policy"
+	ratifyRead          = "kubectl wait -f ratify.yaml --for=jsonpath='{.status.issuccess}'=true --timeout=60s   # else Ratify does not use it: look at its status.error"
+	ratifyOthers        = "kubectl get verifiers.config.ratify.deislabs.io -o custom-columns=NAME:.metadata.name,FOR:.spec.artifactTypes   # verifier-notation is the only one for " + notationArtifact + " and for *"
+)
+
 // Ratify writes for Ratify v1 what verifies, and for Gatekeeper what asks it.
 func Ratify(t Trust) (*Output, error) {
 	return t.output("ratify", func(o *Output) error {
@@ -25,7 +38,9 @@ func Ratify(t Trust) (*Output, error) {
 		if err != nil {
 			return err
 		}
-		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify", objects)
+		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify",
+			ratifyWithoutCharts, ratifyFresh, applying("ratify.yaml", objects...), ratifyRead, ratifyOthers)
+		g.about = append(g.about, ratifyChart)
 		if t.RatifyCA == nil {
 			g.about = append(g.about, "Ratify's chart makes the Provider ratify-provider. Where that is not so, --ratify-ca writes it too.")
 		}
@@ -100,20 +115,20 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 }
 
 // gatekeeperWaits sets what decides whether the API server obeys Gatekeeper at all.
-const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10"
+const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --version INSTALLED --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10   # INSTALLED: the chart's version of helm list -n gatekeeper-system"
 
-func (t Trust) gatekeeperGuide(title, consumer string, objects []object) guide {
-	apply := []string{applying("ratify.yaml", objects...), "kubectl apply -f gatekeeper-template.yaml",
-		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml"}
-	test := "kubectl -n " + t.Namespace + " run unsigned --image=" + t.sample() + ":dct2notation-unsigned"
-	expect := test + "   # must be denied"
+// gatekeeperGuide has Gatekeeper ask Ratify after the commands that Ratify itself takes.
+func (t Trust) gatekeeperGuide(title, consumer string, ratify ...string) guide {
+	apply := append(ratify, "kubectl apply -f gatekeeper-template.yaml",
+		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml")
+	outcome := "must be denied"
 	if t.Stage == Audit {
-		expect = test + "   # is admitted, and must be among: kubectl get notationverified notation-verified -o yaml"
+		outcome = "is admitted, and must be among: kubectl get notationverified notation-verified -o yaml"
 	} else {
 		apply = append(apply, gatekeeperWaits)
 	}
 	return guide{title: title, about: []string{fmt.Sprintf(ratifyAbout, t.Namespace), ratifyLate, ratifyCached},
-		apply: apply, negative: append(t.unsigned(), expect), next: t.again(consumer, "DIR")}
+		apply: apply, negative: t.pods(outcome), next: t.again(consumer, "DIR")}
 }
 
 // gatekeeperRego asks for every image of a Pod. PROVIDER and SUCCESS are ours.

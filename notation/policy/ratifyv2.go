@@ -20,7 +20,8 @@ func RatifyV2(t Trust) (*Output, error) {
 			}
 			objects = append(objects, s.executor(ids))
 		}
-		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2", objects)
+		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2",
+			applying("ratify.yaml", objects...), "kubectl get executors.config.ratify.sh   # those of this file and no others, such as one of Ratify's own chart")
 		g.about = append(g.about, "Pods have to name images of Docker Hub in full (docker.io/library/alpine): Ratify v2 knows no short names, and denies them.")
 		raw, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
 		if err != nil {

@@ -3,10 +3,12 @@ package cluster
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +86,103 @@ func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
 	r.judges(t, func(i image) bool { return i.pass })
 }
 
+// Where Ratify's own chart made the objects before, the commands of the guide leave nothing of
+// what the chart trusts, and what kubectl would merge without them is not taken for good.
+func TestRatifyForgetsWhatItsChartTrusts(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(t, w.tls)
+	c.install(t, ratify, "config/crd/bases")
+	c.namespace(t, "gatekeeper-system")
+	for _, o := range charted(w) {
+		c.create(t, o)
+	}
+	r := startRatify(t, w, c)
+	stranger := modern + "/team/app:foreign"
+	awaited(t, time.Minute, "the chart's objects to let a stranger's signature pass", func() error { return r.passes(stranger) }, r.process)
+
+	o, err := policy.Ratify(w.trust(policy.Enforce))
+	must(t, err)
+	c.apply(t, o, "ratify.yaml")
+	awaited(t, time.Minute, "Ratify to refuse the merged Verifier, and nothing else", func() error { return c.unuses(t, o, "Verifier") }, r.process)
+	must(t, r.passes(stranger)) // as the guide says, Ratify goes on with the chart's
+
+	for _, place := range deleted(t, o) {
+		if status, answer := c.do(t, "DELETE", place, "", nil); status != http.StatusOK {
+			t.Fatalf("deleting %s: %d %s", place, status, answer)
+		}
+	}
+	c.apply(t, o, "ratify.yaml")
+	awaited(t, time.Minute, "Ratify to use all it was given", func() error { return c.unuses(t, o) }, r.process)
+	r.judges(t, func(i image) bool { return i.pass })
+}
+
+// charted are the objects of Ratify's chart 1.15.7 that ours meet, with a stranger's
+// certificate among its values.
+func charted(w *world) []object {
+	var certificate []byte
+	for _, one := range w.signers["foreign"].Chain[1:] {
+		certificate = append(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: one.Raw})...)
+	}
+	made := func(kind, name string, spec object) object {
+		return object{"apiVersion": "config.ratify.deislabs.io/v1beta1", "kind": kind, "metadata": object{"name": name}, "spec": spec}
+	}
+	return []object{
+		made("KeyManagementProvider", "ratify-notation-inline-cert-0", object{"type": "inline",
+			"parameters": object{"contentType": "certificate", "value": string(certificate)}}),
+		made("Verifier", "verifier-notation", object{"name": "notation", "version": "1.0.0", "artifactTypes": "application/vnd.cncf.notary.signature", "parameters": object{
+			"verificationCertStores": object{"certs": []string{"ratify-notation-inline-cert-0"}},
+			"trustPolicyDoc": object{"version": "1.0", "trustPolicies": []object{{
+				"name": "default", "registryScopes": []string{"*"}, "signatureVerification": object{"level": "strict"},
+				"trustStores": []string{"ca:certs"}, "trustedIdentities": []string{"*"}}}}}}),
+		made("Store", "store-oras", object{"name": "oras", "version": "1.0.0", "parameters": object{"cosignEnabled": true, "cacheEnabled": true, "ttl": 10}}),
+		made("Policy", "ratify-policy", object{"type": "config-policy", "parameters": object{"artifactVerificationPolicies": object{"default": "all"}}}),
+	}
+}
+
+// deleted are the places of what the guide's command deletes.
+func deleted(t *testing.T, o *policy.Output) []string {
+	t.Helper()
+	_, command, ok := strings.Cut(string(file(t, o, "ratify.yaml")), "kubectl delete --ignore-not-found ")
+	if !ok {
+		t.Fatal("the guide deletes nothing")
+	}
+	command, _, _ = strings.Cut(command, "\n")
+	var places []string
+	for _, one := range strings.Fields(command) {
+		kind, name, _ := strings.Cut(one, "/")
+		plural, group, _ := strings.Cut(kind, ".")
+		places = append(places, "/apis/"+group+"/v1beta1/"+plural+"/"+name)
+	}
+	return places
+}
+
+// unuses is an error unless these are the kinds of ratify.yaml's objects of which Ratify does
+// not say that it uses them.
+func (c *client) unuses(t *testing.T, o *policy.Output, want ...string) error {
+	t.Helper()
+	var kinds []string
+	for _, one := range objects(t, file(t, o, "ratify.yaml")) {
+		there := c.get(t, c.place(t, one)+"/"+at(t, one, "metadata", "name").(string))
+		status, _ := there["status"].(object)
+		if used, _ := status["issuccess"].(bool); !used {
+			kinds = append(kinds, fmt.Sprint(one["kind"]))
+		}
+	}
+	if !slices.Equal(kinds, want) {
+		return fmt.Errorf("of %v Ratify does not say that it uses them, want %v", kinds, want)
+	}
+	return nil
+}
+
+// passes asks for one image.
+func (r *ratifyServer) passes(image string) error {
+	verdicts, said, err := r.ask([]string{image})
+	if err == nil && !verdicts[image] {
+		err = fmt.Errorf("%s does not pass: %s", image, said)
+	}
+	return err
+}
+
 // Ratify v2, with its ratify.yaml, says the same, but of the short names of Docker Hub, of
 // which it knows none.
 func TestRatify2LetsOnlyOurSignaturesPass(t *testing.T) {
@@ -131,11 +230,5 @@ func (r *ratifyServer) judges(t *testing.T, want func(image) bool) {
 // ready waits until Ratify has read all that it was given.
 func (r *ratifyServer) ready(t *testing.T) {
 	t.Helper()
-	awaited(t, time.Minute, "Ratify to have read all it was given", func() error {
-		verdicts, said, err := r.ask([]string{good})
-		if err == nil && !verdicts[good] {
-			err = fmt.Errorf("the signed image does not pass: %s", said)
-		}
-		return err
-	}, r.process)
+	awaited(t, time.Minute, "Ratify to have read all it was given", func() error { return r.passes(good) }, r.process)
 }
