@@ -59,8 +59,7 @@ var (
 	}
 )
 
-// A world is a registry after a migration, and the folder with what dct2notation policy wrote
-// for all consumers.
+// A world is a registry after a migration, and the folder with what dct2notation policy wrote.
 type world struct {
 	*registry
 	dir    string
@@ -230,7 +229,9 @@ func (w *world) migrate(t testing.TB) {
 	}
 	keys := append([]string{"--ledger", "ledger.db", "--certificate", "kmstest/release=kms/release.crt", "--certificate", "kmstest/alice=kms/alice.crt"}, root...)
 	for _, stage := range []string{"audit", "enforce"} {
-		w.dct2notation(t, append([]string{"policy", "--all", "-O", stage, "--stage", stage}, keys...)...)
+		for _, consumer := range []string{"ratify", "kyverno"} {
+			w.dct2notation(t, append([]string{"policy", consumer, "-O", stage + "/" + consumer, "--stage", stage}, keys...)...)
+		}
 	}
 	w.dct2notation(t, append([]string{"policy", "kyverno", "--cluster-policy", "-O", "cluster-policy", "--stage", "enforce"}, keys...)...)
 }
