@@ -169,10 +169,11 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 	if err != nil {
 		return err
 	}
-	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed), Complete: !m.incomplete}
-	if err := o.write(&result, trust, consumers, log); err != nil {
+	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed)}
+	if err := o.write(&result, m, trust, consumers, log); err != nil {
 		return err
 	}
+	result.Problems, result.Complete = m.problems, len(m.problems) == 0
 	if err := result.show(s.Out, o.output); err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *
 }
 
 // write writes for each consumer. With several, one that is refused stops none of the others.
-func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
+func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
 	var targets []target
 	for _, c := range consumers {
 		folder := o.dir
@@ -222,9 +223,8 @@ func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []
 		out, err := c.Write(t)
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
-			log.Error("refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
+			m.problem(log, "refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
 			result.Consumers = append(result.Consumers, policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()})
-			result.Complete = false
 			continue
 		}
 		if err != nil {

@@ -19,15 +19,16 @@ import (
 
 // migrated is what a policy is written from.
 type migrated struct {
-	signed     map[string][]string // key names by the place of the images
-	guns       map[string]bool     // names in DCT
-	known      state.Fingerprint   // of the ledger; nil without one
-	legacy     []policy.Legacy
-	notes      []string
-	incomplete bool // something that is meant is left out
+	signed   map[string][]string // key names by the place of the images
+	guns     map[string]bool     // names in DCT
+	known    state.Fingerprint   // of the ledger; nil without one
+	legacy   []policy.Legacy
+	notes    []string
+	problems []string // why what is written is not all that is meant, or should not be relied on
 
-	odd    map[string]string         // by signature: the certificate that made it, where that is not the ledger's last
-	leaves map[string]map[string]int // by key: how many good signatures each of those made
+	odd    map[string]string          // by signature: the certificate that made it, where that is not the ledger's last
+	leaves map[string]map[string]int  // by key: how many good signatures each of those made
+	signer map[string]map[string]bool // by key: the certificates that ever signed
 }
 
 func (m *migrated) add(place, gun, key string) {
@@ -38,6 +39,19 @@ func (m *migrated) add(place, gun, key string) {
 	if !slices.Contains(m.signed[place], key) {
 		m.signed[place] = append(m.signed[place], key)
 	}
+}
+
+// problem tells of something that makes the output incomplete, and keeps it for the result.
+func (m *migrated) problem(log *slog.Logger, what string, attrs ...any) {
+	log.Error(what, attrs...)
+	for i := 0; i+1 < len(attrs); i += 2 {
+		mark := ", "
+		if i == 0 {
+			mark = ": "
+		}
+		what += fmt.Sprintf("%s%v %v", mark, attrs[i], attrs[i+1])
+	}
+	m.problems = append(m.problems, what)
 }
 
 // keys are the names of the keys that signed.
@@ -81,8 +95,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 			return ctx.Err()
 		case errors.Is(err, dct.ErrUnsigned) && f.scope.Discovered:
 		case err != nil:
-			log.Error("left out", "repository", gun.String(), "reason", firstLine(err.Error()))
-			m.incomplete = true
+			m.problem(log, "left out", "repository", gun.String(), "reason", firstLine(err.Error()))
 		default:
 			m.read(f, r, keys, log)
 		}
@@ -113,12 +126,10 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 		}
 	}
 	if uncovered > 0 {
-		log.Error("no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
-		m.incomplete = true
+		m.problem(log, "no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
 	}
 	if wanted == 0 {
-		log.Error("left out: it has no tags that are meant", "repository", gun.String())
-		m.incomplete = true
+		m.problem(log, "left out: it has no tags that are meant", "repository", gun.String())
 		return
 	}
 	if place != gun.String() {

@@ -44,6 +44,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 			return nil, usage(err)
 		}
 		m.tellOthers(name, chains, log)
+		m.tellStrangers(name, chains, log)
 		root := o.tsaRoot
 		if known {
 			root = rule.tsaRoot
@@ -177,10 +178,14 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		if err != nil {
 			return nil, err
 		}
+		if chain[0].IsCA {
+			return nil, fmt.Errorf("key %s: %s begins with an authority's certificate (%s), not the key's\nhint: leaf first, then what issued it, up to what is to be trusted",
+				shown, safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
+		}
 		add(chain)
 	}
 	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
-		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one too", shown, safetext.Safe(leaf, 80))
+		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one instead; or too, if the key's certificate was renewed", shown, safetext.Safe(leaf, 80))
 	}
 	return all, nil
 }

@@ -138,7 +138,8 @@ type policyResult struct {
 	Stage        string           `json:"stage"`
 	Repositories int              `json:"repositories"`
 	Consumers    []policyConsumer `json:"consumers"`
-	Complete     bool             `json:"complete"` // nothing that is meant was left out, and no consumer refused
+	Complete     bool             `json:"complete"`           // nothing that is meant was left out, and no consumer refused
+	Problems     []string         `json:"problems,omitempty"` // why it is not complete, or who is trusted without having signed
 }
 
 type policyConsumer struct {
@@ -187,8 +188,8 @@ func (r *policyResult) show(w io.Writer, format string) error {
 		}
 		fmt.Fprintf(&b, "    what to do is at the head of %s\n", c.Files[0])
 	}
-	if !r.Complete {
-		b.WriteString("not complete: see the messages\n")
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "not complete: %s\n", safetext.Safe(p, 2000))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
