@@ -230,6 +230,7 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		if err != nil {
 			return usage(err)
 		}
+		m.tellUnstamped(c.Name, t, log)
 		for _, w := range out.Warnings {
 			log.Warn(w, "consumer", c.Name)
 		}

@@ -26,6 +26,7 @@ type migrated struct {
 	notes    []string
 	problems []string // why what is written is not all that is meant, or should not be relied on
 
+	images map[string]map[string]int  // good signatures by place and key; nil without a ledger
 	odd    map[string]string          // by signature: the certificate that made it, where that is not the ledger's last
 	leaves map[string]map[string]int  // by key: how many good signatures each of those made
 	signer map[string]map[string]bool // by key: the certificates that ever signed

@@ -32,7 +32,7 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // only read from
-	m.known = known
+	m.known, m.images = known, map[string]map[string]int{}
 	if _, err := sel.hosts(ledger); err != nil {
 		return err
 	}
@@ -115,8 +115,12 @@ func (m *migrated) readHistory(ledger *state.Ledger) error {
 	}
 }
 
-// note counts a signature by the certificate that made it.
+// note counts a signature by its place, and by the certificate that made it.
 func (m *migrated) note(it state.Item) {
+	if m.images[it.Repository] == nil {
+		m.images[it.Repository] = map[string]int{}
+	}
+	m.images[it.Repository][it.KeyName]++
 	leaf, ok := m.odd[it.Signature]
 	if !ok {
 		return
