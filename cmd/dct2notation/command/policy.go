@@ -34,6 +34,8 @@ type policyOptions struct {
 	namespace     string
 	clusterPolicy bool
 	ratifyCA      string
+
+	clusterAsked bool // on the command line
 }
 
 func newPolicy(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -85,12 +87,17 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
 		reading := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
+		tags := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("include-tags", "", ""); f.String("exclude-tags", "", "") })
+		o.clusterAsked = c.Flags().Changed("cluster-policy")
 		cfg, err := loadConfig(c)
 		if err != nil {
 			return err
 		}
 		if o.ledger != "" && reading != "" {
 			return usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
+		}
+		if o.ledger != "" && tags != "" {
+			return usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
 		}
 		ctx, cancel := until(c.Context(), stop)
 		defer cancel()
@@ -139,6 +146,12 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	if i < 0 {
 		return nil, nil, usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
 	}
+	if len(args) > 1 && slices.Contains(names, args[1]) {
+		return nil, nil, usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
+	}
+	if o.clusterAsked && o.clusterPolicy && args[0] != "kyverno" {
+		return nil, nil, usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", args[0]))
+	}
 	return policy.Consumers()[i : i+1], args[1:], nil
 }
 
@@ -186,6 +199,9 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 // trust is the neutral value that everything is written from.
 func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
 	if len(m.signed) == 0 {
+		if o.ledger == "" {
+			return policy.Trust{}, usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
+		}
 		return policy.Trust{}, usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
 	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}

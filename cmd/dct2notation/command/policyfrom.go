@@ -89,6 +89,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 	}
 	defer func() { _ = f.close() }() // only read from
 	reader := f.reader()
+	unread := false // there may be trust data that nobody has seen
 	for _, gun := range f.guns {
 		r, err := reader.Read(ctx, gun, dct.Known{})
 		switch {
@@ -97,9 +98,13 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 		case errors.Is(err, dct.ErrUnsigned) && f.scope.Discovered:
 		case err != nil:
 			m.problem(log, "left out", "repository", gun.String(), "reason", firstLine(err.Error()))
+			unread = unread || !errors.Is(err, dct.ErrUnsigned)
 		default:
 			m.read(f, r, keys, log)
 		}
+	}
+	if unread && len(m.signed) == 0 {
+		return errors.New("the trust data of no repository that is meant could be read: see the messages\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
 	m.notes = append(m.notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, dct2notation verify tells.")
 	return nil

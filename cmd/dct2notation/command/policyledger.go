@@ -2,6 +2,7 @@ package command
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -28,6 +29,10 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
 	}
 	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		return &inUse{locked}
+	}
 	if err != nil {
 		return err
 	}
@@ -44,6 +49,15 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 	}
 	return m.readItems(ledger, sel.meant, log)
 }
+
+// inUse is a ledger that a run has: one that watches does not end by itself.
+type inUse struct{ locked *state.LockedError }
+
+func (u *inUse) Error() string {
+	return firstLine(u.locked.Error()) + "\nhint: wait until it ends; stop a run --watch for a moment; or leave out --ledger, and trust data is read"
+}
+
+func (u *inUse) Unwrap() error { return u.locked }
 
 // readItems takes in what is signed, and tells of what is not.
 func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, log *slog.Logger) error {
