@@ -240,7 +240,12 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
 			m.problem(log, "refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
-			result.Consumers = append(result.Consumers, policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()})
+			one := policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()}
+			if exists(folder) {
+				log.Warn(stale, "consumer", c.Name, "file", folder)
+				one.Warnings = []string{folder + " is " + stale}
+			}
+			result.Consumers = append(result.Consumers, one)
 			continue
 		}
 		if err != nil {
@@ -250,18 +255,23 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		for _, w := range out.Warnings {
 			log.Warn(w, "consumer", c.Name)
 		}
-		targets = append(targets, target{folder, out})
+		targets = append(targets, target{folder, out, len(result.Consumers)})
 		result.add(folder, out)
 	}
 	// All are looked at before the first is written.
 	for _, one := range targets {
-		if err := one.free(o.force); err != nil {
-			return usage(err)
+		if err := one.free(o.dir, o.force); err != nil {
+			return err
 		}
 	}
 	for _, one := range targets {
 		if err := one.write(); err != nil {
 			return err
+		}
+		told := &result.Consumers[one.at]
+		for _, file := range one.left(o.name) {
+			log.Warn(stale, "consumer", one.out.Consumer, "file", file)
+			told.Warnings = append(told.Warnings, file+" is "+stale)
 		}
 		warnOfShadow(one.out.Consumer, log)
 		one.warnOfInstalled(log)
