@@ -8,9 +8,13 @@ import (
 )
 
 // inspect opens an existing ledger file, locks it and checks all of it, before
-// bbolt sees any of it. Nothing is written. On error the file is closed.
-func inspect(path string) (_ *os.File, _ os.FileInfo, err error) {
+// bbolt sees any of it. Nothing is written. On error the file is closed. To be read only, it
+// need not be writable.
+func inspect(path string, fixed bool) (_ *os.File, _ os.FileInfo, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
+	if err != nil && fixed {
+		f, err = os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	}
 	if err != nil {
 		return nil, nil, describeLink(path, err)
 	}

@@ -72,6 +72,8 @@ func Open(path string, o Options) (*Ledger, error) {
 	switch {
 	case errors.Is(err, ErrDamaged):
 		err = fmt.Errorf("%w\n%s", err, rebuildHint)
+	case errors.Is(err, fs.ErrPermission) && o.ReadOnly:
+		err = fmt.Errorf("%w\nhint: the ledger must be readable, and its directory", err)
 	case errors.Is(err, fs.ErrPermission):
 		err = fmt.Errorf("%w\nhint: the ledger and its directory must be writable", err)
 	}
@@ -127,7 +129,7 @@ func (l *Ledger) openDB() (err error) {
 		InitialMmapSize: initialMmap(),
 		MaxSize:         maxSize(),
 		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) {
-			l.file, l.self, err = inspect(name)
+			l.file, l.self, err = inspect(name, l.fixed)
 			return l.file, err
 		},
 	})

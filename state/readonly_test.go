@@ -53,6 +53,26 @@ func TestReadingALedgerLeavesEverythingAsItIs(t *testing.T) {
 	}
 }
 
+// For root every file is writable: only as another user this can fail.
+func TestALedgerThatIsNotWritableCanBeRead(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	must(t, l.Bind(state.Fingerprint{"server": "a"}, false))
+	must(t, l.Close())
+	must(t, os.Chmod(path, 0o400))
+	must(t, os.Chmod(filepath.Dir(path), 0o500))
+	t.Cleanup(func() { _, _ = os.Chmod(filepath.Dir(path), 0o700), os.Chmod(path, 0o600) }) // to be checked and removed
+	r, err := state.Open(path, state.Options{ReadOnly: true})
+	must(t, err)
+	defer r.Close()
+	if f, err := r.Fingerprint(); err != nil || f["server"] != "a" {
+		t.Errorf("fingerprint %v: %v", f, err)
+	}
+	if _, err := state.Open(path, state.Options{ReadOnly: true}); !errors.Is(err, state.ErrLocked) {
+		t.Errorf("a second reader: %v", err)
+	}
+}
+
 func TestReadingMakesNoLedger(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "below", "ledger.db")

@@ -35,6 +35,8 @@ type policyOptions struct {
 	namespace     string
 	clusterPolicy bool
 	ratifyCA      string
+
+	clusterAsked bool // on the command line
 }
 
 func newPolicy(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -87,12 +89,17 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
 		reading := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
+		tags := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("include-tags", "", ""); f.String("exclude-tags", "", "") })
+		o.clusterAsked = c.Flags().Changed("cluster-policy")
 		cfg, err := loadConfig(c)
 		if err != nil {
 			return err
 		}
 		if o.ledger != "" && reading != "" {
 			return usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
+		}
+		if o.ledger != "" && tags != "" {
+			return usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
 		}
 		ctx, cancel := until(c.Context(), stop)
 		defer cancel()
@@ -141,6 +148,12 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	if i < 0 {
 		return nil, nil, usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
 	}
+	if len(args) > 1 && slices.Contains(names, args[1]) {
+		return nil, nil, usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
+	}
+	if o.clusterAsked && o.clusterPolicy && args[0] != "kyverno" {
+		return nil, nil, usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", args[0]))
+	}
 	return policy.Consumers()[i : i+1], args[1:], nil
 }
 
@@ -171,10 +184,11 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 	if err != nil {
 		return err
 	}
-	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed), Complete: !m.incomplete}
-	if err := o.write(&result, trust, consumers, log); err != nil {
+	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed)}
+	if err := o.write(&result, m, trust, consumers, log); err != nil {
 		return err
 	}
+	result.Problems, result.Complete = m.problems, len(m.problems) == 0
 	if err := result.show(s.Out, o.output); err != nil {
 		return err
 	}
@@ -187,6 +201,9 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 // trust is the neutral value that everything is written from.
 func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
 	if len(m.signed) == 0 {
+		if o.ledger == "" {
+			return policy.Trust{}, usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
+		}
 		return policy.Trust{}, usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
 	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}
@@ -214,7 +231,7 @@ func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *
 }
 
 // write writes for each consumer. With several, one that is refused stops none of the others.
-func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
+func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
 	var targets []target
 	for _, c := range consumers {
 		folder := o.dir
@@ -224,29 +241,39 @@ func (o *policyOptions) write(result *policyResult, t policy.Trust, consumers []
 		out, err := c.Write(t)
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
-			log.Error("refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
-			result.Consumers = append(result.Consumers, policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()})
-			result.Complete = false
+			m.problem(log, "refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
+			one := policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()}
+			if exists(folder) {
+				log.Warn(stale, "consumer", c.Name, "file", folder)
+				one.Warnings = []string{folder + " is " + stale}
+			}
+			result.Consumers = append(result.Consumers, one)
 			continue
 		}
 		if err != nil {
 			return usage(err)
 		}
+		m.tellUnstamped(c.Name, t, log)
 		for _, w := range out.Warnings {
 			log.Warn(w, "consumer", c.Name)
 		}
-		targets = append(targets, target{folder, out})
+		targets = append(targets, target{folder, out, len(result.Consumers)})
 		result.add(folder, out)
 	}
 	// All are looked at before the first is written.
 	for _, one := range targets {
-		if err := one.free(o.force); err != nil {
-			return usage(err)
+		if err := one.free(o.dir, o.force); err != nil {
+			return err
 		}
 	}
 	for _, one := range targets {
 		if err := one.write(); err != nil {
 			return err
+		}
+		told := &result.Consumers[one.at]
+		for _, file := range one.left(o.name) {
+			log.Warn(stale, "consumer", one.out.Consumer, "file", file)
+			told.Warnings = append(told.Warnings, file+" is "+stale)
 		}
 		warnOfShadow(one.out.Consumer, log)
 		one.warnOfInstalled(log)

@@ -19,15 +19,17 @@ import (
 
 // migrated is what a policy is written from.
 type migrated struct {
-	signed     map[string][]string // key names by the place of the images
-	guns       map[string]bool     // names in DCT
-	known      state.Fingerprint   // of the ledger; nil without one
-	legacy     []policy.Legacy
-	notes      []string
-	incomplete bool // something that is meant is left out
+	signed   map[string][]string // key names by the place of the images
+	guns     map[string]bool     // names in DCT
+	known    state.Fingerprint   // of the ledger; nil without one
+	legacy   []policy.Legacy
+	notes    []string
+	problems []string // why what is written is not all that is meant, or should not be relied on
 
-	odd    map[string]string         // by signature: the certificate that made it, where that is not the ledger's last
-	leaves map[string]map[string]int // by key: how many good signatures each of those made
+	images map[string]map[string]int  // good signatures by place and key; nil without a ledger
+	odd    map[string]string          // by signature: the certificate that made it, where that is not the ledger's last
+	leaves map[string]map[string]int  // by key: how many good signatures each of those made
+	signer map[string]map[string]bool // by key: the certificates that ever signed
 }
 
 func (m *migrated) add(place, gun, key string) {
@@ -38,6 +40,19 @@ func (m *migrated) add(place, gun, key string) {
 	if !slices.Contains(m.signed[place], key) {
 		m.signed[place] = append(m.signed[place], key)
 	}
+}
+
+// problem tells of something that makes the output incomplete, and keeps it for the result.
+func (m *migrated) problem(log *slog.Logger, what string, attrs ...any) {
+	log.Error(what, attrs...)
+	for i := 0; i+1 < len(attrs); i += 2 {
+		mark := ", "
+		if i == 0 {
+			mark = ": "
+		}
+		what += fmt.Sprintf("%s%v %v", mark, attrs[i], attrs[i+1])
+	}
+	m.problems = append(m.problems, what)
 }
 
 // keys are the names of the keys that signed.
@@ -74,6 +89,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 	}
 	defer func() { _ = f.close() }() // only read from
 	reader := f.reader()
+	unread := false // there may be trust data that nobody has seen
 	for _, gun := range f.guns {
 		r, err := reader.Read(ctx, gun, dct.Known{})
 		switch {
@@ -81,11 +97,14 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 			return ctx.Err()
 		case errors.Is(err, dct.ErrUnsigned) && f.scope.Discovered:
 		case err != nil:
-			log.Error("left out", "repository", gun.String(), "reason", firstLine(err.Error()))
-			m.incomplete = true
+			m.problem(log, "left out", "repository", gun.String(), "reason", firstLine(err.Error()))
+			unread = unread || !errors.Is(err, dct.ErrUnsigned)
 		default:
 			m.read(f, r, keys, log)
 		}
+	}
+	if unread && len(m.signed) == 0 {
+		return errors.New("the trust data of no repository that is meant could be read: see the messages\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
 	m.notes = append(m.notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, dct2notation verify tells.")
 	return nil
@@ -113,12 +132,10 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 		}
 	}
 	if uncovered > 0 {
-		log.Error("no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
-		m.incomplete = true
+		m.problem(log, "no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
 	}
 	if wanted == 0 {
-		log.Error("left out: it has no tags that are meant", "repository", gun.String())
-		m.incomplete = true
+		m.problem(log, "left out: it has no tags that are meant", "repository", gun.String())
 		return
 	}
 	if place != gun.String() {

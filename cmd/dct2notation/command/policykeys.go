@@ -1,6 +1,8 @@
 package command
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -44,6 +46,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 			return nil, usage(err)
 		}
 		m.tellOthers(name, chains, log)
+		m.tellStrangers(name, chains, log)
 		root := o.tsaRoot
 		if known {
 			root = rule.tsaRoot
@@ -53,7 +56,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 			if tsa, err = readCertificates(root); err != nil {
 				return nil, err
 			}
-		} else if u := fieldOf(m.known, "time-stamping authority of ", name); u != "" {
+		} else if u := fieldOf(m.known, fieldTSA, name); u != "" {
 			log.Warn("signatures are countersigned, and the root of the authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
 		}
 		for _, chain := range chains {
@@ -177,11 +180,28 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		if err != nil {
 			return nil, err
 		}
+		if chain[0].IsCA {
+			return nil, fmt.Errorf("key %s: %s begins with an authority's certificate (%s), not the key's\nhint: leaf first, then what issued it, up to what is to be trusted",
+				shown, safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
+		}
 		add(chain)
 	}
-	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
-		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one too", shown, safetext.Safe(leaf, 80))
+	if known == nil && file != "" {
+		own, err := readCertificates(file)
+		if err != nil {
+			return nil, err
+		}
+		if leaf := policy.Thumbprint(own[0]); !holds(all, leaf) {
+			return nil, fmt.Errorf("key %s: it signs with the certificate of its own file, with SHA-256 %s, which is not among those that are given\nhint: leave out --certificate for this key; or give that one too, if it was renewed", shown, leaf)
+		}
 	}
+	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
+		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one instead; or too, if the key's certificate was renewed", shown, safetext.Safe(leaf, 80))
+	}
+	// In the order of time: that of the flags is to change nothing in what is written.
+	slices.SortFunc(all, func(a, b []*x509.Certificate) int {
+		return cmp.Or(a[0].NotBefore.Compare(b[0].NotBefore), slices.CompareFunc(a, b, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) }))
+	})
 	return all, nil
 }
 

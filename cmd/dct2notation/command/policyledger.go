@@ -2,6 +2,7 @@ package command
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -28,23 +29,35 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
 	}
 	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		return &inUse{locked}
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // only read from
-	m.known = known
+	m.known, m.images = known, map[string]map[string]int{}
 	if _, err := sel.hosts(ledger); err != nil {
 		return err
 	}
 	for _, name := range sel.absent {
-		log.Error("left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
-		m.incomplete = true
+		m.problem(log, "left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
 	}
 	if err := m.readHistory(ledger); err != nil {
 		return err
 	}
 	return m.readItems(ledger, sel.meant, log)
 }
+
+// inUse is a ledger that a run has: one that watches does not end by itself.
+type inUse struct{ locked *state.LockedError }
+
+func (u *inUse) Error() string {
+	return firstLine(u.locked.Error()) + "\nhint: wait until it ends; stop a run --watch for a moment; or leave out --ledger, and trust data is read"
+}
+
+func (u *inUse) Unwrap() error { return u.locked }
 
 // readItems takes in what is signed, and tells of what is not.
 func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, log *slog.Logger) error {
@@ -72,12 +85,11 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 		}
 	}
 	for _, place := range slices.Sorted(maps.Keys(left)) {
-		what := "images without a signature would be refused"
 		if m.signed[place] == nil {
-			what = "left out: none of its images is signed"
-			m.incomplete = true
+			m.problem(log, "left out: none of its images is signed", "repository", safetext.Safe(place, 256), "images", left[place])
+			continue
 		}
-		log.Warn(what, "repository", safetext.Safe(place, 256), "images", left[place])
+		log.Warn("images without a signature would be refused", "repository", safetext.Safe(place, 256), "images", left[place])
 	}
 	for _, place := range slices.Sorted(maps.Keys(gone)) {
 		if m.signed[place] == nil && left[place] == 0 {
@@ -89,7 +101,7 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 
 // readHistory finds the signatures by other certificates than the last of their key.
 func (m *migrated) readHistory(ledger *state.Ledger) error {
-	m.odd, m.leaves = map[string]string{}, map[string]map[string]int{}
+	m.odd, m.leaves, m.signer = map[string]string{}, map[string]map[string]int{}, map[string]map[string]bool{}
 	last := map[string]string{}
 	for seq := uint64(0); ; {
 		page, err := ledger.Events(seq, 0)
@@ -107,7 +119,9 @@ func (m *migrated) readHistory(ledger *state.Ledger) error {
 			name := e.Item.KeyName
 			if _, ok := last[name]; !ok {
 				last[name] = fieldOf(m.known, fieldLeaf, name)
+				m.signer[name] = map[string]bool{}
 			}
+			m.signer[name][e.LeafThumbprint] = true
 			if e.LeafThumbprint != last[name] {
 				m.odd[e.Signature] = e.LeafThumbprint
 			}
@@ -115,8 +129,12 @@ func (m *migrated) readHistory(ledger *state.Ledger) error {
 	}
 }
 
-// note counts a signature by the certificate that made it.
+// note counts a signature by its place, and by the certificate that made it.
 func (m *migrated) note(it state.Item) {
+	if m.images[it.Repository] == nil {
+		m.images[it.Repository] = map[string]int{}
+	}
+	m.images[it.Repository][it.KeyName]++
 	leaf, ok := m.odd[it.Signature]
 	if !ok {
 		return
@@ -132,9 +150,24 @@ func (m *migrated) note(it state.Item) {
 func (m *migrated) tellOthers(name string, chains [][]*x509.Certificate, log *slog.Logger) {
 	for _, leaf := range slices.Sorted(maps.Keys(m.leaves[name])) {
 		if !holds(chains, leaf) {
-			log.Error("images are signed by another certificate of the key, which is not given, and may be refused: give it with --certificate too, or have them signed again",
+			m.problem(log, "images are signed by another certificate of the key, which is not given, and may be refused: give it with --certificate too, or have them signed again",
 				"key", safetext.Safe(name, 128), "SHA-256", safetext.Safe(leaf, 80), "images", m.leaves[name][leaf])
-			m.incomplete = true
+		}
+	}
+}
+
+// tellStrangers tells of certificates that are given and have signed nothing that the ledger
+// knows of. One that was renewed is given before it signs, so that it is not refused; but who
+// gives a wrong one has a stranger trusted.
+func (m *migrated) tellStrangers(name string, chains [][]*x509.Certificate, log *slog.Logger) {
+	if m.known == nil {
+		return
+	}
+	last := fieldOf(m.known, fieldLeaf, name)
+	for _, c := range chains {
+		if leaf := policy.Thumbprint(c[0]); leaf != last && !m.signer[name][leaf] {
+			m.problem(log, "a certificate that is given has signed nothing in the ledger, and is trusted from now on: right if it is the key's renewed one, else leave it out and write this anew",
+				"key", safetext.Safe(name, 128), "SHA-256", leaf, "subject", safetext.Safe(c[0].Subject.String(), 200))
 		}
 	}
 }

@@ -1,9 +1,7 @@
 package command
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -20,60 +18,15 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// shadowing is the file that notation 2 reads in place of trustpolicy.json.
-const shadowing = "trustpolicy.oci.json"
-
 // A target is where an output goes.
 type target struct {
 	dir string
 	out *policy.Output
+	at  int // in the result's consumers
 }
 
 func (t target) place(f policy.File) string {
 	return filepath.Join(t.dir, filepath.FromSlash(f.Name))
-}
-
-// free refuses to write where something is in the way: other files, unless they are to be
-// replaced; and, always, what would make the new files mean something else.
-func (t target) free(force bool) error {
-	ours, stores := map[string]bool{}, map[string]bool{}
-	for _, f := range t.out.Files {
-		file := t.place(f)
-		ours[file] = true
-		if strings.Contains(f.Name, "truststore/x509/") {
-			stores[filepath.Dir(file)] = true
-		}
-		if filepath.Base(file) == "trustpolicy.json" {
-			if other := filepath.Join(filepath.Dir(file), shadowing); exists(other) {
-				return fmt.Errorf("%s is there, and notation 2 reads it in place of trustpolicy.json\nhint: move it away, or write to another directory", other)
-			}
-		}
-		info, err := os.Lstat(file)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err == nil && info.Mode().IsRegular() && holdsBytes(file, f.Content):
-		case !force:
-			return fmt.Errorf("%s is there already, and would be another\nhint: look what it is; --force replaces it", file)
-		}
-	}
-	for store := range stores {
-		entries, err := os.ReadDir(store)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("looking at the trust store: %w", err)
-		}
-		for _, e := range entries {
-			if other := filepath.Join(store, e.Name()); !ours[other] {
-				return fmt.Errorf("%s is in the trust store as well, and would be trusted\nhint: remove it, or write to another directory", other)
-			}
-		}
-	}
-	return nil
-}
-
-// holdsBytes tells whether a file is already what it would be. It is a regular one.
-func holdsBytes(file string, content []byte) bool {
-	old, err := os.ReadFile(file)
-	return err == nil && bytes.Equal(old, content)
 }
 
 func (t target) write() error {
@@ -138,7 +91,8 @@ type policyResult struct {
 	Stage        string           `json:"stage"`
 	Repositories int              `json:"repositories"`
 	Consumers    []policyConsumer `json:"consumers"`
-	Complete     bool             `json:"complete"` // nothing that is meant was left out, and no consumer refused
+	Complete     bool             `json:"complete"`           // nothing that is meant was left out, and no consumer refused
+	Problems     []string         `json:"problems,omitempty"` // why it is not complete, or who is trusted without having signed
 }
 
 type policyConsumer struct {
@@ -187,8 +141,8 @@ func (r *policyResult) show(w io.Writer, format string) error {
 		}
 		fmt.Fprintf(&b, "    what to do is at the head of %s\n", c.Files[0])
 	}
-	if !r.Complete {
-		b.WriteString("not complete: see the messages\n")
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "not complete: %s\n", safetext.Safe(p, 2000))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
