@@ -50,7 +50,7 @@ func (t Trust) auditable(o *Output) error {
 	}
 	if len(t.Legacy) == 0 {
 		return &Refusal{Reason: "at the stage audit the rules of DCT have to stay, and the root keys for them are not known here; Connaisseur's own level audit lets pass what any stranger signed",
-			Hint: "leave out --ledger, so that the root keys are read from DCT; or, where dct2notation verify finds nothing amiss, write it with --stage enforce"}
+			Hint: "leave out --ledger, so that the root keys are read from DCT (images that were moved to another place have none there); or, where dct2notation verify finds nothing amiss, write it with --stage enforce"}
 	}
 	o.Warnings = append(o.Warnings, "at the stage audit, too, every image is denied that no rule names (*:*); what DCT judges is judged by DCT, and all else by Notation, as at the stage enforce")
 	return nil
@@ -62,12 +62,16 @@ func (t Trust) connaisseurGuide() guide {
 	if t.Stage == Audit {
 		stage += " At the stage audit DCT goes on to judge what it judged: Connaisseur cannot audit beside it, and letting DCT go for that would let everything pass. Let dct2notation verify compare both sides meanwhile. The stage enforce moves the rules over to Notation."
 	}
+	next := t.again("connaisseur", "DIR")
+	if t.Stage == Audit {
+		next[0] = "when dct2notation verify finds that both sides agree:"
+	}
 	return guide{
 		title:    "What Connaisseur trusts during and after the migration from Docker Content Trust: values for its chart 2.10, which they were tried with, or newer.",
 		about:    []string{about, stage},
-		apply:    []string{"helm upgrade --install connaisseur connaisseur/connaisseur --namespace connaisseur --create-namespace -f values.yaml"},
+		apply:    []string{"helm upgrade --install connaisseur connaisseur/connaisseur --namespace connaisseur --create-namespace --reuse-values -f values.yaml   # the list of rules is replaced: add yours to it"},
 		negative: t.pods("must be denied, at each stage"),
-		next:     t.again("connaisseur", "DIR"),
+		next:     next,
 	}
 }
 

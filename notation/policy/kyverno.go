@@ -45,9 +45,9 @@ func Kyverno(t Trust) (*Output, error) {
 }
 
 func (t Trust) kyvernoGuide(policy object) guide {
-	kind := "imagevalidatingpolicy"
+	kind, other := "imagevalidatingpolicy", "clusterpolicy"
 	if t.ClusterPolicy {
-		kind = "clusterpolicy"
+		kind, other = other, kind
 	}
 	outcome := "must be denied"
 	if t.Stage == Audit {
@@ -58,7 +58,7 @@ func (t Trust) kyvernoGuide(policy object) guide {
 		about: []string{
 			"Needs Kyverno 1.19 or newer. Only images of the repositories below are judged, in containers, init containers, ephemeral containers and image volumes of every Pod; others pass. The image of a volume has to be named by its digest at the stage enforce: Kyverno puts digests in place of tags only for containers. Without a registry a name is Docker Hub's, and stands here in every form that a Pod may write. A Pod with none of these images is reported as passed too.",
 		},
-		apply:    []string{applying("kyverno.yaml", policy), "kubectl get " + kind},
+		apply:    []string{applying("kyverno.yaml", policy), "kubectl delete " + other + " " + t.Name + " --ignore-not-found   # the other kind, if this was that before", "kubectl get " + kind},
 		negative: t.pods(outcome),
 		next:     t.again("kyverno", "DIR"),
 	}

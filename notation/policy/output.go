@@ -73,7 +73,7 @@ func (g guide) text(t Trust, o *Output) string {
 	for _, part := range []struct {
 		head  string
 		lines []string
-	}{{"Apply:", g.apply}, {"Prove it with images that must not pass:", g.negative}, {"Then:", g.next}} {
+	}{{"Apply:", g.apply}, {"Prove it: a migrated image must pass (" + t.sample() + "@sha256:...), and these must not:", g.negative}, {"Then:", g.next}} {
 		if len(part.lines) == 0 {
 			continue
 		}

@@ -170,7 +170,7 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
 				}
 			}
-			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it with images that must not pass:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
+			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it: a migrated image must pass (registry.example.com:5000/alice@sha256:...), and these must not:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s does not say: %s", c.Name, want)
 				}

@@ -207,7 +207,7 @@ func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *
 		return policy.Trust{}, usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
 	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}
-	certificates, err := o.certificatesOf(m, cfg, log)
+	certificates, err := o.certificatesOf(m, cfg, stage, log)
 	if err != nil {
 		return t, err
 	}

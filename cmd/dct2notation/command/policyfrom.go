@@ -106,7 +106,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 	if unread && len(m.signed) == 0 {
 		return errors.New("the trust data of no repository that is meant could be read: see the messages\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
-	m.notes = append(m.notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, dct2notation verify tells.")
+	m.notes = append(m.notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, has not been looked at: dct2notation verify tells.")
 	return nil
 }
 

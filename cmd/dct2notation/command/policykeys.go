@@ -23,7 +23,7 @@ import (
 // certificatesOf finds the certificates of each key that signed. What vouches for them is the
 // user or notation's own configuration, never the ledger: who can write to it could have his
 // own signatures trusted.
-func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger) (map[string][]policy.Key, error) {
+func (o *policyOptions) certificatesOf(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (map[string][]policy.Key, error) {
 	names := m.keys()
 	given, err := o.given(names)
 	if err != nil {
@@ -44,6 +44,9 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, log *slog.Logger
 		chains, err := o.chains(name, given[name], rule.CertFile, m.known, cfg)
 		if err != nil {
 			return nil, usage(err)
+		}
+		if m.known == nil && stage == policy.Enforce && rule.CertFile == "" {
+			m.problem(log, "no ledger was given, so that nothing shows that this key has signed with the certificate that is given: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", policy.Thumbprint(chains[0][0]))
 		}
 		m.tellOthers(name, chains, log)
 		m.tellStrangers(name, chains, log)
