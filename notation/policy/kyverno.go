@@ -96,9 +96,9 @@ const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.
 const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orValue([]).filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
 
 // imageValidatingPolicy is one for all statements: with a Pod that has images of two policies,
-// Kyverno's command does not come to an end, nor did its controller (kyverno/policies issue 1526). Which attestors an image
-// needs is then for its name to say; what matches no list is refused, since it is required
-// that all images of the policy are verified.
+// Kyverno's command does not come to an end, nor did its controller (kyverno/policies issue
+// 1526). Which attestors an image needs is then for its name to say; what matches no list is
+// refused, since it is required that all images of the policy are verified.
 func (t Trust) imageValidatingPolicy() object {
 	var attestors, references, variables, validations []object
 	known := map[string]string{} // attestors by what they trust
