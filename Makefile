@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/comman
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz
+.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate
 
 build: ## the product, as one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dct2notation ./cmd/dct2notation
@@ -45,3 +45,7 @@ bench: build ## dct2notation beside xargs and notation sign; limited keys, reque
 fuzz: ## each fuzz target for FUZZTIME
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done
+
+mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so
+	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \
+		-wider './migrate ./cmd/dct2notation/command' ./migrate ./dct/... ./notation/... ./state/...

@@ -26,6 +26,7 @@ var rules = map[string][]string{
 	"internal/durable":      {},
 	"internal/lookup":       {},
 	"internal/monitor":      {},
+	"internal/mutate":       {},
 	"internal/ordered":      {},
 	"internal/safetext":     {},
 	"internal/strictjson":   {},
