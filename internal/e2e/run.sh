@@ -80,6 +80,8 @@ export DCT2NOTATION_E2E_BIN=$bin
 go list ./... | grep -v '/browser$' | xargs go test -count=1 -timeout 15m "$@" || status=$?
 # By themselves, since they measure how long a page takes; the figures are shown.
 (cd browser && go test -count=1 -timeout 15m "$@") || status=$?
+# What verify says beside what the notation and docker commands say, kind by kind.
+(cd ../.. && CGO_ENABLED=0 go test -count=1 -run VerdictsBesideTheRealTools ./cmd/dct2notation/command) || status=$?
 # 5,000 damaged ledgers are too many for the race detector of the unit tests.
 if [ $# = 0 ]; then
 	(cd ../.. && DCT2NOTATION_STATE_TEST_FULL=damage CGO_ENABLED=0 go test -count=1 -run Damage ./state) || status=$?

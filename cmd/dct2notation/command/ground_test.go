@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,7 @@ type ground struct {
 	intruder *kmstest.Identity // of the trusted authority, and of a subject that is not trusted
 	old      *kmstest.Identity // of the trusted subject, until last month
 	undo     []func()          // what takes back the tampers since everything was well
+	flags    []string          // of every call, beside those of main
 }
 
 // A place is one of the repositories.
@@ -72,7 +74,10 @@ const (
 
 var levels = []string{"strict", "permissive", "audit"}
 
-func newGround(t *testing.T) *ground {
+func newGround(t *testing.T) *ground { return newGroundOn(t, notarytest.Options{}) }
+
+// newGroundOn makes a ground whose Notary server has these options.
+func newGroundOn(t *testing.T, o notarytest.Options) *ground {
 	t.Helper()
 	g := &ground{t: t, dir: t.TempDir()}
 	was := dir.UserConfigDir
@@ -80,9 +85,13 @@ func newGround(t *testing.T) *ground {
 	t.Cleanup(func() { dir.UserConfigDir = was })
 	g.makeKeys()
 	var err error
-	g.notary, err = notarytest.Start(notarytest.Options{})
+	g.notary, err = notarytest.Start(o)
 	must(t, err)
 	t.Cleanup(g.notary.Close)
+	if o.TLS {
+		g.write("notary-ca.pem", g.notary.CAPEM())
+		g.flags = []string{"--ca-file", g.path("notary-ca.pem")}
+	}
 	g.places = []*place{
 		g.newPlace("api", "application/jose+json", registrytest.Options{Referrers: true}),
 		g.newPlace("tags", "application/cose", registrytest.Options{}),
@@ -218,7 +227,7 @@ func (g *ground) main(verb string, args ...string) (int, []byte, string) {
 	var out, err bytes.Buffer
 	code := Main(context.Background(), nil, append([]string{
 		verb, "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--results", "none", "--notary-server", g.notary.URL(),
-		"--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}, args...),
+		"--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}, slices.Concat(g.flags, args)...),
 		Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return code, out.Bytes(), err.String()
 }
