@@ -95,14 +95,15 @@ func (r *run) adopt(w Work, ours []Signature) error {
 	if err != nil {
 		return err
 	}
-	signature, bound := ours[0].Digest, w.boundBy(ours)
+	one, bound := ours[0], w.boundBy(ours)
 	for _, s := range ours {
 		if s.Digest == it.Signature {
-			signature = s.Digest // the one that we pushed
+			one = s                                  // the one that we pushed
+			one.By.Authority = it.SignedBy.Authority // which the envelope does not say
 		}
 	}
-	if it.Stage == state.Confirmed && it.Signature == signature && it.Bound != nil && maps.Equal(it.Bound, bound) {
+	if it.Stage == state.Confirmed && it.Signature == one.Digest && it.SignedBy.Equal(one.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
 		return nil
 	}
-	return r.Ledger.Adopt(w.Key, signature, bound)
+	return r.Ledger.Adopt(w.Key, one.Digest, one.By, bound)
 }

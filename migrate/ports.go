@@ -81,6 +81,7 @@ type Found struct {
 // Signature is one in the registry, of our key.
 type Signature struct {
 	Digest   string            // of its manifest
+	By       state.SignedBy    // never zero
 	Metadata map[string]string // what it signed beside the image's digest
 }
 
@@ -95,7 +96,7 @@ type Ledger interface {
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error
 	Confirm(k state.Key, signature string) error
-	Adopt(k state.Key, signature string, bound map[string]string) error
+	Adopt(k state.Key, signature string, by state.SignedBy, bound map[string]string) error
 	Reopen(state.Key) (state.Stage, error)
 	Skip(k state.Key, class, reason string) error
 	Fail(k state.Key, class, reason string) error

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -34,13 +35,14 @@ type world struct {
 	signatures map[digest.Digest][]string   // by image: what is listed
 	signedBy   map[string]string            // the key's name, by signature
 	signed     map[string]map[string]string // the metadata, by signature
+	by         map[string]state.SignedBy    // by signature
 	operations []digest.Digest              // key operations, in order
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
 func newWorld() *world {
 	return &world{
-		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{},
+		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{}, by: map[string]state.SignedBy{},
 		fault: map[string]func(digest.Digest) (bool, error){},
 	}
 }
@@ -110,7 +112,7 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	var f Found
 	for _, s := range w.signatures[d] {
 		if w.signedBy[s] == key {
-			f.Ours = append(f.Ours, Signature{s, w.signed[s]})
+			f.Ours = append(f.Ours, Signature{s, w.by[s], w.signed[s]})
 		} else {
 			f.Others++
 		}
@@ -155,9 +157,11 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 	}
 	blob := fmt.Sprintf("signature %d by %s of %s", len(w.operations), name, subject.Digest)
 	w.signedBy[digest.FromString(blob).String()], w.signed[digest.FromString(blob).String()] = name, metadata
+	by := state.SignedBy{Identity: "certificate:sha256:" + strings.Repeat("a", 64), Leaf: strings.Repeat("a", 64), ChainEnds: time.Now().AddDate(1, 0, 0)}
+	w.by[digest.FromString(blob).String()] = by
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}" + blob),
-		ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64), Metadata: metadata,
+		ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: by.Leaf, Metadata: metadata, SignedBy: by,
 	}, nil
 }
 

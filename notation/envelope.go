@@ -1,7 +1,6 @@
 package notation
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -17,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
+
+	identity "github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // Prefix begins the names of our signed user metadata.
@@ -38,6 +39,7 @@ type Envelope struct {
 	ManifestDigest digest.Digest
 	Leaf           string            // Thumbprint of the signing certificate
 	Metadata       map[string]string // signed user metadata
+	Contents       Contents          // what it says, as it was checked
 }
 
 // Contents is what an envelope says when its own signature is intact. Whether its
@@ -61,8 +63,29 @@ func (c Contents) SignedAt() time.Time {
 	return c.SigningTime
 }
 
-// expired tells whether the envelope's own expiry has passed.
-func (c Contents) expired(now time.Time) bool { return !c.Expires.IsZero() && !now.Before(c.Expires) }
+// ChainEnds is the first end of the certificates of the chain: without a timestamp, the signature
+// does not verify after that.
+func (c Contents) ChainEnds() time.Time { return firstEnd(c.Chain) }
+
+// verifies reports whether neither the envelope's own expiry nor, without a timestamp, the end of
+// a certificate keeps the signature from verifying at that time.
+func (c Contents) verifies(at time.Time) bool {
+	if !c.Expires.IsZero() && !at.Before(c.Expires) {
+		return false
+	}
+	return !c.Stamped.IsZero() || !at.After(c.ChainEnds())
+}
+
+// firstEnd is when the first of the certificates expires.
+func firstEnd(chain []*x509.Certificate) time.Time {
+	at := chain[0].NotAfter
+	for _, c := range chain {
+		if c.NotAfter.Before(at) {
+			at = c.NotAfter
+		}
+	}
+	return at
+}
 
 // Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
 func Thumbprint(c *x509.Certificate) string {
@@ -102,12 +125,12 @@ func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 // errLeaf says that the certificate is another one, as also happens when it is renewed.
 var errLeaf = errors.New("another certificate")
 
-// expect returns an error unless an envelope is by the chain's leaf, over the subject,
-// with the metadata. An envelope plugin may add metadata, but none under our own prefix:
+// expect returns an error unless an envelope is by the identity, over the subject, with the
+// metadata. An envelope plugin may add metadata, but none under our own prefix:
 // that would bind a tag that nobody asked for.
-func (c Contents) expect(leaf *x509.Certificate, subject ocispec.Descriptor, metadata map[string]string) error {
-	if !bytes.Equal(c.Chain[0].Raw, leaf.Raw) {
-		return fmt.Errorf("%w: signed with %s, expected was %s", errLeaf, Thumbprint(c.Chain[0]), Thumbprint(leaf))
+func (c Contents) expect(by identity.Identity, subject ocispec.Descriptor, metadata map[string]string) error {
+	if err := by.Matches(c.Chain); err != nil {
+		return fmt.Errorf("%w: %w", errLeaf, err)
 	}
 	if !content.Equal(c.Target, subject) {
 		return fmt.Errorf("signed %s, asked for was %s", c.Target.Digest, subject.Digest)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // Options of [Open].
@@ -56,16 +57,11 @@ func (s *Signer) Name() string { return s.key.Name }
 // Leaf is the thumbprint of the certificate that signatures are made with.
 func (s *Signer) Leaf() string { return Thumbprint(s.chain[0]) }
 
-// NotAfter is when the first certificate of the chain expires.
-func (s *Signer) NotAfter() time.Time {
-	at := s.chain[0].NotAfter
-	for _, c := range s.chain {
-		if c.NotAfter.Before(at) {
-			at = c.NotAfter
-		}
-	}
-	return at
-}
+// Identity is what makes a signature one of this key's.
+func (s *Signer) Identity() signature.Identity { return signature.Certificate(s.chain[0]) }
+
+// NotAfter is when the first certificate of the chain expires: the key must not sign after that.
+func (s *Signer) NotAfter() time.Time { return firstEnd(s.chain) }
 
 // Calls tells what the key was asked for so far, the proof of it included.
 func (s *Signer) Calls() Calls {
@@ -122,7 +118,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if err != nil {
 		return fail(err)
 	}
-	if err := contents.expect(s.chain[0], subject, metadata); err != nil {
+	if err := contents.expect(s.Identity(), subject, metadata); err != nil {
 		return fail(err)
 	}
 	if s.expiry > 0 && !contents.Expires.Equal(contents.SigningTime.Add(s.expiry)) {
@@ -139,7 +135,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if err != nil {
 		return fail(err)
 	}
-	return Envelope{s.mediaType, blob, manifest, desc.Digest, s.Leaf(), contents.Target.Annotations}, nil
+	return Envelope{s.mediaType, blob, manifest, desc.Digest, s.Leaf(), contents.Target.Annotations, contents}, nil
 }
 
 // envelope asks the key for an envelope and for the annotations that an envelope plugin
@@ -189,15 +185,16 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	return nil, nil, &Error{Security, wrong, "the plugin's signature does not fit its certificate or the request"}
 }
 
-// Recognise tells whether an envelope found in a registry is one of this key's for the
-// subject, and which metadata it signed. Whatever it is not certain of is not ours, and
-// neither is a signature that has expired.
-func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (metadata map[string]string, ours bool) {
+// Recognise reports whether an envelope found in a registry is one of this key's for the
+// subject, and returns what it says. Whatever it is not certain of is not ours, and neither is a
+// signature that does not verify any more: its expiry has passed, or a certificate's end without
+// a timestamp.
+func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, ours bool) {
 	c, err := Read(mediaType, blob)
-	if err != nil || c.expect(s.chain[0], subject, c.Target.Annotations) != nil || c.expired(s.now()) {
-		return nil, false
+	if err != nil || c.expect(s.Identity(), subject, c.Target.Annotations) != nil || !c.verifies(s.now()) {
+		return Contents{}, false
 	}
-	return c.Target.Annotations, true
+	return c, true
 }
 
 // Check returns an error unless an envelope is one of this key's for the subject, intact,
@@ -207,7 +204,7 @@ func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
 	if err != nil {
 		return err
 	}
-	if err := c.expect(s.chain[0], subject, c.Target.Annotations); err != nil {
+	if err := c.expect(s.Identity(), subject, c.Target.Annotations); err != nil {
 		return err
 	}
 	if digest.FromBytes(e.Manifest) != e.ManifestDigest {

@@ -37,7 +37,7 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 					}
 					must(t, s.Check(image("a"), e))
 					got, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
-					if !ours || got[Prefix+"tag.v1"] != "targets" {
+					if !ours || got.Target.Annotations[Prefix+"tag.v1"] != "targets" {
 						t.Errorf("ours %t, metadata %v", ours, got)
 					}
 					if _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {

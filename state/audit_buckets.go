@@ -93,7 +93,7 @@ func checkSchema(value []byte) error {
 	switch n := binary.BigEndian.Uint32(payload); {
 	case n > schemaVersion:
 		return newerSchema(n)
-	case n < schemaVersion:
+	case n < 1:
 		return damage("schema %d never existed", n)
 	}
 	return nil

@@ -52,7 +52,7 @@ func (b *batch) putItem(i Item, before Stage) error {
 }
 
 func (b *batch) putEnvelope(k Key, e Envelope) error {
-	return b.put(bucketOutbox, k.bytes(), outboxRecord{stamp: stamp{recordV}, keyRecord: recordKey(k), Envelope: e})
+	return b.put(bucketOutbox, k.bytes(), outboxRecord{stamp: stamp{outboxRecord{}.newest()}, keyRecord: recordKey(k), Envelope: e})
 }
 
 // dropEnvelope empties the item's place in the outbox, if anything is in it.

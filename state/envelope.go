@@ -11,6 +11,7 @@ type Envelope struct {
 	ManifestDigest string            `json:"manifest_digest"`
 	LeafThumbprint string            `json:"leaf_thumbprint"` // of the certificate that signed
 	Metadata       map[string]string `json:"metadata,omitempty"`
+	SignedBy       SignedBy          `json:"signed_by,omitzero"` // zero: made by a version that did not record it
 }
 
 // Limits of notation-go: what is larger could never be verified.

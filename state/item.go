@@ -60,8 +60,45 @@ type Item struct {
 	Class     string            // of the reason: why skipped, what kind of failure
 	Reason    string            // at most MaxReason bytes
 	Signature string            // digest of the signature's manifest, from signed on
+	SignedBy  SignedBy          // of that signature; zero: not known
 	Attempts  int               // failures so far
 	Updated   time.Time
+}
+
+// SignedBy says by what a signature was made and until when it verifies, as its envelope and its
+// certificates say. It is progress: it spares a look at the registry and proves nothing.
+type SignedBy struct {
+	Identity    string    `json:"identity"`              // whose it counts as, in the form of package notation/signature
+	Leaf        string    `json:"leaf"`                  // SHA-256 of the signing certificate, in hex
+	Expires     time.Time `json:"expires,omitzero"`      // of the envelope; zero: it has no expiry of its own
+	ChainEnds   time.Time `json:"chain_ends"`            // the first end of the chain's certificates
+	Timestamped bool      `json:"timestamped,omitempty"` // countersigned by a time-stamping authority
+	Format      string    `json:"format"`                // media type of the envelope
+	Expiry      int64     `json:"expiry,omitempty"`      // seconds from signing to Expires; 0: none
+	Authority   string    `json:"authority,omitempty"`   // URL of the time-stamping authority, where this ledger's run asked it
+}
+
+// Known reports whether anything is recorded of who signed.
+func (s SignedBy) Known() bool { return s.Identity != "" }
+
+// Verifies reports whether nothing that is recorded says that the signature does not verify at
+// that time: the envelope's expiry has not come, and without a timestamp every certificate of the
+// chain is valid still. That the identity is accepted is another question.
+func (s SignedBy) Verifies(at time.Time) bool {
+	switch {
+	case !s.Known():
+		return false
+	case !s.Expires.IsZero() && !at.Before(s.Expires): // as in notation-go: not at that moment any more
+		return false
+	}
+	return s.Timestamped || !at.After(s.ChainEnds) // RFC 5280: notAfter is included
+}
+
+// Equal reports whether both say the same.
+func (s SignedBy) Equal(o SignedBy) bool {
+	same := s.Expires.Equal(o.Expires) && s.ChainEnds.Equal(o.ChainEnds)
+	s.Expires, s.ChainEnds = o.Expires, o.ChainEnds
+	return same && s == o
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -110,8 +111,14 @@ func envelope(n int) state.Envelope {
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: fmt.Appendf(nil, "envelope %d %0*d", n, 300+n%900, n),
 		Manifest: fmt.Appendf(nil, `{"n":%d}`, n), ManifestDigest: signature(n), LeafThumbprint: "ab12",
-		Metadata: map[string]string{"io.dct2notation.tag.v1": "targets/releases"},
+		Metadata: map[string]string{"io.dct2notation.tag.v1": "targets/releases"}, SignedBy: by,
 	}
+}
+
+// by is what made the signatures that tests adopt.
+var by = state.SignedBy{
+	Identity: "certificate:sha256:ab12", Leaf: "ab12", Expires: time.Date(2027, 5, 1, 12, 0, 0, 0, time.UTC), Expiry: 3600,
+	ChainEnds: time.Date(2028, 5, 1, 12, 0, 0, 0, time.UTC), Timestamped: true, Format: "application/jose+json", Authority: "https://tsa.example.com",
 }
 
 func signature(n int) string { return fmt.Sprintf("sha256:%064d", n) }

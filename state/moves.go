@@ -88,7 +88,7 @@ func (l *Ledger) Sign(k Key, e Envelope) error {
 		return fmt.Errorf("recording signed for %s: %w", k, err)
 	}
 	return l.move(moveSign, k, func(b *batch, i *Item, event *Event) error {
-		i.Stage, i.Signature, i.Class, i.Reason = Signed, e.ManifestDigest, "", ""
+		i.Stage, i.Signature, i.SignedBy, i.Class, i.Reason = Signed, e.ManifestDigest, e.SignedBy, "", ""
 		event.LeafThumbprint = e.LeafThumbprint
 		i.Bound = make(map[string]string, len(i.Tags))
 		for _, t := range i.Tags {
@@ -124,14 +124,14 @@ func (l *Ledger) Confirm(k Key, signature string) error {
 }
 
 // Adopt moves a planned item to confirmed: the registry shows a signature of
-// ours that this ledger does not know, and which binds these tags by these
-// roles. Of a confirmed item it corrects both.
-func (l *Ledger) Adopt(k Key, signature string, bound map[string]string) error {
+// ours that this ledger does not know, made by that identity, and which binds
+// these tags by these roles. Of a confirmed item it corrects all three.
+func (l *Ledger) Adopt(k Key, signature string, by SignedBy, bound map[string]string) error {
 	if signature == "" {
 		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
 	}
 	return l.move(moveAdopt, k, func(b *batch, i *Item, _ *Event) error {
-		i.Stage, i.Signature, i.Class, i.Reason = Confirmed, signature, "", ""
+		i.Stage, i.Signature, i.SignedBy, i.Class, i.Reason = Confirmed, signature, by, "", ""
 		i.Bound = make(map[string]string, len(bound)) // never nil: it is known
 		maps.Copy(i.Bound, bound)
 		return b.dropEnvelope(k)
@@ -159,7 +159,7 @@ func (i *Item) reopened(b *batch) Stage {
 	if b.hasEnvelope(i.Key) {
 		i.Stage = Signed
 	} else {
-		i.Signature, i.Bound = "", nil
+		i.Signature, i.SignedBy, i.Bound = "", SignedBy{}, nil
 	}
 	return i.Stage
 }
@@ -170,7 +170,7 @@ func (i *Item) reopened(b *batch) Stage {
 func (l *Ledger) Discard(k Key, reason string) error {
 	return l.move(moveDiscard, k, func(b *batch, i *Item, event *Event) error {
 		event.Reason = bounded(reason, MaxReason)
-		i.Stage, i.Signature, i.Class, i.Reason, i.Bound = Planned, "", "", "", nil
+		i.Stage, i.Signature, i.SignedBy, i.Class, i.Reason, i.Bound = Planned, "", SignedBy{}, "", "", nil
 		return b.dropEnvelope(k)
 	})
 }
@@ -191,7 +191,7 @@ func (l *Ledger) Undo(k Key, signature, reason string) error {
 		if i.Signature != signature {
 			return nil
 		}
-		i.Stage, i.Class, i.Reason, i.Signature, i.Bound = Skipped, ClassUndone, event.Reason, "", nil
+		i.Stage, i.Class, i.Reason, i.Signature, i.SignedBy, i.Bound = Skipped, ClassUndone, event.Reason, "", SignedBy{}, nil
 		return b.dropEnvelope(k)
 	})
 }

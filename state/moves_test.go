@@ -47,7 +47,7 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			map[state.Stage]state.Stage{state.Signed: state.Pushed}},
 		"confirm": {func(l *state.Ledger) error { return l.Confirm(k, signature(1)) },
 			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Signed: state.Confirmed, state.Pushed: state.Confirmed}},
-		"adopt": {func(l *state.Ledger) error { return l.Adopt(k, signature(1), map[string]string{"v1": "targets"}) },
+		"adopt": {func(l *state.Ledger) error { return l.Adopt(k, signature(1), by, map[string]string{"v1": "targets"}) },
 			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Confirmed: state.Confirmed}},
 		"reopen": {func(l *state.Ledger) error { _, err := l.Reopen(k); return err },
 			map[state.Stage]state.Stage{state.Pushed: state.Signed, state.Confirmed: state.Planned}},
@@ -243,7 +243,7 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		"a huge envelope":           l.Sign(key(1), state.Envelope{MediaType: "x", Blob: make([]byte, 33<<20)}),
 		"pushed without digest":     l.Push(key(1), ""),
 		"confirmed without digest":  l.Confirm(key(1), ""),
-		"adopted without digest":    l.Adopt(key(1), "", nil),
+		"adopted without digest":    l.Adopt(key(1), "", by, nil),
 		"undone without digest":     l.Undo(key(1), "", ""),
 		"a repository without name": l.SetRepository(state.Repository{}),
 	} {

@@ -41,6 +41,8 @@ type Ledger struct {
 
 	ends map[Key]string // how items ended; the writer's own, see again
 
+	schema uint32 // of the file, set before Open returns; an older one is only read
+
 	// gate is held shared by every call and exclusively by Close.
 	gate   sync.RWMutex
 	closed bool
@@ -98,6 +100,10 @@ func open(path string, o Options) (*Ledger, error) {
 	}
 	if l.fixed {
 		go l.write() // gets nothing to write
+		if err := l.readSchema(); err != nil {
+			l.Close()
+			return nil, err
+		}
 		return l, nil
 	}
 	if err := announce(path, o.Clock()); err != nil {
@@ -105,7 +111,11 @@ func open(path string, o Options) (*Ledger, error) {
 		return nil, err
 	}
 	go l.write()
-	if err := l.recordTool(o.Tool); err != nil {
+	err = errors.Join(l.readSchema(), l.upgrade())
+	if err == nil {
+		err = l.recordTool(o.Tool)
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}

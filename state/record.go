@@ -16,7 +16,7 @@ import (
 
 const (
 	sumSize   = 4
-	recordV   = 1 // "v" in every JSON record of schema 1
+	recordV   = 1 // "v" in JSON records, but of those with a newest of their own
 	separator = 0
 )
 
@@ -78,14 +78,19 @@ func decode(bucket string, key, value []byte, record versioned) error {
 	if _, err := d.Token(); err != io.EOF {
 		return damage("record %q in %s: data after the end", key, bucket)
 	}
-	if v := record.version(); v != recordV {
-		return damage("record %q in %s: version %d, want %d", key, bucket, v, recordV)
+	if v := record.version(); v < 1 || v > record.newest() {
+		return damage("record %q in %s: version %d, want 1 to %d", key, bucket, v, record.newest())
 	}
 	return nil
 }
 
-// versioned is a record with the "v" that every JSON record carries.
-type versioned interface{ version() int }
+// versioned is a record with the "v" that every JSON record carries. A newer version of a record
+// only adds fields, so that the older ones are read as they are: a ledger of ten million items is
+// not rewritten when it is upgraded, and one that is opened for reading not at all.
+type versioned interface {
+	version() int
+	newest() int // the highest version that is read, and the one that is written
+}
 
 // stamp is embedded in every record.
 type stamp struct {
@@ -93,3 +98,5 @@ type stamp struct {
 }
 
 func (s stamp) version() int { return s.V }
+
+func (stamp) newest() int { return recordV }

@@ -67,7 +67,8 @@ func TestRecordsFromElsewhereAreRefused(t *testing.T) {
 	key, good := sample.Key.bytes(), string(sealed(t, sample)[sumSize:])
 	for name, payload := range map[string]string{
 		"unknown field":   strings.Replace(good, `"size"`, `"weight"`, 1),
-		"other version":   strings.Replace(good, `"v":1`, `"v":2`, 1),
+		"newer version":   strings.Replace(good, `"v":2`, `"v":3`, 1),
+		"no version":      strings.Replace(good, `"v":2`, `"v":0`, 1),
 		"unknown stage":   strings.Replace(good, `"signed"`, `"done"`, 1),
 		"data at the end": good + "{}",
 		"no JSON":         "v1",

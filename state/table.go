@@ -89,15 +89,15 @@ func (r itemRecord) item(key []byte) (Item, error) {
 	return Item{
 		Key: k, Stage: r.Stage, GUN: r.GUN, MediaType: r.MediaType, Size: r.Size,
 		Tags: r.Tags, Indexes: r.Indexes, Notes: r.Notes, Class: r.Class, Reason: r.Reason,
-		Signature: r.Signature, Attempts: r.Attempts, Bound: r.Bound, Updated: r.Updated,
+		Signature: r.Signature, Attempts: r.Attempts, Bound: r.Bound, SignedBy: r.SignedBy, Updated: r.Updated,
 	}, nil
 }
 
 func newItemRecord(i Item) itemRecord {
 	return itemRecord{
-		stamp: stamp{recordV}, keyRecord: recordKey(i.Key), Stage: i.Stage, GUN: i.GUN,
+		stamp: stamp{itemRecord{}.newest()}, keyRecord: recordKey(i.Key), Stage: i.Stage, GUN: i.GUN,
 		MediaType: i.MediaType, Size: i.Size, Tags: i.Tags, Indexes: i.Indexes, Notes: i.Notes, Class: i.Class,
-		Reason: i.Reason, Signature: i.Signature, Attempts: i.Attempts, Bound: i.Bound, Updated: i.Updated,
+		Reason: i.Reason, Signature: i.Signature, Attempts: i.Attempts, Bound: i.Bound, SignedBy: i.SignedBy, Updated: i.Updated,
 	}
 }
 

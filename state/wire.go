@@ -24,7 +24,9 @@ var (
 	keyFingerprint = []byte("fingerprint")
 )
 
-const schemaVersion = 1
+// schemaVersion is what this version writes. A change of a record raises it, adds a function to
+// upgrades and a fixture of the schema before to testdata.
+const schemaVersion = 2
 
 type originRecord struct {
 	stamp
@@ -68,15 +70,20 @@ type itemRecord struct {
 	Reason    string            `json:"reason,omitempty"`
 	Signature string            `json:"signature,omitempty"`
 	Attempts  int               `json:"attempts,omitempty"`
-	Bound     map[string]string `json:"bound,omitzero"` // {} is not the same as none
+	Bound     map[string]string `json:"bound,omitzero"`     // {} is not the same as none
+	SignedBy  SignedBy          `json:"signed_by,omitzero"` // from version 2 on
 	Updated   time.Time         `json:"updated"`
 }
+
+func (itemRecord) newest() int { return 2 }
 
 type outboxRecord struct {
 	stamp
 	keyRecord
 	Envelope
 }
+
+func (outboxRecord) newest() int { return 2 }
 
 type repositoryRecord struct {
 	stamp

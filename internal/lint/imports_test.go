@@ -18,6 +18,7 @@ var rules = map[string][]string{
 	"dct/snapshot":          {"internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
 	"notation":              {"internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"notation/policy":       {"internal/safetext"},
+	"notation/signature":    {},
 	"state":                 {"internal/lookup", "internal/durable", "internal/safetext"},
 	"migrate":               {"internal/lookup", "dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},
 	"migrate/report":        {"internal/lookup", "dct", "state", "migrate", "internal/safetext", "internal/strictjson"},

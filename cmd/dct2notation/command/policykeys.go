@@ -17,6 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
+	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -198,7 +199,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 			return nil, fmt.Errorf("key %s: it signs with the certificate of its own file, with SHA-256 %s, which is not among those that are given\nhint: leave out --certificate for this key; or give that one too, if it was renewed", shown, leaf)
 		}
 	}
-	if leaf := fieldOf(known, fieldLeaf, name); leaf != "" && !holds(all, leaf) {
+	if leaf := leafOf(known, name); leaf != "" && !holds(all, leaf) {
 		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one instead; or too, if the key's certificate was renewed", shown, safetext.Safe(leaf, 80))
 	}
 	// In the order of time: that of the flags is to change nothing in what is written.
@@ -258,6 +259,15 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 		return nil, usage(fmt.Errorf("reading certificates of %s: %w", path, errors.New("it has none in PEM")))
 	}
 	return all, nil
+}
+
+// leafOf is the certificate that the ledger says signs with a key, by its thumbprint.
+func leafOf(f state.Fingerprint, name string) string {
+	i, err := signature.Parse(fieldOf(f, state.FieldIdentity, name))
+	if err != nil {
+		return "" // not recorded, or of no single certificate
+	}
+	return i.Leaf()
 }
 
 // fieldOf is a field of the configuration that a ledger belongs to, of a key by its name.

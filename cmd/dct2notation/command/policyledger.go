@@ -127,7 +127,7 @@ func (m *migrated) readHistory(ledger *state.Ledger) error {
 			}
 			name := e.Item.KeyName
 			if _, ok := last[name]; !ok {
-				last[name] = fieldOf(m.known, fieldLeaf, name)
+				last[name] = leafOf(m.known, name)
 				m.signer[name] = map[string]bool{}
 			}
 			m.signer[name][e.LeafThumbprint] = true
@@ -172,7 +172,7 @@ func (m *migrated) tellStrangers(name string, chains [][]*x509.Certificate, log 
 	if m.known == nil {
 		return
 	}
-	last := fieldOf(m.known, fieldLeaf, name)
+	last := leafOf(m.known, name)
 	for _, c := range chains {
 		if leaf := policy.Thumbprint(c[0]); leaf != last && !m.signer[name][leaf] {
 			m.problem(log, "a certificate that is given has signed nothing in the ledger, and is trusted from now on: right if it is the key's renewed one, else leave it out and write this anew",

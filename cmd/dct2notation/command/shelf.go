@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,6 +20,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -131,8 +133,9 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 			passOver(&found, err)
 			continue
 		}
-		if metadata, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
-			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), Metadata: metadata})
+		if c, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
+			by := signedBy(signer.Identity(), mediaType, c)
+			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), By: by, Metadata: c.Target.Annotations})
 		} else {
 			found.Others++
 		}
@@ -240,8 +243,20 @@ func (s signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata m
 	}
 	return state.Envelope{
 		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: e.ManifestDigest.String(),
-		LeafThumbprint: e.Leaf, Metadata: e.Metadata,
+		LeafThumbprint: e.Leaf, Metadata: e.Metadata, SignedBy: signedBy(s.Identity(), e.MediaType, e.Contents),
 	}, nil
+}
+
+// signedBy is what the ledger keeps of a signature that counts as an identity's.
+func signedBy(by signature.Identity, mediaType string, c notation.Contents) state.SignedBy {
+	s := state.SignedBy{
+		Identity: by.String(), Leaf: notation.Thumbprint(c.Chain[0]), Expires: c.Expires.UTC(), ChainEnds: c.ChainEnds().UTC(),
+		Timestamped: !c.Stamped.IsZero(), Format: mediaType,
+	}
+	if !c.Expires.IsZero() {
+		s.Expiry = int64(c.Expires.Sub(c.SigningTime) / time.Second)
+	}
+	return s
 }
 
 // Check compares an envelope from the ledger with what this key would have made.

@@ -2,7 +2,9 @@ package command
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"os"
@@ -60,7 +62,6 @@ type openedKey struct {
 // fingerprint fields that hold the configuration a ledger belongs to.
 const (
 	fieldKeys  = "keys"
-	fieldLeaf  = "leaf of "
 	fieldChain = "chain of "
 )
 
@@ -201,7 +202,10 @@ func (p *engineParts) fingerprint() (state.Fingerprint, error) {
 		f["pin of "+gun] = strings.Join(ids, ",")
 	}
 	for prefix, file := range p.pins.CA {
-		f["pinned authority of "+prefix] = file
+		var err error
+		if f["authorities pinned for "+prefix], err = thumbprints(file); err != nil {
+			return nil, err
+		}
 	}
 	for _, host := range registryHosts(p.guns) {
 		if p.opts.source == "server" { // else nobody is asked there
@@ -209,6 +213,23 @@ func (p *engineParts) fingerprint() (state.Fingerprint, error) {
 		}
 	}
 	return f, nil
+}
+
+// thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
+// one that was replaced does not.
+func thumbprints(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading pinned authorities: %w", err)
+	}
+	var all []string
+	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			all = append(all, fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ","), nil
 }
 
 func (k openedKey) fingerprint(f state.Fingerprint) error {
@@ -220,7 +241,7 @@ func (k openedKey) fingerprint(f state.Fingerprint) error {
 	if err != nil {
 		return err
 	}
-	f[fieldLeaf+describe(key)], f[fieldChain+describe(key)] = k.Leaf(), string(chain)
+	f[state.FieldIdentity+describe(key)], f[fieldChain+describe(key)] = k.Identity().String(), string(chain)
 	if k.tsaURL != "" {
 		f["time-stamping authority of "+describe(key)] = transport.RedactText(k.tsaURL)
 	}

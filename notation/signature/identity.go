@@ -1,0 +1,90 @@
+// Package signature says whose signatures are ours.
+//
+// An [Identity] is what makes a signature one of a key's. It is the one value by which plan,
+// ledger, undo and policy decide that; a further kind of identity is added here and nowhere
+// else. It comes from the configuration, or from a key that has just signed. What a ledger
+// says of an identity is progress and adds no authority: it may spare work, and never makes a
+// signature that was found count as ours, nor lets an envelope be pushed.
+package signature
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// certificate is the kind of identity that names one signing certificate.
+const certificate = "certificate"
+
+// Identity names whose signatures count as one key's. The zero Identity matches no signature.
+// Identities are comparable with ==, and their text is stable: it is stored in ledgers.
+type Identity struct {
+	kind string
+	leaf string // SHA-256 of the signing certificate in DER, lower-case hex
+}
+
+// Certificate returns the identity of one signing certificate.
+func Certificate(leaf *x509.Certificate) Identity {
+	sum := sha256.Sum256(leaf.Raw)
+	return Identity{certificate, hex.EncodeToString(sum[:])}
+}
+
+// OfThumbprint returns the identity of the signing certificate with that SHA-256, in hex of
+// either case.
+func OfThumbprint(sha256Hex string) (Identity, error) {
+	leaf := strings.ToLower(sha256Hex)
+	if raw, err := hex.DecodeString(leaf); err != nil || len(raw) != sha256.Size {
+		return Identity{}, fmt.Errorf("thumbprint %.100q: want the SHA-256 of a certificate, in %d hex digits", sha256Hex, 2*sha256.Size)
+	}
+	return Identity{certificate, leaf}, nil
+}
+
+// Parse reads what String has written.
+func Parse(text string) (Identity, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	if kind != certificate {
+		return Identity{}, fmt.Errorf("identity %.100q: unknown kind\nhint: a newer version may know it", text)
+	}
+	leaf, ok := strings.CutPrefix(rest, "sha256:")
+	if !ok || leaf != strings.ToLower(leaf) {
+		return Identity{}, fmt.Errorf("identity %.100q: want certificate:sha256:<hex>", text)
+	}
+	i, err := OfThumbprint(leaf)
+	if err != nil {
+		return Identity{}, fmt.Errorf("identity %.100q: %w", text, err)
+	}
+	return i, nil
+}
+
+// String returns the identity's kind and parts, such as certificate:sha256:<hex>. It is empty
+// for the zero Identity.
+func (i Identity) String() string {
+	if i.IsZero() {
+		return ""
+	}
+	return i.kind + ":sha256:" + i.leaf
+}
+
+// Leaf returns the SHA-256 of the signing certificate in hex, of an identity that names one.
+func (i Identity) Leaf() string { return i.leaf }
+
+// IsZero reports whether the identity names nobody.
+func (i Identity) IsZero() bool { return i == Identity{} }
+
+// Equal reports whether both name the same. The zero Identity equals none, itself included.
+func (i Identity) Equal(other Identity) bool { return !i.IsZero() && i == other }
+
+// Matches returns an error unless a signature with this certificate chain, leaf first, was made
+// by the identity. The chain must be that of a signature which verifies with its leaf.
+func (i Identity) Matches(chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return errors.New("a signature without a certificate")
+	}
+	if got := Certificate(chain[0]); !i.Equal(got) {
+		return fmt.Errorf("signed with certificate %s, want %s", got.leaf, i.leaf)
+	}
+	return nil
+}
