@@ -94,13 +94,13 @@ func (l ledger) Plan(items []state.Item) ([]state.Stage, error) {
 	}
 	return stages, nil
 }
-func (l ledger) Sign(state.Key, state.Envelope) error             { return nil }
-func (l ledger) Push(state.Key, string) error                     { return nil }
-func (l ledger) Confirm(state.Key, string) error                  { return nil }
-func (l ledger) Adopt(state.Key, string, map[string]string) error { return nil }
-func (l ledger) Reopen(state.Key) (state.Stage, error)            { return state.Planned, nil }
-func (l ledger) Skip(state.Key, string, string) error             { return nil }
-func (l ledger) Fail(state.Key, string, string) error             { return nil }
-func (l ledger) Discard(state.Key, string) error                  { return nil }
-func (l ledger) Item(state.Key) (state.Item, bool, error)         { return state.Item{}, false, nil }
-func (l ledger) Envelope(state.Key) (state.Envelope, bool, error) { return state.Envelope{}, true, nil }
+func (l ledger) Sign(state.Key, state.Envelope) error                             { return nil }
+func (l ledger) Push(state.Key, string) error                                     { return nil }
+func (l ledger) Confirm(state.Key, string) error                                  { return nil }
+func (l ledger) Adopt(state.Key, string, state.SignedBy, map[string]string) error { return nil }
+func (l ledger) Reopen(state.Key) (state.Stage, error)                            { return state.Planned, nil }
+func (l ledger) Skip(state.Key, string, string) error                             { return nil }
+func (l ledger) Fail(state.Key, string, string) error                             { return nil }
+func (l ledger) Discard(state.Key, string) error                                  { return nil }
+func (l ledger) Item(state.Key) (state.Item, bool, error)                         { return state.Item{}, false, nil }
+func (l ledger) Envelope(state.Key) (state.Envelope, bool, error)                 { return state.Envelope{}, true, nil }
