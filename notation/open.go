@@ -153,21 +153,16 @@ func (s *Signer) loadKey(context.Context) (_ string, err error) {
 }
 
 func (s *Signer) locate(context.Context) (string, error) {
-	path, err := findPlugin(s.key.Plugin, s.key.PluginPath)
+	s.plug = newPlug(pluginFile{name: s.key.Plugin, given: s.key.PluginPath, sum: s.key.PluginSHA256}, s.key.Config, s.key.PluginEnv, s.key.Timeout)
+	path, err := s.plug.file.find()
 	if err != nil {
 		return "", err
 	}
-	timeout := s.key.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	s.plug = &plug{name: s.key.Plugin, path: path, timeout: timeout, env: pluginEnviron(s.key.PluginEnv)}
-	s.plug.secrets = secretsOf(s.key.Config, s.plug.env, s.key.PluginEnv)
 	return safetext.Safe(path, 512) + untold, nil
 }
 
 func (s *Signer) compareSum(context.Context) (string, error) {
-	if err := checkSum(s.key.Plugin, s.plug.path, s.key.PluginSHA256); err != nil {
+	if _, err := s.plug.file.ready(); err != nil {
 		return "", err
 	}
 	return "as configured", nil

@@ -15,18 +15,33 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// plug is a plugin as notation-go's signer wants it (plugin.SignPlugin), run by our own
-// executor. What it says of itself and of a key is asked once. It is safe for concurrent
-// use.
+// plug is a plugin as notation-go wants it (plugin.Plugin), run by our own executor. What it
+// says of itself and of a key is asked once. It is safe for concurrent use.
 type plug struct {
 	name    string
-	path    string
+	file    pluginFile
+	needs   []plugin.Capability // one of these
 	env     []string
 	timeout time.Duration
 	secrets confidant
 
 	metadata onceOK[*plugin.GetMetadataResponse]
 	key      onceOK[*plugin.DescribeKeyResponse]
+}
+
+// What a plugin must be able to do, one of these.
+var (
+	signers   = []plugin.Capability{plugin.CapabilitySignatureGenerator, plugin.CapabilityEnvelopeGenerator}
+	verifiers = []plugin.Capability{plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier}
+)
+
+// newPlug describes a plugin that is still to be looked for.
+func newPlug(file pluginFile, config map[string]string, moreEnv []string, timeout time.Duration) *plug {
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	env := pluginEnviron(moreEnv)
+	return &plug{name: file.name, file: file, needs: signers, timeout: timeout, env: env, secrets: secretsOf(config, env, moreEnv)}
 }
 
 // onceOK remembers a success and forgets a failure.
@@ -65,7 +80,9 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 			return nil, wrong("calls itself %s", safetext.Safe(m.Name, 64))
 		case !slices.Contains(m.SupportedContractVersions, plugin.ContractVersion):
 			return nil, wrong("speaks plugin protocol %s, not %s", safetext.Safe(fmt.Sprint(m.SupportedContractVersions), 64), plugin.ContractVersion)
-		case !m.HasCapability(plugin.CapabilitySignatureGenerator) && !m.HasCapability(plugin.CapabilityEnvelopeGenerator):
+		case !slices.ContainsFunc(p.needs, m.HasCapability) && slices.Equal(p.needs, verifiers):
+			return nil, wrong("cannot verify")
+		case !slices.ContainsFunc(p.needs, m.HasCapability):
 			return nil, wrong("cannot sign")
 		}
 		return &m, nil
@@ -113,15 +130,33 @@ func (p *plug) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelop
 	return &r, p.call(ctx, plugin.CommandGenerateEnvelope, req, &r)
 }
 
+// VerifySignature asks the plugin for what notation-go leaves to it.
+func (p *plug) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
+	var r plugin.VerifySignatureResponse
+	if err := p.call(ctx, plugin.CommandVerifySignature, req, &r); err != nil {
+		return nil, err
+	}
+	for _, one := range r.VerificationResults {
+		if one != nil {
+			one.Reason = p.secrets.hide(one.Reason)
+		}
+	}
+	return &r, nil
+}
+
 // call runs one command and decodes its answer, or its error, into an [*Error].
 func (p *plug) call(ctx context.Context, command plugin.Command, request, response any) error {
 	in, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("plugin %s: %s: %w", p.name, command, err)
 	}
+	path, err := p.file.ready()
+	if err != nil {
+		return err
+	}
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	r, err := runProcess(limited, p.path, string(command), in, p.env)
+	r, err := runProcess(limited, path, string(command), in, p.env)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

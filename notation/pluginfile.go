@@ -7,62 +7,80 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/notaryproject/notation-go/dir"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// findPlugin locates a plugin, where notation keeps it unless a path is given, and checks
-// that it is a plain file that nobody but this user and root can change or replace:
-// whoever could would choose what holds the key's credentials.
-func findPlugin(name, path string) (string, error) {
-	if name == "" || strings.ContainsAny(name, `/\\:`) {
-		return "", &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", safetext.Safe(name, 64)), "--plugin takes a name as notation plugin list shows it; --plugin-path takes a file"}
+// pluginFile says which file is a plugin's.
+type pluginFile struct {
+	name  string // the plugin's
+	given string // the path that was configured; empty: where notation keeps it
+	sum   string // SHA-256 that it must have, in hex; empty: any
+}
+
+// ready finds the file, checks it and returns the path to start it by. It is called before each
+// start, as a run takes days and plugins are upgraded. Between the check and the start only this
+// user and root could put another file in its place: that is what find makes sure of.
+func (f pluginFile) ready() (path string, err error) {
+	if path, err = f.find(); err != nil || f.sum == "" {
+		return path, err
 	}
-	if path == "" {
-		var err error
-		if path, err = dir.PluginFS().SysPath(name, binaryName(name)); err != nil {
+	return path, f.checkSum(path)
+}
+
+// find returns the absolute path of the file, without symbolic links: what is started is what was
+// checked, and is not looked for in PATH. It checks that the file is a plain one and that nobody
+// but this user and root can change or replace it or any folder above it: whoever could would
+// choose what holds the key's credentials.
+func (f pluginFile) find() (path string, err error) {
+	if err := checkPluginName(f.name); err != nil {
+		return "", err
+	}
+	if path = f.given; path == "" {
+		if path, err = dir.PluginFS().SysPath(f.name, binaryName(f.name)); err != nil {
 			return "", err
 		}
 	}
-	info, err := os.Lstat(path)
+	if path, err = filepath.Abs(path); err != nil {
+		return "", noPlugin(f.name, err)
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
-		return "", noPlugin(name, err)
+		return "", noPlugin(f.name, err)
 	}
-	if !info.Mode().IsRegular() {
-		return "", noPlugin(name, fmt.Errorf("%s is not a regular file", safetext.Safe(path, 512)))
-	}
-	folder := filepath.Dir(path)
-	around, err := os.Stat(folder)
-	if err != nil {
-		return "", noPlugin(name, err)
-	}
-	for _, one := range []struct {
-		path string
-		info os.FileInfo
-	}{{path, info}, {folder, around}} {
-		if why, hint := alterable(one.info, os.Geteuid()); why != "" {
-			return "", &Error{Permanent, fmt.Errorf("plugin %s: %s %s", safetext.Safe(name, 64), safetext.Safe(one.path, 512), why), hint + " " + safetext.Safe(one.path, 512)}
+	path = filepath.Join(folder, filepath.Base(path))
+	for at := path; ; at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if err != nil {
+			return "", noPlugin(f.name, err)
+		}
+		if at == path && !info.Mode().IsRegular() {
+			return "", noPlugin(f.name, fmt.Errorf("%s is not a regular file", safetext.Safe(path, 512)))
+		}
+		if why, hint := alterable(info, os.Geteuid()); why != "" {
+			return "", &Error{Permanent, fmt.Errorf("plugin %s: %s %s", safetext.Safe(f.name, 64), safetext.Safe(at, 512), why), hint + " " + safetext.Safe(at, 512)}
+		}
+		if at == filepath.Dir(at) {
+			return path, nil
 		}
 	}
-	return path, nil
 }
 
-// checkSum returns an error unless the plugin's file has the SHA-256, in hex.
-func checkSum(name, path, want string) error {
-	f, err := os.Open(path)
+// checkSum returns an error unless the file has the configured SHA-256.
+func (f pluginFile) checkSum(path string) error {
+	file, err := os.Open(path)
 	if err != nil {
-		return noPlugin(name, err)
+		return noPlugin(f.name, err)
 	}
-	defer func() { _ = f.Close() }() // only read from
+	defer func() { _ = file.Close() }() // only read from
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return noPlugin(name, err)
+	if _, err := io.Copy(h, file); err != nil {
+		return noPlugin(f.name, err)
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return &Error{Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", safetext.Safe(name, 64), got, safetext.Safe(want, 80)), ""}
+	if got := hex.EncodeToString(h.Sum(nil)); got != f.sum {
+		return &Error{Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", safetext.Safe(f.name, 64), got, safetext.Safe(f.sum, 80)), ""}
 	}
 	return nil
 }

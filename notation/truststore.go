@@ -13,7 +13,7 @@ import (
 
 // trustStore reads each named store once: notation-go would read the files and check the
 // certificates in them again for every signature. A store that cannot be read is tried
-// again, and leaves the verdict open. It is safe for concurrent use.
+// again with the next signature, and leaves the verdict open. It is safe for concurrent use.
 type trustStore struct {
 	store truststore.X509TrustStore
 
@@ -28,17 +28,21 @@ type storeName struct {
 
 // GetCertificates is [truststore.X509TrustStore]'s.
 func (s *trustStore) GetCertificates(ctx context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
+	key := storeName{kind, name}
+	if e := evidenceOf(ctx); e != nil {
+		return e.once(key, func() ([]*x509.Certificate, error) { return s.load(ctx, key) })
+	}
+	return s.load(ctx, key)
+}
+
+func (s *trustStore) load(ctx context.Context, key storeName) ([]*x509.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := storeName{kind, name}
 	if certs, ok := s.read[key]; ok {
 		return slices.Clone(certs), nil
 	}
-	certs, err := s.store.GetCertificates(ctx, kind, name)
+	certs, err := s.store.GetCertificates(ctx, key.kind, key.name)
 	if err != nil {
-		if h, ok := ctx.Value(hearingKey{}).(*hearing); ok && !errors.Is(err, fs.ErrNotExist) {
-			h.missStore()
-		}
 		return nil, err
 	}
 	if s.read == nil {
@@ -47,3 +51,6 @@ func (s *trustStore) GetCertificates(ctx context.Context, kind truststore.Type, 
 	s.read[key] = certs
 	return slices.Clone(certs), nil
 }
+
+// missing reports whether a trust store does not exist, and so trusts nobody.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -45,10 +45,10 @@ func TestATrustStoreThatCannotBeReadLeavesItOpen(t *testing.T) {
 		Name: "test", RegistryScopes: []string{"*"}, SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
 		TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
 	}}}
-	v, err := verifier.NewWithOptions(policy, &trustStore{store: s}, nil, verifier.VerifierOptions{})
+	v, err := newVerifier(policy, s, nil, verifier.VerifierOptions{})
 	must(t, err)
 	for i, want := range []Doubt{Unsure, Unproven, NoDoubt, NoDoubt, NoDoubt} {
-		got, err := (&Verifier{judge: v.(judge)}).Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), jws.MediaTypeEnvelope, signedBy(t, id, "a"))
+		got, err := v.Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), jws.MediaTypeEnvelope, signedBy(t, id, "a"))
 		must(t, err)
 		if got.Doubt != want || got.Trusted != (want == NoDoubt) || (got.Reason == "") != got.Trusted {
 			t.Errorf("signature %d: %+v, want doubt %q", i, got, want)

@@ -59,10 +59,10 @@ func stamped(t *testing.T, ca *kmstest.Authority, server *tsatest.TSA, asks bool
 	if asks {
 		policy.TrustStores = append(policy.TrustStores, "tsa:test")
 	}
-	v, err := verifier.New(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}},
-		stores{truststore.TypeCA: ca.Certificate, truststore.TypeTSA: server.Root()}, nil)
+	v, err := newVerifier(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}},
+		stores{truststore.TypeCA: ca.Certificate, truststore.TypeTSA: server.Root()}, nil, verifier.VerifierOptions{})
 	must(t, err)
-	got, err := (&Verifier{judge: v.(judge)}).Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), mediaType, blob)
+	got, err := v.Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), mediaType, blob)
 	must(t, err)
 	return got
 }

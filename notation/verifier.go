@@ -5,26 +5,42 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
-	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
 	"github.com/notaryproject/notation-core-go/signature"
 	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/dir"
-	"github.com/notaryproject/notation-go/plugin"
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // Verifier judges signatures as notation verify does, by a trust policy and notation's
-// trust store. It is safe for concurrent use.
+// trust store. It is the one judge of envelopes in this program. Nothing that a signature says
+// decides what runs or where requests go: a verification plugin runs only if it was configured,
+// and only for a signature whose chain is anchored in the trust store of the matching statement;
+// for such a chain alone is revocation asked for. docs/adr/0001 has the differences from
+// notation verify. It is safe for concurrent use.
 type Verifier struct {
-	judge judge
+	doc   *trustpolicy.Document
+	store *trustStore
+	judge judge // notation-go's verifier
+}
+
+// VerifierOptions say by what a [Verifier] judges. The zero value is usable: notation's own trust
+// policy, no plugins, and nobody is asked for revocation.
+type VerifierOptions struct {
+	Policy  string               // file with the trust policy; empty: notation's trustpolicy.json
+	Plugins []VerificationPlugin // that signatures may name
+	// Client, of the one HTTP stack, asks whether certificates were revoked. Nil: nobody is
+	// asked, and what would have to be asked for stays unknown.
+	Client *http.Client
 }
 
 // errSkip is said of a trust policy that asks for no verification.
@@ -76,16 +92,50 @@ func (v Verdict) Better(other Verdict) bool {
 // level of the policy.
 func (v Verdict) Strict() bool { return v.Trusted && v.Doubt == NoDoubt }
 
-// OpenVerifier reads a trust policy, by default notation's own trustpolicy.json.
-func OpenVerifier(policyFile string) (*Verifier, error) {
-	if policyFile == "" {
-		path, err := dir.ConfigFS().SysPath(dir.PathTrustPolicy)
-		if err != nil {
+// OpenVerifier reads a trust policy. Plugins are looked for when a signature names them: one
+// that is not installed leaves its signatures unknown, and the others as they are.
+func OpenVerifier(o VerifierOptions) (*Verifier, error) {
+	doc, err := readTrustPolicy(o.Policy)
+	if err != nil {
+		return nil, err
+	}
+	plugins, err := newPluginManager(o.Plugins)
+	if err != nil {
+		return nil, err
+	}
+	validators, err := revocationValidators(o.Client)
+	if err != nil {
+		return nil, err
+	}
+	v, err := newVerifier(doc, truststore.NewX509TrustStore(dir.ConfigFS()), plugins, validators)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trust policy %s: %w", safetext.Safe(o.Policy, 512), err)
+	}
+	return v, nil
+}
+
+// newVerifier holds notation-go's verifier.
+func newVerifier(doc *trustpolicy.Document, store truststore.X509TrustStore, plugins pluginManager, validators verifier.VerifierOptions) (*Verifier, error) {
+	once := &trustStore{store: store}
+	v, err := verifier.NewWithOptions(doc, once, plugins, validators)
+	if err != nil {
+		return nil, err
+	}
+	j, ok := v.(judge)
+	if !ok {
+		return nil, errors.New("notation-go's verifier does not say whether the level is skip")
+	}
+	return &Verifier{doc: doc, store: once, judge: j}, nil
+}
+
+func readTrustPolicy(file string) (*trustpolicy.Document, error) {
+	if file == "" {
+		var err error
+		if file, err = dir.ConfigFS().SysPath(dir.PathTrustPolicy); err != nil {
 			return nil, fmt.Errorf("finding notation's trust policy: %w", err)
 		}
-		policyFile = path
 	}
-	raw, err := os.ReadFile(policyFile)
+	raw, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &Error{Permanent, fmt.Errorf("reading the trust policy: %w", err),
 			"write one as for notation verify, or name another one"}
@@ -93,23 +143,28 @@ func OpenVerifier(policyFile string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy: %w", err)
 	}
-	var doc trustpolicy.Document
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
+	doc := &trustpolicy.Document{}
+	if err := json.Unmarshal(raw, doc); err != nil {
+		return nil, fmt.Errorf("reading the trust policy %s: %w", file, err)
 	}
-	options, err := askedOnce()
-	if err != nil {
-		return nil, err
-	}
-	v, err := verifier.NewWithOptions(&doc, &trustStore{store: truststore.NewX509TrustStore(dir.ConfigFS())}, plugin.NewCLIManager(dir.PluginFS()), options)
-	if err != nil {
-		return nil, fmt.Errorf("reading the trust policy %s: %w", policyFile, err)
-	}
-	j, ok := v.(judge)
-	if !ok {
-		return nil, errors.New("notation-go's verifier cannot tell the level skip")
-	}
-	return &Verifier{judge: j}, nil
+	return doc, nil
+}
+
+// Notation returns notation-go's verifier as it is held here, to be handed to notation-go's
+// Verify: what it says of one signature is what [Verifier.Verify] says.
+func (v *Verifier) Notation() notationgo.Verifier { return held{v} }
+
+type held struct{ *Verifier }
+
+// Verify is notation-go's Verifier's.
+func (h held) Verify(ctx context.Context, subject ocispec.Descriptor, blob []byte, o notationgo.VerifierVerifyOptions) (*notationgo.VerificationOutcome, error) {
+	ctx, _ = gather(ctx, h.doc, h.store, o.ArtifactReference, o.SignatureMediaType, blob)
+	return h.judge.Verify(ctx, subject, blob, o)
+}
+
+// SkipVerify is for notation-go's Verify, which asks for it.
+func (h held) SkipVerify(ctx context.Context, o notationgo.VerifierVerifyOptions) (bool, *trustpolicy.VerificationLevel, error) {
+	return h.judge.SkipVerify(ctx, o)
 }
 
 // Applicable returns an error unless the policy asks for the verification of a reference
@@ -128,8 +183,8 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	if err := v.Applicable(ctx, reference); err != nil {
 		return Verdict{Doubt: Unproven, Reason: safetext.Safe(err.Error(), 300)}, ctx.Err()
 	}
-	heard := &hearing{}
-	outcome, err := v.judge.Verify(heard.in(ctx), subject, blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
+	with, found := gather(ctx, v.doc, v.store, reference, mediaType, blob)
+	outcome, err := v.judge.Verify(with, subject, blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
 	if ctx.Err() != nil {
 		return Verdict{}, ctx.Err()
 	}
@@ -137,17 +192,15 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	if err != nil {
 		verdict.Reason = safetext.Safe(err.Error(), 300)
 	}
+	sameTarget := verdict.fill(found.content, subject)
 	known := false
 	if outcome != nil {
-		if outcome.EnvelopeContent != nil { // it is intact
-			verdict.fill(outcome.EnvelopeContent)
-		}
 		for _, r := range outcome.VerificationResults {
 			if r.Error == nil {
 				continue
 			}
 			known = known || errors.Is(err, r.Error)
-			if d := heard.doubt(r.Type); d.worse(verdict.Doubt) {
+			if d := found.doubt(r.Type); d.worse(verdict.Doubt) {
 				verdict.Doubt = d
 			}
 			if verdict.Reason == "" {
@@ -156,32 +209,23 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 		}
 	}
 	if err != nil && !known {
-		verdict.Doubt = Unproven // such as the signature of another image
+		if d := found.unfinished(sameTarget); d.worse(verdict.Doubt) {
+			verdict.Doubt = d
+		}
 	}
 	return verdict, nil
 }
 
-// fill sets what an intact envelope says.
-func (v *Verdict) fill(intact *signature.EnvelopeContent) {
-	if c, err := contentsOf(intact); err == nil {
-		v.Leaf, v.NotAfter, v.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
-		v.SignedAt = c.SignedAt()
+// fill sets what an intact envelope says, and reports whether it is over the subject.
+func (v *Verdict) fill(intact *signature.EnvelopeContent, subject ocispec.Descriptor) (sameTarget bool) {
+	if intact == nil {
+		return false
 	}
-}
-
-// doubt is what a failed step of the verification means.
-func (h *hearing) doubt(step trustpolicy.ValidationType) Doubt {
-	code, tsa := h.said()
-	switch {
-	case step == trustpolicy.TypeExpiry:
-		return Dated
-	case (step == trustpolicy.TypeAuthenticity || step == trustpolicy.TypeAuthenticTimestamp) && !h.storesRead():
-		return Unsure
-	case step == trustpolicy.TypeAuthenticTimestamp && tsa == revocationresult.ResultUnknown,
-		step == trustpolicy.TypeRevocation && code == revocationresult.ResultUnknown:
-		return Unsure
-	case step == trustpolicy.TypeAuthenticTimestamp && tsa != revocationresult.ResultRevoked:
-		return Dated
+	c, err := contentsOf(intact)
+	if err != nil {
+		return false
 	}
-	return Unproven
+	v.Leaf, v.NotAfter, v.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
+	v.SignedAt = c.SignedAt()
+	return content.Equal(c.Target, subject)
 }

@@ -42,9 +42,9 @@ func judgingWith(t *testing.T, level string, trusted *kmstest.Identity, change f
 	if level != "skip" {
 		policy.TrustStores, policy.TrustedIdentities = []string{"ca:test"}, []string{"*"}
 	}
-	v, err := verifier.NewWithOptions(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}, memory(trusted.Chain[len(trusted.Chain)-1:]), nil, options)
+	v, err := newVerifier(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}}, memory(trusted.Chain[len(trusted.Chain)-1:]), nil, options)
 	must(t, err)
-	return &Verifier{judge: v.(judge)}
+	return v
 }
 
 // signedBy makes an envelope over an image, as an hour before the certificate ends or now.

@@ -50,6 +50,7 @@ type IssueOptions struct {
 	NotBefore time.Time     // default: an hour ago
 	NotAfter  time.Time     // default: in a year
 	Key       crypto.Signer // default: a new key; the same name and RSA size give the same key again
+	OCSP, CRL string        // addresses of who says whether it was revoked; default: none
 }
 
 // Issue makes a signing certificate that follows Notation's rules: key usage critical and
@@ -74,6 +75,12 @@ func (a *Authority) Issue(cn string, algorithm Algorithm, o IssueOptions) (*Iden
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+	if o.OCSP != "" {
+		template.OCSPServer = []string{o.OCSP}
+	}
+	if o.CRL != "" {
+		template.CRLDistributionPoints = []string{o.CRL}
+	}
 	leaf, err := sign(template, a.Certificate, o.Key.Public(), a.key)
 	if err != nil {
 		return nil, err

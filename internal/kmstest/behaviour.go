@@ -13,14 +13,19 @@ import (
 const (
 	RAW      = "RAW"      // describe-key and generate-signature; the default
 	ENVELOPE = "ENVELOPE" // generate-envelope, JWS and COSE
+	VERIFIER = "VERIFIER" // verify-signature: trusted identity and revocation
 )
 
 // A Behaviour is everything the plugin is told. The zero value is an honest plugin without keys.
 type Behaviour struct {
 	// Keys are the keys it has, by key id. Others are refused with VALIDATION_ERROR.
 	Keys map[string]Key `json:"keys,omitempty"`
-	// Capability is RAW or ENVELOPE.
+	// Capability is RAW, ENVELOPE or VERIFIER.
 	Capability string `json:"capability,omitempty"`
+	// Rejects are the verifications that fail, with the reason, by the protocol's name of the capability.
+	Rejects map[string]string `json:"rejects,omitempty"`
+	// Ignores has it process no attribute of a signature.
+	Ignores bool `json:"ignores,omitempty"`
 	// Annotations come with every envelope it generates, with the image's digest in place of {digest}.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Delay is the time each command takes on top, in milliseconds, by command.
@@ -89,7 +94,7 @@ func (f Fault) fits(nth int) bool {
 // check refuses what the plugin would not understand, so that a test with a slip of the pen does not
 // pass because nothing went wrong.
 func (b Behaviour) check() error {
-	if b.Capability != "" && b.Capability != RAW && b.Capability != ENVELOPE {
+	if b.Capability != "" && !slices.Contains([]string{RAW, ENVELOPE, VERIFIER}, b.Capability) {
 		return fmt.Errorf("unknown capability %q", b.Capability)
 	}
 	if b.Refusal != "" && !slices.Contains([]Kind{Throttled, ThrottledAzure, ThrottledText}, b.Refusal) {

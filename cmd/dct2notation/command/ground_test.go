@@ -224,10 +224,18 @@ func (p *place) sign() {
 
 // main is one call of the program.
 func (g *ground) main(verb string, args ...string) (int, []byte, string) {
+	return g.mainOf([]string{verb}, args...)
+}
+
+// mainOf is main for a verb of several words.
+func (g *ground) mainOf(verb []string, args ...string) (int, []byte, string) {
 	var out, err bytes.Buffer
-	code := Main(context.Background(), nil, append([]string{
-		verb, "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--results", "none", "--notary-server", g.notary.URL(),
-		"--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}, slices.Concat(g.flags, args)...),
+	common := []string{"-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--notary-server", g.notary.URL(),
+		"--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}
+	if verb[0] == "run" || verb[0] == "verify" {
+		common = append(common, "--results", "none")
+	}
+	code := Main(context.Background(), nil, slices.Concat(verb, common, g.flags, args),
 		Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return code, out.Bytes(), err.String()
 }

@@ -94,6 +94,7 @@ type remoteOptions struct {
 	cacheDir       string
 	snapshotPolicy string
 	rescue         bool
+	verifierOptions
 	registryOptions
 	notaryLimit int
 }
@@ -126,6 +127,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 		f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
 		f.StringVar(&o.cacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
 	})
+	grouped(f, groupTrust, o.verifierOptions.bind)
 	o.registryOptions.bind(f)
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
@@ -171,6 +173,9 @@ func (o *remoteOptions) check() error {
 		if err := checkNotaryURL(o.notaryServer); err != nil {
 			return usage(fmt.Errorf("--notary-server %w", err))
 		}
+	}
+	if _, err := o.plugins(); err != nil {
+		return usage(err)
 	}
 	return usage(dct.CheckAllowExpired(o.allowExpired))
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -133,9 +132,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	verifier, err := notation.OpenVerifier(o.trustPolicy)
+	verifier, err := o.openVerifier(o.trustPolicy, f.rt)
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	archive, done, err := o.archive(f)
 	if err != nil {

@@ -255,7 +255,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 	must(t, err)
 	ask := func() (migrate.Verdict, error) {
 		t.Helper()
-		v, err := notation.OpenVerifier("")
+		v, err := notation.OpenVerifier(notation.VerifierOptions{})
 		must(t, err)
 		return (&judge{client: k.client(t), verifier: v}).Judge(context.Background(), k.image)
 	}

@@ -24,7 +24,8 @@ func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
 	}
 	o.commonOptions.bind(c.Flags())
 	o.remoteOptions.bind(c.Flags())
-	// It takes the configuration of the other verbs, and contacts nobody.
+	// It takes the configuration of the other verbs, and contacts nobody but, with a trust policy, those
+	// who say whether a certificate was revoked.
 	hideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
 		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "notary-concurrency", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -76,7 +77,12 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 	if err != nil {
 		return err
 	}
-	judge, err := o.snapshotJudge()
+	rt, err := o.offlineTransport()
+	if err != nil {
+		return err
+	}
+	defer rt.CloseIdleConnections()
+	judge, err := o.snapshotJudge(rt)
 	if err != nil {
 		return err
 	}

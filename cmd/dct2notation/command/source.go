@@ -51,7 +51,7 @@ func (r *remote) openSource() (dct.Source, error) {
 		if err != nil {
 			return nil, usage(err)
 		}
-		judge, err := r.opts.snapshotJudge()
+		judge, err := r.opts.snapshotJudge(r.rt)
 		if err != nil {
 			_ = snap.Close() // only read from
 			return nil, err

@@ -19,7 +19,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -108,9 +107,9 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
-	verifier, err := notation.OpenVerifier(o.trustPolicy)
+	verifier, err := o.openVerifier(o.trustPolicy, f.rt)
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	warnOfStore(o.trustPolicy, log)
 	v := &migrate.Verification{

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"net/http"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -14,14 +15,15 @@ import (
 // snapshotJudge judges signatures of a snapshot by a trust policy, whose scopes are GUNs.
 type snapshotJudge struct{ verifier *notation.Verifier }
 
-// snapshotJudge opens the policy that the options name; nil where they name none.
-func (o *remoteOptions) snapshotJudge() (snapshot.Judge, error) {
+// snapshotJudge opens the policy that the options name; nil where they name none. rt sends what
+// it asks for revocation.
+func (o *remoteOptions) snapshotJudge(rt http.RoundTripper) (snapshot.Judge, error) {
 	if o.snapshotPolicy == "" {
 		return nil, nil
 	}
-	verifier, err := notation.OpenVerifier(o.snapshotPolicy)
+	verifier, err := o.openVerifier(o.snapshotPolicy, rt)
 	if err != nil {
-		return nil, usage(err)
+		return nil, err
 	}
 	return snapshotJudge{verifier}, nil
 }

@@ -67,7 +67,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		}}})
 		must(t, err)
 		must(t, os.WriteFile(policy, raw, 0o600))
-		judge, err := (&remoteOptions{snapshotPolicy: policy}).snapshotJudge()
+		judge, err := (&remoteOptions{snapshotPolicy: policy}).snapshotJudge(nil)
 		must(t, err)
 		gun, err := dct.ParseGUN(c.judged)
 		must(t, err)

@@ -25,7 +25,8 @@ func (j *job) answer() ([]byte, error) {
 }
 
 func (j *job) respond() (any, error) {
-	raw := j.behaviour.Capability != kmstest.ENVELOPE
+	raw := j.behaviour.Capability == "" || j.behaviour.Capability == kmstest.RAW
+	envelope := j.behaviour.Capability == kmstest.ENVELOPE
 	switch command := plugin.Command(j.command); {
 	case command == plugin.CommandGetMetadata:
 		return j.metadata(raw), nil
@@ -33,8 +34,10 @@ func (j *job) respond() (any, error) {
 		return j.describeKey()
 	case command == plugin.CommandGenerateSignature && raw:
 		return j.generateSignature()
-	case command == plugin.CommandGenerateEnvelope && !raw:
+	case command == plugin.CommandGenerateEnvelope && envelope:
 		return j.generateEnvelope()
+	case command == plugin.CommandVerifySignature && !raw && !envelope:
+		return j.verifySignature(), nil
 	}
 	return nil, plugin.NewUnsupportedError(j.command)
 }
@@ -51,6 +54,9 @@ func (j *job) metadata(raw bool) plugin.GetMetadataResponse {
 	if raw {
 		m.Capabilities = []plugin.Capability{plugin.CapabilitySignatureGenerator}
 	}
+	if j.behaviour.Capability == kmstest.VERIFIER {
+		m.Capabilities = []plugin.Capability{plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier}
+	}
 	switch j.fault.Kind {
 	case kmstest.WrongContract:
 		m.SupportedContractVersions = []string{"2.0"}
@@ -60,6 +66,21 @@ func (j *job) metadata(raw bool) plugin.GetMetadataResponse {
 		m.Capabilities = []plugin.Capability{}
 	}
 	return m
+}
+
+// verifySignature answers what it is asked, without a look at the signature.
+func (j *job) verifySignature() *plugin.VerifySignatureResponse {
+	r := &plugin.VerifySignatureResponse{VerificationResults: map[plugin.Capability]*plugin.VerificationResult{}, ProcessedAttributes: []any{}}
+	for _, c := range j.request.TrustPolicy.SignatureVerification {
+		reason, rejects := j.behaviour.Rejects[string(c)]
+		r.VerificationResults[c] = &plugin.VerificationResult{Success: !rejects, Reason: reason}
+	}
+	if !j.behaviour.Ignores {
+		for _, name := range j.request.Signature.UnprocessedAttributes {
+			r.ProcessedAttributes = append(r.ProcessedAttributes, name)
+		}
+	}
+	return r
 }
 
 func (j *job) describeKey() (*plugin.DescribeKeyResponse, error) {

@@ -23,6 +23,9 @@ type request struct {
 	SignatureEnvelopeType   string            `json:"signatureEnvelopeType"`
 	ExpiryDurationInSeconds uint64            `json:"expiryDurationInSeconds"`
 	PluginConfig            map[string]string `json:"pluginConfig"`
+
+	Signature   plugin.Signature   `json:"signature"`
+	TrustPolicy plugin.TrustPolicy `json:"trustPolicy"`
 }
 
 func (r *request) read(stdin io.Reader) error {

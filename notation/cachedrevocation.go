@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"sync"
@@ -20,30 +21,52 @@ import (
 const (
 	goodFor    = 10 * time.Minute // how long the answer counts that nothing was revoked
 	otherwise  = 30 * time.Second // and any other: an authority that is down may be back
-	askTimeout = 2 * time.Second  // of one request, as in notation
+	chainLimit = 30 * time.Second // for all that is asked about one chain
 	maxChains  = 4096             // chains remembered
 )
 
-// askedOnce are notation-go's own validators, each behind a memory.
-func askedOnce() (o verifier.VerifierOptions, err error) {
+// revocationValidators are notation-core-go's own, with its requests sent by client, each behind
+// a memory, and none reached for a chain without an anchor. With a nil client nobody is asked.
+func revocationValidators(client *http.Client) (o verifier.VerifierOptions, err error) {
+	ocsp := limitedClient(client, ocspTimeout)
+	fetcher := &crlFetcher{client: limitedClient(client, crlTimeout), now: time.Now}
 	for _, one := range []struct {
 		purpose purpose.Purpose
 		to      *revocation.Validator
 	}{{purpose.CodeSigning, &o.RevocationCodeSigningValidator}, {purpose.Timestamping, &o.RevocationTimestampingValidator}} {
-		v, err := revocation.NewWithOptions(revocation.Options{OCSPHTTPClient: &http.Client{Timeout: askTimeout}, CertChainPurpose: one.purpose})
+		v, err := revocation.NewWithOptions(revocation.Options{OCSPHTTPClient: ocsp, CRLFetcher: fetcher, CertChainPurpose: one.purpose})
 		if err != nil {
 			return o, fmt.Errorf("preparing to ask for revocation: %w", err)
 		}
-		*one.to = &remembered{validator: v, purpose: one.purpose, now: time.Now, chains: map[[sha256.Size]byte]*chainAnswer{}}
+		*one.to = &anchoredOnly{&remembered{validator: v, now: time.Now, chains: map[[sha256.Size]byte]*chainAnswer{}}, one.purpose}
 	}
 	return o, nil
+}
+
+// anchoredOnly asks for no chain that is not anchored, at any level of the trust policy:
+// notation-go goes on to revocation also where a lenient one lets a stranger's certificate pass.
+type anchoredOnly struct {
+	validator revocation.Validator
+	purpose   purpose.Purpose
+}
+
+// ValidateContext is [revocation.Validator]'s.
+func (a *anchoredOnly) ValidateContext(ctx context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
+	e := evidenceOf(ctx)
+	may, ok := e.mayAsk(ctx, a.purpose, o.CertChain)
+	if !ok {
+		e.heard(a.purpose, revocationresult.ResultUnknown)
+		return nil, errNotAnchored
+	}
+	results, err := a.validator.ValidateContext(may.in(ctx), o)
+	e.heard(a.purpose, final(results))
+	return results, err
 }
 
 // remembered asks a validator once for each chain. It is safe for concurrent use: who asks
 // for a chain that another is asking for waits for that answer.
 type remembered struct {
 	validator revocation.Validator
-	purpose   purpose.Purpose
 	now       func() time.Time
 
 	mu     sync.Mutex
@@ -61,13 +84,15 @@ type chainAnswer struct {
 
 // ValidateContext is [revocation.Validator]'s.
 func (r *remembered) ValidateContext(ctx context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
-	a := r.chain(o.CertChain)
+	a := r.chain(ctx, o.CertChain)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// That nothing was revoked holds for any time of signing; what was revoked later may
 	// have been good at another.
 	if !r.now().Before(a.until) || final(a.results) != revocationresult.ResultOK && !a.signed.Equal(o.AuthenticSigningTime) {
-		results, err := r.validator.ValidateContext(ctx, o)
+		limited, cancel := context.WithTimeout(ctx, chainLimit)
+		defer cancel()
+		results, err := r.validator.ValidateContext(limited, o)
 		if ctx.Err() != nil {
 			return results, err // it was us who ended it
 		}
@@ -76,14 +101,14 @@ func (r *remembered) ValidateContext(ctx context.Context, o revocation.ValidateC
 			a.until = r.now().Add(goodFor)
 		}
 	}
-	if h, ok := ctx.Value(hearingKey{}).(*hearing); ok {
-		h.hear(r.purpose, final(a.results))
-	}
 	return a.results, a.err
 }
 
-func (r *remembered) chain(certs []*x509.Certificate) *chainAnswer {
+// chain returns what is known of a chain with that anchor: another anchor has others asked.
+func (r *remembered) chain(ctx context.Context, certs []*x509.Certificate) *chainAnswer {
+	may, _ := ctx.Value(askableKey{}).(askable)
 	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(may.anchor)))
 	for _, c := range certs {
 		sum := sha256.Sum256(c.Raw)
 		h.Write(sum[:])
@@ -118,47 +143,4 @@ func final(results []*revocationresult.CertRevocationResult) revocationresult.Re
 		}
 	}
 	return worst
-}
-
-// hearing takes down what the validators said while one signature was verified:
-// notation-go keeps only a sentence of it.
-type hearing struct {
-	mu        sync.Mutex
-	code, tsa revocationresult.Result
-	unread    bool // a trust store is there and could not be read
-}
-
-type hearingKey struct{}
-
-func (h *hearing) in(ctx context.Context) context.Context {
-	h.code, h.tsa = revocationresult.ResultOK, revocationresult.ResultOK
-	return context.WithValue(ctx, hearingKey{}, h)
-}
-
-func (h *hearing) hear(p purpose.Purpose, r revocationresult.Result) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if p == purpose.Timestamping {
-		h.tsa = r
-		return
-	}
-	h.code = r
-}
-
-func (h *hearing) missStore() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.unread = true
-}
-
-func (h *hearing) storesRead() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return !h.unread
-}
-
-func (h *hearing) said() (code, tsa revocationresult.Result) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.code, h.tsa
 }

@@ -40,7 +40,7 @@ func (a *answerer) ValidateContext(_ context.Context, o revocation.ValidateConte
 
 func remembering(a *answerer) (*remembered, *time.Time) {
 	now := time.Unix(1_000_000, 0)
-	return &remembered{validator: a, purpose: purpose.CodeSigning, now: func() time.Time { return now }, chains: map[[sha256.Size]byte]*chainAnswer{}}, &now
+	return &remembered{validator: a, now: func() time.Time { return now }, chains: map[[sha256.Size]byte]*chainAnswer{}}, &now
 }
 
 // An authority that cannot be asked leaves a signature unclear, never well and never
@@ -68,7 +68,7 @@ func TestRevocationIsTakenForWhatItIs(t *testing.T) {
 	} {
 		v := judgingWith(t, c.level, id, func(o *verifier.VerifierOptions) {
 			r, _ := remembering(&answerer{result: c.says, err: c.err})
-			o.RevocationCodeSigningValidator = r
+			o.RevocationCodeSigningValidator = &anchoredOnly{r, purpose.CodeSigning}
 		})
 		got, err := v.Verify(context.Background(), "registry.example.com/app@"+subject.Digest.String(), subject, jws.MediaTypeEnvelope, blob)
 		must(t, err)

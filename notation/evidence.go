@@ -1,0 +1,218 @@
+package notation
+
+import (
+	"context"
+	"crypto/x509"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/notaryproject/notation-core-go/revocation/purpose"
+	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
+)
+
+// evidence is what is found out about one signature beside what notation-go says of it.
+// Above all it is whether the signature's chain is anchored: whether a certificate of it is in
+// the trust store that the matching statement of the trust policy names. notation-go asks for
+// plugins before it knows that, and goes on to revocation at lenient levels although it is not
+// so; what it calls back (plugin manager, revocation validators, trust store) therefore looks
+// here first. The evidence travels in the context, as those calls carry nothing else that
+// identifies the signature. Without evidence nothing is anchored.
+type evidence struct {
+	store     truststore.X509TrustStore
+	statement *trustpolicy.TrustPolicy
+	content   *signature.EnvelopeContent // nil: the envelope is not intact
+	// anchor is the index of the highest certificate of the chain that is in the trust store;
+	// -1: none is. What is above it in the chain was not chosen by the owner of the trust store.
+	anchor int
+
+	mu        sync.Mutex
+	stores    map[storeName]storeAnswer
+	unread    bool                    // a trust store exists and could not be read
+	plugin    bool                    // the envelope names a plugin, and it was looked for
+	code, tsa revocationresult.Result // what the validators said; notation-go keeps only a sentence
+}
+
+type storeAnswer struct {
+	certs []*x509.Certificate
+	err   error
+}
+
+type evidenceKey struct{}
+
+func evidenceOf(ctx context.Context) *evidence {
+	e, _ := ctx.Value(evidenceKey{}).(*evidence)
+	return e
+}
+
+// gather checks the envelope's integrity and finds the anchor of its chain. It sends no request
+// and starts no program.
+func gather(ctx context.Context, doc *trustpolicy.Document, store truststore.X509TrustStore, reference, mediaType string, blob []byte) (context.Context, *evidence) {
+	e := &evidence{
+		store: store, anchor: -1, stores: map[storeName]storeAnswer{},
+		code: revocationresult.ResultOK, tsa: revocationresult.ResultOK,
+	}
+	ctx = context.WithValue(ctx, evidenceKey{}, e)
+	var err error
+	if e.statement, err = doc.GetApplicableTrustPolicy(reference); err != nil {
+		return ctx, e
+	}
+	env, err := signature.ParseEnvelope(mediaType, blob)
+	if err != nil {
+		return ctx, e
+	}
+	content, err := env.Verify()
+	if err != nil {
+		return ctx, e
+	}
+	e.content = content
+	kind := truststore.TypeCA
+	if content.SignerInfo.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {
+		kind = truststore.TypeSigningAuthority
+	}
+	e.anchor = e.anchorOf(ctx, kind, content.SignerInfo.CertificateChain)
+	return ctx, e
+}
+
+// anchorOf returns the index of the highest certificate of a chain that is in one of the
+// statement's stores of a kind, or -1. As in notation-go, one store that cannot be read leaves
+// the chain without an anchor.
+func (e *evidence) anchorOf(ctx context.Context, kind truststore.Type, chain []*x509.Certificate) int {
+	var trusted []*x509.Certificate
+	for _, named := range e.statement.TrustStores {
+		if of, name, ok := strings.Cut(named, ":"); ok && truststore.Type(of) == kind {
+			certs, err := e.store.GetCertificates(ctx, kind, name)
+			if err != nil {
+				return -1
+			}
+			trusted = append(trusted, certs...)
+		}
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		if slices.ContainsFunc(trusted, chain[i].Equal) {
+			return i
+		}
+	}
+	return -1
+}
+
+// anchored reports whether the chain of the signature is anchored.
+func (e *evidence) anchored() bool { return e != nil && e.anchor >= 0 }
+
+// mayAsk returns whom the revocation of a chain may be asked of; false: nobody. Only
+// certificates up to the anchor count: what is above it may be anybody's, made to fit.
+func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.Certificate) (askable, bool) {
+	if !e.anchored() {
+		return askable{}, false
+	}
+	anchor := e.anchor
+	if p == purpose.Timestamping {
+		anchor = e.anchorOf(ctx, truststore.TypeTSA, chain)
+	} else if !slices.EqualFunc(chain, e.content.SignerInfo.CertificateChain, (*x509.Certificate).Equal) {
+		anchor = -1
+	}
+	if anchor < 0 {
+		return askable{}, false
+	}
+	may := askable{anchor: anchor, issuers: chain[:min(anchor+2, len(chain))]}
+	for _, c := range chain[:anchor+1] {
+		may = may.with(c.OCSPServer...).with(c.CRLDistributionPoints...)
+	}
+	return may, true
+}
+
+// askable is who may be asked for the revocation of one chain.
+type askable struct {
+	anchor  int
+	hosts   map[string]bool     // host[:port], as in the addresses in the certificates
+	issuers []*x509.Certificate // who may have signed a list of revoked certificates
+}
+
+type askableKey struct{}
+
+// with returns a copy that has the hosts of these addresses as well.
+func (a askable) with(addresses ...string) askable {
+	hosts := map[string]bool{}
+	maps.Copy(hosts, a.hosts)
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil && u.Host != "" {
+			hosts[strings.ToLower(u.Host)] = true
+		}
+	}
+	a.hosts = hosts
+	return a
+}
+
+func (a askable) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, askableKey{}, a)
+}
+
+// heard notes what a validator said.
+func (e *evidence) heard(p purpose.Purpose, r revocationresult.Result) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p == purpose.Timestamping {
+		e.tsa = r
+		return
+	}
+	e.code = r
+}
+
+// once reads a trust store once for one signature, also one that cannot be read: the anchor and
+// notation-go's own comparison then rest on the same answer.
+func (e *evidence) once(key storeName, read func() ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, ok := e.stores[key]
+	if !ok {
+		a.certs, a.err = read()
+		e.stores[key] = a
+		e.unread = e.unread || a.err != nil && !missing(a.err)
+	}
+	return slices.Clone(a.certs), a.err
+}
+
+// named notes that the envelope names a plugin.
+func (e *evidence) named() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.plugin = true
+}
+
+// doubt is what a failed step of the verification means.
+func (e *evidence) doubt(step trustpolicy.ValidationType) Doubt {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case step == trustpolicy.TypeExpiry:
+		return Dated
+	case (step == trustpolicy.TypeAuthenticity || step == trustpolicy.TypeAuthenticTimestamp) && e.unread:
+		return Unsure
+	case step == trustpolicy.TypeAuthenticTimestamp && e.tsa == revocationresult.ResultUnknown,
+		step == trustpolicy.TypeRevocation && e.code == revocationresult.ResultUnknown:
+		return Unsure
+	case step == trustpolicy.TypeAuthenticTimestamp && e.tsa != revocationresult.ResultRevoked:
+		return Dated
+	}
+	return Unproven
+}
+
+// unfinished is what an error means that is of no step: the verification could not be done to
+// its end. Where the envelope names a plugin, and that is its signer's to say, nobody knows
+// what the plugin would have said. Any other error speaks against the signature.
+func (e *evidence) unfinished(sameTarget bool) Doubt {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.plugin && sameTarget && (e.anchor >= 0 || e.unread) {
+		return Unsure
+	}
+	return Unproven
+}

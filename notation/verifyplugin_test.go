@@ -1,0 +1,220 @@
+package notation
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/jws"
+	"github.com/notaryproject/notation-go/verifier"
+	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+)
+
+// naming has an envelope name the plugin that is to verify it.
+func naming(plugin any) func(*signature.SignRequest) {
+	return func(r *signature.SignRequest) {
+		r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, signature.Attribute{Key: "io.cncf.notary.verificationPlugin", Critical: true, Value: plugin})
+	}
+}
+
+// attribute adds a critical one that only a plugin understands.
+func attribute(r *signature.SignRequest) {
+	r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, signature.Attribute{Key: "com.example.profile", Critical: true, Value: "release"})
+}
+
+// plugged makes a verifier with verification plugins that trusts one authority for
+// registry.example.com/app.
+func plugged(t *testing.T, level string, trusted *kmstest.Identity, plugins ...VerificationPlugin) *Verifier {
+	t.Helper()
+	m, err := newPluginManager(plugins)
+	must(t, err)
+	v, err := newVerifier(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
+		Name: "test", RegistryScopes: []string{"registry.example.com/app"}, TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
+		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: level},
+	}}}, memory(trusted.Chain[len(trusted.Chain)-1:]), m, verifier.VerifierOptions{})
+	must(t, err)
+	return v
+}
+
+func judged(t *testing.T, v *Verifier, blob []byte) Verdict {
+	t.Helper()
+	got, err := v.Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), jws.MediaTypeEnvelope, blob)
+	must(t, err)
+	return got
+}
+
+// verifying installs a verification plugin.
+func verifying(t *testing.T, b kmstest.Behaviour) (*kmstest.Plugin, VerificationPlugin) {
+	t.Helper()
+	b.Capability = kmstest.VERIFIER
+	p, err := kmstest.Install(t.TempDir(), b)
+	must(t, err)
+	return p, VerificationPlugin{Name: kmstest.Name, Path: p.Path, Config: p.Config(), Timeout: 5 * time.Second}
+}
+
+// What a plugin says counts for a signature of a certificate that is trusted. Only its answer that
+// the verification failed speaks against the signature: where there is no answer, nobody knows. For
+// a stranger's signature it is not started.
+func TestConfiguredPluginVerifies(t *testing.T) {
+	t.Parallel()
+	id, stranger := issued(t), issued(t)
+	const identity, revocation = "SIGNATURE_VERIFIER.TRUSTED_IDENTITY", "SIGNATURE_VERIFIER.REVOCATION_CHECK"
+	fault := func(command string, kind kmstest.Kind) kmstest.Behaviour {
+		return kmstest.Behaviour{Faults: []kmstest.Fault{{Command: command, Kind: kind, Ms: 20_000}}}
+	}
+	for name, c := range map[string]struct {
+		does    kmstest.Behaviour
+		by      *kmstest.Identity
+		more    func(*signature.SignRequest)
+		of      string // image; empty: the right one
+		change  func(*VerificationPlugin)
+		level   string
+		want    Verdict // Trusted and Doubt count
+		started int     // verify-signature
+	}{
+		"passes":                   {want: Verdict{Trusted: true}, started: 1},
+		"processes attributes":     {more: attribute, want: Verdict{Trusted: true}, started: 1},
+		"processes none":           {does: kmstest.Behaviour{Ignores: true}, more: attribute, want: Verdict{Doubt: Unsure}, started: 1},
+		"rejects the identity":     {does: kmstest.Behaviour{Rejects: map[string]string{identity: "unknown profile"}}, want: Verdict{Doubt: Unproven}, started: 1},
+		"says it was revoked":      {does: kmstest.Behaviour{Rejects: map[string]string{revocation: "revoked"}}, want: Verdict{Doubt: Unproven}, started: 1},
+		"rejects, audited":         {does: kmstest.Behaviour{Rejects: map[string]string{identity: "no"}}, level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
+		"another image's":          {of: "b", want: Verdict{Doubt: Unproven}, started: 1},
+		"a stranger's":             {by: stranger, want: Verdict{Doubt: Unproven}},
+		"a stranger's, audited":    {by: stranger, level: "audit", want: Verdict{Doubt: Unproven}},
+		"fails":                    {does: fault("verify-signature", kmstest.GenericError), want: Verdict{Doubt: Unsure}, started: 1},
+		"denies":                   {does: fault("verify-signature", kmstest.AccessDenied), want: Verdict{Doubt: Unsure}, started: 1},
+		"fails, another image's":   {does: fault("verify-signature", kmstest.GenericError), of: "b", want: Verdict{Doubt: Unproven}, started: 1},
+		"fails, audited":           {does: fault("verify-signature", kmstest.GenericError), level: "audit", want: Verdict{Doubt: Unsure}, started: 1},
+		"panics":                   {does: fault("verify-signature", kmstest.PanicText), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers twice":            {does: fault("verify-signature", kmstest.DuplicateJSONKeys), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers nothing":          {does: fault("verify-signature", kmstest.EmptyStdout), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers too much":         {does: fault("verify-signature", kmstest.HugeStdout), want: Verdict{Doubt: Unsure}, started: 1},
+		"hangs":                    {does: fault("verify-signature", kmstest.ChildHoldsAndHangs), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}, started: 1},
+		"hangs, asked what it is":  {does: fault("get-plugin-metadata", kmstest.Hang), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}},
+		"cannot verify":            {does: fault("get-plugin-metadata", kmstest.NoCapability), want: Verdict{Doubt: Unsure}},
+		"has another name":         {does: fault("get-plugin-metadata", kmstest.WrongName), want: Verdict{Doubt: Unsure}},
+		"is not installed":         {change: func(p *VerificationPlugin) { p.Path += "-not" }, want: Verdict{Doubt: Unsure}},
+		"is another file":          {change: func(p *VerificationPlugin) { p.SHA256 = strings.Repeat("0", 64) }, want: Verdict{Doubt: Unsure}},
+		"is too old":               {more: atLeast("2.0.0"), want: Verdict{Doubt: Unsure}},
+		"is not what it names":     {more: naming("other"), want: Verdict{Doubt: Unsure}},
+		"is not what a stranger's": {by: stranger, more: naming("other"), want: Verdict{Doubt: Unproven}},
+		"names a path":             {more: naming("../kmstest"), want: Verdict{Doubt: Unsure}},
+		"names a path, a stranger": {by: stranger, more: naming("../../kmstest"), want: Verdict{Doubt: Unproven}},
+		"names no name":            {more: naming("  "), want: Verdict{Doubt: Unproven}},
+		"names a number":           {more: naming(7), want: Verdict{Doubt: Unproven}},
+		"wants what is no version": {more: atLeast("soon"), want: Verdict{Doubt: Unproven}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			installed, configured := verifying(t, c.does)
+			if c.change != nil {
+				c.change(&configured)
+			}
+			if c.by == nil {
+				c.by = id
+			}
+			if c.level == "" {
+				c.level = "strict"
+			}
+			if c.of == "" {
+				c.of = "a"
+			}
+			more := []func(*signature.SignRequest){naming(kmstest.Name)}
+			if c.more != nil {
+				more = append(more, c.more)
+			}
+			began := time.Now()
+			got := judged(t, plugged(t, c.level, id, configured), signedBy(t, c.by, c.of, only(more)))
+			if got.Trusted != c.want.Trusted || got.Doubt != c.want.Doubt {
+				t.Errorf("got trusted %t, doubt %q (%s), want %t, %q", got.Trusted, got.Doubt, got.Reason, c.want.Trusted, c.want.Doubt)
+			}
+			calls, err := installed.Calls("")
+			must(t, err)
+			verified, err := installed.Calls("verify-signature")
+			must(t, err)
+			if len(verified) != c.started || c.by == stranger && len(calls) > 0 {
+				t.Errorf("got %d starts, %d to verify, want %d to verify and none at all for a stranger", len(calls), len(verified), c.started)
+			}
+			if d := time.Since(began); d > 15*time.Second {
+				t.Errorf("it took %s", d)
+			}
+		})
+	}
+}
+
+// only applies changes of which the last of each attribute counts.
+func only(changes []func(*signature.SignRequest)) func(*signature.SignRequest) {
+	return func(r *signature.SignRequest) {
+		for _, change := range changes {
+			change(r)
+		}
+		last := map[any]signature.Attribute{}
+		var order []any
+		for _, a := range r.ExtendedSignedAttributes {
+			if _, ok := last[a.Key]; !ok {
+				order = append(order, a.Key)
+			}
+			last[a.Key] = a
+		}
+		r.ExtendedSignedAttributes = nil
+		for _, key := range order {
+			r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, last[key])
+		}
+	}
+}
+
+func atLeast(version string) func(*signature.SignRequest) {
+	return func(r *signature.SignRequest) {
+		r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes,
+			signature.Attribute{Key: "io.cncf.notary.verificationPluginMinVersion", Critical: true, Value: version})
+	}
+}
+
+// A verification plugin runs as a signing one does: it sees the variables that it needs and no
+// others, and a reason that quotes its configuration is not shown.
+func TestVerificationPluginIsConfined(t *testing.T) {
+	t.Setenv("NOTATION_PASSWORD", "canary")
+	t.Setenv("REGISTRY_TOKEN", "canary")
+	t.Setenv("MY_OWN", "wanted")
+	folder := t.TempDir()
+	path, seen := filepath.Join(folder, "notation-own"), filepath.Join(folder, "seen")
+	must(t, os.WriteFile(path, fmt.Appendf(nil, `#!/bin/sh
+env > %q
+cat > /dev/null
+case $1 in
+get-plugin-metadata) echo '{"name":"own","description":"d","version":"1.0.0","url":"u","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_VERIFIER.TRUSTED_IDENTITY"]}' ;;
+*) echo '{"verificationResults":{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY":{"success":false,"reason":"token is s3cr3t-value"}},"processedAttributes":[]}' ;;
+esac
+`, seen), 0o755))
+	id := issued(t)
+	got := judged(t, plugged(t, "strict", id, VerificationPlugin{Name: "own", Path: path, Env: []string{"MY_OWN"}, Config: map[string]string{"token": "s3cr3t-value"}}),
+		signedBy(t, id, "a", naming("own")))
+	if got.Trusted || got.Doubt != Unproven || strings.Contains(got.Reason, "s3cr3t-value") || !strings.Contains(got.Reason, "token is") {
+		t.Errorf("got %+v, want it refused by the plugin, and its configuration hidden", got)
+	}
+	env, err := os.ReadFile(seen)
+	must(t, err)
+	if strings.Contains(string(env), "canary") || !strings.Contains(string(env), "MY_OWN=wanted") {
+		t.Errorf("its environment:\n%s", env)
+	}
+}
+
+func TestVerificationPluginsAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][]string{{""}, {"."}, {".."}, {"../x"}, {`a\b`}, {"c:x"}, {"x\x00"}, {"x", "x"}} {
+		var plugins []VerificationPlugin
+		for _, n := range names {
+			plugins = append(plugins, VerificationPlugin{Name: n})
+		}
+		if _, err := newPluginManager(plugins); err == nil {
+			t.Errorf("plugins %q: got no error", names)
+		}
+	}
+}
