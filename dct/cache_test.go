@@ -82,7 +82,7 @@ func TestCacheHidesNoFailure(t *testing.T) {
 	first, _, err := cached(t, s, r, c, Known{})
 	must(t, err)
 	for status, kind := range map[int]error{
-		http.StatusUnauthorized: ErrDenied, http.StatusInternalServerError: ErrUnavailable, http.StatusMovedPermanently: ErrNotNotary, http.StatusNotFound: ErrIncomplete,
+		http.StatusUnauthorized: ErrDenied, http.StatusInternalServerError: ErrUnavailable, http.StatusMovedPermanently: ErrNotNotary, http.StatusNotFound: ErrNotNotary,
 	} {
 		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true })
 		if _, _, err := cached(t, s, r, c, first.Known()); !errors.Is(err, kind) {

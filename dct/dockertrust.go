@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // DockerTrust is docker's trust directory (~/.docker/trust) as a [Source]: what docker
@@ -25,7 +27,7 @@ func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64
 	}
 	role := roleOf(name)
 	if role == "root" && name != "root" {
-		return nil, ErrNotFound // only the latest version is kept
+		return nil, absentFile(lookup.DockerTrust, name) // only the latest version is kept
 	}
 	fail := func(kind, err error) error {
 		return &Error{GUN: gun.String(), Role: role, Kind: kind, Err: fmt.Errorf("reading docker's trust directory: %w", err)}
@@ -38,7 +40,7 @@ func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64
 	defer func() { _ = root.Close() }() // only read from
 	f, err := root.Open(path.Join("tuf", gun.String(), "metadata", role+".json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotFound
+		return nil, absentFile(lookup.DockerTrust, name)
 	}
 	if err != nil {
 		return nil, fail(ErrUnavailable, err)

@@ -198,7 +198,7 @@ func TestReadDuringPublicationIsRepeatedOnce(t *testing.T) {
 	missing.Store(1)
 	s.SetHook(func(w http.ResponseWriter, req *http.Request) bool {
 		if strings.Contains(req.URL.Path, "/targets.") && missing.Add(-1) >= 0 {
-			http.NotFound(w, req)
+			notFound(w, req)
 			return true
 		}
 		return false

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
@@ -211,7 +212,7 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 	}
 	at, ok := d.rows[gun.String()][name]
 	if !ok {
-		return nil, ErrNotFound
+		return nil, absentFile(lookup.Dump, name)
 	}
 	fail := func(kind, err error) error {
 		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: fmt.Errorf("reading the dump: %w", err)}

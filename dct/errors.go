@@ -10,8 +10,9 @@ import (
 
 // Errors that callers decide by. Each reaches them wrapped in an [Error].
 var (
-	// ErrUnsigned: the source has no trust data for the repository. It may also mean
-	// that the Notary URL is wrong, when it is the answer for every repository.
+	// ErrUnsigned: the source itself says that it has no trust data for the repository, and
+	// nothing lists the repository as having some. It may also mean that the Notary URL is
+	// wrong, when it is the answer for every repository.
 	ErrUnsigned = errors.New("no trust data")
 	// ErrUnpinnedRoot: the root verifies by itself, but nothing says that it is the
 	// right one.
@@ -23,16 +24,20 @@ var (
 	ErrRefused = errors.New("trust data refused")
 	// ErrUnavailable: the source did not answer, or not now. Trying later may help.
 	ErrUnavailable = errors.New("trust data unavailable")
-	// ErrIncomplete: the source lists a file and does not have it.
+	// ErrIncomplete: the source lists a file and does not have it, or something lists the
+	// repository and the source has nothing of it.
 	ErrIncomplete = errors.New("trust data incomplete")
 	// ErrDenied: the source wants other credentials.
 	ErrDenied = errors.New("access to trust data denied")
 	// ErrNotNotary: something answers, and it is no Notary v1 server.
 	ErrNotNotary = errors.New("not a Notary v1 server")
 
-	// ErrNotFound is what a [Source] returns for a file that it is sure not to have. Which
-	// of the errors above that means depends on the file, and is for the Reader to say.
-	ErrNotFound = errors.New("not found")
+	// ErrDeleted: the server's changefeed says that the trust data was deleted, and the
+	// server has none. It comes with ErrUnsigned.
+	ErrDeleted = errors.New("deleted from Notary")
+	// ErrForeign404: the answer is 404 without a Notary server's own error code, as a proxy's
+	// is. Whether there is trust data, nobody knows. It comes with ErrNotNotary.
+	ErrForeign404 = errors.New("without the error code of a Notary server")
 )
 
 // Error says which repository and role failed, why, and what to do. Its text holds

@@ -49,6 +49,19 @@ func sha(mark string) string {
 	return strings.Repeat("0", 64-len(mark)) + mark
 }
 
+// notFound answers as notary-server does where it does not have what is asked for.
+func notFound(w http.ResponseWriter, r *http.Request) {
+	notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist.","detail":null}]}`)(w, r)
+}
+
+func notFoundAs(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(body))
+	}
+}
+
 // pinned reads from the server with the repository's own root pinned.
 func pinned(s *notarytest.Server, repos ...*notarytest.Repository) *Reader {
 	pins := Pins{Certs: map[string][]string{}}

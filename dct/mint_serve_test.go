@@ -34,7 +34,7 @@ func (m *mint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case hook != nil:
 		hook(w, r)
 	case !ok:
-		http.NotFound(w, r)
+		notFound(w, r)
 	default:
 		_, _ = w.Write(raw) // a client that went away is no error here
 	}

@@ -26,8 +26,18 @@ type Reader struct {
 	Cache Cache
 	// At is the time at which ages are judged; zero: now.
 	At time.Time
+	// Listing says what lists a repository; nil: nothing lists any. It is called from several
+	// goroutines at once.
+	Listing func(GUN) Listing
 	// Witness may say that trust data past its date was seen before; nil: nobody does.
 	Witness Witness
+}
+
+// Listing is what a list of repositories that have trust data says of one. A source that
+// says that it has no root contradicts it: that is [ErrIncomplete] then, never [ErrUnsigned].
+type Listing struct {
+	By      string // whose list it is, as in "the changefeed of https://notary.example.com"; empty: nobody lists it
+	Deleted bool   // it says that the trust data was deleted: believed if the source has no root, either
 }
 
 // A Cache keeps files of repositories that were verified, so that the next read asks the
@@ -82,6 +92,9 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	l := &loader{
 		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
 		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun),
+	}
+	if r.Listing != nil {
+		l.listing = r.Listing(gun)
 	}
 	for _, raw := range kept {
 		l.kept[sumOf(raw)] = raw

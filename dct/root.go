@@ -15,6 +15,8 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 	"github.com/theupdateframework/notary/tuf/signed"
 	"github.com/theupdateframework/notary/tuf/utils"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // maxRotations bounds how many root versions are followed in one read.
@@ -111,7 +113,7 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 	last := anchor
 	for v := from + 1; v < to; v++ {
 		between, err := l.source.File(ctx, l.gun, fmt.Sprintf("%d.root", v), maxRoot)
-		if errors.Is(err, ErrNotFound) {
+		if lookup.IsAbsent(err) {
 			continue
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package dct
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -85,19 +87,8 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if transport.UntrustedTLS(err) {
-			return nil, fail(ErrUnavailable, transport.Redact(err), "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt")
-		}
-		var realm *transport.RealmError
-		if errors.As(err, &realm) {
-			what, hint, _ := strings.Cut(realm.Error(), "\nhint: ")
-			return nil, fail(ErrDenied, errors.New(what), hint)
-		}
-		var answer *errcode.ErrorResponse
-		if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
-			return nil, fail(ErrDenied, transport.Redact(err), hintLogin) // by the token server
-		}
-		return nil, fail(ErrUnavailable, transport.Redact(err), "is "+shown+" the Notary server of this registry, and reachable from here?")
+		kind, hint, err := explainUnsent(err, shown)
+		return nil, fail(kind, err, hint)
 	}
 	defer func() {
 		// What is left is read so that the connection can be used again; a failure here
@@ -105,10 +96,10 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 		_ = resp.Body.Close()
 	}()
-	if resp.StatusCode != http.StatusOK {
-		if resp.StatusCode == http.StatusNotFound {
-			return nil, ErrNotFound
-		}
+	switch {
+	case resp.StatusCode == http.StatusNotFound && saysNotFound(resp.Body):
+		return nil, absentFile(lookup.Notary, name)
+	case resp.StatusCode != http.StatusOK:
 		kind, hint, err := explainStatus(resp, shown)
 		return nil, fail(kind, err, hint)
 	}
@@ -126,9 +117,55 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	return raw, nil
 }
 
+// explainUnsent turns an error of the HTTP client into a kind, a hint and a cause.
+func explainUnsent(err error, shown string) (kind error, hint string, cause error) {
+	var realm *transport.RealmError
+	var answer *errcode.ErrorResponse
+	switch {
+	case transport.UntrustedTLS(err):
+		return ErrUnavailable, "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", transport.Redact(err)
+	case errors.As(err, &realm):
+		what, hint, _ := strings.Cut(realm.Error(), "\nhint: ")
+		return ErrDenied, hint, errors.New(what)
+	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
+		return ErrDenied, hintLogin, transport.Redact(err) // by the token server
+	}
+	return ErrUnavailable, "is " + shown + " the Notary server of this registry, and reachable from here?", transport.Redact(err)
+}
+
+// saysNotFound reports whether the body of a 404 is notary-server's own: nothing but its
+// code for what it does not have. Proxies, load balancers and registries answer 404 too,
+// and know nothing of what the Notary server has.
+//
+// SPEC (notary, server/errors: METADATA_NOT_FOUND, which all of its handlers answer).
+func saysNotFound(body io.Reader) bool {
+	raw, err := io.ReadAll(io.LimitReader(body, maxErrorBody+1))
+	if err != nil || len(raw) > maxErrorBody {
+		return false
+	}
+	var answer struct {
+		Errors []struct {
+			Code string `json:"code"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(raw, &answer) != nil || len(answer.Errors) == 0 {
+		return false
+	}
+	for _, one := range answer.Errors {
+		if one.Code != "METADATA_NOT_FOUND" {
+			return false
+		}
+	}
+	return true
+}
+
+// maxErrorBody bounds an answer that says why not, in bytes.
+const maxErrorBody = 64 << 10
+
 const hintLogin = "log in with docker login, or give -u and --password-stdin, as a user who may pull this repository"
 
-// explainStatus turns an answer that is neither 200 nor 404 into a kind, a hint and a cause.
+// explainStatus turns an answer that is neither 200 nor Notary's own 404 into a kind, a hint
+// and a cause.
 func explainStatus(resp *http.Response, base string) (kind error, hint string, cause error) {
 	cause = fmt.Errorf("%s answered %d", base, resp.StatusCode)
 	switch code := resp.StatusCode; {
@@ -137,6 +174,9 @@ func explainStatus(resp *http.Response, base string) (kind error, hint string, c
 	case code >= 300 && code < 400:
 		to := transport.RedactText(resp.Header.Get("Location"))
 		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)
+	case code == http.StatusNotFound:
+		return ErrNotNotary, "check the Notary URL " + base + ", and what stands in between, such as a proxy; Harbor's is https://<host>:4443",
+			fmt.Errorf("%w, %w", cause, ErrForeign404)
 	case code == http.StatusTooManyRequests:
 		return ErrUnavailable, "", cause
 	case code >= 500:

@@ -17,7 +17,24 @@ func TestServerAnswersAreExplained(t *testing.T) {
 		kind error
 		hint string
 	}{
-		"404": {http.NotFound, ErrUnsigned, ""},
+		"404 of Notary": {notFound, ErrUnsigned, ""},
+		"404":           {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, ErrNotNotary, "check the Notary URL"},
+		"404 page":      {http.NotFound, ErrNotNotary, "check the Notary URL"},
+		"404 of a web page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte("<html>METADATA_NOT_FOUND</html>"))
+		}, ErrNotNotary, "check the Notary URL"},
+		"404 of a registry":             {notFoundAs(`{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}`), ErrNotNotary, "check the Notary URL"},
+		"404 of Notary and another":     {notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND"},{"code":"NAME_UNKNOWN"}]}`), ErrNotNotary, ""},
+		"404 with no errors":            {notFoundAs(`{"errors":[]}`), ErrNotNotary, ""},
+		"404 with the code elsewhere":   {notFoundAs(`{"code":"METADATA_NOT_FOUND"}`), ErrNotNotary, ""},
+		"404 of Notary, followed":       {notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND"}]}{}`), ErrNotNotary, ""},
+		"404 of Notary, cut":            {notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND"}`), ErrNotNotary, ""},
+		"404 of Notary, and far larger": {notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND","detail":"` + strings.Repeat("x", 1<<20) + `"}]}`), ErrNotNotary, ""},
+		"METADATA_NOT_FOUND with 400": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"errors":[{"code":"METADATA_NOT_FOUND"}]}`))
+		}, ErrNotNotary, ""},
 		"401": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, ErrDenied, "docker login"},
 		"403": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, ErrDenied, "docker login"},
 		"429": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, ErrUnavailable, ""},

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A Source hands out raw metadata files of repositories, unverified. Its methods are
@@ -11,8 +14,9 @@ import (
 type Source interface {
 	// File returns the file of that name as TUF's consistent snapshots call it: root,
 	// 3.root, timestamp, snapshot.<sha256>, targets/releases.<sha256>. More than limit
-	// bytes is an error. The error is an [*Error], or wraps ErrNotFound where the source
-	// is sure not to have the file.
+	// bytes is an error. The error is an [*Error], or holds a [*lookup.AbsentError] where
+	// the source itself says that it does not have the file: what that means depends on the
+	// file, and is for the Reader to say.
 	File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error)
 }
 
@@ -24,6 +28,11 @@ const (
 	maxSnapshot  = 16 << 20
 	maxTargets   = 32 << 20
 )
+
+// absentFile says that a source does not have a file, as its own answer.
+func absentFile(by lookup.Authority, name string) error {
+	return &lookup.AbsentError{By: by, What: "file " + safetext.Safe(name, 128) + " of it"}
+}
 
 // sumOf is the SHA-256 of a file in hex, as names of files and [Floor] have it.
 func sumOf(raw []byte) string {

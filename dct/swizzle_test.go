@@ -52,7 +52,7 @@ func (s swizzled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, file, _ := strings.Cut(r.URL.Path, "/_trust/tuf/")
 	raw, err := s.MetadataCache.GetSized(withoutHash(strings.TrimSuffix(file, ".json")), storage.NoSizeLimit)
 	if err != nil {
-		http.NotFound(w, r)
+		notFound(w, r)
 		return
 	}
 	_, _ = w.Write(raw) // into memory

@@ -82,6 +82,7 @@ var mebibyte = sync.OnceValue(func() []byte {
 // behaviours are servers that do more than serve wrong files. They end when the client
 // goes away.
 var behaviours = map[string]func(w http.ResponseWriter, r *http.Request, raw []byte){
+	"not-found": func(w http.ResponseWriter, r *http.Request, _ []byte) { notFound(w, r) },
 	"endless": func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		for chunk := bytes.Repeat([]byte(" "), 64<<10); ; {
 			if _, err := w.Write(chunk); err != nil {

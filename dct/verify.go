@@ -11,6 +11,8 @@ import (
 
 	"github.com/theupdateframework/notary/tuf"
 	"github.com/theupdateframework/notary/tuf/data"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // loader verifies one repository, one file after the other, from the root down.
@@ -19,6 +21,8 @@ type loader struct {
 	pins   Pins
 	gun    GUN
 	known  Known
+
+	listing Listing // what lists the repository
 
 	repo     *tuf.Repo // what builder fills
 	builder  tuf.RepoBuilder
@@ -209,9 +213,9 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	}
 	raw, err := l.file(ctx, name, limit)
 	switch {
-	case errors.Is(err, ErrNotFound) && name == "root":
-		return nil, l.missingRoot()
-	case errors.Is(err, ErrNotFound):
+	case lookup.IsAbsent(err) && name == "root":
+		return nil, l.missingRoot(err)
+	case lookup.IsAbsent(err):
 		missing := errors.New("its file is listed and missing")
 		if name == "timestamp" {
 			missing = errors.New("there is a root, and its file is missing")
@@ -243,13 +247,20 @@ func (l *loader) file(ctx context.Context, name string, limit int64) ([]byte, er
 	return l.source.File(ctx, l.gun, name, limit)
 }
 
-// missingRoot tells an unsigned repository from one whose trust data is gone.
-func (l *loader) missingRoot() error {
-	if len(l.known.Root) > 0 {
-		return &Error{
-			GUN: l.gun.String(), Kind: ErrIncomplete, Err: errors.New("it had trust data before, and the source has none now"),
-			Hint: "was the repository deleted from Notary, or is this another server?",
-		}
+// missingRoot says what it means that the source has no root: no trust data, or trust data
+// that is gone. Only what nothing lists and no earlier read has seen is unsigned.
+func (l *loader) missingRoot(absent error) error {
+	fail := func(kind, err error, hint string) error {
+		return &Error{GUN: l.gun.String(), Kind: kind, Err: err, Hint: hint}
 	}
-	return &Error{GUN: l.gun.String(), Kind: ErrUnsigned}
+	switch {
+	case l.listing.Deleted:
+		return fail(ErrUnsigned, fmt.Errorf("%w, as %s says: %w", ErrDeleted, l.listing.By, absent), "")
+	case l.listing.By != "":
+		return fail(ErrIncomplete, fmt.Errorf("%s lists it, and %w", l.listing.By, absent),
+			"run again: it may have been deleted meanwhile; if it stays so, the server has lost it, or something in between answers for the server")
+	case len(l.known.Root) > 0:
+		return fail(ErrIncomplete, fmt.Errorf("it had trust data before, and %w", absent), "was the repository deleted from Notary, or is this another server?")
+	}
+	return fail(ErrUnsigned, absent, "")
 }

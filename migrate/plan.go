@@ -125,7 +125,7 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			return nil, ctx.Err()
 		case errors.As(err, &fatal):
 			return nil, fatal.err
-		case ClassOf(err) == Unsigned && err != nil && e.Scope.Discovered:
+		case e.Scope.mayLack(gun, err):
 			last = err
 			continue
 		case err != nil:

@@ -129,7 +129,7 @@ type hosts struct {
 	mu       sync.Mutex
 	asked    map[string]int   // repositories
 	read     map[string]int   // repositories read
-	unsigned map[string]int   // repositories without trust data
+	unsigned map[string]int   // repositories without trust data, by the answer 404 of whomever
 	failed   map[string]int   // failures in a row of the kinds above
 	why      map[string]error // the last of them
 }
@@ -164,13 +164,25 @@ func (h *hosts) note(gun dct.GUN, err error) {
 	defer h.mu.Unlock()
 	host := gun.Registry()
 	h.asked[host]++
-	if errors.Is(err, dct.ErrUnsigned) {
+	var where *dct.Error
+	atRoot := errors.As(err, &where) && where.Role == "root"
+	switch {
+	case errors.Is(err, dct.ErrDeleted):
+		h.read[host]++ // a Notary server said so, by its changefeed and by its root
+		return
+	case errors.Is(err, dct.ErrUnsigned):
 		h.unsigned[host]++
-	}
+		return
+	case errors.Is(err, dct.ErrForeign404):
+		// Of one repository it says nothing of the others, as a proxy's. Of all of them
+		// rather the address is wrong.
+		if atRoot {
+			h.unsigned[host]++
+		}
+		return
 	// A server that gives a root and then fails, as with a repository whose keys it lost,
 	// is there for the others.
-	var where *dct.Error
-	if errors.Is(err, dct.ErrUnavailable) && errors.As(err, &where) && where.Role != "root" {
+	case errors.Is(err, dct.ErrUnavailable) && where != nil && !atRoot:
 		return
 	}
 	switch {

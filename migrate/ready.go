@@ -255,7 +255,7 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		switch {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
-		case err != nil && !read && a.Verification.Scope.Discovered:
+		case a.Verification.Scope.mayLack(gun, err) && !read:
 			// Without trust data on the server, there is none to keep.
 		case err != nil:
 			archived.fail("%s: %v", gun, err)

@@ -272,7 +272,7 @@ func (r *run) announce(read *reading) {
 
 func (r *run) unread(gun dct.GUN, err error) {
 	class := ClassOf(err)
-	if class == Unsigned && r.Scope.Discovered {
+	if r.Scope.mayLack(gun, err) {
 		r.mu.Lock()
 		r.summary.Unsigned++
 		r.mu.Unlock()

@@ -120,7 +120,7 @@ type Verification struct {
 func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
 	c := v.begin()
 	var last error
-	for _, one := range ordered.Each(ctx, guns, cap(c.readers)+aheadRepositories, c.repository) {
+	for gun, one := range ordered.Each(ctx, guns, cap(c.readers)+aheadRepositories, c.repository) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -129,7 +129,7 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		}
 		if one.unread != nil {
 			last = one.unread
-			if v.Scope.Discovered && ClassOf(last) == Unsigned {
+			if v.Scope.mayLack(gun, last) {
 				continue
 			}
 		}

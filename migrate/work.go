@@ -43,9 +43,16 @@ type Scope struct {
 	Place func(dct.GUN) string
 	// Wanted leaves tags out; nil: all are wanted.
 	Wanted func(tag string) bool
-	// Discovered says that the repositories were found, not named: one without trust data
-	// is no failure then.
-	Discovered bool
+	// Discovered reports whether a repository was found, not named: that it has no trust
+	// data is no failure then. nil: all were named. It is called from several goroutines at
+	// once.
+	Discovered func(dct.GUN) bool
+}
+
+// mayLack reports whether an error of reading a repository is no failure: the source itself
+// says that there is no trust data, and nobody has asked for the repository by its name.
+func (s Scope) mayLack(gun dct.GUN, err error) bool {
+	return err != nil && ClassOf(err) == Unsigned && s.Discovered != nil && s.Discovered(gun)
 }
 
 func (s Scope) place(gun dct.GUN) string {

@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
+			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -241,6 +241,18 @@ func rollback(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
+// forget REPO deletes a repository from the Notary server.
+func forget(_ *testscript.TestScript, f *fixture, args []string) error {
+	f.notary.Delete(f.registry.Host() + "/" + args[0])
+	return nil
+}
+
+// record update|deletion NAME puts a record into the changefeed that nothing happened for.
+func record(_ *testscript.TestScript, f *fixture, args []string) error {
+	f.notary.Record(args[1], args[0])
+	return nil
+}
+
 // image REPO TAG puts an image into the registry that DCT knows nothing of, under a tag
 // that it may know.
 func image(_ *testscript.TestScript, f *fixture, args []string) error {
@@ -317,7 +329,7 @@ func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 }
 
 // fault notary|registry|tsa KIND [PATH] makes a server answer badly, everywhere or where the
-// path contains PATH. KIND skew gives its answers a date of ten minutes ago; off heals it.
+// path contains PATH. KIND 404 is a proxy's, not-found the Notary server's own. KIND skew gives its answers a date of ten minutes ago; off heals it.
 func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 	where := ""
 	if len(args) > 2 {
@@ -339,7 +351,11 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"adding 1.3 KiB of storage resource, which when updated to current usage of 10.0 MiB will exceed the configured upper limit of 10.0 MiB."}]}`)
 		},
-		"404":   func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+		"404": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+		"not-found": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist."}]}`)
+		},
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		"skew": func(w http.ResponseWriter) {
 			w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))

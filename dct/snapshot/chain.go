@@ -3,11 +3,11 @@ package snapshot
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // read verifies a repository as the reader's source has it now, then the roots before the
@@ -100,7 +100,7 @@ func (t *tape) chain(ctx context.Context, gun dct.GUN, newest int) error {
 				continue
 			}
 		}
-		if _, err := t.File(ctx, gun, chainName(v), maxRoot); err != nil && !errors.Is(err, dct.ErrNotFound) {
+		if _, err := t.File(ctx, gun, chainName(v), maxRoot); err != nil && !lookup.IsAbsent(err) {
 			return err
 		}
 	}

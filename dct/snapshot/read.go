@@ -10,6 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // File implements [dct.Source]: the latest file of a role, N.root, or <role>.<sha256>.
@@ -19,19 +21,24 @@ func (s *Snapshot) File(ctx context.Context, gun dct.GUN, fileName string, limit
 	}
 	e, ok := s.entries[gun]
 	if !ok {
-		return nil, dct.ErrNotFound
+		return nil, absent(fileName)
 	}
 	if e.damage != nil {
 		return nil, e.damage
 	}
 	f, ok := e.find(fileName)
 	if !ok {
-		return nil, dct.ErrNotFound
+		return nil, absent(fileName)
 	}
 	if f.size > limit {
 		return nil, blame(gun, f.role, "file "+f.name, &damage{dct.ErrRefused, fmt.Errorf("it is larger than %d bytes", limit)})
 	}
 	return s.read(gun, f)
+}
+
+// absent is the answer for what was not saved.
+func absent(name string) error {
+	return &lookup.AbsentError{By: lookup.Snapshot, What: "file " + safetext.Safe(name, 128) + " of it"}
 }
 
 // read gives the bytes of a file as they were saved, or an *dct.Error that names it.
@@ -60,7 +67,7 @@ func (s *Snapshot) blob(d digest.Digest, size int64) ([]byte, error) {
 	raw, err := readRegular(s.fsys, path, maxFile)
 	var irregular *damage
 	switch {
-	// Not dct.ErrNotFound: that would make a repository with a lost root an unsigned one.
+	// Not an absence: that would make a repository with a lost root an unsigned one.
 	case isNotThere(err):
 		return nil, &damage{dct.ErrIncomplete, fmt.Errorf("%s is missing", path)}
 	case errors.As(err, &irregular):

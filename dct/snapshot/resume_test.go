@@ -85,7 +85,8 @@ func TestPublicationWhileSavingIsSavedWhole(t *testing.T) {
 		if err := s.repos[signers].Publish(); err != nil {
 			t.Error(err)
 		}
-		http.NotFound(w, r)
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"errors":[{"code":"METADATA_NOT_FOUND"}]}`))
 		return true
 	})
 	dir, fresh := t.TempDir(), t.TempDir()

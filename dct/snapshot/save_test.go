@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
@@ -71,11 +72,11 @@ func TestFilesAreFoundByAllTheirNames(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"4.root", "01.root", "targets/releases", "targets." + sha("1"), "../oci-layout", ""} {
-		if _, err := saved.File(t.Context(), gun(t, rotated), name, maxFile); !errors.Is(err, dct.ErrNotFound) {
+		if _, err := saved.File(t.Context(), gun(t, rotated), name, maxFile); !lookup.IsAbsent(err) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := saved.File(t.Context(), gun(t, plain), "root", maxFile); !errors.Is(err, dct.ErrNotFound) {
+	if _, err := saved.File(t.Context(), gun(t, plain), "root", maxFile); !lookup.IsAbsent(err) {
 		t.Errorf("a repository that is not there: %v", err)
 	}
 	if _, err := saved.File(t.Context(), gun(t, rotated), "root", 10); !errors.Is(err, dct.ErrRefused) {
@@ -190,7 +191,7 @@ func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 	}
 	saved := opened(t, dir)
 	s.same(t, saved)
-	if _, err := saved.File(t.Context(), gun(t, rotated), "2.root", maxRoot); !errors.Is(err, dct.ErrNotFound) {
+	if _, err := saved.File(t.Context(), gun(t, rotated), "2.root", maxRoot); !lookup.IsAbsent(err) {
 		t.Errorf("2.root: %v", err)
 	}
 	// They are not asked for again.

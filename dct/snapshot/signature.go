@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // signatureType is the artifact type of a Notation signature.
@@ -42,7 +43,7 @@ type Verdict struct {
 func (s *Snapshot) Signature(ctx context.Context, gun dct.GUN, judge Judge) (Verdict, error) {
 	manifest, ok := s.Manifest(gun)
 	if !ok {
-		return Verdict{}, dct.ErrNotFound
+		return Verdict{}, &lookup.AbsentError{By: lookup.Snapshot, What: "trust data of " + gun.String()}
 	}
 	found := Verdict{Reason: "the snapshot has no signature of it"}
 	if s.lost != nil {

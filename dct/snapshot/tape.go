@@ -75,7 +75,7 @@ func (r replay) File(_ context.Context, gun dct.GUN, name string, limit int64) (
 	raw, ok := r[name]
 	switch {
 	case !ok:
-		return nil, dct.ErrNotFound
+		return nil, absent(name)
 	case int64(len(raw)) > limit:
 		return nil, &dct.Error{GUN: gun.String(), Kind: dct.ErrRefused, Err: fmt.Errorf("file %s is larger than %d bytes", name, limit)}
 	}

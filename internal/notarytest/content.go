@@ -1,6 +1,9 @@
 package notarytest
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Put stores bytes as the latest file of a role and checks nothing: for forged trust data. The
 // files around it stay as they are. A timestamp also makes a record in the changefeed.
@@ -33,3 +36,12 @@ func (s *Server) Roles(gun string) []string { return s.shelf.listRoles(gun) }
 
 // Delete removes a GUN with all its files, as DELETE does, and records that in the changefeed.
 func (s *Server) Delete(gun string) { s.shelf.remove(gun) }
+
+// Record adds a change to the changefeeds that nothing happened for, of a GUN of any form:
+// feeds are late, say things twice, and hold what people made of them. The category is
+// update or deletion.
+func (s *Server) Record(gun, category string) {
+	s.shelf.mu.Lock()
+	defer s.shelf.mu.Unlock()
+	s.shelf.record(change{GUN: gun, Version: 1, SHA256: strings.Repeat("0", 64), Category: category})
+}

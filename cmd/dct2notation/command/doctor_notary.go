@@ -108,7 +108,7 @@ func (e *exam) unreadable(f *field, server string, gun dct.GUN, err error) (next
 	switch {
 	case errors.Is(err, dct.ErrUnsigned):
 		result := report.Fail
-		if f.scope.Discovered {
+		if f.found(gun) {
 			result = report.Warn // what was found and has none is passed over
 		}
 		e.ended(result, "trust-data", gun.String(), err)

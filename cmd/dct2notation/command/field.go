@@ -37,6 +37,10 @@ func enter(ctx context.Context, o remoteOptions, so selectOptions, cfg config, a
 	return f, nil
 }
 
+// found reports whether a repository is asked for only because it was found: that it has no
+// trust data is no failure then.
+func (f *field) found(gun dct.GUN) bool { return f.scope.Discovered != nil && f.scope.Discovered(gun) }
+
 // approach is enter before any request is sent: the field has no repositories yet.
 func approach(o remoteOptions, so selectOptions, cfg config, args []string, a access, s Streams, log *slog.Logger) (*field, *selection, error) {
 	sel, err := so.selectOf(args, cfg)
@@ -56,12 +60,12 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 
 // find finds the repositories that the selection means.
 func (f *field) find(ctx context.Context, how string, sel *selection, cfg config, positions func(string) (string, error), log *slog.Logger) error {
-	candidates, read, err := f.discover(ctx, how, sel, cfg, positions)
+	found, err := f.discover(ctx, how, sel, cfg, positions, log)
 	if err != nil {
 		return err
 	}
-	f.feed = read
-	if f.guns, err = sel.pick(candidates); err != nil {
+	f.feed, f.listed = found.feed, found.listed
+	if f.guns, err = sel.pick(found.guns); err != nil {
 		return usage(err)
 	}
 	if err := onePlaceEach(f.guns, sel.moves); err != nil {
@@ -77,10 +81,10 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 		}
 	}
 	if sel.found && len(f.guns) == 0 && how != discoverChangefeed {
-		return usage(fmt.Errorf("none of the %d repositories that were found is meant\nhint: compare the globs with the names", len(candidates)))
+		return usage(fmt.Errorf("none of the %d repositories that were found is meant\nhint: compare the globs with the names", len(found.guns)))
 	}
 	if sel.found {
-		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(candidates))
+		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(found.guns))
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, dct.ErrUnsigned) && f.scope.Discovered:
+		case errors.Is(err, dct.ErrUnsigned) && f.found(gun):
 		case err != nil:
 			m.problem(log, "left out", "repository", gun.String(), "reason", firstLine(err.Error()))
 			unread = unread || !errors.Is(err, dct.ErrUnsigned)

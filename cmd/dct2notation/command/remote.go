@@ -38,7 +38,8 @@ type remote struct {
 	cache    dct.Cache
 	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
-	monitor  *monitor.Monitor // nil: nobody watches
+	listed   map[dct.GUN]dct.Listing // what lists the repositories that were found
+	monitor  *monitor.Monitor        // nil: nobody watches
 
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
@@ -252,6 +253,7 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 func (r *remote) reader() *dct.Reader {
 	return &dct.Reader{
 		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness,
+		Listing:      func(gun dct.GUN) dct.Listing { return r.listed[gun] },
 		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -192,8 +193,11 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 
 // scope is the selection as the engine takes it.
 func (s *selection) scope() migrate.Scope {
-	return migrate.Scope{Place: s.moves.place, Wanted: s.tags, Discovered: s.found}
+	return migrate.Scope{Place: s.moves.place, Wanted: s.tags, Discovered: s.discovered}
 }
+
+// discovered reports whether a repository is asked for only because it was found.
+func (s *selection) discovered(gun dct.GUN) bool { return s.found && !slices.Contains(s.exact, gun) }
 
 // listed are the configuration's repositories that are named in full.
 func listed(cfg config) ([]dct.GUN, error) {
@@ -214,40 +218,63 @@ func listed(cfg config) ([]dct.GUN, error) {
 // A feed is how far changefeeds were read by a run, to be kept once all of it was done.
 type feed map[string]string // name of the position -> position
 
+// A discovery is the repositories that were found.
+type discovery struct {
+	guns []dct.GUN
+	// listed says of each what lists it as having trust data. A registry's catalogue does
+	// not: it lists what was never signed, too.
+	listed map[dct.GUN]dct.Listing
+	feed   feed // nil: no changefeed was read
+}
+
+// listedBy is the repositories that one list has, which says that they have trust data.
+func listedBy(by string, guns []dct.GUN) discovery {
+	c := discovery{guns: guns, listed: map[dct.GUN]dct.Listing{}}
+	for _, gun := range guns {
+		c.listed[gun] = dct.Listing{By: by}
+	}
+	return c
+}
+
 // discover finds the candidates. positions gives how far a feed was read before; nil:
 // from its beginning.
-func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, positions func(name string) (string, error)) ([]dct.GUN, feed, error) {
+func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, positions func(name string) (string, error), log *slog.Logger) (discovery, error) {
 	switch how {
 	case discoverDockerTrust:
 		guns, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
-		return guns, nil, err
+		return listedBy("docker's trust directory", guns), err
 	case discoverSource:
-		switch s := r.source.(type) {
-		case *dct.Dump:
-			return s.GUNs(), nil, nil
-		case *snapshot.Snapshot:
-			return s.GUNs(), nil, nil
-		case dct.DockerTrust:
-			guns, err := s.GUNs()
-			return guns, nil, err
-		}
-		return nil, nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
+		guns, err := r.sourceGUNs()
+		return listedBy("--source "+safetext.Safe(r.opts.source, 100), guns), err
 	case discoverCatalog, discoverChangefeed:
 		if _, fromServer := r.source.(*dct.Server); how == discoverChangefeed && !fromServer {
-			return nil, nil, usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.opts.source, 100)))
+			return discovery{}, usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.opts.source, 100)))
 		}
 		hosts, err := sel.hosts()
 		if err != nil {
-			return nil, nil, usage(err)
+			return discovery{}, usage(err)
 		}
 		if how == discoverCatalog {
 			guns, err := r.catalogs(ctx, hosts)
-			return guns, nil, err
+			return discovery{guns: guns}, err
 		}
-		return r.changefeeds(ctx, hosts, sel, positions)
+		return r.changefeeds(ctx, hosts, sel, positions, log)
 	}
 	guns, err := listed(cfg)
-	return guns, nil, usage(err)
+	return discovery{guns: guns}, usage(err)
+}
+
+// sourceGUNs are all repositories that --source has.
+func (r *remote) sourceGUNs() ([]dct.GUN, error) {
+	switch s := r.source.(type) {
+	case *dct.Dump:
+		return s.GUNs(), nil
+	case *snapshot.Snapshot:
+		return s.GUNs(), nil
+	case dct.DockerTrust:
+		return s.GUNs()
+	}
+	return nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
 }
 
 func (r *remote) catalogs(ctx context.Context, hosts []string) ([]dct.GUN, error) {
@@ -267,10 +294,11 @@ func (r *remote) catalogs(ctx context.Context, hosts []string) ([]dct.GUN, error
 	return guns, nil
 }
 
-func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection, positions func(string) (string, error)) ([]dct.GUN, feed, error) {
+// changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
+// deleted is a candidate, too: whether it is gone, the server is asked for.
+func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection, positions func(string) (string, error), log *slog.Logger) (discovery, error) {
 	server := &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}
-	var guns []dct.GUN
-	read := feed{}
+	found := discovery{listed: map[dct.GUN]dct.Listing{}, feed: feed{}}
 	for _, h := range hosts {
 		// Another choice of repositories or tags begins anew: what it adds may be old.
 		name := strings.Join(append([]string{"changefeed", r.notaryURL(h)}, append(slices.Sorted(slices.Values(sel.names)), sel.choice...)...), " ")
@@ -278,20 +306,30 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection
 		if positions != nil {
 			var err error
 			if after, err = positions(name); err != nil {
-				return nil, nil, err
+				return discovery{}, err
 			}
 		}
 		changed, position, err := server.Changes(ctx, h, after)
 		if err != nil {
-			return nil, nil, err
+			return discovery{}, err
 		}
-		read[name] = position
-		for _, c := range changed {
-			gun, err := dct.ParseGUN(c.GUN)
-			if err == nil && gun.String() == c.GUN && !c.Deleted {
-				guns = append(guns, gun)
-			}
+		found.feed[name] = position
+		found.take(r, h, changed, log)
+	}
+	return found, nil
+}
+
+// take adds what the changefeed of a host's Notary server names.
+func (c *discovery) take(r *remote, host string, changed []dct.Changed, log *slog.Logger) {
+	url := r.notaryURL(host)
+	for _, one := range changed {
+		gun, err := dct.ParseGUN(one.GUN)
+		switch {
+		case err != nil || gun.String() != one.GUN:
+			log.Warn("the changefeed names what no image can be called: passed over", "name", safetext.Safe(one.GUN, 256))
+		case r.notaryURL(gun.Registry()) == url: // else docker looks elsewhere for it
+			c.guns = append(c.guns, gun)
+			c.listed[gun] = dct.Listing{By: "the changefeed of " + url, Deleted: one.Deleted}
 		}
 	}
-	return guns, read, nil
 }

@@ -146,7 +146,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	if signed != nil {
 		signed.Made, signed.Before, signed.Failed = sum.Signed, sum.SignedBefore, sum.Unsigned
 	}
-	out.attend(sum, f.scope.Discovered)
+	out.attend(sum, f.found)
 	if o.output == "json" {
 		err = errors.Join(err, report.JSON(s.Out, out))
 	} else {
@@ -175,13 +175,19 @@ func (o *snapshotOptions) save(ctx context.Context, f *field, options snapshot.O
 // unsigned is why a repository is in the report that was saved and not signed.
 const unsigned snapshot.Outcome = "unsigned"
 
-// attend lists what a person should know of.
-func (r *savedReport) attend(sum snapshot.Summary, discovered bool) {
+// attend lists what a person should know of. found reports whether a repository was found,
+// not named: that it has no trust data is no failure then.
+func (r *savedReport) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
 	for _, one := range sum.Attention {
 		gun := one.GUN.String()
+		lacks := errors.Is(one.Err, dct.ErrUnsigned) && found(one.GUN)
 		switch {
-		case one.Outcome == snapshot.Failed && errors.Is(one.Err, dct.ErrUnsigned) && discovered:
-			r.Failed-- // found in a catalogue, and not signed: nothing to save
+		case lacks && one.Outcome == snapshot.Failed:
+			r.Failed-- // nothing to save
+		case lacks && errors.Is(one.Err, dct.ErrDeleted):
+			r.Kept-- // what was saved before stays, and there will be nothing newer
+			r.Unchanged++
+			r.Attention = append(r.Attention, savedAttention{gun, snapshot.Unchanged, one.Err.Error()})
 		case one.Err != nil:
 			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Err.Error()})
 		case one.Warning != "":
