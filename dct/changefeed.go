@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
@@ -21,10 +20,6 @@ type Changed struct {
 	GUN     string // as the server says it; anything at all
 	Deleted bool   // the last thing that happened to it
 }
-
-// ErrFeedRefused is said of a server that keeps its changefeed to itself or has none, as those
-// of Docker Hub, Azure and Harbor do for everybody. A server in trouble is not among them.
-var ErrFeedRefused = errors.New("the changefeed is refused")
 
 // changesPage is how many records are asked for at a time.
 const changesPage = 1000
@@ -106,21 +101,13 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		return nil, fail(err, "")
 	}
 	resp, err := s.HTTP(registry).Do(req)
-	const hint = "the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog"
-	var answer *errcode.ErrorResponse
-	switch {
-	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return nil, fail(fmt.Errorf("%w: %w", ErrFeedRefused, redact(ctx, err)), hint) // by the token server
-	case err != nil:
+	if err != nil {
 		return nil, fail(redact(ctx, err), "")
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, resp.StatusCode), hint)
-	default:
-		return nil, fail(fmt.Errorf("it answered %d", resp.StatusCode), hint)
+	if resp.StatusCode != http.StatusOK {
+		return nil, fail(fmt.Errorf("it answered %d", resp.StatusCode),
+			"the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog")
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxTargets))
 	if err != nil {

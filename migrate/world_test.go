@@ -40,9 +40,6 @@ type world struct {
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
-// errGone has the registry say that it has no such tag.
-var errGone = errors.New("404")
-
 func newWorld() *world {
 	return &world{
 		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{}, by: map[string]state.SignedBy{},
@@ -75,10 +72,7 @@ func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 func (w *world) Tag(_ context.Context, _, tag string) (digest.Digest, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch _, err := w.breaks("tag", w.tags[tag]); {
-	case errors.Is(err, errGone):
-		return "", false, nil
-	case err != nil:
+	if _, err := w.breaks("tag", w.tags[tag]); err != nil {
 		return "", false, err
 	}
 	d, ok := w.tags[tag]

@@ -3,7 +3,9 @@ package registrytest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -129,3 +131,33 @@ func (r *Registry) do(method, path, mediaType string, body []byte, want int) (*a
 }
 
 func manifestPath(repo, reference string) string { return "/v2/" + repo + "/manifests/" + reference }
+
+// Attached returns all stored manifests that name a subject, by the subject's digest, in the order in which
+// they came: with or without the referrers API, listed under the sha256-<hex> tag or not.
+func (r *Registry) Attached(repo string) map[string][]ocispec.Descriptor {
+	r.store.mu.RLock()
+	defer r.store.mu.RUnlock()
+	all := map[string][]ocispec.Descriptor{}
+	if in := r.store.index[repo]; in != nil {
+		for subject, list := range in.referrers {
+			all[subject] = slices.Clone(list)
+		}
+	}
+	return all
+}
+
+// Tags returns what each tag of a repository points to.
+func (r *Registry) Tags(repo string) map[string]string {
+	r.store.mu.RLock()
+	defer r.store.mu.RUnlock()
+	if in := r.store.index[repo]; in != nil {
+		return maps.Clone(in.tags)
+	}
+	return nil
+}
+
+// DeleteBlob removes a blob from a repository, whatever refers to it: as a garbage collection gone wrong does.
+func (r *Registry) DeleteBlob(repo, digest string) error {
+	_, err := r.do(http.MethodDelete, "/v2/"+repo+"/blobs/"+digest, "", nil, http.StatusAccepted)
+	return err
+}

@@ -122,30 +122,19 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
 		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
-	closeLedger, err := compareWith(v, o.ledger)
-	if err != nil {
-		return err
+	if o.ledger != "" {
+		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = ledger.Close() }() // only read from
+		v.Before = ledger.Repository
+		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
 	}
-	defer closeLedger()
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, s, log)
-}
-
-// compareWith has a verification compare with what the runs with a ledger have done, and hold
-// the trust data to what they have seen; without a file, it does nothing.
-func compareWith(v *migrate.Verification, file string) (done func(), err error) {
-	if file == "" {
-		return func() {}, nil
-	}
-	ledger, _, err := openLedgerWith(file, state.Options{ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	v.Before = ledger.Repository
-	v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
-	return func() { _ = ledger.Close() }, nil // only read from
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
@@ -206,7 +195,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	return nil
 }
 
-// ending is what is saved of how a verification ended. A part is no whole.
+// ending is what is saved of how a verification ended. A sample is no whole.
 func ending(totals report.Totals, leftOut int, err error) report.End {
 	whole := err == nil && leftOut == 0
 	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
@@ -214,7 +203,7 @@ func ending(totals report.Totals, leftOut int, err error) report.End {
 	case err != nil:
 		end.Error = err.Error()
 	case leftOut > 0:
-		end.Error = report.Partial(leftOut)
+		end.Error = report.Sampled(leftOut)
 	}
 	return end
 }
