@@ -28,7 +28,7 @@ type VerificationPlugin struct {
 // pluginManager has the plugins that were configured, by name, and no others: who signs names a
 // plugin, and who verifies decides which programs run. It takes the place of notation-go's, which
 // starts whatever file the name leads to, before it is known whose signature it is.
-type pluginManager map[string]*verificationPlugin
+type pluginManager map[string]plugin.Plugin
 
 type verificationPlugin struct {
 	*plug

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/jws"
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -38,10 +41,33 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 	signer, err := notation.Open(context.Background(), notation.Key{Name: "archive", KeyFile: saved.KeyFile, CertFile: saved.ChainFile}, notation.Options{})
 	must(t, err)
 
+	foreign, err := kmstest.NewAuthority("snapshot")
+	must(t, err)
+	unknown, err := foreign.Issue("archive", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+
 	app, other := "registry.example.com/team/app", "registry.example.com/team/other"
 	manifest := func(name string) ocispec.Descriptor {
 		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: snapshot.ArtifactType, Digest: digest.FromString(name), Size: 42}
 	}
+	// by makes an envelope that is valid until a time.
+	by := func(id *kmstest.Identity, ends time.Time) func(context.Context, ocispec.Descriptor, map[string]string) (notation.Envelope, error) {
+		return func(_ context.Context, d ocispec.Descriptor, metadata map[string]string) (notation.Envelope, error) {
+			d.Annotations, d.ArtifactType = metadata, ""
+			payload, err := json.Marshal(map[string]any{"targetArtifact": d})
+			must(t, err)
+			local, err := signature.NewLocalSigner(id.Chain, id.Key)
+			must(t, err)
+			env, err := signature.NewEnvelope(jws.MediaTypeEnvelope)
+			must(t, err)
+			blob, err := env.Sign(&signature.SignRequest{
+				Payload: signature.Payload{ContentType: "application/vnd.cncf.notary.payload.v1+json", Content: payload},
+				Signer:  local, SigningScheme: signature.SigningSchemeX509, SigningTime: time.Now().Add(-30 * time.Second), Expiry: ends,
+			})
+			return notation.Envelope{MediaType: jws.MediaTypeEnvelope, Blob: blob}, err
+		}
+	}
+	expired, stranger := by(id, time.Now().Add(-time.Second)), by(unknown, time.Now().Add(time.Hour))
 	attested := map[string]string{migrate.MetadataGUN: app}
 	for name, c := range map[string]struct {
 		judged   string // the repository
@@ -49,20 +75,30 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		metadata map[string]string
 		scope    string
 		says     string // empty: trusted
+		level    string // of the policy; empty: strict
+		by       func(context.Context, ocispec.Descriptor, map[string]string) (notation.Envelope, error)
 	}{
-		"its own":                  {app, app, attested, app, ""},
-		"any scope":                {app, app, attested, "*", ""},
-		"by another tool":          {app, app, nil, app, ""},
-		"out of scope":             {app, app, attested, other, "no applicable"},
-		"of another manifest":      {app, other, attested, "*", "mismatch"},
-		"of another repository":    {other, other, attested, "*", "for another repository"},
-		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "over an image"},
+		"its own":                  {app, app, attested, app, "", "", signer.Sign},
+		"any scope":                {app, app, attested, "*", "", "", signer.Sign},
+		"by another tool":          {app, app, nil, app, "", "", signer.Sign},
+		"out of scope":             {app, app, attested, other, "no applicable", "", signer.Sign},
+		"of another manifest":      {app, other, attested, "*", "mismatch", "", signer.Sign},
+		"of another repository":    {other, other, attested, "*", "for another repository", "", signer.Sign},
+		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "over an image", "", signer.Sign},
+		// A date that the policy lets pass would decide about another date.
+		"its own, permissive":      {app, app, attested, "*", "", "permissive", signer.Sign},
+		"its own, audited":         {app, app, attested, "*", "", "audit", signer.Sign},
+		"its own, made by hand":    {app, app, attested, "*", "", "", by(id, time.Now().Add(time.Hour))},
+		"past its date, permitted": {app, app, attested, "*", "lenient", "permissive", expired},
+		"past its date, audited":   {app, app, attested, "*", "lenient", "audit", expired},
+		"by a stranger, audited":   {app, app, attested, "*", "lenient", "audit", stranger},
+		"by a stranger":            {app, app, attested, "*", "trusted", "", stranger},
 	} {
-		e, err := signer.Sign(context.Background(), manifest(c.over), c.metadata)
+		e, err := c.by(context.Background(), manifest(c.over), c.metadata)
 		must(t, err)
 		policy := filepath.Join(t.TempDir(), "policy.json")
 		raw, err := json.Marshal(map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
-			"name": "archive", "registryScopes": []string{c.scope}, "signatureVerification": map[string]any{"level": "strict"},
+			"name": "archive", "registryScopes": []string{c.scope}, "signatureVerification": map[string]any{"level": cmp.Or(c.level, "strict")},
 			"trustStores": []string{"ca:archive"}, "trustedIdentities": []string{"*"},
 		}}})
 		must(t, err)
