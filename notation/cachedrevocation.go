@@ -29,7 +29,7 @@ const (
 // a memory, and none reached for a chain without an anchor. With a nil client nobody is asked.
 func revocationValidators(client *http.Client) (o verifier.VerifierOptions, err error) {
 	ocsp := limitedClient(client, ocspTimeout)
-	fetcher := &crlFetcher{client: limitedClient(client, crlTimeout), now: time.Now}
+	fetcher := newCRLFetcher(client)
 	for _, one := range []struct {
 		purpose purpose.Purpose
 		to      *revocation.Validator

@@ -119,11 +119,16 @@ func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.
 	if anchor < 0 {
 		return askable{}, false
 	}
+	return askFor(chain, anchor), true
+}
+
+// askFor is who may be asked for a chain with that anchor.
+func askFor(chain []*x509.Certificate, anchor int) askable {
 	may := askable{anchor: anchor, issuers: chain[:min(anchor+2, len(chain))]}
 	for _, c := range chain[:anchor+1] {
 		may = may.with(c.OCSPServer...).with(c.CRLDistributionPoints...)
 	}
-	return may, true
+	return may
 }
 
 // askable is who may be asked for the revocation of one chain.

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/notaryproject/notation-core-go/revocation"
-	"github.com/notaryproject/notation-core-go/revocation/crl"
 	"github.com/notaryproject/notation-core-go/revocation/purpose"
 	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
 )
@@ -22,18 +21,17 @@ type revocationOnce struct {
 }
 
 func newRevocationOnce(client *http.Client) (*revocationOnce, error) {
-	fetcher, err := crl.NewHTTPFetcher(client)
-	if err != nil {
-		return nil, fmt.Errorf("preparing to ask for revocation: %w", err)
-	}
-	v, err := revocation.NewWithOptions(revocation.Options{OCSPHTTPClient: client, CRLFetcher: fetcher, CertChainPurpose: purpose.Timestamping})
+	v, err := revocation.NewWithOptions(revocation.Options{
+		OCSPHTTPClient: limitedClient(client, crlTimeout), CRLFetcher: newCRLFetcher(client), CertChainPurpose: purpose.Timestamping,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing to ask for revocation: %w", err)
 	}
 	return &revocationOnce{validator: v, good: map[string]bool{}}, nil
 }
 
-// check returns an error unless it is known that no certificate of the chain was revoked.
+// check returns an error unless it is known that no certificate of the chain was revoked. The chain
+// leads to the configured root.
 func (r *revocationOnce) check(ctx context.Context, chain []*x509.Certificate) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +39,7 @@ func (r *revocationOnce) check(ctx context.Context, chain []*x509.Certificate) e
 	if r.good[leaf] {
 		return nil
 	}
-	results, err := r.validator.ValidateContext(ctx, revocation.ValidateContextOptions{CertChain: chain})
+	results, err := r.validator.ValidateContext(askFor(chain, len(chain)-1).in(ctx), revocation.ValidateContextOptions{CertChain: chain})
 	if err != nil {
 		return fmt.Errorf("asking whether its certificate was revoked: %w", err)
 	}

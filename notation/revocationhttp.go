@@ -72,6 +72,10 @@ type keptCRL struct {
 	until  time.Time
 }
 
+func newCRLFetcher(client *http.Client) *crlFetcher {
+	return &crlFetcher{client: limitedClient(client, crlTimeout), now: time.Now}
+}
+
 // Fetch is [crl.Fetcher]'s.
 func (f *crlFetcher) Fetch(ctx context.Context, address string) (*crl.Bundle, error) {
 	k := f.kept(address)

@@ -95,11 +95,11 @@ func (v Verdict) Strict() bool { return v.Trusted && v.Doubt == NoDoubt }
 // OpenVerifier reads a trust policy. Plugins are looked for when a signature names them: one
 // that is not installed leaves its signatures unknown, and the others as they are.
 func OpenVerifier(o VerifierOptions) (*Verifier, error) {
-	doc, err := readTrustPolicy(o.Policy)
+	plugins, err := newPluginManager(o.Plugins)
 	if err != nil {
 		return nil, err
 	}
-	plugins, err := newPluginManager(o.Plugins)
+	doc, err := readTrustPolicy(o.Policy)
 	if err != nil {
 		return nil, err
 	}
