@@ -107,6 +107,11 @@ func TestRevocationIsAskedOnceForAChain(t *testing.T) {
 		all.Wait()
 		ask(revocation.ValidateContextOptions{CertChain: id.Chain}, 1)
 		ask(revocation.ValidateContextOptions{CertChain: other.Chain}, 2)
+		// With another anchor other servers may be asked.
+		if _, err := r.ValidateContext(askFor(id.Chain, 1).in(context.Background()), revocation.ValidateContextOptions{CertChain: id.Chain}); err != nil || a.asked.Load() != 3 {
+			t.Errorf("%s, another anchor: %v, asked %d times, want 3", name, err, a.asked.Load())
+		}
+		a.asked.Store(2)
 		*now = now.Add(c.keep - time.Second)
 		ask(revocation.ValidateContextOptions{CertChain: id.Chain}, 2)
 		// Of another time of signing only what is good for all times counts.

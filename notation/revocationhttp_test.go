@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-core-go/revocation/purpose"
+	"github.com/notaryproject/notation-core-go/signature/jws"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/transport"
@@ -200,12 +203,56 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 			t.Errorf("%s: got %+v, want doubt %q", name, got, want)
 		}
 	}
+	// A list that he has signed, as anybody on the way can put in the place of the authority's, leads
+	// nowhere either.
+	lists["/leaf"] = revoked(t, attacker, evil.URL, 0)
+	if got := judged(t, asking(t, "strict", between.Certificate), signedBy(t, chains["crossed"], "a")); got.Doubt != Unsure {
+		t.Errorf("by the attacker's list: got %+v, want doubt %q", got, Unsure)
+	}
 	if server.asked.Load() == 0 || evil.asked.Load() > 0 {
 		t.Errorf("got %d requests to the authority and %d to the attacker's server, want some and none", server.asked.Load(), evil.asked.Load())
 	}
+	lists["/leaf"] = revoked(t, between, "", 0)
 	// The same certificates below a trusted root that names the server.
 	if got := judged(t, asking(t, "strict", attacker.Certificate), signedBy(t, chains["crossed"], "a")); evil.asked.Load() == 0 {
 		t.Errorf("of a trusted authority: got %+v and no request, want one", got)
+	}
+}
+
+// For the chain of a timestamp it takes an anchor of both: a trusted signature, and a trusted
+// authority.
+func TestTimestampsAreAnchoredToo(t *testing.T) {
+	t.Parallel()
+	root, tsa, stranger := certificate(t, "root", nil, true, nil), certificate(t, "tsa", nil, true, nil), certificate(t, "tsa", nil, true, nil)
+	id := signs(certificate(t, "release", root, false, nil), root)
+	doc := &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
+		Name: "test", RegistryScopes: []string{"*"}, TrustStores: []string{"ca:test", "tsa:test"}, TrustedIdentities: []string{"*"},
+		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "audit"},
+	}}}
+	for name, c := range map[string]struct {
+		by    *kmstest.Identity
+		chain *issuer
+		p     purpose.Purpose
+		may   bool
+	}{
+		"the signature's chain":          {id, nil, purpose.CodeSigning, true},
+		"another chain":                  {id, root, purpose.CodeSigning, false},
+		"a timestamp's":                  {id, tsa, purpose.Timestamping, true},
+		"of another authority":           {id, stranger, purpose.Timestamping, false},
+		"a timestamp's, of a stranger's": {signs(certificate(t, "release", stranger, false, nil), stranger), tsa, purpose.Timestamping, false},
+	} {
+		store := &trustStore{store: stores{truststore.TypeCA: root.Certificate, truststore.TypeTSA: tsa.Certificate}}
+		ctx, e := gather(context.Background(), doc, store, reference, jws.MediaTypeEnvelope, signedBy(t, c.by, "a"))
+		chain := c.by.Chain
+		if c.chain != nil {
+			chain = []*x509.Certificate{c.chain.Certificate}
+		}
+		if _, may := e.mayAsk(ctx, c.p, chain); may != c.may {
+			t.Errorf("%s: got %t, want %t", name, may, c.may)
+		}
+	}
+	if _, may := (*evidence)(nil).mayAsk(context.Background(), purpose.CodeSigning, id.Chain); may {
+		t.Error("without evidence: got true, want false")
 	}
 }
 

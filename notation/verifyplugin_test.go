@@ -2,7 +2,9 @@ package notation
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +66,13 @@ func verifying(t *testing.T, b kmstest.Behaviour) (*kmstest.Plugin, Verification
 // a stranger's signature it is not started.
 func TestConfiguredPluginVerifies(t *testing.T) {
 	t.Parallel()
-	id, stranger := issued(t), issued(t)
+	ca, err := kmstest.NewAuthority("plugins")
+	must(t, err)
+	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+	must(t, err)
+	stranger := issued(t)
 	const identity, revocation = "SIGNATURE_VERIFIER.TRUSTED_IDENTITY", "SIGNATURE_VERIFIER.REVOCATION_CHECK"
 	fault := func(command string, kind kmstest.Kind) kmstest.Behaviour {
 		return kmstest.Behaviour{Faults: []kmstest.Fault{{Command: command, Kind: kind, Ms: 20_000}}}
@@ -79,37 +87,38 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 		want    Verdict // Trusted and Doubt count
 		started int     // verify-signature
 	}{
-		"passes":                   {want: Verdict{Trusted: true}, started: 1},
-		"processes attributes":     {more: attribute, want: Verdict{Trusted: true}, started: 1},
-		"processes none":           {does: kmstest.Behaviour{Ignores: true}, more: attribute, want: Verdict{Doubt: Unsure}, started: 1},
-		"rejects the identity":     {does: kmstest.Behaviour{Rejects: map[string]string{identity: "unknown profile"}}, want: Verdict{Doubt: Unproven}, started: 1},
-		"says it was revoked":      {does: kmstest.Behaviour{Rejects: map[string]string{revocation: "revoked"}}, want: Verdict{Doubt: Unproven}, started: 1},
-		"rejects, audited":         {does: kmstest.Behaviour{Rejects: map[string]string{identity: "no"}}, level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
-		"another image's":          {of: "b", want: Verdict{Doubt: Unproven}, started: 1},
-		"a stranger's":             {by: stranger, want: Verdict{Doubt: Unproven}},
-		"a stranger's, audited":    {by: stranger, level: "audit", want: Verdict{Doubt: Unproven}},
-		"fails":                    {does: fault("verify-signature", kmstest.GenericError), want: Verdict{Doubt: Unsure}, started: 1},
-		"denies":                   {does: fault("verify-signature", kmstest.AccessDenied), want: Verdict{Doubt: Unsure}, started: 1},
-		"fails, another image's":   {does: fault("verify-signature", kmstest.GenericError), of: "b", want: Verdict{Doubt: Unproven}, started: 1},
-		"fails, audited":           {does: fault("verify-signature", kmstest.GenericError), level: "audit", want: Verdict{Doubt: Unsure}, started: 1},
-		"panics":                   {does: fault("verify-signature", kmstest.PanicText), want: Verdict{Doubt: Unsure}, started: 1},
-		"answers twice":            {does: fault("verify-signature", kmstest.DuplicateJSONKeys), want: Verdict{Doubt: Unsure}, started: 1},
-		"answers nothing":          {does: fault("verify-signature", kmstest.EmptyStdout), want: Verdict{Doubt: Unsure}, started: 1},
-		"answers too much":         {does: fault("verify-signature", kmstest.HugeStdout), want: Verdict{Doubt: Unsure}, started: 1},
-		"hangs":                    {does: fault("verify-signature", kmstest.ChildHoldsAndHangs), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}, started: 1},
-		"hangs, asked what it is":  {does: fault("get-plugin-metadata", kmstest.Hang), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}},
-		"cannot verify":            {does: fault("get-plugin-metadata", kmstest.NoCapability), want: Verdict{Doubt: Unsure}},
-		"has another name":         {does: fault("get-plugin-metadata", kmstest.WrongName), want: Verdict{Doubt: Unsure}},
-		"is not installed":         {change: func(p *VerificationPlugin) { p.Path += "-not" }, want: Verdict{Doubt: Unsure}},
-		"is another file":          {change: func(p *VerificationPlugin) { p.SHA256 = strings.Repeat("0", 64) }, want: Verdict{Doubt: Unsure}},
-		"is too old":               {more: atLeast("2.0.0"), want: Verdict{Doubt: Unsure}},
-		"is not what it names":     {more: naming("other"), want: Verdict{Doubt: Unsure}},
-		"is not what a stranger's": {by: stranger, more: naming("other"), want: Verdict{Doubt: Unproven}},
-		"names a path":             {more: naming("../kmstest"), want: Verdict{Doubt: Unsure}},
-		"names a path, a stranger": {by: stranger, more: naming("../../kmstest"), want: Verdict{Doubt: Unproven}},
-		"names no name":            {more: naming("  "), want: Verdict{Doubt: Unproven}},
-		"names a number":           {more: naming(7), want: Verdict{Doubt: Unproven}},
-		"wants what is no version": {more: atLeast("soon"), want: Verdict{Doubt: Unproven}},
+		"passes":                        {want: Verdict{Trusted: true}, started: 1},
+		"processes attributes":          {more: attribute, want: Verdict{Trusted: true}, started: 1},
+		"processes none":                {does: kmstest.Behaviour{Ignores: true}, more: attribute, want: Verdict{Doubt: Unsure}, started: 1},
+		"rejects the identity":          {does: kmstest.Behaviour{Rejects: map[string]string{identity: "unknown profile"}}, want: Verdict{Doubt: Unproven}, started: 1},
+		"says it was revoked":           {does: kmstest.Behaviour{Rejects: map[string]string{revocation: "revoked"}}, want: Verdict{Doubt: Unproven}, started: 1},
+		"rejects, audited":              {does: kmstest.Behaviour{Rejects: map[string]string{identity: "no"}}, level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
+		"another image's":               {of: "b", want: Verdict{Doubt: Unproven}, started: 1},
+		"a stranger's":                  {by: stranger, want: Verdict{Doubt: Unproven}},
+		"a stranger's, audited":         {by: stranger, level: "audit", want: Verdict{Doubt: Unproven}},
+		"fails":                         {does: fault("verify-signature", kmstest.GenericError), want: Verdict{Doubt: Unsure}, started: 1},
+		"denies":                        {does: fault("verify-signature", kmstest.AccessDenied), want: Verdict{Doubt: Unsure}, started: 1},
+		"fails, another image's":        {does: fault("verify-signature", kmstest.GenericError), of: "b", want: Verdict{Doubt: Unproven}, started: 1},
+		"fails, past its date, audited": {does: fault("verify-signature", kmstest.GenericError), by: old, level: "audit", want: Verdict{Doubt: Dated}, started: 1},
+		"fails, audited":                {does: fault("verify-signature", kmstest.GenericError), level: "audit", want: Verdict{Doubt: Unsure}, started: 1},
+		"panics":                        {does: fault("verify-signature", kmstest.PanicText), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers twice":                 {does: fault("verify-signature", kmstest.DuplicateJSONKeys), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers nothing":               {does: fault("verify-signature", kmstest.EmptyStdout), want: Verdict{Doubt: Unsure}, started: 1},
+		"answers too much":              {does: fault("verify-signature", kmstest.HugeStdout), want: Verdict{Doubt: Unsure}, started: 1},
+		"hangs":                         {does: fault("verify-signature", kmstest.ChildHoldsAndHangs), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}, started: 1},
+		"hangs, asked what it is":       {does: fault("get-plugin-metadata", kmstest.Hang), change: func(p *VerificationPlugin) { p.Timeout = time.Second }, want: Verdict{Doubt: Unsure}},
+		"cannot verify":                 {does: fault("get-plugin-metadata", kmstest.NoCapability), want: Verdict{Doubt: Unsure}},
+		"has another name":              {does: fault("get-plugin-metadata", kmstest.WrongName), want: Verdict{Doubt: Unsure}},
+		"is not installed":              {change: func(p *VerificationPlugin) { p.Path += "-not" }, want: Verdict{Doubt: Unsure}},
+		"is another file":               {change: func(p *VerificationPlugin) { p.SHA256 = strings.Repeat("0", 64) }, want: Verdict{Doubt: Unsure}},
+		"is too old":                    {more: atLeast("2.0.0"), want: Verdict{Doubt: Unsure}},
+		"is not what it names":          {more: naming("other"), want: Verdict{Doubt: Unsure}},
+		"is not what a stranger's":      {by: stranger, more: naming("other"), want: Verdict{Doubt: Unproven}},
+		"names a path":                  {more: naming("../kmstest"), want: Verdict{Doubt: Unsure}},
+		"names a path, a stranger":      {by: stranger, more: naming("../../kmstest"), want: Verdict{Doubt: Unproven}},
+		"names no name":                 {more: naming("  "), want: Verdict{Doubt: Unproven}},
+		"names a number":                {more: naming(7), want: Verdict{Doubt: Unproven}},
+		"wants what is no version":      {more: atLeast("soon"), want: Verdict{Doubt: Unproven}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,15 +193,15 @@ func TestVerificationPluginIsConfined(t *testing.T) {
 	t.Setenv("REGISTRY_TOKEN", "canary")
 	t.Setenv("MY_OWN", "wanted")
 	folder := t.TempDir()
-	path, seen := filepath.Join(folder, "notation-own"), filepath.Join(folder, "seen")
+	path, seen, told := filepath.Join(folder, "notation-own"), filepath.Join(folder, "seen"), filepath.Join(folder, "told")
 	must(t, os.WriteFile(path, fmt.Appendf(nil, `#!/bin/sh
 env > %q
-cat > /dev/null
+cat >> %q
 case $1 in
 get-plugin-metadata) echo '{"name":"own","description":"d","version":"1.0.0","url":"u","supportedContractVersions":["1.0"],"capabilities":["SIGNATURE_VERIFIER.TRUSTED_IDENTITY"]}' ;;
 *) echo '{"verificationResults":{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY":{"success":false,"reason":"token is s3cr3t-value"}},"processedAttributes":[]}' ;;
 esac
-`, seen), 0o755))
+`, seen, told), 0o755))
 	id := issued(t)
 	got := judged(t, plugged(t, "strict", id, VerificationPlugin{Name: "own", Path: path, Env: []string{"MY_OWN"}, Config: map[string]string{"token": "s3cr3t-value"}}),
 		signedBy(t, id, "a", naming("own")))
@@ -203,6 +212,12 @@ esac
 	must(t, err)
 	if strings.Contains(string(env), "canary") || !strings.Contains(string(env), "MY_OWN=wanted") {
 		t.Errorf("its environment:\n%s", env)
+	}
+	// Its configuration comes by stdin, with each command.
+	requests, err := os.ReadFile(told)
+	must(t, err)
+	if n := strings.Count(string(requests), `"pluginConfig":{"token":"s3cr3t-value"}`); n != 2 {
+		t.Errorf("got its configuration %d times, want 2, in %s", n, requests)
 	}
 }
 
@@ -215,6 +230,26 @@ func TestVerificationPluginsAreNamedOnce(t *testing.T) {
 		}
 		if _, err := newPluginManager(plugins); err == nil {
 			t.Errorf("plugins %q: got no error", names)
+		}
+	}
+}
+
+// That a trust store cannot be read leaves it open whose plugin an envelope names; it is not started.
+func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
+	t.Parallel()
+	id := issued(t)
+	plugins := pluginManager{"configured": agreeable{}}
+	for cause, want := range map[error]Doubt{errors.New("too many open files"): Unsure, fs.ErrNotExist: Unproven} {
+		v, err := newVerifier(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
+			Name: "test", RegistryScopes: []string{"*"}, TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
+			SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "audit"},
+		}}}, &shaky{memory: memory(id.Chain[1:]), fails: []error{cause}}, plugins, verifier.VerifierOptions{})
+		must(t, err)
+		if got := judged(t, v, signedBy(t, id, "a", naming("configured"))); got.Trusted || got.Doubt != want {
+			t.Errorf("%v: got %+v, want doubt %q", cause, got, want)
+		}
+		if got := judged(t, v, signedBy(t, id, "a", naming("configured"))); !got.Strict() {
+			t.Errorf("%v, and read then: got %+v", cause, got)
 		}
 	}
 }
