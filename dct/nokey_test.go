@@ -60,6 +60,10 @@ func (w *world) Manifest(context.Context, migrate.Image) ([]byte, error) {
 func (w *world) Find(context.Context, migrate.Image, string) (migrate.Found, error) {
 	return migrate.Found{}, nil
 }
+func (w *world) Recorded(context.Context, migrate.Image, string) (migrate.Signature, bool, error) {
+	return migrate.Signature{}, false, nil
+}
+func (w *world) ListsInTag(string) bool                                    { return false }
 func (w *world) Push(context.Context, migrate.Image, state.Envelope) error { return nil }
 func (w *world) Listed(context.Context, migrate.Image, string) (bool, int, error) {
 	return true, 1, nil

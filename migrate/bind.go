@@ -27,6 +27,9 @@ func (p *Plan) Check(e *Engine) error {
 	if e.Rebind && !p.Rebind {
 		return fmt.Errorf("the plan was made without --rebind, and signs no digest again\nhint: run plan with --rebind and review it")
 	}
+	if e.Resign && !p.Resign {
+		return fmt.Errorf("the plan was made without --resign, and signs no digest again\nhint: run plan with --resign and review it")
+	}
 	if p.Platforms != e.platforms() {
 		return fmt.Errorf("the plan was made with --platforms %s, and the run has --platforms %s", cmp.Or(p.Platforms, "index"), cmp.Or(e.platforms(), "index"))
 	}

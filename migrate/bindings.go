@@ -1,8 +1,10 @@
 package migrate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -69,6 +71,11 @@ func unboundNotes(lacking []dct.Target) []string {
 	return notes
 }
 
+// resignedNote says why an item that is done gets another signature.
+func resignedNote(s Signature) string {
+	return "resigned: it has a signature by certificate " + s.By.Leaf
+}
+
 // reboundNotes say why a digest that has a signature gets another.
 func reboundNotes(lacking []dct.Target) []string {
 	var notes []string
@@ -78,32 +85,44 @@ func reboundNotes(lacking []dct.Target) []string {
 	return notes
 }
 
-// recorded are the notes on an item that is done, by the ledger's word alone: it is asked for
-// a report, and never whether to sign.
-func (r *run) recorded(w Work) ([]string, error) {
-	it, _, err := r.Ledger.Item(w.Key)
-	if err != nil || it.Bound == nil { // made by a version that did not record it
-		return nil, err
+// recordedNotes are those on an item that is done, by the ledger's word alone: it is asked for a
+// report, and never whether to sign.
+func (w Work) recordedNotes(it state.Item) []string {
+	if it.Bound == nil { // made by a version that did not record it
+		return nil
 	}
-	return unboundNotes(w.lacking(func(t dct.Target) bool { return it.Bound[t.Tag()] == t.Role() })), nil
+	return unboundNotes(w.lacking(func(t dct.Target) bool { return it.Bound[t.Tag()] == t.Role() }))
 }
 
-// adopt records that the registry has signatures of ours, which were found and not made now.
-// What the ledger knows already costs no write.
+// adopt records that the registry has signatures of ours, which were found and not made now. What
+// the ledger knows already costs no write.
 func (r *run) adopt(w Work, ours []Signature) error {
 	it, _, err := r.Ledger.Item(w.Key)
 	if err != nil {
 		return err
 	}
-	one, bound := ours[0], w.boundBy(ours)
-	for _, s := range ours {
-		if s.Digest == it.Signature {
-			one = s                                  // the one that we pushed
-			one.By.Authority = it.SignedBy.Authority // which the envelope does not say
-		}
+	best, bound := w.best(ours, it.Signature), w.boundBy(ours)
+	if best.Digest == it.Signature {
+		best.By.Authority = it.SignedBy.Authority // which the envelope does not say
 	}
-	if it.Stage == state.Confirmed && it.Signature == one.Digest && it.SignedBy.Equal(one.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
+	if it.Stage == state.Confirmed && it.Signature == best.Digest && it.SignedBy.Equal(best.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
 		return nil
 	}
-	return r.Ledger.Adopt(w.Key, one.Digest, one.By, bound)
+	return r.Ledger.Adopt(w.Key, best.Digest, best.By, bound)
+}
+
+// best is the signature that the item is counted by: one as the key makes them now before others
+// of its present identity, and those before accepted ones. Among equals it is the one that the
+// ledger knows, if it is there, else the first.
+func (w Work) best(ours []Signature, known string) Signature {
+	rank := func(s Signature) int {
+		n := 0
+		for i, yes := range []bool{s.Digest == known, s.By.Identity == w.key.identity(), w.key.current(s.By)} {
+			if yes {
+				n += 1 << i
+			}
+		}
+		return n
+	}
+	return slices.MaxFunc(ours, func(a, b Signature) int { return cmp.Compare(rank(a), rank(b)) })
 }

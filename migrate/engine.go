@@ -43,6 +43,12 @@ type Engine struct {
 	// Rebind does the same, and signs again a digest with a tag that no signature of the key
 	// binds: it joined after the signature was made. One more signature then binds all.
 	Rebind bool
+	// Resign signs again what is signed by an accepted identity other than the key's present one,
+	// or lacks what is asked for now.
+	Resign bool
+	// Shared says that others sign with the same key meanwhile: what an item has is looked up
+	// again just before its signature is pushed. So it always is where ListsInTag.
+	Shared bool
 
 	// Setbacks, shared by the engines of one process, keep the key from being asked for what
 	// it has failed for a moment ago; nil: each run tries everything.
@@ -112,6 +118,8 @@ type Outcome struct {
 	Result             Result
 	Class              Class
 	Reason             string
+	Leaf               string // SHA-256 of the certificate by which it is signed, where it is
+	Wasted             bool   // a signature was made for it and thrown away, as another had one meanwhile
 	Notes              []string
 }
 

@@ -1,11 +1,15 @@
 package migrate
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // Key is one of the keys of an engine, and what it stands for. Each key that stands for a
@@ -21,6 +25,52 @@ type Key struct {
 	In           func(dct.GUN) bool
 	Repositories []string
 	Metadata     map[string]string // the user's own signed metadata, checked by CheckMetadata
+
+	// Identity is what makes a signature the key's, as Signature.By has it; empty: its leaf.
+	Identity string
+	// Accepted are further identities whose signatures count as the key's, because the
+	// configuration names them.
+	Accepted []string
+	// Earlier are identities that the ledger says were accepted before. An item that the ledger
+	// has as done by one of them stays done while that signature verifies; nothing else is
+	// theirs, as a ledger adds no authority.
+	Earlier []string
+	// Prove returns an error unless the key is known to have its identity: from the
+	// configuration, or because it has signed in this process. It spends a key operation for
+	// that, at most once; nil: it is known.
+	Prove func(context.Context) error
+	// Expiry and Timestamped are how the key signs now; see lacks.
+	Expiry      time.Duration
+	Timestamped bool
+}
+
+// identity is what makes a signature the key's.
+func (k Key) identity() string { return cmp.Or(k.Identity, k.Signer.Leaf()) }
+
+// accepts reports whether the configuration says that signatures of an identity are the key's.
+func (k Key) accepts(identity string) bool {
+	return identity == k.identity() || slices.Contains(k.Accepted, identity)
+}
+
+// formerly reports whether the ledger says that an identity was accepted for the key before.
+func (k Key) formerly(identity string) bool { return slices.Contains(k.Earlier, identity) }
+
+// lacks returns what a signature lacks of how the key signs now; empty: nothing that was asked for.
+func (k Key) lacks(by state.SignedBy) string {
+	switch {
+	case k.Timestamped && !by.Timestamped:
+		return "it has no timestamp"
+	case k.Expiry > 0 && by.Expiry != int64(k.Expiry/time.Second) && by.Expiry == 0:
+		return "it has no expiry"
+	case k.Expiry > 0 && by.Expiry != int64(k.Expiry/time.Second):
+		return fmt.Sprintf("its expiry is %s after signing", time.Duration(by.Expiry)*time.Second)
+	}
+	return ""
+}
+
+// current reports whether the key would make a signature like this one today.
+func (k Key) current(by state.SignedBy) bool {
+	return by.Identity == k.identity() && k.lacks(by) == ""
 }
 
 // trustedRoles are those whose word docker takes.

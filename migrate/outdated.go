@@ -2,35 +2,31 @@ package migrate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// outdated drops the envelope of an earlier run that binds a tag which DCT has moved since,
-// or which the plan leaves out, unless the registry lists it already: then it is out, and
-// verify tells. With --rebind, also one that lacks a tag. The item is then planned again.
+// outdated drops the envelope of an earlier run that must not be pushed any more: it is by another
+// certificate than the key's, or binds a tag or an index which DCT has moved since or the plan
+// leaves out, or, with --rebind, lacks a tag. Where the registry lists it already, it is out: one
+// of the key's is left alone then, and verify tells; one by a certificate that was accepted before
+// is taken for what the item is done by. Else the item is planned again.
 func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.Stage) (bool, error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
-	if err != nil || !ok || *stage != state.Signed {
+	if err != nil || !ok {
 		return false, fatally(err)
 	}
-	now := w.metadata(r.Tool)
-	stale := ""
-	for name, role := range envelope.Metadata {
-		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
-			stale = name
-		}
+	if err := w.key.Signer.Check(image.Descriptor, envelope); errors.Is(err, ErrOtherCertificate) {
+		return true, r.replaced(ctx, w, image, envelope, stage)
 	}
-	for name, role := range now {
-		if r.Rebind && strings.HasPrefix(name, MetadataTag) && envelope.Metadata[name] != role {
-			stale = name
-		}
+	if *stage != state.Signed {
+		return false, nil
 	}
-	if now[MetadataIndex] != "" && !subset(envelope.Metadata[MetadataIndex], now[MetadataIndex]) {
-		stale = MetadataIndex
-	}
+	stale := r.staleBinding(w, envelope.Metadata)
 	if stale == "" {
 		return false, nil
 	}
@@ -38,11 +34,58 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if err != nil || listed {
 		return false, err
 	}
-	if err := r.Ledger.Discard(w.Key, "what it says of "+stale+" is so no longer"); err != nil {
-		return false, fatally(err)
+	return true, r.discard(w, "what it says of "+stale+" is so no longer", stage)
+}
+
+// staleBinding returns a name of signed metadata that is not so any more; empty: there is none.
+func (r *run) staleBinding(w Work, signed map[string]string) string {
+	now := w.metadata(r.Tool)
+	stale := ""
+	for name, role := range signed {
+		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
+			stale = name
+		}
+	}
+	for name, role := range now {
+		if r.Rebind && strings.HasPrefix(name, MetadataTag) && signed[name] != role {
+			stale = name
+		}
+	}
+	// An image that has a tag of its own by now is vouched for by no index.
+	if signed[MetadataIndex] != "" && !subset(signed[MetadataIndex], now[MetadataIndex]) {
+		stale = MetadataIndex
+	}
+	return stale
+}
+
+// replaced sees to an envelope by another certificate than the key's present one, made before that
+// was renewed.
+func (r *run) replaced(ctx context.Context, w Work, image Image, envelope state.Envelope, stage *state.Stage) error {
+	s, listed, err := r.Registry.Recorded(ctx, image, envelope.ManifestDigest)
+	if err != nil {
+		return fmt.Errorf("looking for the signature by an earlier certificate: %w", err)
+	}
+	if *stage == state.Pushed {
+		if *stage, err = r.Ledger.Reopen(w.Key); err != nil {
+			return fatally(err)
+		}
+	}
+	if err := r.discard(w, "it is by another certificate than the key's", stage); err != nil || !listed {
+		return err
+	}
+	if !w.key.formerly(s.By.Identity) && !slices.Contains(w.key.Accepted, s.By.Identity) || !s.By.Verifies(r.now()) {
+		return nil
+	}
+	*stage = state.Confirmed // the next attempt finds out whether that is enough
+	return fatally(r.adopt(w, []Signature{s}))
+}
+
+func (r *run) discard(w Work, why string, stage *state.Stage) error {
+	if err := r.Ledger.Discard(w.Key, why); err != nil {
+		return fatally(err)
 	}
 	*stage = state.Planned
-	return true, nil
+	return nil
 }
 
 // subset tells whether all parts of one list are in another.

@@ -23,6 +23,7 @@ type Plan struct {
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
 	Rebind       bool             `json:"rebind,omitempty"`    // made with --rebind
+	Resign       bool             `json:"resign,omitempty"`    // made with --resign
 	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists
 	Keys         []PlanKey        `json:"keys"`
 	Repositories []PlanRepository `json:"repositories"`
@@ -106,12 +107,13 @@ type PlanFinding struct {
 }
 
 // MakePlan does what Run does up to the look at the registry, and changes nothing: no
-// key operation, no push, no move in the ledger. The error is ctx's, ErrNothingRead, or
+// signature, no push, no move in the ledger. A key whose certificate is known from the ledger
+// alone is proven before the first signature counts as its own, which costs a key operation. The error is ctx's, ErrNothingRead, or
 // the ledger's; a repository or item that cannot be looked at is in the plan, saying so.
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	p := &Plan{
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(), Rebind: e.Rebind, Platforms: e.platforms(), Repositories: []PlanRepository{},
+		Keys: e.planKeys(), Rebind: e.Rebind, Resign: e.Resign, Platforms: e.platforms(), Repositories: []PlanRepository{},
 	}
 	h := newHosts()
 	var last error
@@ -210,7 +212,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
 		return it, nil
 	}
-	if err := e.planAction(w, x, &it); err != nil {
+	if err := e.planAction(ctx, w, x, &it); err != nil {
 		return it, err
 	}
 	after := x.Found.all()
@@ -222,8 +224,8 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 }
 
 // planAction decides between what may be done with an image that can be signed. It is
-// ActionSign unless something speaks for another.
-func (e *Engine) planAction(w Work, x Examined, it *PlanItem) error {
+// ActionSign unless something speaks for another. Its error is ctx's or the ledger's.
+func (e *Engine) planAction(ctx context.Context, w Work, x Examined, it *PlanItem) error {
 	var known state.Item
 	if e.Ledger != nil {
 		var err error
@@ -231,22 +233,39 @@ func (e *Engine) planAction(w Work, x Examined, it *PlanItem) error {
 			return err
 		}
 	}
-	listed := slices.ContainsFunc(x.Found.Ours, func(s Signature) bool { return s.Digest == known.Signature })
-	lacking := w.unbound(x.Found.Ours)
-	switch {
-	case (known.Stage == state.Signed || known.Stage == state.Pushed) && !listed:
+	ours, err := e.ours(ctx, w, x, known)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(err), err.Error()}
+		return nil
+	}
+	listed := slices.ContainsFunc(ours, func(s Signature) bool { return s.Digest == known.Signature })
+	if (known.Stage == state.Signed || known.Stage == state.Pushed) && !listed {
 		it.Action = ActionPush
-	case len(x.Found.Ours) == 0 && known.Stage == state.Confirmed && !e.looksAgain():
-		it.Action = ActionDone
-		it.Notes = append(it.Notes, "signature-gone: the ledger has it as signed, and the registry lists no signature of this key; --recheck signs again")
-	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind && x.Found.Unread > 0:
+		return nil
+	}
+	if len(ours) == 0 {
+		if known.Stage == state.Confirmed && !e.looksAgain() && e.stands(w, known.SignedBy) {
+			it.Action = ActionDone
+			it.Notes = append(it.Notes, "signature-gone: the ledger has it as signed, and the registry lists no signature of this key; --recheck signs again")
+		}
+		return nil
+	}
+	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
+	renew, rebind := e.Resign && !w.key.current(best.By), e.Rebind && len(lacking) > 0
+	switch {
+	case (renew || rebind) && x.Found.Unread > 0:
 		it.Action, it.Reason = ActionUnknown, &PlanReason{Permanent, x.tooMany().Error()}
-	case len(x.Found.Ours) > 0 && len(lacking) > 0 && e.Rebind:
+	case renew:
+		it.Notes = append(it.Notes, resignedNote(best))
+	case rebind:
 		it.Action = ActionRebind
 		it.Notes = append(it.Notes, reboundNotes(lacking)...)
-	case len(x.Found.Ours) > 0:
+	default:
 		it.Action = ActionDone
-		it.Notes = append(it.Notes, unboundNotes(lacking)...)
+		it.Notes = append(append(it.Notes, unboundNotes(lacking)...), w.otherNotes(best)...)
 	}
 	return nil
 }

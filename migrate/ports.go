@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,9 +31,13 @@ type Signer interface {
 	// must not be retried. Only vouch and attest call it: see there.
 	Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error)
 	// Check returns an error unless the envelope is this key's signature of the subject,
-	// intact, in the manifest beside it. No key operation is spent.
+	// intact, in the manifest beside it: ErrOtherCertificate if it is intact and by another
+	// certificate, as one that was made before a renewal is. No key operation is spent.
 	Check(subject ocispec.Descriptor, e state.Envelope) error
 }
+
+// ErrOtherCertificate is returned by Signer.Check for an envelope by another certificate.
+var ErrOtherCertificate = errors.New("signed with another certificate")
 
 // Image is a digest in a repository of a registry.
 type Image struct {
@@ -58,6 +63,13 @@ type Registry interface {
 	// of the key of that name. An error means that it is unknown whether one is, which is
 	// never none.
 	Find(ctx context.Context, image Image, key string) (Found, error)
+	// Recorded returns the signature of that digest if the registry lists it for the image, and
+	// it is intact, over that image, and verifies now, whoever made it. An error means that this
+	// is unknown.
+	Recorded(ctx context.Context, image Image, signature string) (Signature, bool, error)
+	// ListsInTag reports whether the list of an image's signatures is kept in a tag, where two
+	// writers lose each other's entries. It means something after Find.
+	ListsInTag(repository string) bool
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.

@@ -9,8 +9,9 @@ import (
 
 // publish replays the envelope from the ledger until the registry lists it, whether this
 // run signed it or an earlier one: recovery takes the way that is taken every day. It returns
-// how many signatures the registry lists then.
-func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool) (all int, err error) {
+// how many signatures the registry lists then. Where another machine has signed meanwhile, it
+// throws the envelope away and says so in o.
+func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool, o *Outcome) (all int, err error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
 	if err == nil && !ok {
 		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
@@ -38,6 +39,11 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 			return all, fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
+	if *stage == state.Signed {
+		if done, all, err := r.meanwhile(ctx, w, image, envelope, o); done || err != nil {
+			return all, err
+		}
+	}
 	if err := r.Registry.Push(ctx, image, envelope); err != nil {
 		return 0, err
 	}
@@ -49,6 +55,34 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		*stage = state.Pushed
 	}
 	return r.confirm(ctx, w, image, envelope.ManifestDigest)
+}
+
+// meanwhile looks, where others may sign the same images with the same key, whether one has done
+// so since this run looked. Then the envelope is not pushed: it would be one signature more.
+func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, o *Outcome) (done bool, all int, err error) {
+	if !r.Shared && !r.Registry.ListsInTag(image.Repository) {
+		return false, 0, nil
+	}
+	found, err := r.Registry.Find(ctx, image, w.Key.KeyName)
+	if err != nil {
+		return false, 0, fmt.Errorf("looking again before the push: %w", err)
+	}
+	others, needless := w.superseded(envelope, found.Ours)
+	if !needless {
+		return false, 0, nil
+	}
+	if err := r.keyTold(w, r.prove(ctx, w)); err != nil {
+		return false, 0, err
+	}
+	if err := r.Ledger.Discard(w.Key, "another run has signed it meanwhile"); err != nil {
+		return false, 0, fatally(err)
+	}
+	if err := r.adopt(w, others); err != nil {
+		return false, 0, fatally(err)
+	}
+	o.Result, o.Reason, o.Wasted = ResultAlready, "another run has signed it meanwhile", true
+	o.Notes = append(o.Notes, "wasted: one key operation, whose signature was not pushed")
+	return true, found.all(), nil
 }
 
 // image describes an item's image anew, for an item that was signed earlier.

@@ -24,11 +24,13 @@ type Summary struct {
 	Skipped      map[Class]int
 	Failed       map[Class]int
 	Findings     map[string]int // entries of trust data that are not to be signed, by class
+	Certificates map[string]int // items that are signed, by the SHA-256 of the certificate
+	Wasted       int            // signatures that were made and thrown away, as another had made one meanwhile
 	Drained      bool           // ended by a signal or a time budget before all was tried
 }
 
-// Complete tells whether everything that DCT vouches for was signed, by this run or
-// before, or cannot be.
+// Complete reports whether everything that DCT vouches for cannot be signed or is: by a signature
+// of the key's identity, or of one that was accepted before, which verifies still.
 func (s Summary) Complete() bool { return s.Done() && s.Skipped[NotAsked] == 0 }
 
 // Done tells the same of what the run was asked for.
@@ -122,7 +124,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 func newSummary() Summary {
 	return Summary{
 		Unread: map[Class]int{}, Results: map[Result]int{}, Skipped: map[Class]int{},
-		Failed: map[Class]int{}, Findings: map[string]int{},
+		Failed: map[Class]int{}, Findings: map[string]int{}, Certificates: map[string]int{},
 	}
 }
 
@@ -188,14 +190,16 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	}
 	for i, w := range work {
 		if stages[i] == state.Confirmed && !r.looksAgain() {
-			notes, err := r.recorded(w)
+			it, _, err := r.Ledger.Item(w.Key)
 			if err != nil {
 				return fatally(err)
 			}
-			o := r.outcome(w, ResultAlready)
-			o.Notes = append(o.Notes, notes...)
-			r.count(w, o)
-			continue
+			if r.stands(w, it.SignedBy) {
+				o := r.outcome(w, ResultAlready)
+				o.Leaf, o.Notes = it.SignedBy.Leaf, append(o.Notes, w.recordedNotes(it)...)
+				r.count(w, o)
+				continue
+			}
 		}
 		select {
 		case queue <- queued{w, stages[i]}:
@@ -298,6 +302,13 @@ func (r *run) count(w Work, o Outcome) {
 		r.summary.Skipped[o.Class]++
 	case ResultFailed:
 		r.summary.Failed[o.Class]++
+	default:
+		if o.Leaf != "" {
+			r.summary.Certificates[o.Leaf]++
+		}
+	}
+	if o.Wasted {
+		r.summary.Wasted++
 	}
 	r.mu.Unlock()
 	r.tell(Event{Outcome: &o})

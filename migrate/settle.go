@@ -97,14 +97,19 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 			return o, err
 		}
 		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		if done, err := r.settled(w, x, stage, &o); done || err != nil {
+		if done, err := r.settled(ctx, w, x, stage, &o); done || err != nil {
 			return o, err
 		}
 		if err := r.sign(ctx, w, image, stage); err != nil {
 			return o, err
 		}
 	} else {
-		var err error
+		// What an earlier run left counts as the key's only if the key has that identity, which may
+		// be known from the ledger alone.
+		err := r.keyTold(w, r.prove(ctx, w))
+		if err != nil {
+			return o, err
+		}
 		if image, err = r.image(ctx, w); err != nil {
 			return o, err
 		}
@@ -114,18 +119,19 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 			return r.attempt(ctx, w, stage, ResultSigned)
 		}
 	}
-	all, err := r.publish(ctx, w, image, stage, fresh)
+	all, err := r.publish(ctx, w, image, stage, fresh, &o)
 	if err != nil {
 		return o, err
 	}
-	notes, err := r.recorded(w)
-	o.Notes = append(append(o.Notes, crowded(all)...), notes...)
+	it, _, err := r.Ledger.Item(w.Key)
+	o.Leaf = cmp.Or(it.SignedBy.Leaf, w.key.Signer.Leaf()) // of an older version's envelope, which was checked
+	o.Notes = append(append(o.Notes, crowded(all)...), w.recordedNotes(it)...)
 	return o, fatally(err)
 }
 
 // settled ends an item that is not to be signed after what the registry showed of it: it
 // cannot be, or it is already. It says in o how it ended.
-func (r *run) settled(w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
+func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
 	if x.Skip != "" {
 		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
 		if err := r.reopen(w, stage); err != nil {
@@ -133,20 +139,39 @@ func (r *run) settled(w Work, x Examined, stage *state.Stage, o *Outcome) (bool,
 		}
 		return true, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
 	}
-	if len(x.Found.Ours) == 0 {
-		return false, nil
+	known, _, err := r.Ledger.Item(w.Key)
+	if err != nil {
+		return true, fatally(err)
 	}
-	lacking := w.unbound(x.Found.Ours)
+	ours, err := r.ours(ctx, w, x, known)
+	if err != nil || len(ours) == 0 {
+		return err != nil, r.keyTold(w, err)
+	}
+	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
+	renew := r.Resign && !w.key.current(best.By)
 	switch {
-	case len(lacking) == 0 || !r.Rebind:
-		o.Result, o.Reason = ResultAlready, "the registry has a signature of this key"
-		o.Notes = append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...)
-		return true, fatally(r.adopt(w, x.Found.Ours))
+	case !renew && (len(lacking) == 0 || !r.Rebind):
+		o.Result, o.Leaf, o.Reason = ResultAlready, best.By.Leaf, "the registry has a signature of this key"
+		o.Notes = append(append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), w.otherNotes(best)...)
+		return true, fatally(r.adopt(w, ours))
 	case x.Found.Unread > 0:
 		return true, x.tooMany()
+	case renew:
+		o.Notes = append(o.Notes, resignedNote(best))
 	}
-	o.Notes = append(o.Notes, reboundNotes(lacking)...)
+	if r.Rebind {
+		o.Notes = append(o.Notes, reboundNotes(lacking)...)
+	}
 	return false, nil
+}
+
+// keyTold tells the breaker of an error, if the key could not be proven. It returns the error.
+func (r *run) keyTold(w Work, err error) error {
+	var key *keyError
+	if errors.As(err, &key) {
+		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
+	}
+	return err
 }
 
 // reopen takes back an item that the ledger has as done: the registry says otherwise, or not

@@ -216,6 +216,11 @@ func (w Work) metadata(tool string) map[string]string {
 	return m
 }
 
+// isBinding reports whether the name of signed metadata is one that binds a tag or an index.
+func isBinding(name string) bool {
+	return strings.HasPrefix(name, MetadataTag) || name == MetadataIndex
+}
+
 // CheckMetadata refuses user metadata that would take the place of ours or of
 // notation's own.
 func CheckMetadata(user map[string]string) error {

@@ -37,11 +37,18 @@ type world struct {
 	signed     map[string]map[string]string // the metadata, by signature
 	by         map[string]state.SignedBy    // by signature
 	operations []digest.Digest              // key operations, in order
+	inTag      bool                         // lists of signatures are kept in tags
+	leaf       string                       // of the key release, now
+	accepted   []string                     // its earlier leaves that the configuration names
+	expiry     time.Duration                // of its signatures; 0: none
+	stamped    bool                         // its signatures are timestamped
+	now        func() time.Time
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
 func newWorld() *world {
 	return &world{
+		leaf: "leaf of release", now: time.Now,
 		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{}, by: map[string]state.SignedBy{},
 		fault: map[string]func(digest.Digest) (bool, error){},
 	}
@@ -111,7 +118,7 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	}
 	var f Found
 	for _, s := range w.signatures[d] {
-		if w.signedBy[s] == key {
+		if w.signedBy[s] == key && w.by[s].Verifies(w.now()) && (key != "release" || w.by[s].Leaf == w.leaf || slices.Contains(w.accepted, w.by[s].Leaf)) {
 			f.Ours = append(f.Ours, Signature{s, w.by[s], w.signed[s]})
 		} else {
 			f.Others++
@@ -141,8 +148,21 @@ func (w *world) Listed(_ context.Context, image Image, signature string) (bool, 
 	return slices.Contains(w.signatures[d], signature), len(w.signatures[d]), nil
 }
 
+func (w *world) Recorded(_ context.Context, image Image, signature string) (Signature, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := image.Descriptor.Digest
+	if _, err := w.breaks("recorded", d); err != nil {
+		return Signature{}, false, err
+	}
+	s := Signature{signature, w.by[signature], w.signed[signature]}
+	return s, slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()), nil
+}
+
+func (w *world) ListsInTag(string) bool { return w.inTag }
+
 func (w *world) Name() string { return "release" }
-func (w *world) Leaf() string { return "leaf" }
+func (w *world) Leaf() string { return w.leaf }
 
 func (w *world) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	return w.signAs("release", subject, metadata)
@@ -157,7 +177,13 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 	}
 	blob := fmt.Sprintf("signature %d by %s of %s", len(w.operations), name, subject.Digest)
 	w.signedBy[digest.FromString(blob).String()], w.signed[digest.FromString(blob).String()] = name, metadata
-	by := state.SignedBy{Identity: "certificate:sha256:" + strings.Repeat("a", 64), Leaf: strings.Repeat("a", 64), ChainEnds: time.Now().AddDate(1, 0, 0)}
+	by := state.SignedBy{Identity: w.leaf, Leaf: w.leaf, ChainEnds: w.now().AddDate(1, 0, 0), Timestamped: w.stamped}
+	if name != "release" {
+		by.Identity, by.Leaf = "leaf of "+name, "leaf of "+name
+	}
+	if w.expiry > 0 {
+		by.Expires, by.Expiry = w.now().Add(w.expiry), int64(w.expiry/time.Second)
+	}
 	w.by[digest.FromString(blob).String()] = by
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}" + blob),
@@ -166,8 +192,13 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 }
 
 func (w *world) Check(subject ocispec.Descriptor, e state.Envelope) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !strings.HasSuffix(string(e.Blob), subject.Digest.String()) {
 		return errors.New("envelope of another image")
+	}
+	if w.signedBy[e.ManifestDigest] == "release" && w.by[e.ManifestDigest].Leaf != w.leaf {
+		return ErrOtherCertificate
 	}
 	return nil
 }

@@ -67,14 +67,17 @@ func (c Contents) SignedAt() time.Time {
 // does not verify after that.
 func (c Contents) ChainEnds() time.Time { return firstEnd(c.Chain) }
 
-// verifies reports whether neither the envelope's own expiry nor, without a timestamp, the end of
+// Verifies reports whether neither the envelope's own expiry nor, without a timestamp, the end of
 // a certificate keeps the signature from verifying at that time.
-func (c Contents) verifies(at time.Time) bool {
+func (c Contents) Verifies(at time.Time) bool {
 	if !c.Expires.IsZero() && !at.Before(c.Expires) {
 		return false
 	}
 	return !c.Stamped.IsZero() || !at.After(c.ChainEnds())
 }
+
+// Over reports whether the signature is over the subject.
+func (c Contents) Over(subject ocispec.Descriptor) bool { return content.Equal(c.Target, subject) }
 
 // firstEnd is when the first of the certificates expires.
 func firstEnd(chain []*x509.Certificate) time.Time {
@@ -132,7 +135,7 @@ func (c Contents) expect(by identity.Identity, subject ocispec.Descriptor, metad
 	if err := by.Matches(c.Chain); err != nil {
 		return fmt.Errorf("%w: %w", errLeaf, err)
 	}
-	if !content.Equal(c.Target, subject) {
+	if !c.Over(subject) {
 		return fmt.Errorf("signed %s, asked for was %s", c.Target.Digest, subject.Digest)
 	}
 	for k, v := range metadata {

@@ -2,8 +2,10 @@ package notation
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +104,10 @@ func newSigner(key Key, o Options) (*Signer, error) {
 	if format == "" {
 		format = "jws"
 	}
-	s := &Signer{key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: newPace(o.Rate, o.OnThrottled), tsa: o.TSA}
+	s := &Signer{
+		key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: newPace(o.Rate, o.OnThrottled), tsa: o.TSA,
+		accepted: o.Accepted, proving: make(chan struct{}, 1),
+	}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}
@@ -131,6 +136,7 @@ func (s *Signer) steps(known [][]byte) []step {
 		if s.chain, err = parseChain(known); err != nil {
 			return "", err
 		}
+		s.proven.Store(slices.ContainsFunc(s.accepted, s.Identity().Equal))
 		return s.judgeChain(ctx)
 	}})
 }
@@ -149,6 +155,7 @@ func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
 	}
+	s.proven.Store(true) // it fits the certificate
 	return "private key " + safetext.Safe(s.key.KeyFile, 512), nil
 }
 
@@ -203,19 +210,30 @@ func (s *Signer) describe(ctx context.Context) (string, error) {
 // prove makes one signature over something that is no image and throws it away: it shows
 // that the key signs and, with a plugin, which certificate chain it has.
 func (s *Signer) prove(ctx context.Context) (string, error) {
+	chain, err := s.proof(ctx)
+	if err != nil {
+		return "", err
+	}
+	s.chain = chain
+	s.proven.Store(true)
+	return "a signature over no image verifies, and was thrown away", nil
+}
+
+// proof spends a key operation and returns the chain that came with the signature.
+func (s *Signer) proof(ctx context.Context) ([]*x509.Certificate, error) {
+	s.pace.proof()
 	nothing := []byte("dct2notation proves a key")
 	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
 		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
 	}, nil)
 	if err != nil {
-		return "", fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
+		return nil, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
 	}
 	c, err := Read(s.mediaType, blob)
 	if err != nil {
-		return "", &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+		return nil, &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
 	}
-	s.chain = c.Chain
-	return "a signature over no image verifies, and was thrown away", nil
+	return c.Chain, nil
 }
 
 // unfitChain marks an error that is about the certificate chain.

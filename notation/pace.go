@@ -28,6 +28,7 @@ type pace struct {
 type Calls struct {
 	Begun     int // operations and their repetitions
 	Throttled int // of those, refused because there were too many
+	Proofs    int // throw-away signatures that were asked for, to see the key's certificate
 }
 
 // Throttling is what a key's service makes us do.
@@ -65,6 +66,13 @@ func (p *pace) enter(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// proof counts a throw-away signature.
+func (p *pace) proof() {
+	p.mu.Lock()
+	p.calls.Proofs++
+	p.mu.Unlock()
 }
 
 // begin counts an operation that has got its turn.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	notationgo "github.com/notaryproject/notation-go"
@@ -33,8 +34,11 @@ type Options struct {
 	// OnThrottled is told when the key's service throttles: at once, then every ten
 	// seconds or so, and of a wait of a second when it begins. It must return at once.
 	OnThrottled func(Throttling)
-	TSA         *TSA             // countersigns each signature; nil: none is
-	Now         func() time.Time // nil: time.Now
+	TSA         *TSA // countersigns each signature; nil: none is
+	// Accepted are identities whose signatures count as this key's, as the configuration says.
+	// With that of the known chain among them, the key needs no proof.
+	Accepted []signature.Identity
+	Now      func() time.Time // nil: time.Now
 }
 
 // Signer signs with one key. It is safe for concurrent use.
@@ -49,6 +53,11 @@ type Signer struct {
 	raw       bool // the plugin makes signatures, and not whole envelopes
 	pace      *pace
 	tsa       *TSA // nil: nothing is countersigned
+	accepted  []signature.Identity
+
+	proven  atomic.Bool   // the key has the identity that it is taken to have
+	proving chan struct{} // held by who asks the key for that
+	astray  error         // that it has another; guarded by proving
 }
 
 // Name is the key's name in plan, ledger and reports.
@@ -59,6 +68,9 @@ func (s *Signer) Leaf() string { return Thumbprint(s.chain[0]) }
 
 // Identity is what makes a signature one of this key's.
 func (s *Signer) Identity() signature.Identity { return signature.Certificate(s.chain[0]) }
+
+// Accepted are the identities beside Identity whose signatures count as this key's.
+func (s *Signer) Accepted() []signature.Identity { return s.accepted }
 
 // NotAfter is when the first certificate of the chain expires: the key must not sign after that.
 func (s *Signer) NotAfter() time.Time { return firstEnd(s.chain) }
@@ -127,6 +139,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if s.tsa != nil && contents.Stamped.IsZero() {
 		return fail(errors.New("signed without the timestamp"))
 	}
+	s.proven.Store(true)
 	annotations, err := contents.annotations(fromPlugin)
 	if err != nil {
 		return fail(err)
@@ -185,17 +198,57 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	return nil, nil, &Error{Security, wrong, "the plugin's signature does not fit its certificate or the request"}
 }
 
-// Recognise reports whether an envelope found in a registry is one of this key's for the
-// subject, and returns what it says. Whatever it is not certain of is not ours, and neither is a
-// signature that does not verify any more: its expiry has passed, or a certificate's end without
-// a timestamp.
-func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, ours bool) {
+// Recognise reports whether an envelope found in a registry counts as one of this key's for the
+// subject, by its identity or by an accepted one, and returns what it says. Whatever it is not
+// certain of is not ours, and neither is a signature that does not verify any more: its expiry has
+// passed, or a certificate's end without a timestamp. That the key has its identity is for Prove.
+func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by signature.Identity, ours bool) {
 	c, err := Read(mediaType, blob)
-	if err != nil || c.expect(s.Identity(), subject, c.Target.Annotations) != nil || !c.verifies(s.now()) {
-		return Contents{}, false
+	if err != nil || !c.Verifies(s.now()) {
+		return Contents{}, by, false
 	}
-	return c, true
+	for _, by := range append([]signature.Identity{s.Identity()}, s.accepted...) {
+		if c.expect(by, subject, c.Target.Annotations) == nil {
+			return c, by, true
+		}
+	}
+	return Contents{}, by, false
 }
+
+// Prove returns an error unless the key is known to have its identity: it was opened with a
+// signature, has made one since, is in files, or the configuration names the identity. Otherwise
+// the chain is from an earlier run, as something that others can write has kept it, and the key
+// makes one throw-away signature to show that it is its own. A chain that is not stays refused. It
+// is safe for concurrent use, and spends one key operation at most unless that fails.
+func (s *Signer) Prove(ctx context.Context) error {
+	if s.proven.Load() {
+		return nil
+	}
+	select {
+	case s.proving <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.proving }()
+	if s.proven.Load() || s.astray != nil {
+		return s.astray
+	}
+	chain, err := s.proof(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Identity().Matches(chain); err != nil {
+		s.astray = &Error{Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", safetext.Safe(s.key.Name, 64), errLeaf, err),
+			"if the key's certificate was renewed on purpose, accept that with --accept-changes; if not, the ledger was changed by others; nothing was pushed"}
+		return s.astray
+	}
+	s.proven.Store(true)
+	return nil
+}
+
+// ErrCertificate says that a signature is by another certificate than was expected, as also happens
+// when that is renewed.
+var ErrCertificate = errLeaf
 
 // Check returns an error unless an envelope is one of this key's for the subject, intact,
 // in the very manifest beside it. It spends no key operation.

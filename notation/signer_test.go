@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
+	identity "github.com/dct2notation/dct2notation/notation/signature"
 )
 
 func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
@@ -36,11 +37,11 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 						t.Errorf("envelope %+v", e)
 					}
 					must(t, s.Check(image("a"), e))
-					got, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
+					got, _, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
 					if !ours || got.Target.Annotations[Prefix+"tag.v1"] != "targets" {
 						t.Errorf("ours %t, metadata %v", ours, got)
 					}
-					if _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
+					if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
 						t.Error("recognised as another image's")
 					}
 				})
@@ -73,7 +74,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			}
 			for later, ours := range map[time.Duration]bool{time.Minute: true, 2 * time.Hour: false} {
 				s.now = func() time.Time { return time.Now().Add(later) }
-				if _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
+				if _, _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
 					t.Errorf("%s %s: ours %t after %s", capability, format, got, later)
 				}
 			}
@@ -108,6 +109,93 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 	must(t, err)
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 9 || again.Leaf() != s.Leaf() {
 		t.Errorf("%d key operations", len(calls))
+	}
+}
+
+// A chain that is known from a ledger is proven with one operation, by the first that needs it,
+// unless the key has signed or the configuration names the certificate. A chain that is not the
+// key's is refused for good.
+func TestKnownChainIsProvenOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	known := r.open(t, "jws")
+	stranger, err := r.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(t, err)
+	var forged [][]byte
+	for _, c := range stranger.Chain {
+		forged = append(forged, c.Raw)
+	}
+	sign := func(s *Signer) error {
+		_, err := s.Sign(context.Background(), image("a"), nil)
+		return err
+	}
+	for name, c := range map[string]struct {
+		chain    [][]byte
+		accepted []identity.Identity
+		before   func(*Signer) error
+		proofs   int
+		ok       bool
+	}{
+		"the key's":                            {known.Chain(), nil, nil, 1, true},
+		"the key's, and it has signed":         {known.Chain(), nil, sign, 0, true},
+		"the key's, which is configured":       {known.Chain(), []identity.Identity{known.Identity()}, nil, 0, true},
+		"another's":                            {forged, nil, nil, 1, false},
+		"another's, with the key's configured": {forged, []identity.Identity{known.Identity()}, nil, 1, false},
+		"none is known, and the key is asked":  {nil, nil, nil, 1, true},
+	} {
+		s, err := Open(context.Background(), r.key, Options{Chain: c.chain, Accepted: c.accepted})
+		must(t, err)
+		if c.before != nil {
+			must(t, c.before(s))
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				err := s.Prove(context.Background())
+				if (err == nil) != c.ok || !c.ok && (ClassOf(err) != Security || !errors.Is(err, ErrCertificate) || !strings.Contains(err.Error(), "--accept-changes")) {
+					t.Errorf("%s: got %v, want it proven %t", name, err, c.ok)
+				}
+			})
+		}
+		wg.Wait()
+		if got := s.Calls().Proofs; got != c.proofs {
+			t.Errorf("%s: got %d proofs, want %d", name, got, c.proofs)
+		}
+	}
+}
+
+// A proof that fails says nothing of the certificate, and is tried again.
+func TestProofThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	s, err := Open(context.Background(), r.key, Options{Chain: r.open(t, "jws").Chain()})
+	must(t, err)
+	r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kmstest.AccessDenied, Nth: 1})
+	if err := s.Prove(context.Background()); ClassOf(err) != Denied {
+		t.Errorf("got %v, want the key's refusal", err)
+	}
+	if err := s.Prove(context.Background()); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
+// Signatures of an accepted identity count as the key's; none is made or pushed in its name.
+func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
+	t.Parallel()
+	before, now := newRig(t, kmstest.EC256, kmstest.RAW), newRig(t, kmstest.EC256, kmstest.RAW)
+	old := before.open(t, "jws")
+	e, err := old.Sign(context.Background(), image("a"), nil)
+	must(t, err)
+	s, err := Open(context.Background(), now.key, Options{Accepted: []identity.Identity{old.Identity()}})
+	must(t, err)
+	if _, by, ours := s.Recognise(image("a"), e.MediaType, e.Blob); !ours || !by.Equal(old.Identity()) {
+		t.Errorf("got ours %t, by %s, want it by %s", ours, by, old.Identity())
+	}
+	if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
+		t.Error("recognised as another image's")
+	}
+	if err := s.Check(image("a"), e); !errors.Is(err, ErrCertificate) {
+		t.Errorf("got %v, want it refused as another certificate's", err)
 	}
 }
 

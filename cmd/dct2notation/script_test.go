@@ -729,13 +729,26 @@ func uploads(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// operations N checks how many key operations were spent, the proof of the key included.
+// operations N [PROOFS] checks how many key operations were spent, proofs of the key included, and
+// where that is given, how many of them were proofs.
 func operations(_ *testscript.TestScript, f *fixture, args []string) error {
 	calls, err := f.plugin.Calls("generate-signature")
-	if err == nil && strconv.Itoa(len(calls)) != args[0] {
-		err = fmt.Errorf("%d key operations, want %s", len(calls), args[0])
+	if err != nil {
+		return err
 	}
-	return err
+	proofs := 0
+	for _, c := range calls {
+		if c.Proof {
+			proofs++
+		}
+	}
+	if strconv.Itoa(len(calls)) != args[0] {
+		return fmt.Errorf("%d key operations, want %s", len(calls), args[0])
+	}
+	if len(args) > 1 && strconv.Itoa(proofs) != args[1] {
+		return fmt.Errorf("%d proofs of the key, want %s", proofs, args[1])
+	}
+	return nil
 }
 
 // freeport NAME puts an address on which nobody listens into the environment.

@@ -2,6 +2,7 @@ package kmstest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type Call struct {
 	KeyID string   `json:"keyId,omitempty"`
 	// Payload is the hex SHA-256 of the bytes to be signed; empty for commands without.
 	Payload string `json:"payload,omitempty"`
+	// Proof is set where those bytes are over no image: dct2notation asked what certificate the key has.
+	Proof bool `json:"proof,omitempty"`
 	// Fault is what went wrong with it on purpose: throttled, also when that was for the rate. Empty: nothing.
 	Fault Kind `json:"fault,omitempty"`
 	// UnixNano is when.
@@ -27,6 +30,24 @@ type Call struct {
 
 // At is when the call was made.
 func (c Call) At() time.Time { return time.Unix(0, c.UnixNano) }
+
+// proofType is the media type of what a proof is over.
+const proofType = "application/vnd.dct2notation.proof"
+
+// IsProof reports whether bytes to be signed are those of a proof: the payload itself, COSE's
+// structure around it, or JWS's parts in base64.
+func IsProof(payload []byte) bool {
+	if bytes.Contains(payload, []byte(proofType)) {
+		return true
+	}
+	for part := range bytes.SplitSeq(payload, []byte(".")) {
+		plain, err := base64.RawURLEncoding.DecodeString(string(part))
+		if err == nil && bytes.Contains(plain, []byte(proofType)) {
+			return true
+		}
+	}
+	return false
+}
 
 // Append adds the call to the log with a single write, so that lines of plugins running at once, or
 // killed at once, do not mix.

@@ -52,6 +52,7 @@ var (
 	descWhole     = desc("pass_complete_timestamp_seconds", "When the last pass ended that left nothing undone.")
 	descTrust     = desc("trust_data_expires_timestamp_seconds", "When the first metadata, or root certificate, of all repositories expires, by kind of role.", "role")
 	descCert      = desc("certificate_expires_timestamp_seconds", "When the first certificate of the key's chain expires.", "key")
+	descProofs    = counted("key_proofs_total", "Throw-away signatures that the key was asked for, to see its certificate.", "key")
 	descCalls     = counted("key_operations_total", "Operations that the key was asked for, the proof of it and repetitions included.", "key")
 	descThrottled = counted("key_throttled_total", "Of those, refused because there were too many.", "key")
 	descBytes     = desc("ledger_size_bytes", "Size of the ledger's file.")
@@ -78,7 +79,7 @@ type now struct{ m *Monitor }
 func (n now) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []described{
 		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole,
-		descTrust, descCert, descCalls, descThrottled, descBytes, descStages,
+		descTrust, descCert, descCalls, descProofs, descThrottled, descBytes, descStages,
 	} {
 		out <- d.Desc
 	}
@@ -121,6 +122,7 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 		for _, k := range keys() {
 			at(descCert, k.Expires, k.Name)
 			tell(descCalls, float64(k.Calls), k.Name)
+			tell(descProofs, float64(k.Proofs), k.Name)
 			tell(descThrottled, float64(k.Throttled), k.Name)
 		}
 	}

@@ -44,9 +44,9 @@ type pass struct {
 
 // Key is a key and what it was asked for.
 type Key struct {
-	Name             string
-	Expires          time.Time
-	Calls, Throttled int
+	Name                     string
+	Expires                  time.Time
+	Calls, Throttled, Proofs int
 }
 
 // Ledger is how large the ledger is, and what is in it.

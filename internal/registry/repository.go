@@ -50,6 +50,10 @@ type Repository struct {
 	known    *descriptors // images resolved so far
 }
 
+// ListsInTag reports whether the signatures of an image are listed in a tag, because there is no
+// referrers API. It means something after Signatures.
+func (r *Repository) ListsInTag() bool { return !r.api.Load() }
+
 // Name returns host[:port]/path.
 func (r *Repository) Name() string { return r.name }
 

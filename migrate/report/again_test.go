@@ -172,6 +172,9 @@ func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 		Repository: c.text(), Digest: c.text(), Key: c.text(), Tags: c.list(), Index: c.list(), Platform: c.text(), Notes: c.list(),
 		Result: pick(c, []migrate.Result{migrate.ResultSigned, migrate.ResultAlready, migrate.ResultReplayed, migrate.ResultSkipped, migrate.ResultFailed}),
 	}
+	if o.Result == migrate.ResultSigned || o.Result == migrate.ResultAlready {
+		o.Leaf, o.Wasted = c.text(), c.IntN(3) == 0
+	}
 	switch o.Result {
 	case migrate.ResultSkipped:
 		o.Class, o.Reason = pick(c, []migrate.Class{migrate.Missing, migrate.Unsignable, migrate.NotPlanned, migrate.PlanUnknown, migrate.NotAsked}), c.text()

@@ -72,6 +72,9 @@ type Row struct {
 	Bound    *bool     `json:"bound,omitempty"` // a verification's: a trusted signature binds the tag
 	Expires  time.Time `json:"expires,omitzero"`
 	Notes    []string  `json:"notes,omitempty"` // a verification's flags, a run's notes
+
+	Certificate string `json:"certificate,omitempty"` // of a run: SHA-256 of the certificate that it is signed by
+	Wasted      bool   `json:"wasted,omitempty"`      // of a run: a signature was made for it and not pushed
 }
 
 // End closes a result. One without it did not come to its end.

@@ -19,7 +19,7 @@ type Run struct {
 	Kind     string    `json:"kind"`
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended,omitzero"`
-	Complete bool      `json:"complete"` // all that DCT vouches for is signed, or cannot be
+	Complete bool      `json:"complete"` // all that DCT vouches for is signed by an accepted certificate and verifies still, or cannot be
 	Error    string    `json:"error,omitempty"`
 
 	Repositories int                    `json:"repositories"` // whose trust data was read
@@ -27,6 +27,9 @@ type Run struct {
 	Results      map[migrate.Result]int `json:"results"`
 	Findings     map[string]int         `json:"findings,omitempty"`
 	Notes        map[string]int         `json:"notes,omitempty"` // by their first word
+	// Certificates counts the items that are signed by the SHA-256 of the certificate.
+	Certificates map[string]int `json:"certificates,omitempty"`
+	Wasted       int            `json:"wasted,omitempty"` // signatures that were made and not pushed, as another run had made one meanwhile
 
 	NotRead  int `json:"not_read"`            // repositories whose trust data could not be read
 	NotAsked int `json:"not_asked,omitempty"` // items that --only does not name, and that are not done
@@ -75,6 +78,15 @@ func (r *Run) Add(o *migrate.Outcome) {
 	if o.Class == migrate.NotAsked {
 		r.NotAsked++
 		return
+	}
+	if o.Leaf != "" {
+		if r.Certificates == nil {
+			r.Certificates = map[string]int{}
+		}
+		r.Certificates[o.Leaf]++
+	}
+	if o.Wasted {
+		r.Wasted++
 	}
 	it := Item{o.Repository, o.GUN, o.Digest, o.Key, o.Tags, o.Index, o.Platform, o.Result, o.Class, o.Reason, o.Notes}
 	if (o.Result == migrate.ResultFailed || o.Result == migrate.ResultSkipped) && len(r.NotSigned) < maxListed {
@@ -153,6 +165,7 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	b.WriteString("\n")
 	b.WriteString(r.totals() + "\n")
+	r.byCertificate(&b)
 	if r.Error != "" {
 		b.WriteString("ended with:\n")
 		indent(&b, r.Error)
@@ -183,6 +196,19 @@ func (r *Run) undone(b *strings.Builder, news func(name ...string) bool) {
 		}
 		fmt.Fprintf(b, "%-10s %-12s %s@%s  %s\n", it.Result, it.Class, safetext.Safe(it.Repository, 256), safetext.Safe(it.Digest, 80), names(it.Tags)+ofIndex(it.Platform, it.Index)+ofKey(it.Key))
 		indent(b, it.Reason)
+	}
+}
+
+// byCertificate says by which certificates images are signed, where those are several, and what
+// was wasted.
+func (r *Run) byCertificate(b *strings.Builder) {
+	if len(r.Certificates) > 1 {
+		for _, leaf := range slices.Sorted(maps.Keys(r.Certificates)) {
+			fmt.Fprintf(b, "by certificate %s: %d\n", safetext.Safe(leaf, 80), r.Certificates[leaf])
+		}
+	}
+	if r.Wasted > 0 {
+		fmt.Fprintf(b, "not pushed, as another run had signed meanwhile: %d\n", r.Wasted)
 	}
 }
 

@@ -71,10 +71,10 @@ func must(t testing.TB, err error) {
 // outcomes are those of a run: of every result and class of note, with the names given.
 func outcomes(repository, text string) []*migrate.Outcome {
 	return []*migrate.Outcome{
-		{Repository: repository, Digest: digestOf("v1").String(), Key: "release", Tags: []string{"v1", "latest"}, Result: migrate.ResultSigned},
+		{Repository: repository, Digest: digestOf("v1").String(), Key: "release", Tags: []string{"v1", "latest"}, Result: migrate.ResultSigned, Leaf: digestOf("renewed").Encoded()},
 		{Repository: repository, Digest: digestOf("v1").String(), Key: "alice", Tags: []string{"v1", "latest"}, Result: migrate.ResultFailed, Class: migrate.Denied, Reason: text},
-		{Repository: repository, Digest: digestOf("v2").String(), Key: "release", Tags: []string{text}, Result: migrate.ResultAlready, Notes: []string{"tag-moved: " + text, "allowed-expired: targets"}},
-		{Repository: repository, Digest: digestOf("child").String(), Key: "release", Tags: []string{}, Index: []string{digestOf("v2").String()}, Platform: "linux/arm64", Result: migrate.ResultReplayed},
+		{Repository: repository, Digest: digestOf("v2").String(), Key: "release", Tags: []string{text}, Result: migrate.ResultAlready, Leaf: digestOf("leaf").Encoded(), Wasted: true, Notes: []string{"tag-moved: " + text, "allowed-expired: targets"}},
+		{Repository: repository, Digest: digestOf("child").String(), Key: "release", Tags: []string{}, Index: []string{digestOf("v2").String()}, Platform: "linux/arm64", Result: migrate.ResultReplayed, Leaf: digestOf("renewed").Encoded()},
 		{Repository: repository, Digest: digestOf("gone").String(), Key: "release", Tags: []string{"old"}, Result: migrate.ResultSkipped, Class: migrate.Missing, Reason: "the registry has no such digest"},
 		{Repository: repository, Digest: digestOf("kept").String(), Key: "release", Tags: []string{"kept"}, Result: migrate.ResultSkipped, Class: migrate.NotPlanned, Reason: "it is not in the plan"},
 		{Repository: repository, Digest: digestOf("odd").String(), Key: "release", Tags: []string{"odd"}, Result: migrate.ResultSkipped, Class: migrate.PlanUnknown, Reason: "the plan does not sign it: transient: " + text},

@@ -62,13 +62,14 @@ func (e *exam) authority(ctx context.Context, f *field, rule keyRule, asked map[
 
 // key takes the steps in which a run proves a key. It gives the key if all of them went well.
 func (e *exam) key(ctx context.Context, rule keyRule, key notation.Key, tsa *notation.TSA, known state.Fingerprint) *notation.Signer {
-	chain, err := knownChain(known, key)
+	options, err := rule.signing(key, known, e.log)
 	if err != nil {
 		e.failed("key", key.Name, err)
 		return nil
 	}
+	options.TSA = tsa
 	told := false
-	s, err := notation.Examine(ctx, key, rule.signing(key, chain, tsa, e.log), !e.opts.noSign, func(f notation.Finding) {
+	s, err := notation.Examine(ctx, key, options, !e.opts.noSign, func(f notation.Finding) {
 		told = told || f.Err != nil
 		if f.Err != nil {
 			e.failed(string(f.Step), key.Name, f.Err)

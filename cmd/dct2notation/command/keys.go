@@ -102,6 +102,7 @@ func (r keyRule) with(o keyOptions) keyRule {
 		"user-metadata":       func() { r.metadata = o.metadata },
 		"timestamp-url":       func() { r.tsaURL = o.tsaURL },
 		"timestamp-root-cert": func() { r.tsaRoot = o.tsaRoot },
+		"accept-certificate":  func() { r.accepted = o.accepted },
 	} {
 		if !r.given[name] {
 			take()

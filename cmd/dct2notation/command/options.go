@@ -259,6 +259,7 @@ type keyOptions struct {
 	metadata     map[string]string
 	tsaURL       string
 	tsaRoot      string
+	accepted     []string
 }
 
 func (o *keyOptions) bind(f *pflag.FlagSet) {
@@ -270,6 +271,7 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
 		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
 		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
+		f.StringArrayVar(&o.accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first) or sha256:HEX; once for each")
 		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
 	})
 	grouped(f, groupSigning, func(f *pflag.FlagSet) {
@@ -311,6 +313,8 @@ type engineOptions struct {
 	platforms string
 	recheck   bool
 	rebind    bool
+	resign    bool
+	shared    bool
 }
 
 func (o *engineOptions) bind(f *pflag.FlagSet) {
@@ -319,6 +323,10 @@ func (o *engineOptions) bind(f *pflag.FlagSet) {
 		f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
 		f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
 		f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
+	})
+	grouped(f, groupSigning, func(f *pflag.FlagSet) {
+		f.BoolVar(&o.resign, "resign", false, "sign again what is signed by an accepted earlier certificate, or without the expiry or timestamp that is asked for")
+		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push")
 	})
 	grouped(f, groupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")

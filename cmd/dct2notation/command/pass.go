@@ -21,7 +21,7 @@ type runner struct {
 	plan    *migrate.Plan // what the pass is bound to; nil: nothing
 	narrow  *only         // what alone is asked for; nil: all
 	ledger  *state.Ledger
-	known   state.Fingerprint // the ledger's configuration before
+	known   state.Fingerprint // the ledger's configuration, before and after it is bound
 	path    string            // of the ledger
 	monitor *monitor.Monitor  // nil: nobody watches
 	streams Streams
@@ -67,14 +67,10 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
-	parts := newEngine(f, r.engineOptions, r.keys, r.log)
-	now, err := parts.fingerprint()
-	if err != nil {
+	if err := r.bind(f); err != nil {
 		return nil, err
 	}
-	if err := r.ledger.Bind(now, r.acceptChanges); err != nil {
-		return nil, err
-	}
+	parts := newEngine(f, r.engineOptions, r.keys, r.known, r.log)
 	r.acceptChanges = false // those that were there when it was said
 	parts.engine.Ledger, parts.engine.Setbacks = r.ledger, r.setbacks
 	if r.plan != nil {
@@ -94,6 +90,19 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 	}
 	parts.asked, err = r.scope(parts.asked)
 	return parts, err
+}
+
+// bind ties the ledger to the configuration, and learns what identities it has accepted before.
+func (r *runner) bind(f *field) error {
+	now, err := (&engineParts{field: f, keys: r.keys}).fingerprint()
+	if err != nil {
+		return err
+	}
+	if err := r.ledger.Bind(now, r.acceptChanges); err != nil {
+		return err
+	}
+	r.known, err = r.ledger.Fingerprint()
+	return err
 }
 
 // open opens the keys, once.

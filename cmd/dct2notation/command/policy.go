@@ -85,7 +85,7 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	o.selectOptions.bind(f)
 	o.keyOptions.bind(f)
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned"
-	hideFlags(f, "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
+	hideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
 		reading := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,7 +19,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
-	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -119,7 +117,7 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if err != nil {
 		return found, classed(err)
 	}
-	candidates := candidates(list, signer.Leaf(), &found)
+	candidates := candidates(list, leaves(signer), &found)
 	if found.Unread = len(candidates) - maxCandidates; found.Unread > 0 {
 		candidates = candidates[:maxCandidates]
 	}
@@ -133,9 +131,8 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 			passOver(&found, err)
 			continue
 		}
-		if c, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
-			by := signedBy(signer.Identity(), mediaType, c)
-			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), By: by, Metadata: c.Target.Annotations})
+		if c, by, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
+			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), By: signedBy(by, mediaType, c), Metadata: c.Target.Annotations})
 		} else {
 			found.Others++
 		}
@@ -148,9 +145,18 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	return found, nil
 }
 
-// candidates are the listed signatures that may be by the certificate, those first that say
-// so. The others are counted.
-func candidates(list []ocispec.Descriptor, leaf string, found *migrate.Found) []ocispec.Descriptor {
+// leaves are the certificates whose signatures count as the key's.
+func leaves(s *notation.Signer) []string {
+	all := []string{s.Leaf()}
+	for _, i := range s.Accepted() {
+		all = append(all, i.Leaf())
+	}
+	return all
+}
+
+// candidates are the listed signatures that may be by one of the certificates, those first that
+// say so. The others are counted.
+func candidates(list []ocispec.Descriptor, leaves []string, found *migrate.Found) []ocispec.Descriptor {
 	var say, silent []ocispec.Descriptor
 	for _, m := range list {
 		if err := registry.CheckEntry(m); err != nil {
@@ -160,7 +166,7 @@ func candidates(list []ocispec.Descriptor, leaf string, found *migrate.Found) []
 		switch by, known := claims(m); {
 		case !known:
 			silent = append(silent, m)
-		case by == leaf:
+		case slices.Contains(leaves, by):
 			say = append(say, m)
 		default:
 			found.Others++
@@ -247,23 +253,15 @@ func (s signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata m
 	}, nil
 }
 
-// signedBy is what the ledger keeps of a signature that counts as an identity's.
-func signedBy(by signature.Identity, mediaType string, c notation.Contents) state.SignedBy {
-	s := state.SignedBy{
-		Identity: by.String(), Leaf: notation.Thumbprint(c.Chain[0]), Expires: c.Expires.UTC(), ChainEnds: c.ChainEnds().UTC(),
-		Timestamped: !c.Stamped.IsZero(), Format: mediaType,
-	}
-	if !c.Expires.IsZero() {
-		s.Expiry = int64(c.Expires.Sub(c.SigningTime) / time.Second)
-	}
-	return s
-}
-
 // Check compares an envelope from the ledger with what this key would have made.
 func (s signer) Check(subject ocispec.Descriptor, e state.Envelope) error {
-	return s.Signer.Check(subject, notation.Envelope{
+	err := s.Signer.Check(subject, notation.Envelope{
 		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: digest.Digest(e.ManifestDigest),
 	})
+	if errors.Is(err, notation.ErrCertificate) {
+		return fmt.Errorf("%w: %w", migrate.ErrOtherCertificate, err)
+	}
+	return err
 }
 
 func keyFailure(err error) error {

@@ -81,7 +81,7 @@ func (r *runner) showKeys() {
 		var all []monitor.Key
 		for _, k := range keys {
 			calls := k.Calls()
-			all = append(all, monitor.Key{Name: safetext.Safe(k.Name(), 128), Expires: k.NotAfter(), Calls: calls.Begun, Throttled: calls.Throttled})
+			all = append(all, monitor.Key{Name: safetext.Safe(k.Name(), 128), Expires: k.NotAfter(), Calls: calls.Begun, Throttled: calls.Throttled, Proofs: calls.Proofs})
 		}
 		return all
 	})

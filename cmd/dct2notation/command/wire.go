@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -72,7 +73,7 @@ func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, kno
 	if err != nil {
 		return nil, err
 	}
-	return newEngine(f, o, keys, log), nil
+	return newEngine(f, o, keys, known, log), nil
 }
 
 // openKeys opens the keys of the configuration, or the one that the flags name.
@@ -95,18 +96,23 @@ func (r *remote) openKeys(ctx context.Context, o keyOptions, cfg config, known s
 	return keys, nil
 }
 
-// newEngine puts the real parts behind an engine.
-func newEngine(f *field, o engineOptions, opened []openedKey, log *slog.Logger) *engineParts {
+// newEngine puts the real parts behind an engine. known is what the ledger has of identities that
+// were accepted before.
+func newEngine(f *field, o engineOptions, opened []openedKey, known state.Fingerprint, log *slog.Logger) *engineParts {
 	signers := map[string]*notation.Signer{}
 	var keys []migrate.Key
 	for _, k := range opened {
 		signers[k.Name()] = k.Signer
-		keys = append(keys, k.engineKey(signer{Signer: k.Signer, monitor: f.monitor}))
+		s := signer{Signer: k.Signer, monitor: f.monitor}
+		key := k.engineKey(s)
+		key.Prove = s.Prove
+		k.identify(&key, known)
+		keys = append(keys, key)
 	}
 	return &engineParts{field: f, keys: opened, engine: &migrate.Engine{
 		Trust: f.reader(), Registry: &shelf{client: f.registry, signers: signers}, Keys: keys, Scope: f.scope,
 		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: tool(), Log: log, Pause: itemPause,
-		AllPlatforms: o.platforms == "all", Recheck: o.recheck, Rebind: o.rebind,
+		AllPlatforms: o.platforms == "all", Recheck: o.recheck, Rebind: o.rebind, Resign: o.resign, Shared: o.shared,
 	}}
 }
 
@@ -122,7 +128,7 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 	if err != nil {
 		return nil, err
 	}
-	chain, err := knownChain(known, key)
+	options, err := o.signing(key, known, log)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +138,8 @@ func (r *remote) openKey(ctx context.Context, o keyOptions, known state.Fingerpr
 			return nil, err
 		}
 	}
-	s, err := notation.Open(ctx, key, o.signing(key, chain, tsa, log))
+	options.TSA = tsa
+	s, err := notation.Open(ctx, key, options)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +151,14 @@ func (r *remote) openTSA(ctx context.Context, o keyOptions) (*notation.TSA, erro
 	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.tsaURL, RootCert: o.tsaRoot, Client: transport.Client(r.rt, nil).Client})
 }
 
-// signing says how the key is to sign.
-func (o *keyOptions) signing(key notation.Key, chain [][]byte, tsa *notation.TSA, log *slog.Logger) notation.Options {
+// signing says how the key is to sign, but for the time-stamping authority.
+func (o *keyOptions) signing(key notation.Key, known state.Fingerprint, log *slog.Logger) (notation.Options, error) {
+	accepted, err := identitiesOf(o.accepted)
+	if err != nil {
+		return notation.Options{}, usage(fmt.Errorf("--accept-certificate: %w", err))
+	}
 	return notation.Options{
-		Format: o.format, Chain: chain, TSA: tsa,
+		Format: o.format, Chain: knownChain(known, key, time.Now()), Accepted: accepted,
 		Rate: o.keyRate, Expiry: o.expiry,
 		OnThrottled: func(t notation.Throttling) {
 			if t.Wait > 0 {
@@ -156,21 +167,27 @@ func (o *keyOptions) signing(key notation.Key, chain [][]byte, tsa *notation.TSA
 			}
 			log.Warn("slower", "key", key.Name, "reason", "its service throttles", "now", fmt.Sprintf("%.1f/s", t.Rate))
 		},
-	}
+	}, nil
 }
 
-// knownChain is the key's certificate chain from an earlier run: with it the key need not
-// be asked for a signature that is thrown away.
-func knownChain(known state.Fingerprint, key notation.Key) ([][]byte, error) {
+// knownChain is the key's certificate chain from an earlier run: with it the key need not be asked
+// for a signature that is thrown away, unless something depends on whose it is. One that is past its
+// date, or that makes no sense, counts as none: the key is asked what it has now.
+func knownChain(known state.Fingerprint, key notation.Key, now time.Time) [][]byte {
 	text := known[fieldChain+describe(key)]
 	if key.Plugin == "" || text == "" {
-		return nil, nil
+		return nil
 	}
 	var chain [][]byte
 	if err := json.Unmarshal([]byte(text), &chain); err != nil {
-		return nil, fmt.Errorf("reading the key's chain from the ledger: %w", err)
+		return nil
 	}
-	return chain, nil
+	for _, der := range chain {
+		if c, err := x509.ParseCertificate(der); err != nil || now.After(c.NotAfter) {
+			return nil
+		}
+	}
+	return chain
 }
 
 // describe names a key and where it is, without its secrets.

@@ -53,7 +53,7 @@ func newSnapshotSigner(s *notation.Signer, metadata map[string]string) *snapshot
 }
 
 func (s *snapshotSigner) Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool {
-	_, ours := s.Recognise(manifest, mediaType, envelope)
+	_, _, ours := s.Recognise(manifest, mediaType, envelope)
 	return ours
 }
 

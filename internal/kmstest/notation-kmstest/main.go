@@ -111,7 +111,7 @@ func (j *job) log(throttled bool) error {
 	}
 	if len(j.request.Payload) > 0 {
 		sum := sha256.Sum256(j.request.Payload)
-		call.Payload = hex.EncodeToString(sum[:])
+		call.Payload, call.Proof = hex.EncodeToString(sum[:]), kmstest.IsProof(j.request.Payload)
 	}
 	return call.Append(j.behaviour.Calls)
 }

@@ -1,0 +1,148 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/signature"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Whose signatures count as a key's: its identity, those that the configuration accepts beside it,
+// and, for items that the ledger has as done, those that were accepted before.
+
+// identityOf reads a certificate that somebody names: sha256:HEX, or a PEM file whose first
+// certificate is meant.
+func identityOf(value string) (signature.Identity, error) {
+	if hex, ok := strings.CutPrefix(value, "sha256:"); ok {
+		return signature.OfThumbprint(hex)
+	}
+	chain, err := readCertificates(value)
+	if err != nil {
+		return signature.Identity{}, err
+	}
+	if chain[0].IsCA {
+		return signature.Identity{}, fmt.Errorf("%s begins with an authority's certificate (%s), not the key's\nhint: leaf first, or give sha256:<thumbprint>",
+			safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
+	}
+	return signature.Certificate(chain[0]), nil
+}
+
+// identitiesOf reads certificates that somebody names, each once.
+func identitiesOf(values []string) ([]signature.Identity, error) {
+	var all []signature.Identity
+	for _, value := range values {
+		i, err := identityOf(value)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, i.Equal) {
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}
+
+// earlierOf are the identities that the ledger says were accepted for a key of that name, but for
+// the present one.
+func earlierOf(f state.Fingerprint, name string, present signature.Identity) []string {
+	var all []string
+	add := func(text string) {
+		if i, err := signature.Parse(text); err == nil && !i.Equal(present) && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(f)) {
+		if key, ok := strings.CutPrefix(field, state.FieldEarlier); ok && strings.HasPrefix(key, name+" ") {
+			for _, text := range f.Earlier(key) {
+				add(text)
+			}
+		}
+		if key, ok := strings.CutPrefix(field, state.FieldIdentity); ok && strings.HasPrefix(key, name+" ") {
+			add(f[field])
+		}
+	}
+	return all
+}
+
+// identify gives the engine's key what its signatures are known by.
+func (k openedKey) identify(to *migrate.Key, known state.Fingerprint) {
+	to.Identity = k.Identity().String()
+	for _, i := range k.Accepted() {
+		to.Accepted = append(to.Accepted, i.String())
+	}
+	to.Earlier = earlierOf(known, k.Name(), k.Identity())
+	to.Expiry, to.Timestamped = k.expiry, k.tsaURL != ""
+}
+
+// Prove is [notation.Signer.Prove], with errors as package migrate takes them.
+func (s signer) Prove(ctx context.Context) error {
+	err := s.Signer.Prove(ctx)
+	if err == nil {
+		return nil
+	}
+	err = keyFailure(err)
+	if ctx.Err() == nil {
+		s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(migrate.ClassOf(err)))
+	}
+	return err
+}
+
+// signedBy is what the ledger keeps of a signature that counts as an identity's.
+func signedBy(by signature.Identity, mediaType string, c notation.Contents) state.SignedBy {
+	s := state.SignedBy{
+		Identity: by.String(), Leaf: notation.Thumbprint(c.Chain[0]), ChainEnds: c.ChainEnds().UTC(),
+		Timestamped: !c.Stamped.IsZero(), Format: mediaType,
+	}
+	if !c.Expires.IsZero() {
+		s.Expires, s.Expiry = c.Expires.UTC(), int64(c.Expires.Sub(c.SigningTime)/time.Second)
+	}
+	return s
+}
+
+// Recorded returns the listed signature of that digest, if it is intact, over the image and not past
+// its date. What is listed and cannot be fetched now is an error: it may be as good as ever.
+func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string) (migrate.Signature, bool, error) {
+	none := migrate.Signature{}
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return none, false, classed(err)
+	}
+	list, err := r.Signatures(ctx, image.Descriptor)
+	if err != nil {
+		return none, false, classed(err)
+	}
+	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == digest })
+	if i < 0 || registry.CheckEntry(list[i]) != nil {
+		return none, false, nil
+	}
+	mediaType, blob, err := r.FetchSignature(ctx, list[i])
+	if errors.Is(err, registry.ErrNotFound) {
+		return none, false, &migrate.Failure{Class: migrate.Transient, Err: fmt.Errorf("the registry lists it and says that it has no such thing: %w", err)}
+	}
+	if err != nil && !broken(err) {
+		return none, false, classed(err)
+	}
+	c, rerr := notation.Read(mediaType, blob)
+	if err != nil || rerr != nil || !c.Over(image.Descriptor) || !c.Verifies(time.Now()) {
+		return none, false, nil // nothing that could be read later either
+	}
+	return migrate.Signature{Digest: digest, By: signedBy(signature.Certificate(c.Chain[0]), mediaType, c), Metadata: c.Target.Annotations}, true, nil
+}
+
+// ListsInTag reports whether the repository's registry has no referrers API.
+func (s *shelf) ListsInTag(repository string) bool {
+	r, err := s.client.Repository(repository)
+	return err == nil && r.ListsInTag()
+}

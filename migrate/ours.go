@@ -1,0 +1,106 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// What counts as signed already. The registry shows candidates; that one is ours needs the key's
+// identity from the configuration, or from the key itself. The ledger's word alone only spares
+// looks: for an item that it has as done, by an identity that was accepted, whose signature does
+// not have to be worthless by now.
+
+// stands reports whether the ledger's word that an item is done is enough: it says by what it was
+// signed, that identity is accepted, the signature is not past its date, and it is as is asked for.
+func (e *Engine) stands(w Work, by state.SignedBy) bool {
+	return e.acceptable(w, by) && w.key.lacks(by) == "" && (!e.Resign || by.Identity == w.key.identity())
+}
+
+// acceptable reports whether an item that the ledger has as done by a signature is done: by an
+// accepted identity, present or earlier, and not past its date.
+func (e *Engine) acceptable(w Work, by state.SignedBy) bool {
+	return by.Verifies(e.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
+}
+
+// ours returns the signatures that the item is done by: what the look has found, or else the one
+// by an earlier identity that the ledger has confirmed, if the registry shows it still. The key is
+// proven before the first that it is to have made counts.
+func (e *Engine) ours(ctx context.Context, w Work, x Examined, known state.Item) ([]Signature, error) {
+	if len(x.Found.Ours) > 0 {
+		return x.Found.Ours, e.proven(ctx, w, x.Found.Ours)
+	}
+	if known.Stage != state.Confirmed || known.Signature == "" || len(w.key.Earlier) == 0 {
+		return nil, nil
+	}
+	s, found, err := e.Registry.Recorded(ctx, x.Image, known.Signature)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the signature by an earlier certificate: %w", err)
+	}
+	if !found || !w.key.formerly(s.By.Identity) || !s.By.Verifies(e.now()) {
+		return nil, nil
+	}
+	return []Signature{s}, nil
+}
+
+// proven returns an error unless the key is known to have the identity that made the signatures.
+// Those of identities that the configuration names need no proof.
+func (e *Engine) proven(ctx context.Context, w Work, ours []Signature) error {
+	for _, s := range ours {
+		if s.By.Identity == w.key.identity() {
+			return e.prove(ctx, w)
+		}
+	}
+	return nil
+}
+
+// prove returns an error unless the key is known to have its identity. It may spend a key
+// operation, once in a process.
+func (e *Engine) prove(ctx context.Context, w Work) error {
+	if w.key.Prove == nil {
+		return nil
+	}
+	if err := w.key.Prove(ctx); err != nil {
+		return &keyError{err}
+	}
+	return nil
+}
+
+// otherNotes report a signature that stays though it is not as the key would make it now.
+func (w Work) otherNotes(s Signature) []string {
+	if lacks := w.key.lacks(s.By); lacks != "" {
+		return []string{"other-options: " + lacks + ", and one is asked for now; --resign signs again"}
+	}
+	return nil
+}
+
+// superseded reports whether others make an envelope needless that was not pushed yet: signatures
+// of the key's present identity, no worse, which bind all that it binds.
+func (w Work) superseded(e state.Envelope, found []Signature) ([]Signature, bool) {
+	var others []Signature
+	for _, s := range found {
+		if s.Digest == e.ManifestDigest {
+			return nil, false // it was pushed
+		}
+		if s.By.Identity == w.key.identity() && w.key.lacks(s.By) == "" {
+			others = append(others, s)
+		}
+	}
+	if len(others) == 0 {
+		return nil, false
+	}
+	for name, role := range e.Metadata {
+		if !isBinding(name) {
+			continue
+		}
+		bound := false
+		for _, s := range others {
+			bound = bound || s.Metadata[name] == role && s.Metadata[MetadataGUN] == e.Metadata[MetadataGUN]
+		}
+		if !bound {
+			return nil, false
+		}
+	}
+	return others, true
+}

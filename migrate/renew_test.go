@@ -1,0 +1,339 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// renewal is a scene whose key is renewed, and whose clock can be set.
+type renewal struct {
+	*scene
+	key    Key
+	resign bool
+	proofs int   // how often the key was asked to prove its identity
+	proof  error // what came of it
+}
+
+func newRenewal(t *testing.T, tags ...string) *renewal {
+	t.Helper()
+	s := &renewal{scene: newScene(t)}
+	s.publish(app, tags...)
+	s.mutate = func(e *Engine) {
+		s.key.Signer, s.key.Accepted, s.key.Expiry, s.key.Timestamped = s.scene, s.accepted, s.expiry, s.stamped
+		e.Keys, e.Resign, e.Now = []Key{s.key}, s.resign, s.now
+		// A year later the trust data of these tests would have expired: what is signed is not.
+		e.Trust = s.trust()
+	}
+	return s
+}
+
+// renew gives the key another certificate, which is accepted: the ledger has the one before.
+func (s *renewal) renew(leaf string) {
+	s.key.Earlier = append(s.key.Earlier, s.leaf)
+	s.leaf = leaf
+}
+
+// runs makes a run, and checks how many key operations it cost and by which certificates the
+// items are signed.
+func (s *renewal) runs(what string, operations int, complete bool, by map[string]int) []Outcome {
+	s.t.Helper()
+	before := len(s.operations)
+	summary, outcomes, err := s.run(app)
+	s.must(err)
+	if got := len(s.operations) - before; got != operations || summary.Complete() != complete {
+		s.t.Errorf("%s: got %d key operations, complete %t, want %d, %t", what, got, summary.Complete(), operations, complete)
+	}
+	for leaf, n := range by {
+		if summary.Certificates[leaf] != n {
+			s.t.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
+		}
+	}
+	if len(summary.Certificates) != len(by) {
+		s.t.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
+	}
+	return outcomes
+}
+
+const first, second = "leaf of release", "renewed leaf"
+
+// Signatures by a certificate that was accepted before stay done: a renewal does not sign
+// everything twice. --resign renews them, each once.
+func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
+	t.Parallel()
+	s := newRenewal(t, "v1", "v2", "v3")
+	s.runs("the first run", 3, true, map[string]int{first: 3})
+	s.renew(second)
+	s.runs("after the renewal", 0, true, map[string]int{first: 3})
+	s.publish(app+"2", "w1")
+	s.must(func() error { _, _, err := s.run(app + "2"); return err }())
+	s.resign = true
+	s.breakFor("sign", "v2", false, &Failure{Permanent, errors.New("not this one")})
+	s.runs("asked to renew, with one that fails", 3, false, map[string]int{second: 2})
+	s.heal()
+	s.runs("asked to renew again", 1, true, map[string]int{second: 3})
+	s.runs("and once more", 0, true, map[string]int{second: 3})
+	s.resign = false
+	s.runs("afterwards", 0, true, map[string]int{second: 3})
+	for _, tag := range []string{"v1", "v2", "v3"} {
+		if n := len(s.signatures[digest.FromString("image "+tag)]); n != 2 {
+			t.Errorf("%s has %d signatures, want 2", tag, n)
+		}
+	}
+}
+
+// The item that an accepted certificate has signed is looked for where the registry was asked
+// anew, and signed again where the signature is gone.
+func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
+	t.Parallel()
+	s := newRenewal(t, "v1", "v2")
+	s.runs("the first run", 2, true, map[string]int{first: 2})
+	s.renew(second)
+	mutate := s.mutate
+	s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
+	s.breakFor("recorded", "v1", false, &Failure{Throttled, errors.New("429")})
+	s.runs("while it is unknown", 0, false, map[string]int{first: 1})
+	s.heal()
+	s.runs("looked up again", 0, true, map[string]int{first: 2})
+	s.signatures[digest.FromString("image v1")] = nil
+	s.runs("after one was deleted", 1, true, map[string]int{first: 1, second: 1})
+}
+
+// An identity that nobody has accepted does not count, whatever the ledger says of the item.
+func TestIdentityThatIsNotAcceptedIsSignedAgain(t *testing.T) {
+	t.Parallel()
+	s := newRenewal(t, "v1")
+	s.runs("the first run", 1, true, map[string]int{first: 1})
+	s.leaf = second // and first is no earlier one
+	s.runs("by a stranger", 1, true, map[string]int{second: 1})
+	s.runs("again", 0, true, map[string]int{second: 1})
+}
+
+// A ledger that is lost knows of no earlier certificate; the configuration may name it.
+func TestLostLedgerAfterARenewal(t *testing.T) {
+	t.Parallel()
+	for name, accepted := range map[string][]string{"named": {first}, "not named": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1", "v2")
+			s.runs("the first run", 2, true, map[string]int{first: 2})
+			s.leaf, s.accepted, s.ledger = second, accepted, s.ledger+".new"
+			if accepted != nil {
+				s.runs("with a new ledger", 0, true, map[string]int{first: 2})
+				s.runs("again", 0, true, map[string]int{first: 2})
+				return
+			}
+			s.runs("with a new ledger", 2, true, map[string]int{second: 2})
+		})
+	}
+}
+
+// README: a signature that has expired is signed again, once.
+func TestExpiredSignatureIsSignedAgainOnce(t *testing.T) {
+	t.Parallel()
+	s := newRenewal(t, "v1", "v2")
+	start := time.Now()
+	s.now = func() time.Time { return start }
+	s.expiry = time.Hour
+	s.runs("the first run", 2, true, map[string]int{first: 2})
+	s.now = func() time.Time { return start.Add(time.Hour - 1) }
+	s.runs("the moment before", 0, true, map[string]int{first: 2})
+	s.now = func() time.Time { return start.Add(time.Hour) }
+	s.runs("at the expiry", 2, true, map[string]int{first: 2})
+	s.runs("again", 0, true, map[string]int{first: 2})
+}
+
+// Without a timestamp a signature ends with its chain, also one by an earlier certificate; with one
+// it stays.
+func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {
+	t.Parallel()
+	for name, stamped := range map[string]bool{"timestamped": true, "not timestamped": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1")
+			start := time.Now().AddDate(-1, 0, 0).Add(time.Minute) // so that the chain ends in a minute
+			s.now, s.stamped = func() time.Time { return start }, stamped
+			if _, _, err := s.run(app); err != nil { // the trust data is of now
+				t.Log(err)
+			}
+			s.now = func() time.Time { return start.AddDate(1, 0, 1) }
+			s.renew(second)
+			if stamped {
+				s.runs("a year later", 0, true, map[string]int{first: 1})
+				return
+			}
+			s.runs("a year later", 1, true, map[string]int{second: 1})
+			s.runs("again", 0, true, map[string]int{second: 1})
+		})
+	}
+}
+
+// Options that are asked for now and that a signature lacks: it is looked at, told of, and stays
+// until --resign.
+func TestOtherOptionsAreToldAndRenewedWhenAsked(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*renewal){
+		"a timestamp is asked for": func(s *renewal) { s.stamped = true },
+		"an expiry is asked for":   func(s *renewal) { s.expiry = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1")
+			s.runs("the first run", 1, true, map[string]int{first: 1})
+			change(s)
+			outcomes := s.runs("with the option", 0, true, map[string]int{first: 1})
+			if len(outcomes) != 1 || !strings.Contains(strings.Join(outcomes[0].Notes, " "), "other-options: ") {
+				t.Errorf("got %+v, want a note", outcomes)
+			}
+			s.resign = true
+			s.runs("asked to renew", 1, true, map[string]int{first: 1})
+			s.resign = false
+			if outcomes := s.runs("afterwards", 0, true, map[string]int{first: 1}); len(outcomes[0].Notes) != 0 {
+				t.Errorf("got %+v, want no note", outcomes)
+			}
+		})
+	}
+}
+
+// Killed between key and push, the certificate renewed: the envelope is made anew, unless the
+// registry lists it.
+func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
+	t.Parallel()
+	for name, listed := range map[string]bool{"not pushed": false, "pushed already": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1")
+			s.breakFor("push", "v1", listed, &Failure{Permanent, errors.New("cut")})
+			s.runs("cut off", 1, false, map[string]int{})
+			s.heal()
+			s.renew(second)
+			if listed {
+				s.runs("after the renewal", 0, true, map[string]int{first: 1})
+			} else {
+				s.runs("after the renewal", 1, true, map[string]int{second: 1})
+			}
+			s.once("v1")
+			s.runs("again", 0, true, map[string]int{map[bool]string{true: first, false: second}[listed]: 1})
+		})
+	}
+}
+
+// A certificate that is known from the ledger alone is proven just before a signature counts as
+// the key's, or an envelope of an earlier run is pushed, and not when nothing is left to do.
+func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
+	t.Parallel()
+	astray := &Failure{Security, errors.New("it signs with another certificate")}
+	for name, c := range map[string]struct {
+		prepare func(*renewal)
+		proof   error
+		proofs  int
+		fails   bool
+	}{
+		"nothing is left to do":          {func(*renewal) {}, astray, 0, false},
+		"found in the registry":          {func(s *renewal) { s.ledger += ".new" }, nil, 1, false},
+		"found, and not the key's":       {func(s *renewal) { s.ledger += ".new" }, astray, 1, true},
+		"an envelope, and not the key's": {cut(false), astray, 1, true},
+		"pushed, and not the key's":      {cut(true), astray, 1, true},
+		"an envelope":                    {cut(false), nil, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1")
+			s.runs("the first run", 1, true, map[string]int{first: 1})
+			c.prepare(s)
+			listed := len(s.signatures[digest.FromString("image v1")])
+			s.key.Prove = func(context.Context) error { s.proofs++; return c.proof }
+			summary, _, err := s.run(app)
+			if s.proofs != c.proofs || errors.Is(err, ErrKeyAstray) != c.fails {
+				t.Errorf("got %d proofs, %v, summary %+v, want %d proofs, failing %t", s.proofs, err, summary, c.proofs, c.fails)
+			}
+			if n := len(s.signatures[digest.FromString("image v1")]); c.fails && n != listed {
+				t.Errorf("got %d signatures in the registry, want %d: nothing is pushed", n, listed)
+			}
+			if c.fails && summary.Results[ResultAlready]+summary.Results[ResultReplayed] != 0 {
+				t.Errorf("got %+v: it counts", summary)
+			}
+		})
+	}
+}
+
+// cut leaves an envelope that was not pushed, or one that was pushed and not confirmed.
+func cut(pushed bool) func(*renewal) {
+	return func(s *renewal) {
+		s.signatures[digest.FromString("image v1")], s.ledger = nil, s.ledger+".cut"
+		step := "push"
+		if pushed {
+			step = "listed"
+		}
+		s.breakFor(step, "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.runs("cut off", 1, false, map[string]int{})
+		s.heal()
+	}
+}
+
+// Two machines sign one repository with one key: what the other has signed since this one looked is
+// seen before the push. It is always so where lists are kept in tags.
+func TestAnotherMachineSignedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ inTag, shared, seen bool }{
+		"list in a tag": {inTag: true, seen: true},
+		"shared":        {shared: true, seen: true},
+		"neither":       {seen: false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1", "v2")
+			d := digest.FromString("image v1")
+			s.inTag = c.inTag
+			mutate := s.mutate
+			s.mutate = func(e *Engine) { mutate(e); e.Shared = c.shared; e.Registry = &other{s.world, d, t} }
+			summary, outcomes, err := s.run(app)
+			s.must(err)
+			want := map[bool]int{true: 1, false: 2}[c.seen]
+			if n := len(s.signatures[d]); n != want || !summary.Complete() {
+				t.Errorf("got %d signatures, complete %t, want %d", n, summary.Complete(), want)
+			}
+			if wasted := map[bool]int{true: 1}[c.seen]; summary.Wasted != wasted || summary.Results[ResultAlready] != wasted || len(outcomes) != 2 {
+				t.Errorf("got %+v, want %d wasted", summary, wasted)
+			}
+			s.mutate = mutate
+			s.runs("afterwards", 0, true, map[string]int{first: 2})
+			l, err := state.Open(s.ledger, state.Options{ReadOnly: true})
+			s.must(err)
+			defer l.Close()
+			it, _, err := l.Item(state.Key{Repository: app, Digest: d.String(), KeyName: "release"})
+			s.must(err)
+			if _, left, err := l.Envelope(it.Key); it.Stage != state.Confirmed || left || err != nil {
+				t.Errorf("got %+v, envelope left %t, %v", it, left, err)
+			}
+		})
+	}
+}
+
+// other is a registry where another machine signs an image between the first look and the next.
+type other struct {
+	*world
+	image digest.Digest
+	t     *testing.T
+}
+
+func (o *other) Find(ctx context.Context, image Image, key string) (Found, error) {
+	found, err := o.world.Find(ctx, image, key)
+	if image.Descriptor.Digest == o.image && len(found.Ours) == 0 && err == nil {
+		tag := map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}
+		e, err := o.signAs("release", image.Descriptor, tag)
+		if err == nil {
+			err = o.world.Push(ctx, image, e)
+		}
+		if err != nil {
+			o.t.Error(err)
+		}
+	}
+	return found, err
+}
