@@ -109,6 +109,15 @@ func (w *world) Manifest(_ context.Context, image Image) ([]byte, error) {
 	return w.manifests[image.Descriptor.Digest], nil
 }
 
+// madeBy is what made a signature. Tests that plant one say by which key, and it is as one of now.
+func (w *world) madeBy(signature string) state.SignedBy {
+	by, ok := w.by[signature]
+	if !ok {
+		by = state.SignedBy{Identity: w.leaf, Leaf: w.leaf, ChainEnds: w.now().AddDate(1, 0, 0)}
+	}
+	return by
+}
+
 func (w *world) Find(_ context.Context, image Image, key string) (Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,8 +127,9 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	}
 	var f Found
 	for _, s := range w.signatures[d] {
-		if w.signedBy[s] == key && w.by[s].Verifies(w.now()) && (key != "release" || w.by[s].Leaf == w.leaf || slices.Contains(w.accepted, w.by[s].Leaf)) {
-			f.Ours = append(f.Ours, Signature{s, w.by[s], w.signed[s]})
+		by := w.madeBy(s)
+		if w.signedBy[s] == key && by.Verifies(w.now()) && (key != "release" || by.Leaf == w.leaf || slices.Contains(w.accepted, by.Leaf)) {
+			f.Ours = append(f.Ours, Signature{s, by, w.signed[s]})
 		} else {
 			f.Others++
 		}

@@ -9,8 +9,8 @@ import (
 
 // inspect opens an existing ledger file, locks it and checks all of it, before
 // bbolt sees any of it. Nothing is written. On error the file is closed. To be read only, it
-// need not be writable.
-func inspect(path string, fixed bool) (_ *os.File, _ os.FileInfo, err error) {
+// need not be writable; what never changes need not be locked.
+func inspect(path string, fixed, lock bool) (_ *os.File, _ os.FileInfo, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
 	if err != nil && fixed {
 		f, err = os.OpenFile(path, os.O_RDONLY|noFollow, 0)
@@ -27,8 +27,10 @@ func inspect(path string, fixed bool) (_ *os.File, _ os.FileInfo, err error) {
 		return nil, nil, err
 	}
 	// Only the holder of the lock sees the file at rest.
-	if err := waitLock(path, f); err != nil {
-		return nil, nil, err
+	if lock {
+		if err := waitLock(path, f); err != nil {
+			return nil, nil, err
+		}
 	}
 	// Again: it may have been another process's to rename until now.
 	self, err := identify(path, f)
@@ -40,6 +42,9 @@ func inspect(path string, fixed bool) (_ *os.File, _ os.FileInfo, err error) {
 	}
 	if err := audit(f, self.Size()); err != nil {
 		return nil, nil, err
+	}
+	if !lock {
+		return f, self, nil
 	}
 	return f, self, handOver(f)
 }

@@ -25,6 +25,8 @@ type Options struct {
 	// every change is refused. It takes the lock all the same, as a ledger in use is read
 	// by nobody else.
 	ReadOnly bool
+
+	copied bool // a copy, see OpenCopy: it takes no lock
 }
 
 // A Ledger is an open ledger file. See the package comment.
@@ -32,6 +34,7 @@ type Ledger struct {
 	path  string
 	clock func() time.Time
 	fixed bool // opened for reading
+	copy  bool // and it is a copy, which may be replaced meanwhile
 	db    *bolt.DB
 	file  *os.File    // the one db uses; db owns it
 	self  os.FileInfo // of file, to notice when path becomes another one
@@ -94,7 +97,7 @@ func open(path string, o Options) (*Ledger, error) {
 	if err := prepare(path, o); err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, clock: o.Clock, fixed: o.ReadOnly, queue: make(chan *op, maxBatch), stopped: make(chan struct{})}
+	l := &Ledger{path: path, clock: o.Clock, fixed: o.ReadOnly, copy: o.copied, queue: make(chan *op, maxBatch), stopped: make(chan struct{})}
 	if err := l.openDB(); err != nil {
 		return nil, err
 	}
@@ -138,8 +141,9 @@ func (l *Ledger) openDB() (err error) {
 		Timeout:         lockTimeout,
 		InitialMmapSize: initialMmap(),
 		MaxSize:         maxSize(),
+		ReadOnly:        l.copy, // then bbolt shares its lock with other readers
 		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) {
-			l.file, l.self, err = inspect(name, l.fixed)
+			l.file, l.self, err = inspect(name, l.fixed, !l.copy)
 			return l.file, err
 		},
 	})
@@ -173,7 +177,7 @@ func (l *Ledger) Close() error {
 	l.closed = true
 	close(l.queue)
 	<-l.stopped
-	if l.fault.get() == nil {
+	if l.fault.get() == nil && !l.copy {
 		if err := l.inPlace(); err != nil {
 			l.fault.set(err)
 		}

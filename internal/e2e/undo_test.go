@@ -16,7 +16,7 @@ import (
 // undo runs the verb and returns how it ended. It needs neither the Notary server nor the key.
 func (m *migration) undo(t testing.TB, args ...string) result {
 	t.Helper()
-	return m.run(t, "dct2notation", slices.Concat([]string{"undo"}, m.registry.flags(), args)...)
+	return m.run(t, "dct2notation", slices.Concat([]string{"undo", "--certificate", m.path("kms", "release.crt")}, m.registry.flags(), args)...)
 }
 
 // TestUndoneIsUndoneForNotationToo has the real notation command look at what is left, of ours

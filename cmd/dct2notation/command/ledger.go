@@ -2,7 +2,9 @@ package command
 
 import (
 	"errors"
+	"log/slog"
 	"os"
+	"time"
 
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -26,6 +28,34 @@ func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerpr
 	known, err := l.Fingerprint()
 	if err != nil {
 		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, known, nil
+}
+
+// readLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
+// leaves after each pass, and its age is told: what was signed since is not in it.
+func readLedger(path string, log *slog.Logger) (*state.Ledger, state.Fingerprint, error) {
+	l, known, err := openLedgerWith(path, state.Options{ReadOnly: true})
+	var locked *state.LockedError
+	if !errors.As(err, &locked) {
+		return l, known, err
+	}
+	l, made, cerr := state.OpenCopy(path, state.Options{})
+	if errors.Is(cerr, os.ErrNotExist) {
+		return nil, nil, &inUse{locked}
+	}
+	if cerr != nil {
+		log.Warn("the ledger is in use, and its copy cannot be used", "reason", firstLine(cerr.Error()))
+		return nil, nil, &inUse{locked}
+	}
+	if known, err = l.Fingerprint(); err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	story := []any{"copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339)}
+	if made.Before(locked.Holder.Start) {
+		log.Warn("the ledger is in use, and is read from a copy that is older than the process that has it", append(story, "since", locked.Holder.Start.UTC().Format(time.RFC3339))...)
+	} else {
+		log.Warn("the ledger is in use, and is read from its copy", story...)
 	}
 	return l, known, nil
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -28,11 +27,7 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 	if !exists(o.ledger) {
 		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
 	}
-	ledger, known, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
-	var locked *state.LockedError
-	if errors.As(err, &locked) {
-		return &inUse{locked}
-	}
+	ledger, known, err := readLedger(o.ledger, log)
 	if err != nil {
 		return err
 	}
@@ -50,11 +45,12 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 	return m.readItems(ledger, sel.meant, log)
 }
 
-// inUse is a ledger that a run has: one that watches does not end by itself.
+// inUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
+// first pass.
 type inUse struct{ locked *state.LockedError }
 
 func (u *inUse) Error() string {
-	return firstLine(u.locked.Error()) + "\nhint: wait until it ends; stop a run --watch for a moment; or leave out --ledger, and trust data is read"
+	return firstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
 }
 
 func (u *inUse) Unwrap() error { return u.locked }

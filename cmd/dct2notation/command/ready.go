@@ -143,7 +143,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	defer done()
 	var before func(gun string) (state.Repository, bool, error)
 	if o.ledger != "" {
-		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+		ledger, _, err := readLedger(o.ledger, log)
 		if err != nil {
 			return err
 		}

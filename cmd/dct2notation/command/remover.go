@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -12,10 +13,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // remover is the registry as undoing needs it.
-type remover struct{ shelf }
+type remover struct {
+	shelf
+	named []signature.Identity // whose signatures may be deleted; none: nothing is
+}
 
 // Stored compares what the registry has with what the ledger says of it.
 func (s *remover) Stored(ctx context.Context, c migrate.Claim) (bool, error) {
@@ -27,33 +32,37 @@ func (s *remover) Stored(ctx context.Context, c migrate.Claim) (bool, error) {
 	if err != nil || !there {
 		return false, classed(err)
 	}
-	if err := proven(c, got); err != nil {
-		return false, &migrate.Failure{Class: migrate.Security, Err: fmt.Errorf(
-			"signature %s of %s@%s: %w\nhint: the ledger does not tell the truth about it; nothing of this image was deleted",
-			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err)}
+	by, hint := signature.Identity{}, "the ledger does not tell the truth about it; nothing of this image was deleted"
+	if by, err = proven(c, got); err == nil && len(s.named) > 0 && !slices.ContainsFunc(s.named, by.Equal) {
+		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", by.Leaf())
+		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
+	}
+	if err != nil {
+		return false, &migrate.Failure{Class: migrate.Security, Err: fmt.Errorf("signature %s of %s@%s: %w\nhint: %s",
+			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err, hint)}
 	}
 	return true, nil
 }
 
-// proven returns an error unless a signature is the one that the ledger says a run has made.
-// The GUN tells it from those that the same key made by other tools.
-func proven(c migrate.Claim, s registry.Stored) error {
+// proven returns by whom a signature is, or an error unless it is the one that the ledger says a run
+// has made. The GUN tells it from those that the same key made by other tools.
+func proven(c migrate.Claim, s registry.Stored) (by signature.Identity, err error) {
 	says, err := notation.Read(s.MediaType, s.Envelope)
 	if err != nil {
-		return err
+		return by, err
 	}
-	by, gun := notation.Thumbprint(says.Chain[0]), says.Target.Annotations[migrate.MetadataGUN]
+	by, gun := signature.Certificate(says.Chain[0]), says.Target.Annotations[migrate.MetadataGUN]
 	switch {
-	case by != c.Leaf:
-		return fmt.Errorf("it is by certificate %s, and the ledger says by %s", by, safetext.Safe(c.Leaf, 80))
+	case by.Leaf() != c.Leaf:
+		return by, fmt.Errorf("it is by certificate %s, and the ledger says by %s", by.Leaf(), safetext.Safe(c.Leaf, 80))
 	case says.Target.Digest.String() != c.Key.Digest:
-		return fmt.Errorf("it is over %s", safetext.Safe(says.Target.Digest.String(), 80))
+		return by, fmt.Errorf("it is over %s", safetext.Safe(says.Target.Digest.String(), 80))
 	case gun == "":
-		return errors.New("it was not made by this tool")
+		return by, errors.New("it was not made by this tool")
 	case gun != c.GUN:
-		return fmt.Errorf("it is of repository %s, and the ledger says of %s", safetext.Safe(gun, 256), safetext.Safe(c.GUN, 256))
+		return by, fmt.Errorf("it is of repository %s, and the ledger says of %s", safetext.Safe(gun, 256), safetext.Safe(c.GUN, 256))
 	}
-	return nil
+	return by, nil
 }
 
 func (s *remover) Unlist(ctx context.Context, c migrate.Claim) error {

@@ -63,6 +63,10 @@ func showStatus(ledger, output string, s Streams) error {
 	var broken error
 	if st.State == "ended" || st.State == "killed" {
 		st.Ledger, broken = countLedger(ledger)
+	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // of a watch; else none
+		st.Ledger, broken = l.Counts()
+		st.LedgerAt = made.UTC()
+		_ = l.Close() // only read from
 	}
 	if output == "json" {
 		return errors.Join(report.JSON(s.Out, st), broken)
@@ -107,7 +111,14 @@ func (st status) text(s Streams) error {
 			st.Results[migrate.ResultSkipped], st.Results[migrate.ResultFailed])
 	}
 	if err == nil && st.Ledger != nil {
-		_, err = fmt.Fprintln(s.Out, "in the ledger, of all runs: "+stages(st.Ledger))
+		at := ""
+		if !st.LedgerAt.IsZero() {
+			at = " at " + st.LedgerAt.Format(time.RFC3339)
+			if st.LedgerAt.Before(st.Started) {
+				at += ", before it was started"
+			}
+		}
+		_, err = fmt.Fprintln(s.Out, "in the ledger"+at+", of all runs: "+stages(st.Ledger))
 	}
 	if err == nil && st.State == "waiting" {
 		_, err = fmt.Fprintln(s.Out, "that was its last pass; it looks again for what is signed meanwhile")

@@ -26,8 +26,10 @@ type status struct {
 	Error   string                 `json:"error,omitempty"`
 
 	// Ledger counts the digests of all runs by their stage. It is not in the file: status reads
-	// it from the ledger, where no run holds that.
-	Ledger map[state.Stage]int `json:"ledger,omitempty"`
+	// it from the ledger, where no run holds that, or from the copy that a watch has left at
+	// LedgerAt.
+	Ledger   map[state.Stage]int `json:"ledger,omitempty"`
+	LedgerAt time.Time           `json:"ledger_at,omitzero"`
 }
 
 const statusKind = "dct2notation.status"

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -24,6 +27,8 @@ type undoOptions struct {
 	dryRun   bool
 	yes      bool
 	since    string
+
+	certificates []string
 }
 
 func newUndo(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -33,9 +38,11 @@ func newUndo(stop <-chan struct{}, s Streams) *cobra.Command {
 		Short: "Delete the signatures that the ledger proves were made by its runs, and no others",
 		Long: `Undo deletes signatures from the registry: those that a run with this ledger has made, of
 the repositories named, of the configuration's, or of all; of one image where a name has its
-digest. Each is fetched before: it must be
-a Notation signature of the very image, by the certificate that the ledger says. Signatures
-that a run only found in the registry, as after the ledger was rebuilt, are listed and left.
+digest. Each is fetched before: it must be a Notation signature of the very image, by the
+certificate that the ledger says, and that must be one of yours: --certificate names them, or
+the configuration does (the certificate file of a key of notation's, accept-certificate). The
+ledger alone does not say what may be deleted, since a file can be forged. Signatures that a
+run only found in the registry, as after the ledger was rebuilt, are listed and left.
 It needs no key, no trust policy and no Notary server.
 
 Look at --dry-run first, then give --yes. What was deleted cannot be brought back, only signed
@@ -43,7 +50,7 @@ again: the next run does so. After a failure, a signal or a kill, run the same c
 
 Exit code 0: nothing of ours is left. 3: something is, and the result says why.`,
 		Example: `  dct2notation undo --state migration.db --dry-run registry.example.com/team/app
-  dct2notation undo --state migration.db --yes registry.example.com/team/app`,
+  dct2notation undo --state migration.db --yes --certificate release.pem registry.example.com/team/app`,
 	}
 	f := c.Flags()
 	o.commonOptions.bind(f)
@@ -53,6 +60,7 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, and change nothing")
 	f.BoolVar(&o.yes, "yes", false, "delete")
+	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate whose signatures may be deleted: PEM file (leaf first), or sha256:HEX; once for each, also for those before a renewal")
 	f.StringVar(&o.since, "since", "", "only what was signed since: a time (2026-01-02T15:04:05Z), or so long ago (36h)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
@@ -98,12 +106,23 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 	if !exists(path) {
 		return fmt.Errorf("there is no ledger %s\nhint: name that of the runs with --state", path)
 	}
+	useNotationFolders()
+	named, err := o.named(cfg)
+	if err != nil {
+		return usage(err)
+	}
 	log := o.logger(s.Err)
-	ledger, _, err := openLedgerWith(path, state.Options{Tool: tool(), ReadOnly: o.dryRun})
+	ledger, known, err := openLedgerWith(path, state.Options{Tool: tool(), ReadOnly: o.dryRun})
 	if err != nil {
 		return err
 	}
 	defer func() { err = closing(ledger, err) }()
+	switch {
+	case len(named) == 0 && !o.dryRun:
+		return usage(fmt.Errorf("undo deletes what was signed by certificates that you name, and none is\nhint: %s", hintOfIdentities(known)))
+	case len(named) == 0:
+		log.Warn("no certificate is named: what is shown rests on the ledger alone", "hint", hintOfIdentities(known))
+	}
 	hosts, err := sel.hosts(ledger)
 	if err != nil {
 		return err
@@ -115,10 +134,62 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 		return err
 	}
 	u := &migrate.Undo{
-		History: ledger, Remover: &remover{shelf{client: r.registry}}, Wanted: sel.meant, Since: since,
+		History: ledger, Remover: &remover{shelf: shelf{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
 		Workers: o.workers, Pause: itemPause,
 	}
 	return o.undo(ctx, stop, u, s, log)
+}
+
+// named are the identities whose signatures may be deleted: those of the flag, and those that the
+// configuration has of its keys.
+func (o *undoOptions) named(cfg config) ([]signature.Identity, error) {
+	values := slices.Clone(o.certificates)
+	for i, value := range values {
+		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
+		if _, after, ok := strings.Cut(value, "="); ok && !exists(value) {
+			values[i] = after
+		}
+	}
+	values = append(values, cfg.flags["accept-certificate"]...)
+	rules := cfg.Keys
+	if names := cfg.flags["key"]; len(names) == 1 {
+		rules = append(slices.Clone(rules), keyRule{keyOptions: keyOptions{key: names[0]}})
+	}
+	for _, rule := range rules {
+		values = append(values, rule.accepted...)
+		if rule.plugin != "" {
+			continue
+		}
+		key, err := rule.notationKey()
+		if err != nil {
+			return nil, err
+		}
+		if key.CertFile != "" {
+			values = append(values, key.CertFile)
+		}
+	}
+	return identitiesOf(values)
+}
+
+// hintOfIdentities says which certificates the ledger has, for its user to compare.
+func hintOfIdentities(known state.Fingerprint) string {
+	var all []string
+	for field, value := range known {
+		key, ok := strings.CutPrefix(field, state.FieldIdentity)
+		if !ok {
+			continue
+		}
+		for _, text := range append(known.Earlier(key), value) {
+			if i, err := signature.Parse(text); err == nil && !slices.Contains(all, "sha256:"+i.Leaf()) {
+				all = append(all, "sha256:"+i.Leaf())
+			}
+		}
+	}
+	slices.Sort(all)
+	if len(all) == 0 {
+		return "give --certificate FILE or --certificate sha256:<thumbprint>"
+	}
+	return "the ledger says " + strings.Join(all, ", ") + ". Compare that with what the key's owner says, and give --certificate sha256:<thumbprint>, or --certificate FILE"
 }
 
 // undo removes, or only looks, and shows the result as it comes.

@@ -34,6 +34,9 @@ type undone struct {
 // undo is one call of the program on a ledger.
 func (y *yard) undo(ledger string, more ...string) (int, undone) {
 	y.t.Helper()
+	if !slices.Contains(more, "--certificate") {
+		more = append(more, "--certificate", y.key.ChainFile)
+	}
 	args := append([]string{"undo", "--yes", "-o", "json", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path(ledger)}, more...)
 	var out, err bytes.Buffer
 	code := Main(context.Background(), nil, args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
@@ -245,6 +248,53 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 				t.Errorf("the truth: exit code %d, %+v", code, u)
 			}
 		})
+	}
+}
+
+// A history has no key: who writes the ledger can have it say that a run of the same tool, by
+// another certificate, has made a signature. Only what is by a certificate that the caller names is
+// deleted, and without one nothing is.
+func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	if code, _ := y.run(); code != 0 {
+		t.Fatal("run failed")
+	}
+	host, victim := y.registry.Host(), stranger(t)
+	gun := host + "/bad"
+	theirs := y.attach(victim, y.bad, map[string]string{migrate.MetadataGUN: gun}) // as another team's run does
+	s, err := notation.Open(t.Context(), victim, notation.Options{})
+	must(t, err)
+	y.forge("forged.db", state.Key{Repository: gun, Digest: y.bad.Digest.String(), KeyName: "release"}, gun, s.Leaf(), theirs)
+	before := len(y.writes())
+	for name, c := range map[string]struct {
+		args          []string
+		code, refused int
+	}{
+		"another certificate is named": {[]string{"--certificate", y.key.ChainFile}, exitFailures, 1},
+		"its thumbprint":               {[]string{"--certificate", "sha256:" + strings.Repeat("a", 64)}, exitFailures, 1},
+		"nothing that makes sense":     {[]string{"--certificate", "sha256:"}, exitUsage, 0},
+		"a file that is not":           {[]string{"--certificate", y.path("absent.pem")}, exitUsage, 0},
+		"none":                         {[]string{"--certificate"}, exitUsage, 0},
+	} {
+		args := c.args
+		if name == "none" { // not even the one of the test's own
+			code := Main(context.Background(), nil, []string{"undo", "--yes", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path("forged.db")},
+				Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
+			if code != c.code {
+				t.Errorf("%s: got exit code %d, want %d", name, code, c.code)
+			}
+			continue
+		}
+		if code, u := y.undo("forged.db", args...); code != c.code || u.Results["refused"] != c.refused {
+			t.Errorf("%s: got exit code %d, %+v, want %d and %d refused", name, code, u, c.code, c.refused)
+		}
+	}
+	if w := y.writes(); len(w) != before {
+		t.Fatalf("written: %q", w[before:])
+	}
+	if code, u := y.undo("forged.db", "--certificate", "sha256:"+strings.ToUpper(s.Leaf())); code != 0 || u.Results["removed"] != 1 {
+		t.Errorf("its own certificate: got exit code %d, %+v", code, u)
 	}
 }
 

@@ -123,7 +123,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
 	if o.ledger != "" {
-		ledger, _, err := openLedgerWith(o.ledger, state.Options{ReadOnly: true})
+		ledger, _, err := readLedger(o.ledger, log)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // shortestWatch is the least time between two passes, so that servers have a rest. Tests do
@@ -64,6 +65,9 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		return false, err
 	})
 	r.status.over()
+	if err := state.RemoveCopy(r.path); err != nil { // the ledger is free now
+		r.log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
+	}
 	if r.lasting(err) {
 		r.monitor.Over(firstLine(err.Error()))
 	}
@@ -104,6 +108,9 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	}
 	defer func() { _ = parts.close() }() // only read from
 	m := r.pass(ctx, stop, parts, told.pass)
+	if err := r.ledger.SaveCopy(); err != nil && r.ledger.Err() == nil {
+		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", firstLine(err.Error()))
+	}
 	err = r.verdict(m, false)
 	switch {
 	case errors.Is(err, errNoTags) && !first:
