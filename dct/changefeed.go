@@ -8,51 +8,173 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 // Changed is a repository that a changefeed names.
 type Changed struct {
-	GUN     string // as the server says it; anything at all
-	Deleted bool   // the last thing that happened to it
+	GUN string // as the server says it; anything at all
+	// Deleted: the last record says that its trust data was deleted. Records can be late and
+	// out of order, so that whether it is gone is for [Server.Root] or a read to say.
+	Deleted bool
 }
 
-// changesPage is how many records are asked for at a time.
-const changesPage = 1000
+// ErrFeedRefused is said of a server that keeps its changefeed to itself or has none, as those
+// of Docker Hub, Azure and Harbor do for everybody. A server in trouble is not among them.
+var ErrFeedRefused = errors.New("the changefeed is refused")
 
-// Changes reads the changefeed of the Notary server of a registry host, from behind the
-// position to its end, and returns the repositories in it, each once with what happened
-// last, and the new position. Positions are the server's own and opaque; empty is the
-// beginning. The server lets only those read it whose credentials cover everything.
-func (s *Server) Changes(ctx context.Context, registry, after string) (changed []Changed, position string, err error) {
-	last := map[string]int{} // index in changed
-	position = after
-	for {
-		page, err := s.changes(ctx, registry, position)
-		if err != nil {
-			return nil, "", err
+// A Feed is what a changefeed has said up to its end. It does not change, and is safe for
+// concurrent use. It is no authority of its own: it lives in one process, and is compared
+// with the server each time that it is followed (docs/adr/0003).
+type Feed struct {
+	all    []Changed    // each repository once, in the order in which they were named first
+	before string       // position of the record before the tail
+	tail   []feedRecord // the last records, oldest first; less than a page
+}
+
+// All returns every repository that the feed names, each once with what happened last.
+func (f *Feed) All() []Changed { return slices.Clone(f.all) }
+
+const (
+	// changesPage is how many records are asked for at a time.
+	changesPage = 1000
+	// tailLength is how many of the last records are at least read again by whoever follows a
+	// feed: servers number records before they commit them, so that one may come late.
+	tailLength = changesPage / 2
+	// maxRecords bounds a changefeed that has no end. One timestamp is one record.
+	maxRecords = 10_000_000
+	// maxNames bounds the repositories that one changefeed names.
+	maxNames = 1_000_000
+	maxName  = 1024 // bytes; a Notary server's database holds 255
+	maxPage  = 8 << 20
+)
+
+// Changes reads the changefeed of the Notary server of a registry host to its end, and
+// returns what it has said so far and the repositories that are new in it since an earlier
+// answer, each once with what happened last. Without one (nil), or where the server's records
+// are not those of the earlier answer, as of a database that was made anew, that is all that
+// the feed names. The server lets only those read it whose credentials cover everything.
+func (s *Server) Changes(ctx context.Context, registry string, since *Feed) (*Feed, []Changed, error) {
+	if since != nil {
+		if now, changed := s.follow(ctx, registry, since); now != nil {
+			return now, changed, nil
+		}
+	}
+	b := newFeedBuilder(&Feed{})
+	if err := s.records(ctx, registry, "", b.add); err != nil {
+		return nil, nil, err
+	}
+	return &b.feed, b.feed.All(), nil
+}
+
+// follow reads a feed from the records that were read last, again, and returns nil unless
+// all of them are there. An error is no answer either: the server may not know the position
+// any more.
+func (s *Server) follow(ctx context.Context, registry string, since *Feed) (*Feed, []Changed) {
+	missing := map[feedRecord]bool{}
+	for _, r := range since.tail {
+		missing[r] = true
+	}
+	b := newFeedBuilder(since)
+	fresh := map[string]bool{}
+	err := s.records(ctx, registry, since.before, func(r feedRecord) error {
+		if missing[r] {
+			delete(missing, r)
+		} else {
+			fresh[r.GUN] = true
+		}
+		return b.add(r) // also what is known: of two records, the later one counts
+	})
+	if err != nil || len(missing) > 0 {
+		return nil, nil
+	}
+	var changed []Changed
+	for _, c := range b.feed.all {
+		if fresh[c.GUN] {
+			changed = append(changed, c)
+		}
+	}
+	return &b.feed, changed
+}
+
+// records calls each for every record behind a position, to the end of the feed.
+func (s *Server) records(ctx context.Context, registry, after string, each func(feedRecord) error) error {
+	fail := func(err error) error {
+		return fmt.Errorf("reading the changefeed of %s: %w", transport.RedactText(s.URL(registry)), err)
+	}
+	limit := s.MaxRecords
+	if limit == 0 {
+		limit = maxRecords
+	}
+	passed := map[string]bool{after: true}
+	for n := 0; ; {
+		page, err := s.changes(ctx, registry, after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		if n += len(page); n > limit {
+			return fail(fmt.Errorf("it has more than %d records\nhint: if the server is in order, raise --max-changefeed-records", limit))
 		}
 		for _, r := range page {
-			if r.ID == position {
-				return nil, "", fmt.Errorf("reading the changefeed of %s: it goes in circles", s.URL(registry))
+			r.GUN = r.GUN[:min(len(r.GUN), maxName)]
+			if err := each(r); err != nil {
+				return fail(err)
 			}
-			i, known := last[r.GUN]
-			if !known {
-				i = len(changed)
-				last[r.GUN] = i
-				changed = append(changed, Changed{})
-			}
-			changed[i] = Changed{r.GUN, r.Category == "deletion"}
 		}
-		if len(page) == 0 {
-			return changed, position, nil
+		after = page[len(page)-1].ID
+		if passed[after] {
+			return fail(errors.New("it goes in circles"))
 		}
-		position = page[len(page)-1].ID
+		passed[after] = true
 	}
+}
+
+// feedBuilder makes a Feed of records.
+type feedBuilder struct {
+	feed Feed
+	at   map[string]int // index in all
+}
+
+// newFeedBuilder begins with what a feed has, but for its tail.
+func newFeedBuilder(from *Feed) *feedBuilder {
+	b := &feedBuilder{feed: Feed{all: from.All(), before: from.before}, at: map[string]int{}}
+	for i, c := range b.feed.all {
+		b.at[c.GUN] = i
+	}
+	return b
+}
+
+func (b *feedBuilder) add(r feedRecord) error {
+	f := &b.feed
+	i, known := b.at[r.GUN]
+	if !known {
+		if len(f.all) == maxNames {
+			return fmt.Errorf("it names more than %d repositories", maxNames)
+		}
+		i = len(f.all)
+		b.at[r.GUN] = i
+		f.all = append(f.all, Changed{})
+	}
+	f.all[i] = Changed{r.GUN, r.Category == "deletion"}
+	f.tail = append(f.tail, r)
+	if len(f.tail) == 2*tailLength {
+		f.before = f.tail[tailLength-1].ID
+		f.tail = append([]feedRecord(nil), f.tail[tailLength:]...)
+	}
+	return nil
+}
+
+// Root asks the server for the newest root of a repository, unverified: whether a
+// repository that a changefeed calls deleted is gone.
+func (s *Server) Root(ctx context.Context, gun GUN) lookup.Answer[[]byte] {
+	return lookup.Of(s.file(ctx, gun, "root", maxRoot))
 }
 
 type feedRecord struct {
@@ -85,11 +207,12 @@ func (s *Server) changes(ctx context.Context, registry, after string) ([]feedRec
 // feed reads one page of a changefeed.
 func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feedRecord, error) {
 	base := s.URL(registry)
+	shown := transport.RedactText(base)
 	fail := func(err error, hint string) error {
 		if hint != "" {
 			hint = "\nhint: " + hint
 		}
-		return fmt.Errorf("reading the changefeed of %s: %w%s", base, err, hint)
+		return fmt.Errorf("reading the changefeed of %s: %w%s", shown, err, hint)
 	}
 	u, err := url.Parse(base)
 	if err != nil {
@@ -101,17 +224,28 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		return nil, fail(err, "")
 	}
 	resp, err := s.HTTP(registry).Do(req)
-	if err != nil {
+	const hint = "the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog"
+	var answer *errcode.ErrorResponse
+	switch {
+	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
+		return nil, fail(fmt.Errorf("%w: %w", ErrFeedRefused, redact(ctx, err)), hint) // by the token server
+	case err != nil:
 		return nil, fail(redact(ctx, err), "")
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
-	if resp.StatusCode != http.StatusOK {
-		return nil, fail(fmt.Errorf("it answered %d", resp.StatusCode),
-			"the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog")
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, resp.StatusCode), hint)
+	default:
+		return nil, fail(fmt.Errorf("it answered %d", resp.StatusCode), hint)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxTargets))
-	if err != nil {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
+	switch {
+	case err != nil:
 		return nil, fail(redact(ctx, err), "")
+	case len(raw) > maxPage:
+		return nil, fail(fmt.Errorf("a page of it is larger than %d bytes", maxPage), "is that a Notary v1 server?")
 	}
 	var page struct {
 		Count   int          `json:"count"`

@@ -1,54 +1,215 @@
 package dct
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 )
 
-func TestChangesGoOnFromTheirPosition(t *testing.T) {
+func TestChangesGoOnFromWhatWasRead(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
 	published(t, s, "a.example.com/one", nil, func(r *notarytest.Repository) { must(t, r.Sign("v1", sha("1"), 1)) })
 	published(t, s, "a.example.com/two", nil, nil)
-	all, position, err := server(s).Changes(t.Context(), "a.example.com", "")
+	all, changed, err := server(s).Changes(t.Context(), "a.example.com", nil)
 	must(t, err)
-	if fmt.Sprint(all) != "[{a.example.com/one false} {a.example.com/two false}]" || position == "" {
-		t.Errorf("%v up to %s", all, position)
+	if want := "[{a.example.com/one false} {a.example.com/two false}]"; fmt.Sprint(changed) != want || fmt.Sprint(all.All()) != want {
+		t.Errorf("at first: got %v of %v, want %s", changed, all.All(), want)
 	}
-	again, same, err := server(s).Changes(t.Context(), "a.example.com", position)
+	again, changed, err := server(s).Changes(t.Context(), "a.example.com", all)
 	must(t, err)
-	if len(again) != 0 || same != position {
-		t.Errorf("again: %v up to %s", again, same)
+	if len(changed) != 0 || len(again.All()) != 2 {
+		t.Errorf("again: got %v of %v, want nothing of two", changed, again.All())
 	}
 	s.Delete("a.example.com/one")
 	published(t, s, "a.example.com/three", nil, nil)
-	more, _, err := server(s).Changes(t.Context(), "a.example.com", position)
+	more, changed, err := server(s).Changes(t.Context(), "a.example.com", again)
 	must(t, err)
-	if fmt.Sprint(more) != "[{a.example.com/one true} {a.example.com/three false}]" {
-		t.Errorf("more: %v", more)
+	if want := "[{a.example.com/one true} {a.example.com/three false}]"; fmt.Sprint(changed) != want || len(more.All()) != 3 {
+		t.Errorf("more: got %v of %v, want %s of three", changed, more.All(), want)
+	}
+}
+
+// feedOf serves records as a Notary server's changefeed does: those behind change_id, and
+// an error for an id that it does not know.
+func feedOf(records func() []feedRecord) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		all := records()
+		if id := r.URL.Query().Get("change_id"); id != "" {
+			i := slices.IndexFunc(all, func(r feedRecord) bool { return r.ID == id })
+			if i < 0 {
+				w.WriteHeader(http.StatusBadRequest)
+				return true
+			}
+			all = all[i+1:]
+		}
+		n, err := strconv.Atoi(r.URL.Query().Get("records"))
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return true
+		}
+		all = all[:min(n, len(all))]
+		_ = json.NewEncoder(w).Encode(map[string]any{"count": len(all), "records": all}) // to a test
+		return true
+	}
+}
+
+// numbered makes records of update with ids from 1, each of a repository of its own.
+func numbered(n int) []feedRecord {
+	var all []feedRecord
+	for i := range n {
+		all = append(all, feedRecord{fmt.Sprint(i + 1), fmt.Sprintf("a.example.com/r%d", i+1), sha(fmt.Sprint(i + 1)), "update"})
+	}
+	return all
+}
+
+// A feed is followed only as long as the server has the very records that were read last.
+// Whatever else it has, all is read anew.
+func TestChangesStartOverUnlessTheLastRecordsAreThere(t *testing.T) {
+	t.Parallel()
+	update := func(id, name, sum string) feedRecord {
+		return feedRecord{id, "a.example.com/" + name, sha(sum), "update"}
+	}
+	for name, c := range map[string]struct {
+		then func(b []feedRecord, last int) []feedRecord
+		want string // of what changed: names, or all
+	}{
+		"nothing new":        {func(b []feedRecord, _ int) []feedRecord { return b }, ""},
+		"one more":           {func(b []feedRecord, _ int) []feedRecord { return append(b, update("n", "fresh", "n")) }, "fresh"},
+		"one of an old name": {func(b []feedRecord, _ int) []feedRecord { return append(b, update("n", "r1", "n")) }, "r1"},
+		"one twice": {func(b []feedRecord, last int) []feedRecord {
+			return append(b, feedRecord{"n", b[0].GUN, b[0].SHA256, "update"})
+		}, "r1"},
+		"one that is late":  {func(b []feedRecord, last int) []feedRecord { return slices.Insert(b, last, update("n", "late", "n")) }, "late"},
+		"another id":        {func(b []feedRecord, last int) []feedRecord { b[last].ID = "n"; return b }, "all"},
+		"another name":      {func(b []feedRecord, last int) []feedRecord { b[last].GUN = "a.example.com/other"; return b }, "all"},
+		"another timestamp": {func(b []feedRecord, last int) []feedRecord { b[last].SHA256 = sha("n"); return b }, "all"},
+		"another category":  {func(b []feedRecord, last int) []feedRecord { b[last].Category = "deletion"; return b }, "all"},
+		"the last one gone": {func(b []feedRecord, last int) []feedRecord { return b[:last] }, "all"},
+		"an earlier gone":   {func(b []feedRecord, last int) []feedRecord { return slices.Delete(b, last-1, last) }, "all"},
+		"made anew": {func(b []feedRecord, _ int) []feedRecord {
+			for i := range b {
+				b[i].GUN, b[i].SHA256 = fmt.Sprintf("a.example.com/anew%d", i), sha("a"+fmt.Sprint(i))
+			}
+			return b
+		}, "all"},
+		"made anew, longer": {func([]feedRecord, int) []feedRecord {
+			longer := numbered(3500)
+			for i := range longer {
+				longer[i].SHA256 = sha("a" + fmt.Sprint(i))
+			}
+			return longer
+		}, "all"},
+		"made anew, empty": {func([]feedRecord, int) []feedRecord { return nil }, "all"},
+	} {
+		for _, length := range []int{3, 2*tailLength + 3, 3 * changesPage} {
+			t.Run(fmt.Sprintf("%s/%d", name, length), func(t *testing.T) {
+				t.Parallel()
+				s := notary(t)
+				records := numbered(length)
+				s.SetHook(feedOf(func() []feedRecord { return records }))
+				before, _, err := server(s).Changes(t.Context(), "a.example.com", nil)
+				must(t, err)
+				records = c.then(slices.Clone(records), length-1)
+				after, changed, err := server(s).Changes(t.Context(), "a.example.com", before)
+				must(t, err)
+				fresh, _, err := server(s).Changes(t.Context(), "a.example.com", nil)
+				must(t, err)
+				var names []string
+				for _, one := range changed {
+					names = append(names, strings.TrimPrefix(one.GUN, "a.example.com/"))
+				}
+				if c.want == "all" && !slices.Equal(changed, fresh.All()) {
+					t.Errorf("got %d changed, want all %d", len(changed), len(fresh.All()))
+				}
+				if c.want != "all" && strings.Join(names, " ") != c.want {
+					t.Errorf("got %v changed, want %q", names, c.want)
+				}
+				if c.want == "all" && !slices.Equal(after.All(), fresh.All()) || len(after.All()) != len(fresh.All()) {
+					t.Errorf("got %d in all, want %d", len(after.All()), len(fresh.All()))
+				}
+			})
+		}
+	}
+}
+
+// Of two records of a repository the later one counts, by their order in the feed and not
+// by when they were seen.
+func TestALateRecordOverrulesNoLaterOne(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	records := []feedRecord{{"1", "a.example.com/x", sha("1"), "update"}, {"3", "a.example.com/x", "", "deletion"}}
+	s.SetHook(feedOf(func() []feedRecord { return records }))
+	before, _, err := server(s).Changes(t.Context(), "a.example.com", nil)
+	must(t, err)
+	records = slices.Insert(records, 1, feedRecord{"2", "a.example.com/x", sha("2"), "update"})
+	_, changed, err := server(s).Changes(t.Context(), "a.example.com", before)
+	must(t, err)
+	if fmt.Sprint(changed) != "[{a.example.com/x true}]" {
+		t.Errorf("got %v, want it deleted", changed)
 	}
 }
 
 func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
-		"a web page":  {"<html>", "no changefeed"},
-		"half a page": {`{"count":3,"records":[{"ID":"1","GUN":"a"}]}`, "3 records and has 1"},
-		"circles":     {`{"count":1,"records":[{"ID":"","GUN":"a"}]}`, "circles"},
+		"a web page":        {"<html>", "no changefeed"},
+		"half a page":       {`{"count":3,"records":[{"ID":"1","GUN":"a"}]}`, "3 records and has 1"},
+		"circles":           {`{"count":1,"records":[{"ID":"","GUN":"a"}]}`, "circles"},
+		"one page for ever": {`{"count":2,"records":[{"ID":"1","GUN":"a"},{"ID":"2","GUN":"b"}]}`, "circles"},
+		"a large page":      {`{"count":0,"records":[]}` + strings.Repeat(" ", maxPage), "larger than"},
 	} {
 		s := notary(t)
 		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(c.body)); return true })
-		if _, _, err := server(s).Changes(t.Context(), "a.example.com", ""); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	s := notary(t)
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true })
-	if _, _, err := server(s).Changes(t.Context(), "a.example.com", ""); err == nil || !strings.Contains(err.Error(), "--discover catalog") {
+	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--discover catalog") {
 		t.Errorf("forbidden: %v", err)
+	}
+}
+
+// A feed that goes round over several pages, or has no end, ends with an error that names the
+// flag; one of exactly the permitted length is read.
+func TestChangesHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	asked := 0
+	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		asked++
+		id := map[string]string{"": "1", "1": "2", "2": "3", "3": "1"}[r.URL.Query().Get("change_id")]
+		_, _ = fmt.Fprintf(w, `{"count":1,"records":[{"ID":%q,"GUN":"a.example.com/x"}]}`, id)
+		return true
+	})
+	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "circles") || asked > 4 {
+		t.Errorf("round: %v after %d requests", err, asked)
+	}
+	asked = 0
+	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+		asked++
+		_, _ = fmt.Fprintf(w, `{"count":1,"records":[{"ID":"%d","GUN":"a.example.com/x"}]}`, asked)
+		return true
+	})
+	endless := server(s)
+	endless.MaxRecords = 40
+	if _, _, err := endless.Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--max-changefeed-records") || asked != 41 {
+		t.Errorf("endless: %v after %d requests", err, asked)
+	}
+	s.SetHook(feedOf(func() []feedRecord { return numbered(40) }))
+	if _, changed, err := endless.Changes(t.Context(), "a.example.com", nil); err != nil || len(changed) != 40 {
+		t.Errorf("as long as permitted: %d, %v", len(changed), err)
+	}
+	s.SetHook(feedOf(func() []feedRecord { return numbered(41) }))
+	if _, _, err := endless.Changes(t.Context(), "a.example.com", nil); err == nil {
+		t.Error("one record more was read")
 	}
 }

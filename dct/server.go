@@ -37,6 +37,8 @@ type Server struct {
 	// last. A server that cannot sign a timestamp any more, since it lost its keys or the
 	// root expired, answers 500 for the latest one for ever, and still has it by its hash.
 	Rescue bool
+	// MaxRecords bounds how many records of a changefeed are read; 0: ten million.
+	MaxRecords int
 	// Advice is what else to try where the server of a registry host cannot be reached, or is
 	// none; nil: nothing.
 	Advice func(registry string) string

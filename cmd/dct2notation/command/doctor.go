@@ -146,12 +146,8 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 	if err != nil {
 		return nil, nil, err
 	}
-	var positions func(string) (string, error)
-	if ledger != nil {
-		positions = ledger.Position
-	}
 	var wrong *usageError
-	switch err := f.find(ctx, e.opts.discover, sel, e.cfg, positions, e.log); {
+	switch err := f.find(ctx, e.opts.discover, sel, e.cfg, nil, e.log); {
 	case errors.As(err, &wrong):
 		return nil, nil, errors.Join(err, f.close())
 	case err != nil:

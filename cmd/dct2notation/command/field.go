@@ -21,17 +21,17 @@ type field struct {
 	asked  string   // by the user: see scopeText
 	choice []string // what of the configuration and flags chooses among repositories and tags
 	scope  migrate.Scope
-	feed   feed
+	feeds  feeds
+	part   bool // of the repositories, only those that have changed since an earlier pass
 }
 
-// enter connects to the servers and finds the repositories. positions gives how far a
-// changefeed was read before; nil: from its beginning. The field is to be closed.
-func enter(ctx context.Context, o remoteOptions, so selectOptions, cfg config, args []string, a access, positions func(string) (string, error), s Streams, log *slog.Logger) (*field, error) {
+// enter connects to the servers and finds the repositories. The field is to be closed.
+func enter(ctx context.Context, o remoteOptions, so selectOptions, cfg config, args []string, a access, s Streams, log *slog.Logger) (*field, error) {
 	f, sel, err := approach(o, so, cfg, args, a, s, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.find(ctx, so.discover, sel, cfg, positions, log); err != nil {
+	if err := f.find(ctx, so.discover, sel, cfg, nil, log); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
@@ -58,13 +58,14 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 	return &field{remote: r, scope: sel.scope(), asked: scopeText(sel.names, sel.choice), choice: sel.choice}, sel, nil
 }
 
-// find finds the repositories that the selection means.
-func (f *field) find(ctx context.Context, how string, sel *selection, cfg config, positions func(string) (string, error), log *slog.Logger) error {
-	found, err := f.discover(ctx, how, sel, cfg, positions, log)
+// find finds the repositories that the selection means. since is what an earlier pass has
+// read of the changefeeds: of what they name, only what has changed is found again.
+func (f *field) find(ctx context.Context, how string, sel *selection, cfg config, since feeds, log *slog.Logger) error {
+	found, err := f.discover(ctx, how, sel, cfg, since, log)
 	if err != nil {
 		return err
 	}
-	f.feed, f.listed = found.feed, found.listed
+	f.feeds, f.listed = found.feeds, found.listed
 	if f.guns, err = sel.pick(found.guns); err != nil {
 		return usage(err)
 	}

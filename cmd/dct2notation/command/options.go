@@ -97,6 +97,7 @@ type remoteOptions struct {
 	verifierOptions
 	registryOptions
 	notaryLimit int
+	maxRecords  int
 }
 
 // registryOptions say how registries are reached.
@@ -130,6 +131,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupTrust, o.verifierOptions.bind)
 	o.registryOptions.bind(f)
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "records of a changefeed that are read at most")
 		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
 	})
 }
@@ -165,6 +167,9 @@ func (o *registryOptions) check() error {
 func (o *remoteOptions) check() error {
 	if err := o.registryOptions.check(); err != nil {
 		return err
+	}
+	if o.maxRecords < 1 {
+		return usage(errors.New("--max-changefeed-records is at least 1"))
 	}
 	if o.notaryLimit < 1 {
 		return usage(errors.New("--notary-concurrency is at least 1"))

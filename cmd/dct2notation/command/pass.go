@@ -33,6 +33,8 @@ type runner struct {
 	rt       *transport.Transport // with the pauses that servers asked for
 	setbacks *migrate.Setbacks
 	status   *statusFile // of the last; nil: none yet
+	feeds    feeds       // of a watch: what the last complete pass had read of the changefeeds
+	whole    time.Time   // when a pass began that read them from their beginning, and was complete
 }
 
 // mayPass marks an error that the next pass need not have: it does not end a watch.
@@ -57,7 +59,8 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		}
 	}()
 	r.rt = f.rt
-	if err := f.find(ctx, r.discover, sel, r.cfg, r.ledger.Position, r.log); err != nil {
+	since := r.since(time.Now())
+	if err := f.find(ctx, r.discover, sel, r.cfg, since, r.log); err != nil {
 		var u *usageError
 		if errors.As(err, &u) || r.ledger.Err() != nil {
 			return nil, err
@@ -85,8 +88,11 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		if !r.narrow.failures.Whole {
 			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
 		}
-	} else if err := f.addUnfinished(r.ledger); err != nil {
-		return nil, err
+	}
+	if parts.part = since != nil; parts.part {
+		if err := f.addUnfinished(r.ledger, sel); err != nil {
+			return nil, err
+		}
 	}
 	parts.asked, err = r.scope(parts.asked)
 	return parts, err
@@ -180,15 +186,28 @@ func (r *runner) verdict(m made, early bool) error {
 	return nil
 }
 
-// advance records how far changefeeds were read. It comes after a complete pass: whatever
-// was left undone has to be found again by the next.
-func (r *runner) advance(read feed) error {
-	for name, position := range read {
-		if err := r.ledger.SetPosition(name, position); err != nil {
-			return err
-		}
+// wholeEvery is after how long a watch reads the changefeeds from their beginning, and all
+// repositories with them: a record that came very late, a signature that was deleted or has
+// expired is found then.
+const wholeEvery = 24 * time.Hour
+
+// since is what earlier passes have read of the changefeeds, so that only what has changed
+// is looked at; nil: everything is. Where the options ask for what is done already, the feeds
+// only discover.
+func (r *runner) since(now time.Time) feeds {
+	if r.recheck || r.rebind || r.plan != nil || r.narrow != nil || now.Sub(r.whole) >= wholeEvery {
+		return nil
 	}
-	return nil
+	return r.feeds
+}
+
+// advance remembers how far the changefeeds were read. It comes after a complete pass:
+// whatever was left undone has to be found again by the next.
+func (r *runner) advance(parts *engineParts, began time.Time) {
+	r.feeds = parts.feeds
+	if !parts.part {
+		r.whole = began
+	}
 }
 
 // once makes one pass.
@@ -204,11 +223,8 @@ func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
 	stop, early := within(stop, r.maxDuration)
 	m := r.pass(ctx, stop, parts, r.show)
 	err = r.verdict(m, early())
-	r.monitor.Ended(outcome(err), err == nil, parts.feed == nil)
-	if err != nil || r.narrow != nil { // what a changefeed named besides is still to be done
-		return err
-	}
-	return r.advance(parts.feed)
+	r.monitor.Ended(outcome(err), err == nil, true)
+	return err
 }
 
 // show writes the result to stdout, unless the recording does.

@@ -82,7 +82,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 			m.notes = append(m.notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.roles, ", ")))
 		}
 	}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, nil, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

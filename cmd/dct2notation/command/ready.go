@@ -127,7 +127,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}
@@ -205,10 +205,10 @@ func (o *readyOptions) archive(f *field) (_ migrate.Trust, done func(), err erro
 
 // feed asks the changefeeds of the Notary servers for all that they have.
 func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, error) {
-	server, ok := f.source.(*dct.Server)
-	if !ok {
+	if _, ok := f.source.(*dct.Server); !ok {
 		return nil
 	}
+	server := f.feedServer()
 	return func(ctx context.Context) ([]dct.Changed, error) {
 		var all []dct.Changed
 		asked := map[string]bool{}
@@ -219,7 +219,7 @@ func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, erro
 				asked[at] = true
 			}
 			// Whatever the registry: the server goes as a whole.
-			changed, _, err := server.Changes(ctx, host, "")
+			_, changed, err := server.Changes(ctx, host, nil)
 			if err != nil {
 				return nil, err
 			}

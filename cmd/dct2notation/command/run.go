@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,23 +151,22 @@ func closing(l *state.Ledger, err error) error {
 	return errors.Join(err, failed)
 }
 
-// addUnfinished adds to what a changefeed named the repositories that an earlier run left
-// unfinished: the feed does not name them again.
-func (f *field) addUnfinished(ledger *state.Ledger) error {
-	if f.feed == nil {
-		return nil
-	}
+// addUnfinished adds to what a changefeed named since an earlier pass the repositories that
+// such a pass left unfinished: the feed does not name them again.
+func (f *field) addUnfinished(ledger *state.Ledger, sel *selection) error {
 	// An image may come after its trust data, and what was undone is to be signed again.
 	names, err := ledger.Unfinished(string(migrate.Missing), state.ClassUndone)
 	if err != nil {
 		return err
 	}
+	var guns []dct.GUN
 	for _, name := range names {
-		if gun, err := dct.ParseGUN(name); err == nil && !slices.Contains(f.guns, gun) {
-			f.guns = append(f.guns, gun)
+		if gun, err := dct.ParseGUN(name); err == nil {
+			guns = append(guns, gun)
 		}
 	}
-	return nil
+	f.guns, err = sel.pick(append(f.guns, guns...))
+	return err
 }
 
 // announceEnd says, when stop is closed, what happens now. The returned function ends it.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -215,8 +214,8 @@ func listed(cfg config) ([]dct.GUN, error) {
 	return guns, nil
 }
 
-// A feed is how far changefeeds were read by a run, to be kept once all of it was done.
-type feed map[string]string // name of the position -> position
+// feeds are what the changefeeds of the Notary servers have said, by registry host.
+type feeds map[string]*dct.Feed
 
 // A discovery is the repositories that were found.
 type discovery struct {
@@ -224,7 +223,7 @@ type discovery struct {
 	// listed says of each what lists it as having trust data. A registry's catalogue does
 	// not: it lists what was never signed, too.
 	listed map[dct.GUN]dct.Listing
-	feed   feed // nil: no changefeed was read
+	feeds  feeds // nil: no changefeed was read
 }
 
 // listedBy is the repositories that one list has, which says that they have trust data.
@@ -236,9 +235,9 @@ func listedBy(by string, guns []dct.GUN) discovery {
 	return c
 }
 
-// discover finds the candidates. positions gives how far a feed was read before; nil:
-// from its beginning.
-func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, positions func(name string) (string, error), log *slog.Logger) (discovery, error) {
+// discover finds the candidates. since is what an earlier pass has read of the changefeeds:
+// of these, what has changed are candidates; nil: all that they name.
+func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, since feeds, log *slog.Logger) (discovery, error) {
 	switch how {
 	case discoverDockerTrust:
 		guns, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
@@ -258,7 +257,7 @@ func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg c
 			guns, err := r.catalogs(ctx, hosts)
 			return discovery{guns: guns}, err
 		}
-		return r.changefeeds(ctx, hosts, sel, positions, log)
+		return r.changefeeds(ctx, hosts, since, log)
 	}
 	guns, err := listed(cfg)
 	return discovery{guns: guns}, usage(err)
@@ -296,40 +295,43 @@ func (r *remote) catalogs(ctx context.Context, hosts []string) ([]dct.GUN, error
 
 // changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
 // deleted is a candidate, too: whether it is gone, the server is asked for.
-func (r *remote) changefeeds(ctx context.Context, hosts []string, sel *selection, positions func(string) (string, error), log *slog.Logger) (discovery, error) {
-	server := &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient}
-	found := discovery{listed: map[dct.GUN]dct.Listing{}, feed: feed{}}
+func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds, log *slog.Logger) (discovery, error) {
+	server := r.feedServer()
+	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: feeds{}}
 	for _, h := range hosts {
-		// Another choice of repositories or tags begins anew: what it adds may be old.
-		name := strings.Join(append([]string{"changefeed", r.notaryURL(h)}, append(slices.Sorted(slices.Values(sel.names)), sel.choice...)...), " ")
-		after := ""
-		if positions != nil {
-			var err error
-			if after, err = positions(name); err != nil {
-				return discovery{}, err
-			}
-		}
-		changed, position, err := server.Changes(ctx, h, after)
+		now, changed, err := server.Changes(ctx, h, since[h])
 		if err != nil {
 			return discovery{}, err
 		}
-		found.feed[name] = position
-		found.take(r, h, changed, log)
+		found.feeds[h] = now
+		for _, one := range now.All() {
+			if gun, ok := r.named(h, one); ok {
+				found.listed[gun] = dct.Listing{By: "the changefeed of " + r.notaryURL(h), Deleted: one.Deleted}
+			}
+		}
+		for _, one := range changed {
+			gun, ok := r.named(h, one)
+			if ok {
+				found.guns = append(found.guns, gun)
+			} else if gun == (dct.GUN{}) {
+				log.Warn("the changefeed names what no image can be called: passed over", "name", safetext.Safe(one.GUN, 256))
+			}
+		}
 	}
 	return found, nil
 }
 
-// take adds what the changefeed of a host's Notary server names.
-func (c *discovery) take(r *remote, host string, changed []dct.Changed, log *slog.Logger) {
-	url := r.notaryURL(host)
-	for _, one := range changed {
-		gun, err := dct.ParseGUN(one.GUN)
-		switch {
-		case err != nil || gun.String() != one.GUN:
-			log.Warn("the changefeed names what no image can be called: passed over", "name", safetext.Safe(one.GUN, 256))
-		case r.notaryURL(gun.Registry()) == url: // else docker looks elsewhere for it
-			c.guns = append(c.guns, gun)
-			c.listed[gun] = dct.Listing{By: "the changefeed of " + url, Deleted: one.Deleted}
-		}
+// feedServer is the Notary server as the source of changefeeds.
+func (r *remote) feedServer() *dct.Server {
+	return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, MaxRecords: r.opts.maxRecords}
+}
+
+// named returns the repository that the changefeed of a host's Notary server names, and
+// reports whether that is the server where docker looks for it.
+func (r *remote) named(host string, one dct.Changed) (dct.GUN, bool) {
+	gun, err := dct.ParseGUN(one.GUN)
+	if err != nil || gun.String() != one.GUN {
+		return dct.GUN{}, false
 	}
+	return gun, r.notaryURL(gun.Registry()) == r.notaryURL(host)
 }

@@ -121,7 +121,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, nil, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

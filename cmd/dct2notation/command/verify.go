@@ -102,7 +102,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, nil, s, log)
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}

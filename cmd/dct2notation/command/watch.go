@@ -102,6 +102,7 @@ func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass f
 // round makes one pass. complete says that nothing was left undone, all that it looked at all
 // repositories there are.
 func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, first bool) (complete, all bool, err error) {
+	began := time.Now()
 	parts, err := r.prepare(ctx)
 	if err != nil {
 		return false, false, err
@@ -118,13 +119,11 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	case m.unsaved != nil && m.err == nil, errors.Is(m.err, migrate.ErrStopped), errors.Is(m.err, migrate.ErrNothingRead):
 		err = mayPass{err}
 	}
-	all = parts.feed == nil && m.err == nil && !m.summary.Drained
-	if !m.summary.Complete() || m.err != nil || err != nil && m.unsaved == nil {
+	all = !parts.part && m.err == nil && !m.summary.Drained
+	if !m.done() {
 		return false, all, err
 	}
-	if err := r.advance(parts.feed); err != nil {
-		return false, all, err
-	}
+	r.advance(parts, began)
 	return err == nil, all, err
 }
 

@@ -13,13 +13,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -196,6 +199,58 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 	}
 }
 
+// What a pass was not done with is no pass that the feed is followed from: exactly that
+// nothing is left of what it was asked for.
+func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
+	t.Parallel()
+	well := func() migrate.Summary {
+		return migrate.Summary{Repositories: 1, Items: 2, Results: map[migrate.Result]int{migrate.ResultSigned: 1, migrate.ResultSkipped: 1}}
+	}
+	if m := (made{summary: well()}); !m.done() {
+		t.Error("a pass that did all is not done")
+	}
+	for name, harm := range map[string]func(m *made){
+		"a repository not read": func(m *made) { m.summary.Unread = map[migrate.Class]int{migrate.Transient: 1} },
+		"an item failed":        func(m *made) { m.summary.Failed = map[migrate.Class]int{migrate.Transient: 1} },
+		"unknown in the plan":   func(m *made) { m.summary.Skipped = map[migrate.Class]int{migrate.PlanUnknown: 1} },
+		"stopped":               func(m *made) { m.summary.Drained = true },
+		"one item less":         func(m *made) { m.summary.Results = map[migrate.Result]int{migrate.ResultSigned: 1} },
+		"an error":              func(m *made) { m.err, m.missed = errNoTags, errNoTags },
+	} {
+		m := made{summary: well()}
+		harm(&m)
+		if m.done() {
+			t.Errorf("%s: the pass counts as done", name)
+		}
+	}
+}
+
+// Only a watch goes on from what it has read, for a day, and not where it is asked to look at
+// what is done.
+func TestOnlyAWatchFollowsTheFeed(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		harm    func(r *runner)
+		follows bool
+	}{
+		"after a complete pass": {func(*runner) {}, true},
+		"before one":            {func(r *runner) { r.feeds, r.whole = nil, time.Time{} }, false},
+		"within a day":          {func(r *runner) { r.whole = now.Add(1 - wholeEvery) }, true},
+		"after a day":           {func(r *runner) { r.whole = now.Add(-wholeEvery) }, false},
+		"--recheck":             {func(r *runner) { r.recheck = true }, false},
+		"--rebind":              {func(r *runner) { r.rebind = true }, false},
+		"--plan":                {func(r *runner) { r.plan = &migrate.Plan{} }, false},
+		"--only":                {func(r *runner) { r.narrow = &only{} }, false},
+	} {
+		r := &runner{feeds: feeds{"a": &dct.Feed{}}, whole: now}
+		c.harm(r)
+		if got := r.since(now) != nil; got != c.follows {
+			t.Errorf("%s: follows the feed: got %v, want %v", name, got, c.follows)
+		}
+	}
+}
+
 // A watch over the changefeed reads what has changed, and a repository that is new is signed
 // once there is a pin for it.
 func TestWatchFollowsTheChangefeed(t *testing.T) {
@@ -230,6 +285,37 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	must(t, os.Rename(y.path("next.json"), y.path("pins.json")))
 	v.until("the new repository", func() bool { return y.signatures("fresh", fresh) == 1 && v.last().Complete })
 
+	// A proxy's 404, once, for the root of a repository that the feed names for the first time:
+	// the pass is not complete, so that the next one reads it again. The server's own 404, too.
+	for name, body := range map[string]string{"once": "", "lost": `{"errors":[{"code":"METADATA_NOT_FOUND"}]}`} {
+		image, err := y.registry.PutImage(name, "v1", name)
+		must(t, err)
+		r, err := y.notary.NewRepository(host + "/" + name)
+		must(t, err)
+		must(t, r.Sign("v1", image.Digest.Encoded(), image.Size))
+		pins[r.GUN()] = r.RootKeyIDs()
+		raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
+		must(t, err)
+		must(t, os.WriteFile(y.path("next.json"), raw, 0o600))
+		must(t, os.Rename(y.path("next.json"), y.path("pins.json")))
+		var refused atomic.Int32
+		y.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, "/"+name+"/_trust/tuf/root") || refused.Add(1) > 1 {
+				return false
+			}
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(body))
+			return true
+		})
+		must(t, r.Publish())
+		v.until("the repository whose root was not there", func() bool { return y.signatures(name, image) == 1 })
+		if refused.Load() < 2 {
+			t.Errorf("%s: got %d requests for the root, want one that was refused, and another", name, refused.Load())
+		}
+		v.until("a complete pass over nothing", func() bool { return v.last().Complete && v.last().Repositories == 0 })
+	}
+	y.notary.SetHook(nil)
+
 	// Changefeeds may be down too.
 	y.notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true })
 	v.until("trouble", func() bool { return strings.Contains(v.err.String(), "502") })
@@ -237,8 +323,8 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	y.notary.SetHook(nil)
 	v.until("the last tag", func() bool { return y.signatures("bad", last) == 1 })
 	v.stopped()
-	if y.operations() != 5 {
-		t.Errorf("%d key operations for 5 images", y.operations())
+	if y.operations() != 7 {
+		t.Errorf("%d key operations for 7 images", y.operations())
 	}
 }
 

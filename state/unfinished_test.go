@@ -7,21 +7,6 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-func TestPositionOutlivesTheProcess(t *testing.T) {
-	t.Parallel()
-	l, path := newLedger(t)
-	if p, err := l.Position("https://a"); p != "" || err != nil {
-		t.Errorf("before: %q, %v", p, err)
-	}
-	must(t, l.SetPosition("https://a", "41"))
-	must(t, l.SetPosition("https://b", "x"))
-	must(t, l.SetPosition("https://a", "42"))
-	l = reload(t, l, path)
-	if p, err := l.Position("https://a"); p != "42" || err != nil {
-		t.Errorf("after: %q, %v", p, err)
-	}
-}
-
 func TestUnfinishedAreThoseWithSomethingLeft(t *testing.T) {
 	t.Parallel()
 	l, _ := newLedger(t)
