@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 		if v.GUN() == (dct.GUN{}) {
 			return state.Envelope{}, errNotAttested
 		}
-		m := map[string]string{MetadataGUN: v.GUN().String()}
+		m := map[string]string{MetadataGUN: v.GUN().String(), MetadataArtifact: snapshot.ArtifactType}
 		if expired := v.Expired(); len(expired) > 0 {
 			m[MetadataExpired] = strings.Join(expired, ",")
 		}
@@ -84,15 +85,28 @@ func (a *Attestor) attest(ctx context.Context, manifest ocispec.Descriptor, m ma
 	return envelope, nil
 }
 
-// Attests tells whether signed metadata is of a signature over saved trust data of that
-// repository, or of a signature that another tool made. A signature that this tool made
-// over an image vouches for that image alone, whatever its digest is.
+// Attests reports whether signed metadata is of a signature over saved trust data of that
+// repository. What this tool signs says what it is: trust data by its artifact type. A
+// signature that it made over an image, of an index's platform too, or over a report vouches
+// for that alone, whatever its digest is. A signature without a word of this tool is that of
+// another, and is taken for what the caller found it at.
 func Attests(metadata map[string]string, gun string) bool {
+	var ours []string
 	for name := range metadata {
-		if strings.HasPrefix(name, MetadataTag) {
+		if strings.HasPrefix(name, metadataPrefix) {
+			ours = append(ours, name)
+		}
+	}
+	if len(ours) == 0 {
+		return true
+	}
+	// Signatures from before there was MetadataArtifact have these names at most; those of
+	// images have always had MetadataRootKeys besides.
+	for _, name := range ours {
+		if !slices.Contains([]string{MetadataGUN, MetadataTool, MetadataExpired, MetadataArtifact}, name) {
 			return false
 		}
 	}
-	name, ours := metadata[MetadataGUN]
-	return !ours || name == gun
+	kind, marked := metadata[MetadataArtifact]
+	return metadata[MetadataGUN] == gun && (!marked || kind == snapshot.ArtifactType)
 }

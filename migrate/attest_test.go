@@ -88,7 +88,7 @@ func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 	if len(k.asked) != 1 || k.asked[0].ArtifactType != snapshot.ArtifactType || k.asked[0].Digest == "" {
 		t.Fatalf("signed %+v", k.asked)
 	}
-	want := map[string]string{MetadataGUN: app, MetadataTool: "tool/1", "team": "a"}
+	want := map[string]string{MetadataGUN: app, MetadataTool: "tool/1", MetadataArtifact: snapshot.ArtifactType, "team": "a"}
 	for name, value := range want {
 		if k.metadata[name] != value {
 			t.Errorf("metadata %v, want %v", k.metadata, want)
@@ -96,6 +96,20 @@ func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 	}
 	if !Attests(k.metadata, app) {
 		t.Error("its own signature does not attest it")
+	}
+}
+
+// What is signed of an image, with tags or as an index's child, attests no trust data: it
+// is told by what the signature says.
+func TestNoImageSignatureAttestsTrustData(t *testing.T) {
+	t.Parallel()
+	for name, w := range map[string]Work{
+		"an image": {Targets: []dct.Target{{}}},
+		"a child":  {Targets: []dct.Target{{}}, chains: []chain{{}}},
+	} {
+		if m := w.metadata("tool/1"); Attests(m, m[MetadataGUN]) {
+			t.Errorf("%s: %v attests trust data", name, m)
+		}
 	}
 }
 
@@ -120,11 +134,22 @@ func TestOnlyAttestationsAttest(t *testing.T) {
 		metadata map[string]string
 		want     bool
 	}{
-		"ours":               {map[string]string{MetadataGUN: app, MetadataTool: "x"}, true},
-		"another tool's":     {nil, true},
-		"of another GUN":     {map[string]string{MetadataGUN: app + "2"}, false},
-		"of an image":        {map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}, false},
-		"of an image, alone": {map[string]string{MetadataTag + "v1": "targets"}, false},
+		"ours":                          {map[string]string{MetadataGUN: app, MetadataTool: "x"}, true},
+		"another tool's":                {nil, true},
+		"of another GUN":                {map[string]string{MetadataGUN: app + "2"}, false},
+		"of an image":                   {map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}, false},
+		"of an image, alone":            {map[string]string{MetadataTag + "v1": "targets"}, false},
+		"ours, past its date":           {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataExpired: "timestamp", "team": "a"}, true},
+		"ours, marked":                  {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataArtifact: snapshot.ArtifactType}, true},
+		"marked for another":            {map[string]string{MetadataGUN: app + "2", MetadataArtifact: snapshot.ArtifactType}, false},
+		"marked otherwise":              {map[string]string{MetadataGUN: app, MetadataArtifact: "application/vnd.example"}, false},
+		"marked as nothing":             {map[string]string{MetadataGUN: app, MetadataArtifact: ""}, false},
+		"marked, and a tag":             {map[string]string{MetadataGUN: app, MetadataArtifact: snapshot.ArtifactType, MetadataTag + "v1": "targets"}, false},
+		"of a platform's image":         {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataRootKeys: "ab", MetadataIndex: "sha256:ab"}, false},
+		"of one of no index":            {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataRootKeys: "ab"}, false},
+		"of a report":                   {map[string]string{MetadataTool: "x", MetadataReport: "run"}, false},
+		"of no repository":              {map[string]string{MetadataTool: "x"}, false},
+		"another tool's, with metadata": {map[string]string{"team": "a"}, true},
 	} {
 		if got := Attests(c.metadata, app); got != c.want {
 			t.Errorf("%s: %t", name, got)

@@ -174,6 +174,7 @@ const (
 	MetadataSigner   = metadataPrefix + "signer"  // the roles that the key stands for, where it is not that of the trusted ones
 	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
+	MetadataArtifact = metadataPrefix + "artifact-type" // of saved trust data: that of its manifest
 	MetadataReport   = metadataPrefix + "report" // of a report: what it is of
 	// What was past its date, and had been signed in a snapshot before: which roles, when
 	// that was, and the SHA-256 of the certificate.
