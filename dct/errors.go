@@ -22,6 +22,9 @@ var (
 	// ErrRefused: a signature, threshold, hash, version or form is wrong, as in an
 	// attack. It must not be retried, and nothing overrides it.
 	ErrRefused = errors.New("trust data refused")
+	// ErrTooLarge: the files of the repository are larger together than is allowed. Each of
+	// them has been verified, or will be; nothing is known to be wrong.
+	ErrTooLarge = errors.New("trust data too large")
 	// ErrUnavailable: the source did not answer, or not now. Trying later may help.
 	ErrUnavailable = errors.New("trust data unavailable")
 	// ErrIncomplete: the source lists a file and does not have it, or something lists the

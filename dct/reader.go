@@ -1,6 +1,7 @@
 package dct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type Reader struct {
 	// it, and has tags in targets. It may never have been published, or the server holds
 	// it back so that older digests count: nothing in the data tells which.
 	AllowDegraded bool
+	// MaxBytes bounds the files of one repository together, in bytes; 0: [DefaultMaxBytes].
+	MaxBytes int64
 	// Cache keeps verified files from one read to the next; nil: nothing is kept.
 	Cache Cache
 	// At is the time at which ages are judged; zero: now.
@@ -91,7 +94,7 @@ func (e *tornError) Unwrap() error { return e.err }
 func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
 	l := &loader{
 		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
-		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun),
+		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun), left: cmp.Or(r.MaxBytes, DefaultMaxBytes), keeps: r.Cache != nil,
 	}
 	if r.Listing != nil {
 		l.listing = r.Listing(gun)

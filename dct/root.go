@@ -112,7 +112,7 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 	}
 	last := anchor
 	for v := from + 1; v < to; v++ {
-		between, err := l.source.File(ctx, l.gun, fmt.Sprintf("%d.root", v), maxRoot)
+		between, err := l.spend(ctx, fmt.Sprintf("%d.root", v), maxRoot)
 		if lookup.IsAbsent(err) {
 			continue
 		}

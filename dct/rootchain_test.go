@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,26 @@ func TestRootChainHoldsAtEveryVersion(t *testing.T) {
 	must(t, theirs.RotateRoot())
 	if _, err := read(t, &Reader{Source: server(attacker)}, app, rootOf(s)); !errors.Is(err, ErrRefused) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// So many rotations are followed in one read, and not one more.
+func TestRotationsHaveALimit(t *testing.T) {
+	t.Parallel()
+	for rotations, want := range map[int]error{maxRotations: nil, maxRotations + 1: ErrRefused} {
+		m := newMint(t)
+		m.publish("root")
+		known := Known{Root: slices.Clone(m.files["root"])}
+		m.docs["root"]["version"] = m.version("root") + rotations - 1 // what is in between was never published
+		m.publish("root")
+		m.requests()
+		_, err := read(t, m.reader(), app, known)
+		if !errors.Is(err, want) {
+			t.Errorf("%d rotations: error %v, want %v", rotations, err, want)
+		}
+		if n := len(m.requests()); want != nil && n > 4 {
+			t.Errorf("%d rotations: got %d requests, want none for what is in between", rotations, n)
+		}
 	}
 }
 

@@ -72,6 +72,43 @@ func TestColdReadCostsFourRequestsAndTheDelegations(t *testing.T) {
 	}
 }
 
+// A repository's files may have so many bytes together, to the byte; one that has more is an
+// error that names the flag, and says nothing against its signatures.
+func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := withOldDigest(t, s)
+	all := int64(0)
+	for _, role := range s.Roles(app) {
+		all += int64(len(s.Raw(app, role)))
+	}
+	reader := pinned(s, r)
+	for _, cache := range []Cache{nil, fileCache(t)} {
+		reader.Cache = cache
+		reader.MaxBytes = all - 1
+		if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--max-trust-data") {
+			t.Errorf("one byte less than it has: error %v, want ErrTooLarge and the flag", err)
+		}
+		reader.MaxBytes = all
+		if _, err := read(t, reader, app, Known{}); err != nil {
+			t.Errorf("as many as it has: %v", err)
+		}
+		reader.MaxBytes = all - 1
+		if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("from what was kept: error %v, want ErrTooLarge", err)
+		}
+	}
+	// Older roots count, too.
+	known := rootOf(s)
+	for range 3 {
+		must(t, r.Tamper("root", func(map[string]any) {}, true))
+	}
+	reader.Cache, reader.MaxBytes = nil, all+100
+	if _, err := read(t, reader, app, known); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("roots in between: error %v, want ErrTooLarge", err)
+	}
+}
+
 func TestReadEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

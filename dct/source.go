@@ -29,6 +29,11 @@ const (
 	maxTargets   = 32 << 20
 )
 
+// DefaultMaxBytes bounds the files of one repository together, in bytes: they are held in
+// memory while it is read, and a repository may have a thousand roles. 128 MiB hold 350,000
+// targets in targets/releases and in three signers' roles.
+const DefaultMaxBytes = 128 << 20
+
 // absentFile says that a source does not have a file, as its own answer.
 func absentFile(by lookup.Authority, name string) error {
 	return &lookup.AbsentError{By: by, What: "file " + safetext.Safe(name, 128) + " of it"}

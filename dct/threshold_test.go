@@ -52,6 +52,32 @@ func TestOneKeyIsNotTwoSignersOfTheRootBefore(t *testing.T) {
 	}
 }
 
+// A signature by a key of the root that no pin names does not help the pinned ones over the
+// threshold: only what the pins let count is counted.
+func TestUnpinnedSignaturesOfTheRootDoNotCount(t *testing.T) {
+	t.Parallel()
+	m := newMint(t)
+	a, other, stranger := m.cert(), m.cert(), m.cert()
+	again := m.certFor(app, a.private)
+	for name, c := range map[string]struct {
+		keys    []mintKey
+		refused bool
+	}{
+		"two pinned keys": {[]mintKey{a, other, stranger}, false},
+		"one pinned key twice, and an unpinned one": {[]mintKey{a, again, stranger}, true},
+	} {
+		m := m.clone(t)
+		m.assign("root", 2, c.keys...)
+		m.publish("root")
+		reader := m.reader()
+		reader.Pins = Pins{Certs: map[string][]string{app: {c.keys[0].public.ID(), c.keys[1].public.ID()}}}
+		_, err := read(t, reader, app, Known{})
+		if c.refused != errors.Is(err, ErrRefused) || !c.refused && err != nil {
+			t.Errorf("%s: error %v, want a refusal: %v", name, err, c.refused)
+		}
+	}
+}
+
 // The ways in which metadata can write one key are one key.
 func TestSameKeyHoweverWritten(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,9 @@ type loader struct {
 	gun    GUN
 	known  Known
 
+	left  int64 // how many bytes more its files may have
+	keeps bool  // whether files is for a cache
+
 	listing Listing // what lists the repository
 
 	repo     *tuf.Repo // what builder fills
@@ -192,7 +195,9 @@ func (l *loader) remember(role string, version int, raw []byte) error {
 		return l.refuse(role, fmt.Errorf("version %d has other bytes than when it was read last", version))
 	}
 	l.seen[role] = now
-	l.files = append(l.files, raw)
+	if l.keeps {
+		l.files = append(l.files, raw)
+	}
 	return nil
 }
 
@@ -211,7 +216,7 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	raw, err := l.file(ctx, name, limit)
+	raw, err := l.spend(ctx, name, limit)
 	switch {
 	case lookup.IsAbsent(err) && name == "root":
 		return nil, l.missingRoot(err)
@@ -231,6 +236,18 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 		return nil, l.refuse(role, err)
 	}
 	return raw, nil
+}
+
+// spend gets a file, out of what the files of a repository may have together.
+func (l *loader) spend(ctx context.Context, name string, limit int64) ([]byte, error) {
+	raw, err := l.file(ctx, name, limit)
+	if l.left -= int64(len(raw)); err == nil && l.left < 0 {
+		return nil, &Error{
+			GUN: l.gun.String(), Role: roleOf(name), Kind: ErrTooLarge, Err: errors.New("its files have more bytes together than are allowed"),
+			Hint: "if its owner has published so much, allow it with --max-trust-data",
+		}
+	}
+	return raw, err
 }
 
 // file gets a file from the source, but for what is here already: the root that is tried

@@ -98,6 +98,7 @@ type remoteOptions struct {
 	registryOptions
 	notaryLimit int
 	maxRecords  int
+	maxTrust    int // MiB
 }
 
 // registryOptions say how registries are reached.
@@ -131,6 +132,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupTrust, o.verifierOptions.bind)
 	o.registryOptions.bind(f)
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.maxTrust, "max-trust-data", dct.DefaultMaxBytes>>20, "MiB of trust data that one repository may have")
 		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "records of a changefeed that are read at most")
 		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
 	})
@@ -168,8 +170,8 @@ func (o *remoteOptions) check() error {
 	if err := o.registryOptions.check(); err != nil {
 		return err
 	}
-	if o.maxRecords < 1 {
-		return usage(errors.New("--max-changefeed-records is at least 1"))
+	if o.maxRecords < 1 || o.maxTrust < 1 {
+		return usage(errors.New("--max-changefeed-records and --max-trust-data are at least 1"))
 	}
 	if o.notaryLimit < 1 {
 		return usage(errors.New("--notary-concurrency is at least 1"))

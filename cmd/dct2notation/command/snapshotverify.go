@@ -86,7 +86,7 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 	if err != nil {
 		return err
 	}
-	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded}, judge)
+	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded, MaxBytes: int64(o.maxTrust) << 20}, judge)
 	if err != nil {
 		return err
 	}
