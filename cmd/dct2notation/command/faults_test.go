@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -315,5 +316,65 @@ func (y *yard) suffer(on, kind, class string) {
 	}
 	if n := y.operations(); n != 2 {
 		y.t.Errorf("%d key operations for two images", n)
+	}
+}
+
+// Two repositories of DCT whose hosts are written differently, and are one, have their images
+// in one place: they are signed once, for the first of the two, and the other is an error of
+// its own that stops nothing else.
+func TestOnePlaceIsSignedOnce(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	_, port, err := net.SplitHostPort(y.registry.Host())
+	must(t, err)
+	pins := map[string][]string{y.repos["bad"].GUN(): y.repos["bad"].RootKeyIDs()}
+	y.args = append(y.args[:len(y.args)-2], "--workers", "4", "--notary-concurrency", "4", y.registry.Host()+"/bad")
+	for _, host := range []string{"LOCALHOST:", "LocalHost:", "localhost:"} {
+		r, err := y.notary.NewRepository(host + port + "/good")
+		must(t, err)
+		must(t, r.Sign("v1", y.good.Digest.Encoded(), y.good.Size))
+		must(t, r.Publish())
+		pins[r.GUN()] = r.RootKeyIDs()
+		y.args = append(y.args, r.GUN())
+	}
+	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
+	must(t, err)
+	must(t, os.WriteFile(y.path("pins.json"), raw, 0o600))
+	for range 2 {
+		code, result := y.run()
+		if code != exitFailures || len(result.Unread) != 2 || !strings.Contains(fmt.Sprint(result.Unread), "localhost:"+port+"/good") {
+			t.Errorf("got exit code %d, %d not read: %+v; want %d, and both others", code, len(result.Unread), result.Unread, exitFailures)
+		}
+		if n := y.signatures("good", y.good); n != 1 {
+			t.Errorf("got %d signatures of one image in one place, want 1", n)
+		}
+		if y.signatures("bad", y.bad) != 1 {
+			t.Error("another repository was not signed")
+		}
+	}
+}
+
+func TestCanonicalPlace(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"reg.example.com/a/b":          "reg.example.com/a/b",
+		"Reg.Example.COM/a/b":          "reg.example.com/a/b",
+		"reg.example.com:443/a":        "reg.example.com/a",
+		"reg.example.com:4430/a":       "reg.example.com:4430/a",
+		"REG.example.com:5000/a":       "reg.example.com:5000/a",
+		"docker.io/library/alpine":     "docker.io/library/alpine",
+		"registry-1.docker.io/user/a":  "docker.io/user/a",
+		"index.docker.io/user/a":       "docker.io/user/a",
+		"registry.hub.docker.com/u/a":  "docker.io/u/a",
+		"[2001:DB8::1]:443/a":          "[2001:db8::1]/a",
+		"[2001:db8::1]:5000/a":         "[2001:db8::1]:5000/a",
+		"notregistry-1.docker.io/user": "notregistry-1.docker.io/user",
+	} {
+		if got := canonicalPlace(name, false); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	if got := canonicalPlace("reg.example.com:80/a", true) + " " + canonicalPlace("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
+		t.Errorf("without TLS: got %s", got)
 	}
 }

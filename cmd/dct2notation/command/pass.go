@@ -67,6 +67,11 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		}
 		return nil, mayPass{err} // a server that is down
 	}
+	if f.part = since != nil; f.part {
+		if err := f.addUnfinished(r.ledger, sel); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
@@ -87,11 +92,6 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		parts.engine.Only, parts.engine.Recheck = r.narrow.asks, true
 		if !r.narrow.failures.Whole {
 			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
-		}
-	}
-	if parts.part = since != nil; parts.part {
-		if err := f.addUnfinished(r.ledger, sel); err != nil {
-			return nil, err
 		}
 	}
 	parts.asked, err = r.scope(parts.asked)

@@ -1,11 +1,14 @@
 package command
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // A move says that the images of some GUNs are in other repositories now: from one name
@@ -66,4 +69,58 @@ func (m moves) place(gun dct.GUN) string {
 func host(name string) string {
 	h, _, _ := strings.Cut(name, "/")
 	return h
+}
+
+// canonicalPlace writes a repository's name so that two names of one place are equal: hosts
+// have no case, and no port where it is the protocol's own. It is for comparison alone:
+// credentials and trust policies are found by the name as it was given.
+func canonicalPlace(name string, plainHTTP bool) string {
+	host, path, _ := strings.Cut(name, "/")
+	host = strings.ToLower(host)
+	if plainHTTP {
+		host = strings.TrimSuffix(host, ":80")
+	} else {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	switch host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		host = "docker.io"
+	}
+	return host + "/" + path
+}
+
+// oneForEachPlace is trust data of which one repository for each place is read: what is
+// signed there would be of several at once, and more than once. The others are errors of
+// their own. Names in Notary are told apart by case, so that they may be of two owners.
+type oneForEachPlace struct {
+	migrate.Trust
+	taken map[dct.GUN]dct.GUN // by the repository whose place it is
+}
+
+// newOneForEachPlace chooses of the repositories in one place that with the canonical name,
+// else the first in their order.
+func newOneForEachPlace(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plainHTTP bool) oneForEachPlace {
+	owner := map[string]dct.GUN{}
+	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	for _, gun := range sorted {
+		at := canonicalPlace(place(gun), plainHTTP)
+		if _, taken := owner[at]; !taken || gun.String() == at {
+			owner[at] = gun
+		}
+	}
+	o := oneForEachPlace{t, map[dct.GUN]dct.GUN{}}
+	for _, gun := range guns {
+		if first := owner[canonicalPlace(place(gun), plainHTTP)]; first != gun {
+			o.taken[gun] = first
+		}
+	}
+	return o
+}
+
+// Read is [migrate.Trust]'s.
+func (o oneForEachPlace) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	if first, taken := o.taken[gun]; taken {
+		return nil, fmt.Errorf("reading trust data of %s: its images are in the place of those of %s, which is written differently\nhint: exclude one of them; or migrate them one after the other, with a ledger each", gun, first)
+	}
+	return o.Trust.Read(ctx, gun, known)
 }
