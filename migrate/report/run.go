@@ -115,6 +115,20 @@ func (r *Run) AddFindings(n *migrate.TrustNews) {
 	}
 }
 
+// OddName is the class of names among the findings that the changefeed has and no image can have.
+const OddName = "odd-name"
+
+// AddOddNames takes how many names of the changefeed are no repository's.
+func (r *Run) AddOddNames(n int) {
+	if n == 0 {
+		return
+	}
+	if r.Findings == nil {
+		r.Findings = map[string]int{}
+	}
+	r.Findings[OddName] += n
+}
+
 // AddUnread takes a repository whose trust data could not be read.
 func (r *Run) AddUnread(n *migrate.TrustNews) {
 	r.NotRead++
@@ -154,6 +168,10 @@ func RunText(w io.Writer, r *Run) error {
 		fmt.Fprintf(&b, "noted %d times: %s (-o json lists them)\n", r.Notes[kind], safetext.Safe(kind, 60))
 	}
 	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
+		if class == OddName {
+			fmt.Fprintf(&b, "passed over: %d names in the changefeed that no image can have (the messages name them)\n", r.Findings[class])
+			continue
+		}
 		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))
 	}
 	if r.NotAsked > 0 {

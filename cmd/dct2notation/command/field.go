@@ -22,6 +22,7 @@ type field struct {
 	choice []string // what of the configuration and flags chooses among repositories and tags
 	scope  migrate.Scope
 	feeds  feeds
+	odd    int  // names that were found and are no repository's
 	part   bool // of the repositories, only those that have changed since an earlier pass
 }
 
@@ -61,11 +62,12 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 // find finds the repositories that the selection means. since is what an earlier pass has
 // read of the changefeeds: of what they name, only what has changed is found again.
 func (f *field) find(ctx context.Context, how string, sel *selection, cfg config, since feeds, log *slog.Logger) error {
-	found, err := f.discover(ctx, how, sel, cfg, since, log)
+	found, err := f.discover(ctx, how, sel, cfg, since)
 	if err != nil {
 		return err
 	}
-	f.feeds, f.listed = found.feeds, found.listed
+	f.feeds, f.listed, f.odd = found.feeds, found.listed, len(found.odd)
+	found.tellOdd(log)
 	if f.guns, err = sel.pick(found.guns); err != nil {
 		return usage(err)
 	}

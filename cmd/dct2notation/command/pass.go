@@ -148,6 +148,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	r.status.rests = r.every > 0
 	p := newProgress(&r.commonOptions, r.streams.Err, "signed", r.status)
 	p.saved = saved
+	p.report.AddOddNames(parts.odd)
 	parts.engine.Observe = r.observe(p)
 	failpoints(parts.engine)
 	m := made{}

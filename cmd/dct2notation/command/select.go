@@ -223,7 +223,8 @@ type discovery struct {
 	// listed says of each what lists it as having trust data. A registry's catalogue does
 	// not: it lists what was never signed, too.
 	listed map[dct.GUN]dct.Listing
-	feeds  feeds // nil: no changefeed was read
+	feeds  feeds    // nil: no changefeed was read
+	odd    []string // names that are no repository's
 }
 
 // listedBy is the repositories that one list has, which says that they have trust data.
@@ -237,7 +238,7 @@ func listedBy(by string, guns []dct.GUN) discovery {
 
 // discover finds the candidates. since is what an earlier pass has read of the changefeeds:
 // of these, what has changed are candidates; nil: all that they name.
-func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, since feeds, log *slog.Logger) (discovery, error) {
+func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, since feeds) (discovery, error) {
 	switch how {
 	case discoverDockerTrust:
 		guns, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
@@ -254,13 +255,26 @@ func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg c
 			return discovery{}, usage(err)
 		}
 		if how == discoverCatalog {
-			guns, err := r.catalogs(ctx, hosts)
-			return discovery{guns: guns}, err
+			return r.catalogs(ctx, hosts)
 		}
-		return r.changefeeds(ctx, hosts, since, log)
+		return r.changefeeds(ctx, hosts, since)
 	}
 	guns, err := listed(cfg)
 	return discovery{guns: guns}, usage(err)
+}
+
+// maxOdd is how many odd names are written out.
+const maxOdd = 20
+
+// tellOdd says which names were passed over: no image can have them, so docker has no trust
+// data of any under them, and there is nothing to sign.
+func (d *discovery) tellOdd(log *slog.Logger) {
+	for _, name := range d.odd[:min(len(d.odd), maxOdd)] {
+		log.Warn("a name that no image can have: passed over", "name", safetext.Safe(name, 256))
+	}
+	if more := len(d.odd) - maxOdd; more > 0 {
+		log.Warn("more names that no image can have: passed over", "names", more)
+	}
 }
 
 // sourceGUNs are all repositories that --source has.
@@ -276,26 +290,28 @@ func (r *remote) sourceGUNs() ([]dct.GUN, error) {
 	return nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
 }
 
-func (r *remote) catalogs(ctx context.Context, hosts []string) ([]dct.GUN, error) {
-	var guns []dct.GUN
+func (r *remote) catalogs(ctx context.Context, hosts []string) (discovery, error) {
+	var found discovery
 	for _, h := range hosts {
 		err := r.registry.Catalog(ctx, h, func(name string) error {
 			// Names from servers are data: what is no repository's name is none.
 			if gun, err := dct.ParseGUN(h + "/" + name); err == nil {
-				guns = append(guns, gun)
+				found.guns = append(found.guns, gun)
+			} else {
+				found.odd = append(found.odd, name)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return discovery{}, err
 		}
 	}
-	return guns, nil
+	return found, nil
 }
 
 // changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
 // deleted is a candidate, too: whether it is gone, the server is asked for.
-func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds, log *slog.Logger) (discovery, error) {
+func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (discovery, error) {
 	server := r.feedServer()
 	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: feeds{}}
 	for _, h := range hosts {
@@ -311,10 +327,11 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds, l
 		}
 		for _, one := range changed {
 			gun, ok := r.named(h, one)
-			if ok {
+			switch {
+			case ok:
 				found.guns = append(found.guns, gun)
-			} else if gun == (dct.GUN{}) {
-				log.Warn("the changefeed names what no image can be called: passed over", "name", safetext.Safe(one.GUN, 256))
+			case gun == (dct.GUN{}) && !one.Deleted:
+				found.odd = append(found.odd, one.GUN)
 			}
 		}
 	}
