@@ -56,15 +56,14 @@ func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64
 	return raw, nil
 }
 
-// GUNs lists the repositories that the directory has trust data of, sorted. Folders whose
-// names are no repository's are left out.
-func (d DockerTrust) GUNs() ([]GUN, error) {
+// GUNs lists the repositories that the directory has trust data of, sorted, and beside them
+// the names of folders that no image can have.
+func (d DockerTrust) GUNs() (guns []GUN, odd []string, err error) {
 	root, err := os.OpenRoot(d.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening docker's trust directory: %w", err)
+		return nil, nil, fmt.Errorf("opening docker's trust directory: %w", err)
 	}
 	defer func() { _ = root.Close() }() // only read from
-	var guns []GUN
 	err = fs.WalkDir(root.FS(), "tuf", func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -76,12 +75,14 @@ func (d DockerTrust) GUNs() ([]GUN, error) {
 		name = strings.TrimPrefix(name, "tuf/")
 		if gun, err := ParseGUN(name); err == nil && gun.String() == name {
 			guns = append(guns, gun)
+		} else {
+			odd = append(odd, name)
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("listing docker's trust directory: %w", err)
+		return nil, nil, fmt.Errorf("listing docker's trust directory: %w", err)
 	}
 	slices.SortFunc(guns, func(a, b GUN) int { return strings.Compare(a.String(), b.String()) })
-	return guns, nil
+	return guns, odd, nil
 }

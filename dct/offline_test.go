@@ -66,12 +66,12 @@ func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
 	same(t, s, repos, DockerTrust{dir})
 	must(t, os.MkdirAll(filepath.Join(dir, "tuf", "Not A Name", "metadata"), 0o700))
 	must(t, os.WriteFile(filepath.Join(dir, "tuf", "Not A Name", "metadata", "root.json"), nil, 0o600))
-	guns, err := DockerTrust{dir}.GUNs()
+	guns, odd, err := DockerTrust{dir}.GUNs()
 	must(t, err)
-	if fmt.Sprint(guns) != "[docker.io/library/plain "+app+"]" {
-		t.Errorf("GUNs %v", guns)
+	if fmt.Sprint(guns, odd) != "[docker.io/library/plain "+app+"] [Not A Name]" {
+		t.Errorf("GUNs %v, and %v", guns, odd)
 	}
-	if guns, err := (DockerTrust{t.TempDir()}).GUNs(); err != nil || len(guns) != 0 {
+	if guns, _, err := (DockerTrust{t.TempDir()}).GUNs(); err != nil || len(guns) != 0 {
 		t.Errorf("an empty directory: %v, %v", guns, err)
 	}
 }

@@ -175,7 +175,7 @@ const (
 	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
 	MetadataTool     = metadataPrefix + "tool"
 	MetadataArtifact = metadataPrefix + "artifact-type" // of saved trust data: that of its manifest
-	MetadataReport   = metadataPrefix + "report" // of a report: what it is of
+	MetadataReport   = metadataPrefix + "report"        // of a report: what it is of
 	// What was past its date, and had been signed in a snapshot before: which roles, when
 	// that was, and the SHA-256 of the certificate.
 	MetadataJudged   = metadataPrefix + "judged"

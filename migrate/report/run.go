@@ -115,10 +115,10 @@ func (r *Run) AddFindings(n *migrate.TrustNews) {
 	}
 }
 
-// OddName is the class of names among the findings that the changefeed has and no image can have.
+// OddName is the class of names among the findings that were found and that no image can have.
 const OddName = "odd-name"
 
-// AddOddNames takes how many names of the changefeed are no repository's.
+// AddOddNames takes how many names were found that are no repository's.
 func (r *Run) AddOddNames(n int) {
 	if n == 0 {
 		return
@@ -169,7 +169,7 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
 		if class == OddName {
-			fmt.Fprintf(&b, "passed over: %d names in the changefeed that no image can have (the messages name them)\n", r.Findings[class])
+			fmt.Fprintf(&b, "passed over: %d names that no image can have (the messages name them)\n", r.Findings[class])
 			continue
 		}
 		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))

@@ -228,8 +228,8 @@ type discovery struct {
 }
 
 // listedBy is the repositories that one list has, which says that they have trust data.
-func listedBy(by string, guns []dct.GUN) discovery {
-	c := discovery{guns: guns, listed: map[dct.GUN]dct.Listing{}}
+func listedBy(by string, guns []dct.GUN, odd []string) discovery {
+	c := discovery{guns: guns, odd: odd, listed: map[dct.GUN]dct.Listing{}}
 	for _, gun := range guns {
 		c.listed[gun] = dct.Listing{By: by}
 	}
@@ -241,11 +241,11 @@ func listedBy(by string, guns []dct.GUN) discovery {
 func (r *remote) discover(ctx context.Context, how string, sel *selection, cfg config, since feeds) (discovery, error) {
 	switch how {
 	case discoverDockerTrust:
-		guns, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
-		return listedBy("docker's trust directory", guns), err
+		guns, odd, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
+		return listedBy("docker's trust directory", guns, odd), err
 	case discoverSource:
-		guns, err := r.sourceGUNs()
-		return listedBy("--source "+safetext.Safe(r.opts.source, 100), guns), err
+		guns, odd, err := r.sourceGUNs()
+		return listedBy("--source "+safetext.Safe(r.opts.source, 100), guns, odd), err
 	case discoverCatalog, discoverChangefeed:
 		if _, fromServer := r.source.(*dct.Server); how == discoverChangefeed && !fromServer {
 			return discovery{}, usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.opts.source, 100)))
@@ -277,17 +277,17 @@ func (d *discovery) tellOdd(log *slog.Logger) {
 	}
 }
 
-// sourceGUNs are all repositories that --source has.
-func (r *remote) sourceGUNs() ([]dct.GUN, error) {
+// sourceGUNs are all repositories that --source has, and its names that no image can have.
+func (r *remote) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
 	switch s := r.source.(type) {
 	case *dct.Dump:
-		return s.GUNs(), nil
+		return s.GUNs(), nil, nil // it has no other names
 	case *snapshot.Snapshot:
-		return s.GUNs(), nil
+		return s.GUNs(), nil, nil // nor has it
 	case dct.DockerTrust:
 		return s.GUNs()
 	}
-	return nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
+	return nil, nil, usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
 }
 
 func (r *remote) catalogs(ctx context.Context, hosts []string) (discovery, error) {
