@@ -62,13 +62,19 @@ const (
 // are not those of the earlier answer, as of a database that was made anew, that is all that
 // the feed names. The server lets only those read it whose credentials cover everything.
 func (s *Server) Changes(ctx context.Context, registry string, since *Feed) (*Feed, []Changed, error) {
+	limited, cancel := within(ctx, s.MaxTime)
+	defer cancel()
 	if since != nil {
-		if now, changed := s.follow(ctx, registry, since); now != nil {
+		if now, changed := s.follow(limited, registry, since); now != nil {
 			return now, changed, nil
 		}
 	}
 	b := newFeedBuilder(&Feed{})
-	if err := s.records(ctx, registry, "", b.add); err != nil {
+	err := s.records(limited, registry, "", b.add)
+	switch {
+	case err != nil && limited.Err() != nil && ctx.Err() == nil:
+		return nil, nil, fmt.Errorf("reading the changefeed of %s: %w\nhint: %s", transport.RedactText(s.URL(registry)), tooSlow(s.MaxTime), hintSlow)
+	case err != nil:
 		return nil, nil, err
 	}
 	return &b.feed, b.feed.All(), nil

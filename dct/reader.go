@@ -25,6 +25,8 @@ type Reader struct {
 	AllowDegraded bool
 	// MaxBytes bounds the files of one repository together, in bytes; 0: [DefaultMaxBytes].
 	MaxBytes int64
+	// MaxTime bounds how long one repository is read; 0: as long as it takes.
+	MaxTime time.Duration
 	// Cache keeps verified files from one read to the next; nil: nothing is kept.
 	Cache Cache
 	// At is the time at which ages are judged; zero: now.
@@ -65,6 +67,29 @@ type Cache interface {
 // A repository that is being published while it is read can look torn; so one mismatch
 // between its files is read again before it counts.
 func (r *Reader) Read(ctx context.Context, gun GUN, known Known) (*Repository, error) {
+	limited, cancel := within(ctx, r.MaxTime)
+	defer cancel()
+	repository, err := r.readAgain(limited, gun, known)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, &Error{GUN: gun.String(), Kind: ErrUnavailable, Err: tooSlow(r.MaxTime), Hint: hintSlow}
+	}
+	return repository, err
+}
+
+// within bounds a context by a time, if there is one.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+func tooSlow(limit time.Duration) error { return fmt.Errorf("it takes longer than %s", limit) }
+
+const hintSlow = "if the server is in order and only slow, give it longer with --notary-timeout"
+
+// readAgain is Read without its limit of time.
+func (r *Reader) readAgain(ctx context.Context, gun GUN, known Known) (*Repository, error) {
 	var kept [][]byte
 	if r.Cache != nil {
 		kept = r.Cache.Load(gun)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -37,6 +38,8 @@ type Server struct {
 	// last. A server that cannot sign a timestamp any more, since it lost its keys or the
 	// root expired, answers 500 for the latest one for ever, and still has it by its hash.
 	Rescue bool
+	// MaxTime bounds how long a changefeed is read; 0: as long as it takes.
+	MaxTime time.Duration
 	// MaxRecords bounds how many records of a changefeed are read; 0: ten million.
 	MaxRecords int
 	// Advice is what else to try where the server of a registry host cannot be reached, or is

@@ -109,6 +109,37 @@ func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 	}
 }
 
+// A server that takes for ever over one repository, or over its changefeed, is left after a
+// time, with an error that names the flag and is not the caller's own end.
+func TestReadingHasATime(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	for _, where := range []string{"/root.json", "/targets.", "/changefeed"} {
+		s.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, where) {
+				<-r.Context().Done()
+				return true
+			}
+			return false
+		})
+		reader := pinned(s, r)
+		reader.MaxTime = 100 * time.Millisecond
+		_, err := read(t, reader, app, Known{})
+		if where == "/changefeed" {
+			source := server(s)
+			source.MaxTime = reader.MaxTime
+			_, _, err = source.Changes(t.Context(), "a.example.com", nil)
+		}
+		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "--notary-timeout") {
+			t.Errorf("%s: error %v, want one that names the flag", where, err)
+		}
+		if where != "/changefeed" && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: error %v, want ErrUnavailable", where, err)
+		}
+	}
+}
+
 func TestReadEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -99,6 +99,7 @@ type remoteOptions struct {
 	notaryLimit int
 	maxRecords  int
 	maxTrust    int // MiB
+	maxRead     time.Duration
 }
 
 // registryOptions say how registries are reached.
@@ -133,6 +134,7 @@ func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	o.registryOptions.bind(f)
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.maxTrust, "max-trust-data", dct.DefaultMaxBytes>>20, "MiB of trust data that one repository may have")
+		f.DurationVar(&o.maxRead, "notary-timeout", 30*time.Minute, "how long reading the trust data of one repository, or a changefeed, may take")
 		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "records of a changefeed that are read at most")
 		f.IntVar(&o.notaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
 	})
@@ -169,6 +171,9 @@ func (o *registryOptions) check() error {
 func (o *remoteOptions) check() error {
 	if err := o.registryOptions.check(); err != nil {
 		return err
+	}
+	if o.maxRead <= 0 {
+		return usage(errors.New("--notary-timeout is more than 0"))
 	}
 	if o.maxRecords < 1 || o.maxTrust < 1 {
 		return usage(errors.New("--max-changefeed-records and --max-trust-data are at least 1"))

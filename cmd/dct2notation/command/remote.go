@@ -254,7 +254,7 @@ func (r *remote) reader() *dct.Reader {
 	return &dct.Reader{
 		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness,
 		Listing:      func(gun dct.GUN) dct.Listing { return r.listed[gun] },
-		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded, MaxBytes: int64(r.opts.maxTrust) << 20,
+		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded, MaxBytes: int64(r.opts.maxTrust) << 20, MaxTime: r.opts.maxRead,
 	}
 }
 

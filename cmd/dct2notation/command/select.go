@@ -340,7 +340,7 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 
 // feedServer is the Notary server as the source of changefeeds.
 func (r *remote) feedServer() *dct.Server {
-	return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, MaxRecords: r.opts.maxRecords}
+	return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, MaxRecords: r.opts.maxRecords, MaxTime: r.opts.maxRead}
 }
 
 // named returns the repository that the changefeed of a host's Notary server names, and
