@@ -31,6 +31,7 @@ const (
 type dctView struct {
 	state dctState
 	tags  map[string]digest.Digest // what docker runs and our tool signs
+	zero  map[string]digest.Digest // what docker runs too, although its length is 0, and our tool does not sign
 }
 
 // A metadata is what the oracle reads of a TUF file.
@@ -50,21 +51,24 @@ func (w *world) metadata(p *place, role string) (m metadata, ok bool) {
 	return m, raw != nil && json.Unmarshal(raw, &m) == nil
 }
 
-func (w *world) targets(p *place, role string) map[string]digest.Digest {
+func (w *world) targets(p *place, role string) map[string]tufTarget {
 	m, _ := w.metadata(p, role)
-	all := map[string]digest.Digest{}
+	all := map[string]tufTarget{}
 	for tag, t := range m.Signed.Targets {
-		all[tag] = digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(t.Hashes["sha256"]))
-		if t.Length == 0 {
-			all[tag] = "" // our tool has to leave it alone, and hides whatever is below
-		}
+		all[tag] = tufTarget{digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(t.Hashes["sha256"])), t.Length}
 	}
 	return all
 }
 
+// A tufTarget is an entry of trust data.
+type tufTarget struct {
+	digest digest.Digest
+	length int64
+}
+
 // dct reads the files that the server has now, as docker does: targets/releases goes before targets.
 func (w *world) dct(p *place) dctView {
-	v := dctView{state: dctNone, tags: map[string]digest.Digest{}}
+	v := dctView{state: dctNone, tags: map[string]digest.Digest{}, zero: map[string]digest.Digest{}}
 	if w.notary.Raw(p.trust.GUN(), "root") == nil {
 		return v
 	}
@@ -76,9 +80,13 @@ func (w *world) dct(p *place) dctView {
 	}
 	names := w.targets(p, "targets")
 	maps.Copy(names, w.targets(p, "targets/releases"))
-	for tag, d := range names {
-		if d.Validate() == nil && tagShape(tag) {
-			v.tags[tag] = d
+	for tag, t := range names {
+		switch {
+		case t.digest.Validate() != nil || !tagShape(tag):
+		case t.length == 0:
+			v.zero[tag] = t.digest
+		default:
+			v.tags[tag] = t.digest
 		}
 	}
 	return v

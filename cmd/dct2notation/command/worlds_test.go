@@ -524,7 +524,8 @@ func (w *world) anyTag() bool {
 
 // checkRow compares a row that says yes with what is there.
 func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platforms bool) string {
-	dct, now := w.dct(p).tags[row.Tag], w.tagged(p, row.Tag)
+	view, now := w.dct(p), w.tagged(p, row.Tag)
+	dct := cmp.Or(view.tags[row.Tag], view.zero[row.Tag])
 	switch row.Class {
 	case "agree":
 		child := platforms && w.platform(p, now)
@@ -532,7 +533,7 @@ func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platfo
 			return s.wrongf("says agree of %s:%s; DCT has %q, the registry %q, and notation verify passes: %v", p.name, row.Tag, dct, now, w.passes(p, now, time.Now()))
 		}
 	case "unsigned":
-		if dct != "" || now != "" && w.trusts(p, now, policy) {
+		if dct != "" && now != "" || now != "" && w.trusts(p, now, policy) {
 			return s.wrongf("says unsigned of %s:%s; DCT has %q, and notation verify passes %q", p.name, row.Tag, dct, now)
 		}
 	}
@@ -549,14 +550,16 @@ func (w *world) checkAgreed(s said, args []string, policy string, at time.Time, 
 		if view.state != dctGood {
 			return s.wrongf("the trust data of %s is %s", p.name, view.state)
 		}
-		for tag, d := range view.tags {
+		runs := maps.Clone(view.tags)
+		maps.Copy(runs, view.zero)
+		for tag, d := range runs {
 			if now := w.tagged(p, tag); now != d || !w.passes(p, d, at) {
 				return s.wrongf("%s:%s is %s for DCT and %q in the registry; notation verify passes: %v", p.name, tag, d, now, w.passes(p, d, at))
 			}
 		}
 		for _, tag := range w.tagNames(p) {
 			now := w.tagged(p, tag)
-			if view.tags[tag] == "" && w.trusts(p, now, policy) && !(platforms && w.platform(p, now)) && !w.hiddenTag(p, tag) {
+			if runs[tag] == "" && w.trusts(p, now, policy) && !(platforms && w.platform(p, now)) && !w.hiddenTag(p, tag) {
 				return s.wrongf("%s:%s is trusted by Notation, and DCT does not name it", p.name, tag)
 			}
 		}
