@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
@@ -39,7 +40,8 @@ type world struct {
 
 	registry *registrytest.Registry
 	keys     *worldKeys
-	key      string // the name of the key that signs
+	key      string            // the name of the key that signs
+	now      *kmstest.Identity // its certificate
 	repos    []*place
 	images   map[*place][]ocispec.Descriptor // all that were ever there
 	children map[digest.Digest][]ocispec.Descriptor
@@ -96,6 +98,7 @@ func newWorld(t *testing.T, base *ground, keys *worldKeys, seed uint64, off map[
 	}
 	w.ledger = g.path("ledger.db")
 	keys.set(t, w.key, releaseName)
+	w.now = w.release
 	g.write("config.json", []byte("{}"))
 	for name, level := range worldPolicies {
 		g.write(name+".json", fmt.Appendf(nil, worldPolicy, level))

@@ -224,6 +224,14 @@ func (w *world) signed(p *place, image digest.Digest) bool {
 	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool { return w.ours(s) && s.good(image, time.Now()) })
 }
 
+// known reports whether an image has a signature that a run has to take for its own: by the certificate of
+// now, or made with the same ledger.
+func (w *world) known(p *place, image digest.Digest) bool {
+	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool {
+		return w.ours(s) && s.good(image, time.Now()) && (s.by == w.now || w.made[w.ledger][p.name+"@"+image.String()+" "+s.digest.String()])
+	})
+}
+
 // passes reports whether notation verify accepts an image under a strict policy: it tries the list in its
 // order, and refuses at the first entry that it cannot fetch.
 func (w *world) passes(p *place, image digest.Digest, at time.Time) bool {
