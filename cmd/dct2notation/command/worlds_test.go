@@ -33,13 +33,10 @@ const (
 
 // notYet are features of worlds that the program does not withstand yet, and why.
 var notYet = map[string]string{
-	"round":                      "pages without end are read without end",
 	"length-zero":                "verify does not look such tags up",
 	"sha512-only":                "verify does not look such tags up",
 	"tag-like-a-list":            "verify passes over tags of that shape, whatever they hold",
 	"include-tags":               "verify calls itself complete",
-	"feed-deletion-of-live":      "a deletion is believed without asking for the root",
-	"discover-changefeed":        "runs skip what they are behind the position of the changefeed",
 	"signer-only-name-of-no-tag": "verify asks the registry for it",
 }
 
@@ -660,6 +657,9 @@ func (w *world) checkArchive(s said, args []string) string {
 			return s.wrongf("%s has no trust data", p.name)
 		}
 		for _, role := range w.notary.Roles(p.trust.GUN()) {
+			if s.verb == "ready" && (role == "timestamp" || role == "snapshot") {
+				continue // the server makes these anew by itself
+			}
 			raw := w.notary.Raw(p.trust.GUN(), role)
 			saved, err := os.ReadFile(filepath.Join(w.path("archive"), "blobs", "sha256", digest.FromBytes(raw).Encoded()))
 			if err != nil || string(saved) != string(raw) {
