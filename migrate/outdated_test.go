@@ -2,9 +2,13 @@ package migrate
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/dct"
 )
 
 // An envelope that waits to be pushed and binds a tag that DCT has given to another digest
@@ -63,4 +67,63 @@ func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	if summary.Complete() || summary.Skipped[PlanUnknown] != 1 || len(s.operations) != 1 {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
+}
+
+// An envelope that waits to be pushed and says that an image is listed by an index, which DCT does
+// not vouch for any more, is not pushed: it is made anew with what DCT says now.
+func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(m *multi)
+		signed string // what the new signature's metadata has of the index; "": none, as it has a tag
+	}{
+		"another index lists it now": {func(m *multi) { m.name("v1", m.world.index(m.arm64)) }, "index"},
+		"it has a tag of its own": {func(m *multi) {
+			m.name("v1", m.world.index(m.amd64))
+			m.name("arm", m.arm64)
+		}, ""},
+		"one of two indexes is gone": {func(m *multi) { m.must(m.repo.Remove("v2")); m.must(m.repo.Publish()) }, "index"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMulti(t)
+			if strings.HasPrefix(name, "one of two") {
+				m.name("v2", m.world.index(m.arm64))
+			}
+			m.fault["push"] = func(d digest.Digest) (bool, error) {
+				if d == m.arm64.Digest {
+					return false, &Failure{Permanent, errors.New("cut")}
+				}
+				return true, nil
+			}
+			if summary, _ := m.runs(platforms); summary.Failed[Permanent] != 1 {
+				t.Fatalf("summary %+v", summary)
+			}
+			m.heal()
+			c.change(m)
+			m.runs(platforms)
+			m.have(1, m.arm64)
+			signed := m.signed[m.signatures[m.arm64.Digest][0]]
+			for _, index := range strings.Split(signed[MetadataIndex], ",") {
+				vouched := index == ""
+				for _, d := range m.tags {
+					vouched = vouched || d.String() == index && m.vouchedFor(d)
+				}
+				if !vouched {
+					t.Errorf("it is bound to %s, for which DCT does not vouch", index)
+				}
+			}
+			if (signed[MetadataIndex] != "") != (c.signed != "") {
+				t.Errorf("got metadata %v", signed)
+			}
+		})
+	}
+}
+
+// vouchedFor reports whether DCT has a tag with the digest.
+func (m *multi) vouchedFor(d digest.Digest) bool {
+	m.t.Helper()
+	r, err := m.trust().Read(m.t.Context(), m.guns(app)[0], dct.Known{})
+	m.must(err)
+	return slices.ContainsFunc(r.Targets(), func(t dct.Target) bool { return t.Digest() == d })
 }

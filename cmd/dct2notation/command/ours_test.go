@@ -1,0 +1,242 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/signature"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// keyField is how the ledger names the yard's key.
+const keyField = "kmstest/release kmstest release"
+
+// runOn is a call of run with more flags, on a ledger of that name.
+func (y *yard) runOn(ledger string, more ...string) (int, report.Run) {
+	y.t.Helper()
+	other := *y
+	other.args = append(slices.Clone(y.args), more...)
+	other.args[slices.Index(other.args, "--state")+1] = y.path(ledger)
+	return other.run()
+}
+
+// bindTo makes a ledger that says that the key has the stranger's certificate.
+func (y *yard) bindTo(ledger string, s *notation.Signer, forge func(*state.Ledger)) {
+	y.t.Helper()
+	l, err := state.Open(y.path(ledger), state.Options{Tool: "forger"})
+	must(y.t, err)
+	defer func() { must(y.t, l.Close()) }()
+	chain, err := json.Marshal(s.Chain())
+	must(y.t, err)
+	must(y.t, l.Bind(state.Fingerprint{
+		fieldKeys: keyField, state.FieldIdentity + keyField: s.Identity().String(), fieldChain + keyField: string(chain),
+	}, true))
+	forge(l)
+}
+
+// A ledger cannot choose whose signatures are ours: one that says that the key has an attacker's
+// certificate makes neither his signatures in the registry count, nor the envelope that he laid into
+// the outbox be pushed.
+func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
+	t.Parallel()
+	attacker := stranger(t)
+	theirs, err := notation.Open(t.Context(), attacker, notation.Options{})
+	must(t, err)
+	for name, configured := range map[string]bool{"": false, ", the key's certificate configured": true} {
+		for place, laid := range map[string]bool{"in the registry": false, "in the outbox": true} {
+			t.Run(place+name, func(t *testing.T) {
+				t.Parallel()
+				y := newYard(t, registrytest.Options{Referrers: true})
+				var more []string
+				if configured {
+					more = []string{"--accept-certificate", y.key.ChainFile}
+				}
+				gun := y.registry.Host() + "/bad"
+				bound := map[string]string{migrate.MetadataGUN: gun, migrate.MetadataTag + "v1": "targets"}
+				want := 0
+				y.bindTo("forged.db", theirs, func(l *state.Ledger) {
+					if !laid {
+						y.attach(attacker, y.bad, bound)
+						want = 1
+						return
+					}
+					e, err := signer{Signer: theirs}.Sign(t.Context(), y.bad, bound)
+					must(t, err)
+					k := state.Key{Repository: gun, Digest: y.bad.Digest.String(), KeyName: "kmstest/release"}
+					_, err = l.Plan([]state.Item{{Key: k, GUN: gun, Tags: []state.Tag{{Name: "v1", Role: "targets", TargetsVersion: 1}}}})
+					must(t, err)
+					must(t, l.Sign(k, e))
+				})
+				code, r := y.runOn("forged.db", more...)
+				if code != exitCannot || r.Complete || r.Results[migrate.ResultAlready]+r.Results[migrate.ResultReplayed] != 0 {
+					t.Errorf("got exit code %d, complete %t, %v, want %d and nothing that counts", code, r.Complete, r.Results, exitCannot)
+				}
+				if n := y.signatures("bad", y.bad); n != want {
+					t.Errorf("got %d signatures in the registry, want %d", n, want)
+				}
+			})
+		}
+	}
+}
+
+// renew gives the plugin's key another certificate, and returns the file of the one before.
+func (y *yard) renew() (before string) {
+	y.t.Helper()
+	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	must(y.t, err)
+	key, err := id.Save(y.t.TempDir(), "release")
+	must(y.t, err)
+	must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}}))
+	before, y.key = y.key.ChainFile, key
+	return before
+}
+
+func leafOfFile(t *testing.T, path string) string {
+	t.Helper()
+	chain, err := readCertificates(path)
+	must(t, err)
+	return signature.Certificate(chain[0]).Leaf()
+}
+
+// After a renewal that is accepted, nothing is signed twice, and the result says by which
+// certificates it is signed; --resign signs each once more. A ledger that is lost is told of the
+// certificate before.
+func TestRenewedCertificate(t *testing.T) {
+	t.Parallel()
+	for _, referrers := range []bool{true, false} {
+		y := newYard(t, registrytest.Options{Referrers: referrers})
+		if code, r := y.run(); code != 0 || r.Certificates[leafOfFile(t, y.key.ChainFile)] != 2 {
+			t.Fatalf("the first run: exit code %d, %v", code, r.Certificates)
+		}
+		file := y.renew()
+		before, now := leafOfFile(t, file), leafOfFile(t, y.key.ChainFile)
+		for _, c := range []struct {
+			name, ledger string
+			more         []string
+			code         int
+			signed       int
+			by           map[string]int
+			signatures   int
+		}{
+			{"not noticed, as nothing is left to do", "ledger.db", nil, exitDone, 0, map[string]int{before: 2}, 1},
+			{"looked up, and not accepted", "ledger.db", []string{"--recheck"}, exitCannot, 0, nil, 1},
+			{"accepted", "ledger.db", []string{"--accept-changes"}, exitDone, 0, map[string]int{before: 2}, 1},
+			{"looked up", "ledger.db", []string{"--recheck"}, exitDone, 0, map[string]int{before: 2}, 1},
+			{"lost, and told of the one before", "lost.db", []string{"--accept-certificate", file}, exitDone, 0, map[string]int{before: 2}, 1},
+			{"renewed", "ledger.db", []string{"--resign"}, exitDone, 2, map[string]int{now: 2}, 2},
+			{"and no more", "ledger.db", []string{"--resign"}, exitDone, 0, map[string]int{now: 2}, 2},
+			{"lost, and told by thumbprint", "lost2.db", []string{"--accept-certificate", "sha256:" + before}, exitDone, 0, map[string]int{now: 2}, 2},
+		} {
+			code, r := y.runOn(c.ledger, c.more...)
+			if code != c.code || r.Results[migrate.ResultSigned] != c.signed || r.Complete != (c.code == exitDone) {
+				t.Errorf("referrers %t, %s: got exit code %d, %v, complete %t", referrers, c.name, code, r.Results, r.Complete)
+			}
+			for leaf, n := range c.by {
+				if r.Certificates[leaf] != n || len(r.Certificates) != len(c.by) {
+					t.Errorf("referrers %t, %s: got %v by certificate, want %v", referrers, c.name, r.Certificates, c.by)
+				}
+			}
+			if n := y.signatures("good", y.good); n != c.signatures {
+				t.Errorf("referrers %t, %s: got %d signatures, want %d", referrers, c.name, n, c.signatures)
+			}
+		}
+	}
+}
+
+// What the ledger has as done is the very signature that is looked for, and nothing else.
+func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t)
+	old := c.key(t, c.ca)
+	c.sign(t, old)
+	list, err := c.registry.Signatures("app", c.image.Descriptor.Digest.String())
+	must(t, err)
+	recorded := func(image migrate.Image, d digest.Digest) (migrate.Signature, bool, error) {
+		c.use(t, c.signer)
+		return c.Recorded(context.Background(), image, d.String())
+	}
+	s, found, err := recorded(c.image, list[0].Digest)
+	if err != nil || !found || s.By.Identity != old.Identity().String() || s.By.Leaf != old.Leaf() || !s.By.ChainEnds.Equal(old.NotAfter()) || s.Metadata["by"] != old.Leaf() {
+		t.Errorf("got %+v, %t, %v", s, found, err)
+	}
+	if _, found, err := recorded(c.image, digest.FromString("another")); found || err != nil {
+		t.Errorf("one that is not listed: got %t, %v", found, err)
+	}
+	another := c.image
+	another.Descriptor.Size++
+	if _, found, err := recorded(another, list[0].Digest); found || err != nil {
+		t.Errorf("of another image: got %t, %v", found, err)
+	}
+	for name, with := range map[string]http.HandlerFunc{"404": code(http.StatusNotFound), "500": code(http.StatusInternalServerError), "403": code(http.StatusForbidden)} {
+		c.answer(http.MethodGet, "/manifests/"+list[0].Digest.String(), with)
+		if _, found, err := recorded(c.image, list[0].Digest); found || err == nil {
+			t.Errorf("%s for what is listed: got %t, %v, want it unknown", name, found, err)
+		}
+	}
+	c.registry.SetHook(nil)
+	if listed := c.ListsInTag(c.image.Repository); listed {
+		t.Error("with the referrers API: got a list in a tag")
+	}
+}
+
+// Pinned authorities are what is in the file, wherever that is and whatever else it holds.
+func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
+	t.Parallel()
+	one, err := kmstest.NewAuthority("one")
+	must(t, err)
+	two, err := kmstest.NewAuthority("two")
+	must(t, err)
+	write := func(content ...string) string {
+		path := filepath.Join(t.TempDir(), "ca.pem")
+		must(t, os.WriteFile(path, []byte(strings.Join(content, "")), 0o600))
+		got, err := thumbprints(path)
+		must(t, err)
+		return got
+	}
+	a, b := string(one.RootPEM()), string(two.RootPEM())
+	first := write(a)
+	for name, c := range map[string]struct {
+		content []string
+		same    bool
+	}{
+		"the same elsewhere": {[]string{a}, true}, "with a comment": {[]string{"# ours\n", a}, true}, "twice": {[]string{a, a}, true},
+		"another": {[]string{b}, false}, "one more": {[]string{a, b}, false},
+	} {
+		if got := write(c.content...); (got == first) != c.same {
+			t.Errorf("%s: got %s and %s, want them the same: %t", name, first, got, c.same)
+		}
+	}
+	if write(a, b) != write(b, a) {
+		t.Error("their order makes a difference")
+	}
+}
+
+// earlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
+func TestEarlierIdentitiesOfAKey(t *testing.T) {
+	t.Parallel()
+	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
+	present, err := signature.Parse(id("c"))
+	must(t, err)
+	f := state.Fingerprint{
+		state.FieldIdentity + "release kms new": id("c"), state.FieldEarlier + "release kms new": id("a") + "," + id("c") + ",nonsense",
+		state.FieldIdentity + "release kms old": id("b"), state.FieldIdentity + "release2 kms x": id("d"), "leaf of release kms new": id("e"),
+	}
+	got := earlierOf(f, "release", present)
+	slices.Sort(got)
+	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
