@@ -70,7 +70,9 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	s := newRenewal(t, "v1", "v2", "v3")
 	s.runs("the first run", 3, true, map[string]int{first: 3})
 	s.renew(second)
-	s.runs("after the renewal", 0, true, map[string]int{first: 3})
+	s.fault["resolve"] = func(digest.Digest) (bool, error) { return false, errors.New("asked") }
+	s.runs("after the renewal, with a registry that must not be asked", 0, true, map[string]int{first: 3})
+	s.heal()
 	s.publish(app+"2", "w1")
 	s.must(func() error { _, _, err := s.run(app + "2"); return err }())
 	s.resign = true
@@ -110,7 +112,7 @@ func TestIdentityThatIsNotAcceptedIsSignedAgain(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "v1")
 	s.runs("the first run", 1, true, map[string]int{first: 1})
-	s.leaf = second // and first is no earlier one
+	s.leaf, s.key.Earlier = second, []string{"another that was accepted"} // and first was not
 	s.runs("by a stranger", 1, true, map[string]int{second: 1})
 	s.runs("again", 0, true, map[string]int{second: 1})
 }
