@@ -47,6 +47,9 @@ var schema1 = map[string]bool{
 	"application/vnd.docker.distribution.manifest.v1+prettyjws": true,
 }
 
+// noSuchDigest is why an item is skipped as missing.
+const noSuchDigest = "the registry has no such digest"
+
 // examine looks at the registry without changing anything there. Its error means that
 // something is unknown, and then nothing may be signed.
 func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
@@ -57,7 +60,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case ClassOf(err) == Missing:
-		x.Skip, x.Reason = Missing, "the registry has no such digest"
+		x.Skip, x.Reason = Missing, noSuchDigest
 		return x, nil
 	case err != nil:
 		return x, err

@@ -212,3 +212,33 @@ func (k *slowKey) Sign(ctx context.Context, subject ocispec.Descriptor, m map[st
 	}()
 	return k.world.Sign(ctx, subject, m)
 }
+
+// An image that is gone before its signature was pushed is skipped as any other that is missing, and once it
+// is back, the envelope of the first run is pushed: the run is complete, and the key is asked once.
+func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	d := s.tags["v1"]
+	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("no")} }
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultFailed: 1})
+	delete(s.fault, "push")
+	image := s.images[d]
+	delete(s.images, d)
+	for range 2 {
+		summary, outcomes, err := s.run(app)
+		s.must(err)
+		if s.want(summary, map[Result]int{ResultSkipped: 1}); !summary.Complete() || len(outcomes) != 1 || outcomes[0].Class != Missing {
+			t.Errorf("got %+v, %+v, want it complete, and the image missing", summary, outcomes)
+		}
+	}
+	s.images[d] = image
+	summary, _, err = s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultReplayed: 1})
+	if s.once("v1"); len(s.operations) != 1 {
+		t.Errorf("got %d key operations, want 1", len(s.operations))
+	}
+}

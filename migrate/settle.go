@@ -110,7 +110,12 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		if err != nil {
 			return o, err
 		}
-		if image, err = r.image(ctx, w); err != nil {
+		image, err = r.image(ctx, w)
+		switch {
+		case ClassOf(err) == Missing: // the envelope is kept for the day on which the image is back
+			o.Result, o.Class, o.Reason = ResultSkipped, Missing, noSuchDigest
+			return o, fatally(r.Ledger.Skip(w.Key, string(Missing), noSuchDigest))
+		case err != nil:
 			return o, err
 		}
 		if done, err := r.outdated(ctx, w, image, stage); err != nil {
