@@ -10,8 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// outdated drops the envelope of an earlier run that must not be pushed any more: it is by another
-// certificate than the key's, or binds a tag or an index which DCT has moved since or the plan
+// outdated drops the envelope of an earlier run that must not be pushed any more: it has expired, is by
+// another certificate than the key's, or binds a tag or an index which DCT has moved since or the plan
 // leaves out, or, with --rebind, lacks a tag. Where the registry lists it already, it is out: one
 // of the key's is left alone then, and verify tells; one by a certificate that was accepted before
 // is taken for what the item is done by. Else the item is planned again.
@@ -20,8 +20,11 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if err != nil || !ok {
 		return false, fatally(err)
 	}
-	if err := w.key.Signer.Check(image.Descriptor, envelope); errors.Is(err, ErrOtherCertificate) {
+	switch err := w.key.Signer.Check(image.Descriptor, envelope); {
+	case errors.Is(err, ErrOtherCertificate):
 		return true, r.replaced(ctx, w, image, envelope, stage)
+	case errors.Is(err, ErrEnded): // out or not, nobody accepts it
+		return true, r.drop(w, "it does not verify any more", stage)
 	}
 	if *stage != state.Signed {
 		return false, nil
@@ -65,12 +68,7 @@ func (r *run) replaced(ctx context.Context, w Work, image Image, envelope state.
 	if err != nil {
 		return fmt.Errorf("looking for the signature by an earlier certificate: %w", err)
 	}
-	if *stage == state.Pushed {
-		if *stage, err = r.Ledger.Reopen(w.Key); err != nil {
-			return fatally(err)
-		}
-	}
-	if err := r.discard(w, "it is by another certificate than the key's", stage); err != nil || !listed {
+	if err := r.drop(w, "it is by another certificate than the key's", stage); err != nil || !listed {
 		return err
 	}
 	if !w.key.formerly(s.By.Identity) && !slices.Contains(w.key.Accepted, s.By.Identity) || !s.By.Verifies(r.now()) {
@@ -78,6 +76,16 @@ func (r *run) replaced(ctx context.Context, w Work, image Image, envelope state.
 	}
 	*stage = state.Confirmed // the next attempt finds out whether that is enough
 	return fatally(r.adopt(w, []Signature{s}))
+}
+
+// drop discards an envelope, whether it was pushed or not.
+func (r *run) drop(w Work, why string, stage *state.Stage) (err error) {
+	if *stage == state.Pushed {
+		if *stage, err = r.Ledger.Reopen(w.Key); err != nil {
+			return fatally(err)
+		}
+	}
+	return r.discard(w, why, stage)
 }
 
 func (r *run) discard(w Work, why string, stage *state.Stage) error {

@@ -32,12 +32,16 @@ type Signer interface {
 	Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error)
 	// Check returns an error unless the envelope is this key's signature of the subject,
 	// intact, in the manifest beside it: ErrOtherCertificate if it is intact and by another
-	// certificate, as one that was made before a renewal is. No key operation is spent.
+	// certificate, as one that was made before a renewal is; ErrEnded if its time is over, and
+	// nothing else is wrong. No key operation is spent.
 	Check(subject ocispec.Descriptor, e state.Envelope) error
 }
 
 // ErrOtherCertificate is returned by Signer.Check for an envelope by another certificate.
 var ErrOtherCertificate = errors.New("signed with another certificate")
+
+// ErrEnded is returned by Signer.Check for an envelope that does not verify any more.
+var ErrEnded = errors.New("the signature does not verify any more")
 
 // Image is a digest in a repository of a registry.
 type Image struct {

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dct2notation/dct2notation/state"
@@ -23,6 +24,9 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	// signed a moment ago was checked then.
 	if !fresh {
 		err = w.key.Signer.Check(image.Descriptor, envelope)
+	}
+	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
+		return 0, &Failure{Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", w.Key.Repository, w.Key.Digest, err)}
 	}
 	if err != nil {
 		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}

@@ -339,3 +339,36 @@ func (o *other) Find(ctx context.Context, image Image, key string) (Found, error
 	}
 	return found, err
 }
+
+// An envelope that expired before it was seen in the registry is not what makes an item done: whether it was
+// pushed or not, the image is signed anew at the moment of its expiry, and not before.
+func TestExpiredEnvelopeIsNotReplayed(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"push", "listed"} {
+		for name, c := range map[string]struct {
+			after      time.Duration
+			operations int
+		}{"the moment before": {time.Hour - 1, 0}, "at the expiry": {time.Hour, 1}} {
+			t.Run(step+" fails, and "+name, func(t *testing.T) {
+				t.Parallel()
+				s := newRenewal(t, "v1")
+				start := time.Now()
+				s.now, s.expiry = func() time.Time { return start }, time.Hour
+				s.fault[step] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("no")} }
+				s.runs("the first run", 1, false, nil)
+				delete(s.fault, step)
+				s.now = func() time.Time { return start.Add(c.after) }
+				s.runs("the second run", c.operations, true, map[string]int{first: 1})
+				good := 0
+				for _, signature := range s.signatures[s.tags["v1"]] {
+					if s.world.by[signature].Verifies(s.now()) {
+						good++
+					}
+				}
+				if good != 1 {
+					t.Errorf("got %d signatures that verify, want 1", good)
+				}
+			})
+		}
+	}
+}

@@ -210,6 +210,9 @@ func (w *world) Check(subject ocispec.Descriptor, e state.Envelope) error {
 	if w.signedBy[e.ManifestDigest] == "release" && w.by[e.ManifestDigest].Leaf != w.leaf {
 		return ErrOtherCertificate
 	}
+	if by, ok := w.by[e.ManifestDigest]; ok && !by.Verifies(w.now()) {
+		return ErrEnded
+	}
 	return nil
 }
 

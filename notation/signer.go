@@ -250,8 +250,13 @@ func (s *Signer) Prove(ctx context.Context) error {
 // when that is renewed.
 var ErrCertificate = errLeaf
 
+// ErrEnded says that a signature is as expected, and does not verify any more: its expiry has passed, or
+// a certificate has ended and there is no timestamp.
+var ErrEnded = errors.New("the signature does not verify any more")
+
 // Check returns an error unless an envelope is one of this key's for the subject, intact,
-// in the very manifest beside it. It spends no key operation.
+// in the very manifest beside it: ErrEnded if all that is wrong is its age. It spends no key
+// operation.
 func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
 	c, err := Read(e.MediaType, e.Blob)
 	if err != nil {
@@ -270,6 +275,9 @@ func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
 	if manifest.Subject == nil || manifest.Subject.Digest != subject.Digest ||
 		len(manifest.Layers) != 1 || manifest.Layers[0].Digest != digest.FromBytes(e.Blob) {
 		return errors.New("the manifest is not that of this envelope")
+	}
+	if !c.Verifies(s.now()) {
+		return ErrEnded
 	}
 	return nil
 }

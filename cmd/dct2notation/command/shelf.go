@@ -261,6 +261,9 @@ func (s signer) Check(subject ocispec.Descriptor, e state.Envelope) error {
 	if errors.Is(err, notation.ErrCertificate) {
 		return fmt.Errorf("%w: %w", migrate.ErrOtherCertificate, err)
 	}
+	if errors.Is(err, notation.ErrEnded) {
+		return migrate.ErrEnded
+	}
 	return err
 }
 
