@@ -72,10 +72,13 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			if !c.Expires.Equal(c.SigningTime.Add(time.Hour)) {
 				t.Errorf("%s %s: signed %s, expires %s", capability, format, c.SigningTime, c.Expires)
 			}
-			for later, ours := range map[time.Duration]bool{time.Minute: true, 2 * time.Hour: false} {
-				s.now = func() time.Time { return time.Now().Add(later) }
+			for later, ours := range map[time.Duration]bool{time.Minute: true, time.Hour - 1: true, time.Hour: false, 2 * time.Hour: false} {
+				s.now = func() time.Time { return c.SigningTime.Add(later) }
 				if _, _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
 					t.Errorf("%s %s: ours %t after %s", capability, format, got, later)
+				}
+				if err := s.Check(image("a"), e); errors.Is(err, ErrEnded) == ours || ours != (err == nil) {
+					t.Errorf("%s %s: got %v after %s, want ErrEnded: %t", capability, format, err, later, !ours)
 				}
 			}
 		}
