@@ -71,6 +71,9 @@ const (
 // any string at all.
 type Finding struct {
 	Tag, Role, Class, Detail string
+	// Digest is what docker runs under the tag although it is not trusted here, such as one
+	// whose length is zero; empty: docker does not run it either.
+	Digest digest.Digest
 }
 
 // How a root came to be trusted: see [Repository.PinnedBy].

@@ -33,6 +33,9 @@ func IsTargetsRole(name string) bool {
 // manifests").
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
+// IsTag reports whether a registry can have a tag of that name.
+func IsTag(name string) bool { return tagPattern.MatchString(name) }
+
 // entry is what one role says of one target name.
 type entry struct {
 	role data.RoleName
@@ -78,10 +81,10 @@ func pick(p *proof, repo *tuf.Repo) ([]Target, []Finding, error) {
 // walk finds the name at all.
 func reject(name string, first entry, found bool, entries []entry) (Finding, bool) {
 	if !found {
-		return Finding{name, entries[0].role.String(), UnreachableTarget, "the role's paths do not allow this name"}, true
+		return Finding{Tag: name, Role: entries[0].role.String(), Class: UnreachableTarget, Detail: "the role's paths do not allow this name"}, true
 	}
 	finding := func(class, detail string) (Finding, bool) {
-		return Finding{name, first.role.String(), class, detail}, true
+		return Finding{Tag: name, Role: first.role.String(), Class: class, Detail: detail}, true
 	}
 	switch {
 	case first.role != releasesRole && first.role != targetsRole:
@@ -89,12 +92,14 @@ func reject(name string, first entry, found bool, entries []entry) (Finding, boo
 			return finding(Shadowed, "it hides the entry in targets, and docker trusts neither")
 		}
 		return finding(SignerOnly, "neither targets/releases nor targets names it, so docker does not trust it")
-	case !tagPattern.MatchString(name):
+	case !IsTag(name):
 		return finding(InvalidTarget, "its name is no tag")
 	case len(first.meta.Hashes["sha256"]) != 32:
 		return finding(InvalidTarget, "it has no SHA-256 digest")
 	case first.meta.Length <= 0:
-		return finding(InvalidTarget, fmt.Sprintf("its length is %d", first.meta.Length))
+		f, _ := finding(InvalidTarget, fmt.Sprintf("its length is %d", first.meta.Length))
+		f.Digest = sha256Digest(first.meta) // docker looks at no length
+		return f, true
 	}
 	return Finding{}, false
 }
@@ -107,7 +112,7 @@ func target(p *proof, name string, first entry, entries []entry, delegated bool)
 	sum := first.meta.Hashes["sha256"]
 	t := Target{
 		proof: p, tag: name, role: first.role.String(), size: first.meta.Length,
-		digest: digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(sum)),
+		digest: sha256Digest(first.meta),
 	}
 	if first.role == targetsRole && delegated {
 		t.flags = append(t.flags, FlagLegacyTargets)
@@ -128,6 +133,10 @@ func target(p *proof, name string, first entry, entries []entry, delegated bool)
 	}
 	slices.Sort(t.signers)
 	return t
+}
+
+func sha256Digest(meta data.FileMeta) digest.Digest {
+	return digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(meta.Hashes["sha256"]))
 }
 
 // firstOf gives, for each name, the first entry that the notary client's walk below a

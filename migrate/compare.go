@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
 )
@@ -23,90 +24,194 @@ const (
 	FlagPlatform = "platform"
 )
 
-// target compares the two sides for a tag that DCT vouches for.
-func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
-	row := VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}
-	is := func(c VerifyClass, format string, args ...any) VerifiedTag {
-		row.Class, row.Reason = c, fmt.Sprintf(format, args...)
+// rowBuilder collects what holds for one tag: a tag can disagree in several ways at once,
+// and each is a class of its own.
+type rowBuilder struct {
+	VerifiedTag
+	reasons map[VerifyClass]string
+}
+
+// say adds a class and its reason. A class that is there already keeps both reasons.
+func (b *rowBuilder) say(c VerifyClass, format string, args ...any) {
+	if b.reasons == nil {
+		b.reasons = map[VerifyClass]string{}
+	}
+	reason := fmt.Sprintf(format, args...)
+	if before, said := b.reasons[c]; said {
+		reason = before + "; " + reason
+	}
+	b.reasons[c] = reason
+}
+
+func (b *rowBuilder) has(c VerifyClass) bool {
+	_, said := b.reasons[c]
+	return said
+}
+
+// row returns the row with its classes, worst first. One without any is of the class
+// otherwise, for the reason given.
+func (b *rowBuilder) row(otherwise VerifyClass, reason string) VerifiedTag {
+	row := b.VerifiedTag
+	row.Class, row.Classes, row.Reason = otherwise, []VerifyClass{otherwise}, reason
+	if len(b.reasons) == 0 {
 		return row
 	}
-	now, exists, err := l.v.Registry.Tag(ctx, l.repository, t.Tag())
-	if err != nil {
-		return is(Unknown, "looking up the tag: %v", err)
+	row.Classes = nil
+	var reasons []string
+	for _, c := range worstFirst {
+		if b.has(c) {
+			row.Classes, reasons = append(row.Classes, c), append(reasons, b.reasons[c])
+		}
 	}
-	row.Registry = now
-	verdict, err := l.judge(ctx, t.Digest())
+	row.Class, row.Reason = row.Classes[0], reasons[0]
+	if len(reasons) > 1 {
+		for i, c := range row.Classes {
+			reasons[i] = string(c) + ": " + reasons[i]
+		}
+		row.Reason = strings.Join(reasons, "; ")
+	}
+	return row
+}
+
+// signed says what is wrong with the signatures of an image that DCT vouches for.
+func (b *rowBuilder) signed(v Verdict) {
 	switch {
-	case ClassOf(err) == Missing:
-		return is(Gone, "the registry has no such digest")
-	case err != nil:
-		return is(Unknown, "%v", err)
+	case v.Signatures == 0:
+		b.say(DCTOnly, "no Notation signature")
+	case v.Doubt != "":
+		b.say(v.Doubt, "%s", v.Reason)
+	case !v.Trusted:
+		b.say(Untrusted, "%s", v.Reason)
 	}
-	row.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
-	row.CertificateExpires = verdict.NotAfter
-	if !exists {
-		return is(Gone, "the registry has the digest and no such tag")
+	b.refused(v)
+}
+
+// refused says that notation verify refuses what has a trusted signature.
+func (b *rowBuilder) refused(v Verdict) {
+	if v.Trusted && v.Refused != "" {
+		b.say(Broken, "one of its signatures is good, and notation verify refuses the image: %s", v.Refused)
 	}
-	if now != t.Digest() {
-		return l.moved(ctx, row, verdict)
-	}
+}
+
+// trusted says of an image that DCT does not vouch for that Notation trusts it, in the class
+// given, or that nobody knows. A doubt of a strict policy is a class of its own: consumers with
+// a lenient policy run the image, and others do not.
+func (b *rowBuilder) trusted(v Verdict, class VerifyClass, format string, args ...any) {
 	switch {
-	case verdict.Signatures == 0:
-		return is(DCTOnly, "no Notation signature")
-	case verdict.Doubt != "":
-		return is(verdict.Doubt, "%s", verdict.Reason)
-	case !verdict.Trusted:
-		return is(Untrusted, "%s", verdict.Reason)
+	case v.Trusted:
+		b.CertificateExpires = v.NotAfter
+		b.say(class, format, args...)
+		if v.Doubt != "" {
+			b.say(v.Doubt, "%s", v.Reason)
+		}
+		b.refused(v)
+	case v.open():
+		b.say(Unknown, "whether Notation trusts it: %s", v.Reason)
 	}
-	row.Class = Agree
-	if !row.Bound {
+}
+
+// target compares the two sides for a tag that DCT vouches for.
+func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
+	b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
+	verdict := l.vouchedFor(ctx, b)
+	b.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
+	row := b.row(Agree, "")
+	if row.Class == Agree && !row.Bound {
 		row.Flags = append(row.Flags, FlagUnbound)
 	}
 	return row
 }
 
-// moved compares the two sides for a tag that has another digest than DCT's.
-func (l *lookups) moved(ctx context.Context, row VerifiedTag, vouched Verdict) VerifiedTag {
-	there, err := l.judge(ctx, row.Registry)
-	switch {
-	case err != nil:
-		row.Class, row.Reason = Unknown, fmt.Sprintf("the tag points to %s: %v", row.Registry, err)
-	case there.Trusted:
-		row.Class, row.Reason = Conflict, fmt.Sprintf("DCT vouches for one digest, and Notation trusts %s, which the tag has", row.Registry)
-	default:
-		row.Class, row.Reason = Moved, "the tag was moved since DCT signed it"
-		if vouched.Trusted {
-			row.Reason += "; DCT's digest is signed"
-		}
+// vouchedFor compares the two sides for a row that has a tag and DCT's digest, and returns
+// what Notation says of the digest. All that is wrong is said, since a waiver for one thing
+// must not hide another.
+func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder) Verdict {
+	tag, image := l.tag(ctx, b.Tag), l.judge(ctx, b.DCT)
+	now, tagged := tag.Value()
+	b.Registry = now
+	if err := tag.Err(); err != nil {
+		b.say(Unknown, "looking up the tag: %v", err)
 	}
-	return row
+	verdict, there := image.Value()
+	switch {
+	case there:
+		b.CertificateExpires = verdict.NotAfter
+		b.signed(verdict)
+	case image.Err() != nil:
+		b.say(Unknown, "%v", image.Err())
+	case tagged && now == b.DCT:
+		b.say(Unknown, "the registry's tag names the digest, and the registry answers that it has no such digest")
+	default:
+		b.say(Gone, "the registry has no such digest")
+	}
+	switch _, absent := tag.Absent(); {
+	case absent:
+		b.say(Gone, "the registry has no such tag")
+	case tagged && now != b.DCT:
+		l.moved(ctx, b, verdict)
+	}
+	return verdict
 }
 
-// finding compares the two sides for a tag that DCT does not trust.
-func (l *lookups) finding(ctx context.Context, f dct.Finding) VerifiedTag {
-	row := VerifiedTag{Tag: f.Tag, Role: f.Role, Class: NoneSigned, Reason: f.Class + ": " + f.Detail}
-	if f.Class == dct.InvalidTarget {
-		return row // it is no tag that a registry could have
-	}
-	now, exists, err := l.v.Registry.Tag(ctx, l.repository, f.Tag)
+// moved compares the two sides for a tag that has another digest than DCT's.
+func (l *lookups) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
+	verdict, err := l.named(ctx, b.Registry)
 	if err != nil {
-		row.Class, row.Reason = Unknown, fmt.Sprintf("looking up the tag: %v", err)
-		return row
+		b.say(Unknown, "the tag points to %s: %v", b.Registry, err)
 	}
-	if !exists {
-		return row
+	expires := b.CertificateExpires // the date that counts is of DCT's digest
+	b.trusted(verdict, Conflict, "DCT vouches for one digest, and Notation trusts %s, which the tag has", b.Registry)
+	b.CertificateExpires = expires
+	if !b.has(Conflict) {
+		signed := ""
+		if vouched.Trusted {
+			signed = "; DCT's digest is signed"
+		}
+		b.say(Moved, "the tag was moved since DCT signed it%s", signed)
 	}
-	row.Registry = now
-	verdict, err := l.judge(ctx, now)
-	switch {
-	case err != nil:
-		row.Class, row.Reason = Unknown, err.Error()
-	case verdict.Trusted:
-		row.Class, row.CertificateExpires = NotationOnly, verdict.NotAfter
-		row.Reason = "Notation trusts the tag's digest, and DCT does not: " + row.Reason
-		l.platform(ctx, &row, verdict)
-	case verdict.Doubt == Unknown:
-		row.Class, row.Reason = Unknown, verdict.Reason
+}
+
+// finding compares the two sides for a tag that DCT does not trust. listed reports whether
+// the registry has listed the tag.
+func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) VerifiedTag {
+	b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: f.Tag, Role: f.Role}}
+	why := f.Class + ": " + f.Detail
+	if !dct.IsTag(f.Tag) {
+		return b.row(NoneSigned, why) // no registry can have it
 	}
-	return row
+	if f.Digest != "" { // no run signs it, and docker runs it
+		b.DCT = f.Digest
+		l.vouchedFor(ctx, b)
+		return b.row(Agree, why)
+	}
+	tag := l.tag(ctx, f.Tag)
+	now, tagged := tag.Value()
+	if !tagged {
+		switch {
+		case tag.Err() != nil:
+			b.say(Unknown, "looking up the tag: %v", tag.Err())
+		case listed:
+			b.say(Unknown, "the registry lists the tag, and answers that it has no such tag")
+		}
+		return b.row(NoneSigned, why)
+	}
+	b.Registry = now
+	verdict, err := l.named(ctx, now)
+	if err != nil {
+		b.say(Unknown, "%v", err)
+		return b.row(NoneSigned, why)
+	}
+	if index, ok := l.platform(ctx, verdict, now); ok {
+		b.Flags = append(b.Flags, FlagPlatform)
+		why = fmt.Sprintf("DCT does not name the tag; it names index %s, which lists the image", index)
+		if l.v.AllPlatforms { // both sides vouch for the image
+			b.CertificateExpires = verdict.NotAfter
+			b.signed(verdict)
+			return b.row(Agree, why)
+		}
+	} else {
+		why = "Notation trusts the tag's digest, and DCT does not: " + why
+	}
+	b.trusted(verdict, NotationOnly, "%s", why)
+	return b.row(NoneSigned, f.Class+": "+f.Detail)
 }

@@ -27,6 +27,7 @@ const NotCompared = VerifyClass("not-compared")
 // becomes of the tag later.
 type Waiver struct {
 	Repository string
+	Written    string // as the file has it: a server may have names that no repository can have; may be empty
 	Tag        string // empty: the repository's trust data as a whole
 	Class      VerifyClass
 	Reason     string
@@ -42,6 +43,19 @@ type Tick struct {
 	By    string
 	Date  time.Time
 	Note  string
+	// Repositories are those that a file lists, which has this SHA-256; of the check listed.
+	File, SHA256 string
+	Repositories []string
+}
+
+// missing are the repositories of the list that were neither compared nor waived.
+func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string) {
+	for _, name := range t.Repositories {
+		if !have[name] && d.waiver(name, "", NotCompared, planned) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Check returns an error unless every decision says what it is for and whose it is.
@@ -67,7 +81,7 @@ func (d *Decisions) Check(now time.Time) error {
 		if missing != "" {
 			return fmt.Errorf("waiver %d: no %s", i+1, missing)
 		}
-		if !slices.Contains([]VerifyClass{DCTOnly, NotationOnly, Conflict, Moved, Gone, Untrusted, VerifyExpiry, NotCompared}, w.Class) {
+		if !slices.Contains(append(worstFirst[:len(worstFirst)-1:len(worstFirst)-1], NotCompared), w.Class) {
 			return fmt.Errorf("waiver %d: class %.40q cannot be waived", i+1, w.Class)
 		}
 	}
@@ -79,6 +93,10 @@ func (d *Decisions) Check(now time.Time) error {
 			return fmt.Errorf("tick %d: it needs by and date", i+1)
 		case t.Date.After(now):
 			return fmt.Errorf("tick %d: its date is in the future", i+1)
+		case t.Check == gateListed && (len(t.Repositories) == 0 || t.SHA256 == ""):
+			return fmt.Errorf("tick %d: listed needs the file with all repositories of the registry, and its sha256", i+1)
+		case t.Check != gateListed && (t.File != "" || t.SHA256 != ""):
+			return fmt.Errorf("tick %d: only listed takes a file", i+1)
 		}
 	}
 	return nil
@@ -88,7 +106,8 @@ func (d *Decisions) Check(now time.Time) error {
 func (d *Decisions) waiver(repository, tag string, class VerifyClass, planned time.Time) *Waiver {
 	for i := range d.Waivers {
 		w := &d.Waivers[i]
-		if w.Repository == repository && w.Tag == tag && w.Class == class && !w.Until.Before(planned) {
+		named := w.Repository == repository || class == NotCompared && w.Written == repository
+		if named && w.Tag == tag && w.Class == class && !w.Until.Before(planned) {
 			w.used = true
 			return w
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/state"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // lookups asks once for each digest of a repository what Notation says of it, however
@@ -20,7 +20,7 @@ type lookups struct {
 	gun        string
 	repository string
 	vouched    map[digest.Digest]bool // by DCT, for any tag
-	known      sync.Map               // digest -> func() (Verdict, error), called once
+	known      sync.Map               // digest -> func() lookup.Answer[Verdict], called once
 	indexes    sync.Map               // digest -> func() ([]member, error), called once
 }
 
@@ -32,15 +32,47 @@ func newLookups(v *Verification, r *dct.Repository) *lookups {
 	return l
 }
 
-func (l *lookups) judge(ctx context.Context, d digest.Digest) (Verdict, error) {
-	once, _ := l.known.LoadOrStore(d, sync.OnceValues(func() (Verdict, error) {
+// judge returns what Notation says of an image. It is absent only where the registry says so
+// of the digest itself: whatever is missing when its signatures are fetched says nothing of
+// the image.
+func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verdict] {
+	once, _ := l.known.LoadOrStore(d, sync.OnceValue(func() lookup.Answer[Verdict] {
 		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
-		if err != nil {
-			return Verdict{}, err
+		switch {
+		case err != nil && ClassOf(err) == Missing:
+			return lookup.Absent[Verdict](lookup.Registry)
+		case err != nil:
+			return lookup.Unknown[Verdict](err)
 		}
-		return l.v.Judge.Judge(ctx, Image{l.repository, desc})
+		verdict, err := l.v.Judge.Judge(ctx, Image{l.repository, desc})
+		if err != nil {
+			return lookup.Unknown[Verdict](err)
+		}
+		return lookup.Found(verdict)
 	}))
-	return once.(func() (Verdict, error))()
+	return once.(func() lookup.Answer[Verdict])()
+}
+
+// named is judge for a digest that a tag of the registry names: that it is absent is an error
+// then.
+func (l *lookups) named(ctx context.Context, d digest.Digest) (Verdict, error) {
+	image := l.judge(ctx, d)
+	if _, absent := image.Absent(); absent {
+		return Verdict{}, fmt.Errorf("the registry's tag names %s, and the registry answers that it has no such digest", d)
+	}
+	return image.Result()
+}
+
+// tag returns the digest that a tag of the repository has now.
+func (l *lookups) tag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
+	d, exists, err := l.v.Registry.Tag(ctx, l.repository, tag)
+	switch {
+	case err != nil:
+		return lookup.Unknown[digest.Digest](err)
+	case !exists:
+		return lookup.Absent[digest.Digest](lookup.Registry)
+	}
+	return lookup.Found(d)
 }
 
 // members are what an index lists that DCT vouches for, directly or in an index of its own.
@@ -75,126 +107,28 @@ func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([
 	return members, nil
 }
 
-// platform looks whether a tag that Notation trusts has an image that an index lists which
-// DCT names, as the signature says. Then both sides vouch for the image, though not for the
-// tag; whether that is enough was said by AllPlatforms.
-func (l *lookups) platform(ctx context.Context, row *VerifiedTag, verdict Verdict) {
+// platform returns the index that DCT names and that lists the image, as a signature of the
+// image says. Then both sides vouch for the image, though not for a tag that it has.
+func (l *lookups) platform(ctx context.Context, verdict Verdict, image digest.Digest) (digest.Digest, bool) {
 	for _, signed := range verdict.Signed {
 		if signed[MetadataGUN] != l.gun {
 			continue
 		}
 		for _, name := range strings.Split(signed[MetadataIndex], ",") {
 			index := digest.Digest(strings.TrimSpace(name))
-			if !l.vouched[index] {
-				continue
+			if listed, err := l.lists(ctx, index, image); err == nil && listed {
+				return index, true
 			}
-			members, err := l.members(ctx, index)
-			if err != nil || !slices.ContainsFunc(members, func(m member) bool { return m.Digest == row.Registry }) {
-				continue
-			}
-			row.Flags = append(row.Flags, FlagPlatform)
-			row.Reason = fmt.Sprintf("DCT does not name the tag; it names index %s, which lists the image", index)
-			if l.v.AllPlatforms {
-				row.Class = Agree
-			}
-			return
 		}
 	}
+	return "", false
 }
 
-// recorded compares what a ledger has of the repository with what is there. It adds flags,
-// and rows for what DCT has withdrawn since it was signed.
-func (l *lookups) recorded(ctx context.Context, result *VerifiedRepository) error {
-	items, err := l.v.Recorded(l.repository)
-	if err != nil {
-		return fmt.Errorf("comparing with the ledger: %w", err)
+// lists reports whether DCT vouches for an index that lists an image.
+func (l *lookups) lists(ctx context.Context, index, image digest.Digest) (bool, error) {
+	if !l.vouched[index] {
+		return false, nil
 	}
-	ours := map[digest.Digest]map[string]bool{} // signatures, by image
-	for _, it := range items {
-		if it.Stage != state.Confirmed && it.Stage != state.Pushed || it.GUN != l.gun {
-			continue
-		}
-		d := digest.Digest(it.Digest)
-		if ours[d] == nil {
-			ours[d] = map[string]bool{}
-		}
-		ours[d][it.Signature] = true
-		if !l.vouches(it) && slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return l.v.Scope.wants(t.Name) }) {
-			row, err := l.withdrawn(ctx, it)
-			if err != nil {
-				return err
-			}
-			if row.Class != NoneSigned && !marked(result.Tags, row) {
-				result.Tags = append(result.Tags, row)
-			}
-		}
-	}
-	for i, row := range result.Tags {
-		if row.DCT == "" {
-			continue
-		}
-		verdict, err := l.judge(ctx, row.DCT)
-		if err != nil {
-			continue // the row says so
-		}
-		for signature := range ours[row.DCT] {
-			if !slices.Contains(verdict.Listed, signature) {
-				result.Tags[i].Flags = append(result.Tags[i].Flags, FlagGone)
-				break
-			}
-		}
-		if slices.ContainsFunc(verdict.Listed, func(s string) bool { return !ours[row.DCT][s] }) {
-			result.Tags[i].Flags = append(result.Tags[i].Flags, FlagForeign)
-		}
-	}
-	return ctx.Err()
-}
-
-// marked tells whether the image of a withdrawn item has rows already, as its tags are still in
-// the registry: these then say that it was withdrawn.
-func marked(rows []VerifiedTag, withdrawn VerifiedTag) bool {
-	found := false
-	for i, row := range rows {
-		// One without a tag is of another item, with its own key.
-		if row.Class != NotationOnly || withdrawn.Class != NotationOnly || row.Tag == "" || row.Registry != withdrawn.Registry {
-			continue
-		}
-		found = true
-		if !slices.Contains(row.Flags, FlagWithdrawn) {
-			rows[i].Flags = append(row.Flags, withdrawn.Flags...)
-			rows[i].Reason = withdrawn.Reason
-		}
-	}
-	return found
-}
-
-// vouches tells whether DCT still vouches for an item: for its digest, or for an index that
-// was said to list it.
-func (l *lookups) vouches(it state.Item) bool {
-	return l.vouched[digest.Digest(it.Digest)] ||
-		slices.ContainsFunc(it.Indexes, func(index string) bool { return l.vouched[digest.Digest(index)] })
-}
-
-// withdrawn is the row of an item that DCT does not vouch for any more. The row has no tag:
-// what tags the registry has of it is not asked.
-func (l *lookups) withdrawn(ctx context.Context, it state.Item) (VerifiedTag, error) {
-	var names []string
-	for _, t := range it.Tags {
-		names = append(names, t.Name)
-	}
-	row := VerifiedTag{
-		Registry: digest.Digest(it.Digest), Class: NoneSigned, Flags: []string{FlagWithdrawn},
-		Reason: fmt.Sprintf("signed as %s, and DCT does not vouch for it any more; undo removes the signature", strings.Join(names, ", ")),
-	}
-	verdict, err := l.judge(ctx, row.Registry)
-	switch {
-	case ctx.Err() != nil:
-		return row, ctx.Err()
-	case ClassOf(err) == Missing:
-	case err != nil:
-		row.Class, row.Reason = Unknown, err.Error()
-	case verdict.Trusted:
-		row.Class = NotationOnly
-	}
-	return row, nil
+	members, err := l.members(ctx, index)
+	return slices.ContainsFunc(members, func(m member) bool { return m.Digest == image }), err
 }

@@ -156,7 +156,7 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 		part.Place = place
 	}
 	for _, f := range r.Findings() {
-		part.Findings = append(part.Findings, PlanFinding(f))
+		part.Findings = append(part.Findings, PlanFinding{f.Tag, f.Role, f.Class, f.Detail})
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(e.Workers * perWorker)

@@ -16,9 +16,11 @@ import (
 type Readiness struct {
 	Verification *Verification // of all that the server has; its Trust reads the server
 	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
-	Archive   Trust
-	Feed      func(context.Context) ([]dct.Changed, error) // all that the server has; nil: it cannot be asked
-	LeftOut   []string                                     // what was chosen among repositories and tags, as a person would say it; none: all are looked at
+	Archive Trust
+	// Feed returns all that the server has; nil: it cannot be asked. An error that is
+	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
+	Feed      func(context.Context) ([]dct.Changed, error)
+	LeftOut   []string // what was chosen among repositories and tags, as a person would say it; none: all are looked at
 	Decisions Decisions
 	Products  []string  // of registries, whose own checks are listed
 	Planned   time.Time // when the server is to be switched off
@@ -102,7 +104,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 		gateAgreed:   "DCT and Notation agree on every tag, or a decision waives it",
 		gateArchived: "the snapshot was read back, and verifies for every repository",
 		gateQuiet:    "nothing was signed with DCT since the snapshot",
-		gateDates:    "no trust data and no signing certificate expires before the planned date",
+		gateDates:    "no trust data and no signature expires before the planned date",
 	} {
 		a.gates[id] = &Gate{ID: id, Title: title, State: Holds}
 	}
@@ -156,28 +158,42 @@ func (a *assessment) compared(r VerifiedRepository) {
 		}
 	}
 	for _, t := range r.Tags {
-		a.counts.tags++
-		name := r.GUN + ":" + t.Tag
-		w := a.Decisions.waiver(r.GUN, t.Tag, t.Class, a.Planned)
-		switch {
-		case t.Class.Agrees():
-			a.counts.agree++
-		case t.Class == Unknown:
-			compared.unclear("%s: %s", name, t.Reason)
-		case w != nil:
-			a.waived(w, name)
-		default:
-			agreed.fail("%s is %s: %s", name, t.Class, t.Reason)
-		}
-		if t.Class == Agree {
-			a.date(t.CertificateExpires, "the certificate of a signature of "+name)
-		}
+		a.tag(r.GUN, t)
+	}
+	if r.LeftOut > 0 {
+		compared.fail("%s: %d tags were not compared", r.GUN, r.LeftOut)
 	}
 	for _, e := range r.Expiries {
 		// The server signs these two anew by itself, as long as it runs.
 		if e.Role != "timestamp" && e.Role != "snapshot" && r.Class == "" {
 			a.date(e.At, e.Role+" of "+r.GUN)
 		}
+	}
+}
+
+// tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what
+// is unknown has none: it stays open beside whatever else is waived.
+func (a *assessment) tag(gun string, t VerifiedTag) {
+	a.counts.tags++
+	name := gun + ":" + t.Tag
+	if t.Tag == "" { // an image that no tag leads to
+		name = gun + "@" + t.Registry.String()
+	}
+	for _, class := range t.Classes {
+		w := a.Decisions.waiver(gun, t.name(), class, a.Planned)
+		switch {
+		case class.Agrees():
+			a.counts.agree++
+		case class == Unknown:
+			a.gates[gateCompared].unclear("%s: %s", name, t.Reason)
+		case w != nil:
+			a.waived(w, name)
+		default:
+			a.gates[gateAgreed].fail("%s is %s: %s", name, class, t.Reason)
+		}
+	}
+	if t.Class == Agree {
+		a.date(t.CertificateExpires, "the signature of "+name)
 	}
 }
 
@@ -209,30 +225,85 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 	g := a.gates[gateListed]
 	if a.Feed == nil {
 		g.unclear("the Notary server was not asked for its changefeed")
-		g.Hint = "only its administrators may read it; else compare the repositories with the list that the server's owner has, and tick it"
 		return
 	}
 	changed, err := a.Feed(ctx)
-	if err != nil {
-		g.unclear("%v", err)
-		return
-	}
 	have := map[string]bool{}
 	for _, gun := range guns {
 		have[gun.String()] = true
 	}
 	for _, c := range changed {
-		if c.Deleted || have[c.GUN] {
+		if have[c.GUN] || c.Deleted && a.gone(ctx, g, c.GUN) {
 			continue
 		}
 		if w := a.Decisions.waiver(c.GUN, "", NotCompared, a.Planned); w != nil {
 			g.note("waived: %s, not compared, by %s until %s: %s", c.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
 			continue
 		}
-		g.fail("%s is on the server and was not compared", c.GUN)
+		if !c.Deleted {
+			g.fail("%s is on the server and was not compared", c.GUN)
+		}
 	}
-	if g.State == Holds {
+	switch {
+	case errors.Is(err, dct.ErrFeedRefused):
+		a.ticked(g, err, have)
+	case err != nil:
+		g.unclear("%v", err)
+	case g.State == Holds:
 		g.note("the changefeed names %d repositories", len(changed))
+	}
+}
+
+// gone reports whether a repository is not on the server any more, which its changefeed has as
+// deleted. The record alone is no evidence: the server is asked for the root. What it says
+// instead is noted, unless it is waived.
+func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
+	gun, err := dct.ParseGUN(name)
+	if err == nil && gun.String() == name {
+		_, err = a.server.Trust.Read(ctx, gun, dct.Known{})
+	} else if err == nil {
+		err = fmt.Errorf("repository %s is called %s", name, gun) // docker would look elsewhere
+	}
+	switch class := ClassOf(err); {
+	case err != nil && class == Unsigned:
+		return true
+	case a.Decisions.waiver(name, "", NotCompared, a.Planned) != nil:
+	case err == nil, class == Security, class == Unpinned, class == Expired, class == Incomplete:
+		g.fail("%s was deleted, says the changefeed, and the server has trust data of it, which was not compared", name)
+	default:
+		g.unclear("%s was deleted, says the changefeed, and the server does not confirm it: %v", name, err)
+	}
+	return false
+}
+
+// maxListAge is how old the list of repositories may be that stands in for a changefeed.
+const maxListAge = 7 * 24 * time.Hour
+
+// ticked lets people tell what the server has, where it tells nobody by design.
+func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
+	g.unclear("%v", refused)
+	for _, p := range a.Products {
+		if p != DockerHub && p != ACR && p != Harbor {
+			g.Hint = "only its administrators may read it: ready has to ask as one of them"
+			return
+		}
+	}
+	g.Hint = "have the owner of the registry list all its repositories in a file, and tick the check listed with the file and its sha256"
+	for _, t := range a.Decisions.Ticks {
+		if t.Check != gateListed {
+			continue
+		}
+		switch missing := t.missing(have, &a.Decisions, a.Planned); {
+		case len(a.Products) == 0 || len(t.Repositories) == 0:
+			g.note("not counted: the tick by %s names no file of repositories", t.By)
+		case a.Now.Sub(t.Date) > maxListAge:
+			g.note("not counted: the tick by %s is of %s, more than seven days ago", t.By, t.Date.Format(time.DateOnly))
+		case len(missing) > 0:
+			g.fail("%s is in the file %s and was not compared (%d in all)", missing[0], t.File, len(missing))
+		case g.State != Fails:
+			g.State = Holds
+			g.note("ticked by %s on %s: all %d repositories of %s (SHA-256 %s) were compared%s", t.By, t.Date.Format(time.DateOnly), len(t.Repositories), t.File, t.SHA256, prefixed(": ", t.Note))
+		}
 	}
 }
 
@@ -286,9 +357,6 @@ func (a *assessment) all() []Gate {
 	var gates []Gate
 	for _, id := range []string{gateListed, gateCompared, gateAgreed, gateArchived, gateQuiet, gateDates} {
 		g := *a.gates[id]
-		if g.ID == gateListed && g.State == NotTold && a.Feed == nil {
-			a.Decisions.tick(&g) // people can tell it too
-		}
 		gates = append(gates, g)
 	}
 	for _, g := range checklist(a.Products) {

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // leaving is a scene in which all gates hold that are found out.
@@ -20,6 +22,15 @@ type leaving struct {
 	*scene
 	repo *notarytest.Repository
 	r    *Readiness
+	ends time.Time // the date of the signatures
+}
+
+// waive adds a decision that holds until the planned date.
+func (l *leaving) waive(w Waiver) {
+	l.t.Helper()
+	w.Reason, w.By, w.Until = "retired", "Jane", l.r.Planned
+	l.r.Decisions.Waivers = append(l.r.Decisions.Waivers, w)
+	l.must(l.r.Decisions.Check(l.r.Now))
 }
 
 // kept is trust data as it was when a snapshot was taken.
@@ -37,10 +48,11 @@ func newLeaving(t *testing.T) *leaving {
 	l := &leaving{scene: newScene(t)}
 	l.repo = l.publish(app, "v1", "v2")
 	now := time.Now()
+	l.ends = now.Add(60 * 24 * time.Hour)
 	judge := verdicts{}
 	for _, tag := range []string{"v1", "v2"} {
 		judge[digest.FromString("image "+tag)] = func() (Verdict, error) {
-			return Verdict{Signatures: 1, Trusted: true, NotAfter: now.Add(60 * 24 * time.Hour)}, nil
+			return Verdict{Signatures: 1, Trusted: true, NotAfter: l.ends}, nil
 		}
 	}
 	l.r = &Readiness{
@@ -104,7 +116,40 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
 			l.must(l.repo.Publish())
 		}, gateQuiet, Fails, app},
-		"the certificate ends": {func(l *leaving) { l.r.Planned = l.r.Now.Add(61 * 24 * time.Hour) }, gateDates, Fails, "certificate"},
+		"the certificate ends":        {func(l *leaving) { l.r.Planned = l.r.Now.Add(61 * 24 * time.Hour) }, gateDates, Fails, "signature of "},
+		"it ends at the planned date": {func(l *leaving) { l.r.Planned = l.ends }, gateDates, Fails, "signature of "},
+		"it ends just after":          {func(l *leaving) { l.r.Planned = l.ends.Add(-time.Nanosecond) }, "", Holds, ""},
+		"the strays are not known": {func(l *leaving) {
+			l.fault["tags"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+		}, gateCompared, NotTold, "403"},
+		"only some tags of a repository": {func(l *leaving) {
+			l.put("stray")
+			l.r.Verification.Scope.Wanted = func(tag string) bool { return tag != "stray" }
+		}, gateCompared, Fails, "1 tags were not compared"},
+		"deleted, and still there": {func(l *leaving) {
+			l.publish("registry.example.com/other", "v1")
+			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
+		}, gateListed, Fails, "other was deleted"},
+		"deleted, there and waived": {func(l *leaving) {
+			l.publish("registry.example.com/other", "v1")
+			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
+			l.waive(Waiver{Repository: "registry.example.com/other", Class: NotCompared})
+		}, "", Holds, ""},
+		"deleted, there and of nobody we know": {func(l *leaving) {
+			l.publish("registry.example.com/other", "v1")
+			delete(l.pins.Certs, "registry.example.com/other")
+			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
+		}, gateListed, Fails, "other was deleted"},
+		"deleted, by a name that cannot be": {func(l *leaving) { l.feed(dct.Changed{GUN: "Odd Name", Deleted: true}) }, gateListed, NotTold, "Odd Name"},
+		"a name that cannot be":             {func(l *leaving) { l.feed(dct.Changed{GUN: "Odd Name"}) }, gateListed, Fails, "Odd Name"},
+		"a name that cannot be, waived": {func(l *leaving) {
+			l.feed(dct.Changed{GUN: "Odd Name"})
+			l.waive(Waiver{Repository: "Odd Name", Written: "Odd Name", Class: NotCompared})
+		}, "", Holds, ""},
+		"a name that docker writes otherwise, waived": {func(l *leaving) {
+			l.feed(dct.Changed{GUN: "alpine"})
+			l.waive(Waiver{Repository: "docker.io/library/alpine", Written: "alpine", Class: NotCompared})
+		}, "", Holds, ""},
 		"the trust data expires": {func(l *leaving) {
 			l.must(l.repo.Tamper("targets", func(signed map[string]any) { signed["expires"] = l.r.Now.Add(time.Hour).UTC().Format(time.RFC3339) }, true))
 			l.archive()
@@ -164,10 +209,13 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 		want   GateState
 		says   string
 	}{
-		"as it is":      {func(*Waiver) {}, Holds, "waived: " + app + ":v2"},
-		"another tag":   {func(w *Waiver) { w.Tag = "v1" }, Fails, "not needed"},
-		"another class": {func(w *Waiver) { w.Class = DCTOnly }, Fails, "not needed"},
-		"ends before":   {func(w *Waiver) { w.Until = time.Now().Add(time.Hour) }, Fails, "before the planned date"},
+		"as it is":           {func(*Waiver) {}, Holds, "waived: " + app + ":v2"},
+		"another tag":        {func(w *Waiver) { w.Tag = "v1" }, Fails, "not needed"},
+		"another class":      {func(w *Waiver) { w.Class = DCTOnly }, Fails, "not needed"},
+		"another repository": {func(w *Waiver) { w.Repository = "registry.example.com/other" }, Fails, "not needed"},
+		"all repositories":   {func(w *Waiver) { w.Repository = "registry.example.com/*" }, Fails, "not needed"},
+		"no tag":             {func(w *Waiver) { w.Tag = "" }, Fails, "not needed"},
+		"ends before":        {func(w *Waiver) { w.Until = time.Now().Add(time.Hour) }, Fails, "before the planned date"},
 	} {
 		l := newLeaving(t)
 		l.move("v2")
@@ -241,5 +289,110 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 		if err := d.Check(now); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// Each class of a row needs a waiver of its own, and beside what is unknown none is enough.
+func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		waived          []VerifyClass
+		unknown         bool
+		agreed, compare GateState
+	}{
+		"neither":                  {nil, false, Fails, Holds},
+		"the one":                  {[]VerifyClass{Moved}, false, Fails, Holds},
+		"the other":                {[]VerifyClass{DCTOnly}, false, Fails, Holds},
+		"both":                     {[]VerifyClass{Moved, DCTOnly}, false, Holds, Holds},
+		"both, and a doubt beside": {[]VerifyClass{Moved, DCTOnly}, true, Holds, NotTold},
+	} {
+		l := newLeaving(t)
+		l.move("v2")
+		judge := l.r.Verification.Judge.(verdicts)
+		judge[imageOf("v2")] = saying(Verdict{})
+		if c.unknown {
+			judge[digest.FromString("elsewhere")] = saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"})
+		}
+		for _, class := range c.waived {
+			l.waive(Waiver{Repository: app, Tag: "v2", Class: class})
+		}
+		gates := l.assess(app)
+		if got := gates[gateAgreed]; got.State != c.agreed {
+			t.Errorf("%s waived: agreed is %s, want %s: %q", name, got.State, c.agreed, got.Evidence)
+		}
+		if got := gates[gateCompared]; got.State != c.compare {
+			t.Errorf("%s waived: compared is %s, want %s: %q", name, got.State, c.compare, got.Evidence)
+		}
+	}
+}
+
+// An image that no tag leads to is waived by its digest, and not by what is decided of the
+// repository as a whole.
+func TestWaiverOfAnImageWithoutATag(t *testing.T) {
+	t.Parallel()
+	withdrawn := imageOf("withdrawn")
+	for tag, want := range map[string]GateState{withdrawn.String(): Holds, "": Fails, "withdrawn": Fails} {
+		l := newLeaving(t)
+		l.images[withdrawn] = ocispec.Descriptor{Digest: withdrawn, Size: 1}
+		l.r.Verification.Judge.(verdicts)[withdrawn] = saying(Verdict{Signatures: 1, Trusted: true})
+		l.r.Verification.Recorded = func(string) ([]state.Item, error) {
+			return []state.Item{{Key: state.Key{Repository: app, Digest: withdrawn.String(), KeyName: "release"}, GUN: app, Stage: state.Confirmed, Signature: "ours", Tags: []state.Tag{{Name: "withdrawn"}}}}, nil
+		}
+		l.waive(Waiver{Repository: app, Tag: tag, Class: NotationOnly})
+		if got := l.assess(app)[gateAgreed]; got.State != want {
+			t.Errorf("waived as %q: got %s, want %s: %q", tag, got.State, want, got.Evidence)
+		}
+	}
+}
+
+// Where the server keeps its list to itself by design, people may bring one: recent, with its
+// SHA-256, and of nothing that was not compared. Nowhere else.
+func TestListedByAFile(t *testing.T) {
+	t.Parallel()
+	const week = 7 * 24 * time.Hour
+	refused := fmt.Errorf("reading the changefeed: %w: it answered 401", dct.ErrFeedRefused)
+	for name, c := range map[string]struct {
+		change func(*leaving, *Tick)
+		want   GateState
+	}{
+		"as it should be":           {func(*leaving, *Tick) {}, Holds},
+		"seven days old":            {func(l *leaving, t *Tick) { t.Date = l.r.Now.Add(-week) }, Holds},
+		"older":                     {func(l *leaving, t *Tick) { t.Date = l.r.Now.Add(-week - time.Nanosecond) }, NotTold},
+		"of Azure":                  {func(l *leaving, _ *Tick) { l.r.Products = []string{ACR} }, Holds},
+		"of Harbor":                 {func(l *leaving, _ *Tick) { l.r.Products = []string{Harbor} }, Holds},
+		"of a server of one's own":  {func(l *leaving, _ *Tick) { l.r.Products = []string{SelfHosted} }, NotTold},
+		"of MSR":                    {func(l *leaving, _ *Tick) { l.r.Products = []string{MSR} }, NotTold},
+		"of Hub, beside one's own":  {func(l *leaving, _ *Tick) { l.r.Products = []string{DockerHub, SelfHosted} }, NotTold},
+		"of nobody":                 {func(l *leaving, _ *Tick) { l.r.Products = nil }, NotTold},
+		"one more was not compared": {func(_ *leaving, t *Tick) { t.Repositories = append(t.Repositories, "registry.example.com/web") }, Fails},
+		"one more, which is waived": {func(l *leaving, t *Tick) {
+			t.Repositories = append(t.Repositories, "registry.example.com/web")
+			l.waive(Waiver{Repository: "registry.example.com/web", Class: NotCompared})
+		}, Holds},
+		"not refused, but in trouble": {func(l *leaving, _ *Tick) {
+			l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, errors.New("it answered 503") }
+		}, NotTold},
+		"refused by one, and named by another": {func(l *leaving, _ *Tick) {
+			l.r.Feed = func(context.Context) ([]dct.Changed, error) {
+				return []dct.Changed{{GUN: "registry.example.com/web"}}, refused
+			}
+		}, Fails},
+		"nobody asked": {func(l *leaving, _ *Tick) { l.r.Feed = nil }, NotTold},
+		"another tick": {func(_ *leaving, t *Tick) { *t = Tick{Check: "clients", By: "Jane", Date: t.Date} }, NotTold},
+	} {
+		l := newLeaving(t)
+		l.r.Products = []string{DockerHub}
+		l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, refused }
+		tick := Tick{Check: gateListed, By: "Jane", Date: l.r.Now.Add(-time.Hour), File: "all.txt", SHA256: strings.Repeat("a", 64), Repositories: []string{app}}
+		c.change(l, &tick)
+		l.r.Decisions.Ticks = []Tick{tick}
+		l.must(l.r.Decisions.Check(l.r.Now))
+		if got := l.assess(app)[gateListed]; got.State != c.want {
+			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
+		}
+	}
+	bare := Decisions{Ticks: []Tick{{Check: gateListed, By: "Jane", Date: time.Now()}}}
+	if err := bare.Check(time.Now()); err == nil || !strings.Contains(err.Error(), "sha256") {
+		t.Errorf("listed without a file: got %v, want an error that asks for it", err)
 	}
 }

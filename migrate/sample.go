@@ -17,6 +17,13 @@ type tags struct {
 
 func (t *tags) len() int { return len(t.targets) + len(t.findings) + len(t.strays) }
 
+// keep leaves the tags that are wanted.
+func (t *tags) keep(wanted func(tag string) bool) {
+	t.targets = slices.DeleteFunc(t.targets, func(target dct.Target) bool { return !wanted(target.Tag()) })
+	t.findings = slices.DeleteFunc(t.findings, func(f dct.Finding) bool { return !wanted(f.Tag) })
+	t.strays = slices.DeleteFunc(t.strays, func(f dct.Finding) bool { return !wanted(f.Tag) })
+}
+
 // draw leaves the tags that a sample has. The same seed draws the same tags, and nobody who
 // does not know it can tell beforehand which.
 func (t *tags) draw(v *Verification, gun dct.GUN) {
@@ -42,7 +49,5 @@ func (t *tags) draw(v *Verification, gun dct.GUN) {
 	for _, l := range lots[:v.Sample] {
 		drawn[l.tag] = true
 	}
-	t.targets = slices.DeleteFunc(t.targets, func(target dct.Target) bool { return !drawn[target.Tag()] })
-	t.findings = slices.DeleteFunc(t.findings, func(f dct.Finding) bool { return !drawn[f.Tag] })
-	t.strays = slices.DeleteFunc(t.strays, func(f dct.Finding) bool { return !drawn[f.Tag] })
+	t.keep(func(tag string) bool { return drawn[tag] })
 }

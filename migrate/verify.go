@@ -30,28 +30,41 @@ type Verdict struct {
 	Trusted    bool     // at least one passes the trust policy
 	// Doubt is what a strict policy holds against the best of them, whatever the level of
 	// this one: VerifyExpiry, Untrusted or Unknown. Empty: nothing, or there are none.
-	Doubt    VerifyClass
-	Reason   string              // of the doubt
-	Signed   []map[string]string // the metadata of each trusted signature
-	NotAfter time.Time           // of the certificate of the trusted signature
+	Doubt  VerifyClass
+	Reason string              // of the doubt
+	Signed []map[string]string // the metadata of each trusted signature
+	// Refused is why notation verify refuses the image although one of its signatures is
+	// trusted; empty: it does not.
+	Refused string
+	// Unread reports whether a listed signature could not be read. Nobody knows then that
+	// Notation does not trust the image.
+	Unread   bool
+	NotAfter time.Time // until when the trusted signature verifies; zero: no date ends it
 }
+
+// open reports whether an image that is not trusted now may be trusted all the same.
+func (v Verdict) open() bool { return !v.Trusted && (v.Doubt == Unknown || v.Unread) }
 
 // VerifyClass compares what DCT and Notation say of a tag.
 type VerifyClass string
 
 // The classes of a tag.
 const (
-	Agree        VerifyClass = "agree"         // both vouch for the digest that the tag has
-	DCTOnly      VerifyClass = "dct-only"      // DCT vouches for it, and it has no Notation signature
-	NotationOnly VerifyClass = "notation-only" // DCT does not trust the tag, Notation does
-	Conflict     VerifyClass = "conflict"      // each vouches for another digest
-	Moved        VerifyClass = "tag-moved"     // the tag has another digest than DCT's, which Notation does not trust
-	Gone         VerifyClass = "missing"       // the registry lacks the digest or the tag
-	Untrusted    VerifyClass = "untrusted"     // Notation signatures are there, and the policy trusts none
-	VerifyExpiry VerifyClass = "expired"       // trusted but for a date that has passed
-	Unknown      VerifyClass = "unknown"       // it could not be found out
-	NoneSigned   VerifyClass = "unsigned"      // neither side would run it
+	Agree        VerifyClass = "agree"            // both vouch for the digest that the tag has
+	DCTOnly      VerifyClass = "dct-only"         // DCT vouches for it, and it has no Notation signature
+	NotationOnly VerifyClass = "notation-only"    // DCT does not trust the tag, Notation does
+	Conflict     VerifyClass = "conflict"         // each vouches for another digest
+	Moved        VerifyClass = "tag-moved"        // the tag has another digest than DCT's, which Notation does not trust
+	Gone         VerifyClass = "missing"          // the registry lacks the digest or the tag
+	Untrusted    VerifyClass = "untrusted"        // Notation signatures are there, and the policy trusts none
+	Broken       VerifyClass = "broken-signature" // one is good, and notation verify refuses the image for what is listed before it
+	VerifyExpiry VerifyClass = "expired"          // trusted but for a date that has passed
+	Unknown      VerifyClass = "unknown"          // it could not be found out
+	NoneSigned   VerifyClass = "unsigned"         // neither side would run it
 )
+
+// worstFirst orders the classes of a row: the first of them stands for the row.
+var worstFirst = []VerifyClass{Conflict, NotationOnly, Untrusted, Broken, Moved, VerifyExpiry, DCTOnly, Gone, Unknown}
 
 // Agrees tells whether the class lets both sides come to the same end: to run the digest,
 // or not to.
@@ -59,17 +72,29 @@ func (c VerifyClass) Agrees() bool { return c == Agree || c == NoneSigned }
 
 // VerifiedTag is the result for one tag. Digests are empty where there are none.
 type VerifiedTag struct {
-	Tag      string        `json:"tag"`
+	Tag string `json:"tag"`
+	// Class is the worst of Classes, which are all that hold for the tag, worst first. A row
+	// on which both sides agree has one.
 	Class    VerifyClass   `json:"class"`
-	Reason   string        `json:"reason,omitempty"`
+	Classes  []VerifyClass `json:"classes"`
+	Reason   string        `json:"reason,omitempty"`   // of each class, where there are several
 	DCT      digest.Digest `json:"dct,omitempty"`      // the trusted digest
 	Role     string        `json:"role,omitempty"`     // that names it
 	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
 	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
 	Bound bool `json:"bound"`
-	// CertificateExpires is the date of the certificate of a trusted signature.
+	// CertificateExpires is until when a trusted signature verifies: see
+	// [Verdict.NotAfter]. The name is of the days when only the certificate counted.
 	CertificateExpires time.Time `json:"certificate_expires,omitzero"`
 	Flags              []string  `json:"flags,omitempty"`
+}
+
+// name is what the tag, or an image that no tag leads to, is called in a waiver.
+func (t VerifiedTag) name() string {
+	if t.Tag == "" {
+		return t.Registry.String()
+	}
+	return t.Tag
 }
 
 // VerifiedRepository is the result for one repository. Class and Reason are set where its
@@ -85,7 +110,7 @@ type VerifiedRepository struct {
 	Judged   dct.Judged          `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Totals   map[VerifyClass]int `json:"totals,omitempty"`
 	Tags     []VerifiedTag       `json:"tags,omitempty"`
-	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample was asked for
+	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
 }
 
 // Verification compares both signature sets, each read anew. What a ledger has is compared
@@ -160,7 +185,7 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 	if place := v.Scope.place(r.GUN()); place != result.GUN {
 		result.Place = place
 	}
-	t, err := v.meant(ctx, r)
+	t, err := v.all(ctx, r)
 	if ctx.Err() != nil {
 		return result, ctx.Err()
 	}
@@ -170,6 +195,7 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		result.Totals[Unknown]++
 	}
 	all := t.len()
+	t.keep(v.Scope.wants)
 	t.draw(v, r.GUN())
 	result.LeftOut = all - t.len()
 	look := newLookups(v, r)
@@ -184,7 +210,7 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		}
 	}
 	if v.Recorded != nil {
-		if err := look.recorded(ctx, &result); err != nil {
+		if err := c.recorded(ctx, look, &result); err != nil {
 			return result, err
 		}
 	}
@@ -198,37 +224,44 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 // rows compares each tag: the targets, then the findings and the strays.
 func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]VerifiedTag, error) {
 	rows := make([]VerifiedTag, t.len())
-	g, gctx := errgroup.WithContext(ctx)
-	row := func(i int, one func() VerifiedTag) {
-		select {
-		case c.workers <- struct{}{}:
-		case <-gctx.Done():
+	others := slices.Concat(t.findings, t.strays)
+	err := c.each(ctx, t.len(), func(ctx context.Context, i int) {
+		if i < len(t.targets) {
+			rows[i] = look.target(ctx, t.targets[i])
 			return
 		}
-		g.Go(func() error {
-			defer func() { <-c.workers }()
-			rows[i] = one()
-			return gctx.Err()
-		})
-	}
-	for i, target := range t.targets {
-		row(i, func() VerifiedTag { return look.target(gctx, target) })
-	}
-	for i, f := range slices.Concat(t.findings, t.strays) {
-		row(len(t.targets)+i, func() VerifiedTag { return look.finding(gctx, f) })
-	}
-	err := g.Wait()
-	if ctx.Err() != nil {
-		return nil, ctx.Err() // some may not have been looked at
-	}
+		n := i - len(t.targets)
+		rows[i] = look.finding(ctx, others[n], n >= len(t.findings))
+	})
 	return rows, err
 }
 
-// meant are the tags of a repository that the scope wants. An error says that the strays are
-// not known.
-func (v *Verification) meant(ctx context.Context, r *dct.Repository) (t tags, err error) {
-	t.targets = slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !v.Scope.wants(t.Tag()) })
-	t.findings = slices.DeleteFunc(r.Findings(), func(f dct.Finding) bool { return !v.Scope.wants(f.Tag) })
+// each calls one for every number below n, as many at the same time as there are workers. It
+// returns an error if some may not have been called.
+func (c *comparing) each(ctx context.Context, n int, one func(ctx context.Context, i int)) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for i := range n {
+		select {
+		case c.workers <- struct{}{}:
+		case <-gctx.Done():
+			return errors.Join(ctx.Err(), g.Wait())
+		}
+		g.Go(func() error {
+			defer func() { <-c.workers }()
+			one(gctx, i)
+			return gctx.Err()
+		})
+	}
+	err := g.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// all returns all tags of a repository. An error says that the strays are not known.
+func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err error) {
+	t.targets, t.findings = r.Targets(), r.Findings()
 	t.strays, err = v.strays(ctx, r)
 	return t, err
 }
@@ -245,7 +278,7 @@ func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]dct.Fin
 	}
 	var strays []dct.Finding
 	err := v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
-		if !named[tag] && v.Scope.wants(tag) {
+		if !named[tag] {
 			strays = append(strays, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
 		}
 		return nil

@@ -53,6 +53,7 @@ func TestVerifyComparesBothSides(t *testing.T) {
 	}
 	s.tags["moved"], s.tags["moved-signed"], s.tags["conflict"] = elsewhere, elsewhere, signedElsewhere
 	delete(s.images, of("gone"))
+	delete(s.tags, "gone")
 	delete(s.tags, "untagged")
 	s.fault["tag"] = func(d digest.Digest) (bool, error) {
 		if d == of("tag-unknown") {

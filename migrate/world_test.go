@@ -46,6 +46,9 @@ type world struct {
 	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
+// errGone has the registry say that it has no such tag.
+var errGone = errors.New("404")
+
 func newWorld() *world {
 	return &world{
 		leaf: "leaf of release", now: time.Now,
@@ -79,7 +82,10 @@ func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 func (w *world) Tag(_ context.Context, _, tag string) (digest.Digest, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.breaks("tag", w.tags[tag]); err != nil {
+	switch _, err := w.breaks("tag", w.tags[tag]); {
+	case errors.Is(err, errGone):
+		return "", false, nil
+	case err != nil:
 		return "", false, err
 	}
 	d, ok := w.tags[tag]

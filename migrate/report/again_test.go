@@ -107,6 +107,9 @@ func randomRepository(c chance, i int) migrate.VerifiedRepository {
 		if c.IntN(3) > 0 {
 			tag.Class = migrate.Agree
 		}
+		if tag.Classes = []migrate.VerifyClass{tag.Class}; !tag.Class.Agrees() && c.IntN(3) == 0 {
+			tag.Classes = append(tag.Classes, migrate.Unknown)
+		}
 		r.Tags = append(r.Tags, tag)
 		r.Totals[tag.Class]++
 	}

@@ -14,7 +14,7 @@ import (
 // csvColumns are a contract like the JSON: columns may be added at the end.
 var csvColumns = []string{
 	"repository", "tags", "standing", "class", "cause", "reason", "digest", "registry_digest",
-	"role", "key", "platform", "bound", "certificate_expires", "notes",
+	"role", "key", "platform", "bound", "certificate_expires", "notes", "classes",
 }
 
 // savedCSV writes a line for each row, and one without tags for each repository of which
@@ -29,13 +29,13 @@ func savedCSV(w io.Writer, s *Saved, _ Options) error {
 		if sectionStanding(one) == Well {
 			return nil
 		}
-		return writeCells(out, one.Repository, "", string(sectionStanding(one)), classOf(one), "", one.Reason, "", "", "", "", "", "", "", "")
+		return writeCells(out, one.Repository, "", string(sectionStanding(one)), classOf(one), "", one.Reason, "", "", "", "", "", "", "", "", "")
 	}, func(r Row) error {
 		return writeCells(out, r.Repository, strings.Join(r.Tags, " "), string(r.Standing), r.Class, r.Cause, r.Reason, r.Digest, r.Registry,
-			r.Role, r.Key, r.Platform, optional(r.Bound), date(r.Expires), strings.Join(r.Notes, "; "))
+			r.Role, r.Key, r.Platform, optional(r.Bound), date(r.Expires), strings.Join(r.Notes, "; "), strings.Join(r.Classes, " "))
 	})
 	if err == nil && !s.End.Complete {
-		err = writeCells(out, "", "", string(s.rest()), "incomplete", "", s.End.Error, "", "", "", "", "", "", "", "")
+		err = writeCells(out, "", "", string(s.rest()), "incomplete", "", s.End.Error, "", "", "", "", "", "", "", "", "")
 	}
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func TestFailuresAreTheSameInEachFormat(t *testing.T) {
 			app + "@" + digestOf("v1").String(), app + "@" + digestOf("odd").String(),
 		}},
 		"verify": {verifySample(t, app, hostile), slices.Concat(
-			slices.Repeat([]string{app + "@" + digestOf("v1").String()}, 7), // one tag more has no digest, and no name that a registry could have
+			slices.Repeat([]string{app + "@" + digestOf("v1").String()}, 8), // one tag more has no digest, and no name that a registry could have
 			[]string{"registry.example.com/team/forged", "registry.example.com/team/old", "registry.example.com/team/busy"})},
 		"well": {wellSample(t, OfRun), nil},
 	} {

@@ -29,6 +29,11 @@ func Verified(to Sink, r migrate.VerifiedRepository) error {
 			Repository: r.GUN, Tags: []string{t.Tag}, Digest: t.DCT.String(), Registry: t.Registry.String(), Class: string(t.Class),
 			Standing: standing(OfVerify, string(t.Class), ""), Reason: t.Reason, Role: t.Role, Bound: &t.Bound, Expires: t.CertificateExpires, Notes: t.Flags,
 		}
+		if len(t.Classes) > 1 {
+			for _, c := range t.Classes {
+				row.Classes = append(row.Classes, string(c))
+			}
+		}
 		if err := to.Row(row); err != nil {
 			return err
 		}
@@ -53,6 +58,12 @@ func verified(s Section, rows []Row) migrate.VerifiedRepository {
 		t := migrate.VerifiedTag{
 			Class: migrate.VerifyClass(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
 			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound, CertificateExpires: row.Expires,
+		}
+		for _, c := range row.Classes {
+			t.Classes = append(t.Classes, migrate.VerifyClass(c))
+		}
+		if t.Classes == nil {
+			t.Classes = []migrate.VerifyClass{t.Class}
 		}
 		if len(row.Tags) > 0 {
 			t.Tag = row.Tags[0]

@@ -73,7 +73,7 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 func (s *Saved) verdict() string {
 	switch {
 	case s.rest() == Aside && s.Counts[Problem]+s.Counts[Unclear] == 0:
-		return "the signature sets agree in a sample"
+		return "the signature sets agree on what was compared, which is not all"
 	case s.rest() == Aside && s.Counts[Problem] > 0:
 		return "the signature sets disagree"
 	case s.End.Well && s.Head.Of == OfVerify:

@@ -44,7 +44,7 @@ type Section struct {
 	// may be set without it, where something else was not looked at.
 	Class    string         `json:"class,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
-	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared, since a sample was asked for
+	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
 	Unknown  bool           `json:"unknown,omitempty"`  // that something cannot be told beside the rows
 	PinnedBy string         `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
@@ -61,7 +61,9 @@ type Row struct {
 	Digest     string   `json:"digest,omitempty"`   // that DCT vouches for
 	Registry   string   `json:"registry,omitempty"` // that the tag has now
 	// Class is a verification's class or a run's result; Cause is why a run did not sign.
-	Class    string    `json:"class"`
+	Class string `json:"class"`
+	// Classes are all classes of a tag, worst first, where there are several.
+	Classes  []string  `json:"classes,omitempty"`
 	Cause    string    `json:"cause,omitempty"`
 	Standing Standing  `json:"standing"`
 	Reason   string    `json:"reason,omitempty"`
@@ -131,9 +133,14 @@ func standing(of, class, cause string) Standing {
 // classOf is the class of a repository that is not well.
 func classOf(s Section) string { return cmp.Or(s.Class, string(Unclear)) }
 
-// Sampled is the error of a verification that compared a sample, and found nothing amiss in
-// the rest because it did not look: that is no result to rely on, and no failure either.
-func Sampled(leftOut int) string {
+// Partial is the error of a verification that was asked to compare a part of the tags, and
+// says nothing of the rest: that is no result to rely on, and no failure either.
+func Partial(leftOut int) string {
+	return fmt.Sprintf("not all: %d tags were not compared", leftOut)
+}
+
+// sampled is what earlier releases wrote in place of Partial.
+func sampled(leftOut int) string {
 	return fmt.Sprintf("a sample: %d tags were not compared", leftOut)
 }
 
@@ -142,7 +149,7 @@ func (s *Saved) rest() Standing {
 	switch {
 	case s.End.Complete:
 		return Well
-	case s.leftOut > 0 && s.End.Error == Sampled(s.leftOut):
+	case s.leftOut > 0 && (s.End.Error == Partial(s.leftOut) || s.End.Error == sampled(s.leftOut)):
 		return Aside
 	}
 	return Unclear

@@ -128,6 +128,10 @@ func verifications(repository, text string) []migrate.VerifiedRepository {
 		case migrate.Gone:
 			tag.Registry = ""
 		}
+		tag.Classes = []migrate.VerifyClass{c}
+		if c == migrate.Conflict {
+			tag.Classes = append(tag.Classes, migrate.Gone, migrate.Unknown)
+		}
 		first.Tags = append(first.Tags, tag)
 		first.Totals[c]++
 	}

@@ -12,14 +12,14 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Totals counts the tags of all repositories by class. A repository whose trust data
+// Totals counts the tags of all repositories by class, each by its worst. A repository whose trust data
 // could not be read counts as one.
 type Totals map[migrate.VerifyClass]int
 
 // classes in the order in which reports show them.
 var classes = []migrate.VerifyClass{
 	migrate.Agree, migrate.DCTOnly, migrate.NotationOnly, migrate.Conflict, migrate.Moved, migrate.Gone,
-	migrate.Untrusted, migrate.VerifyExpiry, migrate.Unknown, migrate.NoneSigned,
+	migrate.Untrusted, migrate.Broken, migrate.VerifyExpiry, migrate.Unknown, migrate.NoneSigned,
 }
 
 // Add counts one repository.
@@ -118,20 +118,20 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		fmt.Fprintf(&b, "    expires next: %s\n", next)
 	}
 	if v.leftOut += r.LeftOut; r.LeftOut > 0 {
-		fmt.Fprintf(&b, "    %d tags were not compared: a sample was asked for\n", r.LeftOut)
+		fmt.Fprintf(&b, "    %d tags were not compared: a sample or certain tags were asked for\n", r.LeftOut)
 	}
 	v.flags(&b, r.Tags)
 	for _, t := range r.Tags {
 		if t.Class == migrate.Agree && !v.all {
 			continue
 		}
-		fmt.Fprintf(&b, "    %-13s %-20s %s", t.Class, safetext.Safe(t.Tag, 128), safetext.Safe(short(t), 200))
+		fmt.Fprintf(&b, "    %-16s %-20s %s", t.Class, safetext.Safe(t.Tag, 128), safetext.Safe(short(t), 200))
 		for _, f := range t.Flags {
 			b.WriteString(" [" + safetext.Safe(f, 60) + "]")
 		}
 		b.WriteString("\n")
 		if t.Reason != "" {
-			fmt.Fprintf(&b, "                  %s\n", safetext.Safe(t.Reason, 400))
+			fmt.Fprintf(&b, "                     %s\n", safetext.Safe(t.Reason, 800))
 		}
 	}
 	_, err := io.WriteString(v.w, b.String())
@@ -180,11 +180,11 @@ func (v *verifyText) End(t Totals, err error) error {
 	total := 0
 	for _, c := range classes {
 		if t[c] > 0 {
-			fmt.Fprintf(&b, "%-14s %d\n", c, t[c])
+			fmt.Fprintf(&b, "%-16s %d\n", c, t[c])
 			total += t[c]
 		}
 	}
-	fmt.Fprintf(&b, "%-14s %d\n", "total", total)
+	fmt.Fprintf(&b, "%-16s %d\n", "total", total)
 	switch {
 	case err != nil:
 		b.WriteString("the comparison did not come to its end\n")
@@ -194,7 +194,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	case t.Unknown():
 		b.WriteString("not everything could be found out\n")
 	case v.leftOut > 0:
-		fmt.Fprintf(&b, "the signature sets agree in the sample; %d tags were not compared\n", v.leftOut)
+		fmt.Fprintf(&b, "the signature sets agree on what was compared; %d tags were not\n", v.leftOut)
 	default:
 		b.WriteString("the signature sets agree\n")
 	}

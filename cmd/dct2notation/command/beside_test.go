@@ -32,6 +32,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 	orasremote "oras.land/oras-go/v2/registry/remote"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -210,6 +211,9 @@ func (l *libraries) notation(p *place, tag, level string) error {
 }
 
 func (l *libraries) docker(p *place, tag string) (string, error) {
+	if !dct.IsTag(tag) {
+		return "", errors.New("docker takes no such reference")
+	}
 	gun := data.GUN(p.trust.GUN())
 	server, err := storage.NewNotaryServerStore(l.ground.notary.URL(), gun, l.ground.notary.HTTPClient().Transport)
 	if err != nil {

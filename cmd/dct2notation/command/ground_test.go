@@ -349,6 +349,8 @@ type finding struct {
 	flags  []string                         // of the tags
 	level  string                           // of the trust policy
 	ledger bool                             // the place's is compared as well
+	beside migrate.VerifyClass              // a class of the tags' rows, beside the worst; may be empty
+	gone   string                           // a tag that has no row; may be empty
 	alien  bool                             // that ledger does not know the repository
 }
 

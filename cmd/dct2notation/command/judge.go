@@ -11,82 +11,138 @@ import (
 )
 
 // judge asks the verifier about each signature of an image, so that one that is broken
-// does not hide a good one.
+// does not hide a good one; and then, as the good one does not help who stops at the broken
+// one, whether notation verify would come to the same end.
 type judge struct {
 	client   *registry.Client
 	verifier *notation.Verifier
 }
 
-// maxSignatures is how many signatures of an image are judged, as many as notation verify
-// looks at by default.
-const maxSignatures = 100
-
+// Judge is [migrate.Judge]'s.
 func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict, error) {
-	var v migrate.Verdict
+	var none migrate.Verdict
 	r, err := j.client.Repository(image.Repository)
 	if err != nil {
-		return v, classed(err)
+		return none, classed(err)
 	}
 	list, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
-		return v, classed(err)
+		return none, classed(err)
 	}
-	v.Signatures = len(list)
-	for _, m := range list {
-		v.Listed = append(v.Listed, m.Digest.String())
-	}
-	var best *notation.Verdict
-	var lost error // of one that may be good: then it is unknown, unless another is
-	for _, m := range list[:min(len(list), maxSignatures)] {
-		one, err := j.judgeOne(ctx, r, image, m)
+	found := judged{reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor, listed: list}
+	for _, m := range list[:min(len(list), notation.MaxSignatures)] {
+		one, err := j.judgeOne(ctx, r, found, m)
 		switch {
 		case ctx.Err() != nil:
-			return v, ctx.Err()
-		case err != nil && lost != nil:
-			return v, lost // one in trouble is enough to wait for
+			return none, ctx.Err()
+		case err != nil && found.lost != nil:
+			return none, found.lost // one in trouble is enough to wait for
 		case err != nil:
-			lost = err
+			found.lost, found.lostAt = err, len(found.entries)
+		}
+		found.entries = append(found.entries, one)
+	}
+	return found.verdict(ctx)
+}
+
+// judgeOne fetches and judges one signature. What can never be read is not trusted, and the
+// entry says why; an error leaves it unknown.
+func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, found judged, m ocispec.Descriptor) (notation.Entry, error) {
+	e := notation.Entry{Listed: m}
+	e.MediaType, e.Blob, e.Err = r.FetchSignature(ctx, m)
+	if e.Err != nil {
+		e.Verdict = notation.Verdict{Doubt: notation.Unproven, Reason: e.Err.Error()}
+		if broken(e.Err) {
+			return e, nil
+		}
+		return e, classed(e.Err)
+	}
+	var err error
+	e.Verdict, err = j.verifier.Verify(ctx, found.reference, found.image, e.MediaType, e.Blob)
+	return e, err
+}
+
+// judged is what is known of the signatures of one image.
+type judged struct {
+	reference string
+	image     ocispec.Descriptor
+	listed    []ocispec.Descriptor // all
+	entries   []notation.Entry     // those looked at
+	lost      error                // why one of them is not known, which may be good; nil: all are
+	lostAt    int
+}
+
+// verdict sums up. An error means that it is unknown.
+func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
+	v := migrate.Verdict{Signatures: len(f.listed)}
+	for _, m := range f.listed {
+		v.Listed = append(v.Listed, m.Digest.String())
+	}
+	best := f.sum(&v)
+	strict := best != nil && best.Strict()
+	if f.lost != nil && !strict {
+		return migrate.Verdict{}, f.lost
+	}
+	if best == nil {
+		return v, nil // there are none
+	}
+	v.NotAfter = best.NotAfter
+	if !strict {
+		v.Doubt, v.Reason = doubts[best.Doubt], best.Reason
+		if len(f.listed) > notation.MaxSignatures {
+			v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
+		}
+	}
+	if !v.Trusted {
+		return v, nil
+	}
+	err := notation.Replay(ctx, f.reference, f.image, f.entries)
+	switch {
+	case ctx.Err() != nil:
+		return migrate.Verdict{}, ctx.Err()
+	case err != nil && f.lost != nil && f.firstUnread() == f.lostAt:
+		return migrate.Verdict{}, f.lost // notation verify refuses the image now, and may not later
+	case err != nil:
+		v.Refused = err.Error()
+	}
+	return v, nil
+}
+
+// sum notes what the trusted signatures bind, and returns the best verdict; nil: there is
+// none. If one needs no leniency, what binds needs none either.
+func (f *judged) sum(v *migrate.Verdict) *notation.Verdict {
+	var best *notation.Verdict
+	for i := range f.entries {
+		if f.lost != nil && i == f.lostAt {
 			continue
 		}
+		e := &f.entries[i]
+		one := &e.Verdict
+		// What is malformed in the list itself is no signature for anybody.
+		v.Unread = v.Unread || e.Err != nil && registry.CheckEntry(e.Listed) == nil
 		if one.Strict() && (best == nil || !best.Strict()) {
-			v.Signed = nil // if no leniency is needed, what binds needs none either
+			v.Signed = nil
 		}
 		if one.Trusted && (one.Strict() || best == nil || !best.Strict()) {
 			v.Trusted, v.Signed = true, append(v.Signed, one.Metadata)
 		}
 		if best == nil || one.Better(*best) {
-			best = &one
+			best = one
 		}
 	}
-	switch {
-	case best != nil && best.Strict():
-		v.NotAfter = best.NotAfter
-		return v, nil
-	case lost != nil:
-		return v, lost
-	case best == nil:
-		return v, nil // there are none
+	return best
+}
+
+// firstUnread is the first entry that could not be fetched, at which notation verify stops.
+func (f *judged) firstUnread() int {
+	for i, e := range f.entries {
+		if e.Err != nil {
+			return i
+		}
 	}
-	v.NotAfter, v.Doubt, v.Reason = best.NotAfter, doubts[best.Doubt], best.Reason
-	if len(list) > maxSignatures {
-		v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
-	}
-	return v, nil
+	return -1
 }
 
 var doubts = map[notation.Doubt]migrate.VerifyClass{
 	notation.Unproven: migrate.Untrusted, notation.Dated: migrate.VerifyExpiry, notation.Unsure: migrate.Unknown,
-}
-
-// judgeOne judges one signature. One that can never be read is not trusted; an error leaves it
-// unknown.
-func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, image migrate.Image, m ocispec.Descriptor) (notation.Verdict, error) {
-	mediaType, blob, err := r.FetchSignature(ctx, m)
-	switch {
-	case err != nil && broken(err):
-		return notation.Verdict{Doubt: notation.Unproven, Reason: err.Error()}, nil
-	case err != nil:
-		return notation.Verdict{}, classed(err)
-	}
-	return j.verifier.Verify(ctx, image.Repository+"@"+image.Descriptor.Digest.String(), image.Descriptor, mediaType, blob)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/state"
 )
 
 type readyOptions struct {
@@ -30,6 +29,7 @@ type readyOptions struct {
 	planned     string
 	snapshot    string
 	ledger      string
+	noLedger    bool
 	decisions   string
 	products    []string
 
@@ -39,11 +39,13 @@ type readyOptions struct {
 func newReady(stop <-chan struct{}, s Streams) *cobra.Command {
 	var o readyOptions
 	c := &cobra.Command{
-		Use:   "ready --date DATE --snapshot DIR [flags] [REPOSITORY...]",
-		Short: "Tell whether the Notary v1 server may be switched off, gate by gate",
-		Long: `Ready compares both signature sets anew, reads the snapshot back, and asks the server for
-all that it has. Each gate is shown with what it rests on. What no program can find out is
-listed for the registry products in use, to be ticked in a file:
+		Use:   "ready --date DATE --snapshot DIR --ledger FILE [flags] [REPOSITORY...]",
+		Short: "Check whether the Notary v1 server may be switched off, gate by gate",
+		Long: `Ready compares both signature sets anew, as verify --ledger does, reads the snapshot back,
+and asks the server for all that it has. Each gate is shown with what it rests on. Without the
+ledger of the runs (--no-ledger), images that DCT has withdrawn since they were signed and a
+Notary server that was rolled back are not noticed. What no program can find out is listed for
+the registry products in use, to be ticked in a file:
 
   version: 1
   waivers:              # disagreements that may stay
@@ -51,8 +53,14 @@ listed for the registry products in use, to be ticked in a file:
   ticks:                # checks that were made
   - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
 
+An image that no tag leads to is waived by its digest in place of the tag. Docker Hub, Azure and
+Harbor keep the list of what they have to themselves: there, listed is ticked with a file that
+has all repositories, one on a line, is not older than seven days, and was compared as a whole:
+
+  - {check: listed, by: Jane, date: 2026-12-01, file: repositories.txt, sha256: 5891b5b5...}
+
 Exit code 0: all gates hold. 4: they do not.`,
-		Example: `  dct2notation ready --config migration.yaml --date 2026-12-08 --snapshot archive --decisions decisions.yaml`,
+		Example: `  dct2notation ready --config migration.yaml --date 2026-12-08 --snapshot archive --ledger migration.db --decisions decisions.yaml`,
 	}
 	f := c.Flags()
 	o.commonOptions.bind(f)
@@ -61,7 +69,8 @@ Exit code 0: all gates hold. 4: they do not.`,
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
 	f.StringVar(&o.planned, "date", "", "when the server is to be switched off, as 2026-12-08")
 	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot that is to stay")
-	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs: trust data older than they have read is refused")
+	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs, to compare with as verify does")
+	f.BoolVar(&o.noLedger, "no-ledger", false, "compare without a ledger, where none is left")
 	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
 	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(migrate.Products(), ", ")+" (default: by the names of the registries)")
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
@@ -105,6 +114,9 @@ func (o *readyOptions) check() error {
 	case o.source != "server":
 		return usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.source))
 	}
+	if (o.ledger == "") == !o.noLedger {
+		return usage(errors.New("either --ledger FILE or --no-ledger\nhint: the ledger of the runs has what was signed and withdrawn since, and which trust data was read last; without it that goes unnoticed"))
+	}
 	if at.Before(time.Now().UTC().Truncate(24 * time.Hour)) {
 		return usage(fmt.Errorf("--date %s has passed\nhint: give the day on which the server is to be switched off", o.planned))
 	}
@@ -141,23 +153,19 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	defer done()
-	var before func(gun string) (state.Repository, bool, error)
-	if o.ledger != "" {
-		ledger, _, err := readLedger(o.ledger, log)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = ledger.Close() }() // only read from
-		before = ledger.Repository
+	v := &migrate.Verification{
+		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
+		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 	}
+	closeLedger, err := compareWith(v, o.ledger, log)
+	if err != nil {
+		return err
+	}
+	defer closeLedger()
 	now := time.Now()
 	r := &migrate.Readiness{
-		Verification: &migrate.Verification{
-			Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
-			Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
-			Before: before,
-		},
-		Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions, Products: o.used(f.guns), Planned: latest(o.at, now), Now: now,
+		Verification: v, Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
+		Products: o.used(f.guns), Planned: latest(endOfDay(o.at), now), Now: now,
 	}
 	gates, err := r.Assess(ctx, f.guns)
 	if err != nil {
@@ -179,6 +187,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 func tagsLeftOut(choice []string) []string {
 	return slices.DeleteFunc(slices.Clone(choice), func(c string) bool { return strings.HasPrefix(c, "exclude=") })
 }
+
+// endOfDay is the last second of a day: when on it something happens, nobody said.
+func endOfDay(day time.Time) time.Time { return day.AddDate(0, 0, 1).Add(-time.Second) }
 
 // latest is the planned date, or today where that has passed: what has expired meanwhile
 // counts.
@@ -211,6 +222,7 @@ func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, erro
 	server := f.feedServer()
 	return func(ctx context.Context) ([]dct.Changed, error) {
 		var all []dct.Changed
+		var refused error
 		asked := map[string]bool{}
 		for _, host := range registryHosts(f.guns) {
 			if at := server.URL(host); asked[at] {
@@ -220,12 +232,15 @@ func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, erro
 			}
 			// Whatever the registry: the server goes as a whole.
 			_, changed, err := server.Changes(ctx, host, nil)
-			if err != nil {
+			switch {
+			case errors.Is(err, dct.ErrFeedRefused):
+				refused = errors.Join(refused, err)
+			case err != nil:
 				return nil, err
 			}
 			all = append(all, changed...)
 		}
-		return all, nil
+		return all, refused
 	}
 }
 

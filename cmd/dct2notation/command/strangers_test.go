@@ -89,7 +89,7 @@ func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 		policy := g.path(level + ".json")
 		for verb, args := range map[string][]string{
 			"verify": {"--trust-policy", policy, p.trust.GUN()},
-			"ready":  {"--trust-policy", policy, "--date", time.Now().Add(time.Hour * 48).Format(time.DateOnly), "--snapshot", g.path("archive"), p.trust.GUN()},
+			"ready":  {"--trust-policy", policy, "--date", time.Now().Add(time.Hour * 48).Format(time.DateOnly), "--no-ledger", "--snapshot", g.path("archive"), p.trust.GUN()},
 			"plan":   {"--source", "snapshot:" + g.path("archive"), "--snapshot-trust-policy", policy, "--allow-expired", "timestamp", p.trust.GUN()},
 		} {
 			if code, _, said := g.main(verb, args...); code == exitCannot || code == exitUsage {

@@ -98,6 +98,7 @@ func (f finding) rows(p *place, r migrate.VerifiedRepository) error {
 	for tag := range f.tags {
 		left[tag] = true
 	}
+	delete(left, f.gone)
 	for _, row := range r.Tags {
 		allowed, meant := f.tags[row.Tag]
 		if !meant {
@@ -114,6 +115,9 @@ func (f finding) rows(p *place, r migrate.VerifiedRepository) error {
 			return fmt.Errorf("%s: no reason, or one for nothing: %+v", p.name, row)
 		}
 		if meant {
+			if f.beside != "" && !slices.Contains(row.Classes, f.beside) {
+				return fmt.Errorf("%s: want the class %s, too: %+v", p.name, f.beside, row)
+			}
 			for _, flag := range f.flags {
 				if !slices.Contains(row.Flags, flag) {
 					return fmt.Errorf("%s: want the flag %s: %+v", p.name, flag, row)

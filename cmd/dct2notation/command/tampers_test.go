@@ -1,6 +1,8 @@
 package command
 
 import (
+	"crypto/sha512"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +35,40 @@ func harmless() finding { return finding{agree: true} }
 func (f finding) at(level string) finding {
 	f.level = level
 	return f
+}
+
+// also is that the rows have another class, beside the worst.
+func (f finding) also(class migrate.VerifyClass) finding {
+	f.beside = class
+	return f
+}
+
+// withdraw revokes the image in DCT and deletes its tag, so that only the ledger knows of it.
+func (s *scene) withdraw(class migrate.VerifyClass) finding {
+	s.mark = s.marks[1]
+	tag := s.tag()
+	s.republish(func() error { return s.trust.Remove(tag) })
+	must(s.ground.t, s.registry.Delete(s.name, tag))
+	s.ground.later(func() { must(s.ground.t, s.registry.Tag(s.name, tag, s.Digest.String())) })
+	f := found([]string{""}, class)
+	f.ledger, f.flags, f.gone = true, []string{migrate.FlagWithdrawn}, tag
+	return f
+}
+
+// binding is a payload over the image that binds its tags.
+func (s *scene) binding() []byte {
+	d := ocispec.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: s.Size, Annotations: map[string]string{migrate.MetadataGUN: s.trust.GUN()}}
+	for _, tag := range s.mark.tags {
+		for _, role := range []string{"targets", "targets/releases"} {
+			d.Annotations[migrate.MetadataTag+tag] = role
+			if slices.Contains(s.ground.notary.Roles(s.trust.GUN()), "targets/releases") == (role == "targets/releases") {
+				break
+			}
+		}
+	}
+	raw, err := json.Marshal(map[string]any{"targetArtifact": d})
+	must(s.ground.t, err)
+	return raw
 }
 
 // replace takes the image's signature away and puts others there.
@@ -167,6 +203,20 @@ var tampers = []struct {
 		s.remove(s.Descriptor, s.mark.tags...)
 		return found(s.mark.tags, migrate.Gone)
 	}},
+	{"the image is deleted, and its tag moved to one that only Notation trusts", func(s *scene) finding {
+		s.mark = s.marks[0]
+		s.remove(s.Descriptor, s.mark.tags...) // what brings it back brings its tags, too
+		must(s.ground.t, s.registry.Tag(s.name, s.tag(), s.trusted.Digest.String()))
+		return found(s.mark.tags, migrate.Conflict).also(migrate.Gone)
+	}},
+	{"a tag is moved to an image whose signature has expired, and the policy is lenient", func(s *scene) finding {
+		tag := s.tag()
+		s.push(s.unsigned, s.envelope(s.ground.old, s.unsigned))
+		s.move(tag, s.Descriptor, s.unsigned)
+		f := found([]string{tag}, migrate.Conflict).also(migrate.VerifyExpiry).at("permissive")
+		f.tags["old"] = []migrate.VerifyClass{migrate.NotationOnly} // has that image, too
+		return f
+	}},
 	{"a new tag that DCT does not name has a trusted image", func(s *scene) finding {
 		s.newTag("new", s.trusted)
 		return found([]string{"new"}, migrate.NotationOnly)
@@ -187,12 +237,56 @@ var tampers = []struct {
 		d := s.Descriptor
 		d.Digest = planted(1, "")[0].Digest
 		s.vouch(tag, d)
-		return found([]string{tag}, migrate.Gone)
+		return found([]string{tag}, migrate.Conflict).also(migrate.Gone) // the tag has an image that Notation trusts
 	}},
 	{"DCT revokes a tag", func(s *scene) finding {
 		tag := s.tag()
 		s.republish(func() error { return s.trust.Remove(tag) })
 		return found([]string{tag}, migrate.NotationOnly)
+	}},
+	{"DCT revokes an image whose tag is gone", func(s *scene) finding {
+		f := s.withdraw(migrate.NotationOnly)
+		return f
+	}},
+	{"DCT revokes an image whose tag is gone, and the registry is in trouble with its signatures", func(s *scene) finding {
+		f := s.withdraw(migrate.Unknown)
+		s.status(s.listOf(s.Descriptor), http.StatusServiceUnavailable)
+		f.busy = true
+		return f
+	}},
+	{"DCT revokes an image whose tag is gone, and its signature cannot be read", func(s *scene) finding {
+		f := s.withdraw(migrate.Unknown)
+		path, _ := s.envelopeOf(s.signature)
+		s.status(path, http.StatusNotFound)
+		f.busy = true
+		return f
+	}},
+	{"DCT names a signed image for a name that can be no tag", func(s *scene) finding {
+		s.vouch("a/b", s.Descriptor)
+		f := found([]string{"a/b"}, migrate.NoneSigned)
+		f.agree = true
+		return f
+	}},
+	{"DCT names an unsigned image with length zero", func(s *scene) finding {
+		s.newTag("zero", s.unsigned)
+		d := s.unsigned
+		d.Size = 0
+		s.vouch("zero", d)
+		return found([]string{"zero"}, migrate.DCTOnly)
+	}},
+	{"DCT names an image that only Notation trusts, without SHA-256", func(s *scene) finding {
+		s.newTag("odd", s.trusted)
+		s.vouch("odd", s.trusted)
+		role := "targets"
+		if slices.Contains(s.ground.notary.Roles(s.trust.GUN()), "targets/releases") {
+			role = "targets/releases"
+		}
+		must(s.ground.t, s.trust.Tamper(role, func(signed map[string]any) {
+			odd := signed["targets"].(map[string]any)["odd"].(map[string]any)
+			sum := sha512.Sum512([]byte("odd"))
+			odd["hashes"] = map[string]any{"sha512": sum[:]}
+		}, true))
+		return found([]string{"odd"}, migrate.NotationOnly)
 	}},
 	{"DCT names a new tag that nobody has", func(s *scene) finding {
 		s.vouch("new", s.Descriptor)
@@ -252,7 +346,13 @@ var tampers = []struct {
 		s.mark = s.marks[0] // with one tag: another would tell what the image is
 		s.move(s.tag(), s.Descriptor, s.unsigned)
 		s.status("/manifests/"+s.Digest.String(), http.StatusInternalServerError)
-		return unknown(s.mark.tags)
+		return found(s.mark.tags, migrate.Moved).also(migrate.Unknown)
+	}},
+	{"a tag is moved, and the registry is in trouble with the signatures of what it has now", func(s *scene) finding {
+		tag := s.tag()
+		s.move(tag, s.Descriptor, s.place.stranger)
+		s.status(s.listOf(s.place.stranger), http.StatusInternalServerError)
+		return found([]string{tag}, migrate.Moved).also(migrate.Unknown)
 	}},
 	{"a registry in trouble with a tag", func(s *scene) finding {
 		tag := s.tag()
@@ -274,15 +374,58 @@ var tampers = []struct {
 		s.list(s.Descriptor, s.shuffled(entries)...)
 		return harmless()
 	}},
-	{"broken signatures beside the good one", func(s *scene) finding {
+	{"broken signatures behind the good one", func(s *scene) finding {
 		broken := s.push(s.Descriptor, []byte("no envelope"))
-		s.list(s.Descriptor, s.shuffled([]ocispec.Descriptor{s.signature, broken, s.junk(), s.junk()})...)
+		s.list(s.Descriptor, append([]ocispec.Descriptor{s.signature}, s.shuffled([]ocispec.Descriptor{broken, s.junk(), s.junk()})...)...)
+		return harmless()
+	}},
+	{"a broken envelope before the good signature", func(s *scene) finding {
+		s.list(s.Descriptor, s.push(s.Descriptor, []byte("no envelope")), s.signature)
+		return harmless()
+	}},
+	{"an entry that leads nowhere before the good signature", func(s *scene) finding {
+		s.list(s.Descriptor, planted(1, "")[0], s.signature)
+		return found(s.mark.tags, migrate.Broken)
+	}},
+	{"a malformed entry before the good signature", func(s *scene) finding {
+		s.list(s.Descriptor, s.junk(), s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor)), s.signature)
+		return found(s.mark.tags, migrate.Broken)
+	}},
+	{"a malformed entry before the good signature, and the policy is lenient", func(s *scene) finding {
+		s.list(s.Descriptor, s.junk(), s.signature)
+		return found(s.mark.tags, migrate.Broken).at(levels[1+s.IntN(2)])
+	}},
+	{"a signature with a damaged manifest before the good one", func(s *scene) finding {
+		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
+		raw, err := s.registry.Manifest(s.name, foreign.Digest.String())
+		must(s.ground.t, err)
+		s.bytes("/manifests/"+foreign.Digest.String(), ocispec.MediaTypeImageManifest, s.flipped(raw))
+		s.list(s.Descriptor, foreign, s.signature)
+		return found(s.mark.tags, migrate.Broken)
+	}},
+	{"a signature that cannot be fetched now before the good one", func(s *scene) finding {
+		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
+		s.list(s.Descriptor, foreign, s.signature)
+		s.status("/manifests/"+foreign.Digest.String(), http.StatusTooManyRequests)
+		return unknown(s.mark.tags)
+	}},
+	{"a signature that cannot be fetched now behind the good one", func(s *scene) finding {
+		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
+		s.list(s.Descriptor, s.signature, foreign)
+		s.status("/manifests/"+foreign.Digest.String(), http.StatusTooManyRequests)
 		return harmless()
 	}},
 	{"an expired one beside the good one, and the policy is lenient", func(s *scene) finding {
 		old := s.push(s.Descriptor, s.envelope(s.ground.old, s.Descriptor))
 		s.list(s.Descriptor, s.shuffled([]ocispec.Descriptor{s.signature, old})...)
 		return harmless().at(levels[1+s.IntN(2)])
+	}},
+	{"an expired signature binds the tags, a good one binds none, and the policy is lenient", func(s *scene) finding {
+		bind := func(r *signature.SignRequest) { r.Payload.Content = s.binding() }
+		s.replace(s.envelope(s.ground.old, s.Descriptor, bind), s.envelope(s.ground.twin, s.Descriptor))
+		f := found(s.mark.tags, migrate.Agree).at(levels[1+s.IntN(2)])
+		f.agree, f.flags = true, []string{migrate.FlagUnbound}
+		return f
 	}},
 	{"a trusted key's signature in place of the recorded one", func(s *scene) finding {
 		s.replace(s.envelope(s.ground.twin, s.Descriptor))

@@ -122,19 +122,30 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
 		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
-	if o.ledger != "" {
-		ledger, _, err := readLedger(o.ledger, log)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = ledger.Close() }() // only read from
-		v.Before = ledger.Repository
-		v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
+	closeLedger, err := compareWith(v, o.ledger, log)
+	if err != nil {
+		return err
 	}
+	defer closeLedger()
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, s, log)
+}
+
+// compareWith has a verification compare with what the runs with a ledger have done, and hold
+// the trust data to what they have seen; without a file, it does nothing.
+func compareWith(v *migrate.Verification, file string, log *slog.Logger) (done func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	ledger, _, err := readLedger(file, log)
+	if err != nil {
+		return nil, err
+	}
+	v.Before = ledger.Repository
+	v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
+	return func() { _ = ledger.Close() }, nil // only read from
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
@@ -195,7 +206,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	return nil
 }
 
-// ending is what is saved of how a verification ended. A sample is no whole.
+// ending is what is saved of how a verification ended. A part is no whole.
 func ending(totals report.Totals, leftOut int, err error) report.End {
 	whole := err == nil && leftOut == 0
 	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
@@ -203,7 +214,7 @@ func ending(totals report.Totals, leftOut int, err error) report.End {
 	case err != nil:
 		end.Error = err.Error()
 	case leftOut > 0:
-		end.Error = report.Sampled(leftOut)
+		end.Error = report.Partial(leftOut)
 	}
 	return end
 }

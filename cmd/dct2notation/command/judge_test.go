@@ -1,0 +1,86 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// TestWhichSignatureCounts holds how the signatures of one image make one verdict: what a
+// strict policy trusts decides, what is bound is bound by that, and what notation verify would
+// make of the list is said.
+func TestWhichSignatureCounts(t *testing.T) {
+	t.Parallel()
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}
+	named := func(name string, v notation.Verdict, err error) notation.Entry {
+		v.Metadata = map[string]string{name: "targets"}
+		return notation.Entry{Listed: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(name), Size: 9}, Err: err, Verdict: v}
+	}
+	strict := named("strict", notation.Verdict{Trusted: true}, nil)
+	lenient := named("lenient", notation.Verdict{Trusted: true, Doubt: notation.Dated, Reason: "old"}, nil)
+	unsure := named("unsure", notation.Verdict{Doubt: notation.Unsure, Reason: "revoked?"}, nil)
+	foreign := named("foreign", notation.Verdict{Doubt: notation.Unproven, Reason: "foreign"}, nil)
+	gone := named("gone", notation.Verdict{Doubt: notation.Unproven, Reason: "404"}, errors.New("404"))
+	junk := gone
+	junk.Listed.Size = 0
+	busy := named("busy", notation.Verdict{}, errors.New("429"))
+	lost := errors.New("429")
+	for name, c := range map[string]struct {
+		entries []notation.Entry
+		lostAt  int // -1: none
+		bound   string
+		doubt   migrate.VerifyClass
+		refused bool
+		unread  bool
+		unknown bool
+	}{
+		"none":                    {nil, -1, "", "", false, false, false},
+		"strict":                  {[]notation.Entry{strict}, -1, "strict", "", false, false, false},
+		"lenient":                 {[]notation.Entry{lenient}, -1, "lenient", migrate.VerifyExpiry, false, false, false},
+		"lenient, then strict":    {[]notation.Entry{lenient, strict}, -1, "strict", "", false, false, false},
+		"strict, then lenient":    {[]notation.Entry{strict, lenient, foreign}, -1, "strict", "", false, false, false},
+		"foreign and unsure":      {[]notation.Entry{foreign, unsure}, -1, "", migrate.Unknown, false, false, false},
+		"foreign":                 {[]notation.Entry{foreign}, -1, "", migrate.Untrusted, false, false, false},
+		"gone":                    {[]notation.Entry{gone}, -1, "", migrate.Untrusted, false, true, false},
+		"malformed":               {[]notation.Entry{junk}, -1, "", migrate.Untrusted, false, false, false},
+		"gone, then strict":       {[]notation.Entry{gone, strict}, -1, "strict", "", true, true, false},
+		"malformed, then strict":  {[]notation.Entry{junk, strict}, -1, "strict", "", true, false, false},
+		"malformed, then lenient": {[]notation.Entry{junk, lenient}, -1, "lenient", migrate.VerifyExpiry, true, false, false},
+		"strict, then gone":       {[]notation.Entry{strict, gone}, -1, "strict", "", false, true, false},
+		"busy, then strict":       {[]notation.Entry{busy, strict}, 0, "", "", false, false, true},
+		"strict, then busy":       {[]notation.Entry{strict, busy}, 1, "strict", "", false, false, false},
+		"gone, busy, then strict": {[]notation.Entry{gone, busy, strict}, 1, "strict", "", true, true, false},
+		"busy, then lenient":      {[]notation.Entry{lenient, busy}, 1, "", "", false, false, true},
+	} {
+		f := judged{reference: "registry.example.com/app@" + image.Digest.String(), image: image, entries: c.entries}
+		for _, e := range c.entries {
+			f.listed = append(f.listed, e.Listed)
+		}
+		if c.lostAt >= 0 {
+			f.lost, f.lostAt = lost, c.lostAt
+		}
+		v, err := f.verdict(context.Background())
+		if (err != nil) != c.unknown {
+			t.Errorf("%s: got the error %v, want one: %t", name, err, c.unknown)
+		}
+		if err != nil {
+			continue
+		}
+		var bound []string
+		for _, m := range v.Signed {
+			bound = slices.AppendSeq(bound, maps.Keys(m))
+		}
+		if got := strings.Join(bound, " "); got != c.bound || v.Doubt != c.doubt || v.Trusted != (c.bound != "") || (v.Refused != "") != c.refused || v.Unread != c.unread || v.Signatures != len(c.entries) {
+			t.Errorf("%s: got %+v, want bound by %q, doubt %q, refused %t, unread %t", name, v, c.bound, c.doubt, c.refused, c.unread)
+		}
+	}
+}
