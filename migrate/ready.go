@@ -109,7 +109,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 		a.gates[id] = &Gate{ID: id, Title: title, State: Holds}
 	}
 	v := *r.Verification
-	a.server = &watched{Trust: v.Trust, seen: map[dct.GUN]string{}}
+	a.server = &watched{Trust: v.Trust, seen: map[dct.GUN]reception{}}
 	v.Trust = a.server
 	err := v.Verify(ctx, guns, func(one VerifiedRepository) error {
 		a.compared(one)
@@ -322,17 +322,18 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		now, read := a.server.fingerprint(gun)
+		now := a.server.of(gun)
+		read := now.fingerprint != ""
 		switch {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
-		case a.Verification.Scope.mayLack(gun, err) && !read:
+		case err != nil && a.Verification.Scope.mayLack(gun, now.err):
 			// Without trust data on the server, there is none to keep.
 		case err != nil:
 			archived.fail("%s: %v", gun, err)
 		case !read:
 			quiet.unclear("%s: the server's trust data was not read", gun)
-		case fingerprint(kept) != now:
+		case fingerprint(kept) != now.fingerprint:
 			quiet.fail("%s: the server has other trust data than the snapshot", gun)
 			quiet.Hint = "run once more, then take a new snapshot"
 		}
@@ -371,23 +372,31 @@ func (a *assessment) all() []Gate {
 type watched struct {
 	Trust
 	mu   sync.Mutex
-	seen map[dct.GUN]string
+	seen map[dct.GUN]reception
+}
+
+// reception is what reading a repository gave. The zero value: it was not read, and nobody
+// knows why.
+type reception struct {
+	fingerprint string
+	err         error
 }
 
 // Read is [Trust]'s.
 func (w *watched) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
 	r, err := w.Trust.Read(ctx, gun, known)
+	one := reception{err: err}
 	if err == nil {
-		w.mu.Lock()
-		w.seen[gun] = fingerprint(r)
-		w.mu.Unlock()
+		one.fingerprint = fingerprint(r)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen[gun] = one
 	return r, err
 }
 
-func (w *watched) fingerprint(gun dct.GUN) (string, bool) {
+func (w *watched) of(gun dct.GUN) reception {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f, ok := w.seen[gun]
-	return f, ok
+	return w.seen[gun]
 }

@@ -40,7 +40,7 @@ func (k kept) Read(_ context.Context, gun dct.GUN, _ dct.Known) (*dct.Repository
 	if r := k[gun.String()]; r != nil {
 		return r, nil
 	}
-	return nil, errors.New("the snapshot has no such repository")
+	return nil, fmt.Errorf("%w: the snapshot has no such repository", dct.ErrUnsigned)
 }
 
 func newLeaving(t *testing.T) *leaving {
@@ -288,6 +288,28 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	} {
 		if err := d.Check(now); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A repository that was found and that the snapshot lacks needs no trust data only if the server
+// itself says that it has none.
+func TestNothingToKeepByTheServersWord(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	for name, c := range map[string]struct {
+		change func(*leaving)
+		want   GateState
+	}{
+		"none on the server": {func(*leaving) {}, Holds},
+		"refused":            {func(l *leaving) { l.must(l.publish(other, "v1").BadSignature("targets")) }, Fails},
+		"there":              {func(l *leaving) { l.publish(other, "v1") }, Fails},
+	} {
+		l := newLeaving(t)
+		l.r.Verification.Scope.Discovered = func(dct.GUN) bool { return true }
+		c.change(l)
+		if got := l.assess(app, other)[gateArchived]; got.State != c.want {
+			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
 		}
 	}
 }

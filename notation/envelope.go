@@ -65,7 +65,7 @@ func (c Contents) SignedAt() time.Time {
 
 // ChainEnds is the first end of the certificates of the chain: without a timestamp, the signature
 // does not verify after that.
-func (c Contents) ChainEnds() time.Time { return firstEnd(c.Chain) }
+func (c Contents) ChainEnds() time.Time { return SigningEnds(c.Chain) }
 
 // Verifies reports whether neither the envelope's own expiry nor, without a timestamp, the end of
 // a certificate keeps the signature from verifying at that time.
@@ -78,17 +78,6 @@ func (c Contents) Verifies(at time.Time) bool {
 
 // Over reports whether the signature is over the subject.
 func (c Contents) Over(subject ocispec.Descriptor) bool { return content.Equal(c.Target, subject) }
-
-// firstEnd is when the first of the certificates expires.
-func firstEnd(chain []*x509.Certificate) time.Time {
-	at := chain[0].NotAfter
-	for _, c := range chain {
-		if c.NotAfter.Before(at) {
-			at = c.NotAfter
-		}
-	}
-	return at
-}
 
 // Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
 func Thumbprint(c *x509.Certificate) string {

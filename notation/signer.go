@@ -73,7 +73,7 @@ func (s *Signer) Identity() signature.Identity { return signature.Certificate(s.
 func (s *Signer) Accepted() []signature.Identity { return s.accepted }
 
 // NotAfter is when the first certificate of the chain expires: the key must not sign after that.
-func (s *Signer) NotAfter() time.Time { return firstEnd(s.chain) }
+func (s *Signer) NotAfter() time.Time { return SigningEnds(s.chain) }
 
 // Calls tells what the key was asked for so far, the proof of it included.
 func (s *Signer) Calls() Calls {

@@ -57,7 +57,7 @@ type Verdict struct {
 	Doubt    Doubt  // what a strict policy holds against it, whatever the level of this one
 	Reason   string // why not, or what a lenient policy let pass; safe to show
 	Leaf     string // thumbprint, where the envelope could be read
-	NotAfter time.Time
+	NotAfter time.Time         // until when it verifies, where the envelope is intact: see [VerifiesUntil]
 	SignedAt time.Time         // where the envelope is intact: see [Contents.SignedAt]
 	Metadata map[string]string // signed user metadata, where the envelope is intact
 }
@@ -193,6 +193,9 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 		verdict.Reason = safetext.Safe(err.Error(), 300)
 	}
 	sameTarget := verdict.fill(found.content, subject)
+	if found.content != nil {
+		verdict.NotAfter = found.verifiesUntil(ctx)
+	}
 	known := false
 	if outcome != nil {
 		for _, r := range outcome.VerificationResults {
@@ -225,7 +228,7 @@ func (v *Verdict) fill(intact *signature.EnvelopeContent, subject ocispec.Descri
 	if err != nil {
 		return false
 	}
-	v.Leaf, v.NotAfter, v.Metadata = Thumbprint(c.Chain[0]), c.Chain[0].NotAfter, c.Target.Annotations
+	v.Leaf, v.Metadata = Thumbprint(c.Chain[0]), c.Target.Annotations
 	v.SignedAt = c.SignedAt()
 	return content.Equal(c.Target, subject)
 }
