@@ -292,6 +292,37 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	}
 }
 
+// troubled is trust data of which one repository cannot be read now.
+type troubled struct {
+	Trust
+	gun string
+}
+
+func (r troubled) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	if gun.String() == r.gun {
+		return nil, fmt.Errorf("%w: it answered 503", dct.ErrUnavailable)
+	}
+	return r.Trust.Read(ctx, gun, known)
+}
+
+// A repository that cannot be read now keeps the gate open, whatever is waived.
+func TestUnreadableRepositoryIsNotReady(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	l := newLeaving(t)
+	l.r.Verification.Trust = troubled{l.r.Verification.Trust, other}
+	for _, class := range []VerifyClass{NotCompared, Untrusted, VerifyExpiry} {
+		l.waive(Waiver{Repository: other, Class: class})
+	}
+	gates := l.assess(app, other)
+	if got := gates[gateCompared]; got.State != NotTold || !strings.Contains(strings.Join(got.Evidence, " "), other) {
+		t.Errorf("compared: got %+v, want unknown for %s", got, other)
+	}
+	if got := gates[gateAgreed]; got.State != Holds {
+		t.Errorf("agreed: got %+v, want that it holds", got)
+	}
+}
+
 // A repository that was found and that the snapshot lacks needs no trust data only if the server
 // itself says that it has none.
 func TestNothingToKeepByTheServersWord(t *testing.T) {

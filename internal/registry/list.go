@@ -21,21 +21,26 @@ const ArtifactType = "application/vnd.cncf.notary.signature"
 // so it is an error.
 const (
 	maxSignatures = 1000
+	maxListed     = 10 * maxSignatures // with what is repeated or something else
 	maxPages      = 100 // a registry may page before it filters, and every page costs a request
 )
 
-// Signatures lists the Notation signatures of the image: every page of the referrers API,
-// or the index under the referrers tag where there is no API. It is asked anew each time.
-// An error means unknown, never none. Entries are as listed, annotations included, and
-// prove nothing: FetchSignature refuses those that make no sense.
+// Signatures lists the Notation signatures of the image, each once: see AsListed.
 func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	doing := "listing signatures of " + printable(subject.Digest)
-	if err := subject.Digest.Validate(); err != nil {
-		return nil, r.failed(doing, err)
+	all, err := r.AsListed(ctx, subject)
+	list := Distinct(all)
+	if err == nil && len(list) > maxSignatures {
+		err = r.failed("listing signatures of "+printable(subject.Digest), fmt.Errorf("more than %d are listed", maxSignatures))
 	}
-	if err := r.probe(ctx, subject.Digest); err != nil {
-		return nil, r.failed(doing, err)
+	if err != nil {
+		return nil, err
 	}
+	return list, nil
+}
+
+// Distinct returns the signatures of a list, each once. Some registries claim to have filtered
+// and have not, and some repeat what is at the end of a page.
+func Distinct(listed []ocispec.Descriptor) []ocispec.Descriptor {
 	type entry struct { // what tells two entries apart
 		mediaType string
 		digest    digest.Digest
@@ -43,18 +48,38 @@ func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor)
 	}
 	seen := make(map[entry]bool)
 	var list []ocispec.Descriptor
-	err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, func(page []ocispec.Descriptor) error {
-		for _, d := range page {
-			// Some registries claim to have filtered and have not.
-			is := entry{d.MediaType, d.Digest, d.Size}
-			if seen[is] || (d.ArtifactType != "" && d.ArtifactType != ArtifactType) {
-				continue
-			}
+	for _, d := range listed {
+		is := entry{d.MediaType, d.Digest, d.Size}
+		if !seen[is] && IsSignature(d) {
 			seen[is] = true
 			list = append(list, d)
 		}
-		if len(list) > maxSignatures {
-			return fmt.Errorf("more than %d are listed", maxSignatures)
+	}
+	return list
+}
+
+// IsSignature reports whether a listed entry does not say that it is anything else.
+func IsSignature(listed ocispec.Descriptor) bool {
+	return listed.ArtifactType == "" || listed.ArtifactType == ArtifactType
+}
+
+// AsListed lists what the registry has as Notation signatures of the image, in its order and as
+// often as it says so, as notation sees it: every page of the referrers API, or the index under
+// the referrers tag where there is no API. It is asked anew each time. An error means unknown,
+// never none. Entries are as listed, annotations included, and prove nothing: FetchSignature
+// refuses those that make no sense.
+func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	doing := "listing signatures of " + printable(subject.Digest)
+	if err := subject.Digest.Validate(); err != nil {
+		return nil, r.failed(doing, err)
+	}
+	if err := r.probe(ctx, subject.Digest); err != nil {
+		return nil, r.failed(doing, err)
+	}
+	var list []ocispec.Descriptor
+	err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, func(page []ocispec.Descriptor) error {
+		if list = append(list, page...); len(list) > maxListed {
+			return fmt.Errorf("more than %d are listed", maxListed)
 		}
 		return nil
 	})

@@ -2,6 +2,9 @@ package command
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -25,12 +28,16 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 	if err != nil {
 		return none, classed(err)
 	}
-	list, err := r.Signatures(ctx, image.Descriptor)
+	listed, err := r.AsListed(ctx, image.Descriptor)
 	if err != nil {
 		return none, classed(err)
 	}
-	found := judged{reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor, listed: list}
-	for _, m := range list[:min(len(list), notation.MaxSignatures)] {
+	found := judged{
+		reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor,
+		listed: listed, distinct: registry.Distinct(listed),
+		other: func(m ocispec.Descriptor) (notation.Entry, error) { return otherEntry(ctx, r, m) },
+	}
+	for _, m := range found.distinct[:min(len(found.distinct), notation.MaxSignatures)] {
 		one, err := j.judgeOne(ctx, r, found, m)
 		switch {
 		case ctx.Err() != nil:
@@ -43,6 +50,32 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		found.entries = append(found.entries, one)
 	}
 	return found.verdict(ctx)
+}
+
+// otherEntry is an entry that says it is no signature, in a list that the registry calls
+// filtered. notation verify takes it for one: it goes on if the manifest has one layer, and
+// refuses the image else. An error leaves that unknown.
+func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descriptor) (notation.Entry, error) {
+	e := notation.Entry{Listed: m, Verdict: notation.Verdict{Doubt: notation.Unproven, Reason: "it is no signature"}}
+	if e.Err = registry.CheckEntry(m); e.Err != nil {
+		return e, nil
+	}
+	raw, err := r.FetchManifest(ctx, m)
+	switch {
+	case err != nil && !broken(err):
+		return e, classed(err)
+	case err != nil:
+		e.Err = err
+		return e, nil
+	}
+	var manifest struct {
+		Layers []ocispec.Descriptor `json:"layers"`
+		Blobs  []ocispec.Descriptor `json:"blobs"`
+	}
+	if err := json.Unmarshal(raw, &manifest); err != nil || len(manifest.Layers)+len(manifest.Blobs) != 1 {
+		e.Err = errors.New("it is no signature, and has not one layer")
+	}
+	return e, nil
 }
 
 // judgeOne fetches and judges one signature. What can never be read is not trusted, and the
@@ -66,16 +99,18 @@ func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, found judg
 type judged struct {
 	reference string
 	image     ocispec.Descriptor
-	listed    []ocispec.Descriptor // all
-	entries   []notation.Entry     // those looked at
-	lost      error                // why one of them is not known, which may be good; nil: all are
-	lostAt    int
+	listed    []ocispec.Descriptor                             // all that the registry lists, in its order
+	distinct  []ocispec.Descriptor                             // the signatures among them, each once
+	entries   []notation.Entry                                 // the first of those, which were looked at
+	lost      error                                            // why one of them is not known, which may be good; nil: all are
+	lostAt    int                                              // its index
+	other     func(ocispec.Descriptor) (notation.Entry, error) // fetches what is listed and no signature
 }
 
 // verdict sums up. An error means that it is unknown.
 func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
-	v := migrate.Verdict{Signatures: len(f.listed)}
-	for _, m := range f.listed {
+	v := migrate.Verdict{Signatures: len(f.distinct)}
+	for _, m := range f.distinct {
 		v.Listed = append(v.Listed, m.Digest.String())
 	}
 	best := f.sum(&v)
@@ -89,23 +124,53 @@ func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
 	v.NotAfter = best.NotAfter
 	if !strict {
 		v.Doubt, v.Reason = doubts[best.Doubt], best.Reason
-		if len(f.listed) > notation.MaxSignatures {
+		if len(f.distinct) > notation.MaxSignatures {
 			v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
 		}
 	}
 	if !v.Trusted {
 		return v, nil
 	}
-	err := notation.Replay(ctx, f.reference, f.image, f.entries)
-	switch {
-	case ctx.Err() != nil:
+	replayed, err := f.inOrder()
+	if err != nil {
+		return migrate.Verdict{}, err
+	}
+	if err := notation.Replay(ctx, f.reference, f.image, replayed); ctx.Err() != nil {
 		return migrate.Verdict{}, ctx.Err()
-	case err != nil && f.lost != nil && f.firstUnread() == f.lostAt:
-		return migrate.Verdict{}, f.lost // notation verify refuses the image now, and may not later
-	case err != nil:
+	} else if err != nil {
 		v.Refused = err.Error()
 	}
 	return v, nil
+}
+
+// inOrder returns what notation verify would look at, to the first entry that ends it: one that
+// is trusted or that cannot be fetched. An error means that the entry which ends it now may not
+// do so later.
+func (f *judged) inOrder() (list []notation.Entry, err error) {
+	for _, m := range f.listed {
+		if len(list) == notation.MaxSignatures {
+			break
+		}
+		i := slices.IndexFunc(f.distinct, func(d ocispec.Descriptor) bool {
+			return d.Digest == m.Digest && d.Size == m.Size && d.MediaType == m.MediaType
+		})
+		var e notation.Entry
+		switch {
+		case i < 0 || !registry.IsSignature(m):
+			if e, err = f.other(m); err != nil {
+				return nil, err
+			}
+		case f.lost != nil && i == f.lostAt:
+			return nil, f.lost
+		default:
+			e = f.entries[i]
+		}
+		list = append(list, e)
+		if e.Err != nil || e.Verdict.Trusted {
+			break
+		}
+	}
+	return list, nil
 }
 
 // sum notes what the trusted signatures bind, and returns the best verdict; nil: there is
@@ -131,16 +196,6 @@ func (f *judged) sum(v *migrate.Verdict) *notation.Verdict {
 		}
 	}
 	return best
-}
-
-// firstUnread is the first entry that could not be fetched, at which notation verify stops.
-func (f *judged) firstUnread() int {
-	for i, e := range f.entries {
-		if e.Err != nil {
-			return i
-		}
-	}
-	return -1
 }
 
 var doubts = map[notation.Doubt]migrate.VerifyClass{

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -63,7 +64,7 @@ func TestWhichSignatureCounts(t *testing.T) {
 	} {
 		f := judged{reference: "registry.example.com/app@" + image.Digest.String(), image: image, entries: c.entries}
 		for _, e := range c.entries {
-			f.listed = append(f.listed, e.Listed)
+			f.listed, f.distinct = append(f.listed, e.Listed), append(f.distinct, e.Listed)
 		}
 		if c.lostAt >= 0 {
 			f.lost, f.lostAt = lost, c.lostAt
@@ -81,6 +82,52 @@ func TestWhichSignatureCounts(t *testing.T) {
 		}
 		if got := strings.Join(bound, " "); got != c.bound || v.Doubt != c.doubt || v.Trusted != (c.bound != "") || (v.Refused != "") != c.refused || v.Unread != c.unread || v.Signatures != len(c.entries) {
 			t.Errorf("%s: got %+v, want bound by %q, doubt %q, refused %t, unread %t", name, v, c.bound, c.doubt, c.refused, c.unread)
+		}
+	}
+}
+
+// TestWhatNotationVerifyLooksAt holds that the replay sees the list as notation verify does:
+// repeated entries count each time, and so does what the registry lists and is no signature.
+func TestWhatNotationVerifyLooksAt(t *testing.T) {
+	t.Parallel()
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}
+	listed := func(name, artifact string) ocispec.Descriptor {
+		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifact, Digest: digest.FromString(name), Size: 9}
+	}
+	foreign, good := listed("foreign", registry.ArtifactType), listed("good", registry.ArtifactType)
+	sbom := listed("sbom", "application/spdx+json")
+	of := func(d ocispec.Descriptor, n int) []ocispec.Descriptor {
+		return slices.Repeat([]ocispec.Descriptor{d}, n)
+	}
+	for name, c := range map[string]struct {
+		list             []ocispec.Descriptor
+		other            error // of fetching what is no signature
+		busy             bool
+		refused, unknown bool
+	}{
+		"repeated 99 times":      {append(of(foreign, 99), good), nil, false, false, false},
+		"repeated 100 times":     {append(of(foreign, 100), good), nil, false, true, false},
+		"another artifact":       {[]ocispec.Descriptor{sbom, good}, nil, false, false, false},
+		"of two layers":          {[]ocispec.Descriptor{sbom, good}, errors.New("two layers"), false, true, false},
+		"of two layers, behind":  {[]ocispec.Descriptor{good, sbom}, errors.New("two layers"), false, false, false},
+		"that cannot be told":    {[]ocispec.Descriptor{sbom, good}, errors.New("429"), true, false, true},
+		"not to be told, behind": {[]ocispec.Descriptor{good, sbom}, errors.New("429"), true, false, false},
+	} {
+		f := judged{
+			reference: "registry.example.com/app@" + image.Digest.String(), image: image, listed: c.list, distinct: registry.Distinct(c.list),
+			other: func(m ocispec.Descriptor) (notation.Entry, error) {
+				if c.busy {
+					return notation.Entry{}, c.other
+				}
+				return notation.Entry{Listed: m, Err: c.other}, nil
+			},
+		}
+		for _, d := range f.distinct {
+			f.entries = append(f.entries, notation.Entry{Listed: d, Verdict: notation.Verdict{Trusted: d.Digest == good.Digest}})
+		}
+		v, err := f.verdict(context.Background())
+		if (err != nil) != c.unknown || err == nil && (v.Refused != "") != c.refused || err == nil && v.Doubt != "" {
+			t.Errorf("%s: got %+v, %v, want refused %t, unknown %t", name, v, err, c.refused, c.unknown)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/kmstest"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 // found is that these tags are in one of these classes.
@@ -382,6 +383,11 @@ var tampers = []struct {
 	{"a broken envelope before the good signature", func(s *scene) finding {
 		s.list(s.Descriptor, s.push(s.Descriptor, []byte("no envelope")), s.signature)
 		return harmless()
+	}},
+	{"a foreign signature is listed a hundred times before the good one", func(s *scene) finding {
+		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
+		s.list(s.Descriptor, append(slices.Repeat([]ocispec.Descriptor{foreign}, notation.MaxSignatures), s.signature)...)
+		return found(s.mark.tags, migrate.Broken)
 	}},
 	{"an entry that leads nowhere before the good signature", func(s *scene) finding {
 		s.list(s.Descriptor, planted(1, "")[0], s.signature)
