@@ -110,10 +110,11 @@ func (b *rowBuilder) trusted(v Verdict, class VerifyClass, format string, args .
 	}
 }
 
-// target compares the two sides for a tag that DCT vouches for.
-func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
+// target compares the two sides for a tag that DCT vouches for. listed reports whether the
+// registry has listed the tag.
+func (l *lookups) target(ctx context.Context, t dct.Target, listed bool) VerifiedTag {
 	b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
-	verdict := l.vouchedFor(ctx, b)
+	verdict := l.vouchedFor(ctx, b, listed)
 	b.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
 	row := b.row(Agree, "")
 	if row.Class == Agree && !row.Bound {
@@ -125,7 +126,7 @@ func (l *lookups) target(ctx context.Context, t dct.Target) VerifiedTag {
 // vouchedFor compares the two sides for a row that has a tag and DCT's digest, and returns
 // what Notation says of the digest. All that is wrong is said, since a waiver for one thing
 // must not hide another.
-func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder) Verdict {
+func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Verdict {
 	tag, image := l.tag(ctx, b.Tag), l.judge(ctx, b.DCT)
 	now, tagged := tag.Value()
 	b.Registry = now
@@ -145,6 +146,8 @@ func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder) Verdict {
 		b.say(Gone, "the registry has no such digest")
 	}
 	switch _, absent := tag.Absent(); {
+	case absent && listed:
+		b.say(Unknown, "the registry lists the tag, and answers that it has no such tag")
 	case absent:
 		b.say(Gone, "the registry has no such tag")
 	case tagged && now != b.DCT:
@@ -179,10 +182,12 @@ func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) Verif
 	if !dct.IsTag(f.Tag) {
 		return b.row(NoneSigned, why) // no registry can have it
 	}
-	if f.Digest != "" { // no run signs it, and docker runs it
+	if f.Digest != "" { // docker runs it, though the entry is not valid and no run signs it
 		b.DCT = f.Digest
-		l.vouchedFor(ctx, b)
-		return b.row(Agree, why)
+		if verdict := l.vouchedFor(ctx, b, listed); len(b.reasons) == 0 {
+			b.trusted(verdict, NotationOnly, "Notation and docker trust the tag's digest, and its entry in DCT is not valid: %s", why)
+		}
+		return b.row(NoneSigned, why)
 	}
 	tag := l.tag(ctx, f.Tag)
 	now, tagged := tag.Value()

@@ -12,7 +12,8 @@ import (
 type tags struct {
 	targets  []dct.Target
 	findings []dct.Finding
-	strays   []dct.Finding // as findings: DCT does not name them
+	strays   []dct.Finding   // as findings: DCT does not name them
+	listed   map[string]bool // by the registry
 }
 
 func (t *tags) len() int { return len(t.targets) + len(t.findings) + len(t.strays) }

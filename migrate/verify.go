@@ -227,11 +227,11 @@ func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]Verified
 	others := slices.Concat(t.findings, t.strays)
 	err := c.each(ctx, t.len(), func(ctx context.Context, i int) {
 		if i < len(t.targets) {
-			rows[i] = look.target(ctx, t.targets[i])
+			rows[i] = look.target(ctx, t.targets[i], t.listed[t.targets[i].Tag()])
 			return
 		}
-		n := i - len(t.targets)
-		rows[i] = look.finding(ctx, others[n], n >= len(t.findings))
+		f := others[i-len(t.targets)]
+		rows[i] = look.finding(ctx, f, t.listed[f.Tag])
 	})
 	return rows, err
 }
@@ -259,29 +259,25 @@ func (c *comparing) each(ctx context.Context, n int, one func(ctx context.Contex
 	return err
 }
 
-// all returns all tags of a repository. An error says that the strays are not known.
+// all returns all tags of a repository: those of the trust data, and those that the registry has
+// and DCT does not name, since one that was revoked in DCT may still be trusted by Notation. An
+// error says that not all of these are known.
 func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err error) {
 	t.targets, t.findings = r.Targets(), r.Findings()
-	t.strays, err = v.strays(ctx, r)
-	return t, err
-}
-
-// strays are the tags that the registry has and the trust data does not name: one that was
-// revoked in DCT may still be trusted by Notation.
-func (v *Verification) strays(ctx context.Context, r *dct.Repository) ([]dct.Finding, error) {
 	named := map[string]bool{}
-	for _, t := range r.Targets() {
-		named[t.Tag()] = true
+	for _, target := range t.targets {
+		named[target.Tag()] = true
 	}
-	for _, f := range r.Findings() {
+	for _, f := range t.findings {
 		named[f.Tag] = true
 	}
-	var strays []dct.Finding
-	err := v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
+	t.listed = map[string]bool{}
+	err = v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
+		t.listed[tag] = true
 		if !named[tag] {
-			strays = append(strays, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
+			t.strays = append(t.strays, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
 		}
 		return nil
 	})
-	return strays, err
+	return t, err
 }

@@ -119,7 +119,10 @@ func (s *Saved) verification(to Verify) error {
 		return err
 	}
 	var early error
-	if s.rest() == Unclear {
+	switch {
+	case s.End.Error == ErrChosen.Error():
+		early = ErrChosen
+	case s.rest() == Unclear:
 		early = errors.New(s.End.Error)
 	}
 	return to.End(totals, early)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -139,6 +140,10 @@ func Partial(leftOut int) string {
 	return fmt.Sprintf("not all: %d tags were not compared", leftOut)
 }
 
+// ErrChosen ends a verification of chosen tags: it may have seen all that there are now, and
+// says nothing of others all the same.
+var ErrChosen = errors.New("not all: only chosen tags were compared")
+
 // sampled is what earlier releases wrote in place of Partial.
 func sampled(leftOut int) string {
 	return fmt.Sprintf("a sample: %d tags were not compared", leftOut)
@@ -149,7 +154,7 @@ func (s *Saved) rest() Standing {
 	switch {
 	case s.End.Complete:
 		return Well
-	case s.leftOut > 0 && (s.End.Error == Partial(s.leftOut) || s.End.Error == sampled(s.leftOut)):
+	case s.End.Error == ErrChosen.Error(), s.leftOut > 0 && (s.End.Error == Partial(s.leftOut) || s.End.Error == sampled(s.leftOut)):
 		return Aside
 	}
 	return Unclear

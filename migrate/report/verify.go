@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -72,8 +73,8 @@ const VerifyKind = "dct2notation.verify"
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
 	Repository(migrate.VerifiedRepository) error
-	// End closes the result. Where err ended the comparison early, it does not say that
-	// the sides agree, whatever was counted until then.
+	// End closes the result. Where err ended the comparison early, or is ErrChosen, it does not
+	// say that the sides agree, whatever was counted until then.
 	End(t Totals, err error) error
 }
 
@@ -186,13 +187,15 @@ func (v *verifyText) End(t Totals, err error) error {
 	}
 	fmt.Fprintf(&b, "%-16s %d\n", "total", total)
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrChosen):
 		b.WriteString("the comparison did not come to its end\n")
 		indent(&b, err.Error())
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():
 		b.WriteString("not everything could be found out\n")
+	case err != nil && v.leftOut == 0:
+		b.WriteString("the signature sets agree on the tags that were chosen\n")
 	case v.leftOut > 0:
 		fmt.Fprintf(&b, "the signature sets agree on what was compared; %d tags were not\n", v.leftOut)
 	default:

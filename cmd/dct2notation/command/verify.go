@@ -186,7 +186,11 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if err == nil && totals.Empty() {
 		err = errNothingCompared
 	}
-	if endErr := errors.Join(out.End(totals, err), saved.finish(ending(totals, leftOut, err), o.output, o.verbose, s.Out)); endErr != nil {
+	part := err
+	if part == nil && len(tagsLeftOut(f.choice)) > 0 {
+		part = report.ErrChosen
+	}
+	if endErr := errors.Join(out.End(totals, part), saved.finish(ending(totals, leftOut, part), o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
 	if errors.Is(err, migrate.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
