@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -50,8 +51,8 @@ type world struct{ operations atomic.Int32 }
 func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 9}, nil
 }
-func (w *world) Tag(context.Context, string, string) (digest.Digest, bool, error) {
-	return "", false, nil
+func (w *world) Tag(context.Context, string, string) lookup.Answer[digest.Digest] {
+	return lookup.Absent[digest.Digest](lookup.Registry)
 }
 func (w *world) Tags(context.Context, string, func(string) error) error { return nil }
 func (w *world) Manifest(context.Context, migrate.Image) ([]byte, error) {
@@ -65,8 +66,8 @@ func (w *world) Recorded(context.Context, migrate.Image, string) (migrate.Signat
 }
 func (w *world) ListsInTag(string) bool                                    { return false }
 func (w *world) Push(context.Context, migrate.Image, state.Envelope) error { return nil }
-func (w *world) Listed(context.Context, migrate.Image, string) (bool, int, error) {
-	return true, 1, nil
+func (w *world) Listed(context.Context, migrate.Image) ([]string, error) {
+	return []string{"sha256:0", ""}, nil
 }
 
 func (w *world) Name() string { return "release" }

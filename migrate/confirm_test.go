@@ -20,15 +20,15 @@ type late struct {
 	saw   func()
 }
 
-func (l *late) Listed(ctx context.Context, image Image, signature string) (bool, int, error) {
+func (l *late) Listed(ctx context.Context, image Image) ([]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looks++
 	l.saw()
 	if l.looks < l.from {
-		return false, 0, nil
+		return nil, nil
 	}
-	return l.world.Listed(ctx, image, signature)
+	return l.world.Listed(ctx, image)
 }
 
 // A push that was answered is no signature yet: an item is signed when the registry lists

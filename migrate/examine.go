@@ -91,10 +91,10 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 		return x, err
 	}
 	if f := x.Found; f.Broken > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("malformed-referrers: %d of %d signatures that the registry lists cannot be read and were passed over, one because: %s", f.Broken, f.all(), f.Why))
+		x.Notes = append(x.Notes, fmt.Sprintf("malformed-referrers: %d of %d signatures that the registry lists are none and were passed over, one because: %s", f.Broken, f.all(), f.Why))
 	}
 	if n := x.Found.Unread; n > 0 {
-		x.Notes = append(x.Notes, fmt.Sprintf("unread-referrers: %d more signatures may be of this key and were not looked at, being too many", n))
+		x.Notes = append(x.Notes, fmt.Sprintf("unread-referrers: %d more signatures may be of this key and were not read: they are too many, or the registry lists them and does not have them", n))
 	}
 	return x, nil
 }
@@ -102,7 +102,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 // tooMany is why an image with a signature of ours is not signed again: one that was not
 // looked at may bind what the others do not.
 func (x Examined) tooMany() error {
-	return &Failure{Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not looked at, being too many\nhint: somebody has planted them; remove them and run again",
+	return &Failure{Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not read: they are too many, or the registry lists them and does not have them\nhint: notation list shows them; remove what somebody planted, or left in the list, and run again",
 		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread)}
 }
 
@@ -130,14 +130,15 @@ func (e *Engine) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagN
 	return looked
 }
 
-// lookAtTag tells where a tag points now. That it cannot be told harms nothing: the tag
-// does not decide what is signed.
+// lookAtTag compares the digest that a tag has now with the item's. That it is unknown harms
+// nothing: the tag does not decide what is signed.
 func (e *Engine) lookAtTag(ctx context.Context, k state.Key, tag string) TagNow {
-	now, exists, err := e.Registry.Tag(ctx, k.Repository, tag)
+	answer := e.Registry.Tag(ctx, k.Repository, tag)
+	now, found := answer.Value()
 	switch {
-	case err != nil:
+	case answer.Err() != nil:
 		return TagNow{Tag: tag, Class: TagUnknown}
-	case !exists:
+	case !found:
 		return TagNow{Tag: tag, Class: TagGone}
 	case now.String() != k.Digest:
 		return TagNow{tag, TagMoved, now}

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // An asking registry notes the order of the questions for tags and digests.
@@ -23,7 +24,7 @@ func (a asking) Resolve(ctx context.Context, repository string, d digest.Digest)
 	return a.world.Resolve(ctx, repository, d)
 }
 
-func (a asking) Tag(ctx context.Context, repository, tag string) (digest.Digest, bool, error) {
+func (a asking) Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest] {
 	*a.asked = append(*a.asked, tag)
 	return a.world.Tag(ctx, repository, tag)
 }

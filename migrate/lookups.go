@@ -65,14 +65,7 @@ func (l *lookups) named(ctx context.Context, d digest.Digest) (Verdict, error) {
 
 // tag returns the digest that a tag of the repository has now.
 func (l *lookups) tag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
-	d, exists, err := l.v.Registry.Tag(ctx, l.repository, tag)
-	switch {
-	case err != nil:
-		return lookup.Unknown[digest.Digest](err)
-	case !exists:
-		return lookup.Absent[digest.Digest](lookup.Registry)
-	}
-	return lookup.Found(d)
+	return l.v.Registry.Tag(ctx, l.repository, tag)
 }
 
 // members are what an index lists that DCT vouches for, directly or in an index of its own.

@@ -33,8 +33,8 @@ func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.St
 	if stale == "" {
 		return false, nil
 	}
-	listed, _, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
-	if err != nil || listed {
+	listed, err := r.Registry.Listed(ctx, image)
+	if err != nil || slices.Contains(listed, envelope.ManifestDigest) {
 		return false, err
 	}
 	return true, r.discard(w, "what it says of "+stale+" is so no longer", stage)

@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -54,18 +55,19 @@ type Registry interface {
 	// Resolve describes what the registry has under a digest. A failure of class
 	// missing says that it has nothing.
 	Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error)
-	// Tag tells which digest a tag has now; none is no error. What it learns of the digest
-	// meanwhile, Resolve need not ask again.
-	Tag(ctx context.Context, repository, tag string) (d digest.Digest, exists bool, err error)
+	// Tag returns the digest that a tag has now. It is absent only where the registry itself
+	// says that it has no such tag. What it learns of the digest meanwhile, Resolve need not
+	// ask again.
+	Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest]
 	// Tags calls each with every tag of a repository but those that only hold lists of
 	// signatures.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
 	// Manifest fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.
 	Manifest(ctx context.Context, image Image) ([]byte, error)
-	// Find tells which Notation signatures the registry lists for an image, and which are
-	// of the key of that name. An error means that it is unknown whether one is, which is
-	// never none.
+	// Find returns the Notation signatures that the registry lists for an image, and which
+	// are of the key of that name. An error means that it is unknown whether one is, which is
+	// never none: as when the list names what the registry then does not have.
 	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Recorded returns the signature of that digest if the registry lists it for the image, and
 	// it is intact, over that image, and verifies now, whoever made it. An error means that this
@@ -78,19 +80,20 @@ type Registry interface {
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.
 	Push(ctx context.Context, image Image, e state.Envelope) error
-	// Listed tells whether the registry lists the signature of that digest for the image,
-	// and how many signatures it lists in all.
-	Listed(ctx context.Context, image Image, signature string) (listed bool, all int, err error)
+	// Listed returns the digests of all signatures that the registry lists for the image. An
+	// error means that it is unknown which those are.
+	Listed(ctx context.Context, image Image) ([]string, error)
 }
 
 // Found is what a look for signatures gave.
 type Found struct {
 	Ours   []Signature // of our key, that verify
 	Others int         // by others
-	Broken int         // entries that are no signature, or that can never be read
+	Broken int         // entries that are proven not to be a signature
 	Why    string      // one of those is broken
-	// Unread may be ours too, and were not looked at because there are too many. There is
-	// at least one of ours then: else it is unknown, and an error.
+	// Unread may be ours too, and were not read: there are too many, or the registry lists
+	// them and does not give them. There is at least one of ours then: else it is unknown,
+	// and an error.
 	Unread int
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -35,12 +36,12 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		// Pushed before and not seen to be listed. On a registry without the referrers API
 		// another writer may have overwritten the list; pushing the same bytes again
 		// repairs that.
-		listed, all, err := r.Registry.Listed(ctx, image, envelope.ManifestDigest)
+		listed, err := r.Registry.Listed(ctx, image)
 		if err != nil {
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
-		if listed {
-			return all, fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+		if slices.Contains(listed, envelope.ManifestDigest) {
+			return len(listed), fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
 	if *stage == state.Signed {
@@ -102,12 +103,12 @@ func (r *run) image(ctx context.Context, w Work) (Image, error) {
 // yet a signature that others find.
 func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) (all int, err error) {
 	for try := 1; ; try++ {
-		listed, all, err := r.Registry.Listed(ctx, image, signature)
+		listed, err := r.Registry.Listed(ctx, image)
 		if err != nil {
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
-		if listed {
-			return all, fatally(r.Ledger.Confirm(w.Key, signature))
+		if slices.Contains(listed, signature) {
+			return len(listed), fatally(r.Ledger.Confirm(w.Key, signature))
 		}
 		if try == maxTries || !r.pause(ctx, try) {
 			return 0, &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}

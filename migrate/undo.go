@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -46,10 +48,11 @@ type History interface {
 // A Remover takes signatures out of registries. Its methods are called from several goroutines
 // at once.
 type Remover interface {
-	// Stored tells whether the registry has the signature. A failure of class security says
-	// that what the registry has under its digest is not what is claimed: a Notation signature
-	// of exactly this image, by this certificate, made by this tool for this GUN.
-	Stored(ctx context.Context, c Claim) (bool, error)
+	// Stored returns the claim if the registry has the signature and it is what is claimed: a
+	// Notation signature of exactly this image, by this certificate, made by this tool for
+	// this GUN. It is absent only where the registry itself says that it has nothing under
+	// the digest. A failure of class security says that it has something else there.
+	Stored(ctx context.Context, c Claim) lookup.Answer[Claim]
 	// Remove takes the signature off the image's list and deletes it; the lists keep all
 	// others. Stored has said that it is there. Repeating it is harmless, and an error does
 	// not mean that nothing was done.
@@ -58,7 +61,7 @@ type Remover interface {
 	// was not seen may be anything.
 	Unlist(ctx context.Context, c Claim) error
 	// Listed is Registry's.
-	Listed(ctx context.Context, image Image, signature string) (listed bool, all int, err error)
+	Listed(ctx context.Context, image Image) ([]string, error)
 }
 
 // Claim is what the history says of one signature.
@@ -218,7 +221,7 @@ func (r *undoing) look(ctx context.Context, it *owned) error {
 		there, err := r.stored(ctx, it)
 		for len(it.claims) > 0 && err == nil {
 			result := UndoRemovable
-			if !there[0] {
+			if isGone(there[0]) {
 				result = UndoGone
 			}
 			r.tell(it, it.claims[0], result, nil)
@@ -235,7 +238,7 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 		there, err := r.stored(ctx, it)
 		for len(it.claims) > 0 && err == nil {
 			c, result := it.claims[0], UndoRemoved
-			if !there[0] {
+			if isGone(there[0]) {
 				result = UndoGone
 			}
 			if err = r.remove(ctx, c, there[0]); err != nil {
@@ -283,22 +286,29 @@ func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) 
 }
 
 // stored asks the registry about all signatures of an item before one is touched: where it has
-// something else than the ledger says, nothing of the item is removed.
-func (r *undoing) stored(ctx context.Context, it *owned) ([]bool, error) {
-	there := make([]bool, len(it.claims))
+// something else than the ledger says, nothing of the item is removed. No answer is unknown
+// where the error is nil.
+func (r *undoing) stored(ctx context.Context, it *owned) ([]lookup.Answer[Claim], error) {
+	there := make([]lookup.Answer[Claim], len(it.claims))
 	for i, c := range it.claims {
-		var err error
-		if there[i], err = r.Remover.Stored(ctx, c); err != nil {
+		there[i] = r.Remover.Stored(ctx, c)
+		if err := there[i].Err(); err != nil {
 			return nil, err
 		}
 	}
 	return there, nil
 }
 
+// isGone reports whether the registry said that it does not have a signature.
+func isGone(stored lookup.Answer[Claim]) bool {
+	_, gone := stored.Absent()
+	return gone
+}
+
 // remove removes one signature and sees to it that it is gone.
-func (r *undoing) remove(ctx context.Context, c Claim, there bool) error {
+func (r *undoing) remove(ctx context.Context, c Claim, there lookup.Answer[Claim]) error {
 	away := r.Remover.Remove
-	if !there {
+	if isGone(there) {
 		// It may be in the list still, when another tool has deleted it.
 		if listed, err := r.listed(ctx, c); err != nil || !listed {
 			return err
@@ -309,20 +319,20 @@ func (r *undoing) remove(ctx context.Context, c Claim, there bool) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		there, err := r.Remover.Stored(ctx, c)
-		if err != nil {
+		there := r.Remover.Stored(ctx, c)
+		if err := there.Err(); err != nil {
 			return fmt.Errorf("looking for it afterwards: %w", err)
 		}
 		listed, err := r.listed(ctx, c)
 		if err != nil {
 			return fmt.Errorf("looking for it afterwards: %w", err)
 		}
-		if !there && !listed {
+		if isGone(there) && !listed {
 			return nil
 		}
 		if try == maxTries || !pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
 			what := "has it still"
-			if !there {
+			if isGone(there) {
 				what = "lists it still"
 			}
 			return &Failure{Transient, fmt.Errorf("signature %s of %s@%s was deleted, and the registry %s", c.Signature, c.Key.Repository, c.Key.Digest, what)}
@@ -330,13 +340,13 @@ func (r *undoing) remove(ctx context.Context, c Claim, there bool) error {
 	}
 }
 
-// listed tells whether the registry lists the signature. An image that is gone has no list.
+// listed reports whether the registry lists the signature. An image that is gone has no list.
 func (r *undoing) listed(ctx context.Context, c Claim) (bool, error) {
-	listed, _, err := r.Remover.Listed(ctx, c.image(), c.Signature)
-	if ClassOf(err) == Missing {
+	listed, err := r.Remover.Listed(ctx, c.image())
+	if lookup.IsAbsent(err) {
 		return false, nil
 	}
-	return listed, err
+	return slices.Contains(listed, c.Signature), err
 }
 
 func (r *undoing) tell(it *owned, c Claim, result UndoResult, err error) {

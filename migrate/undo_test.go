@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -24,17 +25,20 @@ type remover struct {
 	sticky  string // one that is stored whatever is done
 }
 
-func (r *remover) Stored(_ context.Context, c Claim) (bool, error) {
+func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := digest.Digest(c.Key.Digest)
 	if _, err := r.breaks("stored", d); err != nil {
-		return false, err
+		return lookup.Unknown[Claim](err)
 	}
 	if c.Signature == r.lie {
-		return false, &Failure{Security, errors.New("it is no signature")}
+		return lookup.Unknown[Claim](&Failure{Security, errors.New("it is no signature")})
 	}
-	return c.Signature == r.sticky || slices.Contains(r.signatures[d], c.Signature), nil
+	if c.Signature == r.sticky || slices.Contains(r.signatures[d], c.Signature) {
+		return lookup.Found(c)
+	}
+	return lookup.Absent[Claim](lookup.Registry)
 }
 
 func (r *remover) Remove(_ context.Context, c Claim) error {

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -74,22 +75,24 @@ func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 	}
 	desc, ok := w.images[d]
 	if !ok {
-		return desc, &Failure{Missing, errors.New("404")}
+		return desc, &Failure{Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("404")}}
 	}
 	return desc, nil
 }
 
-func (w *world) Tag(_ context.Context, _, tag string) (digest.Digest, bool, error) {
+func (w *world) Tag(_ context.Context, _, tag string) lookup.Answer[digest.Digest] {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch _, err := w.breaks("tag", w.tags[tag]); {
 	case errors.Is(err, errGone):
-		return "", false, nil
+		return lookup.Absent[digest.Digest](lookup.Registry)
 	case err != nil:
-		return "", false, err
+		return lookup.Unknown[digest.Digest](err)
 	}
-	d, ok := w.tags[tag]
-	return d, ok, nil
+	if d, ok := w.tags[tag]; ok {
+		return lookup.Found(d)
+	}
+	return lookup.Absent[digest.Digest](lookup.Registry)
 }
 
 func (w *world) Tags(_ context.Context, _ string, each func(string) error) error {
@@ -154,14 +157,14 @@ func (w *world) Push(_ context.Context, image Image, e state.Envelope) error {
 	return err
 }
 
-func (w *world) Listed(_ context.Context, image Image, signature string) (bool, int, error) {
+func (w *world) Listed(_ context.Context, image Image) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := image.Descriptor.Digest
 	if _, err := w.breaks("listed", d); err != nil {
-		return false, 0, err
+		return nil, err
 	}
-	return slices.Contains(w.signatures[d], signature), len(w.signatures[d]), nil
+	return slices.Clone(w.signatures[d]), nil
 }
 
 func (w *world) Recorded(_ context.Context, image Image, signature string) (Signature, bool, error) {

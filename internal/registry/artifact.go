@@ -32,11 +32,12 @@ func (r *Repository) pushArtifact(ctx context.Context, desc ocispec.Descriptor, 
 	}
 	reference := desc.Digest.String()
 	if tag != "" {
-		now, exists, err := r.ResolveTag(ctx, tag)
+		answer := r.ResolveTag(ctx, tag)
+		now, taken := answer.Value()
 		switch {
-		case err != nil:
-			return err
-		case exists && now != desc.Digest:
+		case answer.Err() != nil && !errors.Is(answer.Err(), errNoRepository): // the push makes it
+			return answer.Err()
+		case taken && now != desc.Digest:
 			return fmt.Errorf("%w: %s is %s", ErrTaken, tag, now)
 		}
 		reference = tag

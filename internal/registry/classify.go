@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"oras.land/oras-go/v2/content"
-	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -18,7 +18,7 @@ import (
 type Class string
 
 const (
-	NotFound  Class = "notfound"  // the registry says it is not there
+	NotFound  Class = "notfound"  // the registry itself says it is not there: a *lookup.AbsentError
 	Auth      Class = "auth"      // credentials, permissions or a project's policy are in the way
 	Full      Class = "full"      // there is no room left for what is pushed
 	Throttled Class = "throttled" // the registry is busy; later
@@ -48,14 +48,14 @@ func Classify(err error) Class {
 		return Integrity
 	case errors.Is(err, context.Canceled):
 		return Canceled
+	case lookup.IsAbsent(err):
+		return NotFound
 	case errors.As(err, &busy):
 		return Throttled
 	case errors.As(err, &realm):
 		return Auth
 	case errors.As(err, &answer):
 		return classOf(answer)
-	case errors.Is(err, ErrNotFound), errors.Is(err, errdef.ErrNotFound):
-		return NotFound
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return Auth
 	case transport.Transient(err):
@@ -76,8 +76,6 @@ func classOf(e *errcode.ErrorResponse) Class {
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
 		hasCode(e, errcode.ErrorCodeUnauthorized), hasCode(e, errcode.ErrorCodeDenied), refusedByPolicy(e):
 		return Auth
-	case e.StatusCode == http.StatusNotFound:
-		return NotFound
 	case e.StatusCode >= 500, e.StatusCode == http.StatusRequestTimeout:
 		return Transient
 	}
@@ -112,6 +110,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, ErrDeleteRefused):
 		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
+	case errors.Is(err, errDangling):
+		return "something else answers in the registry's place, or somebody deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
 	case Classify(err) == Full:

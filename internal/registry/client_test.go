@@ -19,6 +19,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -135,12 +136,13 @@ func TestErrorsAreClassed(t *testing.T) {
 		{nil, ""},
 		{answer(401, ""), Auth}, {answer(403, "DENIED"), Auth}, {answer(400, "UNAUTHORIZED"), Auth},
 		{answer(412, ""), Auth}, {answer(400, "PROJECTPOLICYVIOLATION"), Auth},
-		{answer(404, ""), NotFound}, {answer(404, "BLOB_UPLOAD_UNKNOWN"), Transient},
+		{answer(404, ""), Permanent}, {answer(404, "MANIFEST_UNKNOWN"), Permanent}, {answer(404, "BLOB_UPLOAD_UNKNOWN"), Transient},
 		{answer(429, ""), Throttled}, {answer(403, "TOOMANYREQUESTS"), Throttled},
 		{answer(500, ""), Transient}, {answer(503, ""), Transient}, {answer(408, ""), Transient},
 		{answer(400, "MANIFEST_INVALID"), Permanent}, {answer(405, "UNSUPPORTED"), Permanent},
 		{&transport.ThrottledError{Host: "r.example"}, Throttled},
-		{fmt.Errorf("x: %w", errdef.ErrNotFound), NotFound},
+		{fmt.Errorf("x: %w", errdef.ErrNotFound), Permanent},
+		{fmt.Errorf("x: %w", &lookup.AbsentError{By: lookup.Registry, Err: answer(404, "MANIFEST_UNKNOWN")}), NotFound},
 		{&url.Error{Op: "Get", Err: context.Canceled}, Canceled},
 		{context.DeadlineExceeded, Transient},
 		{&net.OpError{Op: "dial", Err: errors.New("refused")}, Transient},

@@ -11,10 +11,12 @@ import (
 
 // FetchManifest fetches a manifest by digest and returns bytes that have this digest, this
 // size (unless it is zero) and came under this media type (unless it is empty); anything
-// else is ErrIntegrity. At most 4 MiB are read.
+// else is ErrIntegrity. At most 4 MiB are read. The error is a [*lookup.AbsentError] where the
+// registry itself says that it has no such manifest.
 func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 	data, err := r.fetchManifest(ctx, desc)
 	if err != nil {
+		err = manifestAbsence(err, "manifest "+printable(desc.Digest))
 		return nil, r.failed("fetching manifest "+printable(desc.Digest), err)
 	}
 	return data, nil
@@ -44,10 +46,16 @@ func (r *Repository) fetchManifest(ctx context.Context, desc ocispec.Descriptor)
 	return data, nil
 }
 
+// ErrBroken is returned for a listed entry that is proven not to be a signature: it has no
+// digest, or what the registry has under its digest is none.
+var ErrBroken = errors.New("not a signature manifest")
+
 // FetchSignature fetches the envelope that a signature manifest, as listed by Signatures,
 // carries: one layer of at most 10 MiB. Both are checked against their digests and sizes;
 // the manifest must be a Notation signature of some image. Whether the envelope is of that
-// image and by whom is the verifier's to say.
+// image and by whom is the verifier's to say. Any error but ErrBroken leaves it unknown
+// whether the entry is a signature; also that the registry says it has nothing there, since it
+// lists it.
 func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descriptor) (mediaType string, envelope []byte, err error) {
 	mediaType, envelope, err = r.fetchSignature(ctx, manifest)
 	if err != nil {
@@ -56,43 +64,63 @@ func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descri
 	return mediaType, envelope, nil
 }
 
-// CheckEntry returns an error if an entry, as listed by Signatures, is so malformed that
-// nothing can be fetched by it.
+// CheckEntry returns an error if the list describes an entry as no signature manifest is. What
+// is under its digest, if it has one, may be a signature all the same.
 func CheckEntry(listed ocispec.Descriptor) error {
 	switch {
-	case listed.MediaType != ocispec.MediaTypeImageManifest && listed.MediaType != mediaTypeArtifact:
-		return fmt.Errorf("not a signature manifest: media type %q", listed.MediaType)
 	case listed.Digest.Validate() != nil:
-		return errors.New("not a signature manifest: no digest")
+		return fmt.Errorf("%w: no digest", ErrBroken)
+	case listed.MediaType != ocispec.MediaTypeImageManifest && listed.MediaType != mediaTypeArtifact:
+		return fmt.Errorf("listed with media type %q", listed.MediaType)
 	case listed.Size <= 0:
-		return errors.New("not a signature manifest: no size")
+		return errors.New("listed without a size")
 	case listed.Size > maxManifest:
-		return fmt.Errorf("not a signature manifest: %w", tooLarge(listed.Size, maxManifest))
+		return fmt.Errorf("listed with %w", tooLarge(listed.Size, maxManifest))
 	}
 	return nil
 }
 
-func (r *Repository) fetchSignature(ctx context.Context, manifest ocispec.Descriptor) (string, []byte, error) {
-	if err := CheckEntry(manifest); err != nil {
-		return "", nil, err
+func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descriptor) (string, []byte, error) {
+	described := CheckEntry(listed)
+	if errors.Is(described, ErrBroken) {
+		return "", nil, described
 	}
-	data, err := r.fetchManifest(ctx, manifest)
+	asked := listed
+	if described != nil { // what it is under is all there is to go by
+		asked = ocispec.Descriptor{Digest: listed.Digest}
+	}
+	data, err := r.fetchManifest(ctx, asked)
 	if err != nil {
-		return "", nil, err
+		return "", nil, contradicted(err)
 	}
 	layer, _, err := readSignature(data)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", nil, err
-	}
-	if layer.Size > maxEnvelope {
-		return "", nil, tooLarge(layer.Size, maxEnvelope)
+	case described != nil:
+		return "", nil, described
+	case layer.Size > maxEnvelope:
+		return "", nil, fmt.Errorf("%w: %w", ErrBroken, tooLarge(layer.Size, maxEnvelope))
 	}
 	_, envelope, err := r.get(ctx, "/blobs/"+layer.Digest.String(), "", maxEnvelope)
 	if err != nil {
-		return "", nil, err
+		return "", nil, contradicted(err)
+	}
+	if layer.Size != int64(len(envelope)) && match(ocispec.Descriptor{Digest: layer.Digest}, envelope) == nil {
+		return "", nil, fmt.Errorf("%w: it says that its envelope has %d bytes, and it has %d", ErrBroken, layer.Size, len(envelope))
 	}
 	return layer.MediaType, envelope, match(layer, envelope)
 }
+
+// contradicted says of a 404 for what the registry lists that it is no proof of absence.
+func contradicted(err error) error {
+	if isNotFound(err) {
+		return fmt.Errorf("%w: %w", errDangling, err)
+	}
+	return err
+}
+
+var errDangling = errors.New("the registry lists it and answers that it is not there")
 
 // mediaTypeArtifact is what clients before Notation 1.0 wrote.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"
@@ -108,18 +136,18 @@ func readSignature(data []byte) (layer, subject ocispec.Descriptor, err error) {
 		Subject      *ocispec.Descriptor  `json:"subject"`
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
-		return layer, subject, fmt.Errorf("not a signature manifest: %w", err)
+		return layer, subject, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	layers := append(m.Layers, m.Blobs...)
 	switch {
 	case m.ArtifactType != ArtifactType && (m.Config == nil || m.Config.MediaType != ArtifactType):
-		return layer, subject, errors.New("not a signature manifest: of another artifact type")
+		return layer, subject, fmt.Errorf("%w: of another artifact type", ErrBroken)
 	case m.Subject == nil || m.Subject.Digest.Validate() != nil:
-		return layer, subject, errors.New("not a signature manifest: names no image")
+		return layer, subject, fmt.Errorf("%w: names no image", ErrBroken)
 	case len(layers) != 1:
-		return layer, subject, fmt.Errorf("not a signature manifest: %d envelopes", len(layers))
+		return layer, subject, fmt.Errorf("%w: %d envelopes", ErrBroken, len(layers))
 	case layers[0].Digest.Validate() != nil || layers[0].Size <= 0 || layers[0].MediaType == "":
-		return layer, subject, errors.New("not a signature manifest: its envelope is not described")
+		return layer, subject, fmt.Errorf("%w: its envelope is not described", ErrBroken)
 	}
 	return layers[0], *m.Subject, nil
 }

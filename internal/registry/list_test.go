@@ -93,7 +93,7 @@ func TestUnknownIsNeverNone(t *testing.T) {
 		{"server error", answer(500, "", ""), Transient},
 		{"busy", answer(429, "", ""), Throttled},
 		{"denied", answer(403, "", ""), Auth},
-		{"no such repository", answer(404, "", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), NotFound},
+		{"no such repository", answer(404, "", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), Permanent},
 		{"no JSON", answer(200, "", "<html>"), Permanent},
 		{"cut JSON", answer(200, "", `{"manifests":[`), Transient},
 		{"too many", answer(200, "", indexOf(t, many...)), Permanent},
@@ -182,7 +182,7 @@ func TestPlantedReferrersAreRefusedOneByOne(t *testing.T) {
 		"not there":                entry(1),
 	} {
 		_, envelope, err := r.FetchSignature(t.Context(), d)
-		if c := Classify(err); envelope != nil || (c != Permanent && c != Integrity && c != NotFound) {
+		if c := Classify(err); envelope != nil || (c != Permanent && c != Integrity) {
 			t.Errorf("%s: %q, class %q: %v", name, envelope, c, err)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // ErrNotRegistry is returned when something answers, and not as a registry does.
@@ -18,33 +19,29 @@ var ErrNotRegistry = errors.New("that is no registry's answer")
 // nothing is a digest that no image has.
 const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
 
-// CanPull asks for an image by its digest, and tells whether it is there; of none, if the
-// digest is empty: that the registry does not have it, only who may read is told. (Whether
-// tags may be listed is another permission, which signing does not need.) An error says why
-// images cannot be read.
-func (r *Repository) CanPull(ctx context.Context, image digest.Digest) (there bool, err error) {
+// CanPull asks for an image by its digest; for one that no registry has, if the digest is
+// empty. Found and absent both say that images can be read: only who may read is told that
+// the registry does not have one. (Whether tags may be listed is another permission, which
+// signing does not need.) An unknown answer says why they cannot.
+func (r *Repository) CanPull(ctx context.Context, image digest.Digest) lookup.Answer[digest.Digest] {
 	if image == "" {
 		image = nothing
 	}
-	there, err = r.canPull(ctx, image)
-	return there, r.failed("reading images", err)
+	return lookup.Of(image, r.failed("reading images", r.canPull(ctx, image)))
 }
 
-func (r *Repository) canPull(ctx context.Context, image digest.Digest) (bool, error) {
+func (r *Repository) canPull(ctx context.Context, image digest.Digest) error {
 	mediaType, data, err := r.get(ctx, "/manifests/"+image.String(), acceptManifests, maxManifest)
+	err = manifestAbsence(err, "manifest "+image.String())
 	switch {
 	case err == nil && mediaType == "text/html":
-		return false, fmt.Errorf("%w: it is a web page", ErrNotRegistry)
+		return fmt.Errorf("%w: it is a web page", ErrNotRegistry)
 	case err == nil:
-		return true, match(ocispec.Descriptor{Digest: image}, data)
-	case !errors.Is(err, ErrNotFound):
-		return false, err
-	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
-		return false, nil
-	case hasCode(err, errcode.ErrorCodeNameUnknown):
-		return false, errNoRepository
+		return match(ocispec.Descriptor{Digest: image}, data)
+	case errors.Is(err, errForeign404):
+		return fmt.Errorf("%w: %w", ErrNotRegistry, err)
 	}
-	return false, fmt.Errorf("%w: %w", ErrNotRegistry, errForeign404)
+	return err
 }
 
 // CanPush begins an upload of a blob and cancels it: nobody else can tell whether a push

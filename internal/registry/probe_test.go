@@ -23,8 +23,9 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 			desc := image(t, reg, "v1")
 			r := open(t, reg.Host()+"/app", 0, as("deploy"))
 			for of, want := range map[digest.Digest]bool{desc.Digest: true, "": false, digest.FromString("gone"): false} {
-				if there, err := r.CanPull(t.Context(), of); err != nil || there != want {
-					t.Errorf("image %q there: %t, want %t: %v", of, there, want, err)
+				answer := r.CanPull(t.Context(), of)
+				if _, there := answer.Value(); answer.Err() != nil || there != want {
+					t.Errorf("image %q there: %t, want %t: %v", of, there, want, answer.Err())
 				}
 			}
 			left, err := r.CanPush(t.Context())
@@ -71,7 +72,7 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 			return r.Method == http.MethodPost
 		})
 		r := open(t, reg.Host()+"/app", 0)
-		if _, err := r.CanPull(t.Context(), ""); err != nil {
+		if err := r.CanPull(t.Context(), "").Err(); err != nil {
 			t.Error(err)
 		}
 		if _, err := r.CanPush(t.Context()); Classify(err) != Auth {
@@ -83,7 +84,7 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 func TestMissingRepositoryIsNotPullable(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
-	if _, err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), ""); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: were the images moved") {
+	if err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), "").Err(); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: were the images moved") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -112,7 +113,7 @@ func TestWebPageIsNoRegistry(t *testing.T) {
 			_, _ = w.Write([]byte("<html>log in</html>"))
 		})
 		r := open(t, host+"/app", 0)
-		if _, err := r.CanPull(t.Context(), ""); !errors.Is(err, ErrNotRegistry) {
+		if err := r.CanPull(t.Context(), "").Err(); !errors.Is(err, ErrNotRegistry) {
 			t.Errorf("pull, %d: %v", status, err)
 		}
 		if _, err := r.CanPush(t.Context()); status == http.StatusOK && !errors.Is(err, ErrNotRegistry) || err == nil {
@@ -127,7 +128,7 @@ func TestImageWithOtherBytesIsNotReadable(t *testing.T) {
 	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		manifestAnswer(w, "application/vnd.oci.image.manifest.v1+json", "", "{}")
 	})
-	if _, err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")); Classify(err) != Integrity {
+	if err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")).Err(); Classify(err) != Integrity {
 		t.Errorf("class %s: %v", Classify(err), err)
 	}
 }

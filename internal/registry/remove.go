@@ -8,7 +8,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // ErrDeleteRefused is returned when the registry does not delete manifests, of anybody.
@@ -24,70 +25,63 @@ type Stored struct {
 	Envelope  []byte
 }
 
-// StoredSignature fetches what the registry has under the digest of a signature of the image;
-// false: the registry says that it has no such manifest. Whatever is no Notation signature
-// manifest of exactly this image is ErrNotSignature, or ErrIntegrity. By whom the envelope is,
-// and over what, is the caller's to check.
-func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) (s Stored, there bool, err error) {
-	if err = errors.Join(image.Validate(), signature.Validate()); err == nil {
-		s, there, err = r.storedSignature(ctx, image, signature)
+// StoredSignature fetches what the registry has under the digest of a signature of the image.
+// It is absent where the registry itself says that it has no such manifest. Whatever is no
+// Notation signature manifest of exactly this image is ErrNotSignature, or ErrIntegrity. By
+// whom the envelope is, and over what, is the caller's to check.
+func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) lookup.Answer[Stored] {
+	var s Stored
+	err := errors.Join(image.Validate(), signature.Validate())
+	if err == nil {
+		s, err = r.storedSignature(ctx, image, signature)
 	}
-	return s, there, r.failed("fetching signature "+printable(signature), err)
+	return lookup.Of(s, r.failed("fetching signature "+printable(signature), err))
 }
 
-func (r *Repository) storedSignature(ctx context.Context, image, signature digest.Digest) (Stored, bool, error) {
+func (r *Repository) storedSignature(ctx context.Context, image, signature digest.Digest) (Stored, error) {
 	if image == signature {
-		return Stored{}, false, fmt.Errorf("%w: it is the image", ErrNotSignature)
+		return Stored{}, fmt.Errorf("%w: it is the image", ErrNotSignature)
 	}
-	there, data, err := r.manifestOf(ctx, signature)
-	if err != nil || !there {
-		return Stored{}, false, err
+	data, err := r.manifestOf(ctx, signature)
+	if err != nil {
+		return Stored{}, err
 	}
 	layer, about, err := readSignature(data)
 	switch {
 	case err != nil:
-		return Stored{}, false, fmt.Errorf("%w: %w", ErrNotSignature, err)
+		return Stored{}, fmt.Errorf("%w: %w", ErrNotSignature, err)
 	case about.Digest != image:
-		return Stored{}, false, fmt.Errorf("%w: its subject is %s", ErrNotSignature, about.Digest)
+		return Stored{}, fmt.Errorf("%w: its subject is %s", ErrNotSignature, about.Digest)
 	case layer.Size > maxEnvelope:
-		return Stored{}, false, fmt.Errorf("%w: %w", ErrNotSignature, tooLarge(layer.Size, maxEnvelope))
+		return Stored{}, fmt.Errorf("%w: %w", ErrNotSignature, tooLarge(layer.Size, maxEnvelope))
 	}
 	_, envelope, err := r.get(ctx, "/blobs/"+layer.Digest.String(), "", maxEnvelope)
-	if errors.Is(err, ErrNotFound) {
-		return Stored{}, false, fmt.Errorf("its envelope is missing, so that nobody can tell whose it is: %w", err)
+	if isNotFound(err) {
+		return Stored{}, fmt.Errorf("its envelope is missing, so that nobody can tell whose it is: %w", err)
 	}
 	if err != nil {
-		return Stored{}, false, err
+		return Stored{}, err
 	}
 	if err := match(layer, envelope); err != nil {
-		return Stored{}, false, err
+		return Stored{}, err
 	}
-	return Stored{layer.MediaType, envelope}, true, nil
+	return Stored{layer.MediaType, envelope}, nil
 }
 
 // manifestOf fetches an OCI image manifest, the form of every signature that PackSignature
-// makes. There is none only where the registry itself says so: a proxy's 404 says nothing, and
-// that the whole repository is unknown may be a matter of permissions.
-func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) (there bool, data []byte, err error) {
+// makes. The error is a [*lookup.AbsentError] where the registry itself says that there is none.
+func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
-	switch {
-	case err == nil:
-	case !errors.Is(err, ErrNotFound):
-		return false, nil, err
-	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
-		return false, nil, nil
-	case hasCode(err, errcode.ErrorCodeNameUnknown):
-		return false, nil, errNoRepository
-	default:
-		return false, nil, errForeign404
+	if err != nil {
+		return nil, manifestAbsence(err, "manifest "+d.String())
 	}
 	if err := match(ocispec.Descriptor{Digest: d}, data); err != nil {
-		return false, nil, err
+		return nil, err
 	}
 	if mediaType != ocispec.MediaTypeImageManifest {
-		return false, nil, fmt.Errorf("%w: the registry calls it %q", ErrNotSignature, mediaType)
+		return nil, fmt.Errorf("%w: the registry calls it %q", ErrNotSignature, mediaType)
 	}
-	return true, data, nil
+	return data, nil
 }
 
 // RemoveSignature takes a signature of the image off the list that clients keep under the

@@ -23,14 +23,9 @@ const (
 	maxProblem  = 8 << 10 // of an error answer
 )
 
-var (
-	// ErrNotFound is returned when the registry answers that it has no such thing.
-	ErrNotFound = errors.New("not found in the registry")
-
-	// ErrIntegrity is returned when the registry's answer contradicts the digest or size
-	// asked for. It must not be retried: something between the registry's disk and us lies.
-	ErrIntegrity = errors.New("the registry's answer does not match the digest")
-)
+// ErrIntegrity is returned when the registry's answer contradicts the digest or size asked
+// for. It must not be retried: something between the registry's disk and us lies.
+var ErrIntegrity = errors.New("the registry's answer does not match the digest")
 
 // A Repository is the one handle of a repository. It is safe for concurrent use.
 type Repository struct {
@@ -70,7 +65,7 @@ func (r *Repository) scoped(ctx context.Context) context.Context {
 }
 
 // ask sends a request without body to a path of the repository. The response is 200 and
-// must be closed; everything else is an error, 404 ErrNotFound among them.
+// must be closed; everything else is an error.
 func (r *Repository) ask(ctx context.Context, method, path, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), method, r.base+path, nil)
 	if err != nil {
@@ -101,10 +96,14 @@ func problem(resp *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&body); err == nil {
 		e.Errors = body.Errors
 	}
-	if resp.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%w: %w", ErrNotFound, e)
-	}
 	return e
+}
+
+// isNotFound reports whether an error is an answer of status 404, by whoever gave it. That is
+// no evidence of absence: see manifestAbsence.
+func isNotFound(err error) bool {
+	var answer *errcode.ErrorResponse
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }
 
 // failed says what was being done, to which repository, and what to do about it. The text

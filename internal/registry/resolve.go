@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // manifestTypes is every kind of manifest that DCT can have signed. Schema 1 is among them
@@ -47,8 +49,8 @@ func IsFallbackTag(tag string) bool { return fallbackPattern.MatchString(tag) }
 // Resolve returns the media type and size that the registry has for the image with this
 // digest: one HEAD request, and none when the digest was resolved before or ResolveTag was
 // told of it. The bytes are not looked at (see FetchManifest) unless the answer leaves
-// something open. ErrNotFound: the registry has no such manifest. ErrIntegrity: it answers
-// for another digest.
+// something open. A [*lookup.AbsentError]: the registry has no such manifest. ErrIntegrity: it
+// answers for another digest.
 func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
 	if desc, ok := r.known.get(r.name, d); ok {
 		return desc, nil
@@ -66,8 +68,10 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 		return ocispec.Descriptor{}, err
 	}
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+d.String(), acceptManifests)
-	if errors.Is(err, ErrNotFound) {
-		return r.resolveMissing(ctx, d)
+	if isNotFound(err) {
+		// HEAD has no body, and a proxy's 404 must not pass for the registry's word.
+		desc, err := r.hashed(ctx, d)
+		return desc, manifestAbsence(err, "manifest "+d.String())
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -119,20 +123,24 @@ func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descr
 	return desc, nil
 }
 
-// resolveMissing asks a second time for what HEAD answered 404: that has no body, and a
-// proxy's 404 must not pass for the registry's word that the image is gone.
-func (r *Repository) resolveMissing(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
-	desc, err := r.hashed(ctx, d)
+// manifestAbsence turns an error of a request for a manifest into a [*lookup.AbsentError] if
+// the registry itself says that it has none. Any other 404 is not its word: a proxy answers so,
+// and that the whole repository is unknown contradicts whoever named it, or is a matter of
+// permissions.
+func manifestAbsence(err error, what string) error {
 	switch {
-	case !errors.Is(err, ErrNotFound): // nil among them
-		return desc, err
-	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, "NOT_FOUND"): // the latter is Harbor's
-		return ocispec.Descriptor{}, err
+	case !isNotFound(err): // nil among them
+		return err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, codeHarborNotFound):
+		return &lookup.AbsentError{By: lookup.Registry, What: what, Err: err}
 	case hasCode(err, errcode.ErrorCodeNameUnknown):
-		return ocispec.Descriptor{}, errNoRepository
+		return errNoRepository
 	}
-	return ocispec.Descriptor{}, errForeign404
+	return errForeign404
 }
+
+// codeHarborNotFound is Harbor's for what it does not have.
+const codeHarborNotFound = "NOT_FOUND"
 
 var (
 	errNoRepository = errors.New("the registry has no repository of that name")
@@ -153,25 +161,23 @@ func (r *Repository) Tags(ctx context.Context, each func(tag string) error) erro
 	return r.failed("listing tags", err)
 }
 
-// ResolveTag returns the digest that the tag points to now: one HEAD request, never from a
-// cache. exists is false when the registry has no such tag; an error means that it is
-// unknown. What the answer says of the digest, Resolve does not ask again.
-func (r *Repository) ResolveTag(ctx context.Context, tag string) (d digest.Digest, exists bool, err error) {
+// ResolveTag returns the digest that the tag has now: one HEAD request, never from a cache. It
+// is absent where the registry itself says so, which takes a second request: the answer to
+// HEAD has no error code. What is learnt of the digest, Resolve does not ask again.
+func (r *Repository) ResolveTag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
 	if !tagPattern.MatchString(tag) {
-		return "", false, fmt.Errorf("resolving tag %q in %s: not a tag", tag, r.name)
+		return lookup.Unknown[digest.Digest](fmt.Errorf("resolving tag %q in %s: not a tag", tag, r.name))
 	}
-	d, err = r.resolveTag(ctx, tag)
-	if errors.Is(err, ErrNotFound) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, r.failed("resolving tag "+tag, err)
-	}
-	return d, true, nil
+	d, err := r.resolveTag(ctx, tag)
+	return lookup.Of(d, r.failed("resolving tag "+tag, err))
 }
 
 func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest, error) {
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+tag, acceptManifests)
+	if isNotFound(err) {
+		_, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
+		return digest.FromBytes(data), manifestAbsence(err, "tag "+tag)
+	}
 	if err != nil {
 		return "", err
 	}

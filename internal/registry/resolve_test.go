@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/registrytest"
 )
 
@@ -44,11 +44,11 @@ func TestMissingIsNotFoundAndNotRemembered(t *testing.T) {
 	for range 2 {
 		before := reg.Requests()
 		_, err := r.Resolve(t.Context(), d)
-		if !errors.Is(err, ErrNotFound) || Classify(err) != NotFound || reg.Requests() == before {
+		if !lookup.IsAbsent(err) || Classify(err) != NotFound || reg.Requests() == before {
 			t.Errorf("got %v after %d requests", err, reg.Requests()-before)
 		}
 	}
-	if _, err := r.FetchManifest(t.Context(), ocispec.Descriptor{Digest: d}); !errors.Is(err, ErrNotFound) {
+	if _, err := r.FetchManifest(t.Context(), ocispec.Descriptor{Digest: d}); !lookup.IsAbsent(err) {
 		t.Errorf("fetch: %v", err)
 	}
 }
@@ -62,22 +62,22 @@ func TestTagsAreAskedAnew(t *testing.T) {
 		if err := reg.Tag("app", "v1", want.Digest.String()); err != nil {
 			t.Fatal(err)
 		}
-		if d, exists, err := r.ResolveTag(t.Context(), "v1"); err != nil || !exists || d != want.Digest {
-			t.Errorf("got %s %v %v, want %s", d, exists, err, want.Digest)
+		if d, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil || d != want.Digest {
+			t.Errorf("got %s, %v, want %s", d, err, want.Digest)
 		}
 	}
-	if _, exists, err := r.ResolveTag(t.Context(), "v9"); exists || err != nil {
-		t.Errorf("a missing tag: %v, %v", exists, err)
+	if _, err := r.ResolveTag(t.Context(), "v9").Result(); !lookup.IsAbsent(err) {
+		t.Errorf("a missing tag: %v", err)
 	}
-	if _, _, err := r.ResolveTag(t.Context(), "../x"); err == nil {
+	if r.ResolveTag(t.Context(), "../x").Err() == nil {
 		t.Error("a path was taken for a tag")
 	}
 	reg.SetHook(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 		w.WriteHeader(http.StatusInternalServerError)
 		return true
 	})
-	if _, exists, err := r.ResolveTag(t.Context(), "v1"); exists || Classify(err) != Transient {
-		t.Errorf("unknown became %v, %v", exists, err)
+	if _, err := r.ResolveTag(t.Context(), "v1").Result(); Classify(err) != Transient {
+		t.Errorf("got %v, want an unknown answer", err)
 	}
 }
 
@@ -163,8 +163,8 @@ func TestHeadThatSaysLittleIsCompletedByGet(t *testing.T) {
 	if got, err := r.Resolve(t.Context(), d); err != nil || got.Size != int64(len(body)) || got.MediaType != manifestType {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if got, exists, err := r.ResolveTag(t.Context(), "v1"); err != nil || !exists || got != d {
-		t.Errorf("got %s, %v, %v", got, exists, err)
+	if got, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil || got != d {
+		t.Errorf("got %s, %v, want %s", got, err, d)
 	}
 }
 
@@ -208,8 +208,8 @@ func TestTagSparesTheQuestionForItsDigest(t *testing.T) {
 				}
 				_, _ = w.Write([]byte(body))
 			})+"/app", -1)
-			if _, exists, err := r.ResolveTag(t.Context(), "v1"); err != nil || !exists {
-				t.Fatal(exists, err)
+			if _, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil {
+				t.Fatal(err)
 			}
 			got, err := r.Resolve(t.Context(), d)
 			if err != nil || got.MediaType != manifestType || got.Digest != d || got.Size != int64(len(body)) {
@@ -238,7 +238,7 @@ func TestTagDoesNotChangeWhatIsKnown(t *testing.T) {
 		if got, err := r.Resolve(t.Context(), d); err != nil || got.MediaType != manifestType || got.Size != int64(len(body)) {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		if _, _, err := r.ResolveTag(t.Context(), "v1"); err != nil {
+		if _, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // fallbackTag is where clients, oras-go among them, keep the list of an image's signatures
@@ -50,8 +52,8 @@ func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (chang
 		if d.Digest.Validate() != nil {
 			return false
 		}
-		there, _, err := r.manifestOf(ctx, d.Digest)
-		return err == nil && !there
+		_, err := r.manifestOf(ctx, d.Digest)
+		return lookup.IsAbsent(err)
 	})
 	// What was not found out for want of time must not look as if it had been.
 	if err = errors.Join(err, ctx.Err()); err != nil || !changed {
@@ -63,7 +65,7 @@ func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (chang
 // fallbackList is the list under the referrers tag; nil if there is none.
 func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]byte, error) {
 	mediaType, list, err := r.get(ctx, "/manifests/"+fallbackTag(image), ocispec.MediaTypeImageIndex, maxManifest)
-	if errors.Is(err, ErrNotFound) {
+	if isNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {

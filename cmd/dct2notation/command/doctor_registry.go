@@ -48,7 +48,8 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 			e.failed("registry-pull", name, err)
 			continue
 		}
-		there, err := r.CanPull(ctx, images[name])
+		image := r.CanPull(ctx, images[name])
+		err = image.Err()
 		if unreachable(err) {
 			e.failed("registry", h, classed(err))
 			return // as it would answer for the others
@@ -60,7 +61,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 		if !e.allowed("registry-pull", name, "may be read", err) {
 			continue
 		}
-		if images[name] != "" && !there {
+		if _, absent := image.Absent(); images[name] != "" && absent {
 			e.add(report.Check{
 				Check: "registry-image", Subject: name, Result: report.Warn,
 				Detail: fmt.Sprintf("%s, which DCT vouches for, is not there", images[name]),

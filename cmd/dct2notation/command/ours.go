@@ -128,10 +128,7 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string
 		return none, false, nil
 	}
 	mediaType, blob, err := r.FetchSignature(ctx, list[i])
-	if errors.Is(err, registry.ErrNotFound) {
-		return none, false, &migrate.Failure{Class: migrate.Transient, Err: fmt.Errorf("the registry lists it and says that it has no such thing: %w", err)}
-	}
-	if err != nil && !broken(err) {
+	if err != nil && !errors.Is(err, registry.ErrBroken) {
 		return none, false, classed(err)
 	}
 	c, rerr := notation.Read(mediaType, blob)

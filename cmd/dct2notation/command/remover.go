@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -23,25 +24,25 @@ type remover struct {
 }
 
 // Stored compares what the registry has with what the ledger says of it.
-func (s *remover) Stored(ctx context.Context, c migrate.Claim) (bool, error) {
+func (s *remover) Stored(ctx context.Context, c migrate.Claim) lookup.Answer[migrate.Claim] {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
-		return false, classed(err)
+		return lookup.Unknown[migrate.Claim](classed(err))
 	}
-	got, there, err := r.StoredSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))
-	if err != nil || !there {
-		return false, classed(err)
+	stored, err := classedAnswer(r.StoredSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))).Result()
+	if err != nil {
+		return lookup.Of(c, err)
 	}
 	by, hint := signature.Identity{}, "the ledger does not tell the truth about it; nothing of this image was deleted"
-	if by, err = proven(c, got); err == nil && len(s.named) > 0 && !slices.ContainsFunc(s.named, by.Equal) {
+	if by, err = proven(c, stored); err == nil && len(s.named) > 0 && !slices.ContainsFunc(s.named, by.Equal) {
 		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", by.Leaf())
 		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
 	}
 	if err != nil {
-		return false, &migrate.Failure{Class: migrate.Security, Err: fmt.Errorf("signature %s of %s@%s: %w\nhint: %s",
-			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err, hint)}
+		return lookup.Unknown[migrate.Claim](&migrate.Failure{Class: migrate.Security, Err: fmt.Errorf("signature %s of %s@%s: %w\nhint: %s",
+			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err, hint)})
 	}
-	return true, nil
+	return lookup.Found(c)
 }
 
 // proven returns by whom a signature is, or an error unless it is the one that the ledger says a run

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -163,11 +164,11 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 	if err := shelf.Push(ctx, image, e); err != nil {
 		return nil, err
 	}
-	listed, _, err := shelf.Listed(ctx, image, e.ManifestDigest)
+	listed, err := shelf.Listed(ctx, image)
 	switch {
 	case err != nil:
 		return nil, err
-	case !listed:
+	case !slices.Contains(listed, e.ManifestDigest):
 		return nil, fmt.Errorf("%s: the registry took the signature and does not list it\nhint: push again; no key operation is spent once it does", safetext.Safe(out.Reference, 300))
 	}
 	out.Signature, out.Signed = e.ManifestDigest, true

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -69,13 +68,20 @@ func (s *shelf) Resolve(ctx context.Context, repository string, d digest.Digest)
 	return desc, classed(err)
 }
 
-func (s *shelf) Tag(ctx context.Context, repository, tag string) (digest.Digest, bool, error) {
+func (s *shelf) Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest] {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return "", false, classed(err)
+		return lookup.Unknown[digest.Digest](classed(err))
 	}
-	d, exists, err := r.ResolveTag(ctx, tag)
-	return d, exists, classed(err)
+	return classedAnswer(r.ResolveTag(ctx, tag))
+}
+
+// classedAnswer gives why an answer is unknown its class.
+func classedAnswer[T any](a lookup.Answer[T]) lookup.Answer[T] {
+	if err := a.Err(); err != nil {
+		return lookup.Unknown[T](classed(err))
+	}
+	return a
 }
 
 func (s *shelf) Tags(ctx context.Context, repository string, each func(tag string) error) error {
@@ -104,8 +110,9 @@ func (s *shelf) Manifest(ctx context.Context, image migrate.Image) ([]byte, erro
 // can plant more; each would cost two requests.
 const maxCandidates = 100
 
-// Find looks at every signature that could be ours. One that can never be read is passed
-// over; one that could not be read now leaves it unknown.
+// Find looks at every signature that could be ours. An entry that is proven to be no signature
+// is passed over. One that could not be read leaves it unknown whether any is ours, unless
+// another is: that the registry does not have what it lists is no proof that it was not ours.
 func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migrate.Found, error) {
 	signer := s.signers[key]
 	var found migrate.Found
@@ -117,19 +124,52 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if err != nil {
 		return found, classed(err)
 	}
-	candidates := candidates(list, leaves(signer), &found)
-	if found.Unread = len(candidates) - maxCandidates; found.Unread > 0 {
-		candidates = candidates[:maxCandidates]
+	candidates, malformed := candidates(list, leaves(signer), &found)
+	tooMany := len(candidates) - maxCandidates
+	unread, err := readCandidates(ctx, r, signer, image, candidates[:min(len(candidates), maxCandidates)], &found)
+	if err != nil {
+		return found, classed(err)
 	}
-	found.Unread = max(found.Unread, 0)
-	for _, m := range candidates {
-		mediaType, blob, err := r.FetchSignature(ctx, m)
-		if err != nil && !broken(err) {
-			return found, classed(err)
+	if len(found.Ours) == 0 && tooMany > 0 {
+		return found, &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf(
+			"looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is\nhint: somebody has planted them; remove them and run again",
+			image.Descriptor.Digest, image.Repository, len(candidates), maxCandidates)}
+	}
+	found.Unread = max(tooMany, 0) + len(unread)
+	if len(found.Ours) > 0 {
+		// Not worth a request: what one of them is changes nothing.
+		for _, m := range malformed {
+			passOver(&found, registry.CheckEntry(m))
 		}
-		if err != nil {
-			passOver(&found, err)
+		return found, nil
+	}
+	more, err := readCandidates(ctx, r, signer, image, malformed[:min(len(malformed), maxCandidates)], &found)
+	if err == nil && len(malformed) > maxCandidates {
+		err = fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed\nhint: somebody has planted them; remove them and run again",
+			image.Descriptor.Digest, image.Repository, len(malformed))
+	}
+	if unread = append(unread, more...); err == nil && len(unread) > 0 {
+		err = unread[0]
+	}
+	return found, classed(err)
+}
+
+// readCandidates fetches signatures that may be ours, and adds what they are. unread says of
+// each that could not be read, and that trying again would not read, why. The error is of a
+// request that may go well later.
+func readCandidates(ctx context.Context, r *registry.Repository, signer *notation.Signer, image migrate.Image, list []ocispec.Descriptor, found *migrate.Found) (unread []error, err error) {
+	for _, m := range list {
+		mediaType, blob, err := r.FetchSignature(ctx, m)
+		switch class := registry.Classify(err); {
+		case err == nil:
+		case errors.Is(err, registry.ErrBroken):
+			passOver(found, err)
 			continue
+		case class == registry.Permanent || class == registry.Integrity:
+			unread = append(unread, err)
+			continue
+		default:
+			return nil, err
 		}
 		if c, by, ours := signer.Recognise(image.Descriptor, mediaType, blob); ours {
 			found.Ours = append(found.Ours, migrate.Signature{Digest: m.Digest.String(), By: signedBy(by, mediaType, c), Metadata: c.Target.Annotations})
@@ -137,12 +177,7 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 			found.Others++
 		}
 	}
-	if len(found.Ours) == 0 && found.Unread > 0 {
-		return found, &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf(
-			"looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is\nhint: somebody has planted them; remove them and run again",
-			image.Descriptor.Digest, image.Repository, maxCandidates+found.Unread, maxCandidates)}
-	}
-	return found, nil
+	return unread, nil
 }
 
 // leaves are the certificates whose signatures count as the key's.
@@ -155,27 +190,26 @@ func leaves(s *notation.Signer) []string {
 }
 
 // candidates are the listed signatures that may be by one of the certificates, those first that
-// say so. The others are counted.
-func candidates(list []ocispec.Descriptor, leaves []string, found *migrate.Found) []ocispec.Descriptor {
+// say so, and those that the list describes as no signature. The others are counted.
+func candidates(list []ocispec.Descriptor, leaves []string, found *migrate.Found) (candidates, malformed []ocispec.Descriptor) {
 	var say, silent []ocispec.Descriptor
 	for _, m := range list {
-		if err := registry.CheckEntry(m); err != nil {
-			passOver(found, err)
-			continue
-		}
-		switch by, known := claims(m); {
-		case !known:
-			silent = append(silent, m)
-		case slices.Contains(leaves, by):
+		by, known := claims(m)
+		switch {
+		case known && !slices.Contains(leaves, by):
+			found.Others++
+		case registry.CheckEntry(m) != nil:
+			malformed = append(malformed, m)
+		case known:
 			say = append(say, m)
 		default:
-			found.Others++
+			silent = append(silent, m)
 		}
 	}
-	return append(say, silent...)
+	return append(say, silent...), malformed
 }
 
-// passOver counts an entry that can never be read.
+// passOver counts an entry that is no signature.
 func passOver(found *migrate.Found, why error) {
 	found.Broken++
 	if found.Why == "" {
@@ -183,9 +217,9 @@ func passOver(found *migrate.Found, why error) {
 	}
 }
 
-// claims tells which certificate a listed signature says it is by, if it says so. The
-// annotation is not authenticated, so it only spares us to fetch what says it is by another;
-// some registries leave it out.
+// claims returns the certificate that a listed signature says it is by, and reports whether it
+// says so. The annotation is not authenticated, so it only spares us fetching what says it is by
+// another; some registries leave it out.
 func claims(m ocispec.Descriptor) (leaf string, known bool) {
 	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
 	if !ok {
@@ -198,16 +232,11 @@ func claims(m ocispec.Descriptor) (leaf string, known bool) {
 	return prints[0], true
 }
 
-// broken tells whether a signature can never be read: it is not there, or its bytes are no
-// signature. A request that failed in any other way says nothing of it.
+// broken reports whether what the registry gave for a listed signature is none that anybody would
+// accept. That is enough for a verdict, and not for signing: other bytes than those listed do not
+// prove that the listed signature is not ours. A 404 says nothing at all.
 func broken(err error) bool {
-	var answer *errcode.ErrorResponse
-	var request *url.Error
-	if !errors.Is(err, registry.ErrNotFound) && (errors.As(err, &answer) || errors.As(err, &request)) {
-		return false
-	}
-	c := registry.Classify(err)
-	return c == registry.NotFound || c == registry.Permanent || c == registry.Integrity
+	return errors.Is(err, registry.ErrBroken) || registry.Classify(err) == registry.Integrity
 }
 
 func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope) error {
@@ -223,13 +252,20 @@ func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope)
 	return err
 }
 
-func (s *shelf) Listed(ctx context.Context, image migrate.Image, signature string) (bool, int, error) {
+func (s *shelf) Listed(ctx context.Context, image migrate.Image) ([]string, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return false, 0, classed(err)
+		return nil, classed(err)
 	}
 	list, err := r.Signatures(ctx, image.Descriptor)
-	return slices.ContainsFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == signature }), len(list), classed(err)
+	if err != nil {
+		return nil, classed(err)
+	}
+	digests := make([]string, len(list))
+	for i, m := range list {
+		digests[i] = m.Digest.String()
+	}
+	return digests, nil
 }
 
 // signer is the key as package migrate needs it.

@@ -217,8 +217,8 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	}
 }
 
-// Promise 4: a signature that could not be read now may be ours; one whose bytes are not
-// what its manifest says can never be.
+// Promise 4: a signature that could not be read may be ours, also one that the registry lists
+// and does not have, or whose bytes are others than it says.
 func TestFindOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -230,8 +230,8 @@ func TestFindOfWhatCannotBeRead(t *testing.T) {
 		"503":         {code(http.StatusServiceUnavailable), false},
 		"400":         {code(http.StatusBadRequest), false},
 		"410":         {code(http.StatusGone), false},
-		"404":         {code(http.StatusNotFound), true},
-		"other bytes": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, true},
+		"404":         {code(http.StatusNotFound), false},
+		"other bytes": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -292,6 +292,10 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
 	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" || v.Doubt != migrate.Untrusted {
 		t.Errorf("broken: %+v, %v", v, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", code(http.StatusNotFound))
+	if v, err := ask(); err == nil || v.Trusted {
+		t.Errorf("404 for a listed signature: %+v, %v, want an unknown verdict", v, err)
 	}
 }
 
