@@ -80,7 +80,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	}
 	if len(x.Notes) > 0 {
 		if _, err := e.Registry.Manifest(ctx, x.Image); err != nil {
-			return x, err
+			return x, contradicted(err)
 		}
 	}
 	x.Tags = tags

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -19,6 +20,7 @@ import (
 type child struct {
 	member
 	chain chain
+	err   error // of an index: why what it lists is not known
 }
 
 // listing is what the index of a digest lists; nothing, where it is no index.
@@ -77,7 +79,7 @@ func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) e
 				r.work = append(r.work, Work{
 					Key:     state.Key{Repository: w.Key.Repository, Digest: id.digest, KeyName: id.key},
 					Targets: slices.Clone(w.Targets), key: w.key, rootKeys: w.rootKeys,
-					chains: []chain{c.chain}, listed: c.Descriptor, Platform: c.Platform,
+					chains: []chain{c.chain}, listed: c.Descriptor, Platform: c.Platform, trouble: c.err,
 				})
 			}
 		}
@@ -92,20 +94,26 @@ func (child *Work) join(w Work, c child) {
 		child.trouble = &Failure{Security, fmt.Errorf("indexes describe %s differently: as %s of %d bytes, and as %s of %d bytes", c.Digest, child.listed.MediaType, child.listed.Size, c.MediaType, c.Size)}
 		return
 	}
+	if child.trouble == nil {
+		child.trouble = c.err
+	}
 	if !slices.ContainsFunc(child.chains, func(known chain) bool { return known.head() == c.chain.head() }) {
 		child.chains = append(child.chains, c.chain)
 		child.Targets = append(child.Targets, w.Targets...)
 	}
 }
 
-// list lists the images of an index that DCT names. That the digest is missing is found out
-// again, and reported, when its own work is looked at.
+// list lists the images of an index that DCT names. Where the registry itself says that it does
+// not have the digest, that is found out again, and reported, when its own work is looked at.
 func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l *listing) {
 	desc, err := e.Registry.Resolve(ctx, repository, d)
+	if lookup.IsAbsent(err) {
+		return
+	}
 	if err == nil && indexTypes[desc.MediaType] {
 		err = e.listInto(ctx, repository, desc, nil, l)
 	}
-	if err != nil && ClassOf(err) != Missing {
+	if err != nil {
 		l.children, l.err = nil, fmt.Errorf("listing the platforms of %s@%s: %w", repository, d, err)
 	}
 }
@@ -117,7 +125,7 @@ func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.D
 	}
 	raw, err := e.Registry.Manifest(ctx, Image{repository, desc})
 	if err != nil {
-		return err
+		return contradicted(err)
 	}
 	members, err := readIndex(raw)
 	if err != nil {
@@ -132,19 +140,34 @@ func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.D
 			l.attestations++
 			continue
 		}
-		l.children = append(l.children, child{m, through})
+		l.children = append(l.children, child{member: m, chain: through})
 		if len(l.children) > maxMembers {
 			return beyond("more than %d images are listed", maxMembers)
 		}
 		if !indexTypes[m.MediaType] {
 			continue
 		}
-		// Where that one is missing, so is what it lists; it is an item of its own, and says so.
-		if err := e.listInto(ctx, repository, m.Descriptor, through, l); err != nil && ClassOf(err) != Missing {
+		at := len(l.children) - 1
+		err := e.listInto(ctx, repository, m.Descriptor, through, l)
+		if lookup.IsAbsent(err) {
+			// What it lists is not known, and fails with it; the others have no part in that.
+			l.children[at].err = fmt.Errorf("listing what %s lists, which the index %s lists: %w", m.Digest, desc.Digest, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// contradicted keeps a registry's word that it does not have what it listed a moment ago from
+// passing for an item that is missing.
+func contradicted(err error) error {
+	if ClassOf(err) != Missing {
+		return err
+	}
+	return &Failure{Permanent, fmt.Errorf("%w\nhint: the registry has named it and answers that it is not there; run again, or push the image again. --platforms index signs an index alone", err)}
 }
 
 // beyond is the error of an index that trying again would not list.

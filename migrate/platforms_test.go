@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -352,6 +353,43 @@ func TestMissingImageOfAnIndex(t *testing.T) {
 	delete(m.images, m.index.Digest)
 	summary, _ = m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 1})
+}
+
+// What an index lists is not left out for a 404: of the index that DCT names, once the registry
+// has described it, nothing is signed; an index below it fails for itself, and no other image
+// does. Neither run is complete.
+func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
+	t.Parallel()
+	gone := func(of ocispec.Descriptor) func(digest.Digest) (bool, error) {
+		return func(d digest.Digest) (bool, error) {
+			if d == of.Digest {
+				return false, &Failure{Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("MANIFEST_UNKNOWN")}}
+			}
+			return true, nil
+		}
+	}
+	m := newMulti(t)
+	m.fault["manifest"] = gone(m.index)
+	summary, _ := m.runs(platforms)
+	if summary.Failed[Permanent] != 1 || summary.Complete() || len(m.signatures[m.index.Digest])+len(m.signatures[m.arm64.Digest]) != 0 {
+		t.Errorf("the index that DCT names: %+v", summary)
+	}
+	m = newMulti(t)
+	below := m.world.index(m.image("s390x", "s390x"))
+	outer := m.world.index(m.amd64, below)
+	m.name("v2", outer)
+	m.fault["manifest"] = gone(below)
+	summary, outcomes := m.runs(platforms)
+	if summary.Failed[Permanent] != 1 || summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Digest == below.Digest.String() && o.Result == ResultFailed }) {
+		t.Errorf("an index below: %+v, %+v", summary, outcomes)
+	}
+	m.have(1, outer, m.amd64, m.arm64)
+	m.have(0, below)
+	m.heal()
+	if summary, _ = m.runs(platforms); !summary.Complete() {
+		t.Errorf("healed: %+v", summary)
+	}
+	m.have(1, below)
 }
 
 // A plan lists the images of an index, and bounds a run to them.

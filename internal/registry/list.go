@@ -2,16 +2,20 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // ArtifactType is that of Notation signatures.
@@ -22,7 +26,7 @@ const ArtifactType = "application/vnd.cncf.notary.signature"
 const (
 	maxSignatures = 1000
 	maxListed     = 10 * maxSignatures // with what is repeated or something else
-	maxPages      = 100 // a registry may page before it filters, and every page costs a request
+	maxPages      = 100                // a registry may page before it filters, and every page costs a request
 )
 
 // Signatures lists the Notation signatures of the image, each once: see AsListed.
@@ -77,7 +81,7 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 		return nil, r.failed(doing, err)
 	}
 	var list []ocispec.Descriptor
-	err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, func(page []ocispec.Descriptor) error {
+	err := r.referrers(ctx, subject, func(page []ocispec.Descriptor) error {
 		if list = append(list, page...); len(list) > maxListed {
 			return fmt.Errorf("more than %d are listed", maxListed)
 		}
@@ -89,32 +93,71 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 	return list, nil
 }
 
+// referrers calls each with the entries of the image's list, page by page. Under the referrers
+// tag, oras-go would take any 404 for an image without signatures.
+func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, each func([]ocispec.Descriptor) error) error {
+	if r.api.Load() {
+		return r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each)
+	}
+	list, err := r.fallbackList(ctx, subject.Digest)
+	if lookup.IsAbsent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(list, &index); err != nil {
+		return fmt.Errorf("reading the list of signatures: %w", err)
+	}
+	// SPEC (OCI distribution, referrers tag schema): the client filters by itself.
+	return each(slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != ArtifactType }))
+}
+
 // probe finds out, once per repository, whether it has the referrers API. oras-go could
 // too, but while it does not know yet it takes a list that breaks off on its second page for
 // a registry without the API; and after a push whose answer lacks OCI-Subject it takes the
 // API for missing.
 func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 	return r.probed.do(ctx, func() error {
-		path := "/referrers/" + d.String() + "?artifactType=" + url.QueryEscape(ArtifactType)
-		resp, err := r.ask(ctx, http.MethodGet, path, ocispec.MediaTypeImageIndex)
-		if err != nil && !withoutReferrers(err) {
-			return fmt.Errorf("asking for the referrers API: %w", err)
+		supported, err := r.asksReferrers(ctx, d)
+		if err == nil && !supported {
+			// Registries without the API answer 404 as they do for any path, and so does a
+			// proxy for a moment; signatures that the API lists would be overlooked then.
+			supported, err = r.asksReferrers(ctx, d)
 		}
-		supported := false
-		if err == nil {
-			// Only what kind of answer it is matters; it is read for the connection's sake.
-			_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
-			_ = resp.Body.Close()
-			// An old Harbor answers with another type, and oras-go then uses the tag.
-			mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-			supported = err == nil && mediaType == ocispec.MediaTypeImageIndex
+		if err != nil {
+			return fmt.Errorf("asking for the referrers API: %w", err)
 		}
 		r.api.Store(supported)
 		return r.remote.SetReferrersCapability(supported)
 	})
 }
 
-// withoutReferrers tells whether an answer says that the API is not there, and not only
+// asksReferrers asks once, and reports whether the answer is that of the API.
+func (r *Repository) asksReferrers(ctx context.Context, d digest.Digest) (bool, error) {
+	path := "/referrers/" + d.String() + "?artifactType=" + url.QueryEscape(ArtifactType)
+	resp, err := r.ask(ctx, http.MethodGet, path, ocispec.MediaTypeImageIndex)
+	if err != nil {
+		if withoutReferrers(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	// Only what kind of answer it is matters; it is read for the connection's sake.
+	_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
+	_ = resp.Body.Close()
+	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case err == nil && mediaType == ocispec.MediaTypeImageIndex:
+		return true, nil
+	case err == nil && mediaType == "application/json":
+		return false, nil // an old Harbor; notation uses the tag then
+	}
+	return false, fmt.Errorf("%w: 200 with content type %q", ErrNotRegistry, mediaType)
+}
+
+// withoutReferrers reports whether an answer says that the API is not there, and not only
 // that this request failed.
 //
 // SPEC (OCI distribution, listing referrers): "If the registry does not support the

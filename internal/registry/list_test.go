@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -109,6 +110,19 @@ func TestUnknownIsNeverNone(t *testing.T) {
 		{"index under the tag cannot be read", func(w http.ResponseWriter, req *http.Request) {
 			w.WriteHeader(map[bool]int{true: 404, false: 502}[strings.Contains(req.URL.Path, "/referrers/")])
 		}, Transient},
+		{"a web page in place of the API", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = fmt.Fprint(w, "<html>log in</html>")
+		}, Permanent},
+		{"no content", answer(204, "", ""), Permanent},
+		{"a proxy's 404 for the tag", underTag(404, "text/html", "<html>"), Permanent},
+		{"the tag's repository is unknown", underTag(404, "application/json", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), Permanent},
+		{"a web page under the tag", underTag(200, "text/html", "<html>log in</html>"), Permanent},
+		{"an image under the tag", underTag(200, manifestType, `{"schemaVersion":2}`), Permanent},
+		{"a list of another digest under the tag", func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Docker-Content-Digest", digest.FromString("another").String())
+			underTag(200, ocispec.MediaTypeImageIndex, indexOf(t))(w, req)
+		}, Integrity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +132,71 @@ func TestUnknownIsNeverNone(t *testing.T) {
 				t.Errorf("%d listed, class %q, want %q: %v", len(list), Classify(err), c.class, err)
 			}
 		})
+	}
+}
+
+// underTag answers as a registry without the API that has something under every tag.
+func underTag(status int, mediaType, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if strings.Contains(req.URL.Path, "/referrers/") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", mediaType)
+		w.WriteHeader(status)
+		_, _ = fmt.Fprint(w, body)
+	}
+}
+
+// A 404 that passes is not taken for a registry without the referrers API.
+func TestMomentary404HidesNoReferrersAPI(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	r := open(t, reg.Host()+"/app", -1)
+	subject := image(t, reg, "1")
+	ours := pushed(t, r, subject, "us")
+	var asked atomic.Int32
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		hit := strings.Contains(req.URL.Path, "/referrers/") && asked.Add(1) == 1
+		if hit {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return hit
+	})
+	list, err := open(t, reg.Host()+"/app", -1).Signatures(t.Context(), subject)
+	if err != nil || len(list) != 1 || list[0].Digest != ours {
+		t.Errorf("got %v, %v, want %s", list, err, ours)
+	}
+}
+
+// A new list is made only where the registry itself says that there is none: a proxy's 404
+// between two requests must not hide the signatures of others.
+func TestPushKeepsTheListThatAProxyHides(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{})
+	r := open(t, reg.Host()+"/app", -1)
+	subject := image(t, reg, "1")
+	theirs := pushed(t, r, subject, "them")
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		hit := req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/manifests/sha256-")
+		if hit {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return hit
+	})
+	s := sign(t, subject, "us")
+	if err := s.push(t.Context(), r, subject); err == nil {
+		t.Error("pushed without knowing the list")
+	}
+	reg.SetHook(nil)
+	if got := listed(t, reg, subject); got[theirs.String()] != 1 {
+		t.Errorf("listed %v, want %s kept", got, theirs)
+	}
+	if err := s.push(t.Context(), r, subject); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, reg, subject); len(got) != 2 || got[s.desc.Digest.String()] != 1 {
+		t.Errorf("listed %v, want both", got)
 	}
 }
 

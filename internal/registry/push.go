@@ -1,8 +1,8 @@
 package registry
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,10 +48,22 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	if err := r.pushBlob(ctx, describe(mediaType, envelope), envelope); err != nil {
 		return fmt.Errorf("pushing the envelope: %w", err)
 	}
-	put := func() error {
-		return r.remote.Manifests().Push(ctx, describe(ocispec.MediaTypeImageManifest, manifest), bytes.NewReader(manifest))
+	desc, err := listEntry(manifest)
+	if err != nil {
+		return err
 	}
-	err := put()
+	put := func() error {
+		// Not by oras-go: to it any 404 says that there is no list yet, and the new one it
+		// makes hides what is in the old.
+		if err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest); err != nil || r.api.Load() {
+			return err
+		}
+		if err := r.listSignature(ctx, subject.Digest, desc); err != nil {
+			return fmt.Errorf("adding it to the list: %w", err)
+		}
+		return nil
+	}
+	err = put()
 	if listRefused(err, subject.Digest) {
 		// Somebody deleted a signature and left its entry: the list that oras-go keeps would
 		// be refused for good.
@@ -70,11 +82,18 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		r.config.forget()
 		r.uploads.Store(inTwo)
 	}
-	if strings.Contains(err.Error(), "digest mismatch in Docker-Content-Digest") {
-		// oras-go has no type for it; a test with a lying registry guards the text.
-		return fmt.Errorf("%w: %w", ErrIntegrity, err)
-	}
 	return fmt.Errorf("pushing the manifest: %w", err)
+}
+
+// listEntry describes a signature manifest as the list of its image does.
+func listEntry(manifest []byte) (ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := describe(ocispec.MediaTypeImageManifest, manifest)
+	desc.ArtifactType, desc.Annotations = ArtifactType, m.Annotations
+	return desc, nil
 }
 
 // listRefused tells whether the registry does not take the list under the referrers tag, as it

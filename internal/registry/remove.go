@@ -153,6 +153,9 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
+		if err := manifestAbsence(problem(resp), "manifest "+d.String()); !lookup.IsAbsent(err) {
+			return err
+		}
 		return nil
 	case http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented:
 		return fmt.Errorf("%w: %w", ErrDeleteRefused, problem(resp))

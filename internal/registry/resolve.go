@@ -221,7 +221,13 @@ func (r *Repository) get(ctx context.Context, path, accept string, limit int64) 
 	if err != nil {
 		mediaType = "" // blobs need none; for manifests it is compared
 	}
-	return mediaType, data, nil
+	if mediaType == ocispec.MediaTypeImageIndex {
+		// A list under a tag has nothing else to be checked against.
+		err = aboutAnother(resp.Header, digest.FromBytes(data))
+	} else {
+		err = nil
+	}
+	return mediaType, data, err
 }
 
 func tooLarge(size, limit int64) error {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
@@ -28,7 +29,10 @@ func fallbackTag(image digest.Digest) string {
 // image whose list is empty too, being the same bytes.
 func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest) error {
 	old, err := r.fallbackList(ctx, image)
-	if err != nil || old == nil {
+	if lookup.IsAbsent(err) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	without, changed, err := withoutEntries(old, func(d ocispec.Descriptor) bool {
@@ -45,7 +49,10 @@ func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest)
 // gives up at it. What is there, and what is not known, stays.
 func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (changed bool, err error) {
 	old, err := r.fallbackList(ctx, image)
-	if err != nil || old == nil {
+	if lookup.IsAbsent(err) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	without, changed, err := withoutEntries(old, func(d ocispec.Descriptor) bool {
@@ -62,28 +69,52 @@ func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (chang
 	return true, r.putList(ctx, image, without)
 }
 
-// fallbackList is the list under the referrers tag; nil if there is none.
+// fallbackList fetches the list under the referrers tag. The error is a [*lookup.AbsentError]
+// where the registry itself says that it has no such tag, and where the tag leads to the image
+// itself, as in GitLab. Whatever else is no list may stand before one.
 func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]byte, error) {
-	mediaType, list, err := r.get(ctx, "/manifests/"+fallbackTag(image), ocispec.MediaTypeImageIndex, maxManifest)
-	if isNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	// GitLab finds the image itself under that tag.
-	if mediaType != ocispec.MediaTypeImageIndex || digest.FromBytes(list) == image {
-		return nil, nil
+	tag := fallbackTag(image)
+	mediaType, list, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
+	switch {
+	case err != nil:
+		return nil, manifestAbsence(err, "tag "+tag)
+	case digest.FromBytes(list) == image:
+		return nil, &lookup.AbsentError{By: lookup.Registry, What: "list of signatures", Err: errors.New("the tag " + tag + " leads to the image itself")}
+	case mediaType != ocispec.MediaTypeImageIndex:
+		return nil, fmt.Errorf("the tag %s, which is for the list of signatures, has content of type %q", tag, mediaType)
 	}
 	return list, nil
 }
 
-func (r *Repository) putList(ctx context.Context, image digest.Digest, list []byte) error {
-	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+fallbackTag(image), bytes.NewReader(list))
+// listSignature adds a signature to the list under the referrers tag. All other entries, and
+// whatever else the list holds, stay as they are. Only where the registry itself says that
+// there is no list a new one is made: it would hide all that is in an old one.
+func (r *Repository) listSignature(ctx context.Context, image digest.Digest, signature ocispec.Descriptor) error {
+	list, err := r.fallbackList(ctx, image)
+	if lookup.IsAbsent(err) {
+		list, err = json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}})
+	}
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", ocispec.MediaTypeImageIndex)
+	list, changed, err := withEntry(list, signature)
+	if err != nil || !changed {
+		return err
+	}
+	return r.putList(ctx, image, list)
+}
+
+func (r *Repository) putList(ctx context.Context, image digest.Digest, list []byte) error {
+	return r.put(ctx, fallbackTag(image), ocispec.MediaTypeImageIndex, list)
+}
+
+// put stores a manifest under a tag or its digest.
+func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) error {
+	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+reference, bytes.NewReader(manifest))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", mediaType)
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return err
@@ -92,18 +123,48 @@ func (r *Repository) putList(ctx context.Context, image digest.Digest, list []by
 	if resp.StatusCode != http.StatusCreated {
 		return problem(resp)
 	}
-	return aboutAnother(resp.Header, digest.FromBytes(list))
+	return aboutAnother(resp.Header, digest.FromBytes(manifest))
 }
 
-// withoutEntries is the index without those entries.
-func withoutEntries(index []byte, off func(ocispec.Descriptor) bool) (without []byte, changed bool, err error) {
-	var all map[string]json.RawMessage
-	var entries []json.RawMessage
-	if err := json.Unmarshal(index, &all); err != nil {
-		return nil, false, fmt.Errorf("reading the list of signatures: %w", err)
+// readList takes a list apart, into what it holds and its entries.
+func readList(index []byte) (all map[string]json.RawMessage, entries []json.RawMessage, err error) {
+	if err = json.Unmarshal(index, &all); err == nil {
+		err = json.Unmarshal(all["manifests"], &entries)
 	}
-	if err := json.Unmarshal(all["manifests"], &entries); err != nil {
-		return nil, false, fmt.Errorf("reading the list of signatures: %w", err)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the list of signatures: %w", err)
+	}
+	return all, entries, nil
+}
+
+// withEntry returns the index with one more entry, unless it has one of that digest.
+func withEntry(index []byte, entry ocispec.Descriptor) (with []byte, changed bool, err error) {
+	all, entries, err := readList(index)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range entries {
+		var d ocispec.Descriptor
+		if err := json.Unmarshal(e, &d); err == nil && d.Digest == entry.Digest {
+			return nil, false, nil
+		}
+	}
+	raw, err := json.Marshal(entry)
+	if err != nil {
+		return nil, false, err
+	}
+	if all["manifests"], err = json.Marshal(append(entries, raw)); err != nil {
+		return nil, false, err
+	}
+	with, err = json.Marshal(all)
+	return with, true, err
+}
+
+// withoutEntries returns the index without those entries.
+func withoutEntries(index []byte, off func(ocispec.Descriptor) bool) (without []byte, changed bool, err error) {
+	all, entries, err := readList(index)
+	if err != nil {
+		return nil, false, err
 	}
 	kept := []json.RawMessage{} // an index has a list, if an empty one
 	for _, e := range entries {

@@ -243,7 +243,7 @@ var registryFaults = []struct{ on, kind, class string }{
 	{onImage, "500", "transient"}, {onImage, "503", "transient"}, {onImage, "reset", "transient"}, {onImage, "html", "security"},
 	{onImage, "other digest", "security"}, {onImage, "elsewhere", "transient"}, {onImage, "circle", "permanent"}, {onImage, "no type", "security"},
 	{onTag, "401", ""}, {onTag, "404", ""}, {onTag, "500", ""}, {onTag, "reset", ""}, {onTag, "html", ""}, {onTag, "other digest", ""}, {onTag, "no type", ""},
-	{onReferrers, "401", "denied"}, {onReferrers, "403", "denied"}, {onReferrers, "429", "throttled"}, {onReferrers, "500", "transient"},
+	{onReferrers, "html", "permanent"}, {onReferrers, "204", "permanent"}, {onReferrers, "401", "denied"}, {onReferrers, "403", "denied"}, {onReferrers, "429", "throttled"}, {onReferrers, "500", "transient"},
 	{onReferrers, "reset", "transient"}, {onReferrers, "cut", "transient"}, {onReferrers, "json", "transient"}, {onReferrers, "pages", "permanent"},
 	{onUpload, "401", "denied"}, {onUpload, "403", "denied"}, {onUpload, "404", "permanent"}, {onUpload, "413", "permanent"},
 	{onUpload, "429", "throttled"}, {onUpload, "500", "transient"}, {onUpload, "507", "full"}, {onUpload, "quota", "full"}, {onUpload, "reset", "transient"},
@@ -258,6 +258,7 @@ var registryFaults = []struct{ on, kind, class string }{
 // indexFaults are those of a registry without the referrers API.
 var indexFaults = []struct{ on, kind, class string }{
 	{onIndex, "403", "denied"}, {onIndex, "429", "throttled"}, {onIndex, "500", "transient"}, {onIndex, "reset", "transient"},
+	{onIndex, "404", "permanent"}, {onIndex, "other digest", "security"}, {onIndex, "204", "permanent"},
 	{onIndex, "lost", "transient"}, {onIndex, "json", "permanent"}, {onIndex, "html", "permanent"}, {onIndex, "cut", "transient"},
 }
 
