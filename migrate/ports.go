@@ -59,8 +59,11 @@ type Registry interface {
 	// says that it has no such tag. What it learns of the digest meanwhile, Resolve need not
 	// ask again.
 	Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest]
-	// Tags calls each with every tag of a repository but those that only hold lists of
-	// signatures.
+	// IsList reports whether a tag sha256-<hex> holds only the list of an image's signatures and
+	// other referrers, and nothing that could be run. It costs no request once Find or Judge has
+	// read the list. An error means that it is unknown.
+	IsList(ctx context.Context, repository, tag string) (bool, error)
+	// Tags calls each with every tag of a repository.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
 	// Manifest fetches the image's manifest and checks its bytes against the digest and
 	// size. A failure of class security says that they differ.

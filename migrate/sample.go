@@ -13,6 +13,7 @@ type tags struct {
 	targets  []dct.Target
 	findings []dct.Finding
 	strays   []dct.Finding   // as findings: DCT does not name them
+	lists    []dct.Finding   // strays by whose name they should be lists of signatures; they count only where they are not
 	listed   map[string]bool // by the registry
 }
 

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -203,6 +204,14 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 	if err != nil {
 		return result, err
 	}
+	if result.LeftOut == 0 {
+		// Last: by then the lists of the images that DCT names were read, and cost no request.
+		more, err := c.lists(ctx, look, t.lists)
+		if err != nil {
+			return result, err
+		}
+		rows = append(rows, more...)
+	}
 	for i, row := range rows {
 		// A tag that neither side signed is none of the migration's.
 		if stray := i >= len(t.targets)+len(t.findings); !stray || row.Class != NoneSigned || v.AllTags {
@@ -274,10 +283,54 @@ func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err 
 	t.listed = map[string]bool{}
 	err = v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
 		t.listed[tag] = true
-		if !named[tag] {
-			t.strays = append(t.strays, dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"})
+		f := dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"}
+		switch {
+		case named[tag]:
+		case listTag.MatchString(tag):
+			t.lists = append(t.lists, f)
+		default:
+			t.strays = append(t.strays, f)
 		}
 		return nil
 	})
 	return t, err
+}
+
+// listTag is the form of the tags under which clients keep the list of an image's signatures
+// where the registry has no referrers API. An image can be pushed under such a tag as well.
+var listTag = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
+
+// lists compares those tags named as lists of signatures that hold anything else.
+func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Finding) ([]VerifiedTag, error) {
+	others := make([]*VerifiedTag, len(named))
+	err := c.each(ctx, len(named), func(ctx context.Context, i int) {
+		tag := named[i].Tag
+		list, err := c.Registry.IsList(ctx, look.repository, tag)
+		var row VerifiedTag
+		switch {
+		case list || err != nil && look.unlistable(ctx, tag): // of the latter the rows of its image say so
+			return
+		case err != nil:
+			b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: tag}}
+			b.say(Unknown, "looking up the tag: %v", err)
+			row = b.row(Unknown, "")
+		default:
+			row = look.finding(ctx, named[i], true)
+		}
+		others[i] = &row
+	})
+	var rows []VerifiedTag
+	for _, row := range others {
+		if row != nil {
+			rows = append(rows, *row)
+		}
+	}
+	return rows, err
+}
+
+// unlistable reports whether a tag is that of the list of an image which DCT names, and the list
+// could not be read for the image either: its rows are unknown then.
+func (l *lookups) unlistable(ctx context.Context, tag string) bool {
+	image := digest.Digest(strings.Replace(tag, "-", ":", 1))
+	return l.vouched[image] && l.judge(ctx, image).Err() != nil
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// push are asked for at once: two scopes would be two tokens.
 	ReadOnly bool
 
+	// Lists bounds each list of tags and of repositories.
+	Lists Budget
+
 	// Delete asks token servers for permission to delete too, as RemoveSignature needs it.
 	Delete bool
 }
@@ -92,6 +95,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		client:   c.o.Client,
 		readOnly: c.o.ReadOnly,
 		deleting: c.o.Delete,
+		budget:   c.o.Lists,
 		probed:   newLatch(),
 		config:   newLatch(),
 		deletes:  newLatch(),

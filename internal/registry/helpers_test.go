@@ -30,6 +30,11 @@ func start(t *testing.T, o registrytest.Options) *registrytest.Registry {
 // open returns the handle of a repository on a plain HTTP host, by a client of its own.
 func open(t *testing.T, name string, retries int, set ...func(*Options)) *Repository {
 	t.Helper()
+	return repository(t, client(t, retries, set...), name)
+}
+
+func client(t *testing.T, retries int, set ...func(*Options)) *Client {
+	t.Helper()
 	rt, err := transport.New(transport.Options{Retries: retries})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +44,7 @@ func open(t *testing.T, name string, retries int, set ...func(*Options)) *Reposi
 	for _, s := range set {
 		s(&o)
 	}
-	return repository(t, New(o), name)
+	return New(o)
 }
 
 func repository(t *testing.T, c *Client, name string) *Repository {

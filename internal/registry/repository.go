@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"oras.land/oras-go/v2/registry/remote"
@@ -35,6 +36,7 @@ type Repository struct {
 	client   *auth.Client
 	readOnly bool
 	deleting bool // permission to delete is asked for as well
+	budget   Budget
 
 	probed   *latch       // whether the referrers API is there has been found out
 	api      atomic.Bool  // it is; means something once probed
@@ -43,6 +45,7 @@ type Repository struct {
 	deletes  *latch       // that manifests can be deleted has been found out
 	subjects *keyed       // one push or removal per image at a time
 	known    *descriptors // images resolved so far
+	lists    sync.Map     // string -> struct{}: referrers tags whose content was read and is a list
 }
 
 // ListsInTag reports whether the signatures of an image are listed in a tag, because there is no

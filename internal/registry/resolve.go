@@ -42,10 +42,6 @@ var (
 	fallbackPattern = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
 )
 
-// IsFallbackTag tells whether a tag has the form under which clients keep the signatures
-// of an image where there is no referrers API. Such tags are no images.
-func IsFallbackTag(tag string) bool { return fallbackPattern.MatchString(tag) }
-
 // Resolve returns the media type and size that the registry has for the image with this
 // digest: one HEAD request, and none when the digest was resolved before or ResolveTag was
 // told of it. The bytes are not looked at (see FetchManifest) unless the answer leaves
@@ -148,15 +144,10 @@ var (
 )
 
 // Tags calls each with every tag of the repository, page by page to the end. The names are
-// the registry's: anything at all.
+// the registry's: anything at all. ErrBudget: there is no end in sight.
 func (r *Repository) Tags(ctx context.Context, each func(tag string) error) error {
-	err := r.remote.Tags(r.scoped(ctx), "", func(tags []string) error {
-		for _, t := range tags {
-			if err := each(t); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := r.budget.run(ctx, each, func(ctx context.Context, page func([]string) error) error {
+		return r.remote.Tags(r.scoped(ctx), "", page)
 	})
 	return r.failed("listing tags", err)
 }

@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -290,15 +293,98 @@ func TestErrorsShowNoQueries(t *testing.T) {
 	}
 }
 
-func TestFallbackTagsAreRecognised(t *testing.T) {
+// Only what cannot be run is a list of signatures, whatever the tag is called; and a list that
+// was read for its image is not asked for again.
+func TestReferrersListsAreRecognised(t *testing.T) {
 	t.Parallel()
-	hex := digest.FromString("x").Encoded()
-	for tag, want := range map[string]bool{
-		"sha256-" + hex: true, "sha512-" + hex: true, "sha256-" + hex + ".sig": false,
-		"sha256-" + strings.ToUpper(hex): false, "sha256-" + hex[1:]: false, "v1": false,
-	} {
-		if IsFallbackTag(tag) != want {
-			t.Errorf("%s: %v", tag, !want)
+	reg := start(t, registrytest.Options{})
+	subject, other := image(t, reg, "1"), image(t, reg, "2")
+	tag := func(of ocispec.Descriptor) string { return "sha256-" + of.Digest.Encoded() }
+	r := open(t, reg.Host()+"/app", -1)
+	pushed(t, r, subject, "us")
+	pushed(t, r, other, "us")
+	isList := func(r *Repository, tag string) bool {
+		t.Helper()
+		list, err := r.IsReferrersList(t.Context(), tag)
+		if err != nil {
+			t.Error(err)
 		}
+		return list
+	}
+	r = open(t, reg.Host()+"/app", -1)
+	if !isList(r, tag(subject)) || isList(r, "v1") {
+		t.Error("a list is not recognised")
+	}
+	if _, err := r.Signatures(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if before := reg.Requests(); !isList(r, tag(other)) || reg.Requests() != before {
+		t.Errorf("%d requests for a list that was read", reg.Requests()-before)
+	}
+	if _, err := r.IsReferrersList(t.Context(), "sha256-"+digest.FromString("gone").Encoded()); err == nil {
+		t.Error("a tag that is not there: want an unknown answer, as it was listed")
+	}
+	artifact := ocispec.Descriptor{MediaType: manifestType, ArtifactType: ArtifactType, Digest: subject.Digest, Size: subject.Size}
+	changed := func(f func(*ocispec.Descriptor)) []byte {
+		d := artifact
+		f(&d)
+		return []byte(indexOf(t, artifact, d))
+	}
+	for name, c := range map[string]struct {
+		mediaType string
+		content   []byte
+	}{
+		"an image":                 {manifestType, []byte(`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json"}}`)},
+		"an index of images":       {ocispec.MediaTypeImageIndex, []byte(indexOf(t, subject))},
+		"an image among artifacts": {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.ArtifactType = "" })},
+		"one for a platform":       {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"} })},
+		"one with an image's type": {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.ArtifactType = ocispec.MediaTypeImageConfig })},
+		"an index in an index":     {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.MediaType = ocispec.MediaTypeImageIndex })},
+	} {
+		if _, err := reg.PutManifest("app", tag(subject), c.mediaType, c.content); err != nil {
+			t.Fatal(name, err)
+		}
+		if isList(open(t, reg.Host()+"/app", -1), tag(subject)) {
+			t.Errorf("%s passes for a list", name)
+		}
+	}
+}
+
+// A list that has no end is given up at its budget, which the error says how to raise.
+func TestEndlessListsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		names  func(page int) string
+		budget Budget
+		want   string
+		pages  int
+	}{
+		"new names for ever":  {func(p int) string { return fmt.Sprintf(`"v%d"`, p) }, Budget{Pages: 7}, "--max-pages", 8},
+		"empty pages":         {func(int) string { return "" }, Budget{Pages: 7}, "--max-pages", 8},
+		"pages that go round": {func(p int) string { return fmt.Sprintf(`"v%d"`, p%3) }, Budget{}, "goes round", 4},
+		"huge pages":          {func(p int) string { return fmt.Sprintf(`"%d%s"`, p, strings.Repeat("v", 3<<20)) }, Budget{Pages: 150}, "--max-pages", 2},
+		"slow pages": {func(p int) string {
+			time.Sleep(30 * time.Millisecond)
+			return fmt.Sprintf(`"v%d"`, p)
+		}, Budget{Time: 100 * time.Millisecond}, "--list-timeout", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			host := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				p := int(asked.Add(1))
+				w.Header().Set("Link", fmt.Sprintf(`<%s?page=%d>; rel="next"`, req.URL.Path, p))
+				key := map[bool]string{true: "repositories", false: "tags"}[strings.HasSuffix(req.URL.Path, "/_catalog")]
+				_, _ = fmt.Fprintf(w, `{"name":"app",%q:[%s]}`, key, c.names(p))
+			})
+			within := func(o *Options) { o.Lists = c.budget }
+			check := func(what string, err error) {
+				if n := int(asked.Swap(0)); !errors.Is(err, ErrBudget) || !strings.Contains(err.Error(), c.want) || c.pages > 0 && n != c.pages {
+					t.Errorf("%s: after %d pages, want %d: %v, want %q in it", what, n, c.pages, err, c.want)
+				}
+			}
+			check("tags", open(t, host+"/app", -1, within).Tags(t.Context(), func(string) error { return nil }))
+			check("catalogue", client(t, -1, within).Catalog(t.Context(), host, func(string) error { return nil }))
+		})
 	}
 }

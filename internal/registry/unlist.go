@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -83,8 +84,45 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 	case mediaType != ocispec.MediaTypeImageIndex:
 		return nil, fmt.Errorf("the tag %s, which is for the list of signatures, has content of type %q", tag, mediaType)
 	}
+	if listsReferrers(list) {
+		r.lists.Store(tag, struct{}{})
+	}
 	return list, nil
 }
+
+// IsReferrersList reports whether a tag holds only a list of referrers, such as signatures, and
+// so nothing that could be run. It sends no request where the list was read before, for its
+// image. An error means that it is unknown.
+func (r *Repository) IsReferrersList(ctx context.Context, tag string) (bool, error) {
+	if !fallbackPattern.MatchString(tag) {
+		return false, nil
+	}
+	if _, read := r.lists.Load(tag); read {
+		return true, nil
+	}
+	mediaType, content, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
+	if err != nil {
+		return false, r.failed("fetching tag "+tag, manifestAbsence(err, "tag "+tag))
+	}
+	return mediaType == ocispec.MediaTypeImageIndex && listsReferrers(content), nil
+}
+
+// listsReferrers reports whether an index is the list of an image's referrers: each entry has
+// the type of an artifact, and none is an image that a client would choose to run.
+func listsReferrers(index []byte) bool {
+	var list ocispec.Index
+	if err := json.Unmarshal(index, &list); err != nil || list.Manifests == nil {
+		return false
+	}
+	return !slices.ContainsFunc(list.Manifests, func(d ocispec.Descriptor) bool {
+		return d.Platform != nil || d.ArtifactType == "" || slices.Contains(imageConfigs, d.ArtifactType) ||
+			d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeArtifact
+	})
+}
+
+// imageConfigs are the types of the configurations of images. A list shows them in place of an
+// artifact type that is missing.
+var imageConfigs = []string{ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json"}
 
 // listSignature adds a signature to the list under the referrers tag. All other entries, and
 // whatever else the list holds, stay as they are. Only where the registry itself says that

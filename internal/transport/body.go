@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -21,12 +22,23 @@ func (stalledError) Error() string   { return "the server stopped sending the re
 func (stalledError) Timeout() bool   { return true }
 func (stalledError) Temporary() bool { return true }
 
+// A slowError is ErrStalled of a body that came steadily, and too slowly to be waited for.
+type slowError struct{ limit time.Duration }
+
+func (e slowError) Error() string {
+	return fmt.Sprintf("reading the response body took longer than %s\nhint: --body-timeout raises that", e.limit)
+}
+func (slowError) Timeout() bool        { return true }
+func (slowError) Temporary() bool      { return true }
+func (slowError) Is(target error) bool { return target == ErrStalled }
+
 // A body is a response body that cannot be waited for without end and that gives the
 // in-flight slot back. As any body it is read by one goroutine; Close may come from another.
 type body struct {
 	rc      io.ReadCloser
 	idle    time.Duration
-	finish  func() // ends the try: cancels its context, gives back its slot; once
+	limit   time.Duration // spent in Read at most
+	finish  func()        // ends the try: cancels its context, gives back its slot; once
 	stalled atomic.Bool
 
 	reading sync.Mutex    // held by whoever reads
@@ -36,22 +48,26 @@ type body struct {
 	over    bool          // all was read, or no more can be; guarded by reading
 }
 
-func newBody(rc io.ReadCloser, length int64, idle time.Duration, done func()) *body {
-	return &body{rc: rc, length: length, idle: idle, finish: sync.OnceFunc(done)}
+func newBody(rc io.ReadCloser, length int64, idle, limit time.Duration, done func()) *body {
+	return &body{rc: rc, length: length, idle: idle, limit: limit, finish: sync.OnceFunc(done)}
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	watch := time.AfterFunc(b.idle, b.abandon)
+	watch := time.AfterFunc(max(0, min(b.idle, b.limit-b.spent)), b.abandon)
 	began := time.Now()
 	n, err := b.rc.Read(p)
 	watch.Stop()
 	b.spent += time.Since(began)
 	b.got += int64(n)
 	b.over = b.over || err != nil
-	if b.stalled.Load() || (err == nil && b.trickles()) {
+	late := !b.over && b.spent >= b.limit
+	if b.stalled.Load() || late || (err == nil && b.trickles()) {
 		b.abandon()
+		if late {
+			return n, slowError{b.limit}
+		}
 		// Not the error underneath: it is our own cancelling, which callers would take
 		// for theirs.
 		return n, ErrStalled

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -80,22 +81,54 @@ func TestClosingABodyDoesNotWaitForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began, done := time.Now(), false
-		b := newBody(dripping{make(chan struct{})}, 5, time.Minute, func() { done = true })
+		b := newBody(dripping{make(chan struct{})}, 5, time.Minute, time.Hour, func() { done = true })
 		_ = b.Close()
 		if took := time.Since(began); took > time.Second || !done {
 			t.Errorf("closed after %v, slot given back %v", took, done)
 		}
 		long := strings.NewReader(strings.Repeat("x", 1<<20))
-		b = newBody(io.NopCloser(long), 1<<20, time.Minute, func() {})
+		b = newBody(io.NopCloser(long), 1<<20, time.Minute, time.Hour, func() {})
 		_ = b.Close()
 		if long.Len() != 1<<20 {
 			t.Errorf("%d bytes of a long body were read", 1<<20-long.Len())
 		}
 		unknown := strings.NewReader(strings.Repeat("x", 1<<20))
-		b = newBody(io.NopCloser(unknown), -1, time.Minute, func() {})
+		b = newBody(io.NopCloser(unknown), -1, time.Minute, time.Hour, func() {})
 		_ = b.Close()
 		if read := 1<<20 - unknown.Len(); read > 2*maxDrained {
 			t.Errorf("%d bytes of a body of unknown length were read", read)
+		}
+	})
+}
+
+// steady gives bytes at a rate for ever.
+type steady struct{ perSecond int }
+
+func (s steady) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return min(len(p), s.perSecond), nil
+}
+
+func (steady) Close() error { return nil }
+
+// A body at the slowest rate that is not a stall still ends: after BodyTimeout, not before.
+func TestSlowBodyEnds(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int{slowest, slowest + 1, 1 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			b := newBody(steady{rate}, -1, 30*time.Second, 10*time.Minute, func() {})
+			_, err := io.Copy(io.Discard, b)
+			if took := time.Since(began); !errors.Is(err, ErrStalled) || !Transient(err) || !strings.Contains(err.Error(), "--body-timeout") || took != 10*time.Minute {
+				t.Errorf("%d bytes a second ended after %v, want 10m: %v", rate, took, err)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		// One that ends in time is whole.
+		b := newBody(io.NopCloser(io.LimitReader(steady{1 << 10}, 500<<10)), -1, 30*time.Second, 10*time.Minute, func() {})
+		if data, err := io.ReadAll(io.LimitReader(b, 1<<20)); err != nil || len(data) != 500<<10 {
+			t.Errorf("%d bytes, %v", len(data), err)
 		}
 	})
 }

@@ -50,6 +50,7 @@ type Options struct {
 	ConnectTimeout        time.Duration // dialling, and again the TLS handshake; 15 s
 	ResponseHeaderTimeout time.Duration // from the request sent to the first header; 60 s
 	IdleBodyTimeout       time.Duration // a body may be silent for this long; 30 s
+	BodyTimeout           time.Duration // reading one body in all; 10 min
 
 	Retries      int           // repetitions of one request, after the first try; 6, negative: none
 	MaxRetryWait time.Duration // one request, from its first try to the start of its last; 5 min
@@ -64,6 +65,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ConnectTimeout, 15*time.Second)
 	setDefault(&o.ResponseHeaderTimeout, 60*time.Second)
 	setDefault(&o.IdleBodyTimeout, 30*time.Second)
+	setDefault(&o.BodyTimeout, 10*time.Minute)
 	setDefault(&o.MaxRetryWait, 5*time.Minute)
 	setDefault(&o.Retries, 6)
 	if o.Limits == nil {

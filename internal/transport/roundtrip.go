@@ -82,7 +82,7 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 		done()
 		return resp, nil
 	}
-	resp.Body = newBody(resp.Body, resp.ContentLength, t.o.IdleBodyTimeout, done)
+	resp.Body = newBody(resp.Body, resp.ContentLength, t.o.IdleBodyTimeout, t.o.BodyTimeout, done)
 	return resp, nil
 }
 

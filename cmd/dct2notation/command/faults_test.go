@@ -379,3 +379,53 @@ func TestCanonicalPlace(t *testing.T) {
 		t.Errorf("without TLS: got %s", got)
 	}
 }
+
+// Promise 4: what the registry lists and then does not give may be ours. Nothing is signed a
+// second time for it, whoever answers in its place, and the run is not complete.
+func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
+	t.Parallel()
+	for _, on := range []string{"/referrers/", "/manifests/sha256-", "signature", "/blobs/"} {
+		for _, kind := range []string{"404", "204", "html", "other digest", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"} {
+			api := on != "/manifests/sha256-"
+			if on == "/referrers/" && (kind == "404" || strings.HasSuffix(kind, "_UNKNOWN") && kind != "NAME_UNKNOWN") || on == "/manifests/sha256-" && kind == "MANIFEST_UNKNOWN" {
+				continue // what a registry answers that has no such API, or no list
+			}
+			if kind == "other digest" && api {
+				continue // bytes that are asked for by their digest prove themselves
+			}
+			t.Run(on+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				y := newYard(t, registrytest.Options{Referrers: api})
+				if code, r := y.run(); code != exitDone {
+					t.Fatalf("first run: exit code %d, %+v", code, r)
+				}
+				must(t, os.Remove(y.path("ledger.db")))
+				list, err := y.registry.Signatures("bad", y.bad.Digest.String())
+				must(t, err)
+				part := map[bool]string{true: list[0].Digest.String(), false: on}[on == "signature"]
+				y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+					if r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.HasPrefix(r.URL.Path, "/v2/bad/") || !strings.Contains(r.URL.Path, part) {
+						return false
+					}
+					if strings.HasSuffix(kind, "_UNKNOWN") {
+						w.WriteHeader(http.StatusNotFound)
+						fmt.Fprintf(w, `{"errors":[{"code":%q}]}`, kind)
+						return true
+					}
+					badAnswer(kind)(w, r, next)
+					return true
+				})
+				code, r := y.run()
+				if n := y.signatures("bad", y.bad); n != 1 || code != exitFailures || r.Complete {
+					t.Errorf("%d signatures, exit code %d, complete %v, want 1, %d, false: %+v", n, code, r.Complete, exitFailures, r.NotSigned)
+				}
+				if n := y.operations(); n != 3 { // two proofs of the key, less the one that operations leaves out
+					t.Errorf("%d key operations, want 3", n)
+				}
+				if n := y.signatures("good", y.good); n != 1 {
+					t.Errorf("the other image has %d signatures, want 1", n)
+				}
+			})
+		}
+	}
+}

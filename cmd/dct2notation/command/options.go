@@ -112,6 +112,9 @@ type registryOptions struct {
 	plainHTTP      bool
 	registryLimit  int
 	registryRate   float64
+	maxPages       int
+	listTimeout    time.Duration
+	bodyTimeout    time.Duration
 
 	password string // read by credentials
 	known    bool   // credentials has read what there is
@@ -153,6 +156,9 @@ func (o *registryOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.registryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
 		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
+		f.IntVar(&o.maxPages, "max-pages", 10_000, "pages of one list of tags or repositories that are read, of 32 KiB each on average")
+		f.DurationVar(&o.listTimeout, "list-timeout", time.Hour, "how long reading one list of tags or repositories may take")
+		f.DurationVar(&o.bodyTimeout, "body-timeout", 10*time.Minute, "how long reading one answer of a registry or Notary server may take")
 	})
 }
 
@@ -164,6 +170,10 @@ func (o *registryOptions) check() error {
 		return usage(errors.New("--registry-concurrency is at least 1"))
 	case o.registryRate < 0:
 		return usage(errors.New("--registry-rate is not negative"))
+	case o.maxPages < 1:
+		return usage(errors.New("--max-pages is at least 1"))
+	case o.listTimeout <= 0 || o.bodyTimeout <= 0:
+		return usage(errors.New("--list-timeout and --body-timeout are longer than 0"))
 	}
 	return nil
 }

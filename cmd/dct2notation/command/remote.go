@@ -86,7 +86,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	}
 	t := transport.Options{
 		CAFile: o.caFile, TLSDir: filepath.Join(dockerDir(), "tls"), UserAgent: tool(),
-		Limits: r.limit, OnAnswer: a.onAnswer, Retries: requestRetries,
+		Limits: r.limit, OnAnswer: a.onAnswer, Retries: requestRetries, BodyTimeout: o.bodyTimeout,
 		OnWait: func(host, reason string, d time.Duration) {
 			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
 			a.monitor.Waits(waitLabel(reason), d)
@@ -118,6 +118,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,
 		Delete:            a.delete,
+		Lists:             registry.Budget{Pages: o.maxPages, Time: o.listTimeout},
 	})
 	return r, nil
 }

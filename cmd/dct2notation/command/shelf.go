@@ -89,12 +89,16 @@ func (s *shelf) Tags(ctx context.Context, repository string, each func(tag strin
 	if err != nil {
 		return classed(err)
 	}
-	return classed(r.Tags(ctx, func(tag string) error {
-		if registry.IsFallbackTag(tag) {
-			return nil
-		}
-		return each(tag)
-	}))
+	return classed(r.Tags(ctx, each))
+}
+
+func (s *shelf) IsList(ctx context.Context, repository, tag string) (bool, error) {
+	r, err := s.client.Repository(repository)
+	if err != nil {
+		return false, classed(err)
+	}
+	list, err := r.IsReferrersList(ctx, tag)
+	return list, classed(err)
 }
 
 func (s *shelf) Manifest(ctx context.Context, image migrate.Image) ([]byte, error) {

@@ -27,7 +27,7 @@ func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
 	// It takes the configuration of the other verbs, and contacts nobody but, with a trust policy, those
 	// who say whether a certificate was revoked.
 	hideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
-		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
+		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := loadConfig(c)
 		if err != nil {
