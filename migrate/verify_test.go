@@ -162,3 +162,30 @@ func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 		t.Errorf("%+v", got[app])
 	}
 }
+
+// A tag named as a list of signatures is left out if it holds one, and only then: an image under
+// such a name runs as any other, and one that cannot be looked at is unknown.
+func TestImageUnderTheNameOfAListIsCompared(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	list, image := "sha256-"+of("v1").Encoded(), "sha256-"+digest.FromString("x").Encoded()
+	s.put(image)
+	s.tags[list] = ""
+	judge := trusted("v1", image)
+	results, err := s.verify(judge, app)
+	s.must(err)
+	got := map[string]VerifyClass{}
+	for _, row := range results[app].Tags {
+		got[row.Tag] = row.Class
+	}
+	if len(got) != 2 || got["v1"] != Agree || got[image] != NotationOnly {
+		t.Errorf("got %v, want v1 %s and %s %s", got, Agree, image, NotationOnly)
+	}
+	s.breakFor("list", image, false, &Failure{Permanent, errors.New("404")})
+	results, err = s.verify(judge, app)
+	s.must(err)
+	if got := results[app].Totals[Unknown]; got != 1 {
+		t.Errorf("%d unknown rows, want 1: %+v", got, results[app].Tags)
+	}
+}

@@ -95,8 +95,15 @@ func (w *world) Tag(_ context.Context, _, tag string) lookup.Answer[digest.Diges
 	return lookup.Absent[digest.Digest](lookup.Registry)
 }
 
-// IsList says of no tag that it is a list: the world keeps its signatures elsewhere.
-func (w *world) IsList(context.Context, string, string) (bool, error) { return false, nil }
+// IsList says so of the tags that lead to nothing: the world keeps its signatures elsewhere.
+func (w *world) IsList(_ context.Context, _, tag string) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := w.breaks("list", w.tags[tag]); err != nil {
+		return false, err
+	}
+	return w.tags[tag] == "", nil
+}
 
 func (w *world) Tags(_ context.Context, _ string, each func(string) error) error {
 	w.mu.Lock()

@@ -110,8 +110,10 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, ErrDeleteRefused):
 		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
-	case errors.Is(err, errDangling):
-		return "something else answers in the registry's place, or somebody deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
+	case errors.Is(err, ErrDangling):
+		return "somebody may have deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
+	case errors.Is(err, errForeign404):
+		return "find out what answers at that address, the registry or a proxy or mirror before it, and run again"
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
 	case Classify(err) == Full:

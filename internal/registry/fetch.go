@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // FetchManifest fetches a manifest by digest and returns bytes that have this digest, this
@@ -114,13 +115,18 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 
 // contradicted says of a 404 for what the registry lists that it is no proof of absence.
 func contradicted(err error) error {
-	if isNotFound(err) {
-		return fmt.Errorf("%w: %w", errDangling, err)
+	switch {
+	case !isNotFound(err):
+		return err
+	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, errcode.ErrorCodeBlobUnknown), hasCode(err, codeHarborNotFound):
+		return fmt.Errorf("%w: %w", ErrDangling, err)
 	}
-	return err
+	return fmt.Errorf("%w: %w", errForeign404, err)
 }
 
-var errDangling = errors.New("the registry lists it and answers that it is not there")
+// ErrDangling is returned for a signature that the registry lists, and says that it does not have.
+// Somebody may have deleted it and left its entry; it may also come back, or be ours.
+var ErrDangling = errors.New("the registry lists it and answers that it is not there")
 
 // mediaTypeArtifact is what clients before Notation 1.0 wrote.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"

@@ -236,11 +236,11 @@ func claims(m ocispec.Descriptor) (leaf string, known bool) {
 	return prints[0], true
 }
 
-// broken reports whether what the registry gave for a listed signature is none that anybody would
-// accept. That is enough for a verdict, and not for signing: other bytes than those listed do not
-// prove that the listed signature is not ours. A 404 says nothing at all.
+// broken reports whether the registry itself gives for a listed signature what nobody would accept:
+// no signature, other bytes, or nothing. That is enough for a verdict, and not for signing: only
+// ErrBroken proves that the listed signature is not ours. A proxy's 404 says nothing at all.
 func broken(err error) bool {
-	return errors.Is(err, registry.ErrBroken) || registry.Classify(err) == registry.Integrity
+	return errors.Is(err, registry.ErrBroken) || errors.Is(err, registry.ErrDangling) || registry.Classify(err) == registry.Integrity
 }
 
 func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope) error {
