@@ -204,23 +204,28 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 	if err != nil {
 		return result, err
 	}
-	if result.LeftOut == 0 {
-		// Last: by then the lists of the images that DCT names were read, and cost no request.
-		more, err := c.lists(ctx, look, t.lists)
-		if err != nil {
-			return result, err
-		}
-		rows = append(rows, more...)
-	}
-	for i, row := range rows {
+	add := func(row VerifiedTag, stray bool) {
 		// A tag that neither side signed is none of the migration's.
-		if stray := i >= len(t.targets)+len(t.findings); !stray || row.Class != NoneSigned || v.AllTags {
+		if !stray || row.Class != NoneSigned || v.AllTags {
 			result.Tags = append(result.Tags, row)
 		}
+	}
+	for i, row := range rows {
+		add(row, i >= len(t.targets)+len(t.findings))
 	}
 	if v.Recorded != nil {
 		if err := c.recorded(ctx, look, &result); err != nil {
 			return result, err
+		}
+	}
+	if result.LeftOut == 0 {
+		// Last: by now the lists of most images were read, and cost no request.
+		more, err := c.lists(ctx, look, t.lists)
+		if err != nil {
+			return result, err
+		}
+		for _, row := range more {
+			add(row, true)
 		}
 	}
 	slices.SortStableFunc(result.Tags, func(a, b VerifiedTag) int { return strings.Compare(a.Tag, b.Tag) })
@@ -328,9 +333,12 @@ func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Findin
 	return rows, err
 }
 
-// unlistable reports whether a tag is that of the list of an image which DCT names, and the list
-// could not be read for the image either: its rows are unknown then.
+// unlistable reports whether a tag is that of the list of an image which was looked at, and the
+// list could not be read for the image either: its rows are unknown then.
 func (l *lookups) unlistable(ctx context.Context, tag string) bool {
 	image := digest.Digest(strings.Replace(tag, "-", ":", 1))
-	return l.vouched[image] && l.judge(ctx, image).Err() != nil
+	if _, looked := l.known.Load(image); !looked {
+		return false
+	}
+	return l.judge(ctx, image).Err() != nil
 }
