@@ -128,7 +128,10 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string
 		return none, false, nil
 	}
 	mediaType, blob, err := r.FetchSignature(ctx, list[i])
-	if err != nil && !errors.Is(err, registry.ErrBroken) {
+	switch {
+	case errors.Is(err, registry.ErrDangling): // a moment ago it was there
+		return none, false, &migrate.Failure{Class: migrate.Transient, Err: err}
+	case err != nil && !errors.Is(err, registry.ErrBroken):
 		return none, false, classed(err)
 	}
 	c, rerr := notation.Read(mediaType, blob)
