@@ -54,7 +54,7 @@ func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 func (w *world) Tag(context.Context, string, string) lookup.Answer[digest.Digest] {
 	return lookup.Absent[digest.Digest](lookup.Registry)
 }
-func (w *world) IsList(context.Context, string, string) (bool, error) { return false, nil }
+func (w *world) IsList(context.Context, string, string) (bool, error)   { return false, nil }
 func (w *world) Tags(context.Context, string, func(string) error) error { return nil }
 func (w *world) Manifest(context.Context, migrate.Image) ([]byte, error) {
 	return nil, errors.New("not asked for")

@@ -53,10 +53,10 @@ type judge interface {
 
 // Verdict is what became of one signature.
 type Verdict struct {
-	Trusted  bool   // the trust policy lets it pass
-	Doubt    Doubt  // what a strict policy holds against it, whatever the level of this one
-	Reason   string // why not, or what a lenient policy let pass; safe to show
-	Leaf     string // thumbprint, where the envelope could be read
+	Trusted  bool              // the trust policy lets it pass
+	Doubt    Doubt             // what a strict policy holds against it, whatever the level of this one
+	Reason   string            // why not, or what a lenient policy let pass; safe to show
+	Leaf     string            // thumbprint, where the envelope could be read
 	NotAfter time.Time         // until when it verifies, where the envelope is intact: see [VerifiesUntil]
 	SignedAt time.Time         // where the envelope is intact: see [Contents.SignedAt]
 	Metadata map[string]string // signed user metadata, where the envelope is intact
