@@ -182,12 +182,10 @@ func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) Verif
 	if !dct.IsTag(f.Tag) {
 		return b.row(NoneSigned, why) // no registry can have it
 	}
-	if f.Digest != "" { // docker runs it, though the entry is not valid and no run signs it
+	if f.Digest != "" { // no run signs it, and docker runs it: so both sides are compared
 		b.DCT = f.Digest
-		if verdict := l.vouchedFor(ctx, b, listed); len(b.reasons) == 0 {
-			b.trusted(verdict, NotationOnly, "Notation and docker trust the tag's digest, and its entry in DCT is not valid: %s", why)
-		}
-		return b.row(NoneSigned, why)
+		l.vouchedFor(ctx, b, listed)
+		return b.row(Agree, why)
 	}
 	tag := l.tag(ctx, f.Tag)
 	now, tagged := tag.Value()

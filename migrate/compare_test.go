@@ -154,7 +154,7 @@ func TestInvalidTargetsAreLookedUp(t *testing.T) {
 		imageOf("zero-signed"): saying(Verdict{Signatures: 1, Trusted: true}), imageOf("sha512"): saying(Verdict{Signatures: 1, Trusted: true}),
 		imageOf("a/b"): saying(Verdict{Signatures: 1, Trusted: true}), imageOf("zero-moved"): saying(Verdict{Signatures: 1, Trusted: true}),
 	}, func(*Verification) {})
-	for tag, want := range map[string]VerifyClass{"zero-signed": NotationOnly, "zero-unsigned": DCTOnly, "zero-moved": Moved, "sha512": NotationOnly, "a/b": NoneSigned} {
+	for tag, want := range map[string]VerifyClass{"zero-signed": Agree, "zero-unsigned": DCTOnly, "zero-moved": Moved, "sha512": NotationOnly, "a/b": NoneSigned} {
 		if row := rowOf(t, got, tag); row.Class != want || row.Reason == "" {
 			t.Errorf("%s: got %v (%s), want %s", tag, row.Classes, row.Reason, want)
 		}
