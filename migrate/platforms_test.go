@@ -375,6 +375,20 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 		t.Errorf("the index that DCT names: %+v", summary)
 	}
 	m = newMulti(t)
+	asked := 0 // about the index: what it lists stays unknown though the second answer is good
+	m.fault["resolve"] = func(d digest.Digest) (bool, error) {
+		if d == m.index.Digest {
+			if asked++; asked == 1 {
+				return false, &Failure{Permanent, errors.New("404")}
+			}
+		}
+		return true, nil
+	}
+	summary, _ = m.runs(platforms)
+	if summary.Failed[Permanent] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
+		t.Errorf("a 404 of a moment for the index: %+v", summary)
+	}
+	m = newMulti(t)
 	below := m.world.index(m.image("s390x", "s390x"))
 	outer := m.world.index(m.amd64, below)
 	m.name("v2", outer)

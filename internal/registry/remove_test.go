@@ -362,3 +362,37 @@ func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
 		t.Errorf("%d of 6 new ones are listed", len(got))
 	}
 }
+
+// A proxy's 404 neither spares taking a signature off the list, which would leave an entry that
+// leads to nothing, nor says that manifests are deleted here.
+func TestRemovalNeedsTheRegistrysOwnWord(t *testing.T) {
+	t.Parallel()
+	for name, hit := range map[string]func(*http.Request) bool{
+		"for the list":     func(r *http.Request) bool { return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/sha256-") },
+		"for the deletion": func(r *http.Request) bool { return r.Method == http.MethodDelete },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := start(t, registrytest.Options{})
+			r := open(t, reg.Host()+"/app", -1, deleting)
+			subject := image(t, reg, "1")
+			ours := pushed(t, r, subject, "us")
+			reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+				if hit(req) {
+					w.WriteHeader(http.StatusNotFound)
+				}
+				return hit(req)
+			})
+			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err == nil {
+				t.Error("removed by a proxy's word")
+			}
+			reg.SetHook(nil)
+			if got := listed(t, reg, subject); got[ours.String()] != 1 || !stored(t, reg, ours) {
+				t.Errorf("listed %v, want %s listed and stored", got, ours)
+			}
+			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil || stored(t, reg, ours) {
+				t.Errorf("when it was over: %v", err)
+			}
+		})
+	}
+}
