@@ -368,7 +368,9 @@ func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
 func TestRemovalNeedsTheRegistrysOwnWord(t *testing.T) {
 	t.Parallel()
 	for name, hit := range map[string]func(*http.Request) bool{
-		"for the list":     func(r *http.Request) bool { return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/sha256-") },
+		"for the list": func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/sha256-")
+		},
 		"for the deletion": func(r *http.Request) bool { return r.Method == http.MethodDelete },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -388,3 +388,39 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// A tag is gone by the registry's own word alone, given for GET: HEAD has no body, and a proxy's
+// 404 or a repository that nobody may see hides a tag that was moved.
+func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
+	t.Parallel()
+	for body, gone := range map[string]bool{
+		`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`: true,
+		`{"errors":[{"code":"NOT_FOUND"}]}`:        true,
+		`{"errors":[{"code":"NAME_UNKNOWN"}]}`:     false,
+		`{"errors":[{"code":"BLOB_UNKNOWN"}]}`:     false,
+		`{"errors":[]}`:                            false,
+		`<html>not found</html>`:                   false,
+		``:                                         false,
+	} {
+		answer := open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = fmt.Fprint(w, body)
+		})+"/app", -1).ResolveTag(t.Context(), "v1")
+		by, absent := answer.Absent()
+		if absent != gone || gone && by != lookup.Registry || (answer.Err() == nil) != gone {
+			t.Errorf("%q: absent %v by %q, %v, want %v", body, absent, by, answer.Err(), gone)
+		}
+	}
+	// One that does not know HEAD has the tag all the same.
+	reg := start(t, registrytest.Options{})
+	want := image(t, reg, "v1")
+	reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		return r.Method == http.MethodHead
+	})
+	if d, err := open(t, reg.Host()+"/app", -1).ResolveTag(t.Context(), "v1").Result(); err != nil || d != want.Digest {
+		t.Errorf("got %s, %v, want %s", d, err, want.Digest)
+	}
+}
