@@ -17,8 +17,7 @@ type renewal struct {
 	*scene
 	key    Key
 	resign bool
-	proofs int   // how often the key was asked to prove its identity
-	proof  error // what came of it
+	proofs int // how often the key was asked to prove its identity
 }
 
 func newRenewal(t *testing.T, tags ...string) *renewal {
