@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -83,4 +84,30 @@ func TestTagThatIsGoneIsReported(t *testing.T) {
 	if len(outcomes) != 1 || len(outcomes[0].Notes) != 1 || !strings.HasPrefix(outcomes[0].Notes[0], "tag-gone: ") {
 		t.Errorf("outcomes %+v", outcomes)
 	}
+}
+
+// Promise 5: an envelope of an earlier run whose image cannot be looked up now is not pushed, and
+// the item is not reported as done.
+func TestResumedItemThatCannotBeLookedUpIsNotDone(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	down := &Failure{Permanent, errors.New("no answer that makes sense")}
+	s.breakFor("push", "v1", false, down)
+	summary, _, err := s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultFailed: 1})
+	delete(s.fault, "push")
+	s.breakFor("resolve", "v1", false, down)
+	summary, _, err = s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultFailed: 1})
+	if summary.Complete() {
+		t.Error("got a complete run, want one that is not")
+	}
+	delete(s.fault, "resolve")
+	summary, _, err = s.run(app)
+	s.must(err)
+	s.want(summary, map[Result]int{ResultReplayed: 1})
+	s.once("v1")
 }

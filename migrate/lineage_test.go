@@ -1,0 +1,68 @@
+package migrate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// entry is a line of an index.
+func entry(image ocispec.Descriptor, more string) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, image.MediaType, image.Digest, image.Size, more)
+}
+
+func indexOf(entries ...string) []byte {
+	return []byte(`{"schemaVersion":2,"manifests":[` + strings.Join(entries, ",") + `]}`)
+}
+
+// TestAnIndexProvesOnlyWhatItsBytesList holds the proof on which a signature over an image of an
+// index rests, without what calls it.
+func TestAnIndexProvesOnlyWhatItsBytesList(t *testing.T) {
+	t.Parallel()
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
+	other := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("other"), Size: 100}
+	inner := indexOf(entry(image, ""))
+	nested := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(inner), Size: int64(len(inner))}
+	larger := image
+	larger.Size++
+	for name, c := range map[string]struct {
+		chain  chain
+		image  ocispec.Descriptor
+		proves bool
+	}{
+		"listed":                         {chain{inner}, image, true},
+		"listed by an index in an index": {chain{indexOf(entry(nested, "")), inner}, image, true},
+		"no index":                       {chain{}, image, false},
+		"not listed":                     {chain{indexOf(entry(other, ""))}, image, false},
+		"of another size":                {chain{inner}, larger, false},
+		"bytes that are no index":        {chain{[]byte("no index")}, image, false},
+		"the inner one is no index":      {chain{indexOf(entry(nested, "")), []byte("no index")}, image, false},
+		"the inner one is not listed":    {chain{indexOf(entry(other, "")), inner}, image, false},
+		"three indexes":                  {chain{inner, inner, inner}, image, false},
+	} {
+		if err := c.chain.proves(c.image); (err == nil) != c.proves {
+			t.Errorf("%s: got %v, want a proof: %v", name, err, c.proves)
+		}
+	}
+}
+
+// TestAttestationsAreToldFromImages holds each of the two marks by which buildkit's are known.
+func TestAttestationsAreToldFromImages(t *testing.T) {
+	t.Parallel()
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
+	for more, want := range map[string]bool{
+		``: false,
+		`,"platform":{"os":"linux","architecture":"amd64"}`:                                                                    false,
+		`,"platform":{"os":"unknown","architecture":"unknown"}`:                                                                true,
+		`,"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`:                                                  true,
+		`,"platform":{"os":"linux","architecture":"amd64"},"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`: true,
+	} {
+		members, err := readIndex(indexOf(entry(image, more)))
+		if err != nil || len(members) != 1 || members[0].Attests != want {
+			t.Errorf("%s: got %+v, %v, want one that attests: %v", more, members, err, want)
+		}
+	}
+}
