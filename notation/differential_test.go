@@ -121,15 +121,16 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 	past := func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
 	}
+	named := func(c *x509.Certificate) { c.OCSPServer = []string{"http://ocsp.example.com"} }
 	for _, ca := range []string{"main", "other"} { // of the same names
 		root := certificate(t, "root", nil, true, nil)
 		between := certificate(t, "between", root, true, nil)
 		w.signers[ca+" release"] = signs(certificate(t, "release", root, false, nil), root)
-		w.signers[ca+" intruder"] = signs(certificate(t, "intruder", root, false, nil), root)
+		w.signers[ca+" intruder"] = signs(certificate(t, "intruder", root, false, named), root)
 		w.signers[ca+" old"] = signs(certificate(t, "release", root, false, past), root)
 		w.signers[ca+" long"] = signs(certificate(t, "release", between, false, nil), between, root)
-		w.signers[ca+" revoked"] = signs(certificate(t, "release", root, false, nil), root)
-		w.signers[ca+" silent"] = signs(certificate(t, "release", between, false, nil), between, root)
+		w.signers[ca+" revoked"] = signs(certificate(t, "release", root, false, named), root)
+		w.signers[ca+" silent"] = signs(certificate(t, "release", between, false, named), between, root)
 		w.says[Thumbprint(w.signers[ca+" revoked"].Chain[0])] = revocationresult.ResultRevoked
 		w.says[Thumbprint(w.signers[ca+" silent"].Chain[0])] = revocationresult.ResultUnknown
 		for _, kind := range []string{"ca:", "signingAuthority:"} {
@@ -360,9 +361,9 @@ var deliberate = []struct {
 	{"2: it names a plugin, its chain is not anchored, and the level only logs that", func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool {
 		return (l.plugin == "installed" || l.plugin == "configured") && !anchored && level.Enforcement[trustpolicy.TypeAuthenticity] == trustpolicy.ActionLog
 	}},
-	{"3: revocation or a timestamp is enforced, but not authenticity, and its chain is not anchored", func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool {
+	{"3: revocation or a timestamp is enforced, but not authenticity, and its chain names servers and is not anchored", func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool {
 		return !anchored && level.Enforcement[trustpolicy.TypeAuthenticity] == trustpolicy.ActionLog &&
-			(level.Enforcement[trustpolicy.TypeRevocation] == trustpolicy.ActionEnforce || l.stamp != "" && level.Enforcement[trustpolicy.TypeAuthenticTimestamp] == trustpolicy.ActionEnforce)
+			(level.Enforcement[trustpolicy.TypeRevocation] == trustpolicy.ActionEnforce && strings.HasSuffix(l.signer, "intruder") || l.stamp != "" && level.Enforcement[trustpolicy.TypeAuthenticTimestamp] == trustpolicy.ActionEnforce)
 	}},
 }
 
