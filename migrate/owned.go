@@ -20,7 +20,11 @@ type window struct {
 
 // owned is an item with what the history says of its signatures.
 type owned struct {
-	tags    []string
+	tags []string
+	// What the item is done by, where the ledger has it as done.
+	stage     state.Stage
+	signature string
+
 	claims  []Claim // made by this ledger's runs, and not undone; in the order of time
 	foreign []Claim // found in the registry
 
@@ -40,7 +44,7 @@ func (u *Undo) window(after state.Key) (window, error) {
 		for _, it := range page {
 			w.last = it.Key
 			if u.Wanted == nil || u.Wanted(it) {
-				o := &owned{tags: make([]string, 0, len(it.Tags))}
+				o := &owned{tags: make([]string, 0, len(it.Tags)), stage: it.Stage, signature: it.Signature}
 				for _, t := range it.Tags {
 					o.tags = append(o.tags, t.Name)
 				}

@@ -42,6 +42,7 @@ type History interface {
 	VerifyEvents() error
 	Items(after state.Key, limit int) ([]state.Item, error)
 	Events(after uint64, limit int) ([]state.Event, error)
+	Reopen(k state.Key) (state.Stage, error)
 	Undo(k state.Key, signature, reason string) error
 }
 
@@ -231,8 +232,9 @@ func (r *undoing) look(ctx context.Context, it *owned) error {
 	})
 }
 
-// undo is settle for Run. The registry comes first: a crash then leaves a claim on what is gone,
-// which the next run finds out, and never a signature that the ledger has forgotten.
+// undo is settle for Run. The registry comes before the record that the signature is gone: a crash
+// then leaves a claim on what is gone, which the next call finds out, and never a signature that the
+// ledger has forgotten. Before both, the item stops being done.
 func (r *undoing) undo(ctx context.Context, it *owned) error {
 	return r.retried(ctx, it, func() error {
 		there, err := r.stored(ctx, it)
@@ -240,6 +242,9 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 			c, result := it.claims[0], UndoRemoved
 			if isGone(there[0]) {
 				result = UndoGone
+			}
+			if err := r.doubt(it, c); err != nil {
+				return err
 			}
 			if err = r.remove(ctx, c, there[0]); err != nil {
 				break
@@ -253,6 +258,19 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 		}
 		return err
 	})
+}
+
+// doubt has the ledger no longer call an item done by a signature that is about to go. Whatever happens
+// until that is recorded, the next run looks at the registry and not at the ledger alone.
+func (r *undoing) doubt(it *owned, c Claim) error {
+	if it.stage != state.Confirmed || it.signature != c.Signature {
+		return nil
+	}
+	stage, err := r.History.Reopen(c.Key)
+	if err == nil {
+		it.stage = stage
+	}
+	return fatally(err)
 }
 
 // retried repeats what may pass, and tells of what fails in the end. Its error ends the run.

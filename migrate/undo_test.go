@@ -317,20 +317,31 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 			return nil
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := signedWorld(t, "v1", "v2")
-			r.must(kill(r))
-			if items, _ := r.items(); items[of("v1")].Stage != state.Confirmed {
-				t.Errorf("v1 is %s", items[of("v1")].Stage)
-			}
-			r.heal()
-			summary, _, err := r.undo()
-			items, _ := r.items()
-			if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Skipped || items[of("v2")].Stage != state.Skipped {
-				t.Errorf("in the end: %v, %+v, %v", err, items, r.signatures)
-			}
-		})
+		for _, between := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, a run comes between: %t", name, between), func(t *testing.T) {
+				t.Parallel()
+				r := signedWorld(t, "v1", "v2")
+				r.must(kill(r))
+				r.heal()
+				// What was about to go does not count as done: a run looks, and signs again what is gone.
+				items, _ := r.items()
+				if it := items[of("v1")]; it.Stage == state.Confirmed && len(r.signatures[of("v1")]) == 0 {
+					t.Errorf("got v1 %s after the kill, and its signature is gone", it.Stage)
+				}
+				if between {
+					summary, _, err := r.run(app)
+					if r.must(err); !summary.Complete() {
+						t.Errorf("got %+v, want the run complete", summary)
+					}
+					r.once("v1", "v2")
+				}
+				summary, _, err := r.undo()
+				items, _ = r.items()
+				if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Skipped || items[of("v2")].Stage != state.Skipped {
+					t.Errorf("in the end: %v, %+v, %v", err, items, r.signatures)
+				}
+			})
+		}
 	}
 }
 

@@ -180,15 +180,16 @@ const ClassUndone = "undone"
 
 // Undo records that a signature which this ledger has made is gone from the registry. The
 // item that has it is skipped as [ClassUndone], and its envelope thrown away: the next Plan
-// takes it up again, if DCT still vouches for it. One that has another signature, made since,
-// keeps it and its stage: then only the event tells.
+// takes it up again, if DCT still vouches for it. So is a planned item that has none, as Reopen
+// leaves it before the removal. One that has another signature, made since, keeps it and its
+// stage: then only the event tells.
 func (l *Ledger) Undo(k Key, signature, reason string) error {
 	if signature == "" {
 		return fmt.Errorf("recording undone for %s: %w", k, errNoSignature)
 	}
 	return l.move(moveUndo, k, func(b *batch, i *Item, event *Event) error {
 		event.Signature, event.Reason = signature, bounded(reason, MaxReason)
-		if i.Signature != signature {
+		if i.Signature != signature && (i.Signature != "" || i.Stage != Planned) {
 			return nil
 		}
 		i.Stage, i.Class, i.Reason, i.Signature, i.SignedBy, i.Bound = Skipped, ClassUndone, event.Reason, "", SignedBy{}, nil

@@ -57,7 +57,7 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			i, _, _ := l.Item(k)
 			return l.Undo(k, cmp.Or(i.Signature, signature(9)), "asked for")
 		},
-			map[state.Stage]state.Stage{state.Planned: state.Planned, state.Signed: state.Skipped, state.Pushed: state.Skipped,
+			map[state.Stage]state.Stage{state.Planned: state.Skipped, state.Signed: state.Skipped, state.Pushed: state.Skipped,
 				state.Confirmed: state.Skipped, state.Skipped: state.Skipped, state.Failed: state.Failed}},
 		"skip": {func(l *state.Ledger) error { return l.Skip(k, "missing", "gone") },
 			map[state.Stage]state.Stage{state.Planned: state.Skipped, state.Signed: state.Skipped, state.Pushed: state.Skipped}},
