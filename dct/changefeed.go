@@ -254,16 +254,24 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		return nil, fail(fmt.Errorf("a page of it is larger than %d bytes", maxPage), "is that a Notary v1 server?")
 	}
 	var page struct {
-		Count   int          `json:"count"`
-		Records []feedRecord `json:"records"`
+		Count   *int            `json:"count"`
+		Records json.RawMessage `json:"records"` // null where there are none: required all the same
 	}
-	if err := json.Unmarshal(raw, &page); err != nil {
+	var records []feedRecord
+	err = json.Unmarshal(raw, &page)
+	if err == nil && (page.Count == nil || page.Records == nil) {
+		err = errors.New("no count or no records")
+	}
+	if err == nil {
+		err = json.Unmarshal(page.Records, &records)
+	}
+	if err != nil {
 		return nil, fail(errors.New("the answer is no changefeed"), "is that a Notary v1 server?")
 	}
-	if page.Count != len(page.Records) {
-		return nil, fail(fmt.Errorf("the answer says %d records and has %d", page.Count, len(page.Records)), "")
+	if *page.Count != len(records) {
+		return nil, fail(fmt.Errorf("the answer says %d records and has %d", *page.Count, len(records)), "")
 	}
-	return page.Records, nil
+	return records, nil
 }
 
 // redact makes an error of the HTTP stack fit to be shown; ctx's own stays.

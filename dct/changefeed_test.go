@@ -160,6 +160,11 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
 		"a web page":        {"<html>", "no changefeed"},
+		"nothing":           {"null", "no changefeed"},
+		"an empty object":   {"{}", "no changefeed"},
+		"another's answer":  {`{"status":"ok"}`, "no changefeed"},
+		"no records":        {`{"count":0}`, "no changefeed"},
+		"no count":          {`{"records":[]}`, "no changefeed"},
 		"half a page":       {`{"count":3,"records":[{"ID":"1","GUN":"a"}]}`, "3 records and has 1"},
 		"circles":           {`{"count":1,"records":[{"ID":"","GUN":"a"}]}`, "circles"},
 		"one page for ever": {`{"count":2,"records":[{"ID":"1","GUN":"a"},{"ID":"2","GUN":"b"}]}`, "circles"},
@@ -171,7 +176,14 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s := notary(t)
+	s := notary(t) // as notary-server says that there are none
+	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+		_, _ = w.Write([]byte(`{"count":0,"records":null}`))
+		return true
+	})
+	if _, changed, err := server(s).Changes(t.Context(), "a.example.com", nil); err != nil || len(changed) != 0 {
+		t.Errorf("no records: got %v, %v, want none", changed, err)
+	}
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true })
 	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--discover catalog") {
 		t.Errorf("forbidden: %v", err)

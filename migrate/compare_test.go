@@ -160,7 +160,7 @@ func TestInvalidTargetsAreLookedUp(t *testing.T) {
 		}
 	}
 	if asked {
-		t.Error("the registry was asked for a tag that is none")
+		t.Error("the registry was asked for a name that can be no tag")
 	}
 }
 

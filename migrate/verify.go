@@ -211,7 +211,13 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		}
 	}
 	for i, row := range rows {
-		add(row, i >= len(t.targets)+len(t.findings))
+		stray := i >= len(t.targets)+len(t.findings)
+		if result.Reason == "" && !stray && row.Registry != "" && !t.listed[row.Tag] {
+			// A list without a tag that is there is not the whole one: others may be missing too.
+			result.Reason = "other tags than DCT's were not looked at: the registry has the tag " + row.Tag + " and does not list it"
+			result.Totals[Unknown]++
+		}
+		add(row, stray)
 	}
 	if v.Recorded != nil {
 		if err := c.recorded(ctx, look, &result); err != nil {

@@ -46,6 +46,27 @@ func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 	}
 }
 
+// A list of tags without one that is there is a proxy's, or was cut: nobody knows what else it lacks,
+// such as a tag that DCT has revoked and Notation trusts.
+func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1", "v2")
+	good := func() (Verdict, error) { return Verdict{Signatures: 1, Trusted: true}, nil }
+	judge := verdicts{digest.FromString("image v1"): good, digest.FromString("image v2"): good}
+	got, err := s.verify(judge, app)
+	s.must(err)
+	if r := got[app]; r.Reason != "" || r.Totals[Unknown] != 0 || r.Totals[Agree] != 2 {
+		t.Fatalf("got %+v, want two tags that agree", r)
+	}
+	s.hidden = map[string]bool{"v2": true}
+	got, err = s.verify(judge, app)
+	s.must(err)
+	if r := got[app]; r.Reason == "" || r.Totals[Unknown] != 1 || r.Totals[Agree] != 2 {
+		t.Errorf("got %+v, want the rest of the tags unknown", r)
+	}
+}
+
 // A root that nothing vouches for is a disagreement, and no repository read at all is an
 // error of the call.
 func TestVerifyWithoutPins(t *testing.T) {

@@ -33,6 +33,7 @@ type world struct {
 	images     map[digest.Digest]ocispec.Descriptor
 	manifests  map[digest.Digest][]byte // where the bytes matter
 	tags       map[string]digest.Digest
+	hidden     map[string]bool              // tags that are there and not listed
 	signatures map[digest.Digest][]string   // by image: what is listed
 	signedBy   map[string]string            // the key's name, by signature
 	signed     map[string]map[string]string // the metadata, by signature
@@ -112,6 +113,9 @@ func (w *world) Tags(_ context.Context, _ string, each func(string) error) error
 		return err
 	}
 	for _, tag := range slices.Sorted(maps.Keys(w.tags)) {
+		if w.hidden[tag] {
+			continue
+		}
 		if err := each(tag); err != nil {
 			return err
 		}

@@ -84,7 +84,7 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 		}
 	}
 	if sel.found && len(f.guns) == 0 && how != discoverChangefeed {
-		return usage(fmt.Errorf("none of the %d repositories that were found is meant\nhint: compare the globs with the names", len(found.guns)))
+		return usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", len(found.guns)))
 	}
 	if sel.found {
 		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(found.guns))

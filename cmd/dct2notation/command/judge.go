@@ -125,6 +125,7 @@ func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
 	if !strict {
 		v.Doubt, v.Reason = doubts[best.Doubt], best.Reason
 		if len(f.distinct) > notation.MaxSignatures {
+			v.Unread = true // one behind those may be trusted, by whoever looks further
 			v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
 		}
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -128,6 +129,26 @@ func TestWhatNotationVerifyLooksAt(t *testing.T) {
 		v, err := f.verdict(context.Background())
 		if (err != nil) != c.unknown || err == nil && (v.Refused != "") != c.refused || err == nil && v.Doubt != "" {
 			t.Errorf("%s: got %+v, %v, want refused %t, unknown %t", name, v, err, c.refused, c.unknown)
+		}
+	}
+}
+
+// What stands behind the signatures that are looked at may be trusted by whoever looks further, so
+// nobody may take the image for untrusted.
+func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]bool{notation.MaxSignatures: false, notation.MaxSignatures + 1: true} {
+		var f judged
+		for i := range n {
+			m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 9}
+			f.listed, f.distinct = append(f.listed, m), append(f.distinct, m)
+			if i < notation.MaxSignatures {
+				f.entries = append(f.entries, notation.Entry{Listed: m, Verdict: notation.Verdict{Doubt: notation.Unproven, Reason: "foreign"}})
+			}
+		}
+		v, err := f.verdict(context.Background())
+		if err != nil || v.Unread != want || v.Trusted {
+			t.Errorf("%d signatures: got %+v, %v, want unread %t", n, v, err, want)
 		}
 	}
 }

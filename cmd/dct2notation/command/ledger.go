@@ -33,7 +33,8 @@ func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerpr
 }
 
 // readLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
-// leaves after each pass, and its age is told: what was signed since is not in it.
+// leaves after each pass, and its age is told: what was signed since is not in it. A copy that an
+// earlier process left is refused: nobody knows what that one and the present one have done since.
 func readLedger(path string, log *slog.Logger) (*state.Ledger, state.Fingerprint, error) {
 	l, known, err := openLedgerWith(path, state.Options{ReadOnly: true})
 	var locked *state.LockedError
@@ -48,15 +49,15 @@ func readLedger(path string, log *slog.Logger) (*state.Ledger, state.Fingerprint
 		log.Warn("the ledger is in use, and its copy cannot be used", "reason", firstLine(cerr.Error()))
 		return nil, nil, &inUse{locked}
 	}
+	if made.Before(locked.Holder.Start) {
+		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
+			"as of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
+		return nil, nil, errors.Join(&inUse{locked}, l.Close())
+	}
 	if known, err = l.Fingerprint(); err != nil {
 		return nil, nil, errors.Join(err, l.Close())
 	}
-	story := []any{"copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339)}
-	if made.Before(locked.Holder.Start) {
-		log.Warn("the ledger is in use, and is read from a copy that is older than the process that has it", append(story, "since", locked.Holder.Start.UTC().Format(time.RFC3339))...)
-	} else {
-		log.Warn("the ledger is in use, and is read from its copy", story...)
-	}
+	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339))
 	return l, known, nil
 }
 

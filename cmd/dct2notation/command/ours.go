@@ -22,8 +22,8 @@ import (
 // Whose signatures count as a key's: its identity, those that the configuration accepts beside it,
 // and, for items that the ledger has as done, those that were accepted before.
 
-// identityOf reads a certificate that somebody names: sha256:HEX, or a PEM file whose first
-// certificate is meant.
+// identityOf reads a certificate that somebody names: sha256:HEX, or a PEM file, of which it
+// takes the first certificate.
 func identityOf(value string) (signature.Identity, error) {
 	if hex, ok := strings.CutPrefix(value, "sha256:"); ok {
 		return signature.OfThumbprint(hex)
