@@ -72,7 +72,7 @@ func (d DockerTrust) GUNs() (guns []GUN, odd []string, err error) {
 		if !ok || e.IsDir() {
 			return nil
 		}
-		name = strings.TrimPrefix(name, "tuf/")
+		name = strings.TrimPrefix(strings.TrimPrefix(name, "tuf"), "/")
 		if gun, err := ParseGUN(name); err == nil && gun.String() == name {
 			guns = append(guns, gun)
 		} else {
@@ -84,5 +84,6 @@ func (d DockerTrust) GUNs() (guns []GUN, odd []string, err error) {
 		return nil, nil, fmt.Errorf("listing docker's trust directory: %w", err)
 	}
 	slices.SortFunc(guns, func(a, b GUN) int { return strings.Compare(a.String(), b.String()) })
+	slices.Sort(odd)
 	return guns, odd, nil
 }

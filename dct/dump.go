@@ -25,6 +25,7 @@ import (
 type Dump struct {
 	file dumpFile
 	rows map[string]map[string]row // by GUN, then by the name that File is asked for
+	odd  map[string]bool           // names that no image can have
 }
 
 // dumpFile is what is needed of a dump's file.
@@ -44,8 +45,9 @@ type row struct {
 // maxLine bounds one line of a dump, in bytes: base64 of the largest file and some more.
 const maxLine = 2 * maxTargets
 
-// OpenDump reads a dump. Rows of GUNs that are none are an error: the table holds what
-// clients sent, and a damaged export must not pass for an empty one.
+// OpenDump reads a dump. A row of another form is an error: a damaged export must not pass
+// for an empty one. A name that no image can have is none, unless there are no others: the
+// table holds what clients sent.
 func OpenDump(path string) (*Dump, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -60,22 +62,22 @@ func OpenDump(path string) (*Dump, error) {
 }
 
 func readDump(f dumpFile) (*Dump, error) {
-	d := &Dump{file: f, rows: map[string]map[string]row{}}
+	d := &Dump{file: f, rows: map[string]map[string]row{}, odd: map[string]bool{}}
 	return d, d.index()
 }
 
 // Close gives the file back.
 func (d *Dump) Close() error { return d.file.Close() }
 
-// GUNs lists the repositories in the dump, sorted.
-func (d *Dump) GUNs() []GUN {
-	var guns []GUN
+// GUNs lists the repositories in the dump, and beside them the names that no image can have;
+// both sorted.
+func (d *Dump) GUNs() (guns []GUN, odd []string) {
 	for _, name := range slices.Sorted(maps.Keys(d.rows)) {
 		if gun, err := ParseGUN(name); err == nil {
 			guns = append(guns, gun)
 		}
 	}
-	return guns
+	return guns, slices.Sorted(maps.Keys(d.odd))
 }
 
 func (d *Dump) index() error {
@@ -93,6 +95,9 @@ func (d *Dump) index() error {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
 		offset += int64(len(line))
+	}
+	if len(d.rows) == 0 && len(d.odd) > 0 {
+		return fmt.Errorf("no row has a repository's name, such as registry.example.com/team/app: the first column is gun, and it has %s", safetext.Safe(slices.Min(slices.Collect(maps.Keys(d.odd))), 256))
 	}
 	if len(d.rows) == 0 {
 		return errors.New("it has no rows: it takes lines of gun, role, version, sha256, data in base64, separated by tabs, or JSON objects with these members")
@@ -133,7 +138,8 @@ func (d *Dump) add(line string, offset int64, number int) error {
 	at.offset += offset
 	gun, err := ParseGUN(name)
 	if err != nil || gun.String() != name {
-		return fmt.Errorf("%s is no repository's name", safetext.Safe(name, 256))
+		d.odd[name] = true
+		return nil
 	}
 	if len(at.sum) != 64 || strings.Trim(at.sum, "0123456789abcdef") != "" {
 		return fmt.Errorf("sha256 %s is none", safetext.Safe(at.sum, 80))

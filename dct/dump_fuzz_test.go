@@ -47,7 +47,8 @@ func FuzzDump(f *testing.F) {
 			return
 		}
 		have := rowsByHand(text)
-		for _, gun := range d.GUNs() {
+		guns, _ := d.GUNs()
+		for _, gun := range guns {
 			for name, at := range d.rows[gun.String()] {
 				raw, err := d.File(context.Background(), gun, name, maxTargets)
 				var e *Error

@@ -59,17 +59,23 @@ func dockerTrust(t *testing.T, s *notarytest.Server, repos map[string]*notarytes
 	return dir
 }
 
+// oddNames are names that no image can have, sorted. Every source passes them over and names
+// them: the other repositories are not to fail for them, nor they to vanish.
+var oddNames = []string{"", "a b/c", "docker.com/Notary", "test", "x:y"}
+
 func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
 	t.Parallel()
 	s, repos := offlineScene(t)
 	dir := dockerTrust(t, s, repos)
 	same(t, s, repos, DockerTrust{dir})
-	must(t, os.MkdirAll(filepath.Join(dir, "tuf", "Not A Name", "metadata"), 0o700))
-	must(t, os.WriteFile(filepath.Join(dir, "tuf", "Not A Name", "metadata", "root.json"), nil, 0o600))
+	for _, name := range oddNames {
+		must(t, os.MkdirAll(filepath.Join(dir, "tuf", filepath.FromSlash(name), "metadata"), 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, "tuf", filepath.FromSlash(name), "metadata", "root.json"), nil, 0o600))
+	}
 	guns, odd, err := DockerTrust{dir}.GUNs()
 	must(t, err)
-	if fmt.Sprint(guns, odd) != "[docker.io/library/plain "+app+"] [Not A Name]" {
-		t.Errorf("GUNs %v, and %v", guns, odd)
+	if fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, oddNames) {
+		t.Errorf("GUNs %v, and %q", guns, odd)
 	}
 	if guns, _, err := (DockerTrust{t.TempDir()}).GUNs(); err != nil || len(guns) != 0 {
 		t.Errorf("an empty directory: %v, %v", guns, err)
@@ -156,14 +162,25 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": map[string]any{"$reql_type$": "BINARY", "data": v.Raw}})
 		}),
 	} {
+		for _, odd := range append([]string{"../../etc"}, oddNames...) {
+			for _, role := range []string{"root", "targets"} {
+				if strings.HasPrefix(text, "{") {
+					text += object(map[string]any{"gun": odd, "role": role, "version": 1, "sha256": sha("1"), "data": "AAAA"}) + "\n"
+				} else {
+					text += odd + "\t" + role + "\t1\t" + sha("1") + "\tAAAA\n"
+				}
+			}
+		}
 		d, err := openDump(t, text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		same(t, s, repos, d)
-		if fmt.Sprint(d.GUNs()) != "[docker.io/library/plain "+app+"]" {
-			t.Errorf("%s: GUNs %v", name, d.GUNs())
+		guns, odd := d.GUNs()
+		slices.Sort(odd)
+		if want := slices.Insert(slices.Clone(oddNames), 1, "../../etc"); fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, want) {
+			t.Errorf("%s: GUNs %v, and %q", name, guns, odd)
 		}
 		// Its root chain is complete, so an earlier root is followed to the newest.
 		first, err := d.File(t.Context(), gun(t, app), "1.root", maxRoot)
@@ -180,14 +197,14 @@ func TestDamagedDumpIsRefused(t *testing.T) {
 	good := rows(s, repos, tabs)
 	line := tabs(app, "root", s.History(app, "root")[0])
 	for name, text := range map[string]string{
-		"nothing":             "",
-		"a web page":          "<html>\n",
-		"a column too few":    good + "a\tb\tc\td\n",
-		"no number":           good + strings.Replace(line, "\t1\t", "\tone\t", 1) + "\n",
-		"no hash":             good + app + "\troot\t1\tabc\tAAAA\n",
-		"a name that is none": good + "../../etc\troot\t1\t" + sha("1") + "\tAAAA\n",
-		"two of one version":  good + app + "\troot\t1\t" + sha("1") + "\tAAAA\n",
-		"a key twice":         `{"gun":"a","gun":"b"}` + "\n",
+		"nothing":              "",
+		"a web page":           "<html>\n",
+		"a column too few":     good + "a\tb\tc\td\n",
+		"no number":            good + strings.Replace(line, "\t1\t", "\tone\t", 1) + "\n",
+		"no hash":              good + app + "\troot\t1\tabc\tAAAA\n",
+		"no repository's name": "root\t" + app + "\t1\t" + sha("1") + "\tAAAA\n",
+		"two of one version":   good + app + "\troot\t1\t" + sha("1") + "\tAAAA\n",
+		"a key twice":          `{"gun":"a","gun":"b"}` + "\n",
 	} {
 		if _, err := openDump(t, text); err == nil {
 			t.Errorf("%s: accepted", name)

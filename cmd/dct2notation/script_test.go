@@ -356,7 +356,8 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprint(w, `{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist."}]}`)
 		},
-		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"odd-names": func(w http.ResponseWriter) { fmt.Fprint(w, `{"repositories":["app","","a b/c","Notary","x:y"]}`) },
+		"reset":     func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		"skew": func(w http.ResponseWriter) {
 			w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
 		},

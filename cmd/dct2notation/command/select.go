@@ -281,9 +281,10 @@ func (d *discovery) tellOdd(log *slog.Logger) {
 func (r *remote) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
 	switch s := r.source.(type) {
 	case *dct.Dump:
-		return s.GUNs(), nil, nil // it has no other names
+		guns, odd = s.GUNs()
+		return guns, odd, nil
 	case *snapshot.Snapshot:
-		return s.GUNs(), nil, nil // nor has it
+		return s.GUNs(), nil, nil // it has no other names
 	case dct.DockerTrust:
 		return s.GUNs()
 	}
@@ -330,7 +331,7 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 			switch {
 			case ok:
 				found.guns = append(found.guns, gun)
-			case gun == (dct.GUN{}) && !one.Deleted:
+			case gun == (dct.GUN{}):
 				found.odd = append(found.odd, one.GUN)
 			}
 		}
