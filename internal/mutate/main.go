@@ -1,8 +1,8 @@
 // Command mutate breaks the code on purpose, one small change at a time, and runs the tests: a
 // change that no test notices is a line that no test holds.
 //
-// It draws mutants from the packages that are named, the same ones for the same seed, and
-// runs each package's own tests over a build in which one file is replaced (go's -overlay:
+// It draws mutants from the packages that are named, the same ones for the same seed and
+// functions, and runs each package's own tests over a build in which one file is replaced (go's -overlay:
 // the tree is never touched). What survives there is tried once more with the tests of
 // -wider. A mutant that does not compile is drawn again and not counted.
 //
@@ -15,7 +15,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -24,7 +26,6 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -84,7 +85,7 @@ func run(ctx context.Context, o options, patterns []string) (open int, err error
 		all = append(all, found...)
 	}
 	all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.Contains(m.name(), o.only) })
-	rand.New(rand.NewPCG(o.seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	slices.SortFunc(all, func(a, b mutant) int { return cmp.Compare(a.rank(o.seed), b.rank(o.seed)) })
 	fmt.Printf("%d mutants possible, %d to try, seed %d\n", len(all), min(o.count, len(all)), o.seed)
 	t := &trial{options: o, queue: all, tally: map[outcome]int{}, explained: explained}
 	var group sync.WaitGroup
@@ -237,6 +238,13 @@ type mutant struct {
 
 // name identifies the mutant by what it changes, whatever its line.
 func (m mutant) name() string { return m.file.pkg + " " + m.function + ": " + m.change }
+
+// rank orders the mutants by chance. It depends on the name and the seed alone: when code
+// changes elsewhere, the same mutants are drawn again.
+func (m mutant) rank(seed uint64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.name()))
+	return string(sum[:])
+}
 
 // mutantsOf makes every mutant of a file.
 func mutantsOf(f source) ([]mutant, error) {
