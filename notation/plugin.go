@@ -161,7 +161,7 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "raise plugin-timeout if the key service is that slow"}
+		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "raise " + p.timeoutFlag() + " if the plugin is that slow"}
 	case errors.Is(err, errLeftOpen):
 		return &Error{Transient, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
 	case err != nil:
@@ -173,6 +173,14 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 		return &Error{Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %s", p.name, command, safetext.Safe(p.secrets.hide(fmt.Sprintf("%s: %s", err, r.stdout)), 300)), ""}
 	}
 	return nil
+}
+
+// timeoutFlag is what the timeout is called where it is configured.
+func (p *plug) timeoutFlag() string {
+	if slices.Equal(p.needs, verifiers) {
+		return "verification-plugin-timeout"
+	}
+	return "plugin-timeout"
 }
 
 // reported reads the error that a plugin wrote to stderr: the last JSON object there,

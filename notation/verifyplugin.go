@@ -56,6 +56,28 @@ var (
 	errNotConfigured = errors.New("no such plugin is configured")
 )
 
+// ExaminePlugins finds, checks and starts each plugin, as the verification of a signature that
+// names it would, and tells what it is or why it cannot be used. It stops when ctx is done. The
+// error is one of the configuration.
+func ExaminePlugins(ctx context.Context, configured []VerificationPlugin, tell func(name, found string, err error)) error {
+	m, err := newPluginManager(configured)
+	if err != nil {
+		return err
+	}
+	for _, c := range configured {
+		found, err := m[c.Name].GetMetadata(ctx, &plugin.GetMetadataRequest{})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			tell(c.Name, "", err)
+			continue
+		}
+		tell(c.Name, fmt.Sprintf("version %s, protocol %s, verifies signatures", safetext.Safe(found.Version, 64), plugin.ContractVersion), nil)
+	}
+	return nil
+}
+
 // Get is notation-go's plugin.Manager's. It starts nothing.
 func (m pluginManager) Get(ctx context.Context, name string) (plugin.Plugin, error) {
 	e := evidenceOf(ctx)

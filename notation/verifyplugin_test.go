@@ -253,3 +253,30 @@ func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
 		}
 	}
 }
+
+// Doctor's question: each plugin is started as a verification would start it.
+func TestVerificationPluginsAreExamined(t *testing.T) {
+	t.Parallel()
+	_, good := verifying(t, kmstest.Behaviour{})
+	signer, err := kmstest.Install(t.TempDir(), kmstest.Behaviour{})
+	must(t, err)
+	var told []string
+	tell := func(name, found string, err error) {
+		if err != nil {
+			found = err.Error()
+		}
+		told = append(told, found)
+	}
+	must(t, ExaminePlugins(context.Background(), []VerificationPlugin{good}, tell))
+	must(t, ExaminePlugins(context.Background(), []VerificationPlugin{{Name: kmstest.Name, Path: signer.Path}}, tell))
+	good.SHA256 = strings.Repeat("0", 64)
+	must(t, ExaminePlugins(context.Background(), []VerificationPlugin{good}, tell))
+	for i, want := range []string{"protocol 1.0, verifies signatures", "cannot verify", "SHA-256"} {
+		if !strings.Contains(told[i], want) {
+			t.Errorf("got %q, want %q in it", told[i], want)
+		}
+	}
+	if err := ExaminePlugins(context.Background(), []VerificationPlugin{good, good}, tell); err == nil || len(told) != 3 {
+		t.Errorf("one plugin twice: got error %v, and %q", err, told)
+	}
+}

@@ -120,6 +120,9 @@ func (e *exam) look(ctx context.Context, path string, rules []keyRule, args []st
 	if err := e.keys(ctx, f, rules, known); err != nil {
 		return err
 	}
+	if err := e.verificationPlugins(ctx); err != nil {
+		return err
+	}
 	e.clocks()
 	return nil
 }

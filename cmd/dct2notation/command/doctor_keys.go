@@ -106,3 +106,19 @@ func (e *exam) expiry(name string, at, now time.Time) {
 	}
 	e.add(c)
 }
+
+// verificationPlugins starts each as the verification of a signature would. The error is one of
+// usage.
+func (e *exam) verificationPlugins(ctx context.Context) error {
+	plugins, err := e.opts.plugins()
+	if err != nil {
+		return usage(err)
+	}
+	return usage(notation.ExaminePlugins(ctx, plugins, func(name, found string, err error) {
+		if err != nil {
+			e.failed("verification-plugin", name, err)
+			return
+		}
+		e.ok("verification-plugin", name, "%s", found)
+	}))
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -21,6 +22,7 @@ type verifierOptions struct {
 	verifySums    map[string]string
 	verifyConfig  map[string]string
 	verifyEnv     []string
+	verifyTimeout time.Duration
 }
 
 func (o *verifierOptions) bind(f *pflag.FlagSet) {
@@ -28,6 +30,7 @@ func (o *verifierOptions) bind(f *pflag.FlagSet) {
 	f.Var((*pairs)(&o.verifySums), "verification-plugin-sha256", "SHA-256 that the file of a verification plugin must have, NAME=SHA256; once for each")
 	f.Var((*pairs)(&o.verifyConfig), "verification-plugin-config", "configuration of the verification plugins, k=v; once for each")
 	f.StringSliceVar(&o.verifyEnv, "verification-plugin-env", nil, "further environment variables that the verification plugins may see")
+	f.DurationVar(&o.verifyTimeout, "verification-plugin-timeout", time.Minute, "how long one call of a verification plugin may take")
 }
 
 // plugins returns the verification plugins as they are configured.
@@ -40,7 +43,7 @@ func (o *verifierOptions) plugins() ([]notation.VerificationPlugin, error) {
 			return nil, fmt.Errorf("--verification-plugin %s: it takes NAME or NAME=FILE", safetext.Safe(one, 128))
 		}
 		named[name] = true
-		plugins = append(plugins, notation.VerificationPlugin{Name: name, Path: file, SHA256: o.verifySums[name], Config: o.verifyConfig, Env: o.verifyEnv})
+		plugins = append(plugins, notation.VerificationPlugin{Name: name, Path: file, SHA256: o.verifySums[name], Config: o.verifyConfig, Env: o.verifyEnv, Timeout: o.verifyTimeout})
 	}
 	for name := range o.verifySums {
 		if !named[name] {
