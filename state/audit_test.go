@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -123,6 +124,38 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 		damage(data)
 		if err := audit(bytes.NewReader(data), int64(len(data))); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "out of order") {
 			t.Errorf("%s: got %v, want it out of order", name, err)
+		}
+	}
+}
+
+// TestOnlyBboltsOwnStartingPageCounts: of the two, what is checked is what bbolt will use, and that
+// is none of another format or version, however well its checksum fits.
+func TestOnlyBboltsOwnStartingPageCounts(t *testing.T) {
+	t.Parallel()
+	file, newest := smallFile(t)
+	page := int(newest.txid%2) * int(newest.pageSize)
+	for name, c := range map[string]struct {
+		field   int
+		txid    uint64
+		damaged bool
+	}{
+		"as it is":             {-1, newest.txid, false},
+		"another magic number": {0, newest.txid - 1, false},
+		"another version":      {4, newest.txid - 1, false},
+		"another checksum":     {metaSize - 8, newest.txid - 1, true},
+	} {
+		data := bytes.Clone(file)
+		b := data[page+pageHeader:][:metaSize]
+		if c.field >= 0 {
+			b[c.field]++
+		}
+		if !c.damaged {
+			h := fnv.New64a()
+			h.Write(b[:metaSize-8])
+			order.PutUint64(b[metaSize-8:], h.Sum64())
+		}
+		if m, err := readMeta(bytes.NewReader(data), int64(len(data))); err != nil || m.txid != c.txid {
+			t.Errorf("%s: got transaction %d, %v, want %d", name, m.txid, err, c.txid)
 		}
 	}
 }

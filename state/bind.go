@@ -28,7 +28,7 @@ func (f Fingerprint) take(run Fingerprint) {
 			f.addEarlier(key, was)
 		}
 		f[name] = value
-		if ok && f[FieldEarlier+key] != "" {
+		if ok {
 			f.setEarlier(key, f.without(key, value))
 		}
 	}

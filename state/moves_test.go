@@ -86,6 +86,9 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 					if !errors.Is(err, state.ErrStale) || !errors.As(err, &stale) || stale.Found != from || len(stale.Expected) == 0 {
 						t.Fatalf("not refused as stale: %v", err)
 					}
+					if want := ", found " + cmp.Or(string(from), "no record"); !strings.HasSuffix(err.Error(), want) {
+						t.Errorf("error %q does not end in %q", err, want)
+					}
 					if !reflect.DeepEqual(before, after) {
 						t.Errorf("refused, but changed\n%+v to\n%+v", before, after)
 					}

@@ -43,9 +43,9 @@ type meta struct {
 }
 
 // parseMeta reads a meta page without its header; false if it is not valid,
-// as one of the two may be after a crash.
+// as one of the two may be after a crash. b has its metaSize bytes.
 func parseMeta(b []byte) (meta, bool) {
-	if len(b) < metaSize || order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion {
+	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion {
 		return meta{}, false
 	}
 	h := fnv.New64a()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,12 +179,19 @@ func TestReplacedIdentityIsKeptAsAnEarlierOne(t *testing.T) {
 	const field = state.FieldIdentity + "release file"
 	bind := func(identity string, accept bool, want ...string) {
 		t.Helper()
-		must(t, l.Bind(state.Fingerprint{field: identity}, accept))
+		must(t, l.Bind(state.Fingerprint{field: identity, "server": "of " + identity}, accept))
 		l = reload(t, l, path)
 		f, err := l.Fingerprint()
 		must(t, err)
-		if got := f.Earlier("release file"); f[field] != identity || !reflect.DeepEqual(got, want) {
-			t.Errorf("after %s: got %s and earlier %v, want earlier %v", identity, f[field], got, want)
+		if got := f.Earlier("release file"); !reflect.DeepEqual(got, want) {
+			t.Errorf("after %s: got earlier %v, want %v", identity, got, want)
+		}
+		all := state.Fingerprint{field: identity, "server": "of " + identity} // of other fields nothing is kept
+		if want != nil {
+			all[state.FieldEarlier+"release file"] = strings.Join(want, ",")
+		}
+		if !maps.Equal(f, all) {
+			t.Errorf("after %s: got %v, want %v", identity, f, all)
 		}
 	}
 	bind("a", false)

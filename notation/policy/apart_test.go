@@ -4,9 +4,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"math/big"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,6 +169,25 @@ func TestCertificateForOtherEndsIsRefused(t *testing.T) {
 	}
 	_, err := policy.Notation(trusting(ca.issue(t, "release", "", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} })))
 	must(t, err)
+}
+
+// A statement is called by its keys, as they are where that makes a DNS label; else a hash keeps
+// it apart.
+func TestStatementsAreCalledByTheirKeys(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"az09": "migrated-az09", "0": "migrated-0", "9-a": "migrated-9-a",
+		strings.Repeat("k", 31): "migrated-" + strings.Repeat("k", 31), // 40 characters
+		strings.Repeat("k", 32): "migrated-" + strings.Repeat("k", 22) + "-<hash>",
+		"A":                     "migrated-<hash>", "a--b": "migrated-a-b-<hash>", "a-": "migrated-a-<hash>", "a/b": "migrated-a-b-<hash>", "a:b": "migrated-a-b-<hash>", "a`{b": "migrated-a-b-<hash>",
+	} {
+		sum := sha256.Sum256([]byte("migrated-" + name))
+		want = strings.Replace(want, "<hash>", hex.EncodeToString(sum[:4]), 1)
+		all := policy.Group("migrated", map[string][]string{app: {name}, "registry.example.com/team/web": {"!"}}, nil)
+		if !slices.ContainsFunc(all, func(s policy.Statement) bool { return s.Repositories[0] == app && s.Name == want }) {
+			t.Errorf("key %q: got statements %v, want %s", name, all, want)
+		}
+	}
 }
 
 // A name that looks like two is one.

@@ -45,7 +45,7 @@ func (t Trust) checkDedicated() error {
 		for _, other := range keys {
 			if k.Dedicated && k.Name != other.Name && !k.Leaf().Equal(other.Leaf()) && other.under(k.Anchor()) {
 				return &Refusal{Reason: fmt.Sprintf("key %s: its authority, %s, issued the certificate of key %s as well, so that it is not dedicated to the one",
-					safetext.Safe(k.Name, 128), subject(k.Anchor()), safetext.Safe(other.Name, 128)),
+					k.shown(), subject(k.Anchor()), other.shown()),
 					Hint: "leave out --dedicated-ca; or end the chain with an intermediate authority that does issue to this key alone"}
 			}
 		}
@@ -71,7 +71,7 @@ func (s Statement) check(seen map[string]bool) error {
 	}
 	for _, k := range s.Keys {
 		if err := k.check(); err != nil {
-			return &Refusal{Reason: fmt.Sprintf("key %s: %s", safetext.Safe(k.Name, 128), err), Hint: "give the chain that the signatures carry, leaf first, up to the authority that is to be trusted"}
+			return &Refusal{Reason: fmt.Sprintf("key %s: %s", k.shown(), err), Hint: "give the chain that the signatures carry, leaf first, up to the authority that is to be trusted"}
 		}
 	}
 	for _, c := range s.tsa() {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A Consumer is something that verifies Notation signatures.
@@ -60,7 +58,7 @@ func (t Trust) opened(consumer string) []string {
 			if !nobody && k.Leaf().Subject.CommonName != "" {
 				continue
 			}
-			warning := fmt.Sprintf("key %s: whatever %s issues passes, now and later, and what an authority below it issues: that is what --dedicated-ca means here", safetext.Safe(k.Name, 128), subject(k.Anchor()))
+			warning := fmt.Sprintf("key %s: whatever %s issues passes, now and later, and what an authority below it issues: that is what --dedicated-ca means here", k.shown(), subject(k.Anchor()))
 			if k.Dedicated && k.Anchor() != k.Leaf() && !told[warning] {
 				told[warning] = true
 				all = append(all, warning)

@@ -57,7 +57,7 @@ func exactly(repository string) []string { return []string{repository} }
 func (s Statement) checkAnchors() error {
 	for _, k := range s.Keys {
 		if a := k.Anchor(); !a.IsCA && a.CheckSignature(a.SignatureAlgorithm, a.RawTBSCertificate, a.Signature) != nil {
-			return &Refusal{Reason: fmt.Sprintf("key %s: its chain ends with %s, which is neither an authority's nor self-signed: a trust store takes no other", safetext.Safe(k.Name, 128), subject(a)),
+			return &Refusal{Reason: fmt.Sprintf("key %s: its chain ends with %s, which is neither an authority's nor self-signed: a trust store takes no other", k.shown(), subject(a)),
 				Hint: "give the chain up to the authority that is to be trusted"}
 		}
 	}

@@ -60,6 +60,16 @@ func compare(t *testing.T, name string, write func(policy.Trust) (*policy.Output
 	}))
 }
 
+// What is beta or on its way out is written only where it is asked for; all else by default.
+func TestOnlyBetaConsumersMustBeAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range policy.Consumers() {
+		if want := c.Name == "ratify-v2"; c.Asked != want {
+			t.Errorf("%s: asked %t, want %t", c.Name, c.Asked, want)
+		}
+	}
+}
+
 // Maps have no order: what is written must.
 func TestTheSameTrustGivesTheSameBytes(t *testing.T) {
 	t.Parallel()

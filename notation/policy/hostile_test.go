@@ -51,6 +51,20 @@ func TestHostileRepositoriesAreRefused(t *testing.T) {
 	}
 }
 
+// The name of a key is shown up to its 128th character.
+func TestLongNamesOfKeysAreCut(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{128: strings.Repeat("k", 128) + "\n", 129: strings.Repeat("k", 128) + "…\n"} {
+		trust := one(t, "release")
+		trust.Statements[0].Keys[0].Name = strings.Repeat("k", n)
+		o, err := policy.Notation(trust)
+		must(t, err)
+		if !strings.Contains(string(o.Files[0].Content), "key "+want) {
+			t.Errorf("a name of %d characters is not shown as %q", n, want)
+		}
+	}
+}
+
 // self makes a certificate of a key of any subject.
 func self(t testing.TB, subject pkix.Name) *x509.Certificate {
 	t.Helper()

@@ -55,7 +55,7 @@ func (s Statement) identities() ([]string, error) {
 	// An authority issues to others as well, and without a CN a subject is that of them all.
 	if i := slices.IndexFunc(s.Keys, func(k Key) bool { return k.Leaf().Subject.CommonName == "" }); i >= 0 && !alone {
 		return nil, &Refusal{Reason: fmt.Sprintf("key %s: the subject of its certificate, %s, has no CN: whatever the authority issues with these parts would pass as well",
-			safetext.Safe(s.Keys[i].Name, 128), subject(s.Keys[i].Leaf())), Hint: hintOwnSubject}
+			s.Keys[i].shown(), subject(s.Keys[i].Leaf())), Hint: hintOwnSubject}
 	}
 	slices.Sort(all)
 	if err := s.tryIdentities(all); err != nil {
@@ -75,7 +75,7 @@ func (k Key) identity() (string, error) {
 	}
 	if err != nil {
 		return "", &Refusal{Reason: fmt.Sprintf("key %s: no trust policy can name the subject of its certificate, %s: %s",
-			safetext.Safe(k.Name, 128), subject(k.Leaf()), safetext.Safe(err.Error(), 400)),
+			k.shown(), subject(k.Leaf()), safetext.Safe(err.Error(), 400)),
 			Hint: "have the certificate issued with C, ST and O, each once; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"}
 	}
 	return id, nil
@@ -89,7 +89,7 @@ func (t Trust) checkStrangers(s Statement, ids []string) error {
 		mistaken := slices.Contains(ids, anyone) || slices.ContainsFunc(s.Keys, func(own Key) bool { return overlap(own.Leaf(), k.Leaf()) })
 		if mistaken && slices.ContainsFunc(anchors, k.under) {
 			return &Refusal{Reason: fmt.Sprintf("key %s signs other repositories only, and would pass for %s in those of %s: its certificate, %s, is under the same authority and the subject does not tell them apart",
-				safetext.Safe(k.Name, 128), s.keyNames(), s.Name, subject(k.Leaf())),
+				k.shown(), s.keyNames(), s.Name, subject(k.Leaf())),
 				Hint: "have each key's certificate issued with a CN of its own"}
 		}
 	}
@@ -138,7 +138,7 @@ func (s Statement) tryIdentities(ids []string) error {
 func (s Statement) keyNames() string {
 	var names []string
 	for _, k := range s.Keys {
-		if n := safetext.Safe(k.Name, 128); !slices.Contains(names, n) {
+		if n := k.shown(); !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}

@@ -60,7 +60,7 @@ func (g guide) text(t Trust, o *Output) string {
 	for _, s := range t.Statements {
 		b.WriteString(wrap(fmt.Sprintf("%s, %s: any one signature by", s.Name, Repositories(len(s.Repositories))), "- ", "  "))
 		for _, k := range s.Keys {
-			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", safetext.Safe(k.Name, 128), subject(k.Leaf()), Thumbprint(k.Leaf()))
+			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", k.shown(), subject(k.Leaf()), Thumbprint(k.Leaf()))
 			if k.Anchor() != k.Leaf() {
 				fmt.Fprintf(&b, "      issued under %s\n      SHA-256 %s\n", subject(k.Anchor()), Thumbprint(k.Anchor()))
 			}

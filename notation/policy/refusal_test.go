@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +28,17 @@ func TestRefusedRatherThanWider(t *testing.T) {
 	}
 	noRoot := one(t, "release")
 	noRoot.Statements[0].Keys[0].TSA = chain(t, "release")[1:2]
-	ca := newIssuer(t)
+	// As issuers of their own: by the name alone, and by the key alone.
+	ca, namesake := newIssuer(t), newIssuer(t)
+	roots := map[string]policy.Trust{}
+	for name, c := range map[string]*x509.Certificate{
+		"by name": create(t, &x509.Certificate{Subject: ca.cert.Subject, KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}, namesake.cert, &ca.key.PublicKey, namesake.key),
+		"by key":  create(t, &x509.Certificate{Subject: pkix.Name{CommonName: "another"}, KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}, ca.cert, &ca.key.PublicKey, ca.key),
+	} {
+		trust := one(t, "release")
+		trust.Statements[0].Keys[0].TSA = []*x509.Certificate{c}
+		roots[name] = trust
+	}
 	inside := trusting(ca.issue(t, "release", ""))
 	inside.Statements[0].Keys = append(inside.Statements[0].Keys, policy.Key{Name: "wide", Chain: ca.issue(t, "release", "unit").Chain})
 	for name, c := range map[string]struct {
@@ -45,6 +57,8 @@ func TestRefusedRatherThanWider(t *testing.T) {
 		"TSA and any subject in Flux": {policy.Flux, withTSA(one(t, "self")), "for a signing authority"},
 		"no authority in the chain":   {policy.Notation, short("release"), "neither an authority's nor self-signed"},
 		"TSA that is no root":         {policy.Notation, noRoot, "is no root"},
+		"TSA by another of its name":  {policy.Notation, roots["by name"], "is no root"},
+		"TSA by its key, renamed":     {policy.Notation, roots["by key"], "is no root"},
 		"the same for Kyverno":        {policy.Kyverno, noRoot, "is no root"},
 		"the same for Connaisseur":    {policy.Connaisseur, noRoot, "is no root"},
 		"an organisation and a key":   {policy.Notation, beside(one(t, "release"), "wide"), "has no CN"},

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A Stage says whether consumers only tell of bad signatures, or refuse the images.
@@ -75,6 +77,9 @@ func (r *Refusal) Error() string {
 	}
 	return text
 }
+
+// shown is the key's name, fit to be shown.
+func (k Key) shown() string { return safetext.Safe(k.Name, 128) }
 
 // Leaf is the certificate that signs.
 func (k Key) Leaf() *x509.Certificate { return k.Chain[0] }
