@@ -156,10 +156,32 @@ func TestDamagedCacheCostsRequestsOnly(t *testing.T) {
 			t.Errorf("%s: not repaired: %d requests, %v", name, n, err)
 		}
 	}
-	trouble := 0
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	if _, _, err := cached(t, s, r, FileCache{Dir: file, Trouble: func(error) { trouble++ }}, Known{}); err != nil || trouble == 0 {
-		t.Errorf("a cache that cannot be written: %v, %d troubles", err, trouble)
+	folders := FileCache{Dir: t.TempDir()}
+	taken := folders.path(gun(t, app))
+	must(t, os.MkdirAll(filepath.Join(taken, "full"), 0o700))
+	long := t.TempDir() // the folder can be made, and no file in it
+	for room := 4095 - len(filepath.Dir(FileCache{Dir: long}.path(gun(t, app)))); room > 1; {
+		n := min(room-1, 200)
+		if room-1-n == 1 {
+			n-- // which no separator and name would fill
+		}
+		long, room = filepath.Join(long, strings.Repeat("a", n)), room-1-n
+	}
+	for name, dir := range map[string]string{"a file is its folder": file, "a folder is its file": folders.Dir, "its path is too long": long} {
+		c := FileCache{Dir: dir}
+		trouble := 0
+		c.Trouble = func(error) { trouble++ }
+		c.Keep(gun(t, app), [][]byte{[]byte("{}")})
+		if trouble != 1 {
+			t.Errorf("%s: got %d troubles in keeping, want 1", name, trouble)
+		}
+		if _, _, err := cached(t, s, r, c, Known{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(taken), ".new-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -1,7 +1,9 @@
 package dct
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -187,6 +189,15 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true })
 	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--discover catalog") {
 		t.Errorf("forbidden: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := server(s).Changes(ctx, "a.example.com", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	s.Close()
+	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("not running: got %v, want a refused connection", err)
 	}
 }
 

@@ -117,11 +117,11 @@ func tabs(gun, role string, v notarytest.Version) string {
 	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s", gun, role, v.Number, v.SHA256, base64.StdEncoding.EncodeToString(v.Raw))
 }
 
-// brokenTabs breaks base64 into lines as MySQL's TO_BASE64 does.
-func brokenTabs(gun, role string, v notarytest.Version, end string) string {
+// brokenTabs breaks base64 into lines, of 76 digits as MySQL's TO_BASE64 does.
+func brokenTabs(gun, role string, v notarytest.Version, digits int, end string) string {
 	var lines []string
 	for text := base64.StdEncoding.EncodeToString(v.Raw); text != ""; {
-		n := min(76, len(text))
+		n := min(digits, len(text))
 		lines, text = append(lines, text[:n]), text[n:]
 	}
 	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s", gun, role, v.Number, v.SHA256, strings.Join(lines, end))
@@ -149,13 +149,16 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 	for name, text := range map[string]string{
 		"PostgreSQL": rows(s, repos, tabs),
 		"MySQL, with a header and broken base64": "gun\trole\tversion\tsha256\tdata\n" + rows(s, repos, func(gun, role string, v notarytest.Version) string {
-			return brokenTabs(gun, role, v, `\n`)
+			return brokenTabs(gun, role, v, 76, `\n`)
+		}),
+		"base64 broken after every second digit": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			return brokenTabs(gun, role, v, 2, `\n`)
 		}),
 		"JSON lines": rows(s, repos, func(gun, role string, v notarytest.Version) string {
 			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": v.Raw})
 		}),
 		"JSON lines with broken base64": rows(s, repos, func(gun, role string, v notarytest.Version) string {
-			text := brokenTabs(gun, role, v, "\n")
+			text := brokenTabs(gun, role, v, 76, "\n")
 			return object(map[string]any{"gun": gun, "role": role, "version": v.Number, "sha256": v.SHA256, "data": text[strings.LastIndexByte(text, '\t')+1:]})
 		}),
 		"RethinkDB": rows(s, repos, func(gun, role string, v notarytest.Version) string {
@@ -181,6 +184,17 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 		slices.Sort(odd)
 		if want := slices.Insert(slices.Clone(oddNames), 1, "../../etc"); fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, want) {
 			t.Errorf("%s: GUNs %v, and %q", name, guns, odd)
+		}
+		// However it is written, a file may have as many bytes as the limit, and not one more.
+		for _, role := range s.Roles(app) {
+			raw := s.Raw(app, role)
+			got, err := d.File(t.Context(), gun(t, app), role, int64(len(raw)))
+			if err != nil || !slices.Equal(got, raw) {
+				t.Errorf("%s: %s within the limit: %v", name, role, err)
+			}
+			if _, err := d.File(t.Context(), gun(t, app), role, int64(len(raw)-1)); !errors.Is(err, ErrRefused) {
+				t.Errorf("%s: %s beyond the limit: %v", name, role, err)
+			}
 		}
 		// Its root chain is complete, so an earlier root is followed to the newest.
 		first, err := d.File(t.Context(), gun(t, app), "1.root", maxRoot)
@@ -209,6 +223,10 @@ func TestDamagedDumpIsRefused(t *testing.T) {
 		if _, err := openDump(t, text); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	_, err := openDump(t, strings.Replace(line, "\t1\t", "\t"+strings.Repeat("9", 41)+"\t", 1)+"\n")
+	if err == nil || !strings.Contains(err.Error(), " "+strings.Repeat("9", 40)+"… ") {
+		t.Errorf("a long number: got %v, want its first 40 digits", err)
 	}
 	// Data that is not its row's.
 	d, err := openDump(t, strings.ReplaceAll(good, base64.StdEncoding.EncodeToString(s.Raw(app, "root")), "AAAA"))

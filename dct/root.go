@@ -214,14 +214,9 @@ func selfSigned(root *data.SignedRoot, raw []byte) error {
 	return signed.VerifySignatures(s, role)
 }
 
+// rootKeyIDs are those of the root role, which the notary library takes no root without.
 func rootKeyIDs(root *data.SignedRoot) []string {
-	role, ok := root.Signed.Roles[data.CanonicalRootRole]
-	if !ok || role == nil {
-		return nil
-	}
-	ids := slices.Clone(role.KeyIDs)
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(slices.Values(root.Signed.Roles[data.CanonicalRootRole].KeyIDs))
 }
 
 // rootCerts are the leaf certificates of the root role's keys that can be parsed.

@@ -209,6 +209,16 @@ func TestParsePins(t *testing.T) {
 	if _, err := json.Marshal(Pins{TOFU: true}); err != nil {
 		t.Error(err)
 	}
+	good, bad := filepath.Join(dir, "good.json"), filepath.Join(dir, "none.pem")
+	must(t, os.WriteFile(good, []byte(`{"ca":{"a/":"ca.pem"}}`), 0o600))
+	if pins, err := LoadPins(good); err != nil || pins.CA["a/"] != filepath.Join(dir, "ca.pem") {
+		t.Errorf("a file: %v, %v", pins, err)
+	}
+	for _, path := range []string{bad, filepath.Join(dir, "missing.json")} {
+		if _, err := LoadPins(path); err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
+			t.Errorf("%s: got %v, want an error that names it", path, err)
+		}
+	}
 }
 
 // Promise 7: the key ids of an unpinned root are shown to be pasted into a file, and nothing

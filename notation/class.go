@@ -75,11 +75,14 @@ func classify(code, message string) Class {
 func pluginError(name, command, code, message string, secrets confidant) *Error {
 	e := &Error{
 		Class: classify(code, message),
-		Err: fmt.Errorf("plugin %s: %s: %s: %s", safetext.Safe(name, 64), command,
-			safetext.Safe(secrets.hide(code), 64), safetext.Safe(secrets.hide(message), 512)),
+		Err: fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
+			shown(secrets.hide(code)), safetext.Safe(secrets.hide(message), 512)),
 	}
 	if e.Class == Denied {
 		e.Hint = "check the key id, the plugin's configuration, its credentials and its permission to sign"
 	}
 	return e
 }
+
+// shown is a name, or another text of a few words, fit to be shown.
+func shown(name string) string { return safetext.Safe(name, 64) }

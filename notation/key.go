@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/notaryproject/notation-go/config"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // Key says which key signs, and how it is reached: through a plugin, or from files as
@@ -43,7 +41,7 @@ func NotationKey(name string) (Key, error) {
 	}
 	suite, err := find()
 	if err != nil {
-		return Key{}, &Error{Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", safetext.Safe(name, 64), err),
+		return Key{}, &Error{Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err),
 			"notation key list shows what there is; or give --plugin and --id"}
 	}
 	k := Key{Name: suite.Name}
@@ -53,7 +51,7 @@ func NotationKey(name string) (Key, error) {
 	case suite.X509KeyPair != nil:
 		k.KeyFile, k.CertFile = suite.KeyPath, suite.CertificatePath
 	default:
-		return Key{}, fmt.Errorf("key %s of notation's signing keys names neither files nor a plugin", safetext.Safe(name, 64))
+		return Key{}, fmt.Errorf("key %s of notation's signing keys names neither files nor a plugin", shown(name))
 	}
 	return k, nil
 }
@@ -64,7 +62,7 @@ func (k Key) check() error {
 	case k.Name == "":
 		return errors.New("the key has no name")
 	case k.Plugin != "" && k.ID == "":
-		return &Error{Permanent, fmt.Errorf("plugin %s: no key id", safetext.Safe(k.Plugin, 64)), "give --id"}
+		return &Error{Permanent, fmt.Errorf("plugin %s: no key id", shown(k.Plugin)), "give --id"}
 	case k.Plugin == "" && (k.KeyFile == "" || k.CertFile == ""):
 		return errors.New("the key names neither a plugin nor a key and certificate file")
 	}

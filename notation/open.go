@@ -184,15 +184,15 @@ func (s *Signer) introduce(ctx context.Context) (string, error) {
 	s.raw = m.HasCapability(plugin.CapabilitySignatureGenerator)
 	if s.tsa != nil && !s.raw {
 		// notation-go would leave the timestamp out and say nothing.
-		return "", &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", safetext.Safe(s.key.Plugin, 64)),
+		return "", &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)),
 			"leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps"}
 	}
 	makes := "envelopes"
 	if s.raw {
 		makes = "signatures"
 	}
-	return fmt.Sprintf("%s %s, protocol %s, makes %s", safetext.Safe(m.Name, 64), safetext.Safe(m.Version, 64),
-		safetext.Safe(strings.Join(m.SupportedContractVersions, ", "), 64), makes), nil
+	return fmt.Sprintf("%s %s, protocol %s, makes %s", shown(m.Name), shown(m.Version),
+		shown(strings.Join(m.SupportedContractVersions, ", ")), makes), nil
 }
 
 // describe asks the plugin for the kind of the key.
@@ -204,7 +204,7 @@ func (s *Signer) describe(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return safetext.Safe(string(k.KeySpec), 64), nil
+	return shown(string(k.KeySpec)), nil
 }
 
 // prove makes one signature over something that is no image and throws it away: it shows
@@ -227,11 +227,11 @@ func (s *Signer) proof(ctx context.Context) ([]*x509.Certificate, error) {
 		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
 	}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err)
+		return nil, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err)
 	}
 	c, err := Read(s.mediaType, blob)
 	if err != nil {
-		return nil, &Error{Security, fmt.Errorf("proving key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+		return nil, &Error{Security, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err), ""}
 	}
 	return c.Chain, nil
 }
@@ -254,7 +254,7 @@ func (s *Signer) judgeChain(context.Context) (string, error) {
 func (s *Signer) checkChain() error {
 	now := s.now()
 	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {
-		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", safetext.Safe(s.key.Name, 64), err), hintChain}
+		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", shown(s.key.Name), err), hintChain}
 	}
 	return nil
 }

@@ -166,6 +166,22 @@ func TestPaceKeepsTheUsersBound(t *testing.T) {
 	})
 }
 
+// The bound counts from the first refusal on, below one a second as well.
+func TestLimitIsNeverAboveTheUsersBound(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for top, want := range map[float64]float64{0: 3, 0.5: 0.5, 1: 1, 3: 3, 4: 3} {
+		l := limit{top: top}
+		for range 3 {
+			l.start(now)
+		}
+		l.refuse(now)
+		if l.rate != want {
+			t.Errorf("bound %g: got %g a second, want %g", top, l.rate, want)
+		}
+	}
+}
+
 // When others begin to use the quota, and when they stop, the pace follows.
 func TestPaceFollowsTheLimit(t *testing.T) {
 	t.Parallel()

@@ -77,9 +77,9 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 		}
 		switch {
 		case m.Name != p.name:
-			return nil, wrong("calls itself %s", safetext.Safe(m.Name, 64))
+			return nil, wrong("calls itself %s", shown(m.Name))
 		case !slices.Contains(m.SupportedContractVersions, plugin.ContractVersion):
-			return nil, wrong("speaks plugin protocol %s, not %s", safetext.Safe(fmt.Sprint(m.SupportedContractVersions), 64), plugin.ContractVersion)
+			return nil, wrong("speaks plugin protocol %s, not %s", shown(fmt.Sprint(m.SupportedContractVersions)), plugin.ContractVersion)
 		case !slices.ContainsFunc(p.needs, m.HasCapability) && slices.Equal(p.needs, verifiers):
 			return nil, wrong("cannot verify")
 		case !slices.ContainsFunc(p.needs, m.HasCapability):
@@ -111,7 +111,7 @@ func (p *plug) GenerateSignature(ctx context.Context, req *plugin.GenerateSignat
 	}
 	// notation-go takes the algorithm from the key and never looks at this.
 	if want := algorithms[req.KeySpec]; string(r.SigningAlgorithm) != want {
-		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, safetext.Safe(p.secrets.hide(string(r.SigningAlgorithm)), 64), want), ""}
+		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, shown(p.secrets.hide(string(r.SigningAlgorithm))), want), ""}
 	}
 	return &r, nil
 }

@@ -124,7 +124,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 		if errors.Is(err, errLeaf) {
 			hint = "if the key's certificate was renewed on purpose, accept that with --accept-changes; nothing was pushed"
 		}
-		return Envelope{}, &Error{Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, safetext.Safe(s.key.Name, 64), err), hint}
+		return Envelope{}, &Error{Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, shown(s.key.Name), err), hint}
 	}
 	contents, err := Read(s.mediaType, blob)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 			return nil, nil, stamp.cause
 		}
 		if err != nil {
-			return nil, nil, &Error{Permanent, fmt.Errorf("signing with key %s: %w", safetext.Safe(s.key.Name, 64), err), ""}
+			return nil, nil, &Error{Permanent, fmt.Errorf("signing with key %s: %w", shown(s.key.Name), err), ""}
 		}
 		return blob, nil, nil
 	}
@@ -191,7 +191,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		return nil, nil, stamp.cause
 	}
 	// The plugin answered, and notation-go found the answer wrong.
-	wrong := fmt.Errorf("signing with key %s: %s", safetext.Safe(s.key.Name, 64), safetext.Safe(s.plug.secrets.hide(err.Error()), 512))
+	wrong := fmt.Errorf("signing with key %s: %s", shown(s.key.Name), safetext.Safe(s.plug.secrets.hide(err.Error()), 512))
 	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
 		return nil, nil, &Error{Denied, unfitChain{wrong}, hintChain}
 	}
@@ -238,7 +238,7 @@ func (s *Signer) Prove(ctx context.Context) error {
 		return err
 	}
 	if err := s.Identity().Matches(chain); err != nil {
-		s.astray = &Error{Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", safetext.Safe(s.key.Name, 64), errLeaf, err),
+		s.astray = &Error{Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", shown(s.key.Name), errLeaf, err),
 			"if the key's certificate was renewed on purpose, accept that with --accept-changes; if not, the ledger was changed by others; nothing was pushed"}
 		return s.astray
 	}

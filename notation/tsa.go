@@ -135,10 +135,10 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 	}
 	defer func() { _ = answer.Body.Close() }() // only read from
 	if class, bad := statusClass(answer.StatusCode); bad {
-		return nil, &Error{class, fmt.Errorf("it answers %s", safetext.Safe(transport.RedactText(answer.Status), 64)), hintTSA}
+		return nil, &Error{class, fmt.Errorf("it answers %s", shown(transport.RedactText(answer.Status))), hintTSA}
 	}
 	if kind := answer.Header.Get("Content-Type"); kind != tspclient.MediaTypeTimestampReply {
-		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", safetext.Safe(transport.RedactText(kind), 64)), hintTSA}
+		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", shown(transport.RedactText(kind))), hintTSA}
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxTSAReply+1))
 	if err != nil {

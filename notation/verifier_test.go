@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +120,33 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 		if name == "trusted" && (got.Leaf != Thumbprint(good.Chain[0]) || got.Metadata[Prefix+"tag.v1"] != "targets" || !got.NotAfter.Equal(good.Chain[0].NotAfter)) {
 			t.Errorf("%+v", got)
 		}
+	}
+}
+
+// TestNoVerifierWithoutAPolicy: what it is to judge by must be there and be read.
+func TestNoVerifierWithoutAPolicy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	const policy = `{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["*"],"signatureVerification":{"level":"skip"}}]}`
+	whole := file("whole.json", policy)
+	for name, o := range map[string]VerifierOptions{
+		"no file":             {Policy: filepath.Join(dir, "none.json")},
+		"a folder":            {Policy: dir},
+		"no JSON":             {Policy: file("half.json", policy[:40])},
+		"another version":     {Policy: file("other.json", strings.Replace(policy, "1.0", "9.0", 1))},
+		"a plugin's odd name": {Policy: whole, Plugins: []VerificationPlugin{{Name: "../x"}}},
+	} {
+		if v, err := OpenVerifier(o); err == nil || v != nil {
+			t.Errorf("%s: got %v, %v, want an error", name, v, err)
+		}
+	}
+	if v, err := OpenVerifier(VerifierOptions{Policy: whole}); err != nil || v == nil {
+		t.Errorf("a whole one: %v", err)
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // VerificationPlugin is a plugin that signatures may name for their verification. It runs as a
@@ -42,7 +40,7 @@ func newPluginManager(configured []VerificationPlugin) (pluginManager, error) {
 			return nil, err
 		}
 		if m[c.Name] != nil {
-			return nil, fmt.Errorf("verification plugin %s is configured twice", safetext.Safe(c.Name, 64))
+			return nil, fmt.Errorf("verification plugin %s is configured twice", shown(c.Name))
 		}
 		p := newPlug(pluginFile{name: c.Name, given: c.Path, sum: c.SHA256}, c.Config, c.Env, c.Timeout)
 		p.needs = verifiers
@@ -115,7 +113,7 @@ func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.Ve
 // checkPluginName refuses what cannot be the name of a plugin: it becomes part of a path.
 func checkPluginName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\:\x00") {
-		return &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", safetext.Safe(name, 64)),
+		return &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", shown(name)),
 			"a plugin's name is what notation plugin list shows; its file is named apart, as with --plugin-path"}
 	}
 	return nil

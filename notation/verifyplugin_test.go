@@ -234,6 +234,17 @@ func TestVerificationPluginsAreNamedOnce(t *testing.T) {
 	}
 }
 
+// A name is shown up to its 64th character.
+func TestLongNamesAreCut(t *testing.T) {
+	t.Parallel()
+	name := strings.Repeat("x", 64)
+	for given, want := range map[string]string{name: name + " ", name + "x": name + "… "} {
+		if _, err := newPluginManager([]VerificationPlugin{{Name: given}, {Name: given}}); err == nil || !strings.Contains(err.Error(), " "+want) {
+			t.Errorf("%d characters: got %v, want %s", len(given), err, want)
+		}
+	}
+}
+
 // That a trust store cannot be read leaves it open whose plugin an envelope names; it is not started.
 func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -68,12 +69,17 @@ func sed(t testing.TB, raw []byte, old, replacement string) []byte {
 	return bytes.Replace(raw, []byte(old), []byte(replacement), 1)
 }
 
-// refused tells whether opening fails as hostile layouts do.
-func refused(t *testing.T, what string, v *vector) {
+// refused tells whether opening fails as hostile layouts do, with an error that says why.
+func refused(t *testing.T, what string, v *vector, why ...string) {
 	t.Helper()
 	_, err := v.open()
 	if !errors.Is(err, dct.ErrRefused) || !strings.Contains(err.Error(), "index.json") {
 		t.Errorf("%s: %v", what, err)
+	}
+	for _, w := range why {
+		if !strings.Contains(fmt.Sprint(err), w) {
+			t.Errorf("%s: got %v, want an error that says %q", what, err, w)
+		}
 	}
 }
 
@@ -83,7 +89,7 @@ func TestHostileIndexesAreRefused(t *testing.T) {
 		t.Fatalf("the vector itself: %v", err)
 	}
 	hex := func(t *testing.T) string { return sumOf(newVector(t).manifest).Encoded() }
-	for what, lie := range map[string][2]string{
+	for what, lie := range map[string][]string{
 		"a path in a digest":       {"sha256:" + hex(t), "sha256:../../../../etc/passwd"},
 		"another algorithm":        {"sha256:" + hex(t), "sha512:" + hex(t) + hex(t)},
 		"capitals in a digest":     {hex(t), strings.ToUpper(hex(t))},
@@ -98,16 +104,16 @@ func TestHostileIndexesAreRefused(t *testing.T) {
 		"another media type":       {ocispec.MediaTypeImageIndex, "text/plain"},
 		"a GUN that is none":       {`"` + plain + `"`, `"../../etc"`},
 		"a GUN in short":           {`"` + plain + `"`, `"plain"`},
-		"a GUN not the manifest's": {`"` + plain + `"`, `"` + nested + `"`},
-		"another GUN's reference":  {refName(gun(t, plain)), refName(gun(t, nested))},
-		"an unknown annotation":    {annotationGUN, "io.example.gun"},
-		"another artifact type":    {ArtifactType, "application/x"},
+		"a GUN not the manifest's": {`"` + plain + `"`, `"` + nested + `"`, nested + " is the manifest of " + plain},
+		"another GUN's reference":  {refName(gun(t, plain)), refName(gun(t, nested)), "has the reference " + refName(gun(t, nested))},
+		"an unknown annotation":    {annotationGUN, "io.example.gun", "unknown annotation io.example.gun"},
+		"another artifact type":    {ArtifactType, "application/x", "artifact type of " + plain},
 		"an unknown repository":    {hex(t) + `"`, sha("1") + `","x":"`},
 		"data behind it":           {`{"schemaVersion"`, `{} {"schemaVersion"`},
 	} {
 		v := newVector(t)
 		v.index = sed(t, v.index, lie[0], lie[1])
-		refused(t, what, v)
+		refused(t, what, v, lie[2:]...)
 	}
 	v := newVector(t)
 	d := descriptor(gun(t, plain), v.manifest)
@@ -126,7 +132,7 @@ func TestHostileIndexesAreRefused(t *testing.T) {
 func TestHostileManifestsAreRefused(t *testing.T) {
 	t.Parallel()
 	some := sumOf([]byte(`{"file":"targets"}`)).String()
-	for what, lie := range map[string][2]string{
+	for what, lie := range map[string][]string{
 		"a path in a digest":      {some, "sha256:../../../../etc/passwd"},
 		"a file beyond bounds":    {`"size":18`, `"size":99999999999`},
 		"a file of no size":       {`"size":18`, `"size":0`},
@@ -142,7 +148,7 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 		"addresses":               {`"size":18`, `"size":18,"urls":["http://127.0.0.1/"]`},
 		"another config":          {`"data":"e30="`, `"data":"e31="`},
 		"another artifact":        {ArtifactType, "application/x"},
-		"a GUN that is none":      {`"` + plain + `"`, `"../../etc"`},
+		"a GUN that is none":      {`"` + plain + `"`, `"../../etc"`, "../../etc"},
 		"a key twice":             {`"layers":`, `"layers":[],"layers":`},
 		"a key in another case":   {`"layers"`, `"Layers"`},
 		"an unknown key":          {`"layers"`, `"x":1,"layers"`},
@@ -153,7 +159,7 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 		v := newVector(t)
 		v.manifest = sed(t, v.manifest, lie[0], lie[1])
 		v.list(t, descriptor(gun(t, plain), v.manifest))
-		refused(t, what, v)
+		refused(t, what, v, lie[2:]...)
 	}
 }
 
@@ -171,6 +177,12 @@ var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 func TestReferencesAreTagsAndDiffer(t *testing.T) {
 	t.Parallel()
+	// They stay what they are: tools copy by them.
+	for name, want := range map[string]string{"AZ.example.com:5000/az/09.b-c": "AZ.example.com_5000_az_09.b-c-", "docker.io/me/a0z9": "docker.io_me_a0z9-"} {
+		if sum := strings.TrimPrefix(sumOf([]byte(name)).String(), "sha256:"); refName(gun(t, name)) != want+sum[:32] {
+			t.Errorf("%s: got reference %s, want %s", name, refName(gun(t, name)), want+sum[:32])
+		}
+	}
 	seen := map[string]string{}
 	for _, name := range []string{
 		plain, signers, "registry.example.com/a/b", "registry.example.com/a_b", "registry.example.com/a__b",

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,6 +129,21 @@ func TestWhatTheSignerMakesIsChecked(t *testing.T) {
 			t.Errorf("%s: %+v", name, sum)
 		}
 		s.same(t, opened(t, dir))
+	}
+}
+
+// Where nobody can tell what a killed run has signed, nothing is signed, and that is an error.
+func TestSignaturesThatCannotBeLookedForEndTheRun(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain)
+	dir := t.TempDir()
+	n := &notary{key: "a"}
+	s.sign(t, dir, n)
+	must(t, os.RemoveAll(blobDir(dir)))
+	o := atNoon()
+	o.Signer = n
+	if sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), o); !errors.Is(err, fs.ErrNotExist) || len(n.signed) != 1 {
+		t.Errorf("got %+v, %v, and signed %v", sum, err, n.signed)
 	}
 }
 
