@@ -134,12 +134,18 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	if len(s.by("v1")) != 0 || strings.Join(s.by("o1"), " ") != "release" {
 		t.Errorf("v1 by %v, o1 by %v", s.by("v1"), s.by("o1"))
 	}
+	mutate := s.mutate
 	p := s.plan(app, other)
 	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != NoKey || !strings.Contains(r.Error.Reason, app) || !strings.Contains(r.Error.Reason, "v2") {
 		t.Errorf("plan %+v", p.Repositories[0])
 	}
+	for name, keys := range map[string][]Key{"no key": nil, "two keys of one name": {{Signer: s}, {Signer: s}}} {
+		s.mutate = func(e *Engine) { e.Keys = keys }
+		if _, _, err := s.run(other); err == nil || !strings.HasPrefix(err.Error(), "keys: ") {
+			t.Errorf("%s: got %v, want it refused", name, err)
+		}
+	}
 	// Left out, it needs no key.
-	mutate := s.mutate
 	s.mutate = func(e *Engine) { mutate(e); e.Scope.Wanted = func(tag string) bool { return tag != "v2" } }
 	summary, _, err = s.run(app)
 	s.must(err)

@@ -49,6 +49,24 @@ func TestAnIndexProvesOnlyWhatItsBytesList(t *testing.T) {
 	}
 }
 
+// TestPlatformsAreNamedByWhatIsThere: a part alone is no reason to show none.
+func TestPlatformsAreNamedByWhatIsThere(t *testing.T) {
+	t.Parallel()
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
+	for platform, want := range map[string]string{
+		`{"os":"linux","architecture":"arm","variant":"v7"}`: "linux/arm/v7",
+		`{"os":"linux","architecture":"arm64"}`:              "linux/arm64",
+		`{"os":"linux"}`:                                     "linux/",
+		`{"architecture":"arm64"}`:                           "/arm64",
+		`{}`:                                                 "",
+	} {
+		members, err := readIndex(indexOf(entry(image, `,"platform":`+platform)))
+		if err != nil || len(members) != 1 || members[0].Platform != want {
+			t.Errorf("%s: got %+v, %v, want platform %q", platform, members, err, want)
+		}
+	}
+}
+
 // TestAttestationsAreToldFromImages holds each of the two marks by which buildkit's are known.
 func TestAttestationsAreToldFromImages(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,32 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 	}
 }
 
+// Promise 5: an envelope of an earlier run that must not be pushed, and of which nobody can tell
+// whether it was, does not make the item done.
+func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
+	t.Parallel()
+	for step, outdate := range map[string]func(*renewal){
+		"recorded": func(s *renewal) { s.renew(second) },
+		"listed": func(s *renewal) {
+			s.must(s.repo.Sign("stable", digest.FromString("image v2").Encoded(), 100))
+			s.must(s.repo.Publish())
+		},
+	} {
+		s := newRenewal(t, "v1", "v2")
+		s.must(s.repo.Sign("stable", digest.FromString("image v1").Encoded(), 100))
+		s.must(s.repo.Publish())
+		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.runs("cut off", 2, false, map[string]int{first: 1})
+		s.heal()
+		outdate(s)
+		s.breakFor(step, "v1", false, &Failure{Permanent, errors.New("no answer that makes sense")})
+		s.runs(step+" cannot be asked", 0, false, map[string]int{first: 1})
+		if n := len(s.signatures[digest.FromString("image v1")]); n != 0 {
+			t.Errorf("%s cannot be asked: %d signatures were pushed", step, n)
+		}
+	}
+}
+
 // What the plan could not look at leaves the run incomplete.
 func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	t.Parallel()

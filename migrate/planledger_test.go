@@ -3,6 +3,8 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -56,7 +58,7 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	const other = "registry.example.com/team/other"
 	s := newScene(t)
 	s.publish(app, "v1")
-	s.publish(other, "v1")
+	s.publish(other, "w1")
 	var targets []dct.Target
 	for _, gun := range s.guns(app, other) {
 		r, err := s.trust().Read(context.Background(), gun, dct.Known{})
@@ -66,7 +68,7 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	d := digest.FromString("image v1")
 	e := &Engine{Keys: []Key{{Signer: s}}}
 	_, err := e.vouch(context.Background(), Work{key: e.Keys[0], Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
-	if ClassOf(err) != Security || len(s.operations) != 0 {
+	if ClassOf(err) != Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+app) {
 		t.Errorf("error %v, %d key operations", err, len(s.operations))
 	}
 }

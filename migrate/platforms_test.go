@@ -427,6 +427,9 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 	if len(m.operations) != 0 || strings.Contains(string(raw), `"tags":null`) {
 		t.Errorf("%d key operations; %s", len(m.operations), raw)
 	}
+	if p.Platforms != "all" {
+		t.Errorf("got a plan of platforms %q, want all", p.Platforms)
+	}
 	// The plan is for this part: a run with another is refused.
 	if p.Check(&Engine{Keys: []Key{{Signer: m}}}) == nil {
 		t.Error("a run of the indexes alone is accepted")
@@ -440,7 +443,12 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		var changed Plan
 		m.must(json.Unmarshal(raw, &changed))
 		change(&changed)
-		summary, _ := m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, &changed })
+		summary, outcomes := m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, &changed })
+		i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Digest == m.amd64.Digest.String() })
+		notes := strings.Join(outcomes[i].Notes, "\n")
+		if strings.Count(notes, "plan-changed") != 1 || !strings.Contains(notes, "as listed by index "+m.tags["v2"].String()) {
+			t.Errorf("got notes %q, want one on the index that is not in the plan", notes)
+		}
 		return summary
 	}
 	at := func(p *Plan, d ocispec.Descriptor) *PlanItem {

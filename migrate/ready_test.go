@@ -268,12 +268,12 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	bad := func(change func(*Waiver)) Decisions {
 		w := good
 		change(&w)
-		return Decisions{Waivers: []Waiver{w}}
+		return Decisions{Waivers: []Waiver{good, w}}
 	}
 	badTick := func(change func(*Tick)) Decisions {
 		x := tick
 		change(&x)
-		return Decisions{Ticks: []Tick{x}}
+		return Decisions{Ticks: []Tick{tick, x}}
 	}
 	fine := Decisions{Waivers: []Waiver{good}, Ticks: []Tick{tick}}
 	if err := fine.Check(now); err != nil {
@@ -285,9 +285,10 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 		"what is unknown": bad(func(w *Waiver) { w.Class = Unknown }), "what agrees": bad(func(w *Waiver) { w.Class = Agree }), "no class": bad(func(w *Waiver) { w.Class = "" }),
 		"no such check": badTick(func(x *Tick) { x.Check = "clints" }), "a machine's gate": badTick(func(x *Tick) { x.Check = gateAgreed }),
 		"ticked by nobody": badTick(func(x *Tick) { x.By = "" }), "at no time": badTick(func(x *Tick) { x.Date = time.Time{} }), "in the future": badTick(func(x *Tick) { x.Date = now.Add(48 * time.Hour) }),
+		"all repositories without a file": badTick(func(x *Tick) { x.Check = gateListed }), "a file for people's check": badTick(func(x *Tick) { x.File = "repositories.txt" }),
 	} {
-		if err := d.Check(now); err == nil {
-			t.Errorf("%s: accepted", name)
+		if err := d.Check(now); err == nil || !strings.HasPrefix(err.Error(), "waiver 2: ") && !strings.HasPrefix(err.Error(), "tick 2: ") {
+			t.Errorf("%s: got %v, want an error of the second", name, err)
 		}
 	}
 }
@@ -320,6 +321,23 @@ func TestUnreadableRepositoryIsNotReady(t *testing.T) {
 	}
 	if got := gates[gateAgreed]; got.State != Holds {
 		t.Errorf("agreed: got %+v, want that it holds", got)
+	}
+}
+
+// A gate that holds says what it rests on.
+func TestGatesThatHoldSayWhy(t *testing.T) {
+	t.Parallel()
+	l := newLeaving(t)
+	l.move("v2")
+	l.waive(Waiver{Repository: app, Tag: "v2", Class: Moved})
+	const other = "registry.example.com/team/other"
+	l.must(l.publish(other, "w1").BadSignature("targets"))
+	l.waive(Waiver{Repository: other, Class: Untrusted})
+	gates := l.assess(app, other)
+	for id, want := range map[string]string{gateCompared: "2 repositories, 2 tags", gateAgreed: "1 tags agree, 2 decisions waive", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
+		if g := gates[id]; g.State != Holds || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, want) }) {
+			t.Errorf("%s: got %+v, want that it holds and says %q", id, g, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -256,6 +257,28 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	s.once("v1", "v2")
 	if len(s.operations) != 3 {
 		t.Errorf("%d key operations", len(s.operations))
+	}
+}
+
+// What a look finds is recorded where the ledger has it otherwise, and costs no write where it
+// has it so.
+func TestRecheckRecordsWhatIsNew(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	s.runs(nil)
+	before := s.item("v1")
+	s.runs(recheck)
+	if got := s.item("v1"); !reflect.DeepEqual(got, before) {
+		t.Errorf("nothing new: got %+v, want %+v", got, before)
+	}
+	d := digest.FromString("image v1")
+	e, err := s.Sign(t.Context(), s.images[d], s.signed[before.Signature])
+	s.must(err)
+	s.signatures[d] = []string{e.ManifestDigest} // another of ours is there instead
+	s.runs(recheck)
+	if got := s.item("v1"); got.Signature != e.ManifestDigest || got.Stage != state.Confirmed {
+		t.Errorf("another signature: got %+v, want %s", got, e.ManifestDigest)
 	}
 }
 

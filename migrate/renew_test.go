@@ -3,18 +3,21 @@ package migrate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 // renewal is a scene whose key is renewed, and whose clock can be set.
 type renewal struct {
 	*scene
+	repo   *notarytest.Repository
 	key    Key
 	resign bool
 	proofs int // how often the key was asked to prove its identity
@@ -23,7 +26,7 @@ type renewal struct {
 func newRenewal(t *testing.T, tags ...string) *renewal {
 	t.Helper()
 	s := &renewal{scene: newScene(t)}
-	s.publish(app, tags...)
+	s.repo = s.publish(app, tags...)
 	s.mutate = func(e *Engine) {
 		s.key.Signer, s.key.Accepted, s.key.Expiry, s.key.Timestamped = s.scene, s.accepted, s.expiry, s.stamped
 		e.Keys, e.Resign, e.Now = []Key{s.key}, s.resign, s.now
@@ -78,7 +81,12 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	s.breakFor("sign", "v2", false, &Failure{Permanent, errors.New("not this one")})
 	s.runs("asked to renew, with one that fails", 3, false, map[string]int{second: 2})
 	s.heal()
-	s.runs("asked to renew again", 1, true, map[string]int{second: 3})
+	outcomes := s.runs("asked to renew again", 1, true, map[string]int{second: 3})
+	for _, o := range outcomes {
+		if want := o.Result == ResultSigned; slices.Contains(o.Notes, "resigned: it has a signature by certificate "+first) != want {
+			t.Errorf("%s: got notes %v, want the certificate before: %t", o.Result, o.Notes, want)
+		}
+	}
 	s.runs("and once more", 0, true, map[string]int{second: 3})
 	s.resign = false
 	s.runs("afterwards", 0, true, map[string]int{second: 3})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -61,6 +62,37 @@ func (s *scene) item(tag string) state.Item {
 	it, _, err := l.Item(state.Key{Repository: app, Digest: digest.FromString("image " + tag).String(), KeyName: "release"})
 	s.must(errors.Join(err, l.Close()))
 	return it
+}
+
+// What --only does not name counts as the ledger has it: a run of what had failed can end as
+// complete, and one that leaves anything undone cannot.
+func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "done", "missing", "failed")
+	delete(s.images, digest.FromString("image missing"))
+	s.breakFor("sign", "failed", false, &Failure{Permanent, errors.New("not this one")})
+	s.must(func() error { _, _, err := s.run(app); return err }())
+	s.heal()
+	s.fault["resolve"] = func(d digest.Digest) (bool, error) {
+		if d != digest.FromString("image failed") {
+			t.Errorf("asked for %s, which is not asked for", d)
+		}
+		return true, nil
+	}
+	for _, asked := range []bool{false, true} {
+		s.mutate = func(e *Engine) { e.Only = func(a Ask) bool { return asked && slices.Contains(a.Tags, "failed") } }
+		summary, outcomes, err := s.run(app)
+		s.must(err)
+		want := map[Result]int{ResultAlready: 1, ResultSkipped: 2}
+		if asked {
+			want = map[Result]int{ResultAlready: 1, ResultSkipped: 1, ResultSigned: 1}
+		}
+		s.want(summary, want)
+		if summary.Skipped[Missing] != 1 || (summary.Skipped[NotAsked] == 0) != asked || summary.Complete() != asked || !summary.Done() || len(outcomes) != 3 {
+			t.Errorf("asked %t: got %+v with %d outcomes", asked, summary, len(outcomes))
+		}
+	}
 }
 
 func TestSkippedItemIsInTheLedger(t *testing.T) {
@@ -146,6 +178,22 @@ func TestBreakerCountsInARow(t *testing.T) {
 	}
 	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
+	}
+	var full breaker
+	for _, key := range []string{"key", ""} {
+		for i := range patience - 1 {
+			full.fill(fmt.Sprint(key, i), errors.New("full"))
+		}
+		full.success(key)
+	}
+	for i := range patience - 1 {
+		full.fill(fmt.Sprint("more", i), errors.New("full"))
+	}
+	if err := full.open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	if full.fill("last", errors.New("full")); !errors.Is(full.open(), ErrStopped) {
+		t.Errorf("%d full ones in a row: %v", patience, full.open())
 	}
 	var broken breaker
 	for range outagePatience {

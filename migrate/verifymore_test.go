@@ -99,7 +99,7 @@ func TestTagOfAPlatform(t *testing.T) {
 func TestLedgerIsComparedOnTop(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "kept", "gone", "crowded", "withdrawn", "tagged", "removed")
+	r := s.publish(app, "kept", "gone", "crowded", "withdrawn", "tagged", "removed", "moved")
 	for _, tag := range []string{"withdrawn", "tagged", "removed"} {
 		s.must(r.Remove(tag))
 	}
@@ -108,6 +108,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	delete(s.images, of("removed"))
 	delete(s.tags, "removed")
 	delete(s.tags, "withdrawn") // its image is still there, by digest
+	s.tags["moved"] = digest.FromString("image kept")
 	say := func(listed ...string) func() (Verdict, error) {
 		return func() (Verdict, error) {
 			return Verdict{Signatures: len(listed), Listed: listed, Trusted: len(listed) > 0}, nil
@@ -123,6 +124,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	items := []state.Item{
 		item("kept", state.Confirmed), item("gone", state.Pushed), item("crowded", state.Confirmed), item("withdrawn", state.Confirmed),
 		item("tagged", state.Confirmed), item("removed", state.Confirmed), item("planned", state.Planned),
+		item("moved", state.Confirmed), // its signature is gone, and that of the image the tag has now is there
 	}
 	got := s.comparing(judge, func(v *Verification) {
 		v.Recorded = func(repository string) ([]state.Item, error) {
@@ -135,7 +137,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	want := map[string]struct {
 		class VerifyClass
 		flag  string
-	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}}
+	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}, "moved": {Conflict, FlagGone}}
 	for _, row := range got.Tags {
 		w, ok := want[row.Tag]
 		flags := strings.Join(slices.DeleteFunc(row.Flags, func(f string) bool { return f == FlagUnbound }), " ")
