@@ -71,7 +71,7 @@ func ExaminePlugins(ctx context.Context, configured []VerificationPlugin, tell f
 			tell(c.Name, "", err)
 			continue
 		}
-		tell(c.Name, fmt.Sprintf("version %s, protocol %s, verifies signatures", safetext.Safe(found.Version, 64), plugin.ContractVersion), nil)
+		tell(c.Name, fmt.Sprintf("version %s, protocol %s, verifies signatures", shown(found.Version), plugin.ContractVersion), nil)
 	}
 	return nil
 }
