@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -265,6 +266,8 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 func TestRecheckRecordsWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
+	now := time.Now()
+	s.now = func() time.Time { return now } // so that all signatures are alike
 	s.publish(app, "v1")
 	s.runs(nil)
 	before := s.item("v1")

@@ -97,6 +97,40 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	}
 }
 
+// An item is counted by the best of its signatures, wherever that is in the list.
+func TestItemIsCountedByItsBestSignature(t *testing.T) {
+	t.Parallel()
+	w := Work{key: Key{Signer: newWorld(), Expiry: time.Hour}}
+	signature := func(name, leaf string, expiry int64) Signature {
+		return Signature{Digest: name, By: state.SignedBy{Identity: leaf, Leaf: leaf, Expiry: expiry}}
+	}
+	earlier, known, other := signature("earlier", "old", 3600), signature("known", "old", 3600), signature("other options", first, 0)
+	now, also := signature("as now", first, 3600), signature("as now, too", first, 3600)
+	for _, c := range []struct {
+		of    []Signature
+		known string
+		want  string
+	}{
+		{[]Signature{earlier}, "", "earlier"},
+		{[]Signature{earlier, known}, "", "earlier"},
+		{[]Signature{earlier, known}, "known", "known"},
+		{[]Signature{known, other}, "known", "other options"},
+		{[]Signature{other, known, now}, "other options", "as now"},
+		{[]Signature{other, now, also}, "", "as now"},
+		{[]Signature{other, now, also}, "as now, too", "as now, too"},
+	} {
+		for range 2 {
+			if got := w.best(c.of, c.known); got.Digest != c.want {
+				t.Errorf("of %v, knowing %q: got %q, want %q", c.of, c.known, got.Digest, c.want)
+			}
+			if c.want == "as now" || c.want == "earlier" {
+				break // the first of its equals
+			}
+			slices.Reverse(c.of)
+		}
+	}
+}
+
 // The item that an accepted certificate has signed is looked for where the registry was asked
 // anew, and signed again where the signature is gone.
 func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {

@@ -221,6 +221,20 @@ esac
 	}
 }
 
+// A plugin that signs is none that verifies.
+func TestPluginThatCannotVerifyIsRefused(t *testing.T) {
+	t.Parallel()
+	for capability, want := range map[string]string{kmstest.RAW: "cannot verify", kmstest.VERIFIER: ""} {
+		p, err := kmstest.Install(t.TempDir(), kmstest.Behaviour{Capability: capability})
+		must(t, err)
+		must(t, ExaminePlugins(t.Context(), []VerificationPlugin{{Name: kmstest.Name, Path: p.Path, Timeout: 5 * time.Second}}, func(_, found string, err error) {
+			if (found == "") != (want != "") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: got %q, %v, want an error that says %q", capability, found, err, want)
+			}
+		}))
+	}
+}
+
 func TestVerificationPluginsAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	for _, names := range [][]string{{""}, {"."}, {".."}, {"../x"}, {`a\b`}, {"c:x"}, {"x\x00"}, {"x", "x"}} {
