@@ -23,6 +23,8 @@ type remover struct {
 	removed []string
 	lie     string // a signature that is not what the ledger says
 	sticky  string // one that is stored whatever is done
+	deleted string // one that another tool has deleted, and left in the list
+	taken   int    // how often something was taken off a list alone
 }
 
 func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
@@ -34,6 +36,9 @@ func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
 	}
 	if c.Signature == r.lie {
 		return lookup.Unknown[Claim](&Failure{Security, errors.New("it is no signature")})
+	}
+	if c.Signature == r.deleted {
+		return lookup.Absent[Claim](lookup.Registry)
 	}
 	if c.Signature == r.sticky || slices.Contains(r.signatures[d], c.Signature) {
 		return lookup.Found(c)
@@ -54,8 +59,18 @@ func (r *remover) Remove(_ context.Context, c Claim) error {
 }
 
 func (r *remover) Unlist(_ context.Context, c Claim) error {
-	r.t.Errorf("%s is listed and not stored", c.Signature)
-	return nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.Signature != r.deleted {
+		r.t.Errorf("%s is listed and not stored", c.Signature)
+	}
+	r.taken++
+	d := digest.Digest(c.Key.Digest)
+	happens, err := r.breaks("unlist", d)
+	if happens {
+		r.signatures[d] = slices.DeleteFunc(r.signatures[d], func(s string) bool { return s == c.Signature })
+	}
+	return err
 }
 
 // undo is one process's life.
@@ -379,10 +394,42 @@ func TestUndoLooksAfterwards(t *testing.T) {
 			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
 				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
 			}
-			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "still")) {
+			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "has it still")) {
 				t.Errorf("told %+v", told)
 			}
 		})
+	}
+}
+
+// A signature that another tool has deleted is gone once no list names it either.
+func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
+	t.Parallel()
+	broken := &Failure{Permanent, errors.New("no answer that makes sense")}
+	for name, c := range map[string]struct {
+		change func(*remover)
+		taken  int
+		result UndoResult
+		says   string
+	}{
+		"it is listed":               {func(*remover) {}, 1, UndoGone, ""},
+		"it is not listed":           {func(r *remover) { r.signatures[of("v1")] = nil }, 0, UndoGone, ""},
+		"it stays listed":            {func(r *remover) { r.breakFor("unlist", "v1", false, nil) }, maxTries, UndoFailed, "lists it still"},
+		"the list cannot be read":    {func(r *remover) { r.breakFor("listed", "v1", false, broken) }, 0, UndoFailed, broken.Error()},
+		"the list cannot be changed": {func(r *remover) { r.breakFor("unlist", "v1", false, broken) }, 1, UndoFailed, broken.Error()},
+	} {
+		r := signedWorld(t, "v1")
+		r.deleted = r.signatures[of("v1")][0]
+		c.change(r)
+		summary, told, err := r.undo()
+		r.must(err)
+		items, _ := r.items()
+		gone := c.result == UndoGone
+		if len(told) != 1 || told[0].Result != c.result || !strings.Contains(told[0].Reason, c.says) || summary.Complete() != gone || (items[of("v1")].Stage == state.Skipped) != gone {
+			t.Errorf("%s: told %+v, the item is %s", name, told, items[of("v1")].Stage)
+		}
+		if r.taken != c.taken || len(r.removed) != 0 {
+			t.Errorf("%s: taken off the list %d times and removed %v, want %d and none", name, r.taken, r.removed, c.taken)
+		}
 	}
 }
 
