@@ -394,6 +394,9 @@ func TestUndoLooksAfterwards(t *testing.T) {
 			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
 				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
 			}
+			if harm.gone && len(r.removed) != 1 {
+				t.Errorf("removed %d times, want once and then only looked at", len(r.removed))
+			}
 			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "has it still")) {
 				t.Errorf("told %+v", told)
 			}
