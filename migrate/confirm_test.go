@@ -46,6 +46,9 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	if summary.Failed[Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
 		t.Errorf("never listed: %+v", summary)
 	}
+	if never.looks != 1 {
+		t.Errorf("looked %d times, want once: the run is to end", never.looks)
+	}
 	if it := s.item("v1"); it.Stage != state.Failed || !strings.Contains(it.Reason, "does not list it") {
 		t.Errorf("in the ledger %+v", it)
 	}

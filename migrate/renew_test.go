@@ -267,6 +267,30 @@ func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
 	}
 }
 
+// What replaces such an envelope makes the item done only if an accepted certificate made it and the
+// registry lists it: where the key fails next, the ledger has nothing as done that is not.
+func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ listed, accepted bool }{
+		"accepted and not pushed": {false, true}, "pushed and not accepted": {true, false}, "neither": {false, false},
+	} {
+		s := newRenewal(t, "v1")
+		s.breakFor("push", "v1", c.listed, &Failure{Permanent, errors.New("cut")})
+		s.runs(name+", cut off", 1, false, map[string]int{})
+		s.heal()
+		if s.renew(second); !c.accepted {
+			s.key.Earlier = nil
+		}
+		s.breakFor("sign", "v1", false, &Failure{Permanent, errors.New("not now")})
+		s.runs(name+", with a key that fails", 1, false, map[string]int{})
+		if it := s.item("v1"); it.Stage != state.Failed {
+			t.Errorf("%s: got %+v, want it failed", name, it)
+		}
+		s.heal()
+		s.runs(name+", healed", 1, true, map[string]int{second: 1})
+	}
+}
+
 // A certificate that is known from the ledger alone is proven just before a signature counts as
 // the key's, or an envelope of an earlier run is pushed, and not when nothing is left to do.
 func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
