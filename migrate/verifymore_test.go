@@ -108,7 +108,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	delete(s.images, of("removed"))
 	delete(s.tags, "removed")
 	delete(s.tags, "withdrawn") // its image is still there, by digest
-	s.tags["moved"] = digest.FromString("image kept")
+	s.tags["moved"], s.tags["copy"] = of("kept"), of("crowded")
 	say := func(listed ...string) func() (Verdict, error) {
 		return func() (Verdict, error) {
 			return Verdict{Signatures: len(listed), Listed: listed, Trusted: len(listed) > 0}, nil
@@ -137,7 +137,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	want := map[string]struct {
 		class VerifyClass
 		flag  string
-	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}, "moved": {Conflict, FlagGone}}
+	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}, "moved": {Conflict, FlagGone}, "copy": {NotationOnly, ""}}
 	for _, row := range got.Tags {
 		w, ok := want[row.Tag]
 		flags := strings.Join(slices.DeleteFunc(row.Flags, func(f string) bool { return f == FlagUnbound }), " ")
@@ -145,7 +145,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	}
-	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 2 {
+	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 3 {
 		t.Errorf("%d rows, totals %v", len(got.Tags), got.Totals)
 	}
 	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Recorded: func(string) ([]state.Item, error) { return nil, errors.New("damaged") }}
