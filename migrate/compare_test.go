@@ -229,7 +229,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		"not told":                          {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, failed, nil, Unknown, FlagWithdrawn},
 		"signatures missing":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, &Failure{Missing, errors.New("404")} }, nil, Unknown, FlagWithdrawn},
 		"image gone":                        {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.images, withdrawn) }, "", ""},
-		"of an index":                       {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, "", ""},
+		"of an index":                       {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
 		"of an index, and gone":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{}), nil, DCTOnly, FlagGone},
 		"of an index, and expired":          {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{Signatures: 1, Doubt: VerifyExpiry, Reason: "old", Listed: []string{"ours"}}), nil, VerifyExpiry, FlagPlatform},
 		"of an index, never signed":         {func(m *multi) state.Item { return item(m.amd64.Digest, state.Planned, m.index.Digest) }, saying(Verdict{}), nil, "", ""},
@@ -246,7 +246,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		}
 		it := c.item(m)
 		got := m.comparing(verdicts{digest.Digest(it.Digest): c.judge}, func(v *Verification) {
-			v.Recorded = func(string) ([]state.Item, error) { return []state.Item{it}, nil }
+			v.Record = recordOf(t, it)
 		})
 		i := slices.IndexFunc(got.Tags, func(row VerifiedTag) bool { return row.Tag == "" })
 		switch {

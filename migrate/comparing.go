@@ -55,6 +55,10 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, known) })
 	if a.err != nil {
 		<-c.readers
+		if c.Record != nil && c.Scope.mayLack(gun, a.err) {
+			result, err := c.withdrawn(ctx, gun)
+			return compared{result: result, unread: a.err, err: err}
+		}
 		return compared{result: VerifiedRepository{GUN: gun.String(), Class: unreadClass(a.err), Reason: a.err.Error()}, unread: a.err}
 	}
 	size := min(int64(len(a.value.Targets())+len(a.value.Findings())), aheadTags)

@@ -127,6 +127,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 		a.gates[gateCompared].fail("what is chosen leaves something out: %s", strings.Join(r.LeftOut, " "))
 		a.gates[gateCompared].Hint = "ready has to look at all of it: leave the choice out for this call"
 	}
+	a.left(guns)
 	if v.Sample > 0 {
 		a.gates[gateCompared].fail("only a sample of the tags was compared")
 	}
@@ -220,6 +221,28 @@ func (a *assessment) date(at time.Time, what string) {
 	}
 }
 
+// left looks for repositories that the ledger has and that were not compared: their images may
+// keep signatures that nobody vouches for.
+func (a *assessment) left(guns []dct.GUN) {
+	if a.Verification.Record == nil {
+		return
+	}
+	have := map[string]bool{}
+	for _, gun := range guns {
+		have[gun.String()] = true
+	}
+	for _, name := range a.Verification.Record.GUNs() {
+		if have[name] {
+			continue
+		}
+		if w := a.Decisions.waiver(name, "", NotCompared, a.Planned); w != nil {
+			a.gates[gateCompared].note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
+			continue
+		}
+		a.gates[gateCompared].unclear("%s is in the ledger, and was not compared", name)
+	}
+}
+
 // listed compares the repositories with what the server itself says it has.
 func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 	g := a.gates[gateListed]
@@ -249,8 +272,25 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		a.ticked(g, err, have)
 	case err != nil:
 		g.unclear("%v", err)
-	case g.State == Holds:
+	default:
+		a.unnamed(g, changed, guns)
+	}
+	if err == nil && g.State == Holds {
 		g.note("the changefeed names %d repositories", len(changed))
+	}
+}
+
+// unnamed looks for repositories that the server has by its own answers, and not by its changefeed:
+// then the feed, or what somebody else has given for it, is not of all.
+func (a *assessment) unnamed(g *Gate, changed []dct.Changed, guns []dct.GUN) {
+	named := map[string]bool{}
+	for _, c := range changed {
+		named[c.GUN] = true
+	}
+	for _, gun := range guns {
+		if !named[gun.String()] && a.server.of(gun).targets > 0 {
+			g.unclear("the server has trust data of %s, and its changefeed does not name it: others may be missing too", gun)
+		}
 	}
 }
 
@@ -379,6 +419,7 @@ type watched struct {
 // knows why.
 type reception struct {
 	fingerprint string
+	targets     int
 	err         error
 }
 
@@ -387,7 +428,7 @@ func (w *watched) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.
 	r, err := w.Trust.Read(ctx, gun, known)
 	one := reception{err: err}
 	if err == nil {
-		one.fingerprint = fingerprint(r)
+		one.fingerprint, one.targets = fingerprint(r), len(r.Targets())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,7 +14,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/notarytest"
-	"github.com/dct2notation/dct2notation/state"
 )
 
 // leaving is a scene in which all gates hold that are found out.
@@ -107,11 +106,29 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			l.feed(dct.Changed{GUN: "registry.example.com/other"})
 			l.r.Decisions.Waivers = []Waiver{{Repository: "registry.example.com/other", Class: NotCompared, Reason: "another team's", By: "Jane", Until: l.r.Planned.Add(time.Hour)}}
 		}, "", Holds, ""},
-		"another registry":     {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
-		"nothing was compared": {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
-		"a tag that moved":     {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
-		"no snapshot":          {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
-		"not in the snapshot":  {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
+		"the ledger has another repository": {func(l *leaving) {
+			const other = "registry.example.com/other"
+			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
+		}, gateCompared, NotTold, "registry.example.com/other is in the ledger"},
+		"the ledger has another one, which is waived": {func(l *leaving) {
+			const other = "registry.example.com/other"
+			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
+			l.waive(Waiver{Repository: other, Class: NotCompared})
+		}, "", Holds, ""},
+		"a platform's certificate ends": {func(l *leaving) {
+			l.platform(func() (Verdict, error) { return Verdict{Signatures: 1, Trusted: true, NotAfter: l.r.Planned}, nil })
+		}, gateDates, Fails, "signature of "},
+		"a platform's certificate ends just after": {func(l *leaving) {
+			l.platform(func() (Verdict, error) {
+				return Verdict{Signatures: 1, Trusted: true, NotAfter: l.r.Planned.Add(1)}, nil
+			})
+		}, "", Holds, ""},
+		"the feed names nothing": {func(l *leaving) { l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil } }, gateListed, NotTold, app},
+		"another registry":       {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
+		"nothing was compared":   {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
+		"a tag that moved":       {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
+		"no snapshot":            {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
+		"not in the snapshot":    {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
 		"signed since": {func(l *leaving) {
 			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
 			l.must(l.repo.Publish())
@@ -178,6 +195,21 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			t.Errorf("%s: evidence %q", name, gates[c.gate].Evidence)
 		}
 	}
+}
+
+// platform has DCT name an index of one image, which a run has signed and of which Notation says that.
+func (l *leaving) platform(says func() (Verdict, error)) {
+	image := l.image("amd64", "amd64")
+	index := l.world.index(image)
+	l.tags["index"] = index.Digest
+	l.must(l.repo.Sign("index", index.Digest.Encoded(), index.Size))
+	l.must(l.repo.Publish())
+	l.archive()
+	judge := l.r.Verification.Judge.(verdicts)
+	judge[index.Digest], judge[image.Digest] = judge[imageOf("v1")], says
+	it := signedItem(app, app, image.Digest, "")
+	it.Tags, it.Indexes = nil, []string{index.Digest.String()}
+	l.r.Verification.Record = recordOf(l.t, it)
 }
 
 // move points a tag at another image, which nobody has signed.
@@ -406,9 +438,7 @@ func TestWaiverOfAnImageWithoutATag(t *testing.T) {
 		l := newLeaving(t)
 		l.images[withdrawn] = ocispec.Descriptor{Digest: withdrawn, Size: 1}
 		l.r.Verification.Judge.(verdicts)[withdrawn] = saying(Verdict{Signatures: 1, Trusted: true})
-		l.r.Verification.Recorded = func(string) ([]state.Item, error) {
-			return []state.Item{{Key: state.Key{Repository: app, Digest: withdrawn.String(), KeyName: "release"}, GUN: app, Stage: state.Confirmed, Signature: "ours", Tags: []state.Tag{{Name: "withdrawn"}}}}, nil
-		}
+		l.r.Verification.Record = recordOf(t, signedItem(app, app, withdrawn, "withdrawn"))
 		l.waive(Waiver{Repository: app, Tag: tag, Class: NotationOnly})
 		if got := l.assess(app)[gateAgreed]; got.State != want {
 			t.Errorf("waived as %q: got %s, want %s: %q", tag, got.State, want, got.Evidence)

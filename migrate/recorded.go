@@ -3,37 +3,121 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
 )
 
+// A Record is what the ledger of runs has of repositories, wherever their images were when it
+// was recorded. It is safe for concurrent use.
+type Record struct {
+	page   func(after state.Key, limit int) ([]state.Item, error)
+	places map[string][]string // by GUN, in order
+}
+
+// ReadRecord finds out which repositories a ledger has. page gives its items, as
+// [state.Ledger.Items] does, and is called later as well, from several goroutines at once.
+func ReadRecord(page func(after state.Key, limit int) ([]state.Item, error)) (*Record, error) {
+	r := &Record{page: page, places: map[string][]string{}}
+	err := r.from(state.Key{}, func(it state.Item) bool {
+		if places := r.places[it.GUN]; len(places) == 0 || places[len(places)-1] != it.Repository {
+			r.places[it.GUN] = append(places, it.Repository)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading which repositories the ledger has: %w", err)
+	}
+	return r, nil
+}
+
+// GUNs are the repositories that the ledger has, in order.
+func (r *Record) GUNs() []string { return slices.Sorted(maps.Keys(r.places)) }
+
+// Places are the repositories that the images of a GUN were in.
+func (r *Record) Places(gun string) []string { return r.places[gun] }
+
+// of are all items of a GUN.
+func (r *Record) of(gun string) (items []state.Item, err error) {
+	for _, place := range r.places[gun] {
+		err := r.from(state.Key{Repository: place}, func(it state.Item) bool {
+			if it.Repository == place && it.GUN == gun {
+				items = append(items, it)
+			}
+			return it.Repository == place
+		})
+		if err != nil {
+			return nil, fmt.Errorf("comparing with the ledger: %w", err)
+		}
+	}
+	return items, nil
+}
+
+// from calls each for the items behind a key, until it returns false.
+func (r *Record) from(after state.Key, each func(state.Item) bool) error {
+	for {
+		page, err := r.page(after, 0)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, it := range page {
+			if !each(it) {
+				return nil
+			}
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
 // recorded compares what a ledger has of the repository with what is there. It adds flags,
 // and rows for images that no tag leads to: those that DCT has withdrawn since, and those of
-// platforms whose signatures are not as they were. The error is ctx's, or says that the ledger
-// could not be read.
+// platforms. look is of the place where the images are now; what was signed in another one is
+// looked up there. The error is ctx's, or says that the ledger could not be read.
 func (c *comparing) recorded(ctx context.Context, look *lookups, result *VerifiedRepository) error {
-	items, err := c.Recorded(look.repository)
+	items, err := c.Record.of(look.gun)
 	if err != nil {
-		return fmt.Errorf("comparing with the ledger: %w", err)
-	}
-	items = slices.DeleteFunc(items, func(it state.Item) bool {
-		chosen := len(it.Tags) == 0 || slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return c.Scope.wants(t.Name) })
-		return it.GUN != look.gun || !chosen
-	})
-	rows := make([]*VerifiedTag, len(items))
-	if err := c.each(ctx, len(items), func(ctx context.Context, i int) { rows[i] = look.item(ctx, items[i]) }); err != nil {
 		return err
 	}
-	for _, row := range rows {
-		if row != nil && !marked(result.Tags, *row) {
+	items = slices.DeleteFunc(items, func(it state.Item) bool {
+		return len(it.Tags) > 0 && !slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return c.Scope.wants(t.Name) })
+	})
+	at := map[string]*lookups{look.repository: look}
+	for _, it := range items {
+		if at[it.Repository] == nil {
+			at[it.Repository] = &lookups{v: look.v, gun: look.gun, repository: it.Repository}
+		}
+	}
+	rows := make([]*VerifiedTag, len(items))
+	if err := c.each(ctx, len(items), func(ctx context.Context, i int) { rows[i] = look.item(ctx, at[items[i].Repository], items[i]) }); err != nil {
+		return err
+	}
+	for i, row := range rows {
+		if row != nil && !(items[i].Repository == look.repository && marked(result.Tags, *row)) {
 			result.Tags = append(result.Tags, *row)
 		}
 	}
+	items = slices.DeleteFunc(items, func(it state.Item) bool { return it.Repository != look.repository })
 	return look.flagRecorded(ctx, items, result)
+}
+
+// withdrawn compares what a ledger has of a repository of which DCT has nothing any more. The
+// error is as recorded's.
+func (c *comparing) withdrawn(ctx context.Context, gun dct.GUN) (VerifiedRepository, error) {
+	result := VerifiedRepository{GUN: gun.String(), Totals: map[VerifyClass]int{}}
+	look := &lookups{v: c.Verification, gun: result.GUN, repository: c.Scope.place(gun)}
+	if look.repository != result.GUN {
+		result.Place = look.repository
+	}
+	err := c.recorded(ctx, look, &result)
+	for _, t := range result.Tags {
+		result.Totals[t.Class]++
+	}
+	return result, err
 }
 
 // flagRecorded flags the rows whose signatures are not those that the ledger has.
@@ -88,8 +172,9 @@ func marked(rows []VerifiedTag, withdrawn VerifiedTag) bool {
 // item returns the row of an item whose image no row of a tag is about; nil where there is
 // nothing to say. Such rows have no tag: what tags the registry has of the image is not asked.
 // An item of any stage counts, since the registry may have a signature of it: the ledger
-// records progress, and what it lacks proves nothing.
-func (l *lookups) item(ctx context.Context, it state.Item) *VerifiedTag {
+// records progress, and what it lacks proves nothing. What it is vouched by is looked up where
+// the images are now, and its signatures in its own place.
+func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *VerifiedTag {
 	if l.vouched[digest.Digest(it.Digest)] {
 		return nil
 	}
@@ -102,15 +187,17 @@ func (l *lookups) item(ctx context.Context, it state.Item) *VerifiedTag {
 			b.say(Unknown, "reading index %s, which may list the image: %v", index, err)
 			row := b.row(Unknown, "")
 			return &row
+		case listed && at != l:
+			return nil // vouched for, and what is in an earlier place need not be there
 		case listed:
 			return l.platformItem(ctx, it, index)
 		}
 	}
-	return l.withdrawn(ctx, it)
+	return at.withdrawn(ctx, it, at != l)
 }
 
-// platformItem is the row of an image that an index lists which DCT names, if its signatures
-// are not in order any more.
+// platformItem is the row of an image that an index lists which DCT names: whether its signatures
+// are in order, and until when.
 func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.Digest) *VerifiedTag {
 	if it.Signature == "" {
 		return nil // it has none yet
@@ -126,16 +213,13 @@ func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.
 	default:
 		b.say(Gone, "the registry has no such digest, which index %s lists", index)
 	}
-	if len(b.reasons) == 0 {
-		return nil
-	}
 	row := b.row(Agree, "")
 	return &row
 }
 
 // withdrawn is the row of an item that DCT does not vouch for any more, if Notation trusts its
 // image or nobody knows.
-func (l *lookups) withdrawn(ctx context.Context, it state.Item) *VerifiedTag {
+func (l *lookups) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *VerifiedTag {
 	var names []string
 	for _, t := range it.Tags {
 		names = append(names, t.Name)
@@ -145,6 +229,9 @@ func (l *lookups) withdrawn(ctx context.Context, it state.Item) *VerifiedTag {
 		as = " as " + strings.Join(names, ", ")
 	} else if len(it.Indexes) > 0 {
 		as = " as an image of " + strings.Join(it.Indexes, ", ")
+	}
+	if elsewhere {
+		as += " in " + it.Repository
 	}
 	b := &rowBuilder{VerifiedTag: VerifiedTag{Registry: digest.Digest(it.Digest), Flags: []string{FlagWithdrawn}}}
 	image := l.judge(ctx, b.Registry)

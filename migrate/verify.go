@@ -128,9 +128,9 @@ type Verification struct {
 	// AllPlatforms lets a tag agree that DCT does not name and whose image an index lists
 	// that DCT names, as a run signs it that signs all platforms.
 	AllPlatforms bool
-	// Recorded gives what a ledger has of a repository, to be compared with what is there;
-	// nil: nothing is. No class is better by it. It is called from several goroutines at once.
-	Recorded func(repository string) ([]state.Item, error)
+	// Record is what a ledger has of the repositories, to be compared with what is there; nil:
+	// nothing is. No class is better by it.
+	Record *Record
 	// Before gives what runs have seen of a GUN's trust data, which is then held to it as a
 	// run holds it: no older versions, no other root. nil: each read stands for itself. It
 	// is called from several goroutines at once.
@@ -155,7 +155,7 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		}
 		if one.unread != nil {
 			last = one.unread
-			if v.Scope.mayLack(gun, last) {
+			if v.Scope.mayLack(gun, last) && len(one.result.Tags) == 0 {
 				continue
 			}
 		}
@@ -219,7 +219,7 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 		}
 		add(row, stray)
 	}
-	if v.Recorded != nil {
+	if v.Record != nil {
 		if err := c.recorded(ctx, look, &result); err != nil {
 			return result, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -127,12 +128,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 		item("moved", state.Confirmed), // its signature is gone, and that of the image the tag has now is there
 	}
 	got := s.comparing(judge, func(v *Verification) {
-		v.Recorded = func(repository string) ([]state.Item, error) {
-			if repository != app {
-				t.Errorf("asked for %s", repository)
-			}
-			return items, nil
-		}
+		v.Record = recordOf(t, items...)
 	})
 	want := map[string]struct {
 		class VerifyClass
@@ -148,8 +144,100 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 3 {
 		t.Errorf("%d rows, totals %v", len(got.Tags), got.Totals)
 	}
-	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Recorded: func(string) ([]state.Item, error) { return nil, errors.New("damaged") }}
+	record := recordOf(t, items...)
+	record.page = func(state.Key, int) ([]state.Item, error) { return nil, errors.New("damaged") }
+	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Record: record}
 	if err := v.Verify(context.Background(), s.guns(app), func(VerifiedRepository) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a ledger that cannot be read: %v", err)
 	}
+}
+
+// recordOf is what a ledger with these items has, in pages of two.
+func recordOf(t *testing.T, items ...state.Item) *Record {
+	t.Helper()
+	place := func(k state.Key) string { return k.Repository + "\x00" + k.Digest + "\x00" + k.KeyName }
+	items = slices.SortedFunc(slices.Values(items), func(a, b state.Item) int { return strings.Compare(place(a.Key), place(b.Key)) })
+	r, err := ReadRecord(func(after state.Key, _ int) ([]state.Item, error) {
+		i, found := slices.BinarySearchFunc(items, place(after), func(it state.Item, k string) int { return strings.Compare(place(it.Key), k) })
+		if found {
+			i++
+		}
+		return items[i:min(i+2, len(items))], nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// signedItem is an item of a GUN that was signed in a place, under a tag.
+func signedItem(gun, place string, d digest.Digest, tag string) state.Item {
+	return state.Item{
+		Key: state.Key{Repository: place, Digest: d.String(), KeyName: "release"}, GUN: gun,
+		Stage: state.Confirmed, Signature: "ours", Tags: []state.Tag{{Name: tag}},
+	}
+}
+
+// What runs have signed is compared wherever it was, also where DCT has nothing of the repository any more:
+// its images may keep signatures.
+func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
+	t.Parallel()
+	const deleted, before = "registry.example.com/team/deleted", "old.example.com/team/app"
+	v1, gone := imageOf("v1"), imageOf("withdrawn")
+	trusted := saying(Verdict{Signatures: 1, Trusted: true})
+	failed := func() (Verdict, error) { return Verdict{}, &Failure{Throttled, errors.New("429")} }
+	for name, c := range map[string]struct {
+		item   state.Item
+		judge  func() (Verdict, error)
+		tag    string // that is chosen; empty: all are
+		want   VerifyClass
+		reason string
+	}{
+		"deleted as a whole":                {signedItem(deleted, deleted, gone, "v9"), trusted, "", NotationOnly, "does not vouch"},
+		"deleted, and its signatures too":   {signedItem(deleted, deleted, gone, "v9"), saying(Verdict{}), "", "", ""},
+		"deleted, and nobody knows":         {signedItem(deleted, deleted, gone, "v9"), failed, "", Unknown, "429"},
+		"deleted, from another place":       {signedItem(deleted, before, gone, "v9"), trusted, "", NotationOnly, "in " + before},
+		"deleted, and another tag is meant": {signedItem(deleted, deleted, gone, "v9"), trusted, "v1", "", ""},
+		"withdrawn, from another place":     {signedItem(app, before, gone, "v9"), trusted, "", NotationOnly, "in " + before},
+		"vouched for, from another place":   {signedItem(app, before, v1, "v1"), trusted, "", "", ""},
+		"of a repository that is not asked": {signedItem("registry.example.com/team/other", before, gone, "v9"), trusted, "", "", ""},
+	} {
+		s := newScene(t)
+		s.publish(app, "v1")
+		s.put("withdrawn")
+		delete(s.tags, "withdrawn")
+		judge := placeJudge{c.item.Repository, verdicts{digest.Digest(c.item.Digest): c.judge}}
+		v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 2, Record: recordOf(t, c.item)}
+		v.Scope.Discovered = func(gun dct.GUN) bool { return gun.String() == deleted }
+		if c.tag != "" {
+			v.Scope.Wanted = func(tag string) bool { return tag == c.tag }
+		}
+		var rows []VerifiedTag
+		s.must(v.Verify(context.Background(), s.guns(app, deleted), func(r VerifiedRepository) error {
+			for _, row := range r.Tags {
+				if row.Tag == "" && r.GUN == c.item.GUN && r.Totals[row.Class] == 1 {
+					rows = append(rows, row)
+				}
+			}
+			return nil
+		}))
+		switch {
+		case c.want == "" && len(rows) == 0:
+		case len(rows) != 1 || rows[0].Class != c.want || !strings.Contains(rows[0].Reason, c.reason) || !slices.Contains(rows[0].Flags, FlagWithdrawn):
+			t.Errorf("%s: got %+v, want %s because of %q", name, rows, c.want, c.reason)
+		}
+	}
+}
+
+// placeJudge knows the images of one place.
+type placeJudge struct {
+	place string
+	verdicts
+}
+
+func (j placeJudge) Judge(ctx context.Context, image Image) (Verdict, error) {
+	if image.Repository != j.place {
+		return Verdict{}, nil
+	}
+	return j.verdicts.Judge(ctx, image)
 }

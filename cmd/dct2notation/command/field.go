@@ -48,6 +48,9 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 	if err != nil {
 		return nil, nil, usage(err)
 	}
+	if err := sel.addRecorded(args, a); err != nil {
+		return nil, nil, err
+	}
 	hosts, err := sel.allHosts(cfg)
 	if err != nil {
 		return nil, nil, usage(err)
@@ -83,17 +86,35 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 			return usage(err)
 		}
 	}
-	if sel.found && len(f.guns) == 0 && how != discoverChangefeed {
-		return usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", len(found.guns)))
+	if sel.found && len(f.guns) == 0 && since == nil {
+		return nothingFound(how, len(found.guns))
 	}
 	if sel.found {
 		log.Info("repositories found", "by", how, "meant", len(f.guns), "of", len(found.guns))
 	}
+	if before := len(f.guns); sel.recorded != nil {
+		f.guns = sel.withRecorded(f.guns)
+		if more := len(f.guns) - before; more > 0 {
+			log.Info("repositories that only the ledger has are compared as well", "repositories", more)
+		}
+	}
 	return nil
 }
 
+// nothingFound is the error where repositories were looked for, and there is none to work on: it
+// may be that the wrong server has answered, so that nothing to do is not the same as done.
+func nothingFound(how string, found int) error {
+	switch {
+	case how != discoverChangefeed:
+		return usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", found))
+	case found > 0: // a watch may wait for the first of them
+		return fmt.Errorf("no repository of the %d that the changefeed names was selected\nhint: compare the globs with the names", found)
+	}
+	return errors.New("the changefeed names no repository at all\nhint: is that the Notary server, or did a proxy answer? else name the repositories, or find them with --discover catalog")
+}
+
 // allHosts are the registries that may be spoken to: of the names, of the configuration's
-// list if globs choose from it, and where images have moved to.
+// list if globs choose from it, where images have moved to, and of what a ledger has.
 func (s *selection) allHosts(cfg config) ([]string, error) {
 	named, err := s.hosts()
 	if err != nil {
@@ -108,6 +129,12 @@ func (s *selection) allHosts(cfg config) ([]string, error) {
 	}
 	for _, m := range s.moves {
 		hosts[host(m.to)] = true
+	}
+	for gun, places := range s.recorded {
+		hosts[gun.Registry()] = true
+		for _, place := range places {
+			hosts[host(place)] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(hosts)), nil
 }

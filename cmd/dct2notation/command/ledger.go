@@ -60,25 +60,3 @@ func readLedger(path string, log *slog.Logger) (*state.Ledger, state.Fingerprint
 	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339))
 	return l, known, nil
 }
-
-// itemsOf are all items of a repository.
-func itemsOf(l *state.Ledger, repository string) ([]state.Item, error) {
-	var all []state.Item
-	after := state.Key{Repository: repository}
-	for {
-		page, err := l.Items(after, 0)
-		if err != nil {
-			return nil, err
-		}
-		for _, it := range page {
-			if it.Repository != repository {
-				return all, nil
-			}
-			all = append(all, it)
-		}
-		if len(page) == 0 {
-			return all, nil
-		}
-		after = page[len(page)-1].Key
-	}
-}

@@ -139,7 +139,16 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	ledger, record, err := openRecord(o.ledger, log)
+	if err != nil {
+		return err
+	}
+	if ledger != nil {
+		defer func() { _ = ledger.Close() }() // only read from
+	}
+	// Whatever is named now: the server goes for all that was ever signed.
+	a := access{readOnly: true, forceTag: o.forceTag, record: record, allRecord: true}
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, a, s, log)
 	if err != nil {
 		return err
 	}
@@ -157,11 +166,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 	}
-	closeLedger, err := compareWith(v, o.ledger, log)
-	if err != nil {
-		return err
-	}
-	defer closeLedger()
+	compareWith(v, ledger, record)
 	now := time.Now()
 	r := &migrate.Readiness{
 		Verification: v, Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -56,7 +57,11 @@ type selection struct {
 	moves   moves
 	found   bool // repositories are found, not only named
 	names   []string
-	choice  []string // what of the configuration and flags chooses among them, and their tags
+	// recorded are the repositories that a ledger has, with the places of their images, and that
+	// are compared with what it says, whether or not they are found or listed.
+	recorded map[dct.GUN][]string
+	unlisted map[dct.GUN]bool // of these, what nothing else has led to
+	choice   []string         // what of the configuration and flags chooses among them, and their tags
 }
 
 // errNoTags is said where tags were chosen, and none is meant: rather a slip of the pen.
@@ -118,6 +123,39 @@ func (o *selectOptions) selectOf(args []string, cfg config) (*selection, error) 
 	slices.Sort(sel.choice)
 	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
 	return sel, nil
+}
+
+// addRecorded adds the repositories of a ledger: all but those that are excluded, and unless all are
+// wanted only those that are meant, where the command line names some.
+func (s *selection) addRecorded(args []string, a access) error {
+	if a.record == nil {
+		return nil
+	}
+	s.recorded = map[dct.GUN][]string{}
+	for _, name := range a.record.GUNs() {
+		gun, err := dct.ParseGUN(name)
+		if err != nil || gun.String() != name {
+			return fmt.Errorf("the ledger has a repository that cannot be one: %s", safetext.Safe(name, 256))
+		}
+		meant := a.allRecord || len(args) == 0 || slices.Contains(s.exact, gun) || s.globs.match(name)
+		if meant && !s.exclude.match(name) {
+			s.recorded[gun] = a.record.Places(name)
+		}
+	}
+	return nil
+}
+
+// withRecorded adds to the repositories that were picked those that only a ledger has.
+func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
+	s.unlisted = map[dct.GUN]bool{}
+	for gun := range s.recorded {
+		s.unlisted[gun] = true
+	}
+	for _, gun := range picked {
+		delete(s.unlisted, gun)
+	}
+	more := slices.SortedFunc(maps.Keys(s.unlisted), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	return append(picked, more...)
 }
 
 // normalised writes names as docker does: alpine is docker.io/library/alpine. Globs stay.
@@ -195,8 +233,10 @@ func (s *selection) scope() migrate.Scope {
 	return migrate.Scope{Place: s.moves.place, Wanted: s.tags, Discovered: s.discovered}
 }
 
-// discovered reports whether a repository is asked for only because it was found.
-func (s *selection) discovered(gun dct.GUN) bool { return s.found && !slices.Contains(s.exact, gun) }
+// discovered reports whether a repository is asked for only because it was found, or was signed once.
+func (s *selection) discovered(gun dct.GUN) bool {
+	return s.unlisted[gun] || s.found && !slices.Contains(s.exact, gun)
+}
 
 // listed are the configuration's repositories that are named in full.
 func listed(cfg config) ([]dct.GUN, error) {

@@ -107,10 +107,15 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 	} else {
 		_, err = fmt.Fprint(s.Out, text.String())
 	}
-	if err == nil && failed > 0 {
+	switch {
+	case err != nil:
+		return err
+	case len(results) == 0:
+		return errors.New("nothing was verified: the snapshot has no repository\nhint: take it again, and see which repositories are found")
+	case failed > 0:
 		return &verdict{exitDisagree}
 	}
-	return err
+	return nil
 }
 
 func partOf(r snapshot.Result) verifiedSnapshotPart {

@@ -48,7 +48,8 @@ them for each tag. It uses neither the ledger nor the docker command. Notation s
 judged by a trust policy and notation's trust store, as notation verify does.
 
 With --ledger, which is only read, what is there is compared with what runs have done as well,
-and trust data that is older than they have read, or has another root, is refused.
+and trust data that is older than they have read, or has another root, is refused. All
+repositories that the ledger has are compared then, unless some are named as arguments.
 
 Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be found out.`,
 		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
@@ -102,7 +103,14 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	}
 	useNotationFolders()
 	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	ledger, record, err := openRecord(o.ledger, log)
+	if err != nil {
+		return err
+	}
+	if ledger != nil {
+		defer func() { _ = ledger.Close() }() // only read from
+	}
+	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag, record: record}, s, log)
 	if err != nil {
 		return err
 	}
@@ -122,30 +130,35 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
 		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
-	closeLedger, err := compareWith(v, o.ledger, log)
-	if err != nil {
-		return err
-	}
-	defer closeLedger()
+	compareWith(v, ledger, record)
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, s, log)
 }
 
-// compareWith has a verification compare with what the runs with a ledger have done, and hold
-// the trust data to what they have seen; without a file, it does nothing.
-func compareWith(v *migrate.Verification, file string, log *slog.Logger) (done func(), err error) {
+// openRecord opens a ledger to compare with what it has; without a file, there is none.
+func openRecord(file string, log *slog.Logger) (*state.Ledger, *migrate.Record, error) {
 	if file == "" {
-		return func() {}, nil
+		return nil, nil, nil
 	}
 	ledger, _, err := readLedger(file, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	v.Before = ledger.Repository
-	v.Recorded = func(repository string) ([]state.Item, error) { return itemsOf(ledger, repository) }
-	return func() { _ = ledger.Close() }, nil // only read from
+	record, err := migrate.ReadRecord(ledger.Items)
+	if err != nil {
+		return nil, nil, errors.Join(err, ledger.Close())
+	}
+	return ledger, record, nil
+}
+
+// compareWith has a verification compare with what the runs with a ledger have done, and hold
+// the trust data to what they have seen.
+func compareWith(v *migrate.Verification, ledger *state.Ledger, record *migrate.Record) {
+	if v.Record = record; ledger != nil {
+		v.Before = ledger.Repository
+	}
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what

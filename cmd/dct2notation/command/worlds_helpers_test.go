@@ -445,6 +445,18 @@ var (
 func (w *world) trouble() (over func()) {
 	w.serveFeed(nil)
 	r := w.random("trouble")
+	if w.coin("changefeed-of-a-proxy", 6) {
+		w.faulty = true
+		w.tell("a proxy answers for the changefeed, and names nothing")
+		w.serveFeed(func(wr http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/v2/_trust/changefeed" {
+				return false
+			}
+			_, _ = wr.Write([]byte(`{"count":0,"records":null}`))
+			return true
+		})
+		return func() { w.serveFeed(nil); w.faulty = false }
+	}
 	if !w.coin("faults", 50) {
 		return func() {}
 	}

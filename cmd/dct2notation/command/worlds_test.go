@@ -265,6 +265,24 @@ func (w *world) chosen() []string {
 
 func discovers(args []string) bool { return slices.Contains(args, "--discover") }
 
+// chosenToCompare is chosen, and now and then one repository less. What was deleted is looked for.
+func (w *world) chosenToCompare() []string {
+	deleted := slices.ContainsFunc(w.repos, func(p *place) bool { return w.dct(p).state == dctNone })
+	if deleted && w.coin("looks-for-the-deleted", 60) {
+		return []string{"--discover", "changefeed", w.registry.Host() + "/**"}
+	}
+	args := w.chosen()
+	if !discovers(args) && len(args) > 1 && w.coin("one-is-not-named", 20) {
+		return args[:len(args)-1]
+	}
+	return args
+}
+
+// allAreNamed reports whether the arguments leave no repository out.
+func (w *world) allAreNamed(args []string) bool {
+	return discovers(args) || !slices.ContainsFunc(w.repos, func(p *place) bool { return !slices.Contains(args, p.trust.GUN()) })
+}
+
 // A ran is what the JSON of run says.
 type ran struct {
 	Complete  bool
@@ -447,14 +465,14 @@ func (w *world) allMayBeSigned() bool {
 
 // A verdictRow is a row of verify.
 type verdictRow struct {
-	Tag, Class string
-	Flags      []string
+	Tag, Class, Registry string
+	Flags                []string
 }
 
 func (w *world) verify() string {
 	policies := slices.Sorted(maps.Keys(worldPolicies))
 	policy := policies[w.random("policy").IntN(len(policies))]
-	args := append(w.chosen(), "--trust-policy", w.path(policy+".json"))
+	args := append(w.chosenToCompare(), "--trust-policy", w.path(policy+".json"))
 	platforms, some, sample, ledger := w.coin("verify-platforms", 20), w.coin("include-tags", 10), w.coin("sample", 10), false
 	for flag, on := range map[string]bool{"--platforms=all": platforms, "--include-tags=v*": some, "--sample=2": sample} {
 		if on {
@@ -528,6 +546,12 @@ func (w *world) lostPlatform() bool {
 func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platforms bool) string {
 	view, now := w.dct(p), w.tagged(p, row.Tag)
 	dct := cmp.Or(view.tags[row.Tag], view.zero[row.Tag])
+	if row.Tag == "" && row.Class == "agree" {
+		if now = digest.Digest(row.Registry); !w.platform(p, now) || !w.passes(p, now, time.Now()) {
+			return s.wrongf("says agree of %s@%s; DCT has an index with it: %v, and notation verify passes: %v", p.name, now, w.platform(p, now), w.passes(p, now, time.Now()))
+		}
+		return ""
+	}
 	switch row.Class {
 	case "agree":
 		child := platforms && w.platform(p, now)
@@ -542,28 +566,17 @@ func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platfo
 	return ""
 }
 
-// checkAgreed looks for anything that one side trusts and the other does not.
+// checkAgreed looks for anything that one side trusts and the other does not. What verify was not asked for
+// is none of it; ready is asked for all.
 func (w *world) checkAgreed(s said, args []string, policy string, at time.Time, platforms, ledger bool) string {
 	for _, p := range w.repos {
-		view := w.dct(p)
-		if view.state == dctNone && discovers(args) || w.liedAbout(p.trust.GUN()+"/_trust") && slices.Contains(args, "catalog") {
-			continue // there is nothing to compare
+		named := discovers(args) || slices.Contains(args, p.trust.GUN())
+		if s.verb == "verify" && !named {
+			continue
 		}
-		if view.state != dctGood {
-			return s.wrongf("the trust data of %s is %s", p.name, view.state)
-		}
-		runs := maps.Clone(view.tags)
-		maps.Copy(runs, view.zero)
-		for tag, d := range runs {
-			if now := w.tagged(p, tag); now != d || !w.passes(p, d, at) {
-				return s.wrongf("%s:%s is %s for DCT and %q in the registry; notation verify passes: %v", p.name, tag, d, now, w.passes(p, d, at))
-			}
-		}
-		for _, tag := range w.tagNames(p) {
-			now := w.tagged(p, tag)
-			if runs[tag] == "" && w.trusts(p, now, policy) && !(platforms && w.platform(p, now)) && !w.hiddenTag(p, tag) {
-				return s.wrongf("%s:%s is trusted by Notation, and DCT does not name it", p.name, tag)
-			}
+		absent := w.dct(p).state == dctNone && (discovers(args) || !named) || w.liedAbout(p.trust.GUN()+"/_trust") && slices.Contains(args, "catalog")
+		if wrong := w.checkTags(s, p, policy, at, platforms); wrong != "" && !absent {
+			return wrong
 		}
 		if !ledger {
 			continue
@@ -574,6 +587,28 @@ func (w *world) checkAgreed(s said, args []string, policy string, at time.Time, 
 			if d := digest.Digest(text); name == p.name && !w.vouched(p, true)[d] && w.stored(p, d) && w.trusts(p, d, policy) {
 				return s.wrongf("%s was withdrawn by DCT, and Notation trusts it", image)
 			}
+		}
+	}
+	return ""
+}
+
+// checkTags looks for a tag of a repository that one side trusts and the other does not.
+func (w *world) checkTags(s said, p *place, policy string, at time.Time, platforms bool) string {
+	view := w.dct(p)
+	if view.state != dctGood {
+		return s.wrongf("the trust data of %s is %s", p.name, view.state)
+	}
+	runs := maps.Clone(view.tags)
+	maps.Copy(runs, view.zero)
+	for tag, d := range runs {
+		if now := w.tagged(p, tag); now != d || !w.passes(p, d, at) {
+			return s.wrongf("%s:%s is %s for DCT and %q in the registry; notation verify passes: %v", p.name, tag, d, now, w.passes(p, d, at))
+		}
+	}
+	for _, tag := range w.tagNames(p) {
+		now := w.tagged(p, tag)
+		if runs[tag] == "" && w.trusts(p, now, policy) && !(platforms && w.platform(p, now)) && !w.hiddenTag(p, tag) {
+			return s.wrongf("%s:%s is trusted by Notation, and DCT does not name it", p.name, tag)
 		}
 	}
 	return ""
@@ -667,7 +702,7 @@ func (w *world) checkArchive(s said, args []string) string {
 }
 
 func (w *world) ready() string {
-	args := append(w.chosen(), "--trust-policy", w.path("strict.json"), "--product", "self-hosted", "--decisions", w.decisions())
+	args := append(w.chosenToCompare(), "--trust-policy", w.path("strict.json"), "--product", "self-hosted", "--decisions", w.decisions())
 	at := time.Now().AddDate(0, 1, 0)
 	args = append(args, "--date", at.Format(time.DateOnly), "--snapshot", w.path("archive"))
 	if _, err := os.Stat(w.path("archive")); err != nil {
@@ -695,7 +730,7 @@ func (w *world) ready() string {
 	if s.code == exitDone {
 		return all
 	}
-	if all == "" && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() {
+	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() {
 		return s.wrongf("nothing is in the way")
 	}
 	return ""
