@@ -91,6 +91,7 @@ type TrustNews struct {
 	Findings []dct.Finding
 	Expiries []dct.Expiry
 	Changed  []string // what the plan has and the trust data no longer
+	LeftOut  int      // tags that are not among the chosen ones, of digests that none of those has
 	Class    Class    // empty: read
 	Err      error
 }

@@ -17,6 +17,8 @@ type reading struct {
 	*dct.Repository
 	work  []Work
 	place string // the repository that the images are in
+	// leftOut counts the tags that are not wanted, of digests that no wanted one has.
+	leftOut int
 	// changed says what the plan that the run is bound to has and the trust data no
 	// longer.
 	changed []string
@@ -38,7 +40,7 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop 
 	if err != nil {
 		return nil, err
 	}
-	read := &reading{Repository: r, work: work, place: e.Scope.place(r.GUN())}
+	read := &reading{Repository: r, work: work, place: e.Scope.place(r.GUN()), leftOut: e.Scope.leftOut(r)}
 	if err := e.expand(ctx, stop, read); err != nil {
 		return nil, err
 	}
@@ -64,6 +66,7 @@ func (r *reading) news() *TrustNews {
 	if r.place != n.GUN {
 		n.Place = r.place
 	}
+	n.LeftOut = r.leftOut
 	return n
 }
 

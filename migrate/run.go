@@ -19,6 +19,7 @@ type Summary struct {
 	Repositories int           // whose trust data was read
 	Unread       map[Class]int // repositories whose trust data could not be, by class
 	Unsigned     int           // repositories that were found, and have no trust data
+	LeftOut      int           // tags that are not among the chosen ones, of digests that none of those has
 	Items        int
 	Results      map[Result]int
 	Skipped      map[Class]int
@@ -31,7 +32,9 @@ type Summary struct {
 
 // Complete reports whether everything that DCT vouches for cannot be signed or is: by a signature
 // of the key's identity, or of one that was accepted before, which verifies still.
-func (s Summary) Complete() bool { return s.Done() && s.Skipped[NotAsked] == 0 }
+func (s Summary) Complete() bool {
+	return s.Done() && s.Skipped[NotAsked]+s.Skipped[NotPlanned]+s.LeftOut == 0
+}
 
 // Done tells the same of what the run was asked for.
 func (s Summary) Done() bool {
@@ -267,6 +270,7 @@ func (r *run) announce(read *reading) {
 	r.mu.Lock()
 	r.summary.Repositories++
 	r.summary.Items += len(read.work)
+	r.summary.LeftOut += read.leftOut
 	for _, f := range read.Findings() {
 		r.summary.Findings[f.Class]++
 	}

@@ -29,9 +29,30 @@ func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 		"an item without an end": {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1}}, false},
 		"all items ended":        {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1, ResultSkipped: 1}}, true},
 		"drained on a signal":    {Summary{Drained: true}, false},
+		"left out by the plan":   {Summary{Items: 1, Results: map[Result]int{ResultSkipped: 1}, Skipped: map[Class]int{NotPlanned: 1}}, false},
+		"left out by a choice":   {Summary{Items: 1, Results: map[Result]int{ResultSigned: 1}, LeftOut: 1}, false},
 	} {
 		if c.s.Complete() != c.want {
 			t.Errorf("%s: complete %t", name, c.s.Complete())
+		}
+	}
+}
+
+// A run of chosen tags is complete if what it leaves out is signed under another tag.
+func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
+	t.Parallel()
+	for wanted, leftOut := range map[string]int{"v1 v2": 0, "also v2": 0, "v2": 2, "v1 also": 1} {
+		s := newScene(t)
+		repo := s.publish(app, "v1", "v2")
+		s.must(repo.Sign("also", imageOf("v1").Encoded(), 100))
+		s.must(repo.Publish())
+		s.mutate = func(e *Engine) {
+			e.Scope.Wanted = func(tag string) bool { return slices.Contains(strings.Fields(wanted), tag) }
+		}
+		summary, _, err := s.run(app)
+		s.must(err)
+		if summary.LeftOut != leftOut || summary.Complete() != (leftOut == 0) || !summary.Done() {
+			t.Errorf("%s: %d left out, complete %t, done %t; want %d", wanted, summary.LeftOut, summary.Complete(), summary.Done(), leftOut)
 		}
 	}
 }

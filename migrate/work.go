@@ -64,6 +64,20 @@ func (s Scope) place(gun dct.GUN) string {
 
 func (s Scope) wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
 
+// leftOut counts the tags that are not wanted, of digests that no wanted one has.
+func (s Scope) leftOut(r *dct.Repository) (n int) {
+	chosen := map[digest.Digest]bool{}
+	for _, t := range r.Targets() {
+		chosen[t.Digest()] = chosen[t.Digest()] || s.wants(t.Tag())
+	}
+	for _, t := range r.Targets() {
+		if !chosen[t.Digest()] {
+			n++
+		}
+	}
+	return n
+}
+
 // gather makes one Work of all wanted tags with the same digest, for each key that stands
 // for them, sorted by digest and in the order of the keys.
 func (e *Engine) gather(r *dct.Repository) ([]Work, error) {

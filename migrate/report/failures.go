@@ -18,7 +18,7 @@ import (
 func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# dct2notation %s of %s: %s; for run --only\n", s.Head.Of, date(s.Head.Started), s.verdict())
-	if !s.End.Complete {
+	if !s.asked() {
 		fmt.Fprintf(out, "# what it did not come to is not in this list: %s\n", comment(s.End.Error))
 	}
 	err := s.Each(func(one Section) error {

@@ -81,6 +81,7 @@ func Read(to Sink, n *migrate.TrustNews) error {
 	if n.Err != nil {
 		s.Reason = n.Err.Error()
 	}
+	s.LeftOut = n.LeftOut
 	for _, f := range n.Findings {
 		if s.Findings == nil {
 			s.Findings = map[string]int{}
@@ -112,6 +113,7 @@ func (r *Run) again(s *Section, row *Row) {
 		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: migrate.Class(s.Class), Err: errors.New(s.Reason)})
 	default:
 		r.Repositories++
+		r.LeftOut += s.LeftOut
 		for class, n := range s.Findings {
 			if r.Findings == nil {
 				r.Findings = map[string]int{}

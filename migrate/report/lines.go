@@ -90,7 +90,7 @@ type Saved struct {
 	Head   Head
 	End    End // of a result that did not come to its end: not Complete, and not Well
 	Counts map[Standing]int
-	// leftOut are the tags that a sample left out.
+	// leftOut are the tags that a sample or a choice left out.
 	leftOut int
 	open    func() (io.ReadCloser, error)
 	sum     string // of all lines, as Load has read and checked them
@@ -145,7 +145,7 @@ func (s *Saved) judge(c counts) error {
 	case e.Complete && s.Head.Of == OfVerify && c.rows+c.unread+c.standings[Unclear] == 0:
 		return fmt.Errorf("%w: it is complete, and nothing was compared", ErrNoResult)
 	}
-	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left == 0
+	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0
 	if well && !e.Well {
 		// A later version may know of more that can be amiss.
 		e.Complete, e.Error = false, "it says that not all is well, and not why"
@@ -293,7 +293,7 @@ func (c *counts) row(r Row) {
 		c.classes = map[string]int{}
 	}
 	c.classes[r.Class]++
-	if migrate.Class(r.Cause) == migrate.NotAsked {
+	if cause := migrate.Class(r.Cause); cause == migrate.NotAsked || cause == migrate.NotPlanned {
 		c.left++
 	}
 	c.stand(r.Standing)

@@ -72,6 +72,8 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 // verdict says in a few words how a result ended.
 func (s *Saved) verdict() string {
 	switch {
+	case s.rest() == Aside && s.Head.Of == OfRun:
+		return "not complete: what was asked for is done, which is not all"
 	case s.rest() == Aside && s.Counts[Problem]+s.Counts[Unclear] == 0:
 		return "the signature sets agree on what was compared, which is not all"
 	case s.rest() == Aside && s.Counts[Problem] > 0:

@@ -57,7 +57,7 @@ func failuresOfSaved(open func() (io.ReadCloser, error)) (*Failures, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := &Failures{Whole: s.End.Complete}
+	all := &Failures{Whole: s.asked()}
 	err = s.Each(func(one Section) error {
 		if one.Class != "" {
 			all.Named = append(all.Named, Named{Repository: one.Repository})

@@ -45,7 +45,7 @@ type Section struct {
 	// may be set without it, where something else was not looked at.
 	Class    string         `json:"class,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
-	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
+	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared or signed, since a sample or certain tags were asked for
 	Unknown  bool           `json:"unknown,omitempty"`  // that something cannot be told beside the rows
 	PinnedBy string         `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
@@ -144,6 +144,9 @@ func Partial(leftOut int) string {
 // says nothing of others all the same.
 var ErrChosen = errors.New("not all: only chosen tags were compared")
 
+// ErrPart ends a run that did all that it was asked for, which was not all that DCT vouches for.
+var ErrPart = errors.New("not all: --plan or chosen tags left something out")
+
 // sampled is what earlier releases wrote in place of Partial.
 func sampled(leftOut int) string {
 	return fmt.Sprintf("a sample: %d tags were not compared", leftOut)
@@ -154,11 +157,16 @@ func (s *Saved) rest() Standing {
 	switch {
 	case s.End.Complete:
 		return Well
+	case s.Head.Of == OfRun && s.End.Error == ErrPart.Error():
+		return Aside
 	case s.End.Error == ErrChosen.Error(), s.leftOut > 0 && (s.End.Error == Partial(s.leftOut) || s.End.Error == sampled(s.leftOut)):
 		return Aside
 	}
 	return Unclear
 }
+
+// asked reports whether the result is of all that was asked for.
+func (s *Saved) asked() bool { return s.End.Complete || s.Head.Of == OfRun && s.rest() == Aside }
 
 // sectionStanding sorts a repository by what it has beside its rows.
 func sectionStanding(s Section) Standing {

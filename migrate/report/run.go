@@ -33,6 +33,7 @@ type Run struct {
 
 	NotRead  int `json:"not_read"`            // repositories whose trust data could not be read
 	NotAsked int `json:"not_asked,omitempty"` // items that --only does not name, and that are not done
+	LeftOut  int `json:"left_out,omitempty"`  // tags that were not chosen, of digests that no chosen tag has
 
 	Unread []Unread `json:"unread,omitempty"`
 	// Items that were not signed, with what is noted on those that were; but for NotAsked.
@@ -144,7 +145,7 @@ func (r *Run) Counts() map[migrate.Result]int { return maps.Clone(r.Results) }
 func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	r.Version, r.Kind = 1, RunKind
 	r.Started, r.Ended = r.Started.UTC(), at.UTC()
-	r.Repositories, r.Items = s.Repositories, s.Items
+	r.Repositories, r.Items, r.LeftOut = s.Repositories, s.Items, s.LeftOut
 	r.Complete = s.Complete() && err == nil
 	if err != nil {
 		r.Error = err.Error()
@@ -177,6 +178,9 @@ func RunText(w io.Writer, r *Run) error {
 	if r.NotAsked > 0 {
 		fmt.Fprintf(&b, "not done, and not asked for: %d digests that --only does not name\n", r.NotAsked)
 	}
+	if r.LeftOut > 0 {
+		fmt.Fprintf(&b, "left out: %d tags that --include-tags and --exclude-tags do not choose\n", r.LeftOut)
+	}
 	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d", r.Repositories, r.NotRead, r.Items)
 	if !r.Ended.IsZero() {
 		fmt.Fprintf(&b, ", %.1f s", r.Ended.Sub(r.Started).Seconds())
@@ -190,13 +194,19 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	switch {
 	case r.Complete:
-	case r.NotAsked > 0 && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0:
-		b.WriteString("not complete: what --only does not name was left out; a run without it does the rest\n")
+	case r.part():
+		b.WriteString("not complete: what was not asked for was left out; a run without --only, --plan and chosen tags does the rest\n")
 	default:
 		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// part reports whether all that was asked for is done, and that was not all.
+func (r *Run) part() bool {
+	unknown := slices.ContainsFunc(r.NotSigned, func(it Item) bool { return it.Class == migrate.PlanUnknown })
+	return !r.Complete && !unknown && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0
 }
 
 // undone writes what was not read and not signed, and why, where news says that it is to be told.
@@ -245,6 +255,8 @@ func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error 
 	switch {
 	case r.Error != "":
 		end = safetext.Safe(strings.SplitN(r.Error, "\n", 2)[0], 512)
+	case r.part():
+		end = fmt.Sprintf("not complete: %d tags were not chosen", r.LeftOut)
 	case !r.Complete:
 		end = "not complete"
 	}

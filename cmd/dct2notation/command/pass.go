@@ -34,6 +34,7 @@ type runner struct {
 	setbacks *migrate.Setbacks
 	status   *statusFile // of the last; nil: none yet
 	feeds    feeds       // of a watch: what the last complete pass had read of the changefeeds
+	left     bool        // of a watch: that chosen tags have left something out, since all was read
 	whole    time.Time   // when a pass began that read them from their beginning, and was complete
 }
 
@@ -138,6 +139,11 @@ type made struct {
 // done tells whether nothing is left of what the pass was asked for.
 func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
+// part tells whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
+func (m made) part() bool {
+	return m.done() && m.summary.Skipped[migrate.NotPlanned]+m.summary.LeftOut > 0
+}
+
 // pass runs the engine, saves what became of it and shows it.
 func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *engineParts, show func(*report.Run) error) made {
 	saved, err := r.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), r.output, r.log)
@@ -164,6 +170,9 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	m.result = p.result(m.summary, m.missed)
 	end := report.End{
 		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,
+	}
+	if m.part() {
+		end.Complete, end.Error = false, report.ErrPart.Error()
 	}
 	werr := p.saved.finish(end, r.output, false, r.streams.Out)
 	m.unsaved = errors.Join(show(m.result), werr)
@@ -224,7 +233,7 @@ func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
 	stop, early := within(stop, r.maxDuration)
 	m := r.pass(ctx, stop, parts, r.show)
 	err = r.verdict(m, early())
-	r.monitor.Ended(outcome(err), err == nil, true)
+	r.monitor.Ended(outcome(err, !m.summary.Complete()), err == nil && m.summary.Complete(), true)
 	return err
 }
 

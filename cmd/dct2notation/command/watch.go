@@ -54,7 +54,7 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		r.monitor.Began()
 		complete, all, err := r.round(ctx, stop, told, first)
 		first = false
-		r.monitor.Ended(outcome(err), complete, all)
+		r.monitor.Ended(outcome(err, r.left), complete && !r.left, all)
 		if r.lasting(err) {
 			return true, err
 		}
@@ -99,8 +99,8 @@ func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass f
 	}
 }
 
-// round makes one pass. complete says that nothing was left undone, all that it looked at all
-// repositories there are.
+// round makes one pass. complete says that nothing was left undone of what was asked for, all that
+// it looked at all repositories there are.
 func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, first bool) (complete, all bool, err error) {
 	began := time.Now()
 	parts, err := r.prepare(ctx)
@@ -120,6 +120,7 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 		err = mayPass{err}
 	}
 	all = !parts.part && m.err == nil && !m.summary.Drained
+	r.left = r.left && parts.part || m.summary.LeftOut > 0
 	if !m.done() {
 		return false, all, err
 	}
@@ -154,10 +155,12 @@ func (r *runner) valid(now time.Time) error {
 	return nil
 }
 
-// outcome names what a pass came to, for metrics.
-func outcome(err error) string {
+// outcome names what a pass came to, for metrics. left says that something was not asked for.
+func outcome(err error, left bool) string {
 	var v *verdict
 	switch {
+	case err == nil && left:
+		return "partial"
 	case err == nil:
 		return "complete"
 	case errors.As(err, &v) && v.code == exitFailures:

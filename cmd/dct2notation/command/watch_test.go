@@ -224,6 +224,19 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 	}
 }
 
+// A pass that left out what it was not asked for is no complete one.
+func TestPartialPassIsNotComplete(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]struct {
+		err  error
+		left bool
+	}{"complete": {nil, false}, "partial": {nil, true}, "incomplete": {&verdict{exitFailures}, true}} {
+		if got := outcome(c.err, c.left); got != want {
+			t.Errorf("%+v: got %s, want %s", c, got, want)
+		}
+	}
+}
+
 // Only a watch goes on from what it has read, for a day, and not where it is asked to look at
 // what is done.
 func TestOnlyAWatchFollowsTheFeed(t *testing.T) {

@@ -294,6 +294,7 @@ type ran struct {
 type how struct {
 	args                                        []string
 	recheck, rebind, platforms, planned, expiry bool
+	some                                        bool            // tags that begin with v
 	only                                        map[string]bool // references; nil: all
 }
 
@@ -322,6 +323,9 @@ func (w *world) howToRun() (h how) {
 		h.only = w.failuresIn(failures)
 		must(w.t, os.Rename(failures, failures+".only"))
 		h.args = append(h.args, "--only", failures+".only")
+	case w.coin("run-include-tags", 10):
+		h.some = true
+		h.args = append(h.args, "--include-tags", "v*")
 	case noPlan == nil && w.coin("run-plan", 40):
 		h.planned = true
 		h.args = append(h.args, "--plan", plan)
@@ -353,7 +357,7 @@ func (w *world) run() string {
 		return s.wrongf("it says complete")
 	case s.code == exitDone:
 		wrong = w.checkComplete(s, r, h)
-	case w.allMayBeSigned() && h.only == nil && !h.planned:
+	case w.allMayBeSigned() && h.only == nil && !h.planned && !h.some:
 		wrong = s.wrongf("nothing was in its way")
 	}
 	if h.expiry {
@@ -450,12 +454,22 @@ func (w *world) excused(p *place, d digest.Digest, r ran, h how) bool {
 	switch class := r.class(p, d); {
 	case class == "missing":
 		return !w.stored(p, d) || w.liedAbout(d.String())
-	case h.planned, h.only != nil && !r.Complete && !h.only[p.trust.GUN()+"@"+d.String()]:
+	case h.planned && !r.Complete, h.some && !r.Complete && !w.namedBy(p, d, "v"), h.only != nil && !r.Complete && !h.only[p.trust.GUN()+"@"+d.String()]:
 		return true // it was not asked for
 	case w.robbed[d] && !h.recheck && h.only == nil:
 		return true // what the ledger has as done is not looked up
 	}
 	return w.liedAbout(p.trust.GUN()) && discovers(h.args)
+}
+
+// namedBy reports whether DCT has a tag of an image that begins so.
+func (w *world) namedBy(p *place, d digest.Digest, prefix string) bool {
+	for tag, named := range w.dct(p).tags {
+		if named == d && strings.HasPrefix(tag, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // allMayBeSigned reports whether nothing is in the way of a run.
