@@ -21,6 +21,7 @@ type Readiness struct {
 	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
 	Feed      func(context.Context) ([]dct.Changed, error)
 	LeftOut   []string // what was chosen among repositories and tags, as a person would say it; none: all are looked at
+	Behind    string   // why the ledger that is compared with may lack what runs have done; empty: it has all
 	Decisions Decisions
 	Products  []string  // of registries, whose own checks are listed
 	Planned   time.Time // when the server is to be switched off
@@ -126,6 +127,10 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	if len(r.LeftOut) > 0 {
 		a.gates[gateCompared].fail("what is chosen leaves something out: %s", strings.Join(r.LeftOut, " "))
 		a.gates[gateCompared].Hint = "ready has to look at all of it: leave the choice out for this call"
+	}
+	if r.Behind != "" {
+		a.gates[gateCompared].unclear("%s", r.Behind)
+		a.gates[gateCompared].Hint = "ask again between two passes of the watch, or stop it"
 	}
 	a.left(guns)
 	if v.Sample > 0 {

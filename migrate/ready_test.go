@@ -123,12 +123,13 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 				return Verdict{Signatures: 1, Trusted: true, NotAfter: l.r.Planned.Add(1)}, nil
 			})
 		}, "", Holds, ""},
-		"the feed names nothing": {func(l *leaving) { l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil } }, gateListed, NotTold, app},
-		"another registry":       {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
-		"nothing was compared":   {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
-		"a tag that moved":       {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
-		"no snapshot":            {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
-		"not in the snapshot":    {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
+		"the ledger's copy is old": {func(l *leaving) { l.r.Behind = "its copy of yesterday" }, gateCompared, NotTold, "its copy of yesterday"},
+		"the feed names nothing":   {func(l *leaving) { l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil } }, gateListed, NotTold, app},
+		"another registry":         {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
+		"nothing was compared":     {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
+		"a tag that moved":         {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
+		"no snapshot":              {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
+		"not in the snapshot":      {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
 		"signed since": {func(l *leaving) {
 			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
 			l.must(l.repo.Publish())

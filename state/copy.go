@@ -23,8 +23,9 @@ func CopyPath(path string) string { return path + ".copy" }
 const copyBatch = 4 << 20
 
 // SaveCopy leaves a copy of the ledger, as it is at one moment, at [CopyPath], for OpenCopy. It is
-// on the disk when SaveCopy returns nil; on error the copy before is still there. The error is not
-// one of the ledger, which goes on, unless the ledger could not be read. Moves may go on meanwhile.
+// on the disk when SaveCopy returns nil; on error there is none, as the one before lacks what was
+// done since. The error is not one of the ledger, which goes on, unless the ledger could not be
+// read. Moves may go on meanwhile.
 func (l *Ledger) SaveCopy() error {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -32,12 +33,13 @@ func (l *Ledger) SaveCopy() error {
 		return err
 	}
 	if err := l.saveCopy(CopyPath(l.path)); err != nil {
-		return fmt.Errorf("copying ledger %s: %w", l.path, err)
+		return fmt.Errorf("copying ledger %s: %w", l.path, errors.Join(err, RemoveCopy(l.path)))
 	}
 	return nil
 }
 
 func (l *Ledger) saveCopy(to string) error {
+	began := time.Now()
 	f, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+".tmp-*")
 	if err != nil {
 		return err
@@ -60,6 +62,10 @@ func (l *Ledger) saveCopy(to string) error {
 		err = db.Sync()
 	}
 	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	// It has what was there then, and not what was moved while it was made.
+	if err := os.Chtimes(f.Name(), began, began); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), to); err != nil {
@@ -106,7 +112,7 @@ func RemoveCopy(path string) error {
 }
 
 // OpenCopy opens the copy that SaveCopy has left of the ledger at path, for reading, and returns
-// when it was made. It takes no lock, as a copy does not change, and checks every page as Open
+// when it was begun: what was done before is in it. It takes no lock, as a copy does not change, and checks every page as Open
 // does. Where there is no copy the error is fs.ErrNotExist.
 func OpenCopy(path string, o Options) (_ *Ledger, made time.Time, err error) {
 	o.ReadOnly, o.copied = true, true

@@ -117,8 +117,8 @@ func TestCopyIsReadBySeveralWhileTheLedgerIsHeld(t *testing.T) {
 	}
 }
 
-// TestCopyThatCannotBeMadeLeavesTheOneBefore, and the ledger goes on.
-func TestCopyThatCannotBeMadeLeavesTheOneBefore(t *testing.T) {
+// TestCopyThatCannotBeMadeLeavesNone, since the one before lacks what was done since; and the ledger goes on.
+func TestCopyThatCannotBeMadeLeavesNone(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
 	plan(t, l, item(1))
@@ -132,7 +132,10 @@ func TestCopyThatCannotBeMadeLeavesTheOneBefore(t *testing.T) {
 	if err := l.Err(); err != nil {
 		t.Errorf("the ledger has stopped: %v", err)
 	}
-	must(t, os.Remove(state.CopyPath(path)))
+	if _, err := os.Lstat(state.CopyPath(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the copy is there still: %v", err)
+	}
+	must(t, l.SaveCopy())
 }
 
 // TestPlantedCopyIsNotFollowed: whoever can write beside the ledger can plant anything there.
@@ -153,5 +156,21 @@ func TestPlantedCopyIsNotFollowed(t *testing.T) {
 		if _, _, err := state.OpenCopy(path, state.Options{}); !errors.Is(err, state.ErrDamaged) {
 			t.Errorf("%d: got %v, want it refused", n, err)
 		}
+	}
+}
+
+// TestCopyOfAnEarlierProcessIsRemoved by the next that opens the ledger for writing, and by no reader.
+func TestCopyOfAnEarlierProcessIsRemoved(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	must(t, l.SaveCopy())
+	must(t, l.Close())
+	for _, readOnly := range []bool{true, false} {
+		l, err := state.Open(path, state.Options{ReadOnly: readOnly})
+		must(t, err)
+		if _, err := os.Lstat(state.CopyPath(path)); errors.Is(err, fs.ErrNotExist) == readOnly {
+			t.Errorf("opened read-only %t: got %v", readOnly, err)
+		}
+		must(t, l.Close())
 	}
 }

@@ -113,6 +113,9 @@ func open(path string, o Options) (*Ledger, error) {
 		l.release()
 		return nil, err
 	}
+	// The copy of an earlier process lacks what this one will do. One that cannot be removed is
+	// older than the holder, by which readers tell.
+	_ = RemoveCopy(path)
 	go l.write()
 	err = errors.Join(l.readSchema(), l.upgrade())
 	if err == nil {

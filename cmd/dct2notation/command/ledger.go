@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -32,31 +33,51 @@ func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerpr
 	return l, known, nil
 }
 
+// readable is a ledger that was opened for reading.
+type readable struct {
+	*state.Ledger
+	known  state.Fingerprint
+	behind string // why it may lack what a run has done; empty: it has all
+}
+
 // readLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
 // leaves after each pass, and its age is told: what was signed since is not in it. A copy that an
 // earlier process left is refused: nobody knows what that one and the present one have done since.
-func readLedger(path string, log *slog.Logger) (*state.Ledger, state.Fingerprint, error) {
+func readLedger(path string, log *slog.Logger) (*readable, error) {
 	l, known, err := openLedgerWith(path, state.Options{ReadOnly: true})
 	var locked *state.LockedError
-	if !errors.As(err, &locked) {
-		return l, known, err
+	switch {
+	case err == nil:
+		return &readable{l, known, ""}, nil
+	case !errors.As(err, &locked):
+		return nil, err
 	}
 	l, made, cerr := state.OpenCopy(path, state.Options{})
 	if errors.Is(cerr, os.ErrNotExist) {
-		return nil, nil, &inUse{locked}
+		return nil, &inUse{locked}
 	}
 	if cerr != nil {
 		log.Warn("the ledger is in use, and its copy cannot be used", "reason", firstLine(cerr.Error()))
-		return nil, nil, &inUse{locked}
+		return nil, &inUse{locked}
 	}
 	if made.Before(locked.Holder.Start) {
 		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
 			"as of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
-		return nil, nil, errors.Join(&inUse{locked}, l.Close())
+		return nil, errors.Join(&inUse{locked}, l.Close())
 	}
 	if known, err = l.Fingerprint(); err != nil {
-		return nil, nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
 	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339))
-	return l, known, nil
+	return &readable{l, known, behind(path, made, locked.Holder)}, nil
+}
+
+// behind says why the copy of a ledger may lack what its holder has done; empty: it was made after
+// the holder's last pass, and the next has not begun.
+func behind(path string, made time.Time, holder state.Holder) string {
+	st, err := readStatus(path)
+	if err == nil && st.PID == holder.PID && st.State == "waiting" && !made.Before(st.Updated) {
+		return ""
+	}
+	return fmt.Sprintf("the ledger is in use, and its copy of %s was not made after the last pass of the run that has it", made.UTC().Format(time.RFC3339))
 }

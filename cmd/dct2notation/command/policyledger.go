@@ -27,22 +27,22 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 	if !exists(o.ledger) {
 		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
 	}
-	ledger, known, err := readLedger(o.ledger, log)
+	ledger, err := readLedger(o.ledger, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // only read from
-	m.known, m.images = known, map[string]map[string]int{}
-	if _, err := sel.hosts(ledger); err != nil {
+	m.known, m.images = ledger.known, map[string]map[string]int{}
+	if _, err := sel.hosts(ledger.Ledger); err != nil {
 		return err
 	}
 	for _, name := range sel.absent {
 		m.problem(log, "left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
 	}
-	if err := m.readHistory(ledger); err != nil {
+	if err := m.readHistory(ledger.Ledger); err != nil {
 		return err
 	}
-	return m.readItems(ledger, sel.meant, log)
+	return m.readItems(ledger.Ledger, sel.meant, log)
 }
 
 // inUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its

@@ -172,6 +172,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		Verification: v, Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
 		Products: o.used(f.guns), Planned: latest(endOfDay(o.at), now), Now: now,
 	}
+	if ledger != nil {
+		r.Behind = ledger.behind
+	}
 	gates, err := r.Assess(ctx, f.guns)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -46,16 +45,12 @@ it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
 }
 
 func showStatus(ledger, output string, s Streams) error {
-	raw, err := os.ReadFile(statusPath(ledger))
+	st, err := readStatus(ledger)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("no run has used the ledger %s\nhint: name the ledger of the run with --state", ledger)
 	}
 	if err != nil {
 		return err
-	}
-	var st status
-	if err := json.Unmarshal(raw, &st); err != nil || st.Kind != statusKind {
-		return fmt.Errorf("reading the status of the ledger %s: the file is none of ours", ledger)
 	}
 	if st.State != "ended" && !alive(st.PID) {
 		st.State = "killed"

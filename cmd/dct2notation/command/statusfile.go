@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -36,6 +37,18 @@ const statusKind = "dct2notation.status"
 
 // statusPath is the side file of a ledger.
 func statusPath(ledger string) string { return ledger + ".status.json" }
+
+// readStatus reads the side file of a ledger.
+func readStatus(ledger string) (st status, err error) {
+	raw, err := os.ReadFile(statusPath(ledger))
+	if err != nil {
+		return st, err
+	}
+	if err := json.Unmarshal(raw, &st); err != nil || st.Kind != statusKind {
+		return st, fmt.Errorf("reading the status of the ledger %s: the file is none of ours", ledger)
+	}
+	return st, nil
+}
 
 // statusFile writes a run's status beside its ledger, at most once a second. Its owner's
 // lock guards it.

@@ -19,7 +19,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/state"
 )
 
 type verifyOptions struct {
@@ -138,11 +137,11 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 }
 
 // openRecord opens a ledger to compare with what it has; without a file, there is none.
-func openRecord(file string, log *slog.Logger) (*state.Ledger, *migrate.Record, error) {
+func openRecord(file string, log *slog.Logger) (*readable, *migrate.Record, error) {
 	if file == "" {
 		return nil, nil, nil
 	}
-	ledger, _, err := readLedger(file, log)
+	ledger, err := readLedger(file, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,7 +154,7 @@ func openRecord(file string, log *slog.Logger) (*state.Ledger, *migrate.Record, 
 
 // compareWith has a verification compare with what the runs with a ledger have done, and hold
 // the trust data to what they have seen.
-func compareWith(v *migrate.Verification, ledger *state.Ledger, record *migrate.Record) {
+func compareWith(v *migrate.Verification, ledger *readable, record *migrate.Record) {
 	if v.Record = record; ledger != nil {
 		v.Before = ledger.Repository
 	}
