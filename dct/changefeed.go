@@ -27,7 +27,8 @@ type Changed struct {
 }
 
 // ErrFeedRefused is said of a server that keeps its changefeed to itself or has none, as those
-// of Docker Hub, Azure and Harbor do for everybody. A server in trouble is not among them.
+// of Docker Hub, Azure and Harbor do for everybody. A server in trouble is not among them, nor a
+// 404 that is not the Notary server's own, by which old ones say that they have no changefeed.
 var ErrFeedRefused = errors.New("the changefeed is refused")
 
 // A Feed is what a changefeed has said up to its end. It does not change, and is safe for
@@ -239,12 +240,14 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		return nil, fail(redact(ctx, err), "")
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, resp.StatusCode), hint)
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound && saysNotFound(resp.Body):
+		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, code), hint)
+	case code == http.StatusNotFound:
+		return nil, fail(fmt.Errorf("it answered %d, %w", code, ErrForeign404), "is that the Notary server, or a proxy before it?")
 	default:
-		return nil, fail(fmt.Errorf("it answered %d", resp.StatusCode), hint)
+		return nil, fail(fmt.Errorf("it answered %d", code), hint)
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
 	switch {

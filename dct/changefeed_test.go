@@ -186,10 +186,6 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	if _, changed, err := server(s).Changes(t.Context(), "a.example.com", nil); err != nil || len(changed) != 0 {
 		t.Errorf("no records: got %v, %v, want none", changed, err)
 	}
-	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true })
-	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--discover catalog") {
-		t.Errorf("forbidden: %v", err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := server(s).Changes(ctx, "a.example.com", nil); !errors.Is(err, context.Canceled) {
@@ -198,6 +194,37 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	s.Close()
 	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("not running: got %v, want a refused connection", err)
+	}
+}
+
+// Only who refuses the changefeed, or is a Notary server without one, keeps it to itself: then people may
+// bring a list.
+func TestWhoRefusesTheChangefeed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		code    int
+		body    string
+		refused bool
+	}{
+		"401":                         {401, "", true},
+		"403":                         {403, "", true},
+		"an old Notary server":        {404, `{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist."}]}`, true},
+		"a proxy's 404":               {404, "<html>", false},
+		"a 404 without a body":        {404, "", false},
+		"a registry's 404":            {404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, false},
+		"a server in trouble":         {503, "", false},
+		"one with too many questions": {429, "", false},
+	} {
+		s := notary(t)
+		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(c.code)
+			_, _ = w.Write([]byte(c.body))
+			return true
+		})
+		_, _, err := server(s).Changes(t.Context(), "a.example.com", nil)
+		if err == nil || errors.Is(err, ErrFeedRefused) != c.refused || c.refused && !strings.Contains(err.Error(), "--discover catalog") {
+			t.Errorf("%s: got %v, want it refused: %t", name, err, c.refused)
+		}
 	}
 }
 
