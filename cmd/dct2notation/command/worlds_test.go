@@ -529,7 +529,7 @@ func (w *world) verify() string {
 		return s.wrongf("it says complete, of some tags")
 	case s.code == exitDone && !some && !sample:
 		return w.checkAgreed(s, args, policy, time.Now(), platforms, ledger)
-	case s.code != exitDone && !w.faulty && !w.vague && !some && !sample && w.checkAgreed(s, args, policy, time.Now(), platforms, true) == "" && w.anyTag() && !w.lostPlatform():
+	case s.code != exitDone && !w.faulty && !w.vague && !some && !sample && w.checkAgreed(s, args, policy, time.Now(), platforms, true) == "" && w.anyTag() && !w.lostPlatform() && !w.adopted(policy):
 		return s.wrongf("nothing is wrong")
 	}
 	return ""
@@ -551,6 +551,21 @@ func (w *world) lostPlatform() bool {
 		name, d, _ := strings.Cut(image, "@")
 		if p := w.place(name); w.platform(p, digest.Digest(d)) && !w.signed(p, digest.Digest(d)) {
 			return true
+		}
+	}
+	return false
+}
+
+// adopted reports whether a run with another ledger signed what DCT has withdrawn since: this one's may have
+// found the signature there.
+func (w *world) adopted(policy string) bool {
+	for ledger := range w.made {
+		for made := range w.made[ledger] {
+			image, _, _ := strings.Cut(made, " ")
+			name, text, _ := strings.Cut(image, "@")
+			if p, d := w.place(name), digest.Digest(text); !w.vouched(p, true)[d] && w.stored(p, d) && w.trusts(p, d, policy) {
+				return true
+			}
 		}
 	}
 	return false
@@ -744,7 +759,7 @@ func (w *world) ready() string {
 	if s.code == exitDone {
 		return all
 	}
-	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() {
+	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() && !w.adopted("strict") {
 		return s.wrongf("nothing is in the way")
 	}
 	return ""
