@@ -62,7 +62,7 @@ func signedByPrevious(prev *data.SignedRoot, s *data.Signed, gun data.GUN) error
 		err = signed.VerifySignatures(s, role)
 	}
 	if err != nil {
-		return fmt.Errorf("not signed by the root before: %w", err)
+		return fmt.Errorf("%w: %w", errUnfollowed, err)
 	}
 	for i := range s.Signatures {
 		s.Signatures[i].IsValid = false // the marks are to be of the root's own keys

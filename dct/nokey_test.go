@@ -92,7 +92,8 @@ func (l ledger) Repository(gun string) (state.Repository, bool, error) {
 	}
 	return r, len(r.Root) > 0, nil
 }
-func (l ledger) SetRepository(state.Repository) error { return nil }
+func (l ledger) SetRepository(state.Repository) error       { return nil }
+func (l ledger) ReplaceRoot(state.Repository, string) error { return nil }
 func (l ledger) Plan(items []state.Item) ([]state.Stage, error) {
 	stages := make([]state.Stage, len(items))
 	for i := range stages {

@@ -1,14 +1,20 @@
 package dct
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/theupdateframework/notary/trustpinning"
+	"github.com/theupdateframework/notary/tuf/data"
 	"github.com/theupdateframework/notary/tuf/utils"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -18,6 +24,9 @@ import (
 type Pins struct {
 	// Certs maps a GUN, or a prefix ending in *, to key ids of roots.
 	Certs map[string][]string `json:"certs,omitempty"`
+	// RootKeys maps a GUN, or a prefix ending in *, to ids of the public keys of roots, as
+	// notary key list shows them. It is ours: notary knows no such pins.
+	RootKeys map[string][]string `json:"root-keys,omitempty"`
 	// CA maps a GUN prefix to a PEM file of certificate authorities for root
 	// certificates.
 	CA map[string]string `json:"ca,omitempty"`
@@ -87,7 +96,7 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 			return Pins{}, fmt.Errorf("trust pinning of %s names no key id", safetext.Safe(name, 256))
 		}
 		for _, id := range ids {
-			if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+			if !IsKeyID(id) {
 				return Pins{}, fmt.Errorf("trust pinning of %s: %s is no key id, which is 64 hexadecimal digits", safetext.Safe(name, 256), safetext.Safe(id, 80))
 			}
 		}
@@ -95,30 +104,125 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 	return Pins{Certs: p.Certs, CA: p.CA, NoTOFU: p.DisableTOFU != nil && *p.DisableTOFU}, nil
 }
 
-// covers tells whether the configuration pins the repository, as the notary client
-// would see it: by its name, by the longest prefix*, or by a certificate authority.
-func (p Pins) covers(gun GUN) bool {
+// IsKeyID reports whether a string has the form of notary's key ids.
+func IsKeyID(id string) bool { return len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" }
+
+// A pin is what the configuration says of the root of one repository.
+type pin struct {
+	name  string   // the repository's, or the prefix that it begins with
+	certs []string // ids of root keys
+	keys  []string // ids of their public keys
+	ca    string   // file of authorities; empty: the ids count
+}
+
+// of returns the pin of a repository, or nil. As with the notary client its own name counts
+// first, then the longest prefix*, then the longest prefix of a certificate authority.
+func (p Pins) of(gun GUN) *pin {
 	name := gun.String()
-	if _, ok := p.Certs[name]; ok {
-		return true
-	}
-	for prefix := range p.Certs {
-		if strings.HasSuffix(prefix, "*") && strings.HasPrefix(name, strings.TrimSuffix(prefix, "*")) {
-			return true
+	var found *pin
+	for _, ids := range []map[string][]string{p.Certs, p.RootKeys} {
+		for key := range ids {
+			prefix, wild := strings.CutSuffix(key, "*")
+			fits := key == name || wild && strings.HasPrefix(name, prefix)
+			if fits && (found == nil || found.name != name && (key == name || len(key) > len(found.name))) {
+				found = &pin{name: key, certs: p.Certs[key], keys: p.RootKeys[key]}
+			}
 		}
 	}
-	for prefix := range p.CA {
-		if strings.HasPrefix(name, prefix) {
+	if found != nil {
+		return found
+	}
+	for prefix, file := range p.CA {
+		if strings.HasPrefix(name, prefix) && (found == nil || len(prefix) > len(found.name)) {
+			found = &pin{name: prefix, ca: file}
+		}
+	}
+	return found
+}
+
+// covers reports whether the configuration pins the repository.
+func (p Pins) covers(gun GUN) bool { return p.of(gun) != nil }
+
+// Exactly reports whether a repository is pinned under its own name to a key, by either id.
+func (p Pins) Exactly(gun GUN, id string) bool {
+	found := p.of(gun)
+	return found != nil && found.only(gun, id) != nil
+}
+
+// only is the pin on one of its ids alone; nil: it has no such id, or is not of the
+// repository's own name.
+func (p *pin) only(gun GUN, id string) *pin {
+	one := &pin{name: p.name}
+	if slices.Contains(p.certs, id) {
+		one.certs = []string{id}
+	}
+	if slices.Contains(p.keys, id) {
+		one.keys = []string{id}
+	}
+	if p.name != gun.String() || len(one.certs)+len(one.keys) == 0 {
+		return nil
+	}
+	return one
+}
+
+// String says what is pinned, as part of a sentence.
+func (p *pin) String() string {
+	of := ""
+	if strings.HasSuffix(p.name, "*") {
+		of = " for " + p.name
+	}
+	if p.ca != "" {
+		return fmt.Sprintf("your pin for %s says an authority of %s", p.name, p.ca)
+	}
+	return fmt.Sprintf("your pin%s says %s", of, strings.Join(slices.Concat(p.certs, p.keys), ", "))
+}
+
+// library gives the pin in notary's type, for one root: notary's pins are of ids that the
+// root has. Trust on first use is always off there: whether it applies is decided before the
+// library is asked.
+func (p *pin) library(gun GUN, root *data.SignedRoot) trustpinning.TrustPinConfig {
+	if p.ca != "" {
+		return trustpinning.TrustPinConfig{CA: map[string]string{p.name: p.ca}, DisableTOFU: true}
+	}
+	ids := slices.Clone(p.certs)
+	for _, key := range rootKeys(root) {
+		chain, err := utils.LoadCertBundleFromPEM(key.Public())
+		if err == nil && len(chain) > 0 && slices.Contains(p.keys, publicKeyID(chain[0].PublicKey)) {
+			ids = append(ids, key.ID())
+		}
+	}
+	return trustpinning.TrustPinConfig{Certs: map[string][]string{gun.String(): ids}, DisableTOFU: true}
+}
+
+// fits reports whether the pin vouches for one of the keys of a root. Whether that one has
+// signed it, is not looked at.
+func (p *pin) fits(gun GUN, root *data.SignedRoot) bool {
+	usable, err := certifiedKeys(root, data.GUN(gun.String()))
+	if err != nil {
+		return false
+	}
+	for id, chain := range usable {
+		if ok, err := isPinned(id, chain, data.GUN(gun.String()), p.library(gun, root), true); err == nil && ok {
 			return true
 		}
 	}
 	return false
 }
 
-// library gives the pins in notary's type. Trust on first use is always off there:
-// whether it applies is decided before the library is asked.
-func (p Pins) library() trustpinning.TrustPinConfig {
-	return trustpinning.TrustPinConfig{Certs: p.Certs, CA: p.CA, DisableTOFU: true}
+// publicKeyID is the id that notary gives a public key, and the private key that belongs to
+// it; empty for a kind of key that notary does not have.
+func publicKeyID(public crypto.PublicKey) string {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return ""
+	}
+	switch public.(type) {
+	case *ecdsa.PublicKey:
+		return data.NewECDSAPublicKey(der).ID()
+	case *rsa.PublicKey:
+		return data.NewRSAPublicKey(der).ID()
+	}
+	return ""
 }
 
 // dockerRoot gives the root.json that docker keeps for the repository, if any.

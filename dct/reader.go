@@ -16,6 +16,11 @@ import (
 type Reader struct {
 	Source Source
 	Pins   Pins
+	// AcceptRoot maps repositories that were initialised anew to a key id of their new root. It
+	// is accepted once in place of the root that is known, though that has not signed it: if it
+	// is pinned to that key under the repository's own name, and no root that was trusted
+	// before has had one of its keys. Versions are counted anew then.
+	AcceptRoot map[GUN]string
 	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
 	// target that rests on it says so. Nothing else is overridden by it.
 	AllowExpired []string
@@ -91,7 +96,7 @@ const hintSlow = "if the server is in order and only slow, give it longer with -
 // readAgain is Read without its limit of time.
 func (r *Reader) readAgain(ctx context.Context, gun GUN, known Known) (*Repository, error) {
 	var kept [][]byte
-	if r.Cache != nil {
+	if r.Cache != nil && r.AcceptRoot[gun] == "" { // else all is to come from the source
 		kept = r.Cache.Load(gun)
 	}
 	if len(kept) > 0 {
@@ -118,7 +123,7 @@ func (e *tornError) Unwrap() error { return e.err }
 
 func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
 	l := &loader{
-		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
+		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, accepts: r.AcceptRoot[gun], trusted: map[string]bool{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
 		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun), left: cmp.Or(r.MaxBytes, DefaultMaxBytes), keeps: r.Cache != nil,
 	}
 	if r.Listing != nil {
@@ -126,6 +131,9 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	}
 	for _, raw := range kept {
 		l.kept[sumOf(raw)] = raw
+	}
+	for _, id := range known.RootKeys {
+		l.trusted[id] = true
 	}
 	if l.at.IsZero() {
 		l.at = time.Now()

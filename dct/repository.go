@@ -19,6 +19,7 @@ type Repository struct {
 	known    Known
 	pinnedBy string
 	rootKeys []string
+	replaced *ReplacedRoot
 }
 
 // proof is what all targets of a Repository rest on.
@@ -96,6 +97,17 @@ type Expiry struct {
 type Known struct {
 	Root   []byte           // raw bytes of the root that was trusted last
 	Floors map[string]Floor // by role: what was seen last
+	// RootKeys are the ids of all keys of roots that were trusted, and of their public keys,
+	// sorted. None of them is ever the key of a root that [Reader.AcceptRoot] accepts.
+	RootKeys []string
+	By       string // who remembers it, as in "the ledger"; empty: an earlier run
+}
+
+// ReplacedRoot is a root that was trusted before [Reader.AcceptRoot] accepted another.
+type ReplacedRoot struct {
+	Version int
+	KeyIDs  []string
+	SHA256  string // of its bytes, in hex
 }
 
 // Floor is the newest version of a role that was accepted, and its bytes' SHA-256 in hex.
@@ -124,6 +136,10 @@ func (r *Repository) Expired() []string { return slices.Clone(r.proof.expired) }
 
 // PinnedBy tells why the root is trusted, as one of the Pinned constants.
 func (r *Repository) PinnedBy() string { return r.pinnedBy }
+
+// Replaced returns the root that was trusted before, where [Reader.AcceptRoot] has accepted
+// another in this read; nil: it has not.
+func (r *Repository) Replaced() *ReplacedRoot { return r.replaced }
 
 // RootKeyIDs are the key ids of the root role, as trust_pinning.certs takes them.
 func (r *Repository) RootKeyIDs() []string { return slices.Clone(r.rootKeys) }

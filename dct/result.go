@@ -31,9 +31,10 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	// A delegation that is declared no longer has no floor any more: it may come back.
 	return &Repository{
 		proof: p, targets: targets, findings: findings, expiries: expiries,
-		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen)},
+		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen), RootKeys: slices.Sorted(maps.Keys(l.trusted)), By: l.known.By},
 		pinnedBy: l.pinnedBy,
 		rootKeys: rootKeyIDs(repo.Root),
+		replaced: l.replaced,
 	}, nil
 }
 

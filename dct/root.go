@@ -48,9 +48,13 @@ func (l *loader) root(ctx context.Context) error {
 		return l.unpinned(newest)
 	}
 	trusted, err := l.follow(ctx, anchor, newest.Signed.Version, raw)
+	if err != nil && anchor != nil && errors.Is(err, ErrRefused) {
+		trusted, err = l.otherRoot(anchor, newest, raw, err)
+	}
 	if err != nil {
 		return err
 	}
+	l.trust(trusted)
 	if err := l.age("root", trusted.Signed.Expires); err != nil {
 		return err
 	}
@@ -88,6 +92,12 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 	if err != nil {
 		return nil, l.refuse("root", fmt.Errorf("the root known from %s: %w", by, err))
 	}
+	l.trust(root)
+	if s, err := decodeSigned(raw); err == nil {
+		for _, sig := range s.Signatures {
+			l.trusted[sig.KeyID] = true // the root before it had that key
+		}
+	}
 	l.pinnedBy = by
 	if l.pins.covers(l.gun) {
 		l.pinnedBy = PinnedConfig
@@ -105,7 +115,7 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 	}
 	from := anchor.Signed.Version
 	if to < from {
-		return nil, l.refuse("root", fmt.Errorf("rolled back: version %d, and version %d was trusted before", to, from))
+		return nil, l.refuse("root", fmt.Errorf("%w: version %d, and version %d was trusted before", errRolledBack, to, from))
 	}
 	if to-from > maxRotations {
 		return nil, l.refuse("root", fmt.Errorf("version %d is %d versions after the trusted one", to, to-from))
@@ -125,6 +135,7 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 		if last, err = l.accept(last, between, v, false); err != nil {
 			return nil, err
 		}
+		l.trust(last)
 	}
 	return l.accept(last, raw, to, true)
 }
@@ -133,13 +144,26 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 // configuration's pins if they cover the repository. How old a root is counts for the
 // newest alone: those before it only hand on the trust.
 func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest bool) (*data.SignedRoot, error) {
-	pins := trustpinning.TrustPinConfig{}
-	if newest && l.pins.covers(l.gun) {
-		pins = l.pins.library()
+	var pinned *pin
+	if newest {
+		pinned = l.pins.of(l.gun)
 	}
+	return l.acceptPinned(prev, raw, version, newest, pinned)
+}
+
+// acceptPinned is accept by a given pin, or by none.
+func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, newest bool, pinned *pin) (*data.SignedRoot, error) {
 	s, err := decodeSigned(raw)
 	if err != nil {
 		return nil, l.refuse("root", err)
+	}
+	pins := trustpinning.TrustPinConfig{}
+	if pinned != nil {
+		unverified, err := data.RootFromSigned(s)
+		if err != nil {
+			return nil, l.refuse("root", err)
+		}
+		pins = pinned.library(l.gun, unverified)
 	}
 	gun := data.GUN(l.gun.String())
 	root, err := trustpinning.ValidateRoot(prev, s, gun, pins)
@@ -149,6 +173,10 @@ func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest b
 		if root, err = agedRoot(prev, s, gun, pins); err != nil {
 			return nil, l.refuse("root", err)
 		}
+	}
+	var astray *trustpinning.ErrRootRotationFail
+	if errors.As(err, &astray) {
+		return nil, l.refuse("root", fmt.Errorf("%w: %w", errUnfollowed, err))
 	}
 	if err != nil {
 		return nil, l.explainRoot(raw, err)
@@ -214,6 +242,17 @@ func selfSigned(root *data.SignedRoot, raw []byte) error {
 	return signed.VerifySignatures(s, role)
 }
 
+// rootKeys are the keys of the root role, in the order of their ids.
+func rootKeys(root *data.SignedRoot) []data.PublicKey {
+	var keys []data.PublicKey
+	for _, id := range rootKeyIDs(root) {
+		if key, ok := root.Signed.Keys[id]; ok && key != nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // rootKeyIDs are those of the root role, which the notary library takes no root without.
 func rootKeyIDs(root *data.SignedRoot) []string {
 	return slices.Sorted(slices.Values(root.Signed.Roles[data.CanonicalRootRole].KeyIDs))
@@ -222,11 +261,7 @@ func rootKeyIDs(root *data.SignedRoot) []string {
 // rootCerts are the leaf certificates of the root role's keys that can be parsed.
 func rootCerts(root *data.SignedRoot) []*x509.Certificate {
 	var leafs []*x509.Certificate
-	for _, id := range rootKeyIDs(root) {
-		key, ok := root.Signed.Keys[id]
-		if !ok || key == nil {
-			continue
-		}
+	for _, key := range rootKeys(root) {
 		chain, err := utils.LoadCertBundleFromPEM(key.Public())
 		if err != nil || len(chain) == 0 {
 			continue

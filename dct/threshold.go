@@ -69,7 +69,7 @@ func enoughForRoot(prev, root *data.SignedRoot, s *data.Signed, raw []byte, gun 
 		err = enough(raw, before)
 	}
 	if err != nil {
-		return fmt.Errorf("not signed by the root before: %w", err)
+		return fmt.Errorf("%w: %w", errUnfollowed, err)
 	}
 	return nil
 }

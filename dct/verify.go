@@ -35,6 +35,9 @@ type loader struct {
 	kept     map[string][]byte // files of an earlier read, by SHA-256 in hex
 	files    [][]byte          // what was verified, the root first
 	pinnedBy string
+	accepts  string          // key of a root that may take the place of the one known before
+	replaced *ReplacedRoot   // by such a root
+	trusted  map[string]bool // ids of keys of all roots that were trusted, and of their public keys
 	seen     map[string]Floor
 	declared []string // delegations
 

@@ -87,6 +87,7 @@ type TrustNews struct {
 	Place    string // the repository that the images are in, where it is another
 	PinnedBy string
 	RootKeys []string
+	Replaced string // which root was accepted in place of which; empty: none was
 	Items    int
 	Findings []dct.Finding
 	Expiries []dct.Expiry

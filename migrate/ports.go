@@ -114,6 +114,7 @@ func (f Found) all() int { return len(f.Ours) + f.Others + f.Broken + f.Unread }
 type Ledger interface {
 	Repository(gun string) (state.Repository, bool, error)
 	SetRepository(state.Repository) error
+	ReplaceRoot(r state.Repository, reason string) error
 	Plan([]state.Item) ([]state.Stage, error)
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error

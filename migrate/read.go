@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -51,7 +52,13 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop 
 	}
 	e.narrow(read)
 	if record {
-		if err := e.Ledger.SetRepository(remember(r, before, e)); err != nil {
+		now := remember(r, before, e)
+		if reason := replacedRoot(r); reason != "" {
+			err = e.Ledger.ReplaceRoot(now, reason)
+		} else {
+			err = e.Ledger.SetRepository(now)
+		}
+		if err != nil {
 			return nil, fatally(err)
 		}
 	}
@@ -61,7 +68,7 @@ func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop 
 func (r *reading) news() *TrustNews {
 	n := &TrustNews{
 		GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(),
-		Items: len(r.work), Findings: r.Findings(), Expiries: r.Expiries(), Changed: r.changed,
+		Replaced: replacedRoot(r.Repository), Items: len(r.work), Findings: r.Findings(), Expiries: r.Expiries(), Changed: r.changed,
 	}
 	if r.place != n.GUN {
 		n.Place = r.place
@@ -83,7 +90,7 @@ func (e *Engine) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
 // what is older, other roots and roles that have vanished. Of an empty record that is
 // nothing.
 func KnownOf(before state.Repository) dct.Known {
-	known := dct.Known{Root: before.Root, Floors: map[string]dct.Floor{}}
+	known := dct.Known{Root: before.Root, Floors: map[string]dct.Floor{}, RootKeys: before.RootKeys, By: "the ledger"}
 	for role, f := range before.Roles {
 		known.Floors[role] = dct.Floor(f)
 	}
@@ -94,7 +101,7 @@ func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repos
 	known := r.Known()
 	now := state.Repository{
 		GUN: r.GUN().String(), Root: known.Root, Roles: map[string]state.Floor{},
-		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), VerifiedAt: e.now(),
+		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), RootKeys: known.RootKeys, VerifiedAt: e.now(),
 	}
 	if before.Pin != "" && now.Pin == dct.PinnedEarlier {
 		now.Pin = before.Pin // how it came to be trusted in the first place
@@ -103,6 +110,17 @@ func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repos
 		now.Roles[role] = state.Floor(f)
 	}
 	return now
+}
+
+// replacedRoot says which root was accepted in this read in place of which; empty: the trusted
+// one, or one that follows from it.
+func replacedRoot(r *dct.Repository) string {
+	was := r.Replaced()
+	if was == nil {
+		return ""
+	}
+	return fmt.Sprintf("root of version %d with key ids %s in place of version %d with key ids %s (SHA-256 %s)",
+		r.Version("root"), strings.Join(r.RootKeyIDs(), ", "), was.Version, strings.Join(was.KeyIDs, ", "), was.SHA256)
 }
 
 // answer is what became of reading one repository.

@@ -68,7 +68,7 @@ func (b *batch) hasEnvelope(k Key) bool {
 
 func (b *batch) putRepository(r Repository) error {
 	return b.put(bucketRepositories, []byte(r.GUN), repositoryRecord{
-		stamp: stamp{recordV}, GUN: r.GUN, Roles: r.Roles, Root: r.Root, Pin: r.Pin,
-		RootKeyIDs: r.RootKeyIDs, VerifiedAt: r.VerifiedAt,
+		stamp: stamp{repositoryRecord{}.newest()}, GUN: r.GUN, Roles: r.Roles, Root: r.Root, Pin: r.Pin,
+		RootKeyIDs: r.RootKeyIDs, RootKeys: r.RootKeys, VerifiedAt: r.VerifiedAt,
 	})
 }

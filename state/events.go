@@ -23,6 +23,8 @@ const (
 	EventUndone    EventKind = "undone"  // a signature is gone from the registry, because that was asked for
 	EventRebound   EventKind = "rebound" // the ledger was given another configuration
 	EventTOFU      EventKind = "tofu"    // a root was trusted at first sight
+
+	EventRootReplaced EventKind = "root-replaced" // another root was accepted in place of the trusted one
 )
 
 // An Event is a line in the ledger's history, written in the same transaction
@@ -31,7 +33,7 @@ type Event struct {
 	Seq            uint64 // 1, 2, 3, ...
 	Time           time.Time
 	Kind           EventKind
-	Item           Key // zero for EventRebound and EventTOFU
+	Item           Key // zero for EventRebound, EventTOFU and EventRootReplaced
 	GUN            string
 	Signature      string // digest of the signature's manifest, as the item had it afterwards; of EventUndone the one that is gone
 	LeafThumbprint string // for EventSigned

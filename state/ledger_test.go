@@ -46,7 +46,7 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 	want := state.Repository{
 		GUN: "docker.io/library/alpine", Roles: map[string]state.Floor{"targets": {Version: 12, SHA256: "ab"}},
 		Root: []byte(`{"signed":{}}` + "\n"), Pin: state.PinTOFU, RootKeyIDs: []string{"k1", "k2"},
-		VerifiedAt: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		RootKeys: []string{"k0", "k1", "k2"}, VerifiedAt: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 	}
 	if _, found, err := l.Repository(want.GUN); found || err != nil {
 		t.Fatalf("unknown repository: %v, %v", found, err)
@@ -62,6 +62,16 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 	events, err := l.Events(0, 0)
 	if err != nil || len(events) != 1 || events[0].Kind != state.EventTOFU || events[0].GUN != want.GUN || !strings.Contains(events[0].Reason, "k2") {
 		t.Errorf("events %+v, %v", events, err)
+	}
+	// A root that takes the place of another is told with both, however it is pinned.
+	want.Pin, want.Root, want.RootKeyIDs = state.PinConfig, []byte("{}"), []string{"k3"}
+	must(t, l.ReplaceRoot(want, "k3 in place of k1, k2"))
+	events, err = l.Events(1, 0)
+	if err != nil || len(events) != 1 || events[0].Kind != state.EventRootReplaced || events[0].GUN != want.GUN || events[0].Reason != "k3 in place of k1, k2" {
+		t.Errorf("events %+v, %v", events, err)
+	}
+	if got, _, err := l.Repository(want.GUN); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v, %v", got, err)
 	}
 }
 

@@ -29,6 +29,7 @@ type Repository struct {
 	Root       []byte // the trusted root.json as it came
 	Pin        string // PinConfig, PinTOFU or PinDockerTrust
 	RootKeyIDs []string
+	RootKeys   []string // ids of all keys, and of their public keys, of roots that were ever trusted
 	VerifiedAt time.Time
 }
 
@@ -57,7 +58,13 @@ func (l *Ledger) Repository(gun string) (Repository, bool, error) {
 
 // SetRepository records r in place of what was recorded about its GUN. A root
 // that is trusted at first sight, or whose keys are new, leaves an event.
-func (l *Ledger) SetRepository(r Repository) error {
+func (l *Ledger) SetRepository(r Repository) error { return l.setRepository(r, "") }
+
+// ReplaceRoot is SetRepository where another root takes the place of the one that was trusted,
+// because the user has accepted it. The event that it leaves has the reason, which names both.
+func (l *Ledger) ReplaceRoot(r Repository, reason string) error { return l.setRepository(r, reason) }
+
+func (l *Ledger) setRepository(r Repository, replaced string) error {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -68,6 +75,9 @@ func (l *Ledger) SetRepository(r Repository) error {
 		}
 		if err := b.putRepository(r); err != nil {
 			return err
+		}
+		if replaced != "" {
+			return b.log(Event{Kind: EventRootReplaced, GUN: r.GUN, Reason: bounded(replaced, MaxReason)})
 		}
 		if r.Pin != PinTOFU || known && before.Pin == PinTOFU && slices.Equal(before.RootKeyIDs, r.RootKeyIDs) {
 			return nil

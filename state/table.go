@@ -52,7 +52,7 @@ func (t *table) repository(gun string) (Repository, bool, error) {
 	}
 	return Repository{
 		GUN: r.GUN, Roles: r.Roles, Root: r.Root, Pin: r.Pin,
-		RootKeyIDs: r.RootKeyIDs, VerifiedAt: r.VerifiedAt,
+		RootKeyIDs: r.RootKeyIDs, RootKeys: r.RootKeys, VerifiedAt: r.VerifiedAt,
 	}, true, nil
 }
 

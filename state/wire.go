@@ -92,8 +92,11 @@ type repositoryRecord struct {
 	Root       []byte           `json:"root,omitempty"`
 	Pin        string           `json:"pin,omitempty"`
 	RootKeyIDs []string         `json:"root_key_ids,omitempty"`
+	RootKeys   []string         `json:"root_keys,omitempty"` // since version 2
 	VerifiedAt time.Time        `json:"verified_at"`
 }
+
+func (repositoryRecord) newest() int { return 2 }
 
 type eventRecord struct {
 	stamp

@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
+			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -75,8 +75,9 @@ type fixture struct {
 	dir      string
 
 	repos map[string]*notarytest.Repository
-	lapse time.Time     // when what lapses is past its date
-	held  chan struct{} // closed when a held request has arrived
+	gone  map[string][]byte // files of the repository that was initialised anew last, by role
+	lapse time.Time         // when what lapses is past its date
+	held  chan struct{}     // closed when a held request has arrived
 }
 
 const (
@@ -244,6 +245,33 @@ func rollback(_ *testscript.TestScript, f *fixture, args []string) error {
 // forget REPO deletes a repository from the Notary server.
 func forget(_ *testscript.TestScript, f *fixture, args []string) error {
 	f.notary.Delete(f.registry.Host() + "/" + args[0])
+	return nil
+}
+
+// anew REPO deletes a repository from the Notary server, so that publish initialises it anew.
+func anew(ts *testscript.TestScript, f *fixture, args []string) error {
+	name := f.registry.Host() + "/" + args[0]
+	f.gone = map[string][]byte{}
+	for _, role := range f.notary.Roles(name) {
+		f.gone[role] = f.notary.Raw(name, role)
+	}
+	delete(f.repos, name)
+	return forget(ts, f, args)
+}
+
+// comeback REPO has the server give what it had before it was initialised anew.
+func comeback(_ *testscript.TestScript, f *fixture, args []string) error {
+	name := f.registry.Host() + "/" + args[0]
+	f.notary.Delete(name)
+	for role, raw := range f.gone {
+		f.notary.Put(name, role, 99, raw)
+	}
+	return nil
+}
+
+// rootkey REPO VARIABLE gives the id of a repository's root key.
+func rootKey(ts *testscript.TestScript, f *fixture, args []string) error {
+	ts.Setenv(args[1], f.repos[f.registry.Host()+"/"+args[0]].RootKeyIDs()[0])
 	return nil
 }
 

@@ -155,6 +155,10 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 		return nil, nil, errors.Join(err, f.close())
 	case err != nil:
 		e.failed("repositories", e.opts.discover, err)
+		return f, e.trustData(ctx, f, ledger), nil
+	}
+	if err := f.acceptRoots(e.opts.acceptRoot); err != nil {
+		return nil, nil, errors.Join(err, f.close())
 	}
 	return f, e.trustData(ctx, f, ledger), nil
 }

@@ -69,7 +69,7 @@ func (e *exam) sameConfiguration(f *field, keys []openedKey, known state.Fingerp
 	switch {
 	case err == nil:
 		e.ok("ledger-configuration", "ledger", "servers, pins, keys and certificates are those that it was made with")
-	case e.opts.acceptChanges:
+	case e.opts.acceptChanges || e.opts.acceptRoot.onlyAccepted(known, now):
 		e.ended(report.Warn, "ledger-configuration", "ledger", err)
 	default:
 		e.failed("ledger-configuration", "ledger", err)

@@ -73,6 +73,9 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 			return nil, err
 		}
 	}
+	if err := f.acceptRoots(r.acceptRoot); err != nil {
+		return nil, err
+	}
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
@@ -105,8 +108,9 @@ func (r *runner) bind(f *field) error {
 	if err != nil {
 		return err
 	}
-	if err := r.ledger.Bind(now, r.acceptChanges); err != nil {
-		return err
+	// Whoever accepts a root has changed its pin for that.
+	if err := r.ledger.Bind(now, r.acceptChanges || r.acceptRoot.onlyAccepted(r.known, now)); err != nil {
+		return r.acceptRoot.namingRoots(err, r.ledger, now)
 	}
 	r.known, err = r.ledger.Fingerprint()
 	return err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -16,6 +17,7 @@ type planOptions struct {
 	remoteOptions
 	selectOptions
 	engineOptions
+	acceptRoot acceptedRoots
 }
 
 func newPlan(stop <-chan struct{}, s Streams) *cobra.Command {
@@ -49,6 +51,7 @@ func (o *planOptions) bind(c *cobra.Command) {
 	o.remoteOptions.bind(c.Flags())
 	o.selectOptions.bind(c.Flags())
 	o.engineOptions.bind(c.Flags())
+	grouped(c.Flags(), groupTrust, func(f *pflag.FlagSet) { f.Var(&o.acceptRoot, "accept-root", acceptRootHelp) })
 }
 
 func (o *planOptions) check() error {
@@ -87,6 +90,9 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
+	if err := f.acceptRoots(o.acceptRoot); err != nil {
+		return err
+	}
 	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
 	if err != nil {
 		return err

@@ -99,6 +99,10 @@ func (p *progress) trust(n *migrate.TrustNews) {
 		p.clear()
 		p.log.Warn("root trusted at first sight", "repository", gun, "keys", n.RootKeys)
 	}
+	if n.Replaced != "" {
+		p.clear()
+		p.log.Warn("another root accepted", "repository", gun, "what", n.Replaced)
+	}
 	for _, c := range n.Changed {
 		p.clear()
 		p.log.Warn("plan changed", "repository", gun, "what", safetext.Safe(c, 512))

@@ -37,6 +37,7 @@ type remote struct {
 	registry *registry.Client
 	source   dct.Source
 	cache    dct.Cache
+	accepted acceptedRoots
 	witness  dct.Witness // of a snapshot that was signed; nil for any other source
 	pins     dct.Pins
 	listed   map[dct.GUN]dct.Listing // what lists the repositories that were found
@@ -257,7 +258,7 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 // reader reads trust data from where --source says.
 func (r *remote) reader() *dct.Reader {
 	return &dct.Reader{
-		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness,
+		Source: r.source, Cache: r.cache, Pins: r.pins, Witness: r.witness, AcceptRoot: r.accepted,
 		Listing:      func(gun dct.GUN) dct.Listing { return r.listed[gun] },
 		AllowExpired: r.opts.allowExpired, AllowDegraded: r.opts.allowDegraded, MaxBytes: int64(r.opts.maxTrust) << 20, MaxTime: r.opts.maxRead,
 	}

@@ -30,6 +30,8 @@ func (o *runOptions) checkWatch() error {
 		return usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
 	case o.only != "":
 		return usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
+	case len(o.acceptRoot) > 0:
+		return usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
 	case o.resign:
 		return usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
 	case o.maxDuration > 0:

@@ -217,7 +217,10 @@ func (p *engineParts) fingerprint() (state.Fingerprint, error) {
 	f[fieldKeys] = strings.Join(keys, ", ")
 	// One field for each pin: a further repository is no other configuration.
 	for gun, ids := range p.pins.Certs {
-		f["pin of "+gun] = strings.Join(ids, ",")
+		f[fieldPin+gun] = strings.Join(ids, ",")
+	}
+	for gun, ids := range p.pins.RootKeys {
+		f[fieldRootKey+gun] = strings.Join(ids, ",")
 	}
 	for prefix, file := range p.pins.CA {
 		var err error
