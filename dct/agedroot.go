@@ -47,7 +47,7 @@ func agedRoot(prev *data.SignedRoot, s *data.Signed, gun data.GUN, pins trustpin
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("none of its certificates is pinned")
+		return nil, errNotPinned
 	}
 	if err := signed.VerifySignatures(s, data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}); err != nil {
 		return nil, err

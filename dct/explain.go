@@ -3,6 +3,7 @@ package dct
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/theupdateframework/notary/trustpinning"
@@ -38,33 +39,66 @@ func (l *loader) explain(role string, err error) error {
 	return l.refuse(role, err)
 }
 
-// foundKeys names the key ids of a root that is not the pinned one.
-func (l *loader) foundKeys(raw []byte) string {
-	root, err := decodeRoot(raw)
-	if err != nil {
-		return ""
+// notPinned is the error for a root that the pin does not vouch for.
+func (l *loader) notPinned(root *data.SignedRoot, pinned *pin) error {
+	var public []string
+	for _, key := range rootKeys(root) {
+		if ids := idsOf(key); len(ids) > 1 {
+			public = append(public, ids[1])
+		}
 	}
-	return ": it has key ids " + strings.Join(rootKeyIDs(root), ", ")
+	among := func(ids, others []string) bool {
+		return slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(others, id) })
+	}
+	const asked = "if the owner changed the root key, they can tell you the new id"
+	what := "its certificate is not the pinned one: it has key ids " + strings.Join(rootKeyIDs(root), ", ")
+	hint := "pins under certs are the ids that root.json has, of certificates; those of notary key list, of public keys, are pinned under root-keys. " + strings.ToUpper(asked[:1]) + asked[1:]
+	switch {
+	case pinned == nil:
+	case pinned.ca != "":
+		what = "its certificate is not of one of the pinned authorities in " + pinned.ca
+		hint = "compare the authority that has issued it with those in the file: has it been renewed or has it expired, and are authorities in between in the root, or in the file?"
+	case among(pinned.certs, public):
+		hint = "the pinned id is that of its public key, as notary key list shows it: pin it under root-keys, not under certs"
+	case len(pinned.keys) > 0:
+		what = "its key is not the pinned one: it has public keys " + strings.Join(public, ", ")
+		hint = "pins under root-keys are the ids of public keys, as notary key list shows them; " + asked
+		if among(pinned.keys, rootKeyIDs(root)) {
+			hint = "the pinned id is that of its certificate, as root.json has it: pin it under certs, not under root-keys"
+		}
+	}
+	return &Error{GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: errors.New(what), Hint: hint}
 }
 
-// explainRoot sorts an error of the library's root validation, and finds out what it
+// errNotPinned is of a root that the pins do not vouch for, as agedRoot has found.
+var errNotPinned = errors.New("none of its certificates is pinned")
+
+// explainRoot sorts an error of the library's root validation, or of agedRoot, and finds out what it
 // folds into "unable to retrieve valid leaf certificates".
-func (l *loader) explainRoot(raw []byte, err error) error {
+func (l *loader) explainRoot(raw []byte, pinned *pin, err error) error {
 	var invalid *trustpinning.ErrValidationFail
-	if !errors.As(err, &invalid) {
+	if !errors.As(err, &invalid) && !errors.Is(err, errNotPinned) {
 		return l.refuse("root", err)
+	}
+	root, decodeErr := decodeRoot(raw)
+	if decodeErr != nil {
+		return l.refuse("root", decodeErr)
+	}
+	if invalid == nil {
+		return l.notPinned(root, pinned)
 	}
 	switch invalid.Reason {
 	case "unable to match any certificates to trust_pinning config":
+		return l.notPinned(root, pinned)
+	case "could not load root cert from CA path", "invalid CA certs provided":
+		if pinned == nil {
+			break
+		}
 		return &Error{
-			GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: fmt.Errorf("its certificate is not the pinned one%s", l.foundKeys(raw)),
-			Hint: "pins are the ids that root.json has, of certificates, and not those of notary key list; if the owner changed the root key, they can tell you the new id",
+			GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: fmt.Errorf("none of the pinned authorities in %s can be used", pinned.ca),
+			Hint: "the file has to hold certificates of authorities, in PEM, that have not expired",
 		}
 	case "unable to retrieve valid leaf certificates":
-		root, decodeErr := decodeRoot(raw)
-		if decodeErr != nil {
-			return l.refuse("root", decodeErr)
-		}
 		kind, cause := diagnoseRoot(root, l.gun)
 		hint := "the owner of the repository has to rotate its root key"
 		if kind == ErrExpired {

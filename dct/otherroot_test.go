@@ -225,7 +225,7 @@ func TestAcceptRootRefuses(t *testing.T) {
 		"trust on first use":       {nil, func(*anew) Pins { return Pins{TOFU: true} }, nil, ErrRefused, unpinned},
 		"a pin by prefix":          {nil, func(a *anew) Pins { return byPrefix(a.next) }, nil, ErrRefused, unpinned},
 		"a pin on its public key":  {nil, func(a *anew) Pins { return byPublicKey(a.public()) }, nil, ErrRefused, unpinned},
-		"its id as a public key's": {nil, func(a *anew) Pins { return byPublicKey(a.next) }, nil, ErrRefused, "certificate is not the pinned one"},
+		"its id as a public key's": {nil, func(a *anew) Pins { return byPublicKey(a.next) }, nil, ErrRefused, "under certs, not under root-keys"},
 		"pinned, and not there":    {nil, func(*anew) Pins { return byName(sha("5")) }, func(*anew) string { return sha("5") }, ErrRefused, "does not have the key"},
 
 		"the old root comes back":   {(*anew).back, nil, nil, ErrRefused, "was trusted before"},

@@ -1,6 +1,7 @@
 package dct
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/theupdateframework/notary/trustpinning"
@@ -41,8 +43,8 @@ type Pins struct {
 }
 
 // LoadPins reads a file of notary's own JSON: either its client configuration with a
-// member trust_pinning, or that member alone. Relative paths of CA files are relative
-// to the file.
+// member trust_pinning, or that member alone. Beside notary's certs, ca and disable_tofu it may
+// have root-keys, which is ours. Relative paths of CA files are relative to the file.
 func LoadPins(path string) (Pins, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -57,26 +59,72 @@ func LoadPins(path string) (Pins, error) {
 
 // ParsePins is [LoadPins] for bytes; dir is what relative paths are relative to.
 func ParsePins(raw []byte, dir string) (Pins, error) {
-	type pinning struct {
-		Certs       map[string][]string `json:"certs"`
-		CA          map[string]string   `json:"ca"`
-		DisableTOFU *bool               `json:"disable_tofu"`
-	}
-	var file struct {
-		TrustPinning *pinning `json:"trust_pinning"`
-		pinning
-	}
-	if err := json.Unmarshal(raw, &file); err != nil {
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // editors on Windows put it there
+	var outer map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &outer); err != nil {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
 	}
-	p := file.pinning
-	if file.TrustPinning != nil {
-		p = *file.TrustPinning
+	for name, member := range outer {
+		if strings.EqualFold(name, "trust_pinning") {
+			raw = member
+		}
 	}
-	// An absent pin and a misspelt one look alike, and neither may pass silently.
-	if len(p.Certs) == 0 && len(p.CA) == 0 && p.DisableTOFU == nil {
-		return Pins{}, errors.New("trust pinning names no pins: it takes notary's JSON, with certs, ca and disable_tofu under trust_pinning")
+	var p pinning
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields() // an absent pin and a misspelt one look alike, and neither may pass silently
+	if err := d.Decode(&p); err != nil && !isUnknownField(err) {
+		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
+	} else if err != nil || len(p.Certs)+len(p.RootKeys)+len(p.CA) == 0 && p.DisableTOFU == nil {
+		return Pins{}, errors.New("trust pinning names no pins, or has a member that is none: it takes notary's JSON, with certs, ca and disable_tofu under trust_pinning, and root-keys beside them")
 	}
+	return p.pins(dir)
+}
+
+func isUnknownField(err error) bool { return strings.Contains(err.Error(), "unknown field") }
+
+// pinning is the JSON of pins.
+type pinning struct {
+	Certs       map[string]keyIDs `json:"certs"`
+	RootKeys    map[string]keyIDs `json:"root-keys"`
+	CA          map[string]string `json:"ca"`
+	DisableTOFU *notaryBool       `json:"disable_tofu"`
+}
+
+// keyIDs is a list of key ids. Notary refuses a single one without the brackets, too.
+type keyIDs []string
+
+func (k *keyIDs) UnmarshalJSON(raw []byte) error {
+	var ids []string
+	if err := json.Unmarshal(raw, &ids); err != nil {
+		return errors.New(`key ids are a list of strings, as in {"certs":{"registry.example.com/app":["<key id>"]}}`)
+	}
+	*k = ids
+	return nil
+}
+
+// notaryBool is true or false, in quotes or not, as notary reads it. What notary takes for
+// false because it makes no sense is an error.
+type notaryBool bool
+
+func (b *notaryBool) UnmarshalJSON(raw []byte) error {
+	text := string(raw)
+	if strings.HasPrefix(text, `"`) {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return err
+		}
+	} else if text != "true" && text != "false" {
+		text = "" // notary reads numbers as false
+	}
+	v, err := strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("disable_tofu is true or false")
+	}
+	*b = notaryBool(v)
+	return nil
+}
+
+// pins checks what was read.
+func (p pinning) pins(dir string) (Pins, error) {
 	for prefix, f := range p.CA {
 		// The notary client takes the keys of ca as prefixes as they stand, and a * in one
 		// would fit no repository: a pin that pins nothing.
@@ -91,17 +139,39 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 			return Pins{}, fmt.Errorf("trust pinning by ca of %s: reading its certificates: %w", safetext.Safe(prefix, 256), err)
 		}
 	}
-	for name, ids := range p.Certs {
+	pins := Pins{CA: p.CA, NoTOFU: p.DisableTOFU != nil && bool(*p.DisableTOFU)}
+	var err error
+	if pins.Certs, err = checkKeyIDs(p.Certs); err != nil {
+		return Pins{}, err
+	}
+	if pins.RootKeys, err = checkKeyIDs(p.RootKeys); err != nil {
+		return Pins{}, err
+	}
+	for name := range pins.RootKeys {
+		if _, both := pins.Certs[name]; both {
+			return Pins{}, fmt.Errorf("trust pinning of %s is there under certs and under root-keys: it takes one of them", safetext.Safe(name, 256))
+		}
+	}
+	return pins, nil
+}
+
+func checkKeyIDs(pinned map[string]keyIDs) (map[string][]string, error) {
+	if pinned == nil {
+		return nil, nil
+	}
+	checked := map[string][]string{}
+	for name, ids := range pinned {
 		if len(ids) == 0 {
-			return Pins{}, fmt.Errorf("trust pinning of %s names no key id", safetext.Safe(name, 256))
+			return nil, fmt.Errorf("trust pinning of %s names no key id", safetext.Safe(name, 256))
 		}
 		for _, id := range ids {
 			if !IsKeyID(id) {
-				return Pins{}, fmt.Errorf("trust pinning of %s: %s is no key id, which is 64 hexadecimal digits", safetext.Safe(name, 256), safetext.Safe(id, 80))
+				return nil, fmt.Errorf("trust pinning of %s: %s is no key id, which is 64 hexadecimal digits", safetext.Safe(name, 256), safetext.Safe(id, 80))
 			}
 		}
+		checked[name] = ids
 	}
-	return Pins{Certs: p.Certs, CA: p.CA, NoTOFU: p.DisableTOFU != nil && *p.DisableTOFU}, nil
+	return checked, nil
 }
 
 // IsKeyID reports whether a string has the form of notary's key ids.

@@ -171,7 +171,7 @@ func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, ne
 	if errors.As(err, &invalid) && (!newest || l.newestMayBeAged(raw)) {
 		// The age of certificates may be all that is wrong: the rest is checked again.
 		if root, err = agedRoot(prev, s, gun, pins); err != nil {
-			return nil, l.refuse("root", err)
+			return nil, l.explainRoot(raw, pinned, err)
 		}
 	}
 	var astray *trustpinning.ErrRootRotationFail
@@ -179,7 +179,7 @@ func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, ne
 		return nil, l.refuse("root", fmt.Errorf("%w: %w", errUnfollowed, err))
 	}
 	if err != nil {
-		return nil, l.explainRoot(raw, err)
+		return nil, l.explainRoot(raw, pinned, err)
 	}
 	if err := enoughForRoot(prev, root, s, raw, gun); err != nil {
 		return nil, l.refuse("root", err)

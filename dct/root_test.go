@@ -1,6 +1,8 @@
 package dct
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"os"
@@ -8,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/utils"
 
 	"github.com/dct2notation/dct2notation/internal/notarytest"
 )
@@ -37,6 +42,7 @@ func TestPins(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
 	r, other := one(t, s, app), one(t, s, "registry.example.com/team/other")
+	public := func(r *notarytest.Repository) string { return publicIDs(t, s.Raw(r.GUN(), "root"))[0] }
 	for name, c := range map[string]struct {
 		pins Pins
 		ok   bool
@@ -47,10 +53,80 @@ func TestPins(t *testing.T) {
 		"the longest prefix": {Pins{Certs: map[string][]string{"registry.example.com/*": r.RootKeyIDs(), "registry.example.com/team/*": other.RootKeyIDs()}}, false},
 		"another root":       {Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}, false},
 		"wrong pin and tofu": {Pins{Certs: map[string][]string{app: other.RootKeyIDs()}, TOFU: true}, false},
+
+		"by public key":                     {byPublicKey(public(r)), true},
+		"by public key and prefix":          {Pins{RootKeys: map[string][]string{"registry.example.com/*": {public(r)}}}, true},
+		"another public key":                {byPublicKey(public(other)), false},
+		"another public key and tofu":       {Pins{RootKeys: map[string][]string{app: {public(other)}}, TOFU: true}, false},
+		"a key's id as a certificate's":     {Pins{Certs: map[string][]string{app: {public(r)}}}, false},
+		"a certificate's id as a key's":     {byPublicKey(r.RootKeyIDs()[0]), false},
+		"the name wins over a key's prefix": {Pins{RootKeys: map[string][]string{"registry.example.com/team/*": {public(other)}}, Certs: map[string][]string{app: r.RootKeyIDs()}}, true},
+		"the key's name wins over a prefix": {Pins{RootKeys: map[string][]string{app: {public(other)}}, Certs: map[string][]string{"registry.example.com/team/*": r.RootKeyIDs()}}, false},
+		"the longest prefix, of a key":      {Pins{RootKeys: map[string][]string{"registry.example.com/team/*": {public(other)}}, Certs: map[string][]string{"registry.example.com/*": r.RootKeyIDs()}}, false},
 	} {
 		got, err := read(t, &Reader{Source: server(s), Pins: c.pins}, app, Known{})
 		if c.ok && (err != nil || got.PinnedBy() != PinnedConfig) || !c.ok && !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The id of a public key is the one that notary gives the private key, whatever certificate it has.
+func TestPublicKeyIDIsNotarys(t *testing.T) {
+	t.Parallel()
+	m := newMint(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	rsaKey, err := utils.RSAToPrivateKey(key)
+	must(t, err)
+	for _, private := range []data.PrivateKey{m.keys["root"][0].private, rsaKey} {
+		for range 2 {
+			if ids := idsOf(m.certFor(app, private).public); len(ids) != 2 || ids[1] != private.ID() {
+				t.Errorf("%s: ids %v, want the second to be %s", private.Algorithm(), ids, private.ID())
+			}
+		}
+	}
+	pins := Pins{RootKeys: map[string][]string{app: {m.keys["root"][0].private.ID()}}}
+	for range 2 {
+		_, err := read(t, &Reader{Source: m.reader().Source, Pins: pins}, app, Known{})
+		must(t, err)
+		m.assign("root", 1, m.certFor(app, m.keys["root"][0].private)) // renewed
+		m.publish("root")
+	}
+}
+
+// What does not fit a pin is answered for its kind: an id that is under the other name, an
+// authority that has not issued the certificate.
+func TestRefusedPinTellsWhatHelps(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	r := one(t, s, app)
+	public := publicIDs(t, s.Raw(app, "root"))[0]
+	tls, err := notarytest.Start(notarytest.Options{TLS: true}) // for its authority
+	must(t, err)
+	t.Cleanup(tls.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(file, tls.CAPEM(), 0o600))
+	for name, c := range map[string]struct {
+		pins Pins
+		want string
+		not  string
+	}{
+		"certs":                      {byName(sha("5")), "its certificate is not the pinned one: it has key ids " + r.RootKeyIDs()[0], ""},
+		"certs with a key's id":      {byName(public), "under root-keys", ""},
+		"root-keys":                  {byPublicKey(sha("5")), "its key is not the pinned one: it has public keys " + public, "under certs"},
+		"root-keys with a cert's id": {byPublicKey(r.RootKeyIDs()[0]), "under certs", ""},
+		"ca":                         {Pins{CA: map[string]string{"registry.example.com/": file}}, "authorities in " + file, "key ids"},
+	} {
+		for _, aged := range []string{"", RootCert} {
+			reader := &Reader{Source: server(s), Pins: c.pins}
+			if aged != "" {
+				reader.AllowExpired = []string{aged}
+			}
+			_, err := read(t, reader, app, Known{})
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) || c.not != "" && strings.Contains(err.Error(), c.not) {
+				t.Errorf("%s %s: error %v", name, aged, err)
+			}
 		}
 	}
 }
@@ -186,6 +262,22 @@ func TestParsePins(t *testing.T) {
 		in string
 		ok bool
 	}{
+		"by public keys":               {`{"root-keys":{"a":["` + id + `"],"b/*":["` + id + `"]}}`, true},
+		"public keys in one string":    {`{"root-keys":{"a":"` + id + `"}}`, false},
+		"no public keys":               {`{"root-keys":{"a":[]}}`, false},
+		"no id of a public key":        {`{"root-keys":{"a":["x"]}}`, false},
+		"by both for one name":         {`{"certs":{"a":["` + id + `"]},"root-keys":{"a":["` + id + `"]}}`, false},
+		"ids in one string":            {`{"certs":{"a":"` + id + `"}}`, false},
+		"a number for an id":           {`{"certs":{"a":[1]}}`, false},
+		"a list for all names":         {`{"certs":["` + id + `"]}`, false},
+		"a misspelt member":            {`{"trust_pinning":{"certs":{"a":["` + id + `"]},"root_keys":{"b":["` + id + `"]}}}`, false},
+		"a misspelt member alone":      {`{"disable_tofu":true,"cert":{"a":["` + id + `"]}}`, false},
+		"a byte-order mark":            {"\ufeff" + `{"trust_pinning":{"certs":{"a":["` + id + `"]}}}`, true},
+		"disable_tofu in quotes":       {`{"disable_tofu":"true"}`, true},
+		"disable_tofu as a letter":     {`{"disable_tofu":"t"}`, true},
+		"disable_tofu, no":             {`{"disable_tofu":"false"}`, true},
+		"disable_tofu, anything":       {`{"disable_tofu":"yes"}`, false},
+		"disable_tofu as a number":     {`{"disable_tofu":1}`, false},
 		"as in notary's configuration": {`{"trust_dir":"x","trust_pinning":{"certs":{"a":["` + id + `"]},"disable_tofu":true}}`, true},
 		"alone":                        {`{"ca":{"a/":"ca.pem"}}`, true},
 		"only disable_tofu":            {`{"trust_pinning":{"disable_tofu":true}}`, true},
@@ -201,6 +293,9 @@ func TestParsePins(t *testing.T) {
 		pins, err := ParsePins([]byte(c.in), dir)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+		if want := strings.Contains(c.in, `:true`) || strings.Contains(c.in, `"true"`) || strings.Contains(c.in, `"t"`); c.ok && pins.NoTOFU != want {
+			t.Errorf("%s: disable_tofu %v", name, pins.NoTOFU)
 		}
 		if f := pins.CA["a/"]; f != "" && f != filepath.Join(dir, "ca.pem") {
 			t.Errorf("%s: CA file %s", name, f)

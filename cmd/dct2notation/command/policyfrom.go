@@ -155,7 +155,8 @@ func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
 		return nil, err
 	}
 	var notes []string
-	for _, pin := range slices.Sorted(maps.Keys(pins.Certs)) {
+	names := slices.Concat(slices.Collect(maps.Keys(pins.Certs)), slices.Collect(maps.Keys(pins.RootKeys)))
+	for _, pin := range slices.Sorted(slices.Values(names)) {
 		prefix, wild := strings.CutSuffix(pin, "*")
 		if !wild {
 			continue
