@@ -143,6 +143,16 @@ func ask[T any](ctx context.Context, h *hosts, gun dct.GUN, read func() (T, erro
 	return a
 }
 
+// WrongServer returns an error if none of the repositories of a registry has trust data, by what
+// reading each of them came to: then rather the address of its Notary server is wrong.
+func WrongServer(read map[dct.GUN]error) error {
+	h := newHosts()
+	for gun, err := range read {
+		h.note(gun, err)
+	}
+	return h.suspects()
+}
+
 // hosts remembers which Notary servers are not worth asking again: one that is no Notary
 // server, refuses our credentials or does not answer would do so for the other ten
 // thousand repositories as well. It is safe for concurrent use.
@@ -234,7 +244,7 @@ func (h *hosts) verdict(last error) error {
 func (h *hosts) suspects() error {
 	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
 		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
-			return fmt.Errorf("%w: none of the %d repositories of %s has any\nhint: wrong Notary URL? check --notary-server and notary in the configuration; Harbor's is https://<host>:4443", ErrNothingRead, n, host)
+			return fmt.Errorf("%w: none of the %d repositories of %s has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443", ErrNothingRead, n, host)
 		}
 	}
 	return nil

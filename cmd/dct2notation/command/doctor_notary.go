@@ -72,8 +72,8 @@ func (e *exam) notary(ctx context.Context, f *field, ledger *state.Ledger, serve
 	if f.opts.source == "server" {
 		e.add(report.Check{
 			Check: "notary-server", Subject: server, Result: report.Fail,
-			Detail: fmt.Sprintf("of its %d repositories the first %d have no trust data", len(guns), min(len(guns), maxUnsigned)),
-			Hint:   "wrong Notary URL? check --notary-server and notary in the configuration; Harbor's is https://<host>:4443",
+			Detail: fmt.Sprintf("of its %d repositories the first %d have no trust data%s", len(guns), min(len(guns), maxUnsigned), f.origin(server)),
+			Hint:   wrongURL,
 		})
 	}
 }
@@ -81,7 +81,7 @@ func (e *exam) notary(ctx context.Context, f *field, ledger *state.Ledger, serve
 // reached notes that a Notary server answered as one, and took our credentials.
 func (e *exam) reached(f *field, server string) {
 	if f.opts.source == "server" {
-		e.ok("notary-server", server, "answers, and takes the credentials")
+		e.ok("notary-server", server, "answers, and takes the credentials%s", f.origin(server))
 	}
 }
 
@@ -114,7 +114,7 @@ func (e *exam) unreadable(f *field, server string, gun dct.GUN, err error) (next
 		e.ended(result, "trust-data", gun.String(), err)
 		return true
 	case fromServer && errors.Is(err, dct.ErrDenied):
-		e.ok("notary-server", server, "answers")
+		e.ok("notary-server", server, "answers%s", f.origin(server))
 		e.failed("notary-credentials", server, err)
 	case fromServer && (errors.Is(err, dct.ErrNotNotary) || errors.Is(err, dct.ErrUnavailable) && errors.As(err, &where) && where.Role == "root"):
 		e.failed("notary-server", server, err)

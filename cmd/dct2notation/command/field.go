@@ -55,9 +55,16 @@ func approach(o remoteOptions, so selectOptions, cfg config, args []string, a ac
 	if err != nil {
 		return nil, nil, usage(err)
 	}
+	named, err := sel.hosts()
+	if err != nil {
+		return nil, nil, usage(err)
+	}
 	r, err := connect(o, cfg, hosts, a, s, log)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := r.useVariable(named, log); err != nil {
+		return nil, nil, errors.Join(err, r.close())
 	}
 	return &field{remote: r, scope: sel.scope(), asked: scopeText(sel.names, sel.choice), choice: sel.choice}, sel, nil
 }

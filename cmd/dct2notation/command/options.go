@@ -122,7 +122,7 @@ type registryOptions struct {
 
 func (o *remoteOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupTrust, func(f *pflag.FlagSet) {
-		f.StringVar(&o.notaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: as docker has it)")
+		f.StringVar(&o.notaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: notary in the configuration, then DOCKER_CONTENT_TRUST_SERVER, then as docker has it)")
 		f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
 		f.BoolVar(&o.tofu, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
 		f.StringVar(&o.dockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")

@@ -32,6 +32,7 @@ import (
 type remote struct {
 	opts     remoteOptions
 	notary   map[string]string // URL by registry host, from the configuration
+	variable notaryVariable
 	rt       *transport.Transport
 	base     auth.CredentialFunc
 	registry *registry.Client
@@ -211,6 +212,9 @@ func (r *remote) notaryURL(registry string) string {
 	if u, ok := r.notary[registry]; ok {
 		return strings.TrimSuffix(u, "/")
 	}
+	if r.variable.holds(registry) {
+		return r.variable.url
+	}
 	return dct.DefaultServer(registry)
 }
 
@@ -223,7 +227,7 @@ func (r *remote) limit(host string) transport.Limit {
 }
 
 func (r *remote) isNotary(host string) bool {
-	for _, u := range append(slices.Collect(maps.Values(r.notary)), r.opts.notaryServer, dct.DefaultServer("docker.io")) {
+	for _, u := range append(slices.Collect(maps.Values(r.notary)), r.opts.notaryServer, r.variable.url, dct.DefaultServer("docker.io")) {
 		if parsed, err := url.Parse(u); err == nil && parsed.Host == host {
 			return true
 		}

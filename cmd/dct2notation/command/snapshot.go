@@ -13,6 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
@@ -152,10 +153,25 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	} else {
 		err = errors.Join(err, out.text(s))
 	}
+	if err == nil {
+		err = wrongServer(f.guns, sum)
+	}
 	if err == nil && out.Kept+out.Failed+sum.Unsigned > 0 {
 		return &verdict{exitFailures}
 	}
 	return err
+}
+
+// wrongServer returns an error if the Notary server of a registry had none of the trust data.
+func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
+	read := map[dct.GUN]error{}
+	for _, gun := range guns {
+		read[gun] = nil
+	}
+	for _, one := range sum.Attention {
+		read[one.GUN] = one.Err
+	}
+	return migrate.WrongServer(read)
 }
 
 // save saves what the field has, and tells how far it is.

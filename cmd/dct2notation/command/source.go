@@ -26,9 +26,16 @@ members:
   RethinkDB   rethinkdb export -e notaryserver.tuf_files --fields gun,role,version,sha256,data
                 --format json, then jq -c '.[]'`
 
-// notaryAdvice tells who reaches a registry without TLS that this is not so of the Notary
-// server that docker's rule gives.
+// notaryAdvice tells where the address of a Notary server comes from that cannot be reached or
+// is none, and who reaches a registry without TLS that this is not so of the Notary server that
+// docker's rule gives.
 func (r *remote) notaryAdvice(registry string) string {
+	switch {
+	case r.variable.holds(registry):
+		return "its address is from " + serverVariable
+	case r.variable.unused:
+		return serverVariable + " is set and not used, as several registries are named"
+	}
 	if _, configured := r.notary[registry]; !r.opts.plainHTTP || configured || r.opts.notaryServer != "" {
 		return ""
 	}
