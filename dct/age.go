@@ -1,7 +1,9 @@
 package dct
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +21,11 @@ const (
 	// Delegations are all roles below targets.
 	Delegations = "delegations"
 )
+
+// Everything is all that may be allowed to be expired.
+func Everything() []string {
+	return []string{RootCert, "root", "timestamp", "snapshot", "targets", Delegations}
+}
 
 // CheckAllowExpired returns an error unless all names are of roles, RootCert or
 // Delegations.
@@ -38,19 +45,64 @@ func (l *loader) mayExpire(role string) bool {
 }
 
 // age checks the date of a role. Where an old one is allowed, it is remembered for
-// everything that rests on it.
-func (l *loader) age(role string, expires time.Time) error {
-	if l.at.Before(expires) || l.wasSeen(role, expires) {
-		return nil
-	}
-	if l.mayExpire(role) {
+// everything that rests on it. Where it is not, reading goes on all the same, and ends with
+// [loader.tooOld]: whoever has to accept ages, or to have roles published again, wants to know of
+// all of them at once.
+func (l *loader) age(role string, expires time.Time) {
+	switch {
+	case l.at.Before(expires) || l.wasSeen(role, expires):
+	case l.mayExpire(role):
 		l.expired = append(l.expired, role)
+	default:
+		l.late(role, expires)
+	}
+}
+
+// late notes that a role is expired and may not be.
+func (l *loader) late(role string, since time.Time) {
+	if !slices.ContainsFunc(l.overdue, func(e Expiry) bool { return e.Role == role }) {
+		l.overdue = append(l.overdue, Expiry{role, since})
+	}
+}
+
+// tooOld is the error for what is past its date and was not allowed to be; nil: nothing is.
+func (l *loader) tooOld() error {
+	if len(l.overdue) == 0 {
 		return nil
 	}
-	return &Error{
-		GUN: l.gun.String(), Role: role, Kind: ErrExpired, Err: fmt.Errorf("since %s", expires.UTC().Format(time.RFC3339)),
-		Hint: l.unseen("docker refuses it as well; the owner of the repository has to publish it again, or accept its age with --allow-expired=" + role),
+	var roles, since []string
+	for _, e := range l.overdue {
+		roles = append(roles, e.Role)
+		since = append(since, e.Role+" since "+e.At.UTC().Format(time.RFC3339))
 	}
+	e := &Error{
+		GUN: l.gun.String(), Kind: ErrExpired, Err: errors.New(strings.Join(since, ", ")),
+		Hint: "docker refuses it as well; the owner of the repository has to publish it again, or accept its age with --allow-expired=",
+	}
+	if len(roles) == 1 {
+		e.Role, e.Err = roles[0], fmt.Errorf("since %s", l.overdue[0].At.UTC().Format(time.RFC3339))
+	}
+	if slices.Equal(roles, []string{RootCert}) {
+		e.Role, e.Err = "root", fmt.Errorf("root certificate expired %s", l.overdue[0].At.UTC().Format(time.DateOnly))
+		e.Hint = "the owner of the repository has to rotate its root key, or you accept its age with --allow-expired="
+	}
+	e.Hint = l.unseen(e.Hint + strings.Join(roles, ","))
+	return e
+}
+
+// orTooOld is the error of a read that came to no end: what is expired is known, and counts
+// more than what could not be found out, as of a server that cannot sign any more because the root
+// has expired. What was refused counts more.
+func (l *loader) orTooOld(ctx context.Context, err error) error {
+	old := l.tooOld()
+	var torn *tornError
+	switch {
+	case old == nil || ctx.Err() != nil || errors.Is(err, ErrRefused):
+		return err
+	case errors.As(err, &torn):
+		return &tornError{old}
+	}
+	return old
 }
 
 // ageOf reads the date in a file that was verified.

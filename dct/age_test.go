@@ -2,7 +2,9 @@ package dct
 
 import (
 	"errors"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +112,78 @@ func TestAgedRootMustBePinned(t *testing.T) {
 		if _, err := read(t, reader, app, c.known); c.kind == nil && err != nil || !errors.Is(err, c.kind) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// All that is expired is named at once, with the flag that would accept it; what is wrong besides
+// counts more, and what cannot be found out counts less.
+func TestAllThatIsExpiredIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	expire := func(roles ...string) func(*notarytest.Server, *notarytest.Repository) error {
+		return func(_ *notarytest.Server, r *notarytest.Repository) (err error) {
+			for _, role := range roles {
+				err = errors.Join(err, r.Expire(role))
+			}
+			return err
+		}
+	}
+	failing := func(status int, file string) func(s *notarytest.Server) {
+		return func(s *notarytest.Server) {
+			s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, file) {
+					return false
+				}
+				w.WriteHeader(status)
+				return true
+			})
+		}
+	}
+	for name, c := range map[string]struct {
+		harm  func(s *notarytest.Server, r *notarytest.Repository) error
+		then  func(s *notarytest.Server)
+		allow []string
+		kind  error
+		want  string
+		flag  string
+	}{
+		"one":                 {expire("targets"), nil, nil, ErrExpired, "role targets: trust data expired: since ", "=targets"},
+		"some":                {expire("root", "targets/releases", "timestamp"), nil, nil, ErrExpired, "expired: root since 20", "=root,timestamp,targets/releases"},
+		"but what is allowed": {expire("root", "targets", "timestamp"), nil, []string{"timestamp"}, ErrExpired, "expired: root since 20", "=root,targets"},
+		"the certificate, too": {func(s *notarytest.Server, r *notarytest.Repository) error {
+			return errors.Join(r.Recertify("", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)), r.Expire("snapshot"))
+		}, nil, nil, ErrExpired, "expired: root-cert since 20", "=root-cert,snapshot"},
+		"a bad signature counts more": {func(s *notarytest.Server, r *notarytest.Repository) error {
+			return errors.Join(r.BadSignature("targets"), r.Expire("root"), r.Expire("timestamp"))
+		}, nil, nil, ErrRefused, "role targets", ""},
+		"a server that cannot sign counts less": {expire("root"), failing(http.StatusInternalServerError, "timestamp"), nil, ErrExpired, "role root", "=root"},
+		"a file that is lost counts less":       {expire("timestamp"), func(s *notarytest.Server) { failing(http.StatusInternalServerError, "/snapshot.")(s) }, nil, ErrExpired, "role timestamp", "=timestamp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := notary(t)
+			r := withOldDigest(t, s)
+			must(t, c.harm(s, r))
+			if c.then != nil {
+				c.then(s)
+			}
+			reader := pinned(s, r)
+			reader.AllowExpired = c.allow
+			_, err := read(t, reader, app, Known{})
+			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("error %v, want %v with %s", err, c.kind, c.want)
+			}
+			if c.flag == "" {
+				return
+			}
+			if _, flag, _ := strings.Cut(err.Error(), "--allow-expired"); flag != c.flag {
+				t.Errorf("flag %s, want %s", flag, c.flag)
+			}
+			if c.then == nil {
+				reader.AllowExpired = append(slices.Clone(c.allow), strings.Split(c.flag[1:], ",")...)
+				_, err := read(t, reader, app, Known{})
+				must(t, err)
+			}
+		})
 	}
 }
 

@@ -147,8 +147,11 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	}()
 	for _, step := range []func(context.Context) error{l.root, l.timestamp, l.snapshot, l.targets} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return nil, l.orTooOld(ctx, err)
 		}
+	}
+	if err := l.tooOld(); err != nil {
+		return nil, err
 	}
 	repo, _, err := l.builder.Finish()
 	if err != nil {

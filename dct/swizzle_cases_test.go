@@ -63,7 +63,9 @@ func (m mutation) expected(role data.RoleName, vouched bool, state string) (role
 		return []string{""}, ErrIncomplete
 	case kind == ErrIncomplete && vouched && state == "versions":
 		kind = ErrRefused // the snapshot is not the one that was read with this version
-	case kind == nil, kind == ErrExpired && !vouched && role != "root" && role != "timestamp":
+	case kind == ErrExpired && state == "versions":
+		kind = ErrRefused // with other bytes than were read with this version: that counts more
+	case kind == nil, kind == ErrExpired && !vouched && role != "timestamp":
 		kind = ErrRefused // for expired files too: their hash is wrong
 	}
 	return roles, kind

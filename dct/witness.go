@@ -95,7 +95,12 @@ func (l *loader) newestMayBeAged(raw []byte) bool {
 		return true
 	}
 	if !l.mayExpire(RootCert) {
-		return false
+		last, ok := rootCertExpiry(root)
+		if kind, _ := diagnoseRoot(root, l.gun); kind != ErrExpired || !ok {
+			return false
+		}
+		l.late(RootCert, last)
+		return true
 	}
 	l.expired = append(l.expired, RootCert)
 	return true

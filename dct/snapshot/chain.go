@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,6 +27,13 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 		t.offer = nil // there may be a newer one
 		repository, err = reader.Read(ctx, gun, known)
 	}
+	var expired error
+	if errors.Is(err, dct.ErrExpired) && ctx.Err() == nil {
+		// Whoever reads it has to accept its age; by then there may be no server to ask.
+		expired = err
+		reader.AllowExpired = dct.Everything()
+		repository, err = reader.Read(ctx, gun, known)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +44,8 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 	if err := t.chain(ctx, gun, newest); err != nil {
 		return nil, err
 	}
-	r := &recording{repository: repository, files: t.files}
-	return r, w.proveChain(ctx, gun, r, before)
+	r := &recording{repository: repository, files: t.files, expired: expired}
+	return r, w.proveChain(ctx, gun, r, before, reader)
 }
 
 // savedRoot is the newest root that was saved, or nil.
@@ -110,7 +118,7 @@ func (t *tape) chain(ctx context.Context, gun dct.GUN, newest int) error {
 // proveChain verifies the roots before the newest, offline. If the snapshot has some
 // already, the new ones must follow from them. Else a chain that does not hold is left out
 // with a warning: the newest root is verified by pins, and can still be saved.
-func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, before *entry) error {
+func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, before *entry, reader dct.Reader) error {
 	oldest := 0
 	for name := range r.files {
 		if v, ok := chainVersion(name); ok && (oldest == 0 || v < oldest) {
@@ -120,7 +128,6 @@ func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, befo
 	if oldest == 0 {
 		return nil
 	}
-	reader := *w.reader
 	reader.Source = replay(r.files)
 	err := follow(ctx, reader, gun, chainName(oldest))
 	if err == nil || before != nil && before.damage == nil {

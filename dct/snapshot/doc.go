@@ -7,8 +7,8 @@
 //
 // What it promises:
 //
-//   - [Save] keeps nothing that a [dct.Reader] has not verified in that call, and nothing
-//     older than what the snapshot has. A repository that cannot be read now keeps what
+//   - [Save] keeps nothing that a [dct.Reader] has not verified in that call, but for its
+//     age, and nothing older than what the snapshot has. A repository that cannot be read now keeps what
 //     was saved of it before.
 //   - Killed at any moment, the directory is the snapshot from before or the new one. What
 //     was written for the new one is found again by the next run.

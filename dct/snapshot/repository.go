@@ -41,7 +41,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	if j := r.repository.Judged(); !j.IsZero() {
 		r.warn("past its date, and signed before: " + j.String())
 	}
-	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning}
+	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning, Expired: r.expired}
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
 	switch {
 	case before != nil && slices.Equal(before.files, files) && w.maySign(before, manifest):
@@ -58,7 +58,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	if done.Outcome != Unchanged {
 		w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
 	}
-	if w.options.Signer != nil {
+	if w.options.Signer != nil && r.expired == nil { // what is signed was verified, its age as well
 		d, _ := w.saved.Manifest(gun)
 		w.pending = append(w.pending, pending{done, verified(r.repository, d)})
 	}
@@ -105,6 +105,7 @@ type recording struct {
 	repository *dct.Repository
 	files      map[string][]byte // by name, as the reader asked for them
 	warning    string
+	expired    error // why it would be refused for its age; nil: it would not
 }
 
 // warn adds a warning.

@@ -54,6 +54,9 @@ type Saved struct {
 	Outcome Outcome
 	Err     error  // why it was kept or has failed; of the kinds that dct.Reader gives
 	Warning string // what a person should know although it was saved; may be empty
+	// Expired is why it is refused for its age by whoever reads it without allowing that, although it
+	// was saved; nil: it is not. It is not signed then.
+	Expired error
 	// Unsigned is why it has no signature although one was asked for. It is known when Save
 	// returns, in the summary.
 	Unsigned error
@@ -62,6 +65,7 @@ type Saved struct {
 // Summary counts repositories by outcome.
 type Summary struct {
 	Added, Changed, Unchanged, Kept, Failed int
+	Expired                                 int // of those that were saved or are unchanged
 	// Where a signer was given: signed now, signed by it before, and not signed.
 	Signed, SignedBefore, Unsigned int
 	// Attention are those with an error or a warning, in the order of their names.
@@ -73,7 +77,7 @@ type Summary struct {
 const commitEvery = 100
 
 // Save reads and verifies the repositories through the reader, one after the other, and
-// saves in the directory what was verified. The directory is made if it is not there; what
+// saves in the directory what was verified, also what is past its date. The directory is made if it is not there; what
 // else it has saved stays. A repository that is unchanged costs one request, for the
 // timestamp.
 //
@@ -194,7 +198,10 @@ func (s *Summary) count(done Saved) {
 	case Failed:
 		s.Failed++
 	}
-	if done.Err != nil || done.Warning != "" {
+	if done.Expired != nil {
+		s.Expired++
+	}
+	if done.Err != nil || done.Warning != "" || done.Expired != nil {
 		s.Attention = append(s.Attention, done)
 	}
 }

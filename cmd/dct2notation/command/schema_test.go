@@ -19,7 +19,7 @@ func TestSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outcomes := []any{string(unsigned)}
+	outcomes := []any{string(unsigned), string(pastDate)}
 	for _, o := range s.Values("snapshot.Outcome") {
 		outcomes = append(outcomes, o)
 	}

@@ -95,7 +95,8 @@ type savedReport struct {
 	Unchanged int              `json:"unchanged"`
 	Kept      int              `json:"kept"`
 	Failed    int              `json:"failed"`
-	Signed    *signedReport    `json:"signed,omitempty"` // with --sign
+	Expired   int              `json:"expired,omitempty"` // saved, and past its date: reading it needs --allow-expired
+	Signed    *signedReport    `json:"signed,omitempty"`  // with --sign
 	Attention []savedAttention `json:"attention,omitempty"`
 }
 
@@ -109,7 +110,7 @@ type signedReport struct {
 
 type savedAttention struct {
 	GUN     string           `json:"gun"`
-	Outcome snapshot.Outcome `json:"outcome"` // or unsigned
+	Outcome snapshot.Outcome `json:"outcome"` // or unsigned, or expired
 	Reason  string           `json:"reason"`
 }
 
@@ -142,7 +143,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
 		Version: 1, Kind: snapshotKind, Directory: o.dir,
-		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Signed: signed,
+		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Expired: sum.Expired, Signed: signed,
 	}
 	if signed != nil {
 		signed.Made, signed.Before, signed.Failed = sum.Signed, sum.SignedBefore, sum.Unsigned
@@ -156,7 +157,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	if err == nil {
 		err = wrongServer(f.guns, sum)
 	}
-	if err == nil && out.Kept+out.Failed+sum.Unsigned > 0 {
+	if err == nil && out.Kept+out.Failed+out.Expired+sum.Unsigned > 0 {
 		return &verdict{exitFailures}
 	}
 	return err
@@ -191,6 +192,9 @@ func (o *snapshotOptions) save(ctx context.Context, f *field, options snapshot.O
 // unsigned is why a repository is in the report that was saved and not signed.
 const unsigned snapshot.Outcome = "unsigned"
 
+// pastDate is why a repository is in the report that was saved, and is past its date.
+const pastDate snapshot.Outcome = "expired"
+
 // attend lists what a person should know of. found reports whether a repository was found,
 // not named: that it has no trust data is no failure then.
 func (r *savedReport) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
@@ -209,6 +213,9 @@ func (r *savedReport) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
 		case one.Warning != "":
 			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Warning})
 		}
+		if one.Expired != nil {
+			r.Attention = append(r.Attention, savedAttention{gun, pastDate, one.Expired.Error()})
+		}
 		if one.Unsigned != nil {
 			r.Attention = append(r.Attention, savedAttention{gun, unsigned, one.Unsigned.Error()})
 		}
@@ -222,6 +229,9 @@ func (r savedReport) text(s Streams) error {
 			strings.ReplaceAll(safetext.Lines(a.Reason, 2048), "\n", "\n    "))
 	}
 	fmt.Fprintf(&b, "added %d, changed %d, unchanged %d, kept from before %d, failed %d\n", r.Added, r.Changed, r.Unchanged, r.Kept, r.Failed)
+	if r.Expired > 0 {
+		fmt.Fprintf(&b, "of these past their date %d: saved, not signed, and read with --allow-expired alone\n", r.Expired)
+	}
 	if r.Signed != nil {
 		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, r.Signed.Leaf)
 	}
