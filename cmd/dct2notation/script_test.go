@@ -106,6 +106,7 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 		return nil, err
 	}
 	env.Setenv("NOTARY", f.notary.URL())
+	env.Setenv("NOTARY_HOST", f.notary.Host())
 	env.Setenv("REGISTRY", f.registry.Host())
 	env.Setenv("HOME", env.WorkDir)
 	for name, folder := range map[string]string{"DOCKER_CONFIG": "docker", "NOTATION_CONFIG": "notation", "NOTATION_LIBEXEC": "libexec", "XDG_STATE_HOME": "state"} {

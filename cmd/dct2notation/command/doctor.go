@@ -156,6 +156,8 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 	case err != nil:
 		e.failed("repositories", e.opts.discover, err)
 		return f, e.trustData(ctx, f, ledger), nil
+	case f.unlisted != nil:
+		e.failed("repositories", e.opts.discover, f.unlisted)
 	}
 	if err := f.acceptRoots(e.opts.acceptRoot); err != nil {
 		return nil, nil, errors.Join(err, f.close())

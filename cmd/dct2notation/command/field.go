@@ -17,13 +17,14 @@ import (
 // field is what one call works on: the servers, and the repositories that were asked for.
 type field struct {
 	*remote
-	guns   []dct.GUN
-	asked  string   // by the user: see scopeText
-	choice []string // what of the configuration and flags chooses among repositories and tags
-	scope  migrate.Scope
-	feeds  feeds
-	odd    int  // names that were found and are no repository's
-	part   bool // of the repositories, only those that have changed since an earlier pass
+	guns     []dct.GUN
+	asked    string   // by the user: see scopeText
+	choice   []string // what of the configuration and flags chooses among repositories and tags
+	scope    migrate.Scope
+	feeds    feeds
+	odd      int   // names that were found and are no repository's
+	unlisted error // why the repositories of some of the registries are not known
+	part     bool  // of the repositories, only those that have changed since an earlier pass
 }
 
 // enter connects to the servers and finds the repositories. The field is to be closed.
@@ -78,6 +79,12 @@ func (f *field) find(ctx context.Context, how string, sel *selection, cfg config
 	}
 	f.feeds, f.listed, f.odd = found.feeds, found.listed, len(found.odd)
 	found.tellOdd(log)
+	if f.unlisted = found.unlisted; f.unlisted != nil && len(found.guns) == 0 && len(sel.exact) == 0 {
+		return f.unlisted
+	}
+	if f.unlisted != nil {
+		log.Error("not all repositories are known, and the call goes on with the others", reasoned(f.unlisted.Error())...)
+	}
 	if f.guns, err = sel.pick(found.guns); err != nil {
 		return usage(err)
 	}

@@ -171,6 +171,9 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	if r.narrow != nil && m.err == nil && !m.summary.Drained {
 		m.missed = r.narrow.missed(r.log)
 	}
+	if m.missed == nil && !m.summary.Drained {
+		m.missed = parts.unlisted
+	}
 	m.result = p.result(m.summary, m.missed)
 	end := report.End{
 		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,

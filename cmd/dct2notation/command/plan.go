@@ -130,6 +130,9 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 	if items == 0 && read > 0 && o.selectsTags() {
 		return errNoTags
 	}
+	if f.unlisted != nil {
+		return &verdict{exitFailures}
+	}
 	for _, part := range plan.Repositories {
 		if part.Error != nil || slices.ContainsFunc(part.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionUnknown }) {
 			return &verdict{exitFailures}

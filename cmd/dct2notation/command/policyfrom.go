@@ -88,6 +88,9 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
+	if f.unlisted != nil {
+		return f.unlisted // it speaks of all of them
+	}
 	reader := f.reader()
 	unread := false // there may be trust data that nobody has seen
 	for _, gun := range f.guns {

@@ -153,6 +153,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	defer func() { _ = f.close() }() // only read from
+	if f.unlisted != nil {
+		return f.unlisted // it speaks of all of them
+	}
 	verifier, err := o.openVerifier(o.trustPolicy, f.rt)
 	if err != nil {
 		return err

@@ -265,6 +265,8 @@ type discovery struct {
 	listed map[dct.GUN]dct.Listing
 	feeds  feeds    // nil: no changefeed was read
 	odd    []string // names that are no repository's
+	// unlisted is why the repositories of some of the registries are not known; nil: all are.
+	unlisted error
 }
 
 // listedBy is the repositories that one list has, which says that they have trust data.
@@ -343,11 +345,24 @@ func (r *remote) catalogs(ctx context.Context, hosts []string) (discovery, error
 			}
 			return nil
 		})
-		if err != nil {
+		if err := found.miss(ctx, h, discoverChangefeed, err); err != nil {
 			return discovery{}, err
 		}
 	}
 	return found, nil
+}
+
+// miss notes that the repositories of a registry are not known, which is nothing to the others.
+// The error is ctx's.
+func (d *discovery) miss(ctx context.Context, host, instead string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !strings.Contains(err.Error(), "\nhint: ") {
+		err = fmt.Errorf("%w\nhint: name the repositories of %s, as arguments or in the configuration, or find them with --discover %s", err, host, instead)
+	}
+	d.unlisted = errors.Join(d.unlisted, err)
+	return nil
 }
 
 // changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
@@ -358,7 +373,10 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 	for _, h := range hosts {
 		now, changed, err := server.Changes(ctx, h, since[h])
 		if err != nil {
-			return discovery{}, err
+			if err := found.miss(ctx, h, discoverCatalog, err); err != nil {
+				return discovery{}, err
+			}
+			continue
 		}
 		found.feeds[h] = now
 		for _, one := range now.All() {

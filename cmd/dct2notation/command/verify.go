@@ -202,6 +202,9 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if part == nil && len(tagsLeftOut(f.choice)) > 0 {
 		part = report.ErrChosen
 	}
+	if f.unlisted != nil {
+		part = errors.Join(part, f.unlisted)
+	}
 	if endErr := errors.Join(out.End(totals, part), saved.finish(ending(totals, leftOut, part), o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
@@ -216,7 +219,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 		return err
 	case totals.Disagree():
 		return &verdict{exitDisagree}
-	case totals.Unknown():
+	case totals.Unknown(), f.unlisted != nil:
 		return &verdict{exitFailures}
 	}
 	return nil
