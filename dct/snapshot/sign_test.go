@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,21 +128,6 @@ func TestWhatTheSignerMakesIsChecked(t *testing.T) {
 			t.Errorf("%s: %+v", name, sum)
 		}
 		s.same(t, opened(t, dir))
-	}
-}
-
-// Where nobody can tell what a killed run has signed, nothing is signed, and that is an error.
-func TestSignaturesThatCannotBeLookedForEndTheRun(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, plain)
-	dir := t.TempDir()
-	_, err := Save(t.Context(), dir, s.reader(), nil, atNoon()) // of nothing yet: no blob is looked for
-	must(t, err)
-	must(t, os.RemoveAll(blobDir(dir)))
-	n, o := &notary{key: "a"}, atNoon()
-	o.Signer = n
-	if sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), o); !errors.Is(err, fs.ErrNotExist) || len(n.signed) != 0 {
-		t.Errorf("got %+v, %v, and signed %v", sum, err, n.signed)
 	}
 }
 
