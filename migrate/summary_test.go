@@ -199,6 +199,8 @@ func TestBreakerCountsInARow(t *testing.T) {
 	}
 	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
+	} else if want := ErrStopped.Error() + ": refused 3 times in a row, last: denied"; err.Error() != want {
+		t.Errorf("after %d in a row: got %q, want %q", patience, err, want)
 	}
 	var full breaker
 	for _, key := range []string{"key", ""} {
@@ -233,6 +235,8 @@ func TestBreakerCountsInARow(t *testing.T) {
 	key.failure("key", Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
 	if err := key.open(); !errors.Is(err, ErrKeyAstray) {
 		t.Errorf("the key: %v", err)
+	} else if want := ErrKeyAstray.Error() + ": signing: other payload"; err.Error() != want {
+		t.Errorf("the key: got %q, want %q", err, want)
 	}
 }
 

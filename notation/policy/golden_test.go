@@ -20,9 +20,11 @@ func TestOutputsAreTheGoldenFiles(t *testing.T) {
 			compare(t, c.Name+"-"+string(stage), c.Write, rich(t, stage))
 		}
 	}
-	cluster := rich(t, policy.Enforce)
-	cluster.ClusterPolicy = true
-	compare(t, "kyverno-cluster-policy", policy.Kyverno, cluster)
+	for name, stage := range map[string]policy.Stage{"kyverno-cluster-policy": policy.Enforce, "kyverno-cluster-policy-audit": policy.Audit} {
+		cluster := rich(t, stage)
+		cluster.ClusterPolicy = true
+		compare(t, name, policy.Kyverno, cluster)
+	}
 	provider := one(t, "release")
 	provider.RatifyCA = []byte("-----BEGIN CERTIFICATE-----\nMFkw\n-----END CERTIFICATE-----\n")
 	compare(t, "ratify-provider", policy.Ratify, provider)
