@@ -216,20 +216,24 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		want   VerifyClass // empty: no row
 		flag   string
 	}{
-		"confirmed":                         {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"pushed":                            {func(*multi) state.Item { return item(withdrawn, state.Pushed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"signed":                            {func(*multi) state.Item { return item(withdrawn, state.Signed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"failed":                            {func(*multi) state.Item { return item(withdrawn, state.Failed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"undone, and still there":           {func(*multi) state.Item { return item(withdrawn, state.Skipped) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"planned again":                     {func(*multi) state.Item { return item(withdrawn, state.Planned) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"unsigned":                          {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{}), nil, "", ""},
-		"by a lenient policy":               {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Trusted: true, Doubt: Unknown, Reason: "asked"}), nil, NotationOnly, FlagWithdrawn},
-		"in doubt":                          {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"}), nil, Unknown, FlagWithdrawn},
-		"unread":                            {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, FlagWithdrawn},
-		"not told":                          {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, failed, nil, Unknown, FlagWithdrawn},
-		"signatures missing":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, &Failure{Missing, errors.New("404")} }, nil, Unknown, FlagWithdrawn},
-		"image gone":                        {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.images, withdrawn) }, "", ""},
-		"of an index":                       {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
+		"confirmed":               {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"pushed":                  {func(*multi) state.Item { return item(withdrawn, state.Pushed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"signed":                  {func(*multi) state.Item { return item(withdrawn, state.Signed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"failed":                  {func(*multi) state.Item { return item(withdrawn, state.Failed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"undone, and still there": {func(*multi) state.Item { return item(withdrawn, state.Skipped) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"planned again":           {func(*multi) state.Item { return item(withdrawn, state.Planned) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"unsigned":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{}), nil, "", ""},
+		"by a lenient policy":     {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Trusted: true, Doubt: Unknown, Reason: "asked"}), nil, NotationOnly, FlagWithdrawn},
+		"in doubt":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"}), nil, Unknown, FlagWithdrawn},
+		"unread":                  {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, FlagWithdrawn},
+		"not told":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, failed, nil, Unknown, FlagWithdrawn},
+		"signatures missing":      {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, &Failure{Missing, errors.New("404")} }, nil, Unknown, FlagWithdrawn},
+		"image gone":              {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.images, withdrawn) }, "", ""},
+		"of an index":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
+		"image gone by a proxy's word": {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) {
+			delete(m.images, withdrawn)
+			m.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
+		}, Unknown, FlagWithdrawn},
 		"of an index, and gone":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{}), nil, DCTOnly, FlagGone},
 		"of an index, and expired":          {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{Signatures: 1, Doubt: VerifyExpiry, Reason: "old", Listed: []string{"ours"}}), nil, VerifyExpiry, FlagPlatform},
 		"of an index, never signed":         {func(m *multi) state.Item { return item(m.amd64.Digest, state.Planned, m.index.Digest) }, saying(Verdict{}), nil, "", ""},

@@ -40,6 +40,11 @@ func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verd
 		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
 		switch {
 		case err != nil && ClassOf(err) == Missing:
+			if l.v.Record != nil { // runs have seen it
+				if err := l.v.Registry.Answers(ctx, l.repository); err != nil {
+					return lookup.Unknown[Verdict](err)
+				}
+			}
 			return lookup.Absent[Verdict](lookup.Registry)
 		case err != nil:
 			return lookup.Unknown[Verdict](err)

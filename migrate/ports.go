@@ -60,8 +60,8 @@ type Registry interface {
 	// ask again.
 	Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest]
 	// IsList reports whether a tag sha256-<hex> holds only the list of an image's signatures and
-	// other referrers, and nothing that could be run. It costs no request once Find or Judge has
-	// read the list. An error means that it is unknown.
+	// other referrers, and nothing that could be run. It costs no request once Judge has read
+	// the list and all that is listed. An error means that it is unknown.
 	IsList(ctx context.Context, repository, tag string) (bool, error)
 	// Tags calls each with every tag of a repository.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
@@ -77,8 +77,14 @@ type Registry interface {
 	// is unknown.
 	Recorded(ctx context.Context, image Image, signature string) (Signature, bool, error)
 	// ListsInTag reports whether the list of an image's signatures is kept in a tag, where two
-	// writers lose each other's entries. It means something after Find.
+	// writers lose each other's entries, or seemed to be for a while. It means something after Find.
 	ListsInTag(repository string) bool
+	// CheckList returns an error if signatures of the image may be listed elsewhere than Find has
+	// looked. It asks anew, where there seemed to be no referrers API.
+	CheckList(ctx context.Context, image Image) error
+	// Answers returns an error unless the registry answers for the repository as such: a server
+	// that does not may say of any digest that it is not there.
+	Answers(ctx context.Context, repository string) error
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.

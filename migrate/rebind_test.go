@@ -307,10 +307,56 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 	s.publish(app, "v1", "v2")
 	s.runs(nil)
 	delete(s.images, digest.FromString("image v1"))
+	// A server that answers so, and not for the repository, is not believed of what was there.
+	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
 	summary, _ := s.runs(recheck)
+	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
+	if it := s.item("v1"); summary.Complete() || it.Stage != state.Confirmed {
+		t.Errorf("summary %+v, item %+v, want it unknown", summary, it)
+	}
+	s.heal()
+	summary, _ = s.runs(recheck)
 	s.want(summary, map[Result]int{ResultSkipped: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Skipped[Missing] != 1 || it.Stage != state.Skipped {
 		t.Errorf("summary %+v, item %+v", summary, it)
+	}
+}
+
+// So it is with an image whose signature waits to be pushed.
+func TestImageThatIsMissingBeforeThePush(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	s.runs(nil)
+	s.heal()
+	delete(s.images, digest.FromString("image v1"))
+	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
+	if summary, _ := s.runs(nil); summary.Complete() || summary.Skipped[Missing] != 0 {
+		t.Errorf("summary %+v, want it unknown", summary)
+	}
+	s.heal()
+	if summary, _ := s.runs(nil); !summary.Complete() || summary.Skipped[Missing] != 1 {
+		t.Errorf("summary %+v, want it missing", summary)
+	}
+}
+
+// The last question before the key is used is where signatures are listed.
+func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.publish(app, "v1")
+	d, finds := digest.FromString("image v1"), 0
+	s.fault["check"] = func(digest.Digest) (bool, error) { // the first time: what is listed elsewhere is found then
+		delete(s.fault, "check")
+		s.signatures[d] = []string{"ours"}
+		s.signedBy["ours"], s.world.by["ours"] = "release", state.SignedBy{Identity: s.leaf, Leaf: s.leaf, ChainEnds: s.now().AddDate(1, 0, 0)}
+		return false, &Failure{Transient, errors.New("the list is elsewhere")}
+	}
+	s.fault["find"] = func(digest.Digest) (bool, error) { finds++; return true, nil }
+	summary, _ := s.runs(nil)
+	if s.want(summary, map[Result]int{ResultAlready: 1}); len(s.operations) != 0 || finds != 2 {
+		t.Errorf("%d key operations after %d looks, want none after 2", len(s.operations), finds)
 	}
 }
 

@@ -113,6 +113,9 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		image, err = r.image(ctx, w)
 		switch {
 		case ClassOf(err) == Missing: // the envelope is kept for the day on which the image is back
+			if err := r.missing(ctx, w, *stage); err != nil {
+				return o, err
+			}
 			o.Result, o.Class, o.Reason = ResultSkipped, Missing, noSuchDigest
 			return o, fatally(r.Ledger.Skip(w.Key, string(Missing), noSuchDigest))
 		case err != nil:
@@ -137,6 +140,11 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 // settled ends an item that is not to be signed after what the registry showed of it: it
 // cannot be, or it is already. It says in o how it ended.
 func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
+	if x.Skip == Missing {
+		if err := r.missing(ctx, w, *stage); err != nil {
+			return true, err
+		}
+	}
 	if x.Skip != "" {
 		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
 		if err := r.reopen(w, stage); err != nil {
@@ -168,6 +176,18 @@ func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stag
 		o.Notes = append(o.Notes, reboundNotes(lacking)...)
 	}
 	return false, nil
+}
+
+// missing returns an error unless it may be believed that the registry does not have an image.
+// One that an earlier run has signed was there: then the registry has to answer for its repository.
+func (r *run) missing(ctx context.Context, w Work, stage state.Stage) error {
+	if stage == state.Planned {
+		return nil
+	}
+	if err := r.Registry.Answers(ctx, w.Key.Repository); err != nil {
+		return fmt.Errorf("looking for %s, which an earlier run has signed and the registry says it does not have: %w", w.Key.Digest, err)
+	}
+	return nil
 }
 
 // keyTold tells the breaker of an error, if the key could not be proven. It returns the error.
@@ -214,6 +234,9 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	}
 	if err := r.Setbacks.hold(w.Key, r.now()); err != nil {
 		return err
+	}
+	if err := r.Registry.CheckList(ctx, image); err != nil {
+		return fmt.Errorf("before signing: %w", err)
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {

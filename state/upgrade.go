@@ -9,7 +9,8 @@ import (
 //
 //	1  the first
 //	2  items and envelopes say by what they were signed and until when; the fingerprint has
-//	   identities in place of leaf certificates, and no positions of feeds
+//	   identities in place of leaf certificates, and no positions of feeds; meta has which
+//	   repositories have the referrers API
 //
 // testdata has a ledger of each schema before the present one, made by the release that wrote it.
 

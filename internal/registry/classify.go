@@ -3,7 +3,10 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
 	"oras.land/oras-go/v2/content"
@@ -36,6 +39,23 @@ func refusedByPolicy(err error) bool {
 	return errors.As(err, &answer) && (answer.StatusCode == http.StatusPreconditionFailed || hasCode(err, codeHarborPolicy))
 }
 
+// immutableTexts are what registries say of a tag that may not be changed.
+//
+//	Harbor  412 PRECONDITION  Failed to process request due to 'sha256-...' configured as immutable.
+//	ECR     400 TAG_INVALID   The image tag 'sha256-...' already exists in the '...' repository and cannot be overwritten because the tag is immutable.
+var immutableTexts = regexp.MustCompile(`(?i)immutable|ImageTagAlreadyExists`)
+
+// isImmutable reports whether the registry refused to change a tag, as it would for anybody.
+func isImmutable(err error) bool {
+	var answer *errcode.ErrorResponse
+	if !errors.As(err, &answer) || answer.Method != http.MethodPut || answer.StatusCode < 400 || answer.StatusCode >= 500 {
+		return false
+	}
+	return slices.ContainsFunc(answer.Errors, func(e errcode.Error) bool {
+		return immutableTexts.MatchString(fmt.Sprint(e.Code, " ", e.Message, " ", e.Detail))
+	})
+}
+
 // Classify classes an error; of nil it is empty.
 func Classify(err error) Class {
 	var busy *transport.ThrottledError
@@ -54,6 +74,8 @@ func Classify(err error) Class {
 		return Throttled
 	case errors.As(err, &realm):
 		return Auth
+	case errors.Is(err, ErrListMoved):
+		return Transient
 	case errors.As(err, &answer):
 		return classOf(answer)
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
@@ -74,8 +96,10 @@ func classOf(e *errcode.ErrorResponse) Class {
 	case hasCode(e, errcode.ErrorCodeBlobUploadUnknown), hasCode(e, errcode.ErrorCodeManifestBlobUnknown):
 		return Transient // an upload or a blob that went away; a push starts with both
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
-		hasCode(e, errcode.ErrorCodeUnauthorized), hasCode(e, errcode.ErrorCodeDenied), refusedByPolicy(e):
+		hasCode(e, errcode.ErrorCodeUnauthorized), hasCode(e, errcode.ErrorCodeDenied), refusedByPolicy(e), isImmutable(e):
 		return Auth
+	case e.StatusCode == http.StatusNotImplemented:
+		return Permanent
 	case e.StatusCode >= 500, e.StatusCode == http.StatusRequestTimeout:
 		return Transient
 	}
@@ -91,18 +115,26 @@ func isIntegrity(err error) bool {
 	return false
 }
 
-// hasCode tells whether the registry's answer holds an error code, alone or among others.
-func hasCode(err error, code string) bool {
+// codesOf returns the error codes of the registry's answer; none where an error is no answer.
+func codesOf(err error) []string {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {
-		return false
+		return nil
 	}
+	var codes []string
 	for _, e := range answer.Errors {
-		if e.Code == code {
-			return true
-		}
+		codes = append(codes, e.Code)
 	}
-	return false
+	return codes
+}
+
+// hasCode reports whether the registry's answer holds an error code, alone or among others.
+func hasCode(err error, code string) bool { return slices.Contains(codesOf(err), code) }
+
+// onlyCodes reports whether the registry's answer holds some of these error codes and no other.
+func onlyCodes(err error, these ...string) bool {
+	codes := codesOf(err)
+	return len(codes) > 0 && !slices.ContainsFunc(codes, func(c string) bool { return !slices.Contains(these, c) })
 }
 
 // hint says what a person can do about an error, or nothing.
@@ -112,12 +144,22 @@ func hint(err error) string {
 		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
 	case errors.Is(err, ErrDangling):
 		return "somebody may have deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
+	case errors.Is(err, errHiddenAPI):
+		return "find out what answers at /v2/<repository>/referrers/, a proxy perhaps, and run again; nothing is lost, and what is signed already will only be pushed. If this registry really has no referrers API any more, --force-referrers-tag says so: signatures are listed under tags then, and those that the API listed are not seen"
+	case errors.Is(err, errRefusedAPI):
+		return "if this registry has no referrers API, give --force-referrers-tag: signatures are listed under tags then, where notation finds them too"
+	case errors.Is(err, errSilent):
+		return "find out what answers at that address, the registry or a proxy before it, and whether this user may list the repository's tags; then run again"
 	case errors.Is(err, errForeign404):
 		return "find out what answers at that address, the registry or a proxy or mirror before it, and run again"
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
 	case Classify(err) == Full:
 		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
+	case isImmutable(err):
+		return "tags of this repository cannot be changed, and where there is no referrers API signatures are listed in tags: exempt those that begin with sha256- (in Harbor: the project's Policy, tag immutability; in ECR: exclusion filters of image tag mutability), and run again. What is signed already is in the ledger and will only be pushed"
+	case errors.Is(err, errNoList):
+		return "look what it is with oras manifest fetch, and have it moved to another tag; it is not replaced"
 	case refusedByPolicy(err):
 		return "a policy of the project refuses this image (in Harbor: PROJECTPOLICYVIOLATION, content trust or vulnerabilities); its administrator finds it under the project's Configuration"
 	case strings.Contains(err.Error(), "bearer realm host"):

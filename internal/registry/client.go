@@ -1,10 +1,15 @@
 package registry
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	orasregistry "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
@@ -32,14 +37,25 @@ type Options struct {
 	// Lists bounds each list of tags and of repositories.
 	Lists Budget
 
+	// Pause is how long a repository that seems to have no referrers API is left alone before
+	// it is asked a second time; 0: half a second.
+	Pause time.Duration
+
 	// Delete asks token servers for permission to delete too, as RemoveSignature needs it.
 	Delete bool
+}
+
+// A Memory keeps from one run to the next which repositories have the referrers API.
+type Memory interface {
+	HasReferrers(repository string) (bool, error)
+	SetReferrers(repository string) error
 }
 
 // A Client hands out repositories. It is safe for concurrent use.
 type Client struct {
 	o     Options
 	known *descriptors // images resolved so far
+	past  atomic.Pointer[Memory]
 
 	mu    sync.Mutex
 	repos map[string]*Repository // by canonical name; guarded by mu
@@ -53,6 +69,31 @@ func New(o Options) *Client {
 	return &Client{o: o, known: newDescriptors(), repos: make(map[string]*Repository)}
 }
 
+// Remember has the client know what earlier runs learnt, and tell m what it learns. Without it, it
+// knows only what this process has seen.
+func (c *Client) Remember(m Memory) { c.past.Store(&m) }
+
+func (c *Client) memory() Memory {
+	if m := c.past.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+func (c *Client) pause() time.Duration { return cmp.Or(c.o.Pause, 500*time.Millisecond) }
+
+// wait returns after that time, or with ctx's error.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
 // Repository returns the handle of host[:port]/path, the same one for each spelling of the
 // name: the host in any case, Docker Hub by any of its hosts, its official images with or
 // without library/. It sends no request; an error means that the name is none.
@@ -61,7 +102,7 @@ func (c *Client) Repository(name string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := strings.ToLower(ref.Registry) + "/" + ref.Repository
+	key := placeOf(ref)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r, ok := c.repos[key]; ok {
@@ -72,6 +113,11 @@ func (c *Client) Repository(name string) (*Repository, error) {
 	return r, nil
 }
 
+// placeOf is a repository's name in the one form that stands for all its spellings.
+func placeOf(ref orasregistry.Reference) string {
+	return strings.ToLower(ref.Registry) + "/" + ref.Repository
+}
+
 // open makes a handle.
 func (c *Client) open(ref orasregistry.Reference) *Repository {
 	plain := c.o.PlainHTTP(ref.Registry)
@@ -80,10 +126,11 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		scheme = "http"
 	}
 	r := &Repository{
+		of:   c,
 		name: ref.Registry + "/" + ref.Repository,
 		base: scheme + "://" + ref.Host() + "/v2/" + ref.Repository,
 		remote: &remote.Repository{
-			Client:    c.o.Client,
+			Client:    plainTypes{c.o.Client},
 			Reference: ref,
 			PlainHTTP: plain,
 			// Deleting the old index is not needed, and where DELETE is refused a good
@@ -102,12 +149,25 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		subjects: newKeyed(),
 		known:    c.known,
 	}
-	if c.o.ForceReferrersTag {
+	if r.forced = c.o.ForceReferrersTag; r.forced {
 		// Cannot fail: nobody has set it yet.
 		_ = r.remote.SetReferrersCapability(false)
 		r.probed.set()
 	}
 	return r
+}
+
+// plainTypes removes the parameters of content types, which oras-go compares as they are written.
+type plainTypes struct{ *auth.Client }
+
+func (p plainTypes) Do(req *http.Request) (*http.Response, error) {
+	resp, err := p.Client.Do(req)
+	if err == nil {
+		if mediaType := mediaTypeOf(resp.Header); mediaType != "" {
+			resp.Header.Set("Content-Type", mediaType)
+		}
+	}
+	return resp, err
 }
 
 // parseName parses a repository's name and brings Docker Hub's to one form.

@@ -101,7 +101,7 @@ func TestFullRegistryIsNotADeniedOne(t *testing.T) {
 		{"PATCH", 500, "write /data/blob: no space left on device", Full}, {"PUT", 507, "", Full},
 		{"PUT", 429, "Quota exceeded for quota metric 'Requests per project per minute'", Throttled},
 		{"GET", 403, "download quota exceeded", Auth}, {"PUT", 401, "quota", Auth}, {"PUT", 403, "requested access to the resource is denied", Auth},
-		{"PUT", 413, "", Permanent}, {"PUT", 500, "internal", Transient}, {"PUT", 412, "the image is not signed", Auth},
+		{"PUT", 413, "", Permanent}, {"PUT", 500, "internal", Transient}, {"PUT", 501, "", Permanent}, {"GET", 501, "", Permanent}, {"PUT", 412, "the image is not signed", Auth},
 	} {
 		e := &errcode.ErrorResponse{Method: c.method, URL: &url.URL{Host: "r.example"}, StatusCode: c.status}
 		if c.say != "" {

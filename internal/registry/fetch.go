@@ -15,36 +15,36 @@ import (
 // else is ErrIntegrity. At most 4 MiB are read. The error is a [*lookup.AbsentError] where the
 // registry itself says that it has no such manifest.
 func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	data, err := r.fetchManifest(ctx, desc)
+	_, data, err := r.fetchManifest(ctx, desc)
 	if err != nil {
-		err = manifestAbsence(err, "manifest "+printable(desc.Digest))
+		err = r.absence(ctx, err, "manifest "+printable(desc.Digest))
 		return nil, r.failed("fetching manifest "+printable(desc.Digest), err)
 	}
 	return data, nil
 }
 
-func (r *Repository) fetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+func (r *Repository) fetchManifest(ctx context.Context, desc ocispec.Descriptor) (mediaType string, data []byte, err error) {
 	if err := desc.Digest.Validate(); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if desc.Size > maxManifest {
-		return nil, tooLarge(desc.Size, maxManifest)
+		return "", nil, tooLarge(desc.Size, maxManifest)
 	}
 	accept := desc.MediaType
 	if accept == "" {
 		accept = acceptManifests
 	}
-	mediaType, data, err := r.get(ctx, "/manifests/"+desc.Digest.String(), accept, maxManifest)
+	mediaType, data, err = r.get(ctx, "/manifests/"+desc.Digest.String(), accept, maxManifest)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if err := match(desc, data); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if desc.MediaType != "" && mediaType != desc.MediaType {
-		return nil, fmt.Errorf("%w: media type %q, and %q was announced", ErrIntegrity, mediaType, desc.MediaType)
+		return "", nil, fmt.Errorf("%w: media type %q, and %q was announced", ErrIntegrity, mediaType, desc.MediaType)
 	}
-	return data, nil
+	return mediaType, data, nil
 }
 
 // ErrBroken is returned for a listed entry that is proven not to be a signature: it has no
@@ -90,11 +90,12 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 	if described != nil { // what it is under is all there is to go by
 		asked = ocispec.Descriptor{Digest: listed.Digest}
 	}
-	data, err := r.fetchManifest(ctx, asked)
+	mediaType, data, err := r.fetchManifest(ctx, asked)
 	if err != nil {
-		return "", nil, contradicted(err)
+		return "", nil, r.contradicted(ctx, err)
 	}
-	layer, _, err := readSignature(data)
+	r.noteReferrer(listed.Digest, data)
+	layer, _, err := readSignature(mediaType, data)
 	switch {
 	case err != nil:
 		return "", nil, err
@@ -105,7 +106,7 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 	}
 	_, envelope, err := r.get(ctx, "/blobs/"+layer.Digest.String(), "", maxEnvelope)
 	if err != nil {
-		return "", nil, contradicted(err)
+		return "", nil, r.contradicted(ctx, err)
 	}
 	if layer.Size != int64(len(envelope)) && match(ocispec.Descriptor{Digest: layer.Digest}, envelope) == nil {
 		return "", nil, fmt.Errorf("%w: it says that its envelope has %d bytes, and it has %d", ErrBroken, layer.Size, len(envelope))
@@ -114,11 +115,16 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 }
 
 // contradicted says of a 404 for what the registry lists that it is no proof of absence.
-func contradicted(err error) error {
+func (r *Repository) contradicted(ctx context.Context, err error) error {
 	switch {
 	case !isNotFound(err):
 		return err
-	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, errcode.ErrorCodeBlobUnknown), hasCode(err, codeHarborNotFound):
+	case onlyCodes(err, errcode.ErrorCodeManifestUnknown, errcode.ErrorCodeBlobUnknown):
+		return fmt.Errorf("%w: %w", ErrDangling, err)
+	case onlyCodes(err, errcode.ErrorCodeManifestUnknown, errcode.ErrorCodeBlobUnknown, codeNotFound):
+		if err := r.answers(ctx); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: %w", ErrDangling, err)
 	}
 	return fmt.Errorf("%w: %w", errForeign404, err)
@@ -131,20 +137,41 @@ var ErrDangling = errors.New("the registry lists it and answers that it is not t
 // mediaTypeArtifact is what clients before Notation 1.0 wrote.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 
-// readSignature takes a signature manifest apart: the envelope's descriptor and the image it
-// is about. Any other form than that of a Notation signature is an error.
-func readSignature(data []byte) (layer, subject ocispec.Descriptor, err error) {
-	var m struct {
-		ArtifactType string               `json:"artifactType"`
-		Config       *ocispec.Descriptor  `json:"config"`
-		Layers       []ocispec.Descriptor `json:"layers"`
-		Blobs        []ocispec.Descriptor `json:"blobs"` // of mediaTypeArtifact
-		Subject      *ocispec.Descriptor  `json:"subject"`
+// A referrer is what a signature manifest, or another manifest about an image, says.
+type referrer struct {
+	ArtifactType string               `json:"artifactType"`
+	Config       *ocispec.Descriptor  `json:"config"`
+	Layers       []ocispec.Descriptor `json:"layers"`
+	Blobs        []ocispec.Descriptor `json:"blobs"` // of mediaTypeArtifact
+	Subject      *ocispec.Descriptor  `json:"subject"`
+}
+
+// envelopes are the entries that hold the envelope, which depends on the media type for notation too.
+func (m referrer) envelopes(mediaType string) []ocispec.Descriptor {
+	if mediaType == mediaTypeArtifact {
+		return m.Blobs
 	}
+	return m.Layers
+}
+
+// Envelopes returns how many envelopes notation would see in a manifest of a media type, whatever
+// else the manifest is.
+func Envelopes(mediaType string, manifest []byte) int {
+	var m referrer
+	if json.Unmarshal(manifest, &m) != nil {
+		return 0
+	}
+	return len(m.envelopes(mediaType))
+}
+
+// readSignature takes a signature manifest of a media type apart: the envelope's descriptor and
+// the image it is about. Any other form than that of a Notation signature is an error.
+func readSignature(mediaType string, data []byte) (layer, subject ocispec.Descriptor, err error) {
+	var m referrer
 	if err := json.Unmarshal(data, &m); err != nil {
 		return layer, subject, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	layers := append(m.Layers, m.Blobs...)
+	layers := m.envelopes(mediaType)
 	switch {
 	case m.ArtifactType != ArtifactType && (m.Config == nil || m.Config.MediaType != ArtifactType):
 		return layer, subject, fmt.Errorf("%w: of another artifact type", ErrBroken)

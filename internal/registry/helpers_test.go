@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -40,7 +41,7 @@ func client(t *testing.T, retries int, set ...func(*Options)) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(rt.CloseIdleConnections)
-	o := Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }}
+	o := Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }, Pause: time.Millisecond}
 	for _, s := range set {
 		s(&o)
 	}

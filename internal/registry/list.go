@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -106,9 +105,12 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, 
 	if err != nil {
 		return err
 	}
+	if _, _, err := readList(list); err != nil {
+		return fmt.Errorf("%w: tag %s: %w", errNoList, fallbackTag(subject.Digest), err)
+	}
 	var index ocispec.Index
 	if err := json.Unmarshal(list, &index); err != nil {
-		return fmt.Errorf("reading the list of signatures: %w", err)
+		return fmt.Errorf("%w: tag %s: %w", errNoList, fallbackTag(subject.Digest), err)
 	}
 	// SPEC (OCI distribution, referrers tag schema): the client filters by itself.
 	return each(slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != ArtifactType }))
@@ -120,58 +122,142 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, 
 // API for missing.
 func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 	return r.probed.do(ctx, func() error {
-		supported, err := r.asksReferrers(ctx, d)
-		if err == nil && !supported {
-			// Registries without the API answer 404 as they do for any path, and so does a
-			// proxy for a moment; signatures that the API lists would be overlooked then.
-			supported, err = r.asksReferrers(ctx, d)
+		there, err := r.findsAPI(ctx, d)
+		if err == nil && there {
+			err = r.learnAPI()
 		}
 		if err != nil {
 			return fmt.Errorf("asking for the referrers API: %w", err)
 		}
-		r.api.Store(supported)
-		return r.remote.SetReferrersCapability(supported)
+		return nil
 	})
 }
 
-// asksReferrers asks once, and reports whether the answer is that of the API.
+// findsAPI reports whether the registry has the referrers API. Registries without it answer 404
+// as they do for any path, and so does a proxy for a while; signatures that the API lists would
+// be overlooked then, and made a second time. So two questions have to be answered with 404, with
+// a pause between them, and no earlier answer of this repository may say otherwise.
+func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, error) {
+	there, err := r.asksReferrers(ctx, image)
+	if there || err != nil {
+		return there, err
+	}
+	known, err := r.knownAPI()
+	if err == nil && !known {
+		err = wait(ctx, r.of.pause())
+	}
+	if err != nil {
+		return false, err
+	}
+	// SPEC (OCI distribution, listing referrers): an image that is not there has an empty list.
+	there, err = r.asksReferrers(ctx, nothing)
+	if err == nil && !there && known {
+		err = errHiddenAPI
+	}
+	return there, err
+}
+
+// knownAPI reports whether the repository had the API before, in this process or an earlier one.
+func (r *Repository) knownAPI() (bool, error) {
+	if r.hadAPI.Load() {
+		return true, nil
+	}
+	memory := r.of.memory()
+	if memory == nil {
+		return false, nil
+	}
+	return memory.HasReferrers(r.place())
+}
+
+// learnAPI notes, for later runs too, that the repository has the API.
+func (r *Repository) learnAPI() error {
+	r.hadAPI.Store(true)
+	if memory := r.of.memory(); memory != nil {
+		if err := memory.SetReferrers(r.place()); err != nil {
+			return err
+		}
+	}
+	r.api.Store(true)
+	return r.remote.SetReferrersCapability(true)
+}
+
+// CheckList returns an error if signatures of the image may be listed elsewhere than Signatures
+// has looked: it asks for the referrers API anew where there seemed to be none, and returns
+// ErrListMoved if it answers. A signature is made, or listed in a tag, and an image said to have
+// none, on no older answer than that.
+func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor) error {
+	return r.failed("looking again where signatures of "+printable(subject.Digest)+" are listed", r.checkList(ctx, subject.Digest))
+}
+
+func (r *Repository) checkList(ctx context.Context, image digest.Digest) error {
+	if err := r.probe(ctx, image); err != nil || r.forced || r.api.Load() {
+		return err
+	}
+	there, err := r.asksReferrers(ctx, image)
+	if err != nil || !there {
+		return err
+	}
+	r.wavered.Store(true)
+	if err := r.learnAPI(); err != nil {
+		return err
+	}
+	return ErrListMoved
+}
+
+// subjectTold is what follows from a push that was answered as by a registry with the referrers
+// API, where there seemed to be none: nothing goes on here before the API answers.
+func (r *Repository) subjectTold() error {
+	r.wavered.Store(true)
+	r.hadAPI.Store(true)
+	if memory := r.of.memory(); memory != nil {
+		if err := memory.SetReferrers(r.place()); err != nil {
+			return err
+		}
+	}
+	r.probed.forget()
+	return errHiddenAPI
+}
+
+// ErrListMoved is returned where signatures were looked for in a tag, and the referrers API
+// answers now. Signatures asks the API from then on.
+var ErrListMoved = errors.New("the registry seemed to have no referrers API, and now it answers: signatures are listed there")
+
+var (
+	errHiddenAPI  = errors.New("the registry has the referrers API, and it answers 404 now: which signatures there are is unknown")
+	errNoList     = errors.New("what is under the tag for the list of signatures is no such list")
+	errRefusedAPI = errors.New("the registry neither has the referrers API nor says that it has none")
+)
+
+// asksReferrers asks once, and reports whether the answer is that of the API. It is not where
+// registries without the API answer as they do for any path: 404.
+//
+// SPEC (OCI distribution, listing referrers): "If the registry does not support the
+// referrers API, it MUST return 404 Not Found."
 func (r *Repository) asksReferrers(ctx context.Context, d digest.Digest) (bool, error) {
 	path := "/referrers/" + d.String() + "?artifactType=" + url.QueryEscape(ArtifactType)
 	resp, err := r.ask(ctx, http.MethodGet, path, ocispec.MediaTypeImageIndex)
 	if err != nil {
-		if withoutReferrers(err) {
-			return false, nil
+		switch statusOf(err) {
+		case http.StatusNotFound:
+			if !hasCode(err, errcode.ErrorCodeNameUnknown) {
+				return false, nil
+			}
+		case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone,
+			http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+		default:
+			return false, err
 		}
-		return false, err
+		return false, fmt.Errorf("%w: %w", errRefusedAPI, err)
 	}
 	// Only what kind of answer it is matters; it is read for the connection's sake.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
 	_ = resp.Body.Close()
-	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch {
-	case err == nil && mediaType == ocispec.MediaTypeImageIndex:
+	switch mediaType := mediaTypeOf(resp.Header); mediaType {
+	case ocispec.MediaTypeImageIndex:
 		return true, nil
-	case err == nil && mediaType == "application/json":
+	case "application/json":
 		return false, nil // an old Harbor; notation uses the tag then
+	default:
+		return false, fmt.Errorf("%w: 200 with content type %q", ErrNotRegistry, mediaType)
 	}
-	return false, fmt.Errorf("%w: 200 with content type %q", ErrNotRegistry, mediaType)
-}
-
-// withoutReferrers reports whether an answer says that the API is not there, and not only
-// that this request failed.
-//
-// SPEC (OCI distribution, listing referrers): "If the registry does not support the
-// referrers API, it MUST return 404 Not Found."
-func withoutReferrers(err error) bool {
-	var e *errcode.ErrorResponse
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.StatusCode {
-	case http.StatusNotFound:
-		return !hasCode(e, errcode.ErrorCodeNameUnknown) // else the repository is missing
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
-	}
-	return false
 }

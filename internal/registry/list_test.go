@@ -2,9 +2,11 @@ package registry
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -119,6 +121,8 @@ func TestUnknownIsNeverNone(t *testing.T) {
 		{"the tag's repository is unknown", underTag(404, "application/json", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), Permanent},
 		{"a web page under the tag", underTag(200, "text/html", "<html>log in</html>"), Permanent},
 		{"an image under the tag", underTag(200, manifestType, `{"schemaVersion":2}`), Permanent},
+		{"docker's list of images under the tag", underTag(200, "application/vnd.docker.distribution.manifest.list.v2+json", `{"schemaVersion":2,"manifests":[]}`), Permanent},
+		{"an index of nothing under the tag", underTag(200, ocispec.MediaTypeImageIndex, `{}`), Permanent},
 		{"a list of another digest under the tag", func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Docker-Content-Digest", digest.FromString("another").String())
 			underTag(200, ocispec.MediaTypeImageIndex, indexOf(t))(w, req)
@@ -130,6 +134,9 @@ func TestUnknownIsNeverNone(t *testing.T) {
 			list, err := r.Signatures(t.Context(), subject)
 			if err == nil || list != nil || Classify(err) != c.class {
 				t.Errorf("%d listed, class %q, want %q: %v", len(list), Classify(err), c.class, err)
+			}
+			if errors.Is(err, errNoList) && !strings.Contains(err.Error(), fallbackTag(subject.Digest)) {
+				t.Errorf("the error does not name the tag: %v", err)
 			}
 		})
 	}
@@ -166,6 +173,190 @@ func TestMomentary404HidesNoReferrersAPI(t *testing.T) {
 	list, err := open(t, reg.Host()+"/app", -1).Signatures(t.Context(), subject)
 	if err != nil || len(list) != 1 || list[0].Digest != ours {
 		t.Errorf("got %v, %v, want %s", list, err, ours)
+	}
+}
+
+// A notebook is a Memory.
+type notebook struct {
+	mu  sync.Mutex
+	has map[string]bool
+}
+
+func (n *notebook) HasReferrers(repository string) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.has[repository], nil
+}
+
+func (n *notebook) SetReferrers(repository string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.has[repository] = true
+	return nil
+}
+
+// hideAPI has a proxy answer the referrers API with 404 from request number first on, n times.
+func hideAPI(reg *registrytest.Registry, first, n int32) {
+	var asked atomic.Int32
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		if !strings.Contains(req.URL.Path, "/referrers/") {
+			return false
+		}
+		i := asked.Add(1)
+		if i < first || i >= first+n {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+}
+
+// What had the referrers API before is not believed to have none, however often that is said.
+func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	subject := image(t, reg, "1")
+	known := &notebook{has: map[string]bool{}}
+	c := client(t, -1)
+	c.Remember(known)
+	r := repository(t, c, reg.Host()+"/app")
+	pushed(t, r, subject, "us")
+	hideAPI(reg, 1, 1000)
+	later := client(t, -1)
+	later.Remember(known)
+	r = repository(t, later, reg.Host()+"/app")
+	for range 2 {
+		if list, err := r.Signatures(t.Context(), subject); Classify(err) != Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
+			t.Errorf("listed %v, %v, want an error that names --force-referrers-tag", list, err)
+		}
+	}
+	if err := sign(t, subject, "again").push(t.Context(), r, subject); err == nil {
+		t.Error("pushed without knowing the list")
+	}
+	if api, err := r.HasReferrers(t.Context(), ""); err == nil {
+		t.Errorf("doctor says %v", api)
+	}
+	reg.SetHook(nil)
+	if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 1 {
+		t.Errorf("when it is back: %v, %v, want one", list, err)
+	}
+}
+
+// The API is asked for again before anything rests on there being none.
+func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	subject := image(t, reg, "1")
+	ours := pushed(t, open(t, reg.Host()+"/app", -1), subject, "us")
+	for name, check := range map[string]func(*Repository) error{
+		"before signing": func(r *Repository) error { return r.CheckList(t.Context(), subject) },
+		"before pushing": func(r *Repository) error { return sign(t, subject, "again").push(t.Context(), r, subject) },
+	} {
+		hideAPI(reg, 1, 2)
+		r := open(t, reg.Host()+"/app", -1)
+		if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
+			t.Fatalf("%s: %v, %v, want a list that seems empty", name, list, err)
+		}
+		if err := check(r); Classify(err) != Transient {
+			t.Errorf("%s: class %q, want that it is tried again: %v", name, Classify(err), err)
+		}
+		list, err := r.Signatures(t.Context(), subject)
+		if err != nil || len(list) != 1 || list[0].Digest != ours || !r.ListsInTag() {
+			t.Errorf("%s: then %v, %v, want %s, and to be looked at again before the push", name, list, err, ours)
+		}
+		if err := r.CheckList(t.Context(), subject); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := listed(t, reg, subject); len(got) != 1 {
+		t.Errorf("listed %v", got)
+	}
+}
+
+// A registry that answers a push as one with the API does has it, whatever it said before.
+func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	first, second := image(t, reg, "1"), image(t, reg, "2")
+	hideAPI(reg, 1, 1000)
+	known := &notebook{has: map[string]bool{}}
+	c := client(t, -1)
+	c.Remember(known)
+	r := repository(t, c, reg.Host()+"/app")
+	if err := sign(t, first, "us").push(t.Context(), r, first); !errors.Is(err, errHiddenAPI) || Classify(err) != Permanent {
+		t.Errorf("got %v, want %v", err, errHiddenAPI)
+	}
+	if err := sign(t, second, "us").push(t.Context(), r, second); !errors.Is(err, errHiddenAPI) {
+		t.Errorf("the next image: got %v, want %v", err, errHiddenAPI)
+	}
+	if _, err := r.Signatures(t.Context(), second); !errors.Is(err, errHiddenAPI) {
+		t.Errorf("looking: got %v, want %v", err, errHiddenAPI)
+	}
+	if n := len(reg.Attached("app")); n != 1 || len(reg.Tags("app")) != 2 || !known.has[reg.Host()+"/app"] {
+		t.Errorf("%d images with signatures, tags %v, known %v", n, reg.Tags("app"), known.has)
+	}
+	reg.SetHook(nil)
+	if err := sign(t, first, "us").push(t.Context(), r, first); err != nil || len(listed(t, reg, first)) != 1 {
+		t.Errorf("when it is back: %v, %v", err, listed(t, reg, first))
+	}
+}
+
+// Which answers say that there is no referrers API, and which leave it open.
+func TestAnswersForTheReferrersAPI(t *testing.T) {
+	t.Parallel()
+	const list = `{"schemaVersion":2,"manifests":[]}`
+	for _, c := range []struct {
+		name                  string
+		image, zero           int
+		imageBody, mediaType  string
+		api, unknown, hinting bool
+	}{
+		{name: "404 for both", image: 404, zero: 404},
+		{name: "404 for the image alone", image: 404, zero: 200, mediaType: ocispec.MediaTypeImageIndex, api: true},
+		{name: "404 for the image, and the other question refused", image: 404, zero: 400, unknown: true, hinting: true},
+		{name: "404 for the image, and trouble with the other", image: 404, zero: 503, unknown: true},
+		{name: "the repository is unknown", image: 404, zero: 404, imageBody: `{"errors":[{"code":"NAME_UNKNOWN"}]}`, unknown: true, hinting: true},
+		{name: "400", image: 400, zero: 404, unknown: true, hinting: true},
+		{name: "405", image: 405, zero: 404, unknown: true, hinting: true},
+		{name: "406", image: 406, zero: 404, unknown: true, hinting: true},
+		{name: "410", image: 410, zero: 404, unknown: true, hinting: true},
+		{name: "415", image: 415, zero: 404, unknown: true, hinting: true},
+		{name: "501", image: 501, zero: 404, unknown: true, hinting: true},
+		{name: "500", image: 500, zero: 404, unknown: true},
+		{name: "an index", image: 200, mediaType: ocispec.MediaTypeImageIndex, api: true},
+		{name: "an index in UTF-8", image: 200, mediaType: ocispec.MediaTypeImageIndex + "; charset=utf-8", api: true},
+		{name: "without the blank", image: 200, mediaType: ocispec.MediaTypeImageIndex + ";charset=utf-8", api: true},
+		{name: "a bare semicolon", image: 200, mediaType: ocispec.MediaTypeImageIndex + ";", api: true},
+		{name: "in capitals", image: 200, mediaType: strings.ToUpper(ocispec.MediaTypeImageIndex), api: true},
+		{name: "an old Harbor", image: 200, zero: 200, mediaType: "application/json; charset=utf-8"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			subject := ocispec.Descriptor{MediaType: manifestType, Digest: digest.FromString("image"), Size: 5}
+			host := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				status, body := http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`
+				if strings.Contains(req.URL.Path, "/referrers/") {
+					if status, body = c.image, c.imageBody; strings.HasSuffix(req.URL.Path, nothing.String()) {
+						status = c.zero
+					}
+				}
+				if status == http.StatusOK {
+					w.Header().Set("Content-Type", c.mediaType)
+					body = list
+				}
+				w.WriteHeader(status)
+				_, _ = fmt.Fprint(w, body)
+			})
+			api, err := open(t, host+"/app", -1).HasReferrers(t.Context(), subject.Digest)
+			if api != c.api || (err != nil) != c.unknown || err != nil && strings.Contains(err.Error(), "--force-referrers-tag") != c.hinting {
+				t.Errorf("API %v, %v; want %v, unknown %v, the flag named %v", api, err, c.api, c.unknown, c.hinting)
+			}
+			got, err := open(t, host+"/app", -1).Signatures(t.Context(), subject)
+			wantErr := c.unknown || c.image == 404 && c.api // the list itself is asked for next
+			if (err != nil) != wantErr || len(got) != 0 || Classify(err) == NotFound {
+				t.Errorf("listed %v, class %q, %v", got, Classify(err), err)
+			}
+		})
 	}
 }
 
@@ -236,7 +427,11 @@ func TestPlantedReferrersAreRefusedOneByOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		f(&m)
-		data, err := json.Marshal(m)
+		var form any = m
+		if m.MediaType == "blobs" { // those of an artifact manifest, in an image manifest
+			form = referrer{Config: &m.Config, Layers: []ocispec.Descriptor{}, Blobs: []ocispec.Descriptor{describe(jws, good.envelope)}, Subject: m.Subject}
+		}
+		data, err := json.Marshal(form)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,6 +446,7 @@ func TestPlantedReferrersAreRefusedOneByOne(t *testing.T) {
 		"no envelope":              changed(func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} }),
 		"an envelope too large":    changed(func(m *ocispec.Manifest) { m.Layers[0].Size = maxEnvelope + 1 }),
 		"another size of envelope": changed(func(m *ocispec.Manifest) { m.Layers[0].Size++ }),
+		"blobs of another form":    changed(func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{}; m.MediaType = "blobs" }),
 		"no image":                 changed(func(m *ocispec.Manifest) { m.Subject = nil }),
 		"another artifact type":    changed(func(m *ocispec.Manifest) { m.Config.MediaType = "application/x" }),
 		"no digest":                {MediaType: manifestType, Digest: "sha256:../../x", Size: 5},

@@ -56,7 +56,7 @@ func PackSignature(subject ocispec.Descriptor, mediaType string, envelope []byte
 // checkPacked refuses a manifest that does not attach this envelope to this image: the bytes
 // may come from a ledger.
 func checkPacked(subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) error {
-	layer, about, err := readSignature(manifest)
+	layer, about, err := readSignature(ocispec.MediaTypeImageManifest, manifest)
 	if err != nil {
 		return err
 	}

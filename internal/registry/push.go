@@ -39,7 +39,7 @@ func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descript
 
 // push sends the parts in the order that leaves no manifest without its blobs.
 func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) error {
-	if err := r.probe(ctx, subject.Digest); err != nil {
+	if err := r.checkList(ctx, subject.Digest); err != nil {
 		return err
 	}
 	if err := r.config.do(ctx, func() error { return r.pushConfig(ctx) }); err != nil {
@@ -55,8 +55,14 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	put := func() error {
 		// Not by oras-go: to it any 404 says that there is no list yet, and the new one it
 		// makes hides what is in the old.
-		if err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest); err != nil || r.api.Load() {
+		answer, err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest)
+		if err != nil || r.api.Load() {
 			return err
+		}
+		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
+		// client that the registry processed the request's subject."
+		if answer.Get("OCI-Subject") != "" && !r.forced {
+			return r.subjectTold()
 		}
 		if err := r.listSignature(ctx, subject.Digest, desc); err != nil {
 			return fmt.Errorf("adding it to the list: %w", err)

@@ -44,6 +44,30 @@ func TestPushKeepsItsCause(t *testing.T) {
 	}
 }
 
+// Tags that cannot be changed are not the fault of whoever signs, nor of a policy for images.
+func TestImmutableTagsAreNamed(t *testing.T) {
+	t.Parallel()
+	for status, body := range map[int]string{
+		412: `{"errors":[{"code":"PRECONDITION","message":"Failed to process request due to 'sha256-1' configured as immutable."}]}`,
+		400: `{"errors":[{"code":"TAG_INVALID","message":"The image tag 'sha256-1' already exists in the 'app' repository and cannot be overwritten because the tag is immutable."}]}`,
+	} {
+		reg := start(t, registrytest.Options{})
+		subject := image(t, reg, "1")
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+			hit := req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/sha256-")
+			if hit {
+				w.WriteHeader(status)
+				_, _ = fmt.Fprint(w, body)
+			}
+			return hit
+		})
+		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
+		if Classify(err) != Auth || !strings.Contains(err.Error(), "exempt those that begin with sha256-") || strings.Contains(err.Error(), "content trust") {
+			t.Errorf("%d: class %s: %v", status, Classify(err), err)
+		}
+	}
+}
+
 func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})

@@ -46,7 +46,7 @@ func (r *Repository) storedSignature(ctx context.Context, image, signature diges
 	if err != nil {
 		return Stored{}, err
 	}
-	layer, about, err := readSignature(data)
+	layer, about, err := readSignature(ocispec.MediaTypeImageManifest, data)
 	switch {
 	case err != nil:
 		return Stored{}, fmt.Errorf("%w: %w", ErrNotSignature, err)
@@ -68,12 +68,23 @@ func (r *Repository) storedSignature(ctx context.Context, image, signature diges
 	return Stored{layer.MediaType, envelope}, nil
 }
 
+// proven returns the error of a request for what was seen before. That it is gone is believed only
+// from a registry that answers for the repository.
+func (r *Repository) proven(ctx context.Context, err error) error {
+	if lookup.IsAbsent(err) {
+		if err := r.answers(ctx); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // manifestOf fetches an OCI image manifest, the form of every signature that PackSignature
 // makes. The error is a [*lookup.AbsentError] where the registry itself says that there is none.
 func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
 	if err != nil {
-		return nil, manifestAbsence(err, "manifest "+d.String())
+		return nil, r.proven(ctx, r.absence(ctx, err, "manifest "+d.String()))
 	}
 	if err := match(ocispec.Descriptor{Digest: d}, data); err != nil {
 		return nil, err
@@ -153,7 +164,7 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		if err := manifestAbsence(problem(resp), "manifest "+d.String()); !lookup.IsAbsent(err) {
+		if err := r.proven(ctx, r.absence(ctx, problem(resp), "manifest "+d.String())); !lookup.IsAbsent(err) {
 			return err
 		}
 		return nil

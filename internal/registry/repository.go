@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ var ErrIntegrity = errors.New("the registry's answer does not match the digest")
 
 // A Repository is the one handle of a repository. It is safe for concurrent use.
 type Repository struct {
+	of       *Client
 	name     string // host[:port]/path
 	base     string // URL of the repository
 	remote   *remote.Repository
@@ -38,19 +40,26 @@ type Repository struct {
 	deleting bool // permission to delete is asked for as well
 	budget   Budget
 
+	forced   bool         // the referrers tag is used whatever the registry has
 	probed   *latch       // whether the referrers API is there has been found out
 	api      atomic.Bool  // it is; means something once probed
+	hadAPI   atomic.Bool  // it was, at some time
+	wavered  atomic.Bool  // it seemed not to be, and is
 	config   *latch       // the signatures' config blob is there
 	uploads  atomic.Int32 // how many requests one takes: untried, inOne or inTwo
 	deletes  *latch       // that manifests can be deleted has been found out
 	subjects *keyed       // one push or removal per image at a time
 	known    *descriptors // images resolved so far
-	lists    sync.Map     // string -> struct{}: referrers tags whose content was read and is a list
+	lists    sync.Map     // string -> []digest.Digest: referrers tags that hold a list, and its entries
+	referrer sync.Map     // digest.Digest -> digest.Digest: manifests that could not be run, and their subject
 }
 
 // ListsInTag reports whether the signatures of an image are listed in a tag, because there is no
-// referrers API. It means something after Signatures.
-func (r *Repository) ListsInTag() bool { return !r.api.Load() }
+// referrers API, or seemed to be none for a while. It means something after Signatures.
+func (r *Repository) ListsInTag() bool { return !r.api.Load() || r.wavered.Load() }
+
+// place is the name under which a Memory keeps the repository.
+func (r *Repository) place() string { return placeOf(r.remote.Reference) }
 
 // Name returns host[:port]/path.
 func (r *Repository) Name() string { return r.name }
@@ -103,10 +112,26 @@ func problem(resp *http.Response) error {
 }
 
 // isNotFound reports whether an error is an answer of status 404, by whoever gave it. That is
-// no evidence of absence: see manifestAbsence.
-func isNotFound(err error) bool {
+// no evidence of absence: see Repository.absence.
+func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+
+// statusOf returns the status of an error that is an answer; 0: it is none.
+func statusOf(err error) int {
 	var answer *errcode.ErrorResponse
-	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
+	if !errors.As(err, &answer) {
+		return 0
+	}
+	return answer.StatusCode
+}
+
+// mediaTypeOf returns the media type of an answer without its parameters, in lower case; empty:
+// it has none, or nonsense.
+func mediaTypeOf(h http.Header) string {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return mediaType
 }
 
 // failed says what was being done, to which repository, and what to do about it. The text

@@ -2,10 +2,10 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"regexp"
 	"slices"
@@ -64,10 +64,10 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 		return ocispec.Descriptor{}, err
 	}
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+d.String(), acceptManifests)
-	if isNotFound(err) {
+	if isNotFound(err) || headRefused(err) {
 		// HEAD has no body, and a proxy's 404 must not pass for the registry's word.
 		desc, err := r.hashed(ctx, d)
-		return desc, manifestAbsence(err, "manifest "+d.String())
+		return desc, r.absence(ctx, err, "manifest "+d.String())
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -82,12 +82,16 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	return r.hashed(ctx, d)
 }
 
+// headRefused reports whether HEAD is not answered at all, as by some proxies. GET may be.
+func headRefused(err error) bool {
+	return statusOf(err) == http.StatusMethodNotAllowed || statusOf(err) == http.StatusNotImplemented
+}
+
 // described is the manifest that an answer to HEAD describes; false where that leaves
 // something open, as some proxies do, or a web page answers in the registry's place.
 func described(resp *http.Response) (ocispec.Descriptor, bool) {
-	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
-	return desc, err == nil && slices.Contains(manifestTypes, mediaType) && desc.Digest.Validate() == nil && desc.Size > 0
+	desc := ocispec.Descriptor{MediaType: mediaTypeOf(resp.Header), Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
+	return desc, slices.Contains(manifestTypes, desc.MediaType) && desc.Digest.Validate() == nil && desc.Size > 0
 }
 
 // contentDigest is the header that says which digest an answer is about.
@@ -119,27 +123,56 @@ func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descr
 	return desc, nil
 }
 
-// manifestAbsence turns an error of a request for a manifest into a [*lookup.AbsentError] if
-// the registry itself says that it has none. Any other 404 is not its word: a proxy answers so,
-// and that the whole repository is unknown contradicts whoever named it, or is a matter of
+// absence turns an error of a request for a manifest into a [*lookup.AbsentError] if the registry
+// itself says that it has none, and nothing else. Any other 404 is not its word: a proxy answers
+// so, and that the whole repository is unknown contradicts whoever named it, or is a matter of
 // permissions.
-func manifestAbsence(err error, what string) error {
+func (r *Repository) absence(ctx context.Context, err error, what string) error {
+	gone := &lookup.AbsentError{By: lookup.Registry, What: what, Err: err}
 	switch {
 	case !isNotFound(err): // nil among them
 		return err
-	case hasCode(err, errcode.ErrorCodeManifestUnknown), hasCode(err, codeHarborNotFound):
-		return &lookup.AbsentError{By: lookup.Registry, What: what, Err: err}
+	case onlyCodes(err, errcode.ErrorCodeManifestUnknown):
+		return gone
+	case onlyCodes(err, errcode.ErrorCodeManifestUnknown, codeNotFound):
+		if err := r.answers(ctx); err != nil {
+			return err
+		}
+		return gone
 	case hasCode(err, errcode.ErrorCodeNameUnknown):
 		return errNoRepository
 	}
 	return errForeign404
 }
 
-// codeHarborNotFound is Harbor's for what it does not have.
-const codeHarborNotFound = "NOT_FOUND"
+// codeNotFound is what Harbor answers for what it does not have, and many another server for a
+// path that it does not know. So it counts only from a server that answers for the repository.
+const codeNotFound = "NOT_FOUND"
+
+// Answers returns an error unless the registry lists the repository's tags: then what it says of
+// the repository is its own word, and not that of a proxy or of another server at its address.
+func (r *Repository) Answers(ctx context.Context) error {
+	return r.failed("asking for the repository's tags", r.answers(ctx))
+}
+
+func (r *Repository) answers(ctx context.Context) error {
+	_, data, err := r.get(ctx, "/tags/list?n=1", "", maxManifest)
+	switch {
+	case err != nil && isNotFound(err):
+		return fmt.Errorf("%w: %w", errSilent, err)
+	case err != nil:
+		return err
+	}
+	var list map[string]json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil || list["name"] == nil || list["tags"] == nil { // which may be null
+		return fmt.Errorf("%w: no list of tags", errSilent)
+	}
+	return nil
+}
 
 var (
 	errNoRepository = errors.New("the registry has no repository of that name")
+	errSilent       = errors.New("it answers that something is not there, and does not list the repository's tags")
 	errForeign404   = errors.New("404 without a registry's error: something else answers at that address")
 )
 
@@ -165,9 +198,9 @@ func (r *Repository) ResolveTag(ctx context.Context, tag string) lookup.Answer[d
 
 func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest, error) {
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+tag, acceptManifests)
-	if isNotFound(err) {
+	if isNotFound(err) || headRefused(err) {
 		_, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
-		return digest.FromBytes(data), manifestAbsence(err, "tag "+tag)
+		return digest.FromBytes(data), r.absence(ctx, err, "tag "+tag)
 	}
 	if err != nil {
 		return "", err
@@ -208,15 +241,10 @@ func (r *Repository) get(ctx context.Context, path, accept string, limit int64) 
 	if int64(len(data)) > limit {
 		return "", nil, tooLarge(int64(len(data)), limit)
 	}
-	mediaType, _, err = mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil {
-		mediaType = "" // blobs need none; for manifests it is compared
-	}
+	mediaType = mediaTypeOf(resp.Header) // blobs need none; for manifests it is compared
 	if mediaType == ocispec.MediaTypeImageIndex {
 		// A list under a tag has nothing else to be checked against.
 		err = aboutAnother(resp.Header, digest.FromBytes(data))
-	} else {
-		err = nil
 	}
 	return mediaType, data, err
 }

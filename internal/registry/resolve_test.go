@@ -315,7 +315,11 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	if !isList(r, tag(subject)) || isList(r, "v1") {
 		t.Error("a list is not recognised")
 	}
-	if _, err := r.Signatures(t.Context(), other); err != nil {
+	list, err := r.Signatures(t.Context(), other)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if _, _, err := r.FetchSignature(t.Context(), list[0]); err != nil {
 		t.Fatal(err)
 	}
 	if before := reg.Requests(); !isList(r, tag(other)) || reg.Requests() != before {
@@ -324,6 +328,28 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	if _, err := r.IsReferrersList(t.Context(), "sha256-"+digest.FromString("gone").Encoded()); err == nil {
 		t.Error("a tag that is not there: want an unknown answer, as it was listed")
 	}
+	// What is listed and cannot be read now may be an image, which is nothing to anybody as long as the
+	// index has no signature.
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		hit := strings.HasSuffix(req.URL.Path, list[0].Digest.String())
+		if hit {
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+		return hit
+	})
+	fresh := open(t, reg.Host()+"/app", -1)
+	if !isList(fresh, tag(other)) {
+		t.Error("an unsigned index, of which an entry cannot be read, is not passed over")
+	}
+	index, err := reg.Resolve("app", tag(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed(t, r, index, "us")
+	if got, err := fresh.IsReferrersList(t.Context(), tag(other)); err == nil {
+		t.Errorf("a signed index, of which an entry cannot be read: %v, want it unknown", got)
+	}
+	reg.SetHook(nil)
 	artifact := ocispec.Descriptor{MediaType: manifestType, ArtifactType: ArtifactType, Digest: subject.Digest, Size: subject.Size}
 	changed := func(f func(*ocispec.Descriptor)) []byte {
 		d := artifact
@@ -335,6 +361,8 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 		content   []byte
 	}{
 		"an image":                 {manifestType, []byte(`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json"}}`)},
+		"an image by another name": {ocispec.MediaTypeImageIndex, []byte(indexOf(t, artifact))},
+		"another image's list":     {ocispec.MediaTypeImageIndex, []byte(indexOf(t, list...))},
 		"an index of images":       {ocispec.MediaTypeImageIndex, []byte(indexOf(t, subject))},
 		"an image among artifacts": {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.ArtifactType = "" })},
 		"one for a platform":       {ocispec.MediaTypeImageIndex, changed(func(d *ocispec.Descriptor) { d.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"} })},
@@ -393,34 +421,63 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 // 404 or a repository that nobody may see hides a tag that was moved.
 func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 	t.Parallel()
-	for body, gone := range map[string]bool{
-		`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`: true,
-		`{"errors":[{"code":"NOT_FOUND"}]}`:        true,
-		`{"errors":[{"code":"NAME_UNKNOWN"}]}`:     false,
-		`{"errors":[{"code":"BLOB_UNKNOWN"}]}`:     false,
-		`{"errors":[]}`:                            false,
-		`<html>not found</html>`:                   false,
-		``:                                         false,
+	const own, any404, listed = `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`, `{"errors":[{"code":"NOT_FOUND"}]}`, `{"name":"app","tags":null}`
+	for _, c := range []struct {
+		body, tags string // tags: what the list of tags is answered with; empty: the same 404
+		gone       bool
+	}{
+		{own, "", true},
+		{any404, listed, true},
+		{any404, "", false},
+		{any404, "<html>log in</html>", false},
+		{any404, "{}", false},
+		{`{"errors":[{"code":"MANIFEST_UNKNOWN"},{"code":"NOT_FOUND"}]}`, listed, true},
+		{`{"errors":[{"code":"MANIFEST_UNKNOWN"},{"code":"NO_ROUTE"}]}`, listed, false},
+		{`{"errors":[{"code":"MANIFEST_UNKNOWN"},{"code":"NAME_UNKNOWN"}]}`, listed, false},
+		{`{"errors":[{"code":"NAME_UNKNOWN"}]}`, listed, false},
+		{`{"errors":[{"code":"BLOB_UNKNOWN"}]}`, listed, false},
+		{`{"errors":[]}`, listed, false},
+		{`<html>not found</html>`, listed, false},
+		{``, listed, false},
 	} {
-		answer := open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		r := open(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+			if c.tags != "" && strings.HasSuffix(req.URL.Path, "/tags/list") {
+				_, _ = fmt.Fprint(w, c.tags)
+				return
+			}
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = fmt.Fprint(w, body)
-		})+"/app", -1).ResolveTag(t.Context(), "v1")
+			_, _ = fmt.Fprint(w, c.body)
+		})+"/app", -1)
+		answer := r.ResolveTag(t.Context(), "v1")
 		by, absent := answer.Absent()
-		if absent != gone || gone && by != lookup.Registry || (answer.Err() == nil) != gone {
-			t.Errorf("%q: absent %v by %q, %v, want %v", body, absent, by, answer.Err(), gone)
+		if absent != c.gone || c.gone && by != lookup.Registry || (answer.Err() == nil) != c.gone {
+			t.Errorf("%q, tags %q: absent %v by %q, %v, want %v", c.body, c.tags, absent, by, answer.Err(), c.gone)
+		}
+		if _, err := r.Resolve(t.Context(), digest.FromString("gone")); lookup.IsAbsent(err) != c.gone {
+			t.Errorf("%q, tags %q, by digest: %v, want absent %v", c.body, c.tags, err, c.gone)
+		}
+		// What undo is to remove was there: a proxy that knows the codes of registries is not enough.
+		stored := r.StoredSignature(t.Context(), digest.FromString("image"), digest.FromString("gone"))
+		if _, absent := stored.Absent(); absent != (c.gone && c.tags != "") {
+			t.Errorf("%q, tags %q, of a signature: absent %v, %v, want %v", c.body, c.tags, absent, stored.Err(), c.gone && c.tags != "")
 		}
 	}
-	// One that does not know HEAD has the tag all the same.
-	reg := start(t, registrytest.Options{})
-	want := image(t, reg, "v1")
-	reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
-		if r.Method == http.MethodHead {
-			w.WriteHeader(http.StatusNotFound)
+	// One that does not know HEAD has tag and image all the same.
+	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
+		reg := start(t, registrytest.Options{})
+		want := image(t, reg, "v1")
+		reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(status)
+			}
+			return r.Method == http.MethodHead
+		})
+		r := open(t, reg.Host()+"/app", -1)
+		if d, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil || d != want.Digest {
+			t.Errorf("HEAD answered with %d: got %s, %v, want %s", status, d, err, want.Digest)
 		}
-		return r.Method == http.MethodHead
-	})
-	if d, err := open(t, reg.Host()+"/app", -1).ResolveTag(t.Context(), "v1").Result(); err != nil || d != want.Digest {
-		t.Errorf("got %s, %v, want %s", d, err, want.Digest)
+		if d, err := r.Resolve(t.Context(), want.Digest); err != nil || d.Size != want.Size || d.MediaType != want.MediaType {
+			t.Errorf("HEAD answered with %d: got %+v, %v, want %+v", status, d, err, want)
+		}
 	}
 }

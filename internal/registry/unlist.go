@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -78,46 +79,114 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 	mediaType, list, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
 	switch {
 	case err != nil:
-		return nil, manifestAbsence(err, "tag "+tag)
+		return nil, r.absence(ctx, err, "tag "+tag)
 	case digest.FromBytes(list) == image:
 		return nil, &lookup.AbsentError{By: lookup.Registry, What: "list of signatures", Err: errors.New("the tag " + tag + " leads to the image itself")}
 	case mediaType != ocispec.MediaTypeImageIndex:
-		return nil, fmt.Errorf("the tag %s, which is for the list of signatures, has content of type %q", tag, mediaType)
+		return nil, fmt.Errorf("%w: tag %s has content of type %q", errNoList, tag, mediaType)
 	}
-	if listsReferrers(list) {
-		r.lists.Store(tag, struct{}{})
+	if entries, ok := listsReferrers(list); ok {
+		r.lists.Store(tag, entries)
 	}
 	return list, nil
 }
 
-// IsReferrersList reports whether a tag holds only a list of referrers, such as signatures, and
-// so nothing that could be run. It sends no request where the list was read before, for its
-// image. An error means that it is unknown.
+// IsReferrersList reports whether a tag holds only the list of referrers, such as signatures, of
+// the image that the tag is named after, and so nothing that could be run. What an entry says of
+// itself proves nothing: the manifests of all entries must have that image as their subject. It
+// sends no request for what was read before. An error means that it is unknown.
 func (r *Repository) IsReferrersList(ctx context.Context, tag string) (bool, error) {
 	if !fallbackPattern.MatchString(tag) {
 		return false, nil
 	}
-	if _, read := r.lists.Load(tag); read {
+	list, err := r.isReferrersList(ctx, tag)
+	if err != nil && r.unsignedTag(ctx, tag) {
 		return true, nil
 	}
-	mediaType, content, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
-	if err != nil {
-		return false, r.failed("fetching tag "+tag, manifestAbsence(err, "tag "+tag))
-	}
-	return mediaType == ocispec.MediaTypeImageIndex && listsReferrers(content), nil
+	return list, r.failed("looking what tag "+tag+" holds", err)
 }
 
-// listsReferrers reports whether an index is the list of an image's referrers: each entry has
-// the type of an artifact, and none is an image that a client would choose to run.
-func listsReferrers(index []byte) bool {
-	var list ocispec.Index
-	if err := json.Unmarshal(index, &list); err != nil || list.Manifests == nil {
+// unsignedTag reports whether what a tag leads to has no signature, so that nobody trusts it, be it a
+// list or an image. Nothing that is unknown is unsigned.
+func (r *Repository) unsignedTag(ctx context.Context, tag string) bool {
+	d, found := r.ResolveTag(ctx, tag).Value()
+	if !found {
 		return false
 	}
-	return !slices.ContainsFunc(list.Manifests, func(d ocispec.Descriptor) bool {
-		return d.Platform != nil || d.ArtifactType == "" || slices.Contains(imageConfigs, d.ArtifactType) ||
-			d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeArtifact
-	})
+	index := ocispec.Descriptor{Digest: d}
+	signatures, err := r.AsListed(ctx, index)
+	return err == nil && len(signatures) == 0 && r.CheckList(ctx, index) == nil
+}
+
+func (r *Repository) isReferrersList(ctx context.Context, tag string) (bool, error) {
+	entries, read := r.lists.Load(tag)
+	if !read {
+		mediaType, content, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
+		if err != nil {
+			return false, r.absence(ctx, err, "tag "+tag)
+		}
+		digests, ok := listsReferrers(content)
+		if !ok || mediaType != ocispec.MediaTypeImageIndex {
+			return false, nil
+		}
+		entries = digests
+	}
+	for _, d := range entries.([]digest.Digest) {
+		subject, err := r.subjectOf(ctx, d)
+		switch {
+		case lookup.IsAbsent(err): // a leftover that nobody can run
+		case err != nil:
+			return false, err
+		case subject == "" || !strings.HasPrefix(fallbackTag(subject), tag):
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// subjectOf returns the image that a manifest is about; empty where it is about none, or is an
+// image itself.
+func (r *Repository) subjectOf(ctx context.Context, d digest.Digest) (digest.Digest, error) {
+	if subject, known := r.referrer.Load(d); known {
+		return subject.(digest.Digest), nil
+	}
+	_, data, err := r.fetchManifest(ctx, ocispec.Descriptor{Digest: d})
+	if err != nil {
+		return "", r.proven(ctx, r.absence(ctx, err, "manifest "+printable(d)))
+	}
+	return r.noteReferrer(d, data), nil
+}
+
+// noteReferrer remembers which image a manifest is about, and returns it.
+func (r *Repository) noteReferrer(d digest.Digest, manifest []byte) digest.Digest {
+	var m referrer
+	if json.Unmarshal(manifest, &m) != nil || m.Subject == nil || m.Subject.Digest.Validate() != nil ||
+		m.Config != nil && slices.Contains(imageConfigs, m.Config.MediaType) {
+		return ""
+	}
+	r.referrer.Store(d, m.Subject.Digest)
+	return m.Subject.Digest
+}
+
+// listsReferrers reports whether an index looks like the list of an image's referrers, and returns
+// their digests: each entry has the type of an artifact, and none is an image that a client would
+// choose to run.
+func listsReferrers(index []byte) ([]digest.Digest, bool) {
+	var list ocispec.Index
+	if err := json.Unmarshal(index, &list); err != nil || list.Manifests == nil {
+		return nil, false
+	}
+	entries := []digest.Digest{}
+	for _, d := range list.Manifests {
+		if d.Platform != nil || d.ArtifactType == "" || slices.Contains(imageConfigs, d.ArtifactType) ||
+			d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeArtifact {
+			return nil, false
+		}
+		if d.Digest.Validate() == nil { // else there is nothing that could be run
+			entries = append(entries, d.Digest)
+		}
+	}
+	return entries, true
 }
 
 // imageConfigs are the types of the configurations of images. A list shows them in place of an
@@ -143,25 +212,26 @@ func (r *Repository) listSignature(ctx context.Context, image digest.Digest, sig
 }
 
 func (r *Repository) putList(ctx context.Context, image digest.Digest, list []byte) error {
-	return r.put(ctx, fallbackTag(image), ocispec.MediaTypeImageIndex, list)
+	_, err := r.put(ctx, fallbackTag(image), ocispec.MediaTypeImageIndex, list)
+	return err
 }
 
-// put stores a manifest under a tag or its digest.
-func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) error {
+// put stores a manifest under a tag or its digest, and returns the header of the answer.
+func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (http.Header, error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+reference, bytes.NewReader(manifest))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", mediaType)
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusCreated {
-		return problem(resp)
+		return nil, problem(resp)
 	}
-	return aboutAnother(resp.Header, digest.FromBytes(manifest))
+	return resp.Header, aboutAnother(resp.Header, digest.FromBytes(manifest))
 }
 
 // readList takes a list apart, into what it holds and its entries.

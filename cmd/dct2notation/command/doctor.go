@@ -108,6 +108,11 @@ func (e *exam) look(ctx context.Context, path string, rules []keyRule, args []st
 	ledger, known := e.ledger(path)
 	f, targets, err := e.remotes(ctx, ledger, args, s)
 	if ledger != nil {
+		if f != nil {
+			if err := recallReferrers(f.registry, ledger); err != nil {
+				e.failed("ledger", path, err)
+			}
+		}
 		if closed := ledger.Close(); closed != nil {
 			e.failed("ledger", path, closed)
 		}

@@ -429,3 +429,55 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 		}
 	}
 }
+
+// What the ledger knows to have the referrers API is not signed again where a proxy answers for the
+// API, for as long as it does. doctor says so beforehand.
+func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	if code, r := y.run(); code != exitDone {
+		t.Fatalf("first run: exit code %d, %+v", code, r)
+	}
+	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		hit := strings.HasPrefix(r.URL.Path, "/v2/bad/referrers/")
+		if hit {
+			badAnswer("404")(w, r, next)
+		}
+		return hit
+	})
+	second, err := y.registry.PutImage("bad", "v2", "another")
+	must(t, err)
+	must(t, y.repos["bad"].Sign("v2", second.Digest.Encoded(), second.Size))
+	must(t, y.repos["bad"].Publish())
+	y.args = append(y.args, "--recheck")
+	code, r := y.run()
+	if n, m := y.signatures("bad", y.bad), y.signatures("bad", second); n != 1 || m != 0 || code != exitFailures || r.Complete {
+		t.Errorf("%d and %d signatures, exit code %d, complete %v, want 1, 0, %d, false: %+v", n, m, code, r.Complete, exitFailures, r.NotSigned)
+	}
+	for _, it := range r.NotSigned {
+		if !strings.Contains(it.Reason, "--force-referrers-tag") {
+			t.Errorf("the reason names no way out: %s", it.Reason)
+		}
+	}
+	if n := y.operations(); n != 2 {
+		t.Errorf("%d key operations, want 2", n)
+	}
+	var out, said bytes.Buffer
+	args := append([]string{"doctor"}, y.args[1:len(y.args)-1]...)
+	code = Main(context.Background(), nil, slices.DeleteFunc(args, func(a string) bool { return a == "--no-tty" }), Streams{In: strings.NewReader(""), Out: &out, Err: &said})
+	var checks struct {
+		Checks []report.Check
+	}
+	if err := json.Unmarshal(out.Bytes(), &checks); err != nil {
+		t.Fatalf("doctor: exit code %d: %v: %s%s", code, err, out.String(), said.String())
+	}
+	for _, c := range checks.Checks {
+		if want := map[bool]report.Health{true: report.Fail, false: report.OK}[strings.HasSuffix(c.Subject, "/bad")]; c.Check == "registry-referrers" && c.Result != want {
+			t.Errorf("doctor says %s of %s, want %s", c.Result, c.Subject, want)
+		}
+	}
+	y.registry.SetHook(nil)
+	if code, r := y.run(); code != exitDone || y.signatures("bad", y.bad) != 1 || y.signatures("bad", second) != 1 {
+		t.Errorf("when it is back: exit code %d, %+v", code, r)
+	}
+}

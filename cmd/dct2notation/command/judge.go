@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 
@@ -29,6 +28,11 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		return none, classed(err)
 	}
 	listed, err := r.AsListed(ctx, image.Descriptor)
+	if err == nil && len(listed) == 0 { // which is not said on the word of an older answer
+		if err = r.CheckList(ctx, image.Descriptor); errors.Is(err, registry.ErrListMoved) {
+			listed, err = r.AsListed(ctx, image.Descriptor)
+		}
+	}
 	if err != nil {
 		return none, classed(err)
 	}
@@ -68,11 +72,7 @@ func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descripto
 		e.Err = err
 		return e, nil
 	}
-	var manifest struct {
-		Layers []ocispec.Descriptor `json:"layers"`
-		Blobs  []ocispec.Descriptor `json:"blobs"`
-	}
-	if err := json.Unmarshal(raw, &manifest); err != nil || len(manifest.Layers)+len(manifest.Blobs) != 1 {
+	if registry.Envelopes(m.MediaType, raw) != 1 {
 		e.Err = errors.New("it is no signature, and has not one layer")
 	}
 	return e, nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -81,3 +82,22 @@ func behind(path string, made time.Time, holder state.Holder) string {
 	}
 	return fmt.Sprintf("the ledger is in use, and its copy of %s was not made after the last pass of the run that has it", made.UTC().Format(time.RFC3339))
 }
+
+// knownReferrers are the repositories that a ledger says have the referrers API, for verbs that
+// only read.
+type knownReferrers map[string]bool
+
+// recallReferrers has a client know what a ledger has of its repositories. The ledger may be closed then.
+func recallReferrers(client *registry.Client, l *state.Ledger) error {
+	known := knownReferrers{}
+	all, err := l.Referrers()
+	for _, repository := range all {
+		known[repository] = true
+	}
+	client.Remember(known)
+	return err
+}
+
+func (k knownReferrers) HasReferrers(repository string) (bool, error) { return k[repository], nil }
+
+func (knownReferrers) SetReferrers(string) error { return nil }

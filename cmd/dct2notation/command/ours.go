@@ -141,7 +141,25 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string
 	return migrate.Signature{Digest: digest, By: signedBy(signature.Certificate(c.Chain[0]), mediaType, c), Metadata: c.Target.Annotations}, true, nil
 }
 
-// ListsInTag reports whether the repository's registry has no referrers API.
+// CheckList is [registry.Repository.CheckList].
+func (s *shelf) CheckList(ctx context.Context, image migrate.Image) error {
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.CheckList(ctx, image.Descriptor))
+}
+
+// Answers is [registry.Repository.Answers].
+func (s *shelf) Answers(ctx context.Context, repository string) error {
+	r, err := s.client.Repository(repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.Answers(ctx))
+}
+
+// ListsInTag is [registry.Repository.ListsInTag].
 func (s *shelf) ListsInTag(repository string) bool {
 	r, err := s.client.Repository(repository)
 	return err == nil && r.ListsInTag()

@@ -60,6 +60,7 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 		}
 	}()
 	r.rt = f.rt
+	f.registry.Remember(r.ledger)
 	since := r.since(time.Now())
 	if err := f.find(ctx, r.discover, sel, r.cfg, since, r.log); err != nil {
 		var u *usageError

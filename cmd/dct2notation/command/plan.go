@@ -93,6 +93,11 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 	if err := f.acceptRoots(o.acceptRoot); err != nil {
 		return err
 	}
+	if ledger != nil {
+		if err := recallReferrers(f.registry, ledger); err != nil {
+			return err
+		}
+	}
 	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
 	if err != nil {
 		return err

@@ -169,7 +169,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
 		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
 	}
-	compareWith(v, ledger, record)
+	if err := compareWith(v, f.registry, ledger, record); err != nil {
+		return err
+	}
 	now := time.Now()
 	r := &migrate.Readiness{
 		Verification: v, Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,

@@ -48,8 +48,8 @@ type remote struct {
 	clients map[string]*auth.Client // of Notary servers, by registry host
 }
 
-// requestRetries is how often a request is repeated, and itemPause how long an item waits
-// for its second attempt; 0: as transport and migrate have it. Tests that are of what
+// requestRetries is how often a request is repeated, and itemPause how long an item, or the
+// question for a referrers API, waits for its second attempt; 0: as each package has it. Tests that are of what
 // happens afterwards do not wait for that.
 var (
 	requestRetries = 0
@@ -125,6 +125,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 		ReadOnly:          a.readOnly,
 		Delete:            a.delete,
 		Lists:             registry.Budget{Pages: o.maxPages, Time: o.listTimeout},
+		Pause:             itemPause,
 	})
 	return r, nil
 }

@@ -133,6 +133,9 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 	if err != nil {
 		return err
 	}
+	if err := recallReferrers(r.registry, ledger); err != nil {
+		return err
+	}
 	u := &migrate.Undo{
 		History: ledger, Remover: &remover{shelf: shelf{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
 		Workers: o.workers, Pause: itemPause,

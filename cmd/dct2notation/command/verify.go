@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -129,7 +130,9 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
 		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
 	}
-	compareWith(v, ledger, record)
+	if err := compareWith(v, f.registry, ledger, record); err != nil {
+		return err
+	}
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
@@ -153,11 +156,13 @@ func openRecord(file string, log *slog.Logger) (*readable, *migrate.Record, erro
 }
 
 // compareWith has a verification compare with what the runs with a ledger have done, and hold
-// the trust data to what they have seen.
-func compareWith(v *migrate.Verification, ledger *readable, record *migrate.Record) {
-	if v.Record = record; ledger != nil {
-		v.Before = ledger.Repository
+// the trust data and the registry's client to what they have seen.
+func compareWith(v *migrate.Verification, client *registry.Client, ledger *readable, record *migrate.Record) error {
+	if v.Record = record; ledger == nil {
+		return nil
 	}
+	v.Before = ledger.Repository
+	return recallReferrers(client, ledger.Ledger)
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
