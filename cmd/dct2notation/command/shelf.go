@@ -128,16 +128,29 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if err != nil {
 		return found, classed(err)
 	}
-	candidates, malformed := candidates(list, leaves(signer), &found)
+	candidates, foreign, malformed := candidates(list, leaves(signer))
 	tooMany := len(candidates) - maxCandidates
 	unread, err := readCandidates(ctx, r, signer, image, candidates[:min(len(candidates), maxCandidates)], &found)
 	if err != nil {
 		return found, classed(err)
 	}
+	// Where the registry itself makes the list, it says of an entry what its manifest says. What people
+	// can write in a list proves nothing.
+	if len(found.Ours) == 0 && r.ListsInTag() {
+		tooMany += len(foreign)
+		room := min(max(maxCandidates-len(candidates), 0), len(foreign))
+		more, err := readCandidates(ctx, r, signer, image, foreign[:room], &found)
+		if err != nil {
+			return found, classed(err)
+		}
+		unread = append(unread, more...)
+	} else {
+		found.Others += len(foreign)
+	}
 	if len(found.Ours) == 0 && tooMany > 0 {
 		return found, &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf(
 			"looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is\nhint: somebody has planted them; remove them and run again",
-			image.Descriptor.Digest, image.Repository, len(candidates), maxCandidates)}
+			image.Descriptor.Digest, image.Repository, tooMany+maxCandidates, maxCandidates)}
 	}
 	found.Unread = max(tooMany, 0) + len(unread)
 	if len(found.Ours) > 0 {
@@ -193,24 +206,25 @@ func leaves(s *notation.Signer) []string {
 	return all
 }
 
-// candidates are the listed signatures that may be by one of the certificates, those first that
-// say so, and those that the list describes as no signature. The others are counted.
-func candidates(list []ocispec.Descriptor, leaves []string, found *migrate.Found) (candidates, malformed []ocispec.Descriptor) {
+// candidates sorts the listed signatures in the order in which they are worth a look: those that may
+// be by one of the certificates, those first that say so; those that say that they are by another;
+// and those that the list describes as no signature.
+func candidates(list []ocispec.Descriptor, leaves []string) (candidates, foreign, malformed []ocispec.Descriptor) {
 	var say, silent []ocispec.Descriptor
 	for _, m := range list {
 		by, known := claims(m)
 		switch {
-		case known && !slices.Contains(leaves, by):
-			found.Others++
 		case registry.CheckEntry(m) != nil:
 			malformed = append(malformed, m)
+		case known && !slices.Contains(leaves, by):
+			foreign = append(foreign, m)
 		case known:
 			say = append(say, m)
 		default:
 			silent = append(silent, m)
 		}
 	}
-	return append(say, silent...), malformed
+	return append(say, silent...), foreign, malformed
 }
 
 // passOver counts an entry that is no signature.
@@ -222,8 +236,8 @@ func passOver(found *migrate.Found, why error) {
 }
 
 // claims returns the certificate that a listed signature says it is by, and reports whether it
-// says so. The annotation is not authenticated, so it only spares us fetching what says it is by
-// another; some registries leave it out.
+// says so; some registries leave that out. Where the list is kept in a tag, who may push can write
+// what they like beside our own signature: then it says where to look first, and decides nothing.
 func claims(m ocispec.Descriptor) (leaf string, known bool) {
 	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
 	if !ok {

@@ -39,7 +39,12 @@ type counter struct {
 
 func newCounter(t *testing.T) *counter {
 	t.Helper()
-	r, err := registrytest.Start(registrytest.Options{Referrers: true})
+	return newCounterOn(t, registrytest.Options{Referrers: true})
+}
+
+func newCounterOn(t *testing.T, o registrytest.Options) *counter {
+	t.Helper()
+	r, err := registrytest.Start(o)
 	must(t, err)
 	t.Cleanup(r.Close)
 	ca, err := kmstest.NewAuthority("counter")
@@ -62,7 +67,7 @@ func (c *counter) client(t *testing.T) *registry.Client {
 	t.Helper()
 	rt, err := transport.New(transport.Options{Retries: -1})
 	must(t, err)
-	return registry.New(registry.Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }})
+	return registry.New(registry.Options{Client: transport.Client(rt, nil), PlainHTTP: func(string) bool { return true }, Pause: itemPause})
 }
 
 func (c *counter) key(t *testing.T, ca *kmstest.Authority) *notation.Signer {
@@ -214,6 +219,28 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	must(t, liar.Push(context.Background(), liar.image, e))
 	if f, err := liar.Find(context.Background(), liar.image, "release"); err != nil || len(f.Ours) != 0 || f.Others != 1 {
 		t.Errorf("a lying annotation: %+v, %v", f, err)
+	}
+}
+
+// In a list that is kept in a tag, anybody may write beside our signature that it is another's.
+func TestFindBelievesNoAnnotationOfTheList(t *testing.T) {
+	t.Parallel()
+	k := newCounterOn(t, registrytest.Options{})
+	other := k.key(t, k.ca)
+	k.sign(t, other)
+	k.sign(t, k.signer)
+	tag := "sha256-" + k.image.Descriptor.Digest.Encoded()
+	raw, err := k.registry.Manifest("app", tag)
+	must(t, err)
+	raw = []byte(strings.ReplaceAll(string(raw), k.signer.Leaf(), other.Leaf()))
+	_, err = k.registry.PutManifest("app", tag, "application/vnd.oci.image.index.v1+json", raw)
+	must(t, err)
+	if f, err := k.Find(context.Background(), k.image, "release"); err != nil || len(f.Ours) != 1 || f.Others != 1 {
+		t.Errorf("%+v, %v, want ours found", f, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", code(http.StatusServiceUnavailable))
+	if f, err := k.Find(context.Background(), k.image, "release"); err == nil {
+		t.Errorf("%+v, want it unknown where none can be read", f)
 	}
 }
 
