@@ -49,11 +49,13 @@ type world struct {
 
 	ledger   string                     // that runs write to
 	made     map[string]map[string]bool // by ledger: the signatures that runs with it made
+	copyOf   map[string]string          // by ledger: the one it was copied from
 	robbed   map[digest.Digest]bool     // images whose signature somebody deleted
 	quiet    bool                       // little is odd here, and little changes
 	vague    bool                       // something is here of which false alarms are allowed
 	final    bool                       // all is repaired
 	faulty   bool                       // a fault is being injected
+	hidden   bool                       // it hides the referrers API for good
 	lies     sync.Map                   // paths of which a server said with its own code that nothing is there
 	expiring map[digest.Digest]bool     // images that were signed with an expiry that has passed
 }
@@ -94,7 +96,7 @@ func newWorld(t *testing.T, base *ground, keys *worldKeys, seed uint64, off map[
 	g.t, g.dir = t, t.TempDir()
 	w := &world{
 		ground: &g, seed: seed, off: off, drawn: map[string]int{}, keys: keys, key: fmt.Sprint("k", seed), images: map[*place][]ocispec.Descriptor{},
-		children: map[digest.Digest][]ocispec.Descriptor{}, made: map[string]map[string]bool{}, robbed: map[digest.Digest]bool{}, expiring: map[digest.Digest]bool{},
+		children: map[digest.Digest][]ocispec.Descriptor{}, made: map[string]map[string]bool{}, copyOf: map[string]string{}, robbed: map[digest.Digest]bool{}, expiring: map[digest.Digest]bool{},
 	}
 	w.ledger = g.path("ledger.db")
 	keys.set(t, w.key, releaseName)
@@ -239,7 +241,15 @@ func (w *world) oddities(p *place, signers bool) {
 		w.foreign(p, w.newImage(p, "stray"))
 	}
 	if w.coin("tag-like-a-list", 8) {
-		d := w.newImage(p, "sha256-"+strings.Repeat("ab", 32))
+		tag := "sha256-" + strings.Repeat("ab", 32)
+		d := w.newImage(p, tag)
+		if w.coin("image-like-an-artifact", 50) {
+			d.ArtifactType = "application/vnd.example.made-up"
+			body, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{d}})
+			must(t, err)
+			d, err = w.registry.PutManifest(p.name, tag, ocispec.MediaTypeImageIndex, body)
+			must(t, err)
+		}
 		w.push(p, d, p.envelope(w.twin, d))
 	}
 	if w.coin("vouched-and-absent", 12) {
@@ -337,6 +347,9 @@ var changes = []struct {
 	}},
 	{"move-tag", func(w *world, p *place, r *rand.Rand) {
 		tag, d := pickOne(r, w.tagNames(p)), w.images[p][r.IntN(len(w.images[p]))]
+		if tag == "" {
+			return
+		}
 		if err := w.registry.Tag(p.name, tag, d.Digest.String()); err == nil {
 			w.tell("the tag %s:%s moves to %.14s", p.name, tag, d.Digest)
 		}
@@ -377,6 +390,22 @@ var changes = []struct {
 	{"sign-foreign", func(w *world, p *place, r *rand.Rand) {
 		if d := w.images[p][r.IntN(len(w.images[p]))]; w.stored(p, d.Digest) {
 			w.foreign(p, d)
+		}
+	}},
+	{"relabel-list", func(w *world, p *place, r *rand.Rand) {
+		d := w.images[p][r.IntN(len(w.images[p]))]
+		raw, err := w.registry.Manifest(p.name, fallback(d))
+		var list ocispec.Index
+		if err != nil || json.Unmarshal(raw, &list) != nil {
+			return
+		}
+		for i := range list.Manifests {
+			list.Manifests[i].Annotations = map[string]string{"io.cncf.notary.x509chain.thumbprint#S256": `["` + strings.Repeat("5a", 32) + `"]`}
+		}
+		body, err := json.Marshal(list)
+		must(w.t, err)
+		if _, err = w.registry.PutManifest(p.name, fallback(d), ocispec.MediaTypeImageIndex, body); err == nil {
+			w.tell("the list of %s@%.14s says that all is signed by another", p.name, d.Digest)
 		}
 	}},
 	{"expire-trust", func(w *world, p *place, r *rand.Rand) {
@@ -424,12 +453,13 @@ func (w *world) tagNames(p *place) []string {
 
 // Kinds of faults, and the parts of the servers that they strike.
 var (
-	faultKinds    = []string{"404", "404-html", "404-json", "404-own", "429", "500", "503", "html", "cut", "reset", "stall", "round"}
+	faultKinds    = []string{"404", "404-html", "404-json", "404-any", "404-both", "404-own", "429", "500", "503", "html", "cut", "reset", "stall", "round"}
 	registryParts = map[string]*regexp.Regexp{
 		"tag": regexp.MustCompile(`^(GET|HEAD) .*/manifests/[a-z0-9]+$`), "digest": regexp.MustCompile(`^(GET|HEAD) .*/manifests/sha256:`),
 		"list": regexp.MustCompile(`^(GET|HEAD) .*/(referrers/|manifests/sha256-)`), "blob": regexp.MustCompile(`^(GET|HEAD) .*/blobs/sha256`),
 		"upload": regexp.MustCompile(`^(POST|PUT|PATCH) .*/blobs/`), "push": regexp.MustCompile(`^PUT .*/manifests/`), "tags": regexp.MustCompile(`/tags/list`),
 		"catalog": regexp.MustCompile(`/_catalog`), "delete": regexp.MustCompile(`^DELETE `),
+		"api": regexp.MustCompile(`^(GET|HEAD) .*/referrers/`), "everything": regexp.MustCompile(`.`),
 	}
 	notaryParts = map[string]*regexp.Regexp{
 		"root": regexp.MustCompile(`/tuf/root`), "timestamp": regexp.MustCompile(`/tuf/timestamp`),
@@ -437,6 +467,7 @@ var (
 	}
 	ownCodes = map[string]string{
 		"tag": "MANIFEST_UNKNOWN", "digest": "MANIFEST_UNKNOWN", "list": "MANIFEST_UNKNOWN", "blob": "BLOB_UNKNOWN", "tags": "NAME_UNKNOWN",
+		"api": "MANIFEST_UNKNOWN", "everything": "MANIFEST_UNKNOWN",
 		"root": "METADATA_NOT_FOUND", "timestamp": "METADATA_NOT_FOUND", "targets": "METADATA_NOT_FOUND",
 	}
 )
@@ -466,11 +497,15 @@ func (w *world) trouble() (over func()) {
 		parts, where = notaryParts, "notary"
 	}
 	part := pickOne(r, slices.Sorted(maps.Keys(parts)))
-	kind, when, half := faultKinds[r.IntN(len(faultKinds))], []string{"always", "first", "second"}[r.IntN(3)], r.IntN(3)
+	kind, when, half := faultKinds[r.IntN(len(faultKinds))], []string{"always", "first", "second", "twice"}[r.IntN(4)], r.IntN(3)
+	if where == "registry" && r.IntN(4) == 0 { // a proxy that does not know a path, or anything
+		part, kind = pickOne(r, []string{"api", "everything"}), faultKinds[r.IntN(6)]
+	}
 	if !w.coin(kind, 100) || !w.coin(where+":"+part, 100) {
 		return func() {}
 	}
 	w.faulty = true
+	w.hidden = where == "registry" && part == "api" && when == "always" && strings.HasPrefix(kind, "404")
 	var mu sync.Mutex
 	seen := map[string]int{}
 	strike := func(wr http.ResponseWriter, req *http.Request, next http.Handler) bool {
@@ -484,10 +519,10 @@ func (w *world) trouble() (over func()) {
 		n := seen[line]
 		seen[line]++
 		mu.Unlock()
-		if when == "first" && n > 0 || when == "second" && n != 1 {
+		if when == "first" && n > 0 || when == "second" && n != 1 || when == "twice" && n > 1 {
 			return false
 		}
-		if kind == "404-own" {
+		if kind == "404-own" || kind == "404-any" && where == "registry" && part != "everything" { // which only the list of tags tells from a lie
 			w.lies.Store(req.URL.Path, true)
 		}
 		w.answerBadly(wr, req, next, kind, ownCodes[part])
@@ -502,7 +537,7 @@ func (w *world) trouble() (over func()) {
 	return func() {
 		w.registry.SetHook(nil)
 		w.serveFeed(nil)
-		w.faulty = false
+		w.faulty, w.hidden = false, false
 		w.lies.Clear()
 	}
 }
@@ -521,6 +556,10 @@ func (w *world) answerBadly(wr http.ResponseWriter, r *http.Request, next http.H
 		say(http.StatusNotFound, "text/html", "<html>not here</html>")
 	case "404-json":
 		say(http.StatusNotFound, "application/json", `{"errors":[{"code":"NO_ROUTE","message":"no such upstream"}],"status":404}`)
+	case "404-any":
+		say(http.StatusNotFound, "application/json", `{"errors":[{"code":"NOT_FOUND","message":"not found"}]}`)
+	case "404-both":
+		say(http.StatusNotFound, "application/json", `{"errors":[{"code":"`+own+`"},{"code":"NO_ROUTE"}]}`)
 	case "404-own":
 		say(http.StatusNotFound, "application/json", `{"errors":[{"code":"`+own+`","message":"unknown"}]}`)
 	case "429", "500", "503":
@@ -608,7 +647,7 @@ func (w *world) changeLedger() {
 	switch {
 	case err == nil && w.coin("ledger-copied", 15):
 		w.write("copy.db", raw)
-		w.made[earlier] = maps.Clone(w.made[w.ledger])
+		w.made[earlier], w.copyOf[earlier] = maps.Clone(w.made[w.ledger]), w.ledger
 	case w.made[earlier] != nil && w.coin("ledger-of-earlier", 30):
 		w.ledger = earlier
 		w.tell("from here on the copy of the ledger")

@@ -140,7 +140,25 @@ func (w *world) isList(p *place, tag string) bool {
 	if err != nil || json.Unmarshal(raw, &list) != nil || list.MediaType != ocispec.MediaTypeImageIndex {
 		return false
 	}
-	return !slices.ContainsFunc(list.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType == "" })
+	about := w.registry.Attached(p.name)["sha256:"+strings.TrimPrefix(tag, "sha256-")]
+	return !slices.ContainsFunc(list.Manifests, func(d ocispec.Descriptor) bool {
+		attached := slices.ContainsFunc(about, func(a ocispec.Descriptor) bool { return a.Digest == d.Digest })
+		return d.ArtifactType == "" || !attached && w.stored(p, d.Digest)
+	})
+}
+
+// hides reports whether something hides the referrers API of a repository for as long as the verb
+// goes on, and nothing that the verb reads says that there is one: no run with the ledger has signed there.
+func (w *world) hides(p *place, ledger bool) bool {
+	if !w.hidden {
+		return false
+	}
+	for made := range w.made[w.ledger] {
+		if ledger && strings.HasPrefix(made, p.name+"@") {
+			return false
+		}
+	}
+	return true
 }
 
 // A sig is a stored signature manifest, and what is really in it.
