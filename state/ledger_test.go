@@ -208,3 +208,31 @@ func TestClosedLedgerSaysSo(t *testing.T) {
 		t.Error("the holder's file is still there")
 	}
 }
+
+// Which repositories have the referrers API is kept for good, and read by those who only read.
+func TestReferrersAreRemembered(t *testing.T) {
+	t.Parallel()
+	l, path := newLedger(t)
+	for _, name := range []string{"reg.example/b", "reg.example/a", "reg.example/a"} {
+		must(t, l.SetReferrers(name))
+	}
+	if err := l.SetReferrers(""); err == nil {
+		t.Error("a repository without a name was taken")
+	}
+	must(t, l.Close())
+	r, err := state.Open(path, state.Options{ReadOnly: true})
+	must(t, err)
+	defer r.Close()
+	got, err := r.Referrers()
+	if want := []string{"reg.example/a", "reg.example/b"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for name, want := range map[string]bool{"reg.example/a": true, "reg.example": false, "reg.example/ab": false} {
+		if has, err := r.HasReferrers(name); err != nil || has != want {
+			t.Errorf("%s: %v, %v, want %v", name, has, err, want)
+		}
+	}
+	if err := r.SetReferrers("reg.example/c"); err == nil {
+		t.Error("a ledger that is only read was changed")
+	}
+}
