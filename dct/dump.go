@@ -3,7 +3,6 @@ package dct
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +18,8 @@ import (
 )
 
 // Dump is an export of a Notary server's table tuf_files as a [Source]: one row a line,
-// either as tab-separated gun, role, version, sha256, data in base64, or as JSON objects
-// with these members. Open reads the file once and remembers where each row's data is, so
+// either as tab-separated gun, role, version, sha256, data in base64 or PostgreSQL's hex, or as
+// JSON objects with these members. Open reads the file once and remembers where each row's data is, so
 // that memory holds no metadata. It is safe for concurrent use.
 type Dump struct {
 	file dumpFile
@@ -35,12 +34,15 @@ type dumpFile interface {
 	io.Closer
 }
 
-// row is where the base64 text of one file is.
+// row is where the text of one file is.
 type row struct {
 	offset, length int64
 	version        int
 	sum            string // SHA-256 in hex, as the row says
 }
+
+// byteOrderMark is what some editors and consoles put before a text.
+const byteOrderMark = "\ufeff"
 
 // maxLine bounds one line of a dump, in bytes: base64 of the largest file and some more.
 const maxLine = 2 * maxTargets
@@ -82,7 +84,18 @@ func (d *Dump) GUNs() (guns []GUN, odd []string) {
 
 func (d *Dump) index() error {
 	r := bufio.NewReaderSize(d.file, 1<<20)
+	begins, err := r.Peek(4 << 10)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	head := string(begins)
 	var offset int64
+	if strings.HasPrefix(head, byteOrderMark) {
+		offset = int64(len(byteOrderMark))
+		if _, err := r.Discard(len(byteOrderMark)); err != nil {
+			return err
+		}
+	}
 	for number := 1; ; number++ {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
@@ -92,7 +105,7 @@ func (d *Dump) index() error {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
 		if err := d.add(strings.TrimRight(line, "\r\n"), offset, number); err != nil {
-			return fmt.Errorf("line %d: %w", number, err)
+			return fmt.Errorf("line %d: %w", number, otherForm(head, line, err))
 		}
 		offset += int64(len(line))
 	}
@@ -168,8 +181,14 @@ func (d *Dump) note(gun, role string, at row) error {
 
 func parseTabs(line string) (gun, role string, at row, err error) {
 	parts := strings.Split(line, "\t")
+	if len(parts) != 5 && len(parts) > 1 {
+		return "", "", row{}, fmt.Errorf("%d columns separated by tabs, and 5 are wanted\nhint: export these alone: %s", len(parts), exportEither)
+	}
 	if len(parts) != 5 {
-		return "", "", row{}, fmt.Errorf("%d columns separated by tabs, and 5 are wanted", len(parts))
+		return "", "", row{}, errors.New("no columns separated by tabs")
+	}
+	if asItIs(parts[4]) {
+		return "", "", row{}, errAsItIs
 	}
 	version, err := strconv.Atoi(parts[2])
 	if err != nil {
@@ -231,9 +250,7 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 	if _, err := d.file.ReadAt(text, at.offset); err != nil {
 		return nil, fail(ErrUnavailable, err)
 	}
-	// MySQL breaks base64 into lines, which its batch output writes as \n.
-	plain := strings.NewReplacer(`\n`, "", `\/`, "/").Replace(string(text))
-	raw, err := base64.StdEncoding.DecodeString(plain)
+	raw, err := decodeData(text)
 	if err != nil {
 		return nil, fail(ErrRefused, err)
 	}

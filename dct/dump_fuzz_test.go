@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ func FuzzDump(f *testing.F) {
 		app + "\t1.root\t3\t" + short + "\teA==\n" + app + "\troot\t1\t" + short + "\teA==\n",
 		`{"data":"eA==","gun":"` + app + `","note":"eA==","role":"root","sha256":"` + short + `","version":-1}`,
 		`{"data":"e\u0041==","gun":"` + app + `","role":"root","sha256":"` + short + `","version":1}`,
+		app + "\troot\t1\t" + short + "\t" + `\x78`, "\ufeff" + app + "\troot\t1\t" + short + "\t" + `\\x78` + "\n",
 		`{"data":{"data":"eA=="},"data":"eA=="}`, "../x\troot\t1\t" + short + "\teA==", "\t\t\t\t", "{}", "<html>", "",
 	} {
 		f.Add([]byte(line))
@@ -69,7 +71,7 @@ func FuzzDump(f *testing.F) {
 // rowsByHand gives each row's GUN with the hash of its data.
 func rowsByHand(text []byte) map[string]bool {
 	have := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		line = strings.TrimRight(line, "\r\n")
 		var o map[string]any
 		gun, data := "", ""
@@ -82,6 +84,11 @@ func rowsByHand(text []byte) map[string]bool {
 			}
 			data, _ = o["data"].(string)
 			data = strings.ReplaceAll(data, "\n", "")
+		}
+		if digits, ok := strings.CutPrefix(strings.Replace(data, `\\x`, `\x`, 1), `\x`); ok {
+			if raw, err := hex.DecodeString(digits); err == nil {
+				have[gun+" "+sumOf(raw)] = true
+			}
 		}
 		if raw, err := base64.StdEncoding.DecodeString(data); err == nil {
 			have[gun+" "+sumOf(raw)] = true

@@ -148,6 +148,14 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"PostgreSQL": rows(s, repos, tabs),
+		"PostgreSQL, in hex": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%s\t\\x%x", gun, role, v.Number, v.SHA256, v.Raw)
+		}),
+		"PostgreSQL's COPY, in hex": rows(s, repos, func(gun, role string, v notarytest.Version) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%s\t\\\\x%x", gun, role, v.Number, v.SHA256, v.Raw)
+		}),
+		"with a byte-order mark":           "\ufeff" + rows(s, repos, tabs),
+		"with a byte-order mark and names": "\ufeffgun\trole\tversion\tsha256\tdata\n" + rows(s, repos, tabs),
 		"MySQL, with a header and broken base64": "gun\trole\tversion\tsha256\tdata\n" + rows(s, repos, func(gun, role string, v notarytest.Version) string {
 			return brokenTabs(gun, role, v, 76, `\n`)
 		}),
@@ -201,6 +209,55 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 		must(t, err)
 		if _, err := read(t, &Reader{Source: d}, app, Known{Root: first}); err != nil {
 			t.Errorf("%s: from the first root: %v", name, err)
+		}
+	}
+}
+
+// Exports in forms that are not read are known by what they begin with, and answered with the
+// command that gives the right one.
+func TestDumpInAnotherFormIsAnswered(t *testing.T) {
+	t.Parallel()
+	s, _ := offlineScene(t)
+	row := s.History(app, "root")[0]
+	joined := func(by, quote, data string) string {
+		var quoted []string
+		for _, field := range []string{app, "root", "1", row.SHA256, data} {
+			quoted = append(quoted, quote+field+quote)
+		}
+		return strings.Join(quoted, by) + "\n"
+	}
+	text := base64.StdEncoding.EncodeToString(row.Raw)
+	const mysql, psql, jq, redirect = "mysql -B -N notaryserver", "psql notaryserver -At -F", "jq -c '.[]'", "PowerShell"
+	for name, c := range map[string]struct{ text, what, hint string }{
+		"pg_dump": {"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.4\n\nSET statement_timeout = 0;\n" +
+			"COPY public.tuf_files (id, created_at, updated_at, deleted_at, gun, role, version, data, sha256) FROM stdin;\n", "pg_dump", psql},
+		"pg_dump -Fc":         {"PGDMP\x01\x0e\x00\x04\x08", "pg_dump", psql},
+		"pg_dump --inserts":   {"SET client_encoding = 'UTF8';\nINSERT INTO public.tuf_files VALUES (1, '2020-01-01', '" + app + "');\n", "INSERT INTO", psql},
+		"mysqldump":           {"-- MySQL dump 10.13  Distrib 8.0.33, for Linux (x86_64)\n--\n/*!40101 SET NAMES utf8 */;\nINSERT INTO `tuf_files` VALUES (1,'" + app + "');\n", "mysqldump", mysql},
+		"mariadb-dump":        {"/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19  Distrib 10.11.8-MariaDB\n", "mysqldump", mysql},
+		"INSERT INTO alone":   {"INSERT INTO `tuf_files` (`gun`) VALUES ('" + app + "');\n", "INSERT INTO", mysql},
+		"mysql without -B":    {"+------+------+\n| gun  | role |\n+------+------+\n", "table", mysql},
+		"psql without -A":     {" gun | role | version | sha256 | data \n-----+------+---------+--------+------\n", "table", psql},
+		"psql without -F":     {joined("|", "", text), "separated by |", psql},
+		"CSV with a header":   {"gun,role,version,sha256,data\n" + joined(",", "", text), "CSV", psql},
+		"CSV, quoted":         {"\"gun\",\"role\",\"version\",\"sha256\",\"data\"\n" + joined(",", "\"", text), "CSV", mysql},
+		"CSV without header":  {joined(",", "", text), "CSV", psql},
+		"CSV of all columns":  {"id,created_at,updated_at,deleted_at,gun,role,version,data,sha256\n", "CSV", psql},
+		"a JSON array":        {"[\n" + `{"gun":"` + app + `"}` + "\n]\n", "JSON array", jq},
+		"a JSON array, tight": {`[{"gun":"` + app + `"}]`, "JSON array", jq},
+		"data as it is":       {joined("\t", "", string(row.Raw)), "not in base64", mysql},
+		"all columns":         {"id\tcreated_at\tupdated_at\tdeleted_at\tgun\trole\tversion\tdata\tsha256\n", "9 columns", psql},
+		"UTF-16":              {"\xff\xfeg\x00u\x00n\x00\t\x00", "UTF-16", redirect},
+		"compressed":          {"\x1f\x8b\x08\x00\x00", "compressed", "gunzip"},
+	} {
+		_, err := openDump(t, c.text)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		what, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+		if !strings.Contains(what, c.what) || !strings.Contains(hint, c.hint) || strings.Contains(hint, "\n") {
+			t.Errorf("%s: error %v, want %s with %s", name, err, c.what, c.hint)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func LoadPins(path string) (Pins, error) {
 
 // ParsePins is [LoadPins] for bytes; dir is what relative paths are relative to.
 func ParsePins(raw []byte, dir string) (Pins, error) {
-	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // editors on Windows put it there
+	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark)) // editors on Windows put it there
 	var outer map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &outer); err != nil {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
