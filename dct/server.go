@@ -116,7 +116,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		return nil, fail(ErrUnavailable, fmt.Errorf("reading the answer: %w", err), "")
 	case int64(len(raw)) > limit:
 		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit), "")
-	case looksLikeHTML(resp.Header.Get("Content-Type"), raw):
+	case looksLikeHTML(resp.Header, raw):
 		return nil, fail(ErrNotNotary, errors.New("the answer is a web page"), "check the Notary URL "+shown+"; Harbor's is https://<host>:4443")
 	}
 	return raw, nil
@@ -190,8 +190,8 @@ func explainStatus(resp *http.Response, base string) (kind error, hint string, c
 	return ErrNotNotary, "check the Notary URL " + base, cause
 }
 
-func looksLikeHTML(contentType string, raw []byte) bool {
-	return strings.HasPrefix(contentType, "text/html") || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<"))
+func looksLikeHTML(h http.Header, raw []byte) bool {
+	return transport.MediaType(h) == "text/html" || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<"))
 }
 
 // escape keeps the slashes of role names and escapes what is data in them.

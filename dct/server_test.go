@@ -245,7 +245,7 @@ func TestErrorsOfTheServerHoldNoPassword(t *testing.T) {
 	s := notary(t)
 	one(t, s, app)
 	for kind, answer := range map[string]func(w http.ResponseWriter){
-		"html": func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html") },
+		"html": func(w http.ResponseWriter) { w.Header().Set("Content-Type", "Text/HTML; charset=utf-8") },
 		"500":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
 		"418":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) },
 		"cut":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },

@@ -137,7 +137,8 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 	if class, bad := statusClass(answer.StatusCode); bad {
 		return nil, &Error{class, fmt.Errorf("it answers %s", shown(transport.RedactText(answer.Status))), hintTSA}
 	}
-	if kind := answer.Header.Get("Content-Type"); kind != tspclient.MediaTypeTimestampReply {
+	if transport.MediaType(answer.Header) != tspclient.MediaTypeTimestampReply {
+		kind := answer.Header.Get("Content-Type")
 		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", shown(transport.RedactText(kind))), hintTSA}
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxTSAReply+1))

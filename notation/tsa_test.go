@@ -195,6 +195,29 @@ func rejection(bits ...byte) func(http.ResponseWriter) bool {
 	}
 }
 
+// The media type of an answer may have parameters.
+func TestAuthorityMayNameACharset(t *testing.T) {
+	t.Parallel()
+	for _, parameter := range []string{"; charset=utf-8", ";"} {
+		_, options := authority(t)
+		options.Client = &http.Client{Transport: typed(parameter)}
+		if _, err := OpenTSA(context.Background(), options); err != nil {
+			t.Errorf("%q: %v", parameter, err)
+		}
+	}
+}
+
+// typed appends to the media type of every answer.
+type typed string
+
+func (t typed) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		answer.Header.Set("Content-Type", strings.ToUpper(answer.Header.Get("Content-Type"))+string(t))
+	}
+	return answer, err
+}
+
 // A timestamp that does not come is a failure of its class, and no signature without it.
 func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,7 @@ func (r *Repository) pushArtifact(ctx context.Context, desc ocispec.Descriptor, 
 		if err := match(b.Descriptor, b.Data); err != nil {
 			return err
 		}
-		there, err := r.remote.Blobs().Exists(r.scoped(ctx), b.Descriptor)
+		there, err := r.hasBlob(ctx, b.Descriptor.Digest)
 		if err == nil && !there {
 			err = r.pushBlob(ctx, b.Descriptor, b.Data)
 		}

@@ -48,7 +48,7 @@ var immutableTexts = regexp.MustCompile(`(?i)immutable|ImageTagAlreadyExists`)
 // isImmutable reports whether the registry refused to change a tag, as it would for anybody.
 func isImmutable(err error) bool {
 	var answer *errcode.ErrorResponse
-	if !errors.As(err, &answer) || answer.Method != http.MethodPut || answer.StatusCode < 400 || answer.StatusCode >= 500 {
+	if !errors.As(err, &answer) || answer.Method != http.MethodPut && answer.Method != http.MethodDelete || answer.StatusCode < 400 || answer.StatusCode >= 500 {
 		return false
 	}
 	return slices.ContainsFunc(answer.Errors, func(e errcode.Error) bool {
@@ -157,7 +157,7 @@ func hint(err error) string {
 	case Classify(err) == Full:
 		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
 	case isImmutable(err):
-		return "tags of this repository cannot be changed, and where there is no referrers API signatures are listed in tags: exempt those that begin with sha256- (in Harbor: the project's Policy, tag immutability; in ECR: exclusion filters of image tag mutability), and run again. What is signed already is in the ledger and will only be pushed"
+		return "tags of this repository cannot be changed, and where there is no referrers API signatures are listed in tags: exempt those that begin with sha256- (in Harbor: the project's Policy, tag immutability; in ECR: exclusion filters of image tag mutability), and run again"
 	case errors.Is(err, errNoList):
 		return "look what it is with oras manifest fetch, and have it moved to another tag; it is not replaced"
 	case refusedByPolicy(err):

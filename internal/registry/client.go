@@ -14,6 +14,8 @@ import (
 	orasregistry "oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 // Options say how registries are reached.
@@ -163,7 +165,7 @@ type plainTypes struct{ *auth.Client }
 func (p plainTypes) Do(req *http.Request) (*http.Response, error) {
 	resp, err := p.Client.Do(req)
 	if err == nil {
-		if mediaType := mediaTypeOf(resp.Header); mediaType != "" {
+		if mediaType := transport.MediaType(resp.Header); mediaType != "" {
 			resp.Header.Set("Content-Type", mediaType)
 		}
 	}

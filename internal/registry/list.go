@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 // ArtifactType is that of Notation signatures.
@@ -104,9 +105,6 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, 
 	}
 	if err != nil {
 		return err
-	}
-	if _, _, err := readList(list); err != nil {
-		return fmt.Errorf("%w: tag %s: %w", errNoList, fallbackTag(subject.Digest), err)
 	}
 	var index ocispec.Index
 	if err := json.Unmarshal(list, &index); err != nil {
@@ -252,7 +250,7 @@ func (r *Repository) asksReferrers(ctx context.Context, d digest.Digest) (bool, 
 	// Only what kind of answer it is matters; it is read for the connection's sake.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
 	_ = resp.Body.Close()
-	switch mediaType := mediaTypeOf(resp.Header); mediaType {
+	switch mediaType := transport.MediaType(resp.Header); mediaType {
 	case ocispec.MediaTypeImageIndex:
 		return true, nil
 	case "application/json":

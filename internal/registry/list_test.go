@@ -327,6 +327,7 @@ func TestAnswersForTheReferrersAPI(t *testing.T) {
 		{name: "an index in UTF-8", image: 200, mediaType: ocispec.MediaTypeImageIndex + "; charset=utf-8", api: true},
 		{name: "without the blank", image: 200, mediaType: ocispec.MediaTypeImageIndex + ";charset=utf-8", api: true},
 		{name: "a bare semicolon", image: 200, mediaType: ocispec.MediaTypeImageIndex + ";", api: true},
+		{name: "half a parameter", image: 200, mediaType: ocispec.MediaTypeImageIndex + "; charset", api: true},
 		{name: "in capitals", image: 200, mediaType: strings.ToUpper(ocispec.MediaTypeImageIndex), api: true},
 		{name: "an old Harbor", image: 200, zero: 200, mediaType: "application/json; charset=utf-8"},
 	} {

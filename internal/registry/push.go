@@ -114,7 +114,7 @@ func listRefused(err error, image digest.Digest) bool {
 // pushConfig stores the config blob. It is done once per repository and before anything
 // else: many pushes of the same blob at once made a registry answer 500.
 func (r *Repository) pushConfig(ctx context.Context) error {
-	exists, err := r.remote.Blobs().Exists(ctx, configDescriptor())
+	exists, err := r.hasBlob(ctx, configDescriptor().Digest)
 	if err != nil || exists {
 		return err
 	}
@@ -129,10 +129,24 @@ func (r *Repository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data
 	}
 	// Where the answer to the last request of an upload is lost and transport repeats it,
 	// the session is gone because the upload had succeeded.
-	if exists, existsErr := r.remote.Blobs().Exists(ctx, desc); existsErr == nil && exists {
+	if exists, existsErr := r.hasBlob(ctx, desc.Digest); existsErr == nil && exists {
 		return nil
 	}
 	return err
+}
+
+// hasBlob reports whether the registry says that it has a blob. Where it does not say, it is stored
+// once more.
+func (r *Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error) {
+	resp, err := r.ask(ctx, http.MethodHead, "/blobs/"+d.String(), "")
+	if isNotFound(err) || headRefused(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_ = resp.Body.Close() // HEAD: empty
+	return true, aboutAnother(resp.Header, d)
 }
 
 // uploadGone tells whether the registry does not know, or no longer, an upload session.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/internal/registrytest"
@@ -177,6 +178,42 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 		return strings.HasPrefix(l, "HEAD") && strings.Contains(l, configDescriptor().Digest.Encoded())
 	}) {
 		t.Errorf("the config was not looked for: %q", log)
+	}
+}
+
+// What is under the referrers tag and is no list is neither replaced nor added to, and the tag is named.
+func TestWhatIsNoListIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ mediaType, content string }{
+		{ocispec.MediaTypeImageManifest, `{"schemaVersion":2}`},
+		{"application/vnd.docker.distribution.manifest.list.v2+json", `{"schemaVersion":2,"manifests":[]}`},
+		{"text/html", "<html>log in</html>"},
+		{ocispec.MediaTypeImageIndex, "<html>log in</html>"},
+		{ocispec.MediaTypeImageIndex, `{"schemaVersion":2}`},
+		{ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":{}}`},
+	} {
+		reg := start(t, registrytest.Options{})
+		subject := image(t, reg, "1")
+		s, tag := sign(t, subject, "us"), fallbackTag(subject.Digest)
+		var puts atomic.Int32
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+			if !strings.HasSuffix(req.URL.Path, "/manifests/"+tag) {
+				return false
+			}
+			if req.Method == http.MethodPut {
+				puts.Add(1)
+			}
+			manifestAnswer(w, c.mediaType, "", c.content)
+			return true
+		})
+		r := open(t, reg.Host()+"/app", -1, deleting)
+		for doing, err := range map[string]error{
+			"pushing": s.push(t.Context(), r, subject), "deleting": r.RemoveSignature(t.Context(), subject.Digest, s.desc.Digest),
+		} {
+			if !errors.Is(err, errNoList) || !strings.Contains(err.Error(), tag) || puts.Load() != 0 {
+				t.Errorf("%s, %s under the tag: stored %d times: %v", doing, c.content, puts.Load(), err)
+			}
+		}
 	}
 }
 

@@ -162,14 +162,17 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	if resp.StatusCode < http.StatusMultipleChoices {
 		return nil
 	}
+	err = problem(resp)
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		if err := r.proven(ctx, r.absence(ctx, problem(resp), "manifest "+d.String())); !lookup.IsAbsent(err) {
+		if err := r.proven(ctx, r.absence(ctx, err, "manifest "+d.String())); !lookup.IsAbsent(err) {
 			return err
 		}
 		return nil
 	case http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented:
-		return fmt.Errorf("%w: %w", ErrDeleteRefused, problem(resp))
+		if !isImmutable(err) { // of one manifest, not of all
+			return fmt.Errorf("%w: %w", ErrDeleteRefused, err)
+		}
 	}
-	return problem(resp)
+	return err
 }

@@ -333,6 +333,31 @@ func TestRefusedDeletionLeavesTheListAsItIs(t *testing.T) {
 	})
 }
 
+// That tags cannot be changed is said where signatures are removed, too.
+func TestImmutableTagsAreNamedWhenDeleting(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusBadRequest, http.StatusPreconditionFailed} {
+		reg := start(t, registrytest.Options{})
+		r := open(t, reg.Host()+"/app", 0, deleting)
+		subject := image(t, reg, "1")
+		ours := pushed(t, r, subject, "us")
+		for _, method := range []string{http.MethodPut, http.MethodDelete} {
+			reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+				hit := req.Method == method && !strings.HasSuffix(req.URL.Path, nothing.String())
+				if hit {
+					w.WriteHeader(status)
+					_, _ = fmt.Fprint(w, `{"errors":[{"code":"PRECONDITION","message":"Failed to process request due to 'sha256-1' configured as immutable."}]}`)
+				}
+				return hit
+			})
+			err := r.RemoveSignature(t.Context(), subject.Digest, ours)
+			if Classify(err) != Auth || !strings.Contains(err.Error(), "tags of this repository cannot be changed") || strings.Contains(err.Error(), "content trust") || strings.Contains(err.Error(), "will only be pushed") {
+				t.Errorf("%s answered with %d: class %s: %v", method, status, Classify(err), err)
+			}
+		}
+	}
+}
+
 // Removals and pushes for one image share its list.
 func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
 	t.Parallel()

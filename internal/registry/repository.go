@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -122,16 +121,6 @@ func statusOf(err error) int {
 		return 0
 	}
 	return answer.StatusCode
-}
-
-// mediaTypeOf returns the media type of an answer without its parameters, in lower case; empty:
-// it has none, or nonsense.
-func mediaTypeOf(h http.Header) string {
-	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		return ""
-	}
-	return mediaType
 }
 
 // failed says what was being done, to which repository, and what to do about it. The text

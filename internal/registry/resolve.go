@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 // manifestTypes is every kind of manifest that DCT can have signed. Schema 1 is among them
@@ -90,7 +91,7 @@ func headRefused(err error) bool {
 // described is the manifest that an answer to HEAD describes; false where that leaves
 // something open, as some proxies do, or a web page answers in the registry's place.
 func described(resp *http.Response) (ocispec.Descriptor, bool) {
-	desc := ocispec.Descriptor{MediaType: mediaTypeOf(resp.Header), Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
+	desc := ocispec.Descriptor{MediaType: transport.MediaType(resp.Header), Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
 	return desc, slices.Contains(manifestTypes, desc.MediaType) && desc.Digest.Validate() == nil && desc.Size > 0
 }
 
@@ -117,8 +118,8 @@ func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descr
 	if err := match(desc, data); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if !slices.Contains(manifestTypes, mediaType) {
-		return ocispec.Descriptor{}, fmt.Errorf("the registry calls it %q, which is no manifest", mediaType)
+	if err := checkManifestType(mediaType); err != nil {
+		return ocispec.Descriptor{}, err
 	}
 	return desc, nil
 }
@@ -199,8 +200,8 @@ func (r *Repository) ResolveTag(ctx context.Context, tag string) lookup.Answer[d
 func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest, error) {
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+tag, acceptManifests)
 	if isNotFound(err) || headRefused(err) {
-		_, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
-		return digest.FromBytes(data), r.absence(ctx, err, "tag "+tag)
+		d, err := r.hashedTag(ctx, tag)
+		return d, r.absence(ctx, err, "tag "+tag)
 	}
 	if err != nil {
 		return "", err
@@ -217,11 +218,24 @@ func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest,
 		}
 		return d, nil
 	}
-	_, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
+	return r.hashedTag(ctx, tag)
+}
+
+// hashedTag returns the digest of the manifest that is under a tag, by its bytes. Nothing else
+// says that it is one, so the registry must call it so: a web page is not another image.
+func (r *Repository) hashedTag(ctx context.Context, tag string) (digest.Digest, error) {
+	mediaType, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
 	if err != nil {
 		return "", err
 	}
-	return digest.FromBytes(data), nil
+	return digest.FromBytes(data), checkManifestType(mediaType)
+}
+
+func checkManifestType(mediaType string) error {
+	if !slices.Contains(manifestTypes, mediaType) {
+		return fmt.Errorf("the registry calls it %q, which is no manifest", mediaType)
+	}
+	return nil
 }
 
 // get fetches a path, at most limit bytes, and returns the media type the registry gives.
@@ -241,7 +255,7 @@ func (r *Repository) get(ctx context.Context, path, accept string, limit int64) 
 	if int64(len(data)) > limit {
 		return "", nil, tooLarge(int64(len(data)), limit)
 	}
-	mediaType = mediaTypeOf(resp.Header) // blobs need none; for manifests it is compared
+	mediaType = transport.MediaType(resp.Header) // blobs need none; for manifests it is compared
 	if mediaType == ocispec.MediaTypeImageIndex {
 		// A list under a tag has nothing else to be checked against.
 		err = aboutAnother(resp.Header, digest.FromBytes(data))

@@ -277,6 +277,23 @@ func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
 	}
 }
 
+// A page that answers for a tag is no image, and so no other image than the signed one.
+func TestTagOfAWebPageIsUnknown(t *testing.T) {
+	t.Parallel()
+	for _, head := range []int{http.StatusOK, http.StatusNotFound, http.StatusMethodNotAllowed} {
+		r := open(t, serve(t, func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			if req.Method == http.MethodHead {
+				w.WriteHeader(head)
+			}
+			_, _ = fmt.Fprint(w, "<html>log in</html>")
+		})+"/app", -1)
+		if d, err := r.ResolveTag(t.Context(), "v1").Result(); Classify(err) != Permanent || d != "" {
+			t.Errorf("HEAD answered with %d: got %q, %v", head, d, err)
+		}
+	}
+}
+
 func TestErrorsShowNoQueries(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-77aa"

@@ -85,6 +85,9 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 	case mediaType != ocispec.MediaTypeImageIndex:
 		return nil, fmt.Errorf("%w: tag %s has content of type %q", errNoList, tag, mediaType)
 	}
+	if _, _, err := readList(list); err != nil {
+		return nil, fmt.Errorf("%w: tag %s: %w", errNoList, tag, err)
+	}
 	if entries, ok := listsReferrers(list); ok {
 		r.lists.Store(tag, entries)
 	}

@@ -82,7 +82,7 @@ func (r *Repository) seen(ctx context.Context, desc ocispec.Descriptor) bool {
 	if r.uploads.Load() == inOne {
 		return true
 	}
-	there, err := r.remote.Blobs().Exists(r.scoped(ctx), desc)
+	there, err := r.hasBlob(ctx, desc.Digest)
 	there = there && err == nil
 	if there {
 		r.uploads.CompareAndSwap(untried, inOne)

@@ -95,6 +95,33 @@ func TestUploadFallsBackOnTwoRequests(t *testing.T) {
 	}
 }
 
+// A server that does not answer HEAD takes signatures and files all the same.
+func TestBlobsAreStoredWhereHeadIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotImplemented} {
+		reg := start(t, registrytest.Options{Referrers: true})
+		subject := image(t, reg, "1")
+		reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(status)
+			}
+			return r.Method == http.MethodHead
+		})
+		r := open(t, reg.Host()+"/app", -1)
+		s := sign(t, subject, "a")
+		if err := s.push(t.Context(), r, subject); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+		if _, envelope, err := r.FetchSignature(t.Context(), s.desc); err != nil || string(envelope) != string(s.envelope) {
+			t.Errorf("%d: stored %q, %v", status, envelope, err)
+		}
+		files := []Blob{{describe("text/plain", []byte("a file")), []byte("a file")}}
+		if _, err := r.PushArtifact(t.Context(), s.manifest, files, "report"); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
 // Two requests would meet the same.
 func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 	t.Parallel()

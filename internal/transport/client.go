@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 
@@ -75,4 +76,14 @@ func (m measured) CloseIdleConnections() {
 	if c, ok := m.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
+}
+
+// MediaType returns the media type that a header gives its content, without parameters and in
+// lower case: servers add a charset, a bare semicolon, and worse. Empty: it has none, or nonsense.
+func MediaType(h http.Header) string {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return mediaType
 }

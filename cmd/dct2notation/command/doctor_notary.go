@@ -170,14 +170,14 @@ func ping(ctx context.Context, r *remote, server string) error {
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	begins, err := io.ReadAll(io.LimitReader(resp.Body, 512))
-	switch kind := resp.Header.Get("Content-Type"); {
+	switch {
 	case err != nil:
 		return transport.Redact(err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return fmt.Errorf("it answers %d, a redirect to %s\nhint: if that is the Notary server's new address, configure it as notary-server", resp.StatusCode, safetext.Safe(resp.Header.Get("Location"), 200))
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized:
 		return fmt.Errorf("it answers %d\nhint: check the Notary URL", resp.StatusCode)
-	case strings.HasPrefix(kind, "text/html") || strings.HasPrefix(strings.TrimSpace(string(begins)), "<"):
+	case transport.MediaType(resp.Header) == "text/html" || strings.HasPrefix(strings.TrimSpace(string(begins)), "<"):
 		return errors.New("it answers with a web page\nhint: check the Notary URL; Harbor's is https://<host>:4443")
 	}
 	return nil
