@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func TestServerAnswersAreExplained(t *testing.T) {
@@ -179,6 +180,13 @@ func TestParseGUN(t *testing.T) {
 		if want == "" && err == nil || want != "" && (err != nil || got.String() != want) {
 			t.Errorf("ParseGUN(%q) = %s, %v", in, got, err)
 		}
+	}
+	// The library's error repeats the name: both are cut.
+	long := "reg.example.com/" + strings.Repeat("A", 1000)
+	_, err := ParseGUN(long)
+	name, why, _ := strings.Cut(strings.TrimPrefix(fmt.Sprint(err), "repository "), ": ")
+	if name != long[:256]+"…" || utf8.RuneCountInString(why) != 401 || !strings.HasSuffix(why, "A…") {
+		t.Errorf("a long name: got %v, want it and the reason cut", err)
 	}
 }
 
