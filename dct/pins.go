@@ -19,6 +19,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 	"github.com/theupdateframework/notary/tuf/utils"
 
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
@@ -135,7 +136,7 @@ func (p pinning) pins(dir string) (Pins, error) {
 			f = filepath.Join(dir, f)
 			p.CA[prefix] = f
 		}
-		if _, err := utils.LoadCertBundleFromFile(f); err != nil {
+		if err := checkAuthorities(f); err != nil {
 			return Pins{}, fmt.Errorf("trust pinning by ca of %s: reading its certificates: %w", safetext.Safe(prefix, 256), err)
 		}
 	}
@@ -172,6 +173,22 @@ func checkKeyIDs(pinned map[string]keyIDs) (map[string][]string, error) {
 		checked[name] = ids
 	}
 	return checked, nil
+}
+
+// checkAuthorities returns an error unless the notary library, which opens the file itself, reads
+// the same certificates in it as we do. It knows PEM alone, and passes over a block that it cannot
+// read: that authority would pin nothing, and nobody be told.
+func checkAuthorities(file string) error {
+	ours, err := certfile.Read(file)
+	if err != nil {
+		return err
+	}
+	theirs, err := utils.LoadCertBundleFromFile(file)
+	if err != nil || !slices.EqualFunc(ours, theirs, (*x509.Certificate).Equal) {
+		f := safetext.Safe(file, 512)
+		return fmt.Errorf("%s: notary's client reads PEM without a byte-order mark only, and not every certificate here; convert it, for one certificate in DER with: openssl x509 -inform DER -in %s -out ca.pem", f, f)
+	}
+	return nil
 }
 
 // IsKeyID reports whether a string has the form of notary's key ids.

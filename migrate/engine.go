@@ -120,8 +120,9 @@ type Outcome struct {
 	Result             Result
 	Class              Class
 	Reason             string
-	Leaf               string // SHA-256 of the certificate by which it is signed, where it is
-	Wasted             bool   // a signature was made for it and thrown away, as another had one meanwhile
+	Leaf               string    // SHA-256 of the certificate by which it is signed, where it is
+	Expires            time.Time // until when that signature verifies; zero: no date ends it, or it is not known
+	Wasted             bool      // a signature was made for it and thrown away, as another had one meanwhile
 	Notes              []string
 }
 

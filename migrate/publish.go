@@ -30,7 +30,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		return 0, &Failure{Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", w.Key.Repository, w.Key.Digest, err)}
 	}
 	if err != nil {
-		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: move the ledger away and run again; what the registry has is found there", w.Key.Repository, w.Key.Digest, err)}
+		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", w.Key.Repository, w.Key.Digest, err)}
 	}
 	if *stage == state.Pushed {
 		// Pushed before and not seen to be listed. On a registry without the referrers API

@@ -52,6 +52,11 @@ func (s *renewal) runs(what string, operations int, complete bool, by map[string
 	if got := len(s.operations) - before; got != operations || summary.Complete() != complete {
 		s.t.Errorf("%s: got %d key operations, complete %t, want %d, %t", what, got, summary.Complete(), operations, complete)
 	}
+	for _, o := range outcomes {
+		if o.Leaf != "" && !s.stamped && !o.Expires.After(s.now()) {
+			s.t.Errorf("%s: %s is signed, and verifies until %s", what, o.Digest, o.Expires)
+		}
+	}
 	for leaf, n := range by {
 		if summary.Certificates[leaf] != n {
 			s.t.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)

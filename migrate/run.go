@@ -199,7 +199,7 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 			}
 			if r.stands(w, it.SignedBy) {
 				o := r.outcome(w, ResultAlready)
-				o.Leaf, o.Notes = it.SignedBy.Leaf, append(o.Notes, w.recordedNotes(it)...)
+				o.Leaf, o.Expires, o.Notes = it.SignedBy.Leaf, it.SignedBy.VerifiesUntil(), append(o.Notes, w.recordedNotes(it)...)
 				r.count(w, o)
 				continue
 			}

@@ -133,6 +133,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	}
 	it, _, err := r.Ledger.Item(w.Key)
 	o.Leaf = cmp.Or(it.SignedBy.Leaf, w.key.Signer.Leaf()) // of an older version's envelope, which was checked
+	o.Expires = it.SignedBy.VerifiesUntil()
 	o.Notes = append(append(o.Notes, crowded(all)...), w.recordedNotes(it)...)
 	return o, fatally(err)
 }
@@ -164,7 +165,7 @@ func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stag
 	renew := r.Resign && !w.key.current(best.By)
 	switch {
 	case !renew && (len(lacking) == 0 || !r.Rebind):
-		o.Result, o.Leaf, o.Reason = ResultAlready, best.By.Leaf, "the registry has a signature of this key"
+		o.Result, o.Leaf, o.Expires, o.Reason = ResultAlready, best.By.Leaf, best.By.VerifiesUntil(), "the registry has a signature of this key"
 		o.Notes = append(append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), w.otherNotes(best)...)
 		return true, fatally(r.adopt(w, ours))
 	case x.Found.Unread > 0:

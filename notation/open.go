@@ -2,9 +2,12 @@ package notation
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
@@ -120,8 +124,7 @@ func newSigner(key Key, o Options) (*Signer, error) {
 // steps are those that the key takes. known is its chain from an earlier run.
 func (s *Signer) steps(known [][]byte) []step {
 	if s.key.Plugin == "" {
-		// The chain comes before the private key: the library's own error for a bad one
-		// names no file.
+		// The chain comes before the private key, which is compared with it.
 		return []step{{StepFiles, s.readChain}, {StepChain, s.judgeChain}, {StepFiles, s.loadKey}}
 	}
 	steps := []step{{StepPluginFile, s.locate}}
@@ -142,7 +145,7 @@ func (s *Signer) steps(known [][]byte) []step {
 }
 
 func (s *Signer) readChain(context.Context) (string, error) {
-	chain, err := corex509.ReadCertificateFile(s.key.CertFile)
+	chain, err := certfile.Read(s.key.CertFile)
 	if err != nil {
 		return "", fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)
 	}
@@ -151,8 +154,20 @@ func (s *Signer) readChain(context.Context) (string, error) {
 }
 
 func (s *Signer) loadKey(context.Context) (_ string, err error) {
-	s.local, err = signer.NewGenericSignerFromFiles(s.key.KeyFile, s.key.CertFile)
+	key, err := os.ReadFile(s.key.KeyFile)
 	if err != nil {
+		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
+	}
+	var chain []byte
+	for _, c := range s.chain {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	// It compares the key with the certificate.
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return "", fmt.Errorf("loading key %s from %s: %w", s.key.Name, safetext.Safe(s.key.KeyFile, 512), err)
+	}
+	if s.local, err = signer.NewGenericSigner(pair.PrivateKey, s.chain); err != nil {
 		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
 	}
 	s.proven.Store(true) // it fits the certificate

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -82,8 +83,8 @@ func (s *Signer) Calls() Calls {
 	return s.pace.calls
 }
 
-// notBefore is when the last certificate of the chain became valid.
-func (s *Signer) notBefore() time.Time {
+// NotBefore is when the last certificate of the chain became valid.
+func (s *Signer) NotBefore() time.Time {
 	at := s.chain[0].NotBefore
 	for _, c := range s.chain {
 		if c.NotBefore.After(at) {
@@ -92,6 +93,9 @@ func (s *Signer) notBefore() time.Time {
 	}
 	return at
 }
+
+// Certificates are the key's certificate chain, leaf first.
+func (s *Signer) Certificates() []*x509.Certificate { return slices.Clone(s.chain) }
 
 // Chain is the certificate chain in DER, leaf first, to be given to [Open] next time.
 func (s *Signer) Chain() [][]byte {
@@ -108,7 +112,7 @@ func (s *Signer) Chain() [][]byte {
 func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (Envelope, error) {
 	// An expired certificate is found before the operation is spent, not after. All else
 	// about the chain was checked when the key was opened, and does not change.
-	if now := s.now(); now.Before(s.notBefore()) || now.After(s.NotAfter()) {
+	if now := s.now(); now.Before(s.NotBefore()) || now.After(s.NotAfter()) {
 		if err := s.checkChain(); err != nil {
 			return Envelope{}, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/notaryproject/tspclient-go"
 	"github.com/notaryproject/tspclient-go/pki"
 
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
@@ -70,7 +71,7 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 
 // rootPool reads a file with one root certificate.
 func rootPool(file string) (*x509.CertPool, error) {
-	certs, err := corex509.ReadCertificateFile(file)
+	certs, err := certfile.Read(file)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading the authority's root certificate: %w", err)

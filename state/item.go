@@ -94,6 +94,15 @@ func (s SignedBy) Verifies(at time.Time) bool {
 	return s.Timestamped || !at.After(s.ChainEnds) // RFC 5280: notAfter is included
 }
 
+// VerifiesUntil returns until when the signature verifies: its own expiry, or the first end of its
+// chain unless it is timestamped. Zero: no date ends it, or nothing is recorded.
+func (s SignedBy) VerifiesUntil() time.Time {
+	if s.Timestamped || !s.Expires.IsZero() && s.Expires.Before(s.ChainEnds) {
+		return s.Expires
+	}
+	return s.ChainEnds
+}
+
 // Equal reports whether both say the same.
 func (s SignedBy) Equal(o SignedBy) bool {
 	same := s.Expires.Equal(o.Expires) && s.ChainEnds.Equal(o.ChainEnds)

@@ -169,6 +169,22 @@ func TestWhatASignatureIsWorthEndsExactly(t *testing.T) {
 			t.Errorf("%s: verifies %t, want %t", name, got, c.want)
 		}
 	}
+	later := s
+	later.Expires = ends.AddDate(1, 0, 0)
+	for name, c := range map[string]struct {
+		by   state.SignedBy
+		want time.Time
+	}{
+		"its expiry comes before its chain's end": {s, expires},
+		"it comes after":                          {later, ends},
+		"it has none":                             {unlimited, ends},
+		"a timestamp outlives the chain":          {stamped, time.Time{}},
+		"a timestamp and an expiry":               {both, expires},
+	} {
+		if got := c.by.VerifiesUntil(); !got.Equal(c.want) {
+			t.Errorf("%s: got until %s, want %s", name, got, c.want)
+		}
+	}
 }
 
 // TestReplacedIdentityIsKeptAsAnEarlierOne: what was accepted once is progress that a renewal

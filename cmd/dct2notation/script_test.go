@@ -603,28 +603,38 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 }
 
 // key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes
-// it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, renewed
-// another one; envelope makes it a plugin of whole envelopes.
+// it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, ending one
+// that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
+// plugin of whole envelopes.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	options := kmstest.IssueOptions{}
 	kind := ""
 	if len(args) > 0 {
 		kind = args[0]
 	}
-	if kind == "expired" {
+	issued := true
+	switch kind {
+	case "expired":
 		options.NotBefore, options.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+	case "ending":
+		options.NotAfter = time.Now().Add(23 * time.Hour)
+	case "bare":
+		options.Bare = true
+	case "renewed":
+	default:
+		issued = false
 	}
 	id := f.identity
-	if id == nil || kind == "expired" || kind == "renewed" {
+	if id == nil || issued {
 		if id, err = f.ca.Issue("release", kmstest.EC256, options); err != nil {
 			return err
 		}
 	}
-	if kind == "expired" || kind == "renewed" {
+	if issued {
 		kind = ""
 	}
 	if options == (kmstest.IssueOptions{}) {
-		f.identity = id // an expired one is for once
+		f.identity = id // one that is special is for once
 		ts.Setenv("LEAF", notation.Thumbprint(id.Chain[0]))
 	}
 	b := kmstest.Behaviour{Keys: map[string]kmstest.Key{}}

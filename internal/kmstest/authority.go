@@ -51,6 +51,7 @@ type IssueOptions struct {
 	NotAfter  time.Time     // default: in a year
 	Key       crypto.Signer // default: a new key; the same name and RSA size give the same key again
 	OCSP, CRL string        // addresses of who says whether it was revoked; default: none
+	Bare      bool          // the subject has only a CN, so that no trust policy can name it
 }
 
 // Issue makes a signing certificate that follows Notation's rules: key usage critical and
@@ -75,6 +76,9 @@ func (a *Authority) Issue(cn string, algorithm Algorithm, o IssueOptions) (*Iden
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+	if o.Bare {
+		template.Subject = pkix.Name{CommonName: cn}
+	}
 	if o.OCSP != "" {
 		template.OCSPServer = []string{o.OCSP}
 	}

@@ -14,16 +14,17 @@ const module = "github.com/dct2notation/dct2notation/"
 // rules say which packages of ours a folder's packages may import; all others are
 // forbidden to it. The most specific folder counts.
 var rules = map[string][]string{
-	"dct":                   {"internal/lookup", "internal/transport", "internal/safetext"},
+	"dct":                   {"internal/certfile", "internal/lookup", "internal/transport", "internal/safetext"},
 	"dct/snapshot":          {"internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
-	"notation":              {"internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
+	"notation":              {"internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"notation/policy":       {"internal/safetext"},
 	"notation/signature":    {},
 	"state":                 {"internal/lookup", "internal/durable", "internal/safetext"},
 	"migrate":               {"internal/lookup", "dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},
 	"migrate/report":        {"internal/lookup", "dct", "state", "migrate", "internal/safetext", "internal/strictjson"},
 	"internal/registry":     {"internal/lookup", "internal/transport", "internal/safetext"},
-	"internal/transport":    {"internal/lookup", "internal/safetext"},
+	"internal/transport":    {"internal/certfile", "internal/lookup", "internal/safetext"},
+	"internal/certfile":     {"internal/safetext"},
 	"internal/durable":      {},
 	"internal/lookup":       {},
 	"internal/monitor":      {},

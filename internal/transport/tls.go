@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/certfile"
 )
 
 // readRoots returns the system's roots with the file's certificates added, or nil, which
@@ -17,11 +19,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pool := systemRoots()
-	if err := addRoots(pool, file); err != nil {
-		return nil, err
-	}
-	return pool, nil
+	return addRoots(systemRoots(), file)
 }
 
 // systemRoots returns a copy of the system's roots, empty where there are none: a container
@@ -34,15 +32,14 @@ func systemRoots() *x509.CertPool {
 	return pool
 }
 
-func addRoots(pool *x509.CertPool, file string) error {
-	data, err := os.ReadFile(file)
+// addRoots returns the pool with the file's certificates added. A certificate that cannot be
+// read is an error: the server that needs it would be called untrusted, and nobody know why.
+func addRoots(pool *x509.CertPool, file string) (*x509.CertPool, error) {
+	pool, err := certfile.Pool(pool, file)
 	if err != nil {
-		return fmt.Errorf("reading CA certificates: %w", err)
+		return nil, fmt.Errorf("reading CA certificates: %w", err)
 	}
-	if !pool.AppendCertsFromPEM(data) {
-		return fmt.Errorf("reading CA certificates: no PEM certificate in %s", file)
-	}
-	return nil
+	return pool, nil
 }
 
 // tlsConfig returns the configuration for one host: the roots, and what the host's folder
@@ -87,12 +84,15 @@ func addFile(conf *tls.Config, file string, beside []fs.DirEntry) error {
 	base := strings.TrimSuffix(file, filepath.Ext(file))
 	switch filepath.Ext(file) {
 	case ".crt":
-		if conf.RootCAs == nil {
-			conf.RootCAs = systemRoots()
-		} else {
-			conf.RootCAs = conf.RootCAs.Clone()
+		pool := conf.RootCAs
+		if pool == nil {
+			pool = systemRoots()
 		}
-		return addRoots(conf.RootCAs, file)
+		pool, err := addRoots(pool, file)
+		if err != nil {
+			return err
+		}
+		conf.RootCAs = pool
 	case ".cert":
 		if !contains(beside, base+".key") {
 			return fmt.Errorf("reading client certificate: %s has no %s beside it", file, filepath.Base(base)+".key")

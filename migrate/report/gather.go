@@ -96,7 +96,7 @@ func Settled(to Sink, o *migrate.Outcome) error {
 	return to.Row(Row{
 		Repository: o.Repository, GUN: o.GUN, Tags: o.Tags, Digest: o.Digest, Class: string(o.Result), Cause: string(o.Class),
 		Standing: standing(OfRun, string(o.Result), string(o.Class)), Reason: o.Reason, Key: o.Key, Index: o.Index, Platform: o.Platform, Notes: o.Notes,
-		Certificate: o.Leaf, Wasted: o.Wasted,
+		Certificate: o.Leaf, Expires: o.Expires, Wasted: o.Wasted,
 	})
 }
 
@@ -107,7 +107,7 @@ func (r *Run) again(s *Section, row *Row) {
 		r.Add(&migrate.Outcome{
 			Repository: row.Repository, GUN: row.GUN, Digest: row.Digest, Key: row.Key, Tags: row.Tags, Index: row.Index, Platform: row.Platform,
 			Result: migrate.Result(row.Class), Class: migrate.Class(row.Cause), Reason: row.Reason, Notes: row.Notes,
-			Leaf: row.Certificate, Wasted: row.Wasted,
+			Leaf: row.Certificate, Expires: row.Expires, Wasted: row.Wasted,
 		})
 	case s.Class != "":
 		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: migrate.Class(s.Class), Err: errors.New(s.Reason)})

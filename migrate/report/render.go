@@ -80,7 +80,7 @@ func savedJSON(w io.Writer, s *Saved, _ Options) error {
 
 // run makes the report that was written when the run ended.
 func (s *Saved) run() (*Run, error) {
-	r := &Run{Started: s.Head.Started}
+	r := &Run{Started: s.Head.Started, Keys: s.Head.Keys}
 	err := s.Each(
 		func(one Section) error { r.again(&one, nil); return nil },
 		func(row Row) error { r.again(nil, &row); return nil },

@@ -25,7 +25,16 @@ type Head struct {
 	Started time.Time `json:"started"`
 	// Scope tells results of the same question apart from others: what was asked for, as
 	// a person would say it.
-	Scope string `json:"scope,omitempty"`
+	Scope string       `json:"scope,omitempty"`
+	Keys  []SigningKey `json:"keys,omitempty"` // of a run
+}
+
+// SigningKey is a key that a run signed with.
+type SigningKey struct {
+	Name        string    `json:"name"`
+	Certificate string    `json:"certificate"` // SHA-256 of the one that it signs with
+	Begins      time.Time `json:"begins"`      // when the last certificate of its chain became valid
+	Ends        time.Time `json:"ends"`        // the first end of its chain: it must sign no more, and signatures without a timestamp verify no more
 }
 
 // ResultKind tells the lines apart from our other JSON.
@@ -72,9 +81,9 @@ type Row struct {
 	Key      string    `json:"key,omitempty"`
 	Index    []string  `json:"index,omitempty"`
 	Platform string    `json:"platform,omitempty"`
-	Bound    *bool     `json:"bound,omitempty"` // a verification's: a trusted signature binds the tag
-	Expires  time.Time `json:"expires,omitzero"`
-	Notes    []string  `json:"notes,omitempty"` // a verification's flags, a run's notes
+	Bound    *bool     `json:"bound,omitempty"`  // a verification's: a trusted signature binds the tag
+	Expires  time.Time `json:"expires,omitzero"` // until when the signature verifies
+	Notes    []string  `json:"notes,omitempty"`  // a verification's flags, a run's notes
 
 	Certificate string `json:"certificate,omitempty"` // of a run: SHA-256 of the certificate that it is signed by
 	Wasted      bool   `json:"wasted,omitempty"`      // of a run: a signature was made for it and not pushed

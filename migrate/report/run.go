@@ -27,6 +27,7 @@ type Run struct {
 	Results      map[migrate.Result]int `json:"results"`
 	Findings     map[string]int         `json:"findings,omitempty"`
 	Notes        map[string]int         `json:"notes,omitempty"` // by their first word
+	Keys         []SigningKey           `json:"keys,omitempty"`
 	// Certificates counts the items that are signed by the SHA-256 of the certificate.
 	Certificates map[string]int `json:"certificates,omitempty"`
 	Wasted       int            `json:"wasted,omitempty"` // signatures that were made and not pushed, as another run had made one meanwhile
@@ -187,6 +188,9 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	b.WriteString("\n")
 	b.WriteString(r.totals() + "\n")
+	for _, k := range r.Keys {
+		fmt.Fprintf(&b, "key %s: certificate %s, whose chain ends on %s\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Certificate, 80), date(k.Ends))
+	}
 	r.byCertificate(&b)
 	if r.Error != "" {
 		b.WriteString("ended with:\n")

@@ -74,11 +74,77 @@ func (k Key) identity() (string, error) {
 		err = errors.New("it has characters that nobody who reads the policy would see")
 	}
 	if err != nil {
+		why, hint := unnameable(k.Leaf())
+		if why == "" {
+			why, hint = safetext.Safe(err.Error(), 400), "have the certificate issued with another subject"
+		}
 		return "", &Refusal{Reason: fmt.Sprintf("key %s: no trust policy can name the subject of its certificate, %s: %s",
-			k.shown(), subject(k.Leaf()), safetext.Safe(err.Error(), 400)),
-			Hint: "have the certificate issued with C, ST and O, each once; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"}
+			k.shown(), subject(k.Leaf()), why),
+			Hint: hint + "; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"}
 	}
 	return id, nil
+}
+
+// attribute is a kind of part of a subject.
+type attribute struct {
+	name string
+	hint string // what helps where notation-go cannot read it; empty: it can
+}
+
+const hintEV = "an EV certificate's subject cannot be named: have an OV certificate for code signing issued"
+
+// attributes by the dotted identifiers that certificates have.
+var attributes = map[string]attribute{
+	"2.5.4.3": {"CN", ""}, "2.5.4.5": {"SERIALNUMBER", ""}, "2.5.4.6": {"C", ""}, "2.5.4.7": {"L", ""}, "2.5.4.8": {"ST", ""},
+	"2.5.4.9": {"STREET", ""}, "2.5.4.10": {"O", ""}, "2.5.4.11": {"OU", ""}, "2.5.4.17": {"POSTALCODE", ""},
+	"0.9.2342.19200300.100.1.1":  {"UID", "have the certificate issued without UID; what it says can be in the CN"},
+	"0.9.2342.19200300.100.1.25": {"DC", "have the certificate issued without DC: with C, ST and O in place of a directory's name"},
+	"1.2.840.113549.1.9.1":       {"emailAddress", "have the certificate issued without an e-mail address in the subject; it can be an alternative name"},
+	"2.5.4.15":                   {"businessCategory", hintEV},
+	"1.3.6.1.4.1.311.60.2.1.1":   {"jurisdictionLocality", hintEV},
+	"1.3.6.1.4.1.311.60.2.1.2":   {"jurisdictionState", hintEV},
+	"1.3.6.1.4.1.311.60.2.1.3":   {"jurisdictionCountry", hintEV},
+	"2.5.4.97":                   {"organizationIdentifier", hintEV},
+}
+
+// unnameable says which attribute of a subject keeps a trust policy from naming it, and what
+// helps. Both are empty where it is something else.
+//
+// SPEC (Notary Project, trust-store-trust-policy, trusted identities): C, ST and O, no attribute
+// twice; notation-go reads none in a form with "=#", which all but the usual ones have.
+func unnameable(c *x509.Certificate) (why, hint string) {
+	count := map[string]int{}
+	for _, part := range c.Subject.Names {
+		oid := part.Type.String()
+		a, known := attributes[oid]
+		if !known {
+			return "it has the attribute " + oid + ", which notation cannot read", "have the certificate issued without that attribute"
+		}
+		if a.hint != "" {
+			return fmt.Sprintf("it has %s (%s), which notation cannot read", a.name, oid), a.hint
+		}
+		count[a.name]++
+	}
+	for _, part := range c.Subject.Names {
+		if name := attributes[part.Type.String()].name; count[name] > 1 {
+			return fmt.Sprintf("it has %s %d times, and notation reads each once", name, count[name]), "have the certificate issued with one " + name
+		}
+	}
+	for _, name := range []string{"C", "ST", "O"} {
+		if count[name] == 0 {
+			return "it has no " + name, "have the certificate issued with C (country), ST (state or province) and O (organization)"
+		}
+	}
+	return "", ""
+}
+
+// Check returns the [*Refusal] with which [Notation] would refuse to write a trust policy: what
+// the keys sign could then be trusted by no consumer that names subjects. It is asked before
+// anything is signed.
+func Check(t Trust) error {
+	t.Name, t.Namespace, t.Stage = "dct2notation", "default", Enforce
+	_, err := Notation(t)
+	return err
 }
 
 // checkStrangers refuses a statement under which a key would pass that signs other

@@ -3,7 +3,10 @@ package policy_test
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,14 +49,14 @@ func TestRefusedRatherThanWider(t *testing.T) {
 		trust policy.Trust
 		why   string
 	}{
-		"subject without C, ST and O": {policy.Notation, one(t, "bare"), `no mandatory RDN attribute for "C"`},
-		"the same for Flux":           {policy.Flux, one(t, "bare"), `no mandatory RDN attribute for "C"`},
-		"the same for Ratify":         {policy.Ratify, one(t, "bare"), `no mandatory RDN attribute for "C"`},
-		"the same for Ratify v2":      {policy.RatifyV2, one(t, "bare"), `no mandatory RDN attribute for "C"`},
-		"the same for GitHub":         {policy.GitHubActions, one(t, "bare"), `no mandatory RDN attribute for "C"`},
-		"two units in the subject":    {policy.Notation, one(t, "two-units"), "multi-valued RDN"},
+		"subject without C, ST and O": {policy.Notation, one(t, "bare"), "it has no C"},
+		"the same for Flux":           {policy.Flux, one(t, "bare"), "it has no C"},
+		"the same for Ratify":         {policy.Ratify, one(t, "bare"), "it has no C"},
+		"the same for Ratify v2":      {policy.RatifyV2, one(t, "bare"), "it has no C"},
+		"the same for GitHub":         {policy.GitHubActions, one(t, "bare"), "it has no C"},
+		"two units in the subject":    {policy.Notation, one(t, "two-units"), "it has OU 2 times"},
 		"a subject inside another":    {policy.Notation, inside, "cannot stand side by side"},
-		"no name beside an authority": {policy.Notation, beside(one(t, "release"), "self"), `no mandatory RDN attribute`},
+		"no name beside an authority": {policy.Notation, beside(one(t, "release"), "self"), "it has no C"},
 		"TSA and any subject in Flux": {policy.Flux, withTSA(one(t, "self")), "for a signing authority"},
 		"no authority in the chain":   {policy.Notation, short("release"), "neither an authority's nor self-signed"},
 		"TSA that is no root":         {policy.Notation, noRoot, "is no root"},
@@ -70,6 +73,67 @@ func TestRefusedRatherThanWider(t *testing.T) {
 	} {
 		_, err := c.write(c.trust)
 		t.Run(name, func(t *testing.T) { refused(t, err, c.why) })
+	}
+}
+
+// Who has a certificate whose subject no trust policy can name is told which attribute it is, and
+// what helps for that one; before anything is signed, too.
+func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
+	t.Parallel()
+	ca := newIssuer(t)
+	part := func(oid, value string) pkix.AttributeTypeAndValue {
+		parsed, err := x509.ParseOID(oid)
+		must(t, err)
+		var id asn1.ObjectIdentifier
+		for _, n := range strings.Split(parsed.String(), ".") {
+			v, err := strconv.Atoi(n)
+			must(t, err)
+			id = append(id, v)
+		}
+		return pkix.AttributeTypeAndValue{Type: id, Value: value}
+	}
+	with := func(parts ...pkix.AttributeTypeAndValue) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.Subject.ExtraNames = parts }
+	}
+	for name, c := range map[string]struct {
+		change    func(*x509.Certificate)
+		why, hint string // empty: it can be named
+	}{
+		"usual": {func(*x509.Certificate) {}, "", ""},
+		"all that is usual": {func(c *x509.Certificate) {
+			c.Subject.Locality, c.Subject.StreetAddress, c.Subject.PostalCode, c.Subject.SerialNumber = []string{"l"}, []string{"s"}, []string{"1"}, "2"
+		}, "", ""},
+		"UID":                 {with(part("0.9.2342.19200300.100.1.1", "release")), "it has UID (0.9.2342.19200300.100.1.1)", "without UID"},
+		"DC":                  {with(part("0.9.2342.19200300.100.1.25", "example"), part("0.9.2342.19200300.100.1.25", "com")), "it has DC", "without DC"},
+		"e-mail":              {with(part("1.2.840.113549.1.9.1", "release@example.com")), "it has emailAddress", "alternative name"},
+		"EV, category":        {with(part("2.5.4.15", "Private Organization")), "it has businessCategory", "an OV certificate"},
+		"EV, jurisdiction":    {with(part("1.3.6.1.4.1.311.60.2.1.3", "US")), "it has jurisdictionCountry", "an OV certificate"},
+		"of nobody's":         {with(part("1.2.3.4", "x")), "it has the attribute 1.2.3.4", "without that attribute"},
+		"two O":               {func(c *x509.Certificate) { c.Subject.Organization = []string{"a", "b"} }, "it has O 2 times", "with one O"},
+		"no C":                {func(c *x509.Certificate) { c.Subject.Country = nil }, "it has no C", "C (country)"},
+		"no ST":               {func(c *x509.Certificate) { c.Subject.Province = nil }, "it has no ST", "ST (state or province)"},
+		"no O":                {func(c *x509.Certificate) { c.Subject.Organization = nil }, "it has no O", "O (organization)"},
+		"an invisible letter": {func(c *x509.Certificate) { c.Subject.Organization = []string{"Ex\u200bample"} }, "nobody who reads the policy would see", "--dedicated-ca"},
+	} {
+		err := policy.Check(trusting(ca.issue(t, "release", "", c.change)))
+		var r *policy.Refusal
+		switch {
+		case c.why == "":
+			if err != nil {
+				t.Errorf("%s: got %v, want no refusal", name, err)
+			}
+		case !errors.As(err, &r) || !strings.Contains(r.Reason, c.why) || !strings.Contains(r.Hint, c.hint) || !strings.Contains(r.Hint, "--dedicated-ca"):
+			t.Errorf("%s: got %v, want %q, and %q as a hint", name, err, c.why, c.hint)
+		}
+		// It is what notation's own policy is refused for.
+		if _, werr := policy.Notation(trusting(ca.issue(t, "release", "", c.change))); (werr == nil) != (err == nil) {
+			t.Errorf("%s: the check says %v, and writing the policy %v", name, err, werr)
+		}
+		dedicated := trusting(ca.issue(t, "release", "", c.change))
+		dedicated.Statements[0].Keys[0].Dedicated = true
+		if err := policy.Check(dedicated); err != nil {
+			t.Errorf("%s, of an authority of its own: %v", name, err)
+		}
 	}
 }
 

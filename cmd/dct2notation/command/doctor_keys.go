@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -34,6 +35,9 @@ func (e *exam) keys(ctx context.Context, f *field, rules []keyRule, known state.
 		if s := e.key(ctx, rule, key, authorities[rule.tsaURL], known); s != nil && stamped {
 			opened = append(opened, openedKey{rule, s})
 		}
+	}
+	if len(opened) > 0 {
+		e.subjects(f, opened)
 	}
 	if len(opened) == len(rules) {
 		e.sameConfiguration(f, opened, known)
@@ -91,13 +95,31 @@ func (e *exam) key(ctx context.Context, rule keyRule, key notation.Key, tsa *not
 		e.add(c)
 	}
 	if s != nil {
-		e.expiry(key.Name, s.NotAfter(), time.Now())
+		e.expiry(key.Name, s.NotAfter(), tsa != nil, time.Now())
 	}
 	return s
 }
 
+// subjects says whether a trust policy could name the certificates.
+func (e *exam) subjects(f *field, opened []openedKey) {
+	var names []string
+	for _, k := range opened {
+		names = append(names, k.Name())
+	}
+	subject := strings.Join(names, ", ")
+	if err := e.opts.nameable(f, opened); err != nil {
+		e.failed("certificate-subject", subject, err)
+		return
+	}
+	e.ok("certificate-subject", subject, "a trust policy can say whose signatures are good")
+}
+
 // expiry says how long the certificates of a key last.
-func (e *exam) expiry(name string, at, now time.Time) {
+func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
+	if err := e.opts.lasts(name, at, stamped, now); err != nil {
+		e.failed("certificate-expiry", name, err)
+		return
+	}
 	c := report.Check{Check: "certificate-expiry", Subject: name, Result: report.OK}
 	left := at.Sub(now)
 	c.Detail = fmt.Sprintf("expires in %d days, on %s", int(left/(24*time.Hour)), at.UTC().Format(time.DateOnly))

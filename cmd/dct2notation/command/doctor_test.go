@@ -2,7 +2,6 @@ package command
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -66,11 +65,28 @@ func results(checks []report.Check) string {
 func TestCertificateThatExpiresSoonIsAWarning(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for days, want := range map[int]report.Health{400: report.OK, 31: report.OK, 29: report.Warn, 0: report.Warn} {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		left    time.Duration
+		stamped bool
+		want    report.Health
+		says    string
+	}{
+		{400 * day, false, report.OK, "in 400 days"},
+		{30 * day, false, report.OK, "in 30 days"},
+		{30*day - time.Second, false, report.Warn, "in 29 days"},
+		{day, false, report.Warn, "in 1 days"},
+		{day - time.Second, false, report.Fail, "in less than 24h0m0s"},
+		{day - time.Second, true, report.Warn, "in 0 days"},
+		{time.Second, true, report.Warn, "in 0 days"},
+		{0, true, report.Fail, "expired at 2026-01-01T00:00:00Z"},
+		{-day, false, report.Fail, "expired at 2025-12-31T00:00:00Z"},
+	} {
 		e := &exam{}
-		e.expiry("key", now.AddDate(0, 0, days), now)
-		if c := e.checks[0]; c.Result != want || !strings.Contains(c.Detail, fmt.Sprintf("in %d days", days)) {
-			t.Errorf("%d days: %+v", days, c)
+		e.opts.minValidity = day
+		e.expiry("key", now.Add(c.left), c.stamped, now)
+		if got := e.checks[0]; got.Result != c.want || !strings.Contains(got.Detail, c.says) {
+			t.Errorf("%s left, timestamped %t: got %+v, want %s and %q", c.left, c.stamped, got, c.want, c.says)
 		}
 	}
 }

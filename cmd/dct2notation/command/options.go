@@ -337,6 +337,9 @@ type engineOptions struct {
 	rebind    bool
 	resign    bool
 	shared    bool
+
+	dedicated   []string
+	minValidity time.Duration
 }
 
 func (o *engineOptions) bind(f *pflag.FlagSet) {
@@ -347,6 +350,8 @@ func (o *engineOptions) bind(f *pflag.FlagSet) {
 		f.BoolVar(&o.rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
 	})
 	grouped(f, groupSigning, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone: sign though no trust policy could name the certificate's subject; once for each, as for policy")
+		f.DurationVar(&o.minValidity, "min-validity", 24*time.Hour, "sign only while the key's certificate is valid for so long; not asked of a key whose signatures get a timestamp")
 		f.BoolVar(&o.resign, "resign", false, "sign again what is signed by an accepted earlier certificate, or without the expiry or timestamp that is asked for")
 		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push")
 	})
@@ -360,6 +365,9 @@ func (o *engineOptions) bind(f *pflag.FlagSet) {
 }
 
 func (o *engineOptions) check() error {
+	if o.minValidity < 0 {
+		return usage(fmt.Errorf("--min-validity %s: it is not negative", o.minValidity))
+	}
 	if o.workers < 1 {
 		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
 	}

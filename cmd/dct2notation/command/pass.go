@@ -80,6 +80,9 @@ func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
+	if err := r.checkKeys(f, r.keys, time.Now(), r.log); err != nil {
+		return nil, err
+	}
 	if err := r.bind(f); err != nil {
 		return nil, err
 	}
@@ -151,7 +154,11 @@ func (m made) part() bool {
 
 // pass runs the engine, saves what became of it and shows it.
 func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *engineParts, show func(*report.Run) error) made {
-	saved, err := r.record(report.NewHead(report.OfRun, tool(), parts.asked, time.Now()), r.output, r.log)
+	head := report.NewHead(report.OfRun, tool(), parts.asked, time.Now())
+	for _, k := range r.keys {
+		head.Keys = append(head.Keys, report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()})
+	}
+	saved, err := r.record(head, r.output, r.log)
 	if err != nil {
 		return made{err: err, missed: err}
 	}
@@ -160,6 +167,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	p := newProgress(&r.commonOptions, r.streams.Err, "signed", r.status)
 	p.saved = saved
 	p.report.AddOddNames(parts.odd)
+	p.report.Keys = head.Keys
 	parts.engine.Observe = r.observe(p)
 	failpoints(parts.engine)
 	m := made{}

@@ -5,15 +5,13 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
@@ -75,12 +73,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, stage policy.Sta
 // warnOfAge tells when certificates end: at the stage enforce, all that they signed is refused
 // from then on.
 func warnOfAge(name string, chain []*x509.Certificate, stamped bool, now time.Time, log *slog.Logger) {
-	end := chain[0].NotAfter
-	for _, c := range chain {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
-	}
+	end := notation.SigningEnds(chain)
 	after := "signatures without a timestamp are refused after that"
 	if stamped {
 		after = "signatures that are not countersigned are refused after that"
@@ -238,27 +231,13 @@ func ledgerChain(known state.Fingerprint, name string) []*x509.Certificate {
 	return chain
 }
 
-// readCertificates reads PEM: certificates and nothing else, at least one.
+// readCertificates reads a file that a flag or the configuration names.
 func readCertificates(path string) ([]*x509.Certificate, error) {
-	raw, err := os.ReadFile(path)
+	certs, err := certfile.Read(path)
 	if err != nil {
 		return nil, usage(fmt.Errorf("reading certificates: %w", err))
 	}
-	var all []*x509.Certificate
-	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			return nil, usage(fmt.Errorf("reading certificates of %s: it holds a %s as well", path, safetext.Safe(block.Type, 40)))
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, usage(fmt.Errorf("reading certificates of %s: %w", path, err))
-		}
-		all = append(all, c)
-	}
-	if len(all) == 0 {
-		return nil, usage(fmt.Errorf("reading certificates of %s: %w", path, errors.New("it has none in PEM")))
-	}
-	return all, nil
+	return certs, nil
 }
 
 // leafOf is the certificate that the ledger says signs with a key, by its thumbprint.

@@ -146,12 +146,11 @@ func (r *runner) lasting(err error) bool {
 	return !errors.As(err, &may)
 }
 
-// valid returns an error if a key's certificate has expired since it was opened.
+// valid returns an error if what a key signs now would be worth nothing soon.
 func (r *runner) valid(now time.Time) error {
 	for _, k := range r.keys {
-		if !now.Before(k.NotAfter()) {
-			return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes",
-				safetext.Safe(k.Name(), 128), k.NotAfter().UTC().Format(time.RFC3339))
+		if err := r.lasts(k.Name(), k.NotAfter(), k.tsaURL != "", now); err != nil {
+			return err
 		}
 	}
 	return nil

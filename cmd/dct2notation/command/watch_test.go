@@ -439,7 +439,7 @@ func TestWatchEndsWithTheCertificate(t *testing.T) {
 	key, err := id.Save(y.dir, "brief")
 	must(t, err)
 	must(t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}}))
-	v := y.watch()
+	v := y.watch("--min-validity", "0")
 	v.until("a complete pass", func() bool { return v.last().Complete })
 	if code := v.end(); code != exitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {
 		t.Errorf("exit code %d\n%s", code, v.err.String())

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -71,6 +71,9 @@ const (
 func buildEngine(ctx context.Context, f *field, o engineOptions, cfg config, known state.Fingerprint, log *slog.Logger) (*engineParts, error) {
 	keys, err := f.openKeys(ctx, o.keyOptions, cfg, known, log)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.checkKeys(f, keys, time.Now(), log); err != nil {
 		return nil, err
 	}
 	return newEngine(f, o, keys, known, log), nil
@@ -239,15 +242,13 @@ func (p *engineParts) fingerprint() (state.Fingerprint, error) {
 // thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
 // one that was replaced does not.
 func thumbprints(path string) (string, error) {
-	raw, err := os.ReadFile(path)
+	certs, err := certfile.Read(path)
 	if err != nil {
 		return "", fmt.Errorf("reading pinned authorities: %w", err)
 	}
 	var all []string
-	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			all = append(all, fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)))
-		}
+	for _, c := range certs {
+		all = append(all, fmt.Sprintf("sha256:%x", sha256.Sum256(c.Raw)))
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), ","), nil

@@ -185,10 +185,10 @@ func TestReadFile(t *testing.T) {
 		return path
 	}
 	for want, path := range map[string]string{
-		"no such file":   filepath.Join(t.TempDir(), "none"),
-		"no certificate": write([]byte("hello")),
-		"PRIVATE KEY":    write(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")})),
-		"certificate 1":  write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})),
+		"no such file":    filepath.Join(t.TempDir(), "none"),
+		"no certificate":  write([]byte("hello")),
+		"PRIVATE KEY":     write(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")})),
+		"the certificate": write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})),
 	} {
 		_, err := ReadFile(path)
 		invalid(t, err, want)

@@ -1,0 +1,89 @@
+package command
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+// What is found out about the keys' certificates before the first signature: whether what they
+// sign could be trusted, and for how long.
+
+// checkKeys returns an error where what the keys would sign for the repositories is worth nothing:
+// policy could write no trust policy for it, or the certificate ends too soon. It warns of one that
+// ends soon.
+func (o *engineOptions) checkKeys(f *field, keys []openedKey, now time.Time, log *slog.Logger) error {
+	for _, k := range keys {
+		if err := o.lasts(k.Name(), k.NotAfter(), k.tsaURL != "", now); err != nil {
+			return err
+		}
+		if left := k.NotAfter().Sub(now); left < soon {
+			log.Warn("certificate expires soon: signatures without a timestamp are refused after that", "key", safetext.Safe(k.Name(), 128), "on", k.NotAfter().UTC().Format(time.RFC3339))
+		}
+	}
+	return o.nameable(f, keys)
+}
+
+// lasts returns an error if the certificate chain of a key, whose signatures may be timestamped, ends
+// too soon.
+func (o *engineOptions) lasts(name string, ends time.Time, stamped bool, now time.Time) error {
+	left := ends.Sub(now)
+	name, at := safetext.Safe(name, 128), ends.UTC().Format(time.RFC3339)
+	switch {
+	case left <= 0:
+		return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes", name, at)
+	case left < o.minValidity && !stamped:
+		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and its signatures with it\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity", name, at, o.minValidity)
+	}
+	return nil
+}
+
+// nameable returns an error where policy would refuse to write a trust policy for the keys. The
+// keys of a repository are those that may sign in it.
+func (o *engineOptions) nameable(f *field, keys []openedKey) error {
+	certificates, rules := map[string][]policy.Key{}, map[string]openedKey{}
+	for _, k := range keys {
+		certificates[k.Name()] = []policy.Key{{Name: k.Name(), Chain: k.Certificates(), Dedicated: slices.Contains(o.dedicated, k.Name())}}
+		rules[k.Name()] = k
+	}
+	for _, name := range o.dedicated {
+		if _, ok := rules[name]; !ok {
+			return usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), safeNames(slices.Sorted(maps.Keys(rules)))))
+		}
+	}
+	if len(f.guns) == 0 { // doctor, before it is known what is to be signed: each key for itself
+		for name := range rules {
+			if err := o.canBeTrusted(map[string][]string{"registry.example.com/repository": {name}}, certificates); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	signed := map[string][]string{}
+	for _, gun := range f.guns {
+		place := f.scope.Place(gun)
+		for name, k := range rules {
+			if in := k.engineKey(nil).In; in == nil || in(gun) {
+				signed[place] = append(signed[place], name)
+			}
+		}
+	}
+	if len(signed) == 0 {
+		return nil
+	}
+	return o.canBeTrusted(signed, certificates)
+}
+
+// canBeTrusted returns an error where policy would refuse a trust policy for the repositories that
+// the named keys sign.
+func (o *engineOptions) canBeTrusted(signed map[string][]string, certificates map[string][]policy.Key) error {
+	if err := policy.Check(policy.Trust{Statements: policy.Group("dct2notation", signed, certificates)}); err != nil {
+		return fmt.Errorf("nothing is signed, since nobody could be told to trust it: %w", err)
+	}
+	return nil
+}
