@@ -125,12 +125,16 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 // explainUnsent turns an error of the HTTP client into a kind, a hint and a cause.
 func explainUnsent(err error, shown string) (kind error, hint string, cause error) {
 	var realm *transport.RealmError
+	var login *transport.ChallengeError
 	var answer *errcode.ErrorResponse
 	switch {
 	case transport.UntrustedTLS(err):
 		return ErrUnavailable, "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", transport.Redact(err)
 	case errors.As(err, &realm):
 		what, hint, _ := strings.Cut(realm.Error(), "\nhint: ")
+		return ErrDenied, hint, errors.New(what)
+	case errors.As(err, &login):
+		what, hint, _ := strings.Cut(login.Error(), "\nhint: ")
 		return ErrDenied, hint, errors.New(what)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
 		return ErrDenied, hintLogin, transport.Redact(err) // by the token server

@@ -60,6 +60,7 @@ func isImmutable(err error) bool {
 func Classify(err error) Class {
 	var busy *transport.ThrottledError
 	var realm *transport.RealmError
+	var login *transport.ChallengeError
 	var answer *errcode.ErrorResponse
 	switch {
 	case err == nil:
@@ -72,7 +73,7 @@ func Classify(err error) Class {
 		return NotFound
 	case errors.As(err, &busy):
 		return Throttled
-	case errors.As(err, &realm):
+	case errors.As(err, &realm), errors.As(err, &login):
 		return Auth
 	case errors.Is(err, ErrListMoved):
 		return Transient

@@ -1,12 +1,15 @@
 package transport
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // A server that wants a token names the address that issues it, its realm, and the user's
@@ -42,6 +45,17 @@ func (e *RealmError) Error() string {
 	return fmt.Sprintf("%s wants credentials sent to %s, %s", e.Server, RedactText(e.Realm), why)
 }
 
+// A ChallengeError says that a server wants to know who asks in ways that are all unknown here.
+type ChallengeError struct {
+	Server  string
+	Schemes []string // that it offers
+}
+
+func (e *ChallengeError) Error() string {
+	return fmt.Sprintf("%s asks for a login by %s, and only Basic and Bearer can be answered\nhint: have Basic or Bearer offered for this address, or go to the registry without the proxy that asks",
+		e.Server, safetext.Safe(strings.Join(e.Schemes, ", "), 200))
+}
+
 // realms rewrites challenges on their way up and requests for tokens on their way down.
 type realms struct {
 	next    http.RoundTripper
@@ -68,13 +82,15 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
-	challenge, err := r.rewrite(req.URL, resp.Header.Get("Www-Authenticate"))
+	challenge, err := r.choose(req.URL, resp.Header.Values("Www-Authenticate"))
 	if err != nil {
 		_ = resp.Body.Close() // nothing in it is needed
 		return nil, err
 	}
-	resp.Header = resp.Header.Clone()
-	resp.Header.Set("Www-Authenticate", challenge)
+	if challenge != "" {
+		resp.Header = resp.Header.Clone()
+		resp.Header.Set("Www-Authenticate", challenge)
+	}
 	return resp, nil
 }
 
@@ -99,14 +115,44 @@ func (r *realms) way(path string) (*url.URL, bool) {
 	return r.ways[n], true
 }
 
-// rewrite judges a challenge and writes it anew, so that nobody reads another realm in it
-// than was judged. A challenge that asks for no token is left as it is: its answer goes to
-// the server itself.
-func (r *realms) rewrite(server *url.URL, challenge string) (string, error) {
-	params, ok := bearer(challenge)
-	if !ok {
-		return challenge, nil
+// choose returns the one challenge that is answered, of all that a server makes: one for a token
+// whose realm may be asked, or else Basic, which the server itself gets. It is empty if there is
+// none at all. The error is a [*RealmError], or a [*ChallengeError] if none can be answered.
+//
+// oras-go looks at the first header alone, and takes only a challenge that begins it.
+func (r *realms) choose(server *url.URL, headers []string) (string, error) {
+	var schemes []string
+	var refused error
+	basic := ""
+	for _, header := range headers {
+		for _, c := range challenges(header) {
+			schemes = append(schemes, c.scheme)
+			switch strings.ToLower(c.scheme) {
+			case "bearer":
+				text, err := r.rewrite(server, c.params)
+				if err == nil {
+					return text, nil
+				}
+				refused = cmp.Or(refused, err)
+			case "basic":
+				basic = "Basic realm=" + strconv.Quote(c.params["realm"])
+			}
+		}
 	}
+	switch {
+	case basic != "":
+		return basic, nil
+	case refused != nil:
+		return "", refused
+	case len(schemes) > 0:
+		return "", &ChallengeError{server.Host, schemes}
+	}
+	return "", nil
+}
+
+// rewrite judges a challenge for a token and writes it anew, so that nobody reads another realm in
+// it than was judged.
+func (r *realms) rewrite(server *url.URL, params map[string]string) (string, error) {
 	realm, err := url.Parse(params["realm"])
 	if err != nil || realm.Host == "" {
 		return "", &RealmError{server.Host, params["realm"], "which is no address"}
@@ -114,13 +160,14 @@ func (r *realms) rewrite(server *url.URL, challenge string) (string, error) {
 	if err := r.judge(server, realm); err != nil {
 		return "", err
 	}
+	address := params["realm"]
 	if realm.Host != server.Host || realm.Scheme != server.Scheme {
-		params["realm"] = server.Scheme + "://" + server.Host + realmPath + strconv.Itoa(r.number(realm))
+		address = server.Scheme + "://" + server.Host + realmPath + strconv.Itoa(r.number(realm))
 		if realm.RawQuery != "" {
-			params["realm"] += "?" + realm.RawQuery
+			address += "?" + realm.RawQuery
 		}
 	}
-	text := `Bearer realm=` + strconv.Quote(params["realm"])
+	text := `Bearer realm=` + strconv.Quote(address)
 	for _, name := range []string{"service", "scope"} {
 		if v, ok := params[name]; ok {
 			text += "," + name + "=" + strconv.Quote(v)
@@ -162,40 +209,105 @@ func (r *realms) number(realm *url.URL) int {
 	return len(r.ways) - 1
 }
 
-// bearer reads the parameters of a challenge that asks for a token, their names in lower
-// case; false where it is none or cannot be read in one way only.
+// challenge is one way in which a server wants to know who asks.
+type challenge struct {
+	scheme string
+	params map[string]string // names in lower case
+}
+
+// challenges reads the challenges of one header. What cannot be read in one way only ends it: what
+// comes before is judged, and nothing else is passed on.
 //
-// SPEC (RFC 9110, 11.6.1): scheme, then name=token or name="quoted" with commas between.
-func bearer(challenge string) (map[string]string, bool) {
-	scheme, rest, _ := strings.Cut(strings.TrimSpace(challenge), " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return nil, false
-	}
-	params := map[string]string{}
-	for rest = strings.TrimLeft(rest, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
-		name, value, ok := strings.Cut(rest, "=")
-		name = strings.ToLower(strings.TrimSpace(name))
-		if _, twice := params[name]; !ok || name == "" || twice {
-			return params, true // what is read so far is judged, and nothing else is passed on
+// SPEC (RFC 9110, 11.6.1): challenges with commas between, each a scheme alone, with one token68,
+// or with name=token or name="quoted" parameters and commas between these as well.
+func challenges(header string) []challenge {
+	var all []challenge
+	for rest := strings.TrimLeft(header, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
+		scheme, after := token(rest)
+		if scheme == "" {
+			return all
 		}
-		value = strings.TrimLeft(value, " \t")
-		if strings.HasPrefix(value, `"`) {
-			quoted, err := strconv.QuotedPrefix(value)
-			if err != nil {
-				return params, true
+		all = append(all, challenge{scheme: scheme, params: map[string]string{}})
+		c := &all[len(all)-1]
+		if rest = strings.TrimLeft(after, " \t"); rest == after || rest == "" || rest[0] == ',' {
+			if rest != "" && rest[0] != ',' {
+				return all
 			}
-			rest = value[len(quoted):]
-			if value, err = strconv.Unquote(quoted); err != nil {
-				return params, true
-			}
-		} else {
-			end := strings.IndexAny(value, " \t,")
-			if end < 0 {
-				end = len(value)
-			}
-			value, rest = value[:end], value[end:]
+			continue
 		}
-		params[name] = value
+		if alone, after := token68(rest); alone {
+			rest = after
+			continue
+		}
+		for {
+			name, value, after, ok := parameter(rest)
+			if _, twice := c.params[name]; !ok || twice {
+				if len(c.params) == 0 || twice || !another(rest) {
+					return all
+				}
+				break // the next challenge
+			}
+			c.params[name] = value
+			if rest = strings.TrimLeft(after, " \t"); rest != "" && rest[0] != ',' {
+				return all
+			}
+			if rest = strings.TrimLeft(rest, " \t,"); rest == "" {
+				break
+			}
+		}
 	}
-	return params, true
+	return all
+}
+
+// token splits off the token that text begins with.
+func token(text string) (token, rest string) {
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	})
+	if end < 0 {
+		end = len(text)
+	}
+	return text[:end], text[end:]
+}
+
+// token68 reports whether text begins with a token68 that is a challenge's only content.
+func token68(text string) (ok bool, rest string) {
+	end := strings.IndexAny(text, " \t,")
+	if end < 0 {
+		end = len(text)
+	}
+	value := strings.TrimRight(text[:end], "=")
+	rest = strings.TrimLeft(text[end:], " \t")
+	return value != "" && !strings.ContainsAny(value, `="`) && (rest == "" || rest[0] == ','), rest
+}
+
+// another reports whether text begins with a scheme, and not with a parameter.
+func another(text string) bool {
+	name, rest := token(text)
+	return name != "" && !strings.HasPrefix(strings.TrimLeft(rest, " \t"), "=")
+}
+
+// parameter reads the parameter that text begins with; its name in lower case.
+func parameter(text string) (name, value, rest string, ok bool) {
+	name, rest = token(text)
+	rest = strings.TrimLeft(rest, " \t")
+	if name == "" || !strings.HasPrefix(rest, "=") {
+		return "", "", text, false
+	}
+	rest = strings.TrimLeft(rest[1:], " \t")
+	if strings.HasPrefix(rest, `"`) {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err == nil {
+			value, err = strconv.Unquote(quoted)
+		}
+		if err != nil {
+			return "", "", text, false
+		}
+		return strings.ToLower(name), value, rest[len(quoted):], true
+	}
+	end := strings.IndexAny(rest, " \t,")
+	if end < 0 {
+		end = len(rest)
+	}
+	return strings.ToLower(name), rest[:end], rest[end:], true
 }

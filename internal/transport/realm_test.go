@@ -113,6 +113,65 @@ func TestHostileChallengesSendNothing(t *testing.T) {
 	}
 }
 
+// Of several challenges, in one header or in two, the one that can be answered is; the schemes are
+// named where none can.
+func TestTheChallengeThatCanBeAnsweredIs(t *testing.T) {
+	t.Parallel()
+	server, err := url.Parse("https://registry.example.com/v2/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bearer = `Bearer realm="https://registry.example.com/token",service="s",scope="a:b:pull,push"`
+	for _, c := range []struct {
+		headers []string
+		want    string // empty with says: an error
+		says    string
+	}{
+		{nil, "", ""},
+		{[]string{""}, "", ""},
+		{[]string{bearer}, bearer, ""},
+		{[]string{"Negotiate", bearer}, bearer, ""},
+		{[]string{"Negotiate", `Basic realm="r"`, bearer}, bearer, ""},
+		{[]string{bearer, `Basic realm="r"`}, bearer, ""},
+		{[]string{"Negotiate, " + bearer}, bearer, ""},
+		{[]string{`Negotiate YIIJvwYGKw==, Basic realm="r", ` + bearer}, bearer, ""},
+		{[]string{`Basic realm="r", charset="UTF-8", ` + bearer}, bearer, ""},
+		{[]string{bearer + `, Basic realm="r"`}, bearer, ""},
+		{[]string{bearer + `, Negotiate`}, bearer, ""},
+		{[]string{`Basic realm="a, Bearer realm=b", NTLM`}, `Basic realm="a, Bearer realm=b"`, ""},
+		{[]string{`NTLM, basic realm = "r"`}, `Basic realm="r"`, ""},
+		{[]string{"Basic"}, `Basic realm=""`, ""},
+		{[]string{`Bearer realm="https://evil.example/token"`, `Basic realm="r"`}, `Basic realm="r"`, ""},
+		{[]string{`Bearer realm="https://evil.example/token", ` + bearer}, bearer, ""},
+		{[]string{`Bearer realm="https://evil.example/token"`}, "", "--token-host"},
+		{[]string{`Bearer realm="http://registry.example.com/token"`, "Negotiate"}, "", "without TLS"},
+		{[]string{"Negotiate", "NTLM"}, "", "a login by Negotiate, NTLM"},
+		{[]string{"Negotiate oYG2MIGz, Digest realm=\"d\", nonce=\"n\""}, "", "a login by Negotiate, Digest"},
+		{[]string{"Ba\x1b[2J"}, "", "a login by Ba"},
+	} {
+		got, err := (&realms{}).choose(server, c.headers)
+		if got != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: got %q, %v, want %q, %q", c.headers, got, err, c.want, c.says)
+		}
+	}
+}
+
+// FuzzChallenges: no realm is shown to oras-go but those that were judged.
+func FuzzChallenges(f *testing.F) {
+	server, err := url.Parse("https://registry.example.com/v2/")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(`Negotiate, Bearer realm="https://evil.example/token", Basic realm="x"`)
+	f.Add(`Bearer realm="https://registry.example.com/token", realm="https://evil.example"`)
+	f.Fuzz(func(t *testing.T, header string) {
+		text, err := (&realms{}).choose(server, []string{header, header})
+		if err == nil && strings.HasPrefix(text, "Bearer ") && !strings.HasPrefix(text, `Bearer realm="https://registry.example.com`) {
+			t.Errorf("%q: got %q", header, text)
+		}
+	})
+}
+
 // The rule itself, for what cannot be on a loopback address.
 func TestRealmsAreJudgedByHost(t *testing.T) {
 	t.Parallel()
@@ -137,7 +196,7 @@ func TestRealmsAreJudgedByHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := r.rewrite(server, `Bearer realm="`+c.realm+`"`)
+		text, err := r.choose(server, []string{`Bearer realm="` + c.realm + `"`})
 		if (err == nil) != c.ok {
 			t.Errorf("%s of %s: %q, %v", c.realm, c.server, text, err)
 		}
