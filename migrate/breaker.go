@@ -1,9 +1,11 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // ErrStopped is returned when a run ended early by its own decision, before it spent more
@@ -28,6 +30,9 @@ type breaker struct {
 	refusals int              // the same, of repositories that are full
 	full     map[string]error // by repository: why nothing more is signed for it
 	why      error            // not nil: open, no more key operations may be spent
+	began    time.Time        // when the first of the outages came
+	span     time.Duration    // how long outages have to go on; 0: outageSpan
+	now      func() time.Time // nil: time.Now
 }
 
 // patience is how many denials in a row open the breaker. One may be a repository of its
@@ -37,7 +42,12 @@ const patience = 3
 // outagePatience is how many items in a row may fail for reasons that may pass, each after
 // its retries, or because of what the key answers, before the run ends: then rather a
 // registry or a key service is down, or the plugin broken, and each item costs an operation.
-const outagePatience = 10
+// outageSpan is for how long they must have failed: with many workers the ten come within a
+// second, and a service that was away for a second ends no run.
+const (
+	outagePatience = 10
+	outageSpan     = 15 * time.Second
+)
 
 // open returns why no more key operations may be spent, or nil.
 func (b *breaker) open() error {
@@ -75,14 +85,15 @@ func (b *breaker) fill(repository string, err error) {
 // success notes an item of a key that was done.
 func (b *breaker) success(key string) {
 	b.mu.Lock()
-	b.outages, b.refusals = 0, 0
+	b.outages, b.refusals, b.began = 0, 0, time.Time{}
 	delete(b.denials, key)
 	delete(b.denials, "")
 	b.mu.Unlock()
 }
 
-// failure notes what failed: with the key of that name, or without one. The key's failures are noted while its slot is held, so that
-// the next in line already sees them.
+// failure notes what failed: with the key of that name, or without one. What the key refuses is
+// noted while its slot is held, so that the next in line already sees it; what may pass, after the
+// last try.
 func (b *breaker) failure(name string, class Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,8 +108,14 @@ func (b *breaker) failure(name string, class Class, err error) {
 	case class == Security && errors.As(err, &key):
 		b.why = &Ended{Kind: ErrKeyAstray, Cause: err}
 	case class.repeatable(), class == Permanent && errors.As(err, &key):
-		b.outages++
-		if b.outages >= outagePatience {
+		now := time.Now
+		if b.now != nil {
+			now = b.now
+		}
+		if b.outages++; b.outages == 1 {
+			b.began = now()
+		}
+		if b.outages >= outagePatience && now().Sub(b.began) >= cmp.Or(b.span, outageSpan) {
 			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
 		}
 	case class == Denied, class == Unsupported:

@@ -57,6 +57,7 @@ type Engine struct {
 	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
 	// the kill test has to catch, and no command sets it.
 	signBeforeRecord bool
+	outageSpan       time.Duration // of the breaker, for tests
 }
 
 // perWorker is how many items may be looked at or pushed for each key operation in

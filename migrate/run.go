@@ -80,7 +80,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	if e.Workers < 1 {
 		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
 	}
-	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary()}
+	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary(), breaker: breaker{span: e.outageSpan, now: e.now}}
 	for _, k := range e.Keys {
 		r.slots[k.Signer.Name()] = make(chan struct{}, e.Workers)
 	}

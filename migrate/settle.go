@@ -47,8 +47,11 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		switch {
 		case class == Full:
 			r.breaker.fill(w.Key.Repository, err)
-		case errors.As(err, &key): // sign has told the breaker
+		case errors.As(err, &key): // the breaker was told of what cannot pass
 			r.Setbacks.note(w.Key, class, err, r.now())
+			if class.repeatable() {
+				r.breaker.failure(w.Key.KeyName, class, err)
+			}
 		case !errors.As(err, &own): // else as well
 			r.breaker.failure("", class, err)
 		}
@@ -195,7 +198,15 @@ func (r *run) missing(ctx context.Context, w Work, stage state.Stage) error {
 func (r *run) keyTold(w Work, err error) error {
 	var key *keyError
 	if errors.As(err, &key) {
-		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
+		return r.keyRefused(w, err)
+	}
+	return err
+}
+
+// keyRefused tells the breaker at once of an error that cannot pass. It returns the error.
+func (r *run) keyRefused(w Work, err error) error {
+	if class := ClassOf(err); !class.repeatable() {
+		r.breaker.failure(w.Key.KeyName, class, err)
 	}
 	return err
 }
@@ -241,8 +252,7 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)
 	if err != nil {
-		r.breaker.failure(w.Key.KeyName, ClassOf(err), err)
-		return err
+		return r.keyRefused(w, err)
 	}
 	r.Setbacks.forget(w.Key)
 	if r.signBeforeRecord {

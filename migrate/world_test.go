@@ -328,7 +328,7 @@ func (s *scene) runCtx(ctx context.Context, stop chan struct{}, guns ...string) 
 	var mu sync.Mutex
 	var outcomes []Outcome
 	e := &Engine{
-		Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1",
+		Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1", outageSpan: -1,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observe: func(ev Event) {
 			mu.Lock()

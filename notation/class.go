@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -50,35 +52,66 @@ func ClassOf(err error) Class {
 	return Permanent
 }
 
+// Signs of what went wrong, in the words of services and their libraries, in upper case.
+var (
+	throttledWords = []string{
+		"THROTTL", "TOO MANY REQUESTS", "TOOMANYREQUESTS", "RATE LIMIT", "RATELIMITEXCEEDED", "RATE EXCEEDED", "REQUEST LIMIT EXCEEDED",
+		"LIMITEXCEEDEDEXCEPTION", "QUOTA EXCEEDED", "RESOURCE_EXHAUSTED", "RESOURCEEXHAUSTED",
+	}
+	deniedWords = []string{
+		"FORBIDDEN", "UNAUTHORIZED", "PERMISSION DENIED", "PERMISSIONDENIED", "PERMISSION_DENIED", "ACCESSDENIED", "ACCESS DENIED", "EXPIREDTOKEN",
+		"CERTIFICATENOTFOUND", "AADSTS", "NO EC2 IMDS ROLE",
+	}
+	transientWords = []string{
+		"SERVICE UNAVAILABLE", "INTERNAL SERVER ERROR", "BAD GATEWAY", "GATEWAY TIMEOUT", "CONNECTION REFUSED", "CONNECTION RESET", "BROKEN PIPE",
+		"NO SUCH HOST", "NETWORK IS UNREACHABLE", "I/O TIMEOUT", "TIMED OUT", "DEADLINE EXCEEDED", "UNEXPECTED EOF",
+	}
+	// A status is a word of its own: 503 is also in account numbers.
+	throttledStatus, deniedStatus, transientStatus = regexp.MustCompile(`\b429\b`), regexp.MustCompile(`\b40[13]\b`), regexp.MustCompile(`\b(408|50[0-9])\b`)
+)
+
 // classify sorts what a plugin said. The protocol has codes for it, and plugins in the
 // field rarely use them: Azure's passes on its service's own codes, Vault's and AWS's
-// hide throttling in the text of ERROR.
+// hide throttling in the text of ERROR, Venafi's calls everything VALIDATION_ERROR.
 //
 // SPEC (Notary Project, plugin-extensibility): TIMEOUT and THROTTLED may be retried.
 func classify(code, message string) Class {
 	text := strings.ToUpper(code + " " + message)
-	for _, sign := range []string{"THROTTL", "TOO MANY REQUESTS", "TOOMANYREQUESTS", "CODE: 429", "RATE LIMIT", "RESOURCE_EXHAUSTED"} {
-		if strings.Contains(text, sign) {
-			return Throttled
-		}
+	has := func(words []string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 	}
 	switch {
-	case code == "TIMEOUT", strings.Contains(text, "503"):
+	case code == "ACCESS_DENIED":
+		return Denied
+	case has(throttledWords), throttledStatus.MatchString(text):
+		return Throttled
+	case code == "TIMEOUT":
 		return Transient
-	case code == "ACCESS_DENIED", code == "VALIDATION_ERROR", code == "UNSUPPORTED_CONTRACT_VERSION", strings.Contains(text, "FORBIDDEN"):
+	case has(deniedWords), deniedStatus.MatchString(text):
+		return Denied
+	case has(transientWords), transientStatus.MatchString(text):
+		return Transient
+	case code == "VALIDATION_ERROR", code == "UNSUPPORTED_CONTRACT_VERSION":
 		return Denied
 	}
 	return Transient
 }
 
-// pluginError is an error that the plugin itself reported.
+// pluginError is an error that the plugin itself reported. A plugin can say what to do about it in
+// a line of its own that begins with "hint: ", as notation-pkcs11 does.
 func pluginError(name, command, code, message string, secrets confidant) *Error {
+	message, hint, _ := strings.Cut(message, "\nhint: ")
 	e := &Error{
 		Class: classify(code, message),
 		Err: fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
 			shown(secrets.hide(code)), safetext.Safe(secrets.hide(message), 512)),
 	}
-	if e.Class == Denied {
+	switch {
+	case hint != "":
+		e.Hint = safetext.Safe(secrets.hide(hint), 512)
+	case e.Class == Throttled:
+		e.Hint = "the service takes fewer operations than it is asked for: --key-rate bounds them"
+	case e.Class == Denied:
 		e.Hint = "check the key id, the plugin's configuration, its credentials and its permission to sign"
 	}
 	return e

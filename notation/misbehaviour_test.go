@@ -148,8 +148,11 @@ func TestPluginEnvironment(t *testing.T) {
 	t.Setenv("REGISTRY_TOKEN", "canary")
 	t.Setenv("AZURE_CLIENT_ID", "wanted")
 	t.Setenv("MY_OWN", "wanted")
+	t.Setenv("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1")
+	t.Setenv("REQUESTS_CA_BUNDLE", "wanted")
 	got := strings.Join(pluginEnviron([]string{"MY_OWN"}), "\n")
-	if strings.Contains(got, "canary") || !strings.Contains(got, "AZURE_CLIENT_ID=wanted") || !strings.Contains(got, "MY_OWN=wanted") {
+	if strings.Contains(got, "canary") || !strings.Contains(got, "AZURE_CLIENT_ID=wanted") || !strings.Contains(got, "MY_OWN=wanted") ||
+		!strings.Contains(got, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1") || !strings.Contains(got, "REQUESTS_CA_BUNDLE=wanted") {
 		t.Errorf("environment\n%s", got)
 	}
 }
@@ -163,6 +166,17 @@ func TestClassify(t *testing.T) {
 		{"THROTTLED", "", Throttled}, {"Throttled", "", Throttled}, {"ERROR", "Error making API request. Code: 429", Throttled},
 		{"ERROR", "TooManyRequestsException", Throttled}, {"ERROR", "rpc error: RESOURCE_EXHAUSTED", Throttled},
 		{"TIMEOUT", "", Transient}, {"ERROR", "503 Service Unavailable", Transient}, {"ERROR", "something", Transient},
+		// As seen of Azure, AWS, Google, Vault, Venafi and Alibaba Cloud.
+		{"ERROR", "rpc error: code = ResourceExhausted desc = slow", Throttled}, {"ERROR", "googleapi: Error 429: Quota exceeded for quota metric, rateLimitExceeded", Throttled},
+		{"ERROR", "429 Quota exceeded", Throttled}, {"ERROR", "LimitExceededException: Request limit exceeded", Throttled}, {"ERROR", "Status: 429 ()", Throttled},
+		{"ERROR", "ThrottlingException: Rate exceeded", Throttled}, {"VALIDATION_ERROR", "Throttled", Throttled},
+		{"ERROR", "Code: 403. Errors: permission denied", Denied}, {"Unauthorized", "", Denied}, {"CertificateNotFound", "release", Denied}, {"ERROR", "rpc error: code = PermissionDenied", Denied},
+		{"ERROR", "ExpiredTokenException", Denied}, {"ERROR", "AADSTS7000215: Invalid client secret", Denied}, {"ERROR", "no EC2 IMDS role found", Denied},
+		// An account number is no status.
+		{"ACCESS_DENIED", "arn:aws:signer:us-west-2:115033223333:/signing-profiles/p", Denied}, {"ERROR", "arn:aws:kms:eu-west-1:140342950300:key/1 is unknown", Transient},
+		{"ERROR", "arn:aws:kms:eu-west-1:142942950300:key/1 is unknown", Transient}, {"ACCESS_DENIED", "Code: 429", Denied}, {"ACCESS_DENIED", "503", Denied},
+		{"VALIDATION_ERROR", "unexpected status 503", Transient}, {"VALIDATION_ERROR", "dial tcp: connect: connection refused", Transient}, {"VALIDATION_ERROR", "no such key", Denied},
+		{"ERROR", "500 Internal Server Error", Transient},
 		{"ACCESS_DENIED", "", Denied}, {"Forbidden", "caller lacks sign", Denied}, {"VALIDATION_ERROR", "", Denied},
 	} {
 		if got := classify(c.code, c.message); got != c.want {

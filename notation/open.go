@@ -1,6 +1,7 @@
 package notation
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -229,9 +230,26 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if s.mayBeMadeForOne(chain) {
+		again, err := s.proof(ctx)
+		if err != nil {
+			return "", err
+		}
+		if !again[0].Equal(chain[0]) {
+			return "", &Error{Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so that no trust policy could name them", safetext.Safe(s.key.Plugin, 64)),
+				"give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE"}
+		}
+	}
 	s.chain = chain
 	s.proven.Store(true)
 	return "a signature over no image verifies, and was thrown away", nil
+}
+
+// mayBeMadeForOne reports whether the certificate may have been made for the one signature that came
+// with it: it is self-signed, and only minutes old.
+func (s *Signer) mayBeMadeForOne(chain []*x509.Certificate) bool {
+	leaf := chain[0]
+	return s.key.Plugin != "" && len(chain) == 1 && bytes.Equal(leaf.RawSubject, leaf.RawIssuer) && s.now().Sub(leaf.NotBefore) < 10*time.Minute
 }
 
 // proof spends a key operation and returns the chain that came with the signature.

@@ -77,7 +77,9 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 		}
 		switch {
 		case m.Name != p.name:
-			return nil, wrong("calls itself %s", shown(m.Name))
+			own := shown(p.secrets.hide(m.Name))
+			return nil, &Error{Permanent, fmt.Errorf("plugin %s: it calls itself %s", shown(p.name), own),
+				"name it by its own name, " + own + ", and have its file in the folder of that name; or give the file with --plugin-path"}
 		case !slices.Contains(m.SupportedContractVersions, plugin.ContractVersion):
 			return nil, wrong("speaks plugin protocol %s, not %s", shown(fmt.Sprint(m.SupportedContractVersions)), plugin.ContractVersion)
 		case !slices.ContainsFunc(p.needs, m.HasCapability) && slices.Equal(p.needs, verifiers):
@@ -161,7 +163,7 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "raise " + p.timeoutFlag() + " if the plugin is that slow"}
+		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "its service may be slow, or throttle and have the plugin wait: raise " + p.timeoutFlag() + ", or lower --key-rate"}
 	case errors.Is(err, errLeftOpen):
 		return &Error{Transient, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
 	case err != nil:
@@ -199,5 +201,10 @@ func (p *plug) reported(command string, stderr []byte) error {
 	if text == "" {
 		text = "it failed and said nothing"
 	}
-	return pluginError(p.name, command, "ERROR", text, p.secrets)
+	e := pluginError(p.name, command, "ERROR", text, p.secrets)
+	if e.Hint == "" {
+		// A runtime that lacks something to start with does not know of the protocol.
+		e.Hint = "a plugin sees a part of the environment only; --plugin-env names more variables that it may see"
+	}
+	return e
 }

@@ -3,6 +3,7 @@ package notation
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -119,6 +120,9 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	}
 	// Only these fields are signed; what else the descriptor holds stays out.
 	target := ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size, Annotations: metadata}
+	if err := fits(s.key.Plugin, target); err != nil {
+		return Envelope{}, err
+	}
 	blob, fromPlugin, err := s.envelope(ctx, target, s.tsa)
 	if err != nil {
 		return Envelope{}, err
@@ -153,6 +157,27 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 		return fail(err)
 	}
 	return Envelope{s.mediaType, blob, manifest, desc.Digest, s.Leaf(), contents.Target.Annotations, contents}, nil
+}
+
+// payloadLimits are the largest payloads that services sign, in bytes, by plugin.
+var payloadLimits = map[string]int{"com.amazonaws.signer.notation.plugin": 4096}
+
+// fits returns an error if what is to be signed is more than the service of the plugin takes, which
+// is found out before an operation is spent.
+func fits(plugin string, target ocispec.Descriptor) error {
+	limit, ok := payloadLimits[plugin]
+	if !ok {
+		return nil
+	}
+	payload, err := json.Marshal(map[string]ocispec.Descriptor{"targetArtifact": target})
+	if err != nil {
+		return err
+	}
+	if len(payload) > limit {
+		return &Error{Permanent, fmt.Errorf("%s needs a payload of %d bytes, with %d entries of metadata, and plugin %s signs no more than %d", target.Digest, len(payload), len(target.Annotations), plugin, limit),
+			"each tag of the digest is an entry: leave some out with --exclude-tags"}
+	}
+	return nil
 }
 
 // envelope asks the key for an envelope and for the annotations that an envelope plugin

@@ -333,3 +333,52 @@ func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 		t.Errorf("%d key operations, want the proof alone", len(calls))
 	}
 }
+
+// A plugin that makes a new certificate for each signature is refused before an image is signed; a
+// self-signed certificate that stays, however new, is not.
+func TestCertificateForOneSignatureIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
+		r := newRig(t, kmstest.EC256, capability)
+		r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.NewCertificate})
+		_, err := Open(context.Background(), r.key, Options{})
+		if ClassOf(err) != Denied || !strings.Contains(err.Error(), "makes a new self-signed certificate for each signature") || !strings.Contains(err.Error(), "ca_certs") {
+			t.Errorf("%s: got %v", capability, err)
+		}
+		r = newRig(t, kmstest.EC256, capability)
+		id, err := r.ca.Issue("own", kmstest.EC256, kmstest.IssueOptions{Self: true, NotBefore: time.Now().Add(-time.Minute)})
+		must(t, err)
+		saved, err := id.Save(t.TempDir(), "own")
+		must(t, err)
+		must(t, r.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": saved}, Capability: capability}))
+		if _, err := Open(context.Background(), r.key, Options{}); err != nil {
+			t.Errorf("%s, with a new certificate that stays: %v", capability, err)
+		}
+		if calls, _ := r.plugin.Calls(r.command()); len(calls) != 2 {
+			t.Errorf("%s: %d key operations, want 2", capability, len(calls))
+		}
+	}
+}
+
+// What a service does not sign is known before it is asked.
+func TestPayloadIsWithinTheServicesLimit(t *testing.T) {
+	t.Parallel()
+	of := func(bytes int) ocispec.Descriptor {
+		target := image("a")
+		target.Annotations = map[string]string{"io.dct2notation.tag.v1": ""}
+		payload, err := json.Marshal(map[string]ocispec.Descriptor{"targetArtifact": target})
+		must(t, err)
+		target.Annotations["io.dct2notation.tag.v1"] = strings.Repeat("x", bytes-len(payload))
+		return target
+	}
+	const aws = "com.amazonaws.signer.notation.plugin"
+	if err := fits(aws, of(4096)); err != nil {
+		t.Errorf("4096 bytes: %v", err)
+	}
+	if err := fits(aws, of(4097)); ClassOf(err) != Permanent || !strings.Contains(err.Error(), "payload of 4097 bytes") || !strings.Contains(err.Error(), "--exclude-tags") {
+		t.Errorf("4097 bytes: %v", err)
+	}
+	if err := fits("azure-kv", of(100_000)); err != nil {
+		t.Errorf("another plugin: %v", err)
+	}
+}

@@ -28,6 +28,8 @@ type TSA struct {
 	client  *http.Client
 	roots   *x509.CertPool
 	revoked *revocationOnce
+
+	patience, pause time.Duration // stampPatience and stampPause, or shorter in tests
 }
 
 // TSAOptions say where an authority is, and which root its certificate leads to.
@@ -52,7 +54,7 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, &Error{Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA}
 	}
-	t := &TSA{url: o.URL, client: o.Client}
+	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience, pause: stampPause}
 	if t.roots, err = rootPool(o.RootCert); err != nil {
 		return nil, &Error{Denied, err, hintTSARoot}
 	}
@@ -204,21 +206,28 @@ type stamping struct {
 	cause error
 }
 
-// Timestamp implements tspclient.Timestamper. What may pass is tried again here: to repeat
-// the whole signature would spend another key operation.
+// How long a signature that is made waits for its timestamp, and how long at first between two
+// requests.
+const (
+	stampPatience = 10 * time.Minute
+	stampPause    = 300 * time.Millisecond
+)
+
+// Timestamp implements tspclient.Timestamper. What may pass is tried again here, for minutes if it
+// must be: to repeat the whole signature would spend another key operation.
 func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
-	const tries = 3
-	for try := 1; ; try++ {
+	for wait, waited := s.tsa.pause, time.Duration(0); ; wait = min(2*wait, 100*s.tsa.pause) {
 		response, err := s.tsa.stamp(ctx, request)
 		s.cause = err
-		if err == nil || ClassOf(err) != Transient || try == tries {
+		if class := ClassOf(err); err == nil || class != Transient && class != Throttled || waited >= s.tsa.patience {
 			return response, err
 		}
 		select {
 		case <-ctx.Done():
 			s.cause = ctx.Err()
 			return nil, s.cause
-		case <-time.After(time.Duration(try) * 300 * time.Millisecond):
+		case <-time.After(wait):
+			waited += wait
 		}
 	}
 }

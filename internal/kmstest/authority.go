@@ -52,6 +52,7 @@ type IssueOptions struct {
 	Key       crypto.Signer // default: a new key; the same name and RSA size give the same key again
 	OCSP, CRL string        // addresses of who says whether it was revoked; default: none
 	Bare      bool          // the subject has only a CN, so that no trust policy can name it
+	Self      bool          // signed with its own key
 }
 
 // Issue makes a signing certificate that follows Notation's rules: key usage critical and
@@ -84,6 +85,10 @@ func (a *Authority) Issue(cn string, algorithm Algorithm, o IssueOptions) (*Iden
 	}
 	if o.CRL != "" {
 		template.CRLDistributionPoints = []string{o.CRL}
+	}
+	if o.Self {
+		leaf, err := sign(template, template, o.Key.Public(), o.Key)
+		return &Identity{Key: o.Key, Chain: []*x509.Certificate{leaf}}, err
 	}
 	leaf, err := sign(template, a.Certificate, o.Key.Public(), a.key)
 	if err != nil {

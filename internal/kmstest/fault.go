@@ -48,6 +48,7 @@ const (
 	WrongKey          Kind = "wrong-key"           // signed with another key
 	WrongChain        Kind = "wrong-chain"         // signed with the key, sent with another's certificates
 	ExpiredChain      Kind = "expired-chain"       // the key's certificate has expired; envelopes are dated back to fit
+	NewCertificate    Kind = "new-certificate"     // a new self-signed certificate of the key for each signature
 	WrongKeyID        Kind = "wrong-key-id"        // answers for another key id
 	WrongPayload      Kind = "wrong-payload"       // signs other bytes; in an envelope, another digest
 	WrongAlgorithm    Kind = "wrong-algorithm"     // names another algorithm or key spec than the key's
@@ -84,7 +85,7 @@ var commands = map[Kind][]string{
 	Hang: everywhere, HangIgnoreTerm: everywhere, ChildHoldsStdout: everywhere, ChildHoldsAndHangs: everywhere,
 	SetsidDaemon: everywhere, Slow: everywhere, GarbageStdout: everywhere, EmptyStdout: everywhere,
 	HugeStdout: everywhere, DuplicateJSONKeys: everywhere, TruncatedJSON: everywhere, ExitOneValidStdout: everywhere,
-	WrongKey: signing, WrongChain: signing, ExpiredChain: signing, WrongPayload: signing, BadSignature: signing,
+	WrongKey: signing, WrongChain: signing, ExpiredChain: signing, NewCertificate: signing, WrongPayload: signing, BadSignature: signing,
 	WrongKeyID: {describe, signature}, WrongAlgorithm: {describe, signature}, WrongEnvelopeType: {envelope},
 	WrongContract: {metadata}, WrongName: {metadata}, NoCapability: {metadata},
 }

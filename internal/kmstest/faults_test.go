@@ -106,7 +106,7 @@ func TestEachProtocolFaultIsWhatItsNameSays(t *testing.T) {
 func TestEveryKindIsTested(t *testing.T) {
 	t.Parallel()
 	elsewhere := []kmstest.Kind{
-		kmstest.HugeStdout, kmstest.WrongKey, kmstest.WrongChain, kmstest.ExpiredChain, kmstest.WrongKeyID,
+		kmstest.HugeStdout, kmstest.WrongKey, kmstest.WrongChain, kmstest.ExpiredChain, kmstest.NewCertificate, kmstest.WrongKeyID,
 		kmstest.WrongPayload, kmstest.WrongAlgorithm, kmstest.WrongEnvelopeType, kmstest.BadSignature,
 		kmstest.WrongContract, kmstest.WrongName, kmstest.NoCapability,
 	}

@@ -68,6 +68,7 @@ func TestEachLieIsOneLie(t *testing.T) {
 		{kmstest.WrongChain, "", true, "nobody", "k", "ECDSA-SHA-256"},
 		{kmstest.WrongChain, "other", true, "other", "k", "ECDSA-SHA-256"},
 		{kmstest.ExpiredChain, "", true, "nobody", "k", "ECDSA-SHA-256"},
+		{kmstest.NewCertificate, "", true, "nobody", "k", "ECDSA-SHA-256"},
 		{kmstest.WrongKeyID, "", true, "right", "not-k", "ECDSA-SHA-256"},
 		{kmstest.WrongPayload, "", false, "right", "k", "ECDSA-SHA-256"},
 		{kmstest.WrongAlgorithm, "", true, "right", "k", "RSASSA-PSS-SHA-256"},

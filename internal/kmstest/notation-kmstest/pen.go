@@ -40,6 +40,11 @@ func (j *job) pen() (*pen, error) {
 		if other, err = j.substitute(algorithm, kmstest.IssueOptions{}); err == nil {
 			p.chain = other.Chain
 		}
+	case kmstest.NewCertificate:
+		var one *kmstest.Identity
+		if one, err = j.substitute(algorithm, kmstest.IssueOptions{Key: id.Key, NotBefore: time.Now().Add(-time.Minute), Self: true}); err == nil {
+			p.chain = one.Chain
+		}
 	case kmstest.ExpiredChain:
 		var old *kmstest.Identity
 		past := kmstest.IssueOptions{
