@@ -39,6 +39,14 @@ const (
 	Unsupported Class = "unsupported"  // the registry does not do that at all
 )
 
+// The classes of items that are skipped, and of items and repositories that fail.
+var (
+	SkipClasses    = []Class{Missing, Unsignable, NotPlanned, NotAsked, PlanUnknown}
+	FailureClasses = []Class{
+		Transient, Throttled, Denied, Full, Permanent, Security, Expired, Unsigned, Unpinned, Incomplete, NotNotary, PlanChanged, NoKey, Unsupported,
+	}
+)
+
 // Failure is an error with its class, as the parts behind the interfaces return it.
 type Failure struct {
 	Class Class

@@ -678,13 +678,17 @@ func schema(ts *testscript.TestScript, _ *fixture, args []string) error {
 	if !ok {
 		return fmt.Errorf("no schema %s", args[0])
 	}
+	strict, err := schematest.Strict(rules)
+	if err != nil {
+		return err
+	}
 	for _, name := range args[1:] {
 		values := []string{ts.ReadFile(name)}
 		if args[0] == "result" {
 			values = strings.SplitAfter(strings.TrimSpace(values[0]), "\n")
 		}
 		for _, v := range values {
-			if err := schematest.Validate(rules, []byte(v)); err != nil {
+			if err := schematest.Validate(strict, []byte(v)); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}

@@ -49,7 +49,8 @@ var (
 	descBegan     = desc("pass_started_timestamp_seconds", "When the current pass, or the last, began.")
 	descEnded     = desc("pass_ended_timestamp_seconds", "When the last pass ended; absent while one is made.")
 	descDuration  = desc("pass_duration_seconds", "How long the pass took, so far.")
-	descWhole     = desc("pass_complete_timestamp_seconds", "When the last pass ended that left nothing undone.")
+	descWhole     = desc("pass_complete_timestamp_seconds", "When the last pass ended that left nothing undone; 0: there was none.")
+	descUndone    = desc("pass_incomplete", "1 if the last pass that ended left something undone.")
 	descTrust     = desc("trust_data_expires_timestamp_seconds", "When the first metadata, or root certificate, of all repositories expires, by kind of role.", "role")
 	descCert      = desc("certificate_expires_timestamp_seconds", "When the first certificate of the key's chain expires.", "key")
 	descProofs    = counted("key_proofs_total", "Throw-away signatures that the key was asked for, to see its certificate.", "key")
@@ -78,7 +79,7 @@ type now struct{ m *Monitor }
 // Describe is [prometheus.Collector]'s.
 func (n now) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []described{
-		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole,
+		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole, descUndone,
 		descTrust, descCert, descCalls, descProofs, descThrottled, descBytes, descStages,
 	} {
 		out <- d.Desc
@@ -97,7 +98,7 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	}
 	m := n.m
 	m.mu.Lock()
-	p, whole, first, keys, ledger, clock := m.pass, m.whole, m.soonest(), m.keys, m.ledger, m.o.Now()
+	p, whole, undone, first, keys, ledger, clock := m.pass, m.whole, m.undone, m.soonest(), m.keys, m.ledger, m.o.Now()
 	m.mu.Unlock()
 
 	tell(descBuild, 1, m.o.Version, runtime.Version())
@@ -114,7 +115,14 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	tell(descDone, float64(p.done))
 	at(descBegan, p.began)
 	at(descEnded, p.ended)
-	at(descWhole, whole)
+	if at(descWhole, whole); whole.IsZero() {
+		tell(descWhole, 0)
+	}
+	left := 0.0
+	if undone {
+		left = 1
+	}
+	tell(descUndone, left)
 	for role, t := range first {
 		at(descTrust, t, role)
 	}

@@ -15,6 +15,12 @@ type Options struct {
 	// is one pass.
 	Interval time.Duration
 	Now      func() time.Time // nil: time.Now
+
+	// What counters may be asked for before anything has happened: they begin with 0, so that an
+	// alert on their growth sees the first.
+	Outcomes []string            // of passes
+	Results  map[string][]string // of items, with their classes
+	Unread   []string            // classes of repositories that are not read
 }
 
 // A Monitor is told what a run does. Its methods are called from several goroutines at once
@@ -28,6 +34,7 @@ type Monitor struct {
 	pass   pass       // the current one, or the last
 	passes int        // ended
 	whole  time.Time  // when the last complete one ended
+	undone bool       // the last that ended was not complete
 	sign   time.Time  // the last sign of life
 	ended  string     // why there are no more passes; empty: there are
 	dates  map[string]dates
@@ -61,6 +68,22 @@ func New(o Options) *Monitor {
 		o.Now = time.Now
 	}
 	m := &Monitor{o: o, counters: newCounters(), dates: map[string]dates{}, sign: o.Now()}
+	for _, outcome := range o.Outcomes {
+		m.counters.passes.WithLabelValues(outcome)
+	}
+	for result, classes := range o.Results {
+		for _, class := range classes {
+			m.items.WithLabelValues(result, class)
+		}
+	}
+	for _, class := range o.Unread {
+		m.unread.WithLabelValues(class)
+	}
+	for _, server := range []string{"registry", "notary", "tsa", "other"} {
+		for _, status := range []string{"2xx", "3xx", "4xx", "5xx", "none"} {
+			m.requests.WithLabelValues(server, status)
+		}
+	}
 	m.registry = m.register()
 	return m
 }
@@ -87,7 +110,7 @@ func (m *Monitor) Ended(outcome string, complete, all bool) {
 	m.with(func() {
 		m.pass.ended, m.pass.outcome = m.sign, outcome
 		m.passes++
-		if complete {
+		if m.undone = !complete; complete {
 			m.whole = m.sign
 		}
 		if all {

@@ -79,12 +79,33 @@ func TestMetricsShowWhatWasTold(t *testing.T) {
 			t.Errorf("not shown: %s", line)
 		}
 	}
-	if strings.Contains(body, "dct2notation_pass_complete_timestamp_seconds ") {
-		t.Error("a complete pass is shown, and there was none")
+	if !strings.Contains(body, "dct2notation_pass_complete_timestamp_seconds 0\n") || !strings.Contains(body, "dct2notation_pass_incomplete 1\n") {
+		t.Errorf("a pass was not complete, and none was before: %s", body)
+	}
+	m.Began()
+	m.Ended("complete", true, true)
+	if _, body := get(t, m, "GET", "/metrics"); strings.Contains(body, "dct2notation_pass_complete_timestamp_seconds 0\n") || !strings.Contains(body, "dct2notation_pass_incomplete 0\n") {
+		t.Error("a complete pass is not shown")
 	}
 	// Ten thousand repositories are no labels, and neither are signers.
 	if strings.Contains(body, "example.com") || strings.Contains(body, "alice") {
 		t.Error("names are shown")
+	}
+}
+
+// An alert on growth, or on time since the last complete pass, has something to begin with.
+func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
+	t.Parallel()
+	m := New(Options{Outcomes: []string{"complete", "error"}, Results: map[string][]string{"signed": {""}, "failed": {"denied", "full"}}, Unread: []string{"transient"}})
+	_, body := get(t, m, "GET", "/metrics")
+	for _, name := range []string{
+		`passes_total{outcome="complete"}`, `passes_total{outcome="error"}`, `items_total{class="",result="signed"}`, `items_total{class="denied",result="failed"}`,
+		`items_total{class="full",result="failed"}`, `repositories_unread_total{class="transient"}`, `requests_total{server="notary",status="5xx"}`,
+		`pass_complete_timestamp_seconds`, `pass_incomplete`, `pass_running`,
+	} {
+		if !strings.Contains(body, "dct2notation_"+name+" 0\n") {
+			t.Errorf("not shown: %s", name)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package schematest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,21 @@ func Same(t testing.TB, path string, raw []byte, err error, update bool) {
 	if !bytes.Equal(was, raw) {
 		t.Errorf("%s is not the schema of the code: run go test -update, and look whether a reader of the old version can read the new one", filepath.Base(path))
 	}
+}
+
+// Strict is a schema that allows no field which it does not name: this version writes none.
+func Strict(rawSchema []byte) ([]byte, error) {
+	var doc map[string]any
+	if err := json.Unmarshal(rawSchema, &doc); err != nil {
+		return nil, fmt.Errorf("reading the schema: %w", err)
+	}
+	defs, _ := doc["$defs"].(map[string]any)
+	for _, def := range defs {
+		if object, ok := def.(map[string]any); ok && object["properties"] != nil {
+			object["additionalProperties"] = false
+		}
+	}
+	return json.Marshal(doc)
 }
 
 // Validate checks a JSON value against a schema.

@@ -1,14 +1,23 @@
 package transport
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/credentials/trace"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // dockerHub is the host that serves docker.io.
@@ -30,12 +39,19 @@ type CredentialOptions struct {
 }
 
 // Credentials returns the credentials by registry host. Nothing is ever written. The
-// function is safe for concurrent use; an unknown host is anonymous. Its errors hold no part
-// of a credential and therefore not the causes of the file or the helper, which may quote one.
+// function is safe for concurrent use; an unknown host is anonymous. Its errors name the file, the
+// helper and what went wrong, and hold no part of a credential.
 func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
-	store, err := openStore(o.ConfigPath)
+	path, err := configPath(o.ConfigPath)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkConfig(path); err != nil {
+		return nil, fmt.Errorf("reading credentials: %w", err)
+	}
+	store, err := credentials.NewStore(path, credentials.StoreOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading credentials: %s is not a docker configuration", path)
 	}
 	given, err := o.explicit()
 	if err != nil {
@@ -54,12 +70,16 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 		if serving(hostport) == dockerHub {
 			ask = dockerHub // oras-go knows the file's key for it
 		}
-		found, err := fromFile(ctx, ask)
+		var helper string
+		var failed error
+		found, err := fromFile(trace.WithExecutableTrace(ctx, &trace.ExecutableTrace{
+			ExecuteDone: func(name, _ string, err error) { helper, failed = name, err },
+		}), ask)
 		if err != nil {
 			if ctx.Err() != nil {
 				return auth.EmptyCredential, ctx.Err()
 			}
-			return auth.EmptyCredential, fmt.Errorf("reading credentials for %s: the docker configuration's entry or its credential helper is not usable", hostport)
+			return auth.EmptyCredential, fmt.Errorf("reading credentials for %s of %s: %w", hostport, path, unusable(helper, failed, err))
 		}
 		return found, nil
 	}
@@ -87,24 +107,80 @@ func (o CredentialOptions) explicit() (auth.Credential, error) {
 	return auth.Credential{Username: o.Username, Password: o.Password}, nil
 }
 
-// openStore opens the docker configuration for reading.
-func openStore(path string) (credentials.Store, error) {
-	if path == "" {
-		store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
-		if err != nil {
-			return nil, errors.New("reading credentials: the docker configuration is not usable")
+// configPath is the docker configuration that is read: the one that was named, which must be there,
+// or docker's own.
+func configPath(named string) (string, error) {
+	if named != "" {
+		if _, err := os.Stat(named); err != nil {
+			return "", fmt.Errorf("reading credentials: %w", err)
 		}
-		return store, nil
+		return named, nil
 	}
-	// A file that the user named must be there; only docker's own may be missing.
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("reading credentials: %w", err)
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("reading credentials: %w", err)
+		}
+		dir = filepath.Join(home, ".docker")
 	}
-	store, err := credentials.NewStore(path, credentials.StoreOptions{})
+	return filepath.Join(dir, "config.json"), nil
+}
+
+// checkConfig says what is wrong with a docker configuration, without quoting it. A file that is not
+// there is none.
+func checkConfig(path string) error {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading credentials: %s is not a docker configuration", path)
+		return err
 	}
-	return store, nil
+	if bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(raw, []byte("\xff\xfe")) {
+		return fmt.Errorf("%s begins with a byte-order mark, which docker cannot read either\nhint: save it as UTF-8 without one", path)
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil
+	}
+	var config struct {
+		Auths       map[string]json.RawMessage `json:"auths"`
+		CredsStore  string                     `json:"credsStore"`
+		CredHelpers map[string]string          `json:"credHelpers"`
+	}
+	err = json.Unmarshal(raw, &config)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s: %s is %s, which docker does not have there", path, cmp.Or(kind.Field, "it"), strings.SplitN(kind.Value, " ", 2)[0])
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%s is no JSON: see line %d", path, 1+bytes.Count(raw[:min(int(syntax.Offset), len(raw))], []byte("\n")))
+	case err != nil:
+		return fmt.Errorf("%s is not a docker configuration", path)
+	}
+	return nil
+}
+
+// unusable says why there is no credential: by the helper that was run, if one was, or by the file's
+// entry. What a helper says when it fails is shown, unless it may be its answer.
+func unusable(helper string, failed, err error) error {
+	var exit *exec.ExitError
+	switch {
+	case helper == "":
+		return errors.New("the entry cannot be read: its auth is no base64 of user:password")
+	case errors.Is(failed, exec.ErrNotFound):
+		return fmt.Errorf("its credential helper %s is not installed: there is none in PATH", helper)
+	case errors.As(failed, &exit):
+		said := ""
+		if text := err.Error(); text != failed.Error() && !strings.ContainsAny(text, "{}") {
+			said = ": " + safetext.Safe(RedactText(text), 200)
+		}
+		return fmt.Errorf("its credential helper %s ended with exit code %d%s", helper, exit.ExitCode(), said)
+	case failed != nil:
+		return fmt.Errorf("its credential helper %s cannot be started", helper)
+	}
+	return fmt.Errorf("the answer of its credential helper %s is no JSON", helper)
 }
 
 // serving returns the host that requests for an image name's host go to, in lower case.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -253,6 +254,46 @@ func TestCredentialsComeFromDockersConfiguration(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(path); string(after) != string(before) {
 		t.Error("the configuration was written")
+	}
+}
+
+// Why there is no credential is said by file, helper and kind of fault, and nothing of one is.
+func TestUnusableCredentialsSayWhatIsWrong(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("helpers are shell scripts here")
+	}
+	helpers := t.TempDir()
+	t.Setenv("PATH", helpers+string(os.PathListSeparator)+os.Getenv("PATH"))
+	helper := func(name, script string) {
+		if err := os.WriteFile(filepath.Join(helpers, "docker-credential-"+name), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	helper("broken", "echo pass store is uninitialized\nexit 3\n")
+	helper("leaky", `echo '{"Username":"me","Secret":"`+canary+`"}'`+"\nexit 4\n")
+	helper("odd", "echo "+canary+"\n")
+	helper("empty", "echo credentials not found in native keychain\nexit 1\n")
+	for config, says := range map[string]string{
+		`{"credHelpers":{"r.example":"nowhere"}}`:           "docker-credential-nowhere is not installed",
+		`{"credsStore":"broken"}`:                           "docker-credential-broken ended with exit code 3: pass store is uninitialized",
+		`{"credsStore":"leaky"}`:                            "docker-credential-leaky ended with exit code 4",
+		`{"credsStore":"odd"}`:                              "the answer of its credential helper docker-credential-odd is no JSON",
+		`{"auths":{"r.example":{"auth":"` + canary + `"}}}`: "no base64 of user:password",
+		"\xef\xbb\xbf{}":                                    "byte-order mark",
+		`{"auths":[]}`:                                      "auths is array",
+		`{"credHelpers":{"r.example":1}}`:                   "credHelpers",
+		"{\n\"auths\": {},\n\"" + canary + "\": oops}":      "is no JSON: see line 3",
+		`{"credsStore":"empty"}`:                            "",
+		``:                                                  "",
+	} {
+		path := writeConfig(t, config)
+		find, err := Credentials(CredentialOptions{ConfigPath: path})
+		if err == nil {
+			_, err = find(context.Background(), "r.example")
+		}
+		if (err == nil) != (says == "") || err != nil && (!strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), canary)) {
+			t.Errorf("%q: got %v, want the file and %q, and no secret", config, err, says)
+		}
 	}
 }
 

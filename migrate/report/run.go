@@ -198,6 +198,8 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	switch {
 	case r.Complete:
+	case r.Ended.IsZero():
+		b.WriteString("not complete, as it has not finished: dct2notation status tells whether it is still at work; if it is not, run the same command again\n")
 	case r.part():
 		b.WriteString("not complete: what was not asked for was left out; a run without --only, --plan and chosen tags does the rest\n")
 	default:

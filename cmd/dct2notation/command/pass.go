@@ -164,7 +164,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	}
 	r.status = newStatusFile(r.path, r.log)
 	r.status.rests = r.every > 0
-	p := newProgress(&r.commonOptions, r.streams.Err, "signed", r.status)
+	p := newProgress(&r.commonOptions, r.streams.Err, "signed", len(parts.guns), r.status)
 	p.saved = saved
 	p.report.AddOddNames(parts.odd)
 	p.report.Keys = head.Keys

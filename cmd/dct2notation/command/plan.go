@@ -108,7 +108,7 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 	if narrow != nil {
 		parts.engine.Only = narrow.asks
 	}
-	p := newProgress(&o.commonOptions, s.Err, "looked at", nil)
+	p := newProgress(&o.commonOptions, s.Err, "looked at", len(f.guns), nil)
 	parts.engine.Observe = p.observe
 	plan, err := parts.engine.MakePlan(ctx, f.guns)
 	p.finish()

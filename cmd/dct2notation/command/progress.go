@@ -24,29 +24,30 @@ type progress struct {
 	verb   string
 	status *statusFile // nil: none
 	saved  *recording  // nil: none
-	began  time.Time
 
 	mu     sync.Mutex
 	bar    *progressbar.ProgressBar // nil: plain lines
-	total  int
-	done   int
+	so     counts
+	first  time.Time // when the first signature was there
 	spoke  time.Time
+	unseen int // repositories whose root was trusted at first sight
 	report report.Run
 }
 
 // heartbeat is how often a line is written where there is no bar.
 const heartbeat = 10 * time.Second
 
-func newProgress(o *commonOptions, w io.Writer, verb string, status *statusFile) *progress {
+// newProgress begins the display for so many repositories.
+func newProgress(o *commonOptions, w io.Writer, verb string, repositories int, status *statusFile) *progress {
 	now := time.Now()
-	p := &progress{log: o.logger(w), verb: verb, status: status, began: now, spoke: now}
+	p := &progress{log: o.logger(w), verb: verb, status: status, spoke: now, so: counts{repositories: repositories}}
 	p.report.Started = now
 	if o.terminal(w) {
 		p.bar = progressbar.NewOptions(-1,
 			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(verb), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("images"), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionSetRenderBlankState(true))
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetRenderBlankState(true))
 	}
 	return p
 }
@@ -56,12 +57,13 @@ func (p *progress) observe(ev migrate.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ev.Found > 0 {
-		p.total += ev.Found
+		p.so.known += ev.Found
 		if p.bar != nil {
-			p.bar.ChangeMax(p.total)
+			p.bar.ChangeMax(p.so.known)
 		}
 	}
 	if ev.Trust != nil {
+		p.so.read++
 		p.trust(ev.Trust)
 		p.save(func(l *report.Lines) error { return report.Read(l, ev.Trust) })
 	}
@@ -70,8 +72,15 @@ func (p *progress) observe(ev migrate.Event) {
 		p.save(func(l *report.Lines) error { return report.Settled(l, ev.Outcome) })
 	}
 	if p.status != nil {
-		p.status.update(p.report.Counts(), p.total, p.done)
+		p.status.update(p.now())
 	}
+}
+
+// now is how far the run is.
+func (p *progress) now() counts {
+	c := p.so
+	c.results = p.report.Counts()
+	return c
 }
 
 func (p *progress) save(step func(*report.Lines) error) {
@@ -96,8 +105,8 @@ func (p *progress) trust(n *migrate.TrustNews) {
 		return
 	}
 	if n.PinnedBy == dct.PinnedTOFU {
-		p.clear()
-		p.log.Warn("root trusted at first sight", "repository", gun, "keys", n.RootKeys)
+		p.unseen++
+		p.log.Debug("root trusted at first sight", "repository", gun, "keys", n.RootKeys)
 	}
 	if n.Replaced != "" {
 		p.clear()
@@ -115,7 +124,7 @@ func (p *progress) trust(n *migrate.TrustNews) {
 }
 
 func (p *progress) outcome(o *migrate.Outcome) {
-	p.done++
+	p.so.done++
 	if o.Result == migrate.ResultFailed {
 		p.clear()
 		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, reasoned(o.Reason)...)...)
@@ -124,14 +133,51 @@ func (p *progress) outcome(o *migrate.Outcome) {
 		p.log.Debug("note", "repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "note", safetext.Safe(note, 512))
 	}
 	p.report.Add(o)
+	now := time.Now()
+	p.measure(o.Result, now)
 	if p.bar != nil {
+		p.bar.Describe(fmt.Sprintf("%s; repositories read: %d of %d; %s", p.verb, p.so.read, p.so.repositories, p.so.toGo()))
 		_ = p.bar.Add(1) // drawing is no reason to stop
 		return
 	}
-	if now := time.Now(); now.Sub(p.spoke) >= heartbeat {
+	if now.Sub(p.spoke) >= heartbeat {
 		p.spoke = now
-		p.log.Info("progress", "done", p.done, "of", p.total, "rate", fmt.Sprintf("%.1f/s", float64(p.done)/now.Sub(p.began).Seconds()))
+		p.log.Info("progress", "repositories_read", fmt.Sprintf("%d of %d", p.so.read, p.so.repositories), "digests_done", p.so.of(), "rest", p.so.toGo())
 	}
+}
+
+// measure takes the rate of signing alone: what is signed already takes no time worth counting, and
+// comes in bursts.
+func (p *progress) measure(result migrate.Result, now time.Time) {
+	signed := p.report.Results[migrate.ResultSigned]
+	switch {
+	case result != migrate.ResultSigned:
+	case p.first.IsZero():
+		p.first = now
+	default:
+		p.so.rate = float64(signed-1) / max(now.Sub(p.first).Seconds(), 1e-3)
+	}
+}
+
+// of says how many digests are done, of how many. Before all repositories were read there are more
+// than are known.
+func (c counts) of() string {
+	if c.read < c.repositories {
+		return fmt.Sprintf("%d of at least %d", c.done, c.known)
+	}
+	return fmt.Sprintf("%d of %d", c.done, c.known)
+}
+
+// toGo says how long the rest takes, as far as that can be said.
+func (c counts) toGo() string {
+	if c.rate <= 0 {
+		return "time to go is not known yet"
+	}
+	rest := time.Duration(float64(c.known-c.done) / c.rate * float64(time.Second)).Round(time.Second)
+	if c.read < c.repositories {
+		return fmt.Sprintf("%.1f signatures/s, at least %s to go", c.rate, rest)
+	}
+	return fmt.Sprintf("%.1f signatures/s, %s to go at most", c.rate, rest)
 }
 
 // reasoned gives a log the reason for a failure and, apart from it, what to do.
@@ -157,6 +203,9 @@ func (p *progress) finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 	}
+	if p.unseen > 0 {
+		p.log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", p.unseen)
+	}
 }
 
 // result is the run's report.
@@ -165,7 +214,7 @@ func (p *progress) result(s migrate.Summary, err error) *report.Run {
 	defer p.mu.Unlock()
 	p.report.Close(s, err, time.Now())
 	if p.status != nil {
-		p.status.end(p.report.Counts(), p.total, p.done, err)
+		p.status.end(p.now(), err)
 	}
 	return &p.report
 }

@@ -24,7 +24,7 @@ func TestSchemas(t *testing.T) {
 		outcomes = append(outcomes, o)
 	}
 	limits := schematest.Limits{
-		"command.status.version": {1}, "command.status.kind": {statusKind}, "command.status.state": {"running", "ended", "killed"},
+		"command.status.version": {1}, "command.status.kind": {statusKind},
 		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
 		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
 		"command.pushedReport.version": {1}, "command.pushedReport.kind": {reportPushKind},

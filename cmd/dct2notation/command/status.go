@@ -52,11 +52,11 @@ func showStatus(ledger, output string, s Streams) error {
 	if err != nil {
 		return err
 	}
-	if st.State != "ended" && !alive(st.PID) {
-		st.State = "killed"
+	if st.State != runEnded && !alive(st.PID) {
+		st.State = runGone
 	}
 	var broken error
-	if st.State == "ended" || st.State == "killed" {
+	if st.State == runEnded || st.State == runGone {
 		st.Ledger, broken = countLedger(ledger)
 	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // of a watch; else none
 		st.Ledger, broken = l.Counts()
@@ -86,19 +86,15 @@ func countLedger(path string) (map[state.Stage]int, error) {
 }
 
 func (st status) text(s Streams) error {
-	eta := "not known yet"
-	// Too early a guess is worse than none.
-	if st.Known > 0 && st.Done*100 >= st.Known && st.Rate > 0 {
-		eta = time.Duration(float64(st.Known-st.Done) / st.Rate * float64(time.Second)).Round(time.Second).String()
-	}
+	c := counts{repositories: st.Repositories, read: st.Read, known: st.Known, done: st.Done, rate: st.Rate}
 	_, err := fmt.Fprintf(s.Out, "%s, process %d, started %s, last news %s\n", st.State, st.PID,
 		st.Started.Format(time.RFC3339), st.Updated.Format(time.RFC3339))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.Out, "%d of %d digests known so far done by this run, %.1f/s", st.Done, st.Known, st.Rate)
-	if err == nil && st.State == "running" {
-		_, err = fmt.Fprintf(s.Out, ", %s to go", eta)
+	_, err = fmt.Fprintf(s.Out, "repositories read: %d of %d; digests done by this run: %s", st.Read, st.Repositories, c.of())
+	if err == nil && st.State == runRuns {
+		_, err = fmt.Fprintf(s.Out, "; %s", c.toGo())
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(s.Out, "\nsigned %d, replayed %d, already signed %d, skipped %d, failed %d\n",
@@ -115,10 +111,10 @@ func (st status) text(s Streams) error {
 		}
 		_, err = fmt.Fprintln(s.Out, "in the ledger"+at+", of all runs: "+stages(st.Ledger))
 	}
-	if err == nil && st.State == "waiting" {
+	if err == nil && st.State == runWaits {
 		_, err = fmt.Fprintln(s.Out, "that was its last pass; it looks again for what is signed meanwhile")
 	}
-	if err == nil && st.State == "killed" {
+	if err == nil && st.State == runGone {
 		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
 	}
 	if err == nil && st.Error != "" {

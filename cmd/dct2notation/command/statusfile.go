@@ -14,17 +14,21 @@ import (
 
 // status is what the side file says. The ledger itself is locked while a run holds it.
 type status struct {
-	Version int                    `json:"version"`
-	Kind    string                 `json:"kind"`
-	PID     int                    `json:"pid"`
-	State   string                 `json:"state"` // running, waiting (for the next pass of a watch), ended
-	Started time.Time              `json:"started"`
-	Updated time.Time              `json:"updated"`
-	Known   int                    `json:"known"` // digests found so far
-	Done    int                    `json:"done"`
-	Results map[migrate.Result]int `json:"results"`
-	Rate    float64                `json:"rate"` // digests per second since the start
-	Error   string                 `json:"error,omitempty"`
+	Version int       `json:"version"`
+	Kind    string    `json:"kind"`
+	PID     int       `json:"pid"`
+	State   runState  `json:"state"`
+	Started time.Time `json:"started"`
+	Updated time.Time `json:"updated"`
+	// Repositories are those that the run is for, and Read those of them whose trust data was
+	// looked at: while it is less, there are more digests than Known.
+	Repositories int                    `json:"repositories"`
+	Read         int                    `json:"repositories_read"`
+	Known        int                    `json:"known"` // digests found so far
+	Done         int                    `json:"done"`
+	Results      map[migrate.Result]int `json:"results"`
+	Rate         float64                `json:"rate"` // signatures per second, since the first; 0: none yet
+	Error        string                 `json:"error,omitempty"`
 
 	// Ledger counts the digests of all runs by their stage. It is not in the file: status reads
 	// it from the ledger, where no run holds that, or from the copy that a watch has left at
@@ -32,6 +36,16 @@ type status struct {
 	Ledger   map[state.Stage]int `json:"ledger,omitempty"`
 	LedgerAt time.Time           `json:"ledger_at,omitzero"`
 }
+
+// runState is what a run is doing.
+type runState string
+
+const (
+	runRuns  runState = "running"
+	runWaits runState = "waiting" // for the next pass of a watch
+	runEnded runState = "ended"
+	runGone  runState = "killed" // status found no process of it
+)
 
 const statusKind = "dct2notation.status"
 
@@ -62,34 +76,42 @@ type statusFile struct {
 
 func newStatusFile(ledger string, log *slog.Logger) *statusFile {
 	f := &statusFile{path: statusPath(ledger), log: log}
-	f.now = status{Version: 1, Kind: statusKind, PID: os.Getpid(), State: "running", Started: time.Now().UTC(), Results: map[migrate.Result]int{}}
+	f.now = status{Version: 1, Kind: statusKind, PID: os.Getpid(), State: runRuns, Started: time.Now().UTC(), Results: map[migrate.Result]int{}}
 	f.write()
 	return f
 }
 
-func (f *statusFile) update(results map[migrate.Result]int, known, done int) {
+// counts are how far a run is.
+type counts struct {
+	repositories, read int
+	known, done        int
+	results            map[migrate.Result]int
+	rate               float64 // signatures per second; 0: not known yet
+}
+
+func (f *statusFile) update(c counts) {
 	if time.Since(f.now.Updated) < time.Second {
 		return
 	}
-	f.set(results, known, done)
+	f.set(c)
 	f.write()
 }
 
-func (f *statusFile) set(results map[migrate.Result]int, known, done int) {
-	if f.now.Known, f.now.Done = known, done; results != nil {
-		f.now.Results = results
+func (f *statusFile) set(c counts) {
+	f.now.Repositories, f.now.Read, f.now.Known, f.now.Done, f.now.Rate = c.repositories, c.read, c.known, c.done, c.rate
+	if c.results != nil {
+		f.now.Results = c.results
 	}
-	f.now.Rate = float64(done) / max(time.Since(f.now.Started).Seconds(), 1e-3)
 }
 
-func (f *statusFile) end(results map[migrate.Result]int, known, done int, err error) {
-	f.set(results, known, done)
-	f.now.State = "ended"
+func (f *statusFile) end(c counts, err error) {
+	f.set(c)
+	f.now.State = runEnded
 	if err != nil {
 		f.now.Error = err.Error()
 	}
 	if f.rests {
-		f.now.State = "waiting"
+		f.now.State = runWaits
 	}
 	f.write()
 }
@@ -97,7 +119,7 @@ func (f *statusFile) end(results map[migrate.Result]int, known, done int, err er
 // over says that no further pass follows.
 func (f *statusFile) over() {
 	if f != nil {
-		f.now.State = "ended"
+		f.now.State = runEnded
 		f.write()
 	}
 }

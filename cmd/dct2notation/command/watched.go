@@ -36,7 +36,15 @@ func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), erro
 		log.Warn("metrics can be read from other machines", "address", l.Addr().String())
 	}
 	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
-	m := monitor.New(monitor.Options{Version: Version(), Interval: o.every})
+	m := monitor.New(monitor.Options{
+		Version: Version(), Interval: o.every,
+		Outcomes: []string{"complete", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
+		Results: map[string][]string{
+			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
+			string(migrate.ResultSkipped): words(migrate.SkipClasses), string(migrate.ResultFailed): words(migrate.FailureClasses),
+		},
+		Unread: words(migrate.FailureClasses),
+	})
 	return m, m.Serve(l), nil
 }
 
@@ -130,4 +138,12 @@ func serverLabel(r *http.Request) string {
 		return "registry"
 	}
 	return "other" // token servers, and where registries keep blobs
+}
+
+func words(classes []migrate.Class) []string {
+	var all []string
+	for _, c := range classes {
+		all = append(all, string(c))
+	}
+	return all
 }
