@@ -176,10 +176,10 @@ func TestWhatASignatureIsWorthEndsExactly(t *testing.T) {
 		want time.Time
 	}{
 		"its expiry comes before its chain's end": {s, expires},
-		"it comes after":                          {later, ends},
-		"it has none":                             {unlimited, ends},
-		"a timestamp outlives the chain":          {stamped, time.Time{}},
-		"a timestamp and an expiry":               {both, expires},
+		"it comes after":                 {later, ends},
+		"it has none":                    {unlimited, ends},
+		"a timestamp outlives the chain": {stamped, time.Time{}},
+		"a timestamp and an expiry":      {both, expires},
 	} {
 		if got := c.by.VerifiesUntil(); !got.Equal(c.want) {
 			t.Errorf("%s: got until %s, want %s", name, got, c.want)
