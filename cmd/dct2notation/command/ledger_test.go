@@ -50,7 +50,7 @@ func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 		want bool
 	}{
 		{"in the first pass", func() { must(t, l.SaveCopy()) }, false},
-		{"after it, before the copy", func() { st.end(nil, 0, 0, nil) }, false},
+		{"after it, before the copy", func() { st.end(counts{known: 0, done: 0}, nil) }, false},
 		{"between two passes", func() { must(t, l.SaveCopy()) }, true},
 		{"of another process", func() { st.now.PID++; st.write(); must(t, l.SaveCopy()); st.now.PID-- }, false},
 		{"in the second pass", func() { st = newStatusFile(path, log); must(t, l.SaveCopy()) }, false},

@@ -38,7 +38,7 @@ func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), erro
 	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
 	m := monitor.New(monitor.Options{
 		Version: Version(), Interval: o.every,
-		Outcomes: []string{"complete", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
+		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
 		Results: map[string][]string{
 			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
 			string(migrate.ResultSkipped): words(migrate.SkipClasses), string(migrate.ResultFailed): words(migrate.FailureClasses),
