@@ -52,9 +52,16 @@ func TestServerAnswersAreExplained(t *testing.T) {
 			s := notary(t)
 			r := one(t, s, app)
 			s.SetHook(func(w http.ResponseWriter, r *http.Request) bool { c.hook(w, r); return true })
-			_, err := read(t, pinned(s, r), app, Known{})
+			reader, from := pinned(s, r), server(s)
+			from.Advice = func(registry string) string { return "another way to " + registry }
+			reader.Source = from
+			_, err := read(t, reader, app, Known{})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.hint) {
 				t.Errorf("error %v", err)
+			}
+			// Another way is told of only where there is no Notary server to be reached.
+			if want := c.kind == ErrUnavailable || c.kind == ErrNotNotary; strings.HasSuffix(err.Error(), " another way to registry.example.com") != want {
+				t.Errorf("got %v, want the advice: %t", err, want)
 			}
 		})
 	}
