@@ -73,8 +73,14 @@ func (l *loader) mayReplace(newest *data.SignedRoot, pinned *pin) (hint string, 
 // twoRoots is the error for a root that is not the one known before.
 func (l *loader) twoRoots(known, newest *data.SignedRoot, pinned *pin, cause error) error {
 	hint := "nothing of this repository is signed. Ask its owner: only if it was initialised anew, pin the new key id that the owner gives you under the repository's own name, and accept it with run --accept-root REPOSITORY=KEYID"
-	if pinned != nil && pinned.fits(l.gun, newest) && pinned.name == l.gun.String() {
-		hint = "nothing of this repository is signed. Ask its owner: only if it was initialised anew, accept the pinned root with run --accept-root " + l.gun.String() + "=" + slices.Concat(pinned.certs, pinned.keys)[0]
+	if pinned != nil && pinned.name == l.gun.String() && pinned.fits(l.gun, newest) {
+		for _, key := range rootKeys(newest) {
+			for _, id := range idsOf(key) {
+				if pinned.only(l.gun, id) != nil { // the user's own word: nothing of the source's is to be pasted
+					hint = "nothing of this repository is signed. Ask its owner: only if it was initialised anew, accept the pinned root with run --accept-root " + l.gun.String() + "=" + id
+				}
+			}
+		}
 	}
 	return &Error{GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: fmt.Errorf("%w: %w", l.differ(known, newest, pinned), unwrapped(cause)), Hint: hint}
 }
