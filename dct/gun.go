@@ -2,6 +2,7 @@ package dct
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/distribution/reference"
 
@@ -17,6 +18,9 @@ type GUN struct{ domain, path string }
 // docker.io/library/alpine. A tag or digest is an error, as trust data belongs to the
 // repository.
 func ParseGUN(s string) (GUN, error) {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		return GUN{}, fmt.Errorf("repository %s: a repository has no %s://\nhint: write %s", safetext.Safe(s, 256), safetext.Safe(scheme, 16), safetext.Safe(strings.TrimRight(rest, "/"), 256))
+	}
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
 		// Its text repeats the name as it is.

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -84,13 +86,74 @@ func parseConfig(raw []byte, flags map[string]bool, env environment) (config, er
 	}
 	delete(all, "version")
 	cfg := config{flags: map[string][]string{}}
-	for key, v := range all {
-		if err := cfg.take(key, v, flags); err != nil {
-			return config{}, fmt.Errorf("%s: %w", key, err)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if err := cfg.take(key, all[key], flags); err != nil {
+			return config{}, fmt.Errorf("%s%s: %w", lineOf(raw, key), key, err)
 		}
 	}
 	return cfg, nil
 }
+
+// lineOf says in which line a top-level key is, to be put before an error; empty: it cannot be told.
+func lineOf(raw []byte, key string) string {
+	n := 0
+	for line := range strings.Lines(string(raw)) {
+		n++
+		name, _, found := strings.Cut(line, ":")
+		if found && strings.Trim(strings.TrimRight(name, " "), `"'`) == key {
+			return fmt.Sprintf("line %d: ", n)
+		}
+	}
+	return ""
+}
+
+// unknownKey is the error for a key that is none, with the one that may be meant.
+func unknownKey(key string, known []string) error {
+	if like := nearest(key, known); like != "" {
+		return fmt.Errorf("unknown key\nhint: is %s meant?", like)
+	}
+	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; README has the others")
+}
+
+// nearest returns the name that differs least, by no more than a third of its letters, or that begins
+// with the word or is its beginning; empty: there is none.
+func nearest(word string, names []string) string {
+	best, least := "", len(word)/3+1
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		d := distance(word, name)
+		if len(word) > 2 && (strings.HasPrefix(name, word) || strings.HasPrefix(word, name)) {
+			d = 1
+		}
+		if d < least || d == least && best == "" {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters have to be changed, added or left out to make one word of another.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// fields are the keys that no flag has.
+var fields = []string{"version", "notary", "repositories", "exclude", "map", "keys", "trust-pinning"}
 
 // take puts one top-level key where it belongs.
 func (c *config) take(key string, v any, flags map[string]bool) (err error) {
@@ -112,7 +175,7 @@ func (c *config) take(key string, v any, flags map[string]bool) (err error) {
 		c.flags[key], err = stringList(v)
 	default:
 		if !flags[key] {
-			return errors.New("unknown key")
+			return unknownKey(key, append(slices.Collect(maps.Keys(flags)), fields...))
 		}
 		c.flags[key], err = stringList(v)
 	}

@@ -16,7 +16,7 @@ import (
 
 func TestConfigurationIsStrict(t *testing.T) {
 	t.Setenv("CONFIG_TEST", "from the environment")
-	known := map[string]bool{"workers": true, "plugin-config": true, "trust-pinning": true, "id": true}
+	known := map[string]bool{"workers": true, "state": true, "plugin-config": true, "trust-pinning": true, "id": true}
 	for name, c := range map[string]struct {
 		in   string
 		want string // in the error; empty: none
@@ -24,7 +24,10 @@ func TestConfigurationIsStrict(t *testing.T) {
 		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['0000000000000000000000000000000000000000000000000000000000000001']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
 		"no version":         {"workers: 3\n", "version: 1"},
 		"another version":    {"version: 2\n", "version: 1"},
-		"an unknown key":     {"version: 1\nwokers: 3\n", "wokers: unknown key"},
+		"an unknown key":     {"version: 1\n# comment\n\"wokers\" : 3\n", "line 3: wokers: unknown key\nhint: is workers meant?"},
+		"a part of a key":    {"version: 1\nstat: a.db\n", "line 2: stat: unknown key\nhint: is state meant?"},
+		"like no key":        {"version: 1\nfrobnicate: 1\n", "line 2: frobnicate: unknown key\nhint: the keys are the names of the flags"},
+		"an unknown key's":   {"version: 1\nkeys: [{plugn: a}]\n", "line 2: keys: entry 1: plugn: unknown key\nhint: is plugin meant?"},
 		"a key twice":        {"version: 1\nworkers: 3\nworkers: 4\n", "already set"},
 		"a variable not set": {"version: 1\nid: ${NO_SUCH_VARIABLE_HERE}\n", "is not set"},
 		"an unclosed brace":  {"version: 1\nid: '${CONFIG_TEST'\n", "closing brace"},

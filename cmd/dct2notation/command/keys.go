@@ -61,7 +61,9 @@ func parseKeyRule(entry map[string]any) (keyRule, error) {
 		case name == "repositories":
 			rule.repositories = values
 		case flags.Lookup(name) == nil:
-			return rule, fmt.Errorf("%s: unknown key", safetext.Safe(name, 64))
+			known := []string{"roles", "repositories"}
+			flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+			return rule, fmt.Errorf("%s: %w", safetext.Safe(name, 64), unknownKey(name, known))
 		}
 		for _, value := range values {
 			if f := flags.Lookup(name); f != nil {
