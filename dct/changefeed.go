@@ -237,7 +237,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
 		return nil, fail(fmt.Errorf("%w: %w", ErrFeedRefused, redact(ctx, err)), hint) // by the token server
 	case err != nil:
-		return nil, fail(redact(ctx, err), "")
+		return nil, fail(redact(ctx, err), transport.Hint(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	switch code := resp.StatusCode; {
@@ -252,7 +252,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxPage+1))
 	switch {
 	case err != nil:
-		return nil, fail(redact(ctx, err), "")
+		return nil, fail(redact(ctx, err), transport.Hint(err))
 	case len(raw) > maxPage:
 		return nil, fail(fmt.Errorf("a page of it is larger than %d bytes", maxPage), "is that a Notary v1 server?")
 	}

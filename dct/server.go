@@ -45,6 +45,8 @@ type Server struct {
 	// Advice is what else to try where the server of a registry host cannot be reached, or is
 	// none; nil: nothing.
 	Advice func(registry string) string
+	// LoggedIn reports whether credentials were found for a registry host; nil: none were.
+	LoggedIn func(registry string) bool
 }
 
 // DefaultServer is where docker looks for the trust data of a registry.
@@ -92,7 +94,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		kind, hint, err := explainUnsent(err, shown)
+		kind, hint, err := s.explainUnsent(err, gun.Registry(), shown)
 		return nil, fail(kind, err, hint)
 	}
 	defer func() {
@@ -105,7 +107,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	case resp.StatusCode == http.StatusNotFound && saysNotFound(resp.Body):
 		return nil, absentFile(lookup.Notary, name)
 	case resp.StatusCode != http.StatusOK:
-		kind, hint, err := explainStatus(resp, shown)
+		kind, hint, err := s.explainStatus(resp, gun.Registry(), shown)
 		return nil, fail(kind, err, hint)
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -113,7 +115,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, fail(ErrUnavailable, fmt.Errorf("reading the answer: %w", err), "")
+		return nil, fail(ErrUnavailable, fmt.Errorf("reading the answer: %w", err), transport.Hint(err))
 	case int64(len(raw)) > limit:
 		return nil, fail(ErrRefused, fmt.Errorf("file is larger than %d bytes", limit), "")
 	case looksLikeHTML(resp.Header, raw):
@@ -123,21 +125,19 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 }
 
 // explainUnsent turns an error of the HTTP client into a kind, a hint and a cause.
-func explainUnsent(err error, shown string) (kind error, hint string, cause error) {
-	var realm *transport.RealmError
-	var login *transport.ChallengeError
+func (s *Server) explainUnsent(err error, registry, shown string) (kind error, hint string, cause error) {
 	var answer *errcode.ErrorResponse
 	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return ErrUnavailable, "it answers without TLS: its address begins with http://", transport.Redact(err)
 	case transport.UntrustedTLS(err):
 		return ErrUnavailable, "name the certificate of its authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", transport.Redact(err)
-	case errors.As(err, &realm):
-		what, hint, _ := strings.Cut(realm.Error(), "\nhint: ")
-		return ErrDenied, hint, errors.New(what)
-	case errors.As(err, &login):
-		what, hint, _ := strings.Cut(login.Error(), "\nhint: ")
-		return ErrDenied, hint, errors.New(what)
+	case transport.Unsent(err):
+		return ErrDenied, transport.Hint(err), transport.Redact(err)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return ErrDenied, hintLogin, transport.Redact(err) // by the token server
+		return ErrDenied, s.hintLogin(registry, answer.StatusCode), transport.Redact(err) // by the token server
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return ErrDenied, s.hintLogin(registry, http.StatusUnauthorized), transport.Redact(err)
 	}
 	return ErrUnavailable, "is " + shown + " the Notary server of this registry, and reachable from here?", transport.Redact(err)
 }
@@ -171,15 +171,25 @@ func saysNotFound(body io.Reader) bool {
 // maxErrorBody bounds an answer that says why not, in bytes.
 const maxErrorBody = 64 << 10
 
-const hintLogin = "log in with docker login, or give -u and --password-stdin, as a user who may pull this repository"
+// hintLogin says who should be asked for what is refused.
+func (s *Server) hintLogin(registry string, status int) string {
+	login := "docker login " + registry + ", or give -u and --password-stdin, as a user who may pull this repository"
+	switch {
+	case s.LoggedIn == nil || !s.LoggedIn(registry):
+		return "log in with " + login
+	case status == http.StatusForbidden:
+		return "the user who is logged in may not pull this repository: have the right granted, or use the login of a user who may"
+	}
+	return "the login is refused, or its user may not pull this repository: have the right granted, or log in again with " + login
+}
 
 // explainStatus turns an answer that is neither 200 nor Notary's own 404 into a kind, a hint
 // and a cause.
-func explainStatus(resp *http.Response, base string) (kind error, hint string, cause error) {
+func (s *Server) explainStatus(resp *http.Response, registry, base string) (kind error, hint string, cause error) {
 	cause = fmt.Errorf("%s answered %d", base, resp.StatusCode)
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return ErrDenied, hintLogin, cause
+		return ErrDenied, s.hintLogin(registry, code), cause
 	case code >= 300 && code < 400:
 		to := transport.RedactText(resp.Header.Get("Location"))
 		return ErrNotNotary, "if that is the Notary server's new address, configure it as notary-server", fmt.Errorf("%w, a redirect to %s", cause, to)

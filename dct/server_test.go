@@ -5,11 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 )
+
+// To log in is advised only where that helps.
+func TestHintsOfRefusalsFollowTheCause(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status   int
+		loggedIn bool
+		hint     string
+	}{
+		{401, false, "log in with docker login"}, {403, false, "log in with docker login"},
+		{401, true, "log in again with docker login"}, {403, true, "have the right granted"},
+	} {
+		s := notary(t)
+		r := one(t, s, app)
+		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(c.status); return true })
+		reader := pinned(s, r)
+		reader.Source.(*Server).LoggedIn = func(string) bool { return c.loggedIn }
+		_, err := read(t, reader, app, Known{})
+		if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "\nhint: ") || !strings.Contains(err.Error(), c.hint) || c.loggedIn && strings.Contains(err.Error(), "log in with") {
+			t.Errorf("%d, logged in %v: %v", c.status, c.loggedIn, err)
+		}
+	}
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	s := &Server{URL: func(string) string { return strings.Replace(plain.URL, "http://", "https://", 1) }, HTTP: func(string) Doer { return http.DefaultClient }}
+	if _, err := s.File(t.Context(), gun(t, app), "root", 100); err == nil || !strings.Contains(err.Error(), "\nhint: it answers without TLS: its address begins with http://") {
+		t.Errorf("without TLS: %v", err)
+	}
+}
 
 func TestServerAnswersAreExplained(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,12 @@ const (
 // ErrBudget is returned for a list that is longer than its Budget, takes longer, or goes round.
 var ErrBudget = errors.New("the list does not end")
 
+// A boundError says which bound a list has passed, and by which flag that is raised.
+type boundError struct{ what, flag string }
+
+func (e *boundError) Error() string { return ErrBudget.Error() + ": " + e.what }
+func (e *boundError) Unwrap() error { return ErrBudget }
+
 // run calls list with a function that takes its pages. What list returns is replaced where the
 // time ran out.
 func (b Budget) run(ctx context.Context, each func(name string) error, list func(ctx context.Context, page func([]string) error) error) error {
@@ -35,7 +41,7 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 	if b.Time == 0 {
 		b.Time = defaultTime
 	}
-	late := fmt.Errorf("%w: it took longer than %s\nhint: --list-timeout raises that", ErrBudget, b.Time)
+	late := &boundError{fmt.Sprintf("it took longer than %s", b.Time), "--list-timeout"}
 	ctx, cancel := context.WithTimeoutCause(ctx, b.Time, late)
 	defer cancel()
 	pages, size := 0, int64(0)
@@ -49,11 +55,11 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case pages > b.Pages:
-			return fmt.Errorf("%w: it has more than %d pages\nhint: --max-pages raises that", ErrBudget, b.Pages)
+			return &boundError{fmt.Sprintf("it has more than %d pages", b.Pages), "--max-pages"}
 		case size > int64(b.Pages)*pageBytes:
-			return fmt.Errorf("%w: it has more than %d bytes of names\nhint: --max-pages raises that", ErrBudget, int64(b.Pages)*pageBytes)
+			return &boundError{fmt.Sprintf("it has more than %d bytes of names", int64(b.Pages)*pageBytes), "--max-pages"}
 		case len(names) > 0 && first[names[0]]:
-			return fmt.Errorf("%w: it goes round after %d pages", ErrBudget, pages-1)
+			return &boundError{fmt.Sprintf("it goes round after %d pages", pages-1), ""}
 		case len(names) > 0:
 			first[names[0]] = true
 		}
@@ -78,13 +84,13 @@ func (c *Client) Catalog(ctx context.Context, host string, each func(name string
 	if err != nil {
 		return fmt.Errorf("listing the repositories of %s: %w", host, transport.Redact(err))
 	}
-	reg.Client = c.o.Client
+	reg.Client = c.client
 	reg.PlainHTTP = c.o.PlainHTTP(host)
 	err = c.o.Lists.run(ctx, each, func(ctx context.Context, page func([]string) error) error {
 		return reg.Repositories(ctx, "", page)
 	})
 	if err != nil {
-		return fmt.Errorf("listing the repositories of %s: %w", host, transport.Redact(err))
+		return advised(fmt.Errorf("listing the repositories of %s: %w", host, transport.Redact(err)), hint(err))
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -136,35 +135,4 @@ func hasCode(err error, code string) bool { return slices.Contains(codesOf(err),
 func onlyCodes(err error, these ...string) bool {
 	codes := codesOf(err)
 	return len(codes) > 0 && !slices.ContainsFunc(codes, func(c string) bool { return !slices.Contains(these, c) })
-}
-
-// hint says what a person can do about an error, or nothing.
-func hint(err error) string {
-	switch {
-	case errors.Is(err, ErrDeleteRefused):
-		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
-	case errors.Is(err, ErrDangling):
-		return "somebody may have deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
-	case errors.Is(err, errHiddenAPI):
-		return "find out what answers at /v2/<repository>/referrers/, a proxy perhaps, and run again; nothing is lost, and what is signed already will only be pushed. If this registry really has no referrers API any more, --force-referrers-tag says so: signatures are listed under tags then, and those that the API listed are not seen"
-	case errors.Is(err, errRefusedAPI):
-		return "if this registry has no referrers API, give --force-referrers-tag: signatures are listed under tags then, where notation finds them too"
-	case errors.Is(err, errSilent):
-		return "find out what answers at that address, the registry or a proxy before it, and whether this user may list the repository's tags; then run again"
-	case errors.Is(err, errForeign404):
-		return "find out what answers at that address, the registry or a proxy or mirror before it, and run again"
-	case errors.Is(err, errNoRepository):
-		return "were the images moved to another place? then map in the configuration says where"
-	case Classify(err) == Full:
-		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
-	case isImmutable(err):
-		return "tags of this repository cannot be changed, and where there is no referrers API signatures are listed in tags: exempt those that begin with sha256- (in Harbor: the project's Policy, tag immutability; in ECR: exclusion filters of image tag mutability), and run again"
-	case errors.Is(err, errNoList):
-		return "look what it is with oras manifest fetch, and have it moved to another tag; it is not replaced"
-	case refusedByPolicy(err):
-		return "a policy of the project refuses this image (in Harbor: PROJECTPOLICYVIOLATION, content trust or vulnerabilities); its administrator finds it under the project's Configuration"
-	case strings.Contains(err.Error(), "bearer realm host"):
-		return "the registry's token server is on another host with a private address, to which credentials are not sent"
-	}
-	return ""
 }

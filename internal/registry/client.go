@@ -55,9 +55,11 @@ type Memory interface {
 
 // A Client hands out repositories. It is safe for concurrent use.
 type Client struct {
-	o     Options
-	known *descriptors // images resolved so far
-	past  atomic.Pointer[Memory]
+	o      Options
+	client *auth.Client // the one of o, watched for who is logged in
+	users  sync.Map     // host -> struct{}: a user was found for it
+	known  *descriptors // images resolved so far
+	past   atomic.Pointer[Memory]
 
 	mu    sync.Mutex
 	repos map[string]*Repository // by canonical name; guarded by mu
@@ -68,7 +70,21 @@ func New(o Options) *Client {
 	if o.PlainHTTP == nil {
 		o.PlainHTTP = func(string) bool { return false }
 	}
-	return &Client{o: o, known: newDescriptors(), repos: make(map[string]*Repository)}
+	c := &Client{o: o, known: newDescriptors(), repos: make(map[string]*Repository)}
+	if o.Client != nil {
+		watched := *o.Client
+		if find := watched.Credential; find != nil {
+			watched.Credential = func(ctx context.Context, host string) (auth.Credential, error) {
+				found, err := find(ctx, host)
+				if found != auth.EmptyCredential {
+					c.users.Store(host, struct{}{})
+				}
+				return found, err
+			}
+		}
+		c.client = &watched
+	}
+	return c
 }
 
 // Remember has the client know what earlier runs learnt, and tell m what it learns. Without it, it
@@ -132,7 +148,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		name: ref.Registry + "/" + ref.Repository,
 		base: scheme + "://" + ref.Host() + "/v2/" + ref.Repository,
 		remote: &remote.Repository{
-			Client:    plainTypes{c.o.Client},
+			Client:    plainTypes{c.client},
 			Reference: ref,
 			PlainHTTP: plain,
 			// Deleting the old index is not needed, and where DELETE is refused a good
@@ -141,7 +157,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 			ReferrerListMaxPages: maxPages,
 			MaxMetadataBytes:     maxManifest,
 		},
-		client:   c.o.Client,
+		client:   c.client,
 		readOnly: c.o.ReadOnly,
 		deleting: c.o.Delete,
 		budget:   c.o.Lists,

@@ -129,9 +129,14 @@ func (r *Repository) failed(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	wrapped := fmt.Errorf("%s in %s: %w", doing, r.name, transport.Redact(err))
-	if h := hint(err); h != "" {
-		return fmt.Errorf("%w\nhint: %s", wrapped, h)
+	return advised(fmt.Errorf("%s in %s: %w", doing, r.name, transport.Redact(err)), r.hint(err))
+}
+
+// advised adds a hint to an error, if there is one: on a line of its own, which Redact would
+// take for the server's.
+func advised(err error, hint string) error {
+	if hint == "" {
+		return err
 	}
-	return wrapped
+	return fmt.Errorf("%w\nhint: %s", err, hint)
 }

@@ -182,7 +182,11 @@ func (r *Repository) session(resp *http.Response) (*url.URL, error) {
 		return nil, err
 	}
 	if !strings.EqualFold(at.Hostname(), asked.Hostname()) || port(at) != port(asked) || asked.Scheme == "https" && at.Scheme != "https" {
-		return nil, fmt.Errorf("the upload is to go on at %s, another place, to which no credentials are sent", transport.RedactText(at.Scheme+"://"+at.Host))
+		err := fmt.Errorf("the upload is to go on at %s, another place, to which no credentials are sent", transport.RedactText(at.Scheme+"://"+at.Host))
+		if strings.EqualFold(at.Hostname(), asked.Hostname()) && asked.Scheme == "https" && at.Scheme == "http" {
+			err = fmt.Errorf("%w: %w", transport.ErrForgotTLS, err)
+		}
+		return nil, err
 	}
 	at.Host, at.User = asked.Host, nil // as tokens are kept by
 	return at, nil

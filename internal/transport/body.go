@@ -26,7 +26,7 @@ func (stalledError) Temporary() bool { return true }
 type slowError struct{ limit time.Duration }
 
 func (e slowError) Error() string {
-	return fmt.Sprintf("reading the response body took longer than %s\nhint: --body-timeout raises that", e.limit)
+	return fmt.Sprintf("reading the response body took longer than %s", e.limit)
 }
 func (slowError) Timeout() bool        { return true }
 func (slowError) Temporary() bool      { return true }

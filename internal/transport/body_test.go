@@ -119,7 +119,7 @@ func TestSlowBodyEnds(t *testing.T) {
 			began := time.Now()
 			b := newBody(steady{rate}, -1, 30*time.Second, 10*time.Minute, func() {})
 			_, err := io.Copy(io.Discard, b)
-			if took := time.Since(began); !errors.Is(err, ErrStalled) || !Transient(err) || !strings.Contains(err.Error(), "--body-timeout") || took != 10*time.Minute {
+			if took := time.Since(began); !errors.Is(err, ErrStalled) || !Transient(err) || !strings.Contains(Hint(err), "--body-timeout") || took != 10*time.Minute {
 				t.Errorf("%d bytes a second ended after %v, want 10m: %v", rate, took, err)
 			}
 		})

@@ -42,7 +42,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errors.New("refusing a redirect from https to " + req.URL.Scheme)
+		return fmt.Errorf("%w: refusing a redirect from https to %s", ErrForgotTLS, req.URL.Scheme)
 	}
 	return nil
 }

@@ -38,12 +38,12 @@ type RealmError struct {
 }
 
 func (e *RealmError) Error() string {
-	why := "which is neither its own host nor one that is allowed\nhint: if that is its token server, name it with --token-host"
-	if e.Why != "" {
-		why = e.Why
-	}
+	why := cmp.Or(e.Why, "which is neither its own host nor one that is allowed")
 	return fmt.Sprintf("%s wants credentials sent to %s, %s", e.Server, RedactText(e.Realm), why)
 }
+
+// withoutTLS is why credentials are not sent to a realm that a server with TLS names.
+const withoutTLS = "without TLS"
 
 // A ChallengeError says that a server wants to know who asks in ways that are all unknown here.
 type ChallengeError struct {
@@ -52,7 +52,7 @@ type ChallengeError struct {
 }
 
 func (e *ChallengeError) Error() string {
-	return fmt.Sprintf("%s asks for a login by %s, and only Basic and Bearer can be answered\nhint: have Basic or Bearer offered for this address, or go to the registry without the proxy that asks",
+	return fmt.Sprintf("%s asks for a login by %s, and only Basic and Bearer can be answered",
 		e.Server, safetext.Safe(strings.Join(e.Schemes, ", "), 200))
 }
 
@@ -182,7 +182,7 @@ func (r *realms) judge(server, realm *url.URL) error {
 	case realm.User != nil:
 		return &RealmError{server.Host, realm.Host, "with a user of its own"}
 	case realm.Scheme != "https" && (realm.Scheme != "http" || server.Scheme != "http"):
-		return &RealmError{server.Host, realm.Host, "without TLS"}
+		return &RealmError{server.Host, realm.Host, withoutTLS}
 	case host == own, knownRealms[own] == host:
 		return nil
 	}

@@ -59,7 +59,7 @@ func TestTokenServersElsewhereHaveToBeAllowed(t *testing.T) {
 	reg := tokens(t, w, challenge)
 	_, err := ask(t, reg)
 	var realm *RealmError
-	if !errors.As(err, &realm) || !strings.Contains(err.Error(), "--token-host") || !strings.HasPrefix(realm.Realm, "localhost:") {
+	if !errors.As(err, &realm) || !strings.Contains(Hint(err), "--token-host") || !strings.HasPrefix(realm.Realm, "localhost:") {
 		t.Errorf("error %v", err)
 	}
 	if w.seen["token server"] != "" {
@@ -150,7 +150,7 @@ func TestTheChallengeThatCanBeAnsweredIs(t *testing.T) {
 		{[]string{"Ba\x1b[2J"}, "", "a login by Ba"},
 	} {
 		got, err := (&realms{}).choose(server, c.headers)
-		if got != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+		if got != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error()+Hint(err), c.says) {
 			t.Errorf("%q: got %q, %v, want %q, %q", c.headers, got, err, c.want, c.says)
 		}
 	}

@@ -60,7 +60,14 @@ func failureLine(out *bufio.Writer, n Named, what, reason string) {
 	fmt.Fprintf(out, "# not to be named: %s\n", comment(n.String()))
 }
 
-func comment(s string) string { return safetext.Safe(strings.ReplaceAll(s, "\n", " / "), 600) }
+func comment(s string) string { return inLine(s) }
+
+// inLine is text of several lines in one, with its hint.
+func inLine(s string) string {
+	return strings.ReplaceAll(hinted(s, 600, func(s string, limit int) string {
+		return safetext.Safe(strings.ReplaceAll(s, "\n", " / "), limit)
+	}), "\n", " / ")
+}
 
 // Named is what a list of failures names: a repository as a whole, or one digest or tag of it.
 type Named struct {

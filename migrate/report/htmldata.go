@@ -38,7 +38,7 @@ var pageColumns = []column{
 	{"bound", func(r *Row) string { return optional(r.Bound) }},
 	{"expires", func(r *Row) string { return date(r.Expires) }},
 	{"notes", func(r *Row) string { return safetext.Lines(strings.Join(r.Notes, "\n"), maxReason) }},
-	{"reason", func(r *Row) string { return safetext.Lines(r.Reason, maxReason) }},
+	{"reason", func(r *Row) string { return hinted(r.Reason, maxReason, safetext.Lines) }},
 }
 
 // asRow is the row of a repository of which something is to be told beside its rows. Its

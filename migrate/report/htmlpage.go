@@ -69,7 +69,7 @@ func newPage(s *Saved, o Options) (*page, error) {
 	}
 	p := &page{
 		Verdict: sentence(s.verdict()), Mood: s.mood(), Of: s.Head.Of, Tool: safetext.Safe(s.Head.Tool, maxName), Scope: safetext.Safe(s.Head.Scope, maxReason),
-		Started: moment(s.Head.Started), Ended: moment(s.End.Ended), Error: safetext.Lines(s.End.Error, maxReason), NotWell: s.notWell(), Now: day(o.Now),
+		Started: moment(s.Head.Started), Ended: moment(s.End.Ended), Error: hinted(s.End.Error, maxReason, safetext.Lines), NotWell: s.notWell(), Now: day(o.Now),
 	}
 	p.Title = "dct2notation " + s.Head.Of + ": " + s.verdict()
 	if took := s.End.Ended.Sub(s.Head.Started); took >= 0 {
@@ -212,6 +212,6 @@ func (s *Saved) remarks(t *tally) (all []string) {
 func (p *page) addWorst(t trouble) {
 	p.Worst = append(p.Worst, worstLine{
 		t.standing, marks[t.standing], safetext.Safe(t.class, maxName), safetext.Safe(t.repository, maxName),
-		safetext.Safe(t.name, maxName), safetext.Lines(t.reason, maxReason),
+		safetext.Safe(t.name, maxName), hinted(t.reason, maxReason, safetext.Lines),
 	})
 }

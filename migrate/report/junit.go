@@ -88,7 +88,7 @@ func attribute(name, value string) xml.Attr {
 func newCase(class, name string, s Standing, kind, reason string) junitCase {
 	c := junitCase{Classname: safetext.Safe(class, 512), Name: safetext.Safe(name, 1024)}
 	first, _, _ := strings.Cut(reason, "\n")
-	o := &junitOutcome{Type: safetext.Safe(kind, 64), Message: safetext.Safe(first, 1024), Text: safetext.Lines(reason, 4096)}
+	o := &junitOutcome{Type: safetext.Safe(kind, 64), Message: safetext.Safe(first, 1024), Text: hinted(reason, 4096, safetext.Lines)}
 	switch s {
 	case Well:
 	case Unclear:

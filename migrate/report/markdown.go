@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // maxMarkdown is how many rows are listed: pages of CI servers and forges end at some
@@ -101,7 +99,7 @@ func code(s string) string {
 	if s == "" {
 		return ""
 	}
-	s = safetext.Safe(strings.ReplaceAll(s, "\n", " / "), 600)
+	s = inLine(s)
 	return "`" + spanEnds.Replace(s) + "`"
 }
 

@@ -272,14 +272,28 @@ func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error 
 }
 
 // indent writes text below its row, line by line.
-func indent(b *strings.Builder, text string) {
+func indent(b *strings.Builder, text string) { indentBy(b, "    ", text) }
+
+func indentBy(b *strings.Builder, margin, text string) {
 	if text == "" {
 		return
 	}
-	for line := range strings.Lines(safetext.Lines(text, 2048)) {
-		b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
+	for line := range strings.Lines(hinted(text, 2048, safetext.Lines)) {
+		b.WriteString(margin + strings.TrimRight(line, "\n") + "\n")
 	}
 }
+
+// hinted makes a reason fit to be shown, of so many characters at most, and apart from it the hint
+// below it, which is what to type: no reason is so long that its hint is cut off.
+func hinted(reason string, limit int, show func(string, int) string) string {
+	what, hint, has := strings.Cut(reason, "\nhint: ")
+	if what = show(what, limit); has {
+		what += "\nhint: " + show(hint, maxHint)
+	}
+	return what
+}
+
+const maxHint = 2000
 
 // ofIndex says that an image has no tag of its own, but is in an index.
 func ofIndex(platform string, indexes []string) string {

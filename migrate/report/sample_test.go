@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,40 @@ var (
 	ended = began.Add(90 * time.Second)
 	shown = Options{Now: began.Add(48 * time.Hour)}
 )
+
+// A hint is on its own, however long the reason before it is, and whole: it is what to type.
+func TestHintsAreWholeInRows(t *testing.T) {
+	t.Parallel()
+	hint := "have the proxy send X-Forwarded-Proto: https, " + strings.Repeat("and so on ", 60) + "to the end"
+	reason := strings.Repeat("the server says a lot of this ", 200) + "\nhint: " + hint
+	run := loaded(t, recorded(t, OfRun, func(s Sink) {
+		if err := Settled(s, &migrate.Outcome{Repository: "registry.example.com/team/app", Digest: digestOf("1").String(), Result: migrate.ResultFailed, Class: migrate.Denied, Reason: reason}); err != nil {
+			t.Fatal(err)
+		}
+		if err := Read(s, &migrate.TrustNews{GUN: "registry.example.com/team/other", Class: migrate.Denied, Err: errors.New(reason)}); err != nil {
+			t.Fatal(err)
+		}
+	}, End{}))
+	verified := loaded(t, recorded(t, OfVerify, func(s Sink) {
+		if err := Verified(s, migrate.VerifiedRepository{GUN: "registry.example.com/team/app", Tags: []migrate.VerifiedTag{{Tag: "v1", Class: migrate.Unknown, Reason: reason}}}); err != nil {
+			t.Fatal(err)
+		}
+	}, End{}))
+	for _, format := range Formats() {
+		if format == "prometheus" { // it has no reasons
+			continue
+		}
+		for what, saved := range map[string]*Saved{"run": run, "verify": verified} {
+			text := rendered(t, format, saved)
+			if !strings.Contains(text, hint) || strings.Contains(text, `\x0a`) {
+				t.Errorf("%s of a %s: the hint is cut or escaped:\n%s", format, what, text)
+			}
+		}
+	}
+	if text := code(reason); !strings.Contains(text, hint) {
+		t.Errorf("in a cell: %s", text)
+	}
+}
 
 func digestOf(text string) digest.Digest { return digest.FromString(text) }
 

@@ -132,7 +132,7 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		}
 		b.WriteString("\n")
 		if t.Reason != "" {
-			fmt.Fprintf(&b, "                     %s\n", safetext.Safe(t.Reason, 800))
+			indentBy(&b, "                     ", t.Reason)
 		}
 	}
 	_, err := io.WriteString(v.w, b.String())

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // config is the configuration file. Each flag but the ones about one call has a key of
@@ -26,6 +27,8 @@ type config struct {
 	Exclude      []string
 	// Map says where images are that have moved since they were signed: FROM -> TO.
 	Map []string
+	// PlainHTTPHosts are registries that are reached without TLS, and no others are.
+	PlainHTTPHosts []string
 	// Keys say which key signs what; none: the flags name the one.
 	Keys []keyRule
 	// TrustPinning is notary's trust_pinning, in place of a file.
@@ -166,6 +169,8 @@ func (c *config) take(key string, v any, flags map[string]bool) (err error) {
 		c.Exclude, err = stringList(v)
 	case "map":
 		c.Map, err = stringList(v)
+	case "plain-http-hosts":
+		c.PlainHTTPHosts, err = hostList(v)
 	case "keys":
 		c.Keys, err = parseKeyRules(v)
 	case "trust-pinning":
@@ -237,6 +242,17 @@ func stringList(v any) ([]string, error) {
 	}
 	s, err := scalar(v)
 	return []string{s}, err
+}
+
+// hostList takes registries as they are in names of images: host[:port].
+func hostList(v any) ([]string, error) {
+	list, err := stringList(v)
+	for _, h := range list {
+		if strings.ContainsAny(h, "/@= ") || h == "" {
+			return nil, fmt.Errorf("%s: it takes registries as in names of images, such as registry.example.com:5000", safetext.Safe(h, 256))
+		}
+	}
+	return list, err
 }
 
 func stringMap(v any) (map[string]string, error) {

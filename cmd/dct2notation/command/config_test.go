@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -47,6 +50,57 @@ func TestConfigurationIsStrict(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Hosts that are listed are reached without TLS, and no others: their credentials would be read on the way.
+func TestPlainHTTPHostsAreNamedOneByOne(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 100)
+	server := func(name string) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen <- name + " " + r.Header.Get("Authorization")
+			w.Header().Set("Www-Authenticate", `Basic realm="r"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		t.Cleanup(srv.Close)
+		return strings.Replace(strings.TrimPrefix(srv.URL, "http://"), "127.0.0.1", "localhost", 1)
+	}
+	listed, other := server("listed"), server("other")
+	cfg, err := parseConfig([]byte("version: 1\nplain-http-hosts: ["+strings.ToUpper(listed)+"]\n"), nil, environment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := remoteOptions{registryOptions: registryOptions{username: "me", password: "canary", known: true, registryLimit: 8}, source: "server", cacheDir: "none", dockerTrust: "none"}
+	for host, plain := range map[string]bool{listed: true, other: false} {
+		r, err := connect(o, cfg, []string{host}, access{readOnly: true, hasty: true}, Streams{In: strings.NewReader("")}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		repository, err := r.registry.Repository(host + "/app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = repository.CanPull(t.Context(), "").Err()
+		if err == nil || strings.Contains(err.Error(), "plain-http-hosts") == plain {
+			t.Errorf("%s, listed %v: %v", host, plain, err)
+		}
+	}
+	close(seen)
+	sent := 0
+	for request := range seen {
+		if !strings.HasPrefix(request, "listed") {
+			t.Errorf("sent without TLS: %s", request)
+		}
+		sent++
+	}
+	if sent != 2 { // without credentials, and with them
+		t.Errorf("%d requests to the listed host, want 2", sent)
+	}
+	for _, wrong := range []string{"[http://localhost]", "true/x", "[a b]", "['']", "{a: b}", "[[a]]"} {
+		if _, err := parseConfig([]byte("version: 1\nplain-http-hosts: "+wrong+"\n"), nil, environment{}); err == nil {
+			t.Errorf("%s: accepted", wrong)
 		}
 	}
 }

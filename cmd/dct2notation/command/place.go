@@ -99,18 +99,19 @@ type oneForEachPlace struct {
 
 // newOneForEachPlace chooses of the repositories in one place that with the canonical name,
 // else the first in their order.
-func newOneForEachPlace(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plainHTTP bool) oneForEachPlace {
+func newOneForEachPlace(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plain func(registry string) bool) oneForEachPlace {
+	canonical := func(gun dct.GUN) string { return canonicalPlace(place(gun), plain(host(place(gun)))) }
 	owner := map[string]dct.GUN{}
 	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
 	for _, gun := range sorted {
-		at := canonicalPlace(place(gun), plainHTTP)
+		at := canonical(gun)
 		if _, taken := owner[at]; !taken || gun.String() == at {
 			owner[at] = gun
 		}
 	}
 	o := oneForEachPlace{t, map[dct.GUN]dct.GUN{}}
 	for _, gun := range guns {
-		if first := owner[canonicalPlace(place(gun), plainHTTP)]; first != gun {
+		if first := owner[canonical(gun)]; first != gun {
 			o.taken[gun] = first
 		}
 	}

@@ -241,7 +241,7 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		out, err := c.Write(t)
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
-			m.problem(log, "refused", "consumer", c.Name, "reason", firstLine(refusal.Error()))
+			m.problem(log, "refused", append([]any{"consumer", c.Name}, reasoned(refusal.Error())...)...)
 			one := policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()}
 			if exists(folder) {
 				log.Warn(stale, "consumer", c.Name, "file", folder)

@@ -100,7 +100,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 			return ctx.Err()
 		case errors.Is(err, dct.ErrUnsigned) && f.found(gun):
 		case err != nil:
-			m.problem(log, "left out", "repository", gun.String(), "reason", firstLine(err.Error()))
+			m.problem(log, "left out", append([]any{"repository", gun.String()}, reasoned(err.Error())...)...)
 			unread = unread || !errors.Is(err, dct.ErrUnsigned)
 		default:
 			m.read(f, r, keys, log)

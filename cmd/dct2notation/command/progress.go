@@ -185,7 +185,7 @@ func reasoned(text string) []any {
 	reason, hint, hinted := strings.Cut(text, "\nhint: ")
 	attrs := []any{"reason", firstLine(reason)}
 	if hinted {
-		attrs = append(attrs, "hint", safetext.Safe(strings.ReplaceAll(hint, "\nhint: ", "; "), 1024))
+		attrs = append(attrs, "hint", safetext.Safe(strings.ReplaceAll(hint, "\nhint: ", "; "), 2000))
 	}
 	return attrs
 }

@@ -30,22 +30,24 @@ import (
 // remote reaches the servers of one call: registries, and the Notary servers that belong
 // to them.
 type remote struct {
-	opts     remoteOptions
-	notary   map[string]string // URL by registry host, from the configuration
-	variable notaryVariable
-	rt       *transport.Transport
-	base     auth.CredentialFunc
-	registry *registry.Client
-	source   dct.Source
-	cache    dct.Cache
-	accepted acceptedRoots
-	witness  dct.Witness // of a snapshot that was signed; nil for any other source
-	pins     dct.Pins
-	listed   map[dct.GUN]dct.Listing // what lists the repositories that were found
-	monitor  *monitor.Monitor        // nil: nobody watches
+	opts       remoteOptions
+	notary     map[string]string // URL by registry host, from the configuration
+	plainHosts []string          // registries without TLS, from the configuration
+	variable   notaryVariable
+	rt         *transport.Transport
+	base       auth.CredentialFunc
+	registry   *registry.Client
+	source     dct.Source
+	cache      dct.Cache
+	accepted   acceptedRoots
+	witness    dct.Witness // of a snapshot that was signed; nil for any other source
+	pins       dct.Pins
+	listed     map[dct.GUN]dct.Listing // what lists the repositories that were found
+	monitor    *monitor.Monitor        // nil: nobody watches
 
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
+	users   map[string]bool         // registry hosts for which credentials were found and used at a Notary server
 }
 
 // requestRetries is how often a request is repeated, and itemPause how long an item, or the
@@ -80,7 +82,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	if o.username != "" && len(hosts) > 1 {
 		return nil, usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
-	r := &remote{opts: o, notary: cfg.Notary, cache: o.cache(log), monitor: a.monitor, clients: map[string]*auth.Client{}}
+	r := &remote{opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.monitor, clients: map[string]*auth.Client{}, users: map[string]bool{}}
 	for host, u := range cfg.Notary {
 		if err := checkNotaryURL(u); err != nil {
 			return nil, usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
@@ -120,7 +122,7 @@ func connect(o remoteOptions, cfg config, hosts []string, a access, s Streams, l
 	}
 	r.registry = registry.New(registry.Options{
 		Client:            failingRegistry(transport.Client(r.rt, r.base, o.tokenHosts...)),
-		PlainHTTP:         func(string) bool { return o.plainHTTP },
+		PlainHTTP:         r.plain,
 		ForceReferrersTag: a.forceTag,
 		ReadOnly:          a.readOnly,
 		Delete:            a.delete,
@@ -153,6 +155,11 @@ func hostname(host string) string {
 		return name
 	}
 	return host
+}
+
+// plain reports whether a registry is reached without TLS.
+func (r *remote) plain(registry string) bool {
+	return r.opts.plainHTTP || slices.ContainsFunc(r.plainHosts, func(h string) bool { return strings.EqualFold(h, registry) })
 }
 
 // apiHost is where the registry of that name answers.
@@ -252,12 +259,25 @@ func (r *remote) notaryClient(registry string) dct.Doer {
 		if host != server {
 			return auth.EmptyCredential, nil // whoever that is, it is not for them
 		}
-		return r.base(ctx, apiHost(registry))
+		found, err := r.base(ctx, apiHost(registry))
+		if found != auth.EmptyCredential {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.users[registry] = true
+		}
+		return found, err
 	}, append(slices.Clone(r.opts.tokenHosts), hostname(apiHost(registry)))...)
 	// A redirect is reported: whoever moved a Notary server has to say so.
 	c.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	r.clients[registry] = c
 	return c
+}
+
+// loggedIn reports whether credentials were sent to the Notary server of a registry.
+func (r *remote) loggedIn(registry string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.users[registry]
 }
 
 // reader reads trust data from where --source says.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -80,11 +79,8 @@ func (s *remover) Remove(ctx context.Context, c migrate.Claim) error {
 		return classed(err)
 	}
 	err = r.RemoveSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))
-	switch {
-	case errors.Is(err, registry.ErrDeleteRefused):
+	if errors.Is(err, registry.ErrDeleteRefused) {
 		return &migrate.Failure{Class: migrate.Unsupported, Err: err}
-	case registry.Classify(err) == registry.Auth && !strings.Contains(err.Error(), "hint: "):
-		err = fmt.Errorf("%w\nhint: log in with docker login, or give -u and --password-stdin, as a user who may delete in this repository", err)
 	}
 	return classed(err)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,7 +14,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
@@ -38,9 +36,6 @@ func classed(err error) error {
 		class = migrate.Missing
 	case registry.Auth:
 		class = migrate.Denied
-		if !strings.Contains(err.Error(), "hint: ") {
-			err = fmt.Errorf("%w\nhint: log in with docker login, or give -u and --password-stdin, as a user who may pull from and push to this repository", err)
-		}
 	case registry.Full:
 		class = migrate.Full
 	case registry.Throttled:
@@ -51,10 +46,6 @@ func classed(err error) error {
 		class = migrate.Security
 	case registry.Canceled:
 		return err
-	case registry.Permanent:
-		if transport.UntrustedTLS(err) {
-			err = fmt.Errorf("%w\nhint: name the certificate of the registry's authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt", err)
-		}
 	}
 	return &migrate.Failure{Class: class, Err: err}
 }

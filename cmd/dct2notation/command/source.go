@@ -36,10 +36,10 @@ func (r *remote) notaryAdvice(registry string) string {
 	case r.variable.unused:
 		return serverVariable + " is set and not used, as several registries are named"
 	}
-	if _, configured := r.notary[registry]; !r.opts.plainHTTP || configured || r.opts.notaryServer != "" {
+	if _, configured := r.notary[registry]; !r.plain(registry) || configured || r.opts.notaryServer != "" {
 		return ""
 	}
-	return "--plain-http is for registries; a Notary server without TLS is named with --notary-server http://" + hostname(registry) + ":PORT"
+	return "--plain-http and plain-http-hosts are for registries; a Notary server without TLS is named with --notary-server http://" + hostname(registry) + ":PORT"
 }
 
 // openSource opens what --source names.
@@ -47,7 +47,7 @@ func (r *remote) openSource() (dct.Source, error) {
 	kind, where, _ := strings.Cut(r.opts.source, ":")
 	switch {
 	case kind == "server" && where == "":
-		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, Rescue: r.opts.rescue, Advice: r.notaryAdvice}, nil
+		return &dct.Server{URL: r.notaryURL, HTTP: r.notaryClient, Rescue: r.opts.rescue, Advice: r.notaryAdvice, LoggedIn: r.loggedIn}, nil
 	case kind == "docker":
 		if where == "" {
 			where = filepath.Join(dockerDir(), "trust")

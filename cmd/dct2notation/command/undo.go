@@ -208,7 +208,7 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *migrate
 			werr = out.Signature(one)
 		}
 		if one.Result == migrate.UndoFailed || one.Result == migrate.UndoRefused {
-			log.Error(string(one.Result), "repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class), "reason", firstLine(one.Reason))
+			log.Error(string(one.Result), append([]any{"repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class)}, reasoned(one.Reason)...)...)
 		}
 		if done++; time.Since(spoke) >= heartbeat {
 			spoke = time.Now()

@@ -216,7 +216,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if errors.Is(err, migrate.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
-		log.Error(firstLine(err.Error()))
+		log.Error("reading trust data", reasoned(err.Error())...)
 		err = nil
 	}
 	switch {
