@@ -16,8 +16,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/credentials/trace"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // dockerHub is the host that serves docker.io.
@@ -79,7 +77,7 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 			if ctx.Err() != nil {
 				return auth.EmptyCredential, ctx.Err()
 			}
-			return auth.EmptyCredential, fmt.Errorf("reading credentials for %s of %s: %w", hostport, path, unusable(helper, failed, err))
+			return auth.EmptyCredential, fmt.Errorf("reading credentials for %s of %s: %w", hostport, path, unusable(helper, failed))
 		}
 		return found, nil
 	}
@@ -163,8 +161,8 @@ func checkConfig(path string) error {
 }
 
 // unusable says why there is no credential: by the helper that was run, if one was, or by the file's
-// entry. What a helper says when it fails is shown, unless it may be its answer.
-func unusable(helper string, failed, err error) error {
+// entry. What a helper has written is not repeated: it may be the secret.
+func unusable(helper string, failed error) error {
 	var exit *exec.ExitError
 	switch {
 	case helper == "":
@@ -172,11 +170,7 @@ func unusable(helper string, failed, err error) error {
 	case errors.Is(failed, exec.ErrNotFound):
 		return fmt.Errorf("its credential helper %s is not installed: there is none in PATH", helper)
 	case errors.As(failed, &exit):
-		said := ""
-		if text := err.Error(); text != failed.Error() && !strings.ContainsAny(text, "{}") {
-			said = ": " + safetext.Safe(RedactText(text), 200)
-		}
-		return fmt.Errorf("its credential helper %s ended with exit code %d%s", helper, exit.ExitCode(), said)
+		return fmt.Errorf("its credential helper %s ended with exit code %d\nhint: to see what it says, run it by hand, as in: echo HOST | %s get", helper, exit.ExitCode(), helper)
 	case failed != nil:
 		return fmt.Errorf("its credential helper %s cannot be started", helper)
 	}

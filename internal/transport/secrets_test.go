@@ -269,13 +269,13 @@ func TestUnusableCredentialsSayWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	helper("broken", "echo pass store is uninitialized\nexit 3\n")
+	helper("broken", "echo "+canary+"\nexit 3\n")
 	helper("leaky", `echo '{"Username":"me","Secret":"`+canary+`"}'`+"\nexit 4\n")
 	helper("odd", "echo "+canary+"\n")
 	helper("empty", "echo credentials not found in native keychain\nexit 1\n")
 	for config, says := range map[string]string{
 		`{"credHelpers":{"r.example":"nowhere"}}`:           "docker-credential-nowhere is not installed",
-		`{"credsStore":"broken"}`:                           "docker-credential-broken ended with exit code 3: pass store is uninitialized",
+		`{"credsStore":"broken"}`:                           "docker-credential-broken ended with exit code 3",
 		`{"credsStore":"leaky"}`:                            "docker-credential-leaky ended with exit code 4",
 		`{"credsStore":"odd"}`:                              "the answer of its credential helper docker-credential-odd is no JSON",
 		`{"auths":{"r.example":{"auth":"` + canary + `"}}}`: "no base64 of user:password",
