@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
 )
@@ -57,6 +58,33 @@ func (f *Failure) Error() string { return f.Err.Error() }
 
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }
+
+// HostFailure is an error that a host gives for everything it is asked: it is down, unknown, or
+// refuses the login. The cause, in a few words, is the same for all that fails by it.
+type HostFailure struct {
+	Cause string
+	Err   error
+}
+
+func (f *HostFailure) Error() string { return f.Err.Error() }
+
+// Unwrap gives the error.
+func (f *HostFailure) Unwrap() error { return f.Err }
+
+// HostCause returns what is wrong with a whole host, if that is why an item failed or the trust data
+// of a repository could not be read; else nothing. It is the same text for all of them.
+func HostCause(err error) string {
+	var host *HostFailure
+	var notary *dct.Error
+	switch {
+	case errors.As(err, &host):
+		return host.Cause
+	case errors.As(err, &notary) && notary.Role == "root" && notary.Err != nil && // see hosts
+		(errors.Is(notary.Kind, dct.ErrUnavailable) || errors.Is(notary.Kind, dct.ErrDenied) || errors.Is(notary.Kind, dct.ErrNotNotary)):
+		return strings.ReplaceAll(notary.Err.Error(), notary.GUN, "...")
+	}
+	return ""
+}
 
 // ClassOf sorts an error. What nobody has sorted is permanent, so that it is not
 // repeated.

@@ -120,6 +120,7 @@ type Outcome struct {
 	Platform           string
 	Result             Result
 	Class              Class
+	HostCause          string // not empty: what is wrong with the whole host of the repository; see HostCause
 	Reason             string
 	Leaf               string    // SHA-256 of the certificate by which it is signed, where it is
 	Expires            time.Time // until when that signature verifies; zero: no date ends it, or it is not known

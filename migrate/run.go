@@ -241,7 +241,7 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 			continue
 		}
 		o := r.outcome(w, ResultFailed)
-		o.Class, o.Reason = ClassOf(w.trouble), w.trouble.Error()
+		o.Class, o.HostCause, o.Reason = ClassOf(w.trouble), HostCause(w.trouble), w.trouble.Error()
 		r.count(w, o)
 		r.breaker.failure("", o.Class, w.trouble)
 		if err := r.breaker.open(); err != nil {

@@ -288,7 +288,7 @@ func (x Examined) notes() []string {
 // was done and could not be looked at again stays done in the ledger; the report tells.
 func (r *run) fail(w Work, stage state.Stage, class Class, cause error) error {
 	o := r.outcome(w, ResultFailed)
-	o.Class, o.Reason = class, cause.Error()
+	o.Class, o.HostCause, o.Reason = class, HostCause(cause), cause.Error()
 	r.count(w, o)
 	if stage == state.Confirmed {
 		return nil

@@ -26,14 +26,16 @@ func (r *Repository) hint(err error) string {
 	if r.remote.PlainHTTP && errors.As(err, &answer) && answer.StatusCode == http.StatusBadRequest && len(answer.Errors) == 0 {
 		return "if that is a port with TLS, reach it without --plain-http, and not as one of plain-http-hosts in the configuration"
 	}
-	return r.hintLogin(err)
+	hint, _ := r.hintLogin(err)
+	return hint
 }
 
 // hintLogin says who should be asked for what is refused. That is no matter of a login where the
-// user is known and lacks the right, or where credentials would have gone to a stranger.
-func (r *Repository) hintLogin(err error) string {
+// user is known and lacks the right, or where credentials would have gone to a stranger. cause is
+// what is wrong with the login, if that is it.
+func (r *Repository) hintLogin(err error) (hint, cause string) {
 	if Classify(err) != Auth || transport.Unsent(err) {
-		return ""
+		return "", ""
 	}
 	may := "pull from and push to this repository"
 	switch {
@@ -45,11 +47,38 @@ func (r *Repository) hintLogin(err error) string {
 	login := "docker login " + r.remote.Reference.Registry + ", or give -u and --password-stdin, as a user who may " + may
 	switch _, loggedIn := r.of.users.Load(r.remote.Reference.Host()); {
 	case !loggedIn:
-		return "log in with " + login
+		return "log in with " + login, "it wants a login"
 	case r.lacksRight(err):
-		return "the user who is logged in may not do that: have the right granted, or use the login of a user who may " + may
+		return "the user who is logged in may not do that: have the right granted, or use the login of a user who may " + may, ""
 	}
-	return "the login is refused: log in again with " + login
+	return "the login is refused: log in again with " + login, "it refuses the login"
+}
+
+// A loginError is an error by which the registry refuses everything, until somebody logs in.
+type loginError struct {
+	error
+	cause string
+}
+
+func (e *loginError) Unwrap() error { return e.error }
+
+// HostCause says in a few words what is wrong with a whole registry, if that is why an error came:
+// it is down or unknown, or refuses the login. Empty: the error is of one repository or image.
+func HostCause(err error) string {
+	var login *loginError
+	switch {
+	case errors.As(err, &login):
+		return login.cause
+	case unknownHost(err):
+		return "its name is unknown"
+	case transport.UntrustedTLS(err):
+		return "its certificate is not trusted"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "it answers without TLS"
+	case transport.Unreachable(err):
+		return "it cannot be reached"
+	}
+	return ""
 }
 
 // lacksRight reports whether a known user was refused for want of a right, and not for a password.

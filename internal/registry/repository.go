@@ -129,7 +129,12 @@ func (r *Repository) failed(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return advised(fmt.Errorf("%s in %s: %w", doing, r.name, transport.Redact(err)), r.hint(err))
+	wrapped := fmt.Errorf("%s in %s: %w", doing, r.name, transport.Redact(err))
+	hint := r.hint(err)
+	if advice, cause := r.hintLogin(err); cause != "" && advice == hint {
+		wrapped = &loginError{wrapped, cause}
+	}
+	return advised(wrapped, hint)
 }
 
 // advised adds a hint to an error, if there is one: on a line of its own, which Redact would

@@ -22,7 +22,7 @@ func Transient(err error) bool {
 	if errors.As(err, &rejected) || errors.As(err, &notTLS) || errors.Is(err, errLinkLocal) {
 		return false
 	}
-	return isTimeout(err) || isReset(err) || isUnreachable(err)
+	return isTimeout(err) || isReset(err) || Unreachable(err)
 }
 
 // isTimeout: the context's deadline counts too, as its callers ask the context themselves.
@@ -52,9 +52,9 @@ func isReset(err error) bool {
 	return false
 }
 
-// isUnreachable tells whether no connection came about: refused, no route, no such name.
+// Unreachable tells whether no connection came about: refused, no route, no such name.
 // A name that is not found counts, as it is what a dropped VPN looks like.
-func isUnreachable(err error) bool {
+func Unreachable(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		return true

@@ -27,7 +27,7 @@ func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
 	if err != nil {
 		// A host that cannot be reached at all is left to the caller, who knows whether
 		// its name was ever right; here only what was once connected is tried again.
-		v.again = repeatable(req) && Transient(err) && !isUnreachable(err) && req.Context().Err() == nil
+		v.again = repeatable(req) && Transient(err) && !Unreachable(err) && req.Context().Err() == nil
 		v.reason = brief(err)
 		return v
 	}

@@ -1,10 +1,13 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,13 +28,14 @@ type progress struct {
 	status *statusFile // nil: none
 	saved  *recording  // nil: none
 
-	mu     sync.Mutex
-	bar    *progressbar.ProgressBar // nil: plain lines
-	so     counts
-	first  time.Time // when the first signature was there
-	spoke  time.Time
-	unseen int // repositories whose root was trusted at first sight
-	report report.Run
+	mu       sync.Mutex
+	bar      *progressbar.ProgressBar // nil: plain lines
+	so       counts
+	first    time.Time // when the first signature was there
+	spoke    time.Time
+	unseen   int // repositories whose root was trusted at first sight
+	troubles troubles
+	report   report.Run
 }
 
 // heartbeat is how often a line is written where there is no bar.
@@ -99,9 +103,11 @@ func (p *progress) clear() {
 func (p *progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
-		p.clear()
-		p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, reasoned(n.Err.Error())...)...)
 		p.report.AddUnread(n)
+		if cause := migrate.HostCause(n.Err); cause == "" || p.troubles.add(trouble{host(n.GUN), cause}, n.GUN, "") {
+			p.clear()
+			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, reasoned(n.Err.Error())...)...)
+		}
 		return
 	}
 	if n.PinnedBy == dct.PinnedTOFU {
@@ -125,7 +131,7 @@ func (p *progress) trust(n *migrate.TrustNews) {
 
 func (p *progress) outcome(o *migrate.Outcome) {
 	p.so.done++
-	if o.Result == migrate.ResultFailed {
+	if o.Result == migrate.ResultFailed && (o.HostCause == "" || p.troubles.add(trouble{host(o.Repository), o.HostCause}, o.Repository, o.Digest)) {
 		p.clear()
 		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, reasoned(o.Reason)...)...)
 	}
@@ -203,6 +209,11 @@ func (p *progress) finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 	}
+	for _, t := range p.troubles.sorted() {
+		if affects := p.troubles[t].String(); affects != "" {
+			p.log.Error("one problem of a host, told above", "host", safetext.Safe(t.host, 256), "affects", affects)
+		}
+	}
 	if p.unseen > 0 {
 		p.log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", p.unseen)
 	}
@@ -217,4 +228,52 @@ func (p *progress) result(s migrate.Summary, err error) *report.Run {
 		p.status.end(p.now(), err)
 	}
 	return &p.report
+}
+
+// A trouble is what is wrong with a whole host. It is told when it is first met, and counted at the
+// end: the result has all that it affects.
+type trouble struct{ host, cause string }
+
+// affected is what a trouble has kept from being done.
+type affected struct {
+	images       int
+	repositories map[string]bool
+}
+
+type troubles map[trouble]*affected
+
+// add notes what is affected, and reports whether the trouble is news. Without a digest it is the
+// trust data of the repository.
+func (all *troubles) add(t trouble, repository, digest string) (news bool) {
+	if *all == nil {
+		*all = troubles{}
+	}
+	a, known := (*all)[t]
+	if !known {
+		a = &affected{repositories: map[string]bool{}}
+		(*all)[t] = a
+	}
+	if digest != "" {
+		a.images++
+	}
+	a.repositories[repository] = true
+	return !known
+}
+
+// sorted are the troubles by host.
+func (all troubles) sorted() []trouble {
+	return slices.SortedFunc(maps.Keys(all), func(a, b trouble) int {
+		return cmp.Or(strings.Compare(a.host, b.host), strings.Compare(a.cause, b.cause))
+	})
+}
+
+// String is empty where all was told when the trouble was met.
+func (a *affected) String() string {
+	switch {
+	case a.images == 0 && len(a.repositories) > 1:
+		return fmt.Sprintf("the trust data of %d repositories", len(a.repositories))
+	case a.images > 1:
+		return fmt.Sprintf("%d images in %d repositories", a.images, len(a.repositories))
+	}
+	return ""
 }

@@ -1,11 +1,56 @@
 package command
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
 )
+
+// A host that is down or refuses the login is one problem, told once and counted, and what is of one
+// image is told of each.
+func TestTroubleOfAHostIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := newProgress(&commonOptions{logFormat: "text"}, &out, "run", 8, nil)
+	failed := func(repository, cause, reason string) {
+		p.observe(migrate.Event{Outcome: &migrate.Outcome{
+			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: migrate.Transient, HostCause: cause, Reason: reason,
+		}})
+	}
+	for i := range 16 {
+		failed(fmt.Sprintf("down.example.com/app%d", i%4), "it cannot be reached", fmt.Sprintf("resolving %d: connection refused\nhint: is it there?", i))
+	}
+	failed("other.example.com/app", "it cannot be reached", "another host")
+	failed("down.example.com/app", "it refuses the login", "another cause")
+	failed("down.example.com/app", "", "of one image")
+	failed("down.example.com/app", "", "of one image")
+	for i := range 3 {
+		name := fmt.Sprintf("down.example.com/app%d", i)
+		gun, err := dct.ParseGUN(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.observe(migrate.Event{Trust: &migrate.TrustNews{GUN: name, Class: migrate.Transient, Err: &dct.Error{
+			GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New(`Get "https://notary/v2/` + name + `": connection lost`), Hint: "is it the Notary server?",
+		}}})
+	}
+	p.finish()
+	text := out.String()
+	for want, n := range map[string]int{
+		"connection refused": 1, "is it there?": 1, "another host": 1, "another cause": 1, "of one image": 2,
+		"affects=\"16 images in 4 repositories\"": 1, "connection lost": 1, "affects=\"the trust data of 3 repositories\"": 1, "affects=": 2,
+	} {
+		if got := strings.Count(text, want); got != n {
+			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, text)
+		}
+	}
+}
 
 // What is said of the time to go rests on signatures alone, and on what is known so far.
 func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {

@@ -47,6 +47,9 @@ func classed(err error) error {
 	case registry.Canceled:
 		return err
 	}
+	if cause := registry.HostCause(err); cause != "" {
+		err = &migrate.HostFailure{Cause: cause, Err: err}
+	}
 	return &migrate.Failure{Class: class, Err: err}
 }
 
