@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -38,16 +39,12 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "v1")
-	stop := make(chan struct{})
-	never := &late{world: s.world, from: 1000, saw: sync.OnceFunc(func() { close(stop) })} // the pauses are not waited for
-	s.mutate = func(e *Engine) { e.Registry = never }
-	summary, _, err := s.runCtx(context.Background(), stop, app)
+	never := &late{world: s.world, from: 1000, saw: func() {}}
+	s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Microsecond }
+	summary, _, err := s.run(app)
 	s.must(err)
 	if summary.Failed[Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
 		t.Errorf("never listed: %+v", summary)
-	}
-	if never.looks != 1 {
-		t.Errorf("looked %d times, want once: the run is to end", never.looks)
 	}
 	if it := s.item("v1"); it.Stage != state.Failed || !strings.Contains(it.Reason, "does not list it") {
 		t.Errorf("in the ledger %+v", it)
@@ -57,6 +54,45 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	s.must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 1})
 	s.once("v1")
+}
+
+// A signal that comes while the registry is asked for a pushed signature, or before a push is tried
+// again, is no failure: the item stays in its stage, and the next run goes on from there.
+func TestSignalLeavesItemsInTheirStage(t *testing.T) {
+	t.Parallel()
+	for _, ends := range []string{"the first signal", "the second"} {
+		for stage, failing := range map[state.Stage]bool{state.Pushed: false, state.Signed: true} {
+			s := newScene(t)
+			s.publish(app, "v1")
+			ctx, cancel := context.WithCancel(context.Background())
+			stop := make(chan struct{})
+			signal := sync.OnceFunc(func() { close(stop) })
+			if ends == "the second" {
+				signal = cancel
+			}
+			never := &late{world: s.world, from: 1000, saw: signal}
+			s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Hour } // the pauses are not waited for
+			if failing {
+				s.fault["push"] = func(digest.Digest) (bool, error) {
+					signal()
+					return false, &Failure{Transient, errors.New("busy")}
+				}
+			}
+			summary, outcomes, err := s.runCtx(ctx, stop, app)
+			if (ends == "the second") != errors.Is(err, context.Canceled) || summary.Failed[Transient] != 0 || len(outcomes) != 0 || summary.Complete() {
+				t.Errorf("%s, %s: %+v, %+v, %v", ends, stage, summary, outcomes, err)
+			}
+			if it := s.item("v1"); it.Stage != stage {
+				t.Errorf("%s: in the ledger %+v, want it %s", ends, it, stage)
+			}
+			s.mutate, s.fault = nil, map[string]func(digest.Digest) (bool, error){}
+			summary, _, err = s.run(app)
+			s.must(err)
+			s.want(summary, map[Result]int{ResultReplayed: 1})
+			s.once("v1")
+			cancel()
+		}
+	}
 }
 
 // Lists that lag behind are asked again, and nothing is pushed twice for it.

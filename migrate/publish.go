@@ -110,7 +110,10 @@ func (r *run) confirm(ctx context.Context, w Work, image Image, signature string
 		if slices.Contains(listed, signature) {
 			return len(listed), fatally(r.Ledger.Confirm(w.Key, signature))
 		}
-		if try == maxTries || !r.pause(ctx, try) {
+		if try < maxTries && !r.pause(ctx, try) {
+			return 0, errDrained // it is pushed, and the next run looks again
+		}
+		if try == maxTries {
 			return 0, &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
 		}
 	}

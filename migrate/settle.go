@@ -39,8 +39,13 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			return r.fail(w, stage, class, err)
 		}
 		// Whoever opened the breaker says so: nobody else will.
-		if class.repeatable() && try < maxTries && r.breaker.open() == nil && r.pause(ctx, try) {
-			continue
+		if class.repeatable() && try < maxTries && r.breaker.open() == nil {
+			if r.pause(ctx, try) {
+				continue
+			}
+			if ctx.Err() != nil || stage == state.Signed || stage == state.Pushed {
+				return ctx.Err() // the item stays in its stage: what a signal cuts short is no failure
+			}
 		}
 		var key *keyError
 		var own *refusal

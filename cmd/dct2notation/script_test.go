@@ -763,6 +763,9 @@ func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.Itoa(c.ProcessState.ExitCode()); neg || got != args[1] {
 		ts.Fatalf("exit code %s, want %s", got, args[1])
 	}
+	if text := out.String(); strings.Contains(text, "context canceled") || times > 1 && strings.Count(text, "Error: interrupted\n") != 1 {
+		ts.Fatalf("it does not say that it was interrupted, or says more")
+	}
 }
 
 // uploads N checks how many uploads the registry has open.

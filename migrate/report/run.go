@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -149,7 +150,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	r.Repositories, r.Items, r.LeftOut = s.Repositories, s.Items, s.LeftOut
 	r.Complete = s.Complete() && err == nil
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = Why(err)
 		if ended := (*migrate.Ended)(nil); errors.As(err, &ended) {
 			r.Error = ended.Headline() // what it is of is among the items or repositories
 		}
@@ -157,6 +158,25 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	if r.Results == nil {
 		r.Results = map[migrate.Result]int{}
 	}
+}
+
+// Why says why something ended before its time: in a word where a signal did it, and beside that
+// what else went wrong.
+func Why(err error) string {
+	if !errors.Is(err, context.Canceled) {
+		return err.Error()
+	}
+	joined, several := err.(interface{ Unwrap() []error })
+	if !several {
+		return "interrupted"
+	}
+	var all []string
+	for _, one := range joined.Unwrap() {
+		if text := Why(one); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // RunText writes a run for a person: what was not signed and why, then the counts.

@@ -2,7 +2,9 @@ package report
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -52,6 +54,22 @@ func TestHintsAreWholeInRows(t *testing.T) {
 	}
 	if text := code(reason); !strings.Contains(text, hint) {
 		t.Errorf("in a cell: %s", text)
+	}
+}
+
+// What a signal ended says so in one word, and hides nothing that went wrong beside it.
+func TestInterruptionsAreSaidInAWord(t *testing.T) {
+	t.Parallel()
+	disk := errors.New("closing ledger m.db: no space left on device")
+	for want, err := range map[string]error{
+		"interrupted":                  fmt.Errorf("waiting for registry.example.com: %w", context.Canceled),
+		"interrupted\n" + disk.Error(): errors.Join(context.Canceled, fmt.Errorf("again: %w", context.Canceled), disk),
+		disk.Error():                   disk,
+		"reading: " + context.DeadlineExceeded.Error(): fmt.Errorf("reading: %w", context.DeadlineExceeded),
+	} {
+		if got := Why(err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (j *undoJSON) Signature(u migrate.Undone) error {
 func (j *undoJSON) End(s migrate.UndoSummary, ended error) error {
 	end := undoEnd{Results: s.Results, Complete: ended == nil && s.Complete()}
 	if ended != nil {
-		end.Error = ended.Error()
+		end.Error = Why(ended)
 	}
 	raw, err := compact(end)
 	if err == nil {

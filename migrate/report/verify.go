@@ -189,7 +189,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	switch {
 	case err != nil && !errors.Is(err, ErrChosen):
 		b.WriteString("the comparison did not come to its end\n")
-		indent(&b, err.Error())
+		indent(&b, Why(err))
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
 // Streams are the standard streams of a call.
@@ -40,7 +41,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) i
 	if !errors.As(err, &shown) {
 		// The text is made of parts that each escaped what came from elsewhere; this is
 		// for what cobra and the operating system quote of the command line.
-		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(err.Error(), "\t", "  "), 8192))
+		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))
 	}
 	return exitCode(err)
 }

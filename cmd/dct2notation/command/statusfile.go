@@ -9,6 +9,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/durable"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -108,7 +109,7 @@ func (f *statusFile) end(c counts, err error) {
 	f.set(c)
 	f.now.State = runEnded
 	if err != nil {
-		f.now.Error = err.Error()
+		f.now.Error = report.Why(err)
 	}
 	if f.rests {
 		f.now.State = runWaits

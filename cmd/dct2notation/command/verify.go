@@ -236,7 +236,7 @@ func ending(totals report.Totals, leftOut int, err error) report.End {
 	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
 	switch {
 	case err != nil:
-		end.Error = err.Error()
+		end.Error = report.Why(err)
 	case leftOut > 0:
 		end.Error = report.Partial(leftOut)
 	}

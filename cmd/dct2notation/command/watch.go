@@ -62,7 +62,7 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		}
 		var shown *verdict
 		if err != nil && !errors.As(err, &shown) {
-			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, reasoned(err.Error())...)...)
+			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, reasoned(report.Why(err))...)...)
 		}
 		return false, err
 	})
@@ -71,7 +71,7 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		r.log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
 	}
 	if r.lasting(err) {
-		r.monitor.Over(firstLine(err.Error()))
+		r.monitor.Over(firstLine(report.Why(err)))
 	}
 	return err
 }
