@@ -138,6 +138,9 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	}
 	if a.counts.tags == 0 {
 		a.gates[gateCompared].fail("no tag was compared at all")
+		// What holds for none of them says nothing.
+		a.gates[gateAgreed].unclear("no tag was compared")
+		a.gates[gateDates].unclear("no tag was compared")
 	}
 	a.listed(ctx, guns)
 	if err := a.archived(ctx, guns); err != nil {
@@ -162,6 +165,10 @@ func (a *assessment) compared(r VerifiedRepository) {
 			a.waived(w, r.GUN)
 			a.excused[r.GUN] = true
 		}
+	}
+	if r.PinnedBy == dct.PinnedTOFU {
+		compared.unclear("%s: its root was trusted at first sight", r.GUN)
+		compared.Hint = "pin the root: a server that shows another one would not be noticed"
 	}
 	for _, t := range r.Tags {
 		a.tag(r.GUN, t)

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -108,8 +109,11 @@ type FingerprintError struct {
 
 // Error names the fields and says what to do.
 func (e *FingerprintError) Error() string {
-	return fmt.Sprintf("%v: %s\nhint: use another --state for another configuration, or --accept-changes if the change is intended",
-		ErrFingerprint, strings.Join(e.Fields, ", "))
+	hint := "use another --state for another configuration, or --accept-changes if the change is intended"
+	if slices.ContainsFunc(e.Fields, func(f string) bool { return strings.HasPrefix(f, "pin of ") }) {
+		hint = "if a repository was initialised anew, accept its new root with --accept-root; otherwise " + hint
+	}
+	return fmt.Sprintf("%v: %s\nhint: %s", ErrFingerprint, strings.Join(e.Fields, ", "), hint)
 }
 
 // Is makes errors.Is(err, ErrFingerprint) true.

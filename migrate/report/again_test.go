@@ -135,7 +135,7 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 			sum.Items += c.IntN(3)
 		}
 		live.Close(sum, failed, ended)
-		end := End{Well: live.Complete, Complete: failed == nil && !sum.Drained, Items: sum.Items, Error: live.Error}
+		end := End{Well: live.Complete, Complete: failed == nil && !sum.Drained, Stopped: sum.Drained, Items: sum.Items, Error: live.Error}
 		saved := loaded(t, recorded(t, OfRun, func(to Sink) {
 			for _, p := range pieces {
 				must(t, p(to))

@@ -95,7 +95,8 @@ type End struct {
 	// Well says that nothing is left to do and nothing is unknown: the sides agree, or all
 	// is signed that can be.
 	Well     bool           `json:"well"`
-	Complete bool           `json:"complete"` // all was looked at
+	Complete bool           `json:"complete"`          // all was looked at
+	Stopped  bool           `json:"stopped,omitempty"` // a run's: by a signal or --max-duration, before all was tried
 	Error    string         `json:"error,omitempty"`
 	Totals   map[string]int `json:"totals"` // rows by class
 	Items    int            `json:"items"`  // known of; more than there are rows where it ended early

@@ -22,6 +22,7 @@ type Run struct {
 	Ended    time.Time `json:"ended,omitzero"`
 	Complete bool      `json:"complete"` // all that DCT vouches for is signed by an accepted certificate and verifies still, or cannot be
 	Error    string    `json:"error,omitempty"`
+	Stopped  bool      `json:"stopped,omitempty"` // by a signal or --max-duration, before all was tried
 
 	Repositories int                    `json:"repositories"` // whose trust data was read
 	Items        int                    `json:"items"`
@@ -148,7 +149,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	r.Version, r.Kind = 1, RunKind
 	r.Started, r.Ended = r.Started.UTC(), at.UTC()
 	r.Repositories, r.Items, r.LeftOut = s.Repositories, s.Items, s.LeftOut
-	r.Complete = s.Complete() && err == nil
+	r.Complete, r.Stopped = s.Complete() && err == nil, s.Drained
 	if err != nil {
 		r.Error = Why(err)
 		if ended := (*migrate.Ended)(nil); errors.As(err, &ended) {
@@ -220,6 +221,8 @@ func RunText(w io.Writer, r *Run) error {
 	case r.Complete:
 	case r.Ended.IsZero():
 		b.WriteString("not complete, as it has not finished: dct2notation status tells whether it is still at work; if it is not, run the same command again\n")
+	case r.Stopped && r.Error == "":
+		b.WriteString("not complete: it was stopped before all was tried; run the same command again to go on\n")
 	case r.part():
 		b.WriteString("not complete: what was not asked for was left out; a run without --only, --plan and chosen tags does the rest\n")
 	default:
@@ -232,7 +235,7 @@ func RunText(w io.Writer, r *Run) error {
 // part reports whether all that was asked for is done, and that was not all.
 func (r *Run) part() bool {
 	unknown := slices.ContainsFunc(r.NotSigned, func(it Item) bool { return it.Class == migrate.PlanUnknown })
-	return !r.Complete && !unknown && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0
+	return !r.Complete && !r.Stopped && !unknown && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0
 }
 
 // undone writes what was not read and not signed, and why, where news says that it is to be told.

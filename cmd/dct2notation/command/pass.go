@@ -185,7 +185,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *enginePa
 	}
 	m.result = p.result(m.summary, m.missed)
 	end := report.End{
-		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,
+		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Stopped: m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,
 	}
 	if m.part() {
 		end.Complete, end.Error = false, report.ErrPart.Error()

@@ -214,8 +214,14 @@ func (p *progress) finish() {
 			p.log.Error("one problem of a host, told above", "host", safetext.Safe(t.host, 256), "affects", affects)
 		}
 	}
-	if p.unseen > 0 {
-		p.log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", p.unseen)
+	warnOfUnseen(p.unseen, p.log)
+}
+
+// warnOfUnseen tells of repositories whose roots nothing vouched for: whatever is said of them rests
+// on what the server shows now.
+func warnOfUnseen(repositories int, log *slog.Logger) {
+	if repositories > 0 {
+		log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", repositories)
 	}
 }
 

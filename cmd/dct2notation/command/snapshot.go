@@ -177,6 +177,9 @@ func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
 
 // save saves what the field has, and tells how far it is.
 func (o *snapshotOptions) save(ctx context.Context, f *field, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
+	if o.tofu {
+		log.Warn("roots without a pin are trusted at first sight, as --tofu says")
+	}
 	began, done := time.Now(), 0
 	options.Observe = func(one snapshot.Saved) {
 		done++

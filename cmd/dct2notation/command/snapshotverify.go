@@ -91,16 +91,20 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 		return err
 	}
 	out := verifiedSnapshot{Version: 1, Kind: snapshotVerifyKind, Repositories: []verifiedSnapshotPart{}}
-	failed := 0
+	failed, unseen := 0, 0
 	var text strings.Builder
 	for _, r := range results {
 		part := partOf(r)
 		if r.Err != nil {
 			failed++
 		}
+		if r.PinnedBy == dct.PinnedTOFU {
+			unseen++
+		}
 		part.text(&text)
 		out.Repositories = append(out.Repositories, part)
 	}
+	warnOfUnseen(unseen, o.logger(s.Err))
 	fmt.Fprintf(&text, "verified %d, not verified %d\n", len(results)-failed, failed)
 	if o.output == "json" {
 		err = report.JSON(s.Out, out)

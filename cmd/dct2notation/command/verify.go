@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -110,6 +111,9 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
+	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.discover == discoverList {
+		cfg.Repositories = record.GUNs()
+	}
 	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag, record: record}, s, log)
 	if err != nil {
 		return err
@@ -193,13 +197,17 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if err != nil {
 		return err
 	}
-	totals, leftOut := report.Totals{}, 0
+	totals, leftOut, unseen := report.Totals{}, 0, 0
 	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
 		leftOut += one.LeftOut
+		if one.PinnedBy == dct.PinnedTOFU {
+			unseen++
+		}
 		saved.note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
+	warnOfUnseen(unseen, log)
 	if err == nil && totals.Empty() {
 		err = errNothingCompared
 	}
