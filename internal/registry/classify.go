@@ -74,7 +74,7 @@ func Classify(err error) Class {
 		return Throttled
 	case errors.As(err, &realm), errors.As(err, &login):
 		return Auth
-	case errors.Is(err, ErrListMoved):
+	case errors.Is(err, ErrListMoved), errors.Is(err, errNotSure):
 		return Transient
 	case errors.As(err, &answer):
 		return classOf(answer)

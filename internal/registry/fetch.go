@@ -17,7 +17,7 @@ import (
 func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 	_, data, err := r.fetchManifest(ctx, desc)
 	if err != nil {
-		err = r.absence(ctx, err, "manifest "+printable(desc.Digest))
+		err = r.absence(ctx, err, "manifest", string(desc.Digest))
 		return nil, r.failed("fetching manifest "+printable(desc.Digest), err)
 	}
 	return data, nil

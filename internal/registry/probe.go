@@ -32,7 +32,7 @@ func (r *Repository) CanPull(ctx context.Context, image digest.Digest) lookup.An
 
 func (r *Repository) canPull(ctx context.Context, image digest.Digest) error {
 	mediaType, data, err := r.get(ctx, "/manifests/"+image.String(), acceptManifests, maxManifest)
-	err = r.absence(ctx, err, "manifest "+image.String())
+	err = r.absence(ctx, err, "manifest", image.String())
 	switch {
 	case err == nil && mediaType == "text/html":
 		return fmt.Errorf("%w: it is a web page", ErrNotRegistry)

@@ -84,7 +84,7 @@ func (r *Repository) proven(ctx context.Context, err error) error {
 func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
 	if err != nil {
-		return nil, r.proven(ctx, r.absence(ctx, err, "manifest "+d.String()))
+		return nil, r.proven(ctx, r.absence(ctx, err, "manifest", d.String()))
 	}
 	if err := match(ocispec.Descriptor{Digest: d}, data); err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	err = problem(resp)
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		if err := r.proven(ctx, r.absence(ctx, err, "manifest "+d.String())); !lookup.IsAbsent(err) {
+		if err := r.proven(ctx, r.absence(ctx, err, "manifest", d.String())); !lookup.IsAbsent(err) {
 			return err
 		}
 		return nil

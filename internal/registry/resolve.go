@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -68,7 +69,7 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	if isNotFound(err) || headRefused(err) {
 		// HEAD has no body, and a proxy's 404 must not pass for the registry's word.
 		desc, err := r.hashed(ctx, d)
-		return desc, r.absence(ctx, err, "manifest "+d.String())
+		return desc, r.absence(ctx, err, "manifest", d.String())
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -128,8 +129,10 @@ func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descr
 // itself says that it has none, and nothing else. Any other 404 is not its word: a proxy answers
 // so, and that the whole repository is unknown contradicts whoever named it, or is a matter of
 // permissions.
-func (r *Repository) absence(ctx context.Context, err error, what string) error {
-	gone := &lookup.AbsentError{By: lookup.Registry, What: what, Err: err}
+//
+// kind and reference are what was asked for: a manifest by its digest, or a tag.
+func (r *Repository) absence(ctx context.Context, err error, kind, reference string) error {
+	gone := &lookup.AbsentError{By: lookup.Registry, What: kind + " " + safetext.Safe(reference, 128), Err: err}
 	switch {
 	case !isNotFound(err): // nil among them
 		return err
@@ -139,12 +142,19 @@ func (r *Repository) absence(ctx context.Context, err error, what string) error 
 		if err := r.answers(ctx); err != nil {
 			return err
 		}
+		// It may have been a proxy's word a moment ago, and the list of tags the registry's now.
+		if _, _, again := r.get(ctx, "/manifests/"+reference, acceptManifests, maxManifest); !isNotFound(again) || !onlyCodes(again, errcode.ErrorCodeManifestUnknown, codeNotFound) {
+			return fmt.Errorf("%w: %w", errNotSure, err)
+		}
 		return gone
 	case hasCode(err, errcode.ErrorCodeNameUnknown):
 		return errNoRepository
 	}
 	return errForeign404
 }
+
+// errNotSure says that what was not there a moment ago may be there.
+var errNotSure = errors.New("it is not there, was said, and asked again the registry does not say so")
 
 // codeNotFound is what Harbor answers for what it does not have, and many another server for a
 // path that it does not know. So it counts only from a server that answers for the repository.
@@ -201,7 +211,7 @@ func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest,
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+tag, acceptManifests)
 	if isNotFound(err) || headRefused(err) {
 		d, err := r.hashedTag(ctx, tag)
-		return d, r.absence(ctx, err, "tag "+tag)
+		return d, r.absence(ctx, err, "tag", tag)
 	}
 	if err != nil {
 		return "", err

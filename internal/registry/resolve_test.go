@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -478,6 +479,28 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 		if _, absent := stored.Absent(); absent != (c.gone && c.tags != "") {
 			t.Errorf("%q, tags %q, of a signature: absent %v, %v, want %v", c.body, c.tags, absent, stored.Err(), c.gone && c.tags != "")
 		}
+	}
+	// A proxy says so for a moment, of each path, and the list of tags is the registry's when it is asked.
+	reg := start(t, registrytest.Options{})
+	there := image(t, reg, "v1")
+	var mu sync.Mutex
+	refused := map[string]bool{}
+	reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		first := !refused[r.Method+r.URL.Path] && strings.Contains(r.URL.Path, "/manifests/")
+		if refused[r.Method+r.URL.Path] = true; first {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = fmt.Fprint(w, any404)
+		}
+		return first
+	})
+	r := open(t, reg.Host()+"/app", -1)
+	if answer := r.ResolveTag(t.Context(), "v1"); Classify(answer.Err()) != Transient {
+		t.Errorf("a tag that was refused for a moment: %v", answer.Err())
+	}
+	if _, err := r.Resolve(t.Context(), there.Digest); Classify(err) != Transient {
+		t.Errorf("an image that was refused for a moment: %v", err)
 	}
 	// One that does not know HEAD has tag and image all the same.
 	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {

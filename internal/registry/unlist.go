@@ -79,7 +79,7 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 	mediaType, list, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
 	switch {
 	case err != nil:
-		return nil, r.absence(ctx, err, "tag "+tag)
+		return nil, r.absence(ctx, err, "tag", tag)
 	case digest.FromBytes(list) == image:
 		return nil, &lookup.AbsentError{By: lookup.Registry, What: "list of signatures", Err: errors.New("the tag " + tag + " leads to the image itself")}
 	case mediaType != ocispec.MediaTypeImageIndex:
@@ -126,7 +126,7 @@ func (r *Repository) isReferrersList(ctx context.Context, tag string) (bool, err
 	if !read {
 		mediaType, content, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
 		if err != nil {
-			return false, r.absence(ctx, err, "tag "+tag)
+			return false, r.absence(ctx, err, "tag", tag)
 		}
 		digests, ok := listsReferrers(content)
 		if !ok || mediaType != ocispec.MediaTypeImageIndex {
@@ -155,7 +155,7 @@ func (r *Repository) subjectOf(ctx context.Context, d digest.Digest) (digest.Dig
 	}
 	_, data, err := r.fetchManifest(ctx, ocispec.Descriptor{Digest: d})
 	if err != nil {
-		return "", r.proven(ctx, r.absence(ctx, err, "manifest "+printable(d)))
+		return "", r.proven(ctx, r.absence(ctx, err, "manifest", string(d)))
 	}
 	return r.noteReferrer(d, data), nil
 }
