@@ -522,7 +522,8 @@ func (w *world) trouble() (over func()) {
 		if when == "first" && n > 0 || when == "second" && n != 1 || when == "twice" && n > 1 {
 			return false
 		}
-		if kind == "404-own" || kind == "404-any" && where == "registry" && part != "everything" { // which only the list of tags tells from a lie
+		// Only the list of tags tells this from a lie, and that is asked once: it has to be struck too.
+		if kind == "404-own" || kind == "404-any" && where == "registry" && (part != "everything" || half < 2 || when == "twice") {
 			w.lies.Store(req.URL.Path, true)
 		}
 		w.answerBadly(wr, req, next, kind, ownCodes[part])
