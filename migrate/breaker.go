@@ -115,7 +115,8 @@ func (b *breaker) failure(name string, class Class, err error) {
 		if b.outages++; b.outages == 1 {
 			b.began = now()
 		}
-		if b.outages >= outagePatience && now().Sub(b.began) >= cmp.Or(b.span, outageSpan) {
+		// What cannot pass, such as a plugin that answers nonsense, costs an operation each time.
+		if b.outages >= outagePatience && (!class.repeatable() || now().Sub(b.began) >= cmp.Or(b.span, outageSpan)) {
 			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
 		}
 	case class == Denied, class == Unsupported:

@@ -219,7 +219,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 	if full.fill("last", errors.New("full")); !errors.Is(full.open(), ErrStopped) {
 		t.Errorf("%d full ones in a row: %v", patience, full.open())
 	}
-	broken := breaker{span: -1}
+	var broken breaker
 	for range outagePatience {
 		broken.failure("", Permanent, errors.New("a registry's answer"))
 	}

@@ -60,7 +60,7 @@ var (
 	}
 	deniedWords = []string{
 		"FORBIDDEN", "UNAUTHORIZED", "PERMISSION DENIED", "PERMISSIONDENIED", "PERMISSION_DENIED", "ACCESSDENIED", "ACCESS DENIED", "EXPIREDTOKEN",
-		"CERTIFICATENOTFOUND", "AADSTS", "NO EC2 IMDS ROLE",
+		"CERTIFICATENOTFOUND", "AADSTS700", "NO EC2 IMDS ROLE",
 	}
 	transientWords = []string{
 		"SERVICE UNAVAILABLE", "INTERNAL SERVER ERROR", "BAD GATEWAY", "GATEWAY TIMEOUT", "CONNECTION REFUSED", "CONNECTION RESET", "BROKEN PIPE",
@@ -87,9 +87,13 @@ func classify(code, message string) Class {
 		return Throttled
 	case code == "TIMEOUT":
 		return Transient
-	case has(deniedWords), deniedStatus.MatchString(text):
+	case has(deniedWords):
 		return Denied
-	case has(transientWords), transientStatus.MatchString(text):
+	case has(transientWords):
+		return Transient
+	case deniedStatus.MatchString(text):
+		return Denied
+	case transientStatus.MatchString(text):
 		return Transient
 	case code == "VALIDATION_ERROR", code == "UNSUPPORTED_CONTRACT_VERSION":
 		return Denied

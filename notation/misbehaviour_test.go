@@ -176,7 +176,8 @@ func TestClassify(t *testing.T) {
 		{"ACCESS_DENIED", "arn:aws:signer:us-west-2:115033223333:/signing-profiles/p", Denied}, {"ERROR", "arn:aws:kms:eu-west-1:140342950300:key/1 is unknown", Transient},
 		{"ERROR", "arn:aws:kms:eu-west-1:142942950300:key/1 is unknown", Transient}, {"ACCESS_DENIED", "Code: 429", Denied}, {"ACCESS_DENIED", "503", Denied},
 		{"VALIDATION_ERROR", "unexpected status 503", Transient}, {"VALIDATION_ERROR", "dial tcp: connect: connection refused", Transient}, {"VALIDATION_ERROR", "no such key", Denied},
-		{"ERROR", "500 Internal Server Error", Transient},
+		{"ERROR", "500 Internal Server Error", Transient}, {"ERROR", "dial tcp 10.0.0.1:403: connect: connection refused", Transient},
+		{"ERROR", "AADSTS90033: A transient error has occurred", Transient}, {"ERROR", "status 403", Denied},
 		{"ACCESS_DENIED", "", Denied}, {"Forbidden", "caller lacks sign", Denied}, {"VALIDATION_ERROR", "", Denied},
 	} {
 		if got := classify(c.code, c.message); got != c.want {

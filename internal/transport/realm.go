@@ -248,10 +248,11 @@ func challenges(header string) []challenge {
 				break // the next challenge
 			}
 			c.params[name] = value
-			if rest = strings.TrimLeft(after, " \t"); rest != "" && rest[0] != ',' {
+			// Some servers leave out the comma.
+			if rest = strings.TrimLeft(after, " \t,"); rest == after && rest != "" {
 				return all
 			}
-			if rest = strings.TrimLeft(rest, " \t,"); rest == "" {
+			if rest == "" {
 				break
 			}
 		}

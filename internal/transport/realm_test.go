@@ -140,6 +140,8 @@ func TestTheChallengeThatCanBeAnsweredIs(t *testing.T) {
 		{[]string{bearer + `, Negotiate`}, bearer, ""},
 		{[]string{`Basic realm="a, Bearer realm=b", NTLM`}, `Basic realm="a, Bearer realm=b"`, ""},
 		{[]string{`NTLM, basic realm = "r"`}, `Basic realm="r"`, ""},
+		{[]string{`Bearer realm="https://registry.example.com/token" service="s"  scope="a:b:pull,push", Basic realm="r"`}, bearer, ""},
+		{[]string{`Bearer realm="https://registry.example.com/token"service="s"`}, `Bearer realm="https://registry.example.com/token"`, ""},
 		{[]string{"Basic"}, `Basic realm=""`, ""},
 		{[]string{`Bearer realm="https://evil.example/token"`, `Basic realm="r"`}, `Basic realm="r"`, ""},
 		{[]string{`Bearer realm="https://evil.example/token", ` + bearer}, bearer, ""},
