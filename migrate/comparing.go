@@ -55,7 +55,7 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, known) })
 	if a.err != nil {
 		<-c.readers
-		if c.Record != nil && c.Scope.mayLack(gun, a.err) {
+		if c.Record.has(gun) && c.Scope.mayLack(gun, a.err) {
 			result, err := c.withdrawn(ctx, gun)
 			return compared{result: result, unread: a.err, err: err}
 		}

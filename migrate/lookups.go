@@ -24,9 +24,9 @@ type lookups struct {
 	indexes    sync.Map               // digest -> func() ([]member, error), called once
 }
 
-func newLookups(v *Verification, r *dct.Repository) *lookups {
-	l := &lookups{v: v, gun: r.GUN().String(), repository: v.Scope.place(r.GUN()), vouched: map[digest.Digest]bool{}}
-	for _, t := range r.Targets() {
+func newLookups(v *Verification, gun dct.GUN, targets []dct.Target) *lookups {
+	l := &lookups{v: v, gun: gun.String(), repository: v.Scope.place(gun), vouched: map[digest.Digest]bool{}}
+	for _, t := range targets {
 		l.vouched[t.Digest()] = true
 	}
 	return l

@@ -236,14 +236,24 @@ func (a *assessment) date(at time.Time, what string) {
 // left looks for repositories that the ledger has and that were not compared: their images may
 // keep signatures that nobody vouches for.
 func (a *assessment) left(guns []dct.GUN) {
-	if a.Verification.Record == nil {
+	record := a.Verification.Record
+	if record == nil {
 		return
 	}
 	have := map[string]bool{}
+	vouched, recorded := false, false // of any repository that DCT has targets of: it is there, the ledger has it
 	for _, gun := range guns {
 		have[gun.String()] = true
+		if a.server.of(gun).targets > 0 {
+			vouched, recorded = true, recorded || record.has(gun)
+		}
 	}
-	for _, name := range a.Verification.Record.GUNs() {
+	// By a ledger of nothing, or of other runs, nothing was withdrawn and no server was rolled back.
+	if !recorded && (vouched || len(record.places) == 0) {
+		a.gates[gateCompared].unclear("the ledger has none of the repositories that were compared")
+		a.gates[gateCompared].Hint = "name the ledger of the runs that have signed them"
+	}
+	for _, name := range record.GUNs() {
 		if have[name] {
 			continue
 		}

@@ -110,9 +110,15 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			const other = "registry.example.com/other"
 			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
 		}, gateCompared, NotTold, "registry.example.com/other is in the ledger"},
-		"the ledger has another one, which is waived": {func(l *leaving) {
+		"the ledger has nothing": {func(l *leaving) { l.r.Verification.Record = recordOf(l.t) }, gateCompared, NotTold, "the ledger has none of the repositories"},
+		"the ledger is of other repositories": {func(l *leaving) {
 			const other = "registry.example.com/other"
 			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
+			l.waive(Waiver{Repository: other, Class: NotCompared})
+		}, gateCompared, NotTold, "the ledger has none of the repositories"},
+		"the ledger has another one, which is waived": {func(l *leaving) {
+			const other = "registry.example.com/other"
+			l.r.Verification.Record = recordOf(l.t, signedItem(app, app, imageOf("v1"), "v1"), signedItem(other, other, imageOf("v9"), "v9"))
 			l.waive(Waiver{Repository: other, Class: NotCompared})
 		}, "", Holds, ""},
 		"a platform's certificate ends": {func(l *leaving) {

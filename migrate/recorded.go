@@ -39,6 +39,9 @@ func ReadRecord(page func(after state.Key, limit int) ([]state.Item, error)) (*R
 // GUNs are the repositories that the ledger has, in order.
 func (r *Record) GUNs() []string { return slices.Sorted(maps.Keys(r.places)) }
 
+// has reports whether the ledger has a repository; without a ledger it has none.
+func (r *Record) has(gun dct.GUN) bool { return r != nil && len(r.places[gun.String()]) > 0 }
+
 // Places are the repositories that the images of a GUN were in.
 func (r *Record) Places(gun string) []string { return r.places[gun] }
 
@@ -103,21 +106,6 @@ func (c *comparing) recorded(ctx context.Context, look *lookups, result *Verifie
 	}
 	items = slices.DeleteFunc(items, func(it state.Item) bool { return it.Repository != look.repository })
 	return look.flagRecorded(ctx, items, result)
-}
-
-// withdrawn compares what a ledger has of a repository of which DCT has nothing any more. The
-// error is as recorded's.
-func (c *comparing) withdrawn(ctx context.Context, gun dct.GUN) (VerifiedRepository, error) {
-	result := VerifiedRepository{GUN: gun.String(), Totals: map[VerifyClass]int{}}
-	look := &lookups{v: c.Verification, gun: result.GUN, repository: c.Scope.place(gun)}
-	if look.repository != result.GUN {
-		result.Place = look.repository
-	}
-	err := c.recorded(ctx, look, &result)
-	for _, t := range result.Tags {
-		result.Totals[t.Class]++
-	}
-	return result, err
 }
 
 // flagRecorded flags the rows whose signatures are not those that the ledger has.

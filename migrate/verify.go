@@ -155,7 +155,7 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		}
 		if one.unread != nil {
 			last = one.unread
-			if v.Scope.mayLack(gun, last) && len(one.result.Tags) == 0 {
+			if v.Scope.mayLack(gun, last) && !c.Record.has(gun) {
 				continue
 			}
 		}
@@ -181,12 +181,26 @@ func unreadClass(err error) VerifyClass {
 }
 
 func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
+	read := VerifiedRepository{PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged()}
+	return c.compareTags(ctx, r.GUN(), tags{targets: r.Targets(), findings: r.Findings()}, read)
+}
+
+// withdrawn compares a repository of which DCT has nothing any more: all its tags are then such that
+// DCT does not name. The error is as recorded's.
+func (c *comparing) withdrawn(ctx context.Context, gun dct.GUN) (VerifiedRepository, error) {
+	return c.compareTags(ctx, gun, tags{}, VerifiedRepository{})
+}
+
+// compareTags compares the tags that DCT names, and those that only the registry has. result has what else the
+// trust data says. The error is as recorded's.
+func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result VerifiedRepository) (VerifiedRepository, error) {
 	v := c.Verification
-	result := VerifiedRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged(), Totals: map[VerifyClass]int{}}
-	if place := v.Scope.place(r.GUN()); place != result.GUN {
+	result.GUN, result.Totals = gun.String(), map[VerifyClass]int{}
+	if place := v.Scope.place(gun); place != result.GUN {
 		result.Place = place
 	}
-	t, err := v.all(ctx, r)
+	look := newLookups(v, gun, t.targets)
+	err := v.others(ctx, gun, &t)
 	if ctx.Err() != nil {
 		return result, ctx.Err()
 	}
@@ -197,9 +211,8 @@ func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRep
 	}
 	all := t.len()
 	t.keep(v.Scope.wants)
-	t.draw(v, r.GUN())
+	t.draw(v, gun)
 	result.LeftOut = all - t.len()
-	look := newLookups(v, r)
 	rows, err := c.rows(ctx, look, t)
 	if err != nil {
 		return result, err
@@ -279,11 +292,10 @@ func (c *comparing) each(ctx context.Context, n int, one func(ctx context.Contex
 	return err
 }
 
-// all returns all tags of a repository: those of the trust data, and those that the registry has
-// and DCT does not name, since one that was revoked in DCT may still be trusted by Notation. An
-// error says that not all of these are known.
-func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err error) {
-	t.targets, t.findings = r.Targets(), r.Findings()
+// others adds to the tags of the trust data those that the registry has and DCT does not name, since
+// one that was revoked in DCT may still be trusted by Notation. An error says that not all of these are
+// known.
+func (v *Verification) others(ctx context.Context, gun dct.GUN, t *tags) error {
 	named := map[string]bool{}
 	for _, target := range t.targets {
 		named[target.Tag()] = true
@@ -292,7 +304,7 @@ func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err 
 		named[f.Tag] = true
 	}
 	t.listed = map[string]bool{}
-	err = v.Registry.Tags(ctx, v.Scope.place(r.GUN()), func(tag string) error {
+	return v.Registry.Tags(ctx, v.Scope.place(gun), func(tag string) error {
 		t.listed[tag] = true
 		f := dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"}
 		switch {
@@ -304,7 +316,6 @@ func (v *Verification) all(ctx context.Context, r *dct.Repository) (t tags, err 
 		}
 		return nil
 	})
-	return t, err
 }
 
 // listTag is the form of the tags under which clients keep the list of an image's signatures

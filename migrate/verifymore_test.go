@@ -229,6 +229,56 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	}
 }
 
+// A repository of which DCT has nothing any more may keep images that Notation trusts and that no run has
+// signed: all its tags are compared, as long as the ledger has the repository, and it stays in the result.
+func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
+	t.Parallel()
+	const deleted = "registry.example.com/team/deleted"
+	trusted := saying(Verdict{Signatures: 1, Trusted: true, Listed: []string{"theirs"}})
+	for name, c := range map[string]struct {
+		recorded string // the repository that the ledger has
+		stray    func() (Verdict, error)
+		fault    error // of listing the tags
+		want     []VerifyClass
+		reason   string
+	}{
+		"a tag that Notation trusts":       {deleted, trusted, nil, []VerifyClass{NotationOnly}, ""},
+		"a tag that nobody has signed":     {deleted, saying(Verdict{}), nil, nil, ""},
+		"tags that cannot be listed":       {deleted, trusted, &Failure{Throttled, errors.New("429")}, nil, "429"},
+		"a repository that no run has had": {app, trusted, nil, nil, "left out"},
+	} {
+		s := newScene(t)
+		s.put("stray")
+		if c.fault != nil {
+			s.fault["tags"] = func(digest.Digest) (bool, error) { return false, c.fault }
+		}
+		judge := verdicts{imageOf("stray"): c.stray}
+		v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 2}
+		v.Record = recordOf(t, signedItem(c.recorded, c.recorded, imageOf("gone"), "v1"))
+		v.Scope.Discovered = func(dct.GUN) bool { return true }
+		var got []VerifiedRepository
+		err := v.Verify(context.Background(), s.guns(deleted), func(r VerifiedRepository) error { got = append(got, r); return nil })
+		if err != nil && !errors.Is(err, ErrNothingRead) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c.reason == "left out" {
+			if len(got) != 0 {
+				t.Errorf("%s: got %+v, want nothing", name, got)
+			}
+			continue
+		}
+		var classes []VerifyClass
+		for _, r := range got {
+			for _, row := range r.Tags {
+				classes = append(classes, row.Class)
+			}
+		}
+		if len(got) != 1 || !slices.Equal(classes, c.want) || (c.reason != "") != (got[0].Totals[Unknown] > 0) || !strings.Contains(got[0].Reason, c.reason) {
+			t.Errorf("%s: got %+v, want the repository with %v and the reason %q", name, got, c.want, c.reason)
+		}
+	}
+}
+
 // placeJudge knows the images of one place.
 type placeJudge struct {
 	place string

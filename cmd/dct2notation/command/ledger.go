@@ -41,6 +41,14 @@ type readable struct {
 	behind string // why it may lack what a run has done; empty: it has all
 }
 
+// part is behind as an error: who reads the ledger hears of a part only. It is nil without a ledger.
+func (r *readable) part() error {
+	if r == nil || r.behind == "" {
+		return nil
+	}
+	return errors.New(r.behind + "\nhint: ask again between two passes of the watch, or stop it")
+}
+
 // readLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
 // leaves after each pass, and its age is told: what was signed since is not in it. A copy that an
 // earlier process left is refused: nobody knows what that one and the present one have done since.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,5 +64,53 @@ func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 		if (got.behind == "") != step.want {
 			t.Errorf("%s: got behind %q, want %t", step.name, got.behind, step.want)
 		}
+	}
+}
+
+// What is read from a copy that may lack something is no whole: verify does not say that both sides agree,
+// and a policy that is written from it is told to be a part.
+func TestACopyThatMayLackSomethingIsNotRelied(t *testing.T) {
+	g := newGround(t)
+	p := g.places[0]
+	l, err := state.Open(p.ledger, state.Options{Tool: "holder"})
+	must(t, err)
+	must(t, l.SaveCopy())
+	chain := g.path("release-chain.pem")
+	must(t, os.WriteFile(chain, g.release.ChainPEM(), 0o600))
+	policy := func(out string) (int, string) {
+		code, _, said := g.mainOf([]string{"policy", "notation"}, "-O", g.path(out), "--ledger", p.ledger, "--certificate", "release="+chain)
+		return code, said
+	}
+	code, v := g.verify("strict", p.ledger)
+	if code != exitFailures || v.Complete || v.Agree {
+		t.Errorf("verify, while the ledger is held: got exit code %d, agree %v, complete %v, want %d and neither", code, v.Agree, v.Complete, exitFailures)
+	}
+	if code, said := policy("held"); code != exitFailures || !strings.Contains(said, "its copy of") {
+		t.Errorf("policy, while the ledger is held: got exit code %d, want %d and why: %s", code, exitFailures, said)
+	}
+	must(t, l.Close())
+	if code, v = g.verify("strict", p.ledger); code != exitDone || !v.Complete || !v.Agree {
+		t.Errorf("verify, of the ledger itself: got exit code %d, agree %v, complete %v, want %d and both", code, v.Agree, v.Complete, exitDone)
+	}
+	if code, said := policy("free"); code != exitDone {
+		t.Errorf("policy, of the ledger itself: got exit code %d: %s", code, said)
+	}
+}
+
+// A repository that is withdrawn as a whole keeps its tags in the registry. One that Notation trusts, and
+// that no run knows of, is told of before and after.
+func TestATagOfAWithdrawnRepositoryIsToldOf(t *testing.T) {
+	g := newGround(t)
+	p := g.places[0]
+	must(t, p.registry.Tag(p.name, "stray", p.trusted.Digest.String()))
+	for _, m := range p.marks { // undone
+		for _, s := range p.signatures(m.Descriptor) {
+			must(t, p.registry.Delete(p.name, s.Digest.String()))
+		}
+	}
+	g.notary.Delete(p.trust.GUN())
+	code, out, said := g.main("verify", "--discover", "changefeed", "--ledger", p.ledger, "--trust-policy", g.path("strict.json"), p.registry.Host()+"/*")
+	if code != exitDisagree || !strings.Contains(string(out), `"stray"`) {
+		t.Errorf("got exit code %d, want %d and the tag: %s%s", code, exitDisagree, out, said)
 	}
 }

@@ -32,6 +32,9 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // only read from
+	if ledger.behind != "" {
+		m.problem(log, ledger.behind+": what was signed since is left out")
+	}
 	m.known, m.images = ledger.known, map[string]map[string]int{}
 	if _, err := sel.hosts(ledger.Ledger); err != nil {
 		return err

@@ -140,7 +140,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
 	}
-	return o.compare(ctx, v, f, s, log)
+	return o.compare(ctx, v, f, errors.Join(f.unlisted, ledger.part()), s, log)
 }
 
 // openRecord opens a ledger to compare with what it has; without a file, there is none.
@@ -190,8 +190,9 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 	log.Warn("the trust store beside the trust policy is not read, but notation's own; if the two belong together, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
-// compare verifies, and shows and saves what came of it.
-func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f *field, s Streams, log *slog.Logger) error {
+// compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
+// meant; nil: it can.
+func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f *field, lacking error, s Streams, log *slog.Logger) error {
 	out := liveVerify(o.output, o.verbose, s.Out)
 	saved, err := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), o.output, log)
 	if err != nil {
@@ -215,8 +216,8 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if part == nil && len(tagsLeftOut(f.choice)) > 0 {
 		part = report.ErrChosen
 	}
-	if f.unlisted != nil {
-		part = errors.Join(part, f.unlisted)
+	if lacking != nil {
+		part = errors.Join(part, lacking)
 	}
 	if endErr := errors.Join(out.End(totals, part), saved.finish(ending(totals, leftOut, part), o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
@@ -232,7 +233,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 		return err
 	case totals.Disagree():
 		return &verdict{exitDisagree}
-	case totals.Unknown(), f.unlisted != nil:
+	case totals.Unknown(), lacking != nil:
 		return &verdict{exitFailures}
 	}
 	return nil
