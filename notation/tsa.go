@@ -214,13 +214,21 @@ const (
 )
 
 // Timestamp implements tspclient.Timestamper. What may pass is tried again here, for minutes if it
-// must be: to repeat the whole signature would spend another key operation.
+// must be: to repeat the whole signature would spend another key operation. After that the error is
+// permanent, so that nobody does within this run.
 func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
 	for wait, waited := s.tsa.pause, time.Duration(0); ; wait = min(2*wait, 100*s.tsa.pause) {
 		response, err := s.tsa.stamp(ctx, request)
 		s.cause = err
-		if class := ClassOf(err); err == nil || class != Transient && class != Throttled || waited >= s.tsa.patience {
+		class := ClassOf(err)
+		if err == nil || class != Transient && class != Throttled {
 			return response, err
+		}
+		if waited >= s.tsa.patience {
+			var e *Error
+			errors.As(err, &e) // ClassOf says that it is one
+			s.cause = &Error{Permanent, fmt.Errorf("%w; asked again for %s", e.Err, s.tsa.patience), "once the authority answers, run again: the signature that waited for it is lost"}
+			return nil, s.cause
 		}
 		select {
 		case <-ctx.Done():

@@ -234,7 +234,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	must(t, err)
 	server.SetFault(func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true })
 	for name, s := range map[string]*Signer{"plugin": plugin, "files": files} {
-		if e, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Transient || e.Blob != nil {
+		if e, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Permanent || e.Blob != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
