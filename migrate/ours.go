@@ -25,13 +25,14 @@ func (e *Engine) acceptable(w Work, by state.SignedBy) bool {
 }
 
 // ours returns the signatures that the item is done by: what the look has found, or else the one
-// by an earlier identity that the ledger has confirmed, if the registry shows it still. The key is
+// by an earlier identity that the ledger names, if the registry shows it still: also where the item
+// was taken back since, as by an undo that failed. The key is
 // proven before the first that it is to have made counts.
 func (e *Engine) ours(ctx context.Context, w Work, x Examined, known state.Item) ([]Signature, error) {
 	if len(x.Found.Ours) > 0 {
 		return x.Found.Ours, e.proven(ctx, w, x.Found.Ours)
 	}
-	if known.Stage != state.Confirmed || known.Signature == "" || len(w.key.Earlier) == 0 {
+	if known.Signature == "" || len(w.key.Earlier) == 0 {
 		return nil, nil
 	}
 	s, found, err := e.Registry.Recorded(ctx, x.Image, known.Signature)
@@ -76,14 +77,14 @@ func (w Work) otherNotes(s Signature) []string {
 }
 
 // superseded reports whether others make an envelope needless that was not pushed yet: signatures
-// of the key's present identity, no worse, which bind all that it binds.
+// of the key's present identity, which bind all that it binds, and lack nothing that it has.
 func (w Work) superseded(e state.Envelope, found []Signature) ([]Signature, bool) {
 	var others []Signature
 	for _, s := range found {
 		if s.Digest == e.ManifestDigest {
 			return nil, false // it was pushed
 		}
-		if s.By.Identity == w.key.identity() && w.key.lacks(s.By) == "" {
+		if s.By.Identity == w.key.identity() && (w.key.lacks(s.By) == "" || w.key.lacks(e.SignedBy) != "") {
 			others = append(others, s)
 		}
 	}

@@ -45,7 +45,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		}
 	}
 	if *stage == state.Signed {
-		if done, all, err := r.meanwhile(ctx, w, image, envelope, o); done || err != nil {
+		if done, all, err := r.meanwhile(ctx, w, image, envelope, fresh, o); done || err != nil {
 			return all, err
 		}
 	}
@@ -62,10 +62,10 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	return r.confirm(ctx, w, image, envelope.ManifestDigest)
 }
 
-// meanwhile looks, where others may sign the same images with the same key, whether one has done
-// so since this run looked. Then the envelope is not pushed: it would be one signature more.
-func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, o *Outcome) (done bool, all int, err error) {
-	if !r.Shared && !r.Registry.ListsInTag(image.Repository) {
+// meanwhile looks, where others may sign the same images with the same key, or an earlier run has left
+// the envelope, whether one has done so since the look before it was made. Then the envelope is not pushed: it would be one signature more.
+func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, fresh bool, o *Outcome) (done bool, all int, err error) {
+	if fresh && !r.Shared && !r.Registry.ListsInTag(image.Repository) {
 		return false, 0, nil
 	}
 	found, err := r.Registry.Find(ctx, image, w.Key.KeyName)

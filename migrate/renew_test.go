@@ -153,6 +153,64 @@ func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
 	s.runs("after one was deleted", 1, true, map[string]int{first: 1, second: 1})
 }
 
+// What became of an item since makes nobody forget its signature: as long as the registry lists it, a
+// renewed certificate signs no second one.
+func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(*renewal){
+		"undo could not remove it": func(s *renewal) {
+			s.breakFor("remove", "v1", false, &Failure{Permanent, errors.New("no")})
+			summary, _, err := (&remover{scene: s.scene}).undo()
+			s.must(err)
+			s.counts(summary, map[UndoResult]int{UndoFailed: 1})
+		},
+		"the image was away": func(s *renewal) {
+			d := digest.FromString("image v1")
+			image, mutate := s.images[d], s.mutate
+			delete(s.images, d)
+			s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
+			s.runs("without the image", 0, true, map[string]int{})
+			s.images[d], s.mutate = image, mutate
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1")
+			s.runs("the first run", 1, true, map[string]int{first: 1})
+			harm(s)
+			s.heal()
+			if it := s.item("v1"); it.Stage == state.Confirmed {
+				t.Fatalf("got %+v, want it not done", it)
+			}
+			s.renew(second)
+			s.runs("after the renewal", 0, true, map[string]int{first: 1})
+			s.signatures[digest.FromString("image v1")] = nil
+			mutate := s.mutate
+			s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
+			s.runs("and when it is gone", 1, true, map[string]int{second: 1})
+		})
+	}
+}
+
+// An envelope that an earlier run left is not pushed where the image was signed since, though the
+// referrers API loses nobody's entry: it may have waited for long. Options that it lacks as well make the
+// other no worse.
+func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
+	t.Parallel()
+	for name, expiry := range map[string]time.Duration{"as made now": 0, "neither is": time.Hour} {
+		s := newRenewal(t, "v1")
+		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.runs(name+", cut off", 1, false, map[string]int{})
+		s.heal()
+		ledger := s.ledger
+		s.ledger += ".other"
+		s.runs(name+", another machine", 1, true, map[string]int{first: 1})
+		s.ledger, s.expiry = ledger, expiry
+		s.runs(name+", the next run", 0, true, map[string]int{first: 1})
+		s.once("v1")
+	}
+}
+
 // An identity that nobody has accepted does not count, whatever the ledger says of the item.
 func TestIdentityThatIsNotAcceptedIsSignedAgain(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,7 @@ type Item struct {
 	Notes     []string          // what the evidence rests on besides, such as metadata that was allowed to be expired
 	Class     string            // of the reason: why skipped, what kind of failure
 	Reason    string            // at most MaxReason bytes
-	Signature string            // digest of the signature's manifest, from signed on
+	Signature string            // digest of the signature's manifest; of a planned item, of the last one
 	SignedBy  SignedBy          // of that signature; zero: not known
 	Attempts  int               // failures so far
 	Updated   time.Time

@@ -153,13 +153,12 @@ func (l *Ledger) Reopen(k Key) (Stage, error) {
 	return to, nil
 }
 
-// reopened sends the item back to where its work has to go on.
+// reopened sends the item back to where its work has to go on. Its signature stays: why the item is not
+// done any more may pass, and the registry may list it still.
 func (i *Item) reopened(b *batch) Stage {
 	i.Stage, i.Class, i.Reason = Planned, "", ""
 	if b.hasEnvelope(i.Key) {
 		i.Stage = Signed
-	} else {
-		i.Signature, i.SignedBy, i.Bound = "", SignedBy{}, nil
 	}
 	return i.Stage
 }
@@ -180,8 +179,8 @@ const ClassUndone = "undone"
 
 // Undo records that a signature which this ledger has made is gone from the registry. The
 // item that has it is skipped as [ClassUndone], and its envelope thrown away: the next Plan
-// takes it up again, if DCT still vouches for it. So is a planned item that has none, as Reopen
-// leaves it before the removal. One that has another signature, made since, keeps it and its
+// takes it up again, if DCT still vouches for it. So is a planned item that has none, as earlier
+// versions left it before the removal. One that has another signature, made since, keeps it and its
 // stage: then only the event tells.
 func (l *Ledger) Undo(k Key, signature, reason string) error {
 	if signature == "" {

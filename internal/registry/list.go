@@ -97,7 +97,10 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 // tag, oras-go would take any 404 for an image without signatures.
 func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, each func([]ocispec.Descriptor) error) error {
 	if r.api.Load() {
-		return r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each)
+		if err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each); err != nil {
+			return err
+		}
+		return r.rememberAPI() // not before: what only looks like the API for a while would be taken for it for good
 	}
 	list, err := r.fallbackList(ctx, subject.Digest)
 	if lookup.IsAbsent(err) {
@@ -167,16 +170,19 @@ func (r *Repository) knownAPI() (bool, error) {
 	return memory.HasReferrers(r.place())
 }
 
-// learnAPI notes, for later runs too, that the repository has the API.
+// learnAPI notes, for this process, that the repository has the API.
 func (r *Repository) learnAPI() error {
 	r.hadAPI.Store(true)
-	if memory := r.of.memory(); memory != nil {
-		if err := memory.SetReferrers(r.place()); err != nil {
-			return err
-		}
-	}
 	r.api.Store(true)
 	return r.remote.SetReferrersCapability(true)
+}
+
+// rememberAPI notes it for later runs too, which then believe no 404.
+func (r *Repository) rememberAPI() error {
+	if memory := r.of.memory(); memory != nil {
+		return memory.SetReferrers(r.place())
+	}
+	return nil
 }
 
 // CheckList returns an error if signatures of the image may be listed elsewhere than Signatures
@@ -207,10 +213,8 @@ func (r *Repository) checkList(ctx context.Context, image digest.Digest) error {
 func (r *Repository) subjectTold() error {
 	r.wavered.Store(true)
 	r.hadAPI.Store(true)
-	if memory := r.of.memory(); memory != nil {
-		if err := memory.SetReferrers(r.place()); err != nil {
-			return err
-		}
+	if err := r.rememberAPI(); err != nil {
+		return err
 	}
 	r.probed.forget()
 	return errHiddenAPI

@@ -242,6 +242,35 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	}
 }
 
+// Something that answers for a while as the API would, and lists nothing to the end, is not remembered.
+func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{})
+	subject := image(t, reg, "1")
+	known := &notebook{has: map[string]bool{}}
+	look := func() ([]ocispec.Descriptor, error) {
+		c := client(t, -1)
+		c.Remember(known)
+		return repository(t, c, reg.Host()+"/app").Signatures(t.Context(), subject)
+	}
+	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+		if !strings.Contains(req.URL.Path, "/referrers/") {
+			return false
+		}
+		w.Header().Set("Link", "<"+req.URL.Path+`?n=1>; rel="next"`) // pages without end
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		_, _ = fmt.Fprint(w, indexOf(t))
+		return true
+	})
+	if list, err := look(); err == nil || len(known.has) != 0 {
+		t.Errorf("listed %v, %v, remembered %v", list, err, known.has)
+	}
+	reg.SetHook(nil)
+	if list, err := look(); err != nil || len(list) != 0 {
+		t.Errorf("afterwards: %v, %v, want none", list, err)
+	}
+}
+
 // The API is asked for again before anything rests on there being none.
 func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 	t.Parallel()

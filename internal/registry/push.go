@@ -56,8 +56,11 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		// Not by oras-go: to it any 404 says that there is no list yet, and the new one it
 		// makes hides what is in the old.
 		answer, err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest)
-		if err != nil || r.api.Load() {
+		if err != nil {
 			return err
+		}
+		if r.api.Load() {
+			return r.rememberAPI() // nothing else lists this signature
 		}
 		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
 		// client that the registry processed the request's subject."

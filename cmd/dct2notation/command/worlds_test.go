@@ -341,7 +341,7 @@ func (w *world) run() string {
 	}
 	s, wrong := w.call("run", h.args...)
 	if wrong == "" {
-		wrong = w.checkSigned(s, before, h.rebind, h.platforms)
+		wrong = w.checkSigned(s, before, h)
 	}
 	if wrong != "" {
 		return wrong
@@ -378,7 +378,7 @@ func (w *world) failuresIn(path string) map[string]bool {
 }
 
 // checkSigned looks at what the key was used for. Promises 1, 3 and 4.
-func (w *world) checkSigned(s said, signedBefore map[string]bool, rebind, platforms bool) string {
+func (w *world) checkSigned(s said, signedBefore map[string]bool, h how) string {
 	for image, list := range s.new() {
 		name, d, _ := strings.Cut(image, "@")
 		p := w.place(name)
@@ -386,7 +386,7 @@ func (w *world) checkSigned(s said, signedBefore map[string]bool, rebind, platfo
 			if !w.ours(one) || one.over.String() != d {
 				return s.wrongf("it pushed a signature to %s that is not by the key, or over %s", image, one.over)
 			}
-			if !w.vouched(p, platforms)[one.over] {
+			if !w.vouched(p, h.platforms)[one.over] {
 				return s.wrongf("it signed %s, which DCT does not vouch for", image)
 			}
 			if w.made[w.ledger] == nil {
@@ -394,10 +394,14 @@ func (w *world) checkSigned(s said, signedBefore map[string]bool, rebind, platfo
 			}
 			w.made[w.ledger][image+" "+one.digest.String()] = true
 		}
+		// One that expires before it can be pushed and listed is made anew.
+		if h.expiry {
+			list = slices.DeleteFunc(list, func(one sig) bool { return one.ended })
+		}
 		if len(list) > 1 {
 			return s.wrongf("it signed %s %d times", image, len(list))
 		}
-		if signedBefore[image] && !rebind && !w.hides(p, true) && !w.liedAbout("sha256-"+strings.TrimPrefix(d, "sha256:")) {
+		if signedBefore[image] && !h.rebind && !w.hides(p, true) && !w.liedAbout("sha256-"+strings.TrimPrefix(d, "sha256:")) {
 			return s.wrongf("it signed %s again, which had a good signature of ours", image)
 		}
 	}
