@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // Small repositories are compared side by side: one alone would keep no more workers busy
@@ -55,8 +56,11 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, known) })
 	if a.err != nil {
 		<-c.readers
-		if c.Record.has(gun) && c.Scope.mayLack(gun, a.err) {
+		if c.Record.has(gun) && lookup.IsAbsent(a.err) { // it has no root, says the source itself
 			result, err := c.withdrawn(ctx, gun)
+			if !c.Scope.mayLack(gun, a.err) { // whether DCT has withdrawn it, nobody knows
+				result.unclear(a.err)
+			}
 			return compared{result: result, unread: a.err, err: err}
 		}
 		return compared{result: VerifiedRepository{GUN: gun.String(), Class: unreadClass(a.err), Reason: a.err.Error()}, unread: a.err}

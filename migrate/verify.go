@@ -99,7 +99,8 @@ func (t VerifiedTag) name() string {
 }
 
 // VerifiedRepository is the result for one repository. Class and Reason are set where its
-// trust data could not be read, and then it has no tags.
+// trust data could not be read, and then it has no tags. A Reason alone says why not all of it could be
+// found out.
 type VerifiedRepository struct {
 	GUN      string              `json:"gun"`
 	Place    string              `json:"place,omitempty"` // the repository that the images are in, where it is another
@@ -112,6 +113,16 @@ type VerifiedRepository struct {
 	Totals   map[VerifyClass]int `json:"totals,omitempty"`
 	Tags     []VerifiedTag       `json:"tags,omitempty"`
 	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
+}
+
+// unclear says why not all of the repository could be found out, beside its tags.
+func (r *VerifiedRepository) unclear(err error) {
+	if r.Reason != "" { // counted
+		r.Reason += "\n" + err.Error()
+		return
+	}
+	r.Reason = err.Error()
+	r.Totals[Unknown]++
 }
 
 // Verification compares both signature sets, each read anew. What a ledger has is compared

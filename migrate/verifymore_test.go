@@ -237,15 +237,20 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 	trusted := saying(Verdict{Signatures: 1, Trusted: true, Listed: []string{"theirs"}})
 	for name, c := range map[string]struct {
 		recorded string // the repository that the ledger has
+		before   bool   // runs have read its trust data
+		named    bool   // nobody has found it
 		stray    func() (Verdict, error)
 		fault    error // of listing the tags
 		want     []VerifyClass
 		reason   string
 	}{
-		"a tag that Notation trusts":       {deleted, trusted, nil, []VerifyClass{NotationOnly}, ""},
-		"a tag that nobody has signed":     {deleted, saying(Verdict{}), nil, nil, ""},
-		"tags that cannot be listed":       {deleted, trusted, &Failure{Throttled, errors.New("429")}, nil, "429"},
-		"a repository that no run has had": {app, trusted, nil, nil, "left out"},
+		"a tag that Notation trusts":       {deleted, false, false, trusted, nil, []VerifyClass{NotationOnly}, ""},
+		"a tag that nobody has signed":     {deleted, false, false, saying(Verdict{}), nil, nil, ""},
+		"tags that cannot be listed":       {deleted, false, false, trusted, &Failure{Throttled, errors.New("429")}, nil, "429"},
+		"one of which runs have read":      {deleted, true, false, trusted, nil, []VerifyClass{NotationOnly}, "it had trust data before"},
+		"one that is named":                {deleted, false, true, trusted, nil, []VerifyClass{NotationOnly}, "no trust data"},
+		"one in trouble at both":           {deleted, true, false, trusted, &Failure{Throttled, errors.New("429")}, nil, "it had trust data before"},
+		"a repository that no run has had": {app, false, false, trusted, nil, nil, "left out"},
 	} {
 		s := newScene(t)
 		s.put("stray")
@@ -255,7 +260,15 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 		judge := verdicts{imageOf("stray"): c.stray}
 		v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 2}
 		v.Record = recordOf(t, signedItem(c.recorded, c.recorded, imageOf("gone"), "v1"))
-		v.Scope.Discovered = func(dct.GUN) bool { return true }
+		v.Scope.Discovered = func(dct.GUN) bool { return !c.named }
+		if c.before {
+			s.publish(deleted)
+			r, err := s.trust().Read(context.Background(), s.guns(deleted)[0], dct.Known{})
+			s.must(err)
+			s.notary.Delete(deleted)
+			seen := state.Repository{Root: r.Known().Root}
+			v.Before = func(string) (state.Repository, bool, error) { return seen, true, nil }
+		}
 		var got []VerifiedRepository
 		err := v.Verify(context.Background(), s.guns(deleted), func(r VerifiedRepository) error { got = append(got, r); return nil })
 		if err != nil && !errors.Is(err, ErrNothingRead) {
@@ -273,7 +286,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 				classes = append(classes, row.Class)
 			}
 		}
-		if len(got) != 1 || !slices.Equal(classes, c.want) || (c.reason != "") != (got[0].Totals[Unknown] > 0) || !strings.Contains(got[0].Reason, c.reason) {
+		if len(got) != 1 || !slices.Equal(classes, c.want) || got[0].Totals[Unknown] != min(len(c.reason), 1) || !strings.Contains(got[0].Reason, c.reason) {
 			t.Errorf("%s: got %+v, want the repository with %v and the reason %q", name, got, c.want, c.reason)
 		}
 	}
