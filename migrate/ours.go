@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dct2notation/dct2notation/state"
@@ -24,25 +25,58 @@ func (e *Engine) acceptable(w Work, by state.SignedBy) bool {
 	return by.Verifies(e.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
 }
 
+// A look returns the signature that the ledger names, if the registry lists it and it counts for the key.
+type look func(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error)
+
 // ours returns the signatures that the item is done by: what the look has found, or else the one
-// by an earlier identity that the ledger names, if the registry shows it still: also where the item
-// was taken back since, as by an undo that failed. The key is
-// proven before the first that it is to have made counts.
-func (e *Engine) ours(ctx context.Context, w Work, x Examined, known state.Item) ([]Signature, error) {
+// that the ledger names, by an identity that counts, if the registry shows it still: also where the
+// item was taken back since, as by an undo that failed. One that the registry has and does not list is
+// ErrUnlisted, unless its envelope is to be pushed anyway. The key is proven before the first that it is
+// to have made counts.
+func (e *Engine) ours(ctx context.Context, w Work, x Examined, known state.Item, recorded look) ([]Signature, error) {
 	if len(x.Found.Ours) > 0 {
 		return x.Found.Ours, e.proven(ctx, w, x.Found.Ours)
 	}
-	if known.Signature == "" || len(w.key.Earlier) == 0 {
+	if known.Signature == "" {
 		return nil, nil
 	}
-	s, found, err := e.Registry.Recorded(ctx, x.Image, known.Signature)
-	if err != nil {
-		return nil, fmt.Errorf("looking for the signature by an earlier certificate: %w", err)
-	}
-	if !found || !w.key.formerly(s.By.Identity) || !s.By.Verifies(e.now()) {
+	s, found, err := recorded(ctx, w, x.Image, known.Signature)
+	if errors.Is(err, ErrUnlisted) && (known.Stage == state.Signed || known.Stage == state.Pushed) {
 		return nil, nil
 	}
-	return []Signature{s}, nil
+	if err != nil || !found {
+		return nil, err
+	}
+	return []Signature{s}, e.proven(ctx, w, []Signature{s})
+}
+
+// recorded is a look that changes nothing.
+func (e *Engine) recorded(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
+	s, found, err := e.Registry.Recorded(ctx, image, signature)
+	unlisted := errors.Is(err, ErrUnlisted)
+	if err != nil && !unlisted {
+		return Signature{}, false, fmt.Errorf("looking for the signature that the ledger names: %w", err)
+	}
+	if !e.acceptable(w, s.By) {
+		return Signature{}, false, nil
+	}
+	if unlisted {
+		return Signature{}, false, &Failure{Transient, fmt.Errorf("signature %s of %s@%s: %w\nhint: the list of signatures may be late; nothing is signed again meanwhile. If it stays so, delete that signature, or push it again", signature, image.Repository, image.Descriptor.Digest, err)}
+	}
+	return s, found, nil
+}
+
+// relisted is a look that stores a signature once more, as it is, if it is not listed and the list is
+// in a tag: there another writer may have lost its entry.
+func (r *run) relisted(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
+	s, found, err := r.recorded(ctx, w, image, signature)
+	if !errors.Is(err, ErrUnlisted) || !r.Registry.ListsInTag(image.Repository) {
+		return s, found, err
+	}
+	if err := r.Registry.Relist(ctx, image, signature); err != nil {
+		return Signature{}, false, fmt.Errorf("listing the signature that the ledger names again: %w", err)
+	}
+	return r.recorded(ctx, w, image, signature)
 }
 
 // proven returns an error unless the key is known to have the identity that made the signatures.

@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -64,15 +63,12 @@ func (r *run) staleBinding(w Work, signed map[string]string) string {
 // replaced sees to an envelope by another certificate than the key's present one, made before that
 // was renewed.
 func (r *run) replaced(ctx context.Context, w Work, image Image, envelope state.Envelope, stage *state.Stage) error {
-	s, listed, err := r.Registry.Recorded(ctx, image, envelope.ManifestDigest)
+	s, listed, err := r.relisted(ctx, w, image, envelope.ManifestDigest)
 	if err != nil {
-		return fmt.Errorf("looking for the signature by an earlier certificate: %w", err)
+		return err
 	}
 	if err := r.drop(w, "it is by another certificate than the key's", stage); err != nil || !listed {
 		return err
-	}
-	if !w.key.formerly(s.By.Identity) && !slices.Contains(w.key.Accepted, s.By.Identity) || !s.By.Verifies(r.now()) {
-		return nil
 	}
 	*stage = state.Confirmed // the next attempt finds out whether that is enough
 	return fatally(r.adopt(w, []Signature{s}))

@@ -233,7 +233,7 @@ func (e *Engine) planAction(ctx context.Context, w Work, x Examined, it *PlanIte
 			return err
 		}
 	}
-	ours, err := e.ours(ctx, w, x, known)
+	ours, err := e.ours(ctx, w, x, known, e.recorded)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -44,6 +44,10 @@ var ErrOtherCertificate = errors.New("signed with another certificate")
 // ErrEnded is returned by Signer.Check for an envelope that does not verify any more.
 var ErrEnded = errors.New("the signature does not verify any more")
 
+// ErrUnlisted is returned by Registry.Recorded for a good signature that is not listed: the list is
+// late, or another writer has lost its entry. Another signature would be one too many.
+var ErrUnlisted = errors.New("the registry has the signature that the ledger names, and does not list it")
+
 // Image is a digest in a repository of a registry.
 type Image struct {
 	Repository string // with its host
@@ -73,15 +77,18 @@ type Registry interface {
 	// never none: as when the list names what the registry then does not have.
 	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Recorded returns the signature of that digest if the registry lists it for the image, and
-	// it is intact, over that image, and verifies now, whoever made it. An error means that this
-	// is unknown.
+	// it is intact, over that image, and verifies now, whoever made it. With ErrUnlisted the
+	// registry has it, and does not list it. Any other error means that this is unknown.
 	Recorded(ctx context.Context, image Image, signature string) (Signature, bool, error)
 	// ListsInTag reports whether the list of an image's signatures is kept in a tag, where two
 	// writers lose each other's entries, or seemed to be for a while. It means something after Find.
 	ListsInTag(repository string) bool
 	// CheckList returns an error if signatures of the image may be listed elsewhere than Find has
-	// looked. It asks anew, where there seemed to be no referrers API.
-	CheckList(ctx context.Context, image Image) error
+	// looked: in a tag, or by the referrers API, for which it asks anew where there seemed to be none.
+	CheckList(ctx context.Context, image Image, inTag bool) error
+	// Relist stores a signature that the registry has and does not list once more, as it is. It
+	// is harmless to repeat, and makes no promise that it is listed then.
+	Relist(ctx context.Context, image Image, signature string) error
 	// Answers returns an error unless the registry answers for the repository as such: a server
 	// that does not may say of any digest that it is not there.
 	Answers(ctx context.Context, repository string) error
@@ -100,6 +107,7 @@ type Found struct {
 	Others int         // by others
 	Broken int         // entries that are proven not to be a signature
 	Why    string      // one of those is broken
+	InTag  bool        // the list was read in a tag, for CheckList
 	// Unread may be ours too, and were not read: there are too many, or the registry lists
 	// them and does not give them. There is at least one of ours then: else it is unknown,
 	// and an error.

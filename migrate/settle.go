@@ -108,7 +108,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		if done, err := r.settled(ctx, w, x, stage, &o); done || err != nil {
 			return o, err
 		}
-		if err := r.sign(ctx, w, image, stage); err != nil {
+		if err := r.sign(ctx, w, x, stage); err != nil {
 			return o, err
 		}
 	} else {
@@ -165,7 +165,7 @@ func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stag
 	if err != nil {
 		return true, fatally(err)
 	}
-	ours, err := r.ours(ctx, w, x, known)
+	ours, err := r.ours(ctx, w, x, known, r.relisted)
 	if err != nil || len(ours) == 0 {
 		return err != nil, r.keyTold(w, err)
 	}
@@ -233,7 +233,8 @@ func (r *run) reopen(w Work, stage *state.Stage) error {
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot.
-func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage) error {
+func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) error {
+	image := x.Image
 	slot := r.slots[w.Key.KeyName]
 	select {
 	case slot <- struct{}{}:
@@ -252,7 +253,7 @@ func (r *run) sign(ctx context.Context, w Work, image Image, stage *state.Stage)
 	if err := r.Setbacks.hold(w.Key, r.now()); err != nil {
 		return err
 	}
-	if err := r.Registry.CheckList(ctx, image); err != nil {
+	if err := r.Registry.CheckList(ctx, image, x.Found.InTag); err != nil {
 		return fmt.Errorf("before signing: %w", err)
 	}
 	envelope, err := r.vouch(ctx, w, image.Descriptor)

@@ -192,7 +192,9 @@ func (w *world) Recorded(_ context.Context, image Image, signature string) (Sign
 	return s, slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()), nil
 }
 
-func (w *world) CheckList(_ context.Context, image Image) error {
+func (w *world) Relist(context.Context, Image, string) error { return nil }
+
+func (w *world) CheckList(_ context.Context, image Image, _ bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_, err := w.breaks("check", image.Descriptor.Digest)

@@ -84,7 +84,7 @@ func (c *Client) Catalog(ctx context.Context, host string, each func(name string
 	if err != nil {
 		return fmt.Errorf("listing the repositories of %s: %w", host, transport.Redact(err))
 	}
-	reg.Client = c.client
+	reg.Client = checked{c.client}
 	reg.PlainHTTP = c.o.PlainHTTP(host)
 	err = c.o.Lists.run(ctx, each, func(ctx context.Context, page func([]string) error) error {
 		return reg.Repositories(ctx, "", page)

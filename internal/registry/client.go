@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -148,7 +151,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		name: ref.Registry + "/" + ref.Repository,
 		base: scheme + "://" + ref.Host() + "/v2/" + ref.Repository,
 		remote: &remote.Repository{
-			Client:    plainTypes{c.client},
+			Client:    checked{c.client},
 			Reference: ref,
 			PlainHTTP: plain,
 			// Deleting the old index is not needed, and where DELETE is refused a good
@@ -175,17 +178,60 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 	return r
 }
 
-// plainTypes removes the parameters of content types, which oras-go compares as they are written.
-type plainTypes struct{ *auth.Client }
+// checked is the client for the lists that oras-go reads. It removes the parameters of content types,
+// which oras-go compares as they are written, and refuses pages that are no such list: to oras-go
+// any JSON object without entries is an empty page, and the last.
+type checked struct{ *auth.Client }
 
-func (p plainTypes) Do(req *http.Request) (*http.Response, error) {
-	resp, err := p.Client.Do(req)
-	if err == nil {
-		if mediaType := transport.MediaType(resp.Header); mediaType != "" {
-			resp.Header.Set("Content-Type", mediaType)
+func (c checked) Do(req *http.Request) (*http.Response, error) {
+	resp, err := c.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if mediaType := transport.MediaType(resp.Header); mediaType != "" {
+		resp.Header.Set("Content-Type", mediaType)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1)) // what is longer, oras-go refuses
+	if err != nil {
+		return nil, err
+	}
+	if len(page) <= maxManifest {
+		if err := checkPage(page, listMember(req.URL.Path)); err != nil {
+			return nil, err
 		}
 	}
-	return resp, err
+	resp.Body = io.NopCloser(bytes.NewReader(page))
+	return resp, nil
+}
+
+// listMember returns the member that holds the entries of the list at a path, which may be that of
+// a later page.
+func listMember(path string) string {
+	switch {
+	case strings.HasSuffix(path, "/_catalog"):
+		return "repositories"
+	case strings.HasSuffix(path, "/tags/list"):
+		return "tags"
+	}
+	return "manifests"
+}
+
+// checkPage returns an error unless a page of a list has its entries.
+func checkPage(page []byte, member string) error {
+	var all map[string]json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(page)).Decode(&all); err != nil { // one that is cut off is worth another try
+		return fmt.Errorf("%w: a page of a list: %w", ErrNotRegistry, err)
+	}
+	entries := string(all[member])
+	// docker-registry says null for a repository whose tags are all deleted.
+	if strings.HasPrefix(entries, "[") || member == "tags" && entries == "null" {
+		return nil
+	}
+	return fmt.Errorf("%w: a page of a list without the member %q", ErrNotRegistry, member)
 }
 
 // parseName parses a repository's name and brings Docker Hub's to one form.

@@ -29,17 +29,18 @@ const (
 	maxPages      = 100                // a registry may page before it filters, and every page costs a request
 )
 
-// Signatures lists the Notation signatures of the image, each once: see AsListed.
-func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	all, err := r.AsListed(ctx, subject)
-	list := Distinct(all)
+// Signatures lists the Notation signatures of the image, each once, and reports whether the list is in
+// a tag: see AsListed.
+func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor) (list []ocispec.Descriptor, inTag bool, err error) {
+	all, inTag, err := r.AsListed(ctx, subject)
+	list = Distinct(all)
 	if err == nil && len(list) > maxSignatures {
 		err = r.failed("listing signatures of "+printable(subject.Digest), fmt.Errorf("more than %d are listed", maxSignatures))
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return list, nil
+	return list, inTag, nil
 }
 
 // Distinct returns the signatures of a list, each once. Some registries claim to have filtered
@@ -71,32 +72,32 @@ func IsSignature(listed ocispec.Descriptor) bool {
 // often as it says so, as notation sees it: every page of the referrers API, or the index under
 // the referrers tag where there is no API. It is asked anew each time. An error means unknown,
 // never none. Entries are as listed, annotations included, and prove nothing: FetchSignature
-// refuses those that make no sense.
-func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+// refuses those that make no sense. inTag reports where it was read, for CheckList.
+func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (list []ocispec.Descriptor, inTag bool, err error) {
 	doing := "listing signatures of " + printable(subject.Digest)
 	if err := subject.Digest.Validate(); err != nil {
-		return nil, r.failed(doing, err)
+		return nil, false, r.failed(doing, err)
 	}
 	if err := r.probe(ctx, subject.Digest); err != nil {
-		return nil, r.failed(doing, err)
+		return nil, false, r.failed(doing, err)
 	}
-	var list []ocispec.Descriptor
-	err := r.referrers(ctx, subject, func(page []ocispec.Descriptor) error {
+	inTag = !r.api.Load() // others find out meanwhile that the API is there
+	err = r.referrers(ctx, subject, inTag, func(page []ocispec.Descriptor) error {
 		if list = append(list, page...); len(list) > maxListed {
 			return fmt.Errorf("more than %d are listed", maxListed)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, r.failed(doing, err)
+		return nil, false, r.failed(doing, err)
 	}
-	return list, nil
+	return list, inTag, nil
 }
 
 // referrers calls each with the entries of the image's list, page by page. Under the referrers
 // tag, oras-go would take any 404 for an image without signatures.
-func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, each func([]ocispec.Descriptor) error) error {
-	if r.api.Load() {
+func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, inTag bool, each func([]ocispec.Descriptor) error) error {
+	if !inTag {
 		if err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each); err != nil {
 			return err
 		}
@@ -185,17 +186,23 @@ func (r *Repository) rememberAPI() error {
 	return nil
 }
 
-// CheckList returns an error if signatures of the image may be listed elsewhere than Signatures
-// has looked: it asks for the referrers API anew where there seemed to be none, and returns
-// ErrListMoved if it answers. A signature is made, or listed in a tag, and an image said to have
-// none, on no older answer than that.
-func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor) error {
-	return r.failed("looking again where signatures of "+printable(subject.Digest)+" are listed", r.checkList(ctx, subject.Digest))
+// CheckList returns an error if signatures of the image may be listed elsewhere than the caller's
+// list was read, as Signatures has said: it asks for the referrers API anew where there seemed to be
+// none, and returns ErrListMoved if the API is there and the list is from a tag. A signature is made,
+// or listed in a tag, and an image said to have none that is trusted, on no older answer than that.
+func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor, inTag bool) error {
+	return r.failed("looking again where signatures of "+printable(subject.Digest)+" are listed", r.checkList(ctx, subject.Digest, inTag))
 }
 
-func (r *Repository) checkList(ctx context.Context, image digest.Digest) error {
-	if err := r.probe(ctx, image); err != nil || r.forced || r.api.Load() {
+func (r *Repository) checkList(ctx context.Context, image digest.Digest, inTag bool) error {
+	if err := r.probe(ctx, image); err != nil || r.forced {
 		return err
+	}
+	if r.api.Load() {
+		if inTag { // who has found the API may be another, with another image
+			return ErrListMoved
+		}
+		return nil
 	}
 	there, err := r.asksReferrers(ctx, image)
 	if err != nil || !there {

@@ -24,7 +24,7 @@ func TestSignaturesAreFoundAndFetched(t *testing.T) {
 			reg := start(t, registrytest.Options{Referrers: referrers})
 			r := open(t, reg.Host()+"/app", -1)
 			subject := image(t, reg, "1")
-			if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
+			if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
 				t.Fatalf("before: %v, %v", list, err)
 			}
 			s := sign(t, subject, "a")
@@ -32,7 +32,7 @@ func TestSignaturesAreFoundAndFetched(t *testing.T) {
 			if err := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject); err != nil {
 				t.Fatal(err)
 			}
-			list, err := r.Signatures(t.Context(), subject)
+			list, _, err := r.Signatures(t.Context(), subject)
 			if err != nil || len(list) != 1 || list[0].Digest != s.desc.Digest || list[0].Annotations["by"] != "a" {
 				t.Fatalf("after: %+v, %v", list, err)
 			}
@@ -131,7 +131,7 @@ func TestUnknownIsNeverNone(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := open(t, serve(t, c.answer)+"/app", -1)
-			list, err := r.Signatures(t.Context(), subject)
+			list, _, err := r.Signatures(t.Context(), subject)
 			if err == nil || list != nil || Classify(err) != c.class {
 				t.Errorf("%d listed, class %q, want %q: %v", len(list), Classify(err), c.class, err)
 			}
@@ -170,7 +170,7 @@ func TestMomentary404HidesNoReferrersAPI(t *testing.T) {
 		}
 		return hit
 	})
-	list, err := open(t, reg.Host()+"/app", -1).Signatures(t.Context(), subject)
+	list, _, err := open(t, reg.Host()+"/app", -1).Signatures(t.Context(), subject)
 	if err != nil || len(list) != 1 || list[0].Digest != ours {
 		t.Errorf("got %v, %v, want %s", list, err, ours)
 	}
@@ -226,7 +226,7 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	later.Remember(known)
 	r = repository(t, later, reg.Host()+"/app")
 	for range 2 {
-		if list, err := r.Signatures(t.Context(), subject); Classify(err) != Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
+		if list, _, err := r.Signatures(t.Context(), subject); Classify(err) != Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
 			t.Errorf("listed %v, %v, want an error that names --force-referrers-tag", list, err)
 		}
 	}
@@ -237,7 +237,7 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 		t.Errorf("doctor says %v", api)
 	}
 	reg.SetHook(nil)
-	if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 1 {
+	if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 1 {
 		t.Errorf("when it is back: %v, %v, want one", list, err)
 	}
 }
@@ -251,7 +251,8 @@ func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 	look := func() ([]ocispec.Descriptor, error) {
 		c := client(t, -1)
 		c.Remember(known)
-		return repository(t, c, reg.Host()+"/app").Signatures(t.Context(), subject)
+		list, _, err := repository(t, c, reg.Host()+"/app").Signatures(t.Context(), subject)
+		return list, err
 	}
 	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
 		if !strings.Contains(req.URL.Path, "/referrers/") {
@@ -278,22 +279,28 @@ func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 	subject := image(t, reg, "1")
 	ours := pushed(t, open(t, reg.Host()+"/app", -1), subject, "us")
 	for name, check := range map[string]func(*Repository) error{
-		"before signing": func(r *Repository) error { return r.CheckList(t.Context(), subject) },
+		"before signing": func(r *Repository) error { return r.CheckList(t.Context(), subject, true) },
+		"found by another": func(r *Repository) error {
+			if err := r.CheckList(t.Context(), image(t, reg, "2"), true); !errors.Is(err, ErrListMoved) {
+				t.Errorf("of another image: %v, want that the list has moved", err)
+			}
+			return r.CheckList(t.Context(), subject, true)
+		},
 		"before pushing": func(r *Repository) error { return sign(t, subject, "again").push(t.Context(), r, subject) },
 	} {
 		hideAPI(reg, 1, 2)
 		r := open(t, reg.Host()+"/app", -1)
-		if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
+		if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
 			t.Fatalf("%s: %v, %v, want a list that seems empty", name, list, err)
 		}
 		if err := check(r); Classify(err) != Transient {
 			t.Errorf("%s: class %q, want that it is tried again: %v", name, Classify(err), err)
 		}
-		list, err := r.Signatures(t.Context(), subject)
+		list, _, err := r.Signatures(t.Context(), subject)
 		if err != nil || len(list) != 1 || list[0].Digest != ours || !r.ListsInTag() {
 			t.Errorf("%s: then %v, %v, want %s, and to be looked at again before the push", name, list, err, ours)
 		}
-		if err := r.CheckList(t.Context(), subject); err != nil {
+		if err := r.CheckList(t.Context(), subject, false); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -318,7 +325,7 @@ func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
 	if err := sign(t, second, "us").push(t.Context(), r, second); !errors.Is(err, errHiddenAPI) {
 		t.Errorf("the next image: got %v, want %v", err, errHiddenAPI)
 	}
-	if _, err := r.Signatures(t.Context(), second); !errors.Is(err, errHiddenAPI) {
+	if _, _, err := r.Signatures(t.Context(), second); !errors.Is(err, errHiddenAPI) {
 		t.Errorf("looking: got %v, want %v", err, errHiddenAPI)
 	}
 	if n := len(reg.Attached("app")); n != 1 || len(reg.Tags("app")) != 2 || !known.has[reg.Host()+"/app"] {
@@ -381,7 +388,7 @@ func TestAnswersForTheReferrersAPI(t *testing.T) {
 			if api != c.api || (err != nil) != c.unknown || err != nil && strings.Contains(err.Error(), "--force-referrers-tag") != c.hinting {
 				t.Errorf("API %v, %v; want %v, unknown %v, the flag named %v", api, err, c.api, c.unknown, c.hinting)
 			}
-			got, err := open(t, host+"/app", -1).Signatures(t.Context(), subject)
+			got, _, err := open(t, host+"/app", -1).Signatures(t.Context(), subject)
 			wantErr := c.unknown || c.image == 404 && c.api // the list itself is asked for next
 			if (err != nil) != wantErr || len(got) != 0 || Classify(err) == NotFound {
 				t.Errorf("listed %v, class %q, %v", got, Classify(err), err)
@@ -435,7 +442,7 @@ func TestAllPagesAreRead(t *testing.T) {
 		}
 		_, _ = fmt.Fprint(w, indexOf(t, entry(2), entry(1)))
 	})+"/app", -1)
-	list, err := r.Signatures(t.Context(), subject)
+	list, _, err := r.Signatures(t.Context(), subject)
 	if err != nil || len(list) != 2 || list[0].Digest != entry(1).Digest || list[1].Digest != entry(2).Digest {
 		t.Errorf("got %v, %v", list, err)
 	}
@@ -504,7 +511,7 @@ func TestMalformedEntriesDoNotHideOthers(t *testing.T) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		_, _ = fmt.Fprint(w, indexOf(t, broken, entry(1)))
 	})+"/app", -1)
-	list, err := r.Signatures(t.Context(), subject)
+	list, _, err := r.Signatures(t.Context(), subject)
 	if err != nil || len(list) != 2 || list[1].Digest != entry(1).Digest {
 		t.Fatalf("got %v, %v", list, err)
 	}

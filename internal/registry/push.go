@@ -39,7 +39,7 @@ func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descript
 
 // push sends the parts in the order that leaves no manifest without its blobs.
 func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) error {
-	if err := r.checkList(ctx, subject.Digest); err != nil {
+	if err := r.checkList(ctx, subject.Digest, false); err != nil {
 		return err
 	}
 	if err := r.config.do(ctx, func() error { return r.pushConfig(ctx) }); err != nil {

@@ -76,7 +76,7 @@ func TestAllSignersOfAnImageAreListed(t *testing.T) {
 			if got := listed(t, reg, subject); len(got) != 8 {
 				t.Errorf("%d of 8 are listed", len(got))
 			}
-			if list, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 8 {
+			if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 8 {
 				t.Errorf("we list %d, %v", len(list), err)
 			}
 			if n := len(r.subjects.locks); n != 0 {

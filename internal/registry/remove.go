@@ -23,6 +23,7 @@ var ErrNotSignature = errors.New("it is no signature of this image")
 type Stored struct {
 	MediaType string // of the envelope
 	Envelope  []byte
+	Manifest  []byte
 }
 
 // StoredSignature fetches what the registry has under the digest of a signature of the image.
@@ -65,7 +66,7 @@ func (r *Repository) storedSignature(ctx context.Context, image, signature diges
 	if err := match(layer, envelope); err != nil {
 		return Stored{}, err
 	}
-	return Stored{layer.MediaType, envelope}, nil
+	return Stored{layer.MediaType, envelope, data}, nil
 }
 
 // proven returns the error of a request for what was seen before. That it is gone is believed only

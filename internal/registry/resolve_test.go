@@ -333,7 +333,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	if !isList(r, tag(subject)) || isList(r, "v1") {
 		t.Error("a list is not recognised")
 	}
-	list, err := r.Signatures(t.Context(), other)
+	list, _, err := r.Signatures(t.Context(), other)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}

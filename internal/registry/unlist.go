@@ -117,8 +117,8 @@ func (r *Repository) unsignedTag(ctx context.Context, tag string) bool {
 		return false
 	}
 	index := ocispec.Descriptor{Digest: d}
-	signatures, err := r.AsListed(ctx, index)
-	return err == nil && len(signatures) == 0 && r.CheckList(ctx, index) == nil
+	signatures, inTag, err := r.AsListed(ctx, index)
+	return err == nil && len(signatures) == 0 && r.CheckList(ctx, index, inTag) == nil
 }
 
 func (r *Repository) isReferrersList(ctx context.Context, tag string) (bool, error) {

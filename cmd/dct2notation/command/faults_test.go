@@ -481,3 +481,70 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 		t.Errorf("when it is back: exit code %d, %+v", code, r)
 	}
 }
+
+// Promise 4: a signature that the ledger names is not made again for a list that lacks it, be that
+// list late or none at all, nor for a list that is none after the ledger was lost.
+func TestNothingIsSignedTwiceForALateList(t *testing.T) {
+	t.Parallel()
+	for body, list := range map[string]bool{
+		`{}`: false, `null`: false, `{"errors":[]}`: false, `{"schemaVersion":2,"manifests":null}`: false, `{"Manifests":[]}`: false,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`: true,
+	} {
+		for _, lost := range []bool{false, true} {
+			if lost && list {
+				continue // nothing says that there was a signature
+			}
+			t.Run(fmt.Sprintf("%s lost %t", body, lost), func(t *testing.T) {
+				t.Parallel()
+				y := newYard(t, registrytest.Options{Referrers: true})
+				if code, r := y.run(); code != exitDone {
+					t.Fatalf("first run: exit code %d, %+v", code, r)
+				}
+				if lost {
+					must(t, os.Remove(y.path("ledger.db")))
+				}
+				y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+					hit := strings.HasPrefix(r.URL.Path, "/v2/bad/referrers/")
+					if hit {
+						w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+						_, _ = fmt.Fprint(w, body)
+					}
+					return hit
+				})
+				y.args = append(y.args, "--recheck")
+				code, r := y.run()
+				if code != exitFailures || r.Complete || y.operations() != 2 || y.signatures("good", y.good) != 1 {
+					t.Errorf("exit code %d, complete %t, %d key operations, want %d, false, 2: %+v", code, r.Complete, y.operations(), exitFailures, r.NotSigned)
+				}
+				y.registry.SetHook(nil)
+				if code, r := y.run(); code != exitDone || y.signatures("bad", y.bad) != 1 || y.operations() != 2 {
+					t.Errorf("when the list is there: exit code %d, %d signatures, %d key operations, want %d, 1, 2: %+v",
+						code, y.signatures("bad", y.bad), y.operations(), exitDone, r.NotSigned)
+				}
+			})
+		}
+	}
+}
+
+// Where the list is in a tag, an entry that another writer has lost is put back, without the key.
+func TestALostEntryIsListedAgain(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{})
+	if code, r := y.run(); code != exitDone {
+		t.Fatalf("first run: exit code %d, %+v", code, r)
+	}
+	before, err := y.registry.Signatures("bad", y.bad.Digest.String())
+	must(t, err)
+	_, err = y.registry.PutManifest("bad", fallback(y.bad), ocispec.MediaTypeImageIndex, []byte(`{"schemaVersion":2,"manifests":[]}`))
+	must(t, err)
+	if n := y.signatures("bad", y.bad); n != 0 {
+		t.Fatalf("%d are listed after the entry was lost", n)
+	}
+	y.args = append(y.args, "--recheck")
+	code, r := y.run()
+	after, err := y.registry.Signatures("bad", y.bad.Digest.String())
+	must(t, err)
+	if code != exitDone || len(after) != 1 || after[0].Digest != before[0].Digest || y.operations() != 2 {
+		t.Errorf("exit code %d, listed %v, %d key operations, want %d, %v, 2: %+v", code, after, y.operations(), exitDone, before, r.NotSigned)
+	}
+}

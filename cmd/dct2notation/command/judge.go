@@ -27,14 +27,26 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 	if err != nil {
 		return none, classed(err)
 	}
-	listed, err := r.AsListed(ctx, image.Descriptor)
-	if err == nil && len(listed) == 0 { // which is not said on the word of an older answer
-		if err = r.CheckList(ctx, image.Descriptor); errors.Is(err, registry.ErrListMoved) {
-			listed, err = r.AsListed(ctx, image.Descriptor)
+	v, inTag, err := j.judgeListed(ctx, r, image)
+	if err == nil && inTag && !v.Trusted { // which is not said on the word of an older answer
+		if err = r.CheckList(ctx, image.Descriptor, inTag); errors.Is(err, registry.ErrListMoved) {
+			v, _, err = j.judgeListed(ctx, r, image)
+		} else if err != nil {
+			err = classed(err)
 		}
 	}
 	if err != nil {
-		return none, classed(err)
+		return none, err
+	}
+	return v, nil
+}
+
+// judgeListed judges what the registry lists, and reports whether that list is in a tag.
+func (j *judge) judgeListed(ctx context.Context, r *registry.Repository, image migrate.Image) (_ migrate.Verdict, inTag bool, _ error) {
+	var none migrate.Verdict
+	listed, inTag, err := r.AsListed(ctx, image.Descriptor)
+	if err != nil {
+		return none, false, classed(err)
 	}
 	found := judged{
 		reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor,
@@ -45,15 +57,16 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 		one, err := j.judgeOne(ctx, r, found, m)
 		switch {
 		case ctx.Err() != nil:
-			return none, ctx.Err()
+			return none, false, ctx.Err()
 		case err != nil && found.lost != nil:
-			return none, found.lost // one in trouble is enough to wait for
+			return none, false, found.lost // one in trouble is enough to wait for
 		case err != nil:
 			found.lost, found.lostAt = err, len(found.entries)
 		}
 		found.entries = append(found.entries, one)
 	}
-	return found.verdict(ctx)
+	v, err := found.verdict(ctx)
+	return v, inTag, err
 }
 
 // otherEntry is an entry that says it is no signature, in a list that the registry calls

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
@@ -111,20 +112,24 @@ func signedBy(by signature.Identity, mediaType string, c notation.Contents) stat
 	return s
 }
 
-// Recorded returns the listed signature of that digest, if it is intact, over the image and not past
-// its date. What is listed and cannot be fetched now is an error: it may be as good as ever.
-func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string) (migrate.Signature, bool, error) {
+// Recorded returns the signature of that digest, if it is intact, over the image and not past its date,
+// with [migrate.ErrUnlisted] if the registry has it and does not list it. What is listed and cannot be
+// fetched now is an error: it may be as good as ever.
+func (s *shelf) Recorded(ctx context.Context, image migrate.Image, recorded string) (migrate.Signature, bool, error) {
 	none := migrate.Signature{}
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
 		return none, false, classed(err)
 	}
-	list, err := r.Signatures(ctx, image.Descriptor)
+	list, _, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
 		return none, false, classed(err)
 	}
-	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == digest })
-	if i < 0 || registry.CheckEntry(list[i]) != nil {
+	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == recorded })
+	if i < 0 {
+		return unlisted(ctx, r, image, recorded)
+	}
+	if registry.CheckEntry(list[i]) != nil {
 		return none, false, nil
 	}
 	mediaType, blob, err := r.FetchSignature(ctx, list[i])
@@ -134,20 +139,54 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, digest string
 	case err != nil && !errors.Is(err, registry.ErrBroken):
 		return none, false, classed(err)
 	}
-	c, rerr := notation.Read(mediaType, blob)
-	if err != nil || rerr != nil || !c.Over(image.Descriptor) || !c.Verifies(time.Now()) {
-		return none, false, nil // nothing that could be read later either
-	}
-	return migrate.Signature{Digest: digest, By: signedBy(signature.Certificate(c.Chain[0]), mediaType, c), Metadata: c.Target.Annotations}, true, nil
+	one, good := read(image, recorded, mediaType, blob)
+	return one, good && err == nil, nil // what is no good could not be read later either
 }
 
-// CheckList is [registry.Repository.CheckList].
-func (s *shelf) CheckList(ctx context.Context, image migrate.Image) error {
+// unlisted is Recorded for a signature that the registry does not list.
+func unlisted(ctx context.Context, r *registry.Repository, image migrate.Image, signature string) (migrate.Signature, bool, error) {
+	answer := classedAnswer(r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature)))
+	stored, there := answer.Value()
+	if answer.Err() != nil || !there {
+		return migrate.Signature{}, false, answer.Err()
+	}
+	one, good := read(image, signature, stored.MediaType, stored.Envelope)
+	if !good {
+		return migrate.Signature{}, false, nil
+	}
+	return one, false, migrate.ErrUnlisted
+}
+
+// read returns what a signature of that digest says, and reports whether it is intact, over the image
+// and not past its date.
+func read(image migrate.Image, digest, mediaType string, blob []byte) (migrate.Signature, bool) {
+	c, err := notation.Read(mediaType, blob)
+	if err != nil || !c.Over(image.Descriptor) || !c.Verifies(time.Now()) {
+		return migrate.Signature{}, false
+	}
+	return migrate.Signature{Digest: digest, By: signedBy(signature.Certificate(c.Chain[0]), mediaType, c), Metadata: c.Target.Annotations}, true
+}
+
+// Relist stores again what the registry has under the signature's digest, which lists it.
+func (s *shelf) Relist(ctx context.Context, image migrate.Image, signature string) error {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
 		return classed(err)
 	}
-	return classed(r.CheckList(ctx, image.Descriptor))
+	stored, err := classedAnswer(r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature))).Result()
+	if err != nil {
+		return err
+	}
+	return s.Push(ctx, image, state.Envelope{MediaType: stored.MediaType, Blob: stored.Envelope, Manifest: stored.Manifest})
+}
+
+// CheckList is [registry.Repository.CheckList].
+func (s *shelf) CheckList(ctx context.Context, image migrate.Image, inTag bool) error {
+	r, err := s.client.Repository(image.Repository)
+	if err != nil {
+		return classed(err)
+	}
+	return classed(r.CheckList(ctx, image.Descriptor, inTag))
 }
 
 // Answers is [registry.Repository.Answers].

@@ -118,10 +118,11 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if err != nil {
 		return found, classed(err)
 	}
-	list, err := r.Signatures(ctx, image.Descriptor)
+	list, inTag, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
 		return found, classed(err)
 	}
+	found.InTag = inTag
 	candidates, foreign, malformed := candidates(list, leaves(signer))
 	tooMany := len(candidates) - maxCandidates
 	unread, err := readCandidates(ctx, r, signer, image, candidates[:min(len(candidates), maxCandidates)], &found)
@@ -269,7 +270,7 @@ func (s *shelf) Listed(ctx context.Context, image migrate.Image) ([]string, erro
 	if err != nil {
 		return nil, classed(err)
 	}
-	list, err := r.Signatures(ctx, image.Descriptor)
+	list, _, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
 		return nil, classed(err)
 	}
