@@ -521,3 +521,40 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 		}
 	}
 }
+
+// A page without the member for its entries is an error: it would end the list, and what follows would
+// seem not to be there.
+func TestAPageThatIsNoListEndsNoList(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{})
+	for _, last := range []string{`{}`, `null`, `{"errors":[]}`, `{"name":"app","Tags":[],"Repositories":[]}`} {
+		for path, list := range map[string]func(each func(string) error) error{
+			"/v2/app/tags/list": func(each func(string) error) error { return open(t, reg.Host()+"/app", -1).Tags(t.Context(), each) },
+			"/v2/_catalog":      func(each func(string) error) error { return client(t, -1).Catalog(t.Context(), reg.Host(), each) },
+		} {
+			for _, first := range []bool{true, false} {
+				reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+					body := last
+					if !first && r.URL.RawQuery == "" {
+						w.Header().Set("Link", "<"+path+`?last=v1>; rel="next"`)
+						body = `{"tags":["v1"],"repositories":["v1"]}`
+					}
+					_, _ = fmt.Fprint(w, body)
+					return true
+				})
+				var got []string
+				err := list(func(name string) error { got = append(got, name); return nil })
+				if !errors.Is(err, ErrNotRegistry) || first && len(got) > 0 {
+					t.Errorf("%s of %s, on the first page %t: %v, %v, want an error", last, path, first, got, err)
+				}
+			}
+		}
+	}
+	reg.SetHook(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+		_, _ = fmt.Fprint(w, `{"name":"app","tags":null}`)
+		return true
+	})
+	if err := open(t, reg.Host()+"/app", -1).Tags(t.Context(), func(string) error { return nil }); err != nil {
+		t.Errorf("a repository whose tags were deleted: %v", err)
+	}
+}

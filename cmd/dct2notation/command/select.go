@@ -336,7 +336,9 @@ func (r *remote) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
 func (r *remote) catalogs(ctx context.Context, hosts []string) (discovery, error) {
 	var found discovery
 	for _, h := range hosts {
+		names := 0
 		err := r.registry.Catalog(ctx, h, func(name string) error {
+			names++
 			// Names from servers are data: what is no repository's name is none.
 			if gun, err := dct.ParseGUN(h + "/" + name); err == nil {
 				found.guns = append(found.guns, gun)
@@ -345,12 +347,19 @@ func (r *remote) catalogs(ctx context.Context, hosts []string) (discovery, error
 			}
 			return nil
 		})
+		if err == nil && names == 0 {
+			err = fmt.Errorf("listing the repositories of %s: its catalogue names %w", h, errNone)
+		}
 		if err := found.miss(ctx, h, discoverChangefeed, err); err != nil {
 			return discovery{}, err
 		}
 	}
 	return found, nil
 }
+
+// errNone is said of a list without entries: another server may have answered, so that nothing to do is
+// not the same as done.
+var errNone = errors.New("no repository at all")
 
 // miss notes that the repositories of a registry are not known, which is nothing to the others.
 // The error is ctx's.
@@ -359,6 +368,9 @@ func (d *discovery) miss(ctx context.Context, host, instead string, err error) e
 		return ctx.Err()
 	}
 	if !strings.Contains(err.Error(), "\nhint: ") {
+		if errors.Is(err, errNone) {
+			instead += "; or leave this registry out, if it has none"
+		}
 		err = fmt.Errorf("%w\nhint: name the repositories of %s, as arguments or in the configuration, or find them with --discover %s", err, host, instead)
 	}
 	d.unlisted = errors.Join(d.unlisted, err)
@@ -372,6 +384,9 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: feeds{}}
 	for _, h := range hosts {
 		now, changed, err := server.Changes(ctx, h, since[h])
+		if err == nil && len(now.All()) == 0 {
+			err = fmt.Errorf("reading the changefeed for %s: it names %w", h, errNone)
+		}
 		if err != nil {
 			if err := found.miss(ctx, h, discoverCatalog, err); err != nil {
 				return discovery{}, err
