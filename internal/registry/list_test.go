@@ -266,6 +266,12 @@ func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 	if list, err := look(); err == nil || len(known.has) != 0 {
 		t.Errorf("listed %v, %v, remembered %v", list, err, known.has)
 	}
+	c := client(t, -1)
+	c.Remember(known)
+	r := repository(t, c, reg.Host()+"/app")
+	if err := sign(t, subject, "us").push(t.Context(), r, subject); err != nil || len(known.has) != 0 {
+		t.Errorf("a push that is answered as without the API: %v, remembered %v", err, known.has)
+	}
 	reg.SetHook(nil)
 	if list, err := look(); err != nil || len(list) != 0 {
 		t.Errorf("afterwards: %v, %v, want none", list, err)

@@ -59,12 +59,15 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		if err != nil {
 			return err
 		}
-		if r.api.Load() {
-			return r.rememberAPI() // nothing else lists this signature
-		}
 		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
 		// client that the registry processed the request's subject."
-		if answer.Get("OCI-Subject") != "" && !r.forced {
+		told := answer.Get("OCI-Subject") != "" && !r.forced
+		switch {
+		case r.api.Load() && told:
+			return r.rememberAPI() // nothing else lists this signature
+		case r.api.Load():
+			return nil
+		case told:
 			return r.subjectTold()
 		}
 		if err := r.listSignature(ctx, subject.Digest, desc); err != nil {
