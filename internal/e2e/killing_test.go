@@ -17,6 +17,7 @@ import (
 // A killing is a migration that is killed again and again. Its servers are in this
 // process; the program and the plugin are real.
 type killing struct {
+	pauses bool // the registry has no referrers API, which each run finds out anew
 	*migration
 	t       *testing.T
 	program string
@@ -59,6 +60,7 @@ func newKilling(t *testing.T, o killingWorld) *killing {
 	}
 	t.Cleanup(notary.Close)
 	k := &killing{
+		pauses:    !o.referrers,
 		migration: &migration{home: newHome(t), registry: &registry{host: store.Host()}, notary: &notaryServer{url: notary.URL()}},
 		t:         t, program: o.program, rand: o.rand, late: &lateWrites{}, faulty: &faulty{oneIn: troubleOneIn, seen: map[string]int{}}, store: store,
 		ends: map[int]int{},
@@ -152,7 +154,11 @@ func (k *killing) moment() time.Duration {
 	if k.faulty.on.Load() && k.rand.IntN(20) == 0 {
 		to = killPatient
 	}
-	return killFrom + time.Duration(k.rand.Int64N(int64(to-killFrom)))
+	at := killFrom + time.Duration(k.rand.Int64N(int64(to-killFrom)))
+	if k.pauses && k.rand.IntN(2) == 0 {
+		at += killPause
+	}
+	return at
 }
 
 // runAtMost starts the program and kills it after a time. It returns true if the run came
