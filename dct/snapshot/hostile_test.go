@@ -69,7 +69,7 @@ func sed(t testing.TB, raw []byte, old, replacement string) []byte {
 	return bytes.Replace(raw, []byte(old), []byte(replacement), 1)
 }
 
-// refused tells whether opening fails as hostile layouts do, with an error that says why.
+// refused reports whether opening fails as hostile layouts do, with an error that says why.
 func refused(t *testing.T, what string, v *vector, why ...string) {
 	t.Helper()
 	_, err := v.open()

@@ -52,7 +52,7 @@ func isReset(err error) bool {
 	return false
 }
 
-// Unreachable tells whether no connection came about: refused, no route, no such name.
+// Unreachable reports whether no connection came about: refused, no route, no such name.
 // A name that is not found counts, as it is what a dropped VPN looks like.
 func Unreachable(err error) bool {
 	var dns *net.DNSError

@@ -56,7 +56,7 @@ func (o *engineOptions) nameable(f *field, keys []openedKey) error {
 			return usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), safeNames(slices.Sorted(maps.Keys(rules)))))
 		}
 	}
-	if len(f.guns) == 0 { // doctor, before it is known what is to be signed: each key for itself
+	if len(f.guns) == 0 { // doctor without a repository: each key for itself
 		for name := range rules {
 			if err := o.canBeTrusted(map[string][]string{"registry.example.com/repository": {name}}, certificates); err != nil {
 				return err

@@ -110,7 +110,7 @@ func lineOf(raw []byte, key string) string {
 	return ""
 }
 
-// unknownKey is the error for a key that is none, with the one that may be meant.
+// unknownKey returns the error for a key that does not exist, with the most similar one that does.
 func unknownKey(key string, known []string) error {
 	if like := nearest(key, known); like != "" {
 		return fmt.Errorf("unknown key\nhint: is %s meant?", like)
@@ -119,7 +119,7 @@ func unknownKey(key string, known []string) error {
 }
 
 // nearest returns the name that differs least, by no more than a third of its letters, or that begins
-// with the word or is its beginning; empty: there is none.
+// with the word or is its beginning. It is empty if no name is close.
 func nearest(word string, names []string) string {
 	best, least := "", len(word)/3+1
 	for _, name := range slices.Sorted(slices.Values(names)) {

@@ -147,7 +147,7 @@ type made struct {
 // done tells whether nothing is left of what the pass was asked for.
 func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
-// part tells whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
+// part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
 func (m made) part() bool {
 	return m.done() && m.summary.Skipped[migrate.NotPlanned]+m.summary.LeftOut > 0
 }

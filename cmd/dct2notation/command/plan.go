@@ -125,6 +125,11 @@ func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narr
 	if err != nil {
 		return told(err)
 	}
+	return o.exitStatus(plan, f)
+}
+
+// exitStatus returns the error that a plan comes to which has been shown.
+func (o *planOptions) exitStatus(plan *migrate.Plan, f *field) error {
 	items, read := 0, 0
 	for _, part := range plan.Repositories {
 		items += len(part.Items)
