@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
 // notary starts a Notary v1 server that stops with the test.

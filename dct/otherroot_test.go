@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
 // anew is a repository whose owner has rotated its root once, and then initialised it anew.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
 // rootOf keeps of what is known the root alone, as after docker's own trust directory: no

@@ -3,7 +3,7 @@ package dct
 import (
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
 // The trusted digest of each tag is the one that docker would have used (facts: dct.md

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // What a plugin was told does not come back in its errors, whatever it writes; each secret is

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // Each way for a plugin to misbehave while signing ends in its class, in time, and never

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // The file that was checked is the one that runs: a path without a slash names a file in this

@@ -12,7 +12,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // shaky is a trust store that fails a few times first, and counts how often it was read.

@@ -17,9 +17,9 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 	"github.com/dct2notation/dct2notation/internal/transport"
-	"github.com/dct2notation/dct2notation/internal/tsatest"
 )
 
 func authority(t *testing.T) (*tsatest.TSA, TSAOptions) {

@@ -12,7 +12,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"sigs.k8s.io/yaml"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // The files of the scene, relative to its folder, as the commands name them.

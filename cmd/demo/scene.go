@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/notarytest"
-	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
 // keyID is the signing key's name in the plugin, and keyDelay what each use of it costs,

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // ratifyJudges has Ratify's command judge by the Verifier, Store and Policy that policy wrote,

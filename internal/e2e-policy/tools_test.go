@@ -25,7 +25,7 @@ var (
 	distribution = newTool("github.com/distribution/distribution/v3@v3.1.2", "cmd/registry")
 	olareg       = newTool("github.com/olareg/olareg@v0.1.2", "cmd/olareg")
 	dct2notation = newTool("", "cmd/dct2notation")
-	plugin       = newTool("", "internal/kmstest/notation-kmstest")
+	plugin       = newTool("", "internal/testing/kmstest/notation-kmstest")
 )
 
 // bin is where they are built; TestMain makes and removes it.

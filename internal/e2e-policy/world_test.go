@@ -15,10 +15,10 @@ import (
 	"github.com/notaryproject/tspclient-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/notarytest"
-	"github.com/dct2notation/dct2notation/internal/servertest"
-	"github.com/dct2notation/dct2notation/internal/tsatest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
 // A verdict is what a consumer has to say of an image under the files of the migration.

@@ -23,7 +23,7 @@ mkdir -p "$bin"
 export CGO_ENABLED=0
 (
 	cd ../..
-	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
+	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/testing/kmstest/notation-kmstest
 )
 # notation and notary at the versions of go.mod's tool lines.
 go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation github.com/theupdateframework/notary/cmd/notary

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // A rootAuthority certifies keys of roots, for those who pin it and not each root.

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
 // A faulty registry fails one request in so many, at random, in the ways that registries do

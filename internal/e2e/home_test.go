@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // A home is one user's machine: the folders of notation, docker and dct2notation, and an

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // TestPKCS11EndToEnd signs with keys that never leave a SoftHSM token, through the plugin

@@ -3,7 +3,7 @@ package e2e
 import (
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 func newAuthority(t testing.TB, name string) *kmstest.Authority {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/e2e/powerloss"
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 const powerLossImages = 5000

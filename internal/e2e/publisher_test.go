@@ -13,7 +13,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // A publisher signs the tags of one repository with the real notary command, and has a

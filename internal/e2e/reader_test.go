@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // hasDocker says whether there is a docker command that knows trust. run.sh finds out, and

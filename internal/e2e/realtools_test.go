@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // TestChoicesEqualThoseOfTheRealTools publishes repositories of every shape and compares,

@@ -49,7 +49,7 @@ build() {
 	mkdir -p "$bin"
 	(
 		cd ../..
-		CGO_ENABLED=0 go build -o "$bin/" ./cmd/dct2notation ./internal/kmstest/notation-kmstest
+		CGO_ENABLED=0 go build -o "$bin/" ./cmd/dct2notation ./internal/testing/kmstest/notation-kmstest
 		CGO_ENABLED=0 go build -tags failpoint -o "$bin/dct2notation-failpoint" ./cmd/dct2notation
 		CGO_ENABLED=1 go build -o "$bin/" ./cmd/notation-pkcs11
 	)

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
-	"github.com/dct2notation/dct2notation/internal/servertest"
-	"github.com/dct2notation/dct2notation/internal/tsatest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/servertest"
+	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
 // TestNotationAcceptsSignedSnapshots has the real notation command judge what snapshot

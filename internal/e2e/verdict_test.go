@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // A verdict is what dct2notation says of a repository.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 

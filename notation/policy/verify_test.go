@@ -24,7 +24,7 @@ import (
 	"oras.land/oras-go/v2/content/memory"
 	"sigs.k8s.io/yaml"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 

@@ -19,7 +19,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // How many worlds, and which: DCT2NOTATION_WORLD plays a single one again, and leaves out one feature

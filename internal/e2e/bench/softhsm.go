@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 const (

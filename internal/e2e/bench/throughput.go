@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // requestLatency is what the servers add to each request, as a registry in another

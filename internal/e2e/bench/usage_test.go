@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // TestChildrenAreMeteredApart shows that work of a program's children is not taken for

@@ -8,7 +8,7 @@ import (
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // answer makes the JSON that goes to stdout, true or, if a fault says so, a lie.

@@ -12,7 +12,7 @@ import (
 	corex509 "github.com/notaryproject/notation-core-go/x509"
 	"github.com/notaryproject/notation-go/plugin/proto"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // TestCertificatesSatisfyNotation also checks that the key on disk is the key in the certificate.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // startMany runs n processes of generate-signature at once and returns how many answered with each code;

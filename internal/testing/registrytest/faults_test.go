@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/registrytest"
+	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
 // TestLostAnswerKeepsItsEffect is the fault that makes signing twice so easy.

@@ -19,7 +19,7 @@ const (
 	// BehaviourFile is the name of the behaviour file beside the executable.
 	BehaviourFile = "kmstest.json"
 
-	mainPackage = "github.com/dct2notation/dct2notation/internal/kmstest/notation-kmstest"
+	mainPackage = "github.com/dct2notation/dct2notation/internal/testing/kmstest/notation-kmstest"
 )
 
 // A Plugin is an installed kmstest plugin.
