@@ -5,6 +5,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/command.version=$(VERSION)
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
+# The plugin for HSMs needs cgo, and is a module of its own so that the product does not.
+PLUGIN := cmd/notation-pkcs11
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate
@@ -21,6 +23,7 @@ demo: build ## a migration against real servers in process, killed half way and 
 test: ## all tests that need nothing but Go
 	go test $(RACE) $$(go list ./... | grep -v '/cmd/dct2notation$$')
 	go test ./cmd/dct2notation
+	go -C $(PLUGIN) test $(RACE) ./...
 
 e2e: ## against notary-server, docker-registry, olareg, SoftHSM and the notation command
 	internal/e2e/run.sh
@@ -38,7 +41,12 @@ lint: ## formatting, vet, staticcheck, import rules, and a static build for ever
 	GOOS=windows go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
-	go test -run 'TestImportRules' ./internal/lint
+	go -C $(PLUGIN) vet ./...
+	GOOS=windows go -C $(PLUGIN) vet ./...
+	go -C $(PLUGIN) vet -tags softhsm ./...
+	go -C $(PLUGIN) tool -modfile=../../go.mod staticcheck ./...
+	go -C $(PLUGIN) mod tidy -diff
+	go test -run 'TestImportRules|TestProductNeedsNoC' ./internal/lint
 	@for p in $(PLATFORMS); do echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/dct2notation || exit 1; done
 
@@ -46,8 +54,8 @@ bench: build ## dct2notation beside xargs and notation sign; limited keys, reque
 	internal/e2e/bench.sh $(BENCH)
 
 fuzz: ## each fuzz target for FUZZTIME
-	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done
+	@for m in . $(PLUGIN); do cd $(CURDIR)/$$m && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done; done
 
 mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so
 	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \

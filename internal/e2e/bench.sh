@@ -29,7 +29,7 @@ export CGO_ENABLED=0
 go build -trimpath -o "$bin/" github.com/notaryproject/notation/cmd/notation github.com/theupdateframework/notary/cmd/notary
 if command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ]; then
 	export CGO_ENABLED=1
-	(cd ../.. && go build -trimpath -o "$bin/" ./cmd/notation-pkcs11)
+	go build -C ../../cmd/notation-pkcs11 -trimpath -o "$bin/" .
 fi
 go build -trimpath -o "$bin/" ./bench
 exec "$bin/bench" -bin "$bin" "$@"

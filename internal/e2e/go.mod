@@ -6,6 +6,7 @@ require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 	github.com/dct2notation/dct2notation v0.0.0-00010101000000-000000000000
+	github.com/dct2notation/dct2notation/cmd/notation-pkcs11 v0.0.0-00010101000000-000000000000
 	github.com/notaryproject/notation-plugin-framework-go v1.0.0
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
@@ -74,7 +75,10 @@ require (
 	gopkg.in/yaml.v2 v2.2.8 // indirect
 )
 
-replace github.com/dct2notation/dct2notation => ../..
+replace (
+	github.com/dct2notation/dct2notation => ../..
+	github.com/dct2notation/dct2notation/cmd/notation-pkcs11 => ../../cmd/notation-pkcs11
+)
 
 tool (
 	github.com/notaryproject/notation/cmd/notation
