@@ -26,8 +26,6 @@ type policyOptions struct {
 	all           bool
 	force         bool
 	stage         string
-	daemon        string
-	mke           string
 	ledger        string
 	certificates  []string
 	dedicated     []string
@@ -71,8 +69,6 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	f.BoolVar(&o.all, "all", false, "write for all consumers but betas")
 	f.BoolVar(&o.force, "force", false, "replace files that are there")
 	f.StringVar(&o.stage, "stage", "", "audit or enforce (default audit)")
-	f.StringVar(&o.daemon, "docker-daemon", "", "docker's daemon.json, whose content-trust mode gives the stage: enforced is enforce, permissive is audit")
-	f.StringVar(&o.mke, "mke-config", "", "MKE's configuration (TOML), whose require_content_trust gives the stage: true is enforce")
 	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it trust data is read")
 	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=sha256:HEX: the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
 	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone, so that the authority may be trusted where identities cannot be told apart")
@@ -157,6 +153,17 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	return policy.Consumers()[i : i+1], args[1:], nil
 }
 
+// stageOf returns the stage of that name, audit if there is none. Skipping verification is never a stage.
+func stageOf(name string) (policy.Stage, error) {
+	switch stage := policy.Stage(name); stage {
+	case "":
+		return policy.Audit, nil
+	case policy.Audit, policy.Enforce:
+		return stage, nil
+	}
+	return "", usage(fmt.Errorf("--stage %s: it is audit or enforce", safetext.Safe(name, 64)))
+}
+
 func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, s Streams) error {
 	consumers, args, err := o.consumers(args)
 	if err != nil {
@@ -168,7 +175,7 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 	useNotationFolders()
 	log := o.logger(s.Err)
 	m := &migrated{signed: map[string][]string{}}
-	stage, err := o.stageOf(m)
+	stage, err := stageOf(o.stage)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@ package command
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -149,6 +152,37 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 	if ok && err == nil {
 		m.legacy = append(m.legacy, policy.Legacy{Server: u.Host, RootKey: key, Repositories: []string{place}})
 	}
+}
+
+// rootKey is the public key of a repository's root in PEM, where it has one only. The root is
+// verified.
+func rootKey(r *dct.Repository) ([]byte, bool) {
+	var root struct {
+		Signed struct {
+			Keys map[string]struct {
+				Type  string `json:"keytype"`
+				Value struct {
+					Public []byte `json:"public"`
+				} `json:"keyval"`
+			} `json:"keys"`
+			Roles map[string]struct {
+				KeyIDs []string `json:"keyids"`
+			} `json:"roles"`
+		} `json:"signed"`
+	}
+	if err := json.Unmarshal(r.Known().Root, &root); err != nil || len(root.Signed.Roles["root"].KeyIDs) != 1 {
+		return nil, false
+	}
+	key := root.Signed.Keys[root.Signed.Roles["root"].KeyIDs[0]]
+	block, _ := pem.Decode(key.Value.Public)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, false
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, false
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: c.RawSubjectPublicKeyInfo}), true
 }
 
 // pinNotes says what has become of pins that Notation has nothing like.
