@@ -10,7 +10,7 @@ import (
 )
 
 // A glob matches whole names: * stands for any characters but /, ** for any at all, ? for
-// one that is not /.
+// one that is not /. No library means the same by ** and is sure to stay so (docs/adr/0008-globs.md).
 type glob struct {
 	text    string
 	pattern *regexp.Regexp
