@@ -232,6 +232,11 @@ func TestReferrersAreRemembered(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", name, has, err, want)
 		}
 	}
+	for host, want := range map[string]bool{"reg.example": true, "reg.exampl": false, "reg.example/a": false, "reg.example:5000": false} {
+		if has, err := r.HostHasReferrers(host); err != nil || has != want {
+			t.Errorf("host %s: %v, %v, want %v", host, has, err, want)
+		}
+	}
 	if err := r.SetReferrers("reg.example/c"); err == nil {
 		t.Error("a ledger that is only read was changed")
 	}

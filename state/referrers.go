@@ -46,6 +46,20 @@ func (l *Ledger) Referrers() ([]string, error) {
 	return all, err
 }
 
+// HostHasReferrers reports whether any repository of a registry's host was seen to have the referrers API.
+func (l *Ledger) HostHasReferrers(host string) (bool, error) {
+	found := false
+	err := l.view(func(t *table) (err error) {
+		prefix := keyReferrers(host + "/")
+		key, _ := t.tx.Bucket([]byte(bucketMeta)).Cursor().Seek(prefix)
+		if bytes.HasPrefix(key, prefix) {
+			found, err = t.hasReferrers(string(bytes.TrimPrefix(key, keyReferrers(""))))
+		}
+		return err
+	})
+	return found, err
+}
+
 // SetReferrers records that a repository of a registry has the referrers API. It stays recorded:
 // a later answer that there is none is no reason to sign what the API may list.
 func (l *Ledger) SetReferrers(repository string) error {

@@ -54,6 +54,8 @@ type Options struct {
 type Memory interface {
 	HasReferrers(repository string) (bool, error)
 	SetReferrers(repository string) error
+	// HostHasReferrers reports it of any repository of a host.
+	HostHasReferrers(host string) (bool, error)
 }
 
 // A Client hands out repositories. It is safe for concurrent use.
@@ -63,6 +65,7 @@ type Client struct {
 	users  sync.Map     // host -> struct{}: a user was found for it
 	known  *descriptors // images resolved so far
 	past   atomic.Pointer[Memory]
+	hadAPI sync.Map // host -> struct{}: a repository of it has shown the referrers API
 
 	mu    sync.Mutex
 	repos map[string]*Repository // by canonical name; guarded by mu

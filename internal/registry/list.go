@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -139,24 +140,42 @@ func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 // as they do for any path, and so does a proxy for a while; signatures that the API lists would
 // be overlooked then, and made a second time. So two questions have to be answered with 404, with
 // a pause between them, and no earlier answer of this repository may say otherwise.
+//
+// A host may route its repositories to several registries, so that one without the API beside one
+// that has it is possible. It is asked once more, after a longer pause.
 func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, error) {
 	there, err := r.asksReferrers(ctx, image)
 	if there || err != nil {
 		return there, err
 	}
 	known, err := r.knownAPI()
-	if err == nil && !known {
-		err = wait(ctx, r.of.pause())
-	}
 	if err != nil {
 		return false, err
 	}
-	// SPEC (OCI distribution, listing referrers): an image that is not there has an empty list.
-	there, err = r.asksReferrers(ctx, nothing)
-	if err == nil && !there && known {
-		err = errHiddenAPI
+	more, err := r.hostHasAPI()
+	if err != nil {
+		return false, err
 	}
-	return there, err
+	pauses := []time.Duration{r.of.pause(), 4 * r.of.pause()}
+	switch {
+	case known:
+		pauses = []time.Duration{0}
+	case !more:
+		pauses = pauses[:1]
+	}
+	for _, pause := range pauses {
+		if err := wait(ctx, pause); err != nil {
+			return false, err
+		}
+		// SPEC (OCI distribution, listing referrers): an image that is not there has an empty list.
+		if there, err = r.asksReferrers(ctx, nothing); there || err != nil {
+			return there, err
+		}
+	}
+	if known {
+		return false, errHiddenAPI
+	}
+	return false, nil
 }
 
 // knownAPI reports whether the repository had the API before, in this process or an earlier one.
@@ -171,9 +190,27 @@ func (r *Repository) knownAPI() (bool, error) {
 	return memory.HasReferrers(r.place())
 }
 
+// hostHasAPI reports whether any repository of the host had the API before.
+func (r *Repository) hostHasAPI() (bool, error) {
+	if _, had := r.of.hadAPI.Load(r.host()); had {
+		return true, nil
+	}
+	memory := r.of.memory()
+	if memory == nil {
+		return false, nil
+	}
+	return memory.HostHasReferrers(r.host())
+}
+
+// hasHadAPI notes, for this process, that the repository has or had the API, and so its host.
+func (r *Repository) hasHadAPI() {
+	r.hadAPI.Store(true)
+	r.of.hadAPI.Store(r.host(), struct{}{})
+}
+
 // learnAPI notes, for this process, that the repository has the API.
 func (r *Repository) learnAPI() error {
-	r.hadAPI.Store(true)
+	r.hasHadAPI()
 	r.api.Store(true)
 	return r.remote.SetReferrersCapability(true)
 }
@@ -219,7 +256,7 @@ func (r *Repository) checkList(ctx context.Context, image digest.Digest, inTag b
 // API, where there seemed to be none: nothing goes on here before the API answers.
 func (r *Repository) subjectTold() error {
 	r.wavered.Store(true)
-	r.hadAPI.Store(true)
+	r.hasHadAPI()
 	if err := r.rememberAPI(); err != nil {
 		return err
 	}

@@ -195,6 +195,17 @@ func (n *notebook) SetReferrers(repository string) error {
 	return nil
 }
 
+func (n *notebook) HostHasReferrers(host string) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for repository := range n.has {
+		if strings.HasPrefix(repository, host+"/") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // hideAPI has a proxy answer the referrers API with 404 from request number first on, n times.
 func hideAPI(reg *registrytest.Registry, first, n int32) {
 	var asked atomic.Int32
@@ -239,6 +250,42 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	reg.SetHook(nil)
 	if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 1 {
 		t.Errorf("when it is back: %v, %v, want one", list, err)
+	}
+}
+
+// Where another repository of the host has shown the referrers API, no API is believed only after one
+// more question; and believed then, as a host may route to several registries.
+func TestHostThatHasTheAPIIsAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		shown string // host/path of the repository that has shown it: H is the host
+		now   bool   // in this process, not in an earlier one
+		lies  int32
+		want  bool
+	}{
+		"in this process":           {"H/other", true, 2, true},
+		"in an earlier one":         {"H/other", false, 2, true},
+		"and it says so to the end": {"H/other", true, 3, false},
+		"another host":              {"H0/other", false, 2, false},
+		"no repository":             {"", false, 2, false},
+	} {
+		reg := start(t, registrytest.Options{Referrers: true})
+		shown := strings.Replace(c.shown, "H", strings.ToUpper(reg.Host()), 1)
+		known := &notebook{has: map[string]bool{}}
+		cl := client(t, -1)
+		cl.Remember(known)
+		if c.now {
+			if api, err := repository(t, cl, shown).HasReferrers(t.Context(), ""); err != nil || !api {
+				t.Fatalf("%s: %v, %v", name, api, err)
+			}
+		} else if shown != "" {
+			known.has[strings.ToLower(shown)] = true
+		}
+		hideAPI(reg, 1, c.lies)
+		api, err := repository(t, cl, reg.Host()+"/app").HasReferrers(t.Context(), "")
+		if err != nil || api != c.want {
+			t.Errorf("%s: got %v, %v, want %v", name, api, err, c.want)
+		}
 	}
 }
 

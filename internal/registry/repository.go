@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -59,6 +60,12 @@ func (r *Repository) ListsInTag() bool { return !r.api.Load() || r.wavered.Load(
 
 // place is the name under which a Memory keeps the repository.
 func (r *Repository) place() string { return placeOf(r.remote.Reference) }
+
+// host is that of the place.
+func (r *Repository) host() string {
+	host, _, _ := strings.Cut(r.place(), "/")
+	return host
+}
 
 // Name returns host[:port]/path.
 func (r *Repository) Name() string { return r.name }

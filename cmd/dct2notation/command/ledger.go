@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
@@ -107,5 +108,14 @@ func recallReferrers(client *registry.Client, l *state.Ledger) error {
 }
 
 func (k knownReferrers) HasReferrers(repository string) (bool, error) { return k[repository], nil }
+
+func (k knownReferrers) HostHasReferrers(host string) (bool, error) {
+	for repository := range k {
+		if strings.HasPrefix(repository, host+"/") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
 
 func (knownReferrers) SetReferrers(string) error { return nil }
