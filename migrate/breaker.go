@@ -25,14 +25,19 @@ var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouc
 // denied for all. It is safe for concurrent use.
 type breaker struct {
 	mu       sync.Mutex
-	denials  map[string]int   // by key, "" of registries: one after the other, with no success between
-	outages  int              // the same, of what may pass
-	refusals int              // the same, of repositories that are full
-	full     map[string]error // by repository: why nothing more is signed for it
-	why      error            // not nil: open, no more key operations may be spent
-	began    time.Time        // when the first of the outages came
-	span     time.Duration    // how long outages have to go on; 0: outageSpan
-	now      func() time.Time // nil: time.Now
+	denials  map[string]int    // by key, "" of registries: one after the other, with no success between
+	outages  map[string]outage // the same, of what may pass
+	refusals int               // the same, of repositories that are full
+	full     map[string]error  // by repository: why nothing more is signed for it
+	why      error             // not nil: open, no more key operations may be spent
+	span     time.Duration     // how long outages have to go on; 0: outageSpan
+	now      func() time.Time  // nil: time.Now
+}
+
+// outage is what failed in a row.
+type outage struct {
+	n     int
+	began time.Time // when the first came
 }
 
 // patience is how many denials in a row open the breaker. One may be a repository of its
@@ -82,12 +87,19 @@ func (b *breaker) fill(repository string, err error) {
 	}
 }
 
-// success notes an item of a key that was done.
-func (b *breaker) success(key string) {
+// success notes that the key of that name made a signature, or with "" that registries did all that an
+// item needed. The one says nothing of the other.
+func (b *breaker) success(name string) {
 	b.mu.Lock()
-	b.outages, b.refusals, b.began = 0, 0, time.Time{}
-	delete(b.denials, key)
-	delete(b.denials, "")
+	delete(b.denials, name)
+	delete(b.outages, name)
+	b.mu.Unlock()
+}
+
+// pushed notes that a registry had room for a signature.
+func (b *breaker) pushed() {
+	b.mu.Lock()
+	b.refusals = 0
 	b.mu.Unlock()
 }
 
@@ -112,12 +124,17 @@ func (b *breaker) failure(name string, class Class, err error) {
 		if b.now != nil {
 			now = b.now
 		}
-		if b.outages++; b.outages == 1 {
-			b.began = now()
+		if b.outages == nil {
+			b.outages = map[string]outage{}
 		}
+		o := b.outages[name]
+		if o.n++; o.n == 1 {
+			o.began = now()
+		}
+		b.outages[name] = o
 		// What cannot pass, such as a plugin that answers nonsense, costs an operation each time.
-		if b.outages >= outagePatience && (!class.repeatable() || now().Sub(b.began) >= cmp.Or(b.span, outageSpan)) {
-			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", b.outages), err}
+		if o.n >= outagePatience && (!class.repeatable() || now().Sub(o.began) >= cmp.Or(b.span, outageSpan)) {
+			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", o.n), err}
 		}
 	case class == Denied, class == Unsupported:
 		if b.denials == nil {

@@ -23,7 +23,10 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		var fatal *fatalError
 		switch {
 		case err == nil:
-			r.breaker.success(w.Key.KeyName)
+			r.breaker.success("")
+			if o.Result == ResultSigned || o.Result == ResultReplayed {
+				r.breaker.pushed()
+			}
 			r.count(w, o)
 			return nil
 		case ctx.Err() != nil:
@@ -260,6 +263,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 	if err != nil {
 		return r.keyRefused(w, err)
 	}
+	r.breaker.success(w.Key.KeyName)
 	r.Setbacks.forget(w.Key)
 	if r.signBeforeRecord {
 		if err := r.Registry.Push(ctx, image, envelope); err != nil {

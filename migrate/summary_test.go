@@ -197,6 +197,8 @@ func TestBreakerCountsInARow(t *testing.T) {
 	}
 	for range patience {
 		b.failure("key", Denied, denied)
+		b.success("")
+		b.success("other")
 	}
 	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
@@ -204,11 +206,11 @@ func TestBreakerCountsInARow(t *testing.T) {
 		t.Errorf("after %d in a row: got %q, want %q", patience, err, want)
 	}
 	var full breaker
-	for _, key := range []string{"key", ""} {
+	for round := range 2 {
 		for i := range patience - 1 {
-			full.fill(fmt.Sprint(key, i), errors.New("full"))
+			full.fill(fmt.Sprint(round, "-", i), errors.New("full"))
 		}
-		full.success(key)
+		full.pushed()
 	}
 	for i := range patience - 1 {
 		full.fill(fmt.Sprint("more", i), errors.New("full"))
@@ -279,6 +281,45 @@ func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
 	_, _, err := s.run(app)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
+	}
+}
+
+// What is signed already is no success of a key that is refused, or broken, for all the rest.
+func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		most int
+	}{
+		"refused":         {&Failure{Denied, errors.New("the key is disabled")}, patience + 1},
+		"answers rubbish": {&Failure{Permanent, errors.New("no JSON")}, outagePatience + 1},
+	} {
+		s := newScene(t)
+		s.mutate = func(e *Engine) { e.Workers, e.Recheck = 1, true }
+		var tags []string
+		for i := range 14 * c.most {
+			tags = append(tags, fmt.Sprintf("v%d", i))
+		}
+		// In their order in the run, as many between two that are new as are looked at together.
+		slices.SortFunc(tags, func(a, b string) int { return strings.Compare(imageOf(a).String(), imageOf(b).String()) })
+		repo := s.publish(app)
+		for _, isNew := range []bool{false, true} {
+			for i, tag := range tags {
+				if isNew == (i%(perWorker+1) == perWorker) {
+					s.must(repo.Sign(tag, s.put(tag).Encoded(), 100))
+				}
+			}
+			s.must(repo.Publish())
+			if !isNew {
+				_, _, err := s.run(app)
+				s.must(err)
+			}
+		}
+		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, c.err }
+		before := len(s.operations)
+		if _, _, err := s.run(app); !errors.Is(err, ErrStopped) || len(s.operations)-before > c.most {
+			t.Errorf("%s: %v after %d key operations, want that it stops after at most %d", name, err, len(s.operations)-before, c.most)
+		}
 	}
 }
 
