@@ -27,8 +27,9 @@ type Changed struct {
 }
 
 // ErrFeedRefused is said of a server that keeps its changefeed to itself or has none, as those
-// of Docker Hub, Azure and Harbor do for everybody. A server in trouble is not among them, nor a
-// 404 that is not the Notary server's own, by which old ones say that they have no changefeed.
+// of Docker Hub, Azure and Harbor do for everybody. Only codes of the Notary server's own, or of its token
+// server's, say so. A server in trouble is not among them, nor what a proxy refuses, nor a 404 that is not
+// the Notary server's, by which old ones say that they have no changefeed.
 var ErrFeedRefused = errors.New("the changefeed is refused")
 
 // A Feed is what a changefeed has said up to its end. It does not change, and is safe for
@@ -234,16 +235,18 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	const hint = "the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog"
 	var answer *errcode.ErrorResponse
 	switch {
-	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return nil, fail(fmt.Errorf("%w: %w", ErrFeedRefused, redact(ctx, err)), hint) // by the token server
+	case errors.As(err, &answer) && refusesToken(answer):
+		return nil, fail(fmt.Errorf("%w: %w", ErrFeedRefused, redact(ctx, err)), hint)
 	case err != nil:
 		return nil, fail(redact(ctx, err), transport.Hint(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // only read from
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound && saysNotFound(resp.Body):
+	case refuses(code) && saysOnly(resp.Body, refusals...), code == http.StatusNotFound && saysNotFound(resp.Body):
 		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, code), hint)
+	case refuses(code):
+		return nil, fail(fmt.Errorf("it answered %d, which is no refusal in the Notary server's own words", code), "is that the Notary server, or a proxy before it? Who may not read the changefeed finds repositories with --discover catalog")
 	case code == http.StatusNotFound:
 		return nil, fail(fmt.Errorf("it answered %d, %w", code, ErrForeign404), "is that the Notary server, or a proxy before it?")
 	default:
@@ -275,6 +278,22 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		return nil, fail(fmt.Errorf("the answer says %d records and has %d", *page.Count, len(records)), "")
 	}
 	return records, nil
+}
+
+// refusals are the codes by which a Notary server, or a token server, refuses what it has understood.
+//
+// SPEC (notary, utils/http.go: UNAUTHORIZED whatever the right that is missing; distribution: DENIED).
+var refusals = []string{errcode.ErrorCodeUnauthorized, errcode.ErrorCodeDenied}
+
+func refuses(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// refusesToken reports whether a token server refuses, by its own codes: Docker Hub has none for a wrong
+// password, and a proxy has none at all.
+func refusesToken(answer *errcode.ErrorResponse) bool {
+	return refuses(answer.StatusCode) && len(answer.Errors) > 0 &&
+		!slices.ContainsFunc(answer.Errors, func(e errcode.Error) bool { return !slices.Contains(refusals, e.Code) })
 }
 
 // redact makes an error of the HTTP stack fit to be shown; ctx's own stays.

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
@@ -206,8 +209,13 @@ func TestWhoRefusesTheChangefeed(t *testing.T) {
 		body    string
 		refused bool
 	}{
-		"401":                         {401, "", true},
-		"403":                         {403, "", true},
+		"401":                         {401, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":null}]}`, true},
+		"403":                         {403, `{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`, true},
+		"a proxy's 401":               {401, "<html>", false},
+		"a proxy's 403":               {403, "<html>", false},
+		"a 403 without a body":        {403, "", false},
+		"a 403 with another code":     {403, `{"errors":[{"code":"DENIED"},{"code":"TOOMANYREQUESTS"}]}`, false},
+		"a 403 in JSON of its own":    {403, `{"message":"blocked by policy"}`, false},
 		"an old Notary server":        {404, `{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist."}]}`, true},
 		"a proxy's 404":               {404, "<html>", false},
 		"a 404 without a body":        {404, "", false},
@@ -227,6 +235,38 @@ func TestWhoRefusesTheChangefeed(t *testing.T) {
 		}
 	}
 }
+
+// By whom a token server refuses is told by the same codes: a wrong password, or a proxy before it, is no
+// changefeed that nobody may read.
+func TestWhoRefusesTheTokenForTheChangefeed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer  errcode.ErrorResponse
+		refused bool
+	}{
+		"its code":        {errcode.ErrorResponse{StatusCode: 401, Errors: errcode.Errors{{Code: "UNAUTHORIZED"}}}, true},
+		"its other code":  {errcode.ErrorResponse{StatusCode: 403, Errors: errcode.Errors{{Code: "DENIED"}}}, true},
+		"no code":         {errcode.ErrorResponse{StatusCode: 401}, false},
+		"a proxy's 403":   {errcode.ErrorResponse{StatusCode: 403}, false},
+		"another code":    {errcode.ErrorResponse{StatusCode: 403, Errors: errcode.Errors{{Code: "DENIED"}, {Code: "UNKNOWN"}}}, false},
+		"another trouble": {errcode.ErrorResponse{StatusCode: 500, Errors: errcode.Errors{{Code: "UNAUTHORIZED"}}}, false},
+	} {
+		c.answer.Method, c.answer.URL = http.MethodGet, &url.URL{Scheme: "https", Host: "auth.example.com"}
+		s := &Server{
+			URL:  func(string) string { return "https://notary.example.com" },
+			HTTP: func(string) Doer { return refusing{&c.answer} },
+		}
+		_, _, err := s.Changes(t.Context(), "a.example.com", nil)
+		if err == nil || errors.Is(err, ErrFeedRefused) != c.refused {
+			t.Errorf("%s: got %v, want it refused: %t", name, err, c.refused)
+		}
+	}
+}
+
+// refusing is a client that gets no token.
+type refusing struct{ err error }
+
+func (r refusing) Do(*http.Request) (*http.Response, error) { return nil, r.err }
 
 // A feed that goes round over several pages, or has no end, ends with an error that names the
 // flag; one of exactly the permitted length is read.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,7 +148,10 @@ func (s *Server) explainUnsent(err error, registry, shown string) (kind error, h
 // and know nothing of what the Notary server has.
 //
 // SPEC (notary, server/errors: METADATA_NOT_FOUND, which all of its handlers answer).
-func saysNotFound(body io.Reader) bool {
+func saysNotFound(body io.Reader) bool { return saysOnly(body, "METADATA_NOT_FOUND") }
+
+// saysOnly reports whether a body is that of an error with these codes and no others.
+func saysOnly(body io.Reader, codes ...string) bool {
 	raw, err := io.ReadAll(io.LimitReader(body, maxErrorBody+1))
 	if err != nil || len(raw) > maxErrorBody {
 		return false
@@ -161,7 +165,7 @@ func saysNotFound(body io.Reader) bool {
 		return false
 	}
 	for _, one := range answer.Errors {
-		if one.Code != "METADATA_NOT_FOUND" {
+		if !slices.Contains(codes, one.Code) {
 			return false
 		}
 	}
