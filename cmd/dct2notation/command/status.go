@@ -46,17 +46,18 @@ it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
 
 func showStatus(ledger, output string, s Streams) error {
 	st, err := readStatus(ledger)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("no run has used the ledger %s\nhint: name the ledger of the run with --state", ledger)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && !exists(ledger):
+		return fmt.Errorf("there is no ledger %s\nhint: name that of the runs with --state", ledger)
+	case errors.Is(err, os.ErrNotExist): // deleted, or never written
+		st = status{Version: 1, Kind: statusKind, State: runUnknown, Results: map[migrate.Result]int{}}
+	case err != nil:
 		return err
-	}
-	if st.State != runEnded && !alive(st.PID) {
+	case st.State != runEnded && !alive(st.PID):
 		st.State = runGone
 	}
 	var broken error
-	if st.State == runEnded || st.State == runGone {
+	if st.State != runRuns && st.State != runWaits {
 		st.Ledger, broken = countLedger(ledger)
 	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // of a watch; else none
 		st.Ledger, broken = l.Counts()
@@ -66,7 +67,23 @@ func showStatus(ledger, output string, s Streams) error {
 	if output == "json" {
 		return errors.Join(report.JSON(s.Out, st), broken)
 	}
+	if st.State == runUnknown {
+		return errors.Join(st.ledgerAlone(ledger, s), broken)
+	}
 	return errors.Join(st.text(s), broken)
+}
+
+// ledgerAlone writes what is known without a status file.
+func (st status) ledgerAlone(ledger string, s Streams) error {
+	_, err := fmt.Fprintf(s.Out, "how far the last run came is not known: its status file %s is not there\n", statusPath(ledger))
+	switch {
+	case err != nil:
+	case st.Ledger != nil:
+		_, err = fmt.Fprintln(s.Out, "in the ledger, of all runs: "+stages(st.Ledger))
+	default:
+		_, err = fmt.Fprintln(s.Out, "what is in the ledger is not known either: it cannot be read now")
+	}
+	return err
 }
 
 // countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.

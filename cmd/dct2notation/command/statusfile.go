@@ -17,10 +17,10 @@ import (
 type status struct {
 	Version int       `json:"version"`
 	Kind    string    `json:"kind"`
-	PID     int       `json:"pid"`
+	PID     int       `json:"pid,omitempty"`
 	State   runState  `json:"state"`
-	Started time.Time `json:"started"`
-	Updated time.Time `json:"updated"`
+	Started time.Time `json:"started,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
 	// Repositories are those that the run is for, and Read those of them whose trust data was
 	// looked at: while it is less, there are more digests than Known.
 	Repositories int                    `json:"repositories"`
@@ -46,6 +46,10 @@ const (
 	runWaits runState = "waiting" // for the next pass of a watch
 	runEnded runState = "ended"
 	runGone  runState = "killed" // status found no process of it
+
+	// runUnknown: the file is not there. Of the fields that it has, none but Version, Kind and State
+	// mean anything then.
+	runUnknown runState = "unknown"
 )
 
 const statusKind = "dct2notation.status"
