@@ -63,7 +63,7 @@ func (t *undoText) End(s migrate.UndoSummary, err error) error {
 	case t.dry:
 		b.WriteString("nothing was changed; --yes in place of --dry-run deletes\n")
 	case n[migrate.UndoRemoved]+n[migrate.UndoGone] > 0:
-		b.WriteString("the next run with this ledger signs these images again\n")
+		b.WriteString("the next run with this ledger signs these images again, unless DCT has withdrawn them\n")
 	}
 	_, werr := io.WriteString(t.w, b.String())
 	return werr

@@ -60,7 +60,7 @@ func (u *inUse) Unwrap() error { return u.locked }
 
 // readItems takes in what is signed, and tells of what is not.
 func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, log *slog.Logger) error {
-	left, open, gone := map[string]int{}, map[string]int{}, map[string]int{} // images that are not confirmed, by place
+	left, open, undone, gone := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{} // images that are not confirmed, by place
 	for after := (state.Key{}); ; {
 		page, err := ledger.Items(after, 0)
 		if err != nil {
@@ -80,8 +80,11 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 				gone[it.Repository]++
 			default:
 				left[it.Repository]++
-				if it.Stage != state.Skipped {
+				switch {
+				case it.Stage != state.Skipped:
 					open[it.Repository]++
+				case it.Class == state.ClassUndone:
+					undone[it.Repository]++
 				}
 			}
 		}
@@ -94,7 +97,10 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 		if n := open[place]; n > 0 { // a run has begun with them
 			m.problem(log, "images that are to be signed are not yet, and are refused: run again first", "repository", safetext.Safe(place, 256), "images", n)
 		}
-		if n := left[place] - open[place]; n > 0 { // and has a reason not to
+		if n := undone[place]; n > 0 {
+			log.Warn("images whose signatures undo has deleted are refused, until a run signs them again: it does so unless DCT has withdrawn them", "repository", safetext.Safe(place, 256), "images", n)
+		}
+		if n := left[place] - open[place] - undone[place]; n > 0 { // and has a reason not to
 			log.Warn("images without a signature would be refused", "repository", safetext.Safe(place, 256), "images", n)
 		}
 		m.notes = append(m.notes, fmt.Sprintf("%s: %d of its images had no signature when this was written, and are refused: dct2notation status tells which.", safetext.Safe(place, 256), left[place]))

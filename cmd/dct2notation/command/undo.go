@@ -46,7 +46,8 @@ run only found in the registry, as after the ledger was rebuilt, are listed and 
 It needs no key, no trust policy and no Notary server.
 
 Look at --dry-run first, then give --yes. What was deleted cannot be brought back, only signed
-again: the next run does so. After a failure, a signal or a kill, run the same command again.
+again: the next run does so, unless DCT has withdrawn the image. After a failure, a signal or a
+kill, run the same command again.
 
 Exit code 0: nothing of ours is left. 3: something is, and the result says why.`,
 		Example: `  dct2notation undo --state migration.db --dry-run registry.example.com/team/app
