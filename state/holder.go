@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
 // The lock itself does not tell who has it, so the holder writes that into a
@@ -54,7 +56,7 @@ func withdraw(path string) { os.Remove(holderPath(path)) }
 // holder reads who holds the ledger; zero if that cannot be told. Whoever can
 // write into the directory can write anything here.
 func holder(path string) Holder {
-	f, err := os.OpenFile(holderPath(path), os.O_RDONLY|noFollow|noWait, 0)
+	f, err := os.OpenFile(holderPath(path), os.O_RDONLY|durable.NoFollow|durable.NoWait, 0)
 	if err != nil {
 		return Holder{}
 	}

@@ -4,16 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
 // inspect opens an existing ledger file, locks it and checks all of it, before
 // bbolt sees any of it. Nothing is written. On error the file is closed. To be read only, it
 // need not be writable; what never changes need not be locked.
 func inspect(path string, fixed, lock bool) (_ *os.File, _ os.FileInfo, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|durable.NoFollow, 0)
 	if err != nil && fixed {
-		f, err = os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+		f, err = os.OpenFile(path, os.O_RDONLY|durable.NoFollow, 0)
 	}
 	if err != nil {
 		return nil, nil, describeLink(path, err)
@@ -86,7 +89,7 @@ const lockPoll = 50 * time.Millisecond
 // waitLock takes the lock that bbolt uses, or returns a *LockedError.
 func waitLock(path string, f *os.File) error {
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
-		switch got, err := tryLock(f); {
+		switch got, err := durable.TryLock(f); {
 		case err != nil:
 			return fmt.Errorf("locking: %w", err)
 		case got:
@@ -95,4 +98,14 @@ func waitLock(path string, f *os.File) error {
 			return &LockedError{Path: path, Holder: holder(path)}
 		}
 	}
+}
+
+// handOver lets bbolt take the lock on f. On Windows it cannot take it a second time, so it is given back
+// first; a process that gets in between keeps it, and bbolt then waits in vain. Elsewhere the lock belongs
+// to the open file, and bbolt's own attempt succeeds at once.
+func handOver(f *os.File) error {
+	if runtime.GOOS != "windows" {
+		return nil
+	}
+	return durable.Unlock(f)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
 // ErrLocked is returned by [Save] when another process is saving into the directory.
@@ -22,11 +24,11 @@ func lock(dir string) (unlock func(), err error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("locking %s: no regular file", path)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|durable.NoFollow, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("locking: %w", err)
 	}
-	locked, err := tryLock(f)
+	locked, err := durable.TryLock(f)
 	if err != nil || !locked {
 		_ = f.Close() // not written to
 		if err == nil {

@@ -1,4 +1,4 @@
-// Package durable makes files that survive a power loss.
+// Package durable makes files that survive a power loss, and locks files.
 //
 // A file written here is, after a crash at any moment, either complete or
 // not there at all (or still the previous one): the bytes are written under a
