@@ -5,35 +5,36 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Errors that callers decide by. Each reaches them wrapped in an [Error].
+// Errors that callers decide by, with their classes. Each reaches them wrapped in an [Error].
 var (
 	// ErrUnsigned: the source itself says that it has no trust data for the repository, and
 	// nothing lists the repository as having some. It may also mean that the Notary URL is
 	// wrong, when it is the answer for every repository.
-	ErrUnsigned = errors.New("no trust data")
+	ErrUnsigned error = failure.New(failure.Unsigned, errors.New("no trust data"))
 	// ErrUnpinnedRoot: the root verifies by itself, but nothing says that it is the
 	// right one.
-	ErrUnpinnedRoot = errors.New("root is not pinned")
+	ErrUnpinnedRoot error = failure.New(failure.Unpinned, errors.New("root is not pinned"))
 	// ErrExpired: the metadata, or the root's certificate, is past its date.
-	ErrExpired = errors.New("trust data expired")
+	ErrExpired error = failure.New(failure.Expired, errors.New("trust data expired"))
 	// ErrRefused: a signature, threshold, hash, version or form is wrong, as in an
 	// attack. It must not be retried, and nothing overrides it.
-	ErrRefused = errors.New("trust data refused")
+	ErrRefused error = failure.New(failure.Security, errors.New("trust data refused"))
 	// ErrTooLarge: the files of the repository are larger together than is allowed. Each of
 	// them has been verified, or will be; nothing is known to be wrong.
 	ErrTooLarge = errors.New("trust data too large")
 	// ErrUnavailable: the source did not answer, or not now. Trying later may help.
-	ErrUnavailable = errors.New("trust data unavailable")
+	ErrUnavailable error = failure.New(failure.Transient, errors.New("trust data unavailable"))
 	// ErrIncomplete: the source lists a file and does not have it, or something lists the
 	// repository and the source has nothing of it.
-	ErrIncomplete = errors.New("trust data incomplete")
+	ErrIncomplete error = failure.New(failure.Incomplete, errors.New("trust data incomplete"))
 	// ErrDenied: the source wants other credentials.
-	ErrDenied = errors.New("access to trust data denied")
+	ErrDenied error = failure.New(failure.Denied, errors.New("access to trust data denied"))
 	// ErrNotNotary: something answers, and it is no Notary v1 server.
-	ErrNotNotary = errors.New("not a Notary v1 server")
+	ErrNotNotary error = failure.New(failure.NotNotary, errors.New("not a Notary v1 server"))
 
 	// ErrDeleted: the server's changefeed says that the trust data was deleted, and the
 	// server has none. It comes with ErrUnsigned.
@@ -75,4 +76,16 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Kind}
 	}
 	return []error{e.Kind, e.Err}
+}
+
+// HostCause returns what is wrong with the whole Notary server, if that is why the root could not be
+// read, in a text that is the same for all repositories; else nothing.
+func (e *Error) HostCause() string {
+	switch e.Kind {
+	case ErrUnavailable, ErrDenied, ErrNotNotary:
+		if e.Role == "root" && e.Err != nil {
+			return strings.ReplaceAll(e.Err.Error(), e.GUN, "...")
+		}
+	}
+	return ""
 }

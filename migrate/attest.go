@@ -12,6 +12,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -55,8 +56,8 @@ func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, e
 		if ctx.Err() != nil {
 			return envelope, ctx.Err()
 		}
-		class := ClassOf(err)
-		if class.repeatable() && try < maxTries && pause(ctx, nil, time.Second, try) {
+		class := failure.Of(err)
+		if class.Repeatable() && try < maxTries && pause(ctx, nil, time.Second, try) {
 			continue
 		}
 		a.breaker.failure("", class, err)
@@ -64,7 +65,7 @@ func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, e
 	}
 }
 
-var errNotAttested = &refusal{&Failure{Security, errors.New("only saved trust data that was verified, and reports, are attested")}}
+var errNotAttested = &refusal{failure.New(failure.Security, errors.New("only saved trust data that was verified, and reports, are attested"))}
 
 // attest is the other way to the key, beside vouch (promise 1; a test counts the callers of
 // Signer.Sign). It signs no image: it takes what only package snapshot can build, from

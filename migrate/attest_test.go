@@ -10,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -46,7 +47,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_ZeroVerified(t *testing.T) {
 	t.Parallel()
 	k := &key{}
 	_, err := (&Attestor{Signer: k}).Attest(context.Background(), snapshot.Verified{})
-	if ClassOf(err) != Security || len(k.asked) != 0 {
+	if failure.Of(err) != failure.Security || len(k.asked) != 0 {
 		t.Errorf("%v, %d key operations", err, len(k.asked))
 	}
 }
@@ -117,8 +118,8 @@ func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 // saved stays saved.
 func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
-	for class, want := range map[Class]int{Denied: patience, Security: 1, Permanent: 5} {
-		k := &key{err: &Failure{class, errors.New("no")}}
+	for class, want := range map[failure.Class]int{failure.Denied: patience, failure.Security: 1, failure.Permanent: 5} {
+		k := &key{err: failure.New(class, errors.New("no"))}
 		sum := saveWith(t, &Attestor{Signer: k}, app, app+"2", app+"3", app+"4", app+"5")
 		if len(k.asked) != want || sum.Added != 5 || sum.Unsigned != 5 {
 			t.Errorf("%s: %d key operations, want %d; %+v", class, len(k.asked), want, sum)

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // Check returns an error unless the plan may bound a run of the engine: with the same keys
@@ -67,23 +68,23 @@ func (p *Plan) GUNs() ([]dct.GUN, error) {
 func (p *Plan) bind(r *reading) error {
 	i := slices.IndexFunc(p.Repositories, func(pr PlanRepository) bool { return pr.GUN == r.GUN().String() })
 	if i < 0 {
-		return &Failure{PlanChanged, fmt.Errorf("%s: it is not in the plan", r.GUN())}
+		return failure.New(failure.PlanChanged, fmt.Errorf("%s: it is not in the plan", r.GUN()))
 	}
 	part := p.Repositories[i]
 	if place := r.place; part.Error == nil && place != cmp.Or(part.Place, part.GUN) {
-		return &Failure{PlanChanged, fmt.Errorf("%s: the plan has its images in %s, and the configuration in %s", r.GUN(), cmp.Or(part.Place, part.GUN), place)}
+		return failure.New(failure.PlanChanged, fmt.Errorf("%s: the plan has its images in %s, and the configuration in %s", r.GUN(), cmp.Or(part.Place, part.GUN), place))
 	}
 	if part.Error == nil && !slices.Equal(part.RootKeys, r.RootKeyIDs()) {
-		return &Failure{PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN())}
+		return failure.New(failure.PlanChanged, fmt.Errorf("%s: its root keys are not those that the plan was made with\nhint: run plan again and review it", r.GUN()))
 	}
 	for _, role := range append(r.Expired(), r.Judged().Roles...) {
 		if part.Error == nil && !slices.Contains(part.Expired, role) && !slices.Contains(part.Judged.Roles, role) {
-			return &Failure{PlanChanged, fmt.Errorf("%s: %s is past its date, and was not when the plan was made\nhint: run plan again and review it", r.GUN(), role)}
+			return failure.New(failure.PlanChanged, fmt.Errorf("%s: %s is past its date, and was not when the plan was made\nhint: run plan again and review it", r.GUN(), role))
 		}
 	}
 	planned := make(map[itemID]PlanItem, len(part.Items))
 	why := make(map[itemID]string)
-	as := make(map[itemID]Class)
+	as := make(map[itemID]failure.Class)
 	for _, it := range part.Items {
 		id := it.id(p)
 		switch {
@@ -91,7 +92,7 @@ func (p *Plan) bind(r *reading) error {
 			planned[id] = it
 		case it.Reason != nil:
 			if it.Action == ActionUnknown {
-				as[id] = PlanUnknown
+				as[id] = failure.PlanUnknown
 			}
 			why[id] = fmt.Sprintf("the plan does not sign it: %s: %s", it.Reason.Class, it.Reason.Reason)
 		}

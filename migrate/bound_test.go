@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // bound runs in the bounds of a plan.
@@ -29,7 +30,7 @@ func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
 	s.publish(other, "o1")
 	summary, _, err := s.bound(p, app, other)
 	s.must(err)
-	if summary.Unread[PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
+	if summary.Unread[failure.PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
 		t.Errorf("key operations %v, summary %+v", s.operations, summary)
 	}
 	s.once("v1")
@@ -56,7 +57,7 @@ func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 			summary, _, err := s.bound(p, app)
 			s.must(err)
 			s.want(summary, map[Result]int{ResultSkipped: 1})
-			if len(s.operations) != 0 || summary.Skipped[NotPlanned] != 1 {
+			if len(s.operations) != 0 || summary.Skipped[failure.NotPlanned] != 1 {
 				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 			}
 		})
@@ -76,7 +77,7 @@ func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 		e.Trust, e.Plan = trust, p
 	}
 	summary, _, err := s.run(app)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}
 	p.Repositories[0].Expired = []string{"targets"}
@@ -96,7 +97,7 @@ func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	seen := time.Now().AddDate(0, 0, -2)
 	s.witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
 	summary, _, err := s.bound(fresh, app)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("key operations %v, error %v, summary %+v", s.operations, err, summary)
 	}
 	p := s.plan(app)

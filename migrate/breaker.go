@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"sync"
 	"time"
 )
@@ -106,7 +107,7 @@ func (b *breaker) pushed() {
 // failure notes what failed: with the key of that name, or without one. What the key refuses is
 // noted while its slot is held, so that the next in line already sees it; what may pass, after the
 // last try.
-func (b *breaker) failure(name string, class Class, err error) {
+func (b *breaker) failure(name string, class failure.Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.why != nil {
@@ -115,11 +116,11 @@ func (b *breaker) failure(name string, class Class, err error) {
 	var key *keyError
 	var own *refusal
 	switch {
-	case class == Security && errors.As(err, &own):
+	case class == failure.Security && errors.As(err, &own):
 		b.why = &Ended{Kind: ErrNotVouched, Cause: err}
-	case class == Security && errors.As(err, &key):
+	case class == failure.Security && errors.As(err, &key):
 		b.why = &Ended{Kind: ErrKeyAstray, Cause: err}
-	case class.repeatable(), class == Permanent && errors.As(err, &key):
+	case class.Repeatable(), class == failure.Permanent && errors.As(err, &key):
 		now := time.Now
 		if b.now != nil {
 			now = b.now
@@ -133,10 +134,10 @@ func (b *breaker) failure(name string, class Class, err error) {
 		}
 		b.outages[name] = o
 		// What cannot pass, such as a plugin that answers nonsense, costs an operation each time.
-		if o.n >= outagePatience && (!class.repeatable() || now().Sub(o.began) >= cmp.Or(b.span, outageSpan)) {
+		if o.n >= outagePatience && (!class.Repeatable() || now().Sub(o.began) >= cmp.Or(b.span, outageSpan)) {
 			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", o.n), err}
 		}
-	case class == Denied, class == Unsupported:
+	case class == failure.Denied, class == failure.Unsupported:
 		if b.denials == nil {
 			b.denials = map[string]int{}
 		}

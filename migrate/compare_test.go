@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -41,7 +42,7 @@ func TestEachClassOfATagIsSaid(t *testing.T) {
 	gone := func(s *scene) { delete(s.images, imageOf("v1")) }
 	untag := func(s *scene) { delete(s.tags, "v1") }
 	busy := func(step string) func(*scene) {
-		return func(s *scene) { s.breakFor(step, there, false, &Failure{Throttled, errors.New("429")}) }
+		return func(s *scene) { s.breakFor(step, there, false, failure.New(failure.Throttled, errors.New("429"))) }
 	}
 	for name, c := range map[string]struct {
 		vouched, there Verdict
@@ -105,10 +106,12 @@ func TestNoTagThatDCTDoesNotTrustIsPassedOver(t *testing.T) {
 		"in doubt":            {saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"}), nil, Unknown, ""},
 		"unread":              {saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, ""},
 		"foreign":             {saying(Verdict{Signatures: 1, Doubt: Untrusted, Reason: "foreign"}), nil, NoneSigned, ""},
-		"signatures missing":  {func() (Verdict, error) { return Verdict{}, &Failure{Missing, errors.New("404")} }, nil, Unknown, ""},
-		"registry busy":       {trusted, func(s *scene) { s.breakFor("tag", "stray", false, &Failure{Throttled, errors.New("429")}) }, Unknown, ""},
-		"digest missing":      {trusted, func(s *scene) { delete(s.images, imageOf("stray")) }, Unknown, ""},
-		"tag missing":         {trusted, func(s *scene) { s.breakFor("tag", "stray", false, errGone) }, Unknown, ""},
+		"signatures missing":  {func() (Verdict, error) { return Verdict{}, failure.New(failure.Missing, errors.New("404")) }, nil, Unknown, ""},
+		"registry busy": {trusted, func(s *scene) {
+			s.breakFor("tag", "stray", false, failure.New(failure.Throttled, errors.New("429")))
+		}, Unknown, ""},
+		"digest missing": {trusted, func(s *scene) { delete(s.images, imageOf("stray")) }, Unknown, ""},
+		"tag missing":    {trusted, func(s *scene) { s.breakFor("tag", "stray", false, errGone) }, Unknown, ""},
 	} {
 		s := newScene(t)
 		s.publish(app, "v1")
@@ -208,7 +211,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		return it
 	}
 	withdrawn := imageOf("withdrawn")
-	failed := func() (Verdict, error) { return Verdict{}, &Failure{Throttled, errors.New("429")} }
+	failed := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
 	for name, c := range map[string]struct {
 		item   func(*multi) state.Item
 		judge  func() (Verdict, error)
@@ -227,12 +230,12 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		"in doubt":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"}), nil, Unknown, FlagWithdrawn},
 		"unread":                  {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, FlagWithdrawn},
 		"not told":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, failed, nil, Unknown, FlagWithdrawn},
-		"signatures missing":      {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, &Failure{Missing, errors.New("404")} }, nil, Unknown, FlagWithdrawn},
+		"signatures missing":      {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, failure.New(failure.Missing, errors.New("404")) }, nil, Unknown, FlagWithdrawn},
 		"image gone":              {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.images, withdrawn) }, "", ""},
 		"of an index":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
 		"image gone by a proxy's word": {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) {
 			delete(m.images, withdrawn)
-			m.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
+			m.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 		}, Unknown, FlagWithdrawn},
 		"of an index, and gone":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{}), nil, DCTOnly, FlagGone},
 		"of an index, and expired":          {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{Signatures: 1, Doubt: VerifyExpiry, Reason: "old", Listed: []string{"ours"}}), nil, VerifyExpiry, FlagPlatform},
@@ -240,7 +243,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		"of an index that does not list it": {func(m *multi) state.Item { return item(withdrawn, state.Confirmed, m.index.Digest) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
 		"of a withdrawn index":              {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, imageOf("index")) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
 		"of an index that cannot be read": {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), func(m *multi) {
-			m.fault["manifest"] = func(digest.Digest) (bool, error) { return false, &Failure{Throttled, errors.New("429")} }
+			m.fault["manifest"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Throttled, errors.New("429")) }
 		}, Unknown, FlagPlatform},
 	} {
 		m := newMulti(t)

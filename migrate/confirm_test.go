@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -43,7 +44,7 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Microsecond }
 	summary, _, err := s.run(app)
 	s.must(err)
-	if summary.Failed[Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
+	if summary.Failed[failure.Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
 		t.Errorf("never listed: %+v", summary)
 	}
 	if it := s.item("v1"); it.Stage != state.Failed || !strings.Contains(it.Reason, "does not list it") {
@@ -75,11 +76,11 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 			if failing {
 				s.fault["push"] = func(digest.Digest) (bool, error) {
 					signal()
-					return false, &Failure{Transient, errors.New("busy")}
+					return false, failure.New(failure.Transient, errors.New("busy"))
 				}
 			}
 			summary, outcomes, err := s.runCtx(ctx, stop, app)
-			if (ends == "the second") != errors.Is(err, context.Canceled) || summary.Failed[Transient] != 0 || len(outcomes) != 0 || summary.Complete() {
+			if (ends == "the second") != errors.Is(err, context.Canceled) || summary.Failed[failure.Transient] != 0 || len(outcomes) != 0 || summary.Complete() {
 				t.Errorf("%s, %s: %+v, %+v, %v", ends, stage, summary, outcomes, err)
 			}
 			if it := s.item("v1"); it.Stage != stage {
@@ -131,7 +132,7 @@ func TestResumedItemThatCannotBeLookedUpIsNotDone(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "v1")
-	down := &Failure{Permanent, errors.New("no answer that makes sense")}
+	down := failure.New(failure.Permanent, errors.New("no answer that makes sense"))
 	s.breakFor("push", "v1", false, down)
 	summary, _, err := s.run(app)
 	s.must(err)

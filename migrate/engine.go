@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // Engine does one run or plan. Its fields are set before the first call and do not
@@ -92,9 +93,9 @@ type TrustNews struct {
 	Items    int
 	Findings []dct.Finding
 	Expiries []dct.Expiry
-	Changed  []string // what the plan has and the trust data no longer
-	LeftOut  int      // tags that are not among the chosen ones, of digests that none of those has
-	Class    Class    // empty: read
+	Changed  []string      // what the plan has and the trust data no longer
+	LeftOut  int           // tags that are not among the chosen ones, of digests that none of those has
+	Class    failure.Class // empty: read
 	Err      error
 }
 
@@ -119,7 +120,7 @@ type Outcome struct {
 	Index              []string // of an image that DCT does not name: the indexes that list it, which DCT names
 	Platform           string
 	Result             Result
-	Class              Class
+	Class              failure.Class
 	HostCause          string // not empty: what is wrong with the whole host of the repository; see HostCause
 	Reason             string
 	Leaf               string    // SHA-256 of the certificate by which it is signed, where it is

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // aReport is the manifest of a report, changed.
@@ -75,7 +76,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_Evidence(t *testing.T) {
 	if _, err := NewEvidence([]byte(twice)); err == nil {
 		t.Error("a field twice: accepted")
 	}
-	if _, err := a.AttestReport(context.Background(), Evidence{}); ClassOf(err) != Security || len(k.asked) != 1 {
+	if _, err := a.AttestReport(context.Background(), Evidence{}); failure.Of(err) != failure.Security || len(k.asked) != 1 {
 		t.Errorf("the zero Evidence: %v, %d key operations", err, len(k.asked))
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -14,7 +15,7 @@ type Examined struct {
 	Image Image
 	// Skip is the class that forbids signing, and Reason says why; empty if it may be
 	// signed.
-	Skip   Class
+	Skip   failure.Class
 	Reason string
 	Tags   []TagNow
 	Notes  []string // what a person should know, such as a size that differs
@@ -59,18 +60,18 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 	tags := e.lookAtTags(ctx, w, nil)
 	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
-	case ClassOf(err) == Missing:
-		x.Skip, x.Reason = Missing, noSuchDigest
+	case failure.Of(err) == failure.Missing:
+		x.Skip, x.Reason = failure.Missing, noSuchDigest
 		return x, nil
 	case err != nil:
 		return x, err
 	}
 	x.Image.Descriptor = desc
 	if w.isChild() && (desc.MediaType != w.listed.MediaType || desc.Size != w.listed.Size) {
-		return x, &Failure{Security, fmt.Errorf("%s@%s: the index lists %s of %d bytes, and the registry has %s of %d bytes", w.Key.Repository, w.Key.Digest, w.listed.MediaType, w.listed.Size, desc.MediaType, desc.Size)}
+		return x, failure.New(failure.Security, fmt.Errorf("%s@%s: the index lists %s of %d bytes, and the registry has %s of %d bytes", w.Key.Repository, w.Key.Digest, w.listed.MediaType, w.listed.Size, desc.MediaType, desc.Size))
 	}
 	if schema1[desc.MediaType] {
-		x.Skip, x.Reason = Unsignable, "it is a Docker schema 1 manifest; push the image again with a current docker"
+		x.Skip, x.Reason = failure.Unsignable, "it is a Docker schema 1 manifest; push the image again with a current docker"
 		return x, nil
 	}
 	for _, t := range w.named() {
@@ -102,8 +103,8 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 // tooMany is why an image with a signature of ours is not signed again: one that was not
 // looked at may bind what the others do not.
 func (x Examined) tooMany() error {
-	return &Failure{Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not read: they are too many, or the registry lists them and does not have them\nhint: notation list shows them; remove what somebody planted, or left in the list, and run again",
-		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread)}
+	return failure.New(failure.Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not read: they are too many, or the registry lists them and does not have them\nhint: notation list shows them; remove what somebody planted, or left in the list, and run again",
+		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread))
 }
 
 // manySignatures is how many of an image are worth a warning: Flux gives up after so many

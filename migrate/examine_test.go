@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
@@ -38,7 +39,7 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 		harm    func(*scene, digest.Digest)
 		asked   []string
 		classes []TagClass
-		skip    Class
+		skip    failure.Class
 		fails   bool
 	}{
 		{"all is well", func(*scene, digest.Digest) {}, []string{"a", "b", "c", "digest"}, []TagClass{TagOK, TagOK, TagOK}, "", false},
@@ -50,19 +51,19 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 			s.tags["b"] = digest.FromString("another")
 			s.fault["tag"] = func(to digest.Digest) (bool, error) {
 				if to != d {
-					return false, &Failure{Transient, errors.New("500")}
+					return false, failure.New(failure.Transient, errors.New("500"))
 				}
 				return true, nil
 			}
 		}, []string{"a", "b", "digest", "c"}, []TagClass{TagOK, TagUnknown, TagOK}, "", false},
 		{"all fail, and the digest does", func(s *scene, _ digest.Digest) {
 			for _, step := range []string{"tag", "resolve"} {
-				s.fault[step] = func(digest.Digest) (bool, error) { return false, &Failure{Transient, errors.New("500")} }
+				s.fault[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Transient, errors.New("500")) }
 			}
 		}, []string{"a", "digest"}, nil, "", true},
 		{"the digest is missing, whatever its tags say", func(s *scene, d digest.Digest) {
 			delete(s.images, d)
-		}, []string{"a", "b", "c", "digest"}, nil, Missing, false},
+		}, []string{"a", "b", "c", "digest"}, nil, failure.Missing, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

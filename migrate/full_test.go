@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -25,7 +26,7 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 	s.publish(roomy, "w1", "w2")
 	s.fault["push"] = func(d digest.Digest) (bool, error) {
 		if full[d] {
-			return false, &Failure{Full, errors.New("exceeds the quota")}
+			return false, failure.New(failure.Full, errors.New("exceeds the quota"))
 		}
 		return true, nil
 	}
@@ -39,7 +40,7 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 	}
 	s.want(sum, map[Result]int{ResultSigned: 2, ResultFailed: 100})
 	for _, o := range outcomes {
-		if o.Result == ResultFailed && (o.Class != Full || !strings.Contains(o.Reason, "exceeds the quota")) {
+		if o.Result == ResultFailed && (o.Class != failure.Full || !strings.Contains(o.Reason, "exceeds the quota")) {
 			t.Errorf("%s: %s", o.Class, o.Reason)
 		}
 	}
@@ -62,7 +63,9 @@ func TestFullRegistryEndsTheRun(t *testing.T) {
 		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
 		s.publish(names[i], fmt.Sprintf("v%d", i))
 	}
-	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Full, errors.New("exceeds the quota")} }
+	s.fault["push"] = func(digest.Digest) (bool, error) {
+		return false, failure.New(failure.Full, errors.New("exceeds the quota"))
+	}
 	_, _, err := s.run(names...)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "3 repositories in a row are full") {
 		t.Errorf("error %v", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -113,8 +114,8 @@ func (e *Engine) covered(targets []dct.Target) error {
 		return nil
 	}
 	roles := append([]string{first.Role()}, first.Signers()...)
-	return &Failure{NoKey, fmt.Errorf("%s: no key stands for %d of its tags, such as %s of %s\nhint: give a key in the configuration these roles and this repository, or leave the tags out with --exclude-tags",
-		first.GUN(), len(tags), first.Tag(), strings.Join(roles, ", "))}
+	return failure.New(failure.NoKey, fmt.Errorf("%s: no key stands for %d of its tags, such as %s of %s\nhint: give a key in the configuration these roles and this repository, or leave the tags out with --exclude-tags",
+		first.GUN(), len(tags), first.Tag(), strings.Join(roles, ", ")))
 }
 
 // planKeys shows the keys in a plan.

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -26,7 +27,7 @@ func (k *named) Leaf() string { return "leaf of " + k.name }
 
 func (k *named) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	if k.denied {
-		return state.Envelope{}, &Failure{Denied, errors.New("denied")}
+		return state.Envelope{}, failure.New(failure.Denied, errors.New("denied"))
 	}
 	return k.signAs(k.name, subject, metadata)
 }
@@ -99,7 +100,7 @@ func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
 	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/alice"}})
 	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
 	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
-	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 	_, _, err := s.run(app)
 	s.must(err)
 	s.heal()
@@ -128,7 +129,7 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	}
 	summary, _, err := s.run(app, other)
 	s.must(err)
-	if summary.Unread[NoKey] != 1 || summary.Complete() || summary.Results[ResultSigned] != 1 {
+	if summary.Unread[failure.NoKey] != 1 || summary.Complete() || summary.Results[ResultSigned] != 1 {
 		t.Errorf("summary %+v", summary)
 	}
 	if len(s.by("v1")) != 0 || strings.Join(s.by("o1"), " ") != "release" {
@@ -136,7 +137,7 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	}
 	mutate := s.mutate
 	p := s.plan(app, other)
-	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != NoKey || !strings.Contains(r.Error.Reason, app) || !strings.Contains(r.Error.Reason, "v2") {
+	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != failure.NoKey || !strings.Contains(r.Error.Reason, app) || !strings.Contains(r.Error.Reason, "v2") {
 		t.Errorf("plan %+v", p.Repositories[0])
 	}
 	for name, keys := range map[string][]Key{"no key": nil, "two keys of one name": {{Signer: s}, {Signer: s}}} {
@@ -189,7 +190,7 @@ func TestPlanBoundsEachKey(t *testing.T) {
 	s.mutate = func(e *Engine) { both(e); e.Plan = p }
 	summary, _, err := s.run(app)
 	s.must(err)
-	if summary.Skipped[NotPlanned] != 1 || strings.Join(s.by("v1"), " ") != "release" {
+	if summary.Skipped[failure.NotPlanned] != 1 || strings.Join(s.by("v1"), " ") != "release" {
 		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
@@ -39,7 +40,7 @@ func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verd
 	once, _ := l.known.LoadOrStore(d, sync.OnceValue(func() lookup.Answer[Verdict] {
 		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
 		switch {
-		case err != nil && ClassOf(err) == Missing:
+		case err != nil && failure.Of(err) == failure.Missing:
 			if l.v.Record != nil { // runs have seen it
 				if err := l.v.Registry.Answers(ctx, l.repository); err != nil {
 					return lookup.Unknown[Verdict](err)

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -37,7 +38,7 @@ func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
 			s.must(harm(s))
 			before := len(s.operations)
 			summary, _, err := s.run(app)
-			if !errors.Is(err, ErrNothingRead) || summary.Unread[Security] != 1 || len(s.operations) != before {
+			if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.Security] != 1 || len(s.operations) != before {
 				t.Errorf("error %v, %d more key operations, summary %+v", err, len(s.operations)-before, summary)
 			}
 		})
@@ -81,7 +82,7 @@ func TestRootOfFirstSightIsRemembered(t *testing.T) {
 	s.notary, s.pins = attacker.notary, dct.Pins{TOFU: true}
 	s.put("evil")
 	summary, _, _ := s.run(app)
-	if summary.Unread[Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
+	if summary.Unread[failure.Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
 		t.Errorf("another root: %+v", summary)
 	}
 }

@@ -3,6 +3,7 @@ package migrate
 import (
 	"slices"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -38,9 +39,9 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 		switch {
 		case known.Stage == state.Confirmed:
 		case known.Stage == state.Skipped && known.Class != state.ClassUndone:
-			o.Result, o.Class, o.Reason = ResultSkipped, Class(known.Class), known.Reason
+			o.Result, o.Class, o.Reason = ResultSkipped, failure.Class(known.Class), known.Reason
 		default:
-			o.Result, o.Class, o.Reason = ResultSkipped, NotAsked, "--only does not name it"
+			o.Result, o.Class, o.Reason = ResultSkipped, failure.NotAsked, "--only does not name it"
 		}
 		r.count(w, o)
 	}

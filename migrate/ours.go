@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -61,7 +62,7 @@ func (e *Engine) recorded(ctx context.Context, w Work, image Image, signature st
 		return Signature{}, false, nil
 	}
 	if unlisted {
-		return Signature{}, false, &Failure{Transient, fmt.Errorf("signature %s of %s@%s: %w\nhint: the list of signatures may be late; nothing is signed again meanwhile. If it stays so, delete that signature, or push it again", signature, image.Repository, image.Descriptor.Digest, err)}
+		return Signature{}, false, failure.New(failure.Transient, fmt.Errorf("signature %s of %s@%s: %w\nhint: the list of signatures may be late; nothing is signed again meanwhile. If it stays so, delete that signature, or push it again", signature, image.Repository, image.Descriptor.Digest, err))
 	}
 	return s, found, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // An envelope that waits to be pushed and binds a tag that DCT has given to another digest
@@ -22,7 +23,7 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 			r := s.publish(app, "v1", "v2")
 			s.must(r.Sign("stable", digest.FromString("image v1").Encoded(), 100))
 			s.must(r.Publish())
-			s.breakFor("push", "v1", happened, &Failure{Permanent, errors.New("cut")})
+			s.breakFor("push", "v1", happened, failure.New(failure.Permanent, errors.New("cut")))
 			_, _, err := s.run(app)
 			s.must(err)
 			s.heal()
@@ -67,11 +68,11 @@ func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 		s := newRenewal(t, "v1", "v2")
 		s.must(s.repo.Sign("stable", digest.FromString("image v1").Encoded(), 100))
 		s.must(s.repo.Publish())
-		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs("cut off", 2, false, map[string]int{first: 1})
 		s.heal()
 		outdate(s)
-		s.breakFor(step, "v1", false, &Failure{Permanent, errors.New("no answer that makes sense")})
+		s.breakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("no answer that makes sense")))
 		s.runs(step+" cannot be asked", 0, false, map[string]int{first: 1})
 		if n := len(s.signatures[digest.FromString("image v1")]); n != 0 {
 			t.Errorf("%s cannot be asked: %d signatures were pushed", step, n)
@@ -84,13 +85,13 @@ func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "v1", "v2")
-	s.breakFor("find", "v2", false, &Failure{Throttled, errors.New("429")})
+	s.breakFor("find", "v2", false, failure.New(failure.Throttled, errors.New("429")))
 	p := s.plan(app)
 	s.heal()
 	s.mutate = func(e *Engine) { e.Plan = p }
 	summary, _, err := s.run(app)
 	s.must(err)
-	if summary.Complete() || summary.Skipped[PlanUnknown] != 1 || len(s.operations) != 1 {
+	if summary.Complete() || summary.Skipped[failure.PlanUnknown] != 1 || len(s.operations) != 1 {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
 }
@@ -118,11 +119,11 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 			}
 			m.fault["push"] = func(d digest.Digest) (bool, error) {
 				if d == m.arm64.Digest {
-					return false, &Failure{Permanent, errors.New("cut")}
+					return false, failure.New(failure.Permanent, errors.New("cut"))
 				}
 				return true, nil
 			}
-			if summary, _ := m.runs(platforms); summary.Failed[Permanent] != 1 {
+			if summary, _ := m.runs(platforms); summary.Failed[failure.Permanent] != 1 {
 				t.Fatalf("summary %+v", summary)
 			}
 			m.heal()

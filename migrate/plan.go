@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -56,8 +57,8 @@ type PlanRepository struct {
 
 // PlanReason is a class with its explanation.
 type PlanReason struct {
-	Class  Class  `json:"class"`
-	Reason string `json:"reason"`
+	Class  failure.Class `json:"class"`
+	Reason string        `json:"reason"`
 }
 
 // PlanItem is one digest and the key that would sign it.
@@ -132,8 +133,8 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			continue
 		case err != nil:
 			last = err
-			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{ClassOf(err), err.Error()}})
-			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: ClassOf(err), Err: err}})
+			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{failure.Of(err), err.Error()}})
+			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: failure.Of(err), Err: err}})
 			continue
 		}
 		read.work = planned(read.work)
@@ -192,7 +193,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		it.Tags = append(it.Tags, PlanTag{Tag: t.Tag(), Role: t.Role(), Version: t.Version(), Signers: t.Signers(), Flags: t.Flags()})
 	}
 	if w.trouble != nil {
-		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(w.trouble), w.trouble.Error()}
+		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Of(w.trouble), w.trouble.Error()}
 		return it, nil
 	}
 	x, err := e.examine(ctx, w)
@@ -200,7 +201,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		return it, ctx.Err()
 	}
 	if err != nil {
-		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(err), err.Error()}
+		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Of(err), err.Error()}
 		return it, nil
 	}
 	it.MediaType, it.Size = x.Image.Descriptor.MediaType, x.Image.Descriptor.Size
@@ -238,7 +239,7 @@ func (e *Engine) planAction(ctx context.Context, w Work, x Examined, it *PlanIte
 		return ctx.Err()
 	}
 	if err != nil {
-		it.Action, it.Reason = ActionUnknown, &PlanReason{ClassOf(err), err.Error()}
+		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Of(err), err.Error()}
 		return nil
 	}
 	listed := slices.ContainsFunc(ours, func(s Signature) bool { return s.Digest == known.Signature })
@@ -257,7 +258,7 @@ func (e *Engine) planAction(ctx context.Context, w Work, x Examined, it *PlanIte
 	renew, rebind := e.Resign && !w.key.current(best.By), e.Rebind && len(lacking) > 0
 	switch {
 	case (renew || rebind) && x.Found.Unread > 0:
-		it.Action, it.Reason = ActionUnknown, &PlanReason{Permanent, x.tooMany().Error()}
+		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Permanent, x.tooMany().Error()}
 	case renew:
 		it.Notes = append(it.Notes, resignedNote(best))
 	case rebind:

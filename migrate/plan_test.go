@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -33,7 +34,7 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	old := digest.FromString("image schema1")
 	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Digest: old, Size: 100}
 	s.tags["moved"] = old
-	s.breakFor("find", "unknown", false, &Failure{Transient, context.DeadlineExceeded})
+	s.breakFor("find", "unknown", false, failure.New(failure.Transient, context.DeadlineExceeded))
 	p := s.plan(app, "registry.example.com/unsigned")
 	got := map[string]Action{}
 	for _, it := range p.Repositories[0].Items {
@@ -50,7 +51,7 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tag, got[tag], want)
 		}
 	}
-	if e := p.Repositories[1].Error; e == nil || e.Class != Unsigned {
+	if e := p.Repositories[1].Error; e == nil || e.Class != failure.Unsigned {
 		t.Errorf("unsigned repository: %+v", p.Repositories[1])
 	}
 	if len(s.operations) != 0 {
@@ -87,7 +88,7 @@ func TestRunIsBoundToItsPlan(t *testing.T) {
 	summary, outcomes, err := s.run(app)
 	s.must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 2})
-	if summary.Skipped[NotPlanned] != 2 || len(s.operations) != 1 {
+	if summary.Skipped[failure.NotPlanned] != 2 || len(s.operations) != 1 {
 		t.Errorf("summary %+v, key operations %v", summary, s.operations)
 	}
 	s.once("v1")
@@ -129,7 +130,7 @@ func TestPlanIsRefused(t *testing.T) {
 	p.Repositories[0].RootKeys = []string{"other"}
 	s.mutate = func(e *Engine) { e.Plan = p }
 	summary, _, err := s.run(app)
-	if err == nil || summary.Unread[PlanChanged] != 1 || len(s.operations) != 0 {
+	if err == nil || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -20,7 +21,7 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "done", "signed", "new")
-	cut := &Failure{Permanent, errors.New("cut")}
+	cut := failure.New(failure.Permanent, errors.New("cut"))
 	s.breakFor("push", "signed", false, cut)
 	s.breakFor("find", "new", false, cut)
 	_, _, err := s.run(app)
@@ -68,7 +69,7 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	d := digest.FromString("image v1")
 	e := &Engine{Keys: []Key{{Signer: s}}}
 	_, err := e.vouch(context.Background(), Work{key: e.Keys[0], Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
-	if ClassOf(err) != Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+app) {
+	if failure.Of(err) != failure.Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+app) {
 		t.Errorf("error %v, %d key operations", err, len(s.operations))
 	}
 }

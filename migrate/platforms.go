@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -91,7 +92,7 @@ func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) e
 // join adds what another index says of a child. The index is that of w.
 func (child *Work) join(w Work, c child) {
 	if child.listed.MediaType != c.MediaType || child.listed.Size != c.Size {
-		child.trouble = &Failure{Security, fmt.Errorf("indexes describe %s differently: as %s of %d bytes, and as %s of %d bytes", c.Digest, child.listed.MediaType, child.listed.Size, c.MediaType, c.Size)}
+		child.trouble = failure.New(failure.Security, fmt.Errorf("indexes describe %s differently: as %s of %d bytes, and as %s of %d bytes", c.Digest, child.listed.MediaType, child.listed.Size, c.MediaType, c.Size))
 		return
 	}
 	if child.trouble == nil {
@@ -164,15 +165,15 @@ func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.D
 // contradicted keeps a registry's word that it does not have what it listed a moment ago from
 // passing for an item that is missing.
 func contradicted(err error) error {
-	if ClassOf(err) != Missing {
+	if failure.Of(err) != failure.Missing {
 		return err
 	}
-	return &Failure{Permanent, fmt.Errorf("%w\nhint: the registry has named it and answers that it is not there; run again, or push the image again. --platforms index signs an index alone", err)}
+	return failure.New(failure.Permanent, fmt.Errorf("%w\nhint: the registry has named it and answers that it is not there; run again, or push the image again. --platforms index signs an index alone", err))
 }
 
 // beyond is the error of an index that trying again would not list.
 func beyond(format string, args ...any) error {
-	return &Failure{Permanent, fmt.Errorf(format+"\nhint: --platforms index signs the index alone", args...)}
+	return failure.New(failure.Permanent, fmt.Errorf(format+"\nhint: --platforms index signs the index alone", args...))
 }
 
 // notes are known of the work before anything is looked at.

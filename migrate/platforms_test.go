@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
@@ -292,7 +293,7 @@ func TestImageThatIsNotAsListedIsNotSigned(t *testing.T) {
 	summary, _ := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultFailed: 1})
 	m.have(0, m.arm64)
-	if summary.Failed[Security] != 1 {
+	if summary.Failed[failure.Security] != 1 {
 		t.Errorf("summary %+v", summary)
 	}
 }
@@ -308,7 +309,7 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 		}
 		broken := func(d digest.Digest) (bool, error) {
 			if d == m.index.Digest {
-				return false, &Failure{Throttled, errors.New("429")}
+				return false, failure.New(failure.Throttled, errors.New("429"))
 			}
 			return true, nil
 		}
@@ -316,7 +317,7 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 		m.mutate = platforms
 		p := m.plan(app)
 		summary, _ := m.runs(platforms)
-		if summary.Failed[Throttled] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
+		if summary.Failed[failure.Throttled] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
 			t.Errorf("summary %+v", summary)
 		}
 		m.heal()
@@ -327,7 +328,7 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 		}
 		// A run that is bound to that plan is not complete either.
 		summary, _ = m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, p })
-		if summary.Skipped[PlanUnknown] != 3 || summary.Complete() {
+		if summary.Skipped[failure.PlanUnknown] != 3 || summary.Complete() {
 			t.Errorf("bound: %+v", summary)
 		}
 		summary, _ = m.runs(platforms)
@@ -346,7 +347,7 @@ func TestMissingImageOfAnIndex(t *testing.T) {
 	delete(m.images, m.arm64.Digest)
 	summary, outcomes := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultSkipped: 1})
-	if summary.Skipped[Missing] != 1 || !summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Class == Missing && o.Platform == "linux/arm64" }) {
+	if summary.Skipped[failure.Missing] != 1 || !summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Class == failure.Missing && o.Platform == "linux/arm64" }) {
 		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
 	}
 	m = newMulti(t)
@@ -363,7 +364,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	gone := func(of ocispec.Descriptor) func(digest.Digest) (bool, error) {
 		return func(d digest.Digest) (bool, error) {
 			if d == of.Digest {
-				return false, &Failure{Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("MANIFEST_UNKNOWN")}}
+				return false, failure.New(failure.Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("MANIFEST_UNKNOWN")})
 			}
 			return true, nil
 		}
@@ -371,7 +372,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m := newMulti(t)
 	m.fault["manifest"] = gone(m.index)
 	summary, _ := m.runs(platforms)
-	if summary.Failed[Permanent] != 1 || summary.Complete() || len(m.signatures[m.index.Digest])+len(m.signatures[m.arm64.Digest]) != 0 {
+	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.index.Digest])+len(m.signatures[m.arm64.Digest]) != 0 {
 		t.Errorf("the index that DCT names: %+v", summary)
 	}
 	m = newMulti(t)
@@ -379,13 +380,13 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m.fault["resolve"] = func(d digest.Digest) (bool, error) {
 		if d == m.index.Digest {
 			if asked++; asked == 1 {
-				return false, &Failure{Permanent, errors.New("404")}
+				return false, failure.New(failure.Permanent, errors.New("404"))
 			}
 		}
 		return true, nil
 	}
 	summary, _ = m.runs(platforms)
-	if summary.Failed[Permanent] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
+	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
 		t.Errorf("a 404 of a moment for the index: %+v", summary)
 	}
 	m = newMulti(t)
@@ -394,7 +395,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m.name("v2", outer)
 	m.fault["manifest"] = gone(below)
 	summary, outcomes := m.runs(platforms)
-	if summary.Failed[Permanent] != 1 || summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Digest == below.Digest.String() && o.Result == ResultFailed }) {
+	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Digest == below.Digest.String() && o.Result == ResultFailed }) {
 		t.Errorf("an index below: %+v, %+v", summary, outcomes)
 	}
 	m.have(1, outer, m.amd64, m.arm64)
@@ -459,7 +460,7 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		at(p, m.arm64).Index = []string{m.attestation.Digest.String()}
 		at(p, m.index).Action = ActionSkip
 	})
-	if summary.Skipped[NotPlanned] != 5-1 { // arm64, index, v2, s390x
+	if summary.Skipped[failure.NotPlanned] != 5-1 { // arm64, index, v2, s390x
 		t.Errorf("summary %+v", summary)
 	}
 	m.have(0, m.arm64, m.index, s390x)
@@ -468,7 +469,7 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		t.Errorf("it names %s, and the plan has the one index", got)
 	}
 	summary = bound(func(*Plan) {})
-	if summary.Skipped[NotPlanned] != 2 {
+	if summary.Skipped[failure.NotPlanned] != 2 {
 		t.Errorf("summary %+v", summary)
 	}
 	m.have(1, m.arm64, m.amd64, m.index)
@@ -490,7 +491,7 @@ func TestImagesOfAnIndexAreCutAndResumed(t *testing.T) {
 		"at the key":          {"sign", false, 5},
 	} {
 		m := newMulti(t)
-		m.breakFor(c.step, "arm64", c.happens, &Failure{Permanent, errors.New("cut")})
+		m.breakFor(c.step, "arm64", c.happens, failure.New(failure.Permanent, errors.New("cut")))
 		summary, _ := m.runs(platforms)
 		m.want(summary, map[Result]int{ResultSigned: 3, ResultFailed: 1})
 		m.heal()
@@ -513,7 +514,7 @@ func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 	m := newMulti(t)
 	m.name("deep", m.world.index(m.world.index(m.world.index(m.amd64))))
 	summary, outcomes := m.runs(platforms)
-	if summary.Failed[Permanent] != 1 || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return strings.Contains(o.Reason, "--platforms index") }) {
+	if summary.Failed[failure.Permanent] != 1 || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return strings.Contains(o.Reason, "--platforms index") }) {
 		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
 	}
 }

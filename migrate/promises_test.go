@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -147,7 +148,7 @@ func TestForgedLedgerSignsNothing(t *testing.T) {
 	if len(s.signatures[evil]) != 0 || len(s.signatures[digest.FromString("image v1")]) != 0 || len(s.operations) != 0 {
 		t.Errorf("signatures %v after %d key operations", s.signatures, len(s.operations))
 	}
-	if summary.Failed[Security] != 1 {
+	if summary.Failed[failure.Security] != 1 {
 		t.Errorf("summary %+v", summary)
 	}
 }
@@ -164,7 +165,7 @@ func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 	s.publish("registry.example.com/team/good", "g1")
 	summary, _, err := s.run(app, "registry.example.com/team/good")
 	s.must(err)
-	if len(s.operations) != 1 || summary.Unread[Security] != 1 || summary.Complete() {
+	if len(s.operations) != 1 || summary.Unread[failure.Security] != 1 || summary.Complete() {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
 	s.once("g1")
@@ -174,7 +175,7 @@ func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 // with one signature for each image and no second key operation.
 func TestResumeSignsOnce(t *testing.T) {
 	t.Parallel()
-	refused := &Failure{Permanent, errors.New("cut")}
+	refused := failure.New(failure.Permanent, errors.New("cut"))
 	for name, c := range map[string]struct {
 		step       string
 		happens    bool
@@ -257,15 +258,15 @@ func TestLostLedgerIsRebuilt(t *testing.T) {
 // Promise 4: a look that failed, however it failed, spends no key operation.
 func TestUnknownIsNotUnsigned(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Throttled, Transient, Denied, Permanent, Security} {
+	for _, class := range []failure.Class{failure.Throttled, failure.Transient, failure.Denied, failure.Permanent, failure.Security} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			s.publish(app, "v1")
 			s.signatures[digest.FromString("image v1")] = []string{"ours"}
-			s.breakFor("find", "v1", false, &Failure{class, errors.New("no answer")})
+			s.breakFor("find", "v1", false, failure.New(class, errors.New("no answer")))
 			stop := make(chan struct{})
-			if class.repeatable() {
+			if class.Repeatable() {
 				// The pauses between tries are not waited for.
 				s.fault["find"] = func(digest.Digest) (bool, error) {
 					select {
@@ -273,7 +274,7 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 					default:
 						close(stop)
 					}
-					return false, &Failure{class, errors.New("no answer")}
+					return false, failure.New(class, errors.New("no answer"))
 				}
 			}
 			summary, _, err := s.runCtx(context.Background(), stop, app)
@@ -313,11 +314,11 @@ func TestOneBadItemStopsNothingElse(t *testing.T) {
 	delete(s.images, gone)
 	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+prettyjws", Digest: old, Size: 100}
 	s.tags["moved"] = digest.FromString("image v1")
-	s.breakFor("sign", "v2", false, &Failure{Permanent, errors.New("this one not")})
+	s.breakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("this one not")))
 	summary, outcomes, err := s.run("registry.example.com/team/unsigned", app, "registry.example.com/team/other")
 	s.must(err)
 	s.want(summary, map[Result]int{ResultSigned: 4, ResultSkipped: 2, ResultFailed: 1})
-	if summary.Skipped[Missing] != 1 || summary.Skipped[Unsignable] != 1 || summary.Unread[Unsigned] != 1 || summary.Complete() {
+	if summary.Skipped[failure.Missing] != 1 || summary.Skipped[failure.Unsignable] != 1 || summary.Unread[failure.Unsigned] != 1 || summary.Complete() {
 		t.Errorf("summary %+v", summary)
 	}
 	s.once("v1", "v3", "o1", "moved")
@@ -336,12 +337,12 @@ func TestSizeThatDiffersIsHashed(t *testing.T) {
 		d := digest.FromString("image " + tag)
 		s.images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: 4711}
 	}
-	s.breakFor("manifest", "v2", false, &Failure{Security, errors.New("other bytes")})
+	s.breakFor("manifest", "v2", false, failure.New(failure.Security, errors.New("other bytes")))
 	summary, _, err := s.run(app)
 	s.must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
 	s.once("v1")
-	if summary.Failed[Security] != 1 || len(s.operations) != 1 {
+	if summary.Failed[failure.Security] != 1 || len(s.operations) != 1 {
 		t.Errorf("summary %+v after %d key operations", summary, len(s.operations))
 	}
 }

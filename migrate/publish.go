@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -27,10 +28,10 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		err = w.key.Signer.Check(image.Descriptor, envelope)
 	}
 	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
-		return 0, &Failure{Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", w.Key.Repository, w.Key.Digest, err)}
+		return 0, failure.New(failure.Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", w.Key.Repository, w.Key.Digest, err))
 	}
 	if err != nil {
-		return 0, &Failure{Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", w.Key.Repository, w.Key.Digest, err)}
+		return 0, failure.New(failure.Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", w.Key.Repository, w.Key.Digest, err))
 	}
 	if *stage == state.Pushed {
 		// Pushed before and not seen to be listed. On a registry without the referrers API
@@ -114,7 +115,7 @@ func (r *run) confirm(ctx context.Context, w Work, image Image, signature string
 			return 0, errDrained // it is pushed, and the next run looks again
 		}
 		if try == maxTries {
-			return 0, &Failure{Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest)}
+			return 0, failure.New(failure.Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest))
 		}
 	}
 }

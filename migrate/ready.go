@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // Readiness finds out whether the Notary v1 server may be switched off. What a program can
@@ -326,11 +327,11 @@ func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
 	} else if err == nil {
 		err = fmt.Errorf("repository %s is called %s", name, gun) // docker would look elsewhere
 	}
-	switch class := ClassOf(err); {
-	case err != nil && class == Unsigned:
+	switch class := failure.Of(err); {
+	case err != nil && class == failure.Unsigned:
 		return true
 	case a.Decisions.waiver(name, "", NotCompared, a.Planned) != nil:
-	case err == nil, class == Security, class == Unpinned, class == Expired, class == Incomplete:
+	case err == nil, class == failure.Security, class == failure.Unpinned, class == failure.Expired, class == failure.Incomplete:
 		g.fail("%s was deleted, says the changefeed, and the server has trust data of it, which was not compared", name)
 	default:
 		g.unclear("%s was deleted, says the changefeed, and the server does not confirm it: %v", name, err)

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
@@ -100,7 +101,7 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		"another repository":    {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other"}) }, gateListed, Fails, "other"},
 		"one that was deleted":  {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true}) }, "", Holds, ""},
 		"a sample":              {func(l *leaving) { l.r.Verification.Sample = 1 }, gateCompared, Fails, "sample"},
-		"a registry in trouble": {func(l *leaving) { l.breakFor("tag", "v1", false, &Failure{Throttled, errors.New("429")}) }, gateCompared, NotTold, "429"},
+		"a registry in trouble": {func(l *leaving) { l.breakFor("tag", "v1", false, failure.New(failure.Throttled, errors.New("429"))) }, gateCompared, NotTold, "429"},
 		"tags were chosen":      {func(l *leaving) { l.r.LeftOut = []string{"include-tags=3.*"} }, gateCompared, Fails, "include-tags=3.*"},
 		"waived as a whole": {func(l *leaving) {
 			l.feed(dct.Changed{GUN: "registry.example.com/other"})
@@ -144,7 +145,7 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		"it ends at the planned date": {func(l *leaving) { l.r.Planned = l.ends }, gateDates, Fails, "signature of "},
 		"it ends just after":          {func(l *leaving) { l.r.Planned = l.ends.Add(-time.Nanosecond) }, "", Holds, ""},
 		"the strays are not known": {func(l *leaving) {
-			l.fault["tags"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+			l.fault["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 		}, gateCompared, NotTold, "403"},
 		"only some tags of a repository": {func(l *leaving) {
 			l.put("stray")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -185,7 +186,7 @@ func TestRebindIsCutAndResumed(t *testing.T) {
 				t.Parallel()
 				s, _ := joined(t)
 				d := digest.FromString("image v1")
-				s.breakFor(c.step, "v1", c.happens, &Failure{Permanent, errors.New("cut")})
+				s.breakFor(c.step, "v1", c.happens, failure.New(failure.Permanent, errors.New("cut")))
 				summary, _ := s.runs(rebind)
 				s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 				s.heal()
@@ -248,7 +249,7 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	}
 	actions(ActionDone, true, nil)
 	actions(ActionSign, false, recheck)
-	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	s.heal()
@@ -291,7 +292,7 @@ func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	for name, option := range map[string]func(*Engine){"recheck": recheck, "rebind": rebind} {
 		s, _ := joined(t)
-		s.breakFor("find", "v1", false, &Failure{Denied, errors.New("403")})
+		s.breakFor("find", "v1", false, failure.New(failure.Denied, errors.New("403")))
 		summary, _ := s.runs(option)
 		s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 		if it := s.item("v1"); summary.Complete() || len(s.operations) != 2 || it.Stage != state.Confirmed {
@@ -308,7 +309,7 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 	s.runs(nil)
 	delete(s.images, digest.FromString("image v1"))
 	// A server that answers so, and not for the repository, is not believed of what was there.
-	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
+	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Complete() || it.Stage != state.Confirmed {
@@ -317,7 +318,7 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 	s.heal()
 	summary, _ = s.runs(recheck)
 	s.want(summary, map[Result]int{ResultSkipped: 1, ResultAlready: 1})
-	if it := s.item("v1"); summary.Skipped[Missing] != 1 || it.Stage != state.Skipped {
+	if it := s.item("v1"); summary.Skipped[failure.Missing] != 1 || it.Stage != state.Skipped {
 		t.Errorf("summary %+v, item %+v", summary, it)
 	}
 }
@@ -327,16 +328,16 @@ func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "v1")
-	s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 	s.runs(nil)
 	s.heal()
 	delete(s.images, digest.FromString("image v1"))
-	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("404")} }
-	if summary, _ := s.runs(nil); summary.Complete() || summary.Skipped[Missing] != 0 {
+	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
+	if summary, _ := s.runs(nil); summary.Complete() || summary.Skipped[failure.Missing] != 0 {
 		t.Errorf("summary %+v, want it unknown", summary)
 	}
 	s.heal()
-	if summary, _ := s.runs(nil); !summary.Complete() || summary.Skipped[Missing] != 1 {
+	if summary, _ := s.runs(nil); !summary.Complete() || summary.Skipped[failure.Missing] != 1 {
 		t.Errorf("summary %+v, want it missing", summary)
 	}
 }
@@ -351,7 +352,7 @@ func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 		delete(s.fault, "check")
 		s.signatures[d] = []string{"ours"}
 		s.signedBy["ours"], s.world.by["ours"] = "release", state.SignedBy{Identity: s.leaf, Leaf: s.leaf, ChainEnds: s.now().AddDate(1, 0, 0)}
-		return false, &Failure{Transient, errors.New("the list is elsewhere")}
+		return false, failure.New(failure.Transient, errors.New("the list is elsewhere"))
 	}
 	s.fault["find"] = func(digest.Digest) (bool, error) { finds++; return true, nil }
 	summary, _ := s.runs(nil)
@@ -408,7 +409,7 @@ func TestEnvelopeThatLacksATagIsMadeAnewWhereThatIsWanted(t *testing.T) {
 	for name, option := range map[string]func(*Engine){"rebind": rebind, "without": nil} {
 		s := newScene(t)
 		r := s.publish(app, "v1")
-		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(nil)
 		s.heal()
 		s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))

@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // swapped is a registry that has another image under each digest, and says so.
@@ -30,7 +31,7 @@ func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
 	}
 	for _, o := range outcomes {
-		if o.Class != Security {
+		if o.Class != failure.Security {
 			t.Errorf("%s: %s", o.Class, o.Reason)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -83,7 +84,7 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	s.publish(app+"2", "w1")
 	s.must(func() error { _, _, err := s.run(app + "2"); return err }())
 	s.resign = true
-	s.breakFor("sign", "v2", false, &Failure{Permanent, errors.New("not this one")})
+	s.breakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("not this one")))
 	s.runs("asked to renew, with one that fails", 3, false, map[string]int{second: 2})
 	s.heal()
 	outcomes := s.runs("asked to renew again", 1, true, map[string]int{second: 3})
@@ -145,7 +146,7 @@ func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
 	s.renew(second)
 	mutate := s.mutate
 	s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
-	s.breakFor("recorded", "v1", false, &Failure{Throttled, errors.New("429")})
+	s.breakFor("recorded", "v1", false, failure.New(failure.Throttled, errors.New("429")))
 	s.runs("while it is unknown", 0, false, map[string]int{first: 1})
 	s.heal()
 	s.runs("looked up again", 0, true, map[string]int{first: 2})
@@ -159,7 +160,7 @@ func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*renewal){
 		"undo could not remove it": func(s *renewal) {
-			s.breakFor("remove", "v1", false, &Failure{Permanent, errors.New("no")})
+			s.breakFor("remove", "v1", false, failure.New(failure.Permanent, errors.New("no")))
 			summary, _, err := (&remover{scene: s.scene}).undo()
 			s.must(err)
 			s.counts(summary, map[UndoResult]int{UndoFailed: 1})
@@ -199,7 +200,7 @@ func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	t.Parallel()
 	for name, expiry := range map[string]time.Duration{"as made now": 0, "neither is": time.Hour} {
 		s := newRenewal(t, "v1")
-		s.breakFor("push", "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(name+", cut off", 1, false, map[string]int{})
 		s.heal()
 		ledger := s.ledger
@@ -315,7 +316,7 @@ func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newRenewal(t, "v1")
-			s.breakFor("push", "v1", listed, &Failure{Permanent, errors.New("cut")})
+			s.breakFor("push", "v1", listed, failure.New(failure.Permanent, errors.New("cut")))
 			s.runs("cut off", 1, false, map[string]int{})
 			s.heal()
 			s.renew(second)
@@ -338,13 +339,13 @@ func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
 		"accepted and not pushed": {false, true}, "pushed and not accepted": {true, false}, "neither": {false, false},
 	} {
 		s := newRenewal(t, "v1")
-		s.breakFor("push", "v1", c.listed, &Failure{Permanent, errors.New("cut")})
+		s.breakFor("push", "v1", c.listed, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(name+", cut off", 1, false, map[string]int{})
 		s.heal()
 		if s.renew(second); !c.accepted {
 			s.key.Earlier = nil
 		}
-		s.breakFor("sign", "v1", false, &Failure{Permanent, errors.New("not now")})
+		s.breakFor("sign", "v1", false, failure.New(failure.Permanent, errors.New("not now")))
 		s.runs(name+", with a key that fails", 1, false, map[string]int{})
 		if it := s.item("v1"); it.Stage != state.Failed {
 			t.Errorf("%s: got %+v, want it failed", name, it)
@@ -358,7 +359,7 @@ func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
 // the key's, or an envelope of an earlier run is pushed, and not when nothing is left to do.
 func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
 	t.Parallel()
-	astray := &Failure{Security, errors.New("it signs with another certificate")}
+	astray := failure.New(failure.Security, errors.New("it signs with another certificate"))
 	for name, c := range map[string]struct {
 		prepare func(*renewal)
 		proof   error
@@ -401,7 +402,7 @@ func cut(pushed bool) func(*renewal) {
 		if pushed {
 			step = "listed"
 		}
-		s.breakFor(step, "v1", false, &Failure{Permanent, errors.New("cut")})
+		s.breakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs("cut off", 1, false, map[string]int{})
 		s.heal()
 	}
@@ -482,7 +483,7 @@ func TestExpiredEnvelopeIsNotReplayed(t *testing.T) {
 				s := newRenewal(t, "v1")
 				start := time.Now()
 				s.now, s.expiry = func() time.Time { return start }, time.Hour
-				s.fault[step] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("no")} }
+				s.fault[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
 				s.runs("the first run", 1, false, nil)
 				delete(s.fault, step)
 				s.now = func() time.Time { return start.Add(c.after) }

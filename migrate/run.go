@@ -10,20 +10,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 // Summary counts what a run did.
 type Summary struct {
-	Repositories int           // whose trust data was read
-	Unread       map[Class]int // repositories whose trust data could not be, by class
-	Unsigned     int           // repositories that were found, and have no trust data
-	LeftOut      int           // tags that are not among the chosen ones, of digests that none of those has
+	Repositories int                   // whose trust data was read
+	Unread       map[failure.Class]int // repositories whose trust data could not be, by class
+	Unsigned     int                   // repositories that were found, and have no trust data
+	LeftOut      int                   // tags that are not among the chosen ones, of digests that none of those has
 	Items        int
 	Results      map[Result]int
-	Skipped      map[Class]int
-	Failed       map[Class]int
+	Skipped      map[failure.Class]int
+	Failed       map[failure.Class]int
 	Findings     map[string]int // entries of trust data that are not to be signed, by class
 	Certificates map[string]int // items that are signed, by the SHA-256 of the certificate
 	Wasted       int            // signatures that were made and thrown away, as another had made one meanwhile
@@ -33,12 +34,12 @@ type Summary struct {
 // Complete reports whether everything that DCT vouches for cannot be signed or is: by a signature
 // of the key's identity, or of one that was accepted before, which verifies still.
 func (s Summary) Complete() bool {
-	return s.Done() && s.Skipped[NotAsked]+s.Skipped[NotPlanned]+s.LeftOut == 0
+	return s.Done() && s.Skipped[failure.NotAsked]+s.Skipped[failure.NotPlanned]+s.LeftOut == 0
 }
 
 // Done tells the same of what the run was asked for.
 func (s Summary) Done() bool {
-	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[PlanUnknown] == 0 && !s.Drained && s.ended() == s.Items
+	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[failure.PlanUnknown] == 0 && !s.Drained && s.ended() == s.Items
 }
 
 // ended counts the items that came to an end, whichever.
@@ -126,8 +127,8 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 
 func newSummary() Summary {
 	return Summary{
-		Unread: map[Class]int{}, Results: map[Result]int{}, Skipped: map[Class]int{},
-		Failed: map[Class]int{}, Findings: map[string]int{}, Certificates: map[string]int{},
+		Unread: map[failure.Class]int{}, Results: map[Result]int{}, Skipped: map[failure.Class]int{},
+		Failed: map[failure.Class]int{}, Findings: map[string]int{}, Certificates: map[string]int{},
 	}
 }
 
@@ -225,7 +226,7 @@ func (r *run) leaveOut(work []Work) []Work {
 			continue
 		}
 		o := r.outcome(w, ResultSkipped)
-		o.Class, o.Reason = cmp.Or(w.outsideAs, NotPlanned), w.outside
+		o.Class, o.Reason = cmp.Or(w.outsideAs, failure.NotPlanned), w.outside
 		r.count(w, o)
 	}
 	return inside
@@ -241,7 +242,7 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 			continue
 		}
 		o := r.outcome(w, ResultFailed)
-		o.Class, o.HostCause, o.Reason = ClassOf(w.trouble), HostCause(w.trouble), w.trouble.Error()
+		o.Class, o.HostCause, o.Reason = failure.Of(w.trouble), failure.HostCause(w.trouble), w.trouble.Error()
 		r.count(w, o)
 		r.breaker.failure("", o.Class, w.trouble)
 		if err := r.breaker.open(); err != nil {
@@ -279,7 +280,7 @@ func (r *run) announce(read *reading) {
 }
 
 func (r *run) unread(gun dct.GUN, err error) {
-	class := ClassOf(err)
+	class := failure.Of(err)
 	if r.Scope.mayLack(gun, err) {
 		r.mu.Lock()
 		r.summary.Unsigned++

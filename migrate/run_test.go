@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -27,7 +28,9 @@ func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
 	s.publish(app, tags...)
-	s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("ACCESS_DENIED")} }
+	s.fault["sign"] = func(digest.Digest) (bool, error) {
+		return false, failure.New(failure.Denied, errors.New("ACCESS_DENIED"))
+	}
 	_, _, err := s.run(app)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "ACCESS_DENIED") {
 		t.Errorf("error %v", err)
@@ -42,7 +45,9 @@ func TestBreakerEndsTheRunWhenTheKeySignsSomethingElse(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.publish(app, "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9")
-	s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{Security, errors.New("wrong payload")} }
+	s.fault["sign"] = func(digest.Digest) (bool, error) {
+		return false, failure.New(failure.Security, errors.New("wrong payload"))
+	}
 	_, _, err := s.run(app)
 	if !errors.Is(err, ErrKeyAstray) || len(s.operations) > 4 {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
@@ -109,7 +114,7 @@ func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	}
 	before := s.notary.Requests()
 	summary, _, err := s.run(names...)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[NotNotary] != 50 {
+	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.NotNotary] != 50 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}
 	if n := s.notary.Requests() - before; n != hostPatience {
@@ -155,7 +160,7 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 		s.must(err)
 		few("run", d)
 		s.once("v1")
-		if summary.Unread[Transient] != len(names) || summary.Complete() {
+		if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
 			t.Errorf("%d readers: summary %+v", readers, summary)
 		}
 		d = trust()
@@ -220,7 +225,7 @@ func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	s := newScene(t)
 	s.publish(app, "v1")
 	d := s.tags["v1"]
-	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Permanent, errors.New("no")} }
+	s.fault["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
 	summary, _, err := s.run(app)
 	s.must(err)
 	s.want(summary, map[Result]int{ResultFailed: 1})
@@ -230,7 +235,7 @@ func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	for range 2 {
 		summary, outcomes, err := s.run(app)
 		s.must(err)
-		if s.want(summary, map[Result]int{ResultSkipped: 1}); !summary.Complete() || len(outcomes) != 1 || outcomes[0].Class != Missing {
+		if s.want(summary, map[Result]int{ResultSkipped: 1}); !summary.Complete() || len(outcomes) != 1 || outcomes[0].Class != failure.Missing {
 			t.Errorf("got %+v, %+v, want it complete, and the image missing", summary, outcomes)
 		}
 	}

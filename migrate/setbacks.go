@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -22,7 +23,7 @@ type Setbacks struct {
 type setback struct {
 	failures int
 	until    time.Time
-	class    Class
+	class    failure.Class
 	reason   string
 }
 
@@ -52,11 +53,11 @@ func (s *Setbacks) hold(k state.Key, now time.Time) error {
 	if !known || !now.Before(b.until) {
 		return nil
 	}
-	return &Failure{b.class, &putOff{b}}
+	return failure.New(b.class, &putOff{b})
 }
 
 // note takes down that the key failed for the item, after all its tries.
-func (s *Setbacks) note(k state.Key, class Class, cause error, now time.Time) {
+func (s *Setbacks) note(k state.Key, class failure.Class, cause error, now time.Time) {
 	if s == nil {
 		return
 	}

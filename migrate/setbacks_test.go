@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -13,12 +14,12 @@ import (
 // rarely, and signs the others meanwhile.
 func TestSetbacksSpareTheKey(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Permanent, Denied, Transient} {
+	for _, class := range []failure.Class{failure.Permanent, failure.Denied, failure.Transient} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			s.publish(app, "bad", "good")
-			s.breakFor("sign", "bad", false, &Failure{class, errors.New("not this one")})
+			s.breakFor("sign", "bad", false, failure.New(class, errors.New("not this one")))
 			setbacks, now := &Setbacks{Pause: 10 * time.Minute}, time.Now()
 			s.mutate = func(e *Engine) {
 				e.Setbacks, e.Now, e.Pause = setbacks, func() time.Time { return now }, time.Microsecond
@@ -69,13 +70,13 @@ func said(outcomes []Outcome, text string) bool {
 // What is put off is no news of the key: it does not stop the others.
 func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Permanent, Transient, Denied} {
+	for _, class := range []failure.Class{failure.Permanent, failure.Transient, failure.Denied} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			tags := strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")
 			s.publish(app, tags...)
-			s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("not now")} }
+			s.fault["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("not now")) }
 			now, setbacks := time.Now(), &Setbacks{Pause: time.Hour}
 			s.mutate = func(e *Engine) {
 				e.Setbacks, e.Now, e.Workers, e.Pause = setbacks, func() time.Time { return now }, 1, time.Microsecond
@@ -108,7 +109,7 @@ func TestSetbackIsNeverLongerThanADay(t *testing.T) {
 		s.Pause = pause
 		w := Work{}
 		for range 100 {
-			s.note(w.Key, Permanent, errors.New("no"), now)
+			s.note(w.Key, failure.Permanent, errors.New("no"), now)
 			if until := s.items[w.Key].until.Sub(now); until < pause || until > max(longestSetback, pause) {
 				t.Fatalf("pause %s: put off for %s", pause, until)
 			}

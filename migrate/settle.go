@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -36,13 +37,13 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		case errors.As(err, &fatal):
 			return err
 		}
-		class := ClassOf(err)
+		class := failure.Of(err)
 		var later *putOff
 		if errors.As(err, &later) {
 			return r.fail(w, stage, class, err)
 		}
 		// Whoever opened the breaker says so: nobody else will.
-		if class.repeatable() && try < maxTries && r.breaker.open() == nil {
+		if class.Repeatable() && try < maxTries && r.breaker.open() == nil {
 			if r.pause(ctx, try) {
 				continue
 			}
@@ -53,11 +54,11 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		var key *keyError
 		var own *refusal
 		switch {
-		case class == Full:
+		case class == failure.Full:
 			r.breaker.fill(w.Key.Repository, err)
 		case errors.As(err, &key): // the breaker was told of what cannot pass
 			r.Setbacks.note(w.Key, class, err, r.now())
-			if class.repeatable() {
+			if class.Repeatable() {
 				r.breaker.failure(w.Key.KeyName, class, err)
 			}
 		case !errors.As(err, &own): // else as well
@@ -123,12 +124,12 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 		}
 		image, err = r.image(ctx, w)
 		switch {
-		case ClassOf(err) == Missing: // the envelope is kept for the day on which the image is back
+		case failure.Of(err) == failure.Missing: // the envelope is kept for the day on which the image is back
 			if err := r.missing(ctx, w, *stage); err != nil {
 				return o, err
 			}
-			o.Result, o.Class, o.Reason = ResultSkipped, Missing, noSuchDigest
-			return o, fatally(r.Ledger.Skip(w.Key, string(Missing), noSuchDigest))
+			o.Result, o.Class, o.Reason = ResultSkipped, failure.Missing, noSuchDigest
+			return o, fatally(r.Ledger.Skip(w.Key, string(failure.Missing), noSuchDigest))
 		case err != nil:
 			return o, err
 		}
@@ -152,7 +153,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 // settled ends an item that is not to be signed after what the registry showed of it: it
 // cannot be, or it is already. It says in o how it ended.
 func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
-	if x.Skip == Missing {
+	if x.Skip == failure.Missing {
 		if err := r.missing(ctx, w, *stage); err != nil {
 			return true, err
 		}
@@ -213,7 +214,7 @@ func (r *run) keyTold(w Work, err error) error {
 
 // keyRefused tells the breaker at once of an error that cannot pass. It returns the error.
 func (r *run) keyRefused(w Work, err error) error {
-	if class := ClassOf(err); !class.repeatable() {
+	if class := failure.Of(err); !class.Repeatable() {
 		r.breaker.failure(w.Key.KeyName, class, err)
 	}
 	return err
@@ -251,7 +252,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 		return errDrained
 	}
 	if err := r.breaker.room(w.Key.Repository); err != nil {
-		return &Failure{Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err)}
+		return failure.New(failure.Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err))
 	}
 	if err := r.Setbacks.hold(w.Key, r.now()); err != nil {
 		return err
@@ -296,9 +297,9 @@ func (x Examined) notes() []string {
 
 // fail records a failure on its item, and ends the run only if the ledger cannot. An item that
 // was done and could not be looked at again stays done in the ledger; the report tells.
-func (r *run) fail(w Work, stage state.Stage, class Class, cause error) error {
+func (r *run) fail(w Work, stage state.Stage, class failure.Class, cause error) error {
 	o := r.outcome(w, ResultFailed)
-	o.Class, o.HostCause, o.Reason = class, HostCause(cause), cause.Error()
+	o.Class, o.HostCause, o.Reason = class, failure.HostCause(cause), cause.Error()
 	r.count(w, o)
 	if stage == state.Confirmed {
 		return nil

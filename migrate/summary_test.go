@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -23,13 +24,13 @@ func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 		s    Summary
 		want bool
 	}{
-		"nothing wrong":          {Summary{Skipped: map[Class]int{Missing: 1}}, true},
-		"a failed item":          {Summary{Failed: map[Class]int{Permanent: 1}}, false},
-		"an unread repo":         {Summary{Unread: map[Class]int{Unsigned: 1}}, false},
+		"nothing wrong":          {Summary{Skipped: map[failure.Class]int{failure.Missing: 1}}, true},
+		"a failed item":          {Summary{Failed: map[failure.Class]int{failure.Permanent: 1}}, false},
+		"an unread repo":         {Summary{Unread: map[failure.Class]int{failure.Unsigned: 1}}, false},
 		"an item without an end": {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1}}, false},
 		"all items ended":        {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1, ResultSkipped: 1}}, true},
 		"drained on a signal":    {Summary{Drained: true}, false},
-		"left out by the plan":   {Summary{Items: 1, Results: map[Result]int{ResultSkipped: 1}, Skipped: map[Class]int{NotPlanned: 1}}, false},
+		"left out by the plan":   {Summary{Items: 1, Results: map[Result]int{ResultSkipped: 1}, Skipped: map[failure.Class]int{failure.NotPlanned: 1}}, false},
 		"left out by a choice":   {Summary{Items: 1, Results: map[Result]int{ResultSigned: 1}, LeftOut: 1}, false},
 	} {
 		if c.s.Complete() != c.want {
@@ -60,10 +61,10 @@ func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
 // Promise 4: a registry that does not answer has not said that the digest is gone.
 func TestUnresolvedIsNotMissing(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Denied, Permanent, Security} {
+	for _, class := range []failure.Class{failure.Denied, failure.Permanent, failure.Security} {
 		s := newScene(t)
 		s.publish(app, "v1")
-		s.breakFor("resolve", "v1", false, &Failure{class, errors.New("no answer")})
+		s.breakFor("resolve", "v1", false, failure.New(class, errors.New("no answer")))
 		summary, _, err := s.run(app)
 		s.must(err)
 		if summary.Failed[class] != 1 || summary.Complete() {
@@ -92,7 +93,7 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 	s := newScene(t)
 	s.publish(app, "done", "missing", "failed")
 	delete(s.images, digest.FromString("image missing"))
-	s.breakFor("sign", "failed", false, &Failure{Permanent, errors.New("not this one")})
+	s.breakFor("sign", "failed", false, failure.New(failure.Permanent, errors.New("not this one")))
 	s.must(func() error { _, _, err := s.run(app); return err }())
 	s.heal()
 	s.fault["resolve"] = func(d digest.Digest) (bool, error) {
@@ -110,7 +111,7 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 			want = map[Result]int{ResultAlready: 1, ResultSkipped: 1, ResultSigned: 1}
 		}
 		s.want(summary, want)
-		if summary.Skipped[Missing] != 1 || (summary.Skipped[NotAsked] == 0) != asked || summary.Complete() != asked || !summary.Done() || len(outcomes) != 3 {
+		if summary.Skipped[failure.Missing] != 1 || (summary.Skipped[failure.NotAsked] == 0) != asked || summary.Complete() != asked || !summary.Done() || len(outcomes) != 3 {
 			t.Errorf("asked %t: got %+v with %d outcomes", asked, summary, len(outcomes))
 		}
 	}
@@ -123,7 +124,7 @@ func TestSkippedItemIsInTheLedger(t *testing.T) {
 	delete(s.images, digest.FromString("image v1"))
 	_, _, err := s.run(app)
 	s.must(err)
-	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(Missing) {
+	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(failure.Missing) {
 		t.Errorf("in the ledger %+v", it)
 	}
 }
@@ -140,7 +141,7 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 			var calls atomic.Int32
 			s.fault[step] = func(digest.Digest) (bool, error) {
 				if calls.Add(1) == 1 {
-					return false, &Failure{Throttled, errors.New("429")}
+					return false, failure.New(failure.Throttled, errors.New("429"))
 				}
 				return true, nil
 			}
@@ -159,10 +160,10 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 // though none of them has failed often enough to be given up.
 func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Transient, Throttled} {
+	for _, class := range []failure.Class{failure.Transient, failure.Throttled} {
 		s := newScene(t)
 		s.publish(app, strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")...)
-		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("no answer")} }
+		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("no answer")) }
 		s.mutate = func(e *Engine) { e.Pause = time.Millisecond }
 		summary, outcomes, err := s.run(app)
 		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
@@ -186,17 +187,17 @@ func TestBreakerCountsInARow(t *testing.T) {
 	denied := errors.New("denied")
 	for range 3 {
 		for range patience - 1 {
-			b.failure("key", Denied, denied)
+			b.failure("key", failure.Denied, denied)
 		}
 		b.success("other")
 		b.success("key")
 	}
-	b.failure("", Security, errors.New("a registry that lies"))
+	b.failure("", failure.Security, errors.New("a registry that lies"))
 	if err := b.open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
 	for range patience {
-		b.failure("key", Denied, denied)
+		b.failure("key", failure.Denied, denied)
 		b.success("")
 		b.success("other")
 	}
@@ -223,13 +224,13 @@ func TestBreakerCountsInARow(t *testing.T) {
 	}
 	var broken breaker
 	for range outagePatience {
-		broken.failure("", Permanent, errors.New("a registry's answer"))
+		broken.failure("", failure.Permanent, errors.New("a registry's answer"))
 	}
 	if err := broken.open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
 	for range outagePatience {
-		broken.failure("key", Permanent, &keyError{errors.New("no JSON")})
+		broken.failure("key", failure.Permanent, &keyError{errors.New("no JSON")})
 	}
 	if err := broken.open(); !errors.Is(err, ErrStopped) {
 		t.Errorf("a broken plugin: %v", err)
@@ -239,7 +240,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 	away := breaker{now: func() time.Time { return at }}
 	fail := func(n int) error {
 		for range n {
-			away.failure("key", Transient, errors.New("no answer"))
+			away.failure("key", failure.Transient, errors.New("no answer"))
 		}
 		return away.open()
 	}
@@ -260,7 +261,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 		t.Errorf("away for %s: %v", outageSpan, err)
 	}
 	var key breaker
-	key.failure("key", Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
+	key.failure("key", failure.Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
 	if err := key.open(); !errors.Is(err, ErrKeyAstray) {
 		t.Errorf("the key: %v", err)
 	} else if want := ErrKeyAstray.Error() + ": signing: other payload"; err.Error() != want {
@@ -277,7 +278,7 @@ func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
 	s.publish(app, tags...)
-	s.fault["push"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+	s.fault["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 	_, _, err := s.run(app)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
@@ -291,8 +292,8 @@ func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 		err  error
 		most int
 	}{
-		"refused":         {&Failure{Denied, errors.New("the key is disabled")}, patience + 1},
-		"answers rubbish": {&Failure{Permanent, errors.New("no JSON")}, outagePatience + 1},
+		"refused":         {failure.New(failure.Denied, errors.New("the key is disabled")), patience + 1},
+		"answers rubbish": {failure.New(failure.Permanent, errors.New("no JSON")), outagePatience + 1},
 	} {
 		s := newScene(t)
 		s.mutate = func(e *Engine) { e.Workers, e.Recheck = 1, true }
@@ -373,7 +374,7 @@ func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
 	summary, _, err := s.run(append(names, app)...)
 	s.must(err)
 	s.once("v1")
-	if summary.Unread[Transient] != len(names) || summary.Complete() {
+	if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
 		t.Errorf("summary %+v", summary)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -93,15 +94,15 @@ const (
 
 // Undone is what became of one signature.
 type Undone struct {
-	Repository string     `json:"repository"`
-	Digest     string     `json:"digest"`
-	Tags       []string   `json:"tags"`
-	Key        string     `json:"key"`
-	Signature  string     `json:"signature"`
-	At         time.Time  `json:"at"` // signed; of UndoNotOurs, found
-	Result     UndoResult `json:"result"`
-	Class      Class      `json:"class,omitempty"`
-	Reason     string     `json:"reason,omitempty"`
+	Repository string        `json:"repository"`
+	Digest     string        `json:"digest"`
+	Tags       []string      `json:"tags"`
+	Key        string        `json:"key"`
+	Signature  string        `json:"signature"`
+	At         time.Time     `json:"at"` // signed; of UndoNotOurs, found
+	Result     UndoResult    `json:"result"`
+	Class      failure.Class `json:"class,omitempty"`
+	Reason     string        `json:"reason,omitempty"`
 }
 
 // UndoSummary counts what undoing did.
@@ -287,12 +288,12 @@ func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		class := ClassOf(err)
-		if class.repeatable() && try < maxTries && pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
+		class := failure.Of(err)
+		if class.Repeatable() && try < maxTries && pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
 			continue
 		}
 		result := UndoFailed
-		if class == Security {
+		if class == failure.Security {
 			result = UndoRefused
 		}
 		for _, c := range it.claims {
@@ -353,7 +354,7 @@ func (r *undoing) remove(ctx context.Context, c Claim, there lookup.Answer[Claim
 			if isGone(there) {
 				what = "lists it still"
 			}
-			return &Failure{Transient, fmt.Errorf("signature %s of %s@%s was deleted, and the registry %s", c.Signature, c.Key.Repository, c.Key.Digest, what)}
+			return failure.New(failure.Transient, fmt.Errorf("signature %s of %s@%s was deleted, and the registry %s", c.Signature, c.Key.Repository, c.Key.Digest, what))
 		}
 	}
 }
@@ -370,7 +371,7 @@ func (r *undoing) listed(ctx context.Context, c Claim) (bool, error) {
 func (r *undoing) tell(it *owned, c Claim, result UndoResult, err error) {
 	u := Undone{c.Key.Repository, c.Key.Digest, it.tags, c.Key.KeyName, c.Signature, c.At, result, "", ""}
 	if err != nil {
-		u.Class, u.Reason = ClassOf(err), err.Error()
+		u.Class, u.Reason = failure.Of(err), err.Error()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

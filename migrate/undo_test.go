@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -35,7 +36,7 @@ func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
 		return lookup.Unknown[Claim](err)
 	}
 	if c.Signature == r.lie {
-		return lookup.Unknown[Claim](&Failure{Security, errors.New("it is no signature")})
+		return lookup.Unknown[Claim](failure.New(failure.Security, errors.New("it is no signature")))
 	}
 	if c.Signature == r.deleted {
 		return lookup.Absent[Claim](lookup.Registry)
@@ -250,7 +251,7 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 			t.Parallel()
 			r := &remover{scene: newScene(t)}
 			r.publish(app, "v1")
-			r.breakFor("push", "v1", arrived, &Failure{Permanent, errors.New("no answer")})
+			r.breakFor("push", "v1", arrived, failure.New(failure.Permanent, errors.New("no answer")))
 			_, _, err := r.run(app)
 			r.must(err)
 			if _, outbox := r.items(); !outbox {
@@ -295,7 +296,7 @@ func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
 	r.counts(summary, map[UndoResult]int{UndoRemoved: 1, UndoRefused: 2})
 	r.once("v1")
 	for _, u := range told {
-		if u.Result == UndoRefused && (u.Class != Security || u.Reason == "") {
+		if u.Result == UndoRefused && (u.Class != failure.Security || u.Reason == "") {
 			t.Errorf("told %+v", u)
 		}
 	}
@@ -315,12 +316,12 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(r *remover) error{
 		"before the removal": func(r *remover) error {
-			r.breakFor("remove", "v1", false, &Failure{Denied, errors.New("no")})
+			r.breakFor("remove", "v1", false, failure.New(failure.Denied, errors.New("no")))
 			_, _, err := r.undo()
 			return err
 		},
 		"after it": func(r *remover) error {
-			r.breakFor("remove", "v1", true, &Failure{Denied, errors.New("no answer")})
+			r.breakFor("remove", "v1", true, failure.New(failure.Denied, errors.New("no answer")))
 			_, _, err := r.undo()
 			return err
 		},
@@ -407,7 +408,7 @@ func TestUndoLooksAfterwards(t *testing.T) {
 // A signature that another tool has deleted is gone once no list names it either.
 func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
 	t.Parallel()
-	broken := &Failure{Permanent, errors.New("no answer that makes sense")}
+	broken := failure.New(failure.Permanent, errors.New("no answer that makes sense"))
 	for name, c := range map[string]struct {
 		change func(*remover)
 		taken  int
@@ -438,13 +439,13 @@ func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
 
 func TestUndoStopsWhereNothingIsDeleted(t *testing.T) {
 	t.Parallel()
-	for _, class := range []Class{Unsupported, Denied} {
+	for _, class := range []failure.Class{failure.Unsupported, failure.Denied} {
 		var tags []string
 		for i := range 40 {
 			tags = append(tags, fmt.Sprint("v", i))
 		}
 		r := signedWorld(t, tags...)
-		r.fault["remove"] = func(digest.Digest) (bool, error) { return false, &Failure{class, errors.New("405")} }
+		r.fault["remove"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("405")) }
 		summary, _, err := r.undo()
 		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Results[UndoFailed] > 10 {
 			t.Errorf("%s: %v, %+v", class, err, summary)

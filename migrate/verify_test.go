@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
@@ -57,7 +58,7 @@ func TestVerifyComparesBothSides(t *testing.T) {
 	delete(s.tags, "untagged")
 	s.fault["tag"] = func(d digest.Digest) (bool, error) {
 		if d == of("tag-unknown") {
-			return false, &Failure{Throttled, errors.New("429")}
+			return false, failure.New(failure.Throttled, errors.New("429"))
 		}
 		return true, nil
 	}
@@ -70,7 +71,7 @@ func TestVerifyComparesBothSides(t *testing.T) {
 		of("audited"):     say(Verdict{Signatures: 1, Trusted: true, Doubt: Untrusted, Reason: "by a lenient policy only"}, nil),
 		of("unsure"):      say(Verdict{Signatures: 1, Trusted: true, Doubt: Unknown, Reason: "revoked or not"}, nil),
 		of("undoubted"):   say(Verdict{Signatures: 1, Reason: "not said"}, nil),
-		of("sig-unknown"): say(Verdict{}, &Failure{Throttled, errors.New("429")}),
+		of("sig-unknown"): say(Verdict{}, failure.New(failure.Throttled, errors.New("429"))),
 	}, app)
 	s.must(err)
 	want := map[string]VerifyClass{
@@ -155,7 +156,7 @@ func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 		t.Errorf("%+v", got[app])
 	}
 	// A registry that does not list its tags leaves that unknown.
-	s.fault["tags"] = func(digest.Digest) (bool, error) { return false, &Failure{Denied, errors.New("403")} }
+	s.fault["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 	got, err = s.verify(trusted, app)
 	s.must(err)
 	if got[app].Totals[Unknown] != 1 || got[app].Reason == "" {
@@ -182,7 +183,7 @@ func TestImageUnderTheNameOfAListIsCompared(t *testing.T) {
 	if len(got) != 2 || got["v1"] != Agree || got[image] != NotationOnly {
 		t.Errorf("got %v, want v1 %s and %s %s", got, Agree, image, NotationOnly)
 	}
-	s.breakFor("list", image, false, &Failure{Permanent, errors.New("404")})
+	s.breakFor("list", image, false, failure.New(failure.Permanent, errors.New("404")))
 	results, err = s.verify(judge, app)
 	s.must(err)
 	if got := results[app].Totals[Unknown]; got != 1 {

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -185,7 +186,7 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	const deleted, before = "registry.example.com/team/deleted", "old.example.com/team/app"
 	v1, gone := imageOf("v1"), imageOf("withdrawn")
 	trusted := saying(Verdict{Signatures: 1, Trusted: true})
-	failed := func() (Verdict, error) { return Verdict{}, &Failure{Throttled, errors.New("429")} }
+	failed := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
 	for name, c := range map[string]struct {
 		item   state.Item
 		judge  func() (Verdict, error)
@@ -246,10 +247,10 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 	}{
 		"a tag that Notation trusts":       {deleted, false, false, trusted, nil, []VerifyClass{NotationOnly}, ""},
 		"a tag that nobody has signed":     {deleted, false, false, saying(Verdict{}), nil, nil, ""},
-		"tags that cannot be listed":       {deleted, false, false, trusted, &Failure{Throttled, errors.New("429")}, nil, "429"},
+		"tags that cannot be listed":       {deleted, false, false, trusted, failure.New(failure.Throttled, errors.New("429")), nil, "429"},
 		"one of which runs have read":      {deleted, true, false, trusted, nil, []VerifyClass{NotationOnly}, "it had trust data before"},
 		"one that is named":                {deleted, false, true, trusted, nil, []VerifyClass{NotationOnly}, "no trust data"},
-		"one in trouble at both":           {deleted, true, false, trusted, &Failure{Throttled, errors.New("429")}, nil, "it had trust data before"},
+		"one in trouble at both":           {deleted, true, false, trusted, failure.New(failure.Throttled, errors.New("429")), nil, "it had trust data before"},
 		"a repository that no run has had": {app, false, false, trusted, nil, nil, "left out"},
 	} {
 		s := newScene(t)

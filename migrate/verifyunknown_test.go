@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // Promise 6: what could not be found out is unknown, for a tag that was moved and for one
@@ -29,7 +30,7 @@ func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 		asked = asked || d == digest.FromString("image a/b")
 		return true, nil
 	}
-	busy := func() (Verdict, error) { return Verdict{}, &Failure{Throttled, errors.New("429")} }
+	busy := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
 	got, err := s.verify(verdicts{digest.FromString("image signer"): busy, digest.FromString("image elsewhere"): busy}, app)
 	s.must(err)
 	for _, row := range got[app].Tags {

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -32,25 +33,25 @@ func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (s
 // vouched returns an error unless the work's targets vouch for the image.
 func (w Work) vouched(image ocispec.Descriptor, now time.Time) error {
 	if len(w.Targets) == 0 || w.key.Signer == nil {
-		return &Failure{Security, errors.New("no target vouches for the image")}
+		return failure.New(failure.Security, errors.New("no target vouches for the image"))
 	}
 	for _, t := range w.Targets {
 		if err := t.Check(now); err != nil {
 			return err
 		}
 		if !w.key.Signs(t) {
-			return &Failure{Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN())}
+			return failure.New(failure.Security, fmt.Errorf("key %s does not stand for tag %s of %s", w.key.Signer.Name(), t.Tag(), t.GUN()))
 		}
 		if t.GUN() != w.Targets[0].GUN() {
-			return &Failure{Security, fmt.Errorf("tag %s is of %s, and tag %s of %s", t.Tag(), t.GUN(), w.Targets[0].Tag(), w.Targets[0].GUN())}
+			return failure.New(failure.Security, fmt.Errorf("tag %s is of %s, and tag %s of %s", t.Tag(), t.GUN(), w.Targets[0].Tag(), w.Targets[0].GUN()))
 		}
 		if err := w.leads(t, image); err != nil {
-			return &Failure{Security, fmt.Errorf("tag %s of %s has digest %s in DCT: %w", t.Tag(), t.GUN(), t.Digest(), err)}
+			return failure.New(failure.Security, fmt.Errorf("tag %s of %s has digest %s in DCT: %w", t.Tag(), t.GUN(), t.Digest(), err))
 		}
 	}
 	for _, c := range w.chains { // they are signed as metadata
 		if !slices.ContainsFunc(w.Targets, func(t dct.Target) bool { return t.Digest() == c.head() }) {
-			return &Failure{Security, fmt.Errorf("no target vouches for index %s", c.head())}
+			return failure.New(failure.Security, fmt.Errorf("no target vouches for index %s", c.head()))
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -31,7 +32,7 @@ type Work struct {
 	trouble      error              // why it cannot be done now; nil: nothing is known
 	attestations int                // of an index: what it lists that is no image, and is left out
 	aside        bool               // it is not asked for
-	outsideAs    Class              // in place of NotPlanned
+	outsideAs    failure.Class      // in place of NotPlanned
 	outside      string             // why it is outside of the plan that the run is bound to; empty: inside
 }
 
@@ -52,7 +53,7 @@ type Scope struct {
 // mayLack reports whether an error of reading a repository is no failure: the source itself
 // says that there is no trust data, and nobody has asked for the repository by its name.
 func (s Scope) mayLack(gun dct.GUN, err error) bool {
-	return err != nil && ClassOf(err) == Unsigned && s.Discovered != nil && s.Discovered(gun)
+	return err != nil && failure.Of(err) == failure.Unsigned && s.Discovered != nil && s.Discovered(gun)
 }
 
 func (s Scope) place(gun dct.GUN) string {

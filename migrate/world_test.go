@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
@@ -76,7 +77,7 @@ func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 	}
 	desc, ok := w.images[d]
 	if !ok {
-		return desc, &Failure{Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("404")}}
+		return desc, failure.New(failure.Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("404")})
 	}
 	return desc, nil
 }

@@ -1,56 +1,14 @@
 package notation
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
-
-// Class sorts failures by what to do about them.
-type Class string
-
-// The classes of failures to sign.
-const (
-	Throttled Class = "throttled" // the key's service asks for fewer requests
-	Transient Class = "transient" // may work when tried again
-	Denied    Class = "denied"    // the key refuses us: every other item would fail too
-	Permanent Class = "permanent" // trying again cannot help
-	Security  Class = "security"  // something signed other than was asked for
-)
-
-// Error is a failure to sign, with its class. Its text is safe to show.
-type Error struct {
-	Class Class
-	Err   error
-	Hint  string // what to do; may be empty
-}
-
-func (e *Error) Error() string {
-	if e.Hint == "" {
-		return e.Err.Error()
-	}
-	return e.Err.Error() + "\nhint: " + e.Hint
-}
-
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// ClassOf finds the class of an error of this package; anything else is permanent.
-func ClassOf(err error) Class {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Class
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return Transient
-	}
-	return Permanent
-}
 
 // Signs of what went wrong, in the words of services and their libraries, in upper case.
 var (
@@ -75,47 +33,44 @@ var (
 // hide throttling in the text of ERROR, Venafi's calls everything VALIDATION_ERROR.
 //
 // SPEC (Notary Project, plugin-extensibility): TIMEOUT and THROTTLED may be retried.
-func classify(code, message string) Class {
+func classify(code, message string) failure.Class {
 	text := strings.ToUpper(code + " " + message)
 	has := func(words []string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 	}
 	switch {
 	case code == "ACCESS_DENIED":
-		return Denied
+		return failure.Denied
 	case has(throttledWords), throttledStatus.MatchString(text):
-		return Throttled
+		return failure.Throttled
 	case code == "TIMEOUT":
-		return Transient
+		return failure.Transient
 	case has(deniedWords):
-		return Denied
+		return failure.Denied
 	case has(transientWords):
-		return Transient
+		return failure.Transient
 	case deniedStatus.MatchString(text):
-		return Denied
+		return failure.Denied
 	case transientStatus.MatchString(text):
-		return Transient
+		return failure.Transient
 	case code == "VALIDATION_ERROR", code == "UNSUPPORTED_CONTRACT_VERSION":
-		return Denied
+		return failure.Denied
 	}
-	return Transient
+	return failure.Transient
 }
 
 // pluginError is an error that the plugin itself reported. A plugin can say what to do about it in
 // a line of its own that begins with "hint: ", as notation-pkcs11 does.
-func pluginError(name, command, code, message string, secrets confidant) *Error {
+func pluginError(name, command, code, message string, secrets confidant) *failure.Error {
 	message, hint, _ := strings.Cut(message, "\nhint: ")
-	e := &Error{
-		Class: classify(code, message),
-		Err: fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
-			shown(secrets.hide(code)), safetext.Safe(secrets.hide(message), 512)),
-	}
+	e := failure.New(classify(code, message), fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
+		shown(secrets.hide(code)), safetext.Safe(secrets.hide(message), 512)))
 	switch {
 	case hint != "":
 		e.Hint = safetext.Safe(secrets.hide(hint), 512)
-	case e.Class == Throttled:
+	case e.Class == failure.Throttled:
 		e.Hint = "the service takes fewer operations than it is asked for: --key-rate bounds them"
-	case e.Class == Denied:
+	case e.Class == failure.Denied:
 		e.Hint = "check the key id, the plugin's configuration, its credentials and its permission to sign"
 	}
 	return e

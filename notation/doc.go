@@ -8,7 +8,7 @@
 //     an environment of named variables; when a call returns, no process of it is left
 //     but one that made itself a session of its own.
 //   - A plugin's answers about itself and about its key are asked once for each run.
-//   - An error keeps its class (see [Class]), which notation-go's own types lose.
+//   - An error keeps its class (see package failure), which notation-go's own types lose.
 //
 // What it does not promise: that two calls for the same image give the same signature.
 // Each call spends a key operation and makes a new one; to sign an image once is the

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func TestSignatureWithAnotherCertificateIsNotHandedOut(t *testing.T) {
 		s, err := Open(context.Background(), r.key, Options{Chain: der})
 		must(t, err)
 		e, err := s.Sign(context.Background(), image("a"), nil)
-		if ClassOf(err) != Security || !errors.Is(err, errLeaf) || !strings.Contains(err.Error(), "--accept-changes") || e.Blob != nil {
+		if failure.Of(err) != failure.Security || !errors.Is(err, errLeaf) || !strings.Contains(err.Error(), "--accept-changes") || e.Blob != nil {
 			t.Errorf("%s: %v", capability, err)
 		}
 	}
@@ -142,8 +143,8 @@ func TestDescriptionOfAnotherKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, kmstest.EC256, kmstest.RAW)
 	r.misbehave(t, kmstest.Fault{Command: "describe-key", Kind: kmstest.WrongKeyID})
-	if _, err := Open(context.Background(), r.key, Options{}); ClassOf(err) != Security {
-		t.Errorf("class %s: %v", ClassOf(err), err)
+	if _, err := Open(context.Background(), r.key, Options{}); failure.Of(err) != failure.Security {
+		t.Errorf("class %s: %v", failure.Of(err), err)
 	}
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 0 {
 		t.Errorf("%d key operations", len(calls))

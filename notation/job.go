@@ -3,6 +3,7 @@ package notation
 import (
 	"context"
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/failure"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 )
@@ -37,8 +38,8 @@ func paced[T any](ctx context.Context, j *job, call func() (T, error)) (T, error
 			j.pace.ok()
 			return v, nil
 		}
-		var e *Error
-		if !errors.As(err, &e) || e.Class != Throttled || try >= maxTries {
+		var e *failure.Error
+		if !errors.As(err, &e) || e.Class != failure.Throttled || try >= maxTries {
 			j.cause = err
 			return v, err
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"time"
 
 	"github.com/notaryproject/notation-go/config"
@@ -41,8 +42,7 @@ func NotationKey(name string) (Key, error) {
 	}
 	suite, err := find()
 	if err != nil {
-		return Key{}, &Error{Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err),
-			"notation key list shows what there is; or give --plugin and --id"}
+		return Key{}, failure.WithHint(failure.Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err), "notation key list shows what there is; or give --plugin and --id")
 	}
 	k := Key{Name: suite.Name}
 	switch {
@@ -62,7 +62,7 @@ func (k Key) check() error {
 	case k.Name == "":
 		return errors.New("the key has no name")
 	case k.Plugin != "" && k.ID == "":
-		return &Error{Permanent, fmt.Errorf("plugin %s: no key id", shown(k.Plugin)), "give --id"}
+		return failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: no key id", shown(k.Plugin)), "give --id")
 	case k.Plugin == "" && (k.KeyFile == "" || k.CertFile == ""):
 		return errors.New("the key names neither a plugin nor a key and certificate file")
 	}

@@ -3,6 +3,7 @@ package notation
 import (
 	"context"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,14 +18,14 @@ import (
 func TestPluginMisbehavesWhileSigning(t *testing.T) {
 	t.Parallel()
 	const timeout = 2500 * time.Millisecond // more than waitDelay
-	for kind, want := range map[kmstest.Kind]Class{
-		kmstest.AccessDenied: Denied, kmstest.Validation: Denied, kmstest.TimeoutCode: Transient, kmstest.GenericError: Transient,
-		kmstest.PlainTextStderr: Transient, kmstest.PanicText: Transient, kmstest.EmptyStderr: Transient, kmstest.ExitOneValidStdout: Transient,
-		kmstest.Hang: Transient, kmstest.HangIgnoreTerm: Transient, kmstest.ChildHoldsAndHangs: Transient,
-		kmstest.ChildHoldsStdout: Transient, kmstest.SetsidDaemon: Transient, kmstest.GarbageStdout: Permanent, kmstest.EmptyStdout: Permanent,
-		kmstest.HugeStdout: Permanent, kmstest.DuplicateJSONKeys: Permanent, kmstest.TruncatedJSON: Permanent,
-		kmstest.WrongKey: Security, kmstest.WrongChain: Security, kmstest.ExpiredChain: Security, kmstest.WrongKeyID: Security,
-		kmstest.WrongPayload: Security, kmstest.WrongAlgorithm: Security, kmstest.BadSignature: Security,
+	for kind, want := range map[kmstest.Kind]failure.Class{
+		kmstest.AccessDenied: failure.Denied, kmstest.Validation: failure.Denied, kmstest.TimeoutCode: failure.Transient, kmstest.GenericError: failure.Transient,
+		kmstest.PlainTextStderr: failure.Transient, kmstest.PanicText: failure.Transient, kmstest.EmptyStderr: failure.Transient, kmstest.ExitOneValidStdout: failure.Transient,
+		kmstest.Hang: failure.Transient, kmstest.HangIgnoreTerm: failure.Transient, kmstest.ChildHoldsAndHangs: failure.Transient,
+		kmstest.ChildHoldsStdout: failure.Transient, kmstest.SetsidDaemon: failure.Transient, kmstest.GarbageStdout: failure.Permanent, kmstest.EmptyStdout: failure.Permanent,
+		kmstest.HugeStdout: failure.Permanent, kmstest.DuplicateJSONKeys: failure.Permanent, kmstest.TruncatedJSON: failure.Permanent,
+		kmstest.WrongKey: failure.Security, kmstest.WrongChain: failure.Security, kmstest.ExpiredChain: failure.Security, kmstest.WrongKeyID: failure.Security,
+		kmstest.WrongPayload: failure.Security, kmstest.WrongAlgorithm: failure.Security, kmstest.BadSignature: failure.Security,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
@@ -34,8 +35,8 @@ func TestPluginMisbehavesWhileSigning(t *testing.T) {
 			r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind, Ms: 20_000})
 			began := time.Now()
 			e, err := s.Sign(context.Background(), image("a"), nil)
-			if err == nil || ClassOf(err) != want {
-				t.Errorf("class %s, want %s: %v", ClassOf(err), want, err)
+			if err == nil || failure.Of(err) != want {
+				t.Errorf("class %s, want %s: %v", failure.Of(err), want, err)
 			}
 			if e.Blob != nil {
 				t.Error("an envelope in spite of the error")
@@ -57,8 +58,8 @@ func TestEnvelopePluginMisbehaves(t *testing.T) {
 				r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
 				s := r.open(t, format)
 				r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind})
-				if _, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Security {
-					t.Errorf("class %s: %v", ClassOf(err), err)
+				if _, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Security {
+					t.Errorf("class %s: %v", failure.Of(err), err)
 				}
 			})
 		}
@@ -125,7 +126,7 @@ func TestPluginFileIsPinned(t *testing.T) {
 		_, err := Open(context.Background(), k, Options{})
 		return err
 	}
-	if err := open(func(k *Key) { k.PluginSHA256 = strings.Repeat("0", 64) }); ClassOf(err) != Security {
+	if err := open(func(k *Key) { k.PluginSHA256 = strings.Repeat("0", 64) }); failure.Of(err) != failure.Security {
 		t.Errorf("another hash: %v", err)
 	}
 	if err := open(func(k *Key) { k.PluginPath = filepath.Join(t.TempDir(), "none") }); err == nil || !strings.Contains(err.Error(), "notation plugin install") {
@@ -161,24 +162,24 @@ func TestClassify(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		code, message string
-		want          Class
+		want          failure.Class
 	}{
-		{"THROTTLED", "", Throttled}, {"Throttled", "", Throttled}, {"ERROR", "Error making API request. Code: 429", Throttled},
-		{"ERROR", "TooManyRequestsException", Throttled}, {"ERROR", "rpc error: RESOURCE_EXHAUSTED", Throttled},
-		{"TIMEOUT", "", Transient}, {"ERROR", "503 Service Unavailable", Transient}, {"ERROR", "something", Transient},
+		{"THROTTLED", "", failure.Throttled}, {"Throttled", "", failure.Throttled}, {"ERROR", "Error making API request. Code: 429", failure.Throttled},
+		{"ERROR", "TooManyRequestsException", failure.Throttled}, {"ERROR", "rpc error: RESOURCE_EXHAUSTED", failure.Throttled},
+		{"TIMEOUT", "", failure.Transient}, {"ERROR", "503 Service Unavailable", failure.Transient}, {"ERROR", "something", failure.Transient},
 		// As seen of Azure, AWS, Google, Vault, Venafi and Alibaba Cloud.
-		{"ERROR", "rpc error: code = ResourceExhausted desc = slow", Throttled}, {"ERROR", "googleapi: Error 429: Quota exceeded for quota metric, rateLimitExceeded", Throttled},
-		{"ERROR", "429 Quota exceeded", Throttled}, {"ERROR", "LimitExceededException: Request limit exceeded", Throttled}, {"ERROR", "Status: 429 ()", Throttled},
-		{"ERROR", "ThrottlingException: Rate exceeded", Throttled}, {"VALIDATION_ERROR", "Throttled", Throttled},
-		{"ERROR", "Code: 403. Errors: permission denied", Denied}, {"Unauthorized", "", Denied}, {"CertificateNotFound", "release", Denied}, {"ERROR", "rpc error: code = PermissionDenied", Denied},
-		{"ERROR", "ExpiredTokenException", Denied}, {"ERROR", "AADSTS7000215: Invalid client secret", Denied}, {"ERROR", "no EC2 IMDS role found", Denied},
+		{"ERROR", "rpc error: code = ResourceExhausted desc = slow", failure.Throttled}, {"ERROR", "googleapi: Error 429: Quota exceeded for quota metric, rateLimitExceeded", failure.Throttled},
+		{"ERROR", "429 Quota exceeded", failure.Throttled}, {"ERROR", "LimitExceededException: Request limit exceeded", failure.Throttled}, {"ERROR", "Status: 429 ()", failure.Throttled},
+		{"ERROR", "ThrottlingException: Rate exceeded", failure.Throttled}, {"VALIDATION_ERROR", "Throttled", failure.Throttled},
+		{"ERROR", "Code: 403. Errors: permission denied", failure.Denied}, {"Unauthorized", "", failure.Denied}, {"CertificateNotFound", "release", failure.Denied}, {"ERROR", "rpc error: code = PermissionDenied", failure.Denied},
+		{"ERROR", "ExpiredTokenException", failure.Denied}, {"ERROR", "AADSTS7000215: Invalid client secret", failure.Denied}, {"ERROR", "no EC2 IMDS role found", failure.Denied},
 		// An account number is no status.
-		{"ACCESS_DENIED", "arn:aws:signer:us-west-2:115033223333:/signing-profiles/p", Denied}, {"ERROR", "arn:aws:kms:eu-west-1:140342950300:key/1 is unknown", Transient},
-		{"ERROR", "arn:aws:kms:eu-west-1:142942950300:key/1 is unknown", Transient}, {"ACCESS_DENIED", "Code: 429", Denied}, {"ACCESS_DENIED", "503", Denied},
-		{"VALIDATION_ERROR", "unexpected status 503", Transient}, {"VALIDATION_ERROR", "dial tcp: connect: connection refused", Transient}, {"VALIDATION_ERROR", "no such key", Denied},
-		{"ERROR", "500 Internal Server Error", Transient}, {"ERROR", "dial tcp 10.0.0.1:403: connect: connection refused", Transient},
-		{"ERROR", "AADSTS90033: A transient error has occurred", Transient}, {"ERROR", "status 403", Denied},
-		{"ACCESS_DENIED", "", Denied}, {"Forbidden", "caller lacks sign", Denied}, {"VALIDATION_ERROR", "", Denied},
+		{"ACCESS_DENIED", "arn:aws:signer:us-west-2:115033223333:/signing-profiles/p", failure.Denied}, {"ERROR", "arn:aws:kms:eu-west-1:140342950300:key/1 is unknown", failure.Transient},
+		{"ERROR", "arn:aws:kms:eu-west-1:142942950300:key/1 is unknown", failure.Transient}, {"ACCESS_DENIED", "Code: 429", failure.Denied}, {"ACCESS_DENIED", "503", failure.Denied},
+		{"VALIDATION_ERROR", "unexpected status 503", failure.Transient}, {"VALIDATION_ERROR", "dial tcp: connect: connection refused", failure.Transient}, {"VALIDATION_ERROR", "no such key", failure.Denied},
+		{"ERROR", "500 Internal Server Error", failure.Transient}, {"ERROR", "dial tcp 10.0.0.1:403: connect: connection refused", failure.Transient},
+		{"ERROR", "AADSTS90033: A transient error has occurred", failure.Transient}, {"ERROR", "status 403", failure.Denied},
+		{"ACCESS_DENIED", "", failure.Denied}, {"Forbidden", "caller lacks sign", failure.Denied}, {"VALIDATION_ERROR", "", failure.Denied},
 	} {
 		if got := classify(c.code, c.message); got != c.want {
 			t.Errorf("classify(%q, %q) = %s, want %s", c.code, c.message, got, c.want)

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"os"
 	"slices"
 	"strings"
@@ -200,8 +201,7 @@ func (s *Signer) introduce(ctx context.Context) (string, error) {
 	s.raw = m.HasCapability(plugin.CapabilitySignatureGenerator)
 	if s.tsa != nil && !s.raw {
 		// notation-go would leave the timestamp out and say nothing.
-		return "", &Error{Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)),
-			"leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps"}
+		return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)), "leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps")
 	}
 	makes := "envelopes"
 	if s.raw {
@@ -236,8 +236,7 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if !again[0].Equal(chain[0]) {
-			return "", &Error{Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so that no trust policy could name them", safetext.Safe(s.key.Plugin, 64)),
-				"give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE"}
+			return "", failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so that no trust policy could name them", safetext.Safe(s.key.Plugin, 64)), "give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE")
 		}
 	}
 	s.chain = chain
@@ -264,7 +263,7 @@ func (s *Signer) proof(ctx context.Context) ([]*x509.Certificate, error) {
 	}
 	c, err := Read(s.mediaType, blob)
 	if err != nil {
-		return nil, &Error{Security, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err), ""}
+		return nil, failure.New(failure.Security, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err))
 	}
 	return c.Chain, nil
 }
@@ -287,7 +286,7 @@ func (s *Signer) judgeChain(context.Context) (string, error) {
 func (s *Signer) checkChain() error {
 	now := s.now()
 	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {
-		return &Error{Denied, fmt.Errorf("certificate chain of key %s: %w", shown(s.key.Name), err), hintChain}
+		return failure.WithHint(failure.Denied, fmt.Errorf("certificate chain of key %s: %w", shown(s.key.Name), err), hintChain)
 	}
 	return nil
 }

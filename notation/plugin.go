@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"slices"
 	"sync"
 	"time"
@@ -73,13 +74,12 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 			return nil, err
 		}
 		wrong := func(format string, args ...any) error {
-			return &Error{Permanent, errors.New(p.secrets.hide(fmt.Sprintf("plugin %s: "+format, append([]any{p.name}, args...)...))), "install a version of the plugin that notation " + plugin.ContractVersion + " can use"}
+			return failure.WithHint(failure.Permanent, errors.New(p.secrets.hide(fmt.Sprintf("plugin %s: "+format, append([]any{p.name}, args...)...))), "install a version of the plugin that notation "+plugin.ContractVersion+" can use")
 		}
 		switch {
 		case m.Name != p.name:
 			own := shown(p.secrets.hide(m.Name))
-			return nil, &Error{Permanent, fmt.Errorf("plugin %s: it calls itself %s", shown(p.name), own),
-				"name it by its own name, " + own + ", and have its file in the folder of that name; or give the file with --plugin-path"}
+			return nil, failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: it calls itself %s", shown(p.name), own), "name it by its own name, "+own+", and have its file in the folder of that name; or give the file with --plugin-path")
 		case !slices.Contains(m.SupportedContractVersions, plugin.ContractVersion):
 			return nil, wrong("speaks plugin protocol %s, not %s", shown(fmt.Sprint(m.SupportedContractVersions)), plugin.ContractVersion)
 		case !slices.ContainsFunc(p.needs, m.HasCapability) && slices.Equal(p.needs, verifiers):
@@ -99,7 +99,7 @@ func (p *plug) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) 
 			return nil, err
 		}
 		if k.KeyID != req.KeyID {
-			return nil, &Error{Security, fmt.Errorf("plugin %s describes key %s, and was asked for another", p.name, safetext.Safe(p.secrets.hide(k.KeyID), 128)), ""}
+			return nil, failure.New(failure.Security, fmt.Errorf("plugin %s describes key %s, and was asked for another", p.name, safetext.Safe(p.secrets.hide(k.KeyID), 128)))
 		}
 		return &k, nil
 	})
@@ -113,7 +113,7 @@ func (p *plug) GenerateSignature(ctx context.Context, req *plugin.GenerateSignat
 	}
 	// notation-go takes the algorithm from the key and never looks at this.
 	if want := algorithms[req.KeySpec]; string(r.SigningAlgorithm) != want {
-		return nil, &Error{Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, shown(p.secrets.hide(string(r.SigningAlgorithm))), want), ""}
+		return nil, failure.New(failure.Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, shown(p.secrets.hide(string(r.SigningAlgorithm))), want))
 	}
 	return &r, nil
 }
@@ -163,16 +163,16 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "its service may be slow, or throttle and have the plugin wait: raise " + p.timeoutFlag() + ", or lower --key-rate"}
+		return failure.WithHint(failure.Transient, fmt.Errorf("plugin %s: %s: no answer within %s", p.name, command, p.timeout), "its service may be slow, or throttle and have the plugin wait: raise "+p.timeoutFlag()+", or lower --key-rate")
 	case errors.Is(err, errLeftOpen):
-		return &Error{Transient, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
+		return failure.New(failure.Transient, fmt.Errorf("plugin %s: %s: %w", p.name, command, err))
 	case err != nil:
-		return &Error{Permanent, fmt.Errorf("plugin %s: %s: %w", p.name, command, err), ""}
+		return failure.New(failure.Permanent, fmt.Errorf("plugin %s: %s: %w", p.name, command, err))
 	case r.failed:
 		return p.reported(string(command), r.stderr)
 	}
 	if err := strictJSON(r.stdout, response); err != nil {
-		return &Error{Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %s", p.name, command, safetext.Safe(p.secrets.hide(fmt.Sprintf("%s: %s", err, r.stdout)), 300)), ""}
+		return failure.New(failure.Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %s", p.name, command, safetext.Safe(p.secrets.hide(fmt.Sprintf("%s: %s", err, r.stdout)), 300)))
 	}
 	return nil
 }

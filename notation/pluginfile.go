@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,7 +61,7 @@ func (f pluginFile) find() (path string, err error) {
 			return "", noPlugin(f.name, fmt.Errorf("%s is not a regular file", safetext.Safe(path, 512)))
 		}
 		if why, hint := alterable(info, os.Geteuid()); why != "" {
-			return "", &Error{Permanent, fmt.Errorf("plugin %s: %s %s", shown(f.name), safetext.Safe(at, 512), why), hint + " " + safetext.Safe(at, 512)}
+			return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: %s %s", shown(f.name), safetext.Safe(at, 512), why), hint+" "+safetext.Safe(at, 512))
 		}
 		if at == filepath.Dir(at) {
 			return path, nil
@@ -80,12 +81,11 @@ func (f pluginFile) checkSum(path string) error {
 		return noPlugin(f.name, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != f.sum {
-		return &Error{Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", shown(f.name), got, safetext.Safe(f.sum, 80)), ""}
+		return failure.New(failure.Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", shown(f.name), got, safetext.Safe(f.sum, 80)))
 	}
 	return nil
 }
 
 func noPlugin(name string, err error) error {
-	return &Error{Permanent, fmt.Errorf("finding plugin %s: %w", shown(name), err),
-		"install it with notation plugin install, or set NOTATION_LIBEXEC to the folder that holds plugins/"}
+	return failure.WithHint(failure.Permanent, fmt.Errorf("finding plugin %s: %w", shown(name), err), "install it with notation plugin install, or set NOTATION_LIBEXEC to the folder that holds plugins/")
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,8 +93,8 @@ func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 	marker := filepath.Join(t.TempDir(), "marker")
 	must(t, os.Remove(r.plugin.Path))
 	must(t, os.WriteFile(r.plugin.Path, fmt.Appendf(nil, "#!/bin/sh\ntouch %q\n", marker), 0o755))
-	if err := sign(); ClassOf(err) != Security {
-		t.Errorf("replaced by another: got %v, want class %s", err, Security)
+	if err := sign(); failure.Of(err) != failure.Security {
+		t.Errorf("replaced by another: got %v, want class %s", err, failure.Security)
 	}
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("the other was started")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"sync"
 
@@ -47,9 +48,9 @@ func (r *revocationOnce) check(ctx context.Context, chain []*x509.Certificate) e
 		switch one.Result {
 		case revocationresult.ResultOK, revocationresult.ResultNonRevokable:
 		case revocationresult.ResultRevoked:
-			return &Error{Denied, fmt.Errorf("its certificate %s was revoked", chain[i].Subject), ""}
+			return failure.New(failure.Denied, fmt.Errorf("its certificate %s was revoked", chain[i].Subject))
 		default:
-			return &Error{Transient, fmt.Errorf("nobody says whether its certificate %s was revoked", chain[i].Subject), ""}
+			return failure.New(failure.Transient, fmt.Errorf("nobody says whether its certificate %s was revoked", chain[i].Subject))
 		}
 	}
 	r.good[leaf] = true

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -132,7 +133,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 		if errors.Is(err, errLeaf) {
 			hint = "if the key's certificate was renewed on purpose, accept that with --accept-changes; nothing was pushed"
 		}
-		return Envelope{}, &Error{Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, shown(s.key.Name), err), hint}
+		return Envelope{}, failure.WithHint(failure.Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, shown(s.key.Name), err), hint)
 	}
 	contents, err := Read(s.mediaType, blob)
 	if err != nil {
@@ -174,8 +175,7 @@ func fits(plugin string, target ocispec.Descriptor) error {
 		return err
 	}
 	if len(payload) > limit {
-		return &Error{Permanent, fmt.Errorf("%s needs a payload of %d bytes, with %d entries of metadata, and plugin %s signs no more than %d", target.Digest, len(payload), len(target.Annotations), plugin, limit),
-			"each tag of the digest is an entry: leave some out with --exclude-tags"}
+		return failure.WithHint(failure.Permanent, fmt.Errorf("%s needs a payload of %d bytes, with %d entries of metadata, and plugin %s signs no more than %d", target.Digest, len(payload), len(target.Annotations), plugin, limit), "each tag of the digest is an entry: leave some out with --exclude-tags")
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 			return nil, nil, stamp.cause
 		}
 		if err != nil {
-			return nil, nil, &Error{Permanent, fmt.Errorf("signing with key %s: %w", shown(s.key.Name), err), ""}
+			return nil, nil, failure.New(failure.Permanent, fmt.Errorf("signing with key %s: %w", shown(s.key.Name), err))
 		}
 		return blob, nil, nil
 	}
@@ -222,9 +222,9 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	// The plugin answered, and notation-go found the answer wrong.
 	wrong := fmt.Errorf("signing with key %s: %s", shown(s.key.Name), safetext.Safe(s.plug.secrets.hide(err.Error()), 512))
 	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
-		return nil, nil, &Error{Denied, unfitChain{wrong}, hintChain}
+		return nil, nil, failure.WithHint(failure.Denied, unfitChain{wrong}, hintChain)
 	}
-	return nil, nil, &Error{Security, wrong, "the plugin's signature does not fit its certificate or the request"}
+	return nil, nil, failure.WithHint(failure.Security, wrong, "the plugin's signature does not fit its certificate or the request")
 }
 
 // Recognise reports whether an envelope found in a registry counts as one of this key's for the
@@ -267,8 +267,7 @@ func (s *Signer) Prove(ctx context.Context) error {
 		return err
 	}
 	if err := s.Identity().Matches(chain); err != nil {
-		s.astray = &Error{Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", shown(s.key.Name), errLeaf, err),
-			"if the key's certificate was renewed on purpose, accept that with --accept-changes; if not, the ledger was changed by others; nothing was pushed"}
+		s.astray = failure.WithHint(failure.Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", shown(s.key.Name), errLeaf, err), "if the key's certificate was renewed on purpose, accept that with --accept-changes; if not, the ledger was changed by others; nothing was pushed")
 		return s.astray
 	}
 	s.proven.Store(true)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"maps"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			e, err := s.Sign(context.Background(), image("a"), nil)
 			if capability == kmstest.ENVELOPE && err != nil {
 				// The plugin of the tests knows no expiry: nothing may be signed without it.
-				if ClassOf(err) != Security || !strings.Contains(err.Error(), "without the expiry") {
+				if failure.Of(err) != failure.Security || !strings.Contains(err.Error(), "without the expiry") {
 					t.Errorf("%s: %v", capability, err)
 				}
 				continue
@@ -155,7 +156,7 @@ func TestKnownChainIsProvenOnce(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				err := s.Prove(context.Background())
-				if (err == nil) != c.ok || !c.ok && (ClassOf(err) != Security || !errors.Is(err, ErrCertificate) || !strings.Contains(err.Error(), "--accept-changes")) {
+				if (err == nil) != c.ok || !c.ok && (failure.Of(err) != failure.Security || !errors.Is(err, ErrCertificate) || !strings.Contains(err.Error(), "--accept-changes")) {
 					t.Errorf("%s: got %v, want it proven %t", name, err, c.ok)
 				}
 			})
@@ -174,7 +175,7 @@ func TestProofThatFailsIsTriedAgain(t *testing.T) {
 	s, err := Open(context.Background(), r.key, Options{Chain: r.open(t, "jws").Chain()})
 	must(t, err)
 	r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kmstest.AccessDenied, Nth: 1})
-	if err := s.Prove(context.Background()); ClassOf(err) != Denied {
+	if err := s.Prove(context.Background()); failure.Of(err) != failure.Denied {
 		t.Errorf("got %v, want the key's refusal", err)
 	}
 	if err := s.Prove(context.Background()); err != nil {
@@ -302,7 +303,7 @@ func TestKeyInFiles(t *testing.T) {
 	must(t, s.Check(image("a"), e))
 
 	expired := issue("expired", kmstest.IssueOptions{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
-	if _, err := Open(context.Background(), expired, Options{}); ClassOf(err) != Denied || !strings.Contains(err.Error(), "must be valid now") {
+	if _, err := Open(context.Background(), expired, Options{}); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "must be valid now") {
 		t.Errorf("expired: %v", err)
 	}
 	mixed := Key{Name: "mixed", KeyFile: good.KeyFile, CertFile: issue("other", kmstest.IssueOptions{}).CertFile}
@@ -323,10 +324,10 @@ func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 	s, err := Open(context.Background(), r.key, Options{Now: func() time.Time { return now }})
 	must(t, err)
 	now = s.NotAfter().Add(time.Second)
-	if _, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Denied {
+	if _, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Denied {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Open(context.Background(), r.key, Options{Chain: s.Chain(), Now: func() time.Time { return now }}); ClassOf(err) != Denied {
+	if _, err := Open(context.Background(), r.key, Options{Chain: s.Chain(), Now: func() time.Time { return now }}); failure.Of(err) != failure.Denied {
 		t.Errorf("error %v", err)
 	}
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 1 {
@@ -342,7 +343,7 @@ func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 		r := newRig(t, kmstest.EC256, capability)
 		r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.NewCertificate})
 		_, err := Open(context.Background(), r.key, Options{})
-		if ClassOf(err) != Denied || !strings.Contains(err.Error(), "makes a new self-signed certificate for each signature") || !strings.Contains(err.Error(), "ca_certs") {
+		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "makes a new self-signed certificate for each signature") || !strings.Contains(err.Error(), "ca_certs") {
 			t.Errorf("%s: got %v", capability, err)
 		}
 		r = newRig(t, kmstest.EC256, capability)
@@ -375,7 +376,7 @@ func TestPayloadIsWithinTheServicesLimit(t *testing.T) {
 	if err := fits(aws, of(4096)); err != nil {
 		t.Errorf("4096 bytes: %v", err)
 	}
-	if err := fits(aws, of(4097)); ClassOf(err) != Permanent || !strings.Contains(err.Error(), "payload of 4097 bytes") || !strings.Contains(err.Error(), "--exclude-tags") {
+	if err := fits(aws, of(4097)); failure.Of(err) != failure.Permanent || !strings.Contains(err.Error(), "payload of 4097 bytes") || !strings.Contains(err.Error(), "--exclude-tags") {
 		t.Errorf("4097 bytes: %v", err)
 	}
 	if err := fits("azure-kv", of(100_000)); err != nil {

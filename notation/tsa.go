@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"net/http"
 	"net/url"
@@ -52,11 +53,11 @@ const (
 func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, &Error{Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA}
+		return nil, failure.WithHint(failure.Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA)
 	}
 	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience, pause: stampPause}
 	if t.roots, err = rootPool(o.RootCert); err != nil {
-		return nil, &Error{Denied, err, hintTSARoot}
+		return nil, failure.WithHint(failure.Denied, err, hintTSARoot)
 	}
 	if t.revoked, err = newRevocationOnce(o.Client); err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (t *TSA) stamp(ctx context.Context, request *tspclient.Request) (*tspclient
 	if err == nil {
 		err = t.check(limited, request, response)
 	}
-	var e *Error
+	var e *failure.Error
 	switch {
 	case err == nil:
 		return response, nil
@@ -104,9 +105,9 @@ func (t *TSA) stamp(ctx context.Context, request *tspclient.Request) (*tspclient
 		return nil, ctx.Err()
 	case errors.As(err, &e):
 	case errors.Is(err, context.DeadlineExceeded):
-		e = &Error{Transient, fmt.Errorf("no answer within %s", tsaPatience), ""}
+		e = failure.New(failure.Transient, fmt.Errorf("no answer within %s", tsaPatience))
 	default:
-		e = &Error{Denied, err, hintTSARoot}
+		e = failure.WithHint(failure.Denied, err, hintTSARoot)
 	}
 	e.Err = fmt.Errorf("time-stamping authority %s: %w", transport.RedactText(t.url), e.Err)
 	return nil, e
@@ -122,7 +123,7 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(query))
 	if err != nil {
-		return nil, &Error{Denied, transport.Redact(err), hintTSA}
+		return nil, failure.WithHint(failure.Denied, transport.Redact(err), hintTSA)
 	}
 	r.Header.Set("Content-Type", tspclient.MediaTypeTimestampQuery)
 	answer, err := t.client.Do(r)
@@ -130,60 +131,60 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 		var busy *transport.ThrottledError
 		switch {
 		case errors.As(err, &busy):
-			return nil, &Error{Throttled, transport.Redact(err), ""}
+			return nil, failure.New(failure.Throttled, transport.Redact(err))
 		case transport.Transient(err):
-			return nil, &Error{Transient, transport.Redact(err), hintTSA}
+			return nil, failure.WithHint(failure.Transient, transport.Redact(err), hintTSA)
 		}
-		return nil, &Error{Denied, transport.Redact(err), hintTSA}
+		return nil, failure.WithHint(failure.Denied, transport.Redact(err), hintTSA)
 	}
 	defer func() { _ = answer.Body.Close() }() // only read from
 	if class, bad := statusClass(answer.StatusCode); bad {
-		return nil, &Error{class, fmt.Errorf("it answers %s", shown(transport.RedactText(answer.Status))), hintTSA}
+		return nil, failure.WithHint(class, fmt.Errorf("it answers %s", shown(transport.RedactText(answer.Status))), hintTSA)
 	}
 	if transport.MediaType(answer.Header) != tspclient.MediaTypeTimestampReply {
 		kind := answer.Header.Get("Content-Type")
-		return nil, &Error{Denied, fmt.Errorf("it answers with %s, and not with a timestamp", shown(transport.RedactText(kind))), hintTSA}
+		return nil, failure.WithHint(failure.Denied, fmt.Errorf("it answers with %s, and not with a timestamp", shown(transport.RedactText(kind))), hintTSA)
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxTSAReply+1))
 	if err != nil {
-		return nil, &Error{Transient, transport.Redact(err), ""}
+		return nil, failure.New(failure.Transient, transport.Redact(err))
 	}
 	if len(raw) > maxTSAReply {
-		return nil, &Error{Denied, fmt.Errorf("its answer is larger than %d bytes", maxTSAReply), hintTSA}
+		return nil, failure.WithHint(failure.Denied, fmt.Errorf("its answer is larger than %d bytes", maxTSAReply), hintTSA)
 	}
 	var response tspclient.Response
 	if err := response.UnmarshalBinary(raw); err != nil {
-		return nil, &Error{Denied, fmt.Errorf("its answer cannot be read: %w", err), hintTSA}
+		return nil, failure.WithHint(failure.Denied, fmt.Errorf("its answer cannot be read: %w", err), hintTSA)
 	}
 	return &response, nil
 }
 
-func statusClass(status int) (Class, bool) {
+func statusClass(status int) (failure.Class, bool) {
 	switch {
 	case status == http.StatusOK:
 		return "", false
 	case status == http.StatusTooManyRequests:
-		return Throttled, true
+		return failure.Throttled, true
 	case status == http.StatusRequestTimeout || status >= http.StatusInternalServerError:
-		return Transient, true
+		return failure.Transient, true
 	}
-	return Denied, true
+	return failure.Denied, true
 }
 
 // check returns an error unless the response is a timestamp of what was asked for, by the
 // authority that the root stands for.
 func (t *TSA) check(ctx context.Context, request *tspclient.Request, response *tspclient.Response) error {
 	if err := response.Status.Err(); err != nil {
-		class := Denied
+		class := failure.Denied
 		for _, passing := range []pki.FailureInfo{pki.FailureInfoTimeNotAvailable, pki.FailureInfoSystemFailure} {
 			if response.Status.FailInfo.At(int(passing)) != 0 {
-				class = Transient
+				class = failure.Transient
 			}
 		}
-		return &Error{class, fmt.Errorf("it gives no timestamp: %s", safetext.Safe(transport.RedactText(err.Error()), 300)), ""}
+		return failure.New(class, fmt.Errorf("it gives no timestamp: %s", safetext.Safe(transport.RedactText(err.Error()), 300)))
 	}
 	if err := response.Validate(request); err != nil {
-		return &Error{Denied, fmt.Errorf("its timestamp is not of what was asked for: %s", safetext.Safe(transport.RedactText(err.Error()), 300)), ""}
+		return failure.New(failure.Denied, fmt.Errorf("its timestamp is not of what was asked for: %s", safetext.Safe(transport.RedactText(err.Error()), 300)))
 	}
 	token, err := response.SignedToken()
 	if err != nil {
@@ -220,14 +221,14 @@ func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*
 	for wait, waited := s.tsa.pause, time.Duration(0); ; wait = min(2*wait, 100*s.tsa.pause) {
 		response, err := s.tsa.stamp(ctx, request)
 		s.cause = err
-		class := ClassOf(err)
-		if err == nil || class != Transient && class != Throttled {
+		class := failure.Of(err)
+		if err == nil || class != failure.Transient && class != failure.Throttled {
 			return response, err
 		}
 		if waited >= s.tsa.patience {
-			var e *Error
+			var e *failure.Error
 			errors.As(err, &e) // ClassOf says that it is one
-			s.cause = &Error{Permanent, fmt.Errorf("%w; asked again for %s", e.Err, s.tsa.patience), "once the authority answers, run again: the signature that waited for it is lost"}
+			s.cause = failure.WithHint(failure.Permanent, fmt.Errorf("%w; asked again for %s", e.Err, s.tsa.patience), "once the authority answers, run again: the signature that waited for it is lost")
 			return nil, s.cause
 		}
 		select {

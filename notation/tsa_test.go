@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -145,28 +146,28 @@ func TestAuthorityIsCheckedFirst(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		harm  func(*tsatest.TSA, *TSAOptions)
-		class Class
+		class failure.Class
 		says  string
 	}{
-		"no address":      {func(_ *tsatest.TSA, o *TSAOptions) { o.URL = "tsa.example.com" }, Denied, "no http or https address"},
-		"another's root":  {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = other.RootCert }, Denied, "--timestamp-root-cert"},
-		"no root":         {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = "nowhere" }, Denied, "nowhere"},
-		"it is gone":      {func(s *tsatest.TSA, _ *TSAOptions) { s.Close() }, Transient, "--timestamp-url"},
-		"not found":       {status(404), Denied, "404"},
-		"busy":            {status(429), Throttled, "429"},
-		"out of order":    {status(500), Transient, "500"},
-		"a page of HTML":  {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(page) }, Denied, "text/html"},
-		"junk":            {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(junk) }, Denied, "cannot be read"},
-		"it rejects":      {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0x80)) }, Denied, "no timestamp"},
-		"its clock fails": {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0, 0x02)) }, Transient, "no timestamp"},
+		"no address":      {func(_ *tsatest.TSA, o *TSAOptions) { o.URL = "tsa.example.com" }, failure.Denied, "no http or https address"},
+		"another's root":  {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = other.RootCert }, failure.Denied, "--timestamp-root-cert"},
+		"no root":         {func(_ *tsatest.TSA, o *TSAOptions) { o.RootCert = "nowhere" }, failure.Denied, "nowhere"},
+		"it is gone":      {func(s *tsatest.TSA, _ *TSAOptions) { s.Close() }, failure.Transient, "--timestamp-url"},
+		"not found":       {status(404), failure.Denied, "404"},
+		"busy":            {status(429), failure.Throttled, "429"},
+		"out of order":    {status(500), failure.Transient, "500"},
+		"a page of HTML":  {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(page) }, failure.Denied, "text/html"},
+		"junk":            {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(junk) }, failure.Denied, "cannot be read"},
+		"it rejects":      {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0x80)) }, failure.Denied, "no timestamp"},
+		"its clock fails": {func(s *tsatest.TSA, _ *TSAOptions) { s.SetFault(rejection(0, 0x02)) }, failure.Transient, "no timestamp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, options := authority(t)
 			c.harm(server, &options)
 			_, err := OpenTSA(context.Background(), options)
-			if err == nil || ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("class %s: %v", ClassOf(err), err)
+			if err == nil || failure.Of(err) != c.class || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("class %s: %v", failure.Of(err), err)
 			}
 		})
 	}
@@ -234,7 +235,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	must(t, err)
 	server.SetFault(func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true })
 	for name, s := range map[string]*Signer{"plugin": plugin, "files": files} {
-		if e, err := s.Sign(context.Background(), image("a"), nil); ClassOf(err) != Permanent || e.Blob != nil {
+		if e, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Permanent || e.Blob != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -307,7 +308,7 @@ func TestRootPoolTakesOneRoot(t *testing.T) {
 		file := filepath.Join(dir, name)
 		must(t, os.WriteFile(file, content, 0o600))
 		options.RootCert = file
-		if _, err := OpenTSA(context.Background(), options); ClassOf(err) != Denied || !strings.Contains(err.Error(), name) {
+		if _, err := OpenTSA(context.Background(), options); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"os"
 	"time"
@@ -137,8 +138,7 @@ func readTrustPolicy(file string) (*trustpolicy.Document, error) {
 	}
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &Error{Permanent, fmt.Errorf("reading the trust policy: %w", err),
-			"write one as for notation verify, or name another one"}
+		return nil, failure.WithHint(failure.Permanent, fmt.Errorf("reading the trust policy: %w", err), "write one as for notation verify, or name another one")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"maps"
 	"slices"
 	"strings"
@@ -113,8 +114,7 @@ func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.Ve
 // checkPluginName refuses what cannot be the name of a plugin: it becomes part of a path.
 func checkPluginName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\:\x00") {
-		return &Error{Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", shown(name)),
-			"a plugin's name is what notation plugin list shows; its file is named apart, as with --plugin-path"}
+		return failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", shown(name)), "a plugin's name is what notation plugin list shows; its file is named apart, as with --plugin-path")
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ type Blob struct {
 // PushArtifact stores blobs and then the manifest that lists them, under a tag if one is
 // given. Repeating it is harmless. A tag that points elsewhere is left as it is: ErrTaken.
 // Two who push to the same tag in the same moment are not told apart.
-func (r *Repository) PushArtifact(ctx context.Context, manifest []byte, blobs []Blob, tag string) (ocispec.Descriptor, error) {
+func (r *Repository) PushArtifact(ctx context.Context, manifest []byte, blobs []Blob, tag string) (_ ocispec.Descriptor, err error) {
+	defer func() { err = classed(err) }()
 	desc := describe(ocispec.MediaTypeImageManifest, manifest)
 	return desc, r.failed("pushing artifact "+desc.Digest.String(), r.pushArtifact(ctx, desc, manifest, blobs, tag))
 }

@@ -79,7 +79,8 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 // Catalog calls each with the names of a registry's repositories, without the host, page
 // by page to the end. The names are the server's: anything at all. Docker Hub has no
 // catalogue.
-func (c *Client) Catalog(ctx context.Context, host string, each func(name string) error) error {
+func (c *Client) Catalog(ctx context.Context, host string, each func(name string) error) (err error) {
+	defer func() { err = classed(err) }()
 	reg, err := remote.NewRegistry(host)
 	if err != nil {
 		return fmt.Errorf("listing the repositories of %s: %w", host, transport.Redact(err))

@@ -12,22 +12,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/transport"
-)
-
-// A Class says what an error of this package means for what to do next.
-type Class string
-
-const (
-	NotFound  Class = "notfound"  // the registry itself says it is not there: a *lookup.AbsentError
-	Auth      Class = "auth"      // credentials, permissions or a project's policy are in the way
-	Full      Class = "full"      // there is no room left for what is pushed
-	Throttled Class = "throttled" // the registry is busy; later
-	Transient Class = "transient" // network or server trouble, or a timeout; again
-	Permanent Class = "permanent" // again would end the same; unknown errors are here
-	Integrity Class = "integrity" // the registry's answer contradicts itself; never again
-	Canceled  Class = "canceled"  // our own context ended
 )
 
 // codeHarborPolicy is Harbor's, with status 412. HEAD has only the status.
@@ -55,8 +42,35 @@ func isImmutable(err error) bool {
 	})
 }
 
-// Classify classes an error; of nil it is empty.
-func Classify(err error) Class {
+// classed returns an error as it leaves this package: with its class, and with what is wrong with the
+// whole registry, if that is why it came. What only says that ctx has ended stays as it is.
+func classed(err error) error {
+	class := classify(err)
+	if class == "" {
+		return err
+	}
+	cause := hostCause(err)
+	var before *failure.Error
+	if errors.As(err, &before) && before.Class == class && failure.HostCause(err) == cause {
+		return err // by an exported method that another one calls
+	}
+	if cause != "" {
+		err = &failure.OfHost{Cause: cause, Err: err}
+	}
+	return failure.New(class, err)
+}
+
+// classedAnswer is classed for the reason why an answer is unknown.
+func classedAnswer[T any](a lookup.Answer[T]) lookup.Answer[T] {
+	if err := a.Err(); err != nil {
+		return lookup.Unknown[T](classed(err))
+	}
+	return a
+}
+
+// classify returns the class of an error of this package; of nil, and of the end of our own context,
+// it is empty.
+func classify(err error) failure.Class {
 	var busy *transport.ThrottledError
 	var realm *transport.RealmError
 	var login *transport.ChallengeError
@@ -65,45 +79,45 @@ func Classify(err error) Class {
 	case err == nil:
 		return ""
 	case isIntegrity(err):
-		return Integrity
+		return failure.Security
 	case errors.Is(err, context.Canceled):
-		return Canceled
+		return ""
 	case lookup.IsAbsent(err):
-		return NotFound
+		return failure.Missing
 	case errors.As(err, &busy):
-		return Throttled
+		return failure.Throttled
 	case errors.As(err, &realm), errors.As(err, &login):
-		return Auth
+		return failure.Denied
 	case errors.Is(err, ErrListMoved), errors.Is(err, errNotSure):
-		return Transient
+		return failure.Transient
 	case errors.As(err, &answer):
 		return classOf(answer)
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return Auth
+		return failure.Denied
 	case transport.Transient(err):
-		return Transient
+		return failure.Transient
 	}
-	return Permanent
+	return failure.Permanent
 }
 
 // classOf classes an answer, by its error code where that says more than the status.
-func classOf(e *errcode.ErrorResponse) Class {
+func classOf(e *errcode.ErrorResponse) failure.Class {
 	switch {
 	case e.StatusCode == http.StatusTooManyRequests, hasCode(e, "TOOMANYREQUESTS"):
-		return Throttled
+		return failure.Throttled
 	case isFull(e):
-		return Full
+		return failure.Full
 	case hasCode(e, errcode.ErrorCodeBlobUploadUnknown), hasCode(e, errcode.ErrorCodeManifestBlobUnknown):
-		return Transient // an upload or a blob that went away; a push starts with both
+		return failure.Transient // an upload or a blob that went away; a push starts with both
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
 		hasCode(e, errcode.ErrorCodeUnauthorized), hasCode(e, errcode.ErrorCodeDenied), refusedByPolicy(e), isImmutable(e):
-		return Auth
+		return failure.Denied
 	case e.StatusCode == http.StatusNotImplemented:
-		return Permanent
+		return failure.Permanent
 	case e.StatusCode >= 500, e.StatusCode == http.StatusRequestTimeout:
-		return Transient
+		return failure.Transient
 	}
-	return Permanent
+	return failure.Permanent
 }
 
 func isIntegrity(err error) bool {

@@ -121,7 +121,8 @@ func wait(ctx context.Context, d time.Duration) error {
 // Repository returns the handle of host[:port]/path, the same one for each spelling of the
 // name: the host in any case, Docker Hub by any of its hosts, its official images with or
 // without library/. It sends no request; an error means that the name is none.
-func (c *Client) Repository(name string) (*Repository, error) {
+func (c *Client) Repository(name string) (_ *Repository, err error) {
+	defer func() { err = classed(err) }()
 	ref, err := parseName(name)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"net"
 	"net/url"
@@ -94,14 +95,14 @@ func TestFullRegistryIsNotADeniedOne(t *testing.T) {
 		method string
 		status int
 		say    string
-		want   Class
+		want   failure.Class
 	}{
-		{"PUT", 403, harbor, Full}, {"PUT", 403, "Quota exceeded when processing the request of " + harbor, Full}, {"PUT", 403, ecr, Full},
-		{"POST", 403, "registry contains 1 repositories, limit is 1", Full}, {"PUT", 413, "storage quota exceeded", Full},
-		{"PATCH", 500, "write /data/blob: no space left on device", Full}, {"PUT", 507, "", Full},
-		{"PUT", 429, "Quota exceeded for quota metric 'Requests per project per minute'", Throttled},
-		{"GET", 403, "download quota exceeded", Auth}, {"PUT", 401, "quota", Auth}, {"PUT", 403, "requested access to the resource is denied", Auth},
-		{"PUT", 413, "", Permanent}, {"PUT", 500, "internal", Transient}, {"PUT", 501, "", Permanent}, {"GET", 501, "", Permanent}, {"PUT", 412, "the image is not signed", Auth},
+		{"PUT", 403, harbor, failure.Full}, {"PUT", 403, "Quota exceeded when processing the request of " + harbor, failure.Full}, {"PUT", 403, ecr, failure.Full},
+		{"POST", 403, "registry contains 1 repositories, limit is 1", failure.Full}, {"PUT", 413, "storage quota exceeded", failure.Full},
+		{"PATCH", 500, "write /data/blob: no space left on device", failure.Full}, {"PUT", 507, "", failure.Full},
+		{"PUT", 429, "Quota exceeded for quota metric 'Requests per project per minute'", failure.Throttled},
+		{"GET", 403, "download quota exceeded", failure.Denied}, {"PUT", 401, "quota", failure.Denied}, {"PUT", 403, "requested access to the resource is denied", failure.Denied},
+		{"PUT", 413, "", failure.Permanent}, {"PUT", 500, "internal", failure.Transient}, {"PUT", 501, "", failure.Permanent}, {"GET", 501, "", failure.Permanent}, {"PUT", 412, "the image is not signed", failure.Denied},
 	} {
 		e := &errcode.ErrorResponse{Method: c.method, URL: &url.URL{Host: "r.example"}, StatusCode: c.status}
 		if c.say != "" {
@@ -111,10 +112,10 @@ func TestFullRegistryIsNotADeniedOne(t *testing.T) {
 			}
 		}
 		err := transport.Redact(e)
-		if got := Classify(err); got != c.want {
+		if got := classify(err); got != c.want {
 			t.Errorf("%s, %d, %q: %q, want %q", c.method, c.status, c.say, got, c.want)
 		}
-		if (c.want == Full) != strings.Contains(hint(err), "quota") {
+		if (c.want == failure.Full) != strings.Contains(hint(err), "quota") {
 			t.Errorf("%d, %q: hint %q", c.status, c.say, hint(err))
 		}
 	}
@@ -131,28 +132,28 @@ func TestErrorsAreClassed(t *testing.T) {
 	}
 	for _, c := range []struct {
 		err  error
-		want Class
+		want failure.Class
 	}{
 		{nil, ""},
-		{answer(401, ""), Auth}, {answer(403, "DENIED"), Auth}, {answer(400, "UNAUTHORIZED"), Auth},
-		{answer(412, ""), Auth}, {answer(400, "PROJECTPOLICYVIOLATION"), Auth},
-		{answer(404, ""), Permanent}, {answer(404, "MANIFEST_UNKNOWN"), Permanent}, {answer(404, "BLOB_UPLOAD_UNKNOWN"), Transient},
-		{answer(429, ""), Throttled}, {answer(403, "TOOMANYREQUESTS"), Throttled},
-		{answer(500, ""), Transient}, {answer(503, ""), Transient}, {answer(408, ""), Transient},
-		{answer(400, "MANIFEST_INVALID"), Permanent}, {answer(405, "UNSUPPORTED"), Permanent},
-		{&transport.ThrottledError{Host: "r.example"}, Throttled},
-		{fmt.Errorf("x: %w", errdef.ErrNotFound), Permanent},
-		{fmt.Errorf("x: %w", &lookup.AbsentError{By: lookup.Registry, Err: answer(404, "MANIFEST_UNKNOWN")}), NotFound},
-		{&url.Error{Op: "Get", Err: context.Canceled}, Canceled},
-		{context.DeadlineExceeded, Transient},
-		{&net.OpError{Op: "dial", Err: errors.New("refused")}, Transient},
-		{&net.DNSError{IsNotFound: true}, Transient},
-		{io.ErrUnexpectedEOF, Transient},
-		{auth.ErrBasicCredentialNotFound, Auth},
-		{fmt.Errorf("%w: %w", ErrIntegrity, io.ErrUnexpectedEOF), Integrity},
-		{errors.New("anything else"), Permanent},
+		{answer(401, ""), failure.Denied}, {answer(403, "DENIED"), failure.Denied}, {answer(400, "UNAUTHORIZED"), failure.Denied},
+		{answer(412, ""), failure.Denied}, {answer(400, "PROJECTPOLICYVIOLATION"), failure.Denied},
+		{answer(404, ""), failure.Permanent}, {answer(404, "MANIFEST_UNKNOWN"), failure.Permanent}, {answer(404, "BLOB_UPLOAD_UNKNOWN"), failure.Transient},
+		{answer(429, ""), failure.Throttled}, {answer(403, "TOOMANYREQUESTS"), failure.Throttled},
+		{answer(500, ""), failure.Transient}, {answer(503, ""), failure.Transient}, {answer(408, ""), failure.Transient},
+		{answer(400, "MANIFEST_INVALID"), failure.Permanent}, {answer(405, "UNSUPPORTED"), failure.Permanent},
+		{&transport.ThrottledError{Host: "r.example"}, failure.Throttled},
+		{fmt.Errorf("x: %w", errdef.ErrNotFound), failure.Permanent},
+		{fmt.Errorf("x: %w", &lookup.AbsentError{By: lookup.Registry, Err: answer(404, "MANIFEST_UNKNOWN")}), failure.Missing},
+		{&url.Error{Op: "Get", Err: context.Canceled}, ""},
+		{context.DeadlineExceeded, failure.Transient},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, failure.Transient},
+		{&net.DNSError{IsNotFound: true}, failure.Transient},
+		{io.ErrUnexpectedEOF, failure.Transient},
+		{auth.ErrBasicCredentialNotFound, failure.Denied},
+		{fmt.Errorf("%w: %w", ErrIntegrity, io.ErrUnexpectedEOF), failure.Security},
+		{errors.New("anything else"), failure.Permanent},
 	} {
-		if got := Classify(c.err); got != c.want {
+		if got := classify(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
 	}

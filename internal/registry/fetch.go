@@ -14,7 +14,8 @@ import (
 // size (unless it is zero) and came under this media type (unless it is empty); anything
 // else is ErrIntegrity. At most 4 MiB are read. The error is a [*lookup.AbsentError] where the
 // registry itself says that it has no such manifest.
-func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) (_ []byte, err error) {
+	defer func() { err = classed(err) }()
 	_, data, err := r.fetchManifest(ctx, desc)
 	if err != nil {
 		err = r.absence(ctx, err, "manifest", string(desc.Digest))
@@ -58,6 +59,7 @@ var ErrBroken = errors.New("not a signature manifest")
 // whether the entry is a signature; also that the registry says it has nothing there, since it
 // lists it.
 func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descriptor) (mediaType string, envelope []byte, err error) {
+	defer func() { err = classed(err) }()
 	mediaType, envelope, err = r.fetchSignature(ctx, manifest)
 	if err != nil {
 		return "", nil, r.failed("fetching signature "+printable(manifest.Digest), err)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net"
 	"net/http"
 	"regexp"
@@ -34,7 +35,7 @@ func (r *Repository) hint(err error) string {
 // user is known and lacks the right, or where credentials would have gone to a stranger. cause is
 // what is wrong with the login, if that is it.
 func (r *Repository) hintLogin(err error) (hint, cause string) {
-	if Classify(err) != Auth || transport.Unsent(err) {
+	if classify(err) != failure.Denied || transport.Unsent(err) {
 		return "", ""
 	}
 	may := "pull from and push to this repository"
@@ -62,9 +63,9 @@ type loginError struct {
 
 func (e *loginError) Unwrap() error { return e.error }
 
-// HostCause says in a few words what is wrong with a whole registry, if that is why an error came:
+// hostCause returns in a few words what is wrong with a whole registry, if that is why an error came:
 // it is down or unknown, or refuses the login. Empty: the error is of one repository or image.
-func HostCause(err error) string {
+func hostCause(err error) string {
 	var login *loginError
 	switch {
 	case errors.As(err, &login):
@@ -145,7 +146,7 @@ func hint(err error) string {
 		return "find out what answers at that address, the registry or a proxy or mirror before it, and run again"
 	case errors.Is(err, errNoRepository):
 		return "were the images moved to another place? then map in the configuration says where"
-	case Classify(err) == Full:
+	case classify(err) == failure.Full:
 		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
 	case isImmutable(err):
 		return "tags of this repository cannot be changed, and where there is no referrers API signatures are listed in tags: exempt those that begin with sha256- (in Harbor: the project's Policy, tag immutability; in ECR: exclusion filters of image tag mutability), and run again"

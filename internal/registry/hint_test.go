@@ -96,8 +96,8 @@ func TestHintsFollowTheCause(t *testing.T) {
 			r := open(t, serve(t, c.answer)+"/app", -1, set...)
 			_, err := r.CanPush(t.Context())
 			checkHint(t, err, c.want)
-			if cause := map[string]string{login: "it wants a login", again: "it refuses the login"}[c.want]; HostCause(err) != cause {
-				t.Errorf("the host's cause is %q, want %q: %v", HostCause(err), cause, err)
+			if cause := map[string]string{login: "it wants a login", again: "it refuses the login"}[c.want]; hostCause(err) != cause {
+				t.Errorf("the host's cause is %q, want %q: %v", hostCause(err), cause, err)
 			}
 			if c.want != login && strings.Contains(err.Error(), "log in with") {
 				t.Errorf("a login does not help: %v", err)
@@ -186,7 +186,7 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	r := open(t, strings.TrimPrefix(plain.URL, "http://")+"/app", -1, func(o *Options) { o.PlainHTTP = nil })
 	_, err := r.CanPush(t.Context())
 	checkHint(t, err, "--plain-http")
-	causes := []string{HostCause(err)}
+	causes := []string{hostCause(err)}
 	if !strings.Contains(err.Error(), "plain-http-hosts") {
 		t.Errorf("the list is not named: %v", err)
 	}
@@ -194,14 +194,14 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	t.Cleanup(srv.Close)
 	_, err = overTLS(t, srv, "localhost").CanPush(t.Context()) // its certificate is for 127.0.0.1
 	checkHint(t, err, "map")
-	causes = append(causes, HostCause(err))
+	causes = append(causes, hostCause(err))
 	_, err = open(t, "registry.invalid/app", -1).CanPush(t.Context())
 	checkHint(t, err, "map")
-	causes = append(causes, HostCause(err))
+	causes = append(causes, hostCause(err))
 	_, err = open(t, "127.0.0.1:1/app", -1).CanPush(t.Context())
-	causes = append(causes, HostCause(err))
+	causes = append(causes, hostCause(err))
 	_, err = open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })+"/app", -1).CanPush(t.Context())
-	causes = append(causes, HostCause(err))
+	causes = append(causes, hostCause(err))
 	if want := []string{"it answers without TLS", "its certificate is not trusted", "its name is unknown", "it cannot be reached", ""}; !slices.Equal(causes, want) {
 		t.Errorf("causes %q, want %q", causes, want)
 	}

@@ -33,6 +33,7 @@ const (
 // Signatures lists the Notation signatures of the image, each once, and reports whether the list is in
 // a tag: see AsListed.
 func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor) (list []ocispec.Descriptor, inTag bool, err error) {
+	defer func() { err = classed(err) }()
 	all, inTag, err := r.AsListed(ctx, subject)
 	list = Distinct(all)
 	if err == nil && len(list) > maxSignatures {
@@ -75,6 +76,7 @@ func IsSignature(listed ocispec.Descriptor) bool {
 // never none. Entries are as listed, annotations included, and prove nothing: FetchSignature
 // refuses those that make no sense. inTag reports where it was read, for CheckList.
 func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (list []ocispec.Descriptor, inTag bool, err error) {
+	defer func() { err = classed(err) }()
 	doing := "listing signatures of " + printable(subject.Digest)
 	if err := subject.Digest.Validate(); err != nil {
 		return nil, false, r.failed(doing, err)
@@ -227,7 +229,8 @@ func (r *Repository) rememberAPI() error {
 // list was read, as Signatures has said: it asks for the referrers API anew where there seemed to be
 // none, and returns ErrListMoved if the API is there and the list is from a tag. A signature is made,
 // or listed in a tag, and an image said to have none that is trusted, on no older answer than that.
-func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor, inTag bool) error {
+func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor, inTag bool) (err error) {
+	defer func() { err = classed(err) }()
 	return r.failed("looking again where signatures of "+printable(subject.Digest)+" are listed", r.checkList(ctx, subject.Digest, inTag))
 }
 

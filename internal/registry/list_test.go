@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"sync"
@@ -91,49 +92,49 @@ func TestUnknownIsNeverNone(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer http.HandlerFunc
-		class  Class
+		class  failure.Class
 	}{
-		{"server error", answer(500, "", ""), Transient},
-		{"busy", answer(429, "", ""), Throttled},
-		{"denied", answer(403, "", ""), Auth},
-		{"no such repository", answer(404, "", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), Permanent},
-		{"no JSON", answer(200, "", "<html>"), Permanent},
-		{"cut JSON", answer(200, "", `{"manifests":[`), Transient},
-		{"too many", answer(200, "", indexOf(t, many...)), Permanent},
-		{"endless pages", answer(200, `</v2/app/referrers/x>; rel="next"`, indexOf(t)), Permanent},
+		{"server error", answer(500, "", ""), failure.Transient},
+		{"busy", answer(429, "", ""), failure.Throttled},
+		{"denied", answer(403, "", ""), failure.Denied},
+		{"no such repository", answer(404, "", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), failure.Permanent},
+		{"no JSON", answer(200, "", "<html>"), failure.Permanent},
+		{"cut JSON", answer(200, "", `{"manifests":[`), failure.Transient},
+		{"too many", answer(200, "", indexOf(t, many...)), failure.Permanent},
+		{"endless pages", answer(200, `</v2/app/referrers/x>; rel="next"`, indexOf(t)), failure.Permanent},
 		{"second page missing", func(w http.ResponseWriter, req *http.Request) {
 			if strings.HasSuffix(req.URL.Path, "/next") {
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}
 			answer(200, `</v2/app/referrers/next>; rel="next"`, indexOf(t, entry(1)))(w, req)
-		}, Permanent},
-		{"next page on another host", answer(200, `<http://elsewhere.example/v2/app/referrers/x>; rel="next"`, indexOf(t, entry(1))), Permanent},
+		}, failure.Permanent},
+		{"next page on another host", answer(200, `<http://elsewhere.example/v2/app/referrers/x>; rel="next"`, indexOf(t, entry(1))), failure.Permanent},
 		{"index under the tag cannot be read", func(w http.ResponseWriter, req *http.Request) {
 			w.WriteHeader(map[bool]int{true: 404, false: 502}[strings.Contains(req.URL.Path, "/referrers/")])
-		}, Transient},
+		}, failure.Transient},
 		{"a web page in place of the API", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = fmt.Fprint(w, "<html>log in</html>")
-		}, Permanent},
-		{"no content", answer(204, "", ""), Permanent},
-		{"a proxy's 404 for the tag", underTag(404, "text/html", "<html>"), Permanent},
-		{"the tag's repository is unknown", underTag(404, "application/json", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), Permanent},
-		{"a web page under the tag", underTag(200, "text/html", "<html>log in</html>"), Permanent},
-		{"an image under the tag", underTag(200, manifestType, `{"schemaVersion":2}`), Permanent},
-		{"docker's list of images under the tag", underTag(200, "application/vnd.docker.distribution.manifest.list.v2+json", `{"schemaVersion":2,"manifests":[]}`), Permanent},
-		{"an index of nothing under the tag", underTag(200, ocispec.MediaTypeImageIndex, `{}`), Permanent},
+		}, failure.Permanent},
+		{"no content", answer(204, "", ""), failure.Permanent},
+		{"a proxy's 404 for the tag", underTag(404, "text/html", "<html>"), failure.Permanent},
+		{"the tag's repository is unknown", underTag(404, "application/json", `{"errors":[{"code":"NAME_UNKNOWN"}]}`), failure.Permanent},
+		{"a web page under the tag", underTag(200, "text/html", "<html>log in</html>"), failure.Permanent},
+		{"an image under the tag", underTag(200, manifestType, `{"schemaVersion":2}`), failure.Permanent},
+		{"docker's list of images under the tag", underTag(200, "application/vnd.docker.distribution.manifest.list.v2+json", `{"schemaVersion":2,"manifests":[]}`), failure.Permanent},
+		{"an index of nothing under the tag", underTag(200, ocispec.MediaTypeImageIndex, `{}`), failure.Permanent},
 		{"a list of another digest under the tag", func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Docker-Content-Digest", digest.FromString("another").String())
 			underTag(200, ocispec.MediaTypeImageIndex, indexOf(t))(w, req)
-		}, Integrity},
+		}, failure.Security},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := open(t, serve(t, c.answer)+"/app", -1)
 			list, _, err := r.Signatures(t.Context(), subject)
-			if err == nil || list != nil || Classify(err) != c.class {
-				t.Errorf("%d listed, class %q, want %q: %v", len(list), Classify(err), c.class, err)
+			if err == nil || list != nil || failure.Of(err) != c.class {
+				t.Errorf("%d listed, class %q, want %q: %v", len(list), failure.Of(err), c.class, err)
 			}
 			if errors.Is(err, errNoList) && !strings.Contains(err.Error(), fallbackTag(subject.Digest)) {
 				t.Errorf("the error does not name the tag: %v", err)
@@ -237,7 +238,7 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	later.Remember(known)
 	r = repository(t, later, reg.Host()+"/app")
 	for range 2 {
-		if list, _, err := r.Signatures(t.Context(), subject); Classify(err) != Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
+		if list, _, err := r.Signatures(t.Context(), subject); failure.Of(err) != failure.Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
 			t.Errorf("listed %v, %v, want an error that names --force-referrers-tag", list, err)
 		}
 	}
@@ -346,8 +347,8 @@ func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 		if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
 			t.Fatalf("%s: %v, %v, want a list that seems empty", name, list, err)
 		}
-		if err := check(r); Classify(err) != Transient {
-			t.Errorf("%s: class %q, want that it is tried again: %v", name, Classify(err), err)
+		if err := check(r); failure.Of(err) != failure.Transient {
+			t.Errorf("%s: class %q, want that it is tried again: %v", name, failure.Of(err), err)
 		}
 		list, _, err := r.Signatures(t.Context(), subject)
 		if err != nil || len(list) != 1 || list[0].Digest != ours || !r.ListsInTag() {
@@ -372,7 +373,7 @@ func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
 	c := client(t, -1)
 	c.Remember(known)
 	r := repository(t, c, reg.Host()+"/app")
-	if err := sign(t, first, "us").push(t.Context(), r, first); !errors.Is(err, errHiddenAPI) || Classify(err) != Permanent {
+	if err := sign(t, first, "us").push(t.Context(), r, first); !errors.Is(err, errHiddenAPI) || failure.Of(err) != failure.Permanent {
 		t.Errorf("got %v, want %v", err, errHiddenAPI)
 	}
 	if err := sign(t, second, "us").push(t.Context(), r, second); !errors.Is(err, errHiddenAPI) {
@@ -443,8 +444,8 @@ func TestAnswersForTheReferrersAPI(t *testing.T) {
 			}
 			got, _, err := open(t, host+"/app", -1).Signatures(t.Context(), subject)
 			wantErr := c.unknown || c.image == 404 && c.api // the list itself is asked for next
-			if (err != nil) != wantErr || len(got) != 0 || Classify(err) == NotFound {
-				t.Errorf("listed %v, class %q, %v", got, Classify(err), err)
+			if (err != nil) != wantErr || len(got) != 0 || failure.Of(err) == failure.Missing {
+				t.Errorf("listed %v, class %q, %v", got, failure.Of(err), err)
 			}
 		})
 	}
@@ -547,7 +548,7 @@ func TestPlantedReferrersAreRefusedOneByOne(t *testing.T) {
 		"not there":                entry(1),
 	} {
 		_, envelope, err := r.FetchSignature(t.Context(), d)
-		if c := Classify(err); envelope != nil || (c != Permanent && c != Integrity) {
+		if c := failure.Of(err); envelope != nil || (c != failure.Permanent && c != failure.Security) {
 			t.Errorf("%s: %q, class %q: %v", name, envelope, c, err)
 		}
 	}
@@ -568,7 +569,7 @@ func TestMalformedEntriesDoNotHideOthers(t *testing.T) {
 	if err != nil || len(list) != 2 || list[1].Digest != entry(1).Digest {
 		t.Fatalf("got %v, %v", list, err)
 	}
-	if _, _, err := r.FetchSignature(t.Context(), list[0]); Classify(err) != Permanent || strings.Contains(err.Error(), "nonsense") {
+	if _, _, err := r.FetchSignature(t.Context(), list[0]); failure.Of(err) != failure.Permanent || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v", err)
 	}
 }

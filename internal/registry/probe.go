@@ -23,7 +23,8 @@ const nothing = digest.Digest("sha256:000000000000000000000000000000000000000000
 // empty. Found and absent both say that images can be read: only who may read is told that
 // the registry does not have one. (Whether tags may be listed is another permission, which
 // signing does not need.) An unknown answer says why they cannot.
-func (r *Repository) CanPull(ctx context.Context, image digest.Digest) lookup.Answer[digest.Digest] {
+func (r *Repository) CanPull(ctx context.Context, image digest.Digest) (answer lookup.Answer[digest.Digest]) {
+	defer func() { answer = classedAnswer(answer) }()
 	if image == "" {
 		image = nothing
 	}
@@ -49,6 +50,7 @@ func (r *Repository) canPull(ctx context.Context, image digest.Digest) error {
 // an upload holds no bytes, and the registry drops it by itself. An error says why a push
 // would fail.
 func (r *Repository) CanPush(ctx context.Context) (left bool, err error) {
+	defer func() { err = classed(err) }()
 	if r.readOnly {
 		return false, r.failed("beginning an upload", errReadOnly)
 	}
@@ -79,7 +81,8 @@ func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
 // HasReferrers tells whether signatures are listed by the referrers API; false: under tags.
 // It is found out once for each repository, by listing the signatures of an image; of one
 // that is not there, if the digest is empty.
-func (r *Repository) HasReferrers(ctx context.Context, of digest.Digest) (bool, error) {
+func (r *Repository) HasReferrers(ctx context.Context, of digest.Digest) (_ bool, err error) {
+	defer func() { err = classed(err) }()
 	if of == "" {
 		of = nothing
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,8 +76,8 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 		if err := r.CanPull(t.Context(), "").Err(); err != nil {
 			t.Error(err)
 		}
-		if _, err := r.CanPush(t.Context()); Classify(err) != Auth {
-			t.Errorf("%d is of class %s: %v", status, Classify(err), err)
+		if _, err := r.CanPush(t.Context()); failure.Of(err) != failure.Denied {
+			t.Errorf("%d is of class %s: %v", status, failure.Of(err), err)
 		}
 	}
 }
@@ -128,7 +129,7 @@ func TestImageWithOtherBytesIsNotReadable(t *testing.T) {
 	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		manifestAnswer(w, "application/vnd.oci.image.manifest.v1+json", "", "{}")
 	})
-	if err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")).Err(); Classify(err) != Integrity {
-		t.Errorf("class %s: %v", Classify(err), err)
+	if err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")).Err(); failure.Of(err) != failure.Security {
+		t.Errorf("class %s: %v", failure.Of(err), err)
 	}
 }

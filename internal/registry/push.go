@@ -21,7 +21,8 @@ var errReadOnly = errors.New("the registry was opened for reading")
 //
 // An error does not mean that nothing was stored. Its cause stays reachable
 // (*errcode.ErrorResponse); ErrIntegrity means that the registry stored something else.
-func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) error {
+func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) (err error) {
+	defer func() { err = classed(err) }()
 	doing := "pushing signature of " + printable(subject.Digest)
 	if r.readOnly {
 		return r.failed(doing, errReadOnly)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"maps"
 	"net/http"
@@ -106,8 +107,8 @@ func TestReplayListsOnce(t *testing.T) {
 					return false
 				})
 				first := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-				if first != nil && Classify(first) != Transient {
-					t.Errorf("%v is classed %s", first, Classify(first))
+				if first != nil && failure.Of(first) != failure.Transient {
+					t.Errorf("%v is classed %s", first, failure.Of(first))
 				}
 				reg.SetHook(nil)
 				if err := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject); err != nil {
@@ -166,7 +167,7 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 		_, _ = fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"gone"}]}`)
 		return true
 	})
-	if err := sign(t, subject, "b").push(t.Context(), r, subject); Classify(err) != Transient {
+	if err := sign(t, subject, "b").push(t.Context(), r, subject); failure.Of(err) != failure.Transient {
 		t.Fatalf("got %v", err)
 	}
 	reg.SetHook(nil)
@@ -350,7 +351,7 @@ func TestEntriesInDoubtStayListed(t *testing.T) {
 			return true
 		})
 		s := sign(t, subject, name)
-		if err := s.push(t.Context(), r, subject); err == nil || Classify(err) != Transient || !asked {
+		if err := s.push(t.Context(), r, subject); err == nil || failure.Of(err) != failure.Transient || !asked {
 			t.Errorf("%s: %v, asked %v", name, err, asked)
 		}
 		reg.SetHook(nil)

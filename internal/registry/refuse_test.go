@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,14 +20,14 @@ func TestPushKeepsItsCause(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		body   string
-		class  Class
+		class  failure.Class
 		text   string
 	}{
-		{429, `{"errors":[{"code":"TOOMANYREQUESTS"}]}`, Throttled, "429"},
-		{403, `{"errors":[{"code":"DENIED","message":"no\u001b[2J push"}]}`, Auth, `no\x1b[2J push`},
-		{412, `{"errors":[{"code":"PROJECTPOLICYVIOLATION"}]}`, Auth, "\nhint: a policy of the project"},
-		{507, `full`, Full, "507"},
-		{400, `{"errors":[{"code":"MANIFEST_INVALID"}]}`, Permanent, "manifest invalid"},
+		{429, `{"errors":[{"code":"TOOMANYREQUESTS"}]}`, failure.Throttled, "429"},
+		{403, `{"errors":[{"code":"DENIED","message":"no\u001b[2J push"}]}`, failure.Denied, `no\x1b[2J push`},
+		{412, `{"errors":[{"code":"PROJECTPOLICYVIOLATION"}]}`, failure.Denied, "\nhint: a policy of the project"},
+		{507, `full`, failure.Full, "507"},
+		{400, `{"errors":[{"code":"MANIFEST_INVALID"}]}`, failure.Permanent, "manifest invalid"},
 	} {
 		reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
 			if req.Method != http.MethodPost {
@@ -38,8 +39,8 @@ func TestPushKeepsItsCause(t *testing.T) {
 		})
 		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 		var answer *errcode.ErrorResponse
-		if !errors.As(err, &answer) || answer.StatusCode != c.status || Classify(err) != c.class || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%d: class %s, want %s: %q", c.status, Classify(err), c.class, err)
+		if !errors.As(err, &answer) || answer.StatusCode != c.status || failure.Of(err) != c.class || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%d: class %s, want %s: %q", c.status, failure.Of(err), c.class, err)
 		}
 	}
 }
@@ -62,8 +63,8 @@ func TestImmutableTagsAreNamed(t *testing.T) {
 			return hit
 		})
 		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-		if Classify(err) != Auth || !strings.Contains(err.Error(), "exempt those that begin with sha256-") || strings.Contains(err.Error(), "content trust") {
-			t.Errorf("%d: class %s: %v", status, Classify(err), err)
+		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "exempt those that begin with sha256-") || strings.Contains(err.Error(), "content trust") {
+			t.Errorf("%d: class %s: %v", status, failure.Of(err), err)
 		}
 	}
 }
@@ -81,7 +82,7 @@ func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 		"no manifest":      signature{s.envelope, []byte("{}"), s.desc}.push(t.Context(), r, one),
 		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest),
 	} {
-		if Classify(err) != Permanent {
+		if failure.Of(err) != failure.Permanent {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -107,7 +108,7 @@ func TestRegistryThatStoresSomethingElseIsIntegrity(t *testing.T) {
 		return true
 	})
 	err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-	if !errors.Is(err, ErrIntegrity) || Classify(err) != Integrity {
+	if !errors.Is(err, ErrIntegrity) || failure.Of(err) != failure.Security {
 		t.Errorf("got %v", err)
 	}
 }

@@ -30,7 +30,8 @@ type Stored struct {
 // It is absent where the registry itself says that it has no such manifest. Whatever is no
 // Notation signature manifest of exactly this image is ErrNotSignature, or ErrIntegrity. By
 // whom the envelope is, and over what, is the caller's to check.
-func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) lookup.Answer[Stored] {
+func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) (answer lookup.Answer[Stored]) {
+	defer func() { answer = classedAnswer(answer) }()
 	var s Stored
 	err := errors.Join(image.Validate(), signature.Validate())
 	if err == nil {
@@ -103,13 +104,15 @@ func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, e
 // The order is so that a crash in between leaves no entry that points to nothing: at such an
 // entry notation gives up, whatever other signatures there are. What it leaves is a manifest
 // that nobody finds, for the next call.
-func (r *Repository) RemoveSignature(ctx context.Context, image, signature digest.Digest) error {
+func (r *Repository) RemoveSignature(ctx context.Context, image, signature digest.Digest) (err error) {
+	defer func() { err = classed(err) }()
 	return r.remove(ctx, "deleting signature ", image, signature, true)
 }
 
 // UnlistSignature takes what is left of a signature that is gone off the list. It deletes
 // nothing.
-func (r *Repository) UnlistSignature(ctx context.Context, image, signature digest.Digest) error {
+func (r *Repository) UnlistSignature(ctx context.Context, image, signature digest.Digest) (err error) {
+	defer func() { err = classed(err) }()
 	return r.remove(ctx, "taking off the list signature ", image, signature, false)
 }
 

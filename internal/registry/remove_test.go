@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"slices"
 	"strings"
@@ -255,7 +256,7 @@ func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
 		"a signature of another image": theirs, "another media type": s.desc.Digest, "another kind": attached.Digest,
 	} {
 		err := r.StoredSignature(t.Context(), subject.Digest, d).Err()
-		if !errors.Is(err, ErrNotSignature) || Classify(err) != Integrity {
+		if !errors.Is(err, ErrNotSignature) || failure.Of(err) != failure.Security {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -351,8 +352,8 @@ func TestImmutableTagsAreNamedWhenDeleting(t *testing.T) {
 				return hit
 			})
 			err := r.RemoveSignature(t.Context(), subject.Digest, ours)
-			if Classify(err) != Auth || !strings.Contains(err.Error(), "tags of this repository cannot be changed") || strings.Contains(err.Error(), "content trust") || strings.Contains(err.Error(), "will only be pushed") {
-				t.Errorf("%s answered with %d: class %s: %v", method, status, Classify(err), err)
+			if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "tags of this repository cannot be changed") || strings.Contains(err.Error(), "content trust") || strings.Contains(err.Error(), "will only be pushed") {
+				t.Errorf("%s answered with %d: class %s: %v", method, status, failure.Of(err), err)
 			}
 		}
 	}

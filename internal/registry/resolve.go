@@ -49,7 +49,8 @@ var (
 // told of it. The bytes are not looked at (see FetchManifest) unless the answer leaves
 // something open. A [*lookup.AbsentError]: the registry has no such manifest. ErrIntegrity: it
 // answers for another digest.
-func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
+func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (_ ocispec.Descriptor, err error) {
+	defer func() { err = classed(err) }()
 	if desc, ok := r.known.get(r.name, d); ok {
 		return desc, nil
 	}
@@ -162,7 +163,8 @@ const codeNotFound = "NOT_FOUND"
 
 // Answers returns an error unless the registry lists the repository's tags: then what it says of
 // the repository is its own word, and not that of a proxy or of another server at its address.
-func (r *Repository) Answers(ctx context.Context) error {
+func (r *Repository) Answers(ctx context.Context) (err error) {
+	defer func() { err = classed(err) }()
 	return r.failed("asking for the repository's tags", r.answers(ctx))
 }
 
@@ -189,8 +191,9 @@ var (
 
 // Tags calls each with every tag of the repository, page by page to the end. The names are
 // the registry's: anything at all. ErrBudget: there is no end in sight.
-func (r *Repository) Tags(ctx context.Context, each func(tag string) error) error {
-	err := r.budget.run(ctx, each, func(ctx context.Context, page func([]string) error) error {
+func (r *Repository) Tags(ctx context.Context, each func(tag string) error) (err error) {
+	defer func() { err = classed(err) }()
+	err = r.budget.run(ctx, each, func(ctx context.Context, page func([]string) error) error {
 		return r.remote.Tags(r.scoped(ctx), "", page)
 	})
 	return r.failed("listing tags", err)
@@ -199,7 +202,8 @@ func (r *Repository) Tags(ctx context.Context, each func(tag string) error) erro
 // ResolveTag returns the digest that the tag has now: one HEAD request, never from a cache. It
 // is absent where the registry itself says so, which takes a second request: the answer to
 // HEAD has no error code. What is learnt of the digest, Resolve does not ask again.
-func (r *Repository) ResolveTag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
+func (r *Repository) ResolveTag(ctx context.Context, tag string) (answer lookup.Answer[digest.Digest]) {
+	defer func() { answer = classedAnswer(answer) }()
 	if !tagPattern.MatchString(tag) {
 		return lookup.Unknown[digest.Digest](fmt.Errorf("resolving tag %q in %s: not a tag", tag, r.name))
 	}

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"sync"
@@ -48,7 +49,7 @@ func TestMissingIsNotFoundAndNotRemembered(t *testing.T) {
 	for range 2 {
 		before := reg.Requests()
 		_, err := r.Resolve(t.Context(), d)
-		if !lookup.IsAbsent(err) || Classify(err) != NotFound || reg.Requests() == before {
+		if !lookup.IsAbsent(err) || failure.Of(err) != failure.Missing || reg.Requests() == before {
 			t.Errorf("got %v after %d requests", err, reg.Requests()-before)
 		}
 	}
@@ -80,7 +81,7 @@ func TestTagsAreAskedAnew(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return true
 	})
-	if _, err := r.ResolveTag(t.Context(), "v1").Result(); Classify(err) != Transient {
+	if _, err := r.ResolveTag(t.Context(), "v1").Result(); failure.Of(err) != failure.Transient {
 		t.Errorf("got %v, want an unknown answer", err)
 	}
 }
@@ -106,40 +107,40 @@ func TestLyingRegistryIsRefused(t *testing.T) {
 		name   string
 		answer http.HandlerFunc
 		do     func(*testing.T, *Repository) error
-		class  Class
+		class  failure.Class
 	}{
 		{"another digest in the header", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, wrong.String(), good)
-		}, resolve, Integrity},
+		}, resolve, failure.Security},
 		{"no digest in the header", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, "sha256:12", good)
-		}, resolve, Integrity},
+		}, resolve, failure.Security},
 		{"no length and other bytes", func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Content-Type", manifestType)
 			w.(http.Flusher).Flush()
 			_, _ = w.Write([]byte(bad))
-		}, resolve, Integrity},
+		}, resolve, failure.Security},
 		{"other bytes under the right header", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, d.String(), bad)
-		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: int64(len(good))}), Integrity},
+		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: int64(len(good))}), failure.Security},
 		{"another size than HEAD said", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, d.String(), good)
-		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: 7}), Integrity},
+		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: 7}), failure.Security},
 		{"another media type than HEAD said", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, ocispec.MediaTypeImageIndex, d.String(), good)
-		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: int64(len(good))}), Integrity},
+		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: int64(len(good))}), failure.Security},
 		{"huge with a length", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, d.String(), huge)
-		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d}), Permanent},
+		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d}), failure.Permanent},
 		{"huge without a length", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", manifestType)
 			w.(http.Flusher).Flush()
 			_, _ = w.Write([]byte(huge))
-		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d}), Permanent},
+		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d}), failure.Permanent},
 		{"cut off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "19")
 			_, _ = w.Write([]byte(good[:5]))
-		}, fetch(ocispec.Descriptor{Digest: d}), Transient},
+		}, fetch(ocispec.Descriptor{Digest: d}), failure.Transient},
 		{"honest", func(w http.ResponseWriter, _ *http.Request) {
 			manifestAnswer(w, manifestType, d.String(), good)
 		}, fetch(ocispec.Descriptor{MediaType: manifestType, Digest: d, Size: int64(len(good))}), ""},
@@ -148,8 +149,8 @@ func TestLyingRegistryIsRefused(t *testing.T) {
 			t.Parallel()
 			r := open(t, serve(t, c.answer)+"/app", -1)
 			err := c.do(t, r)
-			if Classify(err) != c.class {
-				t.Errorf("class %q, want %q: %v", Classify(err), c.class, err)
+			if failure.Of(err) != c.class {
+				t.Errorf("class %q, want %q: %v", failure.Of(err), c.class, err)
 			}
 		})
 	}
@@ -256,13 +257,13 @@ func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
 	d := digest.FromString(body)
 	for _, c := range []struct {
 		name, mediaType, digest, body string
-		class                         Class
+		class                         failure.Class
 	}{
-		{"a web page", "text/html", "", page, Integrity},
-		{"a web page that names it", "text/html", d.String(), page, Integrity},
-		{"other bytes that are a manifest", manifestType, "", page, Integrity},
-		{"the manifest under another type", "application/json", "", body, Permanent},
-		{"the manifest as a web page", "text/html", d.String(), body, Permanent},
+		{"a web page", "text/html", "", page, failure.Security},
+		{"a web page that names it", "text/html", d.String(), page, failure.Security},
+		{"other bytes that are a manifest", manifestType, "", page, failure.Security},
+		{"the manifest under another type", "application/json", "", body, failure.Permanent},
+		{"the manifest as a web page", "text/html", d.String(), body, failure.Permanent},
 		{"the manifest", manifestType, "", body, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -271,8 +272,8 @@ func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
 				manifestAnswer(w, c.mediaType, c.digest, c.body)
 			})+"/app", -1)
 			got, err := r.Resolve(t.Context(), d)
-			if Classify(err) != c.class || err != nil && got.Digest != "" {
-				t.Errorf("class %q, want %q: %+v, %v", Classify(err), c.class, got, err)
+			if failure.Of(err) != c.class || err != nil && got.Digest != "" {
+				t.Errorf("class %q, want %q: %+v, %v", failure.Of(err), c.class, got, err)
 			}
 		})
 	}
@@ -289,7 +290,7 @@ func TestTagOfAWebPageIsUnknown(t *testing.T) {
 			}
 			_, _ = fmt.Fprint(w, "<html>log in</html>")
 		})+"/app", -1)
-		if d, err := r.ResolveTag(t.Context(), "v1").Result(); Classify(err) != Permanent || d != "" {
+		if d, err := r.ResolveTag(t.Context(), "v1").Result(); failure.Of(err) != failure.Permanent || d != "" {
 			t.Errorf("HEAD answered with %d: got %q, %v", head, d, err)
 		}
 	}
@@ -496,10 +497,10 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 		return first
 	})
 	r := open(t, reg.Host()+"/app", -1)
-	if answer := r.ResolveTag(t.Context(), "v1"); Classify(answer.Err()) != Transient {
+	if answer := r.ResolveTag(t.Context(), "v1"); failure.Of(answer.Err()) != failure.Transient {
 		t.Errorf("a tag that was refused for a moment: %v", answer.Err())
 	}
-	if _, err := r.Resolve(t.Context(), there.Digest); Classify(err) != Transient {
+	if _, err := r.Resolve(t.Context(), there.Digest); failure.Of(err) != failure.Transient {
 		t.Errorf("an image that was refused for a moment: %v", err)
 	}
 	// One that does not know HEAD has tag and image all the same.

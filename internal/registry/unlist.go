@@ -98,7 +98,8 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 // the image that the tag is named after, and so nothing that could be run. What an entry says of
 // itself proves nothing: the manifests of all entries must have that image as their subject. It
 // sends no request for what was read before. An error means that it is unknown.
-func (r *Repository) IsReferrersList(ctx context.Context, tag string) (bool, error) {
+func (r *Repository) IsReferrersList(ctx context.Context, tag string) (_ bool, err error) {
+	defer func() { err = classed(err) }()
 	if !fallbackPattern.MatchString(tag) {
 		return false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"net/url"
 	"strings"
@@ -98,7 +99,7 @@ func (r *Repository) seen(ctx context.Context, desc ocispec.Descriptor) bool {
 func (r *Repository) inOneFailed(ctx context.Context, err error) error {
 	var answer *errcode.ErrorResponse
 	switch {
-	case ctx.Err() != nil, Classify(err) == Throttled:
+	case ctx.Err() != nil, classify(err) == failure.Throttled:
 		return err
 	case errors.As(err, &answer):
 		switch answer.StatusCode {

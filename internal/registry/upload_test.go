@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"net/http"
 	"net/url"
@@ -128,10 +129,10 @@ func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		header string
-		class  Class
+		class  failure.Class
 	}{
-		{401, "", Auth}, {429, "", Throttled}, {503, "", Transient},
-		{201, digest.FromString("other bytes").String(), Integrity}, {201, "sha256:12", Integrity},
+		{401, "", failure.Denied}, {429, "", failure.Throttled}, {503, "", failure.Transient},
+		{201, digest.FromString("other bytes").String(), failure.Security}, {201, "sha256:12", failure.Security},
 	} {
 		t.Run(fmt.Sprint(c.status, c.header), func(t *testing.T) {
 			t.Parallel()
@@ -145,8 +146,8 @@ func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 				return isInOne(r)
 			})
 			err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
-			if Classify(err) != c.class {
-				t.Errorf("class %q, want %q: %v", Classify(err), c.class, err)
+			if failure.Of(err) != c.class {
+				t.Errorf("class %q, want %q: %v", failure.Of(err), c.class, err)
 			}
 			if posts := count(reg, http.MethodPost); posts != 1 {
 				t.Errorf("%d uploads were begun", posts)
@@ -196,7 +197,7 @@ func TestUnknownBlobEndsUploadsInOneRequest(t *testing.T) {
 		return isInOne(req)
 	})
 	s := sign(t, subject, "b")
-	if err := s.push(t.Context(), r, subject); Classify(err) != Transient {
+	if err := s.push(t.Context(), r, subject); failure.Of(err) != failure.Transient {
 		t.Fatalf("got %v", err)
 	}
 	if err := s.push(t.Context(), r, subject); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -126,7 +127,7 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 		if c.IntN(4) == 0 {
 			failed = errors.New("ended: " + c.text())
 		}
-		sum := migrate.Summary{Unread: map[migrate.Class]int{}, Results: map[migrate.Result]int{}, Failed: map[migrate.Class]int{}, Skipped: map[migrate.Class]int{}, Drained: c.IntN(5) == 0}
+		sum := migrate.Summary{Unread: map[failure.Class]int{}, Results: map[migrate.Result]int{}, Failed: map[failure.Class]int{}, Skipped: map[failure.Class]int{}, Drained: c.IntN(5) == 0}
 		var pieces []func(Sink) error
 		for range c.IntN(8) {
 			pieces = append(pieces, randomPiece(c, &live, &sum))
@@ -159,7 +160,7 @@ func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 	if c.IntN(3) == 0 {
 		n := &migrate.TrustNews{GUN: "registry.example.com/" + c.text(), PinnedBy: c.text()}
 		if c.IntN(3) == 0 {
-			n.Class, n.Err = pick(c, []migrate.Class{migrate.Transient, migrate.Security, migrate.Unsigned}), errors.New("x"+c.text())
+			n.Class, n.Err = pick(c, []failure.Class{failure.Transient, failure.Security, failure.Unsigned}), errors.New("x"+c.text())
 			sum.Unread[n.Class]++
 			live.AddUnread(n)
 		} else {
@@ -180,10 +181,10 @@ func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 	}
 	switch o.Result {
 	case migrate.ResultSkipped:
-		o.Class, o.Reason = pick(c, []migrate.Class{migrate.Missing, migrate.Unsignable, migrate.NotPlanned, migrate.PlanUnknown, migrate.NotAsked}), c.text()
+		o.Class, o.Reason = pick(c, []failure.Class{failure.Missing, failure.Unsignable, failure.NotPlanned, failure.PlanUnknown, failure.NotAsked}), c.text()
 		sum.Skipped[o.Class]++
 	case migrate.ResultFailed:
-		o.Class, o.Reason = pick(c, []migrate.Class{migrate.Transient, migrate.Denied, migrate.Security}), c.text()
+		o.Class, o.Reason = pick(c, []failure.Class{failure.Transient, failure.Denied, failure.Security}), c.text()
 		sum.Failed[o.Class]++
 	}
 	sum.Items++

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -64,7 +65,7 @@ func TestFailuresThatAreNotAll(t *testing.T) {
 	}
 	var long Run
 	for range maxListed + 1 {
-		long.Add(&migrate.Outcome{Repository: "registry.example.com/a", Digest: digestOf("a").String(), Result: migrate.ResultFailed, Class: migrate.Denied})
+		long.Add(&migrate.Outcome{Repository: "registry.example.com/a", Digest: digestOf("a").String(), Result: migrate.ResultFailed, Class: failure.Denied})
 	}
 	long.Close(migrate.Summary{Items: maxListed + 1}, nil, ended)
 	var b strings.Builder

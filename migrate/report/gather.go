@@ -5,6 +5,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -106,11 +107,11 @@ func (r *Run) again(s *Section, row *Row) {
 	case row != nil:
 		r.Add(&migrate.Outcome{
 			Repository: row.Repository, GUN: row.GUN, Digest: row.Digest, Key: row.Key, Tags: row.Tags, Index: row.Index, Platform: row.Platform,
-			Result: migrate.Result(row.Class), Class: migrate.Class(row.Cause), Reason: row.Reason, Notes: row.Notes,
+			Result: migrate.Result(row.Class), Class: failure.Class(row.Cause), Reason: row.Reason, Notes: row.Notes,
 			Leaf: row.Certificate, Expires: row.Expires, Wasted: row.Wasted,
 		})
 	case s.Class != "":
-		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: migrate.Class(s.Class), Err: errors.New(s.Reason)})
+		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: failure.Class(s.Class), Err: errors.New(s.Reason)})
 	default:
 		r.Repositories++
 		r.LeftOut += s.LeftOut

@@ -11,8 +11,8 @@ import (
 	"io"
 	"maps"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/strictjson"
-	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // A result is saved as lines of JSON (the format jsonl): its head, then sections and rows
@@ -293,7 +293,7 @@ func (c *counts) row(r Row) {
 		c.classes = map[string]int{}
 	}
 	c.classes[r.Class]++
-	if cause := migrate.Class(r.Cause); cause == migrate.NotAsked || cause == migrate.NotPlanned {
+	if cause := failure.Class(r.Cause); cause == failure.NotAsked || cause == failure.NotPlanned {
 		c.left++
 	}
 	c.stand(r.Standing)

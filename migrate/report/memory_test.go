@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -85,7 +86,7 @@ func writeMany(w io.Writer, of string, rows int) error {
 		for j := i; j < i+each && err == nil; j++ {
 			o := &migrate.Outcome{Repository: gun, Digest: digestOf(fmt.Sprint(j)).String(), Tags: []string{"v1"}, Result: migrate.ResultSigned}
 			if j%2 == 0 {
-				o.Result, o.Class, o.Reason = migrate.ResultFailed, migrate.Denied, fmt.Sprintf("%0200d", j)
+				o.Result, o.Class, o.Reason = migrate.ResultFailed, failure.Denied, fmt.Sprintf("%0200d", j)
 			}
 			err = Settled(l, o)
 		}

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -37,13 +38,13 @@ func calm(t *testing.T, text string) {
 func TestNothingHostileIsRendered(t *testing.T) {
 	t.Parallel()
 	var run Run
-	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Key: hostile, Tags: []string{hostile}, Index: []string{hostile, hostile}, Platform: hostile, Result: migrate.ResultFailed, Class: migrate.Permanent, Reason: "first\n" + hostile})
+	run.Add(&migrate.Outcome{Repository: hostile, Digest: hostile, Key: hostile, Tags: []string{hostile}, Index: []string{hostile, hostile}, Platform: hostile, Result: migrate.ResultFailed, Class: failure.Permanent, Reason: "first\n" + hostile})
 	run.Add(&migrate.Outcome{Result: migrate.ResultSigned, Notes: []string{hostile}})
-	run.AddUnread(&migrate.TrustNews{GUN: hostile, Class: migrate.Security, Err: errors.New(hostile)})
+	run.AddUnread(&migrate.TrustNews{GUN: hostile, Class: failure.Security, Err: errors.New(hostile)})
 	run.AddFindings(&migrate.TrustNews{Findings: []dct.Finding{{Class: hostile}}})
 	run.Close(migrate.Summary{}, errors.New(hostile), time.Now())
 	plan := &migrate.Plan{Keys: []migrate.PlanKey{{Name: hostile, Leaf: hostile, Roles: []string{hostile}, Repositories: []string{hostile}}}, Repositories: []migrate.PlanRepository{
-		{GUN: hostile, Error: &migrate.PlanReason{Class: migrate.Security, Reason: hostile}},
+		{GUN: hostile, Error: &migrate.PlanReason{Class: failure.Security, Reason: hostile}},
 		{
 			GUN: hostile, Findings: []migrate.PlanFinding{{Tag: hostile, Role: hostile, Class: hostile, Detail: hostile}},
 			Items: []migrate.PlanItem{{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -131,10 +132,10 @@ func standing(of, class, cause string) Standing {
 	case migrate.ResultSigned, migrate.ResultAlready, migrate.ResultReplayed:
 		return Well
 	case migrate.ResultSkipped:
-		switch migrate.Class(cause) {
-		case migrate.PlanUnknown:
+		switch failure.Class(cause) {
+		case failure.PlanUnknown:
 			return Unclear
-		case migrate.Missing, migrate.Unsignable, migrate.NotPlanned, migrate.NotAsked:
+		case failure.Missing, failure.Unsignable, failure.NotPlanned, failure.NotAsked:
 			return Aside
 		}
 	}
@@ -181,7 +182,7 @@ func (s *Saved) asked() bool { return s.End.Complete || s.Head.Of == OfRun && s.
 // sectionStanding sorts a repository by what it has beside its rows.
 func sectionStanding(s Section) Standing {
 	switch {
-	case s.Class == string(migrate.Unknown), s.Class == string(migrate.Transient), s.Class == string(migrate.Throttled):
+	case s.Class == string(migrate.Unknown), s.Class == string(failure.Transient), s.Class == string(failure.Throttled):
 		return Unclear
 	case s.Class != "":
 		return Problem

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -47,7 +48,7 @@ type Run struct {
 // Unread is a repository whose trust data could not be read.
 type Unread struct {
 	GUN    string        `json:"gun"`
-	Class  migrate.Class `json:"class"`
+	Class  failure.Class `json:"class"`
 	Reason string        `json:"reason"`
 }
 
@@ -61,7 +62,7 @@ type Item struct {
 	Index      []string       `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
 	Platform   string         `json:"platform,omitempty"`
 	Result     migrate.Result `json:"result"`
-	Class      migrate.Class  `json:"class,omitempty"`
+	Class      failure.Class  `json:"class,omitempty"`
 	Reason     string         `json:"reason,omitempty"`
 	Notes      []string       `json:"notes,omitempty"`
 }
@@ -79,7 +80,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.Results = map[migrate.Result]int{}
 	}
 	r.Results[o.Result]++
-	if o.Class == migrate.NotAsked {
+	if o.Class == failure.NotAsked {
 		r.NotAsked++
 		return
 	}
@@ -234,7 +235,7 @@ func RunText(w io.Writer, r *Run) error {
 
 // part reports whether all that was asked for is done, and that was not all.
 func (r *Run) part() bool {
-	unknown := slices.ContainsFunc(r.NotSigned, func(it Item) bool { return it.Class == migrate.PlanUnknown })
+	unknown := slices.ContainsFunc(r.NotSigned, func(it Item) bool { return it.Class == failure.PlanUnknown })
 	return !r.Complete && !r.Stopped && !unknown && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -29,10 +30,10 @@ func TestHintsAreWholeInRows(t *testing.T) {
 	hint := "have the proxy send X-Forwarded-Proto: https, " + strings.Repeat("and so on ", 60) + "to the end"
 	reason := strings.Repeat("the server says a lot of this ", 200) + "\nhint: " + hint
 	run := loaded(t, recorded(t, OfRun, func(s Sink) {
-		if err := Settled(s, &migrate.Outcome{Repository: "registry.example.com/team/app", Digest: digestOf("1").String(), Result: migrate.ResultFailed, Class: migrate.Denied, Reason: reason}); err != nil {
+		if err := Settled(s, &migrate.Outcome{Repository: "registry.example.com/team/app", Digest: digestOf("1").String(), Result: migrate.ResultFailed, Class: failure.Denied, Reason: reason}); err != nil {
 			t.Fatal(err)
 		}
-		if err := Read(s, &migrate.TrustNews{GUN: "registry.example.com/team/other", Class: migrate.Denied, Err: errors.New(reason)}); err != nil {
+		if err := Read(s, &migrate.TrustNews{GUN: "registry.example.com/team/other", Class: failure.Denied, Err: errors.New(reason)}); err != nil {
 			t.Fatal(err)
 		}
 	}, End{}))
@@ -125,21 +126,21 @@ func must(t testing.TB, err error) {
 func outcomes(repository, text string) []*migrate.Outcome {
 	return []*migrate.Outcome{
 		{Repository: repository, Digest: digestOf("v1").String(), Key: "release", Tags: []string{"v1", "latest"}, Result: migrate.ResultSigned, Leaf: digestOf("renewed").Encoded()},
-		{Repository: repository, Digest: digestOf("v1").String(), Key: "alice", Tags: []string{"v1", "latest"}, Result: migrate.ResultFailed, Class: migrate.Denied, Reason: text},
+		{Repository: repository, Digest: digestOf("v1").String(), Key: "alice", Tags: []string{"v1", "latest"}, Result: migrate.ResultFailed, Class: failure.Denied, Reason: text},
 		{Repository: repository, Digest: digestOf("v2").String(), Key: "release", Tags: []string{text}, Result: migrate.ResultAlready, Leaf: digestOf("leaf").Encoded(), Wasted: true, Notes: []string{"tag-moved: " + text, "allowed-expired: targets"}},
 		{Repository: repository, Digest: digestOf("child").String(), Key: "release", Tags: []string{}, Index: []string{digestOf("v2").String()}, Platform: "linux/arm64", Result: migrate.ResultReplayed, Leaf: digestOf("renewed").Encoded()},
-		{Repository: repository, Digest: digestOf("gone").String(), Key: "release", Tags: []string{"old"}, Result: migrate.ResultSkipped, Class: migrate.Missing, Reason: "the registry has no such digest"},
-		{Repository: repository, Digest: digestOf("kept").String(), Key: "release", Tags: []string{"kept"}, Result: migrate.ResultSkipped, Class: migrate.NotPlanned, Reason: "it is not in the plan"},
-		{Repository: repository, Digest: digestOf("odd").String(), Key: "release", Tags: []string{"odd"}, Result: migrate.ResultSkipped, Class: migrate.PlanUnknown, Reason: "the plan does not sign it: transient: " + text},
-		{Repository: repository, Digest: digestOf("left").String(), Key: "release", Tags: []string{"left"}, Result: migrate.ResultSkipped, Class: migrate.NotAsked, Reason: "--only does not name it"},
+		{Repository: repository, Digest: digestOf("gone").String(), Key: "release", Tags: []string{"old"}, Result: migrate.ResultSkipped, Class: failure.Missing, Reason: "the registry has no such digest"},
+		{Repository: repository, Digest: digestOf("kept").String(), Key: "release", Tags: []string{"kept"}, Result: migrate.ResultSkipped, Class: failure.NotPlanned, Reason: "it is not in the plan"},
+		{Repository: repository, Digest: digestOf("odd").String(), Key: "release", Tags: []string{"odd"}, Result: migrate.ResultSkipped, Class: failure.PlanUnknown, Reason: "the plan does not sign it: transient: " + text},
+		{Repository: repository, Digest: digestOf("left").String(), Key: "release", Tags: []string{"left"}, Result: migrate.ResultSkipped, Class: failure.NotAsked, Reason: "--only does not name it"},
 	}
 }
 
 func news(repository, text string) []*migrate.TrustNews {
 	return []*migrate.TrustNews{
 		{GUN: repository, PinnedBy: "configuration", Expiries: expiriesOf(), Findings: []dct.Finding{{Tag: "dev", Class: "signer-only"}, {Tag: text, Class: "not-a-tag"}}},
-		{GUN: "registry.example.com/team/lost", Class: migrate.Unsigned, Err: errors.New("no trust data\nhint: " + text)},
-		{GUN: "registry.example.com/team/busy", Class: migrate.Throttled, Err: errors.New(text)},
+		{GUN: "registry.example.com/team/lost", Class: failure.Unsigned, Err: errors.New("no trust data\nhint: " + text)},
+		{GUN: "registry.example.com/team/busy", Class: failure.Throttled, Err: errors.New(text)},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -31,12 +32,12 @@ func anyOf(s *schematest.Source, types ...string) []any {
 // The JSON that other programs read has a schema, and no field that the schema lacks.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	s, err := schematest.Read(".", "..", filepath.Join("..", "..", "dct"))
+	s, err := schematest.Read(".", "..", filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "internal", "failure"))
 	must(t, err)
 	limits := schematest.Limits{
 		"report.line": schematest.OneField, "report.Head.version": {1}, "report.Head.kind": {ResultKind}, "report.Head.of": {OfRun, OfVerify},
-		"report.Section.class": anyOf(s, "migrate.Class", "migrate.VerifyClass"), "report.Row.class": anyOf(s, "migrate.Result", "migrate.VerifyClass"),
-		"report.Row.cause":   anyOf(s, "migrate.Class"),
+		"report.Section.class": anyOf(s, "failure.Class", "migrate.VerifyClass"), "report.Row.class": anyOf(s, "migrate.Result", "migrate.VerifyClass"),
+		"report.Row.cause":   anyOf(s, "failure.Class"),
 		"report.Run.version": {1}, "report.Run.kind": {RunKind}, "report.Verification.version": {1}, "report.Verification.kind": {VerifyKind},
 		"report.Doctor.version": {1}, "report.Doctor.kind": {DoctorKind},
 		"migrate.Plan.version": {migrate.PlanVersion}, "migrate.Plan.kind": {migrate.PlanKind}, "migrate.Plan.platforms": {"all"},
@@ -93,7 +94,7 @@ func TestOutputIsOfItsSchema(t *testing.T) {
 	b.Reset()
 	must(t, JSON(&b, migrate.Plan{
 		Version: migrate.PlanVersion, Kind: migrate.PlanKind, Keys: []migrate.PlanKey{{Name: "k"}}, Repositories: []migrate.PlanRepository{
-			{GUN: "a", Error: &migrate.PlanReason{Class: migrate.Security}},
+			{GUN: "a", Error: &migrate.PlanReason{Class: failure.Security}},
 			{GUN: "b", Judged: dct.Judged{Roles: []string{"root"}}, Items: []migrate.PlanItem{{Action: migrate.ActionSign, Tags: []migrate.PlanTag{{Tag: "v1", Now: migrate.TagOK}}}}},
 		},
 	}))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -45,7 +46,7 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 		want    bool
 	}{
 		"done":            {migrate.Summary{}, nil, true},
-		"a failed item":   {migrate.Summary{Failed: map[migrate.Class]int{migrate.Permanent: 1}}, nil, false},
+		"a failed item":   {migrate.Summary{Failed: map[failure.Class]int{failure.Permanent: 1}}, nil, false},
 		"ended by itself": {migrate.Summary{}, errors.New("ledger"), false},
 	} {
 		var r Run

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"maps"
 	"slices"
 
@@ -51,7 +52,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 		image := r.CanPull(ctx, images[name])
 		err = image.Err()
 		if unreachable(err) {
-			e.failed("registry", h, classed(err))
+			e.failed("registry", h, err)
 			return // as it would answer for the others
 		}
 		if !answers {
@@ -81,7 +82,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 
 // unreachable tells whether an error is of the registry, and not of one repository.
 func unreachable(err error) bool {
-	return errors.Is(err, registry.ErrNotRegistry) || registry.Classify(err) == registry.Transient || transport.UntrustedTLS(err)
+	return errors.Is(err, registry.ErrNotRegistry) || failure.Of(err) == failure.Transient || transport.UntrustedTLS(err)
 }
 
 // allowed adds what became of a probe, and tells whether it went well. A registry that is
@@ -90,10 +91,10 @@ func (e *exam) allowed(check, subject, good string, err error) bool {
 	switch {
 	case err == nil:
 		e.ok(check, subject, "%s", good)
-	case registry.Classify(err) == registry.Throttled:
-		e.ended(report.Unknown, check, subject, classed(err))
+	case failure.Of(err) == failure.Throttled:
+		e.ended(report.Unknown, check, subject, err)
 	default:
-		e.failed(check, subject, classed(err))
+		e.failed(check, subject, err)
 	}
 	return err == nil
 }
@@ -103,10 +104,10 @@ func (e *exam) referrers(ctx context.Context, r *registry.Repository, image dige
 	switch {
 	case e.opts.forceTag:
 		e.ok("registry-referrers", r.Name(), "signatures go under tags, as --force-referrers-tag says")
-	case err != nil && registry.Classify(err) == registry.Throttled:
-		e.ended(report.Unknown, "registry-referrers", r.Name(), classed(err))
+	case err != nil && failure.Of(err) == failure.Throttled:
+		e.ended(report.Unknown, "registry-referrers", r.Name(), err)
 	case err != nil:
-		e.failed("registry-referrers", r.Name(), classed(err))
+		e.failed("registry-referrers", r.Name(), err)
 	case api:
 		e.ok("registry-referrers", r.Name(), "it has the referrers API")
 	default:

@@ -25,14 +25,12 @@ func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict
 	var none migrate.Verdict
 	r, err := j.client.Repository(image.Repository)
 	if err != nil {
-		return none, classed(err)
+		return none, err
 	}
 	v, inTag, err := j.judgeListed(ctx, r, image)
 	if err == nil && inTag && !v.Trusted { // which is not said on the word of an older answer
 		if err = r.CheckList(ctx, image.Descriptor, inTag); errors.Is(err, registry.ErrListMoved) {
 			v, _, err = j.judgeListed(ctx, r, image)
-		} else if err != nil {
-			err = classed(err)
 		}
 	}
 	if err != nil {
@@ -46,7 +44,7 @@ func (j *judge) judgeListed(ctx context.Context, r *registry.Repository, image m
 	var none migrate.Verdict
 	listed, inTag, err := r.AsListed(ctx, image.Descriptor)
 	if err != nil {
-		return none, false, classed(err)
+		return none, false, err
 	}
 	found := judged{
 		reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor,
@@ -80,7 +78,7 @@ func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descripto
 	raw, err := r.FetchManifest(ctx, m)
 	switch {
 	case err != nil && !broken(err):
-		return e, classed(err)
+		return e, err
 	case err != nil:
 		e.Err = err
 		return e, nil
@@ -101,7 +99,7 @@ func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, found judg
 		if broken(e.Err) {
 			return e, nil
 		}
-		return e, classed(e.Err)
+		return e, e.Err
 	}
 	var err error
 	e.Verdict, err = j.verifier.Verify(ctx, found.reference, found.image, e.MediaType, e.Blob)

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -93,9 +94,8 @@ func (s signer) Prove(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	err = keyFailure(err)
 	if ctx.Err() == nil {
-		s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(migrate.ClassOf(err)))
+		s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(failure.Of(err)))
 	}
 	return err
 }
@@ -119,11 +119,11 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, recorded stri
 	none := migrate.Signature{}
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return none, false, classed(err)
+		return none, false, err
 	}
 	list, _, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
-		return none, false, classed(err)
+		return none, false, err
 	}
 	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == recorded })
 	if i < 0 {
@@ -135,9 +135,9 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, recorded stri
 	mediaType, blob, err := r.FetchSignature(ctx, list[i])
 	switch {
 	case errors.Is(err, registry.ErrDangling): // a moment ago it was there
-		return none, false, &migrate.Failure{Class: migrate.Transient, Err: err}
+		return none, false, failure.New(failure.Transient, err)
 	case err != nil && !errors.Is(err, registry.ErrBroken):
-		return none, false, classed(err)
+		return none, false, err
 	}
 	one, good := read(image, recorded, mediaType, blob)
 	return one, good && err == nil, nil // what is no good could not be read later either
@@ -145,7 +145,7 @@ func (s *shelf) Recorded(ctx context.Context, image migrate.Image, recorded stri
 
 // unlisted is Recorded for a signature that the registry does not list.
 func unlisted(ctx context.Context, r *registry.Repository, image migrate.Image, signature string) (migrate.Signature, bool, error) {
-	answer := classedAnswer(r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature)))
+	answer := r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature))
 	stored, there := answer.Value()
 	if answer.Err() != nil || !there {
 		return migrate.Signature{}, false, answer.Err()
@@ -171,9 +171,9 @@ func read(image migrate.Image, digest, mediaType string, blob []byte) (migrate.S
 func (s *shelf) Relist(ctx context.Context, image migrate.Image, signature string) error {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	stored, err := classedAnswer(r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature))).Result()
+	stored, err := r.StoredSignature(ctx, image.Descriptor.Digest, digest.Digest(signature)).Result()
 	if err != nil {
 		return err
 	}
@@ -184,18 +184,18 @@ func (s *shelf) Relist(ctx context.Context, image migrate.Image, signature strin
 func (s *shelf) CheckList(ctx context.Context, image migrate.Image, inTag bool) error {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	return classed(r.CheckList(ctx, image.Descriptor, inTag))
+	return r.CheckList(ctx, image.Descriptor, inTag)
 }
 
 // Answers is [registry.Repository.Answers].
 func (s *shelf) Answers(ctx context.Context, repository string) error {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	return classed(r.Answers(ctx))
+	return r.Answers(ctx)
 }
 
 // ListsInTag is [registry.Repository.ListsInTag].

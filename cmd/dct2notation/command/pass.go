@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -149,7 +150,7 @@ func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
 // part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
 func (m made) part() bool {
-	return m.done() && m.summary.Skipped[migrate.NotPlanned]+m.summary.LeftOut > 0
+	return m.done() && m.summary.Skipped[failure.NotPlanned]+m.summary.LeftOut > 0
 }
 
 // pass runs the engine, saves what became of it and shows it.

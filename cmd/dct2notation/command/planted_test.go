@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // lists has the registry list these entries as signatures of the image, and nothing else.
@@ -76,7 +76,7 @@ func TestPlantedSignaturesAreNotFetchedWithoutEnd(t *testing.T) {
 			start := k.registry.Requests()
 			f, err := k.Find(context.Background(), k.image, "release")
 			if c.unknown {
-				if err == nil || migrate.ClassOf(err) != migrate.Permanent {
+				if err == nil || failure.Of(err) != failure.Permanent {
 					t.Errorf("not unknown: %+v, %v", f, err)
 				}
 			} else if err != nil || len(f.Ours) != 1 || f.Unread != c.unread+min(99, c.before+c.after) || f.Broken != 0 { // what dangles may be ours

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation/policy"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -76,7 +76,7 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 			case it.Stage == state.Confirmed:
 				m.add(it.Repository, it.GUN, it.KeyName)
 				m.note(it)
-			case it.Class == string(migrate.Missing): // nobody can run it
+			case it.Class == string(failure.Missing): // nobody can run it
 				gone[it.Repository]++
 			default:
 				left[it.Repository]++

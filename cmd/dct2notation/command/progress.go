@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -104,7 +105,7 @@ func (p *progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
 		p.report.AddUnread(n)
-		if cause := migrate.HostCause(n.Err); cause == "" || p.troubles.add(trouble{host(n.GUN), cause}, n.GUN, "") {
+		if cause := failure.HostCause(n.Err); cause == "" || p.troubles.add(trouble{host(n.GUN), cause}, n.GUN, "") {
 			p.clear()
 			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, reasoned(n.Err.Error())...)...)
 		}

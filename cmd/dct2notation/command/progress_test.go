@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -20,7 +21,7 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	p := newProgress(&commonOptions{logFormat: "text"}, &out, "run", 8, nil)
 	failed := func(repository, cause, reason string) {
 		p.observe(migrate.Event{Outcome: &migrate.Outcome{
-			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: migrate.Transient, HostCause: cause, Reason: reason,
+			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: failure.Transient, HostCause: cause, Reason: reason,
 		}})
 	}
 	for i := range 16 {
@@ -36,7 +37,7 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.observe(migrate.Event{Trust: &migrate.TrustNews{GUN: name, Class: migrate.Transient, Err: &dct.Error{
+		p.observe(migrate.Event{Trust: &migrate.TrustNews{GUN: name, Class: failure.Transient, Err: &dct.Error{
 			GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New(`Get "https://notary/v2/` + name + `": connection lost`), Hint: "is it the Notary server?",
 		}}})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -26,9 +27,9 @@ type remover struct {
 func (s *remover) Stored(ctx context.Context, c migrate.Claim) lookup.Answer[migrate.Claim] {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
-		return lookup.Unknown[migrate.Claim](classed(err))
+		return lookup.Unknown[migrate.Claim](err)
 	}
-	stored, err := classedAnswer(r.StoredSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))).Result()
+	stored, err := r.StoredSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature)).Result()
 	if err != nil {
 		return lookup.Of(c, err)
 	}
@@ -38,8 +39,8 @@ func (s *remover) Stored(ctx context.Context, c migrate.Claim) lookup.Answer[mig
 		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
 	}
 	if err != nil {
-		return lookup.Unknown[migrate.Claim](&migrate.Failure{Class: migrate.Security, Err: fmt.Errorf("signature %s of %s@%s: %w\nhint: %s",
-			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err, hint)})
+		return lookup.Unknown[migrate.Claim](failure.New(failure.Security, fmt.Errorf("signature %s of %s@%s: %w\nhint: %s",
+			safetext.Safe(c.Signature, 80), safetext.Safe(c.Key.Repository, 256), c.Key.Digest, err, hint)))
 	}
 	return lookup.Found(c)
 }
@@ -68,19 +69,19 @@ func proven(c migrate.Claim, s registry.Stored) (by signature.Identity, err erro
 func (s *remover) Unlist(ctx context.Context, c migrate.Claim) error {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	return classed(r.UnlistSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature)))
+	return r.UnlistSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))
 }
 
 func (s *remover) Remove(ctx context.Context, c migrate.Claim) error {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
 	err = r.RemoveSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))
 	if errors.Is(err, registry.ErrDeleteRefused) {
-		return &migrate.Failure{Class: migrate.Unsupported, Err: err}
+		return failure.New(failure.Unsupported, err)
 	}
-	return classed(err)
+	return err
 }

@@ -144,7 +144,7 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 	case errors.Is(err, registry.ErrTaken):
 		return nil, usage(fmt.Errorf("%w\nhint: name another tag, or none", err))
 	case err != nil:
-		return nil, classed(err)
+		return nil, err
 	}
 	image := migrate.Image{Repository: name, Descriptor: ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}}
 	out := &pushedReport{Version: 1, Kind: reportPushKind, Reference: name + "@" + desc.Digest.String(), Tag: tag}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
@@ -155,7 +156,7 @@ func closing(l *state.Ledger, err error) error {
 // such a pass left unfinished: the feed does not name them again.
 func (f *field) addUnfinished(ledger *state.Ledger, sel *selection) error {
 	// An image may come after its trust data, and what was undone is to be signed again.
-	names, err := ledger.Unfinished(string(migrate.Missing), state.ClassUndone)
+	names, err := ledger.Unfinished(string(failure.Missing), state.ClassUndone)
 	if err != nil {
 		return err
 	}

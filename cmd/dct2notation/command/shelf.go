@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/registry"
@@ -25,83 +26,47 @@ type shelf struct {
 	signers map[string]*notation.Signer // by name: whose signatures count as ours; nil where nothing is signed
 }
 
-// classed gives an error of the registry the class that package migrate decides by.
-func classed(err error) error {
-	if err == nil {
-		return nil
-	}
-	class := migrate.Permanent
-	switch registry.Classify(err) {
-	case registry.NotFound:
-		class = migrate.Missing
-	case registry.Auth:
-		class = migrate.Denied
-	case registry.Full:
-		class = migrate.Full
-	case registry.Throttled:
-		class = migrate.Throttled
-	case registry.Transient:
-		class = migrate.Transient
-	case registry.Integrity:
-		class = migrate.Security
-	case registry.Canceled:
-		return err
-	}
-	if cause := registry.HostCause(err); cause != "" {
-		err = &migrate.HostFailure{Cause: cause, Err: err}
-	}
-	return &migrate.Failure{Class: class, Err: err}
-}
-
 func (s *shelf) Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error) {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return ocispec.Descriptor{}, classed(err)
+		return ocispec.Descriptor{}, err
 	}
 	desc, err := r.Resolve(ctx, d)
-	return desc, classed(err)
+	return desc, err
 }
 
 func (s *shelf) Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest] {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return lookup.Unknown[digest.Digest](classed(err))
+		return lookup.Unknown[digest.Digest](err)
 	}
-	return classedAnswer(r.ResolveTag(ctx, tag))
-}
-
-// classedAnswer gives why an answer is unknown its class.
-func classedAnswer[T any](a lookup.Answer[T]) lookup.Answer[T] {
-	if err := a.Err(); err != nil {
-		return lookup.Unknown[T](classed(err))
-	}
-	return a
+	return r.ResolveTag(ctx, tag)
 }
 
 func (s *shelf) Tags(ctx context.Context, repository string, each func(tag string) error) error {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	return classed(r.Tags(ctx, each))
+	return r.Tags(ctx, each)
 }
 
 func (s *shelf) IsList(ctx context.Context, repository, tag string) (bool, error) {
 	r, err := s.client.Repository(repository)
 	if err != nil {
-		return false, classed(err)
+		return false, err
 	}
 	list, err := r.IsReferrersList(ctx, tag)
-	return list, classed(err)
+	return list, err
 }
 
 func (s *shelf) Manifest(ctx context.Context, image migrate.Image) ([]byte, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return nil, classed(err)
+		return nil, err
 	}
 	raw, err := r.FetchManifest(ctx, image.Descriptor)
-	return raw, classed(err)
+	return raw, err
 }
 
 // maxCandidates is how many signatures of an image are fetched that may be ours. Who may push
@@ -116,18 +81,18 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	var found migrate.Found
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return found, classed(err)
+		return found, err
 	}
 	list, inTag, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
-		return found, classed(err)
+		return found, err
 	}
 	found.InTag = inTag
 	candidates, foreign, malformed := candidates(list, leaves(signer))
 	tooMany := len(candidates) - maxCandidates
 	unread, err := readCandidates(ctx, r, signer, image, candidates[:min(len(candidates), maxCandidates)], &found)
 	if err != nil {
-		return found, classed(err)
+		return found, err
 	}
 	// Where the registry itself makes the list, it says of an entry what its manifest says. What people
 	// can write in a list proves nothing.
@@ -136,16 +101,16 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 		room := min(max(maxCandidates-len(candidates), 0), len(foreign))
 		more, err := readCandidates(ctx, r, signer, image, foreign[:room], &found)
 		if err != nil {
-			return found, classed(err)
+			return found, err
 		}
 		unread = append(unread, more...)
 	} else {
 		found.Others += len(foreign)
 	}
 	if len(found.Ours) == 0 && tooMany > 0 {
-		return found, &migrate.Failure{Class: migrate.Permanent, Err: fmt.Errorf(
+		return found, failure.New(failure.Permanent, fmt.Errorf(
 			"looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is\nhint: somebody has planted them; remove them and run again",
-			image.Descriptor.Digest, image.Repository, tooMany+maxCandidates, maxCandidates)}
+			image.Descriptor.Digest, image.Repository, tooMany+maxCandidates, maxCandidates))
 	}
 	found.Unread = max(tooMany, 0) + len(unread)
 	if len(found.Ours) > 0 {
@@ -163,7 +128,7 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 	if unread = append(unread, more...); err == nil && len(unread) > 0 {
 		err = unread[0]
 	}
-	return found, classed(err)
+	return found, err
 }
 
 // readCandidates fetches signatures that may be ours, and adds what they are. unread says of
@@ -172,12 +137,12 @@ func (s *shelf) Find(ctx context.Context, image migrate.Image, key string) (migr
 func readCandidates(ctx context.Context, r *registry.Repository, signer *notation.Signer, image migrate.Image, list []ocispec.Descriptor, found *migrate.Found) (unread []error, err error) {
 	for _, m := range list {
 		mediaType, blob, err := r.FetchSignature(ctx, m)
-		switch class := registry.Classify(err); {
+		switch class := failure.Of(err); {
 		case err == nil:
 		case errors.Is(err, registry.ErrBroken):
 			passOver(found, err)
 			continue
-		case class == registry.Permanent || class == registry.Integrity:
+		case class == failure.Permanent || class == failure.Security:
 			unread = append(unread, err)
 			continue
 		default:
@@ -249,18 +214,18 @@ func claims(m ocispec.Descriptor) (leaf string, known bool) {
 // no signature, other bytes, or nothing. That is enough for a verdict, and not for signing: only
 // ErrBroken proves that the listed signature is not ours. A proxy's 404 says nothing at all.
 func broken(err error) bool {
-	return errors.Is(err, registry.ErrBroken) || errors.Is(err, registry.ErrDangling) || registry.Classify(err) == registry.Integrity
+	return errors.Is(err, registry.ErrBroken) || errors.Is(err, registry.ErrDangling) || failure.Of(err) == failure.Security
 }
 
 func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope) error {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return classed(err)
+		return err
 	}
-	err = classed(r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest))
-	if migrate.ClassOf(err) == migrate.Missing {
+	err = r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest)
+	if failure.Of(err) == failure.Missing {
 		// Not the image is missing: the registry has no place for what was pushed.
-		return &migrate.Failure{Class: migrate.Permanent, Err: err}
+		return failure.New(failure.Permanent, err)
 	}
 	return err
 }
@@ -268,11 +233,11 @@ func (s *shelf) Push(ctx context.Context, image migrate.Image, e state.Envelope)
 func (s *shelf) Listed(ctx context.Context, image migrate.Image) ([]string, error) {
 	r, err := s.client.Repository(image.Repository)
 	if err != nil {
-		return nil, classed(err)
+		return nil, err
 	}
 	list, _, err := r.Signatures(ctx, image.Descriptor)
 	if err != nil {
-		return nil, classed(err)
+		return nil, err
 	}
 	digests := make([]string, len(list))
 	for i, m := range list {
@@ -290,9 +255,8 @@ type signer struct {
 func (s signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	e, err := s.Signer.Sign(ctx, subject, metadata)
 	if err != nil {
-		err = keyFailure(err)
 		if ctx.Err() == nil {
-			s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(migrate.ClassOf(err)))
+			s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(failure.Of(err)))
 		}
 		return state.Envelope{}, err
 	}
@@ -314,22 +278,4 @@ func (s signer) Check(subject ocispec.Descriptor, e state.Envelope) error {
 		return migrate.ErrEnded
 	}
 	return err
-}
-
-func keyFailure(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	class := migrate.Permanent
-	switch notation.ClassOf(err) {
-	case notation.Throttled:
-		class = migrate.Throttled
-	case notation.Transient:
-		class = migrate.Transient
-	case notation.Denied:
-		class = migrate.Denied
-	case notation.Security:
-		class = migrate.Security
-	}
-	return &migrate.Failure{Class: class, Err: err}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
@@ -108,20 +109,20 @@ func code(n int) http.HandlerFunc {
 // none, and HEAD alone cannot tell.
 func TestMissingIsTheRegistrysOwnWord(t *testing.T) {
 	t.Parallel()
-	for body, want := range map[string]migrate.Class{
-		`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`: migrate.Missing,
-		`{"errors":[{"code":"NOT_FOUND"}]}`:        migrate.Missing,
-		`{"errors":[{"code":"NAME_UNKNOWN"}]}`:     migrate.Permanent,
-		"<html>not found</html>":                   migrate.Permanent,
-		"":                                         migrate.Permanent,
+	for body, want := range map[string]failure.Class{
+		`{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`: failure.Missing,
+		`{"errors":[{"code":"NOT_FOUND"}]}`:        failure.Missing,
+		`{"errors":[{"code":"NAME_UNKNOWN"}]}`:     failure.Permanent,
+		"<html>not found</html>":                   failure.Permanent,
+		"":                                         failure.Permanent,
 	} {
 		k := newCounter(t)
 		k.answer("", "/manifests/", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(body))
 		})
-		if _, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest); migrate.ClassOf(err) != want {
-			t.Errorf("%q: class %s, want %s: %v", body, migrate.ClassOf(err), want, err)
+		if _, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest); failure.Of(err) != want {
+			t.Errorf("%q: class %s, want %s: %v", body, failure.Of(err), want, err)
 		}
 	}
 	k := newCounter(t)
@@ -136,25 +137,25 @@ func TestRegistryAnswersAreClassed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		with http.HandlerFunc
-		want migrate.Class
+		want failure.Class
 	}{
-		"401": {code(http.StatusUnauthorized), migrate.Denied},
-		"403": {code(http.StatusForbidden), migrate.Denied},
-		"429": {code(http.StatusTooManyRequests), migrate.Throttled},
-		"500": {code(http.StatusInternalServerError), migrate.Transient},
-		"400": {code(http.StatusBadRequest), migrate.Permanent},
+		"401": {code(http.StatusUnauthorized), failure.Denied},
+		"403": {code(http.StatusForbidden), failure.Denied},
+		"429": {code(http.StatusTooManyRequests), failure.Throttled},
+		"500": {code(http.StatusInternalServerError), failure.Transient},
+		"400": {code(http.StatusBadRequest), failure.Permanent},
 		"another digest": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Docker-Content-Digest", digest.FromString("other").String())
-		}, migrate.Security},
-		"cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, migrate.Transient},
+		}, failure.Security},
+		"cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, failure.Transient},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := newCounter(t)
 			k.answer(http.MethodHead, "/manifests/", c.with)
 			_, err := k.Resolve(context.Background(), k.image.Repository, k.image.Descriptor.Digest)
-			if migrate.ClassOf(err) != c.want {
-				t.Errorf("class %s, want %s: %v", migrate.ClassOf(err), c.want, err)
+			if failure.Of(err) != c.want {
+				t.Errorf("class %s, want %s: %v", failure.Of(err), c.want, err)
 			}
 		})
 	}
@@ -162,23 +163,6 @@ func TestRegistryAnswersAreClassed(t *testing.T) {
 	cancel()
 	k := newCounter(t)
 	if _, err := k.Resolve(ctx, k.image.Repository, k.image.Descriptor.Digest); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-}
-
-// What a key answers keeps its class on the way to package migrate.
-func TestKeyFailuresKeepTheirClass(t *testing.T) {
-	t.Parallel()
-	for from, want := range map[notation.Class]migrate.Class{
-		notation.Throttled: migrate.Throttled, notation.Transient: migrate.Transient, notation.Denied: migrate.Denied,
-		notation.Permanent: migrate.Permanent, notation.Security: migrate.Security,
-	} {
-		err := keyFailure(fmt.Errorf("signing: %w", &notation.Error{Class: from, Err: errors.New("x")}))
-		if got := migrate.ClassOf(err); got != want {
-			t.Errorf("%s became %s", from, got)
-		}
-	}
-	if err := keyFailure(context.Canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -313,7 +297,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		t.Errorf("two: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
-	if v, err := ask(); migrate.ClassOf(err) != migrate.Throttled || v.Trusted {
+	if v, err := ask(); failure.Of(err) != failure.Throttled || v.Trusted {
 		t.Errorf("busy: %+v, %v", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
@@ -156,7 +157,7 @@ func TestUndoSaysWhereDeletingIsDisabled(t *testing.T) {
 	if code != 3 || u.Complete || u.Results["failed"] != 2 || y.signatures("bad", y.bad) != 1 {
 		t.Fatalf("exit code %d, %+v", code, u)
 	}
-	if s := u.Signatures[0]; s.Class != migrate.Unsupported || !strings.Contains(s.Reason, "REGISTRY_STORAGE_DELETE_ENABLED") {
+	if s := u.Signatures[0]; s.Class != failure.Unsupported || !strings.Contains(s.Reason, "REGISTRY_STORAGE_DELETE_ENABLED") {
 		t.Errorf("told %+v", s)
 	}
 }
@@ -237,7 +238,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 						t.Errorf("%s: exit code %d, %+v", name, code, u)
 					}
 				default:
-					if code != 3 || u.Results["refused"] != 1 || u.Signatures[0].Class != migrate.Security {
+					if code != 3 || u.Results["refused"] != 1 || u.Signatures[0].Class != failure.Security {
 						t.Errorf("%s: exit code %d, %+v", name, code, u)
 					}
 				}

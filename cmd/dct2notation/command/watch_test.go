@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -209,9 +210,9 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 		t.Error("a pass that did all is not done")
 	}
 	for name, harm := range map[string]func(m *made){
-		"a repository not read": func(m *made) { m.summary.Unread = map[migrate.Class]int{migrate.Transient: 1} },
-		"an item failed":        func(m *made) { m.summary.Failed = map[migrate.Class]int{migrate.Transient: 1} },
-		"unknown in the plan":   func(m *made) { m.summary.Skipped = map[migrate.Class]int{migrate.PlanUnknown: 1} },
+		"a repository not read": func(m *made) { m.summary.Unread = map[failure.Class]int{failure.Transient: 1} },
+		"an item failed":        func(m *made) { m.summary.Failed = map[failure.Class]int{failure.Transient: 1} },
+		"unknown in the plan":   func(m *made) { m.summary.Skipped = map[failure.Class]int{failure.PlanUnknown: 1} },
 		"stopped":               func(m *made) { m.summary.Drained = true },
 		"one item less":         func(m *made) { m.summary.Results = map[migrate.Result]int{migrate.ResultSigned: 1} },
 		"an error":              func(m *made) { m.err, m.missed = errNoTags, errNoTags },

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -41,9 +42,9 @@ func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), erro
 		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
 		Results: map[string][]string{
 			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
-			string(migrate.ResultSkipped): words(migrate.SkipClasses), string(migrate.ResultFailed): words(migrate.FailureClasses),
+			string(migrate.ResultSkipped): words(failure.SkipClasses), string(migrate.ResultFailed): words(failure.FailureClasses),
 		},
-		Unread: words(migrate.FailureClasses),
+		Unread: words(failure.FailureClasses),
 	})
 	return m, m.Serve(l), nil
 }
@@ -109,7 +110,7 @@ func (r *runner) observe(p *progress) func(migrate.Event) {
 			r.monitor.Item(string(o.Result), string(o.Class))
 		}
 		if n := ev.Trust; n != nil && n.Err != nil {
-			r.monitor.Unread(n.GUN, string(n.Class), n.Class == migrate.Unsigned)
+			r.monitor.Unread(n.GUN, string(n.Class), n.Class == failure.Unsigned)
 		} else if n != nil {
 			expires := map[string]time.Time{}
 			for _, e := range n.Expiries {
@@ -140,7 +141,7 @@ func serverLabel(r *http.Request) string {
 	return "other" // token servers, and where registries keep blobs
 }
 
-func words(classes []migrate.Class) []string {
+func words(classes []failure.Class) []string {
 	var all []string
 	for _, c := range classes {
 		all = append(all, string(c))

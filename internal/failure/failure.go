@@ -1,11 +1,11 @@
-package migrate
+// Package failure is the one classification of what goes wrong: each error of the program has a
+// [Class] that says what to do about it, from the package that knows. Whoever retries, counts or
+// reports asks [Of] and translates nothing.
+package failure
 
 import (
 	"context"
 	"errors"
-	"strings"
-
-	"github.com/dct2notation/dct2notation/dct"
 )
 
 // Class says why an item or a repository was not done, in a word for reports.
@@ -48,66 +48,72 @@ var (
 	}
 )
 
-// Failure is an error with its class, as the parts behind the interfaces return it.
-type Failure struct {
+// Repeatable reports whether a failure of this class may go away when the same is tried again
+// in the same run.
+func (c Class) Repeatable() bool { return c == Transient || c == Throttled }
+
+// Error is an error with its class.
+type Error struct {
 	Class Class
 	Err   error
+	Hint  string // what the user can do; may be empty
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+// New returns an error of that class.
+func New(class Class, err error) *Error { return &Error{Class: class, Err: err} }
 
-// Unwrap gives the cause.
-func (f *Failure) Unwrap() error { return f.Err }
-
-// HostFailure is an error that a host gives for everything it is asked: it is down, unknown, or
-// refuses the login. The cause, in a few words, is the same for all that fails by it.
-type HostFailure struct {
-	Cause string
-	Err   error
+// WithHint returns an error of that class whose text ends in a hint, if there is one.
+func WithHint(class Class, err error, hint string) *Error {
+	return &Error{Class: class, Err: err, Hint: hint}
 }
 
-func (f *HostFailure) Error() string { return f.Err.Error() }
-
-// Unwrap gives the error.
-func (f *HostFailure) Unwrap() error { return f.Err }
-
-// HostCause returns what is wrong with a whole host, if that is why an item failed or the trust data
-// of a repository could not be read; else nothing. It is the same text for all of them.
-func HostCause(err error) string {
-	var host *HostFailure
-	var notary *dct.Error
-	switch {
-	case errors.As(err, &host):
-		return host.Cause
-	case errors.As(err, &notary) && notary.Role == "root" && notary.Err != nil && // see hosts
-		(errors.Is(notary.Kind, dct.ErrUnavailable) || errors.Is(notary.Kind, dct.ErrDenied) || errors.Is(notary.Kind, dct.ErrNotNotary)):
-		return strings.ReplaceAll(notary.Err.Error(), notary.GUN, "...")
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Err.Error()
 	}
-	return ""
+	return e.Err.Error() + "\nhint: " + e.Hint
 }
 
-// ClassOf sorts an error. What nobody has sorted is permanent, so that it is not
-// repeated.
-func ClassOf(err error) Class {
-	var f *Failure
-	if errors.As(err, &f) {
-		return f.Class
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Of returns the class of an error: the outermost that was attached. What nobody has classified is
+// permanent, so that it is not tried again, but for a time limit that ran out; of nil it is empty.
+func Of(err error) Class {
+	if err == nil {
+		return ""
 	}
-	for _, k := range []struct {
-		err   error
-		class Class
-	}{
-		{dct.ErrUnsigned, Unsigned}, {dct.ErrUnpinnedRoot, Unpinned}, {dct.ErrExpired, Expired},
-		{dct.ErrRefused, Security}, {dct.ErrIncomplete, Incomplete}, {dct.ErrDenied, Denied},
-		{dct.ErrNotNotary, NotNotary}, {dct.ErrUnavailable, Transient},
-		{context.DeadlineExceeded, Transient},
-	} {
-		if errors.Is(err, k.err) {
-			return k.class
-		}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Transient
 	}
 	return Permanent
 }
 
-// repeatable classes are those that migrate tries again within a run.
-func (c Class) repeatable() bool { return c == Transient || c == Throttled }
+// OfHost is an error that a host gives for everything it is asked: it is down, unknown, or refuses
+// the login. The cause, in a few words, is the same for all that fails by it.
+type OfHost struct {
+	Cause string
+	Err   error
+}
+
+func (h *OfHost) Error() string { return h.Err.Error() }
+
+// Unwrap returns the error.
+func (h *OfHost) Unwrap() error { return h.Err }
+
+// HostCause returns the cause.
+func (h *OfHost) HostCause() string { return h.Cause }
+
+// HostCause returns what is wrong with a whole host, if that is why an item failed or the trust data
+// of a repository could not be read; else nothing. It is the same text for all of them.
+func HostCause(err error) string {
+	var host interface{ HostCause() string }
+	if errors.As(err, &host) {
+		return host.HostCause()
+	}
+	return ""
+}
