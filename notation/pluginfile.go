@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/notaryproject/notation-go/dir"
 
@@ -80,7 +81,7 @@ func (f pluginFile) checkSum(path string) error {
 	if _, err := io.Copy(h, file); err != nil {
 		return noPlugin(f.name, err)
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != f.sum {
+	if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(got, strings.TrimPrefix(f.sum, "sha256:")) {
 		return failure.New(failure.Security, fmt.Errorf("plugin %s: its SHA-256 is %s, and %s is configured", shown(f.name), got, safetext.Safe(f.sum, 80)))
 	}
 	return nil

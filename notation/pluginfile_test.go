@@ -78,7 +78,7 @@ func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 	program, err := os.ReadFile(r.plugin.Path)
 	must(t, err)
 	sum := sha256.Sum256(program)
-	r.key.PluginSHA256 = hex.EncodeToString(sum[:])
+	r.key.PluginSHA256 = "sha256:" + strings.ToUpper(hex.EncodeToString(sum[:])) // as PowerShell shows it
 	s := r.open(t, "jws")
 	sign := func() error {
 		_, err := s.Sign(context.Background(), image("a"), nil)

@@ -32,15 +32,38 @@ func Certificate(leaf *x509.Certificate) Identity {
 	return Identity{certificate, hex.EncodeToString(sum[:])}
 }
 
-// OfThumbprint returns the identity of the signing certificate with that SHA-256, in hex of
-// either case.
-func OfThumbprint(sha256Hex string) (Identity, error) {
-	leaf := strings.ToLower(sha256Hex)
-	if raw, err := hex.DecodeString(leaf); err != nil || len(raw) != sha256.Size {
-		return Identity{}, fmt.Errorf("thumbprint %.100q: want the SHA-256 of a certificate, in %d hex digits", sha256Hex, 2*sha256.Size)
+// OfThumbprint returns the identity of the signing certificate with that thumbprint, as
+// [Thumbprint] takes it.
+func OfThumbprint(text string) (Identity, error) {
+	leaf, _, err := Thumbprint(text)
+	if err != nil {
+		return Identity{}, err
 	}
 	return Identity{certificate, leaf}, nil
 }
+
+// Thumbprint reads the SHA-256 of a certificate as people have it: 64 hex digits of either case,
+// with sha256: before them or not, with colons between the bytes (as openssl prints them) or not. It
+// returns the digits in lower case. meant reports whether the text is written as a thumbprint at all,
+// and is not the name of a file.
+func Thumbprint(text string) (sha256Hex string, meant bool, err error) {
+	digits := strings.ToLower(text)
+	digits, prefixed := strings.CutPrefix(digits, "sha256:")
+	digits, sha1 := strings.CutPrefix(digits, "sha1:")
+	bare := strings.ReplaceAll(digits, ":", "")
+	raw, notHex := hex.DecodeString(bare)
+	meant = prefixed || sha1 || strings.Trim(bare, "0123456789abcdef") == "" && len(bare) >= 32
+	spelled := notHex == nil && (digits == bare || digits == strings.ReplaceAll(fmt.Sprintf("% x", raw), " ", ":"))
+	switch {
+	case spelled && len(raw) == sha256.Size && !sha1:
+		return bare, true, nil
+	case sha1, notHex == nil && len(raw) == 20:
+		return "", meant, fmt.Errorf("thumbprint %.100q is a SHA-1, and a certificate is named by its SHA-256\nhint: %s", text, showSHA256)
+	}
+	return "", meant, fmt.Errorf("thumbprint %.100q: want the SHA-256 of a certificate, in %d hex digits\nhint: %s", text, 2*sha256.Size, showSHA256)
+}
+
+const showSHA256 = "openssl x509 -in FILE -noout -fingerprint -sha256 shows it"
 
 // Parse reads what String has written.
 func Parse(text string) (Identity, error) {
@@ -49,14 +72,10 @@ func Parse(text string) (Identity, error) {
 		return Identity{}, fmt.Errorf("identity %.100q: unknown kind\nhint: a newer version may know it", text)
 	}
 	leaf, ok := strings.CutPrefix(rest, "sha256:")
-	if !ok || leaf != strings.ToLower(leaf) {
+	if raw, err := hex.DecodeString(leaf); !ok || err != nil || len(raw) != sha256.Size || leaf != strings.ToLower(leaf) {
 		return Identity{}, fmt.Errorf("identity %.100q: want certificate:sha256:<hex>", text)
 	}
-	i, err := OfThumbprint(leaf)
-	if err != nil {
-		return Identity{}, fmt.Errorf("identity %.100q: %w", text, err)
-	}
-	return i, nil
+	return Identity{certificate, leaf}, nil
 }
 
 // String returns the identity's kind and parts, such as certificate:sha256:<hex>. It is empty

@@ -24,6 +24,33 @@ func TestIdentityIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+// A thumbprint is read as openssl, browsers and other tools write it. What is none may be a file.
+func TestThumbprintIsReadInEachSpelling(t *testing.T) {
+	t.Parallel()
+	bare, sha1 := strings.Repeat("ab", 32), strings.Repeat("ab", 20)
+	colons := func(hex string) string { return strings.TrimSuffix(strings.ReplaceAll(hex, "ab", "ab:"), ":") }
+	for _, text := range []string{bare, "sha256:" + bare, colons(bare), "sha256:" + colons(bare), "SHA256:" + strings.ToUpper(colons(bare)), strings.ToUpper(bare)} {
+		if got, meant, err := signature.Thumbprint(text); err != nil || !meant || got != bare {
+			t.Errorf("%s: got %q, %t, %v, want %s", text, got, meant, err, bare)
+		}
+	}
+	for text, want := range map[string]string{
+		sha1: "is a SHA-1", colons(sha1): "is a SHA-1", "sha1:" + sha1: "is a SHA-1", "sha256:" + sha1: "is a SHA-1", "sha1:" + bare: "is a SHA-1",
+		bare[2:]: "64 hex digits", colons(bare[2:]): "64 hex digits", "sha256:": "64 hex digits", "sha256:x.pem": "64 hex digits",
+		"ab:" + bare[2:]: "64 hex digits", colons(bare) + ":": "64 hex digits", bare + "ab": "64 hex digits", bare[1:]: "64 hex digits",
+	} {
+		got, meant, err := signature.Thumbprint(text)
+		if err == nil || got != "" || !meant || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "openssl x509") {
+			t.Errorf("%s: got %q, %t, %v, want an error with %q and the command", text, got, meant, err, want)
+		}
+	}
+	for _, text := range []string{"", "ab", "cafe", "release.pem", "./" + bare, "C:\\release.pem", "a/" + bare, bare + ".pem"} {
+		if got, meant, err := signature.Thumbprint(text); meant || err == nil || got != "" {
+			t.Errorf("%s: got %q, %t, %v, want a file's name", text, got, meant, err)
+		}
+	}
+}
+
 func TestWhatIsNoIdentityIsRefused(t *testing.T) {
 	t.Parallel()
 	hex := strings.Repeat("ab", 32)

@@ -209,7 +209,7 @@ func (c *config) setFlags(flags *pflag.FlagSet) error {
 		}
 		for _, v := range values {
 			if err := flags.Set(name, v); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				return fmt.Errorf("%s: %w", name, flagError(err))
 			}
 		}
 	}

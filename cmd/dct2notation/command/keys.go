@@ -50,6 +50,7 @@ func parseKeyRule(entry map[string]any) (keyRule, error) {
 	rule := keyRule{given: map[string]bool{}}
 	flags := pflag.NewFlagSet("keys", pflag.ContinueOnError)
 	rule.bind(flags)
+	refuseTwice(flags)
 	for _, name := range slices.Sorted(maps.Keys(entry)) {
 		values, err := stringList(entry[name])
 		if err != nil {
@@ -68,7 +69,7 @@ func parseKeyRule(entry map[string]any) (keyRule, error) {
 		for _, value := range values {
 			if f := flags.Lookup(name); f != nil {
 				if err := flags.Set(name, value); err != nil {
-					return rule, fmt.Errorf("%s: %w", name, err)
+					return rule, fmt.Errorf("%s: %w", name, flagError(err))
 				}
 				rule.given[name] = true
 			}

@@ -293,7 +293,7 @@ func (o *keyOptions) bind(f *pflag.FlagSet) {
 		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
 		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
 		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
-		f.StringArrayVar(&o.accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first) or sha256:HEX; once for each")
+		f.StringArrayVar(&o.accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first), or SHA-256 thumbprint; once for each")
 		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
 	})
 	grouped(f, groupSigning, func(f *pflag.FlagSet) {

@@ -24,11 +24,11 @@ import (
 // Whose signatures count as a key's: its identity, those that the configuration accepts beside it,
 // and, for items that the ledger has as done, those that were accepted before.
 
-// identityOf reads a certificate that somebody names: sha256:HEX, or a PEM file, of which it
+// identityOf reads a certificate that somebody names: its thumbprint, or a PEM file, of which it
 // takes the first certificate.
 func identityOf(value string) (signature.Identity, error) {
-	if hex, ok := strings.CutPrefix(value, "sha256:"); ok {
-		return signature.OfThumbprint(hex)
+	if _, meant, _ := signature.Thumbprint(value); meant {
+		return signature.OfThumbprint(value)
 	}
 	chain, err := readCertificates(value)
 	if err != nil {

@@ -2,9 +2,14 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // pairs is a flag of k=v, given once for each pair as notation's are. The value is taken as
@@ -17,6 +22,9 @@ func (p *pairs) Set(s string) error {
 	k, v, ok := strings.Cut(s, "=")
 	if !ok || k == "" {
 		return errors.New("it takes k=v") // and may be a secret
+	}
+	if was, given := (*p)[k]; given && was != v {
+		return errGivenTwice
 	}
 	if *p == nil {
 		*p = pairs{}
@@ -35,4 +43,55 @@ func (p *pairs) String() string {
 		all = append(all, k+"="+(*p)[k])
 	}
 	return strings.Join(all, " ")
+}
+
+// errGivenTwice is for a flag, or a name of k=v, that has two values of which one would count: who
+// wrote both expects the other.
+var errGivenTwice = errors.New("it is given twice, with different values, and takes one")
+
+// single is the value of a flag that takes one.
+type single struct {
+	pflag.Value
+	given string
+	set   bool
+}
+
+// Set takes the value, and none that differs from it after that.
+func (s *single) Set(v string) error {
+	if s.set && v != s.given {
+		return errGivenTwice
+	}
+	s.given, s.set = v, true
+	return s.Value.Set(v)
+}
+
+// refuseTwice has flags that take one value refuse a second. Those of lists and maps take more.
+func refuseTwice(f *pflag.FlagSet) {
+	f.VisitAll(func(one *pflag.Flag) {
+		switch one.Value.(type) {
+		case pflag.SliceValue, *pairs, *acceptedRoots, *single:
+			return
+		}
+		if one.DefValue == "0s" {
+			one.DefValue = "0" // pflag shows no zero in the help, and knows only its own durations
+		}
+		one.Value = &single{Value: one.Value}
+	})
+}
+
+// flagError is the error for a value that a flag does not take, without the value where that may be a
+// secret.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	if _, secret := invalid.GetFlag().Value.(*pairs); !secret && !errors.Is(err, errGivenTwice) {
+		return err
+	}
+	what := "--" + invalid.GetFlag().Name
+	if name, _, ok := strings.Cut(invalid.GetValue(), "="); ok && errors.Is(err, errGivenTwice) {
+		what += " " + safetext.Safe(name, 128)
+	}
+	return fmt.Errorf("%s: %w", what, errors.Unwrap(invalid))
 }

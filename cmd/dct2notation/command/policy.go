@@ -70,7 +70,7 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	f.BoolVar(&o.force, "force", false, "replace files that are there")
 	f.StringVar(&o.stage, "stage", "", "audit or enforce (default audit)")
 	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it trust data is read")
-	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=sha256:HEX: the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
+	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=THUMBPRINT (SHA-256): the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
 	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone, so that the authority may be trusted where identities cannot be told apart")
 	f.StringVar(&o.name, "name", "dct2notation", "name of what is written, a DNS label")
 	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets, and where Gatekeeper asks")

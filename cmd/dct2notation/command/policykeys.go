@@ -100,7 +100,7 @@ func (o *policyOptions) given(names []string) (map[string][]string, error) {
 			}
 		}
 		if name == "" {
-			return nil, usage(fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=sha256:HEX, and the keys that signed are %s", safetext.Safe(entry, 200), safeNames(names)))
+			return nil, usage(fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=THUMBPRINT, and the keys that signed are %s", safetext.Safe(entry, 200), safeNames(names)))
 		}
 		all[name] = append(all[name], entry[len(name)+1:])
 	}
@@ -163,11 +163,14 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		}
 	}
 	for _, value := range given {
-		if thumbprint, ok := strings.CutPrefix(value, "sha256:"); ok {
+		if thumbprint, meant, err := signature.Thumbprint(value); meant {
+			if err != nil {
+				return nil, usage(fmt.Errorf("key %s: %w", shown, err))
+			}
 			if len(recorded) == 0 {
 				return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: %s", shown, hintOfLedger(known, cfg))
 			}
-			if got := policy.Thumbprint(recorded[0]); !strings.EqualFold(got, thumbprint) {
+			if got := policy.Thumbprint(recorded[0]); got != thumbprint {
 				return nil, fmt.Errorf("key %s: the ledger's certificate has SHA-256 %s, and not the one that was given", shown, got)
 			}
 			add(recorded)

@@ -56,7 +56,10 @@ type vigil struct {
 func (y *yard) watch(args ...string) *vigil {
 	y.t.Helper()
 	v := &vigil{yard: y, stop: make(chan struct{}), code: make(chan int, 1)}
-	args = slices.Concat(y.args, []string{"--watch", "2ms", "--metrics-address", "none", "--results", "none"}, args)
+	if !slices.Contains(args, "--watch") {
+		args = append(args, "--watch", "2ms")
+	}
+	args = slices.Concat(y.args, []string{"--metrics-address", "none", "--results", "none"}, args)
 	go func() {
 		v.code <- Main(context.Background(), v.stop, args, Streams{In: strings.NewReader(""), Out: &v.out, Err: &v.err})
 	}()
