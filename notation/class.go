@@ -1,6 +1,7 @@
 package notation
 
 import (
+	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"regexp"
@@ -9,6 +10,16 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
+
+// ErrFile is what errors are for a file that the configuration names, and that is missing, cannot be
+// read or is not what it should be.
+var ErrFile = errors.New("file")
+
+// fileError is an error that is ErrFile, too.
+type fileError struct{ error }
+
+func (e fileError) Is(target error) bool { return target == ErrFile }
+func (e fileError) Unwrap() error        { return e.error }
 
 // Signs of what went wrong, in the words of services and their libraries, in upper case.
 var (

@@ -2,6 +2,7 @@ package notation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"os"
@@ -129,7 +130,7 @@ func TestPluginFileIsPinned(t *testing.T) {
 	if err := open(func(k *Key) { k.PluginSHA256 = strings.Repeat("0", 64) }); failure.Of(err) != failure.Security {
 		t.Errorf("another hash: %v", err)
 	}
-	if err := open(func(k *Key) { k.PluginPath = filepath.Join(t.TempDir(), "none") }); err == nil || !strings.Contains(err.Error(), "notation plugin install") {
+	if err := open(func(k *Key) { k.PluginPath = filepath.Join(t.TempDir(), "none") }); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "--plugin-path") {
 		t.Errorf("no file: %v", err)
 	}
 	link := filepath.Join(t.TempDir(), "link")

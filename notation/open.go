@@ -149,7 +149,7 @@ func (s *Signer) steps(known [][]byte) []step {
 func (s *Signer) readChain(context.Context) (string, error) {
 	chain, err := certfile.Read(s.key.CertFile)
 	if err != nil {
-		return "", fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)
+		return "", fileError{fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)}
 	}
 	s.chain = chain
 	return "certificates " + safetext.Safe(s.key.CertFile, 512), nil
@@ -158,7 +158,11 @@ func (s *Signer) readChain(context.Context) (string, error) {
 func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	key, err := os.ReadFile(s.key.KeyFile)
 	if err != nil {
-		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
+		return "", fileError{fmt.Errorf("loading key %s: %w", s.key.Name, err)}
+	}
+	if encrypted(key) {
+		return "", fileError{fmt.Errorf("loading key %s: %s is encrypted, and no password is asked for\nhint: openssl pkey -in FILE -out PLAIN (after umask 077) makes a copy without password, to be named in notation's signingkeys.json; or keep the key in a KMS or token, and name its plugin with --plugin",
+			s.key.Name, safetext.Safe(s.key.KeyFile, 512))}
 	}
 	var chain []byte
 	for _, c := range s.chain {
@@ -167,13 +171,24 @@ func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	// It compares the key with the certificate.
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return "", fmt.Errorf("loading key %s from %s: %w", s.key.Name, safetext.Safe(s.key.KeyFile, 512), err)
+		return "", fileError{fmt.Errorf("loading key %s from %s: %w", s.key.Name, safetext.Safe(s.key.KeyFile, 512), err)}
 	}
 	if s.local, err = signer.NewGenericSigner(pair.PrivateKey, s.chain); err != nil {
 		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
 	}
 	s.proven.Store(true) // it fits the certificate
 	return "private key " + safetext.Safe(s.key.KeyFile, 512), nil
+}
+
+// encrypted reports whether a file has a private key that a password protects, in either form that
+// openssl writes.
+func encrypted(file []byte) bool {
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Signer) locate(context.Context) (string, error) {

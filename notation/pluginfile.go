@@ -1,6 +1,7 @@
 package notation
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -40,6 +41,11 @@ func (f pluginFile) find() (path string, err error) {
 	if err := checkPluginName(f.name); err != nil {
 		return "", err
 	}
+	if f.given != "" {
+		if info, err := os.Stat(f.given); err != nil || !info.Mode().IsRegular() {
+			return "", fileError{failure.WithHint(failure.Permanent, fmt.Errorf("finding plugin %s: %w", shown(f.name), cmp.Or(err, errNoFile(f.given))), "check --plugin-path; or FILE in --verification-plugin NAME=FILE")}
+		}
+	}
 	if path = f.given; path == "" {
 		if path, err = dir.PluginFS().SysPath(f.name, binaryName(f.name)); err != nil {
 			return "", err
@@ -59,7 +65,7 @@ func (f pluginFile) find() (path string, err error) {
 			return "", noPlugin(f.name, err)
 		}
 		if at == path && !info.Mode().IsRegular() {
-			return "", noPlugin(f.name, fmt.Errorf("%s is not a regular file", safetext.Safe(path, 512)))
+			return "", noPlugin(f.name, errNoFile(path))
 		}
 		if why, hint := alterable(info, os.Geteuid()); why != "" {
 			return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: %s %s", shown(f.name), safetext.Safe(at, 512), why), hint+" "+safetext.Safe(at, 512))
@@ -89,4 +95,8 @@ func (f pluginFile) checkSum(path string) error {
 
 func noPlugin(name string, err error) error {
 	return failure.WithHint(failure.Permanent, fmt.Errorf("finding plugin %s: %w", shown(name), err), "install it with notation plugin install, or set NOTATION_LIBEXEC to the folder that holds plugins/")
+}
+
+func errNoFile(path string) error {
+	return fmt.Errorf("%s is not a regular file", safetext.Safe(path, 512))
 }

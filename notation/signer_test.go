@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -310,8 +311,18 @@ func TestKeyInFiles(t *testing.T) {
 	if _, err := Open(context.Background(), mixed, Options{}); err == nil {
 		t.Error("a key with another's certificate was accepted")
 	}
-	if _, err := Open(context.Background(), Key{Name: "x", KeyFile: filepath.Join(dir, "none"), CertFile: filepath.Join(dir, "none")}, Options{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(context.Background(), Key{Name: "x", KeyFile: filepath.Join(dir, "none"), CertFile: filepath.Join(dir, "none")}, Options{}); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, ErrFile) {
 		t.Errorf("no file: %v", err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"PKCS#8":                  {Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")},
+		"openssl's own of before": {Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("x")},
+	} {
+		file := filepath.Join(dir, "encrypted.key")
+		must(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+		if _, err := Open(context.Background(), Key{Name: "x", KeyFile: file, CertFile: good.CertFile}, Options{}); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "encrypted.key is encrypted") || !strings.Contains(err.Error(), "hint: openssl pkey") {
+			t.Errorf("%s: got %v, want that it is encrypted, and what helps", name, err)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	}
 	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience, pause: stampPause}
 	if t.roots, err = rootPool(o.RootCert); err != nil {
-		return nil, failure.WithHint(failure.Denied, err, hintTSARoot)
+		return nil, fileError{failure.WithHint(failure.Denied, err, hintTSARoot)}
 	}
 	if t.revoked, err = newRevocationOnce(o.Client); err != nil {
 		return nil, err

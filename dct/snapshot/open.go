@@ -43,6 +43,8 @@ type attachment struct {
 	blobs      []digest.Digest
 }
 
+const hintDir = "\nhint: it takes the directory that dct2notation snapshot -O has written, an OCI image layout"
+
 // Open reads the index and the manifests of a snapshot. An error that is
 // dct.ErrRefused means that the index is damaged or hostile, or that the directory holds
 // something else. A repository whose manifest is damaged fails when it is read: the others
@@ -50,7 +52,7 @@ type attachment struct {
 func Open(dir string) (*Snapshot, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening snapshot: %w", err)
+		return nil, fmt.Errorf("opening snapshot: %w%s", err, hintDir)
 	}
 	s, err := open(root.FS())
 	if err != nil {
@@ -84,7 +86,9 @@ func (s *Snapshot) Manifest(gun dct.GUN) (ocispec.Descriptor, bool) {
 
 func open(fsys fs.FS) (*Snapshot, error) {
 	s := &Snapshot{fsys: fsys, entries: map[dct.GUN]*entry{}}
-	if err := s.checkLayout(); err != nil {
+	if err := s.checkLayout(); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("it is no OCI image layout: %w%s", err, hintDir)
+	} else if err != nil {
 		return nil, err
 	}
 	raw, err := readRegular(fsys, ocispec.ImageIndexFile, maxIndex)

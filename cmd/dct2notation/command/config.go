@@ -119,12 +119,16 @@ func unknownKey(key string, known []string) error {
 }
 
 // nearest returns the name that differs least, by no more than a third of its letters, or that begins
-// with the word or is its beginning. It is empty if no name is close.
+// with the word or is its beginning. Case, and what is between words, make no difference. It is empty if
+// no name is close.
 func nearest(word string, names []string) string {
+	plain := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace
+	word = plain(strings.ToLower(word))
 	best, least := "", len(word)/3+1
 	for _, name := range slices.Sorted(slices.Values(names)) {
-		d := distance(word, name)
-		if len(word) > 2 && (strings.HasPrefix(name, word) || strings.HasPrefix(word, name)) {
+		like := plain(name)
+		d := distance(word, like)
+		if d > 0 && len(word) > 2 && (strings.HasPrefix(like, word) || strings.HasPrefix(word, like)) {
 			d = 1
 		}
 		if d < least || d == least && best == "" {

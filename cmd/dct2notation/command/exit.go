@@ -6,6 +6,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -54,7 +55,10 @@ func told(err error) error {
 	return err
 }
 
-// exitCode is the one place that turns errors into exit codes. main makes it 128 plus the
+// exitCode is the one place that turns errors into exit codes. A file or directory that is to be read,
+// and that the command line or the configuration names, is configuration: where it is missing,
+// unreadable or something else, that is exitUsage, whichever verb reads it. A damaged ledger is not:
+// nobody wrote it by hand. main makes it 128 plus the
 // signal's number where a signal ended the run.
 func exitCode(err error) int {
 	var u *usageError
@@ -70,6 +74,8 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, migrate.ErrStopped):
 		return exitEarly
+	case errors.Is(err, notation.ErrFile):
+		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}

@@ -93,7 +93,7 @@ func (o *resultsOptions) file(last string, files []string) (string, error) {
 func load(path string) (*report.Saved, error) {
 	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
 	if err != nil {
-		return nil, fmt.Errorf("reading the result %s: %w", path, err)
+		return nil, usage(fmt.Errorf("reading the result %s: %w", path, err))
 	}
 	return saved, nil
 }

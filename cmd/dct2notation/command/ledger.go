@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -26,6 +27,13 @@ func openLedger(path string) (*state.Ledger, state.Fingerprint, error) {
 func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerprint, error) {
 	l, err := state.Open(path, o)
 	if err != nil {
+		info, lerr := os.Lstat(path)
+		switch {
+		case errors.Is(lerr, os.ErrNotExist) && o.ReadOnly:
+			return nil, nil, noLedger(path)
+		case lerr == nil && (!info.Mode().IsRegular() || errors.Is(err, os.ErrPermission)):
+			return nil, nil, usage(err)
+		}
 		return nil, nil, err
 	}
 	known, err := l.Fingerprint()
@@ -33,6 +41,11 @@ func openLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerpr
 		return nil, nil, errors.Join(err, l.Close())
 	}
 	return l, known, nil
+}
+
+// noLedger is the error of verbs that read a ledger which is not there.
+func noLedger(path string) error {
+	return usage(fmt.Errorf("there is no ledger %s\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))
 }
 
 // readable is a ledger that was opened for reading.

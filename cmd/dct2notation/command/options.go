@@ -286,7 +286,7 @@ type keyOptions struct {
 
 func (o *keyOptions) bind(f *pflag.FlagSet) {
 	grouped(f, groupKey, func(f *pflag.FlagSet) {
-		f.StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (default: its default key)")
+		f.StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (without --key and --plugin: notation's default key, which has a * in notation key list)")
 		f.StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
 		f.StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
 		f.Var((*pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; once for each")

@@ -24,9 +24,6 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 	if i := slices.IndexFunc(args, func(a string) bool { return strings.Contains(a, "@") }); i >= 0 {
 		return usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
 	}
-	if !exists(o.ledger) {
-		return usage(fmt.Errorf("there is no ledger %s", safetext.Safe(o.ledger, 300)))
-	}
 	ledger, err := readLedger(o.ledger, log)
 	if err != nil {
 		return err

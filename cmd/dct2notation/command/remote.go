@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -186,10 +187,27 @@ func (o *remoteOptions) pins(cfg config) (dct.Pins, error) {
 		return pins, usage(errors.New("--tofu contradicts disable_tofu in the trust pinning"))
 	}
 	pins.TOFU = o.tofu
+	if o.dockerTrust != "" && o.dockerTrust != "none" {
+		if err := isDir("--docker-trust", o.dockerTrust); err != nil {
+			return pins, err
+		}
+	}
 	if o.dockerTrust != "none" {
 		pins.DockerTrust = cmp.Or(o.dockerTrust, filepath.Join(dockerDir(), "trust"))
 	}
 	return pins, nil
+}
+
+// isDir returns an error unless the path, which is named by an option, is a directory.
+func isDir(option, path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", safetext.Safe(path, 300))
+	}
+	if err != nil {
+		return usage(fmt.Errorf("%s: %w", option, err))
+	}
+	return nil
 }
 
 // dockerTrustDir is docker's trust directory.

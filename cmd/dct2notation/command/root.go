@@ -77,7 +77,7 @@ moment: run the same command again and it goes on.`,
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nhint: %s --help shows the flags", flagError(err), c.CommandPath()))
+		return usage(fmt.Errorf("%w\nhint: %s", flagError(err), hintOfFlag(c, err)))
 	})
 	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false

@@ -87,6 +87,9 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 		return err
 	}
 	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded, MaxBytes: int64(o.maxTrust) << 20}, judge)
+	if err != nil && ctx.Err() == nil {
+		return usage(err) // it cannot be opened
+	}
 	if err != nil {
 		return err
 	}

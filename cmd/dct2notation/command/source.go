@@ -51,6 +51,8 @@ func (r *remote) openSource() (dct.Source, error) {
 	case kind == "docker":
 		if where == "" {
 			where = filepath.Join(dockerDir(), "trust")
+		} else if err := isDir("--source docker", where); err != nil {
+			return nil, err
 		}
 		return dct.DockerTrust{Dir: where}, nil
 	case kind == "snapshot" && where != "":

@@ -48,7 +48,7 @@ func showStatus(ledger, output string, s Streams) error {
 	st, err := readStatus(ledger)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && !exists(ledger):
-		return fmt.Errorf("there is no ledger %s\nhint: name that of the runs with --state", ledger)
+		return noLedger(ledger)
 	case errors.Is(err, os.ErrNotExist): // deleted, or never written
 		st = status{Version: 1, Kind: statusKind, State: runUnknown, Results: map[migrate.Result]int{}}
 	case err != nil:
@@ -89,7 +89,7 @@ func (st status) ledgerAlone(ledger string, s Streams) error {
 // countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.
 func countLedger(path string) (map[state.Stage]int, error) {
 	if !exists(path) {
-		return nil, fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path)
+		return nil, usage(fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))
 	}
 	l, _, err := openLedgerWith(path, state.Options{ReadOnly: true})
 	if errors.Is(err, state.ErrLocked) {

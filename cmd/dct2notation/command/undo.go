@@ -105,7 +105,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 		return err
 	}
 	if !exists(path) {
-		return fmt.Errorf("there is no ledger %s\nhint: name that of the runs with --state", path)
+		return noLedger(path)
 	}
 	useNotationFolders()
 	named, err := o.named(cfg)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -94,4 +95,27 @@ func flagError(err error) error {
 		what += " " + safetext.Safe(name, 128)
 	}
 	return fmt.Errorf("%s: %w", what, errors.Unwrap(invalid))
+}
+
+// hintOfFlag says what to do about an error of a verb's flags.
+func hintOfFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		name := unknown.GetSpecifiedName()
+		switch like := nearest(name, names); {
+		case name == "state" && slices.Contains(names, "ledger"):
+			return c.Name() + " reads a ledger with --ledger; --state is of the verbs that write it"
+		case name == "ledger" && slices.Contains(names, "state"):
+			return c.Name() + " takes its ledger with --state; --ledger is of verbs that only compare with it"
+		case like != "":
+			return "is --" + like + " meant? " + c.CommandPath() + " --help shows the flags"
+		}
+	}
+	return c.CommandPath() + " --help shows the flags"
 }
