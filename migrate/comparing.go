@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sync/semaphore"
@@ -58,7 +59,10 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 		<-c.readers
 		if c.Record.has(gun) && lookup.IsAbsent(a.err) { // it has no root, says the source itself
 			result, err := c.withdrawn(ctx, gun)
-			if !c.Scope.mayLack(gun, a.err) { // whether DCT has withdrawn it, nobody knows
+			switch {
+			case errors.Is(a.err, dct.ErrDeleted): // the server has said so twice, by its changefeed and by its root
+				result.Deleted = true
+			case !c.Scope.mayLack(gun, a.err): // whether DCT has withdrawn it, nobody knows
 				result.unclear(a.err)
 			}
 			return compared{result: result, unread: a.err, err: err}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
 // Readiness finds out whether the Notary v1 server may be switched off. What a program can
@@ -93,13 +94,14 @@ type assessment struct {
 	first   time.Time       // of all dates that count
 	dates   map[string]bool // that are too early, each noted once
 	excused map[string]bool // repositories whose unreadable trust data is waived
+	deleted map[string]bool // repositories that were deleted from Notary, and compared as a whole as withdrawn
 }
 
 // Assess compares both sides anew and returns all gates, those that are found out first.
 // The error is ctx's, or of a comparison that could not go on; gates that depend on a
 // server that cannot be reached are NotTold.
 func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) {
-	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}}
+	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}, deleted: map[string]bool{}}
 	for id, title := range map[string]string{
 		gateListed:   "the comparison covers every repository that the Notary server has",
 		gateCompared: "every tag of every repository was compared, from trust data read now",
@@ -134,6 +136,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 		a.gates[gateCompared].Hint = "ask again between two passes of the watch, or stop it"
 	}
 	a.left(guns)
+	a.lost(guns)
 	if v.Sample > 0 {
 		a.gates[gateCompared].fail("only a sample of the tags was compared")
 	}
@@ -166,6 +169,9 @@ func (a *assessment) compared(r VerifiedRepository) {
 			a.waived(w, r.GUN)
 			a.excused[r.GUN] = true
 		}
+	}
+	if r.Deleted && r.Reason == "" && r.LeftOut == 0 {
+		a.deleted[r.GUN] = true
 	}
 	if r.PinnedBy == dct.PinnedTOFU {
 		compared.unclear("%s: its root was trusted at first sight", r.GUN)
@@ -266,6 +272,20 @@ func (a *assessment) left(guns []dct.GUN) {
 	}
 }
 
+// hintLost is for a repository of which the server says that it has no root, and that is not known to be deleted,
+// or of which the ledger has nothing to compare.
+const hintLost = "if a repository was deleted from Notary on purpose: undo what was signed of it, exclude it in the configuration, and waive it as not-compared"
+
+// lost tells what to do about repositories that the server does not have any more.
+func (a *assessment) lost(guns []dct.GUN) {
+	compared := a.gates[gateCompared]
+	for _, gun := range guns {
+		if compared.State != Holds && compared.Hint == "" && !a.deleted[gun.String()] && lookup.IsAbsent(a.server.of(gun).err) {
+			compared.Hint = hintLost
+		}
+	}
+}
+
 // listed compares the repositories with what the server itself says it has.
 func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 	g := a.gates[gateListed]
@@ -279,6 +299,9 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		have[gun.String()] = true
 	}
 	for _, c := range changed {
+		if a.deleted[c.GUN] && !c.Deleted {
+			g.unclear("%s was deleted, and the changefeed names it again: ask again", c.GUN)
+		}
 		if have[c.GUN] || c.Deleted && a.gone(ctx, g, c.GUN) {
 			continue
 		}
@@ -390,12 +413,17 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		switch {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
-		case err != nil && a.Verification.Scope.mayLack(gun, now.err):
+		case err != nil && a.Verification.Scope.mayLack(gun, now.err), errors.Is(err, dct.ErrUnsigned) && a.deleted[gun.String()]:
 			// Without trust data on the server, there is none to keep.
 		case err != nil:
 			archived.fail("%s: %v", gun, err)
+		case a.deleted[gun.String()]:
+			quiet.note("%s: deleted from Notary since the snapshot, and compared as withdrawn", gun)
 		case !read:
 			quiet.unclear("%s: the server's trust data was not read", gun)
+			if lookup.IsAbsent(now.err) && quiet.Hint == "" {
+				quiet.Hint = hintLost
+			}
 		case fingerprint(kept) != now.fingerprint:
 			quiet.fail("%s: the server has other trust data than the snapshot", gun)
 			quiet.Hint = "run once more, then take a new snapshot"

@@ -407,6 +407,86 @@ func TestNothingToKeepByTheServersWord(t *testing.T) {
 	}
 }
 
+// A repository that was deleted from Notary keeps no gate open for ever, if the changefeed and the server's
+// root both say so and all of it was compared as withdrawn; else the gates say what to do.
+func TestDeletedRepository(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	const feed = "the changefeed of the server"
+	for name, c := range map[string]struct {
+		change                             func(*leaving, *dct.Reader)
+		compared, agreed, archived, listed GateState
+		quiet                              GateState
+	}{
+		"proven":              {func(*leaving, *dct.Reader) {}, Holds, Holds, Holds, Holds, Holds},
+		"not in the snapshot": {func(l *leaving, _ *dct.Reader) { delete(l.r.Archive.(kept), other) }, Holds, Holds, Holds, Holds, Holds},
+		"the snapshot is damaged": {func(l *leaving, _ *dct.Reader) {
+			l.r.Archive = troubled{l.r.Archive, other}
+		}, Holds, Holds, Fails, Holds, Holds},
+		"its image is trusted": {func(l *leaving, _ *dct.Reader) {
+			l.r.Verification.Judge.(verdicts)[imageOf("v9")] = saying(Verdict{Signatures: 1, Trusted: true})
+		}, Holds, Fails, Holds, Holds, Holds},
+		"of its image nobody knows": {func(l *leaving, _ *dct.Reader) {
+			l.r.Verification.Judge.(verdicts)[imageOf("v9")] = func() (Verdict, error) { return Verdict{}, errors.New("429") }
+		}, NotTold, Holds, Holds, Holds, Holds},
+		"no changefeed tells":    {func(_ *leaving, r *dct.Reader) { r.Listing = nil }, NotTold, Holds, Holds, Holds, NotTold},
+		"the changefeed has it":  {func(_ *leaving, r *dct.Reader) { r.Listing = listedAs(other, dct.Listing{By: feed}) }, NotTold, Holds, Holds, Holds, NotTold},
+		"without a ledger":       {func(l *leaving, _ *dct.Reader) { l.r.Verification.Record = nil }, NotTold, Holds, Holds, Holds, NotTold},
+		"the server has trouble": {func(l *leaving, r *dct.Reader) { l.r.Verification.Trust = troubled{r, other} }, NotTold, Holds, Holds, Holds, NotTold},
+		"tags cannot be listed": {func(l *leaving, _ *dct.Reader) {
+			l.r.Verification.Registry = tagsOf{l, app, errors.New("404")}
+		}, NotTold, Holds, Holds, Holds, NotTold},
+		"it is back meanwhile": {func(l *leaving, _ *dct.Reader) { l.feed(dct.Changed{GUN: other}) }, Holds, Holds, Holds, NotTold, Holds},
+	} {
+		l := newLeaving(t)
+		l.put("v9")
+		delete(l.tags, "v9")
+		l.feed(dct.Changed{GUN: other, Deleted: true})
+		reader := l.trust()
+		reader.Listing = listedAs(other, dct.Listing{By: feed, Deleted: true})
+		l.r.Verification.Trust, l.r.Verification.Registry = reader, tagsOf{l, app, nil}
+		l.r.Archive.(kept)[other] = l.r.Archive.(kept)[app]
+		l.r.Verification.Record = recordOf(t, signedItem(app, app, imageOf("v1"), "v1"), signedItem(other, other, imageOf("v9"), "v9"))
+		c.change(l, reader)
+		gates := l.assess(app, other)
+		for id, want := range map[string]GateState{gateCompared: c.compared, gateAgreed: c.agreed, gateArchived: c.archived, gateListed: c.listed, gateQuiet: c.quiet} {
+			if got := gates[id]; got.State != want {
+				t.Errorf("%s: gate %s is %s, want %s: %q", name, id, got.State, want, got.Evidence)
+			}
+		}
+		absent := c.quiet == NotTold && name != "the server has trouble"
+		if got := gates[gateQuiet].Hint; strings.Contains(got, "not-compared") != absent {
+			t.Errorf("%s: hint of quiet: %q", name, got)
+		}
+		if got := gates[gateCompared].Hint; strings.Contains(got, "not-compared") != absent {
+			t.Errorf("%s: hint of compared: %q", name, got)
+		}
+	}
+}
+
+func listedAs(name string, says dct.Listing) func(dct.GUN) dct.Listing {
+	return func(gun dct.GUN) dct.Listing {
+		if gun.String() != name {
+			return dct.Listing{}
+		}
+		return says
+	}
+}
+
+// tagsOf has the tags of one repository; the others have none, or they cannot be listed.
+type tagsOf struct {
+	Registry
+	name string
+	err  error
+}
+
+func (r tagsOf) Tags(ctx context.Context, repository string, each func(string) error) error {
+	if repository == r.name {
+		return r.Registry.Tags(ctx, repository, each)
+	}
+	return r.err
+}
+
 // Each class of a row needs a waiver of its own, and beside what is unknown none is enough.
 func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 	t.Parallel()

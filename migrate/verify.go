@@ -106,6 +106,7 @@ type VerifiedRepository struct {
 	Place    string              `json:"place,omitempty"` // the repository that the images are in, where it is another
 	Class    VerifyClass         `json:"class,omitempty"`
 	Reason   string              `json:"reason,omitempty"`
+	Deleted  bool                `json:"deleted,omitempty"` // from the Notary server, by its changefeed and its own answer: all of it is compared as withdrawn
 	PinnedBy string              `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry        `json:"expiries,omitempty"`
 	Expired  []string            `json:"expired,omitempty"` // past its date, and allowed to be

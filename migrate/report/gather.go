@@ -20,7 +20,7 @@ type Sink interface {
 func Verified(to Sink, r migrate.VerifiedRepository) error {
 	s := Section{
 		Repository: r.GUN, Place: r.Place, Class: string(r.Class), Reason: r.Reason, Unknown: r.Class == "" && r.Reason != "",
-		PinnedBy: r.PinnedBy, Expiries: r.Expiries, Expired: r.Expired, Judged: r.Judged, LeftOut: r.LeftOut,
+		Deleted: r.Deleted, PinnedBy: r.PinnedBy, Expiries: r.Expiries, Expired: r.Expired, Judged: r.Judged, LeftOut: r.LeftOut,
 	}
 	if err := to.Section(s); err != nil {
 		return err
@@ -46,7 +46,7 @@ func Verified(to Sink, r migrate.VerifiedRepository) error {
 func verified(s Section, rows []Row) migrate.VerifiedRepository {
 	r := migrate.VerifiedRepository{
 		GUN: s.Repository, Place: s.Place, Class: migrate.VerifyClass(s.Class), Reason: s.Reason,
-		PinnedBy: s.PinnedBy, Expiries: s.Expiries, Expired: s.Expired, Judged: s.Judged, LeftOut: s.LeftOut,
+		Deleted: s.Deleted, PinnedBy: s.PinnedBy, Expiries: s.Expiries, Expired: s.Expired, Judged: s.Judged, LeftOut: s.LeftOut,
 	}
 	if s.Class != "" {
 		return r

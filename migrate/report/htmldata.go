@@ -160,6 +160,9 @@ func (s *Section) facts(now time.Time) (all [][2]string) {
 		}
 	}
 	add("images are in", s.Place)
+	if s.Deleted {
+		add("deleted from Notary", "what it signed is compared as withdrawn")
+	}
 	add("root vouched for by", s.PinnedBy)
 	add("past its date, and allowed to be", strings.Join(s.Expired, ", "))
 	if !s.Judged.IsZero() {

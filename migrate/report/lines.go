@@ -142,7 +142,7 @@ func (s *Saved) judge(c counts) error {
 		return fmt.Errorf("%w: its totals are not those of its rows", ErrNoResult)
 	case e.Complete && e.Error != "":
 		return fmt.Errorf("%w: it is complete, and ended with an error", ErrNoResult)
-	case e.Complete && s.Head.Of == OfVerify && c.rows+c.unread+c.standings[Unclear] == 0:
+	case e.Complete && s.Head.Of == OfVerify && c.rows+c.unread+c.standings[Unclear]+c.deleted == 0:
 		return fmt.Errorf("%w: it is complete, and nothing was compared", ErrNoResult)
 	}
 	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0
@@ -275,10 +275,14 @@ type counts struct {
 	rows      int
 	left      int // rows of what was not asked for, and is not done
 	leftOut   int
+	deleted   int // repositories of which nothing may be left to compare
 }
 
 func (c *counts) section(s Section) {
 	c.leftOut += s.LeftOut
+	if s.Deleted {
+		c.deleted++
+	}
 	if s.Class != "" {
 		c.unread++
 	}

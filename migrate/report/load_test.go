@@ -61,13 +61,20 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 		raw     []byte
 		refused bool
 	}{
-		"well with a conflict":                {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, verifications("a", "b")[0])) }, End{Well: true, Complete: true}), false},
-		"well and not complete":               {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Well: true}), false},
-		"well with an unread":                 {recorded(t, OfRun, func(to Sink) { must(t, Read(to, news("a", "b")[1])) }, End{Well: true, Complete: true}), false},
-		"well with some left":                 {recorded(t, OfRun, func(to Sink) { must(t, Settled(to, outcomes("a", "b")[7])) }, End{Well: true, Complete: true}), false},
-		"not well, and nothing amiss":         {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Complete: true}), false},
-		"a class of later":                    {recorded(t, OfRun, func(to Sink) { must(t, to.Row(Row{Class: "skipped", Cause: "of-later", Standing: Well})) }, End{Well: true, Complete: true}), false},
-		"nothing compared":                    {recorded(t, OfVerify, func(Sink) {}, End{Well: true, Complete: true}), true},
+		"well with a conflict":        {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, verifications("a", "b")[0])) }, End{Well: true, Complete: true}), false},
+		"well and not complete":       {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Well: true}), false},
+		"well with an unread":         {recorded(t, OfRun, func(to Sink) { must(t, Read(to, news("a", "b")[1])) }, End{Well: true, Complete: true}), false},
+		"well with some left":         {recorded(t, OfRun, func(to Sink) { must(t, Settled(to, outcomes("a", "b")[7])) }, End{Well: true, Complete: true}), false},
+		"not well, and nothing amiss": {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Complete: true}), false},
+		"a class of later":            {recorded(t, OfRun, func(to Sink) { must(t, to.Row(Row{Class: "skipped", Cause: "of-later", Standing: Well})) }, End{Well: true, Complete: true}), false},
+		"nothing compared":            {recorded(t, OfVerify, func(Sink) {}, End{Well: true, Complete: true}), true},
+		"a deleted one, and others unread": {recorded(t, OfVerify, func(to Sink) {
+			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a", Deleted: true}))
+			must(t, Verified(to, verifications("a", "b")[5]))
+		}, End{Well: true, Complete: true}), false},
+		"one with no rows that was not deleted": {recorded(t, OfVerify, func(to Sink) {
+			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a"}))
+		}, End{Well: true, Complete: true}), true},
 		"complete with an error":              {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Complete: true, Error: "x"}), true},
 		"complete with fewer rows than items": {recorded(t, OfRun, func(Sink) {}, End{Complete: true, Well: true, Items: 3}), true},
 	} {
@@ -86,6 +93,22 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 			if text := rendered(t, format, s); looksWell(format, s, text) && format != "failures" {
 				t.Errorf("%s looks well as %s:\n%s", name, format, text)
 			}
+		}
+	}
+}
+
+// Of a repository that was deleted nothing may be left to compare: its result is whole, well, and says so.
+func TestResultOfADeletedRepository(t *testing.T) {
+	t.Parallel()
+	s := loaded(t, recorded(t, OfVerify, func(to Sink) {
+		must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a", Deleted: true}))
+	}, End{Well: true, Complete: true}))
+	if !s.End.Complete || !s.End.Well {
+		t.Errorf("got %+v, want it complete and well", s.End)
+	}
+	for _, format := range []string{"text", "html"} {
+		if text := rendered(t, format, s); !strings.Contains(text, "deleted from Notary") {
+			t.Errorf("%s: got %s, want that it was deleted", format, text)
 		}
 	}
 }

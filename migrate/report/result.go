@@ -57,6 +57,7 @@ type Section struct {
 	Reason   string         `json:"reason,omitempty"`
 	LeftOut  int            `json:"left_out,omitempty"` // tags that were not compared or signed, since a sample or certain tags were asked for
 	Unknown  bool           `json:"unknown,omitempty"`  // that something cannot be told beside the rows
+	Deleted  bool           `json:"deleted,omitempty"`  // from the Notary server, by its changefeed and its own answer: all of it was compared as withdrawn
 	PinnedBy string         `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
 	Expired  []string       `json:"expired,omitempty"`  // past its date, and allowed to be

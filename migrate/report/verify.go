@@ -106,6 +106,9 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		b.WriteString("\n")
 		indent(&b, r.Reason)
 	}
+	if r.Deleted {
+		b.WriteString("    deleted from Notary; what it signed is compared as withdrawn\n")
+	}
 	if r.Place != "" {
 		fmt.Fprintf(&b, "    images in %s\n", safetext.Safe(r.Place, 256))
 	}

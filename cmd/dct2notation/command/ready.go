@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,6 +161,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	if err != nil {
 		return err
 	}
+	feed := o.feed(ctx, f)
 	archive, done, err := o.archive(f)
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	}
 	now := time.Now()
 	r := &migrate.Readiness{
-		Verification: v, Archive: archive, Feed: o.feed(f), LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
+		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
 		Products: o.used(f.guns), Planned: latest(endOfDay(o.at), now), Now: now,
 	}
 	if ledger != nil {
@@ -227,31 +229,44 @@ func (o *readyOptions) archive(f *field) (_ migrate.Trust, done func(), err erro
 	return reader, func() { _ = snap.Close() }, nil // only read from
 }
 
-// feed asks the changefeeds of the Notary servers for all that they have.
-func (o *readyOptions) feed(f *field) func(context.Context) ([]dct.Changed, error) {
+// feed asks the changefeeds of the Notary servers for all that they have. They are read at once too, for
+// the reader of f to know what they list and what they have as deleted; who cannot be read then is asked
+// again, and the error is of that.
+func (o *readyOptions) feed(ctx context.Context, f *field) func(context.Context) ([]dct.Changed, error) {
 	if _, ok := f.source.(*dct.Server); !ok {
 		return nil
 	}
 	server := f.feedServer()
+	known, listed := feeds{}, map[dct.GUN]dct.Listing{}
+	maps.Copy(listed, f.listed)
+	var hosts []string // one for each server, which may serve several registries
+	for _, host := range registryHosts(f.guns) {
+		if slices.ContainsFunc(hosts, func(other string) bool { return server.URL(other) == server.URL(host) }) {
+			continue
+		}
+		hosts = append(hosts, host)
+		now, _, err := server.Changes(ctx, host, f.feeds[host])
+		if err != nil {
+			continue
+		}
+		known[host] = now
+		f.addListed(listed, host, now)
+	}
+	f.listed = listed
 	return func(ctx context.Context) ([]dct.Changed, error) {
 		var all []dct.Changed
 		var refused error
-		asked := map[string]bool{}
-		for _, host := range registryHosts(f.guns) {
-			if at := server.URL(host); asked[at] {
-				continue // one server may serve several registries
-			} else {
-				asked[at] = true
-			}
+		for _, host := range hosts {
 			// Whatever the registry: the server goes as a whole.
-			_, changed, err := server.Changes(ctx, host, nil)
+			now, _, err := server.Changes(ctx, host, known[host])
 			switch {
 			case errors.Is(err, dct.ErrFeedRefused):
 				refused = errors.Join(refused, err)
 			case err != nil:
 				return nil, err
+			default:
+				all = append(all, now.All()...)
 			}
-			all = append(all, changed...)
 		}
 		return all, refused
 	}

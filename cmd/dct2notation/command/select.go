@@ -394,11 +394,7 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 			continue
 		}
 		found.feeds[h] = now
-		for _, one := range now.All() {
-			if gun, ok := r.named(h, one); ok {
-				found.listed[gun] = dct.Listing{By: "the changefeed of " + r.notaryURL(h), Deleted: one.Deleted}
-			}
-		}
+		r.addListed(found.listed, h, now)
 		for _, one := range changed {
 			gun, ok := r.named(h, one)
 			switch {
@@ -410,6 +406,15 @@ func (r *remote) changefeeds(ctx context.Context, hosts []string, since feeds) (
 		}
 	}
 	return found, nil
+}
+
+// addListed adds what the changefeed of a host's Notary server says of the repositories that it names.
+func (r *remote) addListed(listed map[dct.GUN]dct.Listing, host string, feed *dct.Feed) {
+	for _, one := range feed.All() {
+		if gun, ok := r.named(host, one); ok {
+			listed[gun] = dct.Listing{By: "the changefeed of " + r.notaryURL(host), Deleted: one.Deleted}
+		}
+	}
 }
 
 // feedServer is the Notary server as the source of changefeeds.

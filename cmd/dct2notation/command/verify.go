@@ -198,22 +198,32 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if err != nil {
 		return err
 	}
-	totals, leftOut, unseen := report.Totals{}, 0, 0
+	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
 	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
 		totals.Add(one)
 		leftOut += one.LeftOut
 		if one.PinnedBy == dct.PinnedTOFU {
 			unseen++
 		}
+		if one.Deleted {
+			deleted++
+		}
 		saved.note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
 	warnOfUnseen(unseen, log)
-	if err == nil && totals.Empty() {
+	chosen := len(tagsLeftOut(f.choice)) > 0
+	switch {
+	case err != nil || !totals.Empty():
+	case chosen:
+		err = errNothingChosen
+	case deleted == 0:
 		err = errNothingCompared
+	default:
+		log.Info("what was compared was deleted from Notary, and Notation trusts nothing of it either", "repositories", deleted)
 	}
 	part := err
-	if part == nil && len(tagsLeftOut(f.choice)) > 0 {
+	if part == nil && chosen {
 		part = report.ErrChosen
 	}
 	if lacking != nil {
@@ -252,7 +262,10 @@ func ending(totals report.Totals, leftOut int, err error) report.End {
 	return end
 }
 
-var errNothingCompared = errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
+var (
+	errNothingChosen   = errors.New("nothing was compared: the repositories have no tags that are meant\nhint: check --include-tags and --exclude-tags")
+	errNothingCompared = errors.New("nothing was compared: neither DCT nor Notation trusts a tag of the repositories\nhint: are these the ones that were signed?")
+)
 
 // liveVerify writes the result as it comes, for the formats that can.
 func liveVerify(format string, verbose bool, out io.Writer) report.Verify {
