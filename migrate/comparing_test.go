@@ -41,7 +41,7 @@ func (c *crowdJudge) Judge(context.Context, Image) (Verdict, error) {
 
 // onlyNamed is a registry that has no tags but those that DCT names: the scene's has all
 // tags in each repository.
-type onlyNamed struct{ Registry }
+type onlyNamed struct{ ReadRegistry }
 
 func (onlyNamed) Tags(context.Context, string, func(string) error) error { return nil }
 

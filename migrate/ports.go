@@ -54,8 +54,8 @@ type Image struct {
 	Descriptor ocispec.Descriptor
 }
 
-// Registry is where images and signatures lie. It never resolves a tag for signing.
-type Registry interface {
+// Images reads images in registries. It never resolves a tag for signing.
+type Images interface {
 	// Resolve describes what the registry has under a digest. A failure of class
 	// missing says that it has nothing.
 	Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error)
@@ -63,15 +63,28 @@ type Registry interface {
 	// says that it has no such tag. What it learns of the digest meanwhile, Resolve need not
 	// ask again.
 	Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest]
+	// Manifest fetches the image's manifest and checks its bytes against the digest and
+	// size. A failure of class security says that they differ.
+	Manifest(ctx context.Context, image Image) ([]byte, error)
+	// Answers returns an error unless the registry answers for the repository as such: a server
+	// that does not may say of any digest that it is not there.
+	Answers(ctx context.Context, repository string) error
+}
+
+// ReadRegistry reads what a comparison of both sides needs.
+type ReadRegistry interface {
+	Images
 	// IsList reports whether a tag sha256-<hex> holds only the list of an image's signatures and
 	// other referrers, and nothing that could be run. It costs no request once Judge has read
 	// the list and all that is listed. An error means that it is unknown.
 	IsList(ctx context.Context, repository, tag string) (bool, error)
 	// Tags calls each with every tag of a repository.
 	Tags(ctx context.Context, repository string, each func(tag string) error) error
-	// Manifest fetches the image's manifest and checks its bytes against the digest and
-	// size. A failure of class security says that they differ.
-	Manifest(ctx context.Context, image Image) ([]byte, error)
+}
+
+// Registry finds and stores signatures beside their images.
+type Registry interface {
+	Images
 	// Find returns the Notation signatures that the registry lists for an image, and which
 	// are of the key of that name. An error means that it is unknown whether one is, which is
 	// never none: as when the list names what the registry then does not have.
@@ -89,9 +102,6 @@ type Registry interface {
 	// Relist stores a signature that the registry has and does not list once more, as it is. It
 	// is harmless to repeat, and makes no promise that it is listed then.
 	Relist(ctx context.Context, image Image, signature string) error
-	// Answers returns an error unless the registry answers for the repository as such: a server
-	// that does not may say of any digest that it is not there.
-	Answers(ctx context.Context, repository string) error
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. An error does not mean that nothing was
 	// stored.

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
+	"go/types"
+	"golang.org/x/tools/go/packages"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,49 +26,40 @@ import (
 // adds a caller has to come here.
 func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	t.Parallel()
-	callers := map[string][]string{}
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		rel := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
-		if strings.HasPrefix(rel, "internal/") || strings.HasPrefix(rel, "cmd/notation-pkcs11/") || strings.HasPrefix(rel, "cmd/demo/") {
-			return nil // tests' own tools, and the key's side of the plugin protocol
-		}
-		src, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, src, 0)
-		if err != nil {
-			return err
-		}
-		for _, decl := range file.Decls {
-			f, ok := decl.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				sel, ok := call.Fun.(*ast.SelectorExpr)
-				if ok && sel.Sel.Name == "Sign" && len(call.Args) == 3 {
-					callers[rel] = append(callers[rel], f.Name.Name)
-				}
-				return true
-			})
-		}
-		return nil
-	})
+	loaded, err := packages.Load(&packages.Config{
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedImports | packages.NeedExportFile,
+		Dir:  "..", BuildFlags: []string{"-tags=failpoint"},
+	}, "./...")
 	if err != nil {
 		t.Fatal(err)
 	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := map[string][]string{}
+	for _, p := range loaded {
+		if len(p.Errors) > 0 {
+			t.Fatal(p.Errors[0])
+		}
+		for _, file := range p.Syntax {
+			rel, err := filepath.Rel(root, p.Fset.Position(file.Pos()).Filename)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rel = filepath.ToSlash(rel)
+			if strings.HasPrefix(rel, "internal/") || strings.HasPrefix(rel, "cmd/demo/") {
+				continue // tests' own tools
+			}
+			if names := usersOfSign(p.TypesInfo, file); len(names) > 0 {
+				callers[rel] = names
+			}
+		}
+	}
 	want := map[string][]string{
-		"migrate/vouch.go":                  {"vouch"},
-		"migrate/attest.go":                 {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
-		"cmd/dct2notation/command/shelf.go": {"Sign"},   // the adapter: no decision
+		"migrate/vouch.go":                            {"vouch"},
+		"migrate/attest.go":                           {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
+		"cmd/dct2notation/command/registryadapter.go": {"Sign"},   // hands it on, and decides nothing
 		// In no build but that of the crash tests; it hands on what it is given.
 		"cmd/dct2notation/command/failpoint_crash.go": {"Sign"},
 		"notation/signer.go":                          {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
@@ -83,6 +73,97 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 		t.Errorf("callers of the key: %v", callers)
 	}
 }
+
+// usersOfSign returns the functions of a file that use the method Sign of a key, called or not: a
+// value of it would let others call the key. It goes by types, so that no name of a variable hides one.
+func usersOfSign(info *types.Info, file *ast.File) []string {
+	var names []string
+	for _, decl := range file.Decls {
+		name := "a variable"
+		if f, ok := decl.(*ast.FuncDecl); ok {
+			name = f.Name.Name
+		}
+		ast.Inspect(decl, func(n ast.Node) bool {
+			id, ok := n.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			if f, ok := info.Uses[id].(*types.Func); ok && f.Name() == "Sign" && signsImages(f.Signature()) {
+				names = append(names, name)
+			}
+			return true
+		})
+	}
+	return names
+}
+
+// signsImages reports whether a method takes the descriptor of what is to be signed.
+func signsImages(s *types.Signature) bool {
+	for v := range s.Params().Variables() {
+		if s.Recv() != nil && v.Type().String() == "github.com/opencontainers/image-spec/specs-go/v1.Descriptor" {
+			return true
+		}
+	}
+	return false
+}
+
+// A method value, a method expression and a call through another interface are found, too.
+func TestUsersOfSignAreFound(t *testing.T) {
+	t.Parallel()
+	loaded, err := packages.Load(&packages.Config{
+		Mode:    packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedImports | packages.NeedExportFile,
+		Overlay: map[string][]byte{fooled(t): []byte(fooledSource)},
+	}, "file="+fooled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range loaded {
+		for _, file := range p.Syntax {
+			if filepath.Base(p.Fset.Position(file.Pos()).Filename) != filepath.Base(fooled(t)) {
+				continue
+			}
+			if got, want := usersOfSign(p.TypesInfo, file), []string{"value", "expression", "another", "a variable"}; !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			return
+		}
+	}
+	t.Fatal("the source was not loaded")
+}
+
+func fooled(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs("fooled.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const fooledSource = `package migrate
+
+import (
+	"go/types"
+	"golang.org/x/tools/go/packages"
+	"context"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/state"
+)
+
+func value(k Key) any      { f := k.Signer.Sign; return f }
+func expression() any      { return Signer.Sign }
+func another(s interface {
+	Sign(context.Context, ocispec.Descriptor) (state.Envelope, error)
+}) {
+	_, _ = s.Sign(context.Background(), ocispec.Descriptor{})
+}
+
+var held = Signer.Sign
+
+func none(s interface{ Sign([]byte) }) { s.Sign(nil) }
+`
 
 // Promise 1: what is signed is the digest that verified trust data names, whatever the
 // registry or the caller says.

@@ -475,14 +475,14 @@ func listedAs(name string, says dct.Listing) func(dct.GUN) dct.Listing {
 
 // tagsOf has the tags of one repository; the others have none, or they cannot be listed.
 type tagsOf struct {
-	Registry
+	ReadRegistry
 	name string
 	err  error
 }
 
 func (r tagsOf) Tags(ctx context.Context, repository string, each func(string) error) error {
 	if repository == r.name {
-		return r.Registry.Tags(ctx, repository, each)
+		return r.ReadRegistry.Tags(ctx, repository, each)
 	}
 	return r.err
 }

@@ -130,7 +130,7 @@ func (r *VerifiedRepository) unclear(err error) {
 // on top, where it is asked for.
 type Verification struct {
 	Trust    Trust
-	Registry Registry
+	Registry ReadRegistry
 	Judge    Judge
 	Scope    Scope
 	AllTags  bool // list also the tags that neither side signed

@@ -16,8 +16,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
-
-	identity "github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // Prefix begins the names of our signed user metadata.
@@ -120,7 +118,7 @@ var errLeaf = errors.New("another certificate")
 // expect returns an error unless an envelope is by the identity, over the subject, with the
 // metadata. An envelope plugin may add metadata, but none under our own prefix:
 // that would bind a tag that nobody asked for.
-func (c Contents) expect(by identity.Identity, subject ocispec.Descriptor, metadata map[string]string) error {
+func (c Contents) expect(by Identity, subject ocispec.Descriptor, metadata map[string]string) error {
 	if err := by.Matches(c.Chain); err != nil {
 		return fmt.Errorf("%w: %w", errLeaf, err)
 	}

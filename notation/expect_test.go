@@ -16,7 +16,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
-	identity "github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // What an envelope says has to be what was asked for, each part of it by itself.
@@ -43,7 +42,7 @@ func TestEnvelopeMustSayWhatWasAskedFor(t *testing.T) {
 		target := image("a")
 		target.Annotations = map[string]string{Prefix + "tag.v1": "targets", "team": "blue"}
 		c.change(&target)
-		err := Contents{Target: target, Chain: ours.Chain}.expect(identity.Certificate(c.leaf), image("a"), asked)
+		err := Contents{Target: target, Chain: ours.Chain}.expect(IdentityOf(c.leaf), image("a"), asked)
 		if (err == nil) != c.ok || errors.Is(err, errLeaf) != (c.leaf == another.Chain[0]) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -19,7 +19,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // Options of [Open].
@@ -40,7 +39,7 @@ type Options struct {
 	TSA         *TSA // countersigns each signature; nil: none is
 	// Accepted are identities whose signatures count as this key's, as the configuration says.
 	// With that of the known chain among them, the key needs no proof.
-	Accepted []signature.Identity
+	Accepted []Identity
 	Now      func() time.Time // nil: time.Now
 }
 
@@ -56,7 +55,7 @@ type Signer struct {
 	raw       bool // the plugin makes signatures, and not whole envelopes
 	pace      *pace
 	tsa       *TSA // nil: nothing is countersigned
-	accepted  []signature.Identity
+	accepted  []Identity
 
 	proven  atomic.Bool   // the key has the identity that it is taken to have
 	proving chan struct{} // held by who asks the key for that
@@ -70,10 +69,10 @@ func (s *Signer) Name() string { return s.key.Name }
 func (s *Signer) Leaf() string { return Thumbprint(s.chain[0]) }
 
 // Identity is what makes a signature one of this key's.
-func (s *Signer) Identity() signature.Identity { return signature.Certificate(s.chain[0]) }
+func (s *Signer) Identity() Identity { return IdentityOf(s.chain[0]) }
 
 // Accepted are the identities beside Identity whose signatures count as this key's.
-func (s *Signer) Accepted() []signature.Identity { return s.accepted }
+func (s *Signer) Accepted() []Identity { return s.accepted }
 
 // NotAfter is when the first certificate of the chain expires: the key must not sign after that.
 func (s *Signer) NotAfter() time.Time { return SigningEnds(s.chain) }
@@ -231,12 +230,12 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 // subject, by its identity or by an accepted one, and returns what it says. Whatever it is not
 // certain of is not ours, and neither is a signature that does not verify any more: its expiry has
 // passed, or a certificate's end without a timestamp. That the key has its identity is for Prove.
-func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by signature.Identity, ours bool) {
+func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by Identity, ours bool) {
 	c, err := Read(mediaType, blob)
 	if err != nil || !c.Verifies(s.now()) {
 		return Contents{}, by, false
 	}
-	for _, by := range append([]signature.Identity{s.Identity()}, s.accepted...) {
+	for _, by := range append([]Identity{s.Identity()}, s.accepted...) {
 		if c.expect(by, subject, c.Target.Annotations) == nil {
 			return c, by, true
 		}

@@ -20,7 +20,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
-	identity "github.com/dct2notation/dct2notation/notation/signature"
 )
 
 func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
@@ -136,16 +135,16 @@ func TestKnownChainIsProvenOnce(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		chain    [][]byte
-		accepted []identity.Identity
+		accepted []Identity
 		before   func(*Signer) error
 		proofs   int
 		ok       bool
 	}{
 		"the key's":                            {known.Chain(), nil, nil, 1, true},
 		"the key's, and it has signed":         {known.Chain(), nil, sign, 0, true},
-		"the key's, which is configured":       {known.Chain(), []identity.Identity{known.Identity()}, nil, 0, true},
+		"the key's, which is configured":       {known.Chain(), []Identity{known.Identity()}, nil, 0, true},
 		"another's":                            {forged, nil, nil, 1, false},
-		"another's, with the key's configured": {forged, []identity.Identity{known.Identity()}, nil, 1, false},
+		"another's, with the key's configured": {forged, []Identity{known.Identity()}, nil, 1, false},
 		"none is known, and the key is asked":  {nil, nil, nil, 1, true},
 	} {
 		s, err := Open(context.Background(), r.key, Options{Chain: c.chain, Accepted: c.accepted})
@@ -191,7 +190,7 @@ func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 	old := before.open(t, "jws")
 	e, err := old.Sign(context.Background(), image("a"), nil)
 	must(t, err)
-	s, err := Open(context.Background(), now.key, Options{Accepted: []identity.Identity{old.Identity()}})
+	s, err := Open(context.Background(), now.key, Options{Accepted: []Identity{old.Identity()}})
 	must(t, err)
 	if _, by, ours := s.Recognise(image("a"), e.MediaType, e.Blob); !ours || !by.Equal(old.Identity()) {
 		t.Errorf("got ours %t, by %s, want it by %s", ours, by, old.Identity())

@@ -20,7 +20,7 @@ var rules = map[string][]string{
 	"dct/snapshot":                  {"internal/failure", "internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
 	"notation":                      {"internal/failure", "internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"notation/policy":               {"internal/safetext"},
-	"notation/signature":            {},
+	"notation/signature":            {"notation", "internal/failure", "internal/lookup", "internal/registry", "internal/safetext"},
 	"state":                         {"internal/lookup", "internal/durable", "internal/safetext"},
 	"migrate":                       {"internal/failure", "internal/lookup", "dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},
 	"migrate/report":                {"internal/failure", "internal/lookup", "dct", "state", "migrate", "internal/safetext", "internal/strictjson"},

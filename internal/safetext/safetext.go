@@ -87,3 +87,9 @@ func harmful(r rune) bool { return r > '~' && !harmless(r) }
 func harmless(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Z, r)
 }
+
+// FirstLine returns the first line of a text, fit to be shown, such as an error's without its hint.
+func FirstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return Safe(line, 1024)
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -217,7 +218,7 @@ func (p *place) envelopeOf(signature ocispec.Descriptor) (path string, blob []by
 
 // junk are entries of a list that lead nowhere or make no sense.
 func (s *scene) junk() ocispec.Descriptor {
-	d := planted(1, "")[0]
+	d := dangling()
 	d.Annotations = map[string]string{"x": fmt.Sprint(s.Uint64())}
 	switch s.IntN(4) {
 	case 0:
@@ -228,4 +229,9 @@ func (s *scene) junk() ocispec.Descriptor {
 		d.MediaType = "text/html"
 	}
 	return d
+}
+
+// dangling is an entry of a list that looks like a signature and leads nowhere.
+func dangling() ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: registry.ArtifactType, Size: 100, Digest: digest.FromString("0")}
 }

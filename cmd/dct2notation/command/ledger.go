@@ -80,7 +80,7 @@ func readLedger(path string, log *slog.Logger) (*readable, error) {
 		return nil, &inUse{locked}
 	}
 	if cerr != nil {
-		log.Warn("the ledger is in use, and its copy cannot be used", "reason", firstLine(cerr.Error()))
+		log.Warn("the ledger is in use, and its copy cannot be used", "reason", safetext.FirstLine(cerr.Error()))
 		return nil, &inUse{locked}
 	}
 	if made.Before(locked.Holder.Start) {

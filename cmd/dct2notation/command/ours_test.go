@@ -1,23 +1,18 @@
 package command
 
 import (
-	"context"
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
-	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -108,7 +103,7 @@ func leafOfFile(t *testing.T, path string) string {
 	t.Helper()
 	chain, err := readCertificates(path)
 	must(t, err)
-	return signature.Certificate(chain[0]).Leaf()
+	return notation.IdentityOf(chain[0]).Leaf()
 }
 
 // After a renewal that is accepted, nothing is signed twice, and the result says by which
@@ -156,42 +151,6 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 }
 
-// What the ledger has as done is the very signature that is looked for, and nothing else.
-func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
-	t.Parallel()
-	c := newCounter(t)
-	old := c.key(t, c.ca)
-	c.sign(t, old)
-	list, err := c.registry.Signatures("app", c.image.Descriptor.Digest.String())
-	must(t, err)
-	recorded := func(image migrate.Image, d digest.Digest) (migrate.Signature, bool, error) {
-		c.use(t, c.signer)
-		return c.Recorded(context.Background(), image, d.String())
-	}
-	s, found, err := recorded(c.image, list[0].Digest)
-	if err != nil || !found || s.By.Identity != old.Identity().String() || s.By.Leaf != old.Leaf() || !s.By.ChainEnds.Equal(old.NotAfter()) || s.Metadata["by"] != old.Leaf() {
-		t.Errorf("got %+v, %t, %v", s, found, err)
-	}
-	if _, found, err := recorded(c.image, digest.FromString("another")); found || err != nil {
-		t.Errorf("one that is not listed: got %t, %v", found, err)
-	}
-	another := c.image
-	another.Descriptor.Size++
-	if _, found, err := recorded(another, list[0].Digest); found || err != nil {
-		t.Errorf("of another image: got %t, %v", found, err)
-	}
-	for name, with := range map[string]http.HandlerFunc{"404": code(http.StatusNotFound), "500": code(http.StatusInternalServerError), "403": code(http.StatusForbidden)} {
-		c.answer(http.MethodGet, "/manifests/"+list[0].Digest.String(), with)
-		if _, found, err := recorded(c.image, list[0].Digest); found || err == nil {
-			t.Errorf("%s for what is listed: got %t, %v, want it unknown", name, found, err)
-		}
-	}
-	c.registry.SetHook(nil)
-	if listed := c.ListsInTag(c.image.Repository); listed {
-		t.Error("with the referrers API: got a list in a tag")
-	}
-}
-
 // Pinned authorities are what is in the file, wherever that is and whatever else it holds.
 func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 	t.Parallel()
@@ -228,7 +187,7 @@ func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	t.Parallel()
 	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
-	present, err := signature.Parse(id("c"))
+	present, err := notation.ParseIdentity(id("c"))
 	must(t, err)
 	f := state.Fingerprint{
 		state.FieldIdentity + "release kms new": id("c"), state.FieldEarlier + "release kms new": id("a") + "," + id("c") + ",nonsense",

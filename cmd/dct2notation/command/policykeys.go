@@ -15,7 +15,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
-	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -163,7 +162,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		}
 	}
 	for _, value := range given {
-		if thumbprint, meant, err := signature.Thumbprint(value); meant {
+		if thumbprint, meant, err := notation.ParseThumbprint(value); meant {
 			if err != nil {
 				return nil, usage(fmt.Errorf("key %s: %w", shown, err))
 			}
@@ -245,7 +244,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 
 // leafOf is the certificate that the ledger says signs with a key, by its thumbprint.
 func leafOf(f state.Fingerprint, name string) string {
-	i, err := signature.Parse(fieldOf(f, state.FieldIdentity, name))
+	i, err := notation.ParseIdentity(fieldOf(f, state.FieldIdentity, name))
 	if err != nil {
 		return "" // not recorded, or of no single certificate
 	}

@@ -50,7 +50,7 @@ func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *
 type inUse struct{ locked *state.LockedError }
 
 func (u *inUse) Error() string {
-	return firstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
+	return safetext.FirstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
 }
 
 func (u *inUse) Unwrap() error { return u.locked }

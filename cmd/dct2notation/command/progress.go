@@ -190,17 +190,11 @@ func (c counts) toGo() string {
 // reasoned gives a log the reason for a failure and, apart from it, what to do.
 func reasoned(text string) []any {
 	reason, hint, hinted := strings.Cut(text, "\nhint: ")
-	attrs := []any{"reason", firstLine(reason)}
+	attrs := []any{"reason", safetext.FirstLine(reason)}
 	if hinted {
 		attrs = append(attrs, "hint", safetext.Safe(strings.ReplaceAll(hint, "\nhint: ", "; "), 2000))
 	}
 	return attrs
-}
-
-// firstLine is what a log takes of a reason.
-func firstLine(reason string) string {
-	line, _, _ := strings.Cut(reason, "\n")
-	return safetext.Safe(line, 1024)
 }
 
 // finish ends the display.

@@ -17,6 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 type readyOptions struct {
@@ -168,8 +169,8 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	}
 	defer done()
 	v := &migrate.Verification{
-		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
-		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
+		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
+		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
 	}
 	if err := compareWith(v, f.registry, ledger, record); err != nil {
 		return err

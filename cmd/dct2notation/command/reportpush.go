@@ -148,8 +148,8 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 	}
 	image := migrate.Image{Repository: name, Descriptor: ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}}
 	out := &pushedReport{Version: 1, Kind: reportPushKind, Reference: name + "@" + desc.Digest.String(), Tag: tag}
-	shelf := &shelf{client: r.registry, signers: map[string]*notation.Signer{key.Name(): key}}
-	found, err := shelf.Find(ctx, image, key.Name())
+	signatures := &signatureRegistry{imageRegistry: imageRegistry{client: r.registry}, signers: map[string]*notation.Signer{key.Name(): key}}
+	found, err := signatures.Find(ctx, image, key.Name())
 	if err != nil {
 		return nil, err
 	}
@@ -161,10 +161,10 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 	if err != nil {
 		return nil, fmt.Errorf("signing the report: %w", err)
 	}
-	if err := shelf.Push(ctx, image, e); err != nil {
+	if err := signatures.Push(ctx, image, e); err != nil {
 		return nil, err
 	}
-	listed, err := shelf.Listed(ctx, image)
+	listed, err := signatures.Listed(ctx, image)
 	switch {
 	case err != nil:
 		return nil, err

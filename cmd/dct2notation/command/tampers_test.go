@@ -236,7 +236,7 @@ var tampers = []struct {
 	{"DCT names an image that nobody has", func(s *scene) finding {
 		tag := s.tag()
 		d := s.Descriptor
-		d.Digest = planted(1, "")[0].Digest
+		d.Digest = dangling().Digest
 		s.vouch(tag, d)
 		return found([]string{tag}, migrate.Conflict).also(migrate.Gone) // the tag has an image that Notation trusts
 	}},
@@ -390,7 +390,7 @@ var tampers = []struct {
 		return found(s.mark.tags, migrate.Broken)
 	}},
 	{"an entry that leads nowhere before the good signature", func(s *scene) finding {
-		s.list(s.Descriptor, planted(1, "")[0], s.signature)
+		s.list(s.Descriptor, dangling(), s.signature)
 		return found(s.mark.tags, migrate.Broken)
 	}},
 	{"a malformed entry before the good signature", func(s *scene) finding {

@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/notation/signature"
+	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -138,7 +138,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 		return err
 	}
 	u := &migrate.Undo{
-		History: ledger, Remover: &remover{shelf: shelf{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
+		History: ledger, Remover: &remover{imageRegistry: imageRegistry{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
 		Workers: o.workers, Pause: itemPause,
 	}
 	return o.undo(ctx, stop, u, s, log)
@@ -146,7 +146,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 
 // named are the identities whose signatures may be deleted: those of the flag, and those that the
 // configuration has of its keys.
-func (o *undoOptions) named(cfg config) ([]signature.Identity, error) {
+func (o *undoOptions) named(cfg config) ([]notation.Identity, error) {
 	values := slices.Clone(o.certificates)
 	for i, value := range values {
 		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
@@ -184,7 +184,7 @@ func hintOfIdentities(known state.Fingerprint) string {
 			continue
 		}
 		for _, text := range append(known.Earlier(key), value) {
-			if i, err := signature.Parse(text); err == nil && !slices.Contains(all, "sha256:"+i.Leaf()) {
+			if i, err := notation.ParseIdentity(text); err == nil && !slices.Contains(all, "sha256:"+i.Leaf()) {
 				all = append(all, "sha256:"+i.Leaf())
 			}
 		}

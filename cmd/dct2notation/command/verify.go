@@ -21,6 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 type verifyOptions struct {
@@ -125,8 +126,8 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	}
 	warnOfStore(o.trustPolicy, log)
 	v := &migrate.Verification{
-		Trust: f.reader(), Registry: &shelf{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
-		Judge: &judge{client: f.registry, verifier: verifier}, Workers: o.workers, Readers: o.notaryLimit,
+		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
+		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
 		AllPlatforms: o.platforms == "all",
 	}
 	if o.sample > 0 {

@@ -71,7 +71,7 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		r.log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
 	}
 	if r.lasting(err) {
-		r.monitor.Over(firstLine(report.Why(err)))
+		r.monitor.Over(safetext.FirstLine(report.Why(err)))
 	}
 	return err
 }
@@ -112,7 +112,7 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	defer func() { _ = parts.close() }() // only read from
 	m := r.pass(ctx, stop, parts, told.pass)
 	if err := r.ledger.SaveCopy(); err != nil && r.ledger.Err() == nil {
-		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", firstLine(err.Error()))
+		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
 	}
 	err = r.verdict(m, false)
 	switch {

@@ -114,7 +114,7 @@ func newEngine(f *field, o engineOptions, opened []openedKey, known state.Finger
 	}
 	return &engineParts{field: f, keys: opened, engine: &migrate.Engine{
 		Trust:    newOneForEachPlace(f.reader(), f.guns, f.scope.Place, f.plain),
-		Registry: &shelf{client: f.registry, signers: signers}, Keys: keys, Scope: f.scope,
+		Registry: &signatureRegistry{imageRegistry: imageRegistry{client: f.registry}, signers: signers}, Keys: keys, Scope: f.scope,
 		Workers: o.workers, Readers: f.opts.notaryLimit, Tool: tool(), Log: log, Pause: itemPause,
 		AllPlatforms: o.platforms == "all", Recheck: o.recheck, Rebind: o.rebind, Resign: o.resign, Shared: o.shared,
 	}}

@@ -253,7 +253,7 @@ func (w *world) oddities(p *place, signers bool) {
 		w.push(p, d, p.envelope(w.twin, d))
 	}
 	if w.coin("vouched-and-absent", 12) {
-		d := planted(1, "")[0]
+		d := dangling()
 		w.vouch(p, "absent", d)
 		must(t, p.trust.Publish())
 	}

@@ -1,24 +1,74 @@
-package command
+package signature
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate"
-	"github.com/dct2notation/dct2notation/notation"
 )
+
+// The verdict on an image is the best of its signatures; a broken one hides no good one,
+// and one that could not be read leaves it unknown.
+func TestJudgeLooksAtEverySignature(t *testing.T) {
+	k := newCounter(t)
+	k.trust(t)
+	foreign, err := kmstest.NewAuthority("foreign")
+	must(t, err)
+	ask := func() (Verdict, error) {
+		t.Helper()
+		v, err := notation.OpenVerifier(notation.VerifierOptions{})
+		must(t, err)
+		return Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image)
+	}
+	for _, c := range []struct {
+		name       string
+		sign       func()
+		signatures int
+		trusted    bool
+	}{
+		{"none", func() {}, 0, false},
+		{"foreign", func() { k.sign(t, k.key(t, foreign)) }, 1, false},
+		{"foreign and trusted", func() { k.sign(t, k.signer) }, 2, true},
+	} {
+		c.sign()
+		v, err := ask()
+		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || (v.Doubt == "") != (c.trusted || c.signatures == 0) || len(v.Listed) != c.signatures || (v.Reason == "") != (c.trusted || c.signatures == 0) {
+			t.Errorf("%s: %+v, %v", c.name, v, err)
+		}
+		if c.trusted && (len(v.Signed) != 1 || v.Signed[0]["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
+			t.Errorf("%s: %+v", c.name, v)
+		}
+	}
+	// What a second trusted one binds counts as well.
+	e, err := k.signer.Sign(context.Background(), k.image, map[string]string{"by": "the second"})
+	must(t, err)
+	k.push(t, e)
+	if v, err := ask(); err != nil || v.Signatures != 3 || !v.Trusted || len(v.Signed) != 2 {
+		t.Errorf("two: %+v, %v", v, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
+	if v, err := ask(); failure.Of(err) != failure.Throttled || v.Trusted {
+		t.Errorf("busy: %+v, %v", v, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" || v.Doubt != notation.Unproven {
+		t.Errorf("broken: %+v, %v", v, err)
+	}
+	k.answer(http.MethodGet, "/blobs/", code(http.StatusNotFound))
+	if v, err := ask(); err == nil || v.Trusted {
+		t.Errorf("404 for a listed signature: %+v, %v, want an unknown verdict", v, err)
+	}
+}
 
 // TestWhichSignatureCounts holds how the signatures of one image make one verdict: what a
 // strict policy trusts decides, what is bound is bound by that, and what notation verify would
@@ -43,23 +93,23 @@ func TestWhichSignatureCounts(t *testing.T) {
 		entries []notation.Entry
 		lostAt  int // -1: none
 		bound   string
-		doubt   migrate.VerifyClass
+		doubt   notation.Doubt
 		refused bool
 		unread  bool
 		unknown bool
 	}{
 		"none":                    {nil, -1, "", "", false, false, false},
 		"strict":                  {[]notation.Entry{strict}, -1, "strict", "", false, false, false},
-		"lenient":                 {[]notation.Entry{lenient}, -1, "lenient", migrate.VerifyExpiry, false, false, false},
+		"lenient":                 {[]notation.Entry{lenient}, -1, "lenient", notation.Dated, false, false, false},
 		"lenient, then strict":    {[]notation.Entry{lenient, strict}, -1, "strict", "", false, false, false},
 		"strict, then lenient":    {[]notation.Entry{strict, lenient, foreign}, -1, "strict", "", false, false, false},
-		"foreign and unsure":      {[]notation.Entry{foreign, unsure}, -1, "", migrate.Unknown, false, false, false},
-		"foreign":                 {[]notation.Entry{foreign}, -1, "", migrate.Untrusted, false, false, false},
-		"gone":                    {[]notation.Entry{gone}, -1, "", migrate.Untrusted, false, true, false},
-		"malformed":               {[]notation.Entry{junk}, -1, "", migrate.Untrusted, false, false, false},
+		"foreign and unsure":      {[]notation.Entry{foreign, unsure}, -1, "", notation.Unsure, false, false, false},
+		"foreign":                 {[]notation.Entry{foreign}, -1, "", notation.Unproven, false, false, false},
+		"gone":                    {[]notation.Entry{gone}, -1, "", notation.Unproven, false, true, false},
+		"malformed":               {[]notation.Entry{junk}, -1, "", notation.Unproven, false, false, false},
 		"gone, then strict":       {[]notation.Entry{gone, strict}, -1, "strict", "", true, true, false},
 		"malformed, then strict":  {[]notation.Entry{junk, strict}, -1, "strict", "", true, false, false},
-		"malformed, then lenient": {[]notation.Entry{junk, lenient}, -1, "lenient", migrate.VerifyExpiry, true, false, false},
+		"malformed, then lenient": {[]notation.Entry{junk, lenient}, -1, "lenient", notation.Dated, true, false, false},
 		"strict, then gone":       {[]notation.Entry{strict, gone}, -1, "strict", "", false, true, false},
 		"busy, then strict":       {[]notation.Entry{busy, strict}, 0, "", "", false, false, true},
 		"strict, then busy":       {[]notation.Entry{strict, busy}, 1, "strict", "", false, false, false},
@@ -153,35 +203,5 @@ func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
 		if err != nil || v.Unread != want || v.Trusted {
 			t.Errorf("%d signatures: got %+v, %v, want unread %t", n, v, err, want)
 		}
-	}
-}
-
-// A list in a tag in which nothing is trusted is no verdict while the registry may have another, by the
-// referrers API: not where the tag has an old list either.
-func TestUntrustedListInATagIsNoVerdictWhereTheAPIComesBack(t *testing.T) {
-	g := newGround(t)
-	p := g.places[0]
-	must(t, p.registry.Tag(p.name, "stray", p.trusted.Digest.String()))
-	body, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{
-		{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: registry.ArtifactType, Digest: p.signatures(p.stranger)[0].Digest, Size: p.signatures(p.stranger)[0].Size},
-	}})
-	must(t, err)
-	_, err = p.registry.PutManifest(p.name, fallback(p.trusted), ocispec.MediaTypeImageIndex, body)
-	must(t, err)
-	var read atomic.Bool
-	p.answer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
-		if strings.HasSuffix(r.URL.Path, "/manifests/"+fallback(p.trusted)) {
-			read.Store(true)
-		}
-		hidden := strings.Contains(r.URL.Path, "/referrers/") && !read.Load()
-		if hidden {
-			w.WriteHeader(http.StatusNotFound)
-		}
-		return hidden
-	})
-	_, v := g.verify("strict", "")
-	told := func(tag migrate.VerifiedTag) bool { return tag.Tag == "stray" }
-	if !slices.ContainsFunc(v.Repositories, func(r migrate.VerifiedRepository) bool { return slices.ContainsFunc(r.Tags, told) }) {
-		t.Errorf("the image which only notation trusts is not told of, after its list in a tag was read: %t", read.Load())
 	}
 }

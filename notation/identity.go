@@ -1,11 +1,4 @@
-// Package signature says whose signatures are ours.
-//
-// An [Identity] is what makes a signature one of a key's. It is the one value by which plan,
-// ledger, undo and policy decide that; a further kind of identity is added here and nowhere
-// else. It comes from the configuration, or from a key that has just signed. What a ledger
-// says of an identity is progress and adds no authority: it may spare work, and never makes a
-// signature that was found count as ours, nor lets an envelope be pushed.
-package signature
+package notation
 
 import (
 	"crypto/sha256"
@@ -16,37 +9,43 @@ import (
 	"strings"
 )
 
-// certificate is the kind of identity that names one signing certificate.
-const certificate = "certificate"
+// kindCertificate is the kind of identity that names one signing certificate.
+const kindCertificate = "certificate"
 
-// Identity names whose signatures count as one key's. The zero Identity matches no signature.
-// Identities are comparable with ==, and their text is stable: it is stored in ledgers.
+// Identity names whose signatures count as one key's. It is the one value by which plan, ledger, undo
+// and policy decide that; a further kind of identity is added here and nowhere else. It comes from the
+// configuration, or from a key that has just signed. What a ledger says of an identity is progress and
+// adds no authority: it may spare work, and never makes a signature that was found count as ours, nor
+// lets an envelope be pushed.
+//
+// The zero Identity matches no signature. Identities are comparable with ==, and their text is stable:
+// it is stored in ledgers.
 type Identity struct {
 	kind string
 	leaf string // SHA-256 of the signing certificate in DER, lower-case hex
 }
 
-// Certificate returns the identity of one signing certificate.
-func Certificate(leaf *x509.Certificate) Identity {
+// IdentityOf returns the identity of one signing certificate.
+func IdentityOf(leaf *x509.Certificate) Identity {
 	sum := sha256.Sum256(leaf.Raw)
-	return Identity{certificate, hex.EncodeToString(sum[:])}
+	return Identity{kindCertificate, hex.EncodeToString(sum[:])}
 }
 
-// OfThumbprint returns the identity of the signing certificate with that thumbprint, as
-// [Thumbprint] takes it.
-func OfThumbprint(text string) (Identity, error) {
-	leaf, _, err := Thumbprint(text)
+// IdentityOfThumbprint returns the identity of the signing certificate with that thumbprint, as
+// [ParseThumbprint] takes it.
+func IdentityOfThumbprint(text string) (Identity, error) {
+	leaf, _, err := ParseThumbprint(text)
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{certificate, leaf}, nil
+	return Identity{kindCertificate, leaf}, nil
 }
 
-// Thumbprint reads the SHA-256 of a certificate as people have it: 64 hex digits of either case,
+// ParseThumbprint reads the SHA-256 of a certificate as people have it: 64 hex digits of either case,
 // with sha256: before them or not, with colons between the bytes (as openssl prints them) or not. It
 // returns the digits in lower case. meant reports whether the text is written as a thumbprint at all,
 // and is not the name of a file.
-func Thumbprint(text string) (sha256Hex string, meant bool, err error) {
+func ParseThumbprint(text string) (sha256Hex string, meant bool, err error) {
 	digits := strings.ToLower(text)
 	digits, prefixed := strings.CutPrefix(digits, "sha256:")
 	digits, sha1 := strings.CutPrefix(digits, "sha1:")
@@ -65,17 +64,17 @@ func Thumbprint(text string) (sha256Hex string, meant bool, err error) {
 
 const showSHA256 = "openssl x509 -in FILE -noout -fingerprint -sha256 shows it"
 
-// Parse reads what String has written.
-func Parse(text string) (Identity, error) {
+// ParseIdentity reads what String has written.
+func ParseIdentity(text string) (Identity, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	if kind != certificate {
+	if kind != kindCertificate {
 		return Identity{}, fmt.Errorf("identity %.100q: unknown kind\nhint: a newer version may know it", text)
 	}
 	leaf, ok := strings.CutPrefix(rest, "sha256:")
 	if raw, err := hex.DecodeString(leaf); !ok || err != nil || len(raw) != sha256.Size || leaf != strings.ToLower(leaf) {
 		return Identity{}, fmt.Errorf("identity %.100q: want certificate:sha256:<hex>", text)
 	}
-	return Identity{certificate, leaf}, nil
+	return Identity{kindCertificate, leaf}, nil
 }
 
 // String returns the identity's kind and parts, such as certificate:sha256:<hex>. It is empty
@@ -102,7 +101,7 @@ func (i Identity) Matches(chain []*x509.Certificate) error {
 	if len(chain) == 0 {
 		return errors.New("a signature without a certificate")
 	}
-	if got := Certificate(chain[0]); !i.Equal(got) {
+	if got := IdentityOf(chain[0]); !i.Equal(got) {
 		return fmt.Errorf("signed with certificate %s, want %s", got.leaf, i.leaf)
 	}
 	return nil

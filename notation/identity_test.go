@@ -1,24 +1,24 @@
-package signature_test
+package notation_test
 
 import (
 	"crypto/x509"
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/notation/signature"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 func TestIdentityIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	i := signature.Certificate(&x509.Certificate{Raw: []byte("leaf")})
-	got, err := signature.Parse(i.String())
+	i := notation.IdentityOf(&x509.Certificate{Raw: []byte("leaf")})
+	got, err := notation.ParseIdentity(i.String())
 	if err != nil || !got.Equal(i) || got.String() != i.String() {
 		t.Errorf("got %q, %v, want %q", got, err, i)
 	}
 	if !strings.HasPrefix(i.String(), "certificate:sha256:") {
 		t.Errorf("got %q: ledgers hold the form certificate:sha256:<hex>", i)
 	}
-	upper, err := signature.OfThumbprint(strings.ToUpper(strings.TrimPrefix(i.String(), "certificate:sha256:")))
+	upper, err := notation.IdentityOfThumbprint(strings.ToUpper(strings.TrimPrefix(i.String(), "certificate:sha256:")))
 	if err != nil || !upper.Equal(i) {
 		t.Errorf("of the thumbprint in capitals: got %q, %v, want %q", upper, err, i)
 	}
@@ -30,7 +30,7 @@ func TestThumbprintIsReadInEachSpelling(t *testing.T) {
 	bare, sha1 := strings.Repeat("ab", 32), strings.Repeat("ab", 20)
 	colons := func(hex string) string { return strings.TrimSuffix(strings.ReplaceAll(hex, "ab", "ab:"), ":") }
 	for _, text := range []string{bare, "sha256:" + bare, colons(bare), "sha256:" + colons(bare), "SHA256:" + strings.ToUpper(colons(bare)), strings.ToUpper(bare)} {
-		if got, meant, err := signature.Thumbprint(text); err != nil || !meant || got != bare {
+		if got, meant, err := notation.ParseThumbprint(text); err != nil || !meant || got != bare {
 			t.Errorf("%s: got %q, %t, %v, want %s", text, got, meant, err, bare)
 		}
 	}
@@ -39,13 +39,13 @@ func TestThumbprintIsReadInEachSpelling(t *testing.T) {
 		bare[2:]: "64 hex digits", colons(bare[2:]): "64 hex digits", "sha256:": "64 hex digits", "sha256:x.pem": "64 hex digits",
 		"ab:" + bare[2:]: "64 hex digits", colons(bare) + ":": "64 hex digits", bare + "ab": "64 hex digits", bare[1:]: "64 hex digits",
 	} {
-		got, meant, err := signature.Thumbprint(text)
+		got, meant, err := notation.ParseThumbprint(text)
 		if err == nil || got != "" || !meant || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "openssl x509") {
 			t.Errorf("%s: got %q, %t, %v, want an error with %q and the command", text, got, meant, err, want)
 		}
 	}
 	for _, text := range []string{"", "ab", "cafe", "release.pem", "./" + bare, "C:\\release.pem", "a/" + bare, bare + ".pem"} {
-		if got, meant, err := signature.Thumbprint(text); meant || err == nil || got != "" {
+		if got, meant, err := notation.ParseThumbprint(text); meant || err == nil || got != "" {
 			t.Errorf("%s: got %q, %t, %v, want a file's name", text, got, meant, err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestWhatIsNoIdentityIsRefused(t *testing.T) {
 	hex := strings.Repeat("ab", 32)
 	for _, text := range []string{"", hex, "sha256:" + hex, "certificate:" + hex, "certificate:sha256:" + hex[2:], "certificate:sha256:" + hex + "00",
 		"certificate:sha256:" + strings.ToUpper(hex), "subject:sha256:" + hex, "certificate:sha256:" + hex + ",x", " certificate:sha256:" + hex} {
-		if got, err := signature.Parse(text); err == nil || !got.IsZero() {
+		if got, err := notation.ParseIdentity(text); err == nil || !got.IsZero() {
 			t.Errorf("%q: got %q, want an error", text, got)
 		}
 	}
@@ -64,12 +64,12 @@ func TestWhatIsNoIdentityIsRefused(t *testing.T) {
 
 func TestZeroIdentityIsNobodys(t *testing.T) {
 	t.Parallel()
-	var zero signature.Identity
+	var zero notation.Identity
 	leaf := &x509.Certificate{Raw: []byte("leaf")}
 	if zero.Equal(zero) || zero.String() != "" || zero.Matches([]*x509.Certificate{leaf}) == nil {
 		t.Error("the zero identity matches something")
 	}
-	i := signature.Certificate(leaf)
+	i := notation.IdentityOf(leaf)
 	if i.Matches(nil) == nil || i.Matches([]*x509.Certificate{{Raw: []byte("other")}, leaf}) == nil {
 		t.Error("matched where the leaf is another's")
 	}

@@ -1,53 +1,66 @@
-package command
+package signature
 
 import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// judge asks the verifier about each signature of an image, so that one that is broken
-// does not hide a good one; and then, as the good one does not help who stops at the broken
-// one, whether notation verify would come to the same end.
-type judge struct {
-	client   *registry.Client
-	verifier *notation.Verifier
+// Verdict is what a trust policy makes of the signatures of one image.
+type Verdict struct {
+	Signatures int      // listed
+	Listed     []string // the digests of their manifests
+	Trusted    bool     // at least one passes the trust policy
+	// Doubt is what a strict policy holds against the best of them, whatever the level of this
+	// one. Its zero value: nothing, or there are none.
+	Doubt  notation.Doubt
+	Reason string              // of the doubt
+	Signed []map[string]string // the metadata of each trusted signature
+	// Refused is why notation verify refuses the image although one of its signatures is
+	// trusted; empty: it does not.
+	Refused string
+	// Unread reports whether a listed signature could not be read. Nobody knows then that
+	// Notation does not trust the image.
+	Unread   bool
+	NotAfter time.Time // until when the trusted signature verifies; zero: no date ends it
 }
 
-// Judge is [migrate.Judge]'s.
-func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict, error) {
-	var none migrate.Verdict
-	r, err := j.client.Repository(image.Repository)
-	if err != nil {
-		return none, err
-	}
-	v, inTag, err := j.judgeListed(ctx, r, image)
+// Judge asks the verifier about each signature of an image, so that one that is broken
+// does not hide a good one; and then, as the good one does not help who stops at the broken
+// one, whether notation verify would come to the same end. It is safe for concurrent use.
+type Judge struct{ Verifier *notation.Verifier }
+
+// Judge returns the verdict on an image in the repository of that name, by which trust policies know
+// it. An error means that the verdict is unknown.
+func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor) (Verdict, error) {
+	v, inTag, err := j.judgeListed(ctx, r, name, image)
 	if err == nil && inTag && !v.Trusted { // which is not said on the word of an older answer
-		if err = r.CheckList(ctx, image.Descriptor, inTag); errors.Is(err, registry.ErrListMoved) {
-			v, _, err = j.judgeListed(ctx, r, image)
+		if err = r.CheckList(ctx, image, inTag); errors.Is(err, registry.ErrListMoved) {
+			v, _, err = j.judgeListed(ctx, r, name, image)
 		}
 	}
 	if err != nil {
-		return none, err
+		return Verdict{}, err
 	}
 	return v, nil
 }
 
 // judgeListed judges what the registry lists, and reports whether that list is in a tag.
-func (j *judge) judgeListed(ctx context.Context, r *registry.Repository, image migrate.Image) (_ migrate.Verdict, inTag bool, _ error) {
-	var none migrate.Verdict
-	listed, inTag, err := r.AsListed(ctx, image.Descriptor)
+func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor) (_ Verdict, inTag bool, _ error) {
+	var none Verdict
+	listed, inTag, err := r.AsListed(ctx, image)
 	if err != nil {
 		return none, false, err
 	}
 	found := judged{
-		reference: image.Repository + "@" + image.Descriptor.Digest.String(), image: image.Descriptor,
+		reference: name + "@" + image.Digest.String(), image: image,
 		listed: listed, distinct: registry.Distinct(listed),
 		other: func(m ocispec.Descriptor) (notation.Entry, error) { return otherEntry(ctx, r, m) },
 	}
@@ -91,7 +104,7 @@ func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descripto
 
 // judgeOne fetches and judges one signature. What can never be read is not trusted, and the
 // entry says why; an error leaves it unknown.
-func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, found judged, m ocispec.Descriptor) (notation.Entry, error) {
+func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judged, m ocispec.Descriptor) (notation.Entry, error) {
 	e := notation.Entry{Listed: m}
 	e.MediaType, e.Blob, e.Err = r.FetchSignature(ctx, m)
 	if e.Err != nil {
@@ -102,7 +115,7 @@ func (j *judge) judgeOne(ctx context.Context, r *registry.Repository, found judg
 		return e, e.Err
 	}
 	var err error
-	e.Verdict, err = j.verifier.Verify(ctx, found.reference, found.image, e.MediaType, e.Blob)
+	e.Verdict, err = j.Verifier.Verify(ctx, found.reference, found.image, e.MediaType, e.Blob)
 	return e, err
 }
 
@@ -119,22 +132,22 @@ type judged struct {
 }
 
 // verdict sums up. An error means that it is unknown.
-func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
-	v := migrate.Verdict{Signatures: len(f.distinct)}
+func (f *judged) verdict(ctx context.Context) (Verdict, error) {
+	v := Verdict{Signatures: len(f.distinct)}
 	for _, m := range f.distinct {
 		v.Listed = append(v.Listed, m.Digest.String())
 	}
 	best := f.sum(&v)
 	strict := best != nil && best.Strict()
 	if f.lost != nil && !strict {
-		return migrate.Verdict{}, f.lost
+		return Verdict{}, f.lost
 	}
 	if best == nil {
 		return v, nil // there are none
 	}
 	v.NotAfter = best.NotAfter
 	if !strict {
-		v.Doubt, v.Reason = doubts[best.Doubt], best.Reason
+		v.Doubt, v.Reason = best.Doubt, best.Reason
 		if len(f.distinct) > notation.MaxSignatures {
 			v.Unread = true // one behind those may be trusted, by whoever looks further
 			v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
@@ -145,10 +158,10 @@ func (f *judged) verdict(ctx context.Context) (migrate.Verdict, error) {
 	}
 	replayed, err := f.inOrder()
 	if err != nil {
-		return migrate.Verdict{}, err
+		return Verdict{}, err
 	}
 	if err := notation.Replay(ctx, f.reference, f.image, replayed); ctx.Err() != nil {
-		return migrate.Verdict{}, ctx.Err()
+		return Verdict{}, ctx.Err()
 	} else if err != nil {
 		v.Refused = err.Error()
 	}
@@ -187,7 +200,7 @@ func (f *judged) inOrder() (list []notation.Entry, err error) {
 
 // sum notes what the trusted signatures bind, and returns the best verdict; nil: there is
 // none. If one needs no leniency, what binds needs none either.
-func (f *judged) sum(v *migrate.Verdict) *notation.Verdict {
+func (f *judged) sum(v *Verdict) *notation.Verdict {
 	var best *notation.Verdict
 	for i := range f.entries {
 		if f.lost != nil && i == f.lostAt {
@@ -210,6 +223,9 @@ func (f *judged) sum(v *migrate.Verdict) *notation.Verdict {
 	return best
 }
 
-var doubts = map[notation.Doubt]migrate.VerifyClass{
-	notation.Unproven: migrate.Untrusted, notation.Dated: migrate.VerifyExpiry, notation.Unsure: migrate.Unknown,
+// broken reports whether the registry itself gives for a listed signature what nobody would accept:
+// no signature, other bytes, or nothing. That is enough for a verdict, and not for signing: only
+// ErrBroken proves that the listed signature is not ours. A proxy's 404 says nothing at all.
+func broken(err error) bool {
+	return errors.Is(err, registry.ErrBroken) || errors.Is(err, registry.ErrDangling) || failure.Of(err) == failure.Security
 }

@@ -1,0 +1,72 @@
+package signature
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// Claim is what a ledger says of a signature that a run has made. It can be forged.
+type Claim struct {
+	Image     digest.Digest
+	Signature digest.Digest // of its manifest
+	Leaf      string        // SHA-256 of the signing certificate, in hex
+	GUN       string
+}
+
+// Proof decides which signatures undo may delete.
+type Proof struct {
+	Named       []notation.Identity // whose signatures may be deleted; none: any that a claim is true of
+	MetadataGUN string              // the name under which an envelope of ours has its GUN
+}
+
+// Check returns the claim if the registry has the signature and it is what is claimed: a Notation
+// signature of exactly this image, by this certificate, which is one of those that are named, made by
+// this tool for this GUN. It is absent only where the registry itself says that it has nothing under
+// the digest. A failure of class security says that it has something else there.
+func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) lookup.Answer[Claim] {
+	stored, err := r.StoredSignature(ctx, c.Image, c.Signature).Result()
+	if err != nil {
+		return lookup.Of(c, err)
+	}
+	by, hint := notation.Identity{}, "the ledger does not tell the truth about it; nothing of this image was deleted"
+	if by, err = p.proven(c, stored); err == nil && len(p.Named) > 0 && !slices.ContainsFunc(p.Named, by.Equal) {
+		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", by.Leaf())
+		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
+	}
+	if err != nil {
+		return lookup.Unknown[Claim](failure.WithHint(failure.Security, fmt.Errorf("signature %s of %s@%s: %w",
+			safetext.Safe(c.Signature.String(), 80), safetext.Safe(r.Name(), 256), c.Image, err), hint))
+	}
+	return lookup.Found(c)
+}
+
+// proven returns by whom a signature is, or an error unless it is the one that the ledger says a run
+// has made. The GUN tells it from those that the same key made by other tools.
+func (p Proof) proven(c Claim, s registry.Stored) (by notation.Identity, err error) {
+	says, err := notation.Read(s.MediaType, s.Envelope)
+	if err != nil {
+		return by, err
+	}
+	by, gun := notation.IdentityOf(says.Chain[0]), says.Target.Annotations[p.MetadataGUN]
+	switch {
+	case by.Leaf() != c.Leaf:
+		return by, fmt.Errorf("it is by certificate %s, and the ledger says by %s", by.Leaf(), safetext.Safe(c.Leaf, 80))
+	case says.Target.Digest != c.Image:
+		return by, fmt.Errorf("it is over %s", safetext.Safe(says.Target.Digest.String(), 80))
+	case gun == "":
+		return by, errors.New("it was not made by this tool")
+	case gun != c.GUN:
+		return by, fmt.Errorf("it is of repository %s, and the ledger says of %s", safetext.Safe(gun, 256), safetext.Safe(c.GUN, 256))
+	}
+	return by, nil
+}
