@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // The strict gate. Notary checks signatures over the canonical form of one decoding and
@@ -18,8 +19,6 @@ import (
 // UTF-8, numbers that are no plain integers. The nesting limit comes first because the
 // library's decoder would exhaust its stack, which no recover() catches.
 
-const maxDepth = 32
-
 // knownFields are the fields of TUF metadata that the notary library decodes into
 // structs. It matches them without regard to case, so only the exact spelling may pass.
 var knownFields = []string{
@@ -28,7 +27,7 @@ var knownFields = []string{
 	"threshold", "targets", "delegations", "name", "paths", "meta", "hashes", "length", "custom",
 }
 
-// A shape tells how the keys of an object are meant.
+// A shape is the rule for a value, by what the keys of its objects are.
 type shape int
 
 const (
@@ -39,66 +38,43 @@ const (
 
 // gate returns an error unless raw is one JSON object without ambiguity.
 func gate(raw []byte) error {
-	if !utf8.Valid(raw) {
-		return errors.New("ambiguous JSON: not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	t, err := d.Token()
-	if err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	if t != json.Delim('{') {
-		return errors.New("not a JSON object")
-	}
-	if err := gateObject(d, fields, 1); err != nil {
+	if err := strictjson.Walk(raw, fields); err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("ambiguous JSON: data after the object")
+	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+		return errors.New("not a JSON object")
 	}
 	return nil
 }
 
-func gateObject(d *json.Decoder, s shape, depth int) error {
-	seen := make(map[string]struct{})
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return fmt.Errorf("not JSON: %w", err)
-		}
-		if t == json.Delim('}') {
-			return nil
-		}
-		key, ok := t.(string)
-		if !ok {
-			return errors.New("not JSON: object key expected")
-		}
-		if err := gateKey(key, s, seen); err != nil {
-			return err
-		}
-		if err := gateValue(d, childShape(s, key), depth); err != nil {
-			return err
+func (s shape) Member(key string) (strictjson.Rule, error) {
+	if err := gateString(key); err != nil {
+		return nil, err
+	}
+	if s == fields {
+		for _, f := range knownFields {
+			// EqualFold, not ToLower: the decoder also takes U+017F for s and U+212A for k.
+			if key != f && strings.EqualFold(key, f) {
+				return nil, fmt.Errorf("ambiguous JSON: field %.100q differs from %q in case only", key, f)
+			}
 		}
 	}
+	return childShape(s, key), nil
 }
 
-func gateKey(key string, s shape, seen map[string]struct{}) error {
-	if err := gateString(key); err != nil {
-		return err
+func (s shape) Element() strictjson.Rule {
+	if s == entries {
+		return fields // the members of a list of roles are structs
 	}
-	if _, twice := seen[key]; twice {
-		return fmt.Errorf("ambiguous JSON: key %.100q twice in one object", key)
-	}
-	seen[key] = struct{}{}
-	if s != fields {
-		return nil
-	}
-	for _, f := range knownFields {
-		// EqualFold, not ToLower: the decoder also takes U+017F for s and U+212A for k.
-		if key != f && strings.EqualFold(key, f) {
-			return fmt.Errorf("ambiguous JSON: field %.100q differs from %q in case only", key, f)
-		}
+	return s
+}
+
+func (shape) Scalar(v json.Token) error {
+	switch v := v.(type) {
+	case string:
+		return gateString(v)
+	case json.Number:
+		return gateNumber(string(v))
 	}
 	return nil
 }
@@ -117,43 +93,6 @@ func childShape(parent shape, key string) shape {
 		return free
 	}
 	return fields
-}
-
-func gateValue(d *json.Decoder, s shape, depth int) error {
-	t, err := d.Token()
-	if err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	switch v := t.(type) {
-	case json.Delim:
-		if depth >= maxDepth {
-			return fmt.Errorf("nested deeper than %d levels", maxDepth)
-		}
-		if v == '{' {
-			return gateObject(d, s, depth+1)
-		}
-		return gateArray(d, s, depth+1)
-	case string:
-		return gateString(v)
-	case json.Number:
-		return gateNumber(string(v))
-	}
-	return nil
-}
-
-func gateArray(d *json.Decoder, s shape, depth int) error {
-	if s == entries {
-		s = fields // the members of a list of roles are structs
-	}
-	for d.More() {
-		if err := gateValue(d, s, depth); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	return nil
 }
 
 func gateString(s string) error {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // Pins say which roots are trusted before anything was read.
@@ -71,9 +72,8 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 		}
 	}
 	var p pinning
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields() // an absent pin and a misspelt one look alike, and neither may pass silently
-	if err := d.Decode(&p); err != nil && !isUnknownField(err) {
+	// An absent pin and a misspelt one look alike, and neither may pass silently.
+	if err := strictjson.UnmarshalKnown(raw, &p); err != nil && !isUnknownField(err) {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
 	} else if err != nil || len(p.Certs)+len(p.RootKeys)+len(p.CA) == 0 && p.DisableTOFU == nil {
 		return Pins{}, errors.New("trust pinning names no pins, or has a member that is none: it takes notary's JSON, with certs, ca and disable_tofu under trust_pinning, and root-keys beside them")

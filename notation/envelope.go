@@ -16,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
+
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // Prefix begins the names of our signed user metadata.
@@ -104,7 +106,7 @@ func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 	var payload struct {
 		Target ocispec.Descriptor `json:"targetArtifact"`
 	}
-	if err := strictJSON(c.Payload.Content, &payload); err != nil {
+	if err := strictjson.Unmarshal(c.Payload.Content, &payload); err != nil {
 		return Contents{}, fmt.Errorf("reading the envelope's payload: %w", err)
 	}
 	signer := c.SignerInfo

@@ -14,6 +14,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // plug is a plugin as notation-go wants it (plugin.Plugin), run by our own executor. What it
@@ -171,7 +172,7 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 	case r.failed:
 		return p.reported(string(command), r.stderr)
 	}
-	if err := strictJSON(r.stdout, response); err != nil {
+	if err := strictjson.Unmarshal(r.stdout, response); err != nil {
 		return failure.New(failure.Permanent, fmt.Errorf("plugin %s: %s: its answer cannot be read: %s", p.name, command, safetext.Safe(p.secrets.hide(fmt.Sprintf("%s: %s", err, r.stdout)), 300)))
 	}
 	return nil

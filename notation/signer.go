@@ -19,6 +19,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // Options of [Open].
@@ -296,7 +297,7 @@ func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
 		return errors.New("the manifest does not have its digest")
 	}
 	var manifest ocispec.Manifest
-	if err := strictJSON(e.Manifest, &manifest); err != nil {
+	if err := strictjson.Unmarshal(e.Manifest, &manifest); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	if manifest.Subject == nil || manifest.Subject.Digest != subject.Digest ||

@@ -1,12 +1,12 @@
 package state
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"io"
+
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // A value in the file is a checksum and then JSON (in one case four bytes).
@@ -70,13 +70,8 @@ func decode(bucket string, key, value []byte, record versioned) error {
 	if err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields()
-	if err := d.Decode(record); err != nil {
+	if err := strictjson.UnmarshalKnown(payload, record); err != nil {
 		return damage("record %q in %s: %v", key, bucket, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return damage("record %q in %s: data after the end", key, bucket)
 	}
 	if v := record.version(); v < 1 || v > record.newest() {
 		return damage("record %q in %s: version %d, want 1 to %d", key, bucket, v, record.newest())

@@ -16,12 +16,12 @@ const module = "github.com/dct2notation/dct2notation/"
 // rules say which packages of ours a folder's packages may import; all others are
 // forbidden to it. The most specific folder counts.
 var rules = map[string][]string{
-	"dct":                           {"internal/failure", "internal/certfile", "internal/lookup", "internal/transport", "internal/safetext"},
+	"dct":                           {"internal/failure", "internal/certfile", "internal/lookup", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"dct/snapshot":                  {"internal/failure", "internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
 	"notation":                      {"internal/failure", "internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"notation/policy":               {"internal/safetext"},
 	"notation/signature":            {"notation", "internal/failure", "internal/lookup", "internal/registry", "internal/safetext"},
-	"state":                         {"internal/lookup", "internal/durable", "internal/safetext"},
+	"state":                         {"internal/lookup", "internal/durable", "internal/safetext", "internal/strictjson"},
 	"migrate":                       {"internal/failure", "internal/lookup", "dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},
 	"migrate/report":                {"internal/failure", "internal/lookup", "dct", "state", "migrate", "internal/safetext", "internal/strictjson"},
 	"internal/registry":             {"internal/failure", "internal/lookup", "internal/transport", "internal/safetext"},

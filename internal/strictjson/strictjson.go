@@ -1,5 +1,9 @@
 // Package strictjson refuses JSON that two readers could take for different things. What a
 // signature or a digest vouches for must not depend on who decodes it.
+//
+// Check and Walk are for what strangers write: they refuse bad UTF-8, a key twice in an object, deep
+// nesting and data behind the value. Unmarshal decodes what Check accepts. UnmarshalKnown is for
+// files of this program, which may be large and are not looked through twice.
 package strictjson
 
 import (
@@ -11,58 +15,138 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep values are nested: decoders recurse.
+// maxDepth bounds how deep objects and arrays are nested: decoders recurse, and no recover()
+// catches a stack that is exhausted.
 const maxDepth = 32
+
+// Every format that is read here is an object.
+var errBehind = errors.New("ambiguous JSON: data after the object")
+
+// A Rule is what a format asks of a value beyond what Check asks.
+type Rule interface {
+	// Member returns the rule for the value of an object's member, or an error if there may be
+	// none of that name.
+	Member(name string) (Rule, error)
+	// Element returns the rule for the values of an array.
+	Element() Rule
+	// Scalar returns an error if the value may not be this string, [json.Number], bool or nil.
+	Scalar(v json.Token) error
+}
 
 // Check returns an error unless raw is one JSON value in valid UTF-8, with no key twice in
 // an object, at any depth, and with nothing behind it.
-func Check(raw []byte) error {
+func Check(raw []byte) error { return Walk(raw, anything{}) }
+
+// anything is the rule that every value satisfies.
+type anything struct{}
+
+func (a anything) Member(string) (Rule, error) { return a, nil }
+func (a anything) Element() Rule               { return a }
+func (anything) Scalar(json.Token) error       { return nil }
+
+// Walk is [Check] for a value that has to satisfy r as well.
+func Walk(raw []byte, r Rule) error {
 	if !utf8.Valid(raw) {
-		return errors.New("not valid UTF-8")
+		return errors.New("ambiguous JSON: not valid UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
-	if err := value(d, 1); err != nil {
+	if err := value(d, r, 0); err != nil {
 		return err
 	}
+	return end(d)
+}
+
+// Unmarshal decodes raw into v if [Check] accepts it. Members that v does not have are passed over.
+func Unmarshal(raw []byte, v any) error {
+	if err := Check(raw); err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, v)
+}
+
+// UnmarshalKnown decodes raw into v, and refuses members that v does not have and data behind the
+// value. Unlike Unmarshal it does not look for keys that are there twice.
+func UnmarshalKnown(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	return end(d)
+}
+
+func end(d *json.Decoder) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the JSON value")
+		return errBehind
 	}
 	return nil
 }
 
-// value reads one value with all that is in it.
-func value(d *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	t, err := d.Token()
+// value reads one value with all that is in it; depth is how many objects and arrays it is in.
+func value(d *json.Decoder, r Rule, depth int) error {
+	t, err := token(d)
 	if err != nil {
-		return fmt.Errorf("not JSON: %w", err)
+		return err
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
-		return nil
+		return r.Scalar(t)
 	}
-	seen := map[string]bool{}
+	if depth >= maxDepth {
+		return fmt.Errorf("nested deeper than %d levels", maxDepth)
+	}
+	if open == '{' {
+		err = members(d, r, depth+1)
+	} else {
+		err = elements(d, r.Element(), depth+1)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = token(d) // the end of it
+	return err
+}
+
+func members(d *json.Decoder, r Rule, depth int) error {
+	seen := make(map[string]struct{})
 	for d.More() {
-		if open == '{' {
-			key, err := d.Token()
-			if err != nil {
-				return fmt.Errorf("not JSON: %w", err)
-			}
-			name, _ := key.(string)
-			if seen[name] {
-				return fmt.Errorf("key %.100q twice in one object", name)
-			}
-			seen[name] = true
+		t, err := token(d)
+		if err != nil {
+			return err
 		}
-		if err := value(d, depth+1); err != nil {
+		name, ok := t.(string)
+		if !ok {
+			return errors.New("not JSON: object key expected")
+		}
+		if _, twice := seen[name]; twice {
+			return fmt.Errorf("ambiguous JSON: key %.100q twice in one object", name)
+		}
+		seen[name] = struct{}{}
+		rule, err := r.Member(name)
+		if err != nil {
+			return err
+		}
+		if err := value(d, rule, depth); err != nil {
 			return err
 		}
 	}
-	if _, err = d.Token(); err != nil {
-		return fmt.Errorf("not JSON: %w", err)
+	return nil
+}
+
+func elements(d *json.Decoder, r Rule, depth int) error {
+	for d.More() {
+		if err := value(d, r, depth); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func token(d *json.Decoder) (json.Token, error) {
+	t, err := d.Token()
+	if err != nil {
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	return t, nil
 }

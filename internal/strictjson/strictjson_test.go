@@ -1,6 +1,8 @@
 package strictjson
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -8,19 +10,97 @@ import (
 func TestCheckRefusesWhatReadersDifferOn(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{
-		`{}`, `[]`, `"a"`, `1`, `null`, ` {"a":{"a":1},"b":[{"a":1},{"a":2}]} `, `{"a":1,"A":2}`, strings.Repeat("[", maxDepth-1) + "1" + strings.Repeat("]", maxDepth-1),
+		`{}`, `[]`, `"a"`, `1`, `null`, ` {"a":{"a":1},"b":[{"a":1},{"a":2}]} `, `{"a":1,"A":2}`, nested(maxDepth),
 	} {
 		if err := Check([]byte(good)); err != nil {
-			t.Errorf("%s: %v", good, err)
+			t.Errorf("%s: got %v, want it accepted", good, err)
 		}
 	}
 	for bad, says := range map[string]string{
 		`{"a":1,"a":2}`: "twice", `{"a":1,"\u0061":2}`: "twice", `[{"b":{"a":1,"a":1}}]`: "twice",
 		`{} {}`: "data after", `{}x`: "data after", ``: "not JSON", `{"a":`: "not JSON", `{"a" 1}`: "not JSON", `[1,`: "not JSON",
-		"{\"a\":\"\xff\"}": "UTF-8", strings.Repeat("[", 100_000): "nested deeper",
+		`{"a":1,}`: "not JSON", `[1,]`: "not JSON", `{]`: "not JSON", `[}`: "not JSON", `{1:2}`: "not JSON",
+		"{\"a\":\"\xff\"}": "UTF-8", nested(maxDepth + 1): "nested deeper", strings.Repeat("[", 100_000): "nested deeper",
 	} {
 		if err := Check([]byte(bad)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%.40q: %v, want %q", bad, err, says)
+			t.Errorf("%.40q: got %v, want %q", bad, err, says)
+		}
+	}
+}
+
+// nested returns a value in so many arrays and objects.
+func nested(depth int) string {
+	return strings.Repeat(`[{"a":`, depth/2) + strings.Repeat("[", depth%2) + "1" + strings.Repeat("]", depth%2) + strings.Repeat("}]", depth/2)
+}
+
+// trail is a rule that writes down where it was asked, and refuses one name and one value.
+type trail struct {
+	seen *[]string
+	at   string
+}
+
+func (r trail) Member(name string) (Rule, error) {
+	if name == "bad" {
+		return nil, errors.New("a bad name")
+	}
+	return trail{r.seen, r.at + "." + name}, nil
+}
+func (r trail) Element() Rule { return trail{r.seen, r.at + "[]"} }
+func (r trail) Scalar(v json.Token) error {
+	if v == "bad" {
+		return errors.New("a bad value")
+	}
+	*r.seen = append(*r.seen, r.at)
+	return nil
+}
+
+func TestWalkAsksTheRuleOfEachValue(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`{"a":{"b":1},"c":["x",{"d":null}],"e":true}`: ".a.b .c[] .c[].d .e",
+		`7`:                     "",
+		`[[],{}]`:               "",
+		`{"a":[{"bad":1}]}`:     "a bad name",
+		`{"a":1,"b":[2,"bad"]}`: "a bad value",
+	} {
+		var seen []string
+		got := ""
+		if err := Walk([]byte(in), trail{&seen, ""}); err != nil {
+			got = err.Error()
+		} else {
+			got = strings.Join(seen, " ")
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestUnmarshal(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]struct{ checked, known string }{ // what the errors say; empty for none
+		`{"a":1}`:         {"", ""},
+		`{"a":1,"b":2}`:   {"", "unknown field"},
+		`{"a":2,"a":1}`:   {"twice", ""},
+		`{"a":1} {"a":2}`: {"data after", "data after"},
+		`{"a":1}x`:        {"data after", "data after"},
+		`{"a":"1"}`:       {"cannot unmarshal", "cannot unmarshal"},
+		`{"a":1`:          {"not JSON", "unexpected EOF"},
+	} {
+		for how, c := range map[string]struct {
+			unmarshal func([]byte, any) error
+			want      string
+		}{"Unmarshal": {Unmarshal, want.checked}, "UnmarshalKnown": {UnmarshalKnown, want.known}} {
+			var v struct {
+				A int `json:"a"`
+			}
+			err := c.unmarshal([]byte(in), &v)
+			switch {
+			case c.want == "" && (err != nil || v.A != 1):
+				t.Errorf("%s of %s: got %d, %v, want 1", how, in, v.A, err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("%s of %s: got %v, want %q", how, in, err, c.want)
+			}
 		}
 	}
 }

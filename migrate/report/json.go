@@ -1,13 +1,12 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -41,13 +40,8 @@ func ReadPlan(r io.Reader) (*migrate.Plan, error) {
 		return nil, fmt.Errorf("larger than %d bytes", maxPlan)
 	}
 	var p migrate.Plan
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := strictjson.UnmarshalKnown(raw, &p); err != nil {
 		return nil, fmt.Errorf("it is not what plan -o json writes: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it is not what plan -o json writes: data after the plan")
 	}
 	return &p, nil
 }
