@@ -93,3 +93,16 @@ func FirstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return Safe(line, 1024)
 }
+
+// Count returns a number with the noun that it counts, as in 1 repository and 2 repositories.
+func Count(n int, noun string) string {
+	stem, y := strings.CutSuffix(noun, "y")
+	switch {
+	case n == 1:
+	case y && !strings.HasSuffix(stem, "a") && !strings.HasSuffix(stem, "e"): // not days, keys
+		noun = stem + "ies"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}

@@ -54,3 +54,16 @@ func FuzzSafe(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]string{
+		"0 gates": Count(0, "gate"), "1 gate": Count(1, "gate"), "2 gates": Count(2, "gate"),
+		"1 repository": Count(1, "repository"), "12 repositories": Count(12, "repository"),
+		"1 day": Count(1, "day"), "2 days": Count(2, "day"), "3 keys": Count(3, "key"),
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

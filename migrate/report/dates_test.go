@@ -20,6 +20,14 @@ func TestDaysLeft(t *testing.T) {
 			t.Errorf("%s after: %d days left, want %d", after, got, want)
 		}
 	}
+	for after, want := range map[time.Duration]string{
+		0: "0 days left", 24 * time.Hour: "1 day left", 49 * time.Hour: "2 days left", -time.Second: "ended less than a day ago",
+		-24 * time.Hour: "ended 1 day ago", -47 * time.Hour: "ended 1 day ago", -72 * time.Hour: "ended 3 days ago",
+	} {
+		if got := timeLeft(began.Add(after), began); got != want {
+			t.Errorf("%s after: got %q, want %q", after, got, want)
+		}
+	}
 }
 
 // However many dates there are, the soonest are shown, and what the notary renews is not.

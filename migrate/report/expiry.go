@@ -103,10 +103,21 @@ func expiresNext(r migrate.VerifiedRepository, now time.Time) string {
 	var all []string
 	for _, kind := range []string{"trust data", certificate} {
 		if e, ok := first[kind]; ok {
-			all = append(all, fmt.Sprintf("%s %s (%d days left)", safetext.Safe(e.What, 128), e.At.UTC().Format(time.DateOnly), daysLeft(e.At, now)))
+			all = append(all, fmt.Sprintf("%s %s (%s)", safetext.Safe(e.What, 128), e.At.UTC().Format(time.DateOnly), timeLeft(e.At, now)))
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// timeLeft says in how many days a date is, or how many have passed since.
+func timeLeft(at, now time.Time) string {
+	switch left := daysLeft(at, now); {
+	case left >= 0:
+		return safetext.Count(left, "day") + " left"
+	case now.Sub(at) < 24*time.Hour:
+		return "ended less than a day ago"
+	}
+	return "ended " + safetext.Count(int(now.Sub(at)/(24*time.Hour)), "day") + " ago"
 }
 
 // daysLeft are whole days, negative where the date has passed.

@@ -215,7 +215,7 @@ func newExpiryLine(e Expiring, now time.Time) expiryLine {
 	repository := safetext.Safe(e.Repository, maxName)
 	l := expiryLine{
 		What: safetext.Safe(e.What, maxName), Repository: repository, Link: link("repository", repository),
-		Date: day(e.At), Left: daysWords(left), Size: float64(min(max(left, 0), 365)) / 3.65, Mood: "later",
+		Date: day(e.At), Left: timeLeft(e.At, now), Size: float64(min(max(left, 0), 365)) / 3.65, Mood: "later",
 	}
 	switch {
 	case left < 0:

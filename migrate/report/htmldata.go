@@ -170,7 +170,7 @@ func (s *Section) facts(now time.Time) (all [][2]string) {
 	}
 	var dates []string
 	for _, e := range s.Expiries {
-		dates = append(dates, fmt.Sprintf("%s %s (%s)", e.Role, day(e.At), daysWords(daysLeft(e.At, now))))
+		dates = append(dates, fmt.Sprintf("%s %s (%s)", e.Role, day(e.At), timeLeft(e.At, now)))
 	}
 	add("trust data expires", strings.Join(dates, ", "))
 	var findings []string
@@ -187,14 +187,4 @@ func day(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.DateOnly)
-}
-
-func daysWords(n int) string {
-	switch {
-	case n < 0:
-		return thousands(-n) + " days past"
-	case n == 1:
-		return "1 day left"
-	}
-	return thousands(n) + " days left"
 }

@@ -38,9 +38,9 @@ func savedMarkdown(w io.Writer, s *Saved, o Options) error {
 		return err
 	}
 	if len(soon) > 0 {
-		out.WriteString("\n## Expires next\n\n| what | repository | date | days left |\n| --- | --- | --- | ---: |\n")
+		out.WriteString("\n## Expires next\n\n| what | repository | date | left |\n| --- | --- | --- | --- |\n")
 		for _, e := range soon[:min(len(soon), 20)] {
-			fmt.Fprintf(out, "| %s | %s | %s | %d |\n", code(e.What), code(e.Repository), date(e.At), daysLeft(e.At, o.Now))
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", code(e.What), code(e.Repository), date(e.At), timeLeft(e.At, o.Now))
 		}
 	}
 	if err := s.markdownRows(out); err != nil {
