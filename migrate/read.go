@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -244,7 +245,7 @@ func (h *hosts) verdict(last error) error {
 func (h *hosts) suspects() error {
 	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
 		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
-			return fmt.Errorf("%w: none of the %d repositories of %s has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443", ErrNothingRead, n, host)
+			return fmt.Errorf("%w: of %s of %s none has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443", ErrNothingRead, safetext.Count(n, "repository"), host)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // Readiness finds out whether the Notary v1 server may be switched off. What a program can
@@ -181,7 +182,7 @@ func (a *assessment) compared(r VerifiedRepository) {
 		a.tag(r.GUN, t)
 	}
 	if r.LeftOut > 0 {
-		compared.fail("%s: %d tags were not compared", r.GUN, r.LeftOut)
+		compared.fail("%s: %s not compared", r.GUN, safetext.Count(r.LeftOut, "tag"))
 	}
 	for _, e := range r.Expiries {
 		// The server signs these two anew by itself, as long as it runs.
@@ -322,7 +323,7 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		a.unnamed(g, changed, guns)
 	}
 	if err == nil && g.State == Holds {
-		g.note("the changefeed names %d repositories", len(changed))
+		g.note("the changefeed names %s", safetext.Count(len(changed), "repository"))
 	}
 }
 
@@ -388,7 +389,7 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 			g.fail("%s is in the file %s and was not compared (%d in all)", missing[0], t.File, len(missing))
 		case g.State != Fails:
 			g.State = Holds
-			g.note("ticked by %s on %s: all %d repositories of %s (SHA-256 %s) were compared%s", t.By, t.Date.Format(time.DateOnly), len(t.Repositories), t.File, t.SHA256, prefixed(": ", t.Note))
+			g.note("ticked by %s on %s: %s of %s (SHA-256 %s), all compared%s", t.By, t.Date.Format(time.DateOnly), safetext.Count(len(t.Repositories), "repository"), t.File, t.SHA256, prefixed(": ", t.Note))
 		}
 	}
 }
@@ -435,10 +436,10 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 // summarise says of gates that hold what they rest on.
 func (a *assessment) summarise() {
 	if g := a.gates[gateCompared]; g.State == Holds {
-		g.note("%d repositories, %d tags", a.counts.repositories, a.counts.tags)
+		g.note("%s, %s", safetext.Count(a.counts.repositories, "repository"), safetext.Count(a.counts.tags, "tag"))
 	}
 	if g := a.gates[gateAgreed]; g.State == Holds {
-		g.note("%d tags agree, %d decisions waive", a.counts.agree, a.counts.waived)
+		g.note("in agreement: %s; waived: %d", safetext.Count(a.counts.agree, "tag"), a.counts.waived)
 	}
 	if g := a.gates[gateDates]; g.State == Holds && !a.first.IsZero() {
 		g.note("the first date is %s", a.first.UTC().Format(time.RFC3339))

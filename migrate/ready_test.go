@@ -150,7 +150,7 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		"only some tags of a repository": {func(l *leaving) {
 			l.put("stray")
 			l.r.Verification.Scope.Wanted = func(tag string) bool { return tag != "stray" }
-		}, gateCompared, Fails, "1 tags were not compared"},
+		}, gateCompared, Fails, "1 tag not compared"},
 		"deleted, and still there": {func(l *leaving) {
 			l.publish("registry.example.com/other", "v1")
 			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
@@ -378,7 +378,7 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	l.must(l.publish(other, "w1").BadSignature("targets"))
 	l.waive(Waiver{Repository: other, Class: Untrusted})
 	gates := l.assess(app, other)
-	for id, want := range map[string]string{gateCompared: "2 repositories, 2 tags", gateAgreed: "1 tags agree, 2 decisions waive", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
+	for id, want := range map[string]string{gateCompared: "2 repositories, 2 tags", gateAgreed: "in agreement: 1 tag; waived: 2", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
 		if g := gates[id]; g.State != Holds || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, want) }) {
 			t.Errorf("%s: got %+v, want that it holds and says %q", id, g, want)
 		}

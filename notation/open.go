@@ -294,7 +294,7 @@ func (s *Signer) judgeChain(context.Context) (string, error) {
 	if err := s.checkChain(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d certificates, leaf %s, %s", len(s.chain), s.Leaf(), safetext.Safe(s.chain[0].Subject.String(), 200)), nil
+	return fmt.Sprintf("%s, leaf %s, %s", safetext.Count(len(s.chain), "certificate"), s.Leaf(), safetext.Safe(s.chain[0].Subject.String(), 200)), nil
 }
 
 // checkChain returns an error unless the chain is fit for Notation now.

@@ -35,10 +35,10 @@ func (r *Ready) verdict() string {
 		left[g.State]++
 	}
 	if r.Ready {
-		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates))
+		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates)) // never one
 	}
-	return fmt.Sprintf("not ready: %d gates fail, %d could not be found out, %d are open; %d hold",
-		left[migrate.Fails], left[migrate.NotTold], left[migrate.Open], left[migrate.Holds])
+	return fmt.Sprintf("not ready: of %s %d failed, %d could not be found out, %d open; %d hold",
+		safetext.Count(len(r.Gates), "gate"), left[migrate.Fails], left[migrate.NotTold], left[migrate.Open], left[migrate.Holds])
 }
 
 // ReadyText writes the gates for a person, evidence below each.

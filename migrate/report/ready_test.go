@@ -23,7 +23,7 @@ func TestReadyRendersNothingHostile(t *testing.T) {
 	}
 	calm(t, text.String())
 	calm(t, markdown.String())
-	if r.Ready || !strings.Contains(text.String(), "not ready: 1 gates fail, 0 could not be found out, 1 are open; 0 hold") || !strings.Contains(text.String(), "and 1 more") {
+	if r.Ready || !strings.Contains(text.String(), "not ready: of 2 gates 1 failed, 0 could not be found out, 1 open; 0 hold") || !strings.Contains(text.String(), "and 1 more") {
 		t.Errorf("%s", text.String())
 	}
 	for line := range strings.Lines(markdown.String()) {

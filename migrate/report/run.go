@@ -193,16 +193,16 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
 		if class == OddName {
-			fmt.Fprintf(&b, "passed over: %d names that no image can have (the messages name them)\n", r.Findings[class])
+			fmt.Fprintf(&b, "passed over: %s that no image can have (the messages show what)\n", safetext.Count(r.Findings[class], "name"))
 			continue
 		}
-		fmt.Fprintf(&b, "not to be signed: %d tags %s (plan lists them)\n", r.Findings[class], safetext.Safe(class, 60))
+		fmt.Fprintf(&b, "not to be signed: %s %s (plan has all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
 	}
 	if r.NotAsked > 0 {
-		fmt.Fprintf(&b, "not done, and not asked for: %d digests that --only does not name\n", r.NotAsked)
+		fmt.Fprintf(&b, "not done, and not asked for: %s that --only does not name\n", safetext.Count(r.NotAsked, "digest"))
 	}
 	if r.LeftOut > 0 {
-		fmt.Fprintf(&b, "left out: %d tags that --include-tags and --exclude-tags do not choose\n", r.LeftOut)
+		fmt.Fprintf(&b, "left out: %s, by --include-tags and --exclude-tags\n", safetext.Count(r.LeftOut, "tag"))
 	}
 	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d", r.Repositories, r.NotRead, r.Items)
 	if !r.Ended.IsZero() {
@@ -286,7 +286,7 @@ func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error 
 	case r.Error != "":
 		end = safetext.Safe(strings.SplitN(r.Error, "\n", 2)[0], 512)
 	case r.part():
-		end = fmt.Sprintf("not complete: %d tags were not chosen", r.LeftOut)
+		end = "not complete: " + safetext.Count(r.LeftOut, "tag") + " not chosen"
 	case !r.Complete:
 		end = "not complete"
 	}

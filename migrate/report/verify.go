@@ -122,7 +122,7 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 		fmt.Fprintf(&b, "    expires next: %s\n", next)
 	}
 	if v.leftOut += r.LeftOut; r.LeftOut > 0 {
-		fmt.Fprintf(&b, "    %d tags were not compared: a sample or certain tags were asked for\n", r.LeftOut)
+		fmt.Fprintf(&b, "    %s not compared: a sample or certain tags were asked for\n", safetext.Count(r.LeftOut, "tag"))
 	}
 	v.flags(&b, r.Tags)
 	for _, t := range r.Tags {
@@ -200,7 +200,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	case err != nil && v.leftOut == 0:
 		b.WriteString("the signature sets agree on the tags that were chosen\n")
 	case v.leftOut > 0:
-		fmt.Fprintf(&b, "the signature sets agree on what was compared; %d tags were not\n", v.leftOut)
+		fmt.Fprintf(&b, "the signature sets agree on what was compared; %s not compared\n", safetext.Count(v.leftOut, "tag"))
 	default:
 		b.WriteString("the signature sets agree\n")
 	}

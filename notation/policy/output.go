@@ -58,7 +58,7 @@ func (g guide) text(t Trust, o *Output) string {
 	}
 	b.WriteString("\nWhose signatures are good:\n\n")
 	for _, s := range t.Statements {
-		b.WriteString(wrap(fmt.Sprintf("%s, %s: any one signature by", s.Name, Repositories(len(s.Repositories))), "- ", "  "))
+		b.WriteString(wrap(fmt.Sprintf("%s, %s: any one signature by", s.Name, safetext.Count(len(s.Repositories), "repository")), "- ", "  "))
 		for _, k := range s.Keys {
 			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", k.shown(), subject(k.Leaf()), Thumbprint(k.Leaf()))
 			if k.Anchor() != k.Leaf() {
@@ -83,14 +83,6 @@ func (g guide) text(t Trust, o *Output) string {
 		}
 	}
 	return b.String()
-}
-
-// Repositories says how many.
-func Repositories(n int) string {
-	if n == 1 {
-		return "1 repository"
-	}
-	return fmt.Sprintf("%d repositories", n)
 }
 
 // comment makes a comment of a text: every line of it begins with the mark.

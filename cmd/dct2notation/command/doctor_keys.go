@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
@@ -122,7 +123,7 @@ func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
 	}
 	c := report.Check{Check: "certificate-expiry", Subject: name, Result: report.OK}
 	left := at.Sub(now)
-	c.Detail = fmt.Sprintf("expires in %d days, on %s", int(left/(24*time.Hour)), at.UTC().Format(time.DateOnly))
+	c.Detail = fmt.Sprintf("expires in %s, on %s", safetext.Count(int(left/(24*time.Hour)), "day"), at.UTC().Format(time.DateOnly))
 	if left < soon {
 		c.Result, c.Hint = report.Warn, "signatures without a timestamp are worth nothing after that: renew it before the run, or give --timestamp-url"
 	}

@@ -72,7 +72,7 @@ func (e *exam) notary(ctx context.Context, f *field, ledger *state.Ledger, serve
 	if f.opts.source == "server" {
 		e.add(report.Check{
 			Check: "notary-server", Subject: server, Result: report.Fail,
-			Detail: fmt.Sprintf("of its %d repositories the first %d have no trust data%s", len(guns), min(len(guns), maxUnsigned), f.origin(server)),
+			Detail: fmt.Sprintf("of its first %d repositories (of %d) none has trust data%s", min(len(guns), maxUnsigned), len(guns), f.origin(server)),
 			Hint:   wrongURL,
 		})
 	}
@@ -87,7 +87,7 @@ func (e *exam) reached(f *field, server string) {
 
 // verified says of trust data that it passed.
 func (e *exam) verified(r *dct.Repository, of int) {
-	detail := fmt.Sprintf("verifies, pinned by %s, %d tags", r.PinnedBy(), len(r.Targets()))
+	detail := fmt.Sprintf("verifies, pinned by %s, %s", r.PinnedBy(), safetext.Count(len(r.Targets()), "tag"))
 	if expired := r.Expired(); len(expired) > 0 {
 		detail += ", past its date and allowed to be: " + strings.Join(expired, ", ")
 	}
@@ -95,7 +95,7 @@ func (e *exam) verified(r *dct.Repository, of int) {
 		detail += fmt.Sprintf(", %s until %s", first.Role, first.At.UTC().Format(time.DateOnly))
 	}
 	if of > 1 {
-		detail += fmt.Sprintf("; the other %d were not read", of-1)
+		detail += fmt.Sprintf("; not read: %d more", of-1)
 	}
 	e.ok("trust-data", r.GUN().String(), "%s", detail)
 }

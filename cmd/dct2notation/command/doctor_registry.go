@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"maps"
 	"slices"
 
@@ -41,7 +42,7 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 	answers := false
 	for i, name := range names {
 		if i == maxProbed {
-			e.add(report.Check{Check: "registry-push", Subject: h, Result: report.Unknown, Detail: fmt.Sprintf("the other %d repositories were not looked at", len(names)-maxProbed)})
+			e.add(report.Check{Check: "registry-push", Subject: h, Result: report.Unknown, Detail: safetext.Count(len(names)-maxProbed, "repository") + " not looked at"})
 			break
 		}
 		r, err := f.registry.Repository(name)

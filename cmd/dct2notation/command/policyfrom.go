@@ -204,7 +204,7 @@ func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
 				n++
 			}
 		}
-		notes = append(notes, fmt.Sprintf("The pin %s of DCT stands here for %s, by name: Notation knows no patterns. For a new repository, write this policy anew.", safetext.Safe(pin, 256), policy.Repositories(n)))
+		notes = append(notes, fmt.Sprintf("The pin %s of DCT stands here for %s, by name: Notation knows no patterns. For a new repository, write this policy anew.", safetext.Safe(pin, 256), safetext.Count(n, "repository")))
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(pins.CA)) {
 		notes = append(notes, fmt.Sprintf("The authority that DCT pinned for %s issued certificates of root keys. It is trusted for no signature here.", safetext.Safe(prefix, 256)))

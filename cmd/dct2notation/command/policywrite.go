@@ -135,7 +135,7 @@ func (r *policyResult) show(w io.Writer, format string) error {
 			fmt.Fprintf(&b, "refused  %s\n", safetext.Lines(strings.ReplaceAll(c.Refused, "\n", "\n    "), 2000))
 			continue
 		}
-		fmt.Fprintf(&b, "written  %s: %d files in %s, for %s; stage %s\n", c.Consumer, len(c.Files), safetext.Safe(c.Directory, 300), policy.Repositories(r.Repositories), r.Stage)
+		fmt.Fprintf(&b, "written  %s: %s in %s, for %s; stage %s\n", c.Consumer, safetext.Count(len(c.Files), "file"), safetext.Safe(c.Directory, 300), safetext.Count(r.Repositories, "repository"), r.Stage)
 		for _, l := range c.Lost {
 			fmt.Fprintf(&b, "    lost: %s\n", l.Guarantee)
 		}

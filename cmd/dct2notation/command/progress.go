@@ -272,9 +272,9 @@ func (all troubles) sorted() []trouble {
 func (a *affected) String() string {
 	switch {
 	case a.images == 0 && len(a.repositories) > 1:
-		return fmt.Sprintf("the trust data of %d repositories", len(a.repositories))
+		return "the trust data of " + safetext.Count(len(a.repositories), "repository")
 	case a.images > 1:
-		return fmt.Sprintf("%d images in %d repositories", a.images, len(a.repositories))
+		return safetext.Count(a.images, "image") + " in " + safetext.Count(len(a.repositories), "repository")
 	}
 	return ""
 }

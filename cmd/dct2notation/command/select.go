@@ -220,7 +220,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 		return guns, nil // that nothing is new is no mistake
 	}
 	if i := slices.Index(matched, false); i >= 0 {
-		return nil, fmt.Errorf("%s matches none of the %d repositories in the configuration\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), len(candidates))
+		return nil, fmt.Errorf("%s matches nothing in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), safetext.Count(len(candidates), "repository"))
 	}
 	if len(guns) == 0 {
 		return nil, errors.New("every repository is excluded by the configuration")

@@ -140,7 +140,7 @@ func partOf(r snapshot.Result) verifiedSnapshotPart {
 }
 
 func (p verifiedSnapshotPart) text(b *strings.Builder) {
-	fmt.Fprintf(b, "%s  %d targets", safetext.Safe(p.GUN, 256), p.Targets)
+	fmt.Fprintf(b, "%s  %s", safetext.Safe(p.GUN, 256), safetext.Count(p.Targets, "target"))
 	if len(p.Expired) > 0 {
 		fmt.Fprintf(b, ", past its date and allowed to be: %s", safetext.Safe(strings.Join(p.Expired, ", "), 200))
 	}
