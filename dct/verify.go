@@ -281,5 +281,5 @@ func (l *loader) missingRoot(absent error) error {
 	case len(l.known.Root) > 0:
 		return fail(ErrIncomplete, fmt.Errorf("it had trust data before, and %w", absent), "was the repository deleted from Notary, or is this another server?")
 	}
-	return fail(ErrUnsigned, absent, "")
+	return fail(ErrUnsigned, absent, "is the name right, and was the repository signed with DCT? docker trust inspect shows that")
 }

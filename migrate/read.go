@@ -245,7 +245,7 @@ func (h *hosts) verdict(last error) error {
 func (h *hosts) suspects() error {
 	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
 		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
-			return fmt.Errorf("%w: of %s of %s none has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443", ErrNothingRead, safetext.Count(n, "repository"), host)
+			return fmt.Errorf("%w: of %s of %s none has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443; or is the repository's name mistyped?", ErrNothingRead, safetext.Count(n, "repository"), host)
 		}
 	}
 	return nil

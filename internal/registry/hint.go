@@ -145,7 +145,7 @@ func hint(err error) string {
 	case errors.Is(err, errForeign404):
 		return "find out what answers at that address, the registry or a proxy or mirror before it, and run again"
 	case errors.Is(err, errNoRepository):
-		return "were the images moved to another place? then map in the configuration says where"
+		return "is the name right, or were the images moved to another place? then map in the configuration says where"
 	case classify(err) == failure.Full:
 		return "there is no room left for signatures (a quota of the registry, of the project or of the number of images in the repository; this is no question of permissions): have it raised, or remove what is not needed, and run again. What is signed already is in the ledger and will only be pushed"
 	case isImmutable(err):

@@ -85,7 +85,7 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 func TestMissingRepositoryIsNotPullable(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
-	if err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), "").Err(); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: were the images moved") {
+	if err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), "").Err(); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: is the name right, or were the images moved") {
 		t.Errorf("error %v", err)
 	}
 }

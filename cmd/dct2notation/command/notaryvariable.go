@@ -12,7 +12,7 @@ import (
 const serverVariable = "DOCKER_CONTENT_TRUST_SERVER"
 
 // wrongURL is the hint where a Notary server has nothing of what it is asked for.
-const wrongURL = "wrong Notary URL? check --notary-server, notary in the configuration and " + serverVariable + "; Harbor's is https://<host>:4443"
+const wrongURL = "wrong Notary URL? check --notary-server, notary in the configuration and " + serverVariable + "; Harbor's is https://<host>:4443; or is the repository's name mistyped?"
 
 // notaryVariable is what serverVariable says, and of which registry. docker takes it for every
 // registry; here it is of the only one that is named, as that one's login is sent there.
