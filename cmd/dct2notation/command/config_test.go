@@ -17,6 +17,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -188,6 +189,8 @@ func TestExitCodes(t *testing.T) {
 		{migrate.ErrNothingRead, 1},
 		{migrate.ErrKeyAstray, 1},
 		{usage(errors.New("x")), 2},
+		{fmt.Errorf("x: %w", notation.ErrFile), 2},
+		{fmt.Errorf("%w: %w", migrate.ErrStopped, notation.ErrFile), 5}, // away in the middle of a run
 		{&state.FingerprintError{Fields: []string{"leaf"}}, 2},
 		{&verdict{exitFailures}, 3},
 		{&verdict{exitDisagree}, 4},

@@ -75,7 +75,7 @@ func TestCertificateThatExpiresSoonIsAWarning(t *testing.T) {
 		{400 * day, false, report.OK, "in 400 days"},
 		{30 * day, false, report.OK, "in 30 days"},
 		{30*day - time.Second, false, report.Warn, "in 29 days"},
-		{day, false, report.Warn, "in 1 days"},
+		{day, false, report.Warn, "in 1 day,"},
 		{day - time.Second, false, report.Fail, "in less than 24h0m0s"},
 		{day - time.Second, true, report.Warn, "in 0 days"},
 		{time.Second, true, report.Warn, "in 0 days"},
