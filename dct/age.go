@@ -39,7 +39,7 @@ func CheckAllowExpired(names []string) error {
 	return nil
 }
 
-// mayExpire tells whether a role may be past its date.
+// mayExpire reports whether a role may be past its date.
 func (l *loader) mayExpire(role string) bool {
 	return slices.Contains(l.allow, role) || strings.HasPrefix(role, "targets/") && slices.Contains(l.allow, Delegations)
 }

@@ -107,7 +107,7 @@ func certifiedKeys(root *data.SignedRoot, gun data.GUN) (map[string][]*x509.Cert
 	return usable, nil
 }
 
-// isPinned tells whether the pins vouch for a key, as notary's checker does: by the
+// isPinned reports whether the pins vouch for a key, as notary's checker does: by the
 // repository's name, the longest prefix, an authority, or none where a root before did.
 func isPinned(id string, chain []*x509.Certificate, gun data.GUN, pins trustpinning.TrustPinConfig, first bool) (bool, error) {
 	if ids, ok := certPins(gun, pins); ok {
@@ -142,7 +142,7 @@ func caPin(gun data.GUN, pins trustpinning.TrustPinConfig) (file string, ok bool
 	return file, ok
 }
 
-// byAuthority tells whether a chain led to one of a file's authorities while it was
+// byAuthority reports whether a chain led to one of a file's authorities while it was
 // valid.
 func byAuthority(chain []*x509.Certificate, file string) (bool, error) {
 	authorities, err := utils.LoadCertBundleFromFile(file)

@@ -24,7 +24,7 @@ type mutation struct {
 	vouched bool // that nothing vouches for it was seen often enough
 }
 
-// applies tells whether the mutation makes sense for a role.
+// applies reports whether the mutation makes sense for a role.
 func (m mutation) applies(role data.RoleName, vouched bool) bool {
 	switch {
 	case m.roles != nil && !slices.Contains(m.roles, role):

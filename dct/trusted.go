@@ -22,7 +22,7 @@ var (
 	targetsRole  = data.CanonicalTargetsRole
 )
 
-// IsTargetsRole tells whether a name is that of a role that can name targets: targets, or
+// IsTargetsRole reports whether a name is that of a role that can name targets: targets, or
 // one below it.
 func IsTargetsRole(name string) bool {
 	role := data.RoleName(name)

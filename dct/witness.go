@@ -30,7 +30,7 @@ type Judged struct {
 	By    string    `json:"by"` // the SHA-256 of the witness's certificate
 }
 
-// IsZero tells whether nothing was judged at an earlier time.
+// IsZero reports whether nothing was judged at an earlier time.
 func (j Judged) IsZero() bool { return len(j.Roles) == 0 }
 
 // String is for people.
@@ -72,7 +72,7 @@ func (r *Reader) witnessOf(ctx context.Context, gun GUN) func() Sight {
 	}
 }
 
-// wasSeen tells whether what expires at that time, and is past it, was seen while it was
+// wasSeen reports whether what expires at that time, and is past it, was seen while it was
 // valid; then it is remembered. A sight from the future is later than the date as well.
 func (l *loader) wasSeen(role string, expires time.Time) bool {
 	s := l.sight()
@@ -83,7 +83,7 @@ func (l *loader) wasSeen(role string, expires time.Time) bool {
 	return true
 }
 
-// newestMayBeAged tells whether certificates of the newest root may be past their date,
+// newestMayBeAged reports whether certificates of the newest root may be past their date,
 // because they were seen when all were valid, or because that is allowed. It is
 // remembered, and everything else about the root is still to be checked.
 func (l *loader) newestMayBeAged(raw []byte) bool {

@@ -14,7 +14,7 @@ import (
 // A signature is over a digest. Which tags it is for is in its signed metadata, and is as old
 // as the signature: DCT may give the digest another tag later, or the tag another role.
 
-// binds tells whether a signature with that metadata binds a target's tag, as DCT does now.
+// binds reports whether a signature with that metadata binds a target's tag, as DCT does now.
 func binds(metadata map[string]string, t dct.Target) bool {
 	return metadata[MetadataGUN] == t.GUN().String() && metadata[MetadataTag+t.Tag()] == t.Role()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// noted tells whether a note of that kind is among the notes.
+// noted reports whether a note of that kind is among the notes.
 func noted(notes []string, kind string) bool {
 	return slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, kind+": ") })
 }

@@ -178,7 +178,7 @@ func line(w io.Writer, fields ...string) {
 	fmt.Fprintln(w)
 }
 
-// Ready tells whether all gates hold.
+// Ready reports whether all gates hold.
 func Ready(gates []Gate) bool {
 	return len(gates) > 0 && !slices.ContainsFunc(gates, func(g Gate) bool { return g.State != Holds })
 }

@@ -66,7 +66,7 @@ type Engine struct {
 // one after the other.
 const perWorker = 6
 
-// looksAgain tells whether the ledger's word that an item is done is not enough.
+// looksAgain reports whether the ledger's word that an item is done is not enough.
 func (e *Engine) looksAgain() bool { return e.Recheck || e.Rebind }
 
 func (e *Engine) now() time.Time {

@@ -21,7 +21,7 @@ type Key struct {
 	// own, such as targets/alice. A signer's key signs what the signer named and docker
 	// trusts. None: the two that docker trusts.
 	Roles []string
-	// In tells whether the key is for a repository; nil: it is for all. Repositories says
+	// In reports whether the key is for a repository; nil: it is for all. Repositories says
 	// the same to people.
 	In           func(dct.GUN) bool
 	Repositories []string
@@ -77,7 +77,7 @@ func (k Key) current(by state.SignedBy) bool {
 // trustedRoles are those whose word docker takes.
 var trustedRoles = []string{"targets", "targets/releases"}
 
-// Signs tells whether the key stands for a target.
+// Signs reports whether the key stands for a target.
 func (k Key) Signs(t dct.Target) bool {
 	if k.In != nil && !k.In(t.GUN()) {
 		return false

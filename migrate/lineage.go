@@ -13,7 +13,7 @@ import (
 )
 
 // DCT names an index, and with it, by their digests, the images that its bytes list. What is
-// here tells whether it does: vouch asks it before the key is used.
+// here reports whether it does: vouch asks it before the key is used.
 
 // chain is how a digest that DCT names leads to one that it does not: the bytes of an index
 // and, where that lists another index, the bytes of that one.

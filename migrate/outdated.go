@@ -92,7 +92,7 @@ func (r *run) discard(w Work, why string, stage *state.Stage) error {
 	return nil
 }
 
-// subset tells whether all parts of one list are in another.
+// subset reports whether all parts of one list are in another.
 func subset(part, whole string) bool {
 	all := strings.Split(whole, ",")
 	for p := range strings.SplitSeq(part, ",") {

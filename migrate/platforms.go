@@ -185,7 +185,7 @@ func (w Work) notes() []string {
 	return notes
 }
 
-// isChild tells whether DCT names not the digest, but an index that lists it.
+// isChild reports whether DCT names not the digest, but an index that lists it.
 func (w Work) isChild() bool { return len(w.chains) > 0 }
 
 // indexes are the digests that DCT names and that lead to a child, sorted.

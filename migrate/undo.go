@@ -111,7 +111,7 @@ type UndoSummary struct {
 	Drained bool // ended by a signal before all was tried
 }
 
-// Complete tells whether nothing is left of what the history says is ours.
+// Complete reports whether nothing is left of what the history says is ours.
 func (s UndoSummary) Complete() bool {
 	return s.Results[UndoFailed]+s.Results[UndoRefused] == 0 && !s.Drained
 }

@@ -67,7 +67,7 @@ const (
 // worstFirst orders the classes of a row: the first of them stands for the row.
 var worstFirst = []VerifyClass{Conflict, NotationOnly, Untrusted, Broken, Moved, VerifyExpiry, DCTOnly, Gone, Unknown}
 
-// Agrees tells whether the class lets both sides come to the same end: to run the digest,
+// Agrees reports whether the class lets both sides come to the same end: to run the digest,
 // or not to.
 func (c VerifyClass) Agrees() bool { return c == Agree || c == NoneSigned }
 
@@ -82,7 +82,7 @@ type VerifiedTag struct {
 	DCT      digest.Digest `json:"dct,omitempty"`      // the trusted digest
 	Role     string        `json:"role,omitempty"`     // that names it
 	Registry digest.Digest `json:"registry,omitempty"` // what the tag has now
-	// Bound tells whether a trusted signature's metadata binds this tag, by its role.
+	// Bound reports whether a trusted signature's metadata binds this tag, by its role.
 	Bound bool `json:"bound"`
 	// CertificateExpires is until when a trusted signature verifies: see
 	// [Verdict.NotAfter]. The name is of the days when only the certificate counted.

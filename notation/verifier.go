@@ -74,13 +74,13 @@ const (
 	NoDoubt  Doubt = ""
 )
 
-// worse tells whether d is worse than other.
+// worse reports whether d is worse than other.
 func (d Doubt) worse(other Doubt) bool {
 	order := map[Doubt]int{NoDoubt: 0, Unsure: 1, Dated: 2, Unproven: 3}
 	return order[d] > order[other]
 }
 
-// Better tells whether the signature is held less against than another, or as little and
+// Better reports whether the signature is held less against than another, or as little and
 // trusted where the other is not.
 func (v Verdict) Better(other Verdict) bool {
 	if v.Doubt == other.Doubt {
@@ -89,7 +89,7 @@ func (v Verdict) Better(other Verdict) bool {
 	return other.Doubt.worse(v.Doubt)
 }
 
-// Strict tells whether the signature is trusted with no leniency at all, whatever the
+// Strict reports whether the signature is trusted with no leniency at all, whatever the
 // level of the policy.
 func (v Verdict) Strict() bool { return v.Trusted && v.Doubt == NoDoubt }
 

@@ -180,7 +180,7 @@ func (a *auditor) walkBranch(p page, low, high []byte, depth int, visit func(uin
 	return nil
 }
 
-// between tells whether low <= key < high, or low < key if strict.
+// between reports whether low <= key < high, or low < key if strict.
 func between(low, key, high []byte, strict bool) bool {
 	if high != nil && bytes.Compare(key, high) >= 0 {
 		return false

@@ -61,7 +61,7 @@ func (b *batch) dropEnvelope(k Key) error {
 	return b.tx.Bucket([]byte(bucketOutbox)).Delete(k.bytes())
 }
 
-// hasEnvelope tells whether the outbox has something for the item.
+// hasEnvelope reports whether the outbox has something for the item.
 func (b *batch) hasEnvelope(k Key) bool {
 	return b.tx.Bucket([]byte(bucketOutbox)).Get(k.bytes()) != nil
 }

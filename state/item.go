@@ -140,7 +140,7 @@ func (k Key) bytes() []byte {
 	return []byte(k.Repository + "\x00" + k.Digest + "\x00" + k.KeyName)
 }
 
-// sameEvidence tells whether planning other over i would change nothing.
+// sameEvidence reports whether planning other over i would change nothing.
 func (i Item) sameEvidence(other Item) bool {
 	return i.GUN == other.GUN && i.MediaType == other.MediaType && i.Size == other.Size &&
 		slices.Equal(i.Tags, other.Tags) && slices.Equal(i.Indexes, other.Indexes) && slices.Equal(i.Notes, other.Notes)

@@ -61,7 +61,7 @@ func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) e
 // maxEnds bounds the ends that are remembered.
 const maxEnds = 100_000
 
-// again tells whether an item ended now as it did before, in this process and with nothing
+// again reports whether an item ended now as it did before, in this process and with nothing
 // between: a process that tries again every few minutes would fill the file with that.
 func (l *Ledger) again(e Event) bool {
 	if e.Kind != EventSkipped && e.Kind != EventFailed {

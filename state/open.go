@@ -199,7 +199,7 @@ func (l *Ledger) Close() error {
 // has.
 func (l *Ledger) Err() error { return l.fault.get() }
 
-// inPlace tells whether path still names the file that we write. An unlinked
+// inPlace reports whether path still names the file that we write. An unlinked
 // file takes every write and keeps none.
 func (l *Ledger) inPlace() error {
 	now, err := os.Lstat(l.path)

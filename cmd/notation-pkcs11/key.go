@@ -76,7 +76,7 @@ func (k *signingKey) find(c config.Config, file []*x509.Certificate) error {
 	return err
 }
 
-// owns tells whether the certificate is the key's. Where only the curve can be
+// owns reports whether the certificate is the key's. Where only the curve can be
 // compared, an authority's certificate is not mistaken for the leaf.
 func (k *signingKey) owns(cert *x509.Certificate) bool {
 	return k.key.Belongs(cert.PublicKey) && (k.key.KnowsPublic() || !cert.IsCA)

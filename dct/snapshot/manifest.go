@@ -25,7 +25,7 @@ type file struct {
 	size    int64
 }
 
-// answers tells whether the file is what a source is asked for by that name.
+// answers reports whether the file is what a source is asked for by that name.
 func (f file) answers(name string) bool {
 	return name == f.name || name == f.role+"."+f.digest.Encoded() ||
 		f.name == "root" && name == chainName(f.version)

@@ -38,7 +38,7 @@ func (v Verified) Expired() []string { return slices.Clone(v.expired) }
 
 // A Signer signs what [Save] has verified. It is used from one goroutine.
 type Signer interface {
-	// Ours tells whether a signature is by this signer's key, over the manifest, and
+	// Ours reports whether a signature is by this signer's key, over the manifest, and
 	// intact. No key operation is spent.
 	Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool
 	// Attest spends a key operation. An error is the one repository's: it stays saved,
@@ -161,7 +161,7 @@ func (w *writer) findUnlisted() error {
 	return nil
 }
 
-// maySign tells whether a saved manifest can stay as it is where a signer is given: it is
+// maySign reports whether a saved manifest can stay as it is where a signer is given: it is
 // signed already, or what would be written now, but for when it was saved and by which
 // version. So nothing is signed that was not made or verified in this process.
 func (w *writer) maySign(before *entry, now []byte) bool {

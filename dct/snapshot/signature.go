@@ -22,7 +22,7 @@ const (
 	maxSignatures = 100 // of one manifest that are looked at, as many as notation verify does
 )
 
-// A Judge tells whether a signature of saved trust data is trusted.
+// A Judge reports whether a signature of saved trust data is trusted.
 type Judge interface {
 	// Judge judges a signature of a repository's manifest. All that is wrong with the
 	// signature is in the verdict; an error means that nobody knows.
@@ -125,7 +125,7 @@ func (s *Snapshot) signatures(manifest ocispec.Descriptor) []attachment {
 	return list
 }
 
-// signs tells whether an attachment is a signature of a manifest, by what it says itself.
+// signs reports whether an attachment is a signature of a manifest, by what it says itself.
 func (a attachment) signs(manifest ocispec.Descriptor) bool {
 	return a.envelope.Size > 0 && a.subject.Digest == manifest.Digest && a.subject.Size == manifest.Size &&
 		a.subject.MediaType == manifest.MediaType

@@ -26,7 +26,7 @@ const (
 	StatusFailing = "failing"
 )
 
-// Health tells whether the run goes on as it should: nothing has ended it, and something has
+// Health reports whether the run goes on as it should: nothing has ended it, and something has
 // happened lately, within three intervals or a quarter of an hour. Something is the beginning
 // or end of a pass, a repository, an item or an answer of a server. That a pass was not
 // complete is not for a health page: to start the run again would not help.

@@ -18,7 +18,7 @@ const (
 	goodbye   = time.Second      // with clients, at the end
 )
 
-// Public tells whether others than this machine can reach a listener.
+// Public reports whether others than this machine can reach a listener.
 func Public(l net.Listener) bool {
 	a, ok := l.Addr().(*net.TCPAddr)
 	return !ok || !a.IP.IsLoopback()

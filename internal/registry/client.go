@@ -27,7 +27,7 @@ type Options struct {
 	// holds the tokens.
 	Client *auth.Client
 
-	// PlainHTTP tells whether a registry, named as in image references, is spoken to
+	// PlainHTTP reports whether a registry, named as in image references, is spoken to
 	// without TLS. Nil: none.
 	PlainHTTP func(host string) bool
 

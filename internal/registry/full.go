@@ -19,7 +19,7 @@ import (
 //	others        quota, in many words
 var fullTexts = regexp.MustCompile(`(?i)quota|exceed the configured upper limit|maximum (allowed )?number of|LimitExceeded|contains \d+ repositories, limit is|(storage|size) limit|insufficient storage|no space left on device`)
 
-// isFull tells whether the registry refused to store something because there is no room:
+// isFull reports whether the registry refused to store something because there is no room:
 // of the registry, a project or a repository. Who is told to come back later (429) is
 // throttled, though some call that a quota too; and what is read needs no room.
 func isFull(e *errcode.ErrorResponse) bool {

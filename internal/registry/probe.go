@@ -78,7 +78,7 @@ func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
 	return nil
 }
 
-// HasReferrers tells whether signatures are listed by the referrers API; false: under tags.
+// HasReferrers reports whether signatures are listed by the referrers API; false: under tags.
 // It is found out once for each repository, by listing the signatures of an image; of one
 // that is not there, if the digest is empty.
 func (r *Repository) HasReferrers(ctx context.Context, of digest.Digest) (_ bool, err error) {

@@ -109,7 +109,7 @@ func listEntry(manifest []byte) (ocispec.Descriptor, error) {
 	return desc, nil
 }
 
-// listRefused tells whether the registry does not take the list under the referrers tag, as it
+// listRefused reports whether the registry does not take the list under the referrers tag, as it
 // is where an entry points to nothing: docker-registry answers 400, others 404.
 func listRefused(err error, image digest.Digest) bool {
 	var answer *errcode.ErrorResponse
@@ -156,7 +156,7 @@ func (r *Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error)
 	return true, aboutAnother(resp.Header, d)
 }
 
-// uploadGone tells whether the registry does not know, or no longer, an upload session.
+// uploadGone reports whether the registry does not know, or no longer, an upload session.
 func uploadGone(err error) bool {
 	return hasCode(err, errcode.ErrorCodeBlobUploadUnknown) || hasCode(err, errcode.ErrorCodeBlobUploadInvalid)
 }

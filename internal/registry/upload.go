@@ -77,7 +77,7 @@ func (r *Repository) uploadInOne(ctx context.Context, desc ocispec.Descriptor, d
 	return false, r.inOneFailed(ctx, problem(resp))
 }
 
-// seen tells whether a blob of which the registry says that it was stored in one request is
+// seen reports whether a blob of which the registry says that it was stored in one request is
 // there. It asks for the first one of a repository alone.
 func (r *Repository) seen(ctx context.Context, desc ocispec.Descriptor) bool {
 	if r.uploads.Load() == inOne {

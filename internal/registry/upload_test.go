@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// isInOne tells whether a request is to store a blob at once.
+// isInOne reports whether a request is to store a blob at once.
 func isInOne(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Query().Get("digest") != ""
 }

@@ -47,7 +47,7 @@ func safe(s string, limit int, lines bool) string {
 	return b.String()
 }
 
-// plain tells whether s is printed as itself, as most text is.
+// plain reports whether s is printed as itself, as most text is.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

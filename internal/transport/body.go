@@ -78,7 +78,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// trickles tells whether the time spent reading is out of proportion to what came.
+// trickles reports whether the time spent reading is out of proportion to what came.
 func (b *body) trickles() bool {
 	return b.spent > b.idle+time.Duration(b.got/slowest)*time.Second
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Transient tells whether err is a failure of the network that may not happen again: a
+// Transient reports whether err is a failure of the network that may not happen again: a
 // timeout, a lost connection, a host that cannot be reached just now. A rejected
 // certificate, a cancelled context and errors it does not know are not transient.
 func Transient(err error) bool {
@@ -31,7 +31,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// isReset tells whether a connection broke after it was there.
+// isReset reports whether a connection broke after it was there.
 func isReset(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) {

@@ -49,7 +49,7 @@ func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
 	return v
 }
 
-// repeatable tells whether sending req twice has the effect of sending it once, so that
+// repeatable reports whether sending req twice has the effect of sending it once, so that
 // it may be repeated although the first try may have arrived.
 func repeatable(req *http.Request) bool {
 	if !replayable(req) {
@@ -67,7 +67,7 @@ func repeatable(req *http.Request) bool {
 	return false
 }
 
-// replayable tells whether the body, if any, can be produced a second time.
+// replayable reports whether the body, if any, can be produced a second time.
 func replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }

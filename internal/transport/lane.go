@@ -157,7 +157,7 @@ func (l *lane) leave() {
 	}
 }
 
-// close pauses the lane for d and tells whether that is news: many requests in flight get
+// close pauses the lane for d and reports whether that is news: many requests in flight get
 // the same answer, and only the first, or one that asks for clearly more, is worth a line.
 func (l *lane) close(d time.Duration, reason string) bool {
 	l.mu.Lock()

@@ -35,7 +35,7 @@ func Redact(err error) error {
 	return &redactedError{text: RedactText(err.Error()), err: err}
 }
 
-// UntrustedTLS tells whether a server's certificate was the problem.
+// UntrustedTLS reports whether a server's certificate was the problem.
 func UntrustedTLS(err error) bool {
 	var unverified *tls.CertificateVerificationError
 	return errors.As(err, &unverified)

@@ -103,7 +103,7 @@ func (t *Transport) wait(ctx context.Context, l *lane, v verdict) error {
 	return sleep(ctx, v.wait)
 }
 
-// affordable tells whether the next try still begins within the budget and before the
+// affordable reports whether the next try still begins within the budget and before the
 // request's deadline. If not, the answer at hand is worth more than a wait for nothing.
 func (t *Transport) affordable(ctx context.Context, started time.Time, wait time.Duration) bool {
 	if time.Since(started)+wait > t.o.MaxRetryWait {

@@ -57,7 +57,7 @@ func cutAfter(raw []byte, lines int) []byte {
 	return bytes.Join(bytes.SplitAfter(raw, []byte("\n"))[:lines], nil)
 }
 
-// looksWell tells whether a reader of the format would take it that all is well.
+// looksWell reports whether a reader of the format would take it that all is well.
 func looksWell(format string, s *Saved, text string) bool {
 	has := func(part string) bool { return strings.Contains(text, part) }
 	switch format {

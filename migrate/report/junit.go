@@ -26,7 +26,7 @@ type junitOutcome struct {
 }
 
 // savedJUnit writes one suite with a case for each row, one for each repository whose
-// trust data could not be read, and a last one that tells whether all was looked at: a
+// trust data could not be read, and a last one that reports whether all was looked at: a
 // result that ended early must not pass.
 func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	name := "dct2notation " + s.Head.Of

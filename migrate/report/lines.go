@@ -219,7 +219,7 @@ type order struct {
 	ended      bool
 }
 
-// next tells whether the line may come now. The rows of a verification follow their section.
+// next reports whether the line may come now. The rows of a verification follow their section.
 func (o *order) next(one line) bool {
 	switch {
 	case (one.Head != nil) != (o.of == ""), o.ended:

@@ -33,7 +33,7 @@ func (t Totals) Add(r migrate.VerifiedRepository) {
 	}
 }
 
-// Disagree tells whether the two sides differ on anything.
+// Disagree reports whether the two sides differ on anything.
 func (t Totals) Disagree() bool {
 	for c, n := range t {
 		if n > 0 && !c.Agrees() && c != migrate.Unknown {
@@ -43,7 +43,7 @@ func (t Totals) Disagree() bool {
 	return false
 }
 
-// Empty tells whether nothing was counted at all.
+// Empty reports whether nothing was counted at all.
 func (t Totals) Empty() bool {
 	for _, n := range t {
 		if n > 0 {
@@ -53,7 +53,7 @@ func (t Totals) Empty() bool {
 	return true
 }
 
-// Unknown tells whether anything could not be found out.
+// Unknown reports whether anything could not be found out.
 func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
 
 // Verification is a verification as JSON. It is written piece by piece: see NewVerifyJSON.

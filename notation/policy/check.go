@@ -105,7 +105,7 @@ func (k Key) check() error {
 
 var otherEnds = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageEmailProtection, x509.ExtKeyUsageTimeStamping, x509.ExtKeyUsageOCSPSigning}
 
-// signsCode tells whether notation takes signatures by a certificate: one that is for TLS or
+// signsCode reports whether notation takes signatures by a certificate: one that is for TLS or
 // time-stamping was given by mistake.
 // SPEC (Notary Project, certificate requirements): "The digitalSignature bit MUST be set";
 // of the extended usages, none of those for other ends.

@@ -180,7 +180,7 @@ func (t Trust) strangers(s Statement) []Key {
 	return all
 }
 
-// overlap tells whether the subject of one certificate is a part of the other's, or the same.
+// overlap reports whether the subject of one certificate is a part of the other's, or the same.
 // What no trust policy could name matches nothing.
 func overlap(a, b *x509.Certificate) bool {
 	if cn, other := a.Subject.CommonName, b.Subject.CommonName; cn != "" && other != "" && cn != other {

@@ -77,7 +77,7 @@ func (k Key) trusted() []byte {
 	return pemOf(k.Leaf())
 }
 
-// pins tells whether a certificate is pinned that others could be issued beside.
+// pins reports whether a certificate is pinned that others could be issued beside.
 func (t Trust) pins() bool {
 	return slices.ContainsFunc(t.Statements, func(s Statement) bool {
 		return slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.Dedicated })

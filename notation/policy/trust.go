@@ -93,10 +93,10 @@ func (k Key) Anchor() *x509.Certificate {
 	return k.Chain[len(k.Chain)-1]
 }
 
-// alone tells whether who trusts the anchor trusts this key and no other.
+// alone reports whether who trusts the anchor trusts this key and no other.
 func (k Key) alone() bool { return k.Dedicated || k.Anchor() == k.Leaf() }
 
-// under tells whether a certificate stands above the key's: one that trusts it could trust
+// under reports whether a certificate stands above the key's: one that trusts it could trust
 // the key.
 func (k Key) under(authority *x509.Certificate) bool {
 	return slices.ContainsFunc(k.Chain, func(c *x509.Certificate) bool {

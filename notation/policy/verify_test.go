@@ -69,7 +69,7 @@ func envelope(t *testing.T, id *kmstest.Identity, image ocispec.Descriptor, at t
 	return blob
 }
 
-// A verdict tells whether a consumer lets the image of a shelf pass, as a repository's.
+// A verdict reports whether a consumer lets the image of a shelf pass, as a repository's.
 type verdict func(t *testing.T, s *shelf, repository string) error
 
 func asking(doc *trustpolicy.Document, store truststore.X509TrustStore, attempts int) verdict {

@@ -4,7 +4,7 @@ package command
 
 import "os"
 
-// alive tells whether a process with that number exists.
+// alive reports whether a process with that number exists.
 func alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {

@@ -170,7 +170,7 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 	return f, e.trustData(ctx, f, ledger), nil
 }
 
-// named tells whether repositories are asked for, by name or by the way to find them.
+// named reports whether repositories are asked for, by name or by the way to find them.
 func (e *exam) named(args []string) bool {
 	return len(args) > 0 || len(e.cfg.Repositories) > 0 || e.opts.discover == discoverDockerTrust || e.opts.discover == discoverSource
 }

@@ -46,7 +46,7 @@ func (e *exam) keys(ctx context.Context, f *field, rules []keyRule, known state.
 	return nil
 }
 
-// authority asks the key's time-stamping authority, once for all keys, and tells whether
+// authority asks the key's time-stamping authority, once for all keys, and reports whether
 // signatures of the key can be finished.
 func (e *exam) authority(ctx context.Context, f *field, rule keyRule, asked map[string]*notation.TSA) bool {
 	if rule.tsaURL == "" {

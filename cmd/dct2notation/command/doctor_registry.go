@@ -81,12 +81,12 @@ func (e *exam) registry(ctx context.Context, f *field, h string, names []string,
 	}
 }
 
-// unreachable tells whether an error is of the registry, and not of one repository.
+// unreachable reports whether an error is of the registry, and not of one repository.
 func unreachable(err error) bool {
 	return errors.Is(err, registry.ErrNotRegistry) || failure.Of(err) == failure.Transient || transport.UntrustedTLS(err)
 }
 
-// allowed adds what became of a probe, and tells whether it went well. A registry that is
+// allowed adds what became of a probe, and reports whether it went well. A registry that is
 // busy leaves it unknown.
 func (e *exam) allowed(check, subject, good string, err error) bool {
 	switch {

@@ -40,7 +40,7 @@ func remember(dir string, saved *report.Saved) error {
 	return f.Close()
 }
 
-// torn tells whether the last line has no end: a crash has cut it.
+// torn reports whether the last line has no end: a crash has cut it.
 func torn(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {

@@ -85,13 +85,13 @@ func readLedger(path string, log *slog.Logger) (*readable, error) {
 	}
 	if made.Before(locked.Holder.Start) {
 		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
-			"as of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
+			"as_of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
 		return nil, errors.Join(&inUse{locked}, l.Close())
 	}
 	if known, err = l.Fingerprint(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as of", made.UTC().Format(time.RFC3339))
+	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as_of", made.UTC().Format(time.RFC3339))
 	return &readable{l, known, behind(path, made, locked.Holder)}, nil
 }
 

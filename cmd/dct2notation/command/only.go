@@ -63,7 +63,7 @@ func (o *only) repositories() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// asks tells whether the list names it, in any of the ways.
+// asks reports whether the list names it, in any of the ways.
 func (o *only) asks(a migrate.Ask) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -76,7 +76,7 @@ func (o *commonOptions) logger(w io.Writer) *slog.Logger {
 	}}))
 }
 
-// terminal tells whether stderr can show a progress bar.
+// terminal reports whether stderr can show a progress bar.
 func (o *commonOptions) terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && !o.noTTY && o.logFormat == "text" && term.IsTerminal(int(f.Fd()))

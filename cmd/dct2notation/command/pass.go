@@ -145,7 +145,7 @@ type made struct {
 	unsaved error // why its result is not where it was to be
 }
 
-// done tells whether nothing is left of what the pass was asked for.
+// done reports whether nothing is left of what the pass was asked for.
 func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
 // part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.

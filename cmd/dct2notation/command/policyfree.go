@@ -101,7 +101,7 @@ func inside(base, folder string) error {
 	return nil
 }
 
-// holdsBytes tells whether a file is already what it would be. It is a regular one.
+// holdsBytes reports whether a file is already what it would be. It is a regular one.
 func holdsBytes(file string, content []byte) bool {
 	old, err := os.ReadFile(file)
 	return err == nil && bytes.Equal(old, content)
@@ -136,7 +136,7 @@ func (t target) left(name string) []string {
 	return found
 }
 
-// writes tells whether this consumer's output can have a file, or trust store, of this name.
+// writes reports whether this consumer's output can have a file, or trust store, of this name.
 func (t target) writes(store bool, file, name string) bool {
 	if patch, ok := strings.CutPrefix(strings.TrimSuffix(file, ".yaml"), "patch-"); ok && !store && t.out.Consumer == "flux" {
 		file, store = patch, true

@@ -183,7 +183,7 @@ func (m *migrated) tellStrangers(name string, chains [][]*x509.Certificate, log 
 	}
 }
 
-// holds tells whether one of the chains is that of a leaf.
+// holds reports whether one of the chains is that of a leaf.
 func holds(chains [][]*x509.Certificate, leaf string) bool {
 	return slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return policy.Thumbprint(c[0]) == leaf })
 }

@@ -11,7 +11,7 @@ import (
 
 const fieldTSA = "time-stamping authority of "
 
-// stamped tells whether a run with the ledger may have had signatures of a key countersigned.
+// stamped reports whether a run with the ledger may have had signatures of a key countersigned.
 // The ledger has the authority from the first such run on and never loses it, and says of no
 // single signature whether it was: those of before, and those of later runs without, are not
 // told apart.

@@ -127,7 +127,7 @@ func (p *progress) trust(n *migrate.TrustNews) {
 		p.log.Debug("not signed", "repository", gun, "tag", safetext.Safe(f.Tag, 128), "class", f.Class, "reason", safetext.Safe(f.Detail, 256))
 	}
 	p.report.AddFindings(n)
-	p.log.Debug("trust data verified", "repository", gun, "pinned by", n.PinnedBy, "digests", n.Items)
+	p.log.Debug("trust data verified", "repository", gun, "pinned_by", n.PinnedBy, "digests", n.Items)
 }
 
 func (p *progress) outcome(o *migrate.Outcome) {

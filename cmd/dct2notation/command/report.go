@@ -28,7 +28,7 @@ func newReport(stop <-chan struct{}, s Streams) *cobra.Command {
 --report jsonl=FILE, in another format. It reaches no server and reads no ledger.
 
 Exit code 0 says that the report was written, whatever the result is: the exit code of run
-and verify tells whether all is well.`,
+and verify reports whether all is well.`,
 		Example: `  dct2notation report --last verify -o html > coexistence.html
   dct2notation report -o csv results.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {

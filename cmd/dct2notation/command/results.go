@@ -154,7 +154,7 @@ func sweep(dir string, head report.Head) {
 	}
 }
 
-// ofSaved tells whether a format is made from the saved result; text and json the verb
+// ofSaved reports whether a format is made from the saved result; text and json the verb
 // writes itself.
 func ofSaved(format string) bool { return format != "text" && format != "json" }
 

@@ -184,7 +184,7 @@ func announceEnd(stop <-chan struct{}, log *slog.Logger) func() {
 }
 
 // within closes the returned channel when stop is closed or the time is over; early then
-// tells whether it was the time.
+// reports whether it was the time.
 func within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early func() bool) {
 	signalled := func() bool {
 		select {

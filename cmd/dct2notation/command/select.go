@@ -67,7 +67,7 @@ type selection struct {
 // errNoTags is said where tags were chosen, and none is meant: rather a slip of the pen.
 var errNoTags = usage(errors.New("none of the tags is meant\nhint: compare --include-tags and --exclude-tags with the tags"))
 
-// selectsTags tells whether tags are chosen among those of all that is read. Of what a
+// selectsTags reports whether tags are chosen among those of all that is read. Of what a
 // changefeed names anew, none may be meant.
 func (o *selectOptions) selectsTags() bool {
 	return len(o.includeTags)+len(o.excludeTags) > 0 && o.discover != discoverChangefeed

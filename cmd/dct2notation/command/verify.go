@@ -133,13 +133,13 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 	if o.sample > 0 {
 		v.Sample, v.Seed = o.sample, cmp.Or(o.seed, rand.Text())
 		f.asked += fmt.Sprintf(" sample=%d", o.sample)
-		log.Info("a sample is compared, not all tags", "of each repository", v.Sample, "seed", v.Seed)
+		log.Info("a sample is compared, not all tags", "per_repository", v.Sample, "seed", v.Seed)
 	}
 	if err := compareWith(v, f.registry, ledger, record); err != nil {
 		return err
 	}
 	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
-		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen by", strings.Join(chosen, " "))
+		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen_by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, errors.Join(f.unlisted, ledger.part()), s, log)
 }

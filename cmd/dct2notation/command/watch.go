@@ -130,7 +130,7 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	return err == nil, all, err
 }
 
-// lasting tells whether an error of a pass ends a watch: whatever is not known to be able to
+// lasting reports whether an error of a pass ends a watch: whatever is not known to be able to
 // pass does.
 func (r *runner) lasting(err error) bool {
 	var may mayPass

@@ -59,7 +59,7 @@ users: [{name: admin, user: {token: %q}}]
 	return c
 }
 
-// healthy tells whether a server says so.
+// healthy reports whether a server says so.
 func healthy(c *http.Client, url string) error {
 	answer, err := c.Get(url)
 	if err != nil {

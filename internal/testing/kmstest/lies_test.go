@@ -21,7 +21,7 @@ type rawAnswer struct {
 	leaf *x509.Certificate
 }
 
-// signed tells whether the key of id signed payload.
+// signed reports whether the key of id signed payload.
 func (a rawAnswer) signed(id *kmstest.Identity, payload string) bool {
 	digest := sha256.Sum256([]byte(payload))
 	r, s := new(big.Int).SetBytes(a.Signature[:32]), new(big.Int).SetBytes(a.Signature[32:])

@@ -167,7 +167,7 @@ func (a *acceptance) timestamp() error {
 	return nil
 }
 
-// keysMissing tells whether signing failed for want of keys.
+// keysMissing reports whether signing failed for want of keys.
 func keysMissing(err error) bool {
 	var few signed.ErrInsufficientSignatures
 	var none signed.ErrNoKeys

@@ -12,7 +12,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/signed"
 )
 
-// is tells whether an error is of a type; notary returns some by value and some by pointer.
+// is reports whether an error is of a type; notary returns some by value and some by pointer.
 func is[E error](err error) bool {
 	var want E
 	return errors.As(err, &want)

@@ -55,7 +55,7 @@ type tokens struct {
 	grants map[string][]scope // what each token is good for; guarded by mu
 }
 
-// allow tells whether the request carries a token that is good for all that is needed.
+// allow reports whether the request carries a token that is good for all that is needed.
 func (t *tokens) allow(r *http.Request, need scope) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {

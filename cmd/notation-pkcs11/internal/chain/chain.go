@@ -28,7 +28,7 @@ const (
 var ErrIncomplete = errors.New("the certificate chain does not reach a self-signed root")
 
 // Leaf chooses the certificate of the key among those that the token keeps
-// beside it and those of ca_certs; belongs tells whether one is the key's.
+// beside it and those of ca_certs; belongs reports whether one is the key's.
 // After a renewal there may be several; then the one in ca_certs is meant.
 func Leaf(onToken, inFile []*x509.Certificate, belongs func(*x509.Certificate) bool) (*x509.Certificate, error) {
 	own := distinct(slices.Concat(onToken, inFile), belongs)

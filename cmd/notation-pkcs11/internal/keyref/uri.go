@@ -15,7 +15,7 @@ const scheme = "pkcs11:"
 // ids are stored in plain text, shown by `notation key list` and by ps.
 var ErrPIN = errors.New("a PIN has no place in a key id")
 
-// IsURI tells whether a key id is read as a URI and not as a label.
+// IsURI reports whether a key id is read as a URI and not as a label.
 func IsURI(keyID string) bool {
 	return len(keyID) >= len(scheme) && strings.EqualFold(keyID[:len(scheme)], scheme)
 }

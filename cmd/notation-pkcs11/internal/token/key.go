@@ -78,7 +78,7 @@ func (k *Key) read() error {
 	}
 }
 
-// Belongs tells whether pub can be this key's public part. For an EC key whose
+// Belongs reports whether pub can be this key's public part. For an EC key whose
 // point the token keeps to itself only the curve is compared; the check of the
 // signature, which follows every signing, tells the rest.
 func (k *Key) Belongs(pub crypto.PublicKey) bool {
@@ -93,5 +93,5 @@ func (k *Key) Belongs(pub crypto.PublicKey) bool {
 	}
 }
 
-// KnowsPublic tells whether the token showed the key's public part.
+// KnowsPublic reports whether the token showed the key's public part.
 func (k *Key) KnowsPublic() bool { return k.public != nil }

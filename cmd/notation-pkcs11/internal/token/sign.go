@@ -61,7 +61,7 @@ func (k *Key) mechanism(hash crypto.Hash) *pkcs11.Mechanism {
 		pkcs11.NewPSSParams(mechanisms[hash], maskings[hash], uint(hash.Size())))
 }
 
-// asksEachTime tells whether the key wants the PIN again for every signature.
+// asksEachTime reports whether the key wants the PIN again for every signature.
 func (k *Key) asksEachTime() (bool, error) {
 	value, err := k.session.attribute(k.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
 	return len(value) == 1 && value[0] != 0, err
