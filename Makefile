@@ -9,7 +9,7 @@ RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 PLUGIN := cmd/notation-pkcs11
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate
+.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate metrics
 
 build: ## the product, as one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dct2notation ./cmd/dct2notation
@@ -60,3 +60,6 @@ fuzz: ## each fuzz target for FUZZTIME
 mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so
 	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \
 		-wider './migrate ./cmd/dct2notation/command' ./migrate ./dct/... ./notation/... ./state/...
+
+metrics: ## how the code is laid out, in numbers: sizes, uses that run upward, tests beside their source
+	go run ./internal/lint/metrics
