@@ -15,7 +15,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	"github.com/notaryproject/notation-go/verifier"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // answerer answers each question with the same result.
@@ -47,9 +47,9 @@ func remembering(a *answerer) (*remembered, *time.Time) {
 // refused; and a lenient policy does not hide what it let pass.
 func TestRevocationIsTakenForWhatItIs(t *testing.T) {
 	t.Parallel()
-	ca, err := kmstest.NewAuthority("revocation")
+	ca, err := pki.NewAuthority("revocation")
 	must(t, err)
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("release", nil)
 	must(t, err)
 	subject, blob := image("a"), signedBy(t, id, "a")
 	for name, c := range map[string]struct {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // What a plugin was told does not come back in its errors, whatever it writes; each secret is
@@ -14,7 +15,7 @@ func TestPluginsErrorsShowNoSecrets(t *testing.T) {
 	t.Setenv("AZURE_CLIENT_SECRET", "canary-azure")
 	const pin = `canary "pin"`
 	for _, kind := range []kmstest.Kind{kmstest.EchoRequest, kmstest.GenericError, kmstest.PlainTextStderr, kmstest.PanicText} {
-		r := newRig(t, kmstest.EC256, kmstest.RAW)
+		r := newRig(t, pki.EC256, kmstest.RAW)
 		r.key.Config["pin"] = pin
 		s := r.open(t, "jws")
 		r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kind, Text: "FORBIDDEN canary-azure " + pin})

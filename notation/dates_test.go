@@ -8,7 +8,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/jws"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // TestTwoDates holds apart when a key must stop signing and until when what it signed verifies.
@@ -52,10 +52,10 @@ func TestTimestampCountsByThePolicy(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
 	other, _ := authority(t)
-	ca, err := kmstest.NewAuthority("dates")
+	ca, err := pki.NewAuthority("dates")
 	must(t, err)
 	end := time.Now().Add(24 * time.Hour).Truncate(time.Second).UTC()
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotAfter: end})
+	id, err := ca.Issue("release", nil, pki.Valid(time.Now().Add(-time.Hour), end))
 	must(t, err)
 	expiry := end.Add(48 * time.Hour)
 	sign := func(stamp bool, expires time.Time) []byte {

@@ -28,7 +28,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
@@ -107,7 +107,7 @@ func (agreeable) VerifySignature(_ context.Context, r *plugin.VerifySignatureReq
 type world struct {
 	t        *testing.T
 	random   *rand.Rand
-	signers  map[string]*kmstest.Identity
+	signers  map[string]*pki.Identity
 	stores   namedStores
 	stamps   map[string]*TSA
 	says     map[string]revocationresult.Result
@@ -117,25 +117,25 @@ type world struct {
 
 func newWorld(t *testing.T, random *rand.Rand) *world {
 	t.Helper()
-	w := &world{t: t, random: random, signers: map[string]*kmstest.Identity{}, stores: namedStores{}, stamps: map[string]*TSA{}, says: map[string]revocationresult.Result{}, verified: map[letter][]byte{}}
+	w := &world{t: t, random: random, signers: map[string]*pki.Identity{}, stores: namedStores{}, stamps: map[string]*TSA{}, says: map[string]revocationresult.Result{}, verified: map[letter][]byte{}}
 	past := func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
 	}
 	named := func(c *x509.Certificate) { c.OCSPServer = []string{"http://ocsp.example.com"} }
 	for _, ca := range []string{"main", "other"} { // of the same names
-		root := certificate(t, "root", nil, true, nil)
-		between := certificate(t, "between", root, true, nil)
-		w.signers[ca+" release"] = signs(certificate(t, "release", root, false, nil), root)
-		w.signers[ca+" intruder"] = signs(certificate(t, "intruder", root, false, named), root)
-		w.signers[ca+" old"] = signs(certificate(t, "release", root, false, past), root)
-		w.signers[ca+" long"] = signs(certificate(t, "release", between, false, nil), between, root)
-		w.signers[ca+" revoked"] = signs(certificate(t, "release", root, false, named), root)
-		w.signers[ca+" silent"] = signs(certificate(t, "release", between, false, named), between, root)
+		root := certificate(t, "root", nil, pki.CA)
+		between := certificate(t, "between", root, pki.CA)
+		w.signers[ca+" release"] = certificate(t, "release", root)
+		w.signers[ca+" intruder"] = certificate(t, "intruder", root, named)
+		w.signers[ca+" old"] = certificate(t, "release", root, past)
+		w.signers[ca+" long"] = certificate(t, "release", between)
+		w.signers[ca+" revoked"] = certificate(t, "release", root, named)
+		w.signers[ca+" silent"] = certificate(t, "release", between, named)
 		w.says[Thumbprint(w.signers[ca+" revoked"].Chain[0])] = revocationresult.ResultRevoked
 		w.says[Thumbprint(w.signers[ca+" silent"].Chain[0])] = revocationresult.ResultUnknown
 		for _, kind := range []string{"ca:", "signingAuthority:"} {
-			w.stores[kind+ca] = []*x509.Certificate{root.Certificate}
-			w.stores[kind+ca+"-between"] = []*x509.Certificate{between.Certificate}
+			w.stores[kind+ca] = []*x509.Certificate{root.Certificate()}
+			w.stores[kind+ca+"-between"] = []*x509.Certificate{between.Certificate()}
 			w.stores[kind+ca+"-leaf"] = w.signers[ca+" release"].Chain[:1]
 		}
 		server, options := authority(t)

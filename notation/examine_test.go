@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // examine gives the names of the steps that were told, the last one with a mark if it
@@ -32,7 +33,7 @@ func (r *rig) examine(t *testing.T, sign bool, o Options) (steps []string, opera
 
 func TestExamineTellsEachStep(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	whole := []string{"plugin-file", "plugin", "key-description", "key-signature", "certificate-chain"}
 	steps, operations, s, err := r.examine(t, true, Options{})
 	if err != nil || !slices.Equal(steps, whole) || operations != 1 {
@@ -46,7 +47,7 @@ func TestExamineTellsEachStep(t *testing.T) {
 
 func TestExamineWithoutSigningSpendsNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	steps, operations, s, err := r.examine(t, false, Options{})
 	if err != nil || s != nil || operations != 0 || !slices.Equal(steps, []string{"plugin-file", "plugin", "key-description"}) {
 		t.Errorf("steps %v, %d operations: %v", steps, operations, err)
@@ -72,7 +73,7 @@ func TestExamineBlamesTheStep(t *testing.T) {
 			r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kmstest.AccessDenied})
 		},
 		"certificate-chain!": func(t *testing.T, r *rig) {
-			id, err := r.ca.Issue("old", kmstest.EC256, kmstest.IssueOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+			id, err := r.ca.Issue("old", nil, pki.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)))
 			must(t, err)
 			r.keys["release"], err = id.Save(t.TempDir(), "old")
 			must(t, err)
@@ -81,7 +82,7 @@ func TestExamineBlamesTheStep(t *testing.T) {
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r := newRig(t, pki.EC256, kmstest.RAW)
 			change(t, r)
 			steps, _, s, err := r.examine(t, true, Options{})
 			if err == nil || s != nil || steps[len(steps)-1] != want {
@@ -94,7 +95,7 @@ func TestExamineBlamesTheStep(t *testing.T) {
 // A key in files is proven as well; that costs nobody anything.
 func TestExamineProvesKeysInFiles(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	k := r.keys["release"]
 	r.key = Key{Name: "local", KeyFile: k.KeyFile, CertFile: k.ChainFile}
 	steps, _, s, err := r.examine(t, true, Options{})
@@ -112,7 +113,7 @@ func TestPluginThatOthersCouldReplaceIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r := newRig(t, pki.EC256, kmstest.RAW)
 			change(t, r)
 			_, err := Open(context.Background(), r.key, Options{})
 			if err == nil || !strings.Contains(err.Error(), "written by others") || !strings.Contains(err.Error(), "hint: chmod go-w ") {
@@ -125,7 +126,7 @@ func TestPluginThatOthersCouldReplaceIsRefused(t *testing.T) {
 	}
 	t.Run("sticky folder", func(t *testing.T) {
 		t.Parallel()
-		r := newRig(t, kmstest.EC256, kmstest.RAW)
+		r := newRig(t, pki.EC256, kmstest.RAW)
 		must(t, os.Chmod(filepath.Dir(r.plugin.Path), 0o777|os.ModeSticky))
 		r.open(t, "jws")
 	})

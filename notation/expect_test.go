@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"strings"
 	"testing"
 	"time"
@@ -49,11 +50,11 @@ func TestEnvelopeMustSayWhatWasAskedFor(t *testing.T) {
 	}
 }
 
-func issued(t *testing.T) *kmstest.Identity {
+func issued(t *testing.T) *pki.Identity {
 	t.Helper()
-	ca, err := kmstest.NewAuthority("expect")
+	ca, err := pki.NewAuthority("expect")
 	must(t, err)
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("release", nil)
 	must(t, err)
 	return id
 }
@@ -62,7 +63,7 @@ func issued(t *testing.T) *kmstest.Identity {
 func TestSignatureWithAnotherCertificateIsNotHandedOut(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
-		r := newRig(t, kmstest.EC256, capability)
+		r := newRig(t, pki.EC256, capability)
 		before := issued(t)
 		var der [][]byte
 		for _, c := range before.Chain {
@@ -112,7 +113,7 @@ func TestPayloadOfAnotherKindIsRefused(t *testing.T) {
 // The manifest in the ledger must be that of the envelope and of the image, each by itself.
 func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s := r.open(t, "jws")
 	e, err := s.Sign(context.Background(), image("a"), nil)
 	must(t, err)
@@ -140,7 +141,7 @@ func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 // A plugin that describes another key than the one asked for is found before it signs.
 func TestDescriptionOfAnotherKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	r.misbehave(t, kmstest.Fault{Command: "describe-key", Kind: kmstest.WrongKeyID})
 	if _, err := Open(context.Background(), r.key, Options{}); failure.Of(err) != failure.Security {
 		t.Errorf("class %s: %v", failure.Of(err), err)

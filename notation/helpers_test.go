@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 func must(t *testing.T, err error) {
@@ -20,22 +21,24 @@ func must(t *testing.T, err error) {
 
 // rig is a plugin with one key, and the authority that issued its certificate.
 type rig struct {
-	ca     *kmstest.Authority
+	ca     *pki.Identity
 	plugin *kmstest.Plugin
-	keys   map[string]kmstest.Key
+	keys   map[string]pki.Files
 	key    Key
 	raw    bool
 }
 
-func newRig(t *testing.T, algorithm kmstest.Algorithm, capability string) *rig {
+func newRig(t *testing.T, algorithm pki.Algorithm, capability string) *rig {
 	t.Helper()
-	ca, err := kmstest.NewAuthority("notation test")
+	ca, err := pki.NewAuthority("notation test")
 	must(t, err)
-	id, err := ca.Issue("release", algorithm, kmstest.IssueOptions{})
+	key, err := pki.NewKey("release", algorithm)
+	must(t, err)
+	id, err := ca.Issue("release", key)
 	must(t, err)
 	saved, err := id.Save(t.TempDir(), "release")
 	must(t, err)
-	r := &rig{ca: ca, keys: map[string]kmstest.Key{"release": saved}, raw: capability == kmstest.RAW}
+	r := &rig{ca: ca, keys: map[string]pki.Files{"release": saved}, raw: capability == kmstest.RAW}
 	r.plugin, err = kmstest.Install(t.TempDir(), kmstest.Behaviour{Keys: r.keys, Capability: capability})
 	must(t, err)
 	r.key = Key{Name: "release", Plugin: kmstest.Name, ID: "release", Config: r.plugin.Config(), PluginPath: r.plugin.Path, Timeout: 5 * time.Second}

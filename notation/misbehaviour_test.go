@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestPluginMisbehavesWhileSigning(t *testing.T) {
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r := newRig(t, pki.EC256, kmstest.RAW)
 			s := r.open(t, "jws")
 			s.plug.timeout = timeout
 			r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind, Ms: 20_000})
@@ -56,7 +57,7 @@ func TestEnvelopePluginMisbehaves(t *testing.T) {
 		for _, format := range []string{"jws", "cose"} {
 			t.Run(fmt.Sprint(kind, format), func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+				r := newRig(t, pki.EC256, kmstest.ENVELOPE)
 				s := r.open(t, format)
 				r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind})
 				if _, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Security {
@@ -73,7 +74,7 @@ func TestThrottledKeyIsTriedAgain(t *testing.T) {
 	for _, kind := range []kmstest.Kind{kmstest.Throttled, kmstest.ThrottledAzure, kmstest.ThrottledText, kmstest.LogLineThenJSON} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r := newRig(t, pki.EC256, kmstest.RAW)
 			told := 0
 			s, err := Open(context.Background(), r.key, Options{OnThrottled: func(Throttling) { told++ }})
 			must(t, err)
@@ -87,7 +88,7 @@ func TestThrottledKeyIsTriedAgain(t *testing.T) {
 
 func TestWaitForTheKeyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s := r.open(t, "jws")
 	r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.Throttled})
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
@@ -106,7 +107,7 @@ func TestPluginIsRefused(t *testing.T) {
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, kmstest.EC256, kmstest.RAW)
+			r := newRig(t, pki.EC256, kmstest.RAW)
 			r.misbehave(t, kmstest.Fault{Command: "get-plugin-metadata", Kind: kind})
 			if _, err := Open(context.Background(), r.key, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v", err)
@@ -120,7 +121,7 @@ func TestPluginIsRefused(t *testing.T) {
 
 func TestPluginFileIsPinned(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	open := func(change func(k *Key)) error {
 		k := r.key
 		change(&k)

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // The file that was checked is the one that runs: a path without a slash names a file in this
 // folder, and is not looked for in PATH.
 func TestPluginPathIsNotSearchedFor(t *testing.T) {
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	elsewhere, marker := t.TempDir(), filepath.Join(t.TempDir(), "marker")
 	name := filepath.Base(r.plugin.Path)
 	must(t, os.WriteFile(filepath.Join(elsewhere, name), fmt.Appendf(nil, "#!/bin/sh\ntouch %q\n", marker), 0o755))
@@ -74,7 +75,7 @@ func resolved(t *testing.T, path string) string {
 // A run takes days. What was checked when it began is checked before each start again.
 func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	program, err := os.ReadFile(r.plugin.Path)
 	must(t, err)
 	sum := sha256.Sum256(program)

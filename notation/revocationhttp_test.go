@@ -21,7 +21,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -57,7 +57,7 @@ func sends(list []byte) http.HandlerFunc {
 }
 
 // revoked makes a list of revoked certificates; delta is where changes to it are, if anywhere.
-func revoked(t *testing.T, by *issuer, delta string, base int64, certs ...*x509.Certificate) []byte {
+func revoked(t *testing.T, by *pki.Identity, delta string, base int64, certs ...*x509.Certificate) []byte {
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
 	for _, c := range certs {
@@ -73,7 +73,7 @@ func revoked(t *testing.T, by *issuer, delta string, base int64, certs ...*x509.
 		template.Number = big.NewInt(8)
 		template.ExtraExtensions = append(template.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: marshal(t, base)})
 	}
-	raw, err := x509.CreateRevocationList(rand.Reader, template, by.Certificate, by.key)
+	raw, err := x509.CreateRevocationList(rand.Reader, template, by.Certificate(), by.Key)
 	must(t, err)
 	return raw
 }
@@ -114,10 +114,10 @@ func at(urls ...string) func(*x509.Certificate) {
 // leaves it open. A stranger's authority is not asked.
 func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 	t.Parallel()
-	root, stranger := certificate(t, "root", nil, true, nil), certificate(t, "root", nil, true, nil)
+	root, stranger := certificate(t, "root", nil, pki.CA), certificate(t, "root", nil, pki.CA)
 	server, elsewhere := newResponder(t), newResponder(t)
-	leaf := certificate(t, "release", root, false, at(server.URL+"/crl"))
-	blob := signedBy(t, signs(leaf, root), "a")
+	leaf := certificate(t, "release", root, at(server.URL+"/crl"))
+	blob := signedBy(t, leaf, "a")
 	for name, c := range map[string]struct {
 		answer    http.HandlerFunc
 		more      http.HandlerFunc // of the other server
@@ -125,7 +125,7 @@ func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 		elsewhere int64
 	}{
 		"good":                     {sends(revoked(t, root, "", 0)), nil, NoDoubt, 0},
-		"revoked":                  {sends(revoked(t, root, "", 0, leaf.Certificate)), nil, Unproven, 0},
+		"revoked":                  {sends(revoked(t, root, "", 0, leaf.Certificate())), nil, Unproven, 0},
 		"404":                      {nil, nil, Unsure, 0},
 		"junk":                     {sends([]byte("junk")), nil, Unsure, 0},
 		"another's list":           {sends(revoked(t, stranger, "", 0)), nil, Unsure, 0},
@@ -133,7 +133,7 @@ func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 		"sent elsewhere, a port":   {redirect(elsewhere.URL), sends(revoked(t, root, "", 0)), Unsure, 0},
 		"sent along":               {along(revoked(t, root, "", 0)), nil, NoDoubt, 0},
 		"changes":                  {sends(revoked(t, root, elsewhere.URL, 0)), sends(revoked(t, root, "", 7)), NoDoubt, 1},
-		"changes, revoked":         {sends(revoked(t, root, elsewhere.URL, 0)), sends(revoked(t, root, "", 7, leaf.Certificate)), Unproven, 1},
+		"changes, revoked":         {sends(revoked(t, root, elsewhere.URL, 0)), sends(revoked(t, root, "", 7, leaf.Certificate())), Unproven, 1},
 		"changes that are nowhere": {sends(revoked(t, root, elsewhere.URL, 0)), nil, Unsure, 1},
 		"changes, by another":      {sends(revoked(t, root, elsewhere.URL, 0)), sends(revoked(t, stranger, "", 7)), Unsure, 1},
 		"another's list, changes":  {sends(revoked(t, stranger, elsewhere.URL, 0)), sends(revoked(t, root, "", 7)), Unsure, 0},
@@ -149,7 +149,7 @@ func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 			if c.more != nil {
 				elsewhere.with(c.more)
 			}
-			got := judged(t, asking(t, level, root.Certificate), blob)
+			got := judged(t, asking(t, level, root.Certificate()), blob)
 			if got.Doubt != c.want || got.Trusted != (level != "strict" || c.want == NoDoubt) {
 				t.Errorf("%s, %s: got %+v, want doubt %q", name, level, got, c.want)
 			}
@@ -157,7 +157,7 @@ func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 				t.Errorf("%s, %s: got %d requests to the authority and %d elsewhere, want some and %d", name, level, server.asked.Load(), elsewhere.asked.Load(), c.elsewhere)
 			}
 			server.asked.Store(0)
-			if got := judged(t, asking(t, level, stranger.Certificate), blob); got.Doubt != Unproven || server.asked.Load() > 0 {
+			if got := judged(t, asking(t, level, stranger.Certificate()), blob); got.Doubt != Unproven || server.asked.Load() > 0 {
 				t.Errorf("%s, %s, not trusted: got %+v and %d requests, want none", name, level, got, server.asked.Load())
 			}
 		}
@@ -184,21 +184,21 @@ func along(list []byte) http.HandlerFunc {
 func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 	t.Parallel()
 	server, evil := newResponder(t), newResponder(t)
-	root := certificate(t, "root", nil, true, nil)
-	between := certificate(t, "between", root, true, at(server.URL+"/between"))
-	leaf := certificate(t, "release", between, false, at(server.URL+"/leaf"))
+	root := certificate(t, "root", nil, pki.CA)
+	between := certificate(t, "between", root, pki.CA, at(server.URL+"/between"))
+	leaf := certificate(t, "release", between, at(server.URL+"/leaf"))
 	lists := map[string][]byte{"/leaf": revoked(t, between, "", 0), "/between": revoked(t, root, "", 0)}
 	server.with(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(lists[r.URL.Path]) })
 	evil.with(sends(lists["/between"]))
-	attacker := certificate(t, "attacker", nil, true, nil)
-	crossed := certify(t, "root", root.key, attacker, true, func(c *x509.Certificate) {
+	attacker := certificate(t, "attacker", nil, pki.CA)
+	crossed := certify(t, "root", root.Key, attacker, pki.CA, func(c *x509.Certificate) {
 		c.CRLDistributionPoints, c.OCSPServer = []string{evil.URL}, []string{evil.URL}
 	})
-	chains := map[string]*kmstest.Identity{
-		"honest": signs(leaf, between, root), "crossed": signs(leaf, between, crossed, attacker),
+	chains := map[string]*pki.Identity{
+		"honest": leaf, "crossed": {Key: leaf.Key, Chain: append(leaf.Chain[:2:2], crossed.Chain...)},
 	}
 	for name, id := range chains {
-		got := judged(t, asking(t, "strict", between.Certificate), signedBy(t, id, "a"))
+		got := judged(t, asking(t, "strict", between.Certificate()), signedBy(t, id, "a"))
 		if want := map[string]Doubt{"honest": NoDoubt, "crossed": Unsure}[name]; got.Doubt != want {
 			t.Errorf("%s: got %+v, want doubt %q", name, got, want)
 		}
@@ -206,7 +206,7 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 	// A list that he has signed, as anybody on the way can put in the place of the authority's, leads
 	// nowhere either.
 	lists["/leaf"] = revoked(t, attacker, evil.URL, 0)
-	if got := judged(t, asking(t, "strict", between.Certificate), signedBy(t, chains["crossed"], "a")); got.Doubt != Unsure {
+	if got := judged(t, asking(t, "strict", between.Certificate()), signedBy(t, chains["crossed"], "a")); got.Doubt != Unsure {
 		t.Errorf("by the attacker's list: got %+v, want doubt %q", got, Unsure)
 	}
 	if server.asked.Load() == 0 || evil.asked.Load() > 0 {
@@ -214,7 +214,7 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 	}
 	lists["/leaf"] = revoked(t, between, "", 0)
 	// The same certificates below a trusted root that names the server.
-	if got := judged(t, asking(t, "strict", attacker.Certificate), signedBy(t, chains["crossed"], "a")); evil.asked.Load() == 0 {
+	if got := judged(t, asking(t, "strict", attacker.Certificate()), signedBy(t, chains["crossed"], "a")); evil.asked.Load() == 0 {
 		t.Errorf("of a trusted authority: got %+v and no request, want one", got)
 	}
 }
@@ -223,15 +223,15 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 // authority.
 func TestTimestampsAreAnchoredToo(t *testing.T) {
 	t.Parallel()
-	root, tsa, stranger := certificate(t, "root", nil, true, nil), certificate(t, "tsa", nil, true, nil), certificate(t, "tsa", nil, true, nil)
-	id := signs(certificate(t, "release", root, false, nil), root)
+	root, tsa, stranger := certificate(t, "root", nil, pki.CA), certificate(t, "tsa", nil, pki.CA), certificate(t, "tsa", nil, pki.CA)
+	id := certificate(t, "release", root)
 	doc := &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
 		Name: "test", RegistryScopes: []string{"*"}, TrustStores: []string{"ca:test", "tsa:test"}, TrustedIdentities: []string{"*"},
 		SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "audit"},
 	}}}
 	for name, c := range map[string]struct {
-		by    *kmstest.Identity
-		chain *issuer
+		by    *pki.Identity
+		chain *pki.Identity
 		p     purpose.Purpose
 		may   bool
 	}{
@@ -239,13 +239,13 @@ func TestTimestampsAreAnchoredToo(t *testing.T) {
 		"another chain":                  {id, root, purpose.CodeSigning, false},
 		"a timestamp's":                  {id, tsa, purpose.Timestamping, true},
 		"of another authority":           {id, stranger, purpose.Timestamping, false},
-		"a timestamp's, of a stranger's": {signs(certificate(t, "release", stranger, false, nil), stranger), tsa, purpose.Timestamping, false},
+		"a timestamp's, of a stranger's": {certificate(t, "release", stranger), tsa, purpose.Timestamping, false},
 	} {
-		store := &trustStore{store: stores{truststore.TypeCA: root.Certificate, truststore.TypeTSA: tsa.Certificate}}
+		store := &trustStore{store: stores{truststore.TypeCA: root.Certificate(), truststore.TypeTSA: tsa.Certificate()}}
 		ctx, e := gather(context.Background(), doc, store, reference, jws.MediaTypeEnvelope, signedBy(t, c.by, "a"))
 		chain := c.by.Chain
 		if c.chain != nil {
-			chain = []*x509.Certificate{c.chain.Certificate}
+			chain = []*x509.Certificate{c.chain.Certificate()}
 		}
 		if _, may := e.mayAsk(ctx, c.p, chain); may != c.may {
 			t.Errorf("%s: got %t, want %t", name, may, c.may)
@@ -260,7 +260,7 @@ func TestTimestampsAreAnchoredToo(t *testing.T) {
 // authority has, and none at all to ask by.
 func TestRevocationThatCannotBeAskedIsUnknown(t *testing.T) {
 	t.Parallel()
-	root := certificate(t, "root", nil, true, nil)
+	root := certificate(t, "root", nil, pki.CA)
 	server := newResponder(t)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -291,15 +291,15 @@ func TestRevocationThatCannotBeAskedIsUnknown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			leaf := certificate(t, "release", root, false, change)
+			leaf := certificate(t, "release", root, change)
 			began := time.Now()
-			if got := judged(t, asking(t, "strict", root.Certificate), signedBy(t, signs(leaf, root), "a")); got.Trusted || got.Doubt != Unsure {
+			if got := judged(t, asking(t, "strict", root.Certificate()), signedBy(t, leaf, "a")); got.Trusted || got.Doubt != Unsure {
 				t.Errorf("got %+v, want doubt %q", got, Unsure)
 			}
 			if d := time.Since(began); d > chainLimit {
 				t.Errorf("it took %s", d)
 			}
-			if got := judged(t, askingBy(t, nil, "strict", root.Certificate), signedBy(t, signs(leaf, root), "a")); got.Trusted || got.Doubt != Unsure {
+			if got := judged(t, askingBy(t, nil, "strict", root.Certificate()), signedBy(t, leaf, "a")); got.Trusted || got.Doubt != Unsure {
 				t.Errorf("with nobody to ask: got %+v, want doubt %q", got, Unsure)
 			}
 		})
@@ -309,14 +309,14 @@ func TestRevocationThatCannotBeAskedIsUnknown(t *testing.T) {
 // The list of an authority is fetched once for all its certificates, and again when it has run out.
 func TestRevocationListsAreShared(t *testing.T) {
 	t.Parallel()
-	root := certificate(t, "root", nil, true, nil)
+	root := certificate(t, "root", nil, pki.CA)
 	server := newResponder(t)
 	server.with(sends(revoked(t, root, "", 0)))
 	rt, err := transport.New(transport.Options{Retries: -1})
 	must(t, err)
 	now := time.Now()
 	f := &crlFetcher{client: limitedClient(transport.Client(rt, nil).Client, crlTimeout), now: func() time.Time { return now }}
-	ctx := askable{issuers: []*x509.Certificate{root.Certificate}}.with(server.URL).in(context.Background())
+	ctx := askable{issuers: []*x509.Certificate{root.Certificate()}}.with(server.URL).in(context.Background())
 	fetch := func(want int64) {
 		t.Helper()
 		if _, err := f.Fetch(ctx, server.URL+"/crl"); err != nil || server.asked.Load() != want {

@@ -3,11 +3,13 @@ package notation
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,7 +26,7 @@ import (
 
 func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 	t.Parallel()
-	for _, algorithm := range []kmstest.Algorithm{kmstest.RSA2048, kmstest.RSA3072, kmstest.EC256, kmstest.EC384, kmstest.EC521} {
+	for _, algorithm := range []pki.Algorithm{pki.RSA2048, pki.RSA3072, pki.EC256, pki.EC384, pki.EC521} {
 		for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
 			for _, format := range []string{"jws", "cose"} {
 				t.Run(fmt.Sprint(algorithm, capability, format), func(t *testing.T) {
@@ -56,7 +58,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
 		for _, format := range []string{"jws", "cose"} {
-			r := newRig(t, kmstest.EC256, capability)
+			r := newRig(t, pki.EC256, capability)
 			s, err := Open(context.Background(), r.key, Options{Format: format, Expiry: time.Hour})
 			must(t, err)
 			e, err := s.Sign(context.Background(), image("a"), nil)
@@ -90,7 +92,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 // the proof of the key included.
 func TestPluginIsAskedOnceForItself(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s := r.open(t, "jws")
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -121,9 +123,9 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 // key's is refused for good.
 func TestKnownChainIsProvenOnce(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	known := r.open(t, "jws")
-	stranger, err := r.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	stranger, err := r.ca.Issue("release", nil)
 	must(t, err)
 	var forged [][]byte
 	for _, c := range stranger.Chain {
@@ -171,7 +173,7 @@ func TestKnownChainIsProvenOnce(t *testing.T) {
 // A proof that fails says nothing of the certificate, and is tried again.
 func TestProofThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s, err := Open(context.Background(), r.key, Options{Chain: r.open(t, "jws").Chain()})
 	must(t, err)
 	r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kmstest.AccessDenied, Nth: 1})
@@ -186,7 +188,7 @@ func TestProofThatFailsIsTriedAgain(t *testing.T) {
 // Signatures of an accepted identity count as the key's; none is made or pushed in its name.
 func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 	t.Parallel()
-	before, now := newRig(t, kmstest.EC256, kmstest.RAW), newRig(t, kmstest.EC256, kmstest.RAW)
+	before, now := newRig(t, pki.EC256, kmstest.RAW), newRig(t, pki.EC256, kmstest.RAW)
 	old := before.open(t, "jws")
 	e, err := old.Sign(context.Background(), image("a"), nil)
 	must(t, err)
@@ -209,7 +211,7 @@ func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 func TestSignerIsSharedByWorkers(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"jws", "cose"} {
-		r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+		r := newRig(t, pki.EC256, kmstest.ENVELOPE)
 		b := kmstest.Behaviour{Keys: r.keys, Capability: kmstest.ENVELOPE, Annotations: map[string]string{"of {digest}": "{digest}", "plugin": "kmstest"}}
 		must(t, r.plugin.Set(b))
 		s := r.open(t, format)
@@ -262,7 +264,7 @@ func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[st
 // signature.
 func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s := r.open(t, "cose")
 	e, err := s.Sign(context.Background(), image("a"), nil)
 	must(t, err)
@@ -285,28 +287,28 @@ func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
 
 func TestKeyInFiles(t *testing.T) {
 	t.Parallel()
-	ca, err := kmstest.NewAuthority("files")
+	ca, err := pki.NewAuthority("files")
 	must(t, err)
 	dir := t.TempDir()
-	issue := func(name string, o kmstest.IssueOptions) Key {
-		id, err := ca.Issue(name, kmstest.EC256, o)
+	issue := func(name string, change ...func(*x509.Certificate)) Key {
+		id, err := ca.Issue(name, nil, change...)
 		must(t, err)
 		saved, err := id.Save(dir, name)
 		must(t, err)
 		return Key{Name: name, KeyFile: saved.KeyFile, CertFile: saved.ChainFile}
 	}
-	good := issue("good", kmstest.IssueOptions{})
+	good := issue("good")
 	s, err := Open(context.Background(), good, Options{})
 	must(t, err)
 	e, err := s.Sign(context.Background(), image("a"), nil)
 	must(t, err)
 	must(t, s.Check(image("a"), e))
 
-	expired := issue("expired", kmstest.IssueOptions{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	expired := issue("expired", pki.Valid(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)))
 	if _, err := Open(context.Background(), expired, Options{}); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "must be valid now") {
 		t.Errorf("expired: %v", err)
 	}
-	mixed := Key{Name: "mixed", KeyFile: good.KeyFile, CertFile: issue("other", kmstest.IssueOptions{}).CertFile}
+	mixed := Key{Name: "mixed", KeyFile: good.KeyFile, CertFile: issue("other").CertFile}
 	if _, err := Open(context.Background(), mixed, Options{}); err == nil {
 		t.Error("a key with another's certificate was accepted")
 	}
@@ -329,7 +331,7 @@ func TestKeyInFiles(t *testing.T) {
 // a run.
 func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	now := time.Now()
 	s, err := Open(context.Background(), r.key, Options{Now: func() time.Time { return now }})
 	must(t, err)
@@ -350,18 +352,18 @@ func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
-		r := newRig(t, kmstest.EC256, capability)
+		r := newRig(t, pki.EC256, capability)
 		r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.NewCertificate})
 		_, err := Open(context.Background(), r.key, Options{})
 		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "makes a new self-signed certificate for each signature") || !strings.Contains(err.Error(), "ca_certs") {
 			t.Errorf("%s: got %v", capability, err)
 		}
-		r = newRig(t, kmstest.EC256, capability)
-		id, err := r.ca.Issue("own", kmstest.EC256, kmstest.IssueOptions{Self: true, NotBefore: time.Now().Add(-time.Minute)})
+		r = newRig(t, pki.EC256, capability)
+		id, err := pki.SelfSigned("own", nil, pki.Valid(time.Now().Add(-time.Minute), time.Now().AddDate(1, 0, 0)))
 		must(t, err)
 		saved, err := id.Save(t.TempDir(), "own")
 		must(t, err)
-		must(t, r.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": saved}, Capability: capability}))
+		must(t, r.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": saved}, Capability: capability}))
 		if _, err := Open(context.Background(), r.key, Options{}); err != nil {
 			t.Errorf("%s, with a new certificate that stays: %v", capability, err)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // shaky is a trust store that fails a few times first, and counts how often it was read.
@@ -36,11 +36,11 @@ func (s *shaky) GetCertificates(ctx context.Context, kind truststore.Type, name 
 // once then, however many signatures there are; one that is not there trusts nobody.
 func TestATrustStoreThatCannotBeReadLeavesItOpen(t *testing.T) {
 	t.Parallel()
-	ca, err := kmstest.NewAuthority("test")
+	ca, err := pki.NewAuthority("test")
 	must(t, err)
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("release", nil)
 	must(t, err)
-	s := &shaky{memory: memory{ca.Certificate}, fails: []error{errors.New("too many open files"), fs.ErrNotExist}}
+	s := &shaky{memory: memory{ca.Certificate()}, fails: []error{errors.New("too many open files"), fs.ErrNotExist}}
 	policy := &trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
 		Name: "test", RegistryScopes: []string{"*"}, SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
 		TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},

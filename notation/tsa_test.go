@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,7 +53,7 @@ func (s stores) GetCertificates(_ context.Context, kind truststore.Type, _ strin
 
 // stamped judges a signature by a policy that asks for a timestamp, or by one that does not
 // know the authority.
-func stamped(t *testing.T, ca *kmstest.Authority, server *tsatest.TSA, asks bool, mediaType string, blob []byte) Verdict {
+func stamped(t *testing.T, ca *pki.Identity, server *tsatest.TSA, asks bool, mediaType string, blob []byte) Verdict {
 	t.Helper()
 	policy := trustpolicy.TrustPolicy{
 		Name: "test", RegistryScopes: []string{"*"}, TrustStores: []string{"ca:test"}, TrustedIdentities: []string{"*"},
@@ -62,7 +63,7 @@ func stamped(t *testing.T, ca *kmstest.Authority, server *tsatest.TSA, asks bool
 		policy.TrustStores = append(policy.TrustStores, "tsa:test")
 	}
 	v, err := newVerifier(&trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{policy}},
-		stores{truststore.TypeCA: ca.Certificate, truststore.TypeTSA: server.Root()}, nil, verifier.VerifierOptions{})
+		stores{truststore.TypeCA: ca.Certificate(), truststore.TypeTSA: server.Root()}, nil, verifier.VerifierOptions{})
 	must(t, err)
 	got, err := v.Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), mediaType, blob)
 	must(t, err)
@@ -73,7 +74,7 @@ func TestPolicyThatAsksForATimestampIsMet(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"jws", "cose"} {
 		server, options := authority(t)
-		r := newRig(t, kmstest.EC256, kmstest.RAW)
+		r := newRig(t, pki.EC256, kmstest.RAW)
 		s, err := Open(context.Background(), r.key, Options{Format: format, TSA: openTSA(t, options)})
 		must(t, err)
 		e, err := s.Sign(context.Background(), image("a"), nil)
@@ -97,10 +98,10 @@ func TestPolicyThatAsksForATimestampIsMet(t *testing.T) {
 func TestTimestampOutlivesTheCertificate(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
-	ca, err := kmstest.NewAuthority("outlived")
+	ca, err := pki.NewAuthority("outlived")
 	must(t, err)
 	end := time.Now().Add(-24 * time.Hour).Truncate(time.Second)
-	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: end.Add(-24 * time.Hour), NotAfter: end})
+	old, err := ca.Issue("release", nil, pki.Valid(end.Add(-24*time.Hour), end))
 	must(t, err)
 	server.SetNow(func() time.Time { return end.Add(-time.Minute) })
 	blob := signedBy(t, old, "a", func(r *signature.SignRequest) {
@@ -224,10 +225,10 @@ func (t typed) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	plugin, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
 	must(t, err)
-	id, err := r.ca.Issue("files", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := r.ca.Issue("files", nil)
 	must(t, err)
 	saved, err := id.Save(t.TempDir(), "files")
 	must(t, err)
@@ -253,7 +254,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
-	r := newRig(t, kmstest.EC256, kmstest.RAW)
+	r := newRig(t, pki.EC256, kmstest.RAW)
 	s, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
 	must(t, err)
 	for i, status := range []int{http.StatusBadGateway, http.StatusTooManyRequests} {
@@ -278,7 +279,7 @@ func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 	t.Parallel()
 	_, options := authority(t)
-	r := newRig(t, kmstest.EC256, kmstest.ENVELOPE)
+	r := newRig(t, pki.EC256, kmstest.ENVELOPE)
 	_, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
 	if err == nil || !strings.Contains(err.Error(), "--timestamp-url") {
 		t.Errorf("error %v", err)

@@ -17,7 +17,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // memory is a trust store with one authority.
@@ -28,12 +28,12 @@ func (m memory) GetCertificates(context.Context, truststore.Type, string) ([]*x5
 }
 
 // judging makes a verifier that trusts one authority for registry.example.com/app.
-func judging(t *testing.T, level string, trusted *kmstest.Identity) *Verifier {
+func judging(t *testing.T, level string, trusted *pki.Identity) *Verifier {
 	t.Helper()
 	return judgingWith(t, level, trusted, func(*verifier.VerifierOptions) {})
 }
 
-func judgingWith(t *testing.T, level string, trusted *kmstest.Identity, change func(*verifier.VerifierOptions)) *Verifier {
+func judgingWith(t *testing.T, level string, trusted *pki.Identity, change func(*verifier.VerifierOptions)) *Verifier {
 	t.Helper()
 	var options verifier.VerifierOptions
 	change(&options)
@@ -50,7 +50,7 @@ func judgingWith(t *testing.T, level string, trusted *kmstest.Identity, change f
 }
 
 // signedBy makes an envelope over an image, as an hour before the certificate ends or now.
-func signedBy(t *testing.T, id *kmstest.Identity, name string, more ...func(*signature.SignRequest)) []byte {
+func signedBy(t *testing.T, id *pki.Identity, name string, more ...func(*signature.SignRequest)) []byte {
 	t.Helper()
 	at := time.Now()
 	if end := id.Chain[0].NotAfter; end.Before(at) {
@@ -80,16 +80,16 @@ func signedBy(t *testing.T, id *kmstest.Identity, name string, more ...func(*sig
 // in one way.
 func TestVerdictIsTheTrustPolicys(t *testing.T) {
 	t.Parallel()
-	ca, err := kmstest.NewAuthority("verdict")
+	ca, err := pki.NewAuthority("verdict")
 	must(t, err)
-	good, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	good, err := ca.Issue("release", nil)
 	must(t, err)
-	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+	old, err := ca.Issue("release", nil, pki.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)))
 	must(t, err)
 	blob := signedBy(t, good, "a")
 	for name, c := range map[string]struct {
 		level, repository string
-		trusted           *kmstest.Identity
+		trusted           *pki.Identity
 		blob              []byte
 		want              Verdict // Trusted and Doubt count
 		reason            string

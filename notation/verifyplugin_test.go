@@ -17,6 +17,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // naming has an envelope name the plugin that is to verify it.
@@ -33,7 +34,7 @@ func attribute(r *signature.SignRequest) {
 
 // plugged makes a verifier with verification plugins that trusts one authority for
 // registry.example.com/app.
-func plugged(t *testing.T, level string, trusted *kmstest.Identity, plugins ...VerificationPlugin) *Verifier {
+func plugged(t *testing.T, level string, trusted *pki.Identity, plugins ...VerificationPlugin) *Verifier {
 	t.Helper()
 	m, err := newPluginManager(plugins)
 	must(t, err)
@@ -66,11 +67,11 @@ func verifying(t *testing.T, b kmstest.Behaviour) (*kmstest.Plugin, Verification
 // a stranger's signature it is not started.
 func TestConfiguredPluginVerifies(t *testing.T) {
 	t.Parallel()
-	ca, err := kmstest.NewAuthority("plugins")
+	ca, err := pki.NewAuthority("plugins")
 	must(t, err)
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("release", nil)
 	must(t, err)
-	old, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)})
+	old, err := ca.Issue("release", nil, pki.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)))
 	must(t, err)
 	stranger := issued(t)
 	const identity, revocation = "SIGNATURE_VERIFIER.TRUSTED_IDENTITY", "SIGNATURE_VERIFIER.REVOCATION_CHECK"
@@ -79,7 +80,7 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		does    kmstest.Behaviour
-		by      *kmstest.Identity
+		by      *pki.Identity
 		more    func(*signature.SignRequest)
 		of      string // image; empty: the right one
 		change  func(*VerificationPlugin)

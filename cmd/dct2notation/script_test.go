@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -68,9 +70,9 @@ type fixture struct {
 	notary   *notarytest.Server
 	registry *registrytest.Registry
 	plugin   *kmstest.Plugin
-	ca       *kmstest.Authority
-	identity *kmstest.Identity
-	alice    *kmstest.Identity // of the plugin's other key
+	ca       *pki.Identity
+	identity *pki.Identity
+	alice    *pki.Identity // of the plugin's other key
 	tsa      *tsatest.TSA
 	dir      string
 
@@ -119,7 +121,7 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 	if err := f.writeJSON("docker/config.json", map[string]any{"auths": map[string]any{f.registry.Host(): auth}}); err != nil {
 		return nil, err
 	}
-	if f.ca, err = kmstest.NewAuthority("script"); err != nil {
+	if f.ca, err = pki.NewAuthority("script"); err != nil {
 		return nil, err
 	}
 	if err := f.trust("app", "other", "good", "mirror/app"); err != nil {
@@ -139,7 +141,7 @@ state: ledger.db
 
 // trust writes notation's trust store and policy for repositories of the registry.
 func (f *fixture) trust(repos ...string) error {
-	if err := f.write("notation/truststore/x509/ca/script/root.pem", f.ca.RootPEM()); err != nil {
+	if err := f.write("notation/truststore/x509/ca/script/root.pem", f.ca.CertificatePEM()); err != nil {
 		return err
 	}
 	var scopes []string
@@ -607,7 +609,7 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 // that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
 // plugin of whole envelopes.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
-	options := kmstest.IssueOptions{}
+	var change []func(*x509.Certificate)
 	kind := ""
 	if len(args) > 0 {
 		kind = args[0]
@@ -615,34 +617,34 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	issued := true
 	switch kind {
 	case "expired":
-		options.NotBefore, options.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+		change = append(change, pki.Valid(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)))
 	case "ending":
-		options.NotAfter = time.Now().Add(23 * time.Hour)
+		change = append(change, pki.Valid(time.Now().Add(-time.Hour), time.Now().Add(23*time.Hour)))
 	case "bare":
-		options.Bare = true
+		change = append(change, pki.Bare)
 	case "renewed":
 	default:
 		issued = false
 	}
 	id := f.identity
 	if id == nil || issued {
-		if id, err = f.ca.Issue("release", kmstest.EC256, options); err != nil {
+		if id, err = f.ca.Issue("release", nil, change...); err != nil {
 			return err
 		}
 	}
 	if issued {
 		kind = ""
 	}
-	if options == (kmstest.IssueOptions{}) {
+	if change == nil {
 		f.identity = id // one that is special is for once
 		ts.Setenv("LEAF", notation.Thumbprint(id.Chain[0]))
 	}
-	b := kmstest.Behaviour{Keys: map[string]kmstest.Key{}}
+	b := kmstest.Behaviour{Keys: map[string]pki.Files{}}
 	if b.Keys["release"], err = id.Save(f.dir, "release"); err != nil {
 		return err
 	}
 	if f.alice == nil {
-		if f.alice, err = f.ca.Issue("alice", kmstest.EC256, kmstest.IssueOptions{}); err != nil {
+		if f.alice, err = f.ca.Issue("alice", nil); err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,7 @@ func (s *scene) writeFiles() error {
 	}
 	for name, content := range map[string][]byte{
 		caFile: bytes.Join([][]byte{s.notary.CAPEM(), s.modern.CAPEM(), s.old.CAPEM()}, nil),
-		filepath.Join(notationFolder, "truststore", "x509", "ca", trustStore, "root.pem"): s.authority.RootPEM(),
+		filepath.Join(notationFolder, "truststore", "x509", "ca", trustStore, "root.pem"): s.authority.CertificatePEM(),
 		filepath.Join(notationFolder, "trustpolicy.json"):                                 policy,
 		filepath.Join(dockerFolder, "config.json"):                                        logins,
 		pinsFile:   pins,

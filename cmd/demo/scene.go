@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
@@ -34,7 +35,7 @@ type scene struct {
 	old    *registrytest.Registry // without: signatures are found by the tag schema
 	users  map[*registrytest.Registry]user
 
-	authority *kmstest.Authority
+	authority *pki.Identity
 	plugin    *kmstest.Plugin
 
 	repositories []*repository
@@ -94,10 +95,10 @@ func startRegistry(u user, referrers bool) (*registrytest.Registry, error) {
 }
 
 func (s *scene) installKey() (err error) {
-	if s.authority, err = kmstest.NewAuthority("demo root"); err != nil {
+	if s.authority, err = pki.NewAuthority("demo root"); err != nil {
 		return err
 	}
-	id, err := s.authority.Issue("demo release key", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := s.authority.Issue("demo release key", nil)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (s *scene) installKey() (err error) {
 		return err
 	}
 	s.plugin, err = kmstest.Install(s.path("libexec"), kmstest.Behaviour{
-		Keys:  map[string]kmstest.Key{keyID: key},
+		Keys:  map[string]pki.Files{keyID: key},
 		Delay: map[string]int{"describe-key": int(keyDelay.Milliseconds()), signing: int(keyDelay.Milliseconds())},
 	})
 	return err

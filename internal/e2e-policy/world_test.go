@@ -17,6 +17,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
@@ -66,10 +67,10 @@ type world struct {
 	notary *notarytest.Server
 	tsa    *tsatest.TSA // nil: nothing is countersigned
 	// ours signs what releases are, and alice what that signer of DCT has signed.
-	ours, alice *kmstest.Identity
+	ours, alice *pki.Identity
 	// sibling has the same authority as ours and another name, stranger the same name and
 	// another authority.
-	sibling, stranger *kmstest.Identity
+	sibling, stranger *pki.Identity
 	images            []image
 	// elsewhere is signed by our key in a repository that nobody has migrated, and unstamped
 	// by our key without a timestamp: of these, each consumer thinks its own.
@@ -103,16 +104,16 @@ func newWorld(t testing.TB, kind string, stamped bool) *world {
 	return w
 }
 
-func newAuthority(t testing.TB) *kmstest.Authority {
+func newAuthority(t testing.TB) *pki.Identity {
 	t.Helper()
-	a, err := kmstest.NewAuthority("e2e-policy")
+	a, err := pki.NewAuthority("e2e-policy")
 	must(t, err)
 	return a
 }
 
-func issue(t testing.TB, by *kmstest.Authority, name string) *kmstest.Identity {
+func issue(t testing.TB, by *pki.Identity, name string) *pki.Identity {
 	t.Helper()
-	id, err := by.Issue(name, kmstest.EC256, kmstest.IssueOptions{})
+	id, err := by.Issue(name, nil)
 	must(t, err)
 	return id
 }
@@ -174,7 +175,7 @@ func (w *world) pushImages(t testing.TB) {
 
 // sign signs with notation's own library, and nothing of ours. by is whose signature it is;
 // tsa, if there is one, countersigns it.
-func (w *world) sign(t testing.TB, by *kmstest.Identity, i image, tsa *tsatest.TSA) {
+func (w *world) sign(t testing.TB, by *pki.Identity, i image, tsa *tsatest.TSA) {
 	t.Helper()
 	s, err := signer.NewGenericSigner(by.Key, by.Chain)
 	must(t, err)
@@ -197,8 +198,8 @@ func (w *world) configure(t testing.TB) {
 	_, err := plugin.build()
 	must(t, err)
 	must(t, os.MkdirAll(w.path("kms"), 0o700))
-	keys := map[string]kmstest.Key{}
-	for name, id := range map[string]*kmstest.Identity{"release": w.ours, "alice": w.alice} {
+	keys := map[string]pki.Files{}
+	for name, id := range map[string]*pki.Identity{"release": w.ours, "alice": w.alice} {
 		keys[name], err = id.Save(w.path("kms"), name)
 		must(t, err)
 	}

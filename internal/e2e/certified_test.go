@@ -1,35 +1,25 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"os"
-	"testing"
 	"time"
 
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
 // A rootAuthority certifies keys of roots, for those who pin it and not each root.
 type rootAuthority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*pki.Identity
 	file string
 }
 
 func (a *author) authority(name string) *rootAuthority {
 	a.t.Helper()
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(9, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	r := &rootAuthority{a.t, cert, servertest.NewECKey(a.t), a.home.path(name + ".pem")}
-	servertest.WritePEM(a.t, r.file, "CERTIFICATE", servertest.Certify(a.t, cert, cert, r.key, r.key))
+	r := &rootAuthority{newAuthority(a.t, name), a.home.path(name + ".pem")}
+	servertest.WriteFile(a.t, r.file, r.CertificatePEM())
 	return r
 }
 
@@ -51,12 +41,11 @@ func (a *author) initCertified(by *rootAuthority) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: a.gun},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(9, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, // with code signing alone, notary does not take it
+	cert, err := by.Issue(a.gun, pki.Public(public), pki.Valid(time.Now().Add(-time.Hour), time.Now().AddDate(9, 0, 0)), pki.Bare,
+		func(c *x509.Certificate) { c.ExtKeyUsage = nil }) // with code signing alone, notary does not take it
+	if err != nil {
+		a.t.Fatal(err)
 	}
-	key := &ecdsa.PrivateKey{PublicKey: *public.(*ecdsa.PublicKey)} // only notary has the rest
-	servertest.WritePEM(a.t, certFile, "CERTIFICATE", servertest.Certify(a.t, cert, by.cert, key, by.key))
+	servertest.WriteFile(a.t, certFile, cert.CertificatePEM())
 	a.notary("init", "-p", a.gun, "--rootkey", keyFile, "--rootcert", certFile)
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
@@ -47,9 +47,9 @@ func (h *home) env() []string {
 func (h *home) libexec() string { return h.path("libexec") }
 
 // trust makes notation trust the authority for every repository, strictly.
-func (h *home) trust(t testing.TB, ca *kmstest.Authority) {
+func (h *home) trust(t testing.TB, ca *pki.Identity) {
 	t.Helper()
-	servertest.WriteFile(t, h.path("notation", "truststore", "x509", "ca", "e2e", "root.crt"), ca.RootPEM())
+	servertest.WriteFile(t, h.path("notation", "truststore", "x509", "ca", "e2e", "root.crt"), ca.CertificatePEM())
 	h.writeJSON(t, "trustpolicy.json", map[string]any{
 		"version": "1.0",
 		"trustPolicies": []any{map[string]any{
@@ -60,7 +60,7 @@ func (h *home) trust(t testing.TB, ca *kmstest.Authority) {
 }
 
 // addKey gives notation a local key, which becomes the default if it is the first.
-func (h *home) addKey(t testing.TB, name string, id *kmstest.Identity) kmstest.Key {
+func (h *home) addKey(t testing.TB, name string, id *pki.Identity) pki.Files {
 	t.Helper()
 	key := saveKey(t, h.path("keys"), name, id)
 	h.keys = append(h.keys, signingKey{name, key.KeyFile, key.ChainFile})
@@ -68,7 +68,7 @@ func (h *home) addKey(t testing.TB, name string, id *kmstest.Identity) kmstest.K
 	return key
 }
 
-func saveKey(t testing.TB, dir, name string, id *kmstest.Identity) kmstest.Key {
+func saveKey(t testing.TB, dir, name string, id *pki.Identity) pki.Files {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
@@ -68,7 +69,7 @@ func newKilling(t *testing.T, o killingWorld) *killing {
 	store.SetHook(k.faulty.hook(k.late.hook))
 	ca := newAuthority(t, "ours")
 	k.home.trust(t, ca)
-	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{
+	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", pki.EC256), kmstest.Behaviour{
 		Delay: map[string]int{"generate-signature": signatureTime}, Faults: o.faults,
 	})
 	for _, name := range []string{"team/app", "team/tool"} {

@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // TestNotationAcceptsOurSignatures has the real notation verify judge what was migrated,
@@ -19,7 +20,7 @@ func TestNotationAcceptsOurSignatures(t *testing.T) {
 	for kind, startRegistry := range registryKinds {
 		registry := startRegistry(t)
 		for _, format := range []string{"jws", "cose"} {
-			for _, algorithm := range []kmstest.Algorithm{kmstest.RSA2048, kmstest.RSA3072, kmstest.EC256, kmstest.EC384} {
+			for _, algorithm := range []pki.Algorithm{pki.RSA2048, pki.RSA3072, pki.EC256, pki.EC384} {
 				name := strings.ToLower(fmt.Sprintf("%s-%s", format, algorithm))
 				t.Run(kind+"/"+name, func(t *testing.T) {
 					t.Parallel()
@@ -34,7 +35,7 @@ func TestNotationAcceptsOurSignatures(t *testing.T) {
 		t.Run(kind+"/plugin", func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t, notary, registry, "plugin")
-			_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", kmstest.RSA3072), kmstest.Behaviour{})
+			_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.RSA3072), kmstest.Behaviour{})
 			s.tell(t)
 		})
 	}
@@ -45,7 +46,7 @@ func TestNotationAcceptsOurSignatures(t *testing.T) {
 // who has signed v2 as well.
 type story struct {
 	migration
-	ca                          *kmstest.Authority
+	ca                          *pki.Identity
 	gun                         string
 	v1, v2, unsigned, strangers ocispec.Descriptor
 }
@@ -90,7 +91,7 @@ func (s *story) tell(t *testing.T) {
 func (s *story) strangerSigns(t *testing.T, images ...ocispec.Descriptor) {
 	t.Helper()
 	h := newHome(t)
-	h.addKey(t, "theirs", issue(t, newAuthority(t, "a stranger"), "theirs", kmstest.EC256))
+	h.addKey(t, "theirs", issue(t, newAuthority(t, "a stranger"), "theirs", pki.EC256))
 	for _, image := range images {
 		h.must(t, "notation", "sign", "--insecure-registry", "--force-referrers-tag=false", s.reference(image))
 	}
@@ -133,7 +134,7 @@ func TestVerifyAcceptsNotationsSignatures(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t, notary, startRegistry(t), "app")
-			s.addKey(t, "release", issue(t, s.ca, "release", kmstest.EC256))
+			s.addKey(t, "release", issue(t, s.ca, "release", pki.EC256))
 			for image, format := range map[*ocispec.Descriptor]string{&s.v1: "jws", &s.v2: "cose"} {
 				s.must(t, "notation", "sign", "--insecure-registry", "--force-referrers-tag=false", "--signature-format", format, s.reference(*image))
 			}

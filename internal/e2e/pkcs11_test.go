@@ -3,12 +3,10 @@ package e2e
 import (
 	"crypto"
 	"crypto/elliptic"
-	"errors"
-	"io"
 	"testing"
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
@@ -46,7 +44,7 @@ func TestPKCS11EndToEnd(t *testing.T) {
 func (s *story) installPKCS11(t *testing.T, token *softhsmtest.Token, public crypto.PublicKey) []string {
 	t.Helper()
 	s.must(t, "notation", "plugin", "install", "--file", program("notation-pkcs11"))
-	id, err := s.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{Key: onToken{public}})
+	id, err := s.ca.Issue("release", pki.Public(public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +56,6 @@ func (s *story) installPKCS11(t *testing.T, token *softhsmtest.Token, public cry
 		"--plugin", "pkcs11", "--id", "release", "--plugin-config", "module=" + token.Module,
 		"--plugin-config", "token=" + token.Label, "--plugin-config", "ca_certs=" + chain, "--plugin-config", "pin_file=" + pin,
 	}
-}
-
-// onToken is the public part of a key that nobody outside of the token can sign with.
-type onToken struct{ public crypto.PublicKey }
-
-func (k onToken) Public() crypto.PublicKey { return k.public }
-
-func (onToken) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
-	return nil, errors.New("the key is on the token")
 }
 
 // notationSigns has the real notation command sign, with the same flags, an image that

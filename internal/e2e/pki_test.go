@@ -4,20 +4,25 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-func newAuthority(t testing.TB, name string) *kmstest.Authority {
+func newAuthority(t testing.TB, name string) *pki.Identity {
 	t.Helper()
-	ca, err := kmstest.NewAuthority(name)
+	ca, err := pki.NewAuthority(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ca
 }
 
-func issue(t testing.TB, ca *kmstest.Authority, name string, algorithm kmstest.Algorithm) *kmstest.Identity {
+func issue(t testing.TB, ca *pki.Identity, name string, algorithm pki.Algorithm) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(name, algorithm, kmstest.IssueOptions{})
+	key, err := pki.NewKey(name, algorithm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := ca.Issue(name, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +31,9 @@ func issue(t testing.TB, ca *kmstest.Authority, name string, algorithm kmstest.A
 
 // installKMS installs the kmstest plugin with one key and returns what names it on a
 // command line.
-func installKMS(t testing.TB, h *home, id *kmstest.Identity, b kmstest.Behaviour) (*kmstest.Plugin, []string) {
+func installKMS(t testing.TB, h *home, id *pki.Identity, b kmstest.Behaviour) (*kmstest.Plugin, []string) {
 	t.Helper()
-	b.Keys = map[string]kmstest.Key{"release": saveKey(t, h.path("kms"), "release", id)}
+	b.Keys = map[string]pki.Files{"release": saveKey(t, h.path("kms"), "release", id)}
 	p, err := kmstest.Install(h.libexec(), b)
 	if err != nil {
 		t.Fatal(err)

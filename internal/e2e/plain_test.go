@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
@@ -38,7 +39,7 @@ func TestMigrationOverTLSWithLogin(t *testing.T) {
 	m.trust(t, ca)
 	m.login(t)
 	var kms *kmstest.Plugin
-	kms, m.key = installKMS(t, m.home, issue(t, ca, "release", kmstest.EC256), kmstest.Behaviour{Delay: map[string]int{"generate-signature": 60}})
+	kms, m.key = installKMS(t, m.home, issue(t, ca, "release", pki.EC256), kmstest.Behaviour{Delay: map[string]int{"generate-signature": 60}})
 
 	m.killHalfWay(t, kms, gun, images/2)
 	got := m.runCounts(t, gun)
@@ -72,7 +73,7 @@ func TestWrongPasswordSignsNothing(t *testing.T) {
 	m := &migration{home: newHome(t), registry: registry, notary: notary, pins: pinFile(t, p)}
 	m.login(t)
 	var kms *kmstest.Plugin
-	kms, m.key = installKMS(t, m.home, issue(t, newAuthority(t, "ours"), "release", kmstest.EC256), kmstest.Behaviour{})
+	kms, m.key = installKMS(t, m.home, issue(t, newAuthority(t, "ours"), "release", pki.EC256), kmstest.Behaviour{})
 	if r := m.dct2notation(t, "run", gun); r.code != 3 {
 		t.Errorf("exit code %d, want 3: %s", r.code, r)
 	}

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
@@ -105,14 +103,16 @@ func (p *publisher) certificate(name, role string, until time.Time) string {
 // with it.
 func (p *publisher) stranger(name string, until time.Time) {
 	p.t.Helper()
-	key := servertest.NewECKey(p.t)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	id, err := pki.SelfSigned(name, nil, pki.Valid(time.Now().Add(-time.Hour), until), pki.Bare)
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	servertest.WriteKey(p.t, p.home.path(name+".key"), key)
-	servertest.WritePEM(p.t, p.home.path(name+".pem"), "CERTIFICATE", servertest.Certify(p.t, cert, cert, key, key))
+	key, err := id.KeyPEM()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	servertest.WriteFile(p.t, p.home.path(name+".key"), key)
+	servertest.WriteFile(p.t, p.home.path(name+".pem"), id.CertificatePEM())
 }
 
 func roleFlags(roles []string) []string {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
@@ -19,7 +19,7 @@ func TestChoicesEqualThoseOfTheRealTools(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, servertest.NewTLS(t))
 	registry := startDockerRegistry(t, nil, "", "")
-	key := issue(t, newAuthority(t, "ours"), "release", kmstest.EC256)
+	key := issue(t, newAuthority(t, "ours"), "release", pki.EC256)
 	for name, shape := range shapes {
 		if shape.docker && !hasDocker {
 			continue // run.sh says so

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
@@ -23,7 +23,7 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	t.Cleanup(tsa.Close)
 	s := newStory(t, startNotary(t, nil), startOlareg(t), "app")
 	s.extra = append(s.extra, "NOTATION_EXPERIMENTAL=1")
-	s.addKey(t, "release", issue(t, s.ca, "release", kmstest.EC256))
+	s.addKey(t, "release", issue(t, s.ca, "release", pki.EC256))
 	root := s.path("tsa.pem")
 	servertest.WriteFile(t, root, tsa.RootPEM())
 	// A policy that takes no signature without a timestamp.

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // undo runs the verb and returns how it ended. It needs neither the Notary server nor the key.
@@ -29,7 +30,7 @@ func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t, notary, start(t), "undo")
-			_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", kmstest.EC256), kmstest.Behaviour{})
+			_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.EC256), kmstest.Behaviour{})
 			s.strangerSigns(t, s.v2)
 			for range 2 { // signing again after undoing is signing as ever
 				if got := s.runCounts(t, s.gun); got["signed"] != 2 {
@@ -59,7 +60,7 @@ func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, startNotary(t, nil), startDockerRegistry(t, nil, "", ""), "undo")
-	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", kmstest.EC256), kmstest.Behaviour{})
+	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.EC256), kmstest.Behaviour{})
 	s.runCounts(t, s.gun)
 	if r := s.undo(t, "--yes", s.gun); r.code != 3 || !strings.Contains(r.stdout, "hint: docker-registry deletes only where") {
 		t.Errorf("undo: %s", r)
@@ -73,7 +74,7 @@ func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 func TestRecheckSignsNothingBesideAHalfDeletedSignature(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, startNotary(t, nil), deletingKinds["docker-registry"](t), "halfdeleted")
-	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", kmstest.EC256), kmstest.Behaviour{})
+	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.EC256), kmstest.Behaviour{})
 	s.runCounts(t, s.gun)
 	ours := s.list(t, s.v2)
 	s.strangerSigns(t, s.v2)

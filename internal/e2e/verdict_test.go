@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // A verdict is what dct2notation says of a repository.
@@ -105,7 +105,7 @@ var refusals = map[string]string{
 }
 
 // ours asks the built program what it would sign.
-func (a *author) ours(t testing.TB, pinned string, key *kmstest.Identity) verdict {
+func (a *author) ours(t testing.TB, pinned string, key *pki.Identity) verdict {
 	t.Helper()
 	h := newHome(t)
 	if pinned == byDocker {

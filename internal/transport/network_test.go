@@ -1,15 +1,9 @@
 package transport
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 func TestLostConnectionIsRepeated(t *testing.T) {
@@ -88,13 +84,7 @@ func TestOtherSchemesAreRefused(t *testing.T) {
 // writeServerCA writes the test server's certificate as a root.
 func writeServerCA(t *testing.T, srv *httptest.Server, path string) {
 	t.Helper()
-	writePEM(t, path, "CERTIFICATE", srv.Certificate().Raw)
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	if err := os.WriteFile(path, pki.PEM(srv.Certificate()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -102,22 +92,20 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 // writeClientPair writes a self-signed client certificate and its key.
 func writeClientPair(t *testing.T, certPath, keyPath string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	id, err := pki.SelfSigned("client", nil, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	key, err := id.KeyPEM()
+	if err == nil {
+		err = os.WriteFile(keyPath, key, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(certPath, id.ChainPEM(), 0o600)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, certPath, "CERTIFICATE", der)
-	writePEM(t, keyPath, "EC PRIVATE KEY", keyDER)
 }
 
 // tlsServer answers with the common name of the client's certificate.

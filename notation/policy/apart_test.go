@@ -1,76 +1,41 @@
 package policy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-func ecKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-func create(t testing.TB, template, parent *x509.Certificate, public *ecdsa.PublicKey, by *ecdsa.PrivateKey) *x509.Certificate {
-	t.Helper()
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, by)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // An issuer is an authority that issues certificates of any subject.
-type issuer struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
+type issuer struct{ *pki.Identity }
 
 func newIssuer(t *testing.T) issuer {
 	t.Helper()
-	k := ecKey(t)
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: "issuer"}, KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}
-	return issuer{create(t, template, template, &k.PublicKey, k), k}
+	ca, err := pki.NewAuthority("issuer", pki.Bare)
+	must(t, err)
+	return issuer{ca}
 }
 
-func (i issuer) issue(t *testing.T, cn, unit string, change ...func(*x509.Certificate)) *kmstest.Identity {
+func (i issuer) issue(t *testing.T, cn, unit string, change ...func(*x509.Certificate)) *pki.Identity {
 	t.Helper()
-	k := ecKey(t)
-	subject := pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Example"}, CommonName: cn}
-	if unit != "" {
-		subject.OrganizationalUnit = []string{unit}
-	}
-	template := &x509.Certificate{Subject: subject, KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true}
-	for _, c := range change {
-		c(template)
-	}
-	leaf := create(t, template, i.cert, &k.PublicKey, i.key)
-	return &kmstest.Identity{Chain: []*x509.Certificate{leaf, i.cert}, Key: k}
+	id, err := i.Issue(cn, nil, append([]func(*x509.Certificate){func(c *x509.Certificate) {
+		c.Subject.Organization, c.ExtKeyUsage = []string{"Example"}, nil
+		if unit != "" {
+			c.Subject.OrganizationalUnit = []string{unit}
+		}
+	}}, change...)...)
+	must(t, err)
+	return id
 }
 
 // two is a trust in a key for one repository, and in another key for another.
-func two(release, alice *kmstest.Identity) policy.Trust {
+func two(release, alice *pki.Identity) policy.Trust {
 	return policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: policy.Group("migrated",
 		map[string][]string{app: {"release"}, "registry.example.com/team/web": {"alice"}},
 		map[string][]policy.Key{"release": {{Name: "release", Chain: release.Chain}}, "alice": {{Name: "alice", Chain: alice.Chain}}})}
@@ -83,7 +48,7 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 	ca := newIssuer(t)
 	release := ca.issue(t, "release", "")
 	for name, c := range map[string]struct {
-		alice *kmstest.Identity
+		alice *pki.Identity
 		apart bool
 	}{
 		"another CN":              {ca.issue(t, "alice", ""), true},

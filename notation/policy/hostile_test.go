@@ -2,23 +2,19 @@ package policy_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"maps"
-	"math/big"
 	"path"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
@@ -68,20 +64,11 @@ func TestLongNamesOfKeysAreCut(t *testing.T) {
 // self makes a certificate of a key of any subject.
 func self(t testing.TB, subject pkix.Name) *x509.Certificate {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	id, err := pki.SelfSigned("", nil, func(c *x509.Certificate) { c.Subject, c.ExtKeyUsage = subject, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: subject, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return id.Certificate()
 }
 
 // Names of keys and subjects of certificates may be anything: whatever they are, the files are

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
@@ -34,12 +35,13 @@ func TestRefusedRatherThanWider(t *testing.T) {
 	// As issuers of their own: by the name alone, and by the key alone.
 	ca, namesake := newIssuer(t), newIssuer(t)
 	roots := map[string]policy.Trust{}
-	for name, c := range map[string]*x509.Certificate{
-		"by name": create(t, &x509.Certificate{Subject: ca.cert.Subject, KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}, namesake.cert, &ca.key.PublicKey, namesake.key),
-		"by key":  create(t, &x509.Certificate{Subject: pkix.Name{CommonName: "another"}, KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}, ca.cert, &ca.key.PublicKey, ca.key),
-	} {
+	byName, err := namesake.Issue("issuer", ca.Key, pki.CA, pki.Bare)
+	must(t, err)
+	byKey, err := ca.Issue("another", ca.Key, pki.CA, pki.Bare)
+	must(t, err)
+	for name, c := range map[string]*pki.Identity{"by name": byName, "by key": byKey} {
 		trust := one(t, "release")
-		trust.Statements[0].Keys[0].TSA = []*x509.Certificate{c}
+		trust.Statements[0].Keys[0].TSA = c.Chain[:1]
 		roots[name] = trust
 	}
 	inside := trusting(ca.issue(t, "release", ""))

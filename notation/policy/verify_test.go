@@ -24,7 +24,7 @@ import (
 	"oras.land/oras-go/v2/content/memory"
 	"sigs.k8s.io/yaml"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
@@ -36,7 +36,7 @@ type shelf struct {
 	image ocispec.Descriptor
 }
 
-func newShelf(t *testing.T, by ...*kmstest.Identity) *shelf {
+func newShelf(t *testing.T, by ...*pki.Identity) *shelf {
 	t.Helper()
 	store := memory.New()
 	manifest := []byte(`{"schemaVersion":2}`)
@@ -53,7 +53,7 @@ func newShelf(t *testing.T, by ...*kmstest.Identity) *shelf {
 	return s
 }
 
-func envelope(t *testing.T, id *kmstest.Identity, image ocispec.Descriptor, at time.Time) []byte {
+func envelope(t *testing.T, id *pki.Identity, image ocispec.Descriptor, at time.Time) []byte {
 	t.Helper()
 	payload, err := json.Marshal(map[string]any{"targetArtifact": image})
 	must(t, err)
@@ -247,21 +247,21 @@ var judges = []struct {
 	{"connaisseur", policy.Connaisseur, connaisseurJudges, false},
 }
 
-func issue(t *testing.T, ca *kmstest.Authority, name string) *kmstest.Identity {
+func issue(t *testing.T, ca *pki.Identity, name string) *pki.Identity {
 	t.Helper()
-	id, err := ca.Issue(name, kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue(name, nil)
 	must(t, err)
 	return id
 }
 
-func authority(t *testing.T) *kmstest.Authority {
+func authority(t *testing.T) *pki.Identity {
 	t.Helper()
-	ca, err := kmstest.NewAuthority("policy test")
+	ca, err := pki.NewAuthority("policy test")
 	must(t, err)
 	return ca
 }
 
-func trusting(id *kmstest.Identity) policy.Trust {
+func trusting(id *pki.Identity) policy.Trust {
 	return policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: []policy.Statement{{
 		Name: "migrated", Repositories: []string{app}, Keys: []policy.Key{{Name: "release", Chain: id.Chain}},
 	}}}
@@ -281,14 +281,14 @@ func TestOnlyOurSignaturesPass(t *testing.T) {
 			judge := c.judge(t, o)
 			for _, one := range []struct {
 				what string
-				by   []*kmstest.Identity
+				by   []*pki.Identity
 				pass bool
 			}{
-				{"signed", []*kmstest.Identity{release}, true},
-				{"foreign and signed", []*kmstest.Identity{foreign, release}, true},
+				{"signed", []*pki.Identity{release}, true},
+				{"foreign and signed", []*pki.Identity{foreign, release}, true},
 				{"unsigned", nil, false},
-				{"foreign", []*kmstest.Identity{foreign}, false},
-				{"wrong identity", []*kmstest.Identity{mallory}, false},
+				{"foreign", []*pki.Identity{foreign}, false},
+				{"wrong identity", []*pki.Identity{mallory}, false},
 			} {
 				if err := judge(t, newShelf(t, one.by...), app); (err == nil) != one.pass {
 					t.Errorf("%s: %v, want it to pass: %v", one.what, err, one.pass)
@@ -353,7 +353,7 @@ func TestEachKeyOfARepositoryIsGood(t *testing.T) {
 		o, err := c.write(trust)
 		must(t, err)
 		judge := c.judge(t, o)
-		for _, id := range []*kmstest.Identity{release, alice} {
+		for _, id := range []*pki.Identity{release, alice} {
 			if err := judge(t, newShelf(t, id), app); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,7 +22,7 @@ import (
 func TestJudgeLooksAtEverySignature(t *testing.T) {
 	k := newCounter(t)
 	k.trust(t)
-	foreign, err := kmstest.NewAuthority("foreign")
+	foreign, err := pki.NewAuthority("foreign")
 	must(t, err)
 	ask := func() (Verdict, error) {
 		t.Helper()

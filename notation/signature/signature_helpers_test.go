@@ -3,7 +3,7 @@ package signature
 import (
 	"context"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/notation"
@@ -29,7 +29,7 @@ type counter struct {
 	repository *registry.Repository
 	signer     *notation.Signer
 	registry   *registrytest.Registry
-	ca         *kmstest.Authority
+	ca         *pki.Identity
 	image      ocispec.Descriptor
 }
 
@@ -43,7 +43,7 @@ func newCounterOn(t *testing.T, o registrytest.Options) *counter {
 	r, err := registrytest.Start(o)
 	must(t, err)
 	t.Cleanup(r.Close)
-	ca, err := kmstest.NewAuthority("counter")
+	ca, err := pki.NewAuthority("counter")
 	must(t, err)
 	c := &counter{registry: r, ca: ca}
 	c.use(t, c.key(t, ca))
@@ -70,9 +70,9 @@ func (c *counter) find() (Found, error) {
 	return Find(context.Background(), c.repository, c.signer, c.image)
 }
 
-func (c *counter) key(t *testing.T, ca *kmstest.Authority) *notation.Signer {
+func (c *counter) key(t *testing.T, ca *pki.Identity) *notation.Signer {
 	t.Helper()
-	id, err := ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("release", nil)
 	must(t, err)
 	saved, err := id.Save(t.TempDir(), "release")
 	must(t, err)
@@ -119,7 +119,7 @@ func (c *counter) trust(t *testing.T) {
 	t.Cleanup(func() { dir.UserConfigDir = was })
 	store := filepath.Join(folder, "truststore", "x509", "ca", "counter")
 	must(t, os.MkdirAll(store, 0o700))
-	must(t, os.WriteFile(filepath.Join(store, "root.pem"), c.ca.RootPEM(), 0o600))
+	must(t, os.WriteFile(filepath.Join(store, "root.pem"), c.ca.CertificatePEM(), 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, "trustpolicy.json"), []byte(`{"version":"1.0","trustPolicies":[{"name":"x","registryScopes":["*"],
 		"signatureVerification":{"level":"strict"},"trustStores":["ca:counter"],"trustedIdentities":["*"]}]}`), 0o600))
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -57,8 +58,8 @@ type yard struct {
 	good     ocispec.Descriptor
 
 	repos map[string]*notarytest.Repository
-	ca    *kmstest.Authority
-	key   kmstest.Key
+	ca    *pki.Identity
+	key   pki.Files
 }
 
 func newYard(t *testing.T, o registrytest.Options) *yard {
@@ -85,13 +86,13 @@ func newYard(t *testing.T, o registrytest.Options) *yard {
 	raw, err := json.Marshal(map[string]any{"trust_pinning": map[string]any{"certs": pins}})
 	must(t, err)
 	must(t, os.WriteFile(y.path("pins.json"), raw, 0o600))
-	y.ca, err = kmstest.NewAuthority("yard")
+	y.ca, err = pki.NewAuthority("yard")
 	must(t, err)
-	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := y.ca.Issue("release", nil)
 	must(t, err)
 	y.key, err = id.Save(y.dir, "release")
 	must(t, err)
-	y.plugin, err = kmstest.Install(y.dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}})
+	y.plugin, err = kmstest.Install(y.dir, kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}})
 	must(t, err)
 	y.args = []string{
 		"run", "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--no-tty",

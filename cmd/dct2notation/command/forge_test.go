@@ -18,7 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // A scene is where a tamper is done.
@@ -40,12 +40,8 @@ func (s *scene) other() *mark {
 	}
 }
 
-func lastMonth() kmstest.IssueOptions {
-	return kmstest.IssueOptions{NotBefore: time.Now().AddDate(0, -2, 0), NotAfter: time.Now().AddDate(0, -1, 0)}
-}
-
 // envelope signs an image with a key, at a time when its certificate was good.
-func (p *place) envelope(by *kmstest.Identity, image ocispec.Descriptor, more ...func(*signature.SignRequest)) []byte {
+func (p *place) envelope(by *pki.Identity, image ocispec.Descriptor, more ...func(*signature.SignRequest)) []byte {
 	t := p.ground.t
 	t.Helper()
 	image = ocispec.Descriptor{MediaType: image.MediaType, Digest: image.Digest, Size: image.Size}

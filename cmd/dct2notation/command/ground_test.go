@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,13 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/notaryproject/notation-go/dir"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -32,13 +34,13 @@ type ground struct {
 	dir      string
 	notary   *notarytest.Server
 	places   []*place
-	release  *kmstest.Identity // the key that has signed
-	twin     *kmstest.Identity // another of the same subject, which the policy trusts as well
-	stranger *kmstest.Identity // looks like it to a person; its authority is not trusted
-	intruder *kmstest.Identity // of the trusted authority, and of a subject that is not trusted
-	old      *kmstest.Identity // of the trusted subject, until last month
-	undo     []func()          // what takes back the tampers since everything was well
-	flags    []string          // of every call, beside those of main
+	release  *pki.Identity // the key that has signed
+	twin     *pki.Identity // another of the same subject, which the policy trusts as well
+	stranger *pki.Identity // looks like it to a person; its authority is not trusted
+	intruder *pki.Identity // of the trusted authority, and of a subject that is not trusted
+	old      *pki.Identity // of the trusted subject, until last month
+	undo     []func()      // what takes back the tampers since everything was well
+	flags    []string      // of every call, beside those of main
 }
 
 // A place is one of the repositories.
@@ -127,20 +129,20 @@ func (g *ground) writeJSON(name string, v any) {
 // makeKeys issues the certificates, and writes what the user of the commands has.
 func (g *ground) makeKeys() {
 	g.t.Helper()
-	ca, err := kmstest.NewAuthority("ground")
+	ca, err := pki.NewAuthority("ground")
 	must(g.t, err)
-	other, err := kmstest.NewAuthority("ground") // of the same name
+	other, err := pki.NewAuthority("ground") // of the same name
 	must(g.t, err)
-	issue := func(a *kmstest.Authority, cn string, o kmstest.IssueOptions) *kmstest.Identity {
-		id, err := a.Issue(cn, kmstest.EC256, o)
+	issue := func(a *pki.Identity, cn string, change ...func(*x509.Certificate)) *pki.Identity {
+		id, err := a.Issue(cn, nil, change...)
 		must(g.t, err)
 		return id
 	}
-	g.release, g.twin = issue(ca, releaseName, kmstest.IssueOptions{}), issue(ca, releaseName, kmstest.IssueOptions{})
-	g.stranger, g.intruder = issue(other, releaseName, kmstest.IssueOptions{}), issue(ca, "intruder", kmstest.IssueOptions{})
-	g.old = issue(ca, releaseName, lastMonth())
+	g.release, g.twin = issue(ca, releaseName), issue(ca, releaseName)
+	g.stranger, g.intruder = issue(other, releaseName), issue(ca, "intruder")
+	g.old = issue(ca, releaseName, pki.Valid(time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)))
 	g.write("config.json", []byte("{}"))
-	g.write("notation/truststore/x509/ca/ground/root.pem", ca.RootPEM())
+	g.write("notation/truststore/x509/ca/ground/root.pem", ca.CertificatePEM())
 	for _, level := range levels {
 		g.write(level+".json", fmt.Appendf(nil, policyOf, level))
 	}

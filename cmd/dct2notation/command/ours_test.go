@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -90,11 +91,11 @@ func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
 // renew gives the plugin's key another certificate, and returns the file of the one before.
 func (y *yard) renew() (before string) {
 	y.t.Helper()
-	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := y.ca.Issue("release", nil)
 	must(y.t, err)
 	key, err := id.Save(y.t.TempDir(), "release")
 	must(y.t, err)
-	must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}}))
+	must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": key}}))
 	before, y.key = y.key.ChainFile, key
 	return before
 }
@@ -154,9 +155,9 @@ func TestRenewedCertificate(t *testing.T) {
 // Pinned authorities are what is in the file, wherever that is and whatever else it holds.
 func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 	t.Parallel()
-	one, err := kmstest.NewAuthority("one")
+	one, err := pki.NewAuthority("one")
 	must(t, err)
-	two, err := kmstest.NewAuthority("two")
+	two, err := pki.NewAuthority("two")
 	must(t, err)
 	write := func(content ...string) string {
 		path := filepath.Join(t.TempDir(), "ca.pem")
@@ -165,7 +166,7 @@ func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 		must(t, err)
 		return got
 	}
-	a, b := string(one.RootPEM()), string(two.RootPEM())
+	a, b := string(one.CertificatePEM()), string(two.CertificatePEM())
 	first := write(a)
 	for name, c := range map[string]struct {
 		content []string

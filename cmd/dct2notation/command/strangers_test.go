@@ -1,6 +1,7 @@
 package command
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // naming has an envelope name the plugin that is to verify it.
@@ -77,7 +78,7 @@ func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 	p := g.places[0]
 	var signatures []func(ocispec.Descriptor) []byte
 	for _, name := range names {
-		for _, by := range []*kmstest.Identity{g.stranger, g.twin, g.intruder, g.old} {
+		for _, by := range []*pki.Identity{g.stranger, g.twin, g.intruder, g.old} {
 			signatures = append(signatures, func(d ocispec.Descriptor) []byte { return p.envelope(by, d, naming(name)) })
 		}
 	}
@@ -117,12 +118,15 @@ func TestNobodyIsAskedForAStranger(t *testing.T) {
 		http.Error(w, "", http.StatusNotFound)
 	}))
 	t.Cleanup(server.Close)
-	other, err := kmstest.NewAuthority("ground")
+	other, err := pki.NewAuthority("ground")
 	must(t, err)
 	p := g.places[0]
 	var signatures []func(ocispec.Descriptor) []byte
-	for _, o := range []kmstest.IssueOptions{{OCSP: server.URL}, {CRL: server.URL}, {OCSP: server.URL, CRL: server.URL}} {
-		id, err := other.Issue(releaseName, kmstest.EC256, o)
+	named := []string{server.URL}
+	for _, c := range []x509.Certificate{{OCSPServer: named}, {CRLDistributionPoints: named}, {OCSPServer: named, CRLDistributionPoints: named}} {
+		id, err := other.Issue(releaseName, nil, func(t *x509.Certificate) {
+			t.OCSPServer, t.CRLDistributionPoints = c.OCSPServer, c.CRLDistributionPoints
+		})
 		must(t, err)
 		signatures = append(signatures, func(d ocispec.Descriptor) []byte { return p.envelope(id, d) })
 	}

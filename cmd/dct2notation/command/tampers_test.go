@@ -10,7 +10,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -82,7 +82,7 @@ func (s *scene) replace(envelopes ...[]byte) {
 }
 
 // instead has the image signed by another key alone, and found in a class.
-func (s *scene) instead(by *kmstest.Identity, class migrate.VerifyClass, more ...func(*signature.SignRequest)) finding {
+func (s *scene) instead(by *pki.Identity, class migrate.VerifyClass, more ...func(*signature.SignRequest)) finding {
 	s.replace(s.envelope(by, s.Descriptor, more...))
 	return found(s.mark.tags, class)
 }

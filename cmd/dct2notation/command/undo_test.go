@@ -18,6 +18,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
@@ -77,14 +78,14 @@ func (y *yard) release() notation.Key {
 // stranger is the key of somebody else.
 func stranger(t *testing.T) notation.Key {
 	t.Helper()
-	ca, err := kmstest.NewAuthority("a stranger")
+	ca, err := pki.NewAuthority("a stranger")
 	must(t, err)
-	id, err := ca.Issue("theirs", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("theirs", nil)
 	must(t, err)
 	dir := t.TempDir()
 	saved, err := id.Save(dir, "theirs")
 	must(t, err)
-	p, err := kmstest.Install(dir, kmstest.Behaviour{Keys: map[string]kmstest.Key{"theirs": saved}})
+	p, err := kmstest.Install(dir, kmstest.Behaviour{Keys: map[string]pki.Files{"theirs": saved}})
 	must(t, err)
 	return notation.Key{Name: "theirs", Plugin: kmstest.Name, ID: "theirs", Config: p.Config(), PluginPath: p.Path, Timeout: 10 * time.Second}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -165,10 +166,10 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 		},
 		"key denied": {
 			func(y *yard) {
-				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.AccessDenied, Command: "generate-signature"}}}))
+				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.AccessDenied, Command: "generate-signature"}}}))
 			},
 			func(y *yard) {
-				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}}))
+				must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}}))
 			},
 			func(r report.Run) bool { return r.Results["failed"] > 0 },
 		},
@@ -414,7 +415,7 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 			must(y.t, os.Rename(y.path("next.json"), y.path("pins.json")))
 		}, exitUsage, "another configuration"},
 		"the key signs something else": {func(y *yard) {
-			must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.WrongPayload, Command: "generate-signature"}}}))
+			must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.WrongPayload, Command: "generate-signature"}}}))
 			y.sign("good", "v2")
 		}, exitCannot, "the key did what it was not asked to do"},
 	} {
@@ -438,11 +439,11 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 func TestWatchEndsWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
-	id, err := y.ca.Issue("release", kmstest.EC256, kmstest.IssueOptions{NotAfter: time.Now().Add(4 * time.Second)})
+	id, err := y.ca.Issue("release", nil, pki.Valid(time.Now().Add(-time.Hour), time.Now().Add(4*time.Second)))
 	must(t, err)
 	key, err := id.Save(y.dir, "brief")
 	must(t, err)
-	must(t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}}))
+	must(t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": key}}))
 	v := y.watch("--min-validity", "0")
 	v.until("a complete pass", func() bool { return v.last().Complete })
 	if code := v.end(); code != exitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -29,21 +29,21 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 	was := dir.UserConfigDir
 	dir.UserConfigDir = t.TempDir()
 	t.Cleanup(func() { dir.UserConfigDir = was })
-	ca, err := kmstest.NewAuthority("snapshot")
+	ca, err := pki.NewAuthority("snapshot")
 	must(t, err)
-	id, err := ca.Issue("archive", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := ca.Issue("archive", nil)
 	must(t, err)
 	saved, err := id.Save(t.TempDir(), "archive")
 	must(t, err)
 	store := filepath.Join(dir.UserConfigDir, "truststore", "x509", "ca", "archive")
 	must(t, os.MkdirAll(store, 0o700))
-	must(t, os.WriteFile(filepath.Join(store, "root.pem"), ca.RootPEM(), 0o600))
+	must(t, os.WriteFile(filepath.Join(store, "root.pem"), ca.CertificatePEM(), 0o600))
 	signer, err := notation.Open(context.Background(), notation.Key{Name: "archive", KeyFile: saved.KeyFile, CertFile: saved.ChainFile}, notation.Options{})
 	must(t, err)
 
-	foreign, err := kmstest.NewAuthority("snapshot")
+	foreign, err := pki.NewAuthority("snapshot")
 	must(t, err)
-	unknown, err := foreign.Issue("archive", kmstest.EC256, kmstest.IssueOptions{})
+	unknown, err := foreign.Issue("archive", nil)
 	must(t, err)
 
 	app, other := "registry.example.com/team/app", "registry.example.com/team/other"
@@ -51,7 +51,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: snapshot.ArtifactType, Digest: digest.FromString(name), Size: 42}
 	}
 	// by makes an envelope that is valid until a time.
-	by := func(id *kmstest.Identity, ends time.Time) func(context.Context, ocispec.Descriptor, map[string]string) (notation.Envelope, error) {
+	by := func(id *pki.Identity, ends time.Time) func(context.Context, ocispec.Descriptor, map[string]string) (notation.Envelope, error) {
 		return func(_ context.Context, d ocispec.Descriptor, metadata map[string]string) (notation.Envelope, error) {
 			d.Annotations, d.ArtifactType = metadata, ""
 			payload, err := json.Marshal(map[string]any{"targetArtifact": d})

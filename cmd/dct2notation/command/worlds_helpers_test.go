@@ -22,8 +22,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
@@ -40,8 +40,8 @@ type world struct {
 
 	registry *registrytest.Registry
 	keys     *worldKeys
-	key      string            // the name of the key that signs
-	now      *kmstest.Identity // its certificate
+	key      string        // the name of the key that signs
+	now      *pki.Identity // its certificate
 	repos    []*place
 	images   map[*place][]ocispec.Descriptor // all that were ever there
 	children map[digest.Digest][]ocispec.Descriptor

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // What the oracle knows, from the stores behind the servers and in code of its own.
@@ -164,13 +164,13 @@ func (w *world) hides(p *place, ledger bool) bool {
 // A sig is a stored signature manifest, and what is really in it.
 type sig struct {
 	digest digest.Digest
-	blob   digest.Digest     // of its envelope; empty: it is lost
-	by     *kmstest.Identity // nil: of nobody that we know
-	over   digest.Digest     // what was signed
-	until  time.Time         // until when a strict policy lets it pass; zero: never
-	intact bool              // the envelope, whoever made it
-	chain  bool              // its certificate is one that the policy trusts
-	ended  bool              // its own expiry has passed
+	blob   digest.Digest // of its envelope; empty: it is lost
+	by     *pki.Identity // nil: of nobody that we know
+	over   digest.Digest // what was signed
+	until  time.Time     // until when a strict policy lets it pass; zero: never
+	intact bool          // the envelope, whoever made it
+	chain  bool          // its certificate is one that the policy trusts
+	ended  bool          // its own expiry has passed
 }
 
 // good reports whether a strict verification passes at a time.
@@ -208,7 +208,7 @@ func (w *world) read(p *place, d digest.Digest) sig {
 	}
 	s.over, s.intact = payload.TargetArtifact.Digest, true
 	leaf := content.SignerInfo.CertificateChain[0]
-	for _, known := range []*kmstest.Identity{w.release, w.keys.next, w.twin, w.ground.stranger, w.intruder, w.old} {
+	for _, known := range []*pki.Identity{w.release, w.keys.next, w.twin, w.ground.stranger, w.intruder, w.old} {
 		if bytes.Equal(known.Chain[0].Raw, leaf.Raw) {
 			s.by = known
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // How many worlds, and which: DCT2NOTATION_WORLD plays a single one again, and leaves out one feature
@@ -80,7 +80,7 @@ func TestNoYesIsWrongInRandomWorlds(t *testing.T) {
 // worldKeys are what all worlds sign with. Each has a name of its own in the one signingkeys.json that
 // notation reads, so that each can renew its certificate.
 type worldKeys struct {
-	next *kmstest.Identity // the certificate that follows release's, and another key
+	next *pki.Identity // the certificate that follows release's, and another key
 	base *ground
 	mu   sync.Mutex
 	keys map[string]map[string]string // by name; guarded by mu
@@ -97,14 +97,14 @@ func (k *worldKeys) count(verb string, code int) {
 // makeWorldKeys issues what all worlds share.
 func (g *ground) makeWorldKeys() *worldKeys {
 	g.makeKeys()
-	ca, err := kmstest.NewAuthority("ground")
+	ca, err := pki.NewAuthority("ground")
 	must(g.t, err)
-	next, err := ca.Issue("next", kmstest.EC256, kmstest.IssueOptions{})
+	next, err := ca.Issue("next", nil)
 	must(g.t, err)
-	next, err = ca.Issue(releaseName, kmstest.EC256, kmstest.IssueOptions{Key: next.Key})
+	next, err = ca.Issue(releaseName, next.Key)
 	must(g.t, err)
-	g.write("notation/truststore/x509/ca/ground/next.pem", ca.RootPEM())
-	for name, id := range map[string]*kmstest.Identity{releaseName: g.release, "next": next} {
+	g.write("notation/truststore/x509/ca/ground/next.pem", ca.CertificatePEM())
+	for name, id := range map[string]*pki.Identity{releaseName: g.release, "next": next} {
 		_, err := id.Save(g.dir, name)
 		must(g.t, err)
 	}

@@ -48,7 +48,7 @@ func startGatekeeper(t *testing.T, w *world, c *cluster, s setting) *process {
 		}
 		for _, hook := range at(t, o, "webhooks").([]any) {
 			path := at(t, hook, "clientConfig", "service", "path").(string)
-			hook.(object)["clientConfig"] = object{"url": "https://127.0.0.1:" + port + path, "caBundle": w.tls.pem()}
+			hook.(object)["clientConfig"] = object{"url": "https://127.0.0.1:" + port + path, "caBundle": w.tls.CertificatePEM()}
 		}
 		hook := at(t, o, "webhooks", 0).(object)
 		if is := (setting{hook["failurePolicy"].(string), int(hook["timeoutSeconds"].(float64))}); is != installed {
@@ -83,7 +83,7 @@ func gatekept(t *testing.T, w *world, stage policy.Stage, s setting) (*cluster, 
 	c.namespace(t, "gatekeeper-system")
 	c.namespace(t, "apps")
 	trust := w.trust(stage)
-	trust.RatifyCA = w.tls.pem()
+	trust.RatifyCA = w.tls.CertificatePEM()
 	o, err := policy.Ratify(trust)
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")

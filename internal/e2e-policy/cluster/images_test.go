@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
 
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
@@ -29,7 +29,7 @@ const (
 type world struct {
 	tls        *authority
 	names      *names
-	signers    map[string]*kmstest.Identity
+	signers    map[string]*pki.Identity
 	digests    map[string]string // of image references with tags
 	registries []*registrytest.Registry
 }
@@ -83,7 +83,7 @@ func images() []image {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	ours, theirs := signingAuthority(t), signingAuthority(t)
-	w := &world{tls: newAuthority(t), names: newNames(t), digests: map[string]string{}, signers: map[string]*kmstest.Identity{
+	w := &world{tls: newAuthority(t), names: newNames(t), digests: map[string]string{}, signers: map[string]*pki.Identity{
 		"release": issue(t, ours, "release"), "alice": issue(t, ours, "alice"), "mallory": issue(t, ours, "mallory"),
 		"foreign": issue(t, theirs, "release")}} // the same subject under another authority
 	for host, o := range map[string]registrytest.Options{modern: {Referrers: true}, plain: {}} {
@@ -174,22 +174,22 @@ func (w *world) slow(by time.Duration) {
 	}
 }
 
-func signingAuthority(t *testing.T) *kmstest.Authority {
+func signingAuthority(t *testing.T) *pki.Identity {
 	t.Helper()
-	a, err := kmstest.NewAuthority("policy test")
+	a, err := pki.NewAuthority("policy test")
 	must(t, err)
 	return a
 }
 
-func issue(t *testing.T, a *kmstest.Authority, name string) *kmstest.Identity {
+func issue(t *testing.T, a *pki.Identity, name string) *pki.Identity {
 	t.Helper()
-	id, err := a.Issue(name, kmstest.EC256, kmstest.IssueOptions{})
+	id, err := a.Issue(name, nil)
 	must(t, err)
 	return id
 }
 
 // sign makes a signature and stores it as Notation does in such a registry.
-func sign(t *testing.T, r *registrytest.Registry, repository string, image ocispec.Descriptor, id *kmstest.Identity, when time.Time) {
+func sign(t *testing.T, r *registrytest.Registry, repository string, image ocispec.Descriptor, id *pki.Identity, when time.Time) {
 	t.Helper()
 	payload, err := json.Marshal(map[string]any{"targetArtifact": image})
 	must(t, err)
@@ -210,7 +210,7 @@ func sign(t *testing.T, r *registrytest.Registry, repository string, image ocisp
 	must(t, err)
 }
 
-func thumbprints(t *testing.T, id *kmstest.Identity) string {
+func thumbprints(t *testing.T, id *pki.Identity) string {
 	t.Helper()
 	var all []string
 	for _, c := range id.Chain {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // keyID is the key's name, in the plugin and among notation's local keys.
@@ -20,8 +21,8 @@ type home struct {
 	dir    string
 	bin    string // where the programs are
 	plugin *kmstest.Plugin
-	key    kmstest.Key // in files, of the plugin and of notation itself
-	extra  []string    // of the environment
+	key    pki.Files // in files, of the plugin and of notation itself
+	extra  []string  // of the environment
 }
 
 // What names a key to both contestants.
@@ -58,23 +59,23 @@ func newHome(dir, bin string, servers Address, delay map[string]int) (*home, err
 
 // behaviour is that of an honest plugin with the home's key.
 func (h *home) behaviour(delay map[string]int) kmstest.Behaviour {
-	return kmstest.Behaviour{Keys: map[string]kmstest.Key{keyID: h.key}, Delay: delay}
+	return kmstest.Behaviour{Keys: map[string]pki.Files{keyID: h.key}, Delay: delay}
 }
 
-func newKey(dir string) (kmstest.Key, error) {
-	authority, err := kmstest.NewAuthority("bench root")
+func newKey(dir string) (pki.Files, error) {
+	authority, err := pki.NewAuthority("bench root")
 	if err != nil {
-		return kmstest.Key{}, err
+		return pki.Files{}, err
 	}
-	id, err := authority.Issue("bench release key", kmstest.EC256, kmstest.IssueOptions{})
+	id, err := authority.Issue("bench release key", nil)
 	if err != nil {
-		return kmstest.Key{}, err
+		return pki.Files{}, err
 	}
 	return id.Save(dir, keyID)
 }
 
 // writeFiles writes certificates, logins, and notation's list of local keys.
-func (h *home) writeFiles(servers Address, key kmstest.Key) error {
+func (h *home) writeFiles(servers Address, key pki.Files) error {
 	if err := h.write("ca.pem", servers.CA); err != nil {
 		return err
 	}

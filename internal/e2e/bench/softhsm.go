@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 const (
@@ -95,11 +95,11 @@ func measureHSM(ctx context.Context, servers *remote, token *softhsmtest.Token, 
 // installHSM installs the plugin as a user does and returns what names the token's key.
 func (h *home) installHSM(ctx context.Context, token *softhsmtest.Token, label string, public crypto.PublicKey) ([]string, error) {
 	h.extra = token.Env()
-	authority, err := kmstest.NewAuthority("bench root")
+	authority, err := pki.NewAuthority("bench root")
 	if err != nil {
 		return nil, err
 	}
-	id, err := authority.Issue("bench token key", kmstest.EC256, kmstest.IssueOptions{Key: onToken{public}})
+	id, err := authority.Issue("bench token key", pki.Public(public))
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +118,4 @@ func (h *home) installHSM(ctx context.Context, token *softhsmtest.Token, label s
 		"--plugin", "pkcs11", "--id", label, "--plugin-config", "module=" + token.Module, "--plugin-config", "token=" + token.Label,
 		"--plugin-config", "ca_certs=" + h.path("chain.pem"), "--plugin-config", "pin_file=" + h.path("pin"),
 	}, nil
-}
-
-// onToken is the public part of a key that nobody outside of the token can sign with.
-type onToken struct{ public crypto.PublicKey }
-
-func (k onToken) Public() crypto.PublicKey { return k.public }
-
-func (onToken) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
-	return nil, errors.New("the key is on the token")
 }

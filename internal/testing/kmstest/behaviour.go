@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // What the plugin can do, as Behaviour.Capability.
@@ -19,7 +21,7 @@ const (
 // A Behaviour is everything the plugin is told. The zero value is an honest plugin without keys.
 type Behaviour struct {
 	// Keys are the keys it has, by key id. Others are refused with VALIDATION_ERROR.
-	Keys map[string]Key `json:"keys,omitempty"`
+	Keys map[string]pki.Files `json:"keys,omitempty"`
 	// Capability is RAW, ENVELOPE or VERIFIER.
 	Capability string `json:"capability,omitempty"`
 	// Rejects are the verifications that fail, with the reason, by the protocol's name of the capability.
@@ -41,12 +43,6 @@ type Behaviour struct {
 	Refusal Kind `json:"refusal,omitempty"`
 	// Faults are what goes wrong. The first that fits a call is the one that happens.
 	Faults []Fault `json:"faults,omitempty"`
-}
-
-// A Key is where a private key (PKCS #8) and its certificates (leaf to root) lie, both in PEM.
-type Key struct {
-	KeyFile   string `json:"keyFile"`
-	ChainFile string `json:"chainFile"`
 }
 
 // A Fault is one thing that goes wrong, and when. Calls are counted per command over all processes since

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // startMany runs n processes of generate-signature at once and returns how many answered with each code;
@@ -90,7 +91,7 @@ func TestAFaultCanHappenEverySoManyCallsAndIsInTheLog(t *testing.T) {
 func TestSetCountsAnew(t *testing.T) {
 	t.Parallel()
 	b := kmstest.Behaviour{
-		Keys:   map[string]kmstest.Key{"k": save(t, issue(t, "k", kmstest.EC256, kmstest.IssueOptions{}))},
+		Keys:   map[string]pki.Files{"k": save(t, issue(t, "k", pki.EC256))},
 		Faults: []kmstest.Fault{{Command: "generate-signature", Kind: kmstest.AccessDenied, Nth: 2}},
 	}
 	p := install(t, b)

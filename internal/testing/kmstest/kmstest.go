@@ -1,10 +1,9 @@
-// Package kmstest stands in for a key management service: it makes signing certificates that satisfy
-// Notation, and installs "kmstest", a real Notation plugin whose every misbehaviour can be ordered.
+// Package kmstest stands in for a key management service: it installs "kmstest", a real Notation
+// plugin whose every misbehaviour can be ordered.
 //
-//	ca, _ := kmstest.NewAuthority("test root")
-//	id, _ := ca.Issue("release key", kmstest.RSA2048, kmstest.IssueOptions{})
+//	id, _ := authority.Issue("release key", nil) // of package pki
 //	key, _ := id.Save(dir, "release")
-//	p, _ := kmstest.Install(libexec, kmstest.Behaviour{Keys: map[string]kmstest.Key{"release": key}})
+//	p, _ := kmstest.Install(libexec, kmstest.Behaviour{Keys: map[string]pki.Files{"release": key}})
 //	... sign with --plugin kmstest --id release and p.Config() as --plugin-config ...
 //	calls, _ := p.Calls("generate-signature")
 //

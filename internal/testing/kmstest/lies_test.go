@@ -13,6 +13,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // A rawAnswer is the answer to generate-signature, with its leaf certificate.
@@ -22,19 +23,19 @@ type rawAnswer struct {
 }
 
 // signed reports whether the key of id signed payload.
-func (a rawAnswer) signed(id *kmstest.Identity, payload string) bool {
+func (a rawAnswer) signed(id *pki.Identity, payload string) bool {
 	digest := sha256.Sum256([]byte(payload))
 	r, s := new(big.Int).SetBytes(a.Signature[:32]), new(big.Int).SetBytes(a.Signature[32:])
 	return ecdsa.Verify(id.Key.Public().(*ecdsa.PublicKey), digest[:], r, s)
 }
 
 // lie orders one fault and returns the answer it spoils, the right key and the one to do it with.
-func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, other *kmstest.Identity) {
+func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, other *pki.Identity) {
 	t.Helper()
-	right = issue(t, "right", kmstest.EC256, kmstest.IssueOptions{})
-	other = issue(t, "other", kmstest.EC256, kmstest.IssueOptions{})
+	right = issue(t, "right", pki.EC256)
+	other = issue(t, "other", pki.EC256)
 	p := install(t, kmstest.Behaviour{
-		Keys:   map[string]kmstest.Key{"k": save(t, right), "other": save(t, other)},
+		Keys:   map[string]pki.Files{"k": save(t, right), "other": save(t, other)},
 		Faults: []kmstest.Fault{{Command: "generate-signature", Kind: kind, With: with}},
 	})
 	got := start(t, p, "generate-signature", requestFor(p, "generate-signature"), time.Minute)
@@ -100,8 +101,8 @@ func TestEachLieIsOneLie(t *testing.T) {
 }
 
 func checkHonest(t *testing.T) {
-	right := issue(t, "right", kmstest.EC256, kmstest.IssueOptions{})
-	p := install(t, kmstest.Behaviour{Keys: map[string]kmstest.Key{"k": save(t, right)}})
+	right := issue(t, "right", pki.EC256)
+	p := install(t, kmstest.Behaviour{Keys: map[string]pki.Files{"k": save(t, right)}})
 	got := start(t, p, "generate-signature", requestFor(p, "generate-signature"), time.Minute)
 	var a rawAnswer
 	if err := json.Unmarshal([]byte(got.stdout), &a); err != nil || !a.signed(right, "sign me") || a.signed(right, "sign you") {
@@ -110,7 +111,7 @@ func checkHonest(t *testing.T) {
 }
 
 // checkDetails looks at what only one kind does.
-func checkDetails(t *testing.T, kind kmstest.Kind, with string, a rawAnswer, right, other *kmstest.Identity) {
+func checkDetails(t *testing.T, kind kmstest.Kind, with string, a rawAnswer, right, other *pki.Identity) {
 	switch kind {
 	case kmstest.WrongKey:
 		if with == "other" && !a.signed(other, "sign me") {

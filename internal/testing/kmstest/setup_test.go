@@ -13,12 +13,13 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // root is one authority for all tests, since RSA keys are cached by name anyway.
-var root = sync.OnceValues(func() (*kmstest.Authority, error) { return kmstest.NewAuthority("test root") })
+var root = sync.OnceValues(func() (*pki.Identity, error) { return pki.NewAuthority("test root") })
 
-func authority(t *testing.T) *kmstest.Authority {
+func authority(t *testing.T) *pki.Identity {
 	t.Helper()
 	a, err := root()
 	if err != nil {
@@ -27,16 +28,20 @@ func authority(t *testing.T) *kmstest.Authority {
 	return a
 }
 
-func issue(t *testing.T, cn string, a kmstest.Algorithm, o kmstest.IssueOptions) *kmstest.Identity {
+func issue(t *testing.T, cn string, a pki.Algorithm) *pki.Identity {
 	t.Helper()
-	id, err := authority(t).Issue(cn, a, o)
+	key, err := pki.NewKey(cn, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := authority(t).Issue(cn, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
 }
 
-func save(t *testing.T, id *kmstest.Identity) kmstest.Key {
+func save(t *testing.T, id *pki.Identity) pki.Files {
 	t.Helper()
 	key, err := id.Save(t.TempDir(), "test")
 	if err != nil {
@@ -49,7 +54,7 @@ func save(t *testing.T, id *kmstest.Identity) kmstest.Key {
 func install(t *testing.T, b kmstest.Behaviour) *kmstest.Plugin {
 	t.Helper()
 	if b.Keys == nil {
-		b.Keys = map[string]kmstest.Key{"k": save(t, issue(t, "k", kmstest.EC256, kmstest.IssueOptions{}))}
+		b.Keys = map[string]pki.Files{"k": save(t, issue(t, "k", pki.EC256))}
 	}
 	p, err := kmstest.Install(t.TempDir(), b)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 var image = ocispec.Descriptor{
@@ -44,12 +45,12 @@ func sign(t *testing.T, p *kmstest.Plugin, mediaType string) ([]byte, *signer.Pl
 func TestHonestPluginSignsForNotation(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
-		for _, a := range kmstest.Algorithms {
+		for _, a := range pki.Algorithms {
 			t.Run(capability+" "+string(a), func(t *testing.T) {
 				t.Parallel()
 				p := install(t, kmstest.Behaviour{
 					Capability:  capability,
-					Keys:        map[string]kmstest.Key{"k": save(t, issue(t, "k", a, kmstest.IssueOptions{}))},
+					Keys:        map[string]pki.Files{"k": save(t, issue(t, "k", a))},
 					Annotations: map[string]string{"from": "plugin"},
 				})
 				for _, mediaType := range []string{jws.MediaTypeEnvelope, cose.MediaTypeEnvelope} {
@@ -86,7 +87,7 @@ func verify(t *testing.T, sealed []byte, mediaType string) error {
 			SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
 			TrustStores:           []string{"ca:test"}, TrustedIdentities: []string{"*"},
 		}},
-	}, trust{authority(t).Certificate}, nil)
+	}, trust{authority(t).Certificate()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

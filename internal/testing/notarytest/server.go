@@ -18,6 +18,8 @@ import (
 	// Its init function sets notary's real expiry times (root 10 years, targets and snapshot
 	// 3 years, timestamp 14 days). Setting them here again would race with their readers.
 	_ "github.com/theupdateframework/notary/client"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // Options say how a server behaves. The zero value is plain HTTP without authentication.
@@ -106,14 +108,18 @@ func Start(options Options) (*Server, error) {
 
 // enableTLS puts a certificate of a new authority before the listener.
 func (s *Server) enableTLS() error {
-	ca, certificate, err := newCertificates()
+	authority, err := pki.NewAuthority("notarytest authority")
 	if err != nil {
 		return err
 	}
-	s.ca = ca
+	server, err := authority.Issue("notarytest", nil, pki.Server())
+	if err != nil {
+		return err
+	}
+	s.ca = authority.CertificatePEM()
 	s.url = "https://" + s.host
 	s.listener = tls.NewListener(s.listener, &tls.Config{
-		Certificates: []tls.Certificate{certificate},
+		Certificates: []tls.Certificate{server.TLS()},
 		MinVersion:   tls.VersionTLS12,
 	})
 	return nil

@@ -24,13 +24,15 @@
 package registrytest
 
 import (
-	"encoding/pem"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // Options say what kind of registry Start makes. The zero value is open, plain HTTP, instant, and
@@ -87,7 +89,7 @@ func Start(o Options) (*Registry, error) {
 		ErrorLog:          log.New(io.Discard, "", 0), // handshakes broken on purpose are no news
 	}
 	if o.TLS {
-		if r.server.TLSConfig, r.ca, err = serverTLS(); err != nil {
+		if err = r.enableTLS(); err != nil {
 			listener.Close()
 			return nil, err
 		}
@@ -96,6 +98,21 @@ func Start(o Options) (*Registry, error) {
 		go r.server.Serve(listener)
 	}
 	return r, nil
+}
+
+// enableTLS gives the server a certificate of a new authority.
+func (r *Registry) enableTLS() error {
+	authority, err := pki.NewAuthority("dct2notation test registry CA")
+	if err != nil {
+		return err
+	}
+	server, err := authority.Issue("127.0.0.1", nil, pki.Server())
+	if err != nil {
+		return err
+	}
+	r.ca = authority.CertificatePEM()
+	r.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{server.TLS()}, MinVersion: tls.VersionTLS12}
+	return nil
 }
 
 // Close stops serving at once and cuts the connections that are open.
@@ -109,10 +126,7 @@ func (r *Registry) URL() string { return r.scheme + "://" + r.host }
 
 // CAPEM is the certificate that clients must trust, in PEM; nil without TLS.
 func (r *Registry) CAPEM() []byte {
-	if r.ca == nil {
-		return nil
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.ca})
+	return r.ca
 }
 
 // Requests is the number of HTTP requests so far, refused and aborted ones and those for tokens included.

@@ -1,5 +1,5 @@
 // Package servertest runs programs as servers on 127.0.0.1 for the length of a test, and makes
-// the certificates that they serve with. It needs nothing but the standard library.
+// the certificates that they serve with.
 package servertest
 
 import (

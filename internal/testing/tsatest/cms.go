@@ -64,7 +64,7 @@ type signingCertificate struct{ Certificates []struct{ Hash []byte } }
 
 // token signs the content as CMS SignedData.
 func (t *TSA) token(content []byte) ([]byte, error) {
-	leaf := t.chain[0]
+	leaf := t.signer.Chain[0]
 	sum, thumbprint := sha256.Sum256(content), sha256.Sum256(leaf.Raw)
 	attributes, err := sortedSet([]attribute{
 		{oidContentType, []any{oidTSTInfo}},
@@ -76,12 +76,12 @@ func (t *TSA) token(content []byte) ([]byte, error) {
 	}
 	// What is signed is the SET; what is sent has the tag of its place.
 	signed := sha256.Sum256(wrap(asn1.TagSet|0x20, attributes))
-	signature, err := t.key.Sign(rand.Reader, signed[:], crypto.SHA256)
+	signature, err := t.signer.Key.Sign(rand.Reader, signed[:], crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}
 	var certificates []byte
-	for _, c := range t.chain {
+	for _, c := range t.signer.Chain {
 		certificates = append(certificates, c.Raw...)
 	}
 	digest := pkix.AlgorithmIdentifier{Algorithm: oidSHA256}

@@ -3,15 +3,10 @@
 package tsatest
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -21,13 +16,14 @@ import (
 	"time"
 
 	"github.com/notaryproject/tspclient-go"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // TSA is a running authority. Its methods may be called from several goroutines at once.
 type TSA struct {
+	signer *pki.Identity
 	server *httptest.Server
-	key    crypto.Signer
-	chain  []*x509.Certificate // leaf first
 	asked  atomic.Int64
 
 	mu    sync.Mutex
@@ -37,15 +33,23 @@ type TSA struct {
 
 // Start makes an authority that answers with the time.
 func Start() (*TSA, error) {
-	root, rootKey, err := issue("tsatest root", nil, nil)
+	root, err := pki.NewAuthority("tsatest root")
 	if err != nil {
 		return nil, err
 	}
-	leaf, key, err := issue("tsatest", root, rootKey)
+	// SPEC (RFC 3161, 2.3): the one extended key usage, and critical.
+	usage, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
 	if err != nil {
 		return nil, err
 	}
-	t := &TSA{key: key, chain: []*x509.Certificate{leaf, root}, now: time.Now}
+	signer, err := root.Issue("tsatest", nil, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter, c.ExtKeyUsage = root.Certificate().NotBefore, root.Certificate().NotAfter, nil
+		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	t := &TSA{signer: signer, now: time.Now}
 	t.server = httptest.NewServer(t)
 	return t, nil
 }
@@ -58,11 +62,11 @@ func (t *TSA) URL() string { return t.server.URL }
 
 // RootPEM is the root certificate, as --timestamp-root-cert takes it.
 func (t *TSA) RootPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: t.chain[1].Raw})
+	return pki.PEM(t.Root())
 }
 
 // Root is the root certificate.
-func (t *TSA) Root() *x509.Certificate { return t.chain[1] }
+func (t *TSA) Root() *x509.Certificate { return t.signer.Chain[1] }
 
 // Asked counts the requests, those that failed included.
 func (t *TSA) Asked() int { return int(t.asked.Load()) }
@@ -125,38 +129,4 @@ func (t *TSA) reply(query *tspclient.Request, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	return (&tspclient.Response{TimestampToken: asn1.RawValue{FullBytes: token}}).MarshalBinary()
-}
-
-// issue makes a root, or the certificate of an authority under one.
-func issue(cn string, parent *x509.Certificate, parentKey crypto.Signer) (*x509.Certificate, crypto.Signer, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making the key of %s: %w", cn, err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: cn, Organization: []string{"dct2notation test"}, Country: []string{"DE"}, Province: []string{"BE"}},
-		NotBefore: time.Now().AddDate(-10, 0, 0), NotAfter: time.Now().AddDate(10, 0, 0), BasicConstraintsValid: true,
-	}
-	if parent == nil {
-		template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
-		parent, parentKey = template, key
-	} else {
-		template.KeyUsage = x509.KeyUsageDigitalSignature
-		// SPEC (RFC 3161, 2.3): the one extended key usage, and critical.
-		usage, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
-		if err != nil {
-			return nil, nil, err
-		}
-		template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	if err != nil {
-		return nil, nil, fmt.Errorf("issuing the certificate of %s: %w", cn, err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	return certificate, key, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // answer makes the JSON that goes to stdout, true or, if a fault says so, a lie.
@@ -99,13 +100,13 @@ func (j *job) describeKey() (*plugin.DescribeKeyResponse, error) {
 }
 
 // signatureAlgorithms is what the protocol calls the algorithm that goes with each kind of key.
-var signatureAlgorithms = map[kmstest.Algorithm]plugin.SignatureAlgorithm{
-	kmstest.RSA2048: plugin.SignatureAlgorithmRSASSA_PSS_SHA256,
-	kmstest.RSA3072: plugin.SignatureAlgorithmRSASSA_PSS_SHA384,
-	kmstest.RSA4096: plugin.SignatureAlgorithmRSASSA_PSS_SHA512,
-	kmstest.EC256:   plugin.SignatureAlgorithmECDSA_SHA256,
-	kmstest.EC384:   plugin.SignatureAlgorithmECDSA_SHA384,
-	kmstest.EC521:   plugin.SignatureAlgorithmECDSA_SHA512,
+var signatureAlgorithms = map[pki.Algorithm]plugin.SignatureAlgorithm{
+	pki.RSA2048: plugin.SignatureAlgorithmRSASSA_PSS_SHA256,
+	pki.RSA3072: plugin.SignatureAlgorithmRSASSA_PSS_SHA384,
+	pki.RSA4096: plugin.SignatureAlgorithmRSASSA_PSS_SHA512,
+	pki.EC256:   plugin.SignatureAlgorithmECDSA_SHA256,
+	pki.EC384:   plugin.SignatureAlgorithmECDSA_SHA384,
+	pki.EC521:   plugin.SignatureAlgorithmECDSA_SHA512,
 }
 
 func (j *job) generateSignature() (*plugin.GenerateSignatureResponse, error) {
@@ -142,9 +143,9 @@ func (j *job) echo() string {
 	return j.request.KeyID
 }
 
-func otherThan(a kmstest.Algorithm) kmstest.Algorithm {
-	if a == kmstest.EC256 {
-		return kmstest.RSA2048
+func otherThan(a pki.Algorithm) pki.Algorithm {
+	if a == pki.EC256 {
+		return pki.RSA2048
 	}
-	return kmstest.EC256
+	return pki.EC256
 }

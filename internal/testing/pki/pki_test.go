@@ -1,27 +1,48 @@
-package kmstest_test
+package pki
 
 import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	corex509 "github.com/notaryproject/notation-core-go/x509"
 	"github.com/notaryproject/notation-go/plugin/proto"
-
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
+
+// authority is one for all tests.
+var authority = sync.OnceValue(func() *Identity {
+	a, err := NewAuthority("test root")
+	if err != nil {
+		panic(err)
+	}
+	return a
+})
+
+func issue(t *testing.T, cn string, a Algorithm, change ...func(*x509.Certificate)) *Identity {
+	t.Helper()
+	key, err := NewKey(cn, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := authority().Issue(cn, key, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
 
 // TestCertificatesSatisfyNotation also checks that the key on disk is the key in the certificate.
 func TestCertificatesSatisfyNotation(t *testing.T) {
 	t.Parallel()
-	for _, a := range kmstest.Algorithms {
+	for _, a := range Algorithms {
 		t.Run(string(a), func(t *testing.T) {
 			t.Parallel()
-			id := issue(t, "k", a, kmstest.IssueOptions{})
+			id := issue(t, "k", a)
 			now := time.Now()
 			if err := corex509.ValidateCodeSigningCertChain(id.Chain, &now); err != nil {
 				t.Error(err)
@@ -36,7 +57,11 @@ func TestCertificatesSatisfyNotation(t *testing.T) {
 			if subject := id.Chain[0].Subject.String(); subject != "CN=k,O=dct2notation test,ST=WA,C=US" {
 				t.Errorf("subject %s", subject)
 			}
-			loaded, err := save(t, id).Load()
+			saved, err := id.Save(t.TempDir(), "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			loaded, err := saved.Load()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +75,7 @@ func TestCertificatesSatisfyNotation(t *testing.T) {
 
 func TestKeysAndChainsArePEM(t *testing.T) {
 	t.Parallel()
-	id := issue(t, "pem", kmstest.EC384, kmstest.IssueOptions{})
+	id := issue(t, "pem", EC384)
 	key, err := id.KeyPEM()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +90,7 @@ func TestKeysAndChainsArePEM(t *testing.T) {
 	if n := strings.Count(string(id.ChainPEM()), "BEGIN CERTIFICATE"); n != 2 {
 		t.Errorf("%d certificates, want leaf and root", n)
 	}
-	if !strings.HasSuffix(string(id.ChainPEM()), string(authority(t).RootPEM())) {
+	if !strings.HasSuffix(string(id.ChainPEM()), string(authority().CertificatePEM())) {
 		t.Error("the chain does not end with the root")
 	}
 }
@@ -73,7 +98,7 @@ func TestKeysAndChainsArePEM(t *testing.T) {
 func TestValidityIsAsAsked(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	id := issue(t, "old", kmstest.EC256, kmstest.IssueOptions{NotBefore: now.AddDate(-2, 0, 0), NotAfter: now.AddDate(-1, 0, 0)})
+	id := issue(t, "old", EC256, Valid(now.AddDate(-2, 0, 0), now.AddDate(-1, 0, 0)))
 	if err := corex509.ValidateCodeSigningCertChain(id.Chain, &now); err == nil {
 		t.Error("valid today")
 	}
@@ -86,9 +111,9 @@ func TestValidityIsAsAsked(t *testing.T) {
 // TestNamesNeverShareRSAKeys: else a test of a wrong key would sign with the right one.
 func TestNamesNeverShareRSAKeys(t *testing.T) {
 	t.Parallel()
-	one := issue(t, "one", kmstest.RSA2048, kmstest.IssueOptions{})
-	again := issue(t, "one", kmstest.RSA2048, kmstest.IssueOptions{})
-	two := issue(t, "two", kmstest.RSA2048, kmstest.IssueOptions{})
+	one := issue(t, "one", RSA2048)
+	again := issue(t, "one", RSA2048)
+	two := issue(t, "two", RSA2048)
 	if one.Key != again.Key {
 		t.Error("the key was made twice")
 	}
