@@ -13,6 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -23,7 +24,7 @@ type Attestor struct {
 	Tool     string            // name and version, for signed metadata
 	Metadata map[string]string // the user's own signed metadata, checked by CheckMetadata
 
-	breaker breaker
+	breaker Breaker
 }
 
 // Attest signs the trust data of one repository, in up to a few attempts. Once the key has
@@ -45,22 +46,22 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 // persist tries again what may pass.
 func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, error)) (state.Envelope, error) {
 	for try := 1; ; try++ {
-		if err := a.breaker.open(); err != nil {
+		if err := a.breaker.Open(); err != nil {
 			return state.Envelope{}, fmt.Errorf("the key is not asked any more: %w", err)
 		}
 		envelope, err := attest()
 		if err == nil {
-			a.breaker.success("")
+			a.breaker.Success("")
 			return envelope, nil
 		}
 		if ctx.Err() != nil {
 			return envelope, ctx.Err()
 		}
 		class := failure.Of(err)
-		if class.Repeatable() && try < maxTries && pause(ctx, nil, time.Second, try) {
+		if class.Repeatable() && try < retry.MaxTries && retry.Pause(ctx, nil, time.Second, try) {
 			continue
 		}
-		a.breaker.failure("", class, err)
+		a.breaker.Failure("", class, err)
 		return envelope, err
 	}
 }

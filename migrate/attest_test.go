@@ -85,17 +85,17 @@ func saveWith(t *testing.T, a *Attestor, names ...string) snapshot.Summary {
 func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 	t.Parallel()
 	k := &key{}
-	saveWith(t, &Attestor{Signer: k, Tool: "tool/1", Metadata: map[string]string{"team": "a"}}, app)
+	saveWith(t, &Attestor{Signer: k, Tool: "tool/1", Metadata: map[string]string{"team": "a"}}, App)
 	if len(k.asked) != 1 || k.asked[0].ArtifactType != snapshot.ArtifactType || k.asked[0].Digest == "" {
 		t.Fatalf("signed %+v", k.asked)
 	}
-	want := map[string]string{MetadataGUN: app, MetadataTool: "tool/1", MetadataArtifact: snapshot.ArtifactType, "team": "a"}
+	want := map[string]string{MetadataGUN: App, MetadataTool: "tool/1", MetadataArtifact: snapshot.ArtifactType, "team": "a"}
 	for name, value := range want {
 		if k.metadata[name] != value {
 			t.Errorf("metadata %v, want %v", k.metadata, want)
 		}
 	}
-	if !Attests(k.metadata, app) {
+	if !Attests(k.metadata, App) {
 		t.Error("its own signature does not attest it")
 	}
 }
@@ -120,7 +120,7 @@ func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	for class, want := range map[failure.Class]int{failure.Denied: patience, failure.Security: 1, failure.Permanent: 5} {
 		k := &key{err: failure.New(class, errors.New("no"))}
-		sum := saveWith(t, &Attestor{Signer: k}, app, app+"2", app+"3", app+"4", app+"5")
+		sum := saveWith(t, &Attestor{Signer: k}, App, App+"2", App+"3", App+"4", App+"5")
 		if len(k.asked) != want || sum.Added != 5 || sum.Unsigned != 5 {
 			t.Errorf("%s: %d key operations, want %d; %+v", class, len(k.asked), want, sum)
 		}
@@ -135,24 +135,24 @@ func TestOnlyAttestationsAttest(t *testing.T) {
 		metadata map[string]string
 		want     bool
 	}{
-		"ours":                          {map[string]string{MetadataGUN: app, MetadataTool: "x"}, true},
+		"ours":                          {map[string]string{MetadataGUN: App, MetadataTool: "x"}, true},
 		"another tool's":                {nil, true},
-		"of another GUN":                {map[string]string{MetadataGUN: app + "2"}, false},
-		"of an image":                   {map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}, false},
+		"of another GUN":                {map[string]string{MetadataGUN: App + "2"}, false},
+		"of an image":                   {map[string]string{MetadataGUN: App, MetadataTag + "v1": "targets"}, false},
 		"of an image, alone":            {map[string]string{MetadataTag + "v1": "targets"}, false},
-		"ours, past its date":           {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataExpired: "timestamp", "team": "a"}, true},
-		"ours, marked":                  {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataArtifact: snapshot.ArtifactType}, true},
-		"marked for another":            {map[string]string{MetadataGUN: app + "2", MetadataArtifact: snapshot.ArtifactType}, false},
-		"marked otherwise":              {map[string]string{MetadataGUN: app, MetadataArtifact: "application/vnd.example"}, false},
-		"marked as nothing":             {map[string]string{MetadataGUN: app, MetadataArtifact: ""}, false},
-		"marked, and a tag":             {map[string]string{MetadataGUN: app, MetadataArtifact: snapshot.ArtifactType, MetadataTag + "v1": "targets"}, false},
-		"of a platform's image":         {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataRootKeys: "ab", MetadataIndex: "sha256:ab"}, false},
-		"of one of no index":            {map[string]string{MetadataGUN: app, MetadataTool: "x", MetadataRootKeys: "ab"}, false},
+		"ours, past its date":           {map[string]string{MetadataGUN: App, MetadataTool: "x", MetadataExpired: "timestamp", "team": "a"}, true},
+		"ours, marked":                  {map[string]string{MetadataGUN: App, MetadataTool: "x", MetadataArtifact: snapshot.ArtifactType}, true},
+		"marked for another":            {map[string]string{MetadataGUN: App + "2", MetadataArtifact: snapshot.ArtifactType}, false},
+		"marked otherwise":              {map[string]string{MetadataGUN: App, MetadataArtifact: "application/vnd.example"}, false},
+		"marked as nothing":             {map[string]string{MetadataGUN: App, MetadataArtifact: ""}, false},
+		"marked, and a tag":             {map[string]string{MetadataGUN: App, MetadataArtifact: snapshot.ArtifactType, MetadataTag + "v1": "targets"}, false},
+		"of a platform's image":         {map[string]string{MetadataGUN: App, MetadataTool: "x", MetadataRootKeys: "ab", MetadataIndex: "sha256:ab"}, false},
+		"of one of no index":            {map[string]string{MetadataGUN: App, MetadataTool: "x", MetadataRootKeys: "ab"}, false},
 		"of a report":                   {map[string]string{MetadataTool: "x", MetadataReport: "run"}, false},
 		"of no repository":              {map[string]string{MetadataTool: "x"}, false},
 		"another tool's, with metadata": {map[string]string{"team": "a"}, true},
 	} {
-		if got := Attests(c.metadata, app); got != c.want {
+		if got := Attests(c.metadata, App); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

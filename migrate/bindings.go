@@ -14,8 +14,8 @@ import (
 // A signature is over a digest. Which tags it is for is in its signed metadata, and is as old
 // as the signature: DCT may give the digest another tag later, or the tag another role.
 
-// binds reports whether a signature with that metadata binds a target's tag, as DCT does now.
-func binds(metadata map[string]string, t dct.Target) bool {
+// Binds reports whether a signature with that metadata binds a target's tag, as DCT does now.
+func Binds(metadata map[string]string, t dct.Target) bool {
 	return metadata[MetadataGUN] == t.GUN().String() && metadata[MetadataTag+t.Tag()] == t.Role()
 }
 
@@ -23,7 +23,7 @@ func binds(metadata map[string]string, t dct.Target) bool {
 func (w Work) unbound(ours []Signature) []dct.Target {
 	return w.lacking(func(t dct.Target) bool {
 		for _, s := range ours {
-			if binds(s.Metadata, t) {
+			if Binds(s.Metadata, t) {
 				return true
 			}
 		}
@@ -54,7 +54,7 @@ func (w Work) boundBy(ours []Signature) map[string]string {
 	}
 	for _, s := range ours {
 		for _, t := range w.named() {
-			if binds(s.Metadata, t) {
+			if Binds(s.Metadata, t) {
 				bound[t.Tag()] = t.Role()
 			}
 		}

@@ -15,7 +15,7 @@ import (
 
 // bound runs in the bounds of a plan.
 func (s *scene) bound(p *Plan, names ...string) (Summary, []Outcome, error) {
-	s.t.Helper()
+	s.T.Helper()
 	s.mutate = func(e *Engine) { e.Plan = p }
 	return s.run(names...)
 }
@@ -25,11 +25,11 @@ func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/team/other"
 	s := newScene(t)
-	s.publish(app, "v1")
-	p := s.plan(app)
-	s.publish(other, "o1")
-	summary, _, err := s.bound(p, app, other)
-	s.must(err)
+	s.Publish(App, "v1")
+	p := s.plan(App)
+	s.Publish(other, "o1")
+	summary, _, err := s.bound(p, App, other)
+	s.Must(err)
 	if summary.Unread[failure.PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
 		t.Errorf("key operations %v, summary %+v", s.operations, summary)
 	}
@@ -51,11 +51,11 @@ func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "v1")
-			p := s.plan(app)
+			s.Publish(App, "v1")
+			p := s.plan(App)
 			change(&p.Repositories[0].Items[0])
-			summary, _, err := s.bound(p, app)
-			s.must(err)
+			summary, _, err := s.bound(p, App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultSkipped: 1})
 			if len(s.operations) != 0 || summary.Skipped[failure.NotPlanned] != 1 {
 				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
@@ -68,20 +68,20 @@ func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "v1")
-	p := s.plan(app)
-	s.must(r.Expire("targets"))
+	r := s.Publish(App, "v1")
+	p := s.plan(App)
+	s.Must(r.Expire("targets"))
 	s.mutate = func(e *Engine) {
-		trust := s.trust()
+		trust := s.Trust()
 		trust.AllowExpired = []string{"targets"}
 		e.Trust, e.Plan = trust, p
 	}
-	summary, _, err := s.run(app)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
+	summary, _, err := s.run(App)
+	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}
 	p.Repositories[0].Expired = []string{"targets"}
-	if _, _, err := s.run(app); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
+	if _, _, err := s.run(App); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
 		t.Errorf("reviewed as expired: %v", err)
 	}
 }
@@ -91,21 +91,21 @@ func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "v1")
-	fresh := s.plan(app)
-	s.must(r.Expire("targets"))
+	r := s.Publish(App, "v1")
+	fresh := s.plan(App)
+	s.Must(r.Expire("targets"))
 	seen := time.Now().AddDate(0, 0, -2)
-	s.witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
-	summary, _, err := s.bound(fresh, app)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
+	s.Witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
+	summary, _, err := s.bound(fresh, App)
+	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("key operations %v, error %v, summary %+v", s.operations, err, summary)
 	}
-	p := s.plan(app)
+	p := s.plan(App)
 	if got := p.Repositories[0].Judged; strings.Join(got.Roles, " ") != "targets" || got.By != "leaf" {
 		t.Errorf("the plan says %s", got)
 	}
-	summary, outcomes, err := s.bound(p, app)
-	s.must(err)
+	summary, outcomes, err := s.bound(p, App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if notes := strings.Join(outcomes[0].Notes, " "); !strings.Contains(notes, "judged-earlier: targets at ") {
 		t.Errorf("notes %s", notes)

@@ -22,9 +22,9 @@ var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to d
 // or somebody has changed its memory.
 var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouch for, and did not; this is not supposed to happen, please report it")
 
-// breaker ends a run when the same refusal repeats: a key that is denied for one image is
+// Breaker ends a run when the same refusal repeats: a key that is denied for one image is
 // denied for all. It is safe for concurrent use.
-type breaker struct {
+type Breaker struct {
 	mu       sync.Mutex
 	denials  map[string]int    // by key, "" of registries: one after the other, with no success between
 	outages  map[string]outage // the same, of what may pass
@@ -55,15 +55,15 @@ const (
 	outageSpan     = 15 * time.Second
 )
 
-// open returns why no more key operations may be spent, or nil.
-func (b *breaker) open() error {
+// Open returns why no more key operations may be spent, or nil.
+func (b *Breaker) Open() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.why
 }
 
 // room returns why nothing can be pushed to a repository, or nil.
-func (b *breaker) room(repository string) error {
+func (b *Breaker) room(repository string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full[repository]
@@ -72,7 +72,7 @@ func (b *breaker) room(repository string) error {
 // fill notes that a registry refused a signature in a repository for want of room. Others may
 // have some left, as quotas are of registries, of projects and of repositories: each costs a
 // key operation to find out.
-func (b *breaker) fill(repository string, err error) {
+func (b *Breaker) fill(repository string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.full[repository] != nil {
@@ -88,9 +88,9 @@ func (b *breaker) fill(repository string, err error) {
 	}
 }
 
-// success notes that the key of that name made a signature, or with "" that registries did all that an
+// Success notes that the key of that name made a signature, or with "" that registries did all that an
 // item needed. The one says nothing of the other.
-func (b *breaker) success(name string) {
+func (b *Breaker) Success(name string) {
 	b.mu.Lock()
 	delete(b.denials, name)
 	delete(b.outages, name)
@@ -98,16 +98,16 @@ func (b *breaker) success(name string) {
 }
 
 // pushed notes that a registry had room for a signature.
-func (b *breaker) pushed() {
+func (b *Breaker) pushed() {
 	b.mu.Lock()
 	b.refusals = 0
 	b.mu.Unlock()
 }
 
-// failure notes what failed: with the key of that name, or without one. What the key refuses is
+// Failure notes what failed: with the key of that name, or without one. What the key refuses is
 // noted while its slot is held, so that the next in line already sees it; what may pass, after the
 // last try.
-func (b *breaker) failure(name string, class failure.Class, err error) {
+func (b *Breaker) Failure(name string, class failure.Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.why != nil {

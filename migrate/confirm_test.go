@@ -16,7 +16,7 @@ import (
 
 // late lists signatures only from the given look on.
 type late struct {
-	*world
+	*scene
 	mu    sync.Mutex
 	looks int
 	from  int
@@ -31,7 +31,7 @@ func (l *late) Listed(ctx context.Context, image Image) ([]string, error) {
 	if l.looks < l.from {
 		return nil, nil
 	}
-	return l.world.Listed(ctx, image)
+	return l.scene.Listed(ctx, image)
 }
 
 // A push that was answered is no signature yet: an item is signed when the registry lists
@@ -39,11 +39,11 @@ func (l *late) Listed(ctx context.Context, image Image) ([]string, error) {
 func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	never := &late{world: s.world, from: 1000, saw: func() {}}
+	s.Publish(App, "v1")
+	never := &late{scene: s, from: 1000, saw: func() {}}
 	s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Microsecond }
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	if summary.Failed[failure.Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
 		t.Errorf("never listed: %+v", summary)
 	}
@@ -51,8 +51,8 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 		t.Errorf("in the ledger %+v", it)
 	}
 	s.mutate = nil
-	summary, _, err = s.run(app)
-	s.must(err)
+	summary, _, err = s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 1})
 	s.once("v1")
 }
@@ -64,31 +64,31 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 	for _, ends := range []string{"the first signal", "the second"} {
 		for stage, failing := range map[state.Stage]bool{state.Pushed: false, state.Signed: true} {
 			s := newScene(t)
-			s.publish(app, "v1")
+			s.Publish(App, "v1")
 			ctx, cancel := context.WithCancel(context.Background())
 			stop := make(chan struct{})
 			signal := sync.OnceFunc(func() { close(stop) })
 			if ends == "the second" {
 				signal = cancel
 			}
-			never := &late{world: s.world, from: 1000, saw: signal}
+			never := &late{scene: s, from: 1000, saw: signal}
 			s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Hour } // the pauses are not waited for
 			if failing {
-				s.fault["push"] = func(digest.Digest) (bool, error) {
+				s.Faults["push"] = func(digest.Digest) (bool, error) {
 					signal()
 					return false, failure.New(failure.Transient, errors.New("busy"))
 				}
 			}
-			summary, outcomes, err := s.runCtx(ctx, stop, app)
+			summary, outcomes, err := s.runCtx(ctx, stop, App)
 			if (ends == "the second") != errors.Is(err, context.Canceled) || summary.Failed[failure.Transient] != 0 || len(outcomes) != 0 || summary.Complete() {
 				t.Errorf("%s, %s: %+v, %+v, %v", ends, stage, summary, outcomes, err)
 			}
 			if it := s.item("v1"); it.Stage != stage {
 				t.Errorf("%s: in the ledger %+v, want it %s", ends, it, stage)
 			}
-			s.mutate, s.fault = nil, map[string]func(digest.Digest) (bool, error){}
-			summary, _, err = s.run(app)
-			s.must(err)
+			s.mutate, s.Faults = nil, map[string]func(digest.Digest) (bool, error){}
+			summary, _, err = s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultReplayed: 1})
 			s.once("v1")
 			cancel()
@@ -100,12 +100,12 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 func TestListThatLagsIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
+	s.Publish(App, "v1")
 	pushes := 0
-	s.fault["push"] = func(digest.Digest) (bool, error) { pushes++; return true, nil }
-	s.mutate = func(e *Engine) { e.Registry = &late{world: s.world, from: 2, saw: func() {}} }
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.Faults["push"] = func(digest.Digest) (bool, error) { pushes++; return true, nil }
+	s.mutate = func(e *Engine) { e.Registry = &late{scene: s, from: 2, saw: func() {}} }
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if pushes != 1 || len(s.operations) != 1 {
 		t.Errorf("%d pushes, %d key operations", pushes, len(s.operations))
@@ -116,10 +116,10 @@ func TestListThatLagsIsAskedAgain(t *testing.T) {
 func TestTagThatIsGoneIsReported(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	delete(s.tags, "v1")
-	summary, outcomes, err := s.run(app)
-	s.must(err)
+	s.Publish(App, "v1")
+	delete(s.Tagged, "v1")
+	summary, outcomes, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if len(outcomes) != 1 || len(outcomes[0].Notes) != 1 || !strings.HasPrefix(outcomes[0].Notes[0], "tag-gone: ") {
 		t.Errorf("outcomes %+v", outcomes)
@@ -131,23 +131,23 @@ func TestTagThatIsGoneIsReported(t *testing.T) {
 func TestResumedItemThatCannotBeLookedUpIsNotDone(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
+	s.Publish(App, "v1")
 	down := failure.New(failure.Permanent, errors.New("no answer that makes sense"))
-	s.breakFor("push", "v1", false, down)
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.BreakFor("push", "v1", false, down)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultFailed: 1})
-	delete(s.fault, "push")
-	s.breakFor("resolve", "v1", false, down)
-	summary, _, err = s.run(app)
-	s.must(err)
+	delete(s.Faults, "push")
+	s.BreakFor("resolve", "v1", false, down)
+	summary, _, err = s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultFailed: 1})
 	if summary.Complete() {
 		t.Error("got a complete run, want one that is not")
 	}
-	delete(s.fault, "resolve")
-	summary, _, err = s.run(app)
-	s.must(err)
+	delete(s.Faults, "resolve")
+	summary, _, err = s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 1})
 	s.once("v1")
 }

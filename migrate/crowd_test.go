@@ -19,7 +19,7 @@ func noted(notes []string, kind string) bool {
 func TestManySignaturesAreWarnedAbout(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "two", "three")
+	s.Publish(App, "two", "three")
 	s.signatures[digest.FromString("image two")] = []string{"foreign1"}
 	s.signatures[digest.FromString("image three")] = []string{"foreign1", "foreign2"}
 	check := func(when string, notes map[string][]string) {
@@ -32,15 +32,15 @@ func TestManySignaturesAreWarnedAbout(t *testing.T) {
 	}
 	planned := func() map[string][]string {
 		notes := map[string][]string{}
-		for _, it := range s.plan(app).Repositories[0].Items {
+		for _, it := range s.plan(App).Repositories[0].Items {
 			notes[it.Tags[0].Tag] = it.Notes
 		}
 		return notes
 	}
 	ran := func() map[string][]string {
 		t.Helper()
-		_, outcomes, err := s.run(app)
-		s.must(err)
+		_, outcomes, err := s.run(App)
+		s.Must(err)
 		notes := map[string][]string{}
 		for _, o := range outcomes {
 			notes[o.Tags[0]] = o.Notes
@@ -55,10 +55,10 @@ func TestManySignaturesAreWarnedAbout(t *testing.T) {
 }
 
 // broken lists an entry more for each image, which cannot be read.
-type broken struct{ *world }
+type broken struct{ *scene }
 
 func (b broken) Find(ctx context.Context, image Image, key string) (Found, error) {
-	f, err := b.world.Find(ctx, image, key)
+	f, err := b.scene.Find(ctx, image, key)
 	f.Broken, f.Why = 1, "not a signature manifest"
 	return f, err
 }
@@ -67,13 +67,13 @@ func (b broken) Find(ctx context.Context, image Image, key string) (Found, error
 func TestMalformedReferrersAreReported(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	s.mutate = func(e *Engine) { e.Registry = broken{s.world} }
-	if notes := s.plan(app).Repositories[0].Items[0].Notes; !noted(notes, "malformed-referrers") {
+	s.Publish(App, "v1")
+	s.mutate = func(e *Engine) { e.Registry = broken{s} }
+	if notes := s.plan(App).Repositories[0].Items[0].Notes; !noted(notes, "malformed-referrers") {
 		t.Errorf("plan: %v", notes)
 	}
-	summary, outcomes, err := s.run(app)
-	s.must(err)
+	summary, outcomes, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if !noted(outcomes[0].Notes, "malformed-referrers") {
 		t.Errorf("run: %v", outcomes[0].Notes)

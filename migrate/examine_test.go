@@ -16,18 +16,18 @@ import (
 
 // An asking registry notes the order of the questions for tags and digests.
 type asking struct {
-	*world
+	*scene
 	asked *[]string
 }
 
 func (a asking) Resolve(ctx context.Context, repository string, d digest.Digest) (ocispec.Descriptor, error) {
 	*a.asked = append(*a.asked, "digest")
-	return a.world.Resolve(ctx, repository, d)
+	return a.scene.Resolve(ctx, repository, d)
 }
 
 func (a asking) Tag(ctx context.Context, repository, tag string) lookup.Answer[digest.Digest] {
 	*a.asked = append(*a.asked, tag)
-	return a.world.Tag(ctx, repository, tag)
+	return a.scene.Tag(ctx, repository, tag)
 }
 
 // Tags come first, since what they tell of the digest need not be asked for again. One that
@@ -44,12 +44,12 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 	}{
 		{"all is well", func(*scene, digest.Digest) {}, []string{"a", "b", "c", "digest"}, []TagClass{TagOK, TagOK, TagOK}, "", false},
 		{"one was moved, one is gone", func(s *scene, _ digest.Digest) {
-			s.tags["a"] = digest.FromString("another")
-			delete(s.tags, "b")
+			s.Tagged["a"] = digest.FromString("another")
+			delete(s.Tagged, "b")
 		}, []string{"a", "b", "c", "digest"}, []TagClass{TagMoved, TagGone, TagOK}, "", false},
 		{"one fails", func(s *scene, d digest.Digest) {
-			s.tags["b"] = digest.FromString("another")
-			s.fault["tag"] = func(to digest.Digest) (bool, error) {
+			s.Tagged["b"] = digest.FromString("another")
+			s.Faults["tag"] = func(to digest.Digest) (bool, error) {
 				if to != d {
 					return false, failure.New(failure.Transient, errors.New("500"))
 				}
@@ -58,30 +58,30 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 		}, []string{"a", "b", "digest", "c"}, []TagClass{TagOK, TagUnknown, TagOK}, "", false},
 		{"all fail, and the digest does", func(s *scene, _ digest.Digest) {
 			for _, step := range []string{"tag", "resolve"} {
-				s.fault[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Transient, errors.New("500")) }
+				s.Faults[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Transient, errors.New("500")) }
 			}
 		}, []string{"a", "digest"}, nil, "", true},
 		{"the digest is missing, whatever its tags say", func(s *scene, d digest.Digest) {
-			delete(s.images, d)
+			delete(s.Images, d)
 		}, []string{"a", "b", "c", "digest"}, nil, failure.Missing, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			r := s.publish(app, "a")
-			d := s.tags["a"]
+			r := s.Publish(App, "a")
+			d := s.Tagged["a"]
 			for _, tag := range []string{"b", "c"} {
-				s.tags[tag] = d
-				s.must(r.Sign(tag, d.Encoded(), 100))
+				s.Tagged[tag] = d
+				s.Must(r.Sign(tag, d.Encoded(), 100))
 			}
-			s.must(r.Publish())
-			trusted, err := s.trust().Read(t.Context(), s.guns(app)[0], dct.Known{})
-			s.must(err)
+			s.Must(r.Publish())
+			trusted, err := s.Trust().Read(t.Context(), s.GUNs(App)[0], dct.Known{})
+			s.Must(err)
 			c.harm(s, d)
 			var asked []string
-			e := &Engine{Registry: asking{s.world, &asked}, Keys: []Key{{Signer: s}}, Workers: 1}
+			e := &Engine{Registry: asking{s, &asked}, Keys: []Key{{Signer: s}}, Workers: 1}
 			work, err := e.gather(trusted)
-			s.must(err)
+			s.Must(err)
 			x, err := e.examine(t.Context(), work[0])
 			if (err != nil) != c.fails || x.Skip != c.skip {
 				t.Errorf("skip %q, error %v", x.Skip, err)

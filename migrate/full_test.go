@@ -22,15 +22,15 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 		full[digest.FromString("image "+tags[i])] = true
 	}
-	s.publish(app, tags...)
-	s.publish(roomy, "w1", "w2")
-	s.fault["push"] = func(d digest.Digest) (bool, error) {
+	s.Publish(App, tags...)
+	s.Publish(roomy, "w1", "w2")
+	s.Faults["push"] = func(d digest.Digest) (bool, error) {
 		if full[d] {
 			return false, failure.New(failure.Full, errors.New("exceeds the quota"))
 		}
 		return true, nil
 	}
-	sum, outcomes, err := s.run(app, roomy)
+	sum, outcomes, err := s.run(App, roomy)
 	if err != nil || sum.Complete() {
 		t.Errorf("error %v, complete %t", err, sum.Complete())
 	}
@@ -44,8 +44,8 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 			t.Errorf("%s: %s", o.Class, o.Reason)
 		}
 	}
-	s.heal()
-	sum, _, err = s.run(app, roomy)
+	s.Heal()
+	sum, _, err = s.run(App, roomy)
 	if err != nil || !sum.Complete() || len(s.operations) != 102 || sum.Results[ResultReplayed] != spent-2 {
 		t.Errorf("error %v, %v after %d and %d key operations", err, sum.Results, spent, len(s.operations))
 	}
@@ -61,9 +61,9 @@ func TestFullRegistryEndsTheRun(t *testing.T) {
 	var names []string
 	for i := range 40 {
 		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
-		s.publish(names[i], fmt.Sprintf("v%d", i))
+		s.Publish(names[i], fmt.Sprintf("v%d", i))
 	}
-	s.fault["push"] = func(digest.Digest) (bool, error) {
+	s.Faults["push"] = func(digest.Digest) (bool, error) {
 		return false, failure.New(failure.Full, errors.New("exceeds the quota"))
 	}
 	_, _, err := s.run(names...)

@@ -17,7 +17,7 @@ import (
 
 // named is another key of the world.
 type named struct {
-	*world
+	*scene
 	name   string
 	denied bool
 }
@@ -36,21 +36,21 @@ func (k *named) Check(subject ocispec.Descriptor, e state.Envelope) error {
 	if !strings.Contains(string(e.Blob), " by "+k.name+" ") {
 		return errors.New("envelope of another key")
 	}
-	return k.world.Check(subject, e)
+	return k.scene.Check(subject, e)
 }
 
 // signers has the tags in alice's role, in bob's, or in both, and all in releases.
 func (s *scene) signers(gun string, tags map[string][]string) {
-	s.t.Helper()
-	r, err := s.notary.NewRepository(gun)
-	s.must(err)
-	s.must(r.AddSigner("alice"))
-	s.must(r.AddSigner("bob"))
+	s.T.Helper()
+	r, err := s.Notary.NewRepository(gun)
+	s.Must(err)
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.AddSigner("bob"))
 	for tag, roles := range tags {
-		s.must(r.Sign(tag, s.put(tag).Encoded(), 100, append(slices.Clone(roles), "targets/releases")...))
+		s.Must(r.Sign(tag, s.Put(tag).Encoded(), 100, append(slices.Clone(roles), "targets/releases")...))
 	}
-	s.must(r.Publish())
-	s.pins.Certs[gun] = r.RootKeyIDs()
+	s.Must(r.Publish())
+	s.Pins.Certs[gun] = r.RootKeyIDs()
 }
 
 // by gives the names of the keys that signed an image, sorted.
@@ -68,12 +68,12 @@ func (s *scene) by(tag string) []string {
 func TestEachKeySignsForItsRoles(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}, "v3": {"targets/alice", "targets/bob"}, "v4": nil})
-	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	s.signers(App, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}, "v3": {"targets/alice", "targets/bob"}, "v4": nil})
+	release, alice := &named{scene: s, name: "release"}, &named{scene: s, name: "alice"}
 	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
 	for range 2 { // the second finds all done
-		summary, outcomes, err := s.run(app)
-		s.must(err)
+		summary, outcomes, err := s.run(App)
+		s.Must(err)
 		if !summary.Complete() || summary.Items != 6 {
 			t.Errorf("summary %+v", summary)
 		}
@@ -97,15 +97,15 @@ func TestEachKeySignsForItsRoles(t *testing.T) {
 func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/alice"}})
-	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	s.signers(App, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/alice"}})
+	release, alice := &named{scene: s, name: "release"}, &named{scene: s, name: "alice"}
 	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
-	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
-	_, _, err := s.run(app)
-	s.must(err)
-	s.heal()
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+	_, _, err := s.run(App)
+	s.Must(err)
+	s.Heal()
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 2, ResultAlready: 2})
 	if got := strings.Join(s.by("v1"), " "); got != "alice release" || len(s.operations) != 4 {
 		t.Errorf("signed by %q with %d key operations", got, len(s.operations))
@@ -118,17 +118,17 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/other"
 	s := newScene(t)
-	s.signers(app, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}})
-	s.publish(other, "o1")
-	alice := &named{world: s.world, name: "alice"}
+	s.signers(App, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}})
+	s.Publish(other, "o1")
+	alice := &named{scene: s, name: "alice"}
 	s.mutate = func(e *Engine) {
 		e.Keys = []Key{
-			{Signer: alice, Roles: []string{"targets/alice"}, In: func(g dct.GUN) bool { return g.String() == app }},
+			{Signer: alice, Roles: []string{"targets/alice"}, In: func(g dct.GUN) bool { return g.String() == App }},
 			{Signer: s, In: func(g dct.GUN) bool { return g.String() == other }},
 		}
 	}
-	summary, _, err := s.run(app, other)
-	s.must(err)
+	summary, _, err := s.run(App, other)
+	s.Must(err)
 	if summary.Unread[failure.NoKey] != 1 || summary.Complete() || summary.Results[ResultSigned] != 1 {
 		t.Errorf("summary %+v", summary)
 	}
@@ -136,8 +136,8 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 		t.Errorf("v1 by %v, o1 by %v", s.by("v1"), s.by("o1"))
 	}
 	mutate := s.mutate
-	p := s.plan(app, other)
-	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != failure.NoKey || !strings.Contains(r.Error.Reason, app) || !strings.Contains(r.Error.Reason, "v2") {
+	p := s.plan(App, other)
+	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != failure.NoKey || !strings.Contains(r.Error.Reason, App) || !strings.Contains(r.Error.Reason, "v2") {
 		t.Errorf("plan %+v", p.Repositories[0])
 	}
 	for name, keys := range map[string][]Key{"no key": nil, "two keys of one name": {{Signer: s}, {Signer: s}}} {
@@ -148,8 +148,8 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	}
 	// Left out, it needs no key.
 	s.mutate = func(e *Engine) { mutate(e); e.Scope.Wanted = func(tag string) bool { return tag != "v2" } }
-	summary, _, err = s.run(app)
-	s.must(err)
+	summary, _, err = s.run(App)
+	s.Must(err)
 	if !summary.Done() || summary.LeftOut != 1 || strings.Join(s.by("v1"), " ") != "alice" {
 		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
 	}
@@ -163,13 +163,13 @@ func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
 	for _, tag := range strings.Fields("a b c d e f g h i j") {
 		tags[tag] = []string{"targets/alice"}
 	}
-	s.signers(app, tags)
-	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice", denied: true}
+	s.signers(App, tags)
+	release, alice := &named{scene: s, name: "release"}, &named{scene: s, name: "alice", denied: true}
 	s.mutate = func(e *Engine) {
 		e.Workers = 1
 		e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}}
 	}
-	if _, _, err := s.run(app); !errors.Is(err, ErrStopped) {
+	if _, _, err := s.run(App); !errors.Is(err, ErrStopped) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -178,18 +178,18 @@ func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
 func TestPlanBoundsEachKey(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.signers(app, map[string][]string{"v1": {"targets/alice"}})
-	release, alice := &named{world: s.world, name: "release"}, &named{world: s.world, name: "alice"}
+	s.signers(App, map[string][]string{"v1": {"targets/alice"}})
+	release, alice := &named{scene: s, name: "release"}, &named{scene: s, name: "alice"}
 	both := func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
 	s.mutate = both
-	p := s.plan(app)
+	p := s.plan(App)
 	if len(p.Keys) != 2 || len(p.Repositories[0].Items) != 2 {
 		t.Fatalf("plan %+v", p)
 	}
 	p.Repositories[0].Items = slices.DeleteFunc(p.Repositories[0].Items, func(it PlanItem) bool { return it.Key == "alice" })
 	s.mutate = func(e *Engine) { both(e); e.Plan = p }
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	if summary.Skipped[failure.NotPlanned] != 1 || strings.Join(s.by("v1"), " ") != "release" {
 		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
 	}

@@ -19,8 +19,8 @@ import (
 // and, where that lists another index, the bytes of that one.
 type chain [][]byte
 
-// maxChain is how many indexes may lead to an image.
-const maxChain = 2
+// MaxChain is how many indexes may lead to an image.
+const MaxChain = 2
 
 // head is the digest of the index that it begins with; empty for no chain.
 func (c chain) head() digest.Digest {
@@ -33,11 +33,11 @@ func (c chain) head() digest.Digest {
 // proves returns an error unless each index lists the next, and the last lists the image as it
 // is. Whether DCT names the first is the caller's to see: head.
 func (c chain) proves(image ocispec.Descriptor) error {
-	if len(c) == 0 || len(c) > maxChain {
+	if len(c) == 0 || len(c) > MaxChain {
 		return fmt.Errorf("%d indexes lead to %s", len(c), image.Digest)
 	}
 	for i, raw := range c {
-		members, err := readIndex(raw)
+		members, err := ReadIndex(raw)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (c chain) proves(image ocispec.Descriptor) error {
 		}
 		listed := false
 		for _, m := range members {
-			listed = listed || m.Digest == next.Digest && m.Size == next.Size && (m.MediaType == next.MediaType || !last && indexTypes[m.MediaType])
+			listed = listed || m.Digest == next.Digest && m.Size == next.Size && (m.MediaType == next.MediaType || !last && IndexTypes[m.MediaType])
 		}
 		if !listed {
 			return fmt.Errorf("index %s does not list %s", digest.SHA256.FromBytes(raw), next.Digest)
@@ -57,14 +57,14 @@ func (c chain) proves(image ocispec.Descriptor) error {
 	return nil
 }
 
-// indexTypes are the media types of what lists images by digest.
-var indexTypes = map[string]bool{
+// IndexTypes are the media types of what lists images by digest.
+var IndexTypes = map[string]bool{
 	ocispec.MediaTypeImageIndex:                                 true,
 	"application/vnd.docker.distribution.manifest.list.v2+json": true,
 }
 
-// member is an entry of an index.
-type member struct {
+// Member is an entry of an index.
+type Member struct {
 	ocispec.Descriptor        // as listed: media type, digest and size
 	Platform           string // such as linux/arm64/v8; empty if it says none
 	// Attests tells that it is no image: buildkit keeps what it attests of an image there.
@@ -77,9 +77,9 @@ const (
 	maxMembers = 1000
 )
 
-// readIndex reads an index, and refuses what another reader could take for something else:
+// ReadIndex reads an index, and refuses what another reader could take for something else:
 // fields twice or in another case, data behind it, what is an image manifest as well.
-func readIndex(raw []byte) ([]member, error) {
+func ReadIndex(raw []byte) ([]Member, error) {
 	if len(raw) > maxIndex {
 		return nil, fmt.Errorf("index of %d bytes, more than %d", len(raw), maxIndex)
 	}
@@ -101,15 +101,15 @@ func readIndex(raw []byte) ([]member, error) {
 	switch {
 	case field(top, "schemaVersion", &version) != nil || version != 2:
 		return nil, errors.New("index: its schemaVersion is not 2")
-	case top["mediaType"] != nil && (field(top, "mediaType", &mediaType) != nil || !indexTypes[mediaType]):
+	case top["mediaType"] != nil && (field(top, "mediaType", &mediaType) != nil || !IndexTypes[mediaType]):
 		return nil, errors.New("index: its mediaType is that of no index")
 	case field(top, "manifests", &entries) != nil || entries == nil:
 		return nil, errors.New("index: it lists nothing")
 	case len(entries) > maxMembers:
 		return nil, fmt.Errorf("index: it lists %d manifests, more than %d", len(entries), maxMembers)
 	}
-	var members []member
-	known := map[digest.Digest]member{}
+	var members []Member
+	known := map[digest.Digest]Member{}
 	for i, e := range entries {
 		m, err := readMember(e)
 		if err != nil {
@@ -127,8 +127,8 @@ func readIndex(raw []byte) ([]member, error) {
 	return members, nil
 }
 
-func readMember(raw []byte) (member, error) {
-	var m member
+func readMember(raw []byte) (Member, error) {
+	var m Member
 	e, err := object(raw, "mediaType", "digest", "size", "platform", "annotations")
 	if err != nil {
 		return m, err

@@ -23,7 +23,7 @@ func FuzzReadIndex(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		members, err := readIndex(raw)
+		members, err := ReadIndex(raw)
 		if err != nil {
 			return
 		}

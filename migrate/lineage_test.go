@@ -60,7 +60,7 @@ func TestPlatformsAreNamedByWhatIsThere(t *testing.T) {
 		`{"architecture":"arm64"}`:                           "/arm64",
 		`{}`:                                                 "",
 	} {
-		members, err := readIndex(indexOf(entry(image, `,"platform":`+platform)))
+		members, err := ReadIndex(indexOf(entry(image, `,"platform":`+platform)))
 		if err != nil || len(members) != 1 || members[0].Platform != want {
 			t.Errorf("%s: got %+v, %v, want platform %q", platform, members, err, want)
 		}
@@ -78,7 +78,7 @@ func TestAttestationsAreToldFromImages(t *testing.T) {
 		`,"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`:                                                  true,
 		`,"platform":{"os":"linux","architecture":"amd64"},"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`: true,
 	} {
-		members, err := readIndex(indexOf(entry(image, more)))
+		members, err := ReadIndex(indexOf(entry(image, more)))
 		if err != nil || len(members) != 1 || members[0].Attests != want {
 			t.Errorf("%s: got %+v, %v, want one that attests: %v", more, members, err, want)
 		}

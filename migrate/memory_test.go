@@ -18,27 +18,27 @@ func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
 	for name, harm := range map[string]func(s *scene) error{
 		"a delegation withheld": func(s *scene) error {
 			r := s.delegated()
-			_, _, err := s.run(app)
-			s.must(err)
+			_, _, err := s.run(App)
+			s.Must(err)
 			return r.DropFromSnapshot("targets/releases")
 		},
 		"an older delegation": func(s *scene) error {
 			r := s.delegated()
-			old := s.notary.Raw(app, "targets/releases")
-			s.must(r.Sign("v3", s.put("v3").Encoded(), 100))
-			s.must(r.Publish())
-			_, _, err := s.run(app)
-			s.must(err)
+			old := s.Notary.Raw(App, "targets/releases")
+			s.Must(r.Sign("v3", s.Put("v3").Encoded(), 100))
+			s.Must(r.Publish())
+			_, _, err := s.run(App)
+			s.Must(err)
 			return r.Replace("targets/releases", old)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.must(harm(s))
+			s.Must(harm(s))
 			before := len(s.operations)
-			summary, _, err := s.run(app)
-			if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.Security] != 1 || len(s.operations) != before {
+			summary, _, err := s.run(App)
+			if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.Security] != 1 || len(s.operations) != before {
 				t.Errorf("error %v, %d more key operations, summary %+v", err, len(s.operations)-before, summary)
 			}
 		})
@@ -52,11 +52,11 @@ func (s *scene) delegated() interface {
 	DropFromSnapshot(role string) error
 	Replace(role string, raw []byte) error
 } {
-	s.t.Helper()
-	r := s.publish(app, "v1")
-	s.must(r.AddSigner("alice"))
-	s.must(r.Sign("v1", s.put("v2").Encoded(), 100))
-	s.must(r.Publish())
+	s.T.Helper()
+	r := s.Publish(App, "v1")
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.Sign("v1", s.Put("v2").Encoded(), 100))
+	s.Must(r.Publish())
 	return r
 }
 
@@ -64,24 +64,24 @@ func (s *scene) delegated() interface {
 func TestRootOfFirstSightIsRemembered(t *testing.T) {
 	t.Parallel()
 	s, attacker := newScene(t), newScene(t)
-	s.publish(app, "v1")
-	attacker.publish(app, "evil")
-	s.pins = dct.Pins{TOFU: true}
-	_, _, err := s.run(app)
-	s.must(err)
-	s.pins = dct.Pins{}
-	_, _, err = s.run(app)
-	s.must(err)
+	s.Publish(App, "v1")
+	attacker.Publish(App, "evil")
+	s.Pins = dct.Pins{TOFU: true}
+	_, _, err := s.run(App)
+	s.Must(err)
+	s.Pins = dct.Pins{}
+	_, _, err = s.run(App)
+	s.Must(err)
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
-	kept, ok, err := l.Repository(app)
-	s.must(errors.Join(err, l.Close()))
+	s.Must(err)
+	kept, ok, err := l.Repository(App)
+	s.Must(errors.Join(err, l.Close()))
 	if !ok || kept.Pin != state.PinTOFU || len(kept.Roles) != 4 {
 		t.Errorf("kept %+v", kept)
 	}
-	s.notary, s.pins = attacker.notary, dct.Pins{TOFU: true}
-	s.put("evil")
-	summary, _, _ := s.run(app)
+	s.Notary, s.Pins = attacker.Notary, dct.Pins{TOFU: true}
+	s.Put("evil")
+	summary, _, _ := s.run(App)
 	if summary.Unread[failure.Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
 		t.Errorf("another root: %+v", summary)
 	}

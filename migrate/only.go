@@ -33,7 +33,7 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 		}
 		known, _, err := r.Ledger.Item(w.Key)
 		if err != nil {
-			return nil, fatally(err)
+			return nil, failure.Fatally(err)
 		}
 		o := r.outcome(w, ResultAlready)
 		switch {

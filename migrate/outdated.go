@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -17,7 +18,7 @@ import (
 func (r *run) outdated(ctx context.Context, w Work, image Image, stage *state.Stage) (bool, error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
 	if err != nil || !ok {
-		return false, fatally(err)
+		return false, failure.Fatally(err)
 	}
 	switch err := w.key.Signer.Check(image.Descriptor, envelope); {
 	case errors.Is(err, ErrOtherCertificate):
@@ -71,14 +72,14 @@ func (r *run) replaced(ctx context.Context, w Work, image Image, envelope state.
 		return err
 	}
 	*stage = state.Confirmed // the next attempt finds out whether that is enough
-	return fatally(r.adopt(w, []Signature{s}))
+	return failure.Fatally(r.adopt(w, []Signature{s}))
 }
 
 // drop discards an envelope, whether it was pushed or not.
 func (r *run) drop(w Work, why string, stage *state.Stage) (err error) {
 	if *stage == state.Pushed {
 		if *stage, err = r.Ledger.Reopen(w.Key); err != nil {
-			return fatally(err)
+			return failure.Fatally(err)
 		}
 	}
 	return r.discard(w, why, stage)
@@ -86,7 +87,7 @@ func (r *run) drop(w Work, why string, stage *state.Stage) (err error) {
 
 func (r *run) discard(w Work, why string, stage *state.Stage) error {
 	if err := r.Ledger.Discard(w.Key, why); err != nil {
-		return fatally(err)
+		return failure.Fatally(err)
 	}
 	*stage = state.Planned
 	return nil

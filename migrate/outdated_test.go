@@ -20,25 +20,25 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			r := s.publish(app, "v1", "v2")
-			s.must(r.Sign("stable", digest.FromString("image v1").Encoded(), 100))
-			s.must(r.Publish())
-			s.breakFor("push", "v1", happened, failure.New(failure.Permanent, errors.New("cut")))
-			_, _, err := s.run(app)
-			s.must(err)
-			s.heal()
-			s.must(r.Sign("stable", digest.FromString("image v2").Encoded(), 100))
-			s.must(r.Publish())
+			r := s.Publish(App, "v1", "v2")
+			s.Must(r.Sign("stable", digest.FromString("image v1").Encoded(), 100))
+			s.Must(r.Publish())
+			s.BreakFor("push", "v1", happened, failure.New(failure.Permanent, errors.New("cut")))
+			_, _, err := s.run(App)
+			s.Must(err)
+			s.Heal()
+			s.Must(r.Sign("stable", digest.FromString("image v2").Encoded(), 100))
+			s.Must(r.Publish())
 			bound := 0
 			s.mutate = func(e *Engine) {
-				e.Keys = []Key{{Signer: signerFunc{s.world, func(m map[string]string) {
+				e.Keys = []Key{{Signer: signerFunc{s, func(m map[string]string) {
 					if _, ok := m[MetadataTag+"stable"]; ok {
 						bound++
 					}
 				}}}}
 			}
-			summary, _, err := s.run(app)
-			s.must(err)
+			summary, _, err := s.run(App)
+			s.Must(err)
 			s.once("v1", "v2")
 			if !summary.Complete() || bound != 0 {
 				t.Errorf("stable bound %d times more, summary %+v", bound, summary)
@@ -61,18 +61,18 @@ func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 	for step, outdate := range map[string]func(*renewal){
 		"recorded": func(s *renewal) { s.renew(second) },
 		"listed": func(s *renewal) {
-			s.must(s.repo.Sign("stable", digest.FromString("image v2").Encoded(), 100))
-			s.must(s.repo.Publish())
+			s.Must(s.repo.Sign("stable", digest.FromString("image v2").Encoded(), 100))
+			s.Must(s.repo.Publish())
 		},
 	} {
 		s := newRenewal(t, "v1", "v2")
-		s.must(s.repo.Sign("stable", digest.FromString("image v1").Encoded(), 100))
-		s.must(s.repo.Publish())
-		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		s.Must(s.repo.Sign("stable", digest.FromString("image v1").Encoded(), 100))
+		s.Must(s.repo.Publish())
+		s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs("cut off", 2, false, map[string]int{first: 1})
-		s.heal()
+		s.Heal()
 		outdate(s)
-		s.breakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("no answer that makes sense")))
+		s.BreakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("no answer that makes sense")))
 		s.runs(step+" cannot be asked", 0, false, map[string]int{first: 1})
 		if n := len(s.signatures[digest.FromString("image v1")]); n != 0 {
 			t.Errorf("%s cannot be asked: %d signatures were pushed", step, n)
@@ -84,13 +84,13 @@ func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
-	s.breakFor("find", "v2", false, failure.New(failure.Throttled, errors.New("429")))
-	p := s.plan(app)
-	s.heal()
+	s.Publish(App, "v1", "v2")
+	s.BreakFor("find", "v2", false, failure.New(failure.Throttled, errors.New("429")))
+	p := s.plan(App)
+	s.Heal()
 	s.mutate = func(e *Engine) { e.Plan = p }
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	if summary.Complete() || summary.Skipped[failure.PlanUnknown] != 1 || len(s.operations) != 1 {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
@@ -104,21 +104,21 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 		change func(m *multi)
 		signed string // what the new signature's metadata has of the index; "": none, as it has a tag
 	}{
-		"another index lists it now": {func(m *multi) { m.name("v1", m.world.index(m.arm64)) }, "index"},
+		"another index lists it now": {func(m *multi) { m.SignTag("v1", m.Index(m.ARM64)) }, "index"},
 		"it has a tag of its own": {func(m *multi) {
-			m.name("v1", m.world.index(m.amd64))
-			m.name("arm", m.arm64)
+			m.SignTag("v1", m.Index(m.AMD64))
+			m.SignTag("arm", m.ARM64)
 		}, ""},
-		"one of two indexes is gone": {func(m *multi) { m.must(m.repo.Remove("v2")); m.must(m.repo.Publish()) }, "index"},
+		"one of two indexes is gone": {func(m *multi) { m.Must(m.Repo.Remove("v2")); m.Must(m.Repo.Publish()) }, "index"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMulti(t)
 			if strings.HasPrefix(name, "one of two") {
-				m.name("v2", m.world.index(m.arm64))
+				m.SignTag("v2", m.Index(m.ARM64))
 			}
-			m.fault["push"] = func(d digest.Digest) (bool, error) {
-				if d == m.arm64.Digest {
+			m.Faults["push"] = func(d digest.Digest) (bool, error) {
+				if d == m.ARM64.Digest {
 					return false, failure.New(failure.Permanent, errors.New("cut"))
 				}
 				return true, nil
@@ -126,14 +126,14 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 			if summary, _ := m.runs(platforms); summary.Failed[failure.Permanent] != 1 {
 				t.Fatalf("summary %+v", summary)
 			}
-			m.heal()
+			m.Heal()
 			c.change(m)
 			m.runs(platforms)
-			m.have(1, m.arm64)
-			signed := m.signed[m.signatures[m.arm64.Digest][0]]
+			m.have(1, m.ARM64)
+			signed := m.signed[m.signatures[m.ARM64.Digest][0]]
 			for _, index := range strings.Split(signed[MetadataIndex], ",") {
 				vouched := index == ""
-				for _, d := range m.tags {
+				for _, d := range m.Tagged {
 					vouched = vouched || d.String() == index && m.vouchedFor(d)
 				}
 				if !vouched {
@@ -149,8 +149,8 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 
 // vouchedFor reports whether DCT has a tag with the digest.
 func (m *multi) vouchedFor(d digest.Digest) bool {
-	m.t.Helper()
-	r, err := m.trust().Read(m.t.Context(), m.guns(app)[0], dct.Known{})
-	m.must(err)
+	m.T.Helper()
+	r, err := m.Trust().Read(m.T.Context(), m.GUNs(App)[0], dct.Known{})
+	m.Must(err)
 	return slices.ContainsFunc(r.Targets(), func(t dct.Target) bool { return t.Digest() == d })
 }

@@ -116,19 +116,19 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
 		Keys: e.planKeys(), Rebind: e.Rebind, Resign: e.Resign, Platforms: e.platforms(), Repositories: []PlanRepository{},
 	}
-	h := newHosts()
+	h := dct.NewHosts()
 	var last error
-	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
-		return ask(ctx, h, gun, func() (*reading, error) { return e.repository(ctx, gun, false, nil) })
+	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer {
+		return e.ask(ctx, h, gun, false, nil)
 	}) {
 		read, err := a.value, a.err
-		var fatal *fatalError
+		var fatal *failure.Fatal
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case errors.As(err, &fatal):
-			return nil, fatal.err
-		case e.Scope.mayLack(gun, err):
+			return nil, fatal.Err
+		case e.Scope.MayLack(gun, err):
 			last = err
 			continue
 		case err != nil:
@@ -148,12 +148,12 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return p, h.verdict(last)
+	return p, NothingRead(h, last)
 }
 
 func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
 	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Judged: r.Judged(), Items: make([]PlanItem, len(r.work))}
-	if place := e.Scope.place(r.GUN()); place != r.GUN().String() {
+	if place := e.Scope.PlaceOf(r.GUN()); place != r.GUN().String() {
 		part.Place = place
 	}
 	for _, f := range r.Findings() {

@@ -13,29 +13,29 @@ import (
 
 // plan makes a plan as a person would, without a ledger.
 func (s *scene) plan(names ...string) *Plan {
-	s.t.Helper()
-	e := &Engine{Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Workers: 4, Tool: "test/1"}
+	s.T.Helper()
+	e := &Engine{Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s}}, Workers: 4, Tool: "test/1"}
 	if s.mutate != nil {
 		s.mutate(e)
 	}
 	e.Plan = nil
-	p, err := e.MakePlan(context.Background(), s.guns(names...))
-	s.must(err)
+	p, err := e.MakePlan(context.Background(), s.GUNs(names...))
+	s.Must(err)
 	return p
 }
 
 func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "sign", "done", "gone", "schema1", "moved", "unknown")
+	s.Publish(App, "sign", "done", "gone", "schema1", "moved", "unknown")
 	s.signatures[digest.FromString("image done")] = []string{"ours"}
 	s.signedBy["ours"] = "release"
-	delete(s.images, digest.FromString("image gone"))
+	delete(s.Images, digest.FromString("image gone"))
 	old := digest.FromString("image schema1")
-	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Digest: old, Size: 100}
-	s.tags["moved"] = old
-	s.breakFor("find", "unknown", false, failure.New(failure.Transient, context.DeadlineExceeded))
-	p := s.plan(app, "registry.example.com/unsigned")
+	s.Images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json", Digest: old, Size: 100}
+	s.Tagged["moved"] = old
+	s.BreakFor("find", "unknown", false, failure.New(failure.Transient, context.DeadlineExceeded))
+	p := s.plan(App, "registry.example.com/unsigned")
 	got := map[string]Action{}
 	for _, it := range p.Repositories[0].Items {
 		got[it.Tags[0].Tag] = it.Action
@@ -64,19 +64,19 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 func TestRunIsBoundToItsPlan(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "v1", "v2", "v3")
-	p := s.plan(app)
+	r := s.Publish(App, "v1", "v2", "v3")
+	p := s.plan(App)
 	// Since the review: v4 is new, latest joined v1's digest, v2 was signed anew, v3 is gone.
-	s.must(r.Sign("v4", s.put("v4").Encoded(), 100))
-	s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
-	s.must(r.Sign("v2", s.put("v2new").Encoded(), 100))
-	s.must(r.Remove("v3"))
-	s.must(r.Publish())
+	s.Must(r.Sign("v4", s.Put("v4").Encoded(), 100))
+	s.Must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+	s.Must(r.Sign("v2", s.Put("v2new").Encoded(), 100))
+	s.Must(r.Remove("v3"))
+	s.Must(r.Publish())
 	var bound map[string]string
 	var changed []string
 	s.mutate = func(e *Engine) {
 		e.Plan = p
-		e.Keys = []Key{{Signer: signerFunc{s.world, func(m map[string]string) { bound = m }}}}
+		e.Keys = []Key{{Signer: signerFunc{s, func(m map[string]string) { bound = m }}}}
 		observe := e.Observe
 		e.Observe = func(ev Event) {
 			if ev.Trust != nil {
@@ -85,8 +85,8 @@ func TestRunIsBoundToItsPlan(t *testing.T) {
 			observe(ev)
 		}
 	}
-	summary, outcomes, err := s.run(app)
-	s.must(err)
+	summary, outcomes, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 2})
 	if summary.Skipped[failure.NotPlanned] != 2 || len(s.operations) != 1 {
 		t.Errorf("summary %+v, key operations %v", summary, s.operations)
@@ -107,10 +107,10 @@ func TestRunIsBoundToItsPlan(t *testing.T) {
 func TestPlanIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	p := s.plan(app)
+	s.Publish(App, "v1")
+	p := s.plan(App)
 	e := &Engine{Keys: []Key{{Signer: s}}}
-	s.must(p.Check(e))
+	s.Must(p.Check(e))
 	for name, bad := range map[string]func(p Plan) error{
 		"another key":         func(p Plan) error { p.Keys[0].Name = "other"; return p.Check(e) },
 		"another certificate": func(p Plan) error { p.Keys[0].Leaf = "other"; return p.Check(e) },
@@ -129,7 +129,7 @@ func TestPlanIsRefused(t *testing.T) {
 	// Root keys that changed since the review.
 	p.Repositories[0].RootKeys = []string{"other"}
 	s.mutate = func(e *Engine) { e.Plan = p }
-	summary, _, err := s.run(app)
+	summary, _, err := s.run(App)
 	if err == nil || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}

@@ -19,7 +19,7 @@ import (
 
 // child is an image that an index lists.
 type child struct {
-	member
+	Member
 	chain chain
 	err   error // of an index: why what it lists is not known
 }
@@ -111,7 +111,7 @@ func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l
 	if lookup.IsAbsent(err) {
 		return
 	}
-	if err == nil && indexTypes[desc.MediaType] {
+	if err == nil && IndexTypes[desc.MediaType] {
 		err = e.listInto(ctx, repository, desc, nil, l)
 	}
 	if err != nil {
@@ -121,14 +121,14 @@ func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l
 
 // listInto adds what an index lists that the indexes of above lead to.
 func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.Descriptor, above chain, l *listing) error {
-	if len(above) == maxChain {
-		return beyond("indexes are nested deeper than %d levels", maxChain)
+	if len(above) == MaxChain {
+		return beyond("indexes are nested deeper than %d levels", MaxChain)
 	}
 	raw, err := e.Registry.Manifest(ctx, Image{repository, desc})
 	if err != nil {
 		return contradicted(err)
 	}
-	members, err := readIndex(raw)
+	members, err := ReadIndex(raw)
 	if err != nil {
 		return beyond("%w", err)
 	}
@@ -141,11 +141,11 @@ func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.D
 			l.attestations++
 			continue
 		}
-		l.children = append(l.children, child{member: m, chain: through})
+		l.children = append(l.children, child{Member: m, chain: through})
 		if len(l.children) > maxMembers {
 			return beyond("more than %d images are listed", maxMembers)
 		}
-		if !indexTypes[m.MediaType] {
+		if !IndexTypes[m.MediaType] {
 			continue
 		}
 		at := len(l.children) - 1

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"os"
 	"slices"
 	"strings"
@@ -12,81 +13,35 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
-	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 func platforms(e *Engine) { e.AllPlatforms = true }
 
-// index makes an index of members in the registry, whose bytes have its digest.
-func (w *world) index(members ...ocispec.Descriptor) ocispec.Descriptor {
-	raw, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: members})
-	if err != nil {
-		panic(err)
-	}
-	return w.bytes(ocispec.MediaTypeImageIndex, raw)
-}
-
-func (w *world) bytes(mediaType string, raw []byte) ocispec.Descriptor {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
-	w.images[desc.Digest], w.manifests[desc.Digest] = desc, raw
-	return desc
-}
-
-// image makes an untagged image for a platform.
-func (w *world) image(name, architecture string) ocispec.Descriptor {
-	w.put(name)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.tags, name)
-	desc := w.images[digest.FromString("image "+name)]
-	desc.Platform = &ocispec.Platform{OS: "linux", Architecture: architecture}
-	return desc
-}
-
 // multi is a scene in which DCT names an index of two images, an attestation and another
 // image.
 type multi struct {
 	*scene
-	repo                *notarytest.Repository
-	index, amd64, arm64 ocispec.Descriptor
-	attestation         ocispec.Descriptor
+	*scenetest.Platforms
 }
 
 func newMulti(t *testing.T) *multi {
 	t.Helper()
-	m := &multi{scene: newScene(t)}
-	m.repo = m.publish(app, "plain")
-	m.amd64, m.arm64, m.attestation = m.image("amd64", "amd64"), m.image("arm64", "arm64"), m.image("attestation", "unknown")
-	m.attestation.Platform.OS = "unknown"
-	m.attestation.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest"}
-	m.index = m.world.index(m.amd64, m.arm64, m.attestation)
-	m.name("v1", m.index)
-	return m
-}
-
-// name gives a digest a tag, in DCT and in the registry.
-func (m *multi) name(tag string, d ocispec.Descriptor) {
-	m.t.Helper()
-	m.tags[tag] = d.Digest
-	m.must(m.repo.Sign(tag, d.Digest.Encoded(), d.Size))
-	m.must(m.repo.Publish())
+	s := newScene(t)
+	return &multi{s, s.PublishPlatforms()}
 }
 
 // have checks how many signatures the images have.
 func (m *multi) have(want int, images ...ocispec.Descriptor) {
-	m.t.Helper()
+	m.T.Helper()
 	for _, d := range images {
 		if n := len(m.signatures[d.Digest]); n != want {
-			m.t.Errorf("%s has %d signatures, want %d", d.Digest, n, want)
+			m.T.Errorf("%s has %d signatures, want %d", d.Digest, n, want)
 		}
 	}
 }
@@ -97,33 +52,33 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 	m := newMulti(t)
 	summary, _ := m.runs(nil)
 	m.want(summary, map[Result]int{ResultSigned: 2})
-	m.have(0, m.amd64, m.arm64)
+	m.have(0, m.AMD64, m.ARM64)
 	summary, outcomes := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 2, ResultAlready: 2})
-	m.have(1, m.index, m.amd64, m.arm64)
-	m.have(0, m.attestation)
+	m.have(1, m.List, m.AMD64, m.ARM64)
+	m.have(0, m.Attestation)
 	for _, o := range outcomes {
-		isChild := o.Digest == m.amd64.Digest.String() || o.Digest == m.arm64.Digest.String()
-		if isChild != (len(o.Index) == 1 && o.Index[0] == m.index.Digest.String() && strings.HasPrefix(o.Platform, "linux/a") && len(o.Tags) == 0) {
+		isChild := o.Digest == m.AMD64.Digest.String() || o.Digest == m.ARM64.Digest.String()
+		if isChild != (len(o.Index) == 1 && o.Index[0] == m.List.Digest.String() && strings.HasPrefix(o.Platform, "linux/a") && len(o.Tags) == 0) {
 			t.Errorf("outcome %+v", o)
 		}
-		if noted(o.Notes, "attestations") != (o.Digest == m.index.Digest.String()) {
+		if noted(o.Notes, "attestations") != (o.Digest == m.List.Digest.String()) {
 			t.Errorf("notes %+v", o)
 		}
 	}
-	signed := m.signed[m.signatures[m.arm64.Digest][0]]
+	signed := m.signed[m.signatures[m.ARM64.Digest][0]]
 	want := map[string]string{
-		MetadataGUN: app, MetadataTool: "test/1", MetadataRootKeys: strings.Join(m.repo.RootKeyIDs(), ","), MetadataIndex: m.index.Digest.String(),
+		MetadataGUN: App, MetadataTool: "test/1", MetadataRootKeys: strings.Join(m.Repo.RootKeyIDs(), ","), MetadataIndex: m.List.Digest.String(),
 	}
 	if fmt.Sprint(signed) != fmt.Sprint(want) {
 		t.Errorf("metadata %v, want %v", signed, want)
 	}
 	l, err := state.Open(m.ledger, state.Options{})
-	m.must(err)
-	it, _, err := l.Item(state.Key{Repository: app, Digest: m.arm64.Digest.String(), KeyName: "release"})
-	m.must(err)
-	m.must(l.Close())
-	if len(it.Tags) != 0 || !slices.Equal(it.Indexes, []string{m.index.Digest.String()}) || it.Stage != state.Confirmed {
+	m.Must(err)
+	it, _, err := l.Item(state.Key{Repository: App, Digest: m.ARM64.Digest.String(), KeyName: "release"})
+	m.Must(err)
+	m.Must(l.Close())
+	if len(it.Tags) != 0 || !slices.Equal(it.Indexes, []string{m.List.Digest.String()}) || it.Stage != state.Confirmed {
 		t.Errorf("in the ledger %+v", it)
 	}
 	for _, ledger := range []string{m.ledger, m.ledger + ".new"} {
@@ -143,27 +98,27 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 func TestSharedAndNestedImagesAreSignedOnce(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	s390x := m.image("s390x", "s390x")
-	inner := m.world.index(s390x, m.arm64)
-	second := m.world.index(m.amd64, inner)
-	m.name("v2", second)
-	m.name("v1-arm64", m.arm64)
+	s390x := m.Image("s390x", "s390x")
+	inner := m.Index(s390x, m.ARM64)
+	second := m.Index(m.AMD64, inner)
+	m.SignTag("v2", second)
+	m.SignTag("v1-arm64", m.ARM64)
 	summary, outcomes := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 7}) // plain, two indexes, inner, three images
-	m.have(1, m.index, second, inner, m.amd64, m.arm64, s390x)
+	m.have(1, m.List, second, inner, m.AMD64, m.ARM64, s390x)
 	if len(m.operations) != 7 {
 		t.Errorf("%d key operations", len(m.operations))
 	}
-	both := []string{m.index.Digest.String(), second.Digest.String()}
+	both := []string{m.List.Digest.String(), second.Digest.String()}
 	slices.Sort(both)
 	metadata := func(d ocispec.Descriptor) map[string]string { return m.signed[m.signatures[d.Digest][0]] }
-	if got := metadata(m.amd64)[MetadataIndex]; got != strings.Join(both, ",") {
+	if got := metadata(m.AMD64)[MetadataIndex]; got != strings.Join(both, ",") {
 		t.Errorf("shared: %s", got)
 	}
 	if got := metadata(s390x)[MetadataIndex]; got != second.Digest.String() {
 		t.Errorf("nested: %s", got)
 	}
-	if got := metadata(m.arm64); got[MetadataIndex] != "" || got[MetadataTag+"v1-arm64"] != "targets" {
+	if got := metadata(m.ARM64); got[MetadataIndex] != "" || got[MetadataTag+"v1-arm64"] != "targets" {
 		t.Errorf("named by DCT itself: %v", got)
 	}
 	if len(outcomes) != 7 {
@@ -176,22 +131,22 @@ func TestSharedAndNestedImagesAreSignedOnce(t *testing.T) {
 func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	evil := m.image("evil", "amd64")
-	m.name("v1-arm64", m.arm64)
-	outside := m.world.index(evil, m.amd64)
-	inner := m.world.index(evil)
-	below := m.world.index(m.amd64)
-	between := m.world.index(below)
-	deep := m.world.index(between)
-	m.name("deep", deep)
-	r, err := m.trust().Read(context.Background(), m.guns(app)[0], dct.Known{})
-	m.must(err)
+	evil := m.Image("evil", "amd64")
+	m.SignTag("v1-arm64", m.ARM64)
+	outside := m.Index(evil, m.AMD64)
+	inner := m.Index(evil)
+	below := m.Index(m.AMD64)
+	between := m.Index(below)
+	deep := m.Index(between)
+	m.SignTag("deep", deep)
+	r, err := m.Trust().Read(context.Background(), m.GUNs(App)[0], dct.Known{})
+	m.Must(err)
 	e := &Engine{Keys: []Key{{Signer: m}}}
 	target := func(tag string) dct.Target {
 		i := slices.IndexFunc(r.Targets(), func(t dct.Target) bool { return t.Tag() == tag })
 		return r.Targets()[i]
 	}
-	raw := m.manifests[m.index.Digest]
+	raw := m.Manifests[m.List.Digest]
 	other := func(d ocispec.Descriptor, change func(*ocispec.Descriptor)) ocispec.Descriptor { change(&d); return d }
 	for name, c := range map[string]struct {
 		image   ocispec.Descriptor
@@ -199,41 +154,41 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 		chains  []chain
 	}{
 		"an image that the bytes do not list":    {evil, []dct.Target{target("v1")}, []chain{{raw}}},
-		"the bytes of another index":             {evil, []dct.Target{target("v1")}, []chain{{m.manifests[outside.Digest]}}},
-		"bytes of that index and of another":     {m.amd64, []dct.Target{target("v1")}, []chain{{raw}, {m.manifests[outside.Digest]}}},
-		"no bytes":                               {m.amd64, []dct.Target{target("v1")}, []chain{{}}},
-		"trailing data":                          {m.amd64, []dct.Target{target("v1")}, []chain{{append(slices.Clone(raw), ' ')}}},
-		"a target of the image's own digest":     {m.arm64, []dct.Target{target("v1-arm64")}, []chain{{raw}}},
-		"a target of another digest beside it":   {m.amd64, []dct.Target{target("v1"), target("plain")}, []chain{{raw}}},
-		"the index itself":                       {m.index, []dct.Target{target("v1")}, []chain{{raw}}},
-		"another index below, which none lists":  {evil, []dct.Target{target("v1")}, []chain{{raw, m.manifests[inner.Digest]}}},
-		"a chain that is too long":               {m.amd64, []dct.Target{target("deep")}, []chain{{m.manifests[deep.Digest], m.manifests[between.Digest], m.manifests[below.Digest]}}},
-		"another size":                           {other(m.amd64, func(d *ocispec.Descriptor) { d.Size++ }), []dct.Target{target("v1")}, []chain{{raw}}},
-		"another media type":                     {other(m.amd64, func(d *ocispec.Descriptor) { d.MediaType = "application/x" }), []dct.Target{target("v1")}, []chain{{raw}}},
-		"no target":                              {m.amd64, nil, []chain{{raw}}},
-		"the zero target":                        {m.amd64, []dct.Target{{}}, []chain{{raw}}},
-		"an image that is listed, without bytes": {m.amd64, []dct.Target{target("v1")}, nil},
+		"the bytes of another index":             {evil, []dct.Target{target("v1")}, []chain{{m.Manifests[outside.Digest]}}},
+		"bytes of that index and of another":     {m.AMD64, []dct.Target{target("v1")}, []chain{{raw}, {m.Manifests[outside.Digest]}}},
+		"no bytes":                               {m.AMD64, []dct.Target{target("v1")}, []chain{{}}},
+		"trailing data":                          {m.AMD64, []dct.Target{target("v1")}, []chain{{append(slices.Clone(raw), ' ')}}},
+		"a target of the image's own digest":     {m.ARM64, []dct.Target{target("v1-arm64")}, []chain{{raw}}},
+		"a target of another digest beside it":   {m.AMD64, []dct.Target{target("v1"), target("plain")}, []chain{{raw}}},
+		"the index itself":                       {m.List, []dct.Target{target("v1")}, []chain{{raw}}},
+		"another index below, which none lists":  {evil, []dct.Target{target("v1")}, []chain{{raw, m.Manifests[inner.Digest]}}},
+		"a chain that is too long":               {m.AMD64, []dct.Target{target("deep")}, []chain{{m.Manifests[deep.Digest], m.Manifests[between.Digest], m.Manifests[below.Digest]}}},
+		"another size":                           {other(m.AMD64, func(d *ocispec.Descriptor) { d.Size++ }), []dct.Target{target("v1")}, []chain{{raw}}},
+		"another media type":                     {other(m.AMD64, func(d *ocispec.Descriptor) { d.MediaType = "application/x" }), []dct.Target{target("v1")}, []chain{{raw}}},
+		"no target":                              {m.AMD64, nil, []chain{{raw}}},
+		"the zero target":                        {m.AMD64, []dct.Target{{}}, []chain{{raw}}},
+		"an image that is listed, without bytes": {m.AMD64, []dct.Target{target("v1")}, nil},
 	} {
 		w := Work{Targets: c.targets, chains: c.chains, listed: c.image, key: e.Keys[0]}
 		if _, err := e.vouch(context.Background(), w, c.image); err == nil {
 			t.Errorf("%s: signed", name)
 		}
 	}
-	good := Work{Targets: []dct.Target{target("v1")}, chains: []chain{{raw}}, listed: m.amd64, key: e.Keys[0]}
+	good := Work{Targets: []dct.Target{target("v1")}, chains: []chain{{raw}}, listed: m.AMD64, key: e.Keys[0]}
 	stranger := good
 	stranger.key.Roles = []string{"targets/alice"}
-	if _, err := e.vouch(context.Background(), stranger, m.amd64); err == nil {
+	if _, err := e.vouch(context.Background(), stranger, m.AMD64); err == nil {
 		t.Error("a key of another role: signed")
 	}
 	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
-	if _, err := e.vouch(context.Background(), good, m.amd64); !errors.Is(err, dct.ErrExpired) {
+	if _, err := e.vouch(context.Background(), good, m.AMD64); !errors.Is(err, dct.ErrExpired) {
 		t.Errorf("expired: %v", err)
 	}
 	if len(m.operations) != 0 {
 		t.Errorf("%d key operations", len(m.operations))
 	}
 	e.Now = nil
-	if _, err := e.vouch(context.Background(), good, m.amd64); err != nil {
+	if _, err := e.vouch(context.Background(), good, m.AMD64); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
 }
@@ -268,11 +223,11 @@ func TestAmbiguousIndexIsNotSigned(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := &multi{scene: newScene(t)}
-			m.repo = m.publish(app, "plain")
-			good, evil := m.image("good", "amd64"), m.image("evil", "amd64")
-			index := m.bytes(ocispec.MediaTypeImageIndex, []byte(text))
-			m.name("v1", index)
+			s := newScene(t)
+			m := &multi{s, s.PublishPlain()}
+			good, evil := m.Image("good", "amd64"), m.Image("evil", "amd64")
+			index := m.Bytes(ocispec.MediaTypeImageIndex, []byte(text))
+			m.SignTag("v1", index)
 			summary, _ := m.runs(platforms)
 			m.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
 			m.have(0, good, evil, index)
@@ -289,10 +244,10 @@ func TestAmbiguousIndexIsNotSigned(t *testing.T) {
 func TestImageThatIsNotAsListedIsNotSigned(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	m.images[m.arm64.Digest] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v2+json", Digest: m.arm64.Digest, Size: 100}
+	m.Images[m.ARM64.Digest] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v2+json", Digest: m.ARM64.Digest, Size: 100}
 	summary, _ := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultFailed: 1})
-	m.have(0, m.arm64)
+	m.have(0, m.ARM64)
 	if summary.Failed[failure.Security] != 1 {
 		t.Errorf("summary %+v", summary)
 	}
@@ -308,21 +263,21 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 			m.runs(nil) // the ledger has the index as done
 		}
 		broken := func(d digest.Digest) (bool, error) {
-			if d == m.index.Digest {
+			if d == m.List.Digest {
 				return false, failure.New(failure.Throttled, errors.New("429"))
 			}
 			return true, nil
 		}
-		m.fault["manifest"] = broken
+		m.Faults["manifest"] = broken
 		m.mutate = platforms
-		p := m.plan(app)
+		p := m.plan(App)
 		summary, _ := m.runs(platforms)
-		if summary.Failed[failure.Throttled] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
+		if summary.Failed[failure.Throttled] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
 			t.Errorf("summary %+v", summary)
 		}
-		m.heal()
+		m.Heal()
 		for _, it := range p.Repositories[0].Items {
-			if (it.Action == ActionUnknown) != (it.Digest == m.index.Digest.String()) {
+			if (it.Action == ActionUnknown) != (it.Digest == m.List.Digest.String()) {
 				t.Errorf("plan: %+v", it)
 			}
 		}
@@ -332,7 +287,7 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 			t.Errorf("bound: %+v", summary)
 		}
 		summary, _ = m.runs(platforms)
-		m.have(1, m.index, m.amd64, m.arm64)
+		m.have(1, m.List, m.AMD64, m.ARM64)
 		if !summary.Complete() {
 			t.Errorf("healed: %+v", summary)
 		}
@@ -344,14 +299,14 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 func TestMissingImageOfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	delete(m.images, m.arm64.Digest)
+	delete(m.Images, m.ARM64.Digest)
 	summary, outcomes := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultSkipped: 1})
 	if summary.Skipped[failure.Missing] != 1 || !summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Class == failure.Missing && o.Platform == "linux/arm64" }) {
 		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
 	}
 	m = newMulti(t)
-	delete(m.images, m.index.Digest)
+	delete(m.Images, m.List.Digest)
 	summary, _ = m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 1})
 }
@@ -370,15 +325,15 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 		}
 	}
 	m := newMulti(t)
-	m.fault["manifest"] = gone(m.index)
+	m.Faults["manifest"] = gone(m.List)
 	summary, _ := m.runs(platforms)
-	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.index.Digest])+len(m.signatures[m.arm64.Digest]) != 0 {
+	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.List.Digest])+len(m.signatures[m.ARM64.Digest]) != 0 {
 		t.Errorf("the index that DCT names: %+v", summary)
 	}
 	m = newMulti(t)
 	asked := 0 // about the index: what it lists stays unknown though the second answer is good
-	m.fault["resolve"] = func(d digest.Digest) (bool, error) {
-		if d == m.index.Digest {
+	m.Faults["resolve"] = func(d digest.Digest) (bool, error) {
+		if d == m.List.Digest {
 			if asked++; asked == 1 {
 				return false, failure.New(failure.Permanent, errors.New("404"))
 			}
@@ -386,21 +341,21 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 		return true, nil
 	}
 	summary, _ = m.runs(platforms)
-	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.arm64.Digest]) != 0 {
+	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
 		t.Errorf("a 404 of a moment for the index: %+v", summary)
 	}
 	m = newMulti(t)
-	below := m.world.index(m.image("s390x", "s390x"))
-	outer := m.world.index(m.amd64, below)
-	m.name("v2", outer)
-	m.fault["manifest"] = gone(below)
+	below := m.Index(m.Image("s390x", "s390x"))
+	outer := m.Index(m.AMD64, below)
+	m.SignTag("v2", outer)
+	m.Faults["manifest"] = gone(below)
 	summary, outcomes := m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Digest == below.Digest.String() && o.Result == ResultFailed }) {
 		t.Errorf("an index below: %+v, %+v", summary, outcomes)
 	}
-	m.have(1, outer, m.amd64, m.arm64)
+	m.have(1, outer, m.AMD64, m.ARM64)
 	m.have(0, below)
-	m.heal()
+	m.Heal()
 	if summary, _ = m.runs(platforms); !summary.Complete() {
 		t.Errorf("healed: %+v", summary)
 	}
@@ -412,19 +367,19 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
 	m.mutate = platforms
-	p := m.plan(app)
+	p := m.plan(App)
 	found := map[string]PlanItem{}
 	for _, it := range p.Repositories[0].Items {
 		found[it.Digest] = it
 	}
-	if it := found[m.arm64.Digest.String()]; it.Action != ActionSign || !slices.Equal(it.Index, []string{m.index.Digest.String()}) || it.Platform != "linux/arm64" || it.Tags == nil || len(it.Tags) != 0 || it.Size != 100 {
+	if it := found[m.ARM64.Digest.String()]; it.Action != ActionSign || !slices.Equal(it.Index, []string{m.List.Digest.String()}) || it.Platform != "linux/arm64" || it.Tags == nil || len(it.Tags) != 0 || it.Size != 100 {
 		t.Errorf("planned %+v", it)
 	}
-	if len(found) != 4 || !noted(found[m.index.Digest.String()].Notes, "attestations") {
+	if len(found) != 4 || !noted(found[m.List.Digest.String()].Notes, "attestations") {
 		t.Errorf("planned %+v", found)
 	}
 	raw, err := json.Marshal(p)
-	m.must(err)
+	m.Must(err)
 	if len(m.operations) != 0 || strings.Contains(string(raw), `"tags":null`) {
 		t.Errorf("%d key operations; %s", len(m.operations), raw)
 	}
@@ -435,19 +390,19 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 	if p.Check(&Engine{Keys: []Key{{Signer: m}}}) == nil {
 		t.Error("a run of the indexes alone is accepted")
 	}
-	m.must(p.Check(&Engine{Keys: []Key{{Signer: m}}, AllPlatforms: true}))
+	m.Must(p.Check(&Engine{Keys: []Key{{Signer: m}}, AllPlatforms: true}))
 	// Since the review: a second index lists another image, and one that is planned.
-	s390x := m.image("s390x", "s390x")
-	m.name("v2", m.world.index(s390x, m.amd64))
+	s390x := m.Image("s390x", "s390x")
+	m.SignTag("v2", m.Index(s390x, m.AMD64))
 	bound := func(change func(*Plan)) Summary {
 		t.Helper()
 		var changed Plan
-		m.must(json.Unmarshal(raw, &changed))
+		m.Must(json.Unmarshal(raw, &changed))
 		change(&changed)
 		summary, outcomes := m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, &changed })
-		i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Digest == m.amd64.Digest.String() })
+		i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Digest == m.AMD64.Digest.String() })
 		notes := strings.Join(outcomes[i].Notes, "\n")
-		if strings.Count(notes, "plan-changed") != 1 || !strings.Contains(notes, "as listed by index "+m.tags["v2"].String()) {
+		if strings.Count(notes, "plan-changed") != 1 || !strings.Contains(notes, "as listed by index "+m.Tagged["v2"].String()) {
 			t.Errorf("got notes %q, want one on the index that is not in the plan", notes)
 		}
 		return summary
@@ -457,22 +412,22 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		return &p.Repositories[0].Items[i]
 	}
 	summary := bound(func(p *Plan) {
-		at(p, m.arm64).Index = []string{m.attestation.Digest.String()}
-		at(p, m.index).Action = ActionSkip
+		at(p, m.ARM64).Index = []string{m.Attestation.Digest.String()}
+		at(p, m.List).Action = ActionSkip
 	})
 	if summary.Skipped[failure.NotPlanned] != 5-1 { // arm64, index, v2, s390x
 		t.Errorf("summary %+v", summary)
 	}
-	m.have(0, m.arm64, m.index, s390x)
-	m.have(1, m.amd64)
-	if got := m.signed[m.signatures[m.amd64.Digest][0]][MetadataIndex]; got != m.index.Digest.String() {
+	m.have(0, m.ARM64, m.List, s390x)
+	m.have(1, m.AMD64)
+	if got := m.signed[m.signatures[m.AMD64.Digest][0]][MetadataIndex]; got != m.List.Digest.String() {
 		t.Errorf("it names %s, and the plan has the one index", got)
 	}
 	summary = bound(func(*Plan) {})
 	if summary.Skipped[failure.NotPlanned] != 2 {
 		t.Errorf("summary %+v", summary)
 	}
-	m.have(1, m.arm64, m.amd64, m.index)
+	m.have(1, m.ARM64, m.AMD64, m.List)
 	m.have(0, s390x)
 }
 
@@ -491,19 +446,19 @@ func TestImagesOfAnIndexAreCutAndResumed(t *testing.T) {
 		"at the key":          {"sign", false, 5},
 	} {
 		m := newMulti(t)
-		m.breakFor(c.step, "arm64", c.happens, failure.New(failure.Permanent, errors.New("cut")))
+		m.BreakFor(c.step, "arm64", c.happens, failure.New(failure.Permanent, errors.New("cut")))
 		summary, _ := m.runs(platforms)
 		m.want(summary, map[Result]int{ResultSigned: 3, ResultFailed: 1})
-		m.heal()
+		m.Heal()
 		m.runs(platforms)
-		m.have(1, m.index, m.amd64, m.arm64)
+		m.have(1, m.List, m.AMD64, m.ARM64)
 		if len(m.operations) != c.operations {
 			t.Errorf("%s: %d key operations", name, len(m.operations))
 		}
 	}
 	m := newMulti(t)
 	m.runs(platforms)
-	m.must(os.Remove(m.ledger))
+	m.Must(os.Remove(m.ledger))
 	summary, _ := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultAlready: 4})
 }
@@ -512,7 +467,7 @@ func TestImagesOfAnIndexAreCutAndResumed(t *testing.T) {
 func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	m.name("deep", m.world.index(m.world.index(m.world.index(m.amd64))))
+	m.SignTag("deep", m.Index(m.Index(m.Index(m.AMD64))))
 	summary, outcomes := m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return strings.Contains(o.Reason, "--platforms index") }) {
 		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
@@ -523,12 +478,12 @@ func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 func TestForgedImageOfAnIndexSignsNothing(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	evil := m.image("evil", "amd64")
+	evil := m.Image("evil", "amd64")
 	l, err := state.Open(m.ledger, state.Options{})
-	m.must(err)
-	_, err = l.Plan([]state.Item{{Key: state.Key{Repository: app, Digest: evil.Digest.String(), KeyName: "release"}, GUN: app, Indexes: []string{m.index.Digest.String()}}})
-	m.must(err)
-	m.must(l.Close())
+	m.Must(err)
+	_, err = l.Plan([]state.Item{{Key: state.Key{Repository: App, Digest: evil.Digest.String(), KeyName: "release"}, GUN: App, Indexes: []string{m.List.Digest.String()}}})
+	m.Must(err)
+	m.Must(l.Close())
 	m.runs(platforms)
 	m.have(0, evil)
 }
@@ -539,12 +494,12 @@ func TestDrainEndsTheListing(t *testing.T) {
 	m := newMulti(t)
 	stop := make(chan struct{})
 	close(stop)
-	r, err := m.trust().Read(context.Background(), m.guns(app)[0], dct.Known{})
-	m.must(err)
+	r, err := m.Trust().Read(context.Background(), m.GUNs(App)[0], dct.Known{})
+	m.Must(err)
 	e := &Engine{Registry: m, Keys: []Key{{Signer: m}}, Workers: 1, AllPlatforms: true}
 	work, err := e.gather(r)
-	m.must(err)
-	read := &reading{Repository: r, work: work, place: app}
+	m.Must(err)
+	read := &reading{Repository: r, work: work, place: App}
 	if err := e.expand(context.Background(), stop, read); !errors.Is(err, errDrained) {
 		t.Errorf("error %v", err)
 	}

@@ -170,14 +170,14 @@ func none(s interface{ Sign([]byte) }) { s.Sign(nil) }
 func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
-	s.must(func() error { _, _, err := s.run(app); return err }())
-	r, err := s.trust().Read(context.Background(), s.guns(app)[0], dct.Known{})
-	s.must(err)
+	s.Publish(App, "v1", "v2")
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	r, err := s.Trust().Read(context.Background(), s.GUNs(App)[0], dct.Known{})
+	s.Must(err)
 	e := &Engine{Keys: []Key{{Signer: s}}}
 	before := len(s.operations)
 	work, err := e.gather(r)
-	s.must(err)
+	s.Must(err)
 	good, key := work[0], e.Keys[0]
 	stranger := good
 	stranger.key.Roles = []string{"targets/alice"}
@@ -212,20 +212,20 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 func TestForgedLedgerSignsNothing(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	evil := s.put("evil")
+	s.Publish(App, "v1")
+	evil := s.Put("evil")
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
-	forged := state.Key{Repository: app, Digest: evil.String(), KeyName: "release"}
-	known := state.Key{Repository: app, Digest: digest.FromString("image v1").String(), KeyName: "release"}
-	_, err = l.Plan([]state.Item{{Key: forged, GUN: app}, {Key: known, GUN: app}})
-	s.must(err)
+	s.Must(err)
+	forged := state.Key{Repository: App, Digest: evil.String(), KeyName: "release"}
+	known := state.Key{Repository: App, Digest: digest.FromString("image v1").String(), KeyName: "release"}
+	_, err = l.Plan([]state.Item{{Key: forged, GUN: App}, {Key: known, GUN: App}})
+	s.Must(err)
 	// And an envelope over another image, under the name of one that DCT vouches for.
 	blob := "signature of " + evil.String()
-	s.must(l.Sign(known, state.Envelope{MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}"), ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64)}))
-	s.must(l.Close())
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.Must(l.Sign(known, state.Envelope{MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}"), ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64)}))
+	s.Must(l.Close())
+	summary, _, err := s.run(App)
+	s.Must(err)
 	if len(s.signatures[evil]) != 0 || len(s.signatures[digest.FromString("image v1")]) != 0 || len(s.operations) != 0 {
 		t.Errorf("signatures %v after %d key operations", s.signatures, len(s.operations))
 	}
@@ -238,14 +238,14 @@ func TestForgedLedgerSignsNothing(t *testing.T) {
 func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "v1", "v2")
-	s.must(r.AddSigner("alice"))
-	s.must(r.Sign("v3", s.put("v3").Encoded(), 100))
-	s.must(r.Publish())
-	s.must(r.BadSignature("targets/releases"))
-	s.publish("registry.example.com/team/good", "g1")
-	summary, _, err := s.run(app, "registry.example.com/team/good")
-	s.must(err)
+	r := s.Publish(App, "v1", "v2")
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.Sign("v3", s.Put("v3").Encoded(), 100))
+	s.Must(r.Publish())
+	s.Must(r.BadSignature("targets/releases"))
+	s.Publish("registry.example.com/team/good", "g1")
+	summary, _, err := s.run(App, "registry.example.com/team/good")
+	s.Must(err)
 	if len(s.operations) != 1 || summary.Unread[failure.Security] != 1 || summary.Complete() {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
@@ -271,13 +271,13 @@ func TestResumeSignsOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "v1", "v2", "v3")
-			s.breakFor(c.step, "v2", c.happens, refused)
-			summary, _, err := s.run(app)
-			s.must(err)
+			s.Publish(App, "v1", "v2", "v3")
+			s.BreakFor(c.step, "v2", c.happens, refused)
+			summary, _, err := s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultSigned: 2, ResultFailed: 1})
-			s.heal()
-			if _, _, err := s.run(app); err != nil {
+			s.Heal()
+			if _, _, err := s.run(App); err != nil {
 				t.Fatal(err)
 			}
 			s.once("v1", "v2", "v3")
@@ -290,8 +290,8 @@ func TestResumeSignsOnce(t *testing.T) {
 			if n != c.operations {
 				t.Errorf("%d key operations", n)
 			}
-			summary, _, err = s.run(app)
-			s.must(err)
+			summary, _, err = s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultAlready: 3})
 		})
 	}
@@ -304,16 +304,16 @@ func TestResumeSignsOnce_AfterCancel(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "v1", "v2", "v3")
+			s.Publish(App, "v1", "v2", "v3")
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			s.fault[step] = func(digest.Digest) (bool, error) { cancel(); return true, ctx.Err() }
-			if _, _, err := s.runCtx(ctx, nil, app); !errors.Is(err, context.Canceled) {
+			s.Faults[step] = func(digest.Digest) (bool, error) { cancel(); return true, ctx.Err() }
+			if _, _, err := s.runCtx(ctx, nil, App); !errors.Is(err, context.Canceled) {
 				t.Fatalf("error %v", err)
 			}
-			s.heal()
-			summary, _, err := s.run(app)
-			s.must(err)
+			s.Heal()
+			summary, _, err := s.run(App)
+			s.Must(err)
 			s.once("v1", "v2", "v3")
 			if !summary.Complete() {
 				t.Errorf("summary %+v", summary)
@@ -327,11 +327,11 @@ func TestResumeSignsOnce_AfterCancel(t *testing.T) {
 func TestLostLedgerIsRebuilt(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
-	s.must(func() error { _, _, err := s.run(app); return err }())
-	s.must(os.Remove(s.ledger))
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.Publish(App, "v1", "v2")
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	s.Must(os.Remove(s.ledger))
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultAlready: 2})
 	s.once("v1", "v2")
 }
@@ -343,13 +343,13 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "v1")
+			s.Publish(App, "v1")
 			s.signatures[digest.FromString("image v1")] = []string{"ours"}
-			s.breakFor("find", "v1", false, failure.New(class, errors.New("no answer")))
+			s.BreakFor("find", "v1", false, failure.New(class, errors.New("no answer")))
 			stop := make(chan struct{})
 			if class.Repeatable() {
 				// The pauses between tries are not waited for.
-				s.fault["find"] = func(digest.Digest) (bool, error) {
+				s.Faults["find"] = func(digest.Digest) (bool, error) {
 					select {
 					case <-stop:
 					default:
@@ -358,8 +358,8 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 					return false, failure.New(class, errors.New("no answer"))
 				}
 			}
-			summary, _, err := s.runCtx(context.Background(), stop, app)
-			s.must(err)
+			summary, _, err := s.runCtx(context.Background(), stop, App)
+			s.Must(err)
 			if len(s.operations) != 0 || summary.Failed[class] != 1 {
 				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 			}
@@ -372,13 +372,13 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 func TestOnlyOursCountsAsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "squatted", "ours")
+	s.Publish(App, "squatted", "ours")
 	s.signedBy["ours"] = "release"
 	squatted, ours := digest.FromString("image squatted"), digest.FromString("image ours")
 	s.signatures[squatted] = []string{"foreign1", "foreign2"}
 	s.signatures[ours] = []string{"ours"}
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 	if len(s.signatures[squatted]) != 3 || len(s.signatures[ours]) != 1 {
 		t.Errorf("signatures %v", s.signatures)
@@ -389,15 +389,15 @@ func TestOnlyOursCountsAsSigned(t *testing.T) {
 func TestOneBadItemStopsNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2", "v3", "gone", "schema1", "moved")
-	s.publish("registry.example.com/team/other", "o1")
+	s.Publish(App, "v1", "v2", "v3", "gone", "schema1", "moved")
+	s.Publish("registry.example.com/team/other", "o1")
 	gone, old, moved := digest.FromString("image gone"), digest.FromString("image schema1"), digest.FromString("image moved")
-	delete(s.images, gone)
-	s.images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+prettyjws", Digest: old, Size: 100}
-	s.tags["moved"] = digest.FromString("image v1")
-	s.breakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("this one not")))
-	summary, outcomes, err := s.run("registry.example.com/team/unsigned", app, "registry.example.com/team/other")
-	s.must(err)
+	delete(s.Images, gone)
+	s.Images[old] = ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+prettyjws", Digest: old, Size: 100}
+	s.Tagged["moved"] = digest.FromString("image v1")
+	s.BreakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("this one not")))
+	summary, outcomes, err := s.run("registry.example.com/team/unsigned", App, "registry.example.com/team/other")
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 4, ResultSkipped: 2, ResultFailed: 1})
 	if summary.Skipped[failure.Missing] != 1 || summary.Skipped[failure.Unsignable] != 1 || summary.Unread[failure.Unsigned] != 1 || summary.Complete() {
 		t.Errorf("summary %+v", summary)
@@ -413,14 +413,14 @@ func TestOneBadItemStopsNothingElse(t *testing.T) {
 func TestSizeThatDiffersIsHashed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
+	s.Publish(App, "v1", "v2")
 	for _, tag := range []string{"v1", "v2"} {
 		d := digest.FromString("image " + tag)
-		s.images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: 4711}
+		s.Images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: 4711}
 	}
-	s.breakFor("manifest", "v2", false, failure.New(failure.Security, errors.New("other bytes")))
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.BreakFor("manifest", "v2", false, failure.New(failure.Security, errors.New("other bytes")))
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
 	s.once("v1")
 	if summary.Failed[failure.Security] != 1 || len(s.operations) != 1 {
@@ -432,26 +432,26 @@ func TestSizeThatDiffersIsHashed(t *testing.T) {
 func TestTagsOfADigestShareItsSignature(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r, err := s.notary.NewRepository(app)
-	s.must(err)
-	d := s.put("v1")
-	s.tags["latest"] = d
-	s.must(r.Sign("v1", d.Encoded(), 100))
-	s.must(r.Sign("latest", d.Encoded(), 100))
-	s.must(r.Publish())
-	s.pins.Certs[app] = r.RootKeyIDs()
+	r, err := s.Notary.NewRepository(App)
+	s.Must(err)
+	d := s.Put("v1")
+	s.Tagged["latest"] = d
+	s.Must(r.Sign("v1", d.Encoded(), 100))
+	s.Must(r.Sign("latest", d.Encoded(), 100))
+	s.Must(r.Publish())
+	s.Pins.Certs[App] = r.RootKeyIDs()
 	var metadata map[string]string
 	s.mutate = func(e *Engine) {
-		key := signerFunc{s.world, func(m map[string]string) { metadata = m }}
+		key := signerFunc{s, func(m map[string]string) { metadata = m }}
 		e.Keys = []Key{{Signer: key, Metadata: map[string]string{"team": "blue"}}}
 	}
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
-	trusted, err := s.trust().Read(context.Background(), s.guns(app)[0], dct.Known{})
-	s.must(err)
+	trusted, err := s.Trust().Read(context.Background(), s.GUNs(App)[0], dct.Known{})
+	s.Must(err)
 	want := map[string]string{
-		"io.dct2notation.gun": app, "io.dct2notation.tag.v1": "targets", "io.dct2notation.tag.latest": "targets",
+		"io.dct2notation.gun": App, "io.dct2notation.tag.v1": "targets", "io.dct2notation.tag.latest": "targets",
 		"io.dct2notation.version.targets": fmt.Sprint(trusted.Version("targets")), "io.dct2notation.tool": "test/1", "team": "blue",
 		"io.dct2notation.root-keys": strings.Join(r.RootKeyIDs(), ","),
 	}
@@ -471,11 +471,11 @@ func TestTagsOfADigestShareItsSignature(t *testing.T) {
 }
 
 type signerFunc struct {
-	*world
+	*scene
 	saw func(map[string]string)
 }
 
 func (s signerFunc) Sign(ctx context.Context, subject ocispec.Descriptor, m map[string]string) (state.Envelope, error) {
 	s.saw(m)
-	return s.world.Sign(ctx, subject, m)
+	return s.scene.Sign(ctx, subject, m)
 }

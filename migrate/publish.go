@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -20,7 +21,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
 	}
 	if err != nil {
-		return 0, fatally(err)
+		return 0, failure.Fatally(err)
 	}
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
@@ -42,7 +43,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, envelope.ManifestDigest) {
-			return len(listed), fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+			return len(listed), failure.Fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
 	if *stage == state.Signed {
@@ -56,7 +57,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	if *stage == state.Signed {
 		// Recorded even when ctx has ended meanwhile: the signature exists.
 		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
-			return 0, fatally(err)
+			return 0, failure.Fatally(err)
 		}
 		*stage = state.Pushed
 	}
@@ -81,10 +82,10 @@ func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state
 		return false, 0, err
 	}
 	if err := r.Ledger.Discard(w.Key, "another run has signed it meanwhile"); err != nil {
-		return false, 0, fatally(err)
+		return false, 0, failure.Fatally(err)
 	}
 	if err := r.adopt(w, others); err != nil {
-		return false, 0, fatally(err)
+		return false, 0, failure.Fatally(err)
 	}
 	o.Result, o.Reason, o.Wasted = ResultAlready, "another run has signed it meanwhile", true
 	o.Notes = append(o.Notes, "wasted: one key operation, whose signature was not pushed")
@@ -109,12 +110,12 @@ func (r *run) confirm(ctx context.Context, w Work, image Image, signature string
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, signature) {
-			return len(listed), fatally(r.Ledger.Confirm(w.Key, signature))
+			return len(listed), failure.Fatally(r.Ledger.Confirm(w.Key, signature))
 		}
-		if try < maxTries && !r.pause(ctx, try) {
+		if try < retry.MaxTries && !r.pause(ctx, try) {
 			return 0, errDrained // it is pushed, and the next run looks again
 		}
-		if try == maxTries {
+		if try == retry.MaxTries {
 			return 0, failure.New(failure.Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest))
 		}
 	}

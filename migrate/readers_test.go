@@ -51,10 +51,10 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 	var names []string
 	for i := range 8 {
 		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
-		s.publish(names[i], fmt.Sprintf("v%d", i))
+		s.Publish(names[i], fmt.Sprintf("v%d", i))
 	}
 	for want, readers := range map[int]int{1: 0, 4: 4} {
-		trust := func() *meeting { return &meeting{Trust: s.trust(), wanted: want, full: make(chan struct{})} }
+		trust := func() *meeting { return &meeting{Trust: s.Trust(), wanted: want, full: make(chan struct{})} }
 		m := trust()
 		s.mutate = func(e *Engine) { e.Trust, e.Readers = m, readers }
 		p := s.plan(names...)
@@ -66,25 +66,11 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 		planned := m.most
 		m = trust()
 		summary, _, err := s.run(names...)
-		s.must(err)
+		s.Must(err)
 		ran := m.most
-		m = trust()
-		i := 0
-		v := &Verification{Trust: m, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
-		s.must(v.Verify(context.Background(), s.guns(names...), func(r VerifiedRepository) error {
-			if r.GUN != names[i] {
-				t.Errorf("repository %d verified is %s", i, r.GUN)
-			}
-			i++
-			return nil
-		}))
-		if planned != want || ran != want || m.most != want || summary.Repositories != 8 || i != 8 {
-			t.Errorf("%d readers: plan %d, run %d of %d repositories, verify %d of %d; want %d at the same time",
-				readers, planned, ran, summary.Repositories, m.most, i, want)
+		if planned != want || ran != want || summary.Repositories != 8 {
+			t.Errorf("%d readers: got %d for the plan and %d for the run of %d repositories, want %d at the same time",
+				readers, planned, ran, summary.Repositories, want)
 		}
 	}
 }
-
-type noJudge struct{}
-
-func (noJudge) Judge(context.Context, Image) (Verdict, error) { return Verdict{}, nil }

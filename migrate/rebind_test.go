@@ -19,20 +19,20 @@ import (
 func joined(t *testing.T) (*scene, *notarytest.Repository) {
 	t.Helper()
 	s := newScene(t)
-	r := s.publish(app, "v1", "v2")
-	s.must(func() error { _, _, err := s.run(app); return err }())
-	s.tags["latest"] = digest.FromString("image v1")
-	s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
-	s.must(r.Publish())
+	r := s.Publish(App, "v1", "v2")
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	s.Tagged["latest"] = digest.FromString("image v1")
+	s.Must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+	s.Must(r.Publish())
 	return s, r
 }
 
 // runs is a run with the options that mutate sets.
 func (s *scene) runs(mutate func(*Engine)) (Summary, []Outcome) {
-	s.t.Helper()
+	s.T.Helper()
 	s.mutate = mutate
-	summary, outcomes, err := s.run(app)
-	s.must(err)
+	summary, outcomes, err := s.run(App)
+	s.Must(err)
 	s.mutate = nil
 	return summary, outcomes
 }
@@ -63,7 +63,7 @@ func TestTagThatJoinedLaterIsReportedAsUnbound(t *testing.T) {
 	if counted(outcomes, "unbound") != 1 {
 		t.Errorf("by the registry: %+v", outcomes)
 	}
-	for _, it := range s.plan(app).Repositories[0].Items {
+	for _, it := range s.plan(App).Repositories[0].Items {
 		if it.Action != ActionDone || noted(it.Notes, "unbound") != (len(it.Tags) == 2) {
 			t.Errorf("plan: %+v", it)
 		}
@@ -85,7 +85,7 @@ func TestRebindSignsOnceMore(t *testing.T) {
 	t.Parallel()
 	s, r := joined(t)
 	d := digest.FromString("image v1")
-	p := func() *Plan { s.mutate = rebind; defer func() { s.mutate = nil }(); return s.plan(app) }
+	p := func() *Plan { s.mutate = rebind; defer func() { s.mutate = nil }(); return s.plan(App) }
 	for _, it := range p().Repositories[0].Items {
 		if (it.Action == ActionRebind) != (len(it.Tags) == 2) {
 			t.Errorf("plan: %+v", it)
@@ -119,11 +119,11 @@ func TestRebindSignsOnceMore(t *testing.T) {
 		}
 	}
 	// Its role changed: that is another binding.
-	s.must(r.AddSigner("alice"))
-	s.must(r.Sign("v1", d.Encoded(), 100))
-	s.must(r.Publish())
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.Sign("v1", d.Encoded(), 100))
+	s.Must(r.Publish())
 	role := ""
-	for _, it := range s.plan(app).Repositories[0].Items {
+	for _, it := range s.plan(App).Repositories[0].Items {
 		for _, tag := range it.Tags {
 			if tag.Tag == "v1" {
 				role = tag.Role
@@ -148,7 +148,7 @@ func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	s, _ := joined(t)
 	d := digest.FromString("image v1")
 	s.signatures[d] = append(s.signatures[d], "second")
-	s.signedBy["second"], s.signed["second"] = "release", map[string]string{MetadataGUN: app, MetadataTag + "latest": "targets"}
+	s.signedBy["second"], s.signed["second"] = "release", map[string]string{MetadataGUN: App, MetadataTag + "latest": "targets"}
 	summary, outcomes := s.runs(rebind)
 	s.want(summary, map[Result]int{ResultAlready: 2})
 	if counted(outcomes, "unbound") != 0 || len(s.operations) != 2 {
@@ -186,10 +186,10 @@ func TestRebindIsCutAndResumed(t *testing.T) {
 				t.Parallel()
 				s, _ := joined(t)
 				d := digest.FromString("image v1")
-				s.breakFor(c.step, "v1", c.happens, failure.New(failure.Permanent, errors.New("cut")))
+				s.BreakFor(c.step, "v1", c.happens, failure.New(failure.Permanent, errors.New("cut")))
 				summary, _ := s.runs(rebind)
 				s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
-				s.heal()
+				s.Heal()
 				s.runs(option)
 				s.runs(rebind)
 				s.runs(rebind)
@@ -207,10 +207,10 @@ func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
-	_, err = l.Reopen(state.Key{Repository: app, Digest: digest.FromString("image v1").String(), KeyName: "release"})
-	s.must(err)
-	s.must(l.Close())
+	s.Must(err)
+	_, err = l.Reopen(state.Key{Repository: App, Digest: digest.FromString("image v1").String(), KeyName: "release"})
+	s.Must(err)
+	s.Must(l.Close())
 	summary, outcomes := s.runs(nil)
 	s.want(summary, map[Result]int{ResultAlready: 2})
 	if counted(outcomes, "unbound") != 1 || len(s.operations) != 2 {
@@ -223,7 +223,7 @@ func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
 func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
+	s.Publish(App, "v1", "v2")
 	s.runs(nil)
 	delete(s.signatures, digest.FromString("image v1"))
 	if summary, _ := s.runs(nil); summary.Results[ResultAlready] != 2 {
@@ -232,8 +232,8 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	actions := func(want Action, note bool, mutate func(*Engine)) {
 		t.Helper()
 		l, err := state.Open(s.ledger, state.Options{})
-		s.must(err)
-		defer func() { s.must(l.Close()) }()
+		s.Must(err)
+		defer func() { s.Must(l.Close()) }()
 		s.mutate = func(e *Engine) {
 			e.Ledger = l
 			if mutate != nil {
@@ -241,7 +241,7 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 			}
 		}
 		defer func() { s.mutate = nil }()
-		for _, it := range s.plan(app).Repositories[0].Items {
+		for _, it := range s.plan(App).Repositories[0].Items {
 			if it.Tags[0].Tag == "v1" && (it.Action != want || noted(it.Notes, "signature-gone") != note) {
 				t.Errorf("plan: %+v, want %s", it, want)
 			}
@@ -249,10 +249,10 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	}
 	actions(ActionDone, true, nil)
 	actions(ActionSign, false, recheck)
-	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+	s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
-	s.heal()
+	s.Heal()
 	for range 3 {
 		s.runs(recheck)
 	}
@@ -269,7 +269,7 @@ func TestRecheckRecordsWhatIsNew(t *testing.T) {
 	s := newScene(t)
 	now := time.Now()
 	s.now = func() time.Time { return now } // so that all signatures are alike
-	s.publish(app, "v1")
+	s.Publish(App, "v1")
 	s.runs(nil)
 	before := s.item("v1")
 	s.runs(recheck)
@@ -277,8 +277,8 @@ func TestRecheckRecordsWhatIsNew(t *testing.T) {
 		t.Errorf("nothing new: got %+v, want %+v", got, before)
 	}
 	d := digest.FromString("image v1")
-	e, err := s.Sign(t.Context(), s.images[d], s.signed[before.Signature])
-	s.must(err)
+	e, err := s.Sign(t.Context(), s.Images[d], s.signed[before.Signature])
+	s.Must(err)
 	s.signatures[d] = []string{e.ManifestDigest} // another of ours is there instead
 	s.runs(recheck)
 	if got := s.item("v1"); got.Signature != e.ManifestDigest || got.Stage != state.Confirmed {
@@ -292,7 +292,7 @@ func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	for name, option := range map[string]func(*Engine){"recheck": recheck, "rebind": rebind} {
 		s, _ := joined(t)
-		s.breakFor("find", "v1", false, failure.New(failure.Denied, errors.New("403")))
+		s.BreakFor("find", "v1", false, failure.New(failure.Denied, errors.New("403")))
 		summary, _ := s.runs(option)
 		s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 		if it := s.item("v1"); summary.Complete() || len(s.operations) != 2 || it.Stage != state.Confirmed {
@@ -305,17 +305,17 @@ func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 func TestRecheckOfAMissingImage(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
+	s.Publish(App, "v1", "v2")
 	s.runs(nil)
-	delete(s.images, digest.FromString("image v1"))
+	delete(s.Images, digest.FromString("image v1"))
 	// A server that answers so, and not for the repository, is not believed of what was there.
-	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
+	s.Faults["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Complete() || it.Stage != state.Confirmed {
 		t.Errorf("summary %+v, item %+v, want it unknown", summary, it)
 	}
-	s.heal()
+	s.Heal()
 	summary, _ = s.runs(recheck)
 	s.want(summary, map[Result]int{ResultSkipped: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Skipped[failure.Missing] != 1 || it.Stage != state.Skipped {
@@ -327,16 +327,16 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+	s.Publish(App, "v1")
+	s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 	s.runs(nil)
-	s.heal()
-	delete(s.images, digest.FromString("image v1"))
-	s.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
+	s.Heal()
+	delete(s.Images, digest.FromString("image v1"))
+	s.Faults["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 	if summary, _ := s.runs(nil); summary.Complete() || summary.Skipped[failure.Missing] != 0 {
 		t.Errorf("summary %+v, want it unknown", summary)
 	}
-	s.heal()
+	s.Heal()
 	if summary, _ := s.runs(nil); !summary.Complete() || summary.Skipped[failure.Missing] != 1 {
 		t.Errorf("summary %+v, want it missing", summary)
 	}
@@ -346,15 +346,15 @@ func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
+	s.Publish(App, "v1")
 	d, finds := digest.FromString("image v1"), 0
-	s.fault["check"] = func(digest.Digest) (bool, error) { // the first time: what is listed elsewhere is found then
-		delete(s.fault, "check")
+	s.Faults["check"] = func(digest.Digest) (bool, error) { // the first time: what is listed elsewhere is found then
+		delete(s.Faults, "check")
 		s.signatures[d] = []string{"ours"}
 		s.signedBy["ours"], s.world.by["ours"] = "release", state.SignedBy{Identity: s.leaf, Leaf: s.leaf, ChainEnds: s.now().AddDate(1, 0, 0)}
 		return false, failure.New(failure.Transient, errors.New("the list is elsewhere"))
 	}
-	s.fault["find"] = func(digest.Digest) (bool, error) { finds++; return true, nil }
+	s.Faults["find"] = func(digest.Digest) (bool, error) { finds++; return true, nil }
 	summary, _ := s.runs(nil)
 	if s.want(summary, map[Result]int{ResultAlready: 1}); len(s.operations) != 0 || finds != 2 {
 		t.Errorf("%d key operations after %d looks, want none after 2", len(s.operations), finds)
@@ -362,10 +362,10 @@ func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 }
 
 // many lists signatures that were not looked at.
-type many struct{ *world }
+type many struct{ *scene }
 
 func (m many) Find(ctx context.Context, image Image, key string) (Found, error) {
-	f, err := m.world.Find(ctx, image, key)
+	f, err := m.scene.Find(ctx, image, key)
 	f.Unread = 50
 	return f, err
 }
@@ -374,14 +374,14 @@ func (m many) Find(ctx context.Context, image Image, key string) (Found, error) 
 func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
-	crowd := func(e *Engine) { e.Rebind, e.Registry = true, many{s.world} }
+	crowd := func(e *Engine) { e.Rebind, e.Registry = true, many{s} }
 	summary, _ := s.runs(crowd)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	if len(s.operations) != 2 {
 		t.Errorf("%d key operations", len(s.operations))
 	}
 	s.mutate = crowd
-	if it := s.plan(app).Repositories[0].Items; !slices.ContainsFunc(it, func(it PlanItem) bool { return it.Action == ActionUnknown }) {
+	if it := s.plan(App).Repositories[0].Items; !slices.ContainsFunc(it, func(it PlanItem) bool { return it.Action == ActionUnknown }) {
 		t.Errorf("plan: %+v", it)
 	}
 }
@@ -390,14 +390,14 @@ func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
 func TestPlanWithoutRebindRefusesIt(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
-	p := s.plan(app)
+	p := s.plan(App)
 	e := &Engine{Keys: []Key{{Signer: s}}, Rebind: true}
 	if p.Check(e) == nil {
 		t.Error("accepted")
 	}
 	s.mutate = rebind
-	p = s.plan(app)
-	s.must(p.Check(e))
+	p = s.plan(App)
+	s.Must(p.Check(e))
 	summary, _ := s.runs(func(e *Engine) { e.Rebind, e.Plan = true, p })
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 }
@@ -408,12 +408,12 @@ func TestEnvelopeThatLacksATagIsMadeAnewWhereThatIsWanted(t *testing.T) {
 	t.Parallel()
 	for name, option := range map[string]func(*Engine){"rebind": rebind, "without": nil} {
 		s := newScene(t)
-		r := s.publish(app, "v1")
-		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		r := s.Publish(App, "v1")
+		s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(nil)
-		s.heal()
-		s.must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
-		s.must(r.Publish())
+		s.Heal()
+		s.Must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+		s.Must(r.Publish())
 		_, outcomes := s.runs(option)
 		s.once("v1")
 		if wanted := option != nil; (counted(outcomes, "unbound") == 0) != wanted || (len(s.operations) == 2) != wanted {

@@ -24,9 +24,9 @@ func (s swapped) Resolve(context.Context, string, digest.Digest) (ocispec.Descri
 func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2", "v3")
+	s.Publish(App, "v1", "v2", "v3")
 	s.mutate = func(e *Engine) { e.Registry = swapped{s} }
-	_, outcomes, err := s.run(app)
+	_, outcomes, err := s.run(App)
 	if !errors.Is(err, ErrNotVouched) || errors.Is(err, ErrKeyAstray) || len(s.operations) != 0 {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
 	}
@@ -42,15 +42,15 @@ func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 func TestAgeOfEveryTargetIsNoted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	repo := s.publish(app, "v1")
-	ctx, gun := context.Background(), s.guns(app)[0]
-	fresh, err := s.trust().Read(ctx, gun, dct.Known{})
-	s.must(err)
-	s.must(repo.Expire("targets"))
-	reader := s.trust()
+	repo := s.Publish(App, "v1")
+	ctx, gun := context.Background(), s.GUNs(App)[0]
+	fresh, err := s.Trust().Read(ctx, gun, dct.Known{})
+	s.Must(err)
+	s.Must(repo.Expire("targets"))
+	reader := s.Trust()
 	reader.AllowExpired = []string{"targets"}
 	aged, err := reader.Read(ctx, gun, dct.Known{})
-	s.must(err)
+	s.Must(err)
 	for _, targets := range [][]dct.Target{
 		append(fresh.Targets(), aged.Targets()...), append(aged.Targets(), fresh.Targets()...), append(aged.Targets(), aged.Targets()...),
 	} {

@@ -27,12 +27,12 @@ type renewal struct {
 func newRenewal(t *testing.T, tags ...string) *renewal {
 	t.Helper()
 	s := &renewal{scene: newScene(t)}
-	s.repo = s.publish(app, tags...)
+	s.repo = s.Publish(App, tags...)
 	s.mutate = func(e *Engine) {
 		s.key.Signer, s.key.Accepted, s.key.Expiry, s.key.Timestamped = s.scene, s.accepted, s.expiry, s.stamped
 		e.Keys, e.Resign, e.Now = []Key{s.key}, s.resign, s.now
 		// A year later the trust data of these tests would have expired: what is signed is not.
-		e.Trust = s.trust()
+		e.Trust = s.Trust()
 	}
 	return s
 }
@@ -46,25 +46,25 @@ func (s *renewal) renew(leaf string) {
 // runs makes a run, and checks how many key operations it cost and by which certificates the
 // items are signed.
 func (s *renewal) runs(what string, operations int, complete bool, by map[string]int) []Outcome {
-	s.t.Helper()
+	s.T.Helper()
 	before := len(s.operations)
-	summary, outcomes, err := s.run(app)
-	s.must(err)
+	summary, outcomes, err := s.run(App)
+	s.Must(err)
 	if got := len(s.operations) - before; got != operations || summary.Complete() != complete {
-		s.t.Errorf("%s: got %d key operations, complete %t, want %d, %t", what, got, summary.Complete(), operations, complete)
+		s.T.Errorf("%s: got %d key operations, complete %t, want %d, %t", what, got, summary.Complete(), operations, complete)
 	}
 	for _, o := range outcomes {
 		if o.Leaf != "" && !s.stamped && !o.Expires.After(s.now()) {
-			s.t.Errorf("%s: %s is signed, and verifies until %s", what, o.Digest, o.Expires)
+			s.T.Errorf("%s: %s is signed, and verifies until %s", what, o.Digest, o.Expires)
 		}
 	}
 	for leaf, n := range by {
 		if summary.Certificates[leaf] != n {
-			s.t.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
+			s.T.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
 		}
 	}
 	if len(summary.Certificates) != len(by) {
-		s.t.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
+		s.T.Errorf("%s: got %v by certificate, want %v", what, summary.Certificates, by)
 	}
 	return outcomes
 }
@@ -78,15 +78,15 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	s := newRenewal(t, "v1", "v2", "v3")
 	s.runs("the first run", 3, true, map[string]int{first: 3})
 	s.renew(second)
-	s.fault["resolve"] = func(digest.Digest) (bool, error) { return false, errors.New("asked") }
+	s.Faults["resolve"] = func(digest.Digest) (bool, error) { return false, errors.New("asked") }
 	s.runs("after the renewal, with a registry that must not be asked", 0, true, map[string]int{first: 3})
-	s.heal()
-	s.publish(app+"2", "w1")
-	s.must(func() error { _, _, err := s.run(app + "2"); return err }())
+	s.Heal()
+	s.Publish(App+"2", "w1")
+	s.Must(func() error { _, _, err := s.run(App + "2"); return err }())
 	s.resign = true
-	s.breakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("not this one")))
+	s.BreakFor("sign", "v2", false, failure.New(failure.Permanent, errors.New("not this one")))
 	s.runs("asked to renew, with one that fails", 3, false, map[string]int{second: 2})
-	s.heal()
+	s.Heal()
 	outcomes := s.runs("asked to renew again", 1, true, map[string]int{second: 3})
 	for _, o := range outcomes {
 		if want := o.Result == ResultSigned; slices.Contains(o.Notes, "resigned: it has a signature by certificate "+first) != want {
@@ -106,7 +106,7 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 // An item is counted by the best of its signatures, wherever that is in the list.
 func TestItemIsCountedByItsBestSignature(t *testing.T) {
 	t.Parallel()
-	w := Work{key: Key{Signer: newWorld(), Expiry: time.Hour}}
+	w := Work{key: Key{Signer: newWorld(nil), Expiry: time.Hour}}
 	signature := func(name, leaf string, expiry int64) Signature {
 		return Signature{Digest: name, By: state.SignedBy{Identity: leaf, Leaf: leaf, Expiry: expiry}}
 	}
@@ -146,9 +146,9 @@ func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
 	s.renew(second)
 	mutate := s.mutate
 	s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
-	s.breakFor("recorded", "v1", false, failure.New(failure.Throttled, errors.New("429")))
+	s.BreakFor("recorded", "v1", false, failure.New(failure.Throttled, errors.New("429")))
 	s.runs("while it is unknown", 0, false, map[string]int{first: 1})
-	s.heal()
+	s.Heal()
 	s.runs("looked up again", 0, true, map[string]int{first: 2})
 	s.signatures[digest.FromString("image v1")] = nil
 	s.runs("after one was deleted", 1, true, map[string]int{first: 1, second: 1})
@@ -160,18 +160,20 @@ func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*renewal){
 		"undo could not remove it": func(s *renewal) {
-			s.breakFor("remove", "v1", false, failure.New(failure.Permanent, errors.New("no")))
-			summary, _, err := (&remover{scene: s.scene}).undo()
-			s.must(err)
-			s.counts(summary, map[UndoResult]int{UndoFailed: 1})
+			key := s.item("v1").Key
+			l, err := state.Open(s.ledger, state.Options{})
+			s.Must(err)
+			_, err = l.Reopen(key) // as undo does before it tries
+			s.Must(err)
+			s.Must(l.Close())
 		},
 		"the image was away": func(s *renewal) {
 			d := digest.FromString("image v1")
-			image, mutate := s.images[d], s.mutate
-			delete(s.images, d)
+			image, mutate := s.Images[d], s.mutate
+			delete(s.Images, d)
 			s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
 			s.runs("without the image", 0, true, map[string]int{})
-			s.images[d], s.mutate = image, mutate
+			s.Images[d], s.mutate = image, mutate
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +181,7 @@ func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
 			s := newRenewal(t, "v1")
 			s.runs("the first run", 1, true, map[string]int{first: 1})
 			harm(s)
-			s.heal()
+			s.Heal()
 			if it := s.item("v1"); it.Stage == state.Confirmed {
 				t.Fatalf("got %+v, want it not done", it)
 			}
@@ -200,9 +202,9 @@ func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	t.Parallel()
 	for name, expiry := range map[string]time.Duration{"as made now": 0, "neither is": time.Hour} {
 		s := newRenewal(t, "v1")
-		s.breakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(name+", cut off", 1, false, map[string]int{})
-		s.heal()
+		s.Heal()
 		ledger := s.ledger
 		s.ledger += ".other"
 		s.runs(name+", another machine", 1, true, map[string]int{first: 1})
@@ -266,7 +268,7 @@ func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {
 			s := newRenewal(t, "v1")
 			start := time.Now().AddDate(-1, 0, 0).Add(time.Minute) // so that the chain ends in a minute
 			s.now, s.stamped = func() time.Time { return start }, stamped
-			if _, _, err := s.run(app); err != nil { // the trust data is of now
+			if _, _, err := s.run(App); err != nil { // the trust data is of now
 				t.Log(err)
 			}
 			s.now = func() time.Time { return start.AddDate(1, 0, 1) }
@@ -316,9 +318,9 @@ func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newRenewal(t, "v1")
-			s.breakFor("push", "v1", listed, failure.New(failure.Permanent, errors.New("cut")))
+			s.BreakFor("push", "v1", listed, failure.New(failure.Permanent, errors.New("cut")))
 			s.runs("cut off", 1, false, map[string]int{})
-			s.heal()
+			s.Heal()
 			s.renew(second)
 			if listed {
 				s.runs("after the renewal", 0, true, map[string]int{first: 1})
@@ -339,18 +341,18 @@ func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
 		"accepted and not pushed": {false, true}, "pushed and not accepted": {true, false}, "neither": {false, false},
 	} {
 		s := newRenewal(t, "v1")
-		s.breakFor("push", "v1", c.listed, failure.New(failure.Permanent, errors.New("cut")))
+		s.BreakFor("push", "v1", c.listed, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs(name+", cut off", 1, false, map[string]int{})
-		s.heal()
+		s.Heal()
 		if s.renew(second); !c.accepted {
 			s.key.Earlier = nil
 		}
-		s.breakFor("sign", "v1", false, failure.New(failure.Permanent, errors.New("not now")))
+		s.BreakFor("sign", "v1", false, failure.New(failure.Permanent, errors.New("not now")))
 		s.runs(name+", with a key that fails", 1, false, map[string]int{})
 		if it := s.item("v1"); it.Stage != state.Failed {
 			t.Errorf("%s: got %+v, want it failed", name, it)
 		}
-		s.heal()
+		s.Heal()
 		s.runs(name+", healed", 1, true, map[string]int{second: 1})
 	}
 }
@@ -380,7 +382,7 @@ func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
 			c.prepare(s)
 			listed := len(s.signatures[digest.FromString("image v1")])
 			s.key.Prove = func(context.Context) error { s.proofs++; return c.proof }
-			summary, _, err := s.run(app)
+			summary, _, err := s.run(App)
 			if s.proofs != c.proofs || errors.Is(err, ErrKeyAstray) != c.fails {
 				t.Errorf("got %d proofs, %v, summary %+v, want %d proofs, failing %t", s.proofs, err, summary, c.proofs, c.fails)
 			}
@@ -402,9 +404,9 @@ func cut(pushed bool) func(*renewal) {
 		if pushed {
 			step = "listed"
 		}
-		s.breakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		s.BreakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("cut")))
 		s.runs("cut off", 1, false, map[string]int{})
-		s.heal()
+		s.Heal()
 	}
 }
 
@@ -423,9 +425,9 @@ func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 			d := digest.FromString("image v1")
 			s.inTag = c.inTag
 			mutate := s.mutate
-			s.mutate = func(e *Engine) { mutate(e); e.Shared = c.shared; e.Registry = &other{s.world, d, t} }
-			summary, outcomes, err := s.run(app)
-			s.must(err)
+			s.mutate = func(e *Engine) { mutate(e); e.Shared = c.shared; e.Registry = &other{s.scene, d, t} }
+			summary, outcomes, err := s.run(App)
+			s.Must(err)
 			want := map[bool]int{true: 1, false: 2}[c.seen]
 			if n := len(s.signatures[d]); n != want || !summary.Complete() {
 				t.Errorf("got %d signatures, complete %t, want %d", n, summary.Complete(), want)
@@ -436,10 +438,10 @@ func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 			s.mutate = mutate
 			s.runs("afterwards", 0, true, map[string]int{first: 2})
 			l, err := state.Open(s.ledger, state.Options{ReadOnly: true})
-			s.must(err)
+			s.Must(err)
 			defer l.Close()
-			it, _, err := l.Item(state.Key{Repository: app, Digest: d.String(), KeyName: "release"})
-			s.must(err)
+			it, _, err := l.Item(state.Key{Repository: App, Digest: d.String(), KeyName: "release"})
+			s.Must(err)
 			if _, left, err := l.Envelope(it.Key); it.Stage != state.Confirmed || left || err != nil {
 				t.Errorf("got %+v, envelope left %t, %v", it, left, err)
 			}
@@ -449,18 +451,18 @@ func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 
 // other is a registry where another machine signs an image between the first look and the next.
 type other struct {
-	*world
+	*scene
 	image digest.Digest
 	t     *testing.T
 }
 
 func (o *other) Find(ctx context.Context, image Image, key string) (Found, error) {
-	found, err := o.world.Find(ctx, image, key)
+	found, err := o.scene.Find(ctx, image, key)
 	if image.Descriptor.Digest == o.image && len(found.Ours) == 0 && err == nil {
-		tag := map[string]string{MetadataGUN: app, MetadataTag + "v1": "targets"}
+		tag := map[string]string{MetadataGUN: App, MetadataTag + "v1": "targets"}
 		e, err := o.signAs("release", image.Descriptor, tag)
 		if err == nil {
-			err = o.world.Push(ctx, image, e)
+			err = o.scene.Push(ctx, image, e)
 		}
 		if err != nil {
 			o.t.Error(err)
@@ -483,13 +485,13 @@ func TestExpiredEnvelopeIsNotReplayed(t *testing.T) {
 				s := newRenewal(t, "v1")
 				start := time.Now()
 				s.now, s.expiry = func() time.Time { return start }, time.Hour
-				s.fault[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
+				s.Faults[step] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
 				s.runs("the first run", 1, false, nil)
-				delete(s.fault, step)
+				delete(s.Faults, step)
 				s.now = func() time.Time { return start.Add(c.after) }
 				s.runs("the second run", c.operations, true, map[string]int{first: 1})
 				good := 0
-				for _, signature := range s.signatures[s.tags["v1"]] {
+				for _, signature := range s.signatures[s.Tagged["v1"]] {
 					if s.world.by[signature].Verifies(s.now()) {
 						good++
 					}

@@ -51,15 +51,12 @@ func (s Summary) ended() int {
 	return n
 }
 
-// ErrNothingRead is returned when no repository's trust data could be read.
-var ErrNothingRead = errors.New("no trust data could be read")
-
 // run is one call of Engine.Run.
 type run struct {
 	*Engine
 	stop    <-chan struct{}          // closed: begin nothing new
 	slots   map[string]chan struct{} // by key: a slot for each operation in flight
-	breaker breaker
+	breaker Breaker
 
 	mu      sync.Mutex
 	summary Summary
@@ -81,7 +78,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	if e.Workers < 1 {
 		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
 	}
-	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary(), breaker: breaker{span: e.outageSpan, now: e.now}}
+	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary(), breaker: Breaker{span: e.outageSpan, now: e.now}}
 	for _, k := range e.Keys {
 		r.slots[k.Signer.Name()] = make(chan struct{}, e.Workers)
 	}
@@ -111,14 +108,14 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	}
 	err := g.Wait()
 	r.summary.Drained = r.summary.Drained || r.draining()
-	var f *fatalError
+	var f *failure.Fatal
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case errors.As(err, &f):
-		err = f.err
+		err = f.Err
 	case err == nil:
-		if err = r.breaker.open(); err == nil {
+		if err = r.breaker.Open(); err == nil {
 			err = nothing
 		}
 	}
@@ -144,16 +141,16 @@ func (r *run) draining() bool {
 // feed reads the repositories, a little ahead of the keys, and queues what is not done.
 // nothing is set if no repository could be read.
 func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (nothing, err error) {
-	h := newHosts()
+	h := dct.NewHosts()
 	var last error
-	for gun, a := range ordered.Each(ctx, guns, r.Readers, func(ctx context.Context, gun dct.GUN) answer[*reading] {
-		return ask(ctx, h, gun, func() (*reading, error) { return r.repository(ctx, gun, true, r.stop) })
+	for gun, a := range ordered.Each(ctx, guns, r.Readers, func(ctx context.Context, gun dct.GUN) answer {
+		return r.ask(ctx, h, gun, true, r.stop)
 	}) {
 		if r.draining() {
 			return nil, nil
 		}
 		read, err := a.value, a.err
-		var fatal *fatalError
+		var fatal *failure.Fatal
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -172,7 +169,7 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return h.verdict(last), nil
+	return NothingRead(h, last), nil
 }
 
 // enqueue plans the work in the ledger and queues what is not done yet.
@@ -190,13 +187,13 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	}
 	stages, err := r.Ledger.Plan(items)
 	if err != nil {
-		return fatally(err)
+		return failure.Fatally(err)
 	}
 	for i, w := range work {
 		if stages[i] == state.Confirmed && !r.looksAgain() {
 			it, _, err := r.Ledger.Item(w.Key)
 			if err != nil {
-				return fatally(err)
+				return failure.Fatally(err)
 			}
 			if r.stands(w, it.SignedBy) {
 				o := r.outcome(w, ResultAlready)
@@ -244,9 +241,9 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 		o := r.outcome(w, ResultFailed)
 		o.Class, o.HostCause, o.Reason = failure.Of(w.trouble), failure.HostCause(w.trouble), w.trouble.Error()
 		r.count(w, o)
-		r.breaker.failure("", o.Class, w.trouble)
-		if err := r.breaker.open(); err != nil {
-			return nil, fatally(err)
+		r.breaker.Failure("", o.Class, w.trouble)
+		if err := r.breaker.Open(); err != nil {
+			return nil, failure.Fatally(err)
 		}
 	}
 	return well, nil
@@ -281,7 +278,7 @@ func (r *run) announce(read *reading) {
 
 func (r *run) unread(gun dct.GUN, err error) {
 	class := failure.Of(err)
-	if r.Scope.mayLack(gun, err) {
+	if r.Scope.MayLack(gun, err) {
 		r.mu.Lock()
 		r.summary.Unsigned++
 		r.mu.Unlock()

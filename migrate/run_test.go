@@ -27,11 +27,11 @@ func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 	for i := range 200 {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
-	s.publish(app, tags...)
-	s.fault["sign"] = func(digest.Digest) (bool, error) {
+	s.Publish(App, tags...)
+	s.Faults["sign"] = func(digest.Digest) (bool, error) {
 		return false, failure.New(failure.Denied, errors.New("ACCESS_DENIED"))
 	}
-	_, _, err := s.run(app)
+	_, _, err := s.run(App)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "ACCESS_DENIED") {
 		t.Errorf("error %v", err)
 	}
@@ -44,11 +44,11 @@ func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 func TestBreakerEndsTheRunWhenTheKeySignsSomethingElse(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9")
-	s.fault["sign"] = func(digest.Digest) (bool, error) {
+	s.Publish(App, "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9")
+	s.Faults["sign"] = func(digest.Digest) (bool, error) {
 		return false, failure.New(failure.Security, errors.New("wrong payload"))
 	}
-	_, _, err := s.run(app)
+	_, _, err := s.run(App)
 	if !errors.Is(err, ErrKeyAstray) || len(s.operations) > 4 {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
 	}
@@ -62,17 +62,17 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	for i := range 100 {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
-	s.publish(app, tags...)
+	s.Publish(App, tags...)
 	stop := make(chan struct{})
 	var once sync.Once
-	s.fault["push"] = func(digest.Digest) (bool, error) { once.Do(func() { close(stop) }); return true, nil }
-	summary, _, err := s.runCtx(context.Background(), stop, app)
-	s.must(err)
+	s.Faults["push"] = func(digest.Digest) (bool, error) { once.Do(func() { close(stop) }); return true, nil }
+	summary, _, err := s.runCtx(context.Background(), stop, App)
+	s.Must(err)
 	signed := summary.Results[ResultSigned]
 	if !summary.Drained || summary.Complete() || signed == 0 || signed == 100 || len(s.operations) != signed || len(summary.Failed) != 0 {
 		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
 	}
-	if _, _, err := s.run(app); err != nil {
+	if _, _, err := s.run(App); err != nil {
 		t.Fatal(err)
 	}
 	s.once(tags...)
@@ -89,11 +89,11 @@ func TestWorkersBoundTheKey(t *testing.T) {
 	for i := range 64 {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
-	s.publish(app, tags...)
-	k := &slowKey{world: s.world}
+	s.Publish(App, tags...)
+	k := &slowKey{scene: s}
 	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: k}} }
-	summary, _, err := s.run(app)
-	s.must(err)
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 64})
 	if k.most != 4 {
 		t.Errorf("%d key operations at the same time, want 4", k.most)
@@ -104,7 +104,7 @@ func TestWorkersBoundTheKey(t *testing.T) {
 func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+	s.Notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
 		_, _ = w.Write([]byte("<html>"))
 		return true
 	})
@@ -112,12 +112,12 @@ func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	for i := range 50 {
 		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
 	}
-	before := s.notary.Requests()
+	before := s.Notary.Requests()
 	summary, _, err := s.run(names...)
-	if !errors.Is(err, ErrNothingRead) || summary.Unread[failure.NotNotary] != 50 {
+	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.NotNotary] != 50 {
 		t.Errorf("error %v, summary %+v", err, summary)
 	}
-	if n := s.notary.Requests() - before; n != hostPatience {
+	if n := s.Notary.Requests() - before; n != 3 {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -143,12 +143,12 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 	t.Parallel()
 	for _, readers := range []int{1, 8} {
 		s := newScene(t)
-		s.publish(app, "v1")
+		s.Publish(App, "v1")
 		var names []string
 		for i := range 1000 {
 			names = append(names, fmt.Sprintf("down.example.com/r%d", i))
 		}
-		trust := func() *down { return &down{Trust: s.trust(), host: "down.example.com"} }
+		trust := func() *down { return &down{Trust: s.Trust(), host: "down.example.com"} }
 		few := func(what string, d *down) {
 			if n := d.asked.Load(); n > int64(3+readers) {
 				t.Errorf("%d readers: %s asked for %d repositories", readers, what, n)
@@ -156,33 +156,18 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 		}
 		d := trust()
 		s.mutate = func(e *Engine) { e.Trust, e.Readers = d, readers }
-		summary, _, err := s.run(append(names, app)...)
-		s.must(err)
+		summary, _, err := s.run(append(names, App)...)
+		s.Must(err)
 		few("run", d)
 		s.once("v1")
 		if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
 			t.Errorf("%d readers: summary %+v", readers, summary)
 		}
 		d = trust()
-		s.plan(append(names, app)...)
+		s.plan(append(names, App)...)
 		few("plan", d)
 		d = trust()
-		v := &Verification{Trust: d, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
-		reason := ""
-		s.must(v.Verify(context.Background(), s.guns(append(names, app)...), func(r VerifiedRepository) error {
-			if r.GUN == names[999] {
-				reason = r.Reason
-			}
-			return nil
-		}))
-		few("verify", d)
-		for _, part := range []string{names[999] + ": not asked: the Notary server of down.example.com failed for", "repositories in a row, last: ", "answered 503", "\nhint: once it answers again"} {
-			if !strings.Contains(reason, part) {
-				t.Errorf("%d readers: the reason is %q, want %q in it", readers, reason, part)
-			}
-		}
-		d = trust()
-		if _, _, err := s.run(names...); !errors.Is(err, ErrNothingRead) {
+		if _, _, err := s.run(names...); !errors.Is(err, dct.ErrNothingRead) {
 			t.Errorf("%d readers: all down: %v", readers, err)
 		}
 		few("run of these alone", d)
@@ -193,13 +178,13 @@ func TestAllUnsignedAsksForTheURL(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	_, _, err := s.run("registry.example.com/a", "registry.example.com/b")
-	if !errors.Is(err, ErrNothingRead) || !strings.Contains(err.Error(), "wrong Notary URL?") {
+	if !errors.Is(err, dct.ErrNothingRead) || !strings.Contains(err.Error(), "wrong Notary URL?") {
 		t.Errorf("error %v", err)
 	}
 }
 
 type slowKey struct {
-	*world
+	*scene
 	mu        sync.Mutex
 	now, most int
 }
@@ -215,7 +200,7 @@ func (k *slowKey) Sign(ctx context.Context, subject ocispec.Descriptor, m map[st
 		k.now--
 		k.mu.Unlock()
 	}()
-	return k.world.Sign(ctx, subject, m)
+	return k.scene.Sign(ctx, subject, m)
 }
 
 // An image that is gone before its signature was pushed is skipped as any other that is missing, and once it
@@ -223,25 +208,25 @@ func (k *slowKey) Sign(ctx context.Context, subject ocispec.Descriptor, m map[st
 func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	d := s.tags["v1"]
-	s.fault["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
-	summary, _, err := s.run(app)
-	s.must(err)
+	s.Publish(App, "v1")
+	d := s.Tagged["v1"]
+	s.Faults["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("no")) }
+	summary, _, err := s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultFailed: 1})
-	delete(s.fault, "push")
-	image := s.images[d]
-	delete(s.images, d)
+	delete(s.Faults, "push")
+	image := s.Images[d]
+	delete(s.Images, d)
 	for range 2 {
-		summary, outcomes, err := s.run(app)
-		s.must(err)
+		summary, outcomes, err := s.run(App)
+		s.Must(err)
 		if s.want(summary, map[Result]int{ResultSkipped: 1}); !summary.Complete() || len(outcomes) != 1 || outcomes[0].Class != failure.Missing {
 			t.Errorf("got %+v, %+v, want it complete, and the image missing", summary, outcomes)
 		}
 	}
-	s.images[d] = image
-	summary, _, err = s.run(app)
-	s.must(err)
+	s.Images[d] = image
+	summary, _, err = s.run(App)
+	s.Must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 1})
 	if s.once("v1"); len(s.operations) != 1 {
 		t.Errorf("got %d key operations, want 1", len(s.operations))

@@ -18,8 +18,8 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "bad", "good")
-			s.breakFor("sign", "bad", false, failure.New(class, errors.New("not this one")))
+			s.Publish(App, "bad", "good")
+			s.BreakFor("sign", "bad", false, failure.New(class, errors.New("not this one")))
 			setbacks, now := &Setbacks{Pause: 10 * time.Minute}, time.Now()
 			s.mutate = func(e *Engine) {
 				e.Setbacks, e.Now, e.Pause = setbacks, func() time.Time { return now }, time.Microsecond
@@ -27,8 +27,8 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 			var tried []int // runs in which the key was asked for it
 			for n := range 40 {
 				before := len(s.operations)
-				summary, outcomes, err := s.run(app)
-				s.must(err)
+				summary, outcomes, err := s.run(App)
+				s.Must(err)
 				if summary.Failed[class] != 1 || summary.Complete() {
 					t.Fatalf("run %d: summary %+v", n, summary)
 				}
@@ -46,10 +46,10 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 				t.Errorf("tried in runs %v, want %v", tried, want)
 			}
 			s.once("good")
-			s.heal()
+			s.Heal()
 			now = now.Add(longestSetback)
-			summary, _, err := s.run(app)
-			s.must(err)
+			summary, _, err := s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 			if len(setbacks.items) != 0 {
 				t.Errorf("still remembered: %v", setbacks.items)
@@ -75,27 +75,27 @@ func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			tags := strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")
-			s.publish(app, tags...)
-			s.fault["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("not now")) }
+			s.Publish(App, tags...)
+			s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("not now")) }
 			now, setbacks := time.Now(), &Setbacks{Pause: time.Hour}
 			s.mutate = func(e *Engine) {
 				e.Setbacks, e.Now, e.Workers, e.Pause = setbacks, func() time.Time { return now }, 1, time.Microsecond
 			}
 			for range tags {
-				if _, _, err := s.run(app); err == nil {
+				if _, _, err := s.run(App); err == nil {
 					break // each run gets a little further
 				}
 			}
 			asked := len(s.operations)
-			summary, _, err := s.run(app)
-			s.must(err)
+			summary, _, err := s.run(App)
+			s.Must(err)
 			if summary.Failed[class] != len(tags) || len(s.operations) != asked {
 				t.Errorf("%d key operations, summary %+v", len(s.operations)-asked, summary)
 			}
-			s.heal()
+			s.Heal()
 			now = now.Add(2 * time.Hour)
-			summary, _, err = s.run(app)
-			s.must(err)
+			summary, _, err = s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultSigned: len(tags)})
 		})
 	}

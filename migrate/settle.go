@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -21,10 +21,10 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 	}
 	for try := 1; ; try++ {
 		o, err := r.attempt(ctx, w, &stage, result)
-		var fatal *fatalError
+		var fatal *failure.Fatal
 		switch {
 		case err == nil:
-			r.breaker.success("")
+			r.breaker.Success("")
 			if o.Result == ResultSigned || o.Result == ResultReplayed {
 				r.breaker.pushed()
 			}
@@ -43,7 +43,7 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 			return r.fail(w, stage, class, err)
 		}
 		// Whoever opened the breaker says so: nobody else will.
-		if class.Repeatable() && try < maxTries && r.breaker.open() == nil {
+		if class.Repeatable() && try < retry.MaxTries && r.breaker.Open() == nil {
 			if r.pause(ctx, try) {
 				continue
 			}
@@ -59,42 +59,24 @@ func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
 		case errors.As(err, &key): // the breaker was told of what cannot pass
 			r.Setbacks.note(w.Key, class, err, r.now())
 			if class.Repeatable() {
-				r.breaker.failure(w.Key.KeyName, class, err)
+				r.breaker.Failure(w.Key.KeyName, class, err)
 			}
 		case !errors.As(err, &own): // else as well
-			r.breaker.failure("", class, err)
+			r.breaker.Failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
 			return err
 		}
-		return fatally(r.breaker.open())
+		return failure.Fatally(r.breaker.Open())
 	}
 }
 
 // errDrained says that an item was left as it was because the run is ending.
 var errDrained = errors.New("run is ending")
 
-const maxTries = 4
-
-// pause waits before an item is tried again. It returns false when the run is to end.
+// Pause waits before an item is tried again. It returns false when the run is to end.
 func (r *run) pause(ctx context.Context, try int) bool {
-	return pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try)
-}
-
-// pause waits after a try: as long as first, give or take a half, and twice as long after
-// each further one. It returns false when ctx has ended, or stop is closed, before that.
-func pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try int) bool {
-	d := first << (try - 1)
-	t := time.NewTimer(d/2 + rand.N(d))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-stop:
-		return false
-	case <-t.C:
-		return true
-	}
+	return retry.Pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try)
 }
 
 // attempt takes the item as far as it goes. It updates stage as the ledger does, so that
@@ -129,7 +111,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 				return o, err
 			}
 			o.Result, o.Class, o.Reason = ResultSkipped, failure.Missing, noSuchDigest
-			return o, fatally(r.Ledger.Skip(w.Key, string(failure.Missing), noSuchDigest))
+			return o, failure.Fatally(r.Ledger.Skip(w.Key, string(failure.Missing), noSuchDigest))
 		case err != nil:
 			return o, err
 		}
@@ -147,7 +129,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	o.Leaf = cmp.Or(it.SignedBy.Leaf, w.key.Signer.Leaf()) // of an older version's envelope, which was checked
 	o.Expires = it.SignedBy.VerifiesUntil()
 	o.Notes = append(append(o.Notes, crowded(all)...), w.recordedNotes(it)...)
-	return o, fatally(err)
+	return o, failure.Fatally(err)
 }
 
 // settled ends an item that is not to be signed after what the registry showed of it: it
@@ -163,11 +145,11 @@ func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stag
 		if err := r.reopen(w, stage); err != nil {
 			return true, err
 		}
-		return true, fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+		return true, failure.Fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
 	}
 	known, _, err := r.Ledger.Item(w.Key)
 	if err != nil {
-		return true, fatally(err)
+		return true, failure.Fatally(err)
 	}
 	ours, err := r.ours(ctx, w, x, known, r.relisted)
 	if err != nil || len(ours) == 0 {
@@ -179,7 +161,7 @@ func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stag
 	case !renew && (len(lacking) == 0 || !r.Rebind):
 		o.Result, o.Leaf, o.Expires, o.Reason = ResultAlready, best.By.Leaf, best.By.VerifiesUntil(), "the registry has a signature of this key"
 		o.Notes = append(append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), w.otherNotes(best)...)
-		return true, fatally(r.adopt(w, ours))
+		return true, failure.Fatally(r.adopt(w, ours))
 	case x.Found.Unread > 0:
 		return true, x.tooMany()
 	case renew:
@@ -215,7 +197,7 @@ func (r *run) keyTold(w Work, err error) error {
 // keyRefused tells the breaker at once of an error that cannot pass. It returns the error.
 func (r *run) keyRefused(w Work, err error) error {
 	if class := failure.Of(err); !class.Repeatable() {
-		r.breaker.failure(w.Key.KeyName, class, err)
+		r.breaker.Failure(w.Key.KeyName, class, err)
 	}
 	return err
 }
@@ -228,7 +210,7 @@ func (r *run) reopen(w Work, stage *state.Stage) error {
 	}
 	to, err := r.Ledger.Reopen(w.Key)
 	if err != nil {
-		return fatally(err)
+		return failure.Fatally(err)
 	}
 	*stage = to
 	return nil
@@ -248,7 +230,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 		return errDrained
 	}
 	defer func() { <-slot }()
-	if r.breaker.open() != nil {
+	if r.breaker.Open() != nil {
 		return errDrained
 	}
 	if err := r.breaker.room(w.Key.Repository); err != nil {
@@ -264,7 +246,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 	if err != nil {
 		return r.keyRefused(w, err)
 	}
-	r.breaker.success(w.Key.KeyName)
+	r.breaker.Success(w.Key.KeyName)
 	r.Setbacks.forget(w.Key)
 	if r.signBeforeRecord {
 		if err := r.Registry.Push(ctx, image, envelope); err != nil {
@@ -275,7 +257,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 		return err
 	}
 	if err := r.Ledger.Sign(w.Key, envelope); err != nil {
-		return fatally(err)
+		return failure.Fatally(err)
 	}
 	*stage = state.Signed
 	return nil
@@ -304,7 +286,7 @@ func (r *run) fail(w Work, stage state.Stage, class failure.Class, cause error) 
 	if stage == state.Confirmed {
 		return nil
 	}
-	return fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
+	return failure.Fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
 }
 
 // keyError marks what went wrong with the key itself.
@@ -312,16 +294,3 @@ type keyError struct{ err error }
 
 func (k *keyError) Error() string { return k.err.Error() }
 func (k *keyError) Unwrap() error { return k.err }
-
-// fatalError ends the run.
-type fatalError struct{ err error }
-
-func (f *fatalError) Error() string { return f.err.Error() }
-func (f *fatalError) Unwrap() error { return f.err }
-
-func fatally(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fatalError{err}
-}

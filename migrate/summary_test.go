@@ -12,8 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -44,14 +44,14 @@ func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
 	t.Parallel()
 	for wanted, leftOut := range map[string]int{"v1 v2": 0, "also v2": 0, "v2": 2, "v1 also": 1} {
 		s := newScene(t)
-		repo := s.publish(app, "v1", "v2")
-		s.must(repo.Sign("also", imageOf("v1").Encoded(), 100))
-		s.must(repo.Publish())
+		repo := s.Publish(App, "v1", "v2")
+		s.Must(repo.Sign("also", of("v1").Encoded(), 100))
+		s.Must(repo.Publish())
 		s.mutate = func(e *Engine) {
 			e.Scope.Wanted = func(tag string) bool { return slices.Contains(strings.Fields(wanted), tag) }
 		}
-		summary, _, err := s.run(app)
-		s.must(err)
+		summary, _, err := s.run(App)
+		s.Must(err)
 		if summary.LeftOut != leftOut || summary.Complete() != (leftOut == 0) || !summary.Done() {
 			t.Errorf("%s: %d left out, complete %t, done %t; want %d", wanted, summary.LeftOut, summary.Complete(), summary.Done(), leftOut)
 		}
@@ -63,10 +63,10 @@ func TestUnresolvedIsNotMissing(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Denied, failure.Permanent, failure.Security} {
 		s := newScene(t)
-		s.publish(app, "v1")
-		s.breakFor("resolve", "v1", false, failure.New(class, errors.New("no answer")))
-		summary, _, err := s.run(app)
-		s.must(err)
+		s.Publish(App, "v1")
+		s.BreakFor("resolve", "v1", false, failure.New(class, errors.New("no answer")))
+		summary, _, err := s.run(App)
+		s.Must(err)
 		if summary.Failed[class] != 1 || summary.Complete() {
 			t.Errorf("%s: summary %+v", class, summary)
 		}
@@ -78,11 +78,11 @@ func TestUnresolvedIsNotMissing(t *testing.T) {
 
 // item is what the ledger has of a tag's image.
 func (s *scene) item(tag string) state.Item {
-	s.t.Helper()
+	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
-	it, _, err := l.Item(state.Key{Repository: app, Digest: digest.FromString("image " + tag).String(), KeyName: "release"})
-	s.must(errors.Join(err, l.Close()))
+	s.Must(err)
+	it, _, err := l.Item(state.Key{Repository: App, Digest: digest.FromString("image " + tag).String(), KeyName: "release"})
+	s.Must(errors.Join(err, l.Close()))
 	return it
 }
 
@@ -91,12 +91,12 @@ func (s *scene) item(tag string) state.Item {
 func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "done", "missing", "failed")
-	delete(s.images, digest.FromString("image missing"))
-	s.breakFor("sign", "failed", false, failure.New(failure.Permanent, errors.New("not this one")))
-	s.must(func() error { _, _, err := s.run(app); return err }())
-	s.heal()
-	s.fault["resolve"] = func(d digest.Digest) (bool, error) {
+	s.Publish(App, "done", "missing", "failed")
+	delete(s.Images, digest.FromString("image missing"))
+	s.BreakFor("sign", "failed", false, failure.New(failure.Permanent, errors.New("not this one")))
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	s.Heal()
+	s.Faults["resolve"] = func(d digest.Digest) (bool, error) {
 		if d != digest.FromString("image failed") {
 			t.Errorf("asked for %s, which is not asked for", d)
 		}
@@ -104,8 +104,8 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 	}
 	for _, asked := range []bool{false, true} {
 		s.mutate = func(e *Engine) { e.Only = func(a Ask) bool { return asked && slices.Contains(a.Tags, "failed") } }
-		summary, outcomes, err := s.run(app)
-		s.must(err)
+		summary, outcomes, err := s.run(App)
+		s.Must(err)
 		want := map[Result]int{ResultAlready: 1, ResultSkipped: 2}
 		if asked {
 			want = map[Result]int{ResultAlready: 1, ResultSkipped: 1, ResultSigned: 1}
@@ -120,10 +120,10 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 func TestSkippedItemIsInTheLedger(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	delete(s.images, digest.FromString("image v1"))
-	_, _, err := s.run(app)
-	s.must(err)
+	s.Publish(App, "v1")
+	delete(s.Images, digest.FromString("image v1"))
+	_, _, err := s.run(App)
+	s.Must(err)
 	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(failure.Missing) {
 		t.Errorf("in the ledger %+v", it)
 	}
@@ -137,16 +137,16 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.publish(app, "v1")
+			s.Publish(App, "v1")
 			var calls atomic.Int32
-			s.fault[step] = func(digest.Digest) (bool, error) {
+			s.Faults[step] = func(digest.Digest) (bool, error) {
 				if calls.Add(1) == 1 {
 					return false, failure.New(failure.Throttled, errors.New("429"))
 				}
 				return true, nil
 			}
-			summary, _, err := s.run(app)
-			s.must(err)
+			summary, _, err := s.run(App)
+			s.Must(err)
 			s.want(summary, map[Result]int{ResultSigned: 1})
 			s.once("v1")
 			if len(s.operations) != operations || !summary.Complete() {
@@ -162,20 +162,20 @@ func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Transient, failure.Throttled} {
 		s := newScene(t)
-		s.publish(app, strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")...)
-		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("no answer")) }
+		s.Publish(App, strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")...)
+		s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("no answer")) }
 		s.mutate = func(e *Engine) { e.Pause = time.Millisecond }
-		summary, outcomes, err := s.run(app)
+		summary, outcomes, err := s.run(App)
 		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
 			t.Errorf("%s: %v, complete %t, %+v", class, err, summary.Complete(), summary)
 		}
 		// Each of the ten was tried again; those beside them were under way.
-		if n := len(s.operations); n > maxTries*(outagePatience+4*perWorker) {
+		if n := len(s.operations); n > retry.MaxTries*(outagePatience+4*perWorker) {
 			t.Errorf("%s: %d key operations", class, n)
 		}
-		s.heal()
-		summary, _, err = s.run(app)
-		s.must(err)
+		s.Heal()
+		summary, _, err = s.run(App)
+		s.Must(err)
 		s.want(summary, map[Result]int{ResultSigned: 24})
 	}
 }
@@ -183,30 +183,30 @@ func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 // The breaker counts refusals in a row, and only the key's own betrayal is the key's.
 func TestBreakerCountsInARow(t *testing.T) {
 	t.Parallel()
-	var b breaker
+	var b Breaker
 	denied := errors.New("denied")
 	for range 3 {
 		for range patience - 1 {
-			b.failure("key", failure.Denied, denied)
+			b.Failure("key", failure.Denied, denied)
 		}
-		b.success("other")
-		b.success("key")
+		b.Success("other")
+		b.Success("key")
 	}
-	b.failure("", failure.Security, errors.New("a registry that lies"))
-	if err := b.open(); err != nil {
+	b.Failure("", failure.Security, errors.New("a registry that lies"))
+	if err := b.Open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
 	for range patience {
-		b.failure("key", failure.Denied, denied)
-		b.success("")
-		b.success("other")
+		b.Failure("key", failure.Denied, denied)
+		b.Success("")
+		b.Success("other")
 	}
-	if err := b.open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
+	if err := b.Open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
 		t.Errorf("after %d in a row: %v", patience, err)
 	} else if want := ErrStopped.Error() + ": refused 3 times in a row, last: denied"; err.Error() != want {
 		t.Errorf("after %d in a row: got %q, want %q", patience, err, want)
 	}
-	var full breaker
+	var full Breaker
 	for round := range 2 {
 		for i := range patience - 1 {
 			full.fill(fmt.Sprint(round, "-", i), errors.New("full"))
@@ -216,33 +216,33 @@ func TestBreakerCountsInARow(t *testing.T) {
 	for i := range patience - 1 {
 		full.fill(fmt.Sprint("more", i), errors.New("full"))
 	}
-	if err := full.open(); err != nil {
+	if err := full.Open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
-	if full.fill("last", errors.New("full")); !errors.Is(full.open(), ErrStopped) {
-		t.Errorf("%d full ones in a row: %v", patience, full.open())
+	if full.fill("last", errors.New("full")); !errors.Is(full.Open(), ErrStopped) {
+		t.Errorf("%d full ones in a row: %v", patience, full.Open())
 	}
-	var broken breaker
+	var broken Breaker
 	for range outagePatience {
-		broken.failure("", failure.Permanent, errors.New("a registry's answer"))
+		broken.Failure("", failure.Permanent, errors.New("a registry's answer"))
 	}
-	if err := broken.open(); err != nil {
+	if err := broken.Open(); err != nil {
 		t.Errorf("open: %v", err)
 	}
 	for range outagePatience {
-		broken.failure("key", failure.Permanent, &keyError{errors.New("no JSON")})
+		broken.Failure("key", failure.Permanent, &keyError{errors.New("no JSON")})
 	}
-	if err := broken.open(); !errors.Is(err, ErrStopped) {
+	if err := broken.Open(); !errors.Is(err, ErrStopped) {
 		t.Errorf("a broken plugin: %v", err)
 	}
 	// Ten items of many workers can fail within a second: that is no outage yet.
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	away := breaker{now: func() time.Time { return at }}
+	away := Breaker{now: func() time.Time { return at }}
 	fail := func(n int) error {
 		for range n {
-			away.failure("key", failure.Transient, errors.New("no answer"))
+			away.Failure("key", failure.Transient, errors.New("no answer"))
 		}
-		return away.open()
+		return away.Open()
 	}
 	if err := fail(2 * outagePatience); err != nil {
 		t.Errorf("away for a moment: %v", err)
@@ -251,7 +251,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 	if err := fail(1); err != nil {
 		t.Errorf("away for less than %s: %v", outageSpan, err)
 	}
-	away.success("key")
+	away.Success("key")
 	at = at.Add(time.Hour)
 	if err := fail(outagePatience); err != nil {
 		t.Errorf("after a success the time counts anew: %v", err)
@@ -260,9 +260,9 @@ func TestBreakerCountsInARow(t *testing.T) {
 	if err := fail(1); !errors.Is(err, ErrStopped) {
 		t.Errorf("away for %s: %v", outageSpan, err)
 	}
-	var key breaker
-	key.failure("key", failure.Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
-	if err := key.open(); !errors.Is(err, ErrKeyAstray) {
+	var key Breaker
+	key.Failure("key", failure.Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
+	if err := key.Open(); !errors.Is(err, ErrKeyAstray) {
 		t.Errorf("the key: %v", err)
 	} else if want := ErrKeyAstray.Error() + ": signing: other payload"; err.Error() != want {
 		t.Errorf("the key: got %q, want %q", err, want)
@@ -277,9 +277,9 @@ func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
 	for i := range 100 {
 		tags = append(tags, fmt.Sprintf("v%d", i))
 	}
-	s.publish(app, tags...)
-	s.fault["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
-	_, _, err := s.run(app)
+	s.Publish(App, tags...)
+	s.Faults["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
+	_, _, err := s.run(App)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
 		t.Errorf("error %v after %d key operations", err, len(s.operations))
 	}
@@ -302,54 +302,25 @@ func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 			tags = append(tags, fmt.Sprintf("v%d", i))
 		}
 		// In their order in the run, as many between two that are new as are looked at together.
-		slices.SortFunc(tags, func(a, b string) int { return strings.Compare(imageOf(a).String(), imageOf(b).String()) })
-		repo := s.publish(app)
+		slices.SortFunc(tags, func(a, b string) int { return strings.Compare(of(a).String(), of(b).String()) })
+		repo := s.Publish(App)
 		for _, isNew := range []bool{false, true} {
 			for i, tag := range tags {
 				if isNew == (i%(perWorker+1) == perWorker) {
-					s.must(repo.Sign(tag, s.put(tag).Encoded(), 100))
+					s.Must(repo.Sign(tag, s.Put(tag).Encoded(), 100))
 				}
 			}
-			s.must(repo.Publish())
+			s.Must(repo.Publish())
 			if !isNew {
-				_, _, err := s.run(app)
-				s.must(err)
+				_, _, err := s.run(App)
+				s.Must(err)
 			}
 		}
-		s.fault["sign"] = func(digest.Digest) (bool, error) { return false, c.err }
+		s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, c.err }
 		before := len(s.operations)
-		if _, _, err := s.run(app); !errors.Is(err, ErrStopped) || len(s.operations)-before > c.most {
+		if _, _, err := s.run(App); !errors.Is(err, ErrStopped) || len(s.operations)-before > c.most {
 			t.Errorf("%s: %v after %d key operations, want that it stops after at most %d", name, err, len(s.operations)-before, c.most)
 		}
-	}
-}
-
-// Failures of a Notary host count in a row, and a refusal only where none was let in.
-func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
-	t.Parallel()
-	gun, err := dct.ParseGUN(app)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := newHosts()
-	for range 3 {
-		for range hostPatience - 1 {
-			h.note(gun, dct.ErrUnavailable)
-		}
-		h.note(gun, nil)
-	}
-	for range 2 * hostPatience {
-		h.note(gun, dct.ErrDenied) // of some repositories, where others are readable
-		h.note(gun, dct.ErrUnsigned)
-	}
-	if err := h.closed(gun); err != nil {
-		t.Errorf("given up: %v", err)
-	}
-	for range hostPatience {
-		h.note(gun, dct.ErrNotNotary)
-	}
-	if !errors.Is(h.closed(gun), dct.ErrNotNotary) {
-		t.Errorf("not given up: %v", h.closed(gun))
 	}
 }
 
@@ -359,20 +330,20 @@ func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	var names []string
-	for i := range 2 * hostPatience {
+	for i := range 2 * 3 {
 		names = append(names, fmt.Sprintf("registry.example.com/broken%d", i))
-		s.publish(names[i], "b")
+		s.Publish(names[i], "b")
 	}
-	s.publish(app, "v1")
-	s.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Publish(App, "v1")
+	s.Notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/timestamp.json") || !strings.Contains(r.URL.Path, "broken") {
 			return false
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 		return true
 	})
-	summary, _, err := s.run(append(names, app)...)
-	s.must(err)
+	summary, _, err := s.run(append(names, App)...)
+	s.Must(err)
 	s.once("v1")
 	if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
 		t.Errorf("summary %+v", summary)

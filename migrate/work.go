@@ -50,26 +50,26 @@ type Scope struct {
 	Discovered func(dct.GUN) bool
 }
 
-// mayLack reports whether an error of reading a repository is no failure: the source itself
+// MayLack reports whether an error of reading a repository is no failure: the source itself
 // says that there is no trust data, and nobody has asked for the repository by its name.
-func (s Scope) mayLack(gun dct.GUN, err error) bool {
+func (s Scope) MayLack(gun dct.GUN, err error) bool {
 	return err != nil && failure.Of(err) == failure.Unsigned && s.Discovered != nil && s.Discovered(gun)
 }
 
-func (s Scope) place(gun dct.GUN) string {
+func (s Scope) PlaceOf(gun dct.GUN) string {
 	if s.Place == nil {
 		return gun.String()
 	}
 	return s.Place(gun)
 }
 
-func (s Scope) wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
+func (s Scope) Wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
 
 // leftOut counts the tags that are not wanted, of digests that no wanted one has.
 func (s Scope) leftOut(r *dct.Repository) (n int) {
 	chosen := map[digest.Digest]bool{}
 	for _, t := range r.Targets() {
-		chosen[t.Digest()] = chosen[t.Digest()] || s.wants(t.Tag())
+		chosen[t.Digest()] = chosen[t.Digest()] || s.Wants(t.Tag())
 	}
 	for _, t := range r.Targets() {
 		if !chosen[t.Digest()] {
@@ -82,7 +82,7 @@ func (s Scope) leftOut(r *dct.Repository) (n int) {
 // gather makes one Work of all wanted tags with the same digest, for each key that stands
 // for them, sorted by digest and in the order of the keys.
 func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
-	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !e.Scope.wants(t.Tag()) })
+	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !e.Scope.Wants(t.Tag()) })
 	if err := e.covered(wanted); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
 		}
 		for d, targets := range byDigest {
 			work = append(work, Work{
-				Key:     state.Key{Repository: e.Scope.place(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
+				Key:     state.Key{Repository: e.Scope.PlaceOf(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
 				Targets: targets, key: k, rootKeys: r.RootKeyIDs(),
 			})
 		}
@@ -168,7 +168,7 @@ func (w Work) digest() digest.Digest {
 	return w.Targets[0].Digest()
 }
 
-// tags lists the names of the targets that name the digest.
+// Tagged lists the names of the targets that name the digest.
 func (w Work) tags() []string {
 	names := []string{}
 	for _, t := range w.named() {

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"io"
 	"log/slog"
-	"maps"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,23 +17,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/lookup"
-	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/state"
 )
 
-const app = "registry.example.com/team/app"
+const App = scenetest.App
 
-// world is the registry and the key of a test, in memory, and breaks where it is told.
-// Trust data and ledger are real.
+// world is the signatures of a registry and the key of a test, in memory. Trust data and ledger are real.
 type world struct {
-	mu         sync.Mutex
-	images     map[digest.Digest]ocispec.Descriptor
-	manifests  map[digest.Digest][]byte // where the bytes matter
-	tags       map[string]digest.Digest
-	hidden     map[string]bool              // tags that are there and not listed
+	in         *scenetest.World             // the images; its mutex guards the rest as well
 	signatures map[digest.Digest][]string   // by image: what is listed
 	signedBy   map[string]string            // the key's name, by signature
 	signed     map[string]map[string]string // the metadata, by signature
@@ -46,91 +36,17 @@ type world struct {
 	expiry     time.Duration                // of its signatures; 0: none
 	stamped    bool                         // its signatures are timestamped
 	now        func() time.Time
-	fault      map[string]func(d digest.Digest) (happens bool, err error)
 }
 
-// errGone has the registry say that it has no such tag.
-var errGone = errors.New("404")
-
-func newWorld() *world {
+func newWorld(in *scenetest.World) *world {
 	return &world{
-		leaf: "leaf of release", now: time.Now,
-		images: map[digest.Digest]ocispec.Descriptor{}, manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{}, by: map[string]state.SignedBy{},
-		fault: map[string]func(digest.Digest) (bool, error){},
+		in: in, leaf: "leaf of release", now: time.Now,
+		signatures: map[digest.Digest][]string{}, signedBy: map[string]string{}, signed: map[string]map[string]string{}, by: map[string]state.SignedBy{},
 	}
-}
-
-// breaks asks whether a step fails for an image, and whether its effect happens all the
-// same.
-func (w *world) breaks(step string, d digest.Digest) (happens bool, err error) {
-	if f := w.fault[step]; f != nil {
-		return f(d)
-	}
-	return true, nil
-}
-
-func (w *world) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.Descriptor, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := w.breaks("resolve", d); err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	desc, ok := w.images[d]
-	if !ok {
-		return desc, failure.New(failure.Missing, &lookup.AbsentError{By: lookup.Registry, Err: errors.New("404")})
-	}
-	return desc, nil
-}
-
-func (w *world) Tag(_ context.Context, _, tag string) lookup.Answer[digest.Digest] {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch _, err := w.breaks("tag", w.tags[tag]); {
-	case errors.Is(err, errGone):
-		return lookup.Absent[digest.Digest](lookup.Registry)
-	case err != nil:
-		return lookup.Unknown[digest.Digest](err)
-	}
-	if d, ok := w.tags[tag]; ok {
-		return lookup.Found(d)
-	}
-	return lookup.Absent[digest.Digest](lookup.Registry)
-}
-
-// IsList says so of the tags that lead to nothing: the world keeps its signatures elsewhere.
-func (w *world) IsList(_ context.Context, _, tag string) (bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := w.breaks("list", w.tags[tag]); err != nil {
-		return false, err
-	}
-	return w.tags[tag] == "", nil
-}
-
-func (w *world) Tags(_ context.Context, _ string, each func(string) error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := w.breaks("tags", ""); err != nil {
-		return err
-	}
-	for _, tag := range slices.Sorted(maps.Keys(w.tags)) {
-		if w.hidden[tag] {
-			continue
-		}
-		if err := each(tag); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (w *world) Manifest(_ context.Context, image Image) ([]byte, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := w.breaks("manifest", image.Descriptor.Digest); err != nil {
-		return nil, err
-	}
-	return w.manifests[image.Descriptor.Digest], nil
+	return w.in.ManifestOf(image.Descriptor.Digest)
 }
 
 // madeBy is what made a signature. Tests that plant one say by which key, and it is as one of now.
@@ -143,10 +59,10 @@ func (w *world) madeBy(signature string) state.SignedBy {
 }
 
 func (w *world) Find(_ context.Context, image Image, key string) (Found, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
-	if _, err := w.breaks("find", d); err != nil {
+	if _, err := w.in.Breaks("find", d); err != nil {
 		return Found{}, err
 	}
 	var f Found
@@ -162,10 +78,10 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 }
 
 func (w *world) Push(_ context.Context, image Image, e state.Envelope) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
-	happens, err := w.breaks("push", d)
+	happens, err := w.in.Breaks("push", d)
 	if happens && !slices.Contains(w.signatures[d], e.ManifestDigest) {
 		w.signatures[d] = append(w.signatures[d], e.ManifestDigest)
 	}
@@ -173,20 +89,20 @@ func (w *world) Push(_ context.Context, image Image, e state.Envelope) error {
 }
 
 func (w *world) Listed(_ context.Context, image Image) ([]string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
-	if _, err := w.breaks("listed", d); err != nil {
+	if _, err := w.in.Breaks("listed", d); err != nil {
 		return nil, err
 	}
 	return slices.Clone(w.signatures[d]), nil
 }
 
 func (w *world) Recorded(_ context.Context, image Image, signature string) (Signature, bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
-	if _, err := w.breaks("recorded", d); err != nil {
+	if _, err := w.in.Breaks("recorded", d); err != nil {
 		return Signature{}, false, err
 	}
 	s := Signature{signature, w.by[signature], w.signed[signature]}
@@ -196,16 +112,9 @@ func (w *world) Recorded(_ context.Context, image Image, signature string) (Sign
 func (w *world) Relist(context.Context, Image, string) error { return nil }
 
 func (w *world) CheckList(_ context.Context, image Image, _ bool) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err := w.breaks("check", image.Descriptor.Digest)
-	return err
-}
-
-func (w *world) Answers(context.Context, string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err := w.breaks("answers", "")
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
+	_, err := w.in.Breaks("check", image.Descriptor.Digest)
 	return err
 }
 
@@ -219,10 +128,10 @@ func (w *world) Sign(_ context.Context, subject ocispec.Descriptor, metadata map
 }
 
 func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	w.operations = append(w.operations, subject.Digest)
-	if _, err := w.breaks("sign", subject.Digest); err != nil {
+	if _, err := w.in.Breaks("sign", subject.Digest); err != nil {
 		return state.Envelope{}, err
 	}
 	blob := fmt.Sprintf("signature %d by %s of %s", len(w.operations), name, subject.Digest)
@@ -242,8 +151,8 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 }
 
 func (w *world) Check(subject ocispec.Descriptor, e state.Envelope) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.in.Mu.Lock()
+	defer w.in.Mu.Unlock()
 	if !strings.HasSuffix(string(e.Blob), subject.Digest.String()) {
 		return errors.New("envelope of another image")
 	}
@@ -256,82 +165,38 @@ func (w *world) Check(subject ocispec.Descriptor, e state.Envelope) error {
 	return nil
 }
 
-// put makes an image in the registry under a tag, and returns its digest.
-func (w *world) put(tag string) digest.Digest {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	d := digest.FromString("image " + tag)
-	w.images[d] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: d, Size: 100}
-	w.tags[tag] = d
-	return d
-}
-
 // scene is a world with a Notary server and a ledger.
 type scene struct {
+	*scenetest.Scene
 	*world
-	t      *testing.T
-	notary *notarytest.Server
-	pins   dct.Pins
 	ledger string
 	mutate func(*Engine)
-	// witness is the reader's, if there is one
-	witness dct.Witness
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s, err := notarytest.Start(notarytest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return &scene{world: newWorld(), t: t, notary: s, pins: dct.Pins{Certs: map[string][]string{}}, ledger: filepath.Join(t.TempDir(), "ledger.db")}
+	s := scenetest.New(t)
+	return &scene{Scene: s, world: newWorld(s.World), ledger: filepath.Join(t.TempDir(), "ledger.db")}
 }
 
-func (s *scene) must(err error) {
-	s.t.Helper()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// publish signs the tags in DCT with the digests that the registry has for them.
-func (s *scene) publish(gun string, tags ...string) *notarytest.Repository {
-	s.t.Helper()
-	r, err := s.notary.NewRepository(gun)
-	s.must(err)
-	for _, tag := range tags {
-		s.must(r.Sign(tag, s.put(tag).Encoded(), 100))
-	}
-	s.must(r.Publish())
-	s.pins.Certs[gun] = r.RootKeyIDs()
-	return r
-}
-
-type doer struct{ *http.Client }
-
-func (s *scene) trust() *dct.Reader {
-	return &dct.Reader{Pins: s.pins, Witness: s.witness, Source: &dct.Server{
-		URL:  func(string) string { return s.notary.URL() },
-		HTTP: func(string) dct.Doer { return doer{http.DefaultClient} },
-	}}
-}
+// of is the digest of the image that Put makes under a tag.
+func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
 
 // run is one process's life: it opens the ledger, runs the engine and closes the ledger.
 func (s *scene) run(guns ...string) (Summary, []Outcome, error) {
-	s.t.Helper()
+	s.T.Helper()
 	return s.runCtx(context.Background(), nil, guns...)
 }
 
 func (s *scene) runCtx(ctx context.Context, stop chan struct{}, guns ...string) (Summary, []Outcome, error) {
-	s.t.Helper()
+	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
-	defer func() { s.must(l.Close()) }()
+	s.Must(err)
+	defer func() { s.Must(l.Close()) }()
 	var mu sync.Mutex
 	var outcomes []Outcome
 	e := &Engine{
-		Trust: s.trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1", outageSpan: -1,
+		Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1", outageSpan: -1,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observe: func(ev Event) {
 			mu.Lock()
@@ -344,56 +209,26 @@ func (s *scene) runCtx(ctx context.Context, stop chan struct{}, guns ...string) 
 	if s.mutate != nil {
 		s.mutate(e)
 	}
-	summary, err := e.Run(ctx, stop, s.guns(guns...))
+	summary, err := e.Run(ctx, stop, s.GUNs(guns...))
 	return summary, outcomes, err
-}
-
-func (s *scene) guns(names ...string) []dct.GUN {
-	s.t.Helper()
-	var guns []dct.GUN
-	for _, n := range names {
-		g, err := dct.ParseGUN(n)
-		s.must(err)
-		guns = append(guns, g)
-	}
-	return guns
 }
 
 // once checks that each image has exactly one signature of ours.
 func (s *scene) once(tags ...string) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, tag := range tags {
 		if n := len(s.signatures[digest.FromString("image "+tag)]); n != 1 {
-			s.t.Errorf("%s has %d signatures", tag, n)
+			s.T.Errorf("%s has %d signatures", tag, n)
 		}
 	}
 }
 
 // want checks how many items ended with a result.
 func (s *scene) want(got Summary, want map[Result]int) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, r := range []Result{ResultSigned, ResultReplayed, ResultAlready, ResultSkipped, ResultFailed} {
 		if got.Results[r] != want[r] {
-			s.t.Errorf("%s %d, want %d", r, got.Results[r], want[r])
+			s.T.Errorf("%s %d, want %d", r, got.Results[r], want[r])
 		}
 	}
-}
-
-// for one image, a step fails with err; happens says whether its effect happens.
-func (s *scene) breakFor(step, tag string, happens bool, err error) {
-	target := digest.FromString("image " + tag)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault[step] = func(d digest.Digest) (bool, error) {
-		if d == target {
-			return happens, err
-		}
-		return true, nil
-	}
-}
-
-func (s *scene) heal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault = map[string]func(digest.Digest) (bool, error){}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // The functions below compare what happened with what the shapes ask for, and return the
@@ -102,12 +103,12 @@ func (s *scene) planned(raw []byte) []string {
 // classified compares verify's report with what each tag was made for.
 func (s *scene) classified(raw []byte) (wrong []string) {
 	var result struct {
-		Repositories []migrate.VerifiedRepository `json:"repositories"`
+		Repositories []verify.Repository `json:"repositories"`
 	}
 	if err := json.Unmarshal(raw, &result); err != nil {
 		return []string{err.Error()}
 	}
-	got := map[string]migrate.VerifiedRepository{}
+	got := map[string]verify.Repository{}
 	for _, r := range result.Repositories {
 		got[r.GUN] = r
 	}
@@ -117,11 +118,11 @@ func (s *scene) classified(raw []byte) (wrong []string) {
 	return wrong
 }
 
-func (r *repository) differs(got migrate.VerifiedRepository) (wrong []string) {
+func (r *repository) differs(got verify.Repository) (wrong []string) {
 	if got.Class != r.class {
 		wrong = append(wrong, fmt.Sprintf("%s is %q, not %q: %s", r.gun, got.Class, r.class, got.Reason))
 	}
-	tags := map[string]migrate.VerifiedTag{}
+	tags := map[string]verify.Row{}
 	for _, t := range got.Tags {
 		tags[t.Tag] = t
 		if _, known := r.tags[t.Tag]; !known {
@@ -132,7 +133,7 @@ func (r *repository) differs(got migrate.VerifiedRepository) (wrong []string) {
 		switch t := tags[tag]; {
 		case t.Class != class:
 			wrong = append(wrong, fmt.Sprintf("%s:%s is %q, not %q: %s", r.gun, tag, t.Class, class, t.Reason))
-		case class == migrate.Agree && !t.Bound:
+		case class == verify.Agree && !t.Bound:
 			wrong = append(wrong, fmt.Sprintf("%s:%s is not bound by its signature", r.gun, tag))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"oras.land/oras-go/v2"
 
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // product builds the binary to show, once for all tests.
@@ -162,16 +162,16 @@ func listSignature(t *testing.T, s *scene, r *repository, digest string) {
 
 func TestWrongClassIsNoticed(t *testing.T) {
 	t.Parallel()
-	r := &repository{gun: "h/r", tags: map[string]migrate.VerifyClass{"1": migrate.Agree, "2": migrate.Moved}}
+	r := &repository{gun: "h/r", tags: map[string]verify.Class{"1": verify.Agree, "2": verify.Moved}}
 	for name, c := range map[string]struct {
-		got   migrate.VerifiedRepository
+		got   verify.Repository
 		wrong int
 	}{
-		"right":       {migrate.VerifiedRepository{Tags: []migrate.VerifiedTag{{Tag: "1", Class: migrate.Agree, Bound: true}, {Tag: "2", Class: migrate.Moved}}}, 0},
-		"unbound":     {migrate.VerifiedRepository{Tags: []migrate.VerifiedTag{{Tag: "1", Class: migrate.Agree}, {Tag: "2", Class: migrate.Moved}}}, 1},
-		"too lenient": {migrate.VerifiedRepository{Tags: []migrate.VerifiedTag{{Tag: "1", Class: migrate.Agree, Bound: true}, {Tag: "2", Class: migrate.Agree, Bound: true}}}, 1},
-		"invented":    {migrate.VerifiedRepository{Tags: []migrate.VerifiedTag{{Tag: "1", Class: migrate.Agree, Bound: true}, {Tag: "2", Class: migrate.Moved}, {Tag: "3", Class: migrate.Agree}}}, 1},
-		"not read":    {migrate.VerifiedRepository{Class: migrate.Unknown}, 3},
+		"right":       {verify.Repository{Tags: []verify.Row{{Tag: "1", Class: verify.Agree, Bound: true}, {Tag: "2", Class: verify.Moved}}}, 0},
+		"unbound":     {verify.Repository{Tags: []verify.Row{{Tag: "1", Class: verify.Agree}, {Tag: "2", Class: verify.Moved}}}, 1},
+		"too lenient": {verify.Repository{Tags: []verify.Row{{Tag: "1", Class: verify.Agree, Bound: true}, {Tag: "2", Class: verify.Agree, Bound: true}}}, 1},
+		"invented":    {verify.Repository{Tags: []verify.Row{{Tag: "1", Class: verify.Agree, Bound: true}, {Tag: "2", Class: verify.Moved}, {Tag: "3", Class: verify.Agree}}}, 1},
+		"not read":    {verify.Repository{Class: verify.Unknown}, 3},
 	} {
 		if wrong := r.differs(c.got); len(wrong) != c.wrong {
 			t.Errorf("%s: %q, want %d differences", name, wrong, c.wrong)

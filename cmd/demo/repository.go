@@ -10,7 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // repository is one repository with its trust data, and what a right migration makes of
@@ -23,13 +23,13 @@ type repository struct {
 	trust    *notarytest.Repository
 	err      error
 
-	class   migrate.VerifyClass            // of the whole repository; empty: it can be read
-	tags    map[string]migrate.VerifyClass // of each tag
-	vouched []digest.Digest                // to have exactly one signature
-	alien   []digest.Digest                // to have none
-	gone    int                            // vouched for, and no longer in the registry
-	stored  int                            // images
-	signed  int                            // by DCT, whether to be signed again or not
+	class   verify.Class            // of the whole repository; empty: it can be read
+	tags    map[string]verify.Class // of each tag
+	vouched []digest.Digest         // to have exactly one signature
+	alien   []digest.Digest         // to have none
+	gone    int                     // vouched for, and no longer in the registry
+	stored  int                     // images
+	signed  int                     // by DCT, whether to be signed again or not
 }
 
 func (r *repository) try(doing string, err error) {
@@ -87,7 +87,7 @@ func (r *repository) sign(d ocispec.Descriptor, tags []string, roles ...string) 
 	for _, tag := range tags {
 		r.try("tagging", r.registry.Tag(r.name, tag, d.Digest.String()))
 		r.try("signing "+tag, r.trust.Sign(tag, d.Digest.Encoded(), d.Size, roles...))
-		r.tags[tag] = migrate.Agree
+		r.tags[tag] = verify.Agree
 	}
 	r.vouched = append(r.vouched, d.Digest)
 	r.signed++
@@ -98,7 +98,7 @@ func (r *repository) signer(name string) { r.try("adding a signer", r.trust.AddS
 func (r *repository) publish() { r.try("publishing trust data", r.trust.Publish()) }
 
 // unreadable says that the trust data is refused as a whole, so that nothing is signed.
-func (r *repository) unreadable(class migrate.VerifyClass) {
+func (r *repository) unreadable(class verify.Class) {
 	r.class, r.tags = class, nil
 	r.alien, r.vouched = append(r.alien, r.vouched...), nil
 }

@@ -5,7 +5,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // shape says how a repository looks and makes it so.
@@ -62,7 +62,7 @@ func (s *scene) newRepository(sh shape) (*repository, error) {
 		return nil, fmt.Errorf("making trust data of %s: %w", gun, err)
 	}
 	return &repository{
-		gun: gun, name: sh.name, tell: sh.tell, registry: registry, trust: trust, tags: map[string]migrate.VerifyClass{},
+		gun: gun, name: sh.name, tell: sh.tell, registry: registry, trust: trust, tags: map[string]verify.Class{},
 	}, nil
 }
 
@@ -105,10 +105,10 @@ func (r *repository) moving() {
 	r.publish()
 	// Somebody pushes without signing, somebody else cleans up.
 	r.alien = append(r.alien, r.put("stable").Digest)
-	r.tags["stable"] = migrate.Moved
+	r.tags["stable"] = verify.Moved
 	r.try("deleting an image", r.registry.Delete(r.name, withdrawn.Digest.String()))
 	r.disown(withdrawn.Digest)
-	r.tags["0.9.0"] = migrate.Gone
+	r.tags["0.9.0"] = verify.Gone
 	r.gone++
 }
 
@@ -124,7 +124,7 @@ func (r *repository) indexes() {
 func (r *repository) expired() {
 	r.plain(5)
 	r.try("letting targets expire", r.trust.Expire("targets"))
-	r.unreadable(migrate.VerifyExpiry)
+	r.unreadable(verify.Expired)
 }
 
 // grown: tags from before the first signer stay in targets, where docker still finds them.
@@ -161,7 +161,7 @@ func (r *repository) tampered() {
 	}
 	r.publish()
 	r.try("tampering", r.trust.BadSignature("targets/releases"))
-	r.unreadable(migrate.Untrusted)
+	r.unreadable(verify.Untrusted)
 }
 
 // signerOnly: docker does not trust a tag that only a signer's own role names.
@@ -171,7 +171,7 @@ func (r *repository) signerOnly() {
 		d := r.put("")
 		r.sign(d, []string{tag}, "targets/erin")
 		r.disown(d.Digest)
-		r.tags[tag] = migrate.NoneSigned
+		r.tags[tag] = verify.NoneSigned
 	}
 	r.publish()
 }

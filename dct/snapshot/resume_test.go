@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/dct"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -62,7 +63,7 @@ func TestIndexIsWrittenAsTheRunGoesOn(t *testing.T) {
 	var there []int
 	o := atNoon()
 	o.Observe = func(Saved) { there = append(there, len(opened(t, dir).GUNs())) }
-	w := &writer{dir: dir, saved: opened(t, dir), reader: s.reader(), options: o, every: 2}
+	w := &writer{dir: dir, saved: opened(t, dir), reader: s.reader(), options: o, every: 2, hosts: dct.NewHosts()}
 	_, err := w.saveAll(t.Context(), s.guns(t))
 	must(t, err)
 	if !slices.Equal(there, []int{0, 0, 2}) {

@@ -110,7 +110,7 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 		return Summary{}, err
 	}
 	defer func() { _ = s.Close() }() // only read from
-	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery, hosts: hosts{failed: map[string]failures{}}}
+	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery, hosts: dct.NewHosts()}
 	if o.Signer != nil {
 		if err := w.findUnlisted(); err != nil {
 			return Summary{}, err
@@ -132,7 +132,7 @@ type writer struct {
 	options Options
 	every   int // commit after that many repositories
 
-	hosts hosts // those that are not asked any more
+	hosts *dct.Hosts // those that are not asked any more
 
 	pending  []pending    // what is to be signed after the next commit
 	unlisted []attachment // signatures on the disk that the index did not list
@@ -145,14 +145,12 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	entries := maps.Clone(w.saved.entries) // what is read ahead is not in the way of what is written
 	i := -1
 	for gun, r := range ordered.Each(ctx, slices.Compact(guns), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
-		if err := w.hosts.closed(gun); err != nil {
-			return was{nil, entries[gun], err}
-		}
-		r, err := w.read(ctx, gun, entries[gun])
-		if ctx.Err() == nil {
-			w.hosts.note(gun, err)
-		}
-		return was{r, entries[gun], err}
+		one := was{before: entries[gun]}
+		one.err = w.hosts.Try(ctx, gun, func() (err error) {
+			one.recording, err = w.read(ctx, gun, one.before)
+			return err
+		})
+		return one
 	}) {
 		i++
 		done, err := w.save(ctx, gun, r)

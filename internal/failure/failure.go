@@ -93,6 +93,22 @@ func Of(err error) Class {
 	return Permanent
 }
 
+// Fatal is an error that ends the whole run, as when progress cannot be recorded.
+type Fatal struct{ Err error }
+
+func (f *Fatal) Error() string { return f.Err.Error() }
+
+// Unwrap returns the cause.
+func (f *Fatal) Unwrap() error { return f.Err }
+
+// Fatally returns an error that ends the whole run, or nil for nil.
+func Fatally(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Fatal{err}
+}
+
 // OfHost is an error that a host gives for everything it is asked: it is down, unknown, or refuses
 // the login. The cause, in a few words, is the same for all that fails by it.
 type OfHost struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // chance makes results of a seed.
@@ -62,7 +63,7 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 }
 
 func savedVerification(t *testing.T, c chance, live []Verify, totals Totals, failed error) *Saved {
-	var all []migrate.VerifiedRepository
+	var all []verify.Repository
 	for i := range 1 + c.IntN(4) {
 		all = append(all, randomRepository(c, i))
 	}
@@ -83,22 +84,22 @@ func savedVerification(t *testing.T, c chance, live []Verify, totals Totals, fai
 	}, end))
 }
 
-func randomRepository(c chance, i int) migrate.VerifiedRepository {
-	r := migrate.VerifiedRepository{GUN: fmt.Sprintf("registry.example.com/%d%s", i, c.text()), Place: c.text()}
+func randomRepository(c chance, i int) verify.Repository {
+	r := verify.Repository{GUN: fmt.Sprintf("registry.example.com/%d%s", i, c.text()), Place: c.text()}
 	if c.IntN(4) == 0 {
-		r.Class, r.Reason = pick(c, []migrate.VerifyClass{migrate.Unknown, migrate.Untrusted, migrate.VerifyExpiry}), "x"+c.text()
+		r.Class, r.Reason = pick(c, []verify.Class{verify.Unknown, verify.Untrusted, verify.Expired}), "x"+c.text()
 		return r
 	}
-	r.PinnedBy, r.Expired, r.Totals = c.text(), c.list(), map[migrate.VerifyClass]int{}
+	r.PinnedBy, r.Expired, r.Totals = c.text(), c.list(), map[verify.Class]int{}
 	if c.IntN(3) == 0 {
 		r.Reason = "not looked at: " + c.text()
-		r.Totals[migrate.Unknown]++
+		r.Totals[verify.Unknown]++
 	}
 	if c.IntN(2) == 0 {
 		r.Expiries, r.Judged = expiriesOf(), dct.Judged{Roles: []string{c.text()}, At: began, By: c.text()}
 	}
 	for range 1 + c.IntN(4) {
-		tag := migrate.VerifiedTag{Tag: c.text(), Class: pick(c, classes), Reason: c.text(), Role: c.text(), Bound: c.IntN(2) == 0, Flags: c.list()}
+		tag := verify.Row{Tag: c.text(), Class: pick(c, classes), Reason: c.text(), Role: c.text(), Bound: c.IntN(2) == 0, Flags: c.list()}
 		if c.IntN(2) == 0 {
 			tag.DCT, tag.CertificateExpires = digestOf(c.text()), began.AddDate(0, 0, c.IntN(100))
 		}
@@ -106,10 +107,10 @@ func randomRepository(c chance, i int) migrate.VerifiedRepository {
 			tag.Registry = digestOf(c.text())
 		}
 		if c.IntN(3) > 0 {
-			tag.Class = migrate.Agree
+			tag.Class = verify.Agree
 		}
-		if tag.Classes = []migrate.VerifyClass{tag.Class}; !tag.Class.Agrees() && c.IntN(3) == 0 {
-			tag.Classes = append(tag.Classes, migrate.Unknown)
+		if tag.Classes = []verify.Class{tag.Class}; !tag.Class.Agrees() && c.IntN(3) == 0 {
+			tag.Classes = append(tag.Classes, verify.Unknown)
 		}
 		r.Tags = append(r.Tags, tag)
 		r.Totals[tag.Class]++

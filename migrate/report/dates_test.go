@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 func TestDaysLeft(t *testing.T) {
@@ -41,7 +41,7 @@ func TestExpiriesAreTheSoonest(t *testing.T) {
 				{Role: "targets", At: began.AddDate(0, 0, 2*(n-i))}, {Role: "timestamp", At: began}, {Role: "snapshot", At: began},
 			}}))
 			for range 2 { // two tags with one certificate
-				must(t, to.Row(Row{Repository: gun, Class: string(migrate.Agree), Expires: began.AddDate(0, 0, 2*(n-i)+1)}))
+				must(t, to.Row(Row{Repository: gun, Class: string(verify.Agree), Expires: began.AddDate(0, 0, 2*(n-i)+1)}))
 			}
 		}
 	}, End{Complete: true, Well: true}))

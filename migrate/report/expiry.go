@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // Expiring is a date that trust data or a certificate ends at.
@@ -85,7 +85,7 @@ func soonest(all []Expiring) []Expiring {
 
 // expiresNext says in a line which of a repository's dates come first: of its trust data, and
 // of the certificates of its signatures.
-func expiresNext(r migrate.VerifiedRepository, now time.Time) string {
+func expiresNext(r verify.Repository, now time.Time) string {
 	first := map[string]Expiring{}
 	note := func(kind, what string, at time.Time) {
 		if known, ok := first[kind]; !at.IsZero() && (!ok || at.Before(known.At)) {

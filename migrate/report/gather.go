@@ -7,6 +7,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // Sink takes a result piece by piece, so that memory does not grow with it.
@@ -17,7 +18,7 @@ type Sink interface {
 }
 
 // Verified passes what verify found of one repository on.
-func Verified(to Sink, r migrate.VerifiedRepository) error {
+func Verified(to Sink, r verify.Repository) error {
 	s := Section{
 		Repository: r.GUN, Place: r.Place, Class: string(r.Class), Reason: r.Reason, Unknown: r.Class == "" && r.Reason != "",
 		Deleted: r.Deleted, PinnedBy: r.PinnedBy, Expiries: r.Expiries, Expired: r.Expired, Judged: r.Judged, LeftOut: r.LeftOut,
@@ -43,28 +44,28 @@ func Verified(to Sink, r migrate.VerifiedRepository) error {
 }
 
 // verified is what Verified was given.
-func verified(s Section, rows []Row) migrate.VerifiedRepository {
-	r := migrate.VerifiedRepository{
-		GUN: s.Repository, Place: s.Place, Class: migrate.VerifyClass(s.Class), Reason: s.Reason,
+func verified(s Section, rows []Row) verify.Repository {
+	r := verify.Repository{
+		GUN: s.Repository, Place: s.Place, Class: verify.Class(s.Class), Reason: s.Reason,
 		Deleted: s.Deleted, PinnedBy: s.PinnedBy, Expiries: s.Expiries, Expired: s.Expired, Judged: s.Judged, LeftOut: s.LeftOut,
 	}
 	if s.Class != "" {
 		return r
 	}
-	r.Totals = map[migrate.VerifyClass]int{}
+	r.Totals = map[verify.Class]int{}
 	if s.Unknown {
-		r.Totals[migrate.Unknown]++
+		r.Totals[verify.Unknown]++
 	}
 	for _, row := range rows {
-		t := migrate.VerifiedTag{
-			Class: migrate.VerifyClass(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
+		t := verify.Row{
+			Class: verify.Class(row.Class), Reason: row.Reason, DCT: digest.Digest(row.Digest), Role: row.Role,
 			Registry: digest.Digest(row.Registry), Flags: row.Notes, Bound: row.Bound != nil && *row.Bound, CertificateExpires: row.Expires,
 		}
 		for _, c := range row.Classes {
-			t.Classes = append(t.Classes, migrate.VerifyClass(c))
+			t.Classes = append(t.Classes, verify.Class(c))
 		}
 		if t.Classes == nil {
-			t.Classes = []migrate.VerifyClass{t.Class}
+			t.Classes = []verify.Class{t.Class}
 		}
 		if len(row.Tags) > 0 {
 			t.Tag = row.Tags[0]

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // What was saved is read as it was written, or not at all.
@@ -56,7 +57,7 @@ func TestLoadRefusesWhatWasChanged(t *testing.T) {
 // An end that does not follow from the rows was not written by this program.
 func TestLoadTakesNoFilesWord(t *testing.T) {
 	t.Parallel()
-	agreed := migrate.VerifiedRepository{GUN: "registry.example.com/a", Tags: []migrate.VerifiedTag{{Tag: "v1", Class: migrate.Agree}}}
+	agreed := verify.Repository{GUN: "registry.example.com/a", Tags: []verify.Row{{Tag: "v1", Class: verify.Agree}}}
 	for name, c := range map[string]struct {
 		raw     []byte
 		refused bool
@@ -69,11 +70,11 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 		"a class of later":            {recorded(t, OfRun, func(to Sink) { must(t, to.Row(Row{Class: "skipped", Cause: "of-later", Standing: Well})) }, End{Well: true, Complete: true}), false},
 		"nothing compared":            {recorded(t, OfVerify, func(Sink) {}, End{Well: true, Complete: true}), true},
 		"a deleted one, and others unread": {recorded(t, OfVerify, func(to Sink) {
-			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a", Deleted: true}))
+			must(t, Verified(to, verify.Repository{GUN: "registry.example.com/a", Deleted: true}))
 			must(t, Verified(to, verifications("a", "b")[5]))
 		}, End{Well: true, Complete: true}), false},
 		"one with no rows that was not deleted": {recorded(t, OfVerify, func(to Sink) {
-			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a"}))
+			must(t, Verified(to, verify.Repository{GUN: "registry.example.com/a"}))
 		}, End{Well: true, Complete: true}), true},
 		"complete with an error":              {recorded(t, OfVerify, func(to Sink) { must(t, Verified(to, agreed)) }, End{Complete: true, Error: "x"}), true},
 		"complete with fewer rows than items": {recorded(t, OfRun, func(Sink) {}, End{Complete: true, Well: true, Items: 3}), true},
@@ -101,7 +102,7 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 func TestResultOfADeletedRepository(t *testing.T) {
 	t.Parallel()
 	s := loaded(t, recorded(t, OfVerify, func(to Sink) {
-		must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/a", Deleted: true}))
+		must(t, Verified(to, verify.Repository{GUN: "registry.example.com/a", Deleted: true}))
 	}, End{Well: true, Complete: true}))
 	if !s.End.Complete || !s.End.Well {
 		t.Errorf("got %+v, want it complete and well", s.End)

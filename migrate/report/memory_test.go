@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // growing are the formats that another test measures.
@@ -97,11 +98,11 @@ func writeMany(w io.Writer, of string, rows int) error {
 	return err
 }
 
-func manyTags(gun string, from, n int) migrate.VerifiedRepository {
-	r := migrate.VerifiedRepository{GUN: gun, Expiries: expiriesOf(), Totals: map[migrate.VerifyClass]int{migrate.DCTOnly: n}}
+func manyTags(gun string, from, n int) verify.Repository {
+	r := verify.Repository{GUN: gun, Expiries: expiriesOf(), Totals: map[verify.Class]int{verify.DCTOnly: n}}
 	for i := from; i < from+n; i++ {
-		r.Tags = append(r.Tags, migrate.VerifiedTag{
-			Tag: fmt.Sprint("v", i), Class: migrate.DCTOnly, DCT: digestOf(fmt.Sprint(i)), Reason: fmt.Sprintf("%0200d", i),
+		r.Tags = append(r.Tags, verify.Row{
+			Tag: fmt.Sprint("v", i), Class: verify.DCTOnly, DCT: digestOf(fmt.Sprint(i)), Reason: fmt.Sprintf("%0200d", i),
 			CertificateExpires: began.AddDate(0, 0, i),
 		})
 	}

@@ -7,30 +7,30 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // Ready says whether the Notary v1 server may be switched off, and what that rests on.
 type Ready struct {
-	Version int            `json:"version"`
-	Kind    string         `json:"kind"`
-	Tool    string         `json:"tool"`
-	Checked time.Time      `json:"checked"`
-	Planned time.Time      `json:"planned"` // when the server is to be switched off
-	Ready   bool           `json:"ready"`
-	Gates   []migrate.Gate `json:"gates"`
+	Version int           `json:"version"`
+	Kind    string        `json:"kind"`
+	Tool    string        `json:"tool"`
+	Checked time.Time     `json:"checked"`
+	Planned time.Time     `json:"planned"` // when the server is to be switched off
+	Ready   bool          `json:"ready"`
+	Gates   []verify.Gate `json:"gates"`
 }
 
 // ReadyKind tells the JSON apart from our other JSON.
 const ReadyKind = "dct2notation.ready"
 
 // NewReady judges the gates.
-func NewReady(tool string, gates []migrate.Gate, checked, planned time.Time) *Ready {
-	return &Ready{1, ReadyKind, tool, checked.UTC(), planned.UTC(), migrate.Ready(gates), gates}
+func NewReady(tool string, gates []verify.Gate, checked, planned time.Time) *Ready {
+	return &Ready{1, ReadyKind, tool, checked.UTC(), planned.UTC(), verify.Ready(gates), gates}
 }
 
 func (r *Ready) verdict() string {
-	left := map[migrate.GateState]int{}
+	left := map[verify.GateState]int{}
 	for _, g := range r.Gates {
 		left[g.State]++
 	}
@@ -38,7 +38,7 @@ func (r *Ready) verdict() string {
 		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates)) // never one
 	}
 	return fmt.Sprintf("not ready: of %s %d failed, %d could not be found out, %d open; %d hold",
-		safetext.Count(len(r.Gates), "gate"), left[migrate.Fails], left[migrate.NotTold], left[migrate.Open], left[migrate.Holds])
+		safetext.Count(len(r.Gates), "gate"), left[verify.Fails], left[verify.NotTold], left[verify.Open], left[verify.Holds])
 }
 
 // ReadyText writes the gates for a person, evidence below each.
@@ -57,7 +57,7 @@ func ReadyText(w io.Writer, r *Ready) error {
 		if more := g.Count - len(g.Evidence); more > 0 {
 			fmt.Fprintf(&b, "    and %d more\n", more)
 		}
-		if g.Hint != "" && g.State != migrate.Holds {
+		if g.Hint != "" && g.State != verify.Holds {
 			indent(&b, "hint: "+g.Hint)
 		}
 	}
@@ -78,7 +78,7 @@ func ReadyMarkdown(w io.Writer, r *Ready) error {
 				continue
 			}
 			box := " "
-			if g.State == migrate.Holds {
+			if g.State == verify.Holds {
 				box = "x"
 			}
 			fmt.Fprintf(&b, "- [%s] **%s** (%s): %s\n", box, g.State, code(g.ID), g.Title)
@@ -88,7 +88,7 @@ func ReadyMarkdown(w io.Writer, r *Ready) error {
 			if more := g.Count - len(g.Evidence); more > 0 {
 				fmt.Fprintf(&b, "  - and %d more\n", more)
 			}
-			if g.Hint != "" && g.State != migrate.Holds {
+			if g.Hint != "" && g.State != verify.Holds {
 				fmt.Fprintf(&b, "  - hint: %s\n", code(g.Hint))
 			}
 		}

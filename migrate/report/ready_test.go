@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // Names in the evidence are servers'; the gates around them cannot be forged by one.
 func TestReadyRendersNothingHostile(t *testing.T) {
 	t.Parallel()
-	gate := migrate.Gate{ID: "agreed", Title: "both sides agree", State: migrate.Fails, Evidence: []string{hostile, "`|\n- [x] **holds** (`agreed`)"}, Count: 3, Hint: hostile}
-	r := NewReady("test/1", []migrate.Gate{gate, {ID: "clients", Title: "unset", Manual: true, State: migrate.Open}}, time.Unix(1, 0), time.Unix(2, 0))
+	gate := verify.Gate{ID: "agreed", Title: "both sides agree", State: verify.Fails, Evidence: []string{hostile, "`|\n- [x] **holds** (`agreed`)"}, Count: 3, Hint: hostile}
+	r := NewReady("test/1", []verify.Gate{gate, {ID: "clients", Title: "unset", Manual: true, State: verify.Open}}, time.Unix(1, 0), time.Unix(2, 0))
 	var text, markdown bytes.Buffer
 	if err := ReadyText(&text, r); err != nil {
 		t.Fatal(err)

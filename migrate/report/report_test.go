@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // hostile is what a server may put into any name or message.
@@ -53,10 +54,10 @@ func TestNothingHostileIsRendered(t *testing.T) {
 			}},
 		},
 	}}
-	verified := migrate.VerifiedRepository{GUN: hostile, Totals: map[migrate.VerifyClass]int{migrate.Moved: 1}, Tags: []migrate.VerifiedTag{
-		{Tag: hostile, Class: migrate.Moved, Reason: hostile, DCT: hostile, Registry: "x" + hostile},
+	verified := verify.Repository{GUN: hostile, Totals: map[verify.Class]int{verify.Moved: 1}, Tags: []verify.Row{
+		{Tag: hostile, Class: verify.Moved, Reason: hostile, DCT: hostile, Registry: "x" + hostile},
 	}}
-	unread := migrate.VerifiedRepository{GUN: hostile, Class: migrate.Untrusted, Reason: hostile}
+	unread := verify.Repository{GUN: hostile, Class: verify.Untrusted, Reason: hostile}
 	for name, render := range map[string]func(b *bytes.Buffer) error{
 		"run":  func(b *bytes.Buffer) error { return RunText(b, &run) },
 		"plan": func(b *bytes.Buffer) error { return PlanText(b, plan) },
@@ -87,16 +88,16 @@ func TestNothingHostileIsRendered(t *testing.T) {
 func TestTotalsTellWhetherAllIsWell(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		repository        migrate.VerifiedRepository
+		repository        verify.Repository
 		disagree, unknown bool
 	}{
-		{migrate.VerifiedRepository{}, false, false},
-		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Agree: 3, migrate.NoneSigned: 1}}, false, false},
-		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Agree: 3, migrate.Unknown: 1}}, false, true},
-		{migrate.VerifiedRepository{Totals: map[migrate.VerifyClass]int{migrate.Conflict: 1, migrate.Unknown: 1}}, true, true},
-		{migrate.VerifiedRepository{Class: migrate.Unknown}, false, true},
-		{migrate.VerifiedRepository{Class: migrate.Untrusted}, true, false},
-		{migrate.VerifiedRepository{Class: migrate.VerifyExpiry}, true, false},
+		{verify.Repository{}, false, false},
+		{verify.Repository{Totals: map[verify.Class]int{verify.Agree: 3, verify.NoneSigned: 1}}, false, false},
+		{verify.Repository{Totals: map[verify.Class]int{verify.Agree: 3, verify.Unknown: 1}}, false, true},
+		{verify.Repository{Totals: map[verify.Class]int{verify.Conflict: 1, verify.Unknown: 1}}, true, true},
+		{verify.Repository{Class: verify.Unknown}, false, true},
+		{verify.Repository{Class: verify.Untrusted}, true, false},
+		{verify.Repository{Class: verify.Expired}, true, false},
 	} {
 		totals := Totals{}
 		totals.Add(c.repository)
@@ -105,7 +106,7 @@ func TestTotalsTellWhetherAllIsWell(t *testing.T) {
 		}
 	}
 	for _, class := range classes {
-		if (Totals{class: 1}).Disagree() == (class == migrate.Agree || class == migrate.NoneSigned || class == migrate.Unknown) {
+		if (Totals{class: 1}).Disagree() == (class == verify.Agree || class == verify.NoneSigned || class == verify.Unknown) {
 			t.Errorf("%s: disagree %t", class, Totals{class: 1}.Disagree())
 		}
 	}

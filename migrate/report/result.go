@@ -9,6 +9,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // The kinds of results.
@@ -121,8 +122,8 @@ const (
 // standing sorts a class. One that this version does not know is a problem.
 func standing(of, class, cause string) Standing {
 	if of == OfVerify {
-		switch c := migrate.VerifyClass(class); {
-		case c == migrate.Unknown:
+		switch c := verify.Class(class); {
+		case c == verify.Unknown:
 			return Unclear
 		case c.Agrees():
 			return Well
@@ -183,7 +184,7 @@ func (s *Saved) asked() bool { return s.End.Complete || s.Head.Of == OfRun && s.
 // sectionStanding sorts a repository by what it has beside its rows.
 func sectionStanding(s Section) Standing {
 	switch {
-	case s.Class == string(migrate.Unknown), s.Class == string(failure.Transient), s.Class == string(failure.Throttled):
+	case s.Class == string(verify.Unknown), s.Class == string(failure.Transient), s.Class == string(failure.Throttled):
 		return Unclear
 	case s.Class != "":
 		return Problem

@@ -15,6 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // The results of these tests begin and end at one time, and are shown some days later.
@@ -38,7 +39,7 @@ func TestHintsAreWholeInRows(t *testing.T) {
 		}
 	}, End{}))
 	verified := loaded(t, recorded(t, OfVerify, func(s Sink) {
-		if err := Verified(s, migrate.VerifiedRepository{GUN: "registry.example.com/team/app", Tags: []migrate.VerifiedTag{{Tag: "v1", Class: migrate.Unknown, Reason: reason}}}); err != nil {
+		if err := Verified(s, verify.Repository{GUN: "registry.example.com/team/app", Tags: []verify.Row{{Tag: "v1", Class: verify.Unknown, Reason: reason}}}); err != nil {
 			t.Fatal(err)
 		}
 	}, End{}))
@@ -164,38 +165,38 @@ func runSample(t testing.TB, repository, text string) []byte {
 }
 
 // verifications are repositories with every class.
-func verifications(repository, text string) []migrate.VerifiedRepository {
+func verifications(repository, text string) []verify.Repository {
 	v1, v2 := digestOf("v1"), digestOf("v2")
-	first := migrate.VerifiedRepository{
+	first := verify.Repository{
 		GUN: repository, Place: "mirror.example.com/app", PinnedBy: "configuration", Expiries: expiriesOf(), Expired: []string{"targets"},
-		Judged: dct.Judged{Roles: []string{"root-cert"}, At: began.AddDate(-1, 0, 0), By: digestOf("cert").Encoded()}, Totals: map[migrate.VerifyClass]int{},
+		Judged: dct.Judged{Roles: []string{"root-cert"}, At: began.AddDate(-1, 0, 0), By: digestOf("cert").Encoded()}, Totals: map[verify.Class]int{},
 	}
 	for _, c := range classes {
-		tag := migrate.VerifiedTag{Tag: "is-" + string(c), Class: c, Reason: text, DCT: v1, Role: "targets/releases", Registry: v1}
+		tag := verify.Row{Tag: "is-" + string(c), Class: c, Reason: text, DCT: v1, Role: "targets/releases", Registry: v1}
 		switch c {
-		case migrate.Agree:
+		case verify.Agree:
 			tag.Reason, tag.Bound, tag.Flags, tag.CertificateExpires = "", true, []string{"legacy-targets", text}, began.AddDate(0, 2, 0)
-		case migrate.Conflict, migrate.Moved:
+		case verify.Conflict, verify.Moved:
 			tag.Registry = v2
-		case migrate.NotationOnly:
+		case verify.NotationOnly:
 			tag.Tag, tag.DCT, tag.CertificateExpires = text, "", began.AddDate(0, 1, 0)
-		case migrate.Gone:
+		case verify.Gone:
 			tag.Registry = ""
 		}
-		tag.Classes = []migrate.VerifyClass{c}
-		if c == migrate.Conflict {
-			tag.Classes = append(tag.Classes, migrate.Gone, migrate.Unknown)
+		tag.Classes = []verify.Class{c}
+		if c == verify.Conflict {
+			tag.Classes = append(tag.Classes, verify.Gone, verify.Unknown)
 		}
 		first.Tags = append(first.Tags, tag)
 		first.Totals[c]++
 	}
-	return []migrate.VerifiedRepository{
+	return []verify.Repository{
 		first,
-		{GUN: "registry.example.com/team/empty", Totals: map[migrate.VerifyClass]int{}},
-		{GUN: "registry.example.com/team/half", PinnedBy: "configuration", Reason: "other tags than DCT's were not looked at: " + text, Totals: map[migrate.VerifyClass]int{migrate.Unknown: 1}},
-		{GUN: "registry.example.com/team/forged", Class: migrate.Untrusted, Reason: text},
-		{GUN: "registry.example.com/team/old", Class: migrate.VerifyExpiry, Reason: "targets is past its date\nhint: " + text},
-		{GUN: "registry.example.com/team/busy", Class: migrate.Unknown, Reason: text},
+		{GUN: "registry.example.com/team/empty", Totals: map[verify.Class]int{}},
+		{GUN: "registry.example.com/team/half", PinnedBy: "configuration", Reason: "other tags than DCT's were not looked at: " + text, Totals: map[verify.Class]int{verify.Unknown: 1}},
+		{GUN: "registry.example.com/team/forged", Class: verify.Untrusted, Reason: text},
+		{GUN: "registry.example.com/team/old", Class: verify.Expired, Reason: "targets is past its date\nhint: " + text},
+		{GUN: "registry.example.com/team/busy", Class: verify.Unknown, Reason: text},
 	}
 }
 
@@ -217,7 +218,7 @@ func wellSample(t testing.TB, of string) []byte {
 			return
 		}
 		for _, name := range []string{"app", "web"} {
-			must(t, Verified(to, migrate.VerifiedRepository{GUN: "registry.example.com/team/" + name, Totals: map[migrate.VerifyClass]int{migrate.Agree: 1}, Tags: []migrate.VerifiedTag{{Tag: name, Class: migrate.Agree, DCT: digestOf("v1"), Registry: digestOf("v1")}}}))
+			must(t, Verified(to, verify.Repository{GUN: "registry.example.com/team/" + name, Totals: map[verify.Class]int{verify.Agree: 1}, Tags: []verify.Row{{Tag: name, Class: verify.Agree, DCT: digestOf("v1"), Registry: digestOf("v1")}}}))
 		}
 	}, End{Complete: true, Well: true})
 }

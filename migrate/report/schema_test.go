@@ -32,11 +32,11 @@ func anyOf(s *schematest.Source, types ...string) []any {
 // The JSON that other programs read has a schema, and no field that the schema lacks.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	s, err := schematest.Read(".", "..", filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "internal", "failure"))
+	s, err := schematest.Read(".", "..", filepath.Join("..", "verify"), filepath.Join("..", "undo"), filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "internal", "failure"))
 	must(t, err)
 	limits := schematest.Limits{
 		"report.line": schematest.OneField, "report.Head.version": {1}, "report.Head.kind": {ResultKind}, "report.Head.of": {OfRun, OfVerify},
-		"report.Section.class": anyOf(s, "failure.Class", "migrate.VerifyClass"), "report.Row.class": anyOf(s, "migrate.Result", "migrate.VerifyClass"),
+		"report.Section.class": anyOf(s, "failure.Class", "verify.Class"), "report.Row.class": anyOf(s, "migrate.Result", "verify.Class"),
 		"report.Row.cause":   anyOf(s, "failure.Class"),
 		"report.Run.version": {1}, "report.Run.kind": {RunKind}, "report.Verification.version": {1}, "report.Verification.kind": {VerifyKind},
 		"report.Doctor.version": {1}, "report.Doctor.kind": {DoctorKind},

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/undo"
 )
 
 // Undo writes what became of signatures that were to be removed, one by one.
 type Undo interface {
-	Signature(migrate.Undone) error
+	Signature(undo.Undone) error
 	// End closes the result; err is what ended it early, or nil.
-	End(s migrate.UndoSummary, err error) error
+	End(s undo.Summary, err error) error
 }
 
 type undoText struct {
@@ -25,10 +25,10 @@ type undoText struct {
 // NewUndoText writes for a person: two lines for each signature, then the counts.
 func NewUndoText(w io.Writer, dryRun bool) Undo { return &undoText{w, dryRun} }
 
-func (t *undoText) Signature(u migrate.Undone) error {
+func (t *undoText) Signature(u undo.Undone) error {
 	var b strings.Builder
 	word := "signed"
-	if u.Result == migrate.UndoNotOurs {
+	if u.Result == undo.NotOurs {
 		word = "found"
 	}
 	fmt.Fprintf(&b, "%-10s %s@%s  %s\n", u.Result, safetext.Safe(u.Repository, 256), safetext.Safe(u.Digest, 80), names(u.Tags))
@@ -41,16 +41,16 @@ func (t *undoText) Signature(u migrate.Undone) error {
 	return err
 }
 
-func (t *undoText) End(s migrate.UndoSummary, err error) error {
+func (t *undoText) End(s undo.Summary, err error) error {
 	n := s.Results
 	var b strings.Builder
-	first := fmt.Sprintf("removed %d", n[migrate.UndoRemoved])
+	first := fmt.Sprintf("removed %d", n[undo.Removed])
 	if t.dry {
-		first = fmt.Sprintf("would remove %d", n[migrate.UndoRemovable])
+		first = fmt.Sprintf("would remove %d", n[undo.Removable])
 	}
 	fmt.Fprintf(&b, "%s, gone already %d, not ours to remove %d, refused %d, failed %d\n", first,
-		n[migrate.UndoGone], n[migrate.UndoNotOurs], n[migrate.UndoRefused], n[migrate.UndoFailed])
-	if n[migrate.UndoNotOurs] > 0 {
+		n[undo.Gone], n[undo.NotOurs], n[undo.Refused], n[undo.Failed])
+	if n[undo.NotOurs] > 0 {
 		b.WriteString("not ours: a run found it in the registry; this ledger does not prove who made it\n")
 	}
 	switch {
@@ -62,7 +62,7 @@ func (t *undoText) End(s migrate.UndoSummary, err error) error {
 	switch {
 	case t.dry:
 		b.WriteString("nothing was changed; --yes in place of --dry-run deletes\n")
-	case n[migrate.UndoRemoved]+n[migrate.UndoGone] > 0:
+	case n[undo.Removed]+n[undo.Gone] > 0:
 		b.WriteString("the next run with this ledger signs these images again, unless DCT has withdrawn them\n")
 	}
 	_, werr := io.WriteString(t.w, b.String())
@@ -71,14 +71,14 @@ func (t *undoText) End(s migrate.UndoSummary, err error) error {
 
 // Undoing is the JSON of an undo. It is written piece by piece: see [Undo].
 type Undoing struct {
-	Version    int                        `json:"version"`
-	Kind       string                     `json:"kind"`
-	Tool       string                     `json:"tool"`
-	DryRun     bool                       `json:"dry_run"`
-	Signatures []migrate.Undone           `json:"signatures"`
-	Results    map[migrate.UndoResult]int `json:"results"`
-	Complete   bool                       `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
-	Error      string                     `json:"error,omitempty"`
+	Version    int                 `json:"version"`
+	Kind       string              `json:"kind"`
+	Tool       string              `json:"tool"`
+	DryRun     bool                `json:"dry_run"`
+	Signatures []undo.Undone       `json:"signatures"`
+	Results    map[undo.Result]int `json:"results"`
+	Complete   bool                `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Error      string              `json:"error,omitempty"`
 }
 
 type undoJSON struct {
@@ -95,9 +95,9 @@ type undoHead struct {
 }
 
 type undoEnd struct {
-	Results  map[migrate.UndoResult]int `json:"results"`
-	Complete bool                       `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
-	Error    string                     `json:"error,omitempty"`
+	Results  map[undo.Result]int `json:"results"`
+	Complete bool                `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Error    string              `json:"error,omitempty"`
 }
 
 // UndoKind tells the JSON apart from our other JSON.
@@ -121,7 +121,7 @@ func (j *undoJSON) begin() (separator string, err error) {
 	return "\n", err
 }
 
-func (j *undoJSON) Signature(u migrate.Undone) error {
+func (j *undoJSON) Signature(u undo.Undone) error {
 	raw, err := compact(u)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (j *undoJSON) Signature(u migrate.Undone) error {
 	return err
 }
 
-func (j *undoJSON) End(s migrate.UndoSummary, ended error) error {
+func (j *undoJSON) End(s undo.Summary, ended error) error {
 	end := undoEnd{Results: s.Results, Complete: ended == nil && s.Complete()}
 	if ended != nil {
 		end.Error = Why(ended)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // A report says that all is well only where nothing failed and nothing is unknown.
@@ -21,10 +22,10 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 		err    error
 		want   bool
 	}{
-		"agree":       {Totals{migrate.Agree: 2, migrate.NoneSigned: 1}, nil, true},
-		"unknown":     {Totals{migrate.Agree: 2, migrate.Unknown: 1}, nil, false},
-		"conflict":    {Totals{migrate.Agree: 2, migrate.Conflict: 1}, nil, false},
-		"interrupted": {Totals{migrate.Agree: 2}, context.Canceled, false},
+		"agree":       {Totals{verify.Agree: 2, verify.NoneSigned: 1}, nil, true},
+		"unknown":     {Totals{verify.Agree: 2, verify.Unknown: 1}, nil, false},
+		"conflict":    {Totals{verify.Agree: 2, verify.Conflict: 1}, nil, false},
+		"interrupted": {Totals{verify.Agree: 2}, context.Canceled, false},
 	} {
 		var b, text bytes.Buffer
 		if err := errors.Join(NewVerifyJSON(&b, "test").End(c.totals, c.err), NewVerifyText(&text, false, time.Now()).End(c.totals, c.err)); err != nil {

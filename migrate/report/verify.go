@@ -10,21 +10,21 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // Totals counts the tags of all repositories by class, each by its worst. A repository whose trust data
 // could not be read counts as one.
-type Totals map[migrate.VerifyClass]int
+type Totals map[verify.Class]int
 
 // classes in the order in which reports show them.
-var classes = []migrate.VerifyClass{
-	migrate.Agree, migrate.DCTOnly, migrate.NotationOnly, migrate.Conflict, migrate.Moved, migrate.Gone,
-	migrate.Untrusted, migrate.Broken, migrate.VerifyExpiry, migrate.Unknown, migrate.NoneSigned,
+var classes = []verify.Class{
+	verify.Agree, verify.DCTOnly, verify.NotationOnly, verify.Conflict, verify.Moved, verify.Gone,
+	verify.Untrusted, verify.Broken, verify.Expired, verify.Unknown, verify.NoneSigned,
 }
 
 // Add counts one repository.
-func (t Totals) Add(r migrate.VerifiedRepository) {
+func (t Totals) Add(r verify.Repository) {
 	if r.Class != "" {
 		t[r.Class]++
 	}
@@ -36,7 +36,7 @@ func (t Totals) Add(r migrate.VerifiedRepository) {
 // Disagree reports whether the two sides differ on anything.
 func (t Totals) Disagree() bool {
 	for c, n := range t {
-		if n > 0 && !c.Agrees() && c != migrate.Unknown {
+		if n > 0 && !c.Agrees() && c != verify.Unknown {
 			return true
 		}
 	}
@@ -54,17 +54,17 @@ func (t Totals) Empty() bool {
 }
 
 // Unknown reports whether anything could not be found out.
-func (t Totals) Unknown() bool { return t[migrate.Unknown] > 0 }
+func (t Totals) Unknown() bool { return t[verify.Unknown] > 0 }
 
 // Verification is a verification as JSON. It is written piece by piece: see NewVerifyJSON.
 type Verification struct {
-	Version      int                          `json:"version"`
-	Kind         string                       `json:"kind"`
-	Tool         string                       `json:"tool"`
-	Repositories []migrate.VerifiedRepository `json:"repositories"`
-	Totals       Totals                       `json:"totals"`
-	Complete     bool                         `json:"complete"` // all was looked at
-	Agree        bool                         `json:"agree"`    // on every tag
+	Version      int                 `json:"version"`
+	Kind         string              `json:"kind"`
+	Tool         string              `json:"tool"`
+	Repositories []verify.Repository `json:"repositories"`
+	Totals       Totals              `json:"totals"`
+	Complete     bool                `json:"complete"` // all was looked at
+	Agree        bool                `json:"agree"`    // on every tag
 }
 
 // VerifyKind tells the JSON apart from our other JSON.
@@ -72,7 +72,7 @@ const VerifyKind = "dct2notation.verify"
 
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
-	Repository(migrate.VerifiedRepository) error
+	Repository(verify.Repository) error
 	// End closes the result. Where err ended the comparison early, or is ErrChosen, it does not
 	// say that the sides agree, whatever was counted until then.
 	End(t Totals, err error) error
@@ -91,7 +91,7 @@ func NewVerifyText(w io.Writer, all bool, now time.Time) Verify {
 	return &verifyText{w: w, all: all, now: now}
 }
 
-func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
+func (v *verifyText) Repository(r verify.Repository) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", safetext.Safe(r.GUN, 256))
 	if r.Class != "" {
@@ -126,7 +126,7 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 	}
 	v.flags(&b, r.Tags)
 	for _, t := range r.Tags {
-		if t.Class == migrate.Agree && !v.all {
+		if t.Class == verify.Agree && !v.all {
 			continue
 		}
 		fmt.Fprintf(&b, "    %-16s %-20s %s", t.Class, safetext.Safe(t.Tag, 128), safetext.Safe(short(t), 200))
@@ -143,14 +143,14 @@ func (v *verifyText) Repository(r migrate.VerifiedRepository) error {
 }
 
 // flags counts what is to be known of tags whose rows are not shown.
-func (v *verifyText) flags(b *strings.Builder, tags []migrate.VerifiedTag) {
+func (v *verifyText) flags(b *strings.Builder, tags []verify.Row) {
 	if v.all {
 		return
 	}
 	counts := map[string]int{}
 	for _, t := range tags {
 		for _, f := range t.Flags {
-			if t.Class == migrate.Agree {
+			if t.Class == verify.Agree {
 				counts[f]++
 			}
 		}
@@ -161,7 +161,7 @@ func (v *verifyText) flags(b *strings.Builder, tags []migrate.VerifiedTag) {
 }
 
 // short says which digests are compared.
-func short(t migrate.VerifiedTag) string {
+func short(t verify.Row) string {
 	switch {
 	case t.DCT == "" && t.Registry == "":
 		return ""
@@ -232,7 +232,7 @@ func (v *verifyJSON) begin() error {
 	return err
 }
 
-func (v *verifyJSON) Repository(r migrate.VerifiedRepository) error {
+func (v *verifyJSON) Repository(r verify.Repository) error {
 	v.leftOut += r.LeftOut
 	separator := "\n"
 	if v.begun {

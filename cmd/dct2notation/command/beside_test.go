@@ -34,8 +34,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // besideDoc holds the table that TestVerdictsBesideTheRealTools makes, between these lines.
@@ -116,7 +116,7 @@ func compareTable(t *testing.T, table string) {
 // besideRow is what the three say of one tag.
 type besideRow struct {
 	tag                    string
-	ours                   migrate.VerifyClass
+	ours                   verify.Class
 	notation, docker       string
 	accepted, sameAsDocker bool
 }
@@ -124,11 +124,11 @@ type besideRow struct {
 // fooled returns an error if verify calls well what another refuses.
 func (r besideRow) fooled() error {
 	switch {
-	case r.ours == migrate.Agree && !r.accepted:
+	case r.ours == verify.Agree && !r.accepted:
 		return fmt.Errorf("%s is agree, and notation verify says %s", r.tag, r.notation)
-	case r.ours == migrate.Agree && !r.sameAsDocker:
+	case r.ours == verify.Agree && !r.sameAsDocker:
 		return fmt.Errorf("%s is agree, and docker says %s", r.tag, r.docker)
-	case r.ours == migrate.NoneSigned && (r.accepted || r.sameAsDocker):
+	case r.ours == verify.NoneSigned && (r.accepted || r.sameAsDocker):
 		return fmt.Errorf("%s is unsigned, and notation verify says %s, docker %s", r.tag, r.notation, r.docker)
 	}
 	return nil
@@ -170,7 +170,7 @@ func (g *ground) beside(tools consumer, p *place, s *scene, f finding) []besideR
 }
 
 // classOf is what verify said of a tag, or of its repository as a whole.
-func classOf(v report.Verification, p *place, tag string) migrate.VerifyClass {
+func classOf(v report.Verification, p *place, tag string) verify.Class {
 	for _, r := range v.Repositories {
 		if r.GUN != p.trust.GUN() {
 			continue
@@ -180,9 +180,9 @@ func classOf(v report.Verification, p *place, tag string) migrate.VerifyClass {
 				return row.Class
 			}
 		}
-		return cmp.Or(r.Class, migrate.NoneSigned)
+		return cmp.Or(r.Class, verify.NoneSigned)
 	}
-	return migrate.Unknown
+	return verify.Unknown
 }
 
 // libraries are notation-go and notary's client, used as the commands use them.

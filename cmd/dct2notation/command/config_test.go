@@ -186,7 +186,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{nil, 0},
 		{errors.New("x"), 1},
-		{migrate.ErrNothingRead, 1},
+		{dct.ErrNothingRead, 1},
 		{migrate.ErrKeyAstray, 1},
 		{usage(errors.New("x")), 2},
 		{fmt.Errorf("x: %w", notation.ErrFile), 2},

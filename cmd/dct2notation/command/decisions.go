@@ -15,7 +15,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // decisionsFile is the file of --decisions.
@@ -26,12 +26,12 @@ type decisionsFile struct {
 }
 
 type waiverRule struct {
-	Repository string              `json:"repository"`
-	Tag        string              `json:"tag"`
-	Class      migrate.VerifyClass `json:"class"`
-	Reason     string              `json:"reason"`
-	By         string              `json:"by"`
-	Until      day                 `json:"until"`
+	Repository string       `json:"repository"`
+	Tag        string       `json:"tag"`
+	Class      verify.Class `json:"class"`
+	Reason     string       `json:"reason"`
+	By         string       `json:"by"`
+	Until      day          `json:"until"`
 }
 
 type tickRule struct {
@@ -102,8 +102,8 @@ func readList(path, sum string) ([]string, error) {
 }
 
 // readDecisions reads the file; none is no decisions.
-func readDecisions(path string, now time.Time) (*migrate.Decisions, error) {
-	d := &migrate.Decisions{}
+func readDecisions(path string, now time.Time) (*verify.Decisions, error) {
+	d := &verify.Decisions{}
 	if path == "" {
 		return d, nil
 	}
@@ -126,13 +126,13 @@ func readDecisions(path string, now time.Time) (*migrate.Decisions, error) {
 		switch {
 		case err == nil:
 			name = gun.String()
-		case w.Class != migrate.NotCompared:
+		case w.Class != verify.NotCompared:
 			return nil, usage(fmt.Errorf("decisions %s: %w", path, err))
 		}
-		d.Waivers = append(d.Waivers, migrate.Waiver{Repository: name, Written: w.Repository, Tag: w.Tag, Class: w.Class, Reason: w.Reason, By: w.By, Until: w.Until.end()})
+		d.Waivers = append(d.Waivers, verify.Waiver{Repository: name, Written: w.Repository, Tag: w.Tag, Class: w.Class, Reason: w.Reason, By: w.By, Until: w.Until.end()})
 	}
 	for _, t := range file.Ticks {
-		tick := migrate.Tick{Check: t.Check, By: t.By, Date: t.Date.Time, Note: t.Note, File: t.File, SHA256: t.SHA256}
+		tick := verify.Tick{Check: t.Check, By: t.By, Date: t.Date.Time, Note: t.Note, File: t.File, SHA256: t.SHA256}
 		if t.File != "" {
 			at := t.File
 			if !filepath.IsAbs(at) {

@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/internal/transport"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // A ground is a migration that has ended well: a repository in each of two registries, one
@@ -344,16 +344,16 @@ func (g *ground) agrees() error {
 
 // finding is what verify has to say of a tamper.
 type finding struct {
-	tags   map[string][]migrate.VerifyClass // of these tags one of these; of all others that they agree
-	whole  migrate.VerifyClass              // of the repository, which then has no tags
-	agree  bool                             // it is none
-	busy   bool                             // it could not be found out
-	flags  []string                         // of the tags
-	level  string                           // of the trust policy
-	ledger bool                             // the place's is compared as well
-	beside migrate.VerifyClass              // a class of the tags' rows, beside the worst; may be empty
-	gone   string                           // a tag that has no row; may be empty
-	alien  bool                             // that ledger does not know the repository
+	tags   map[string][]verify.Class // of these tags one of these; of all others that they agree
+	whole  verify.Class              // of the repository, which then has no tags
+	agree  bool                      // it is none
+	busy   bool                      // it could not be found out
+	flags  []string                  // of the tags
+	level  string                    // of the trust policy
+	ledger bool                      // the place's is compared as well
+	beside verify.Class              // a class of the tags' rows, beside the worst; may be empty
+	gone   string                    // a tag that has no row; may be empty
+	alien  bool                      // that ledger does not know the repository
 }
 
 // compare returns an error unless verify said it, of that place, and nothing else.

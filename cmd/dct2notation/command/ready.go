@@ -17,6 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
@@ -74,7 +75,7 @@ Exit code 0: all gates hold. 4: they do not.`,
 	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs, to compare with as verify does")
 	f.BoolVar(&o.noLedger, "no-ledger", false, "compare without a ledger, where none is left")
 	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
-	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(migrate.Products(), ", ")+" (default: by the names of the registries)")
+	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(verify.Products(), ", ")+" (default: by the names of the registries)")
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
@@ -124,8 +125,8 @@ func (o *readyOptions) check() error {
 	}
 	o.at = at
 	for _, p := range o.products {
-		if !slices.Contains(migrate.Products(), p) {
-			return usage(fmt.Errorf("--product %s: it is one of %s", p, strings.Join(migrate.Products(), ", ")))
+		if !slices.Contains(verify.Products(), p) {
+			return usage(fmt.Errorf("--product %s: it is one of %s", p, strings.Join(verify.Products(), ", ")))
 		}
 	}
 	return nil
@@ -168,7 +169,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	defer done()
-	v := &migrate.Verification{
+	v := &verify.Verification{
 		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
 		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
 	}
@@ -176,7 +177,7 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		return err
 	}
 	now := time.Now()
-	r := &migrate.Readiness{
+	r := &verify.Readiness{
 		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
 		Products: o.used(f.guns), Planned: latest(endOfDay(o.at), now), Now: now,
 	}
@@ -282,11 +283,11 @@ func (o *readyOptions) used(guns []dct.GUN) []string {
 	for _, host := range registryHosts(guns) {
 		switch {
 		case host == "docker.io":
-			products = append(products, migrate.DockerHub)
+			products = append(products, verify.DockerHub)
 		case strings.HasSuffix(host, ".azurecr.io"):
-			products = append(products, migrate.ACR)
+			products = append(products, verify.ACR)
 		default:
-			products = append(products, migrate.SelfHosted)
+			products = append(products, verify.SelfHosted)
 		}
 	}
 	return products

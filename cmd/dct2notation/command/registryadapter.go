@@ -15,6 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/undo"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/signature"
 	"github.com/dct2notation/dct2notation/state"
@@ -189,20 +191,20 @@ type judge struct {
 	of     signature.Judge
 }
 
-var doubts = map[notation.Doubt]migrate.VerifyClass{
-	notation.NoDoubt: "", notation.Unproven: migrate.Untrusted, notation.Dated: migrate.VerifyExpiry, notation.Unsure: migrate.Unknown,
+var doubts = map[notation.Doubt]verify.Class{
+	notation.NoDoubt: "", notation.Unproven: verify.Untrusted, notation.Dated: verify.Expired, notation.Unsure: verify.Unknown,
 }
 
-func (j *judge) Judge(ctx context.Context, image migrate.Image) (migrate.Verdict, error) {
+func (j *judge) Judge(ctx context.Context, image migrate.Image) (verify.Verdict, error) {
 	r, err := j.client.Repository(image.Repository)
 	if err != nil {
-		return migrate.Verdict{}, err
+		return verify.Verdict{}, err
 	}
 	v, err := j.of.Judge(ctx, r, image.Repository, image.Descriptor)
 	if err != nil {
-		return migrate.Verdict{}, err
+		return verify.Verdict{}, err
 	}
-	return migrate.Verdict{
+	return verify.Verdict{
 		Signatures: v.Signatures, Listed: v.Listed, Trusted: v.Trusted, Doubt: doubts[v.Doubt], Reason: v.Reason,
 		Signed: v.Signed, Refused: v.Refused, Unread: v.Unread, NotAfter: v.NotAfter,
 	}, nil
@@ -214,17 +216,17 @@ type remover struct {
 	named []notation.Identity // whose signatures may be deleted; none: nothing is
 }
 
-func (s *remover) Stored(ctx context.Context, c migrate.Claim) lookup.Answer[migrate.Claim] {
+func (s *remover) Stored(ctx context.Context, c undo.Claim) lookup.Answer[undo.Claim] {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
-		return lookup.Unknown[migrate.Claim](err)
+		return lookup.Unknown[undo.Claim](err)
 	}
 	proof := signature.Proof{Named: s.named, MetadataGUN: migrate.MetadataGUN}
 	_, err = proof.Check(ctx, r, signature.Claim{Image: digest.Digest(c.Key.Digest), Signature: digest.Digest(c.Signature), Leaf: c.Leaf, GUN: c.GUN}).Result()
 	return lookup.Of(c, err)
 }
 
-func (s *remover) Unlist(ctx context.Context, c migrate.Claim) error {
+func (s *remover) Unlist(ctx context.Context, c undo.Claim) error {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
 		return err
@@ -232,7 +234,7 @@ func (s *remover) Unlist(ctx context.Context, c migrate.Claim) error {
 	return r.UnlistSignature(ctx, digest.Digest(c.Key.Digest), digest.Digest(c.Signature))
 }
 
-func (s *remover) Remove(ctx context.Context, c migrate.Claim) error {
+func (s *remover) Remove(ctx context.Context, c undo.Claim) error {
 	r, err := s.client.Repository(c.Key.Repository)
 	if err != nil {
 		return err

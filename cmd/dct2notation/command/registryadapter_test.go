@@ -3,7 +3,7 @@ package command
 import (
 	"encoding/json"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"net/http"
 	"slices"
@@ -43,8 +43,8 @@ func TestUntrustedListInATagIsNoVerdictWhereTheAPIComesBack(t *testing.T) {
 		return hidden
 	})
 	_, v := g.verify("strict", "")
-	told := func(tag migrate.VerifiedTag) bool { return tag.Tag == "stray" }
-	if !slices.ContainsFunc(v.Repositories, func(r migrate.VerifiedRepository) bool { return slices.ContainsFunc(r.Tags, told) }) {
+	told := func(tag verify.Row) bool { return tag.Tag == "stray" }
+	if !slices.ContainsFunc(v.Repositories, func(r verify.Repository) bool { return slices.ContainsFunc(r.Tags, told) }) {
 		t.Errorf("the image which only notation trusts is not told of, after its list in a tag was read: %t", read.Load())
 	}
 }

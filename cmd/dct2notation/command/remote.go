@@ -25,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // remote reaches the servers of one call: registries, and the Notary servers that belong
@@ -68,8 +68,8 @@ type access struct {
 	onAnswer func(host string, h http.Header) // of every answer; may be nil
 	hasty    bool                             // a server that is in trouble is left for the user to see, not waited for
 
-	record    *migrate.Record // what a ledger has of the repositories that are meant is compared as well; nil: there is none
-	allRecord bool            // whatever is named
+	record    *verify.Record // what a ledger has of the repositories that are meant is compared as well; nil: there is none
+	allRecord bool           // whatever is named
 
 	rt      *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
 	monitor *monitor.Monitor     // told of requests and waits; may be nil

@@ -13,7 +13,6 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
@@ -172,7 +171,7 @@ func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
 	for _, one := range sum.Attention {
 		read[one.GUN] = one.Err
 	}
-	return migrate.WrongServer(read)
+	return dct.WrongServer(read)
 }
 
 // save saves what the field has, and tells how far it is.

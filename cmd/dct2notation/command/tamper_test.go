@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // The numbers that can be asked for: how many tampers, and those of an earlier seed.
@@ -72,7 +72,7 @@ func differences(v report.Verification) (text string) {
 	for _, r := range v.Repositories {
 		text += fmt.Sprintf("\n%s %s %s", r.GUN, r.Class, r.Reason)
 		for _, row := range r.Tags {
-			if row.Class != migrate.Agree || len(row.Flags) > 0 {
+			if row.Class != verify.Agree || len(row.Flags) > 0 {
 				text += fmt.Sprintf("\n  %s %s %v %s", row.Tag, row.Class, row.Flags, row.Reason)
 			}
 		}
@@ -81,7 +81,7 @@ func differences(v report.Verification) (text string) {
 }
 
 // rows checks what was said of one repository.
-func (f finding) rows(p *place, r migrate.VerifiedRepository) error {
+func (f finding) rows(p *place, r verify.Repository) error {
 	if r.GUN != p.trust.GUN() || r.Class != f.whole {
 		return fmt.Errorf("%s is %s %s, want %s", r.GUN, r.Class, r.Reason, f.whole)
 	}
@@ -102,7 +102,7 @@ func (f finding) rows(p *place, r migrate.VerifiedRepository) error {
 	for _, row := range r.Tags {
 		allowed, meant := f.tags[row.Tag]
 		if !meant {
-			allowed = []migrate.VerifyClass{migrate.Agree}
+			allowed = []verify.Class{verify.Agree}
 		}
 		switch {
 		case !left[row.Tag]:
@@ -111,7 +111,7 @@ func (f finding) rows(p *place, r migrate.VerifiedRepository) error {
 			return fmt.Errorf("%s: want one of %s, got %+v", p.name, allowed, row)
 		case !meant && (len(row.Flags) > 0 && !f.alien || row.Reason != "" || !row.Bound):
 			return fmt.Errorf("%s: nothing was done to %+v", p.name, row)
-		case meant && (row.Class == migrate.Agree) != (row.Reason == ""):
+		case meant && (row.Class == verify.Agree) != (row.Reason == ""):
 			return fmt.Errorf("%s: no reason, or one for nothing: %+v", p.name, row)
 		}
 		if meant {

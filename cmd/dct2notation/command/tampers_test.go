@@ -12,12 +12,13 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
 // found is that these tags are in one of these classes.
-func found(tags []string, classes ...migrate.VerifyClass) finding {
-	f := finding{tags: map[string][]migrate.VerifyClass{}}
+func found(tags []string, classes ...verify.Class) finding {
+	f := finding{tags: map[string][]verify.Class{}}
 	for _, tag := range tags {
 		f.tags[tag] = classes
 	}
@@ -25,7 +26,7 @@ func found(tags []string, classes ...migrate.VerifyClass) finding {
 }
 
 func unknown(tags []string) finding {
-	f := found(tags, migrate.Unknown)
+	f := found(tags, verify.Unknown)
 	f.busy = true
 	return f
 }
@@ -39,20 +40,20 @@ func (f finding) at(level string) finding {
 }
 
 // also is that the rows have another class, beside the worst.
-func (f finding) also(class migrate.VerifyClass) finding {
+func (f finding) also(class verify.Class) finding {
 	f.beside = class
 	return f
 }
 
 // withdraw revokes the image in DCT and deletes its tag, so that only the ledger knows of it.
-func (s *scene) withdraw(class migrate.VerifyClass) finding {
+func (s *scene) withdraw(class verify.Class) finding {
 	s.mark = s.marks[1]
 	tag := s.tag()
 	s.republish(func() error { return s.trust.Remove(tag) })
 	must(s.ground.t, s.registry.Delete(s.name, tag))
 	s.ground.later(func() { must(s.ground.t, s.registry.Tag(s.name, tag, s.Digest.String())) })
 	f := found([]string{""}, class)
-	f.ledger, f.flags, f.gone = true, []string{migrate.FlagWithdrawn}, tag
+	f.ledger, f.flags, f.gone = true, []string{verify.FlagWithdrawn}, tag
 	return f
 }
 
@@ -82,7 +83,7 @@ func (s *scene) replace(envelopes ...[]byte) {
 }
 
 // instead has the image signed by another key alone, and found in a class.
-func (s *scene) instead(by *pki.Identity, class migrate.VerifyClass, more ...func(*signature.SignRequest)) finding {
+func (s *scene) instead(by *pki.Identity, class verify.Class, more ...func(*signature.SignRequest)) finding {
 	s.replace(s.envelope(by, s.Descriptor, more...))
 	return found(s.mark.tags, class)
 }
@@ -95,168 +96,168 @@ var tampers = []struct {
 	{"the signature is deleted", func(s *scene) finding {
 		s.remove(s.signature)
 		if s.name == "tags" {
-			return found(s.mark.tags, migrate.Untrusted) // it is still listed
+			return found(s.mark.tags, verify.Untrusted) // it is still listed
 		}
-		return found(s.mark.tags, migrate.DCTOnly)
+		return found(s.mark.tags, verify.DCTOnly)
 	}},
 	{"the signature is not listed", func(s *scene) finding {
 		s.list(s.Descriptor)
-		return found(s.mark.tags, migrate.DCTOnly)
+		return found(s.mark.tags, verify.DCTOnly)
 	}},
 	{"the signature's envelope has other bytes", func(s *scene) finding {
 		path, blob := s.envelopeOf(s.signature)
 		s.bytes(path, "application/octet-stream", s.flipped(blob))
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the signature's envelope is cut off", func(s *scene) finding {
 		path, blob := s.envelopeOf(s.signature)
 		s.bytes(path, "application/octet-stream", blob[:s.IntN(len(blob))])
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the signature's envelope is another image's", func(s *scene) finding {
 		path, _ := s.envelopeOf(s.signature)
 		_, other := s.envelopeOf(s.other().signature)
 		s.bytes(path, "application/octet-stream", other)
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the image's digest is written over another's in an envelope", func(s *scene) finding {
 		other := s.other()
 		_, blob := s.envelopeOf(other.signature)
 		s.replace(s.rewritten(blob, other.Digest.Encoded(), s.Digest.Encoded()))
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the signature's manifest has other bytes", func(s *scene) finding {
 		raw, err := s.registry.Manifest(s.name, s.signature.Digest.String())
 		must(s.ground.t, err)
 		s.bytes("/manifests/"+s.signature.Digest.String(), ocispec.MediaTypeImageManifest, s.flipped(raw))
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"another image's signature is listed", func(s *scene) finding {
 		s.list(s.Descriptor, s.other().signature)
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"another image's envelope is attached", func(s *scene) finding {
 		_, blob := s.envelopeOf(s.other().signature)
 		s.replace(blob)
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the key has signed another digest", func(s *scene) finding {
 		s.replace(s.envelope(s.ground.release, s.unsigned))
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"the key has signed another size", func(s *scene) finding {
 		d := s.Descriptor
 		d.Size++
 		s.replace(s.envelope(s.ground.release, d))
-		return found(s.mark.tags, migrate.Untrusted)
+		return found(s.mark.tags, verify.Untrusted)
 	}},
 	{"another authority's certificate of the same names", func(s *scene) finding {
-		return s.instead(s.ground.stranger, migrate.Untrusted)
+		return s.instead(s.ground.stranger, verify.Untrusted)
 	}},
-	{"a certificate of another subject", func(s *scene) finding { return s.instead(s.ground.intruder, migrate.Untrusted) }},
-	{"an expired certificate", func(s *scene) finding { return s.instead(s.ground.old, migrate.VerifyExpiry) }},
-	{"an expired signature", func(s *scene) finding { return s.instead(s.ground.release, migrate.VerifyExpiry, expired) }},
+	{"a certificate of another subject", func(s *scene) finding { return s.instead(s.ground.intruder, verify.Untrusted) }},
+	{"an expired certificate", func(s *scene) finding { return s.instead(s.ground.old, verify.Expired) }},
+	{"an expired signature", func(s *scene) finding { return s.instead(s.ground.release, verify.Expired, expired) }},
 	{"an expired certificate beside a foreign one", func(s *scene) finding {
 		s.replace(s.envelope(s.ground.stranger, s.Descriptor), s.envelope(s.ground.old, s.Descriptor))
-		return found(s.mark.tags, migrate.VerifyExpiry)
+		return found(s.mark.tags, verify.Expired)
 	}},
 	{"an expired certificate, and the policy is lenient", func(s *scene) finding {
-		return s.instead(s.ground.old, migrate.VerifyExpiry).at(levels[1+s.IntN(2)])
+		return s.instead(s.ground.old, verify.Expired).at(levels[1+s.IntN(2)])
 	}},
 	{"an expired signature, and the policy is lenient", func(s *scene) finding {
-		return s.instead(s.ground.release, migrate.VerifyExpiry, expired).at(levels[1+s.IntN(2)])
+		return s.instead(s.ground.release, verify.Expired, expired).at(levels[1+s.IntN(2)])
 	}},
 	{"another authority's certificate, and the policy is lenient", func(s *scene) finding {
-		return s.instead(s.ground.stranger, migrate.Untrusted).at(levels[1+s.IntN(2)])
+		return s.instead(s.ground.stranger, verify.Untrusted).at(levels[1+s.IntN(2)])
 	}},
 	{"another image's envelope, and the policy is lenient", func(s *scene) finding {
 		s.replace(s.envelope(s.ground.release, s.other().Descriptor))
-		return found(s.mark.tags, migrate.Untrusted).at(levels[1+s.IntN(2)])
+		return found(s.mark.tags, verify.Untrusted).at(levels[1+s.IntN(2)])
 	}},
 
 	{"a tag is moved to another signed image", func(s *scene) finding {
 		tag := s.tag()
 		s.move(tag, s.Descriptor, s.other().Descriptor)
-		return found([]string{tag}, migrate.Conflict)
+		return found([]string{tag}, verify.Conflict)
 	}},
 	{"a tag is moved to an image that only Notation trusts", func(s *scene) finding {
 		tag := s.tag()
 		s.move(tag, s.Descriptor, s.trusted)
-		return found([]string{tag}, migrate.Conflict)
+		return found([]string{tag}, verify.Conflict)
 	}},
 	{"a tag is moved to an unsigned image", func(s *scene) finding {
 		tag := s.tag()
 		s.move(tag, s.Descriptor, s.unsigned)
-		return found([]string{tag}, migrate.Moved)
+		return found([]string{tag}, verify.Moved)
 	}},
 	{"a tag is moved to an image signed by a stranger", func(s *scene) finding {
 		tag := s.tag()
 		s.move(tag, s.Descriptor, s.place.stranger)
-		return found([]string{tag}, migrate.Moved)
+		return found([]string{tag}, verify.Moved)
 	}},
 	{"a tag is deleted", func(s *scene) finding {
 		tag := s.tag()
 		must(s.ground.t, s.registry.Delete(s.name, tag))
 		s.ground.later(func() { must(s.ground.t, s.registry.Tag(s.name, tag, s.Digest.String())) })
-		return found([]string{tag}, migrate.Gone)
+		return found([]string{tag}, verify.Gone)
 	}},
 	{"the image is deleted", func(s *scene) finding {
 		s.remove(s.Descriptor, s.mark.tags...)
-		return found(s.mark.tags, migrate.Gone)
+		return found(s.mark.tags, verify.Gone)
 	}},
 	{"the image is deleted, and its tag moved to one that only Notation trusts", func(s *scene) finding {
 		s.mark = s.marks[0]
 		s.remove(s.Descriptor, s.mark.tags...) // what brings it back brings its tags, too
 		must(s.ground.t, s.registry.Tag(s.name, s.tag(), s.trusted.Digest.String()))
-		return found(s.mark.tags, migrate.Conflict).also(migrate.Gone)
+		return found(s.mark.tags, verify.Conflict).also(verify.Gone)
 	}},
 	{"a tag is moved to an image whose signature has expired, and the policy is lenient", func(s *scene) finding {
 		tag := s.tag()
 		s.push(s.unsigned, s.envelope(s.ground.old, s.unsigned))
 		s.move(tag, s.Descriptor, s.unsigned)
-		f := found([]string{tag}, migrate.Conflict).also(migrate.VerifyExpiry).at("permissive")
-		f.tags["old"] = []migrate.VerifyClass{migrate.NotationOnly} // has that image, too
+		f := found([]string{tag}, verify.Conflict).also(verify.Expired).at("permissive")
+		f.tags["old"] = []verify.Class{verify.NotationOnly} // has that image, too
 		return f
 	}},
 	{"a new tag that DCT does not name has a trusted image", func(s *scene) finding {
 		s.newTag("new", s.trusted)
-		return found([]string{"new"}, migrate.NotationOnly)
+		return found([]string{"new"}, verify.NotationOnly)
 	}},
 
 	{"DCT names another signed image", func(s *scene) finding {
 		tag := s.tag()
 		s.vouch(tag, s.other().Descriptor)
-		return found([]string{tag}, migrate.Conflict)
+		return found([]string{tag}, verify.Conflict)
 	}},
 	{"DCT names an unsigned image", func(s *scene) finding {
 		tag := s.tag()
 		s.vouch(tag, s.unsigned)
-		return found([]string{tag}, migrate.Conflict)
+		return found([]string{tag}, verify.Conflict)
 	}},
 	{"DCT names an image that nobody has", func(s *scene) finding {
 		tag := s.tag()
 		d := s.Descriptor
 		d.Digest = dangling().Digest
 		s.vouch(tag, d)
-		return found([]string{tag}, migrate.Conflict).also(migrate.Gone) // the tag has an image that Notation trusts
+		return found([]string{tag}, verify.Conflict).also(verify.Gone) // the tag has an image that Notation trusts
 	}},
 	{"DCT revokes a tag", func(s *scene) finding {
 		tag := s.tag()
 		s.republish(func() error { return s.trust.Remove(tag) })
-		return found([]string{tag}, migrate.NotationOnly)
+		return found([]string{tag}, verify.NotationOnly)
 	}},
 	{"DCT revokes an image whose tag is gone", func(s *scene) finding {
-		f := s.withdraw(migrate.NotationOnly)
+		f := s.withdraw(verify.NotationOnly)
 		return f
 	}},
 	{"DCT revokes an image whose tag is gone, and the registry is in trouble with its signatures", func(s *scene) finding {
-		f := s.withdraw(migrate.Unknown)
+		f := s.withdraw(verify.Unknown)
 		s.status(s.listOf(s.Descriptor), http.StatusServiceUnavailable)
 		f.busy = true
 		return f
 	}},
 	{"DCT revokes an image whose tag is gone, and its signature cannot be read", func(s *scene) finding {
-		f := s.withdraw(migrate.Unknown)
+		f := s.withdraw(verify.Unknown)
 		path, _ := s.envelopeOf(s.signature)
 		s.status(path, http.StatusNotFound)
 		f.busy = true
@@ -264,7 +265,7 @@ var tampers = []struct {
 	}},
 	{"DCT names a signed image for a name that can be no tag", func(s *scene) finding {
 		s.vouch("a/b", s.Descriptor)
-		f := found([]string{"a/b"}, migrate.NoneSigned)
+		f := found([]string{"a/b"}, verify.NoneSigned)
 		f.agree = true
 		return f
 	}},
@@ -273,7 +274,7 @@ var tampers = []struct {
 		d := s.unsigned
 		d.Size = 0
 		s.vouch("zero", d)
-		return found([]string{"zero"}, migrate.DCTOnly)
+		return found([]string{"zero"}, verify.DCTOnly)
 	}},
 	{"DCT names an image that only Notation trusts, without SHA-256", func(s *scene) finding {
 		s.newTag("odd", s.trusted)
@@ -287,33 +288,33 @@ var tampers = []struct {
 			sum := sha512.Sum512([]byte("odd"))
 			odd["hashes"] = map[string]any{"sha512": sum[:]}
 		}, true))
-		return found([]string{"odd"}, migrate.NotationOnly)
+		return found([]string{"odd"}, verify.NotationOnly)
 	}},
 	{"DCT names a new tag that nobody has", func(s *scene) finding {
 		s.vouch("new", s.Descriptor)
-		return found([]string{"new"}, migrate.Gone)
+		return found([]string{"new"}, verify.Gone)
 	}},
 	{"DCT names a new tag with an unsigned image", func(s *scene) finding {
 		s.newTag("new", s.unsigned)
 		s.vouch("new", s.unsigned)
-		return found([]string{"new"}, migrate.DCTOnly)
+		return found([]string{"new"}, verify.DCTOnly)
 	}},
 	{"the trust data of an earlier day is served", func(s *scene) finding {
 		s.keepTrust()
 		s.serve(s.before)
-		return found([]string{"old"}, migrate.DCTOnly) // what it says is compared; that it is old, a ledger tells
+		return found([]string{"old"}, verify.DCTOnly) // what it says is compared; that it is old, a ledger tells
 	}},
 	{"the trust data of an earlier day is served, and runs have seen newer", func(s *scene) finding {
 		s.keepTrust()
 		s.serve(s.before)
-		return finding{whole: migrate.Untrusted, ledger: true}
+		return finding{whole: verify.Untrusted, ledger: true}
 	}},
 	{"trust data is changed and not signed again", func(s *scene) finding {
 		s.keepTrust()
 		roles := s.ground.notary.Roles(s.trust.GUN())
 		role := roles[s.IntN(len(roles))]
 		must(s.ground.t, s.trust.Tamper(role, func(signed map[string]any) { signed["expires"] = "2099-01-02T03:04:05Z" }, false))
-		return finding{whole: migrate.Untrusted}
+		return finding{whole: verify.Untrusted}
 	}},
 	{"a bit of trust data is changed on its way", func(s *scene) finding {
 		roles := s.ground.notary.Roles(s.trust.GUN())
@@ -327,13 +328,13 @@ var tampers = []struct {
 			return ok
 		})
 		s.ground.later(func() { s.ground.notary.SetHook(nil) })
-		return finding{whole: migrate.Untrusted}
+		return finding{whole: verify.Untrusted}
 	}},
 	{"trust data has expired", func(s *scene) finding {
 		s.keepTrust()
 		roles := []string{"targets", "snapshot", "timestamp"}
 		must(s.ground.t, s.trust.Expire(roles[s.IntN(len(roles))]))
-		return finding{whole: migrate.VerifyExpiry}
+		return finding{whole: verify.Expired}
 	}},
 
 	{"a registry in trouble", func(s *scene) finding {
@@ -347,13 +348,13 @@ var tampers = []struct {
 		s.mark = s.marks[0] // with one tag: another would tell what the image is
 		s.move(s.tag(), s.Descriptor, s.unsigned)
 		s.status("/manifests/"+s.Digest.String(), http.StatusInternalServerError)
-		return found(s.mark.tags, migrate.Moved).also(migrate.Unknown)
+		return found(s.mark.tags, verify.Moved).also(verify.Unknown)
 	}},
 	{"a tag is moved, and the registry is in trouble with the signatures of what it has now", func(s *scene) finding {
 		tag := s.tag()
 		s.move(tag, s.Descriptor, s.place.stranger)
 		s.status(s.listOf(s.place.stranger), http.StatusInternalServerError)
-		return found([]string{tag}, migrate.Moved).also(migrate.Unknown)
+		return found([]string{tag}, verify.Moved).also(verify.Unknown)
 	}},
 	{"a registry in trouble with a tag", func(s *scene) finding {
 		tag := s.tag()
@@ -387,19 +388,19 @@ var tampers = []struct {
 	{"a foreign signature is listed a hundred times before the good one", func(s *scene) finding {
 		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
 		s.list(s.Descriptor, append(slices.Repeat([]ocispec.Descriptor{foreign}, notation.MaxSignatures), s.signature)...)
-		return found(s.mark.tags, migrate.Broken)
+		return found(s.mark.tags, verify.Broken)
 	}},
 	{"an entry that leads nowhere before the good signature", func(s *scene) finding {
 		s.list(s.Descriptor, dangling(), s.signature)
-		return found(s.mark.tags, migrate.Broken)
+		return found(s.mark.tags, verify.Broken)
 	}},
 	{"a malformed entry before the good signature", func(s *scene) finding {
 		s.list(s.Descriptor, s.junk(), s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor)), s.signature)
-		return found(s.mark.tags, migrate.Broken)
+		return found(s.mark.tags, verify.Broken)
 	}},
 	{"a malformed entry before the good signature, and the policy is lenient", func(s *scene) finding {
 		s.list(s.Descriptor, s.junk(), s.signature)
-		return found(s.mark.tags, migrate.Broken).at(levels[1+s.IntN(2)])
+		return found(s.mark.tags, verify.Broken).at(levels[1+s.IntN(2)])
 	}},
 	{"a signature with a damaged manifest before the good one", func(s *scene) finding {
 		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
@@ -407,7 +408,7 @@ var tampers = []struct {
 		must(s.ground.t, err)
 		s.bytes("/manifests/"+foreign.Digest.String(), ocispec.MediaTypeImageManifest, s.flipped(raw))
 		s.list(s.Descriptor, foreign, s.signature)
-		return found(s.mark.tags, migrate.Broken)
+		return found(s.mark.tags, verify.Broken)
 	}},
 	{"a signature that cannot be fetched now before the good one", func(s *scene) finding {
 		foreign := s.push(s.Descriptor, s.envelope(s.ground.stranger, s.Descriptor))
@@ -429,14 +430,14 @@ var tampers = []struct {
 	{"an expired signature binds the tags, a good one binds none, and the policy is lenient", func(s *scene) finding {
 		bind := func(r *signature.SignRequest) { r.Payload.Content = s.binding() }
 		s.replace(s.envelope(s.ground.old, s.Descriptor, bind), s.envelope(s.ground.twin, s.Descriptor))
-		f := found(s.mark.tags, migrate.Agree).at(levels[1+s.IntN(2)])
-		f.agree, f.flags = true, []string{migrate.FlagUnbound}
+		f := found(s.mark.tags, verify.Agree).at(levels[1+s.IntN(2)])
+		f.agree, f.flags = true, []string{verify.FlagUnbound}
 		return f
 	}},
 	{"a trusted key's signature in place of the recorded one", func(s *scene) finding {
 		s.replace(s.envelope(s.ground.twin, s.Descriptor))
-		f := found(s.mark.tags, migrate.Agree)
-		f.agree, f.ledger, f.flags = true, true, []string{migrate.FlagGone, migrate.FlagForeign, migrate.FlagUnbound}
+		f := found(s.mark.tags, verify.Agree)
+		f.agree, f.ledger, f.flags = true, true, []string{verify.FlagGone, verify.FlagForeign, verify.FlagUnbound}
 		return f
 	}},
 }

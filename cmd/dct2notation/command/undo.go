@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/undo"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -137,7 +137,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg confi
 	if err := recallReferrers(r.registry, ledger); err != nil {
 		return err
 	}
-	u := &migrate.Undo{
+	u := &undo.Undo{
 		History: ledger, Remover: &remover{imageRegistry: imageRegistry{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
 		Workers: o.workers, Pause: itemPause,
 	}
@@ -197,18 +197,18 @@ func hintOfIdentities(known state.Fingerprint) string {
 }
 
 // undo removes, or only looks, and shows the result as it comes.
-func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *migrate.Undo, s Streams, log *slog.Logger) error {
+func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Undo, s Streams, log *slog.Logger) error {
 	out := report.NewUndoText(s.Out, o.dryRun)
 	if o.output == "json" {
 		out = report.NewUndoJSON(s.Out, tool(), o.dryRun)
 	}
 	var werr error // the first; what is deleted is recorded all the same
 	done, spoke := 0, time.Now()
-	u.Observe = func(one migrate.Undone) {
+	u.Observe = func(one undo.Undone) {
 		if werr == nil {
 			werr = out.Signature(one)
 		}
-		if one.Result == migrate.UndoFailed || one.Result == migrate.UndoRefused {
+		if one.Result == undo.Failed || one.Result == undo.Refused {
 			log.Error(string(one.Result), append([]any{"repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class)}, reasoned(one.Reason)...)...)
 		}
 		if done++; time.Since(spoke) >= heartbeat {

@@ -21,16 +21,17 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/undo"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 // undone is the documented JSON.
 type undone struct {
-	Kind       string           `json:"kind"`
-	Signatures []migrate.Undone `json:"signatures"`
-	Results    map[string]int   `json:"results"`
-	Complete   bool             `json:"complete"`
+	Kind       string         `json:"kind"`
+	Signatures []undo.Undone  `json:"signatures"`
+	Results    map[string]int `json:"results"`
+	Complete   bool           `json:"complete"`
 }
 
 // undo is one call of the program on a ledger.

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
-	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
@@ -72,12 +72,12 @@ func TestSignaturesAreVerifiedByTheNamedPlugin(t *testing.T) {
 		flags   []string
 		rejects map[string]string
 		code    int
-		class   migrate.VerifyClass
+		class   verify.Class
 	}{
-		{"not named", nil, nil, exitFailures, migrate.Unknown},
-		{"another is named", []string{"--verification-plugin", "other=" + installed.Path}, nil, exitFailures, migrate.Unknown},
-		{"named", named, nil, exitDone, migrate.Agree},
-		{"named, and rejects it", named, map[string]string{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY": "no"}, exitDisagree, migrate.Untrusted},
+		{"not named", nil, nil, exitFailures, verify.Unknown},
+		{"another is named", []string{"--verification-plugin", "other=" + installed.Path}, nil, exitFailures, verify.Unknown},
+		{"named", named, nil, exitDone, verify.Agree},
+		{"named, and rejects it", named, map[string]string{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY": "no"}, exitDisagree, verify.Untrusted},
 	} {
 		must(t, installed.Set(kmstest.Behaviour{Capability: kmstest.VERIFIER, Rejects: c.rejects}))
 		g.flags = c.flags

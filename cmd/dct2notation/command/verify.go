@@ -19,8 +19,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
@@ -125,7 +125,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 		return err
 	}
 	warnOfStore(o.trustPolicy, log)
-	v := &migrate.Verification{
+	v := &verify.Verification{
 		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
 		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
 		AllPlatforms: o.platforms == "all",
@@ -145,7 +145,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, 
 }
 
 // openRecord opens a ledger to compare with what it has; without a file, there is none.
-func openRecord(file string, log *slog.Logger) (*readable, *migrate.Record, error) {
+func openRecord(file string, log *slog.Logger) (*readable, *verify.Record, error) {
 	if file == "" {
 		return nil, nil, nil
 	}
@@ -153,7 +153,7 @@ func openRecord(file string, log *slog.Logger) (*readable, *migrate.Record, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	record, err := migrate.ReadRecord(ledger.Items)
+	record, err := verify.ReadRecord(ledger.Items)
 	if err != nil {
 		return nil, nil, errors.Join(err, ledger.Close())
 	}
@@ -162,7 +162,7 @@ func openRecord(file string, log *slog.Logger) (*readable, *migrate.Record, erro
 
 // compareWith has a verification compare with what the runs with a ledger have done, and hold
 // the trust data and the registry's client to what they have seen.
-func compareWith(v *migrate.Verification, client *registry.Client, ledger *readable, record *migrate.Record) error {
+func compareWith(v *verify.Verification, client *registry.Client, ledger *readable, record *verify.Record) error {
 	if v.Record = record; ledger == nil {
 		return nil
 	}
@@ -193,14 +193,14 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 
 // compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
 // meant; nil: it can.
-func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f *field, lacking error, s Streams, log *slog.Logger) error {
+func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *field, lacking error, s Streams, log *slog.Logger) error {
 	out := liveVerify(o.output, o.verbose, s.Out)
 	saved, err := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), o.output, log)
 	if err != nil {
 		return err
 	}
 	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
-	err = v.Verify(ctx, f.guns, func(one migrate.VerifiedRepository) error {
+	err = v.Verify(ctx, f.guns, func(one verify.Repository) error {
 		totals.Add(one)
 		leftOut += one.LeftOut
 		if one.PinnedBy == dct.PinnedTOFU {
@@ -233,7 +233,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *migrate.Verification, f 
 	if endErr := errors.Join(out.End(totals, part), saved.finish(ending(totals, leftOut, part), o.output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
-	if errors.Is(err, migrate.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
+	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
 		log.Error("reading trust data", reasoned(err.Error())...)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -118,7 +119,7 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	switch {
 	case errors.Is(err, errNoTags) && !first:
 		err = nil // there were some
-	case m.unsaved != nil && m.err == nil, errors.Is(m.err, migrate.ErrStopped), errors.Is(m.err, migrate.ErrNothingRead):
+	case m.unsaved != nil && m.err == nil, errors.Is(m.err, migrate.ErrStopped), errors.Is(m.err, dct.ErrNothingRead):
 		err = mayPass{err}
 	}
 	all = !parts.part && m.err == nil && !m.summary.Drained
@@ -170,7 +171,7 @@ func outcome(err error, left bool) string {
 		return "interrupted"
 	case errors.Is(err, migrate.ErrStopped):
 		return "stopped"
-	case errors.Is(err, migrate.ErrNothingRead):
+	case errors.Is(err, dct.ErrNothingRead):
 		return "nothing-read"
 	}
 	return "error"

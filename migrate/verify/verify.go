@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/ordered"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -21,7 +22,7 @@ import (
 type Judge interface {
 	// Judge lists, fetches and verifies the signatures of an image. An error means that
 	// it is unknown, which is never unsigned.
-	Judge(ctx context.Context, image Image) (Verdict, error)
+	Judge(ctx context.Context, image migrate.Image) (Verdict, error)
 }
 
 // Verdict is what Notation says of one image.
@@ -30,8 +31,8 @@ type Verdict struct {
 	Listed     []string // the digests of their manifests
 	Trusted    bool     // at least one passes the trust policy
 	// Doubt is what a strict policy holds against the best of them, whatever the level of
-	// this one: VerifyExpiry, Untrusted or Unknown. Empty: nothing, or there are none.
-	Doubt  VerifyClass
+	// this one: Expired, Untrusted or Unknown. Empty: nothing, or there are none.
+	Doubt  Class
 	Reason string              // of the doubt
 	Signed []map[string]string // the metadata of each trusted signature
 	// Refused is why notation verify refuses the image although one of its signatures is
@@ -43,41 +44,41 @@ type Verdict struct {
 	NotAfter time.Time // until when the trusted signature verifies; zero: no date ends it
 }
 
-// open reports whether an image that is not trusted now may be trusted all the same.
+// Open reports whether an image that is not trusted now may be trusted all the same.
 func (v Verdict) open() bool { return !v.Trusted && (v.Doubt == Unknown || v.Unread) }
 
-// VerifyClass compares what DCT and Notation say of a tag.
-type VerifyClass string
+// Class compares what DCT and Notation say of a tag.
+type Class string
 
 // The classes of a tag.
 const (
-	Agree        VerifyClass = "agree"            // both vouch for the digest that the tag has
-	DCTOnly      VerifyClass = "dct-only"         // DCT vouches for it, and it has no Notation signature
-	NotationOnly VerifyClass = "notation-only"    // DCT does not trust the tag, Notation does
-	Conflict     VerifyClass = "conflict"         // each vouches for another digest
-	Moved        VerifyClass = "tag-moved"        // the tag has another digest than DCT's, which Notation does not trust
-	Gone         VerifyClass = "missing"          // the registry lacks the digest or the tag
-	Untrusted    VerifyClass = "untrusted"        // Notation signatures are there, and the policy trusts none
-	Broken       VerifyClass = "broken-signature" // one is good, and notation verify refuses the image for what is listed before it
-	VerifyExpiry VerifyClass = "expired"          // trusted but for a date that has passed
-	Unknown      VerifyClass = "unknown"          // it could not be found out
-	NoneSigned   VerifyClass = "unsigned"         // neither side would run it
+	Agree        Class = "agree"            // both vouch for the digest that the tag has
+	DCTOnly      Class = "dct-only"         // DCT vouches for it, and it has no Notation signature
+	NotationOnly Class = "notation-only"    // DCT does not trust the tag, Notation does
+	Conflict     Class = "conflict"         // each vouches for another digest
+	Moved        Class = "tag-moved"        // the tag has another digest than DCT's, which Notation does not trust
+	Gone         Class = "missing"          // the registry lacks the digest or the tag
+	Untrusted    Class = "untrusted"        // Notation signatures are there, and the policy trusts none
+	Broken       Class = "broken-signature" // one is good, and notation verify refuses the image for what is listed before it
+	Expired      Class = "expired"          // trusted but for a date that has passed
+	Unknown      Class = "unknown"          // it could not be found out
+	NoneSigned   Class = "unsigned"         // neither side would run it
 )
 
 // worstFirst orders the classes of a row: the first of them stands for the row.
-var worstFirst = []VerifyClass{Conflict, NotationOnly, Untrusted, Broken, Moved, VerifyExpiry, DCTOnly, Gone, Unknown}
+var worstFirst = []Class{Conflict, NotationOnly, Untrusted, Broken, Moved, Expired, DCTOnly, Gone, Unknown}
 
 // Agrees reports whether the class lets both sides come to the same end: to run the digest,
 // or not to.
-func (c VerifyClass) Agrees() bool { return c == Agree || c == NoneSigned }
+func (c Class) Agrees() bool { return c == Agree || c == NoneSigned }
 
-// VerifiedTag is the result for one tag. Digests are empty where there are none.
-type VerifiedTag struct {
+// Row is the result for one tag. Digests are empty where there are none.
+type Row struct {
 	Tag string `json:"tag"`
 	// Class is the worst of Classes, which are all that hold for the tag, worst first. A row
 	// on which both sides agree has one.
-	Class    VerifyClass   `json:"class"`
-	Classes  []VerifyClass `json:"classes"`
+	Class    Class         `json:"class"`
+	Classes  []Class       `json:"classes"`
 	Reason   string        `json:"reason,omitempty"`   // of each class, where there are several
 	DCT      digest.Digest `json:"dct,omitempty"`      // the trusted digest
 	Role     string        `json:"role,omitempty"`     // that names it
@@ -90,34 +91,34 @@ type VerifiedTag struct {
 	Flags              []string  `json:"flags,omitempty"`
 }
 
-// name is what the tag, or an image that no tag leads to, is called in a waiver.
-func (t VerifiedTag) name() string {
+// Name is what the tag, or an image that no tag leads to, is called in a waiver.
+func (t Row) name() string {
 	if t.Tag == "" {
 		return t.Registry.String()
 	}
 	return t.Tag
 }
 
-// VerifiedRepository is the result for one repository. Class and Reason are set where its
+// Repository is the result for one repository. Class and Reason are set where its
 // trust data could not be read, and then it has no tags. A Reason alone says why not all of it could be
 // found out.
-type VerifiedRepository struct {
-	GUN      string              `json:"gun"`
-	Place    string              `json:"place,omitempty"` // the repository that the images are in, where it is another
-	Class    VerifyClass         `json:"class,omitempty"`
-	Reason   string              `json:"reason,omitempty"`
-	Deleted  bool                `json:"deleted,omitempty"` // from the Notary server, by its changefeed and its own answer: all of it is compared as withdrawn
-	PinnedBy string              `json:"pinned_by,omitempty"`
-	Expiries []dct.Expiry        `json:"expiries,omitempty"`
-	Expired  []string            `json:"expired,omitempty"` // past its date, and allowed to be
-	Judged   dct.Judged          `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
-	Totals   map[VerifyClass]int `json:"totals,omitempty"`
-	Tags     []VerifiedTag       `json:"tags,omitempty"`
-	LeftOut  int                 `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
+type Repository struct {
+	GUN      string        `json:"gun"`
+	Place    string        `json:"place,omitempty"` // the repository that the images are in, where it is another
+	Class    Class         `json:"class,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
+	Deleted  bool          `json:"deleted,omitempty"` // from the Notary server, by its changefeed and its own answer: all of it is compared as withdrawn
+	PinnedBy string        `json:"pinned_by,omitempty"`
+	Expiries []dct.Expiry  `json:"expiries,omitempty"`
+	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
+	Judged   dct.Judged    `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
+	Totals   map[Class]int `json:"totals,omitempty"`
+	Tags     []Row         `json:"tags,omitempty"`
+	LeftOut  int           `json:"left_out,omitempty"` // tags that were not compared, since a sample or certain tags were asked for
 }
 
 // unclear says why not all of the repository could be found out, beside its tags.
-func (r *VerifiedRepository) unclear(err error) {
+func (r *Repository) unclear(err error) {
 	if r.Reason != "" { // counted
 		r.Reason += "\n" + err.Error()
 		return
@@ -129,10 +130,10 @@ func (r *VerifiedRepository) unclear(err error) {
 // Verification compares both signature sets, each read anew. What a ledger has is compared
 // on top, where it is asked for.
 type Verification struct {
-	Trust    Trust
-	Registry ReadRegistry
+	Trust    migrate.Trust
+	Registry migrate.ReadRegistry
 	Judge    Judge
-	Scope    Scope
+	Scope    migrate.Scope
 	AllTags  bool // list also the tags that neither side signed
 	// Sample compares so many tags of each repository, drawn by Seed; 0: all.
 	Sample int
@@ -155,7 +156,7 @@ type Verification struct {
 // Verify calls each for every repository, in the order given, as soon as it and those
 // before it are compared.
 // The error is ctx's or each's, or ErrNothingRead after all repositories.
-func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(VerifiedRepository) error) error {
+func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Repository) error) error {
 	c := v.begin()
 	var last error
 	for gun, one := range ordered.Each(ctx, guns, cap(c.readers)+aheadRepositories, c.repository) {
@@ -167,7 +168,7 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 		}
 		if one.unread != nil {
 			last = one.unread
-			if v.Scope.mayLack(gun, last) && !c.Record.has(gun) {
+			if v.Scope.MayLack(gun, last) && !c.Record.has(gun) {
 				continue
 			}
 		}
@@ -178,37 +179,37 @@ func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Ver
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return c.hosts.verdict(last)
+	return migrate.NothingRead(c.hosts, last)
 }
 
 // unreadClass tells what it means that trust data cannot be read.
-func unreadClass(err error) VerifyClass {
+func unreadClass(err error) Class {
 	switch {
 	case errors.Is(err, dct.ErrExpired):
-		return VerifyExpiry
+		return Expired
 	case errors.Is(err, dct.ErrRefused), errors.Is(err, dct.ErrUnpinnedRoot):
 		return Untrusted
 	}
 	return Unknown
 }
 
-func (c *comparing) compare(ctx context.Context, r *dct.Repository) (VerifiedRepository, error) {
-	read := VerifiedRepository{PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged()}
+func (c *comparing) compare(ctx context.Context, r *dct.Repository) (Repository, error) {
+	read := Repository{PinnedBy: r.PinnedBy(), Expiries: r.Expiries(), Expired: r.Expired(), Judged: r.Judged()}
 	return c.compareTags(ctx, r.GUN(), tags{targets: r.Targets(), findings: r.Findings()}, read)
 }
 
 // withdrawn compares a repository of which DCT has nothing any more: all its tags are then such that
 // DCT does not name. The error is as recorded's.
-func (c *comparing) withdrawn(ctx context.Context, gun dct.GUN) (VerifiedRepository, error) {
-	return c.compareTags(ctx, gun, tags{}, VerifiedRepository{})
+func (c *comparing) withdrawn(ctx context.Context, gun dct.GUN) (Repository, error) {
+	return c.compareTags(ctx, gun, tags{}, Repository{})
 }
 
 // compareTags compares the tags that DCT names, and those that only the registry has. result has what else the
 // trust data says. The error is as recorded's.
-func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result VerifiedRepository) (VerifiedRepository, error) {
+func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result Repository) (Repository, error) {
 	v := c.Verification
-	result.GUN, result.Totals = gun.String(), map[VerifyClass]int{}
-	if place := v.Scope.place(gun); place != result.GUN {
+	result.GUN, result.Totals = gun.String(), map[Class]int{}
+	if place := v.Scope.PlaceOf(gun); place != result.GUN {
 		result.Place = place
 	}
 	look := newLookups(v, gun, t.targets)
@@ -222,14 +223,14 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 		result.Totals[Unknown]++
 	}
 	all := t.len()
-	t.keep(v.Scope.wants)
+	t.keep(v.Scope.Wants)
 	t.draw(v, gun)
 	result.LeftOut = all - t.len()
 	rows, err := c.rows(ctx, look, t)
 	if err != nil {
 		return result, err
 	}
-	add := func(row VerifiedTag, stray bool) {
+	add := func(row Row, stray bool) {
 		// A tag that neither side signed is none of the migration's.
 		if !stray || row.Class != NoneSigned || v.AllTags {
 			result.Tags = append(result.Tags, row)
@@ -259,7 +260,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 			add(row, true)
 		}
 	}
-	slices.SortStableFunc(result.Tags, func(a, b VerifiedTag) int { return strings.Compare(a.Tag, b.Tag) })
+	slices.SortStableFunc(result.Tags, func(a, b Row) int { return strings.Compare(a.Tag, b.Tag) })
 	for _, t := range result.Tags {
 		result.Totals[t.Class]++
 	}
@@ -267,8 +268,8 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 }
 
 // rows compares each tag: the targets, then the findings and the strays.
-func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]VerifiedTag, error) {
-	rows := make([]VerifiedTag, t.len())
+func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]Row, error) {
+	rows := make([]Row, t.len())
 	others := slices.Concat(t.findings, t.strays)
 	err := c.each(ctx, t.len(), func(ctx context.Context, i int) {
 		if i < len(t.targets) {
@@ -316,7 +317,7 @@ func (v *Verification) others(ctx context.Context, gun dct.GUN, t *tags) error {
 		named[f.Tag] = true
 	}
 	t.listed = map[string]bool{}
-	return v.Registry.Tags(ctx, v.Scope.place(gun), func(tag string) error {
+	return v.Registry.Tags(ctx, v.Scope.PlaceOf(gun), func(tag string) error {
 		t.listed[tag] = true
 		f := dct.Finding{Tag: tag, Class: "not-in-dct", Detail: "DCT does not name the tag"}
 		switch {
@@ -335,17 +336,17 @@ func (v *Verification) others(ctx context.Context, gun dct.GUN, t *tags) error {
 var listTag = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
 
 // lists compares those tags named as lists of signatures that hold anything else.
-func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Finding) ([]VerifiedTag, error) {
-	others := make([]*VerifiedTag, len(named))
+func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Finding) ([]Row, error) {
+	others := make([]*Row, len(named))
 	err := c.each(ctx, len(named), func(ctx context.Context, i int) {
 		tag := named[i].Tag
 		list, err := c.Registry.IsList(ctx, look.repository, tag)
-		var row VerifiedTag
+		var row Row
 		switch {
 		case list || err != nil && look.unlistable(ctx, tag): // of the latter the rows of its image say so
 			return
 		case err != nil:
-			b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: tag}}
+			b := &rowBuilder{Row: Row{Tag: tag}}
 			b.say(Unknown, "looking up the tag: %v", err)
 			row = b.row(Unknown, "")
 		default:
@@ -353,7 +354,7 @@ func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Findin
 		}
 		others[i] = &row
 	})
-	var rows []VerifiedTag
+	var rows []Row
 	for _, row := range others {
 		if row != nil {
 			rows = append(rows, *row)

@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // lookups asks once for each digest of a repository what Notation says of it, however
@@ -26,7 +27,7 @@ type lookups struct {
 }
 
 func newLookups(v *Verification, gun dct.GUN, targets []dct.Target) *lookups {
-	l := &lookups{v: v, gun: gun.String(), repository: v.Scope.place(gun), vouched: map[digest.Digest]bool{}}
+	l := &lookups{v: v, gun: gun.String(), repository: v.Scope.PlaceOf(gun), vouched: map[digest.Digest]bool{}}
 	for _, t := range targets {
 		l.vouched[t.Digest()] = true
 	}
@@ -50,7 +51,7 @@ func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verd
 		case err != nil:
 			return lookup.Unknown[Verdict](err)
 		}
-		verdict, err := l.v.Judge.Judge(ctx, Image{l.repository, desc})
+		verdict, err := l.v.Judge.Judge(ctx, migrate.Image{Repository: l.repository, Descriptor: desc})
 		if err != nil {
 			return lookup.Unknown[Verdict](err)
 		}
@@ -75,26 +76,26 @@ func (l *lookups) tag(ctx context.Context, tag string) lookup.Answer[digest.Dige
 }
 
 // members are what an index lists that DCT vouches for, directly or in an index of its own.
-func (l *lookups) members(ctx context.Context, index digest.Digest) ([]member, error) {
-	once, _ := l.indexes.LoadOrStore(index, sync.OnceValues(func() ([]member, error) { return l.listed(ctx, index, 1) }))
-	return once.(func() ([]member, error))()
+func (l *lookups) members(ctx context.Context, index digest.Digest) ([]migrate.Member, error) {
+	once, _ := l.indexes.LoadOrStore(index, sync.OnceValues(func() ([]migrate.Member, error) { return l.listed(ctx, index, 1) }))
+	return once.(func() ([]migrate.Member, error))()
 }
 
-func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([]member, error) {
+func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([]migrate.Member, error) {
 	desc, err := l.v.Registry.Resolve(ctx, l.repository, index)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := l.v.Registry.Manifest(ctx, Image{l.repository, desc})
+	raw, err := l.v.Registry.Manifest(ctx, migrate.Image{Repository: l.repository, Descriptor: desc})
 	if err != nil {
 		return nil, err
 	}
-	members, err := readIndex(raw)
-	if err != nil || depth == maxChain {
+	members, err := migrate.ReadIndex(raw)
+	if err != nil || depth == migrate.MaxChain {
 		return members, err
 	}
 	for _, m := range slices.Clone(members) {
-		if !indexTypes[m.MediaType] {
+		if !migrate.IndexTypes[m.MediaType] {
 			continue
 		}
 		below, err := l.listed(ctx, m.Digest, depth+1)
@@ -110,10 +111,10 @@ func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([
 // image says. Then both sides vouch for the image, though not for a tag that it has.
 func (l *lookups) platform(ctx context.Context, verdict Verdict, image digest.Digest) (digest.Digest, bool) {
 	for _, signed := range verdict.Signed {
-		if signed[MetadataGUN] != l.gun {
+		if signed[migrate.MetadataGUN] != l.gun {
 			continue
 		}
-		for _, name := range strings.Split(signed[MetadataIndex], ",") {
+		for _, name := range strings.Split(signed[migrate.MetadataIndex], ",") {
 			index := digest.Digest(strings.TrimSpace(name))
 			if listed, err := l.lists(ctx, index, image); err == nil && listed {
 				return index, true
@@ -129,5 +130,5 @@ func (l *lookups) lists(ctx context.Context, index, image digest.Digest) (bool, 
 		return false, nil
 	}
 	members, err := l.members(ctx, index)
-	return slices.ContainsFunc(members, func(m member) bool { return m.Digest == image }), err
+	return slices.ContainsFunc(members, func(m migrate.Member) bool { return m.Digest == image }), err
 }

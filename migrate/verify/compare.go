@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // Flags of tags that verify compared, beside those of DCT's own.
@@ -27,14 +28,14 @@ const (
 // rowBuilder collects what holds for one tag: a tag can disagree in several ways at once,
 // and each is a class of its own.
 type rowBuilder struct {
-	VerifiedTag
-	reasons map[VerifyClass]string
+	Row
+	reasons map[Class]string
 }
 
 // say adds a class and its reason. A class that is there already keeps both reasons.
-func (b *rowBuilder) say(c VerifyClass, format string, args ...any) {
+func (b *rowBuilder) say(c Class, format string, args ...any) {
 	if b.reasons == nil {
-		b.reasons = map[VerifyClass]string{}
+		b.reasons = map[Class]string{}
 	}
 	reason := fmt.Sprintf(format, args...)
 	if before, said := b.reasons[c]; said {
@@ -43,16 +44,16 @@ func (b *rowBuilder) say(c VerifyClass, format string, args ...any) {
 	b.reasons[c] = reason
 }
 
-func (b *rowBuilder) has(c VerifyClass) bool {
+func (b *rowBuilder) has(c Class) bool {
 	_, said := b.reasons[c]
 	return said
 }
 
 // row returns the row with its classes, worst first. One without any is of the class
 // otherwise, for the reason given.
-func (b *rowBuilder) row(otherwise VerifyClass, reason string) VerifiedTag {
-	row := b.VerifiedTag
-	row.Class, row.Classes, row.Reason = otherwise, []VerifyClass{otherwise}, reason
+func (b *rowBuilder) row(otherwise Class, reason string) Row {
+	row := b.Row
+	row.Class, row.Classes, row.Reason = otherwise, []Class{otherwise}, reason
 	if len(b.reasons) == 0 {
 		return row
 	}
@@ -96,7 +97,7 @@ func (b *rowBuilder) refused(v Verdict) {
 // trusted says of an image that DCT does not vouch for that Notation trusts it, in the class
 // given, or that nobody knows. A doubt of a strict policy is a class of its own: consumers with
 // a lenient policy run the image, and others do not.
-func (b *rowBuilder) trusted(v Verdict, class VerifyClass, format string, args ...any) {
+func (b *rowBuilder) trusted(v Verdict, class Class, format string, args ...any) {
 	switch {
 	case v.Trusted:
 		b.CertificateExpires = v.NotAfter
@@ -112,10 +113,10 @@ func (b *rowBuilder) trusted(v Verdict, class VerifyClass, format string, args .
 
 // target compares the two sides for a tag that DCT vouches for. listed reports whether the
 // registry has listed the tag.
-func (l *lookups) target(ctx context.Context, t dct.Target, listed bool) VerifiedTag {
-	b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
+func (l *lookups) target(ctx context.Context, t dct.Target, listed bool) Row {
+	b := &rowBuilder{Row: Row{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
 	verdict := l.vouchedFor(ctx, b, listed)
-	b.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return binds(m, t) })
+	b.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return migrate.Binds(m, t) })
 	row := b.row(Agree, "")
 	if row.Class == Agree && !row.Bound {
 		row.Flags = append(row.Flags, FlagUnbound)
@@ -176,8 +177,8 @@ func (l *lookups) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
 
 // finding compares the two sides for a tag that DCT does not trust. listed reports whether
 // the registry has listed the tag.
-func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) VerifiedTag {
-	b := &rowBuilder{VerifiedTag: VerifiedTag{Tag: f.Tag, Role: f.Role}}
+func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) Row {
+	b := &rowBuilder{Row: Row{Tag: f.Tag, Role: f.Role}}
 	why := f.Class + ": " + f.Detail
 	if !dct.IsTag(f.Tag) {
 		return b.row(NoneSigned, why) // no registry can have it

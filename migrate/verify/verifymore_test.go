@@ -1,9 +1,11 @@
-package migrate
+package verify
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -16,19 +18,19 @@ import (
 )
 
 // comparing verifies one repository with a changed Verification.
-func (s *scene) comparing(judge verdicts, change func(*Verification)) VerifiedRepository {
-	s.t.Helper()
-	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4}
+func (s *scene) comparing(judge verdicts, change func(*Verification)) Repository {
+	s.T.Helper()
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4}
 	change(v)
-	var got VerifiedRepository
-	s.must(v.Verify(context.Background(), s.guns(app), func(r VerifiedRepository) error {
+	var got Repository
+	s.Must(v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
 		got = r
 		return nil
 	}))
 	return got
 }
 
-func names(r VerifiedRepository) []string {
+func names(r Repository) []string {
 	var tags []string
 	for _, row := range r.Tags {
 		tags = append(tags, row.Tag)
@@ -44,9 +46,9 @@ func TestSampleIsDrawnBySeed(t *testing.T) {
 	for i := range 30 {
 		tags = append(tags, fmt.Sprintf("v%02d", i))
 	}
-	s.publish(app, tags...)
-	s.put("nobodys")
-	draw := func(n int, seed string) VerifiedRepository {
+	s.Publish(scenetest.App, tags...)
+	s.Put("nobodys")
+	draw := func(n int, seed string) Repository {
 		return s.comparing(nil, func(v *Verification) { v.Sample, v.Seed, v.AllTags = n, seed, true })
 	}
 	first, again, other := draw(10, "a"), draw(10, "a"), draw(10, "b")
@@ -66,28 +68,28 @@ func TestSampleIsDrawnBySeed(t *testing.T) {
 func TestTagOfAPlatform(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
-	m.tags["v1-amd64"] = m.amd64.Digest
+	m.Tagged["v1-amd64"] = m.AMD64.Digest
 	signed := func(gun string, index digest.Digest) verdicts {
-		return verdicts{m.amd64.Digest: func() (Verdict, error) {
-			return Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{MetadataGUN: gun, MetadataIndex: index.String()}}}, nil
+		return verdicts{m.AMD64.Digest: func() (Verdict, error) {
+			return Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{migrate.MetadataGUN: gun, migrate.MetadataIndex: index.String()}}}, nil
 		}}
 	}
-	other := m.world.index(m.amd64)
-	elsewhere := m.world.put("elsewhere")
+	other := m.Index(m.AMD64)
+	elsewhere := m.Put("elsewhere")
 	for name, c := range map[string]struct {
 		judge verdicts
 		all   bool
 		now   digest.Digest
-		class VerifyClass
+		class Class
 		flag  bool
 	}{
-		"wanted":                          {signed(app, m.index.Digest), true, m.amd64.Digest, Agree, true},
-		"not wanted":                      {signed(app, m.index.Digest), false, m.amd64.Digest, NotationOnly, true},
-		"an index that DCT does not name": {signed(app, other.Digest), true, m.amd64.Digest, NotationOnly, false},
-		"another repository":              {signed("registry.example.com/other", m.index.Digest), true, m.amd64.Digest, NotationOnly, false},
-		"not listed":                      {verdicts{elsewhere: signed(app, m.index.Digest)[m.amd64.Digest]}, true, elsewhere, NotationOnly, false},
+		"wanted":                          {signed(scenetest.App, m.List.Digest), true, m.AMD64.Digest, Agree, true},
+		"not wanted":                      {signed(scenetest.App, m.List.Digest), false, m.AMD64.Digest, NotationOnly, true},
+		"an index that DCT does not name": {signed(scenetest.App, other.Digest), true, m.AMD64.Digest, NotationOnly, false},
+		"another repository":              {signed("registry.example.com/other", m.List.Digest), true, m.AMD64.Digest, NotationOnly, false},
+		"not listed":                      {verdicts{elsewhere: signed(scenetest.App, m.List.Digest)[m.AMD64.Digest]}, true, elsewhere, NotationOnly, false},
 	} {
-		m.tags["v1-amd64"] = c.now
+		m.Tagged["v1-amd64"] = c.now
 		got := m.comparing(c.judge, func(v *Verification) { v.AllPlatforms = c.all })
 		i := slices.Index(names(got), "v1-amd64")
 		if i < 0 || got.Tags[i].Class != c.class || slices.Contains(got.Tags[i].Flags, FlagPlatform) != c.flag {
@@ -101,16 +103,16 @@ func TestTagOfAPlatform(t *testing.T) {
 func TestLedgerIsComparedOnTop(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "kept", "gone", "crowded", "withdrawn", "tagged", "removed", "moved")
+	r := s.Publish(scenetest.App, "kept", "gone", "crowded", "withdrawn", "tagged", "removed", "moved")
 	for _, tag := range []string{"withdrawn", "tagged", "removed"} {
-		s.must(r.Remove(tag))
+		s.Must(r.Remove(tag))
 	}
-	s.must(r.Publish())
+	s.Must(r.Publish())
 	of := func(tag string) digest.Digest { return digest.FromString("image " + tag) }
-	delete(s.images, of("removed"))
-	delete(s.tags, "removed")
-	delete(s.tags, "withdrawn") // its image is still there, by digest
-	s.tags["moved"], s.tags["copy"] = of("kept"), of("crowded")
+	delete(s.Images, of("removed"))
+	delete(s.Tagged, "removed")
+	delete(s.Tagged, "withdrawn") // its image is still there, by digest
+	s.Tagged["moved"], s.Tagged["copy"] = of("kept"), of("crowded")
 	say := func(listed ...string) func() (Verdict, error) {
 		return func() (Verdict, error) {
 			return Verdict{Signatures: len(listed), Listed: listed, Trusted: len(listed) > 0}, nil
@@ -118,7 +120,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	}
 	item := func(tag string, stage state.Stage) state.Item {
 		return state.Item{
-			Key: state.Key{Repository: app, Digest: of(tag).String(), KeyName: "release"}, GUN: app,
+			Key: state.Key{Repository: scenetest.App, Digest: of(tag).String(), KeyName: "release"}, GUN: scenetest.App,
 			Stage: stage, Signature: "ours-" + tag, Tags: []state.Tag{{Name: tag}},
 		}
 	}
@@ -132,7 +134,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 		v.Record = recordOf(t, items...)
 	})
 	want := map[string]struct {
-		class VerifyClass
+		class Class
 		flag  string
 	}{"kept": {Agree, ""}, "gone": {DCTOnly, FlagGone}, "crowded": {Agree, FlagForeign}, "": {NotationOnly, FlagWithdrawn}, "tagged": {NotationOnly, FlagWithdrawn}, "moved": {Conflict, FlagGone}, "copy": {NotationOnly, ""}}
 	for _, row := range got.Tags {
@@ -147,8 +149,8 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	}
 	record := recordOf(t, items...)
 	record.page = func(state.Key, int) ([]state.Item, error) { return nil, errors.New("damaged") }
-	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Record: record}
-	if err := v.Verify(context.Background(), s.guns(app), func(VerifiedRepository) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4, Record: record}
+	if err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(Repository) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a ledger that cannot be read: %v", err)
 	}
 }
@@ -184,14 +186,14 @@ func signedItem(gun, place string, d digest.Digest, tag string) state.Item {
 func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	t.Parallel()
 	const deleted, before = "registry.example.com/team/deleted", "old.example.com/team/app"
-	v1, gone := imageOf("v1"), imageOf("withdrawn")
+	v1, gone := of("v1"), of("withdrawn")
 	trusted := saying(Verdict{Signatures: 1, Trusted: true})
 	failed := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
 	for name, c := range map[string]struct {
 		item   state.Item
 		judge  func() (Verdict, error)
 		tag    string // that is chosen; empty: all are
-		want   VerifyClass
+		want   Class
 		reason string
 	}{
 		"deleted as a whole":                {signedItem(deleted, deleted, gone, "v9"), trusted, "", NotationOnly, "does not vouch"},
@@ -199,22 +201,22 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 		"deleted, and nobody knows":         {signedItem(deleted, deleted, gone, "v9"), failed, "", Unknown, "429"},
 		"deleted, from another place":       {signedItem(deleted, before, gone, "v9"), trusted, "", NotationOnly, "in " + before},
 		"deleted, and another tag is meant": {signedItem(deleted, deleted, gone, "v9"), trusted, "v1", "", ""},
-		"withdrawn, from another place":     {signedItem(app, before, gone, "v9"), trusted, "", NotationOnly, "in " + before},
-		"vouched for, from another place":   {signedItem(app, before, v1, "v1"), trusted, "", "", ""},
+		"withdrawn, from another place":     {signedItem(scenetest.App, before, gone, "v9"), trusted, "", NotationOnly, "in " + before},
+		"vouched for, from another place":   {signedItem(scenetest.App, before, v1, "v1"), trusted, "", "", ""},
 		"of a repository that is not asked": {signedItem("registry.example.com/team/other", before, gone, "v9"), trusted, "", "", ""},
 	} {
 		s := newScene(t)
-		s.publish(app, "v1")
-		s.put("withdrawn")
-		delete(s.tags, "withdrawn")
+		s.Publish(scenetest.App, "v1")
+		s.Put("withdrawn")
+		delete(s.Tagged, "withdrawn")
 		judge := placeJudge{c.item.Repository, verdicts{digest.Digest(c.item.Digest): c.judge}}
-		v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 2, Record: recordOf(t, c.item)}
+		v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 2, Record: recordOf(t, c.item)}
 		v.Scope.Discovered = func(gun dct.GUN) bool { return gun.String() == deleted }
 		if c.tag != "" {
 			v.Scope.Wanted = func(tag string) bool { return tag == c.tag }
 		}
-		var rows []VerifiedTag
-		s.must(v.Verify(context.Background(), s.guns(app, deleted), func(r VerifiedRepository) error {
+		var rows []Row
+		s.Must(v.Verify(context.Background(), s.GUNs(scenetest.App, deleted), func(r Repository) error {
 			for _, row := range r.Tags {
 				if row.Tag == "" && r.GUN == c.item.GUN && r.Totals[row.Class] == 1 {
 					rows = append(rows, row)
@@ -242,37 +244,37 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 		named    bool   // nobody has found it
 		stray    func() (Verdict, error)
 		fault    error // of listing the tags
-		want     []VerifyClass
+		want     []Class
 		reason   string
 	}{
-		"a tag that Notation trusts":       {deleted, false, false, trusted, nil, []VerifyClass{NotationOnly}, ""},
+		"a tag that Notation trusts":       {deleted, false, false, trusted, nil, []Class{NotationOnly}, ""},
 		"a tag that nobody has signed":     {deleted, false, false, saying(Verdict{}), nil, nil, ""},
 		"tags that cannot be listed":       {deleted, false, false, trusted, failure.New(failure.Throttled, errors.New("429")), nil, "429"},
-		"one of which runs have read":      {deleted, true, false, trusted, nil, []VerifyClass{NotationOnly}, "it had trust data before"},
-		"one that is named":                {deleted, false, true, trusted, nil, []VerifyClass{NotationOnly}, "no trust data"},
+		"one of which runs have read":      {deleted, true, false, trusted, nil, []Class{NotationOnly}, "it had trust data before"},
+		"one that is named":                {deleted, false, true, trusted, nil, []Class{NotationOnly}, "no trust data"},
 		"one in trouble at both":           {deleted, true, false, trusted, failure.New(failure.Throttled, errors.New("429")), nil, "it had trust data before"},
-		"a repository that no run has had": {app, false, false, trusted, nil, nil, "left out"},
+		"a repository that no run has had": {scenetest.App, false, false, trusted, nil, nil, "left out"},
 	} {
 		s := newScene(t)
-		s.put("stray")
+		s.Put("stray")
 		if c.fault != nil {
-			s.fault["tags"] = func(digest.Digest) (bool, error) { return false, c.fault }
+			s.Faults["tags"] = func(digest.Digest) (bool, error) { return false, c.fault }
 		}
-		judge := verdicts{imageOf("stray"): c.stray}
-		v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 2}
-		v.Record = recordOf(t, signedItem(c.recorded, c.recorded, imageOf("gone"), "v1"))
+		judge := verdicts{of("stray"): c.stray}
+		v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 2}
+		v.Record = recordOf(t, signedItem(c.recorded, c.recorded, of("gone"), "v1"))
 		v.Scope.Discovered = func(dct.GUN) bool { return !c.named }
 		if c.before {
-			s.publish(deleted)
-			r, err := s.trust().Read(context.Background(), s.guns(deleted)[0], dct.Known{})
-			s.must(err)
-			s.notary.Delete(deleted)
+			s.Publish(deleted)
+			r, err := s.Trust().Read(context.Background(), s.GUNs(deleted)[0], dct.Known{})
+			s.Must(err)
+			s.Notary.Delete(deleted)
 			seen := state.Repository{Root: r.Known().Root}
 			v.Before = func(string) (state.Repository, bool, error) { return seen, true, nil }
 		}
-		var got []VerifiedRepository
-		err := v.Verify(context.Background(), s.guns(deleted), func(r VerifiedRepository) error { got = append(got, r); return nil })
-		if err != nil && !errors.Is(err, ErrNothingRead) {
+		var got []Repository
+		err := v.Verify(context.Background(), s.GUNs(deleted), func(r Repository) error { got = append(got, r); return nil })
+		if err != nil && !errors.Is(err, dct.ErrNothingRead) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if c.reason == "left out" {
@@ -281,7 +283,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 			}
 			continue
 		}
-		var classes []VerifyClass
+		var classes []Class
 		for _, r := range got {
 			for _, row := range r.Tags {
 				classes = append(classes, row.Class)
@@ -299,7 +301,7 @@ type placeJudge struct {
 	verdicts
 }
 
-func (j placeJudge) Judge(ctx context.Context, image Image) (Verdict, error) {
+func (j placeJudge) Judge(ctx context.Context, image migrate.Image) (Verdict, error) {
 	if image.Repository != j.place {
 		return Verdict{}, nil
 	}

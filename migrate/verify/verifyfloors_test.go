@@ -1,8 +1,9 @@
-package migrate
+package verify
 
 import (
 	"context"
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"strings"
 	"testing"
 
@@ -14,20 +15,20 @@ import (
 )
 
 // remembering verifies the repository, held to what the scene's ledger remembers.
-func (s *scene) remembering(judge verdicts) (got VerifiedRepository) {
-	s.t.Helper()
+func (s *scene) remembering(judge verdicts) (got Repository) {
+	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{ReadOnly: true})
-	s.must(err)
-	defer func() { s.must(l.Close()) }()
-	v := &Verification{Trust: s.trust(), Registry: s, Judge: judge, Workers: 4, Before: l.Repository}
+	s.Must(err)
+	defer func() { s.Must(l.Close()) }()
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4, Before: l.Repository}
 	// The ledger has it by the name in DCT, wherever the images are.
 	v.Scope.Place = func(dct.GUN) string { return "registry.example.com/mirror/app" }
-	err = v.Verify(context.Background(), s.guns(app), func(r VerifiedRepository) error {
+	err = v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
 		got = r
 		return nil
 	})
-	if (got.Class != "") != errors.Is(err, ErrNothingRead) { // there is only this one
-		s.t.Errorf("%s, and the error %v", got.Class, err)
+	if (got.Class != "") != errors.Is(err, dct.ErrNothingRead) { // there is only this one
+		s.T.Errorf("%s, and the error %v", got.Class, err)
 	}
 	return got
 }
@@ -35,8 +36,8 @@ func (s *scene) remembering(judge verdicts) (got VerifiedRepository) {
 // served is what the Notary server has of the repository now.
 func (s *scene) served() map[string]notarytest.Version {
 	files := map[string]notarytest.Version{}
-	for _, role := range s.notary.Roles(app) {
-		history := s.notary.History(app, role)
+	for _, role := range s.Notary.Roles(scenetest.App) {
+		history := s.Notary.History(scenetest.App, role)
 		files[role] = history[len(history)-1]
 	}
 	return files
@@ -57,17 +58,16 @@ func TestRolledBackTrustDataNeverAgrees(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	judge := trusted("kept", "revoked")
-	r := s.publish(app, "kept", "revoked")
+	r := s.Publish(scenetest.App, "kept", "revoked")
 	before := s.served()
-	s.must(r.Remove("revoked"))
-	s.must(r.Publish())
-	_, _, err := s.run(app)
-	s.must(err)
+	s.Must(r.Remove("revoked"))
+	s.Must(r.Publish())
+	s.run(scenetest.App)
 	if got := s.remembering(judge); got.Totals[Agree] != 1 || got.Totals[NotationOnly] != 1 {
 		t.Errorf("as the run has seen it: %+v", got)
 	}
 	for role, f := range before {
-		s.notary.Put(app, role, f.Number, f.Raw)
+		s.Notary.Put(scenetest.App, role, f.Number, f.Raw)
 	}
 	if got := s.comparing(judge, func(*Verification) {}); got.Class != "" || got.Totals[Agree] != 2 {
 		t.Errorf("without a ledger: %+v", got)
@@ -78,15 +78,14 @@ func TestRolledBackTrustDataNeverAgrees(t *testing.T) {
 	}
 }
 
-// Trust data that went on since the run is compared as ever.
+// migrate.Trust data that went on since the run is compared as ever.
 func TestNewerTrustDataThanTheRunsIsCompared(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r := s.publish(app, "v1")
-	_, _, err := s.run(app)
-	s.must(err)
-	s.must(r.Sign("v2", s.put("v2").Encoded(), 100))
-	s.must(r.Publish())
+	r := s.Publish(scenetest.App, "v1")
+	s.run(scenetest.App)
+	s.Must(r.Sign("v2", s.Put("v2").Encoded(), 100))
+	s.Must(r.Publish())
 	if got := s.remembering(trusted("v1", "v2")); got.Class != "" || got.Totals[Agree] != 2 {
 		t.Errorf("%+v", got)
 	}
@@ -96,20 +95,19 @@ func TestNewerTrustDataThanTheRunsIsCompared(t *testing.T) {
 func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	s.pins = dct.Pins{TOFU: true}
-	_, _, err := s.run(app)
-	s.must(err)
-	s.pins = dct.Pins{}
+	s.Publish(scenetest.App, "v1")
+	s.Pins = dct.Pins{TOFU: true}
+	s.run(scenetest.App)
+	s.Pins = dct.Pins{}
 	if got := s.remembering(trusted("v1")); got.PinnedBy != dct.PinnedEarlier || got.Totals[Agree] != 1 {
 		t.Errorf("the same root: %+v", got)
 	}
-	s.notary.Delete(app)
-	again, err := s.notary.NewRepository(app)
-	s.must(err)
-	s.must(again.Sign("v1", s.put("v1").Encoded(), 100))
-	s.must(again.Publish())
-	s.pins = dct.Pins{TOFU: true}
+	s.Notary.Delete(scenetest.App)
+	again, err := s.Notary.NewRepository(scenetest.App)
+	s.Must(err)
+	s.Must(again.Sign("v1", s.Put("v1").Encoded(), 100))
+	s.Must(again.Publish())
+	s.Pins = dct.Pins{TOFU: true}
 	if got := s.comparing(trusted("v1"), func(*Verification) {}); got.Totals[Agree] != 1 {
 		t.Errorf("without a ledger: %+v", got)
 	}
@@ -122,14 +120,14 @@ func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 func TestWhatRunsHaveSeenMustBeReadable(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
+	s.Publish(scenetest.App, "v1")
 	damaged := func(string) (state.Repository, bool, error) { return state.Repository{}, false, errors.New("damaged") }
-	v := &Verification{Trust: s.trust(), Registry: s, Judge: trusted("v1"), Workers: 1, Before: damaged}
-	err := v.Verify(context.Background(), s.guns(app), func(r VerifiedRepository) error {
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: trusted("v1"), Workers: 1, Before: damaged}
+	err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
 		t.Errorf("compared: %+v", r)
 		return nil
 	})
-	if err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), app) {
+	if err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), scenetest.App) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // Small repositories are compared side by side: one alone would keep no more workers busy
@@ -21,7 +22,7 @@ const (
 // comparing is a verification under way. The repositories share its bounds.
 type comparing struct {
 	*Verification
-	hosts   *hosts
+	hosts   *dct.Hosts
 	readers chan struct{}       // a place for each repository whose trust data is read
 	tags    *semaphore.Weighted // what aheadTags bounds
 	workers chan struct{}       // a place for each tag that is looked at
@@ -29,14 +30,14 @@ type comparing struct {
 
 func (v *Verification) begin() *comparing {
 	return &comparing{
-		Verification: v, hosts: newHosts(), tags: semaphore.NewWeighted(aheadTags),
+		Verification: v, hosts: dct.NewHosts(), tags: semaphore.NewWeighted(aheadTags),
 		readers: make(chan struct{}, max(v.Readers, 1)), workers: make(chan struct{}, v.Workers),
 	}
 }
 
 // compared is what became of one repository.
 type compared struct {
-	result VerifiedRepository
+	result Repository
 	unread error // its trust data could not be read; the result says so
 	err    error // ends the verification
 }
@@ -54,29 +55,33 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 		<-c.readers
 		return compared{err: err}
 	}
-	a := ask(ctx, c.hosts, gun, func() (*dct.Repository, error) { return c.Trust.Read(ctx, gun, known) })
-	if a.err != nil {
+	var read *dct.Repository
+	err = c.hosts.Try(ctx, gun, func() (err error) {
+		read, err = c.Trust.Read(ctx, gun, known)
+		return err
+	})
+	if err != nil {
 		<-c.readers
-		if c.Record.has(gun) && lookup.IsAbsent(a.err) { // it has no root, says the source itself
-			result, err := c.withdrawn(ctx, gun)
+		if c.Record.has(gun) && lookup.IsAbsent(err) { // it has no root, says the source itself
+			result, ended := c.withdrawn(ctx, gun)
 			switch {
-			case errors.Is(a.err, dct.ErrDeleted): // the server has said so twice, by its changefeed and by its root
+			case errors.Is(err, dct.ErrDeleted): // the server has said so twice, by its changefeed and by its root
 				result.Deleted = true
-			case !c.Scope.mayLack(gun, a.err): // whether DCT has withdrawn it, nobody knows
-				result.unclear(a.err)
+			case !c.Scope.MayLack(gun, err): // whether DCT has withdrawn it, nobody knows
+				result.unclear(err)
 			}
-			return compared{result: result, unread: a.err, err: err}
+			return compared{result: result, unread: err, err: ended}
 		}
-		return compared{result: VerifiedRepository{GUN: gun.String(), Class: unreadClass(a.err), Reason: a.err.Error()}, unread: a.err}
+		return compared{result: Repository{GUN: gun.String(), Class: unreadClass(err), Reason: err.Error()}, unread: err}
 	}
-	size := min(int64(len(a.value.Targets())+len(a.value.Findings())), aheadTags)
+	size := min(int64(len(read.Targets())+len(read.Findings())), aheadTags)
 	err = c.tags.Acquire(ctx, size)
 	<-c.readers
 	if err != nil {
 		return compared{err: err}
 	}
 	defer c.tags.Release(size)
-	result, err := c.compare(ctx, a.value)
+	result, err := c.compare(ctx, read)
 	return compared{result: result, err: err}
 }
 
@@ -90,5 +95,5 @@ func (v *Verification) before(gun dct.GUN) (dct.Known, error) {
 	if err != nil {
 		return dct.Known{}, fmt.Errorf("looking up what runs have seen of %s: %w", gun, err)
 	}
-	return KnownOf(seen), nil
+	return migrate.KnownOf(seen), nil
 }

@@ -1,7 +1,8 @@
-package migrate
+package verify
 
 import (
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"slices"
 	"testing"
 
@@ -16,24 +17,24 @@ import (
 func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r, err := s.notary.NewRepository(app)
-	s.must(err)
-	s.must(r.AddSigner("alice"))
-	s.must(r.Sign("signer", s.put("signer").Encoded(), 100, "targets/alice"))
-	s.must(r.Sign("moved", s.put("moved").Encoded(), 100))
-	s.must(r.Sign("a/b", s.put("a/b").Encoded(), 100))
-	s.must(r.Publish())
-	s.pins.Certs[app] = r.RootKeyIDs()
-	s.tags["moved"] = s.put("elsewhere")
+	r, err := s.Notary.NewRepository(scenetest.App)
+	s.Must(err)
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.Sign("signer", s.Put("signer").Encoded(), 100, "targets/alice"))
+	s.Must(r.Sign("moved", s.Put("moved").Encoded(), 100))
+	s.Must(r.Sign("a/b", s.Put("a/b").Encoded(), 100))
+	s.Must(r.Publish())
+	s.Pins.Certs[scenetest.App] = r.RootKeyIDs()
+	s.Tagged["moved"] = s.Put("elsewhere")
 	asked := false
-	s.fault["tag"] = func(d digest.Digest) (bool, error) {
+	s.Faults["tag"] = func(d digest.Digest) (bool, error) {
 		asked = asked || d == digest.FromString("image a/b")
 		return true, nil
 	}
 	busy := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
-	got, err := s.verify(verdicts{digest.FromString("image signer"): busy, digest.FromString("image elsewhere"): busy}, app)
-	s.must(err)
-	for _, row := range got[app].Tags {
+	got, err := s.verify(verdicts{digest.FromString("image signer"): busy, digest.FromString("image elsewhere"): busy}, scenetest.App)
+	s.Must(err)
+	for _, row := range got[scenetest.App].Tags {
 		want := Unknown
 		if row.Tag == "a/b" {
 			want = NoneSigned
@@ -52,18 +53,18 @@ func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
+	s.Publish(scenetest.App, "v1", "v2")
 	good := func() (Verdict, error) { return Verdict{Signatures: 1, Trusted: true}, nil }
 	judge := verdicts{digest.FromString("image v1"): good, digest.FromString("image v2"): good}
-	got, err := s.verify(judge, app)
-	s.must(err)
-	if r := got[app]; r.Reason != "" || r.Totals[Unknown] != 0 || r.Totals[Agree] != 2 {
+	got, err := s.verify(judge, scenetest.App)
+	s.Must(err)
+	if r := got[scenetest.App]; r.Reason != "" || r.Totals[Unknown] != 0 || r.Totals[Agree] != 2 {
 		t.Fatalf("got %+v, want two tags that agree", r)
 	}
-	s.hidden = map[string]bool{"v2": true}
-	got, err = s.verify(judge, app)
-	s.must(err)
-	if r := got[app]; r.Reason == "" || r.Totals[Unknown] != 1 || r.Totals[Agree] != 2 {
+	s.Hidden = map[string]bool{"v2": true}
+	got, err = s.verify(judge, scenetest.App)
+	s.Must(err)
+	if r := got[scenetest.App]; r.Reason == "" || r.Totals[Unknown] != 1 || r.Totals[Agree] != 2 {
 		t.Errorf("got %+v, want the rest of the tags unknown", r)
 	}
 }
@@ -73,10 +74,10 @@ func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
 func TestVerifyWithoutPins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1")
-	s.pins = dct.Pins{}
-	got, err := s.verify(verdicts{}, app)
-	if !errors.Is(err, ErrNothingRead) || got[app].Class != Untrusted {
-		t.Errorf("error %v, result %+v", err, got[app])
+	s.Publish(scenetest.App, "v1")
+	s.Pins = dct.Pins{}
+	got, err := s.verify(verdicts{}, scenetest.App)
+	if !errors.Is(err, dct.ErrNothingRead) || got[scenetest.App].Class != Untrusted {
+		t.Errorf("error %v, result %+v", err, got[scenetest.App])
 	}
 }

@@ -1,9 +1,11 @@
-package migrate
+package verify
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -27,10 +29,10 @@ type leaving struct {
 
 // waive adds a decision that holds until the planned date.
 func (l *leaving) waive(w Waiver) {
-	l.t.Helper()
+	l.T.Helper()
 	w.Reason, w.By, w.Until = "retired", "Jane", l.r.Planned
 	l.r.Decisions.Waivers = append(l.r.Decisions.Waivers, w)
-	l.must(l.r.Decisions.Check(l.r.Now))
+	l.Must(l.r.Decisions.Check(l.r.Now))
 }
 
 // kept is trust data as it was when a snapshot was taken.
@@ -46,7 +48,7 @@ func (k kept) Read(_ context.Context, gun dct.GUN, _ dct.Known) (*dct.Repository
 func newLeaving(t *testing.T) *leaving {
 	t.Helper()
 	l := &leaving{scene: newScene(t)}
-	l.repo = l.publish(app, "v1", "v2")
+	l.repo = l.Publish(scenetest.App, "v1", "v2")
 	now := time.Now()
 	l.ends = now.Add(60 * 24 * time.Hour)
 	judge := verdicts{}
@@ -56,8 +58,8 @@ func newLeaving(t *testing.T) *leaving {
 		}
 	}
 	l.r = &Readiness{
-		Verification: &Verification{Trust: l.trust(), Registry: l, Judge: judge, Workers: 2},
-		Feed:         func(context.Context) ([]dct.Changed, error) { return []dct.Changed{{GUN: app}}, nil },
+		Verification: &Verification{Trust: l.Trust(), Registry: l, Judge: judge, Workers: 2},
+		Feed:         func(context.Context) ([]dct.Changed, error) { return []dct.Changed{{GUN: scenetest.App}}, nil },
 		Planned:      now.Add(24 * time.Hour), Now: now,
 	}
 	l.archive()
@@ -66,16 +68,16 @@ func newLeaving(t *testing.T) *leaving {
 
 // archive takes a snapshot.
 func (l *leaving) archive() {
-	l.t.Helper()
-	r, err := l.trust().Read(context.Background(), l.guns(app)[0], dct.Known{})
-	l.must(err)
-	l.r.Archive = kept{app: r}
+	l.T.Helper()
+	r, err := l.Trust().Read(context.Background(), l.GUNs(scenetest.App)[0], dct.Known{})
+	l.Must(err)
+	l.r.Archive = kept{scenetest.App: r}
 }
 
 func (l *leaving) assess(names ...string) map[string]Gate {
-	l.t.Helper()
-	gates, err := l.r.Assess(context.Background(), l.guns(names...))
-	l.must(err)
+	l.T.Helper()
+	gates, err := l.r.Assess(context.Background(), l.GUNs(names...))
+	l.Must(err)
 	byID := map[string]Gate{}
 	for _, g := range gates {
 		byID[g.ID] = g
@@ -101,7 +103,7 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		"another repository":    {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other"}) }, gateListed, Fails, "other"},
 		"one that was deleted":  {func(l *leaving) { l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true}) }, "", Holds, ""},
 		"a sample":              {func(l *leaving) { l.r.Verification.Sample = 1 }, gateCompared, Fails, "sample"},
-		"a registry in trouble": {func(l *leaving) { l.breakFor("tag", "v1", false, failure.New(failure.Throttled, errors.New("429"))) }, gateCompared, NotTold, "429"},
+		"a registry in trouble": {func(l *leaving) { l.BreakFor("tag", "v1", false, failure.New(failure.Throttled, errors.New("429"))) }, gateCompared, NotTold, "429"},
 		"tags were chosen":      {func(l *leaving) { l.r.LeftOut = []string{"include-tags=3.*"} }, gateCompared, Fails, "include-tags=3.*"},
 		"waived as a whole": {func(l *leaving) {
 			l.feed(dct.Changed{GUN: "registry.example.com/other"})
@@ -109,17 +111,17 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 		}, "", Holds, ""},
 		"the ledger has another repository": {func(l *leaving) {
 			const other = "registry.example.com/other"
-			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
+			l.r.Verification.Record = recordOf(l.T, signedItem(other, other, of("v9"), "v9"))
 		}, gateCompared, NotTold, "registry.example.com/other is in the ledger"},
-		"the ledger has nothing": {func(l *leaving) { l.r.Verification.Record = recordOf(l.t) }, gateCompared, NotTold, "the ledger has none of the repositories"},
+		"the ledger has nothing": {func(l *leaving) { l.r.Verification.Record = recordOf(l.T) }, gateCompared, NotTold, "the ledger has none of the repositories"},
 		"the ledger is of other repositories": {func(l *leaving) {
 			const other = "registry.example.com/other"
-			l.r.Verification.Record = recordOf(l.t, signedItem(other, other, imageOf("v9"), "v9"))
+			l.r.Verification.Record = recordOf(l.T, signedItem(other, other, of("v9"), "v9"))
 			l.waive(Waiver{Repository: other, Class: NotCompared})
 		}, gateCompared, NotTold, "the ledger has none of the repositories"},
 		"the ledger has another one, which is waived": {func(l *leaving) {
 			const other = "registry.example.com/other"
-			l.r.Verification.Record = recordOf(l.t, signedItem(app, app, imageOf("v1"), "v1"), signedItem(other, other, imageOf("v9"), "v9"))
+			l.r.Verification.Record = recordOf(l.T, signedItem(scenetest.App, scenetest.App, of("v1"), "v1"), signedItem(other, other, of("v9"), "v9"))
 			l.waive(Waiver{Repository: other, Class: NotCompared})
 		}, "", Holds, ""},
 		"a platform's certificate ends": {func(l *leaving) {
@@ -131,38 +133,38 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			})
 		}, "", Holds, ""},
 		"the ledger's copy is old": {func(l *leaving) { l.r.Behind = "its copy of yesterday" }, gateCompared, NotTold, "its copy of yesterday"},
-		"the feed names nothing":   {func(l *leaving) { l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil } }, gateListed, NotTold, app},
+		"the feed names nothing":   {func(l *leaving) { l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil } }, gateListed, NotTold, scenetest.App},
 		"another registry":         {func(l *leaving) { l.feed(dct.Changed{GUN: "other.example.com/app"}) }, gateListed, Fails, "other.example.com/app"},
 		"nothing was compared":     {func(l *leaving) { l.r.Verification.Scope.Wanted = func(string) bool { return false } }, gateCompared, Fails, "no tag"},
 		"a tag that moved":         {func(l *leaving) { l.move("v2") }, gateAgreed, Fails, "v2"},
 		"no snapshot":              {func(l *leaving) { l.r.Archive = nil }, gateArchived, Fails, "no snapshot"},
-		"not in the snapshot":      {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, app},
+		"not in the snapshot":      {func(l *leaving) { l.r.Archive = kept{} }, gateArchived, Fails, scenetest.App},
 		"signed since": {func(l *leaving) {
-			l.must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
-			l.must(l.repo.Publish())
-		}, gateQuiet, Fails, app},
+			l.Must(l.repo.Sign("v1", digest.FromString("image v1").Encoded(), 101))
+			l.Must(l.repo.Publish())
+		}, gateQuiet, Fails, scenetest.App},
 		"the certificate ends":        {func(l *leaving) { l.r.Planned = l.r.Now.Add(61 * 24 * time.Hour) }, gateDates, Fails, "signature of "},
 		"it ends at the planned date": {func(l *leaving) { l.r.Planned = l.ends }, gateDates, Fails, "signature of "},
 		"it ends just after":          {func(l *leaving) { l.r.Planned = l.ends.Add(-time.Nanosecond) }, "", Holds, ""},
 		"the strays are not known": {func(l *leaving) {
-			l.fault["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
+			l.Faults["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 		}, gateCompared, NotTold, "403"},
 		"only some tags of a repository": {func(l *leaving) {
-			l.put("stray")
+			l.Put("stray")
 			l.r.Verification.Scope.Wanted = func(tag string) bool { return tag != "stray" }
 		}, gateCompared, Fails, "1 tag not compared"},
 		"deleted, and still there": {func(l *leaving) {
-			l.publish("registry.example.com/other", "v1")
+			l.Publish("registry.example.com/other", "v1")
 			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
 		}, gateListed, Fails, "other was deleted"},
 		"deleted, there and waived": {func(l *leaving) {
-			l.publish("registry.example.com/other", "v1")
+			l.Publish("registry.example.com/other", "v1")
 			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
 			l.waive(Waiver{Repository: "registry.example.com/other", Class: NotCompared})
 		}, "", Holds, ""},
 		"deleted, there and of nobody we know": {func(l *leaving) {
-			l.publish("registry.example.com/other", "v1")
-			delete(l.pins.Certs, "registry.example.com/other")
+			l.Publish("registry.example.com/other", "v1")
+			delete(l.Pins.Certs, "registry.example.com/other")
 			l.feed(dct.Changed{GUN: "registry.example.com/other", Deleted: true})
 		}, gateListed, Fails, "other was deleted"},
 		"deleted, by a name that cannot be": {func(l *leaving) { l.feed(dct.Changed{GUN: "Odd Name", Deleted: true}) }, gateListed, NotTold, "Odd Name"},
@@ -176,13 +178,13 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			l.waive(Waiver{Repository: "docker.io/library/alpine", Written: "alpine", Class: NotCompared})
 		}, "", Holds, ""},
 		"the trust data expires": {func(l *leaving) {
-			l.must(l.repo.Tamper("targets", func(signed map[string]any) { signed["expires"] = l.r.Now.Add(time.Hour).UTC().Format(time.RFC3339) }, true))
+			l.Must(l.repo.Tamper("targets", func(signed map[string]any) { signed["expires"] = l.r.Now.Add(time.Hour).UTC().Format(time.RFC3339) }, true))
 			l.archive()
 		}, gateDates, Fails, "targets"},
 	} {
 		l := newLeaving(t)
 		c.change(l)
-		gates := l.assess(app)
+		gates := l.assess(scenetest.App)
 		for id, g := range gates {
 			want := Holds
 			if g.Manual {
@@ -211,35 +213,37 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 
 // platform has DCT name an index of one image, which a run has signed and of which Notation says that.
 func (l *leaving) platform(says func() (Verdict, error)) {
-	image := l.image("amd64", "amd64")
-	index := l.world.index(image)
-	l.tags["index"] = index.Digest
-	l.must(l.repo.Sign("index", index.Digest.Encoded(), index.Size))
-	l.must(l.repo.Publish())
+	image := l.Image("amd64", "amd64")
+	index := l.Index(image)
+	l.Tagged["index"] = index.Digest
+	l.Must(l.repo.Sign("index", index.Digest.Encoded(), index.Size))
+	l.Must(l.repo.Publish())
 	l.archive()
 	judge := l.r.Verification.Judge.(verdicts)
-	judge[index.Digest], judge[image.Digest] = judge[imageOf("v1")], says
-	it := signedItem(app, app, image.Digest, "")
+	judge[index.Digest], judge[image.Digest] = judge[of("v1")], says
+	it := signedItem(scenetest.App, scenetest.App, image.Digest, "")
 	it.Tags, it.Indexes = nil, []string{index.Digest.String()}
-	l.r.Verification.Record = recordOf(l.t, it)
+	l.r.Verification.Record = recordOf(l.T, it)
 }
 
 // move points a tag at another image, which nobody has signed.
 func (l *leaving) move(tag string) {
 	d := digest.FromString("elsewhere")
-	l.tags[tag], l.images[d] = d, ocispec.Descriptor{Digest: d, Size: 1}
+	l.Tagged[tag], l.Images[d] = d, ocispec.Descriptor{Digest: d, Size: 1}
 }
 
 func (l *leaving) feed(more ...dct.Changed) {
-	l.r.Feed = func(context.Context) ([]dct.Changed, error) { return append(more, dct.Changed{GUN: app}), nil }
+	l.r.Feed = func(context.Context) ([]dct.Changed, error) {
+		return append(more, dct.Changed{GUN: scenetest.App}), nil
+	}
 }
 
-// Trust data that nobody can read is no repository without trust data.
+// migrate.Trust data that nobody can read is no repository without trust data.
 func TestUnreadableTrustDataIsNotReady(t *testing.T) {
 	t.Parallel()
 	l := newLeaving(t)
-	l.must(l.repo.BadSignature("targets"))
-	gates := l.assess(app)
+	l.Must(l.repo.BadSignature("targets"))
+	gates := l.assess(scenetest.App)
 	if gates[gateAgreed].State != Fails || gates[gateQuiet].State != NotTold || gates[gateCompared].State != Fails {
 		t.Errorf("%+v", gates)
 	}
@@ -253,7 +257,7 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 		want   GateState
 		says   string
 	}{
-		"as it is":           {func(*Waiver) {}, Holds, "waived: " + app + ":v2"},
+		"as it is":           {func(*Waiver) {}, Holds, "waived: " + scenetest.App + ":v2"},
 		"another tag":        {func(w *Waiver) { w.Tag = "v1" }, Fails, "not needed"},
 		"another class":      {func(w *Waiver) { w.Class = DCTOnly }, Fails, "not needed"},
 		"another repository": {func(w *Waiver) { w.Repository = "registry.example.com/other" }, Fails, "not needed"},
@@ -263,11 +267,11 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 	} {
 		l := newLeaving(t)
 		l.move("v2")
-		w := Waiver{Repository: app, Tag: "v2", Class: Moved, Reason: "retired", By: "Jane", Until: time.Now().Add(48 * time.Hour)}
+		w := Waiver{Repository: scenetest.App, Tag: "v2", Class: Moved, Reason: "retired", By: "Jane", Until: time.Now().Add(48 * time.Hour)}
 		c.change(&w)
 		l.r.Decisions.Waivers = []Waiver{w}
-		l.must(l.r.Decisions.Check(time.Now()))
-		g := l.assess(app)[gateAgreed]
+		l.Must(l.r.Decisions.Check(time.Now()))
+		g := l.assess(scenetest.App)[gateAgreed]
 		if g.State != c.want || !strings.Contains(strings.Join(g.Evidence, "\n"), c.says) {
 			t.Errorf("%s: %+v", name, g)
 		}
@@ -280,8 +284,8 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 	l := newLeaving(t)
 	l.r.Products = []string{ACR}
 	var open []string
-	gates, err := l.r.Assess(context.Background(), l.guns(app))
-	l.must(err)
+	gates, err := l.r.Assess(context.Background(), l.GUNs(scenetest.App))
+	l.Must(err)
 	for _, g := range gates {
 		if g.Manual {
 			open = append(open, g.ID)
@@ -291,12 +295,12 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 	if Ready(gates) || len(open) < 8 || !slices.Contains(open, "acr-order") || slices.Contains(open, "harbor-order") {
 		t.Errorf("ready %t with %v open", Ready(gates), open)
 	}
-	l.must(l.r.Decisions.Check(time.Now()))
-	if gates, err = l.r.Assess(context.Background(), l.guns(app)); err != nil || !Ready(gates) {
+	l.Must(l.r.Decisions.Check(time.Now()))
+	if gates, err = l.r.Assess(context.Background(), l.GUNs(scenetest.App)); err != nil || !Ready(gates) {
 		t.Errorf("with all ticks: %v, %+v", err, gates)
 	}
 	l.r.Decisions.Ticks = l.r.Decisions.Ticks[1:]
-	if gates, err = l.r.Assess(context.Background(), l.guns(app)); err != nil || Ready(gates) {
+	if gates, err = l.r.Assess(context.Background(), l.GUNs(scenetest.App)); err != nil || Ready(gates) {
 		t.Errorf("with one tick less: ready %t, %v", Ready(gates), err)
 	}
 	if Ready(nil) {
@@ -307,7 +311,7 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	good := Waiver{Repository: app, Tag: "v1", Class: DCTOnly, Reason: "retired", By: "Jane", Until: now}
+	good := Waiver{Repository: scenetest.App, Tag: "v1", Class: DCTOnly, Reason: "retired", By: "Jane", Until: now}
 	tick := Tick{Check: "clients", By: "Jane", Date: now}
 	bad := func(change func(*Waiver)) Decisions {
 		w := good
@@ -339,7 +343,7 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 
 // troubled is trust data of which one repository cannot be read now.
 type troubled struct {
-	Trust
+	migrate.Trust
 	gun string
 }
 
@@ -356,10 +360,10 @@ func TestUnreadableRepositoryIsNotReady(t *testing.T) {
 	const other = "registry.example.com/team/other"
 	l := newLeaving(t)
 	l.r.Verification.Trust = troubled{l.r.Verification.Trust, other}
-	for _, class := range []VerifyClass{NotCompared, Untrusted, VerifyExpiry} {
+	for _, class := range []Class{NotCompared, Untrusted, Expired} {
 		l.waive(Waiver{Repository: other, Class: class})
 	}
-	gates := l.assess(app, other)
+	gates := l.assess(scenetest.App, other)
 	if got := gates[gateCompared]; got.State != NotTold || !strings.Contains(strings.Join(got.Evidence, " "), other) {
 		t.Errorf("compared: got %+v, want unknown for %s", got, other)
 	}
@@ -373,11 +377,11 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	t.Parallel()
 	l := newLeaving(t)
 	l.move("v2")
-	l.waive(Waiver{Repository: app, Tag: "v2", Class: Moved})
+	l.waive(Waiver{Repository: scenetest.App, Tag: "v2", Class: Moved})
 	const other = "registry.example.com/team/other"
-	l.must(l.publish(other, "w1").BadSignature("targets"))
+	l.Must(l.Publish(other, "w1").BadSignature("targets"))
 	l.waive(Waiver{Repository: other, Class: Untrusted})
-	gates := l.assess(app, other)
+	gates := l.assess(scenetest.App, other)
 	for id, want := range map[string]string{gateCompared: "2 repositories, 2 tags", gateAgreed: "in agreement: 1 tag; waived: 2", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
 		if g := gates[id]; g.State != Holds || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, want) }) {
 			t.Errorf("%s: got %+v, want that it holds and says %q", id, g, want)
@@ -395,13 +399,13 @@ func TestNothingToKeepByTheServersWord(t *testing.T) {
 		want   GateState
 	}{
 		"none on the server": {func(*leaving) {}, Holds},
-		"refused":            {func(l *leaving) { l.must(l.publish(other, "v1").BadSignature("targets")) }, Fails},
-		"there":              {func(l *leaving) { l.publish(other, "v1") }, Fails},
+		"refused":            {func(l *leaving) { l.Must(l.Publish(other, "v1").BadSignature("targets")) }, Fails},
+		"there":              {func(l *leaving) { l.Publish(other, "v1") }, Fails},
 	} {
 		l := newLeaving(t)
 		l.r.Verification.Scope.Discovered = func(dct.GUN) bool { return true }
 		c.change(l)
-		if got := l.assess(app, other)[gateArchived]; got.State != c.want {
+		if got := l.assess(scenetest.App, other)[gateArchived]; got.State != c.want {
 			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
 		}
 	}
@@ -424,31 +428,31 @@ func TestDeletedRepository(t *testing.T) {
 			l.r.Archive = troubled{l.r.Archive, other}
 		}, Holds, Holds, Fails, Holds, Holds},
 		"its image is trusted": {func(l *leaving, _ *dct.Reader) {
-			l.r.Verification.Judge.(verdicts)[imageOf("v9")] = saying(Verdict{Signatures: 1, Trusted: true})
+			l.r.Verification.Judge.(verdicts)[of("v9")] = saying(Verdict{Signatures: 1, Trusted: true})
 		}, Holds, Fails, Holds, Holds, Holds},
 		"of its image nobody knows": {func(l *leaving, _ *dct.Reader) {
-			l.r.Verification.Judge.(verdicts)[imageOf("v9")] = func() (Verdict, error) { return Verdict{}, errors.New("429") }
+			l.r.Verification.Judge.(verdicts)[of("v9")] = func() (Verdict, error) { return Verdict{}, errors.New("429") }
 		}, NotTold, Holds, Holds, Holds, Holds},
 		"no changefeed tells":    {func(_ *leaving, r *dct.Reader) { r.Listing = nil }, NotTold, Holds, Holds, Holds, NotTold},
 		"the changefeed has it":  {func(_ *leaving, r *dct.Reader) { r.Listing = listedAs(other, dct.Listing{By: feed}) }, NotTold, Holds, Holds, Holds, NotTold},
 		"without a ledger":       {func(l *leaving, _ *dct.Reader) { l.r.Verification.Record = nil }, NotTold, Holds, Holds, Holds, NotTold},
 		"the server has trouble": {func(l *leaving, r *dct.Reader) { l.r.Verification.Trust = troubled{r, other} }, NotTold, Holds, Holds, Holds, NotTold},
 		"tags cannot be listed": {func(l *leaving, _ *dct.Reader) {
-			l.r.Verification.Registry = tagsOf{l, app, errors.New("404")}
+			l.r.Verification.Registry = tagsOf{l, scenetest.App, errors.New("404")}
 		}, NotTold, Holds, Holds, Holds, NotTold},
 		"it is back meanwhile": {func(l *leaving, _ *dct.Reader) { l.feed(dct.Changed{GUN: other}) }, Holds, Holds, Holds, NotTold, Holds},
 	} {
 		l := newLeaving(t)
-		l.put("v9")
-		delete(l.tags, "v9")
+		l.Put("v9")
+		delete(l.Tagged, "v9")
 		l.feed(dct.Changed{GUN: other, Deleted: true})
-		reader := l.trust()
+		reader := l.Trust()
 		reader.Listing = listedAs(other, dct.Listing{By: feed, Deleted: true})
-		l.r.Verification.Trust, l.r.Verification.Registry = reader, tagsOf{l, app, nil}
-		l.r.Archive.(kept)[other] = l.r.Archive.(kept)[app]
-		l.r.Verification.Record = recordOf(t, signedItem(app, app, imageOf("v1"), "v1"), signedItem(other, other, imageOf("v9"), "v9"))
+		l.r.Verification.Trust, l.r.Verification.Registry = reader, tagsOf{l, scenetest.App, nil}
+		l.r.Archive.(kept)[other] = l.r.Archive.(kept)[scenetest.App]
+		l.r.Verification.Record = recordOf(t, signedItem(scenetest.App, scenetest.App, of("v1"), "v1"), signedItem(other, other, of("v9"), "v9"))
 		c.change(l, reader)
-		gates := l.assess(app, other)
+		gates := l.assess(scenetest.App, other)
 		for id, want := range map[string]GateState{gateCompared: c.compared, gateAgreed: c.agreed, gateArchived: c.archived, gateListed: c.listed, gateQuiet: c.quiet} {
 			if got := gates[id]; got.State != want {
 				t.Errorf("%s: gate %s is %s, want %s: %q", name, id, got.State, want, got.Evidence)
@@ -475,7 +479,7 @@ func listedAs(name string, says dct.Listing) func(dct.GUN) dct.Listing {
 
 // tagsOf has the tags of one repository; the others have none, or they cannot be listed.
 type tagsOf struct {
-	ReadRegistry
+	migrate.ReadRegistry
 	name string
 	err  error
 }
@@ -491,27 +495,27 @@ func (r tagsOf) Tags(ctx context.Context, repository string, each func(string) e
 func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		waived          []VerifyClass
+		waived          []Class
 		unknown         bool
 		agreed, compare GateState
 	}{
 		"neither":                  {nil, false, Fails, Holds},
-		"the one":                  {[]VerifyClass{Moved}, false, Fails, Holds},
-		"the other":                {[]VerifyClass{DCTOnly}, false, Fails, Holds},
-		"both":                     {[]VerifyClass{Moved, DCTOnly}, false, Holds, Holds},
-		"both, and a doubt beside": {[]VerifyClass{Moved, DCTOnly}, true, Holds, NotTold},
+		"the one":                  {[]Class{Moved}, false, Fails, Holds},
+		"the other":                {[]Class{DCTOnly}, false, Fails, Holds},
+		"both":                     {[]Class{Moved, DCTOnly}, false, Holds, Holds},
+		"both, and a doubt beside": {[]Class{Moved, DCTOnly}, true, Holds, NotTold},
 	} {
 		l := newLeaving(t)
 		l.move("v2")
 		judge := l.r.Verification.Judge.(verdicts)
-		judge[imageOf("v2")] = saying(Verdict{})
+		judge[of("v2")] = saying(Verdict{})
 		if c.unknown {
 			judge[digest.FromString("elsewhere")] = saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"})
 		}
 		for _, class := range c.waived {
-			l.waive(Waiver{Repository: app, Tag: "v2", Class: class})
+			l.waive(Waiver{Repository: scenetest.App, Tag: "v2", Class: class})
 		}
-		gates := l.assess(app)
+		gates := l.assess(scenetest.App)
 		if got := gates[gateAgreed]; got.State != c.agreed {
 			t.Errorf("%s waived: agreed is %s, want %s: %q", name, got.State, c.agreed, got.Evidence)
 		}
@@ -525,14 +529,14 @@ func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 // repository as a whole.
 func TestWaiverOfAnImageWithoutATag(t *testing.T) {
 	t.Parallel()
-	withdrawn := imageOf("withdrawn")
+	withdrawn := of("withdrawn")
 	for tag, want := range map[string]GateState{withdrawn.String(): Holds, "": Fails, "withdrawn": Fails} {
 		l := newLeaving(t)
-		l.images[withdrawn] = ocispec.Descriptor{Digest: withdrawn, Size: 1}
+		l.Images[withdrawn] = ocispec.Descriptor{Digest: withdrawn, Size: 1}
 		l.r.Verification.Judge.(verdicts)[withdrawn] = saying(Verdict{Signatures: 1, Trusted: true})
-		l.r.Verification.Record = recordOf(t, signedItem(app, app, withdrawn, "withdrawn"))
-		l.waive(Waiver{Repository: app, Tag: tag, Class: NotationOnly})
-		if got := l.assess(app)[gateAgreed]; got.State != want {
+		l.r.Verification.Record = recordOf(t, signedItem(scenetest.App, scenetest.App, withdrawn, "withdrawn"))
+		l.waive(Waiver{Repository: scenetest.App, Tag: tag, Class: NotationOnly})
+		if got := l.assess(scenetest.App)[gateAgreed]; got.State != want {
 			t.Errorf("waived as %q: got %s, want %s: %q", tag, got.State, want, got.Evidence)
 		}
 	}
@@ -576,11 +580,11 @@ func TestListedByAFile(t *testing.T) {
 		l := newLeaving(t)
 		l.r.Products = []string{DockerHub}
 		l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, refused }
-		tick := Tick{Check: gateListed, By: "Jane", Date: l.r.Now.Add(-time.Hour), File: "all.txt", SHA256: strings.Repeat("a", 64), Repositories: []string{app}}
+		tick := Tick{Check: gateListed, By: "Jane", Date: l.r.Now.Add(-time.Hour), File: "all.txt", SHA256: strings.Repeat("a", 64), Repositories: []string{scenetest.App}}
 		c.change(l, &tick)
 		l.r.Decisions.Ticks = []Tick{tick}
-		l.must(l.r.Decisions.Check(l.r.Now))
-		if got := l.assess(app)[gateListed]; got.State != c.want {
+		l.Must(l.r.Decisions.Check(l.r.Now))
+		if got := l.assess(scenetest.App)[gateListed]; got.State != c.want {
 			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
 		}
 	}

@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // Readiness finds out whether the Notary v1 server may be switched off. What a program can
@@ -19,7 +20,7 @@ import (
 type Readiness struct {
 	Verification *Verification // of all that the server has; its Trust reads the server
 	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
-	Archive Trust
+	Archive migrate.Trust
 	// Feed returns all that the server has; nil: it cannot be asked. An error that is
 	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
 	Feed      func(context.Context) ([]dct.Changed, error)
@@ -116,14 +117,14 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	v := *r.Verification
 	a.server = &watched{Trust: v.Trust, seen: map[dct.GUN]reception{}}
 	v.Trust = a.server
-	err := v.Verify(ctx, guns, func(one VerifiedRepository) error {
+	err := v.Verify(ctx, guns, func(one Repository) error {
 		a.compared(one)
 		return nil
 	})
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.Is(err, ErrNothingRead):
+	case errors.Is(err, dct.ErrNothingRead):
 		a.gates[gateCompared].fail("%v", err)
 	case err != nil:
 		return nil, err
@@ -157,7 +158,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 }
 
 // compared takes what verify found of one repository.
-func (a *assessment) compared(r VerifiedRepository) {
+func (a *assessment) compared(r Repository) {
 	compared, agreed := a.gates[gateCompared], a.gates[gateAgreed]
 	a.counts.repositories++
 	switch {
@@ -194,7 +195,7 @@ func (a *assessment) compared(r VerifiedRepository) {
 
 // tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what
 // is unknown has none: it stays open beside whatever else is waived.
-func (a *assessment) tag(gun string, t VerifiedTag) {
+func (a *assessment) tag(gun string, t Row) {
 	a.counts.tags++
 	name := gun + ":" + t.Tag
 	if t.Tag == "" { // an image that no tag leads to
@@ -414,7 +415,7 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		switch {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
-		case err != nil && a.Verification.Scope.mayLack(gun, now.err), errors.Is(err, dct.ErrUnsigned) && a.deleted[gun.String()]:
+		case err != nil && a.Verification.Scope.MayLack(gun, now.err), errors.Is(err, dct.ErrUnsigned) && a.deleted[gun.String()]:
 			// Without trust data on the server, there is none to keep.
 		case err != nil:
 			archived.fail("%s: %v", gun, err)
@@ -462,7 +463,7 @@ func (a *assessment) all() []Gate {
 
 // watched notes what was read of each repository. It is safe for concurrent use.
 type watched struct {
-	Trust
+	migrate.Trust
 	mu   sync.Mutex
 	seen map[dct.GUN]reception
 }

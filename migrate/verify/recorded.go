@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"context"
@@ -81,13 +81,13 @@ func (r *Record) from(after state.Key, each func(state.Item) bool) error {
 // and rows for images that no tag leads to: those that DCT has withdrawn since, and those of
 // platforms. look is of the place where the images are now; what was signed in another one is
 // looked up there. The error is ctx's, or says that the ledger could not be read.
-func (c *comparing) recorded(ctx context.Context, look *lookups, result *VerifiedRepository) error {
+func (c *comparing) recorded(ctx context.Context, look *lookups, result *Repository) error {
 	items, err := c.Record.of(look.gun)
 	if err != nil {
 		return err
 	}
 	items = slices.DeleteFunc(items, func(it state.Item) bool {
-		return len(it.Tags) > 0 && !slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return c.Scope.wants(t.Name) })
+		return len(it.Tags) > 0 && !slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return c.Scope.Wants(t.Name) })
 	})
 	at := map[string]*lookups{look.repository: look}
 	for _, it := range items {
@@ -95,7 +95,7 @@ func (c *comparing) recorded(ctx context.Context, look *lookups, result *Verifie
 			at[it.Repository] = &lookups{v: look.v, gun: look.gun, repository: it.Repository}
 		}
 	}
-	rows := make([]*VerifiedTag, len(items))
+	rows := make([]*Row, len(items))
 	if err := c.each(ctx, len(items), func(ctx context.Context, i int) { rows[i] = look.item(ctx, at[items[i].Repository], items[i]) }); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (c *comparing) recorded(ctx context.Context, look *lookups, result *Verifie
 }
 
 // flagRecorded flags the rows whose signatures are not those that the ledger has.
-func (l *lookups) flagRecorded(ctx context.Context, items []state.Item, result *VerifiedRepository) error {
+func (l *lookups) flagRecorded(ctx context.Context, items []state.Item, result *Repository) error {
 	ours, pushed := map[digest.Digest][]string{}, map[digest.Digest][]string{} // signatures, by image
 	for _, it := range items {
 		d := digest.Digest(it.Digest)
@@ -141,7 +141,7 @@ func (l *lookups) flagRecorded(ctx context.Context, items []state.Item, result *
 
 // marked reports whether the image of a withdrawn item has rows already, as its tags are still
 // in the registry: these then say that it was withdrawn.
-func marked(rows []VerifiedTag, withdrawn VerifiedTag) bool {
+func marked(rows []Row, withdrawn Row) bool {
 	found := false
 	for i, row := range rows {
 		// One without a tag is of another item, with its own key.
@@ -162,7 +162,7 @@ func marked(rows []VerifiedTag, withdrawn VerifiedTag) bool {
 // An item of any stage counts, since the registry may have a signature of it: the ledger
 // records progress, and what it lacks proves nothing. What it is vouched by is looked up where
 // the images are now, and its signatures in its own place.
-func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *VerifiedTag {
+func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *Row {
 	if l.vouched[digest.Digest(it.Digest)] {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *Verifie
 		index := digest.Digest(name)
 		switch listed, err := l.lists(ctx, index, digest.Digest(it.Digest)); {
 		case err != nil:
-			b := &rowBuilder{VerifiedTag: VerifiedTag{Registry: digest.Digest(it.Digest), Flags: []string{FlagPlatform}}}
+			b := &rowBuilder{Row: Row{Registry: digest.Digest(it.Digest), Flags: []string{FlagPlatform}}}
 			b.say(Unknown, "reading index %s, which may list the image: %v", index, err)
 			row := b.row(Unknown, "")
 			return &row
@@ -186,11 +186,11 @@ func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *Verifie
 
 // platformItem is the row of an image that an index lists which DCT names: whether its signatures
 // are in order, and until when.
-func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.Digest) *VerifiedTag {
+func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.Digest) *Row {
 	if it.Signature == "" {
 		return nil // it has none yet
 	}
-	b := &rowBuilder{VerifiedTag: VerifiedTag{Registry: digest.Digest(it.Digest), Flags: []string{FlagPlatform}}}
+	b := &rowBuilder{Row: Row{Registry: digest.Digest(it.Digest), Flags: []string{FlagPlatform}}}
 	image := l.judge(ctx, b.Registry)
 	switch verdict, there := image.Value(); {
 	case there:
@@ -207,7 +207,7 @@ func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.
 
 // withdrawn is the row of an item that DCT does not vouch for any more, if Notation trusts its
 // image or nobody knows.
-func (l *lookups) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *VerifiedTag {
+func (l *lookups) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *Row {
 	var names []string
 	for _, t := range it.Tags {
 		names = append(names, t.Name)
@@ -221,7 +221,7 @@ func (l *lookups) withdrawn(ctx context.Context, it state.Item, elsewhere bool) 
 	if elsewhere {
 		as += " in " + it.Repository
 	}
-	b := &rowBuilder{VerifiedTag: VerifiedTag{Registry: digest.Digest(it.Digest), Flags: []string{FlagWithdrawn}}}
+	b := &rowBuilder{Row: Row{Registry: digest.Digest(it.Digest), Flags: []string{FlagWithdrawn}}}
 	image := l.judge(ctx, b.Registry)
 	if err := image.Err(); err != nil {
 		b.say(Unknown, "signed%s, and DCT does not vouch for it any more: %v", as, err)

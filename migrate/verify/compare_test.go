@@ -1,7 +1,9 @@
-package migrate
+package verify
 
 import (
 	"errors"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -13,14 +15,12 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-func imageOf(tag string) digest.Digest { return digest.FromString("image " + tag) }
-
 func saying(v Verdict) func() (Verdict, error) { return func() (Verdict, error) { return v, nil } }
 
 // rowOf is the row of a tag, or of the image that no tag leads to.
-func rowOf(t *testing.T, r VerifiedRepository, tag string) VerifiedTag {
+func rowOf(t *testing.T, r Repository, tag string) Row {
 	t.Helper()
-	i := slices.IndexFunc(r.Tags, func(row VerifiedTag) bool { return row.Tag == tag })
+	i := slices.IndexFunc(r.Tags, func(row Row) bool { return row.Tag == tag })
 	if i < 0 {
 		t.Fatalf("got no row of %q, want one: %+v", tag, r.Tags)
 	}
@@ -32,17 +32,17 @@ func rowOf(t *testing.T, r VerifiedRepository, tag string) VerifiedTag {
 func TestEachClassOfATagIsSaid(t *testing.T) {
 	t.Parallel()
 	const good, there = "good", "there"
-	trusted := Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{MetadataGUN: app, MetadataTag + "v1": "targets"}}}
-	lenient := func(doubt VerifyClass) Verdict {
+	trusted := Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{migrate.MetadataGUN: scenetest.App, migrate.MetadataTag + "v1": "targets"}}}
+	lenient := func(doubt Class) Verdict {
 		return Verdict{Signatures: 1, Trusted: true, Doubt: doubt, Reason: "by a lenient policy"}
 	}
 	refused := trusted
 	refused.Refused = "entry 1 leads nowhere"
-	move := func(s *scene) { s.tags["v1"] = s.put(there) }
-	gone := func(s *scene) { delete(s.images, imageOf("v1")) }
-	untag := func(s *scene) { delete(s.tags, "v1") }
+	move := func(s *scene) { s.Tagged["v1"] = s.Put(there) }
+	gone := func(s *scene) { delete(s.Images, of("v1")) }
+	untag := func(s *scene) { delete(s.Tagged, "v1") }
 	busy := func(step string) func(*scene) {
-		return func(s *scene) { s.breakFor(step, there, false, failure.New(failure.Throttled, errors.New("429"))) }
+		return func(s *scene) { s.BreakFor(step, there, false, failure.New(failure.Throttled, errors.New("429"))) }
 	}
 	for name, c := range map[string]struct {
 		vouched, there Verdict
@@ -52,7 +52,7 @@ func TestEachClassOfATagIsSaid(t *testing.T) {
 		"agree":                              {trusted, Verdict{}, nil, "agree"},
 		"unsigned":                           {Verdict{}, Verdict{}, nil, "dct-only"},
 		"refused by notation verify":         {refused, Verdict{}, nil, "broken-signature"},
-		"lenient and refused":                {Verdict{Signatures: 2, Trusted: true, Doubt: VerifyExpiry, Reason: "old", Refused: "entry 1"}, Verdict{}, nil, "broken-signature expired"},
+		"lenient and refused":                {Verdict{Signatures: 2, Trusted: true, Doubt: Expired, Reason: "old", Refused: "entry 1"}, Verdict{}, nil, "broken-signature expired"},
 		"unsigned and without the tag":       {Verdict{}, Verdict{}, []func(*scene){untag}, "dct-only missing"},
 		"neither digest nor tag":             {trusted, Verdict{}, []func(*scene){untag, gone}, "missing"},
 		"tag of a digest that is not there":  {trusted, Verdict{}, []func(*scene){gone}, "unknown"},
@@ -66,14 +66,14 @@ func TestEachClassOfATagIsSaid(t *testing.T) {
 		"moved to what is in doubt":          {trusted, Verdict{Signatures: 1, Doubt: Unknown, Reason: "revoked?"}, []func(*scene){move}, "tag-moved unknown"},
 		"moved to what cannot be read":       {trusted, Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}, []func(*scene){move}, "tag-moved unknown"},
 		"moved, and busy":                    {trusted, Verdict{}, []func(*scene){move, busy("resolve")}, "tag-moved unknown"},
-		"moved to what is not there":         {trusted, Verdict{}, []func(*scene){move, func(s *scene) { delete(s.images, imageOf(there)) }}, "tag-moved unknown"},
+		"moved to what is not there":         {trusted, Verdict{}, []func(*scene){move, func(s *scene) { delete(s.Images, of(there)) }}, "tag-moved unknown"},
 	} {
 		s := newScene(t)
-		s.publish(app, "v1")
+		s.Publish(scenetest.App, "v1")
 		for _, change := range c.change {
 			change(s)
 		}
-		got := s.comparing(verdicts{imageOf("v1"): saying(c.vouched), imageOf(there): saying(c.there)}, func(*Verification) {})
+		got := s.comparing(verdicts{of("v1"): saying(c.vouched), of(there): saying(c.there)}, func(*Verification) {})
 		row := rowOf(t, got, "v1")
 		var classes []string
 		for _, class := range row.Classes {
@@ -96,30 +96,30 @@ func TestNoTagThatDCTDoesNotTrustIsPassedOver(t *testing.T) {
 	for name, c := range map[string]struct {
 		judge  func() (Verdict, error)
 		change func(*scene)
-		want   VerifyClass
-		also   VerifyClass
+		want   Class
+		also   Class
 	}{
 		"unsigned":            {saying(Verdict{}), nil, NoneSigned, ""},
 		"trusted":             {trusted, nil, NotationOnly, ""},
-		"by a lenient policy": {saying(Verdict{Signatures: 1, Trusted: true, Doubt: VerifyExpiry, Reason: "old"}), nil, NotationOnly, VerifyExpiry},
+		"by a lenient policy": {saying(Verdict{Signatures: 1, Trusted: true, Doubt: Expired, Reason: "old"}), nil, NotationOnly, Expired},
 		"perhaps revoked":     {saying(Verdict{Signatures: 1, Trusted: true, Doubt: Unknown, Reason: "asked"}), nil, NotationOnly, Unknown},
 		"in doubt":            {saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"}), nil, Unknown, ""},
 		"unread":              {saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, ""},
 		"foreign":             {saying(Verdict{Signatures: 1, Doubt: Untrusted, Reason: "foreign"}), nil, NoneSigned, ""},
 		"signatures missing":  {func() (Verdict, error) { return Verdict{}, failure.New(failure.Missing, errors.New("404")) }, nil, Unknown, ""},
 		"registry busy": {trusted, func(s *scene) {
-			s.breakFor("tag", "stray", false, failure.New(failure.Throttled, errors.New("429")))
+			s.BreakFor("tag", "stray", false, failure.New(failure.Throttled, errors.New("429")))
 		}, Unknown, ""},
-		"digest missing": {trusted, func(s *scene) { delete(s.images, imageOf("stray")) }, Unknown, ""},
-		"tag missing":    {trusted, func(s *scene) { s.breakFor("tag", "stray", false, errGone) }, Unknown, ""},
+		"digest missing": {trusted, func(s *scene) { delete(s.Images, of("stray")) }, Unknown, ""},
+		"tag missing":    {trusted, func(s *scene) { s.BreakFor("tag", "stray", false, scenetest.ErrGone) }, Unknown, ""},
 	} {
 		s := newScene(t)
-		s.publish(app, "v1")
-		s.put("stray")
+		s.Publish(scenetest.App, "v1")
+		s.Put("stray")
 		if c.change != nil {
 			c.change(s)
 		}
-		got := s.comparing(verdicts{imageOf("stray"): c.judge, imageOf("v1"): trusted}, func(v *Verification) { v.AllTags = true })
+		got := s.comparing(verdicts{of("stray"): c.judge, of("v1"): trusted}, func(v *Verification) { v.AllTags = true })
 		row := rowOf(t, got, "stray")
 		if row.Class != c.want || c.also != "" && !slices.Contains(row.Classes, c.also) {
 			t.Errorf("%s: got %v (%s), want %s %s", name, row.Classes, row.Reason, c.want, c.also)
@@ -132,32 +132,32 @@ func TestNoTagThatDCTDoesNotTrustIsPassedOver(t *testing.T) {
 func TestInvalidTargetsAreLookedUp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	r, err := s.notary.NewRepository(app)
-	s.must(err)
-	s.must(r.AddSigner("alice"))
+	r, err := s.Notary.NewRepository(scenetest.App)
+	s.Must(err)
+	s.Must(r.AddSigner("alice"))
 	for _, tag := range []string{"zero-signed", "zero-unsigned", "zero-moved"} {
-		s.must(r.Sign(tag, s.put(tag).Encoded(), 0, "targets"))
+		s.Must(r.Sign(tag, s.Put(tag).Encoded(), 0, "targets"))
 	}
-	s.must(r.Sign("fine", s.put("fine").Encoded(), 100)) // in targets/releases
-	s.must(r.Sign("sha512", s.put("sha512").Encoded(), 100, "targets"))
-	s.must(r.Sign("a/b", s.put("a/b").Encoded(), 100, "targets/alice")) // of a signer alone, and no tag
-	s.must(r.Publish())
-	s.must(r.Tamper("targets", func(signed map[string]any) {
+	s.Must(r.Sign("fine", s.Put("fine").Encoded(), 100)) // in targets/releases
+	s.Must(r.Sign("sha512", s.Put("sha512").Encoded(), 100, "targets"))
+	s.Must(r.Sign("a/b", s.Put("a/b").Encoded(), 100, "targets/alice")) // of a signer alone, and no tag
+	s.Must(r.Publish())
+	s.Must(r.Tamper("targets", func(signed map[string]any) {
 		target := signed["targets"].(map[string]any)["sha512"].(map[string]any)
 		target["hashes"] = map[string]any{"sha512": strings.Repeat("A", 86) + "=="}
 	}, true))
-	s.pins.Certs[app] = r.RootKeyIDs()
-	s.tags["zero-moved"] = s.put("elsewhere")
+	s.Pins.Certs[scenetest.App] = r.RootKeyIDs()
+	s.Tagged["zero-moved"] = s.Put("elsewhere")
 	asked := false
-	s.fault["tag"] = func(d digest.Digest) (bool, error) {
-		asked = asked || d == imageOf("a/b")
+	s.Faults["tag"] = func(d digest.Digest) (bool, error) {
+		asked = asked || d == of("a/b")
 		return true, nil
 	}
 	got := s.comparing(verdicts{
-		imageOf("zero-signed"): saying(Verdict{Signatures: 1, Trusted: true}), imageOf("sha512"): saying(Verdict{Signatures: 1, Trusted: true}),
-		imageOf("a/b"): saying(Verdict{Signatures: 1, Trusted: true}), imageOf("zero-moved"): saying(Verdict{Signatures: 1, Trusted: true}),
+		of("zero-signed"): saying(Verdict{Signatures: 1, Trusted: true}), of("sha512"): saying(Verdict{Signatures: 1, Trusted: true}),
+		of("a/b"): saying(Verdict{Signatures: 1, Trusted: true}), of("zero-moved"): saying(Verdict{Signatures: 1, Trusted: true}),
 	}, func(*Verification) {})
-	for tag, want := range map[string]VerifyClass{"zero-signed": Agree, "zero-unsigned": DCTOnly, "zero-moved": Moved, "sha512": NotationOnly, "a/b": NoneSigned} {
+	for tag, want := range map[string]Class{"zero-signed": Agree, "zero-unsigned": DCTOnly, "zero-moved": Moved, "sha512": NotationOnly, "a/b": NoneSigned} {
 		if row := rowOf(t, got, tag); row.Class != want || row.Reason == "" {
 			t.Errorf("%s: got %v (%s), want %s", tag, row.Classes, row.Reason, want)
 		}
@@ -173,19 +173,19 @@ func TestTagOfAPlatformUnderALenientPolicy(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*Verdict)
-		want   VerifyClass
+		want   Class
 	}{
 		"nothing":  {func(*Verdict) {}, Agree},
-		"expired":  {func(v *Verdict) { v.Doubt, v.Reason = VerifyExpiry, "old" }, VerifyExpiry},
+		"expired":  {func(v *Verdict) { v.Doubt, v.Reason = Expired, "old" }, Expired},
 		"stranger": {func(v *Verdict) { v.Doubt, v.Reason = Untrusted, "foreign" }, Untrusted},
 		"unknown":  {func(v *Verdict) { v.Doubt, v.Reason = Unknown, "asked" }, Unknown},
 		"refused":  {func(v *Verdict) { v.Refused = "entry 1" }, Broken},
 	} {
 		m := newMulti(t)
-		m.tags["v1-amd64"] = m.amd64.Digest
-		v := Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{MetadataGUN: app, MetadataIndex: m.index.Digest.String()}}}
+		m.Tagged["v1-amd64"] = m.AMD64.Digest
+		v := Verdict{Signatures: 1, Trusted: true, Signed: []map[string]string{{migrate.MetadataGUN: scenetest.App, migrate.MetadataIndex: m.List.Digest.String()}}}
 		c.change(&v)
-		got := m.comparing(verdicts{m.amd64.Digest: saying(v)}, func(v *Verification) { v.AllPlatforms = true })
+		got := m.comparing(verdicts{m.AMD64.Digest: saying(v)}, func(v *Verification) { v.AllPlatforms = true })
 		if row := rowOf(t, got, "v1-amd64"); row.Class != c.want || !slices.Contains(row.Flags, FlagPlatform) {
 			t.Errorf("%s: got %+v, want %s", name, row, c.want)
 		}
@@ -198,7 +198,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 	t.Parallel()
 	trusted := Verdict{Signatures: 1, Trusted: true, Listed: []string{"ours"}}
 	item := func(d digest.Digest, stage state.Stage, indexes ...digest.Digest) state.Item {
-		it := state.Item{Key: state.Key{Repository: app, Digest: d.String(), KeyName: "release"}, GUN: app, Stage: stage}
+		it := state.Item{Key: state.Key{Repository: scenetest.App, Digest: d.String(), KeyName: "release"}, GUN: scenetest.App, Stage: stage}
 		if stage == state.Confirmed || stage == state.Pushed || stage == state.Signed {
 			it.Signature = "ours"
 		}
@@ -210,13 +210,13 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		}
 		return it
 	}
-	withdrawn := imageOf("withdrawn")
+	withdrawn := of("withdrawn")
 	failed := func() (Verdict, error) { return Verdict{}, failure.New(failure.Throttled, errors.New("429")) }
 	for name, c := range map[string]struct {
 		item   func(*multi) state.Item
 		judge  func() (Verdict, error)
 		change func(*multi)
-		want   VerifyClass // empty: no row
+		want   Class // empty: no row
 		flag   string
 	}{
 		"confirmed":               {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
@@ -231,23 +231,23 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		"unread":                  {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(Verdict{Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "404"}), nil, Unknown, FlagWithdrawn},
 		"not told":                {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, failed, nil, Unknown, FlagWithdrawn},
 		"signatures missing":      {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, func() (Verdict, error) { return Verdict{}, failure.New(failure.Missing, errors.New("404")) }, nil, Unknown, FlagWithdrawn},
-		"image gone":              {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.images, withdrawn) }, "", ""},
-		"of an index":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
+		"image gone":              {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) { delete(m.Images, withdrawn) }, "", ""},
+		"of an index":             {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Confirmed, m.List.Digest) }, saying(trusted), nil, Agree, FlagPlatform},
 		"image gone by a proxy's word": {func(*multi) state.Item { return item(withdrawn, state.Confirmed) }, saying(trusted), func(m *multi) {
-			delete(m.images, withdrawn)
-			m.fault["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
+			delete(m.Images, withdrawn)
+			m.Faults["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 		}, Unknown, FlagWithdrawn},
-		"of an index, and gone":             {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{}), nil, DCTOnly, FlagGone},
-		"of an index, and expired":          {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(Verdict{Signatures: 1, Doubt: VerifyExpiry, Reason: "old", Listed: []string{"ours"}}), nil, VerifyExpiry, FlagPlatform},
-		"of an index, never signed":         {func(m *multi) state.Item { return item(m.amd64.Digest, state.Planned, m.index.Digest) }, saying(Verdict{}), nil, "", ""},
-		"of an index that does not list it": {func(m *multi) state.Item { return item(withdrawn, state.Confirmed, m.index.Digest) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"of a withdrawn index":              {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, imageOf("index")) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
-		"of an index that cannot be read": {func(m *multi) state.Item { return item(m.amd64.Digest, state.Confirmed, m.index.Digest) }, saying(trusted), func(m *multi) {
-			m.fault["manifest"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Throttled, errors.New("429")) }
+		"of an index, and gone":             {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Confirmed, m.List.Digest) }, saying(Verdict{}), nil, DCTOnly, FlagGone},
+		"of an index, and expired":          {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Confirmed, m.List.Digest) }, saying(Verdict{Signatures: 1, Doubt: Expired, Reason: "old", Listed: []string{"ours"}}), nil, Expired, FlagPlatform},
+		"of an index, never signed":         {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Planned, m.List.Digest) }, saying(Verdict{}), nil, "", ""},
+		"of an index that does not list it": {func(m *multi) state.Item { return item(withdrawn, state.Confirmed, m.List.Digest) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"of a withdrawn index":              {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Confirmed, of("index")) }, saying(trusted), nil, NotationOnly, FlagWithdrawn},
+		"of an index that cannot be read": {func(m *multi) state.Item { return item(m.AMD64.Digest, state.Confirmed, m.List.Digest) }, saying(trusted), func(m *multi) {
+			m.Faults["manifest"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Throttled, errors.New("429")) }
 		}, Unknown, FlagPlatform},
 	} {
 		m := newMulti(t)
-		m.images[withdrawn] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: withdrawn, Size: 100}
+		m.Images[withdrawn] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: withdrawn, Size: 100}
 		if c.change != nil {
 			c.change(m)
 		}
@@ -255,7 +255,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 		got := m.comparing(verdicts{digest.Digest(it.Digest): c.judge}, func(v *Verification) {
 			v.Record = recordOf(t, it)
 		})
-		i := slices.IndexFunc(got.Tags, func(row VerifiedTag) bool { return row.Tag == "" })
+		i := slices.IndexFunc(got.Tags, func(row Row) bool { return row.Tag == "" })
 		switch {
 		case c.want == "" && i >= 0:
 			t.Errorf("%s: got %+v, want no row", name, got.Tags[i])
@@ -274,8 +274,8 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 func TestChosenTagsAreNotAll(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.publish(app, "v1", "v2")
-	s.put("stray")
+	s.Publish(scenetest.App, "v1", "v2")
+	s.Put("stray")
 	got := s.comparing(nil, func(v *Verification) {
 		v.AllTags, v.Scope.Wanted = true, func(tag string) bool { return tag == "v1" }
 	})

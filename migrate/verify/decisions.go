@@ -1,4 +1,4 @@
-package migrate
+package verify
 
 import (
 	"crypto/sha256"
@@ -21,7 +21,7 @@ type Decisions struct {
 
 // NotCompared is the class of a waiver for a repository that the server has and nobody
 // compares: its trust data goes with the server.
-const NotCompared = VerifyClass("not-compared")
+const NotCompared = Class("not-compared")
 
 // Waiver lets one disagreement stay. It holds for one class, so that it does not hide what
 // becomes of the tag later.
@@ -29,7 +29,7 @@ type Waiver struct {
 	Repository string
 	Written    string // as the file has it: a server may have names that no repository can have; may be empty
 	Tag        string // empty: the repository's trust data as a whole
-	Class      VerifyClass
+	Class      Class
 	Reason     string
 	By         string
 	Until      time.Time
@@ -103,7 +103,7 @@ func (d *Decisions) Check(now time.Time) error {
 }
 
 // waiver finds the one that lets a class stay until the planned date.
-func (d *Decisions) waiver(repository, tag string, class VerifyClass, planned time.Time) *Waiver {
+func (d *Decisions) waiver(repository, tag string, class Class, planned time.Time) *Waiver {
 	for i := range d.Waivers {
 		w := &d.Waivers[i]
 		named := w.Repository == repository || class == NotCompared && w.Written == repository

@@ -1,9 +1,10 @@
-package migrate
+package undo
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/retry"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -29,10 +32,10 @@ type remover struct {
 }
 
 func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
 	d := digest.Digest(c.Key.Digest)
-	if _, err := r.breaks("stored", d); err != nil {
+	if _, err := r.Breaks("stored", d); err != nil {
 		return lookup.Unknown[Claim](err)
 	}
 	if c.Signature == r.lie {
@@ -48,10 +51,10 @@ func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
 }
 
 func (r *remover) Remove(_ context.Context, c Claim) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
 	d := digest.Digest(c.Key.Digest)
-	happens, err := r.breaks("remove", d)
+	happens, err := r.Breaks("remove", d)
 	if happens {
 		r.removed = append(r.removed, c.Signature)
 		r.signatures[d] = slices.DeleteFunc(r.signatures[d], func(s string) bool { return s == c.Signature })
@@ -60,14 +63,14 @@ func (r *remover) Remove(_ context.Context, c Claim) error {
 }
 
 func (r *remover) Unlist(_ context.Context, c Claim) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
 	if c.Signature != r.deleted {
-		r.t.Errorf("%s is listed and not stored", c.Signature)
+		r.T.Errorf("%s is listed and not stored", c.Signature)
 	}
 	r.taken++
 	d := digest.Digest(c.Key.Digest)
-	happens, err := r.breaks("unlist", d)
+	happens, err := r.Breaks("unlist", d)
 	if happens {
 		r.signatures[d] = slices.DeleteFunc(r.signatures[d], func(s string) bool { return s == c.Signature })
 	}
@@ -75,10 +78,10 @@ func (r *remover) Unlist(_ context.Context, c Claim) error {
 }
 
 // undo is one process's life.
-func (r *remover) undo(set ...func(*Undo)) (UndoSummary, []Undone, error) {
-	r.t.Helper()
+func (r *remover) undo(set ...func(*Undo)) (Summary, []Undone, error) {
+	r.T.Helper()
 	l := r.open()
-	defer func() { r.must(l.Close()) }()
+	defer func() { r.Must(l.Close()) }()
 	var told []Undone
 	u := &Undo{History: l, Remover: r, Workers: 4, Pause: time.Millisecond, Observe: func(u Undone) { told = append(told, u) }}
 	for _, s := range set {
@@ -89,47 +92,45 @@ func (r *remover) undo(set ...func(*Undo)) (UndoSummary, []Undone, error) {
 }
 
 func (s *scene) open() *state.Ledger {
-	s.t.Helper()
+	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{})
-	s.must(err)
+	s.Must(err)
 	return l
 }
 
 // items gives what the ledger has, by digest, and whether anything is in its outbox.
 func (s *scene) items() (byDigest map[digest.Digest]state.Item, outbox bool) {
-	s.t.Helper()
+	s.T.Helper()
 	l := s.open()
-	defer func() { s.must(l.Close()) }()
+	defer func() { s.Must(l.Close()) }()
 	all, err := l.Items(state.Key{}, 0)
-	s.must(err)
+	s.Must(err)
 	byDigest = map[digest.Digest]state.Item{}
 	for _, it := range all {
 		_, kept, err := l.Envelope(it.Key)
-		s.must(err)
+		s.Must(err)
 		byDigest[digest.Digest(it.Digest)], outbox = it, outbox || kept
 	}
-	s.must(l.VerifyEvents())
+	s.Must(l.VerifyEvents())
 	return byDigest, outbox
 }
 
-func (s *scene) counts(got UndoSummary, want map[UndoResult]int) {
-	s.t.Helper()
-	for _, r := range []UndoResult{UndoRemovable, UndoRemoved, UndoGone, UndoNotOurs, UndoRefused, UndoFailed} {
+func (s *scene) counts(got Summary, want map[Result]int) {
+	s.T.Helper()
+	for _, r := range []Result{Removable, Removed, Gone, NotOurs, Refused, Failed} {
 		if got.Results[r] != want[r] {
-			s.t.Errorf("%s %d, want %d", r, got.Results[r], want[r])
+			s.T.Errorf("%s %d, want %d", r, got.Results[r], want[r])
 		}
 	}
 }
-
-func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
 
 // signedWorld has run once.
 func signedWorld(t *testing.T, tags ...string) *remover {
 	t.Helper()
 	r := &remover{scene: newScene(t)}
-	r.publish(app, tags...)
-	_, _, err := r.run(app)
-	r.must(err)
+	r.Publish(scenetest.App, tags...)
+	_, _, err := r.run(scenetest.App)
+	r.Must(err)
 	return r
 }
 
@@ -142,11 +143,11 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 		if err != nil || !summary.Complete() || len(told) != 3 {
 			t.Fatalf("%v, %+v, %+v", err, summary, told)
 		}
-		r.counts(summary, map[UndoResult]int{UndoRemoved: 3})
+		r.counts(summary, map[Result]int{Removed: 3})
 		if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != "theirs" || len(r.signatures[of("v2")])+len(r.signatures[of("v3")]) != 0 {
 			t.Errorf("left are %v", r.signatures)
 		}
-		if u := told[0]; u.Repository != app || u.Key != "release" || len(u.Tags) != 1 || u.At.IsZero() || !slices.Contains(r.removed, u.Signature) {
+		if u := told[0]; u.Repository != scenetest.App || u.Key != "release" || len(u.Tags) != 1 || u.At.IsZero() || !slices.Contains(r.removed, u.Signature) {
 			t.Errorf("told %+v", u)
 		}
 		items, outbox := r.items()
@@ -159,9 +160,9 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 		if err != nil || len(told) != 0 || len(again.Results) != 0 {
 			t.Errorf("a second time: %v, %+v", err, told)
 		}
-		signed, _, err := r.run(app)
-		r.must(err)
-		r.want(signed, map[Result]int{ResultSigned: 3})
+		signed, _, err := r.run(scenetest.App)
+		r.Must(err)
+		r.want(signed, map[migrate.Result]int{migrate.ResultSigned: 3})
 		r.once("v2", "v3")
 	}
 }
@@ -170,14 +171,14 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 func TestUndoLeavesWhatARunOnlyFound(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2")
-	r.must(os.Remove(r.ledger))
-	_, _, err := r.run(app)
-	r.must(err)
+	r.Must(os.Remove(r.ledger))
+	_, _, err := r.run(scenetest.App)
+	r.Must(err)
 	summary, told, err := r.undo()
 	if err != nil || !summary.Complete() || len(r.removed) != 0 {
 		t.Errorf("%v, removed %v", err, r.removed)
 	}
-	r.counts(summary, map[UndoResult]int{UndoNotOurs: 2})
+	r.counts(summary, map[Result]int{NotOurs: 2})
 	if len(told) != 2 || told[0].Signature != r.signatures[digest.Digest(told[0].Digest)][0] {
 		t.Errorf("told %+v", told)
 	}
@@ -190,34 +191,34 @@ func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &remover{scene: newScene(t)}
-			repo := r.publish(app, "v1")
-			_, _, err := r.run(app)
-			r.must(err)
+			repo := r.Publish(scenetest.App, "v1")
+			_, _, err := r.run(scenetest.App)
+			r.Must(err)
 			first := r.signatures[of("v1")][0]
 			if rebuilt {
-				r.must(os.Remove(r.ledger))
-				_, _, err := r.run(app)
-				r.must(err)
+				r.Must(os.Remove(r.ledger))
+				_, _, err := r.run(scenetest.App)
+				r.Must(err)
 			}
-			r.must(repo.Sign("latest", of("v1").Encoded(), 100))
-			r.must(repo.Publish())
-			r.tags["latest"] = of("v1")
-			r.mutate = func(e *Engine) { e.Rebind = true }
-			_, _, err = r.run(app)
-			r.must(err)
+			r.Must(repo.Sign("latest", of("v1").Encoded(), 100))
+			r.Must(repo.Publish())
+			r.Tagged["latest"] = of("v1")
+			r.mutate = func(e *migrate.Engine) { e.Rebind = true }
+			_, _, err = r.run(scenetest.App)
+			r.Must(err)
 			if n := len(r.signatures[of("v1")]); n != 2 {
 				t.Fatalf("%d signatures", n)
 			}
 			summary, _, err := r.undo()
-			r.must(err)
+			r.Must(err)
 			if rebuilt {
-				r.counts(summary, map[UndoResult]int{UndoRemoved: 1, UndoNotOurs: 1})
+				r.counts(summary, map[Result]int{Removed: 1, NotOurs: 1})
 				if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != first {
 					t.Errorf("left are %v", got)
 				}
 				return
 			}
-			r.counts(summary, map[UndoResult]int{UndoRemoved: 2})
+			r.counts(summary, map[Result]int{Removed: 2})
 			if items, _ := r.items(); len(r.signatures[of("v1")]) != 0 || items[of("v1")].Stage != state.Skipped {
 				t.Errorf("left are %v", r.signatures)
 			}
@@ -231,16 +232,16 @@ func TestUndoKnowsItsOwnAgain(t *testing.T) {
 	r := signedWorld(t, "v1")
 	backup := slices.Clone(r.signatures[of("v1")])
 	_, _, err := r.undo()
-	r.must(err)
+	r.Must(err)
 	r.signatures[of("v1")] = backup
-	_, _, err = r.run(app)
-	r.must(err)
+	_, _, err = r.run(scenetest.App)
+	r.Must(err)
 	if items, _ := r.items(); items[of("v1")].Signature != backup[0] {
 		t.Fatalf("the run made of it %+v", items)
 	}
 	summary, _, err := r.undo()
-	r.must(err)
-	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+	r.Must(err)
+	r.counts(summary, map[Result]int{Removed: 1})
 }
 
 // What is in the outbox may have reached the registry or not.
@@ -250,21 +251,21 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 		t.Run(fmt.Sprintf("arrived %v", arrived), func(t *testing.T) {
 			t.Parallel()
 			r := &remover{scene: newScene(t)}
-			r.publish(app, "v1")
-			r.breakFor("push", "v1", arrived, failure.New(failure.Permanent, errors.New("no answer")))
-			_, _, err := r.run(app)
-			r.must(err)
+			r.Publish(scenetest.App, "v1")
+			r.BreakFor("push", "v1", arrived, failure.New(failure.Permanent, errors.New("no answer")))
+			_, _, err := r.run(scenetest.App)
+			r.Must(err)
 			if _, outbox := r.items(); !outbox {
 				t.Fatal("nothing is in the outbox")
 			}
-			r.heal()
+			r.Heal()
 			summary, _, err := r.undo()
-			r.must(err)
-			want := UndoGone
+			r.Must(err)
+			want := Gone
 			if arrived {
-				want = UndoRemoved
+				want = Removed
 			}
-			r.counts(summary, map[UndoResult]int{want: 1})
+			r.counts(summary, map[Result]int{want: 1})
 			items, outbox := r.items()
 			if outbox || items[of("v1")].Stage != state.Skipped || len(r.signatures[of("v1")]) != 0 {
 				t.Errorf("left are %+v, %v", items, r.signatures)
@@ -279,24 +280,24 @@ func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
 	r := signedWorld(t, "v1", "v2")
 	l := r.open()
 	items, err := l.Items(state.Key{}, 0)
-	r.must(err)
+	r.Must(err)
 	for _, it := range items {
 		if it.Digest == of("v1").String() { // as who forges one more signature into the history
 			_, err := l.Reopen(it.Key)
-			r.must(err)
-			r.must(l.Sign(it.Key, state.Envelope{MediaType: "x", Blob: []byte("x"), ManifestDigest: of("v2").String()}))
+			r.Must(err)
+			r.Must(l.Sign(it.Key, state.Envelope{MediaType: "x", Blob: []byte("x"), ManifestDigest: of("v2").String()}))
 		}
 	}
-	r.must(l.Close())
+	r.Must(l.Close())
 	r.lie = of("v2").String()
 	summary, told, err := r.undo()
 	if err != nil || summary.Complete() {
 		t.Errorf("%v, %+v", err, summary)
 	}
-	r.counts(summary, map[UndoResult]int{UndoRemoved: 1, UndoRefused: 2})
+	r.counts(summary, map[Result]int{Removed: 1, Refused: 2})
 	r.once("v1")
 	for _, u := range told {
-		if u.Result == UndoRefused && (u.Class != failure.Security || u.Reason == "") {
+		if u.Result == Refused && (u.Class != failure.Security || u.Reason == "") {
 			t.Errorf("told %+v", u)
 		}
 	}
@@ -316,12 +317,12 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(r *remover) error{
 		"before the removal": func(r *remover) error {
-			r.breakFor("remove", "v1", false, failure.New(failure.Denied, errors.New("no")))
+			r.BreakFor("remove", "v1", false, failure.New(failure.Denied, errors.New("no")))
 			_, _, err := r.undo()
 			return err
 		},
 		"after it": func(r *remover) error {
-			r.breakFor("remove", "v1", true, failure.New(failure.Denied, errors.New("no answer")))
+			r.BreakFor("remove", "v1", true, failure.New(failure.Denied, errors.New("no answer")))
 			_, _, err := r.undo()
 			return err
 		},
@@ -337,16 +338,16 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, a run comes between: %t", name, between), func(t *testing.T) {
 				t.Parallel()
 				r := signedWorld(t, "v1", "v2")
-				r.must(kill(r))
-				r.heal()
+				r.Must(kill(r))
+				r.Heal()
 				// What was about to go does not count as done: a run looks, and signs again what is gone.
 				items, _ := r.items()
 				if it := items[of("v1")]; it.Stage == state.Confirmed && len(r.signatures[of("v1")]) == 0 {
 					t.Errorf("got v1 %s after the kill, and its signature is gone", it.Stage)
 				}
 				if between {
-					summary, _, err := r.run(app)
-					if r.must(err); !summary.Complete() {
+					summary, _, err := r.run(scenetest.App)
+					if r.Must(err); !summary.Complete() {
 						t.Errorf("got %+v, want the run complete", summary)
 					}
 					r.once("v1", "v2")
@@ -380,7 +381,7 @@ func TestUndoLooksAfterwards(t *testing.T) {
 			if harm.step == "sticky" {
 				r.sticky = signature
 			}
-			r.fault[harm.step] = func(digest.Digest) (bool, error) {
+			r.Faults[harm.step] = func(digest.Digest) (bool, error) {
 				if harm.step == "listed" && len(r.removed) > 0 {
 					r.signatures[of("v1")] = nil
 					if left--; left >= 0 {
@@ -390,15 +391,15 @@ func TestUndoLooksAfterwards(t *testing.T) {
 				return harm.step == "listed", nil
 			}
 			summary, told, err := r.undo()
-			r.must(err)
+			r.Must(err)
 			items, _ := r.items()
-			if harm.gone != (summary.Results[UndoRemoved] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
+			if harm.gone != (summary.Results[Removed] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
 				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
 			}
 			if harm.gone && len(r.removed) != 1 {
 				t.Errorf("removed %d times, want once and then only looked at", len(r.removed))
 			}
-			if !harm.gone && (told[0].Result != UndoFailed || !strings.Contains(told[0].Reason, "has it still")) {
+			if !harm.gone && (told[0].Result != Failed || !strings.Contains(told[0].Reason, "has it still")) {
 				t.Errorf("told %+v", told)
 			}
 		})
@@ -412,22 +413,22 @@ func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*remover)
 		taken  int
-		result UndoResult
+		result Result
 		says   string
 	}{
-		"it is listed":               {func(*remover) {}, 1, UndoGone, ""},
-		"it is not listed":           {func(r *remover) { r.signatures[of("v1")] = nil }, 0, UndoGone, ""},
-		"it stays listed":            {func(r *remover) { r.breakFor("unlist", "v1", false, nil) }, maxTries, UndoFailed, "lists it still"},
-		"the list cannot be read":    {func(r *remover) { r.breakFor("listed", "v1", false, broken) }, 0, UndoFailed, broken.Error()},
-		"the list cannot be changed": {func(r *remover) { r.breakFor("unlist", "v1", false, broken) }, 1, UndoFailed, broken.Error()},
+		"it is listed":               {func(*remover) {}, 1, Gone, ""},
+		"it is not listed":           {func(r *remover) { r.signatures[of("v1")] = nil }, 0, Gone, ""},
+		"it stays listed":            {func(r *remover) { r.BreakFor("unlist", "v1", false, nil) }, retry.MaxTries, Failed, "lists it still"},
+		"the list cannot be read":    {func(r *remover) { r.BreakFor("listed", "v1", false, broken) }, 0, Failed, broken.Error()},
+		"the list cannot be changed": {func(r *remover) { r.BreakFor("unlist", "v1", false, broken) }, 1, Failed, broken.Error()},
 	} {
 		r := signedWorld(t, "v1")
 		r.deleted = r.signatures[of("v1")][0]
 		c.change(r)
 		summary, told, err := r.undo()
-		r.must(err)
+		r.Must(err)
 		items, _ := r.items()
-		gone := c.result == UndoGone
+		gone := c.result == Gone
 		if len(told) != 1 || told[0].Result != c.result || !strings.Contains(told[0].Reason, c.says) || summary.Complete() != gone || (items[of("v1")].Stage == state.Skipped) != gone {
 			t.Errorf("%s: told %+v, the item is %s", name, told, items[of("v1")].Stage)
 		}
@@ -445,9 +446,9 @@ func TestUndoStopsWhereNothingIsDeleted(t *testing.T) {
 			tags = append(tags, fmt.Sprint("v", i))
 		}
 		r := signedWorld(t, tags...)
-		r.fault["remove"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("405")) }
+		r.Faults["remove"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("405")) }
 		summary, _, err := r.undo()
-		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Results[UndoFailed] > 10 {
+		if !errors.Is(err, migrate.ErrStopped) || summary.Complete() || summary.Results[Failed] > 10 {
 			t.Errorf("%s: %v, %+v", class, err, summary)
 		}
 		r.once(tags...)
@@ -472,19 +473,19 @@ func TestUndoOnlyWhatIsMeant(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2")
 	between := time.Now()
-	later := r.publish("registry.example.com/team/later", "v3")
+	later := r.Publish("registry.example.com/team/later", "v3")
 	_, _, err := r.run(later.GUN())
-	r.must(err)
+	r.Must(err)
 	summary, _, err := r.undo(func(u *Undo) { u.Wanted = func(it state.Item) bool { return it.Repository == "another" } })
-	r.must(err)
+	r.Must(err)
 	r.counts(summary, nil)
 	summary, _, err = r.undo(func(u *Undo) { u.Since = between })
-	r.must(err)
-	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+	r.Must(err)
+	r.counts(summary, map[Result]int{Removed: 1})
 	r.once("v1", "v2")
 	summary, _, err = r.undo(func(u *Undo) { u.Wanted = func(it state.Item) bool { return it.Digest == of("v2").String() } })
-	r.must(err)
-	r.counts(summary, map[UndoResult]int{UndoRemoved: 1})
+	r.Must(err)
+	r.counts(summary, map[Result]int{Removed: 1})
 	r.once("v1")
 }
 
@@ -496,9 +497,9 @@ func TestLookingChangesNothing(t *testing.T) {
 	l := r.open()
 	u := &Undo{History: l, Remover: r, Workers: 1}
 	summary, err := u.Look(t.Context(), nil)
-	r.must(err)
-	r.must(l.Close())
-	r.counts(summary, map[UndoResult]int{UndoRemovable: 1, UndoGone: 1})
+	r.Must(err)
+	r.Must(l.Close())
+	r.counts(summary, map[Result]int{Removable: 1, Gone: 1})
 	after, _ := r.items()
 	if len(r.removed) != 0 || fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Errorf("removed %v\n%v\n%v", r.removed, before, after)
@@ -510,7 +511,7 @@ func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2", "v3")
 	stop := make(chan struct{})
-	r.fault["remove"] = func(digest.Digest) (bool, error) {
+	r.Faults["remove"] = func(digest.Digest) (bool, error) {
 		if len(r.removed) == 0 {
 			close(stop)
 		}
@@ -518,13 +519,13 @@ func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
 	}
 	l := r.open()
 	summary, err := (&Undo{History: l, Remover: r, Workers: 1}).Run(t.Context(), stop)
-	r.must(err)
-	r.must(l.Close())
-	if !summary.Drained || summary.Complete() || summary.Results[UndoRemoved] != 1 {
+	r.Must(err)
+	r.Must(l.Close())
+	if !summary.Drained || summary.Complete() || summary.Results[Removed] != 1 {
 		t.Errorf("%+v", summary)
 	}
-	r.heal()
+	r.Heal()
 	summary, _, err = r.undo()
-	r.must(err)
-	r.counts(summary, map[UndoResult]int{UndoRemoved: 2})
+	r.Must(err)
+	r.counts(summary, map[Result]int{Removed: 2})
 }

@@ -1,4 +1,4 @@
-package migrate
+package undo
 
 import (
 	"cmp"
@@ -16,6 +16,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/retry"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -63,7 +65,7 @@ type Remover interface {
 	// was not seen may be anything.
 	Unlist(ctx context.Context, c Claim) error
 	// Listed is Registry's.
-	Listed(ctx context.Context, image Image) ([]string, error)
+	Listed(ctx context.Context, image migrate.Image) ([]string, error)
 }
 
 // Claim is what the history says of one signature.
@@ -75,21 +77,21 @@ type Claim struct {
 	At        time.Time // when it was signed
 }
 
-func (c Claim) image() Image {
-	return Image{c.Key.Repository, ocispec.Descriptor{Digest: digest.Digest(c.Key.Digest)}}
+func (c Claim) image() migrate.Image {
+	return migrate.Image{Repository: c.Key.Repository, Descriptor: ocispec.Descriptor{Digest: digest.Digest(c.Key.Digest)}}
 }
 
-// UndoResult says what became of one signature.
-type UndoResult string
+// Result says what became of one signature.
+type Result string
 
 // The results of undoing.
 const (
-	UndoRemovable UndoResult = "removable" // Look: Run would remove it
-	UndoRemoved   UndoResult = "removed"
-	UndoGone      UndoResult = "gone"     // the registry had it no more; now the ledger knows
-	UndoNotOurs   UndoResult = "not-ours" // found in the registry by a run, and not made by this ledger's
-	UndoRefused   UndoResult = "refused"  // the registry has something else than the ledger says
-	UndoFailed    UndoResult = "failed"
+	Removable Result = "removable" // Look: Run would remove it
+	Removed   Result = "removed"
+	Gone      Result = "gone"     // the registry had it no more; now the ledger knows
+	NotOurs   Result = "not-ours" // found in the registry by a run, and not made by this ledger's
+	Refused   Result = "refused"  // the registry has something else than the ledger says
+	Failed    Result = "failed"
 )
 
 // Undone is what became of one signature.
@@ -99,21 +101,21 @@ type Undone struct {
 	Tags       []string      `json:"tags"`
 	Key        string        `json:"key"`
 	Signature  string        `json:"signature"`
-	At         time.Time     `json:"at"` // signed; of UndoNotOurs, found
-	Result     UndoResult    `json:"result"`
+	At         time.Time     `json:"at"` // signed; of not-ours, found
+	Result     Result        `json:"result"`
 	Class      failure.Class `json:"class,omitempty"`
 	Reason     string        `json:"reason,omitempty"`
 }
 
-// UndoSummary counts what undoing did.
-type UndoSummary struct {
-	Results map[UndoResult]int
+// Summary counts what undoing did.
+type Summary struct {
+	Results map[Result]int
 	Drained bool // ended by a signal before all was tried
 }
 
 // Complete reports whether nothing is left of what the history says is ours.
-func (s UndoSummary) Complete() bool {
-	return s.Results[UndoFailed]+s.Results[UndoRefused] == 0 && !s.Drained
+func (s Summary) Complete() bool {
+	return s.Results[Failed]+s.Results[Refused] == 0 && !s.Drained
 }
 
 // undoing is one call of Undo.Run or Undo.Look.
@@ -121,14 +123,14 @@ type undoing struct {
 	*Undo
 	stop    <-chan struct{} // closed: begin nothing new
 	settle  func(context.Context, *owned) error
-	breaker breaker
+	breaker migrate.Breaker
 
 	mu      sync.Mutex
-	summary UndoSummary // guarded by mu, as is Observe
+	summary Summary // guarded by mu, as is Observe
 }
 
 // Look tells what Run would do. It changes nothing.
-func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (UndoSummary, error) {
+func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (Summary, error) {
 	r := &undoing{Undo: u, stop: stop}
 	r.settle = r.look
 	return r.run(ctx)
@@ -138,16 +140,16 @@ func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (UndoSummary, err
 // finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as
 // soon as it can. In both cases the next Run goes on.
 //
-// The error is nil also when signatures are left: see UndoSummary. It is ErrStopped, ctx's, or
+// The error is nil also when signatures are left: see Summary. It is ErrStopped, ctx's, or
 // the ledger's.
-func (u *Undo) Run(ctx context.Context, stop <-chan struct{}) (UndoSummary, error) {
+func (u *Undo) Run(ctx context.Context, stop <-chan struct{}) (Summary, error) {
 	r := &undoing{Undo: u, stop: stop}
 	r.settle = r.undo
 	return r.run(ctx)
 }
 
-func (r *undoing) run(ctx context.Context) (UndoSummary, error) {
-	r.summary.Results = map[UndoResult]int{}
+func (r *undoing) run(ctx context.Context) (Summary, error) {
+	r.summary.Results = map[Result]int{}
 	if r.Workers < 1 {
 		return r.summary, fmt.Errorf("workers: %d is less than 1", r.Workers)
 	}
@@ -199,7 +201,7 @@ func (r *undoing) work(ctx context.Context, items []*owned) error {
 				return nil
 			}
 			for _, c := range it.foreign {
-				r.tell(it, c, UndoNotOurs, nil)
+				r.tell(it, c, NotOurs, nil)
 			}
 			if len(it.claims) == 0 {
 				return nil
@@ -210,11 +212,11 @@ func (r *undoing) work(ctx context.Context, items []*owned) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return r.breaker.open()
+	return r.breaker.Open()
 }
 
 func (r *undoing) ending(ctx context.Context) bool {
-	return ctx.Err() != nil || r.draining() || r.breaker.open() != nil
+	return ctx.Err() != nil || r.draining() || r.breaker.Open() != nil
 }
 
 // look is settle for Look.
@@ -222,9 +224,9 @@ func (r *undoing) look(ctx context.Context, it *owned) error {
 	return r.retried(ctx, it, func() error {
 		there, err := r.stored(ctx, it)
 		for len(it.claims) > 0 && err == nil {
-			result := UndoRemovable
+			result := Removable
 			if isGone(there[0]) {
-				result = UndoGone
+				result = Gone
 			}
 			r.tell(it, it.claims[0], result, nil)
 			it.claims, there = it.claims[1:], there[1:]
@@ -240,9 +242,9 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 	return r.retried(ctx, it, func() error {
 		there, err := r.stored(ctx, it)
 		for len(it.claims) > 0 && err == nil {
-			c, result := it.claims[0], UndoRemoved
+			c, result := it.claims[0], Removed
 			if isGone(there[0]) {
-				result = UndoGone
+				result = Gone
 			}
 			if err := r.doubt(it, c); err != nil {
 				return err
@@ -252,7 +254,7 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 			}
 			// Recorded even when ctx has ended meanwhile: the signature is gone.
 			if err := r.History.Undo(c.Key, c.Signature, string(result)+" by undo"); err != nil {
-				return fatally(err)
+				return failure.Fatally(err)
 			}
 			r.tell(it, c, result, nil)
 			it.claims, there = it.claims[1:], there[1:]
@@ -271,35 +273,35 @@ func (r *undoing) doubt(it *owned, c Claim) error {
 	if err == nil {
 		it.stage = stage
 	}
-	return fatally(err)
+	return failure.Fatally(err)
 }
 
 // retried repeats what may pass, and tells of what fails in the end. Its error ends the run.
 func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) error {
 	for try := 1; ; try++ {
 		err := attempt()
-		var fatal *fatalError
+		var fatal *failure.Fatal
 		switch {
 		case err == nil:
-			r.breaker.success("")
+			r.breaker.Success("")
 			return nil
 		case errors.As(err, &fatal):
-			return fatal.err
+			return fatal.Err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		class := failure.Of(err)
-		if class.Repeatable() && try < maxTries && pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
+		if class.Repeatable() && try < retry.MaxTries && retry.Pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
 			continue
 		}
-		result := UndoFailed
+		result := Failed
 		if class == failure.Security {
-			result = UndoRefused
+			result = Refused
 		}
 		for _, c := range it.claims {
 			r.tell(it, c, result, err)
 		}
-		r.breaker.failure("", class, err)
+		r.breaker.Failure("", class, err)
 		return nil
 	}
 }
@@ -349,7 +351,7 @@ func (r *undoing) remove(ctx context.Context, c Claim, there lookup.Answer[Claim
 		if isGone(there) && !listed {
 			return nil
 		}
-		if try == maxTries || !pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
+		if try == retry.MaxTries || !retry.Pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try) {
 			what := "has it still"
 			if isGone(there) {
 				what = "lists it still"
@@ -368,7 +370,7 @@ func (r *undoing) listed(ctx context.Context, c Claim) (bool, error) {
 	return slices.Contains(listed, c.Signature), err
 }
 
-func (r *undoing) tell(it *owned, c Claim, result UndoResult, err error) {
+func (r *undoing) tell(it *owned, c Claim, result Result, err error) {
 	u := Undone{c.Key.Repository, c.Key.Digest, it.tags, c.Key.KeyName, c.Signature, c.At, result, "", ""}
 	if err != nil {
 		u.Class, u.Reason = failure.Of(err), err.Error()

@@ -1,0 +1,134 @@
+package dct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// ErrNothingRead is returned when no repository's trust data could be read.
+var ErrNothingRead = errors.New("no trust data could be read")
+
+// WrongServer returns an error if none of the repositories of a registry has trust data, by what
+// reading each of them came to: then rather the address of its Notary server is wrong.
+func WrongServer(read map[GUN]error) error {
+	h := NewHosts()
+	for gun, err := range read {
+		h.note(gun, err)
+	}
+	return h.Suspects()
+}
+
+// Hosts remembers which Notary servers are not worth asking again: one that is no Notary
+// server, refuses our credentials or does not answer would do so for the other ten
+// thousand repositories as well. It is safe for concurrent use.
+type Hosts struct {
+	mu       sync.Mutex
+	asked    map[string]int   // repositories
+	read     map[string]int   // repositories read
+	unsigned map[string]int   // repositories without trust data, by the answer 404 of whomever
+	failed   map[string]int   // failures in a row of the kinds above
+	why      map[string]error // the last of them
+}
+
+// NewHosts returns one that has asked nobody.
+func NewHosts() *Hosts {
+	return &Hosts{
+		asked: map[string]int{}, read: map[string]int{}, unsigned: map[string]int{}, failed: map[string]int{}, why: map[string]error{},
+	}
+}
+
+// hostPatience is after how many failures in a row, with no success, a server is given up.
+const hostPatience = 3
+
+// Try reads a repository by calling read, unless its host is not to be asked any more, and remembers
+// how that ended.
+func (h *Hosts) Try(ctx context.Context, gun GUN, read func() error) error {
+	if err := h.closed(gun); err != nil {
+		return err
+	}
+	err := read()
+	if ctx.Err() == nil {
+		h.note(gun, err)
+	}
+	return err
+}
+
+// closed returns an error if the host of a repository is not to be asked.
+func (h *Hosts) closed(gun GUN) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failed[gun.Registry()] < hostPatience {
+		return nil
+	}
+	host, hint := gun.Registry(), ""
+	if errors.Is(h.why[host], ErrUnavailable) {
+		hint = "\nhint: once it answers again, run the same command again"
+	}
+	return fmt.Errorf("reading trust data of %s: not asked: the Notary server of %s failed for %d repositories in a row, last: %w%s",
+		gun, host, h.failed[host], h.why[host], hint)
+}
+
+// note remembers how reading a repository ended.
+func (h *Hosts) note(gun GUN, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	host := gun.Registry()
+	h.asked[host]++
+	var where *Error
+	atRoot := errors.As(err, &where) && where.Role == "root"
+	switch {
+	case errors.Is(err, ErrDeleted):
+		h.read[host]++ // a Notary server said so, by its changefeed and by its root
+		return
+	case errors.Is(err, ErrUnsigned):
+		h.unsigned[host]++
+		return
+	case errors.Is(err, ErrForeign404):
+		// Of one repository it says nothing of the others, as a proxy's. Of all of them
+		// rather the address is wrong.
+		if atRoot {
+			h.unsigned[host]++
+		}
+		return
+	// A server that gives a root and then fails, as with a repository whose keys it lost,
+	// is there for the others.
+	case errors.Is(err, ErrUnavailable) && where != nil && !atRoot:
+		return
+	}
+	switch {
+	case err == nil:
+		h.read[host]++
+		h.failed[host] = 0
+	case errors.Is(err, ErrNotNotary), errors.Is(err, ErrDenied) && h.read[host] == 0, errors.Is(err, ErrUnavailable):
+		h.failed[host]++
+		h.why[host] = err
+	}
+}
+
+// AnyRead reports whether any repository was read.
+func (h *Hosts) AnyRead() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.read {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Suspects returns an error if all repositories of a host were without trust data: then
+// rather the address is wrong.
+func (h *Hosts) Suspects() error {
+	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
+		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
+			return fmt.Errorf("%w: of %s of %s none has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443; or is the repository's name mistyped?", ErrNothingRead, safetext.Count(n, "repository"), host)
+		}
+	}
+	return nil
+}

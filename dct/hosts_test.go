@@ -1,0 +1,35 @@
+package dct
+
+import (
+	"errors"
+	"testing"
+)
+
+// Failures of a Notary host count in a row, and a refusal only where none was let in.
+func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
+	t.Parallel()
+	gun, err := ParseGUN("registry.example.com/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHosts()
+	for range 3 {
+		for range hostPatience - 1 {
+			h.note(gun, ErrUnavailable)
+		}
+		h.note(gun, nil)
+	}
+	for range 2 * hostPatience {
+		h.note(gun, ErrDenied) // of some repositories, where others are readable
+		h.note(gun, ErrUnsigned)
+	}
+	if err := h.closed(gun); err != nil {
+		t.Errorf("given up: %v", err)
+	}
+	for range hostPatience {
+		h.note(gun, ErrNotNotary)
+	}
+	if !errors.Is(h.closed(gun), ErrNotNotary) {
+		t.Errorf("not given up: %v", h.closed(gun))
+	}
+}

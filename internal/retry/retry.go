@@ -1,0 +1,27 @@
+// Package retry says how often something is tried, and how long to wait between.
+package retry
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// MaxTries is how often an item is tried in one run.
+const MaxTries = 4
+
+// Pause waits after a try: as long as first, give or take a half, and twice as long after
+// each further one. It returns false when ctx has ended, or stop is closed, before that.
+func Pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try int) bool {
+	d := first << (try - 1)
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-stop:
+		return false
+	case <-t.C:
+		return true
+	}
+}

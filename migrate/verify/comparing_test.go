@@ -1,0 +1,188 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// crowdJudge lets judges wait until as many are there as wanted, and tells how many there
+// were at most.
+type crowdJudge struct {
+	mu        sync.Mutex
+	now, most int
+	wanted    int
+	full      chan struct{} // closed when as many as wanted are there
+}
+
+func (c *crowdJudge) Judge(context.Context, migrate.Image) (Verdict, error) {
+	c.mu.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	if c.now == c.wanted {
+		close(c.full)
+		c.wanted = 0
+	}
+	c.mu.Unlock()
+	select {
+	case <-c.full:
+	case <-time.After(5 * time.Second):
+	}
+	time.Sleep(20 * time.Millisecond) // for more to come than there may be
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	return Verdict{}, nil
+}
+
+// onlyNamed is a registry that has no tags but those that DCT names: the scene's has all
+// tags in each repository.
+type onlyNamed struct{ migrate.ReadRegistry }
+
+func (onlyNamed) Tags(context.Context, string, func(string) error) error { return nil }
+
+// Repositories of one tag keep all workers busy, and no more than there are, with one
+// reader; what is told comes in the order of the names, and one that cannot be read keeps
+// its place among them.
+func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 10 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+		if i != 5 {
+			s.Publish(names[i], fmt.Sprintf("v%d", i))
+		}
+	}
+	judge := &crowdJudge{wanted: 4, full: make(chan struct{})}
+	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: judge, Workers: 4}
+	i := 0
+	s.Must(v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
+		if want := map[bool]int{true: 0, false: 1}[i == 5]; r.GUN != names[i] || r.Totals[DCTOnly] != want || (r.Class != "") != (i == 5) {
+			t.Errorf("repository %d: %+v", i, r)
+		}
+		i++
+		return nil
+	}))
+	if judge.most != 4 || i != 10 {
+		t.Errorf("%d tags at the same time, want 4; %d repositories", judge.most, i)
+	}
+}
+
+// However many tags are waited for, no more repositories than the one that takes its turn
+// are held in memory besides.
+func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	names := []string{"registry.example.com/r0", "registry.example.com/r1"}
+	for i, name := range names {
+		s.Publish(name, fmt.Sprintf("v%d", i))
+	}
+	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: noJudge{}, Workers: 4}
+	c := v.begin()
+	s.Must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large one
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan compared, len(names))
+	for _, gun := range s.GUNs(names...) {
+		go func() { done <- c.repository(ctx, gun) }()
+	}
+	select {
+	case one := <-done:
+		t.Fatalf("compared beside a large one: %+v", one)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if len(c.readers) != 1 {
+		t.Errorf("%d have a reader's place, want 1", len(c.readers))
+	}
+	c.tags.Release(aheadTags)
+	for range names {
+		if one := <-done; one.err != nil || one.unread != nil {
+			t.Errorf("%+v", one)
+		}
+	}
+	cancel()
+	if one := c.repository(ctx, dct.GUN{}); one.err == nil && one.unread == nil {
+		t.Error("no error after the end")
+	}
+}
+
+// gauge counts how many repositories are read at the same time; one host is down.
+type gauge struct {
+	migrate.Trust
+	mu        sync.Mutex
+	now, most int
+	asked     int // of the host that is down
+	wanted    int
+	full      chan struct{} // closed when as many as wanted are there
+}
+
+func (g *gauge) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	if gun.Registry() == "down.example.com" {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.asked++
+		return nil, &dct.Error{GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New("answered 503")}
+	}
+	g.mu.Lock()
+	g.now++
+	if g.most = max(g.most, g.now); g.now == g.wanted && g.full != nil {
+		close(g.full)
+		g.full = nil
+	}
+	full := g.full
+	g.mu.Unlock()
+	if full != nil {
+		select {
+		case <-full:
+		case <-time.After(5 * time.Second):
+		}
+	}
+	defer func() {
+		g.mu.Lock()
+		g.now--
+		g.mu.Unlock()
+	}()
+	return g.Trust.Read(ctx, gun, known)
+}
+
+// As many repositories are read at the same time as asked for, one by default, and a Notary server
+// that is down is given up.
+func TestRepositoriesAreReadSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 8 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%d", i))
+		s.Publish(names[i], fmt.Sprintf("v%d", i))
+	}
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("down.example.com/r%d", i))
+	}
+	for want, readers := range map[int]int{1: 0, 4: 4} {
+		g := &gauge{Trust: s.Trust(), wanted: want, full: make(chan struct{})}
+		v := &Verification{Trust: g, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
+		i, reason := 0, ""
+		s.Must(v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
+			if r.GUN != names[i] {
+				t.Errorf("repository %d: got %s, want %s", i, r.GUN, names[i])
+			}
+			i, reason = i+1, r.Reason
+			return nil
+		}))
+		if g.most != want || g.asked > 3+readers {
+			t.Errorf("%d readers: got %d at the same time and %d requests of a host that is down, want %d and at most %d", readers, g.most, g.asked, want, 3+readers)
+		}
+		for _, part := range []string{names[107] + ": not asked: the Notary server of down.example.com failed for", "answered 503", "\nhint: once it answers again"} {
+			if !strings.Contains(reason, part) {
+				t.Errorf("%d readers: got the reason %q, want %q in it", readers, reason, part)
+			}
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// scene is a world with a Notary server, as a verification reads it.
+type scene struct {
+	*scenetest.Scene
+	ledger string
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	return &scene{scenetest.New(t), filepath.Join(t.TempDir(), "ledger.db")}
+}
+
+func (s *scene) Manifest(_ context.Context, image migrate.Image) ([]byte, error) {
+	return s.ManifestOf(image.Descriptor.Digest)
+}
+
+// multi is a scene in which DCT names an index of two images.
+type multi struct {
+	*scene
+	*scenetest.Platforms
+}
+
+func newMulti(t *testing.T) *multi {
+	t.Helper()
+	s := newScene(t)
+	return &multi{s, s.PublishPlatforms()}
+}
+
+// of is the digest of the image that Put makes under a tag.
+func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
+
+type noJudge struct{}
+
+func (noJudge) Judge(context.Context, migrate.Image) (Verdict, error) { return Verdict{}, nil }
+
+// run is a run that signs nothing: the ledger takes note of what it has read.
+func (s *scene) run(guns ...string) {
+	s.T.Helper()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.Must(err)
+	e := &migrate.Engine{
+		Trust: s.Trust(), Registry: struct{ migrate.Registry }{}, Keys: []migrate.Key{{Signer: noSigner{}}}, Ledger: l, Workers: 1,
+		Only: func(migrate.Ask) bool { return false }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	_, err = e.Run(context.Background(), nil, s.GUNs(guns...))
+	s.Must(errors.Join(err, l.Close()))
+}
+
+type noSigner struct{ migrate.Signer }
+
+func (noSigner) Name() string { return "release" }
+func (noSigner) Leaf() string { return "leaf of release" }
