@@ -81,11 +81,9 @@ func (e *Error) Unwrap() []error {
 // HostCause returns what is wrong with the whole Notary server, if that is why the root could not be
 // read, in a text that is the same for all repositories; else nothing.
 func (e *Error) HostCause() string {
-	switch e.Kind {
-	case ErrUnavailable, ErrDenied, ErrNotNotary:
-		if e.Role == "root" && e.Err != nil {
-			return strings.ReplaceAll(e.Err.Error(), e.GUN, "...")
-		}
+	ofHost := errors.Is(e.Kind, ErrUnavailable) || errors.Is(e.Kind, ErrDenied) || errors.Is(e.Kind, ErrNotNotary)
+	if !ofHost || e.Role != "root" || e.Err == nil {
+		return ""
 	}
-	return ""
+	return strings.ReplaceAll(e.Err.Error(), e.GUN, "...")
 }

@@ -101,7 +101,7 @@ func (l *loader) explainRoot(raw []byte, pinned *pin, err error) error {
 	case "unable to retrieve valid leaf certificates":
 		kind, cause := diagnoseRoot(root, l.gun)
 		hint := "the owner of the repository has to rotate its root key"
-		if kind == ErrExpired {
+		if errors.Is(kind, ErrExpired) {
 			hint = l.unseen(hint + ", or you accept its age with --allow-expired=root-cert")
 		}
 		return &Error{GUN: l.gun.String(), Role: "root", Kind: kind, Err: cause, Hint: hint}

@@ -73,7 +73,7 @@ func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([
 func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	base := s.URL(gun.Registry())
 	fail := func(kind, err error, hint string) error {
-		if s.Advice != nil && (kind == ErrUnavailable || kind == ErrNotNotary) {
+		if s.Advice != nil && (errors.Is(kind, ErrUnavailable) || errors.Is(kind, ErrNotNotary)) {
 			hint = strings.TrimPrefix(hint+"; "+s.Advice(gun.Registry()), "; ")
 			hint = strings.TrimSuffix(hint, "; ")
 		}

@@ -90,7 +90,7 @@ func TestServerAnswersAreExplained(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			// Another way is told of only where there is no Notary server to be reached.
-			if want := c.kind == ErrUnavailable || c.kind == ErrNotNotary; strings.HasSuffix(err.Error(), " another way to registry.example.com") != want {
+			if want := errors.Is(c.kind, ErrUnavailable) || errors.Is(c.kind, ErrNotNotary); strings.HasSuffix(err.Error(), " another way to registry.example.com") != want {
 				t.Errorf("got %v, want the advice: %t", err, want)
 			}
 		})

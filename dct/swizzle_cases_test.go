@@ -2,6 +2,7 @@ package dct
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -61,11 +62,11 @@ func (m mutation) expected(role data.RoleName, vouched bool, state string) (role
 			return []string{""}, ErrUnsigned
 		}
 		return []string{""}, ErrIncomplete
-	case kind == ErrIncomplete && vouched && state == "versions":
+	case errors.Is(kind, ErrIncomplete) && vouched && state == "versions":
 		kind = ErrRefused // the snapshot is not the one that was read with this version
-	case kind == ErrExpired && state == "versions":
+	case errors.Is(kind, ErrExpired) && state == "versions":
 		kind = ErrRefused // with other bytes than were read with this version: that counts more
-	case kind == nil, kind == ErrExpired && !vouched && role != "timestamp":
+	case kind == nil, errors.Is(kind, ErrExpired) && !vouched && role != "timestamp":
 		kind = ErrRefused // for expired files too: their hash is wrong
 	}
 	return roles, kind

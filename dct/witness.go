@@ -2,6 +2,7 @@ package dct
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (l *loader) newestMayBeAged(raw []byte) bool {
 	}
 	if !l.mayExpire(RootCert) {
 		last, ok := rootCertExpiry(root)
-		if kind, _ := diagnoseRoot(root, l.gun); kind != ErrExpired || !ok {
+		if kind, _ := diagnoseRoot(root, l.gun); !errors.Is(kind, ErrExpired) || !ok {
 			return false
 		}
 		l.late(RootCert, last)

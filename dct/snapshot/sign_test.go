@@ -147,7 +147,7 @@ func TestKilledWhileSigning(t *testing.T) {
 	}
 	func() {
 		defer func() {
-			if r := recover(); r != kill {
+			if r, _ := recover().(error); !errors.Is(r, kill) {
 				t.Fatalf("recovered %v", r)
 			}
 		}()

@@ -70,7 +70,7 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 		}
 		return nil
 	})
-	if err != nil && context.Cause(ctx) == late {
+	if err != nil && errors.Is(context.Cause(ctx), late) {
 		return late
 	}
 	return err

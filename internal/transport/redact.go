@@ -29,7 +29,7 @@ func Redact(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := err.(*redactedError); ok {
+	if _, ok := any(err).(*redactedError); ok { // itself: text around one that it wraps is not redacted
 		return err
 	}
 	return &redactedError{text: RedactText(err.Error()), err: err}

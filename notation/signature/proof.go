@@ -38,8 +38,9 @@ func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) looku
 	if err != nil {
 		return lookup.Of(c, err)
 	}
-	by, hint := notation.Identity{}, "the ledger does not tell the truth about it; nothing of this image was deleted"
-	if by, err = p.proven(c, stored); err == nil && len(p.Named) > 0 && !slices.ContainsFunc(p.Named, by.Equal) {
+	hint := "the ledger does not tell the truth about it; nothing of this image was deleted"
+	by, err := p.proven(c, stored)
+	if err == nil && len(p.Named) > 0 && !slices.ContainsFunc(p.Named, by.Equal) {
 		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", by.Leaf())
 		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
 	}

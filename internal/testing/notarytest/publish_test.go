@@ -1,6 +1,7 @@
 package notarytest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -228,12 +229,12 @@ func TestServerRefusesBadPublications(t *testing.T) {
 }
 
 func isBadTargets(err error) bool {
-	_, ok := err.(validation.ErrBadTargets)
+	_, ok := errors.AsType[validation.ErrBadTargets](err)
 	return ok
 }
 
 func isBadHierarchy(err error) bool {
-	_, ok := err.(validation.ErrBadHierarchy)
+	_, ok := errors.AsType[validation.ErrBadHierarchy](err)
 	return ok
 }
 

@@ -26,7 +26,9 @@ type PIN struct{ value string }
 // Reveal returns the PIN for C_Login, its only use.
 func (p PIN) Reveal() string { return p.value }
 
-func (PIN) String() string   { return "[PIN]" }
+func (PIN) String() string { return "[PIN]" }
+
+// GoString is what %#v prints.
 func (PIN) GoString() string { return "[PIN]" }
 
 // Of makes a PIN from text.
