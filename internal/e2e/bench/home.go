@@ -3,11 +3,22 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -123,4 +134,300 @@ func (h *home) writeJSON(name string, v any) error {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return h.write(name, raw)
+}
+
+// loop signs with what people use today: the notation command, once for each image, so
+// many at a time. force-referrers-tag is off, as in dct2notation: both sides store their
+// signatures in the same way.
+func (h *home) loop(ctx context.Context, workers int, key, references []string) (usage, error) {
+	return h.each(ctx, workers, append([]string{"sign", "--force-referrers-tag=false"}, key...), references)
+}
+
+// each calls the notation command once for each reference, so many at a time.
+func (h *home) each(ctx context.Context, workers int, args, references []string) (usage, error) {
+	c := exec.Command("xargs", append([]string{"-P", fmt.Sprint(workers), "-n", "1", h.program("notation")}, args...)...)
+	c.Env, c.Dir = h.env(), h.dir
+	c.Stdin = strings.NewReader(strings.Join(references, "\n") + "\n")
+	return metered(ctx, c)
+}
+
+// exitSome is the exit code of xargs when some of the commands failed.
+const exitSome = 123
+
+// failedSome forgives the loop that some of its commands failed: how many is a result.
+func failedSome(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == exitSome {
+		return nil
+	}
+	return err
+}
+
+// migration is one call of dct2notation run.
+type migration struct {
+	name      string // of the publication; its ledger and pins have that name
+	workers   int
+	atMost    time.Duration // begin nothing new after that; 0: no limit
+	key       []string      // what names it
+	mayFail   bool          // items that fail are a result, and no error
+	published Published
+	notary    string // URL
+}
+
+// result is what the run said of itself.
+type result struct {
+	Results map[string]int `json:"results"`
+}
+
+// Exit codes of a run that did not sign all.
+const (
+	exitFailures = 3 // items failed
+	exitEarly    = 5 // it ended by its time limit
+)
+
+// migrate runs dct2notation to its end. Running it again with the same name is a second
+// run on the same ledger.
+func (h *home) migrate(ctx context.Context, m migration) (result, usage, error) {
+	var r result
+	c, err := h.migration(m)
+	if err != nil {
+		return r, usage{}, err
+	}
+	var out bytes.Buffer
+	c.Stdout = &out
+	u, err := metered(ctx, c)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && (exit.ExitCode() == exitEarly || m.mayFail && exit.ExitCode() == exitFailures) {
+		err = nil
+	}
+	if err == nil {
+		err = json.Unmarshal(out.Bytes(), &r)
+	}
+	if err != nil {
+		return r, u, fmt.Errorf("migrating: %w", err)
+	}
+	return r, u, nil
+}
+
+// migration is the command, ready to be started.
+func (h *home) migration(m migration) (*exec.Cmd, error) {
+	pins, ledger := m.name+".pins.json", m.name+".db"
+	err := h.writeJSON(pins, map[string]any{
+		"trust_pinning": map[string]any{"certs": m.published.Pins, "disable_tofu": true},
+	})
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"run", "-o", "json", "--notary-server", m.notary, "--trust-pinning", pins, "--docker-trust", "none",
+		"--ca-file", "ca.pem", "--state", ledger, "--workers", fmt.Sprint(m.workers), "--max-duration", m.atMost.String(),
+	}
+	c := exec.Command(h.program("dct2notation"), append(append(args, m.key...), m.published.GUNs...)...)
+	c.Env, c.Dir = h.env(), h.dir
+	return c, nil
+}
+
+// reading is one call of dct2notation snapshot: the verb that reads and verifies trust
+// data without a registry and without a key. It also writes what it read.
+type reading struct {
+	published Published
+	guns      []string // of them
+	inFlight  int      // requests at a time; 0: as the program has it
+	want      string   // the outcome that all of them must have
+}
+
+// snapshotFolder is where a home's snapshot is.
+const snapshotFolder = "snapshot"
+
+// read runs dct2notation to its end. In one home the second call finds what the first has
+// left, in the snapshot and in the user's cache, which is below HOME; another home has none
+// of it.
+func (h *home) read(ctx context.Context, notary string, r reading) (usage, error) {
+	err := h.writeJSON("pins.json", map[string]any{
+		"trust_pinning": map[string]any{"certs": r.published.Pins, "disable_tofu": true},
+	})
+	if err != nil {
+		return usage{}, err
+	}
+	args := []string{
+		"snapshot", "-O", snapshotFolder, "-o", "json", "--notary-server", notary,
+		"--trust-pinning", "pins.json", "--docker-trust", "none", "--ca-file", "ca.pem",
+	}
+	if r.inFlight > 0 {
+		args = append(args, "--notary-concurrency", fmt.Sprint(r.inFlight))
+	}
+	c := exec.Command(h.program("dct2notation"), append(args, r.guns...)...)
+	c.Env, c.Dir = h.env(), h.dir
+	var out bytes.Buffer
+	c.Stdout = &out
+	u, err := metered(ctx, c)
+	if err != nil {
+		return u, fmt.Errorf("reading trust data: %w", err)
+	}
+	return u, readAll(out.Bytes(), r.want, len(r.guns))
+}
+
+// readAll returns an error unless the outcome of all repositories is the wanted one.
+func readAll(said []byte, want string, repositories int) error {
+	var outcomes map[string]any
+	if err := json.Unmarshal(said, &outcomes); err != nil {
+		return fmt.Errorf("reading trust data: %w", err)
+	}
+	if n, ok := outcomes[want].(float64); !ok || int(n) != repositories {
+		return fmt.Errorf("reading trust data: %d repositories should be %s, and it says %s", repositories, want, said)
+	}
+	return nil
+}
+
+// list runs notary list for one repository after the other, as a user's script would, and
+// adds up what they took. What they leave in a home's trust folder the next call finds.
+// There must be a line for each tag, or nothing was read.
+func (h *home) list(ctx context.Context, notary string, guns []string, tags int) (usage, error) {
+	var total usage
+	for _, gun := range guns {
+		c := exec.Command(h.program("notary"), "-s", notary, "-d", "trust", "--tlscacert", "ca.pem", "list", gun)
+		c.Env, c.Dir = h.env(), h.dir
+		var out bytes.Buffer
+		c.Stdout = &out
+		u, err := metered(ctx, c)
+		if err != nil {
+			return total, err
+		}
+		if n := listed(out.String()); n != tags {
+			return total, fmt.Errorf("notary list %s: %d tags, want %d, in:\n%s", gun, n, tags, tail(out.String()))
+		}
+		total.busy = (total.busy*total.wall.Seconds() + u.busy*u.wall.Seconds()) / (total.wall + u.wall).Seconds()
+		total.wall += u.wall
+		total.own += u.own
+		total.tree += u.tree
+		total.peak = max(total.peak, u.peak)
+	}
+	return total, nil
+}
+
+// listed counts the lines of notary list that are a tag: name, digest, size, role.
+func listed(said string) int {
+	n := 0
+	for line := range strings.Lines(said) {
+		if fields := strings.Fields(line); len(fields) == 4 && len(fields[1]) == 64 {
+			n++
+		}
+	}
+	return n
+}
+
+// size is what a folder takes: the bytes in its files, and those of the disk.
+type size struct {
+	files       int
+	bytes, disk int64
+}
+
+func sizeOf(folder string) (size, error) {
+	var s size
+	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			s.disk += stat.Blocks * 512
+		}
+		if info.Mode().IsRegular() {
+			s.files++
+			s.bytes += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("measuring a folder: %w", err)
+	}
+	return s, nil
+}
+
+// typical is the reading whose time is in the middle, with the largest memory of all: one
+// call of a fraction of a second is easily disturbed, and memory has to suffice each time.
+func typical(all []measured) measured {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.wall, b.wall) })
+	m := all[len(all)/2]
+	for _, other := range all {
+		m.peak = max(m.peak, other.peak)
+	}
+	return m
+}
+
+// trustOwnKey writes notation's trust store and policy, by which both contestants verify.
+func (h *home) trustOwnKey() error {
+	id, err := h.key.Load()
+	if err != nil {
+		return err
+	}
+	root := id.Chain[len(id.Chain)-1]
+	store := filepath.Join("notation", "truststore", "x509", "ca", "bench", "root.pem")
+	if err := h.write(store, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})); err != nil {
+		return err
+	}
+	return h.writeJSON(filepath.Join("notation", "trustpolicy.json"), map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
+		"name": "bench", "registryScopes": []string{"*"}, "signatureVerification": map[string]string{"level": "strict"},
+		"trustStores": []string{"ca:bench"}, "trustedIdentities": []string{"*"},
+	}}})
+}
+
+// verifying is one call of dct2notation verify.
+type verifying struct {
+	published Published
+	guns      []string // of them
+	tags      int      // that they have, on all of which the sides have to agree
+	workers   int
+	readers   int // repositories whose trust data is read at a time; 0: as the program has it
+}
+
+// verify runs dct2notation to its end. What it says goes to a file: of many tags it is
+// much, and would count as our memory.
+func (h *home) verify(ctx context.Context, notary string, v verifying) (u usage, err error) {
+	if err := h.writeJSON("pins.json", map[string]any{
+		"trust_pinning": map[string]any{"certs": v.published.Pins, "disable_tofu": true},
+	}); err != nil {
+		return u, err
+	}
+	args := []string{
+		"verify", "-o", "json", "--notary-server", notary, "--trust-pinning", "pins.json", "--docker-trust", "none",
+		"--ca-file", "ca.pem", "--workers", fmt.Sprint(v.workers),
+	}
+	if v.readers > 0 {
+		args = append(args, "--notary-concurrency", fmt.Sprint(v.readers))
+	}
+	out, err := os.Create(h.path("verified.json"))
+	if err != nil {
+		return u, fmt.Errorf("verifying: %w", err)
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	c := exec.Command(h.program("dct2notation"), append(args, v.guns...)...)
+	c.Env, c.Dir, c.Stdout = h.env(), h.dir, out
+	if u, err = metered(ctx, c); err != nil {
+		return u, fmt.Errorf("verifying: %w", err)
+	}
+	if _, err := out.Seek(0, 0); err != nil {
+		return u, fmt.Errorf("verifying: %w", err)
+	}
+	var said struct {
+		Totals map[string]int `json:"totals"`
+		Agree  bool           `json:"agree"`
+	}
+	if err := json.NewDecoder(out).Decode(&said); err != nil {
+		return u, fmt.Errorf("verifying: %w", err)
+	}
+	if !said.Agree || said.Totals["agree"] != v.tags {
+		return u, fmt.Errorf("verifying: the sides should agree on %d tags, and it says %v", v.tags, said.Totals)
+	}
+	return u, nil
+}
+
+// verifyEach verifies with the notation command, once for each image. That one fails is an
+// error.
+func (h *home) verifyEach(ctx context.Context, workers int, references []string) (usage, error) {
+	return h.each(ctx, workers, []string{"verify"}, references)
 }

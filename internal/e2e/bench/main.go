@@ -20,10 +20,9 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go, local.go, limits.go, softhsm.go, memory.go, many.go, trust.go, verify.go,
-// requests.go and ledger.go are the parts, loop.go, migration.go, reading.go and verifying.go the contestants,
-// servers.go, control.go and diary.go the other process, usage.go and calls.go the
-// instruments.
+// throughput.go, limits.go, softhsm.go, memory.go, trust.go, verify.go, requests.go and
+// ledger.go are the parts, home.go the contestants, servers.go and control.go the other
+// process, usage.go the instruments.
 package main
 
 import (
