@@ -1,16 +1,20 @@
 package notarytest
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/theupdateframework/notary/client"
 	"github.com/theupdateframework/notary/client/changelist"
 	"github.com/theupdateframework/notary/storage"
+	"github.com/theupdateframework/notary/trustmanager"
 	"github.com/theupdateframework/notary/trustpinning"
 	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/utils"
 )
 
 // A Repository publishes to one GUN, with all keys that docker's users would have. Only Sign
@@ -147,4 +151,194 @@ func (r *Repository) RotateRoot() error {
 		return fmt.Errorf("rotating root key of %s: %w", r.gun, err)
 	}
 	return nil
+}
+
+// releases is the role that docker believes first.
+const releases data.RoleName = "targets/releases"
+
+// A delegation is a direct child of targets, where docker signs.
+type delegation struct {
+	name  data.RoleName
+	paths []string
+}
+
+// AddSigner does what "docker trust signer add" does: a new key may sign targets/<name> and
+// targets/releases, any tag. It is published at once; the two roles get
+// files only when something is signed into them.
+func (r *Repository) AddSigner(name string) error {
+	role := data.RoleName("targets/" + name)
+	err := r.delegate([]string{""}, role, releases)
+	if err != nil {
+		return fmt.Errorf("adding signer %s to %s: %w", name, r.gun, err)
+	}
+	return nil
+}
+
+// AddDelegation adds a role with a key of its own, at any depth below targets, for tags that
+// begin with one of the paths ("" is any). If the role exists, it gains the key and
+// the paths. It is published at once.
+func (r *Repository) AddDelegation(role string, paths []string) error {
+	if err := r.delegate(paths, data.RoleName(role)); err != nil {
+		return fmt.Errorf("adding delegation %s to %s: %w", role, r.gun, err)
+	}
+	return nil
+}
+
+// delegate gives roles one new key and publishes that, without what is staged.
+func (r *Repository) delegate(paths []string, roles ...data.RoleName) error {
+	if len(paths) == 0 {
+		return errors.New("a delegation without paths could sign nothing")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key, err := r.server.signerKeys.Create(roles[0], data.GUN(r.gun), data.ECDSAKey)
+	if err != nil {
+		return err
+	}
+	c, err := r.client(changelist.NewMemChangelist())
+	if err != nil {
+		return err
+	}
+	for _, role := range roles {
+		if err := c.AddDelegation(role, []data.PublicKey{key}, paths); err != nil {
+			return err
+		}
+	}
+	if err := c.Publish(); err != nil {
+		return err
+	}
+	for _, role := range roles {
+		r.remember(role, paths)
+	}
+	return nil
+}
+
+// remember keeps a direct delegation for rolesFor; the caller holds mu.
+func (r *Repository) remember(role data.RoleName, paths []string) {
+	if role.Parent() != data.CanonicalTargetsRole {
+		return
+	}
+	at := slices.IndexFunc(r.delegations, func(d delegation) bool { return d.name == role })
+	if at < 0 {
+		r.delegations = append(r.delegations, delegation{role, slices.Clone(paths)})
+		return
+	}
+	r.delegations[at].paths = append(r.delegations[at].paths, paths...)
+}
+
+// rolesFor returns the roles that were named or else docker's choice; the caller holds mu.
+func (r *Repository) rolesFor(tag string, named []string) ([]data.RoleName, error) {
+	if len(named) > 0 {
+		return data.NewRoleList(named), nil
+	}
+	if len(r.delegations) == 0 {
+		return []data.RoleName{data.CanonicalTargetsRole}, nil
+	}
+	var roles []data.RoleName
+	for _, d := range r.delegations {
+		if (data.Role{Name: d.name, Paths: d.paths}).CheckPaths(tag) {
+			roles = append(roles, d.name)
+		}
+	}
+	if len(roles) == 0 {
+		// Not targets: docker never signs there once there are delegations.
+		return nil, errors.New("no delegation admits this tag")
+	}
+	return roles, nil
+}
+
+// A keyring keeps private keys in memory, unencrypted: notary's own key store derives a
+// passphrase key for every new key, which would make a thousand repositories slow. It is a
+// signed.CryptoService and may be used from several goroutines at once.
+type keyring struct {
+	mu   sync.RWMutex
+	keys map[string]ringKey // by canonical key ID; guarded by mu
+}
+
+type ringKey struct {
+	private data.PrivateKey
+	role    data.RoleName
+}
+
+func newKeyring() *keyring { return &keyring{keys: make(map[string]ringKey)} }
+
+// Create makes a key. ECDSA is what docker's client and a server with a signer use.
+func (k *keyring) Create(role data.RoleName, gun data.GUN, algorithm string) (data.PublicKey, error) {
+	var private data.PrivateKey
+	var err error
+	switch algorithm {
+	case data.ECDSAKey:
+		private, err = utils.GenerateECDSAKey(rand.Reader)
+	case data.ED25519Key:
+		private, err = utils.GenerateED25519Key(rand.Reader)
+	default:
+		return nil, fmt.Errorf("making %s key of %s: algorithm %q is not supported", role, gun, algorithm)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making %s key of %s: %w", role, gun, err)
+	}
+	if err := k.AddKey(role, gun, private); err != nil {
+		return nil, err
+	}
+	return data.PublicKeyFromPrivate(private), nil
+}
+
+// AddKey keeps a key; it never fails.
+func (k *keyring) AddKey(role data.RoleName, _ data.GUN, key data.PrivateKey) error {
+	// The library computes the ID on first use and keeps it in the key: doing that here,
+	// once, makes the key safe to share.
+	id := key.ID()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.keys[id] = ringKey{private: key, role: role}
+	return nil
+}
+
+// GetKey returns the public half, nil if the key is not here.
+func (k *keyring) GetKey(id string) data.PublicKey {
+	private, _, err := k.GetPrivateKey(id)
+	if err != nil {
+		return nil
+	}
+	return data.PublicKeyFromPrivate(private)
+}
+
+// GetPrivateKey returns a key and its role; trustmanager.ErrKeyNotFound if it is not here,
+// which the library takes for "somebody else signs that".
+func (k *keyring) GetPrivateKey(id string) (data.PrivateKey, data.RoleName, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key, ok := k.keys[id]
+	if !ok {
+		return nil, "", trustmanager.ErrKeyNotFound{KeyID: id}
+	}
+	return key.private, key.role, nil
+}
+
+// RemoveKey forgets nothing. The library calls it when a key leaves the root metadata, but the
+// tampering methods still sign with keys of earlier roots.
+func (k *keyring) RemoveKey(string) error { return nil }
+
+// ListKeys returns the IDs of a role's keys, of all GUNs.
+func (k *keyring) ListKeys(role data.RoleName) []string {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var ids []string
+	for id, key := range k.keys {
+		if key.role == role {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// ListAllKeys returns the role of each key.
+func (k *keyring) ListAllKeys() map[string]data.RoleName {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	roles := make(map[string]data.RoleName, len(k.keys))
+	for id, key := range k.keys {
+		roles[id] = key.role
+	}
+	return roles
 }

@@ -1,14 +1,20 @@
 package notarytest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/docker/go/canonical/json"
+	"github.com/theupdateframework/notary/tuf/data"
 )
 
 // errOldVersion is returned when a published file is not newer than the stored one, be it
@@ -138,4 +144,146 @@ func (sh *shelf) listRoles(gun string) []string {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	return slices.Sorted(maps.Keys(sh.guns[gun]))
+}
+
+// latestRoot returns the latest root that can be read at all: a forged one may be any bytes,
+// and the repository still needs keys to go on with.
+func (sh *shelf) latestRoot(gun string) (*data.SignedRoot, bool) {
+	roots := sh.readableRoots(gun)
+	if len(roots) == 0 {
+		return nil, false
+	}
+	return roots[0], true
+}
+
+// readableRoots returns the roots that can be read, the latest first.
+func (sh *shelf) readableRoots(gun string) []*data.SignedRoot {
+	var roots []*data.SignedRoot
+	for _, v := range slices.Backward(sh.history(gun, "root")) {
+		if root, ok := readRoot(v.Raw); ok {
+			roots = append(roots, root)
+		}
+	}
+	return roots
+}
+
+func readRoot(raw []byte) (*data.SignedRoot, bool) {
+	outer, ok := readSigned(raw)
+	if !ok {
+		return nil, false
+	}
+	root, err := data.RootFromSigned(outer)
+	return root, err == nil
+}
+
+// latestTargets returns the latest file of targets or a delegation that can be read at all.
+func (sh *shelf) latestTargets(gun string, role data.RoleName) (*data.SignedTargets, bool) {
+	for _, v := range slices.Backward(sh.history(gun, role.String())) {
+		if outer, ok := readSigned(v.Raw); ok {
+			if targets, err := data.TargetsFromSigned(outer, role); err == nil {
+				return targets, true
+			}
+		}
+	}
+	return nil, false
+}
+
+func readSigned(raw []byte) (*data.Signed, bool) {
+	outer := new(data.Signed)
+	if err := json.Unmarshal(raw, outer); err != nil || outer.Signed == nil {
+		return nil, false
+	}
+	return outer, true
+}
+
+// keysOf returns the public keys that may sign a role: what root says, or for a delegation what
+// its parent says. A file that is about to be stored counts already if it is a root.
+func (sh *shelf) keysOf(gun string, role data.RoleName, coming file) ([]data.PublicKey, error) {
+	if data.IsDelegation(role) {
+		parent, ok := sh.latestTargets(gun, role.Parent())
+		if !ok {
+			return nil, fmt.Errorf("no readable %s", role.Parent())
+		}
+		delegated, err := parent.BuildDelegationRole(role)
+		if err != nil {
+			return nil, err
+		}
+		return delegated.ListKeys(), nil
+	}
+	roots := sh.readableRoots(gun)
+	if root, ok := readRoot(coming.raw); ok && coming.role == "root" {
+		roots = append([]*data.SignedRoot{root}, roots...)
+	}
+	if len(roots) == 0 {
+		return nil, errors.New("no readable root")
+	}
+	if role == data.CanonicalRootRole {
+		return rootSigners(roots), nil
+	}
+	base, err := roots[0].BuildBaseRole(role)
+	if err != nil {
+		return nil, err
+	}
+	return base.ListKeys(), nil
+}
+
+// rootSigners returns the root keys of the latest root and of the one before, because a root
+// has to be signed by its predecessor's keys too.
+func rootSigners(roots []*data.SignedRoot) []data.PublicKey {
+	var keys []data.PublicKey
+	seen := make(map[string]bool)
+	for _, root := range roots[:min(2, len(roots))] {
+		base, err := root.BuildBaseRole(data.CanonicalRootRole)
+		if err != nil {
+			continue
+		}
+		for _, key := range base.ListKeys() {
+			if !seen[key.ID()] {
+				seen[key.ID()] = true
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
+// Put stores bytes as the latest file of a role and checks nothing: for forged trust data. The
+// files around it stay as they are. A timestamp also makes a record in the changefeed.
+func (s *Server) Put(gun, role string, version int, raw []byte) {
+	// Without the check for newer versions, add has nothing to refuse.
+	_ = s.shelf.add(gun, false, file{role: role, version: version, raw: bytes.Clone(raw)})
+}
+
+// Raw returns the latest file of a role, nil if there is none.
+func (s *Server) Raw(gun, role string) []byte {
+	v, _ := s.shelf.latest(gun, role)
+	return bytes.Clone(v.Raw)
+}
+
+// History returns all files that a role ever had, oldest first.
+func (s *Server) History(gun, role string) []Version {
+	var history []Version
+	for _, v := range s.shelf.history(gun, role) {
+		v.Raw = bytes.Clone(v.Raw)
+		history = append(history, v)
+	}
+	return history
+}
+
+// GUNs lists what is stored, sorted.
+func (s *Server) GUNs() []string { return s.shelf.listGUNs() }
+
+// Roles lists the roles of a GUN that have a file, sorted.
+func (s *Server) Roles(gun string) []string { return s.shelf.listRoles(gun) }
+
+// Delete removes a GUN with all its files, as DELETE does, and records that in the changefeed.
+func (s *Server) Delete(gun string) { s.shelf.remove(gun) }
+
+// Record adds a change to the changefeeds that nothing happened for, of a GUN of any form:
+// feeds are late, say things twice, and hold what people made of them. The category is
+// update or deletion.
+func (s *Server) Record(gun, category string) {
+	s.shelf.mu.Lock()
+	defer s.shelf.mu.Unlock()
+	s.shelf.record(change{GUN: gun, Version: 1, SHA256: strings.Repeat("0", 64), Category: category})
 }

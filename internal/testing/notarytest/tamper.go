@@ -2,11 +2,16 @@ package notarytest
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/docker/go/canonical/json"
+	"github.com/theupdateframework/notary/cryptoservice"
 	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/signed"
+	"github.com/theupdateframework/notary/tuf/utils"
 )
 
 // Tamper edits the signed part of a role's latest file, as decoded JSON: numbers are float64,
@@ -106,4 +111,246 @@ func (r *Repository) DropFromSnapshot(role string) error {
 		delete(meta, role)
 		return nil
 	})
+}
+
+// forge edits the latest file of a role. With resign the file becomes the next version of
+// itself before the edit, and is signed by all keys of its role after it; else version and
+// signatures stay as they are. What is coming is a file that will be stored with it. The
+// caller holds mu.
+func (r *Repository) forge(role string, resign bool, coming file, edit func(*document) error) (file, error) {
+	latest, ok := r.server.shelf.latest(r.gun, role)
+	if !ok {
+		return file{}, fmt.Errorf("%s has no file", role)
+	}
+	d, err := parseDocument(latest.Raw)
+	if err != nil {
+		return file{}, fmt.Errorf("reading %s: %w", role, err)
+	}
+	if resign {
+		d.bump()
+	}
+	if err := edit(&d); err != nil {
+		return file{}, err
+	}
+	if resign {
+		keys, err := r.server.shelf.keysOf(r.gun, data.RoleName(role), coming)
+		if err != nil {
+			return file{}, fmt.Errorf("finding keys of %s: %w", role, err)
+		}
+		if err := d.sign(keys, r.server.signerKeys, r.server.ownKeys); err != nil {
+			return file{}, fmt.Errorf("signing %s: %w", role, err)
+		}
+	}
+	raw, err := d.encode()
+	if err != nil {
+		return file{}, fmt.Errorf("encoding %s: %w", role, err)
+	}
+	return file{role: role, version: d.version(), raw: raw}, nil
+}
+
+// settle stores a file together with the snapshot and timestamp that then have to follow, at
+// once. The caller holds mu.
+func (r *Repository) settle(f file) error {
+	files := []file{f}
+	for files[0].role != "timestamp" {
+		inner := files[0]
+		outer := "snapshot"
+		if inner.role == "snapshot" {
+			outer = "timestamp"
+		}
+		next, err := r.forge(outer, true, f, func(d *document) error { return d.vouchFor(inner) })
+		if err != nil {
+			return err
+		}
+		files = append([]file{next}, files...)
+	}
+	return r.server.shelf.add(r.gun, false, files...)
+}
+
+// vouchFor writes the size and hashes of a file into a snapshot or timestamp.
+func (d *document) vouchFor(f file) error {
+	meta, ok := d.signed["meta"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("vouching for %s: no meta", f.role)
+	}
+	entry, err := data.NewFileMeta(bytes.NewReader(f.raw), data.NotaryDefaultHashes...)
+	if err != nil {
+		return fmt.Errorf("vouching for %s: %w", f.role, err)
+	}
+	meta[f.role] = entry
+	return nil
+}
+
+// tamper forges and settles, and says what failed.
+func (r *Repository) tamper(doing, role string, resign bool, edit func(*document) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f, err := r.forge(role, resign, file{}, edit)
+	if err == nil {
+		err = r.settle(f)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s of %s: %w", doing, role, r.gun, err)
+	}
+	return nil
+}
+
+// A document is a file taken apart for forging: its signed part as plain JSON values, so that
+// an edit may also make what notary's types could not hold.
+type document struct {
+	signed     map[string]any
+	signatures []data.Signature
+}
+
+func parseDocument(raw []byte) (document, error) {
+	var outer data.Signed
+	if err := json.Unmarshal(raw, &outer); err != nil {
+		return document{}, err
+	}
+	if outer.Signed == nil {
+		return document{}, errors.New("no signed part")
+	}
+	d := document{signatures: outer.Signatures}
+	err := json.Unmarshal(*outer.Signed, &d.signed)
+	return d, err
+}
+
+// version returns the version number, 0 if there is none.
+func (d document) version() int {
+	switch v := d.signed["version"].(type) {
+	case float64: // as decoded
+		return int(v)
+	case int: // as edited
+		return v
+	}
+	return 0
+}
+
+// bump makes the document the next version of itself.
+func (d document) bump() { d.signed["version"] = d.version() + 1 }
+
+// sign replaces the signatures by those of all keys whose private halves are in the rings,
+// whatever the threshold.
+func (d *document) sign(keys []data.PublicKey, rings ...signed.CryptoService) error {
+	message, err := json.MarshalCanonical(d.signed)
+	if err != nil {
+		return err
+	}
+	d.signatures = nil
+	for _, key := range keys {
+		private, err := privateKey(key, rings)
+		if err != nil {
+			return err
+		}
+		signature, err := private.Sign(rand.Reader, message, nil)
+		if err != nil {
+			return err
+		}
+		d.signatures = append(d.signatures, data.Signature{
+			KeyID: key.ID(), Method: private.SignatureAlgorithm(), Signature: signature,
+		})
+	}
+	return nil
+}
+
+// privateKey finds the private half of a key, which may be a certificate.
+func privateKey(key data.PublicKey, rings []signed.CryptoService) (data.PrivateKey, error) {
+	id, err := utils.CanonicalKeyID(key)
+	if err != nil {
+		return nil, err
+	}
+	for _, ring := range rings {
+		if private, _, err := ring.GetPrivateKey(id); err == nil {
+			return private, nil
+		}
+	}
+	return nil, fmt.Errorf("private key %s is not here", id)
+}
+
+// spoil makes every signature wrong. They keep their length and their key ID.
+func (d *document) spoil() {
+	spoilt := make([]data.Signature, len(d.signatures))
+	for i, s := range d.signatures {
+		s.Signature = bytes.Clone(s.Signature)
+		if len(s.Signature) > 0 {
+			s.Signature[len(s.Signature)-1] ^= 0x01
+		}
+		spoilt[i] = s
+	}
+	d.signatures = spoilt
+}
+
+// encode writes the file in notary's own form.
+func (d document) encode() ([]byte, error) {
+	message, err := json.MarshalCanonical(d.signed)
+	if err != nil {
+		return nil, err
+	}
+	part := json.RawMessage(message)
+	return json.Marshal(data.Signed{Signed: &part, Signatures: d.signatures})
+}
+
+// Recertify gives the root keys certificates with another common name or validity, as if the
+// latest root had always had them: its version stays and the file takes its place. It is
+// for the most frequent failure of all, a root certificate that has expired, and for one that
+// is for another GUN (commonName "" is the GUN itself). RootKeyIDs change with it.
+func (r *Repository) Recertify(commonName string, notBefore, notAfter time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if commonName == "" {
+		commonName = r.gun
+	}
+	f, err := r.recertified(commonName, notBefore, notAfter)
+	if err == nil {
+		err = r.settle(f)
+	}
+	if err != nil {
+		return fmt.Errorf("renewing root certificates of %s: %w", r.gun, err)
+	}
+	return nil
+}
+
+// recertified makes the new root; the caller holds mu.
+func (r *Repository) recertified(commonName string, notBefore, notAfter time.Time) (file, error) {
+	roots := r.server.shelf.readableRoots(r.gun)
+	if len(roots) == 0 {
+		return file{}, errors.New("no readable root")
+	}
+	root := roots[0]
+	role := root.Signed.Roles[data.CanonicalRootRole]
+	for i, id := range role.KeyIDs {
+		key, err := r.certify(root.Signed.Keys[id], commonName, notBefore, notAfter)
+		if err != nil {
+			return file{}, err
+		}
+		delete(root.Signed.Keys, id)
+		root.Signed.Keys[key.ID()] = key
+		role.KeyIDs[i] = key.ID()
+	}
+	outer, err := root.ToSigned()
+	if err != nil {
+		return file{}, err
+	}
+	d := document{}
+	if err := json.Unmarshal(*outer.Signed, &d.signed); err != nil {
+		return file{}, err
+	}
+	if err := d.sign(rootSigners(roots), r.server.signerKeys); err != nil {
+		return file{}, err
+	}
+	raw, err := d.encode()
+	return file{role: "root", version: root.Signed.Version, raw: raw, replaces: true}, err
+}
+
+// certify makes a certificate for a key that is in the ring.
+func (r *Repository) certify(key data.PublicKey, commonName string, notBefore, notAfter time.Time) (data.PublicKey, error) {
+	private, err := privateKey(key, []signed.CryptoService{r.server.signerKeys})
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := cryptoservice.GenerateCertificate(private, data.GUN(commonName), notBefore, notAfter)
+	if err != nil {
+		return nil, err
+	}
+	return utils.CertToKey(certificate), nil
 }

@@ -12,7 +12,7 @@
 //   - deleting a digest takes its tags along; tag and catalogue lists are cut in pages with Link headers;
 //   - a manifest pushed under a digest that is not its own is refused.
 //
-// What goes wrong in the field is switched on by Options (tokens, latency, rate limit, refused
+// What goes wrong in the field is switched on by Options (tokens, latency, refused
 // deletes) or scripted with SetHook, which can also perform a request and lose its answer.
 //
 // Put, Tag, Delete, Resolve, Signatures and SignatureBlob go straight to the store: no network, no
@@ -55,9 +55,6 @@ type Options struct {
 	// forgets the bytes, as distribution does and the specification allows. Off, one request is
 	// enough.
 	TwoStepUploads bool
-	// MaxPerSecond is the rate above which requests are answered with 429 and "Retry-After: 1"; a
-	// second's worth may come at once. Zero: no limit.
-	MaxPerSecond float64
 }
 
 // A Registry is a running registry. Its content lives in memory and is gone with Close.
@@ -68,7 +65,7 @@ type Registry struct {
 	server *http.Server
 	host   string
 	scheme string
-	ca     []byte // DER; nil without TLS
+	ca     []byte // PEM; nil without TLS
 }
 
 // Start serves a new, empty registry on a free port of 127.0.0.1. The caller closes it.
@@ -125,9 +122,7 @@ func (r *Registry) Host() string { return r.host }
 func (r *Registry) URL() string { return r.scheme + "://" + r.host }
 
 // CAPEM is the certificate that clients must trust, in PEM; nil without TLS.
-func (r *Registry) CAPEM() []byte {
-	return r.ca
-}
+func (r *Registry) CAPEM() []byte { return r.ca }
 
 // Requests is the number of HTTP requests so far, refused and aborted ones and those for tokens included.
 func (r *Registry) Requests() int64 { return r.front.requests.Load() }
@@ -141,6 +136,3 @@ func (r *Registry) Log() []string { return r.front.log.lines() }
 
 // SetHook puts h in front of every request that arrives from now on; nil takes it away.
 func (r *Registry) SetHook(h Hook) { r.front.hook.Store(&h) }
-
-// RevokeTokens makes every token handed out so far worthless: the next request with one is answered 401.
-func (r *Registry) RevokeTokens() { r.guard.revoke() }
