@@ -1,0 +1,127 @@
+package lint
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	link = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	// A name and the file that declares it: `newRoot` in [root.go](cmd/dct2notation/command/root.go).
+	declared = regexp.MustCompile("`(\\w+)`\\s+in\\s+\\[[^]]*\\]\\(([^)]+\\.go)\\)")
+	// A source file, from the root: `migrate/vouch.go`.
+	source = regexp.MustCompile("`([a-z][\\w-]*/[\\w/.-]+\\.go)`")
+	way    = regexp.MustCompile(`(?m)^\*\*An? ([a-z ]+)\.\*\*`)
+)
+
+// TestDocumentsNameWhatExists holds the files, and the names in them, that documents send a reader to.
+func TestDocumentsNameWhatExists(t *testing.T) {
+	t.Parallel()
+	for _, doc := range documents(t) {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if !strings.Contains(m[1], ":") {
+				exists(t, doc, filepath.Join(filepath.Dir(doc), m[1]))
+			}
+		}
+		for _, m := range source.FindAllStringSubmatch(string(text), -1) {
+			exists(t, doc, filepath.Join(root, m[1]))
+		}
+		for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
+			if names := declarations(t, filepath.Join(filepath.Dir(doc), m[2])); !slices.Contains(names, m[1]) {
+				t.Errorf("%s: got no declaration of %s in %s, want one as it says", doc, m[1], m[2])
+			}
+		}
+	}
+}
+
+// TestWaysIn holds that each way of extending the program is described by names that are checked.
+func TestWaysIn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"verb", "policy consumer", "trust source", "report format", "failure class", "ledger schema"}
+	var got []string
+	starts := way.FindAllStringSubmatchIndex(string(text), -1)
+	for i, at := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		got = append(got, string(text[at[2]:at[3]]))
+		if n := len(declared.FindAll(text[at[0]:end], -1)); n < 2 {
+			t.Errorf("%s: got %d names with their files, want what to write and what to follow", got[i], n)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got the ways %q, want %q", got, want)
+	}
+}
+
+// documents returns the Markdown files of the repository.
+func documents(t *testing.T) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || path != root && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case filepath.Ext(path) == ".md":
+			all = append(all, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func exists(t *testing.T, doc, path string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("%s names a file: got %v, want it to exist", doc, err)
+	}
+}
+
+// declarations returns what a file declares outside of functions, methods included.
+func declarations(t *testing.T, path string) (names []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Errorf("parsing what a document names: got %v, want a Go file", err)
+		return nil
+	}
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			names = append(names, d.Name.Name)
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				switch s := s.(type) {
+				case *ast.TypeSpec:
+					names = append(names, s.Name.Name)
+				case *ast.ValueSpec:
+					for _, id := range s.Names {
+						names = append(names, id.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
