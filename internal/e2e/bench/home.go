@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -165,7 +164,7 @@ func failedSome(err error) error {
 
 // migration is one call of dct2notation run.
 type migration struct {
-	name      string // of the publication; its ledger and pins have that name
+	name      string // of the publication; its ledger has that name
 	workers   int
 	atMost    time.Duration // begin nothing new after that; 0: no limit
 	key       []string      // what names it
@@ -211,18 +210,19 @@ func (h *home) migrate(ctx context.Context, m migration) (result, usage, error) 
 
 // migration is the command, ready to be started.
 func (h *home) migration(m migration) (*exec.Cmd, error) {
-	pins, ledger := m.name+".pins.json", m.name+".db"
-	err := h.writeJSON(pins, map[string]any{
-		"trust_pinning": map[string]any{"certs": m.published.Pins, "disable_tofu": true},
-	})
+	args := []string{"--state", m.name + ".db", "--workers", fmt.Sprint(m.workers), "--max-duration", m.atMost.String()}
+	return h.command("run", m.notary, m.published, append(append(args, m.key...), m.published.GUNs...)...)
+}
+
+// command is dct2notation with a verb, ready to be started, that trusts the roots which were published.
+func (h *home) command(verb, notary string, p Published, args ...string) (*exec.Cmd, error) {
+	err := h.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": p.Pins, "disable_tofu": true}})
 	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"run", "-o", "json", "--notary-server", m.notary, "--trust-pinning", pins, "--docker-trust", "none",
-		"--ca-file", "ca.pem", "--state", ledger, "--workers", fmt.Sprint(m.workers), "--max-duration", m.atMost.String(),
-	}
-	c := exec.Command(h.program("dct2notation"), append(append(args, m.key...), m.published.GUNs...)...)
+	c := exec.Command(h.program("dct2notation"), append([]string{
+		verb, "-o", "json", "--notary-server", notary, "--trust-pinning", "pins.json", "--docker-trust", "none", "--ca-file", "ca.pem",
+	}, args...)...)
 	c.Env, c.Dir = h.env(), h.dir
 	return c, nil
 }
@@ -243,21 +243,14 @@ const snapshotFolder = "snapshot"
 // left, in the snapshot and in the user's cache, which is below HOME; another home has none
 // of it.
 func (h *home) read(ctx context.Context, notary string, r reading) (usage, error) {
-	err := h.writeJSON("pins.json", map[string]any{
-		"trust_pinning": map[string]any{"certs": r.published.Pins, "disable_tofu": true},
-	})
-	if err != nil {
-		return usage{}, err
-	}
-	args := []string{
-		"snapshot", "-O", snapshotFolder, "-o", "json", "--notary-server", notary,
-		"--trust-pinning", "pins.json", "--docker-trust", "none", "--ca-file", "ca.pem",
-	}
+	args := []string{"-O", snapshotFolder}
 	if r.inFlight > 0 {
 		args = append(args, "--notary-concurrency", fmt.Sprint(r.inFlight))
 	}
-	c := exec.Command(h.program("dct2notation"), append(args, r.guns...)...)
-	c.Env, c.Dir = h.env(), h.dir
+	c, err := h.command("snapshot", notary, r.published, append(args, r.guns...)...)
+	if err != nil {
+		return usage{}, err
+	}
 	var out bytes.Buffer
 	c.Stdout = &out
 	u, err := metered(ctx, c)
@@ -365,9 +358,7 @@ func (h *home) trustOwnKey() error {
 	if err != nil {
 		return err
 	}
-	root := id.Chain[len(id.Chain)-1]
-	store := filepath.Join("notation", "truststore", "x509", "ca", "bench", "root.pem")
-	if err := h.write(store, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})); err != nil {
+	if err := h.write(filepath.Join("notation", "truststore", "x509", "ca", "bench", "root.pem"), pki.PEM(id.Chain[len(id.Chain)-1])); err != nil {
 		return err
 	}
 	return h.writeJSON(filepath.Join("notation", "trustpolicy.json"), map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
@@ -388,25 +379,20 @@ type verifying struct {
 // verify runs dct2notation to its end. What it says goes to a file: of many tags it is
 // much, and would count as our memory.
 func (h *home) verify(ctx context.Context, notary string, v verifying) (u usage, err error) {
-	if err := h.writeJSON("pins.json", map[string]any{
-		"trust_pinning": map[string]any{"certs": v.published.Pins, "disable_tofu": true},
-	}); err != nil {
-		return u, err
-	}
-	args := []string{
-		"verify", "-o", "json", "--notary-server", notary, "--trust-pinning", "pins.json", "--docker-trust", "none",
-		"--ca-file", "ca.pem", "--workers", fmt.Sprint(v.workers),
-	}
+	args := []string{"--workers", fmt.Sprint(v.workers)}
 	if v.readers > 0 {
 		args = append(args, "--notary-concurrency", fmt.Sprint(v.readers))
+	}
+	c, err := h.command("verify", notary, v.published, append(args, v.guns...)...)
+	if err != nil {
+		return u, err
 	}
 	out, err := os.Create(h.path("verified.json"))
 	if err != nil {
 		return u, fmt.Errorf("verifying: %w", err)
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	c := exec.Command(h.program("dct2notation"), append(args, v.guns...)...)
-	c.Env, c.Dir, c.Stdout = h.env(), h.dir, out
+	c.Stdout = out
 	if u, err = metered(ctx, c); err != nil {
 		return u, fmt.Errorf("verifying: %w", err)
 	}

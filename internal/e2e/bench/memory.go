@@ -240,12 +240,9 @@ func (s stage) count(w *walk) error {
 
 // see reads the memory of a process. It may have ended: then what was read before stands.
 func (w *walk) see(pid int) {
-	if own, err := readMemory(pid, ownMemory); err == nil {
-		w.own = max(w.own, own)
+	if peak, own, err := readMemory(pid); err == nil {
+		w.own, w.peak = max(w.own, own), peak
 		w.series = append(w.series, own)
-	}
-	if peak, err := readPeak(pid); err == nil {
-		w.peak = peak
 	}
 }
 

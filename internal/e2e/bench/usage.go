@@ -8,17 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+	"github.com/prometheus/procfs"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
@@ -86,7 +85,7 @@ func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	if err := c.Start(); err != nil {
 		return u, err
 	}
-	ours, unread := readPeak(os.Getpid())                                            // not before: it may have grown until the start
+	ours, _, unread := readMemory(os.Getpid())                                       // not before: it may have grown until the start
 	stop := context.AfterFunc(ctx, func() { _ = c.Process.Signal(syscall.SIGTERM) }) // it may have ended already
 	watch := watchOwn(c.Process.Pid)
 	err := errors.Join(unread, c.Wait())
@@ -135,7 +134,7 @@ func watchOwn(pid int) *watch {
 			if own, err := readOwn(pid); err == nil {
 				w.last = own
 			}
-			if peak, err := readPeak(pid); err == nil {
+			if peak, _, err := readMemory(pid); err == nil {
 				w.peak = peak
 			}
 		}
@@ -150,137 +149,87 @@ func (w *watch) end() (own time.Duration, peak int64) {
 	return w.last, w.peak
 }
 
-// tick is the unit of CPU time in /proc on every Linux that Go supports.
-const tick = time.Second / 100
-
 // readOwn reads a process's CPU time, user and system, without its children.
 func readOwn(pid int) (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, fmt.Errorf("reading a process's CPU time: %w", err)
 	}
-	return parseOwn(string(raw))
-}
-
-// parseOwn takes utime and stime, the 14th and 15th field. The second field is the
-// program's name in parentheses, in which anything may be.
-func parseOwn(stat string) (time.Duration, error) {
-	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-	if len(fields) < 13 {
-		return 0, errors.New("reading a process's CPU time: too few fields")
-	}
-	ticks, err := sum(fields[11:13])
-	return time.Duration(ticks) * tick, err
-}
-
-// Lines of a process's status.
-const (
-	peakMemory = "VmHWM:"   // resident at its largest, mapped files included
-	ownMemory  = "RssAnon:" // resident now, without mapped files such as the ledger
-)
-
-// readPeak reads a process's resident memory at its largest, in bytes.
-func readPeak(pid int) (int64, error) { return readMemory(pid, peakMemory) }
-
-func readMemory(pid int, which string) (int64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	stat, err := p.Stat()
 	if err != nil {
-		return 0, fmt.Errorf("reading a process's memory: %w", err)
+		return 0, fmt.Errorf("reading a process's CPU time: %w", err)
 	}
-	return parseMemory(string(raw), which)
+	return inSeconds(stat.CPUTime()), nil
 }
 
-// parseMemory takes a line in kB. A process that has ended and was not waited for has none.
-func parseMemory(status, which string) (int64, error) {
-	for line := range strings.Lines(status) {
-		text, found := strings.CutPrefix(line, which)
-		if !found {
-			continue
-		}
-		kilo, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading a process's memory: %w", err)
-		}
-		return kilo << 10, nil
+func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// readMemory reads a process's resident memory, in bytes: at its largest, mapped files included,
+// and now, without mapped files such as the ledger. A process that has ended and was not waited for
+// has none, which is an error.
+func readMemory(pid int) (peak, own int64, err error) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading a process's memory: %w", err)
 	}
-	return 0, errors.New("reading a process's memory: no such line")
+	status, err := p.NewStatus()
+	if err == nil && status.VmHWM == 0 {
+		err = errors.New("it has ended")
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading a process's memory: %w", err)
+	}
+	return int64(status.VmHWM), int64(status.RssAnon), nil
 }
 
-// machine is CPU time of all cores since boot, in ticks.
-type machine struct{ busy, all int64 }
+// machine is CPU time of all cores since boot, in seconds.
+type machine struct{ busy, all float64 }
 
 // busySince is the CPU time in use, as a share of all cores.
 func (m machine) busySince(before machine) float64 {
 	if m.all == before.all {
 		return 0 // less than a tick has passed
 	}
-	return float64(m.busy-before.busy) / float64(m.all-before.all)
+	return (m.busy - before.busy) / (m.all - before.all)
 }
 
 func readMachine() (machine, error) {
-	raw, err := os.ReadFile("/proc/stat")
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return machine{}, fmt.Errorf("reading the machine's CPU time: %w", err)
 	}
-	return parseMachine(string(raw))
-}
-
-// parseMachine reads the first line: user, nice, system, idle, iowait, irq, softirq,
-// steal. What follows is contained in user.
-func parseMachine(stat string) (machine, error) {
-	line, _, _ := strings.Cut(stat, "\n")
-	fields := strings.Fields(line)
-	if len(fields) < 9 || fields[0] != "cpu" {
-		return machine{}, errors.New("reading the machine's CPU time: not as expected")
-	}
-	all, err := sum(fields[1:9])
+	stat, err := fs.Stat()
 	if err != nil {
-		return machine{}, err
+		return machine{}, fmt.Errorf("reading the machine's CPU time: %w", err)
 	}
-	idle, err := sum(fields[4:6])
-	return machine{all - idle, all}, err
+	return machineOf(stat.CPUTotal), nil
 }
 
-func sum(numbers []string) (int64, error) {
-	var total int64
-	for _, text := range numbers {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading CPU time: %w", err)
-		}
-		total += n
-	}
-	return total, nil
+// machineOf leaves out what guests used: user and nice have it already. It is idle, too, while it
+// waits for the disk.
+func machineOf(c procfs.CPUStat) machine {
+	busy := c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
+	return machine{busy, busy + c.Idle + c.Iowait}
 }
 
 // readWaiting is for how long since boot some process that could run had no core. False
 // means that this kernel does not tell.
 func readWaiting() (time.Duration, bool, error) {
-	raw, err := os.ReadFile("/proc/pressure/cpu")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0, false, fmt.Errorf("reading how long processes waited for a core: %w", err)
+	}
+	pressure, err := fs.PSIStatsForResource("cpu")
+	switch {
+	case errors.Is(err, os.ErrNotExist) || errors.Is(err, errors.ErrUnsupported):
 		return 0, false, nil
+	case err == nil && pressure.Some == nil:
+		err = errors.New("no such line")
 	}
 	if err != nil {
 		return 0, false, fmt.Errorf("reading how long processes waited for a core: %w", err)
 	}
-	waited, err := parseWaiting(string(raw))
-	return waited, err == nil, err
-}
-
-// parseWaiting reads total= of the line that begins with some, in microseconds.
-func parseWaiting(pressure string) (time.Duration, error) {
-	for line := range strings.Lines(pressure) {
-		_, total, found := strings.Cut(strings.TrimSpace(line), "total=")
-		if !found || !strings.HasPrefix(line, "some ") {
-			continue
-		}
-		n, err := strconv.ParseInt(total, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading how long processes waited for a core: %w", err)
-		}
-		return time.Duration(n) * time.Microsecond, nil
-	}
-	return 0, errors.New("reading how long processes waited for a core: no such line")
+	return time.Duration(pressure.Some.Total) * time.Microsecond, true, nil
 }
 
 // What the key costs, in milliseconds.
