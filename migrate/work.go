@@ -56,6 +56,7 @@ func (s Scope) MayLack(gun dct.GUN, err error) bool {
 	return err != nil && failure.Of(err) == failure.Unsigned && s.Discovered != nil && s.Discovered(gun)
 }
 
+// PlaceOf returns the repository in which the images of a GUN are now.
 func (s Scope) PlaceOf(gun dct.GUN) string {
 	if s.Place == nil {
 		return gun.String()
@@ -63,6 +64,7 @@ func (s Scope) PlaceOf(gun dct.GUN) string {
 	return s.Place(gun)
 }
 
+// Wants reports whether a tag is one of those that were chosen.
 func (s Scope) Wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
 
 // leftOut counts the tags that are not wanted, of digests that no wanted one has.

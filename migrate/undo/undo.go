@@ -1,3 +1,5 @@
+// Package undo removes signatures that a run has made. The ledger's history says where to look, and
+// what the registry proves decides what is deleted.
 package undo
 
 import (

@@ -1,3 +1,8 @@
+// Package verify compares, tag by tag, what DCT vouches for with what Notation trusts, and says by gates
+// when the Notary server may go. It signs and deletes nothing.
+//
+// What could not be found out is a row of class [Unknown], never one on which both sides agree, and a gate
+// that nothing proves does not hold.
 package verify
 
 import (

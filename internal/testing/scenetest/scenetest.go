@@ -48,6 +48,7 @@ func (w *World) Breaks(step string, d digest.Digest) (happens bool, err error) {
 	return true, nil
 }
 
+// Resolve returns the descriptor of an image.
 func (w *World) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.Descriptor, error) {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -61,6 +62,7 @@ func (w *World) Resolve(_ context.Context, _ string, d digest.Digest) (ocispec.D
 	return desc, nil
 }
 
+// Tag returns the digest that a tag has.
 func (w *World) Tag(_ context.Context, _, tag string) lookup.Answer[digest.Digest] {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -86,6 +88,7 @@ func (w *World) IsList(_ context.Context, _, tag string) (bool, error) {
 	return w.Tagged[tag] == "", nil
 }
 
+// Tags calls each with the tags that are listed.
 func (w *World) Tags(_ context.Context, _ string, each func(string) error) error {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -103,6 +106,7 @@ func (w *World) Tags(_ context.Context, _ string, each func(string) error) error
 	return nil
 }
 
+// Answers returns nil if the registry answers.
 func (w *World) Answers(context.Context, string) error {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -120,7 +124,7 @@ func (w *World) Put(tag string) digest.Digest {
 	return d
 }
 
-// index makes an index of members in the registry, whose bytes have its digest.
+// Index makes an index of members in the registry, whose bytes have its digest.
 func (w *World) Index(members ...ocispec.Descriptor) ocispec.Descriptor {
 	raw, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: members})
 	if err != nil {
@@ -129,6 +133,7 @@ func (w *World) Index(members ...ocispec.Descriptor) ocispec.Descriptor {
 	return w.Bytes(ocispec.MediaTypeImageIndex, raw)
 }
 
+// Bytes puts a manifest of those bytes into the registry.
 func (w *World) Bytes(mediaType string, raw []byte) ocispec.Descriptor {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -184,6 +189,7 @@ func New(t *testing.T) *Scene {
 
 type doer struct{ *http.Client }
 
+// Must ends the test if there is an error.
 func (s *Scene) Must(err error) {
 	s.T.Helper()
 	if err != nil {
@@ -204,6 +210,7 @@ func (s *Scene) Publish(gun string, tags ...string) *notarytest.Repository {
 	return r
 }
 
+// Trust returns a reader of the Notary server.
 func (s *Scene) Trust() *dct.Reader {
 	return &dct.Reader{Pins: s.Pins, Witness: s.Witness, Source: &dct.Server{
 		URL:  func(string) string { return s.Notary.URL() },
@@ -211,6 +218,7 @@ func (s *Scene) Trust() *dct.Reader {
 	}}
 }
 
+// GUNs parses names of repositories.
 func (s *Scene) GUNs(names ...string) []dct.GUN {
 	s.T.Helper()
 	var guns []dct.GUN
@@ -222,7 +230,7 @@ func (s *Scene) GUNs(names ...string) []dct.GUN {
 	return guns
 }
 
-// for one image, a step fails with err; happens says whether its effect happens.
+// BreakFor has a step fail with err for one image; happens says whether its effect happens.
 func (s *Scene) BreakFor(step, tag string, happens bool, err error) {
 	target := digest.FromString("image " + tag)
 	s.Mu.Lock()
@@ -235,6 +243,7 @@ func (s *Scene) BreakFor(step, tag string, happens bool, err error) {
 	}
 }
 
+// Heal ends all faults.
 func (s *Scene) Heal() {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
