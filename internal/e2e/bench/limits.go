@@ -51,7 +51,7 @@ func (l limited) whole() float64 { return l.ours.rate() / l.perSecond }
 
 // throttled is how many of our calls were refused. One signature proves the key and is
 // seen nowhere.
-func (l limited) throttled() int { return max(0, l.ours.key.operations-l.ours.signatures-1) }
+func (l limited) throttled() int { return max(0, l.ours.key.operations-l.ours.count-1) }
 
 // others is what other programs used of the CPU meanwhile, at the worse of the two times.
 func (l limited) others() float64 {
@@ -103,7 +103,7 @@ func (s stage) measureLimited(ctx context.Context, name string, k keyLimit, b km
 		if err != nil {
 			return l, err
 		}
-		l.loopFailed = k.loop - l.loop.signatures
+		l.loopFailed = k.loop - l.loop.count
 	}
 	if err := s.plugin.Set(b); err != nil {
 		return l, err
@@ -136,7 +136,7 @@ func printLimited(out io.Writer, l limited) {
 		loop = fmt.Sprintf("%13d %4.0f %%", l.keyLimit.loop, 100*float64(l.loopFailed)/float64(l.keyLimit.loop))
 	}
 	fmt.Fprintf(out, "%3.0f/s  %-15s %s %14d %6d %4.1f/s %5.1f %% %5.1f %% %10d %19.3f %5.0f %%\n", l.perSecond, l.refusal, loop,
-		l.ours.signatures, l.failed, steadyRate(l.ours.pushes), 100*l.steady(), 100*l.whole(), l.throttled(),
+		l.ours.count, l.failed, steadyRate(l.ours.pushes), 100*l.steady(), 100*l.whole(), l.throttled(),
 		l.ours.each(int64(l.ours.key.processes)), 100*l.ours.others())
 	fmt.Fprintf(out, "       signatures/s, a figure for each %s: %s\n", traceStep, trace(l.ours.pushes))
 }

@@ -66,14 +66,14 @@ func TestALimitMissedIsSaid(t *testing.T) {
 		"100.0 % and 1, MISSED": {failed: 1, ours: contestant{pushes: every(50, 200, 20*time.Millisecond)}},
 		"90.0 % and 0, MISSED":  {ours: contestant{pushes: every(50, 200, time.Second/45)}},
 		"80.0 % and 0, the CPU is the limit: 90 % of it give 45/s": {
-			ours: contestant{pushes: every(50, 200, time.Second/40), usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}},
+			ours: contestant{pushes: every(50, 200, time.Second/40), measured: measured{usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}}},
 		},
 		"80.0 % and 2, MISSED": {
-			failed: 2, ours: contestant{pushes: every(50, 200, time.Second/40), usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}},
+			failed: 2, ours: contestant{pushes: every(50, 200, time.Second/40), measured: measured{usage: usage{tree: time.Duration(runtime.NumCPU()) * time.Second / 50}}},
 		},
 	} {
 		l.perSecond = 50
-		l.ours.wall, l.ours.signatures = time.Second, 1
+		l.ours.wall, l.ours.count = time.Second, 1
 		var out strings.Builder
 		printLimitAims(&out, []limited{l})
 		if !strings.HasSuffix(out.String(), want+"\n") {
@@ -87,7 +87,7 @@ func TestADisturbedLimitIsTold(t *testing.T) {
 	t.Parallel()
 	for _, images := range []int{0, 10} {
 		l := limited{keyLimit: keyLimit{perSecond: 50, loop: images}}
-		l.loop.wall, l.ours.wall, l.ours.busy, l.ours.signatures = time.Second, time.Second, 0.5, 1
+		l.loop.wall, l.ours.wall, l.ours.busy, l.ours.count = time.Second, time.Second, 0.5, 1
 		if images == 0 {
 			l.loop.wall = 0
 		}

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
-
-	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
 // requestLatency is what the servers add to each request, as a registry in another
@@ -23,35 +21,10 @@ const repositories = 4
 
 // contestant is how one of the two did at one worker count.
 type contestant struct {
-	usage
-	signatures int // seen in the registry
-	requests   Counts
-	servers    time.Duration // CPU time of their process
-	key        keyUse
-	pushes     []time.Time // when signatures reached the registry, in order
+	measured // signatures, as seen in the registry
+	key      keyUse
+	pushes   []time.Time // when signatures reached the registry, in order
 }
-
-// rate is signatures per second of the whole command, its start and end included.
-func (c contestant) rate() float64 { return float64(c.signatures) / c.wall.Seconds() }
-
-// others is what of the machine's CPU time was used by none of those that belong to the
-// measurement, as a share of all cores.
-func (c contestant) others() float64 { return max(0, c.busy-c.share(c.tree+c.servers)) }
-
-// cpuAllows is how many signatures per second the cores can give that others leave: what
-// one takes of them here, servers included, is what it takes.
-func (c contestant) cpuAllows() float64 {
-	return float64(runtime.NumCPU()) * (1 - c.others()) / c.cpu().Seconds()
-}
-
-// cpu is the CPU time that one signature takes, servers included. Others on the machine
-// change it little, where they spoil every rate.
-func (c contestant) cpu() time.Duration {
-	return (c.tree + c.servers) / time.Duration(c.signatures)
-}
-
-// each is so many of something for each signature.
-func (c contestant) each(n int64) float64 { return float64(n) / float64(c.signatures) }
 
 // row is a worker count.
 type row struct {
@@ -101,7 +74,7 @@ func throughput(ctx context.Context, bin, dir string, workers []int, out io.Writ
 	}
 	var rows []row
 	for _, n := range workers {
-		r, err := s.measureRow(ctx, n, one.wall/time.Duration(one.signatures))
+		r, err := s.measureRow(ctx, n, one.wall/time.Duration(one.count))
 		if err != nil {
 			return fmt.Errorf("with %d workers: %w", n, err)
 		}
@@ -146,8 +119,8 @@ func (s stage) measureLoop(ctx context.Context, name string, workers, images int
 		// and neighbours would share what the registry keeps of a repository.
 		return s.loop(ctx, workers, s.key, spread(p.References))
 	})
-	if err == nil && c.signatures != images {
-		err = fmt.Errorf("the loop left %d of %d images unsigned", images-c.signatures, images)
+	if err == nil && c.count != images {
+		err = fmt.Errorf("the loop left %d of %d images unsigned", images-c.count, images)
 	}
 	return c, err
 }
@@ -172,8 +145,8 @@ func (s stage) measureOurs(ctx context.Context, name string, workers, images int
 		})
 		return u, err
 	})
-	if err == nil && c.signatures != said.Results["signed"] {
-		err = fmt.Errorf("dct2notation says that it signed %d images, and the registry has %d signatures", said.Results["signed"], c.signatures)
+	if err == nil && c.count != said.Results["signed"] {
+		err = fmt.Errorf("dct2notation says that it signed %d images, and the registry has %d signatures", said.Results["signed"], c.count)
 	}
 	return c, err
 }
@@ -185,53 +158,33 @@ func (s stage) measure(name string, images int, sign func(Published) (usage, err
 	if err != nil {
 		return c, err
 	}
-	before, err := s.look()
+	calls, err := s.plugin.Calls("")
 	if err != nil {
 		return c, err
 	}
-	if c.usage, err = sign(p); err != nil {
-		return c, err
-	}
-	after, err := s.look()
+	pushed, err := s.remote.pushed()
 	if err != nil {
 		return c, err
 	}
-	c.requests = after.requests.since(before.requests)
-	c.servers = after.servers - before.servers
-	c.key = useOf(after.calls, len(before.calls))
-	pushes, err := s.pushes(before.pushed)
+	if c.measured, err = s.counted(0, func() (usage, error) { return sign(p) }); err != nil {
+		return c, err
+	}
+	after, err := s.plugin.Calls("")
+	if err != nil {
+		return c, err
+	}
+	c.key = useOf(after, len(calls))
+	pushes, err := s.pushes(pushed)
 	if err != nil {
 		return c, err
 	}
 	for _, p := range pushes {
 		c.pushes = append(c.pushes, time.Unix(0, p.UnixNano))
 	}
-	if c.signatures, err = s.signed(name); err == nil && c.signatures == 0 {
+	if c.count, err = s.signed(name); err == nil && c.count == 0 {
 		err = errors.New("nothing was signed")
 	}
 	return c, err
-}
-
-// sight is what servers and plugin had seen at one moment.
-type sight struct {
-	requests Counts
-	servers  time.Duration
-	calls    []kmstest.Call
-	pushed   int
-}
-
-func (s stage) look() (v sight, err error) {
-	if v.requests, err = s.counts(); err != nil {
-		return v, err
-	}
-	if v.servers, err = readOwn(s.process.Process.Pid); err != nil {
-		return v, err
-	}
-	if v.pushed, err = s.remote.pushed(); err != nil {
-		return v, err
-	}
-	v.calls, err = s.plugin.Calls("")
-	return v, err
 }
 
 // What was aimed at.
@@ -266,7 +219,7 @@ workers   images    loop   ours  ratio    allowed  whole steady   slot    itself
 // there.
 func printRow(out io.Writer, r row) {
 	fmt.Fprintf(out, "%7d %4d/%-4d %6.1f %6.1f %5.1fx  %7.1f/s %4.0f %% %4.0f %% %4.0fms    %4.0f %%  %4.0f %%  %4.0f %% %4.0f %%    %s   %5.0f/s\n",
-		r.workers, r.loop.signatures, r.ours.signatures, r.loop.rate(), r.ours.rate(), r.ratio(),
+		r.workers, r.loop.count, r.ours.count, r.loop.rate(), r.ours.rate(), r.ratio(),
 		allows(r.workers), 100*r.whole(), 100*r.steady(), r.slot(),
 		100*r.ours.ownShare(), 100*r.ours.childShare(), 100*r.ours.share(r.ours.servers), 100*r.ours.others(), waiting(r.ours.waiting), r.ours.cpuAllows())
 }
@@ -389,7 +342,7 @@ key                 loop   ours    loop   ours  ratio      loop   ours     loop 
 // printPair prints how both did with one kind of key.
 func printPair(out io.Writer, name string, r row) {
 	fmt.Fprintf(out, "%-16s %7d %6d %7.1f %6.1f %5.1fx    %6s %6s   %6.1f %6.1f   %4.0f %%  %4.0f %%  %4.0f %% %4.0f %%  %5.0f/s\n",
-		name, r.loop.signatures, r.ours.signatures, r.loop.rate(), r.ours.rate(), r.ratio(),
+		name, r.loop.count, r.ours.count, r.loop.rate(), r.ours.rate(), r.ratio(),
 		processes(r.loop), processes(r.ours), millis(r.loop.cpu()), millis(r.ours.cpu()),
 		100*r.ours.ownShare(), 100*r.ours.childShare(), 100*r.ours.share(r.ours.servers), 100*r.ours.others(), r.ours.cpuAllows())
 }

@@ -17,7 +17,7 @@ func rowOf(workers int, loop, ours, cpu float64) row {
 		tree := time.Duration(rate * cpu * float64(time.Millisecond))
 		u := usage{wall: time.Second, tree: tree}
 		u.busy = u.share(tree)
-		return contestant{usage: u, signatures: int(rate)}
+		return contestant{measured: measured{usage: u, count: int(rate)}}
 	}
 	return row{workers: workers, loop: c(loop), ours: c(ours)}
 }

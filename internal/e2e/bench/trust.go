@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -71,30 +72,15 @@ func (s shop) home(name string) (*home, error) {
 	return newHome(filepath.Join(s.dir, name), s.bin, s.address, nil)
 }
 
-// measured is one reading with what it asked of the servers.
-type measured struct {
-	usage
-	requests     Counts
-	servers      time.Duration // CPU time of their process
-	repositories int
-}
-
-// others is what of the machine's CPU time was used by none of those that belong to the
-// measurement, as a share of all cores.
-func (m measured) others() float64 { return max(0, m.busy-m.share(m.tree+m.servers)) }
-
-// each is the time for one repository.
-func (m measured) each() time.Duration { return m.wall / time.Duration(m.repositories) }
-
 // trust and authentication are the requests for one repository.
-func (m measured) trust() float64 { return float64(m.requests.Trust) / float64(m.repositories) }
+func (m measured) trust() float64 { return float64(m.requests.Trust) / float64(m.count) }
 
 func (m measured) authentication() float64 {
-	return float64(m.requests.Notary-m.requests.Trust) / float64(m.repositories)
+	return float64(m.requests.Notary-m.requests.Trust) / float64(m.count)
 }
 
 func (m measured) connections() float64 {
-	return float64(m.requests.Connections) / float64(m.repositories)
+	return float64(m.requests.Connections) / float64(m.count)
 }
 
 // handshake is the round trips before the first request of a connection: TCP and TLS 1.3.
@@ -103,31 +89,7 @@ const handshake = 2
 // far is the time for one repository where also connections take their round trips. It is
 // computed: on 127.0.0.1 a connection costs next to nothing.
 func (m measured) far(roundTrip time.Duration) time.Duration {
-	return m.each() + time.Duration(m.connections()*handshake*float64(roundTrip))
-}
-
-// counted does something to so many repositories and counts the requests meanwhile.
-func (s shop) counted(repositories int, do func() (usage, error)) (measured, error) {
-	m := measured{repositories: repositories}
-	before, err := s.counts()
-	if err != nil {
-		return m, err
-	}
-	servers, err := readOwn(s.process.Process.Pid)
-	if err != nil {
-		return m, err
-	}
-	if m.usage, err = do(); err != nil {
-		return m, err
-	}
-	now, err := readOwn(s.process.Process.Pid)
-	if err != nil {
-		return m, err
-	}
-	m.servers = now - servers
-	after, err := s.counts()
-	m.requests = after.since(before)
-	return m, err
+	return m.time() + time.Duration(m.connections()*handshake*float64(roundTrip))
 }
 
 // again reads repositories twice in one home: all new, then all unchanged.
@@ -220,7 +182,7 @@ func (s shop) small(ctx context.Context, repositories int) error {
 	}
 	printSmallHead(s.out)
 	var few measured
-	for _, n := range []int{min(fewSmall, repositories), repositories} {
+	for _, n := range slices.Compact([]int{min(fewSmall, repositories), repositories}) {
 		h, err := s.home(fmt.Sprint(n))
 		if err != nil {
 			return err
@@ -236,7 +198,7 @@ func (s shop) small(ctx context.Context, repositories int) error {
 		printSmall(s.out, cold, unchanged, taken)
 		if n < repositories {
 			few = cold
-		} else if few.repositories > 0 {
+		} else if few.count > 0 {
 			printGrowth(s.out, few, cold)
 		}
 	}
@@ -280,7 +242,7 @@ func (s shop) beside(ctx context.Context) error {
 		printBeside(s.out, name+", cold", cold, &theirs[0])
 		printBeside(s.out, name+", unchanged", unchanged, &theirs[1])
 		if inFlight == 0 {
-			printRatioAim(s.out, theirs[0].each().Seconds()/cold.each().Seconds())
+			printRatioAim(s.out, theirs[0].time().Seconds()/cold.time().Seconds())
 		}
 	}
 	return nil
@@ -342,7 +304,7 @@ repositories   cold: time    CPU   peak   unchanged: time    CPU   peak   on dis
 }
 
 func printSmall(out io.Writer, cold, unchanged measured, taken size) {
-	fmt.Fprintf(out, "%12d   %8.2f s %5.2f s %3.0f MB   %13.2f s %5.2f s %3.0f MB   %.1f MB (%d, %.1f MB)\n", cold.repositories,
+	fmt.Fprintf(out, "%12d   %8.2f s %5.2f s %3.0f MB   %13.2f s %5.2f s %3.0f MB   %.1f MB (%d, %.1f MB)\n", cold.count,
 		cold.wall.Seconds(), cold.tree.Seconds(), mega(cold.peak),
 		unchanged.wall.Seconds(), unchanged.tree.Seconds(), mega(unchanged.peak), mega(taken.disk), taken.files, mega(taken.bytes))
 	printOthers(out, cold, unchanged)
@@ -352,8 +314,8 @@ func printSmall(out io.Writer, cold, unchanged measured, taken size) {
 func printGrowth(out io.Writer, few, many measured) {
 	growth := float64(many.peak) / float64(few.peak)
 	fmt.Fprintf(out, "aim: constant memory, at most %.2f times: %.2f times at %d repositories beside %d, %.0f kB for each more, %s\n",
-		aimGrowth, growth, many.repositories, few.repositories,
-		float64(many.peak-few.peak)/1024/float64(many.repositories-few.repositories), verdict(growth <= aimGrowth))
+		aimGrowth, growth, many.count, few.count,
+		float64(many.peak-few.peak)/1024/float64(many.count-few.count), verdict(growth <= aimGrowth))
 }
 
 func printBesideHead(out io.Writer) {
@@ -371,11 +333,11 @@ Reading trust data beside notary list: small repositories (%d tags, no delegatio
 func printBeside(out io.Writer, name string, m measured, theirs *measured) {
 	ratio, far := "", ""
 	if theirs != nil {
-		ratio = fmt.Sprintf("%.1fx", theirs.each().Seconds()/m.each().Seconds())
+		ratio = fmt.Sprintf("%.1fx", theirs.time().Seconds()/m.time().Seconds())
 		far = fmt.Sprintf("%.1fx", theirs.far(requestLatency).Seconds()/m.far(requestLatency).Seconds())
 	}
-	fmt.Fprintf(out, "%-43s %12d %20.1f (%.1f) %12.1f %6.1f ms %6.1f ms %7s %8.1f ms %7s\n", name, m.repositories, m.trust(), m.authentication(),
-		m.connections(), millis(m.each()), millis(m.tree)/float64(m.repositories), ratio, millis(m.far(requestLatency)), far)
+	fmt.Fprintf(out, "%-43s %12d %20.1f (%.1f) %12.1f %6.1f ms %6.1f ms %7s %8.1f ms %7s\n", name, m.count, m.trust(), m.authentication(),
+		m.connections(), millis(m.time()), millis(m.tree)/float64(m.count), ratio, millis(m.far(requestLatency)), far)
 	printOthers(out, m)
 }
 

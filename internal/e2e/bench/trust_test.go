@@ -44,10 +44,10 @@ func TestFiguresOfTrustDataAreJudged(t *testing.T) {
 			t.Errorf("printed %q, want %q", got, want)
 		}
 	}
-	few := measured{usage: usage{peak: 20 << 20}, repositories: 100}
+	few := measured{usage: usage{peak: 20 << 20}, count: 100}
 	for peak, want := range map[int64]string{24 << 20: "1.20 times at 1000 repositories beside 100, 5 kB for each more, met", 30 << 20: "1.50 times at 1000 repositories beside 100, 11 kB for each more, MISSED"} {
 		out.Reset()
-		printGrowth(&out, few, measured{usage: usage{peak: peak}, repositories: 1000})
+		printGrowth(&out, few, measured{usage: usage{peak: peak}, count: 1000})
 		if !strings.HasSuffix(strings.TrimSpace(out.String()), want) {
 			t.Errorf("printed %q, want it to end with %q", out.String(), want)
 		}
@@ -66,8 +66,8 @@ func TestEarlierRequestsDoNotCount(t *testing.T) {
 // faster for it, and that authentication and connections are told apart from trust data.
 func TestRatioIsForEachRepository(t *testing.T) {
 	t.Parallel()
-	theirs := measured{usage: usage{wall: 10 * time.Second}, repositories: 50, requests: Counts{Notary: 300, Trust: 200, Connections: 300}}
-	ours := measured{usage: usage{wall: 10 * time.Second}, repositories: 200, requests: Counts{Notary: 1200, Trust: 800, Connections: 200}}
+	theirs := measured{usage: usage{wall: 10 * time.Second}, count: 50, requests: Counts{Notary: 300, Trust: 200, Connections: 300}}
+	ours := measured{usage: usage{wall: 10 * time.Second}, count: 200, requests: Counts{Notary: 1200, Trust: 800, Connections: 200}}
 	var out strings.Builder
 	printBeside(&out, "ours", ours, &theirs)
 	want := "ours 200 4.0 (2.0) 1.0 50.0 ms 0.0 ms 4.0x 90.0 ms 4.9x"

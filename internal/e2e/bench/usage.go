@@ -45,6 +45,62 @@ func (u usage) share(cpu time.Duration) float64 {
 	return cpu.Seconds() / u.wall.Seconds() / float64(runtime.NumCPU())
 }
 
+// measured is a program's usage, for how many of a kind (signatures, tags, repositories), with what
+// it asked of the servers.
+type measured struct {
+	usage
+	count    int
+	requests Counts
+	servers  time.Duration // CPU time of their process
+}
+
+// rate is so many per second of the whole command, its start and end included.
+func (m measured) rate() float64 { return float64(m.count) / m.wall.Seconds() }
+
+// time is that for one.
+func (m measured) time() time.Duration { return m.wall / time.Duration(m.count) }
+
+// each is so many of something for each.
+func (m measured) each(n int64) float64 { return float64(n) / float64(m.count) }
+
+// others is what of the machine's CPU time was used by none of those that belong to the
+// measurement, as a share of all cores.
+func (m measured) others() float64 { return max(0, m.busy-m.share(m.tree+m.servers)) }
+
+// cpu is the CPU time that one takes, servers included. Others on the machine change it little,
+// where they spoil every rate.
+func (m measured) cpu() time.Duration { return (m.tree + m.servers) / time.Duration(m.count) }
+
+// cpuAllows is how many per second the cores can give that others leave: what one takes of them
+// here, servers included, is what it takes.
+func (m measured) cpuAllows() float64 {
+	return float64(runtime.NumCPU()) * (1 - m.others()) / m.cpu().Seconds()
+}
+
+// counted does something to so many of a kind and counts the requests meanwhile.
+func (s *remote) counted(n int, do func() (usage, error)) (measured, error) {
+	m := measured{count: n}
+	before, err := s.counts()
+	if err != nil {
+		return m, err
+	}
+	servers, err := readOwn(s.process.Process.Pid)
+	if err != nil {
+		return m, err
+	}
+	if m.usage, err = do(); err != nil {
+		return m, err
+	}
+	now, err := readOwn(s.process.Process.Pid)
+	if err != nil {
+		return m, err
+	}
+	m.servers = now - servers
+	after, err := s.counts()
+	m.requests = after.since(before)
+	return m, err
+}
+
 // metered runs a program to its end and measures it. The error is that of exec, with the
 // end of what the program wrote to stderr; the usage is complete also with an exit code
 // other than 0. When ctx ends, the program gets SIGTERM.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
-	"time"
 )
 
 // What is aimed at in verifying, with latency.
@@ -22,24 +21,6 @@ const (
 	verifySmall     = 100   // repositories of smallTags
 	manyTagsOfImage = 10    // of the part many-verify: signing takes longest
 )
-
-// verified is how one of the two verified.
-type verified struct {
-	measured
-	tags int
-}
-
-func (v verified) rate() float64 { return float64(v.tags) / v.wall.Seconds() }
-
-// cpu is the CPU time that one tag takes, servers included.
-func (v verified) cpu() time.Duration { return (v.tree + v.servers) / time.Duration(v.tags) }
-
-// cpuAllows is how many tags per second the cores can give that others leave.
-func (v verified) cpuAllows() float64 {
-	return float64(runtime.NumCPU()) * (1 - v.others()) / v.cpu().Seconds()
-}
-
-func (v verified) each(n int64) float64 { return float64(n) / float64(v.tags) }
 
 // verification compares dct2notation verify with a loop over notation verify, on the same
 // images, with latency.
@@ -56,7 +37,7 @@ func verification(ctx context.Context, bin, dir string, out io.Writer) error {
 			return err
 		}
 		printVerified(out, fmt.Sprintf("xargs -P %d notation verify", verifyWorkers), loop)
-		var ours [2]verified
+		var ours [2]measured
 		for i, workers := range []int{verifyWorkers, moreWorkers} {
 			ours[i], err = s.verify(ctx, h, verifying{published: p, guns: p.GUNs, tags: verifyImages, workers: workers})
 			if err != nil {
@@ -102,17 +83,16 @@ func (s shop) signed(ctx context.Context, name string, what Publication) (*home,
 	return h, p, complete(s.remote, name, r, "signed", what.Images)
 }
 
-func (s shop) verify(ctx context.Context, h *home, v verifying) (verified, error) {
-	m, err := s.counted(len(v.guns), func() (usage, error) { return h.verify(ctx, s.address.Notary, v) })
-	return verified{m, v.tags}, err
+func (s shop) verify(ctx context.Context, h *home, v verifying) (measured, error) {
+	return s.counted(v.tags, func() (usage, error) { return h.verify(ctx, s.address.Notary, v) })
 }
 
 // verifyLoop verifies some of the images with the notation command.
-func (s shop) verifyLoop(ctx context.Context, h *home, p Published) (verified, error) {
+func (s shop) verifyLoop(ctx context.Context, h *home, p Published) (measured, error) {
 	some := spread(p.References)[:verifyLoop]
-	m, err := s.counted(repositories, func() (usage, error) { return h.verifyEach(ctx, verifyWorkers, some) })
+	m, err := s.counted(verifyLoop, func() (usage, error) { return h.verifyEach(ctx, verifyWorkers, some) })
 	m.peak = 0 // is that of xargs
-	return verified{m, verifyLoop}, err
+	return m, err
 }
 
 // manyTags verifies one repository, three and then ten of that size: memory must not grow
@@ -128,7 +108,7 @@ func manyTags(ctx context.Context, bin, dir string, tags int, out io.Writer) err
 		if err != nil {
 			return err
 		}
-		var all []verified
+		var all []measured
 		for _, n := range []int{1, 3, manyRepositories} {
 			v, err := s.verify(ctx, h, verifying{published: p, guns: p.GUNs[:n], tags: n * of * manyTagsOfImage, workers: verifyWorkers})
 			if err != nil {
@@ -151,13 +131,13 @@ Verifying: dct2notation verify, beside xargs -P %d notation verify on images of 
 `, verifyWorkers, requestLatency.Milliseconds(), verifyWorkers, runtime.NumCPU())
 }
 
-func printVerified(out io.Writer, name string, v verified) {
-	fmt.Fprintf(out, "%-45s %6d %8.1f %9.2f %7d %19.2f %6s %24.0f %% %6.0f %% %4.0f %% %5.0f/s\n", name, v.tags, v.rate(),
+func printVerified(out io.Writer, name string, v measured) {
+	fmt.Fprintf(out, "%-45s %6d %8.1f %9.2f %7d %19.2f %6s %24.0f %% %6.0f %% %4.0f %% %5.0f/s\n", name, v.count, v.rate(),
 		v.each(v.requests.Registry), v.requests.Notary, millis(v.cpu()), peakOf(v),
 		100*v.share(v.tree), 100*v.share(v.servers), 100*v.others(), v.cpuAllows())
 }
 
-func peakOf(v verified) string {
+func peakOf(v measured) string {
 	if v.peak == 0 {
 		return "-"
 	}
@@ -166,7 +146,7 @@ func peakOf(v verified) string {
 
 // printVerifyAims judges ours by as many workers as the loop has. With more, both get what
 // the CPU gives: the loop has it already, where its processes are many for few cores.
-func printVerifyAims(out io.Writer, loop, ours, more verified) {
+func printVerifyAims(out io.Writer, loop, ours, more measured) {
 	fmt.Fprintf(out, "aim: at least %.0f tags/s with %d workers: %.0f, %s\n", aimVerify, verifyWorkers, ours.rate(), verifyVerdict(ours))
 	ratio := ours.rate() / loop.rate()
 	fmt.Fprintf(out, "aim: at least %.0f times the loop: %.1f, %s; with %d workers %.1f times\n", aimVerifyRatio, ratio, verdict(ratio >= aimVerifyRatio),
@@ -181,7 +161,7 @@ func printVerifyAims(out io.Writer, loop, ours, more verified) {
 
 // verifyVerdict judges the rate. The CPU excuses a miss if it could not give as many, and
 // then it says so.
-func verifyVerdict(v verified) string {
+func verifyVerdict(v measured) string {
 	if can := cpuUsable * v.cpuAllows(); v.rate() < aimVerify && can < aimVerify {
 		return fmt.Sprintf("the CPU is the limit: %.0f %% of what others leave gives %.0f/s", 100*cpuUsable, can)
 	}
@@ -192,11 +172,11 @@ func printManyTagsHead(out io.Writer, tags int) {
 	fmt.Fprintf(out, "\nVerifying many tags: %d in each repository, %d of each image, %d workers, no latency\n", tags, manyTagsOfImage, verifyWorkers)
 }
 
-func printManyTags(out io.Writer, all []verified) {
+func printManyTags(out io.Writer, all []measured) {
 	for _, v := range all {
-		fmt.Fprintf(out, "  %d tags: %.1f s, %.0f/s, %.2f requests for each, peak memory %.0f MB\n", v.tags, v.wall.Seconds(), v.rate(), v.each(v.requests.Registry), mega(v.peak))
+		fmt.Fprintf(out, "  %d tags: %.1f s, %.0f/s, %.2f requests for each, peak memory %.0f MB\n", v.count, v.wall.Seconds(), v.rate(), v.each(v.requests.Registry), mega(v.peak))
 	}
 	few, most := all[len(all)-2], all[len(all)-1]
 	fmt.Fprintf(out, "aim: under %d MB, whatever the number of tags: %.0f MB, %.2f times from %d tags to %d, %s\n",
-		aimMemory, mega(most.peak), float64(most.peak)/float64(few.peak), few.tags, most.tags, verdict(mega(most.peak) < aimMemory))
+		aimMemory, mega(most.peak), float64(most.peak)/float64(few.peak), few.count, most.count, verdict(mega(most.peak) < aimMemory))
 }
