@@ -53,6 +53,7 @@ import (
 	"github.com/theupdateframework/notary/storage"
 	"github.com/theupdateframework/notary/tuf/data"
 
+	"github.com/dct2notation/dct2notation/internal/testing/bearer"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
@@ -91,7 +92,7 @@ type Server struct {
 	shelf      *shelf   // all trust data
 	ownKeys    *keyring // snapshot and timestamp keys: what a malicious server has
 	signerKeys *keyring // root, targets and delegation keys: what publishers have
-	tokens     tokens
+	tokens     *bearer.Tokens
 
 	hook     atomic.Pointer[Hook]
 	requests atomic.Int64
@@ -118,7 +119,6 @@ func Start(options Options) (*Server, error) {
 		shelf:      newShelf(),
 		ownKeys:    newKeyring(),
 		signerKeys: newKeyring(),
-		tokens:     tokens{grants: make(map[string][]scope)},
 		paths:      make(map[string]int64),
 	}
 	s.http = &http.Server{
@@ -133,6 +133,7 @@ func Start(options Options) (*Server, error) {
 			return nil, fmt.Errorf("starting notary test server: %w", err)
 		}
 	}
+	s.tokens = &bearer.Tokens{Realm: s.url + tokenPath, Service: tokenService, Users: options.Users, PullOnly: options.Users == nil}
 	go func() {
 		defer close(s.stopped)
 		_ = s.http.Serve(s.listener) // ends with Close, and has nothing else to tell
@@ -223,16 +224,36 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if forToken {
-		s.serveToken(w, r)
+		s.tokens.ServeHTTP(w, r)
 		return
 	}
 	target := routeOf(r.Method, r.URL.Path)
-	if s.options.Token && !s.tokens.allow(r, scopeOf(target)) {
-		s.challenge(w, scopeOf(target))
+	if resource, actions := scopeOf(target); s.options.Token && !s.tokens.Allow(w, r, resource, actions...) {
 		return
 	}
 	s.count(r.URL.Path)
 	s.serve(w, r, target)
+}
+
+const (
+	tokenPath    = "/auth/token"
+	tokenService = "notarytest"
+)
+
+// scopeOf returns what a request needs. The real server maps everything that is not about one
+// GUN to the catalogue, even /v2/.
+func scopeOf(r route) (resource string, actions []string) {
+	repository := "repository:" + r.gun
+	switch r.kind {
+	case fetch, feed:
+		return repository, []string{"pull"}
+	case publish, askKey:
+		return repository, []string{"pull", "push"}
+	case erase, newKey:
+		return repository, []string{"*"}
+	default:
+		return "registry:catalog", []string{"*"}
+	}
 }
 
 // pause waits, and returns false if the client went away meanwhile.

@@ -32,13 +32,13 @@ func tokenFor(t *testing.T, s *Server, login string, scopes ...string) (int, str
 	return status, "Bearer " + answer.Token
 }
 
-// bearer sends a token with each request.
-type bearer struct {
+// withToken sends a token with each request.
+type withToken struct {
 	http.RoundTripper
 	token string
 }
 
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", b.token)
 	return b.RoundTripper.RoundTrip(r)
@@ -119,7 +119,7 @@ func TestAnonymousTokenReadsAndDoesNotPublish(t *testing.T) {
 	r := repository(t, s, gun)
 	sign(t, r, "v1")
 	_, token := tokenFor(t, s, "", "repository:"+gun+":pull,push")
-	rt := bearer{s.HTTPClient().Transport, token}
+	rt := withToken{s.HTTPClient().Transport, token}
 	l, err := loadWith(s, gun, rt, storage.NewMemoryStore(nil), trustpinning.TrustPinConfig{})
 	must(t, err)
 	if got := l.role(t, "v1"); got != "targets" {

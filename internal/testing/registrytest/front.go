@@ -2,15 +2,14 @@ package registrytest
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/testing/bearer"
 )
 
 // A Hook sees a request before the credentials and the registry do. True means that it
@@ -117,131 +116,33 @@ func (l *ring) lines() []string {
 	return out
 }
 
-const (
-	tokenPath     = "/token"
-	tokenService  = "registrytest"
-	tokenLifetime = 5 * time.Minute
-)
+const tokenPath = "/token"
 
 // guard asks for credentials: bearer tokens, which it also hands out, or basic authentication.
 type guard struct {
-	next  http.Handler
-	token bool
-	realm string
-	users map[string]string
-
-	mu     sync.Mutex
-	grants map[string]grant // by token; owned by mu
-}
-
-// A grant is what a token is good for: resource ("repository:name") -> actions.
-type grant struct {
-	actions map[string][]string
-	until   time.Time
+	next   http.Handler
+	token  bool
+	tokens *bearer.Tokens
 }
 
 func newGuard(o Options, realm string, next http.Handler) *guard {
-	return &guard{next: next, token: o.Token, realm: realm, users: o.Users, grants: map[string]grant{}}
+	return &guard{next, o.Token, &bearer.Tokens{Realm: realm, Service: "registrytest", Users: o.Users}}
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case g.token && r.URL.Path == tokenPath:
-		g.serveToken(w, r)
+		g.tokens.ServeHTTP(w, r)
 	case g.token:
-		g.checkToken(w, r)
-	case len(g.users) > 0 && !g.knows(r.BasicAuth()):
+		if resource, needed := needs(r); g.tokens.Allow(w, r, resource, needed...) {
+			g.next.ServeHTTP(w, r)
+		}
+	case len(g.tokens.Users) > 0 && !g.tokens.Knows(r.BasicAuth()):
 		w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	default:
 		g.next.ServeHTTP(w, r)
 	}
-}
-
-func (g *guard) knows(user, password string, given bool) bool {
-	want, known := g.users[user]
-	return given && known && password == want
-}
-
-// serveToken hands out a token for the scopes asked for, as a GET with basic authentication or an
-// OAuth2 POST with grant_type=password, or with grant_type=refresh_token and a user's password as the
-// identity token.
-func (g *guard) serveToken(w http.ResponseWriter, r *http.Request) {
-	user, password, given := r.BasicAuth()
-	if r.Method == http.MethodPost && r.PostFormValue("grant_type") == "password" {
-		user, password, given = r.PostFormValue("username"), r.PostFormValue("password"), true
-	}
-	if r.Method == http.MethodPost && r.PostFormValue("grant_type") == "refresh_token" {
-		for name, of := range g.users {
-			if of == r.PostFormValue("refresh_token") {
-				user, password, given = name, of, true
-			}
-		}
-	}
-	if len(g.users) > 0 && !g.knows(user, password, given) {
-		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
-		return
-	}
-	if err := r.ParseForm(); err != nil {
-		refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
-		return
-	}
-	token, now := "token-canary-"+rand.Text(), time.Now() // easily found where it must not be
-	g.mu.Lock()
-	g.grants[token] = grant{parseScopes(r.Form["scope"]), now.Add(tokenLifetime)}
-	g.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{
-		"token": token, "access_token": token,
-		"expires_in": int(tokenLifetime.Seconds()), "issued_at": now.UTC().Format(time.RFC3339),
-	})
-}
-
-// parseScopes reads "repository:team/app:pull,push" and the like; several may share a value.
-func parseScopes(values []string) map[string][]string {
-	granted := map[string][]string{}
-	for _, value := range values {
-		for scope := range strings.FieldsSeq(value) {
-			if i := strings.LastIndex(scope, ":"); i > 0 {
-				granted[scope[:i]] = append(granted[scope[:i]], strings.Split(scope[i+1:], ",")...)
-			}
-		}
-	}
-	return granted
-}
-
-func (g *guard) checkToken(w http.ResponseWriter, r *http.Request) {
-	resource, needed := needs(r)
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	g.mu.Lock()
-	given, known := g.grants[token]
-	g.mu.Unlock()
-	known = known && bearer && time.Now().Before(given.until)
-	if known && given.covers(resource, needed) {
-		g.next.ServeHTTP(w, r)
-		return
-	}
-	challenge := fmt.Sprintf(`Bearer realm="%s",service="%s"`, g.realm, tokenService)
-	if resource != "" {
-		challenge += fmt.Sprintf(`,scope="%s:%s"`, resource, strings.Join(needed, ","))
-	}
-	switch {
-	case known:
-		challenge += `,error="insufficient_scope"`
-	case bearer:
-		challenge += `,error="invalid_token"`
-	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
-}
-
-func (g grant) covers(resource string, needed []string) bool {
-	for _, action := range needed {
-		if !slices.Contains(g.actions[resource], action) && !slices.Contains(g.actions[resource], "*") {
-			return false
-		}
-	}
-	return true
 }
 
 // needs says what a request must be allowed to do. The check of the API version needs any token.

@@ -61,7 +61,6 @@ type Options struct {
 type Registry struct {
 	store  *store
 	front  *front
-	guard  *guard
 	server *http.Server
 	host   string
 	scheme string
@@ -78,8 +77,7 @@ func Start(o Options) (*Registry, error) {
 	if o.TLS {
 		r.scheme = "https"
 	}
-	r.guard = newGuard(o, r.URL()+tokenPath, refuseDelete(o.RefuseDelete, r.store))
-	r.front = newFront(o, r.guard)
+	r.front = newFront(o, newGuard(o, r.URL()+tokenPath, refuseDelete(o.RefuseDelete, r.store)))
 	r.server = &http.Server{
 		Handler:           r.front,
 		ReadHeaderTimeout: time.Minute,

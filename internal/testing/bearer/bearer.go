@@ -1,0 +1,121 @@
+// Package bearer is docker's token authentication for test servers: the token endpoint, the check of
+// tokens, and the challenge. Tokens do not expire.
+package bearer
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Tokens are what one server gives out. Methods may be called from several goroutines at once.
+type Tokens struct {
+	Realm   string // URL of the endpoint
+	Service string
+	Users   map[string]string // passwords by name, of who may do everything; none: anybody gets a token
+	// PullOnly is for a server without users: tokens are good for pulling, and whoever gives a name is
+	// refused.
+	PullOnly bool
+
+	mu     sync.Mutex
+	grants map[string]map[string][]string // actions by resource ("repository:name"), by token; guarded by mu
+}
+
+// Knows reports whether these are a user's name and password.
+func (t *Tokens) Knows(user, password string, given bool) bool {
+	want, known := t.Users[user]
+	return given && known && password == want
+}
+
+// ServeHTTP is the token endpoint. It takes a GET with basic authentication, or an OAuth2 POST with
+// grant_type=password, or refresh_token with a user's password as the identity token. Like real token
+// servers it grants less than was asked for instead of refusing.
+func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	user, password, given := r.BasicAuth()
+	switch {
+	case r.Method != http.MethodPost:
+	case r.PostFormValue("grant_type") == "password":
+		user, password, given = r.PostFormValue("username"), r.PostFormValue("password"), true
+	case r.PostFormValue("grant_type") == "refresh_token":
+		for name, of := range t.Users {
+			if of == r.PostFormValue("refresh_token") {
+				user, password, given = name, of, true
+			}
+		}
+	}
+	if known := t.Knows(user, password, given); !known && (len(t.Users) > 0 || t.PullOnly && given) {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", t.Service))
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
+		return
+	}
+	if err := r.ParseForm(); err != nil {
+		refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
+		return
+	}
+	token := "token-canary-" + rand.Text() // easily found where it must not be
+	t.mu.Lock()
+	if t.grants == nil {
+		t.grants = map[string]map[string][]string{}
+	}
+	t.grants[token] = t.permit(r.Form["scope"])
+	t.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "access_token": token, "expires_in": 300}) // a client that is gone needs none
+}
+
+// permit reads "repository:team/app:pull,push" and the like; several may share a value. A name may hold
+// a port, so it ends at the last colon.
+func (t *Tokens) permit(scopes []string) map[string][]string {
+	granted := map[string][]string{}
+	for _, value := range scopes {
+		for scope := range strings.FieldsSeq(value) {
+			i := strings.LastIndex(scope, ":")
+			if i < 0 || !strings.Contains(scope[:i], ":") {
+				continue
+			}
+			resource, actions := scope[:i], strings.Split(scope[i+1:], ",")
+			if t.PullOnly {
+				actions = slices.DeleteFunc(actions, func(a string) bool { return a != "pull" || !strings.HasPrefix(resource, "repository:") })
+			}
+			granted[resource] = append(granted[resource], actions...)
+		}
+	}
+	return granted
+}
+
+// Allow reports whether a request carries a token that is good for all these actions; without any, each
+// token is. If it does not, it is answered with a challenge.
+func (t *Tokens) Allow(w http.ResponseWriter, r *http.Request, resource string, actions ...string) bool {
+	token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	t.mu.Lock()
+	granted, known := t.grants[token]
+	t.mu.Unlock()
+	if given && known && !slices.ContainsFunc(actions, func(a string) bool {
+		return !slices.Contains(granted[resource], a) && !slices.Contains(granted[resource], "*")
+	}) {
+		return true
+	}
+	challenge := fmt.Sprintf(`Bearer realm="%s",service="%s"`, t.Realm, t.Service)
+	if resource != "" {
+		challenge += fmt.Sprintf(`,scope="%s:%s"`, resource, strings.Join(actions, ","))
+	}
+	switch {
+	case given && known:
+		challenge += `,error="insufficient_scope"`
+	case given:
+		challenge += `,error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	return false
+}
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": message}}})
+}
