@@ -101,7 +101,7 @@ func (s *Server) publish(gun string, files map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	return s.shelf.add(gun, true, accepted...)
+	return s.store.add(gun, true, accepted...)
 }
 
 // versionOf reads the version that a file claims. A file without a signed part is refused here,
@@ -150,7 +150,7 @@ func (s *Server) accept(gun string, uploads map[data.RoleName]file) ([]file, err
 
 // root loads the stored root and lets it judge the uploaded one.
 func (a *acceptance) root() error {
-	if stored, ok := a.server.shelf.latest(a.gun, "root"); ok {
+	if stored, ok := a.server.store.latest(a.gun, "root"); ok {
 		if err := a.builder.Load(data.CanonicalRootRole, stored.Raw, 1, true); err != nil {
 			return validation.ErrBadRoot{Msg: err.Error()}
 		}
@@ -212,7 +212,7 @@ func (a *acceptance) ancestors(role data.RoleName) error {
 	if err := a.ancestors(parent); err != nil {
 		return err
 	}
-	stored, ok := a.server.shelf.latest(a.gun, parent.String())
+	stored, ok := a.server.store.latest(a.gun, parent.String())
 	if !ok || a.builder.IsLoaded(parent) {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (a *acceptance) snapshot() error {
 		return nil
 	}
 	var previous *data.SignedSnapshot
-	if stored, ok := a.server.shelf.latest(a.gun, "snapshot"); ok {
+	if stored, ok := a.server.store.latest(a.gun, "snapshot"); ok {
 		previous = new(data.SignedSnapshot)
 		if err := json.Unmarshal(stored.Raw, previous); err != nil {
 			return validation.ErrValidation{Msg: err.Error()}
@@ -257,7 +257,7 @@ func (a *acceptance) snapshot() error {
 func (a *acceptance) timestamp() error {
 	role := data.CanonicalTimestampRole
 	var previous *data.SignedTimestamp
-	if stored, ok := a.server.shelf.latest(a.gun, "timestamp"); ok {
+	if stored, ok := a.server.store.latest(a.gun, "timestamp"); ok {
 		previous = new(data.SignedTimestamp)
 		if err := json.Unmarshal(stored.Raw, previous); err != nil {
 			return validation.ErrValidation{Msg: err.Error()}

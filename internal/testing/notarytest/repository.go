@@ -44,7 +44,7 @@ func (s *Server) newRepository(gun string) (*Repository, error) {
 	if !validGUN(gun) {
 		return nil, errors.New("no valid GUN")
 	}
-	if _, exists := s.shelf.latest(gun, "root"); exists {
+	if _, exists := s.store.latest(gun, "root"); exists {
 		return nil, errors.New("it is published already")
 	}
 	key, err := s.signerKeys.Create(data.CanonicalRootRole, data.GUN(gun), data.ECDSAKey)
@@ -77,7 +77,7 @@ func (r *Repository) GUN() string { return r.gun }
 // RootKeyIDs are the IDs of the root keys as root.json has them, which is what trust_pinning
 // wants under certs. They are those of certificates, so they change when one is renewed.
 func (r *Repository) RootKeyIDs() []string {
-	root, ok := r.server.shelf.latestRoot(r.gun)
+	root, ok := r.server.store.latestRoot(r.gun)
 	if !ok {
 		return nil
 	}

@@ -89,7 +89,7 @@ type Server struct {
 	ca       []byte
 	stopped  chan struct{}
 
-	shelf      *shelf   // all trust data
+	store      *store   // all trust data
 	ownKeys    *keyring // snapshot and timestamp keys: what a malicious server has
 	signerKeys *keyring // root, targets and delegation keys: what publishers have
 	tokens     *bearer.Tokens
@@ -116,7 +116,7 @@ func Start(options Options) (*Server, error) {
 		url:        "http://" + listener.Addr().String(),
 		listener:   listener,
 		stopped:    make(chan struct{}),
-		shelf:      newShelf(),
+		store:      newStore(),
 		ownKeys:    newKeyring(),
 		signerKeys: newKeyring(),
 		paths:      make(map[string]int64),
@@ -283,7 +283,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, target route) {
 	case ping:
 		_, _ = w.Write([]byte("{}"))
 	case fetch:
-		raw, ok := s.shelf.lookUp(target.gun, target.name)
+		raw, ok := s.store.lookUp(target.gun, target.name)
 		if !ok {
 			refuse(w, http.StatusNotFound, codeNotFound, nil)
 			return
@@ -292,7 +292,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, target route) {
 	case publish:
 		s.servePublish(w, r, target.gun)
 	case erase:
-		s.shelf.remove(target.gun)
+		s.store.remove(target.gun)
 	case askKey, newKey:
 		s.serveKey(w, target)
 	case feed, feedOfAll:
@@ -424,7 +424,7 @@ var (
 
 // lookUp finds a file by the name that clients use: role, version.role, role.sha256. The
 // checksum is tried first, because a role's name might swallow it.
-func (sh *shelf) lookUp(gun, name string) ([]byte, bool) {
+func (sh *store) lookUp(gun, name string) ([]byte, bool) {
 	if m := byChecksum.FindStringSubmatch(name); m != nil {
 		sum := strings.ToLower(m[2])
 		v, ok := sh.find(gun, m[1], func(v Version) bool { return v.SHA256 == sum })
@@ -452,7 +452,7 @@ type direct struct {
 // GetSized returns a file by the name that a URL would have; storage.ErrMetaNotFound if there
 // is none. The size is not enforced: the bytes come from this process.
 func (d direct) GetSized(name string, _ int64) ([]byte, error) {
-	raw, ok := d.server.shelf.lookUp(d.gun, name)
+	raw, ok := d.server.store.lookUp(d.gun, name)
 	if !ok {
 		return nil, storage.ErrMetaNotFound{Resource: name}
 	}
@@ -474,7 +474,7 @@ func (d direct) Remove(string) error { return errors.New("single files cannot be
 
 // RemoveAll forgets the GUN.
 func (d direct) RemoveAll() error {
-	d.server.shelf.remove(d.gun)
+	d.server.store.remove(d.gun)
 	return nil
 }
 
@@ -517,7 +517,7 @@ func (s *Server) serveKey(w http.ResponseWriter, target route) {
 // Otherwise it makes one, a new one for each question, as the real server does: only the
 // root that is published later tells which of them counts.
 func (s *Server) serverKey(gun string, role data.RoleName) (data.PublicKey, error) {
-	if root, ok := s.shelf.latestRoot(gun); ok {
+	if root, ok := s.store.latestRoot(gun); ok {
 		if named, err := root.BuildBaseRole(role); err == nil {
 			for id := range named.Keys {
 				if key := s.ownKeys.GetKey(id); key != nil {
@@ -561,14 +561,14 @@ func (s *Server) serveChanges(w http.ResponseWriter, r *http.Request, gun string
 	if records == 0 {
 		records = defaultRecords
 	}
-	page := s.shelf.page(gun, int(after), int(records))
+	page := s.store.page(gun, int(after), int(records))
 	writeJSON(w, http.StatusOK, feedPage{Count: len(page), Records: page})
 }
 
 // page returns up to records changes after the one with this number, or, if one of the two is
 // negative, up to -records changes before it. -1 stands behind the newest. Both
 // ways the oldest comes first.
-func (sh *shelf) page(gun string, after, records int) []change {
+func (sh *store) page(gun string, after, records int) []change {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	backwards := after < 0 || records < 0

@@ -91,7 +91,7 @@ func (r *Repository) Replace(role string, raw []byte) error {
 	if d, err := parseDocument(raw); err == nil {
 		f.version = d.version()
 	}
-	if latest, ok := r.server.shelf.latest(r.gun, role); ok && f.version == 0 {
+	if latest, ok := r.server.store.latest(r.gun, role); ok && f.version == 0 {
 		f.version = latest.Number + 1
 	}
 	if err := r.settle(f); err != nil {
@@ -118,7 +118,7 @@ func (r *Repository) DropFromSnapshot(role string) error {
 // signatures stay as they are. What is coming is a file that will be stored with it. The
 // caller holds mu.
 func (r *Repository) forge(role string, resign bool, coming file, edit func(*document) error) (file, error) {
-	latest, ok := r.server.shelf.latest(r.gun, role)
+	latest, ok := r.server.store.latest(r.gun, role)
 	if !ok {
 		return file{}, fmt.Errorf("%s has no file", role)
 	}
@@ -133,7 +133,7 @@ func (r *Repository) forge(role string, resign bool, coming file, edit func(*doc
 		return file{}, err
 	}
 	if resign {
-		keys, err := r.server.shelf.keysOf(r.gun, data.RoleName(role), coming)
+		keys, err := r.server.store.keysOf(r.gun, data.RoleName(role), coming)
 		if err != nil {
 			return file{}, fmt.Errorf("finding keys of %s: %w", role, err)
 		}
@@ -164,7 +164,7 @@ func (r *Repository) settle(f file) error {
 		}
 		files = append([]file{next}, files...)
 	}
-	return r.server.shelf.add(r.gun, false, files...)
+	return r.server.store.add(r.gun, false, files...)
 }
 
 // vouchFor writes the size and hashes of a file into a snapshot or timestamp.
@@ -312,7 +312,7 @@ func (r *Repository) Recertify(commonName string, notBefore, notAfter time.Time)
 
 // recertified makes the new root; the caller holds mu.
 func (r *Repository) recertified(commonName string, notBefore, notAfter time.Time) (file, error) {
-	roots := r.server.shelf.readableRoots(r.gun)
+	roots := r.server.store.readableRoots(r.gun)
 	if len(roots) == 0 {
 		return file{}, errors.New("no readable root")
 	}

@@ -28,7 +28,7 @@ type Version struct {
 	Raw    []byte
 }
 
-// A file is what goes onto the shelf.
+// A file is what goes into the store.
 type file struct {
 	role     string
 	version  int
@@ -46,21 +46,21 @@ type change struct {
 	Category  string
 }
 
-// A shelf keeps every version of every file, and the changes. Bytes are never changed in
+// A store keeps every version of every file, and the changes. Bytes are never changed in
 // place; what comes in and goes out to users of the package is copied by Server.
-type shelf struct {
+type store struct {
 	mu      sync.RWMutex
 	guns    map[string]map[string][]Version // by role, oldest first
 	changes []change
 }
 
-func newShelf() *shelf {
-	return &shelf{guns: make(map[string]map[string][]Version)}
+func newStore() *store {
+	return &store{guns: make(map[string]map[string][]Version)}
 }
 
 // add stores files of one GUN, all or none. With newer it refuses files that are not newer
 // than the stored ones (errOldVersion). Each timestamp makes a record in the changefeed.
-func (sh *shelf) add(gun string, newer bool, files ...file) error {
+func (sh *store) add(gun string, newer bool, files ...file) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	roles := sh.guns[gun]
@@ -94,7 +94,7 @@ func newVersion(f file) Version {
 }
 
 // remove forgets a GUN. Removing what is not there records nothing.
-func (sh *shelf) remove(gun string) {
+func (sh *store) remove(gun string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if _, ok := sh.guns[gun]; ok {
@@ -104,26 +104,26 @@ func (sh *shelf) remove(gun string) {
 }
 
 // record numbers a change and keeps it; the caller holds mu.
-func (sh *shelf) record(c change) {
+func (sh *store) record(c change) {
 	c.ID = strconv.Itoa(len(sh.changes) + 1)
 	c.CreatedAt = time.Now()
 	sh.changes = append(sh.changes, c)
 }
 
 // history returns all versions of a role, oldest first, not to be changed.
-func (sh *shelf) history(gun, role string) []Version {
+func (sh *store) history(gun, role string) []Version {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	return sh.guns[gun][role]
 }
 
 // latest returns the file that was stored last, whatever its number.
-func (sh *shelf) latest(gun, role string) (Version, bool) {
+func (sh *store) latest(gun, role string) (Version, bool) {
 	return sh.find(gun, role, func(Version) bool { return true })
 }
 
 // find returns the latest version that fits.
-func (sh *shelf) find(gun, role string, fits func(Version) bool) (Version, bool) {
+func (sh *store) find(gun, role string, fits func(Version) bool) (Version, bool) {
 	for _, v := range slices.Backward(sh.history(gun, role)) {
 		if fits(v) {
 			return v, true
@@ -133,14 +133,14 @@ func (sh *shelf) find(gun, role string, fits func(Version) bool) (Version, bool)
 }
 
 // listGUNs lists what is stored, sorted.
-func (sh *shelf) listGUNs() []string {
+func (sh *store) listGUNs() []string {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	return slices.Sorted(maps.Keys(sh.guns))
 }
 
 // listRoles lists the roles of a GUN that have a file, sorted.
-func (sh *shelf) listRoles(gun string) []string {
+func (sh *store) listRoles(gun string) []string {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	return slices.Sorted(maps.Keys(sh.guns[gun]))
@@ -148,7 +148,7 @@ func (sh *shelf) listRoles(gun string) []string {
 
 // latestRoot returns the latest root that can be read at all: a forged one may be any bytes,
 // and the repository still needs keys to go on with.
-func (sh *shelf) latestRoot(gun string) (*data.SignedRoot, bool) {
+func (sh *store) latestRoot(gun string) (*data.SignedRoot, bool) {
 	roots := sh.readableRoots(gun)
 	if len(roots) == 0 {
 		return nil, false
@@ -157,7 +157,7 @@ func (sh *shelf) latestRoot(gun string) (*data.SignedRoot, bool) {
 }
 
 // readableRoots returns the roots that can be read, the latest first.
-func (sh *shelf) readableRoots(gun string) []*data.SignedRoot {
+func (sh *store) readableRoots(gun string) []*data.SignedRoot {
 	var roots []*data.SignedRoot
 	for _, v := range slices.Backward(sh.history(gun, "root")) {
 		if root, ok := readRoot(v.Raw); ok {
@@ -177,7 +177,7 @@ func readRoot(raw []byte) (*data.SignedRoot, bool) {
 }
 
 // latestTargets returns the latest file of targets or a delegation that can be read at all.
-func (sh *shelf) latestTargets(gun string, role data.RoleName) (*data.SignedTargets, bool) {
+func (sh *store) latestTargets(gun string, role data.RoleName) (*data.SignedTargets, bool) {
 	for _, v := range slices.Backward(sh.history(gun, role.String())) {
 		if outer, ok := readSigned(v.Raw); ok {
 			if targets, err := data.TargetsFromSigned(outer, role); err == nil {
@@ -198,7 +198,7 @@ func readSigned(raw []byte) (*data.Signed, bool) {
 
 // keysOf returns the public keys that may sign a role: what root says, or for a delegation what
 // its parent says. A file that is about to be stored counts already if it is a root.
-func (sh *shelf) keysOf(gun string, role data.RoleName, coming file) ([]data.PublicKey, error) {
+func (sh *store) keysOf(gun string, role data.RoleName, coming file) ([]data.PublicKey, error) {
 	if data.IsDelegation(role) {
 		parent, ok := sh.latestTargets(gun, role.Parent())
 		if !ok {
@@ -251,19 +251,19 @@ func rootSigners(roots []*data.SignedRoot) []data.PublicKey {
 // files around it stay as they are. A timestamp also makes a record in the changefeed.
 func (s *Server) Put(gun, role string, version int, raw []byte) {
 	// Without the check for newer versions, add has nothing to refuse.
-	_ = s.shelf.add(gun, false, file{role: role, version: version, raw: bytes.Clone(raw)})
+	_ = s.store.add(gun, false, file{role: role, version: version, raw: bytes.Clone(raw)})
 }
 
 // Raw returns the latest file of a role, nil if there is none.
 func (s *Server) Raw(gun, role string) []byte {
-	v, _ := s.shelf.latest(gun, role)
+	v, _ := s.store.latest(gun, role)
 	return bytes.Clone(v.Raw)
 }
 
 // History returns all files that a role ever had, oldest first.
 func (s *Server) History(gun, role string) []Version {
 	var history []Version
-	for _, v := range s.shelf.history(gun, role) {
+	for _, v := range s.store.history(gun, role) {
 		v.Raw = bytes.Clone(v.Raw)
 		history = append(history, v)
 	}
@@ -271,19 +271,19 @@ func (s *Server) History(gun, role string) []Version {
 }
 
 // GUNs lists what is stored, sorted.
-func (s *Server) GUNs() []string { return s.shelf.listGUNs() }
+func (s *Server) GUNs() []string { return s.store.listGUNs() }
 
 // Roles lists the roles of a GUN that have a file, sorted.
-func (s *Server) Roles(gun string) []string { return s.shelf.listRoles(gun) }
+func (s *Server) Roles(gun string) []string { return s.store.listRoles(gun) }
 
 // Delete removes a GUN with all its files, as DELETE does, and records that in the changefeed.
-func (s *Server) Delete(gun string) { s.shelf.remove(gun) }
+func (s *Server) Delete(gun string) { s.store.remove(gun) }
 
 // Record adds a change to the changefeeds that nothing happened for, of a GUN of any form:
 // feeds are late, say things twice, and hold what people made of them. The category is
 // update or deletion.
 func (s *Server) Record(gun, category string) {
-	s.shelf.mu.Lock()
-	defer s.shelf.mu.Unlock()
-	s.shelf.record(change{GUN: gun, Version: 1, SHA256: strings.Repeat("0", 64), Category: category})
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	s.store.record(change{GUN: gun, Version: 1, SHA256: strings.Repeat("0", 64), Category: category})
 }
