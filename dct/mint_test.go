@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -18,6 +17,8 @@ import (
 	"github.com/docker/go/canonical/json"
 	"github.com/theupdateframework/notary/tuf/data"
 	"github.com/theupdateframework/notary/tuf/utils"
+
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // A mint makes one repository of which the test holds every key, down to thresholds and
@@ -145,16 +146,10 @@ func (m *mint) certFor(name string, private data.PrivateKey) mintKey {
 func (m *mint) certUntil(end time.Time, name string, private data.PrivateKey) mintKey {
 	m.t.Helper()
 	m.made++
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(m.made)), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: end,
-	}
-	signer := private.CryptoSigner()
-	der, err := x509.CreateCertificate(nil, template, template, signer.Public(), signer)
+	id, err := pki.SelfSigned(name, private.CryptoSigner(), pki.Bare, pki.Valid(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), end),
+		func(c *x509.Certificate) { c.SerialNumber = big.NewInt(int64(m.made)) })
 	m.must(err)
-	c, err := x509.ParseCertificate(der)
-	m.must(err)
-	return newMintKey(private, utils.CertToKey(c))
+	return newMintKey(private, utils.CertToKey(id.Certificate()))
 }
 
 // farAway is when things expire.

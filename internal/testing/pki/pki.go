@@ -88,7 +88,8 @@ func newIdentity(cn string, key crypto.Signer, by *Identity, change []func(*x509
 	if by != nil {
 		parent, signer, above = by.Certificate(), by.Key, by.Chain
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	// Without randomness: the same template and keys make the same certificate in every process.
+	der, err := x509.CreateCertificate(nil, template, parent, key.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("making the certificate of %q: %w", cn, err)
 	}
