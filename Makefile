@@ -2,7 +2,7 @@
 # needs Debian's packages and installs them where it may.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
-LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/command.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli.version=$(VERSION)
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 # The plugin for HSMs needs cgo, and is a module of its own so that the product does not.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/safetext"
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // ErrNothingRead is returned when no repository's trust data could be read.

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"sync"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // ErrStopped is returned when a run ended early by its own decision, before it spent more

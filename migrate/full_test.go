@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // A repository that has no room costs the key operations that are in flight, and no more;

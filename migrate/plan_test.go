@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // plan makes a plan as a person would, without a ledger.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -150,4 +151,10 @@ type Ledger interface {
 	Discard(k state.Key, reason string) error
 	Item(state.Key) (state.Item, bool, error)
 	Envelope(state.Key) (state.Envelope, bool, error)
+}
+
+// HostOf is the registry's host in a repository's name.
+func HostOf(name string) string {
+	h, _, _ := strings.Cut(name, "/")
+	return h
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"go/ast"
 	"go/types"
-	"golang.org/x/tools/go/packages"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/tools/go/packages"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -57,12 +57,12 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"migrate/vouch.go":                            {"vouch"},
-		"migrate/attest.go":                           {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
-		"cmd/dct2notation/command/registryadapter.go": {"Sign"},   // hands it on, and decides nothing
+		"migrate/vouch.go":  {"vouch"},
+		"migrate/attest.go": {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
+		"cmd/dct2notation/internal/session/registryadapter.go": {"Sign"}, // hands it on, and decides nothing
 		// In no build but that of the crash tests; it hands on what it is given.
-		"cmd/dct2notation/command/failpoint_crash.go": {"Sign"},
-		"notation/signer.go":                          {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
+		"cmd/dct2notation/internal/session/failpoint_crash.go": {"Sign"},
+		"notation/signer.go": {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
 	}
 	for file, names := range callers {
 		if !slices.Equal(names, want[file]) {

@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // A process that makes one run after another asks a key that fails for an item ever more

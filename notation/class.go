@@ -3,11 +3,11 @@ package notation
 import (
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 

@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // What an envelope says has to be what was asked for, each part of it by itself.

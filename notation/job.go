@@ -3,9 +3,10 @@ package notation
 import (
 	"context"
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/failure"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // job is the plugin as one signature sees it. notation-go flattens the errors of plugins

@@ -4,10 +4,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"time"
 
 	"github.com/notaryproject/notation-go/config"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // Key says which key signs, and how it is reached: through a plugin, or from files as

@@ -7,14 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
 // The file that was checked is the one that runs: a path without a slash names a file in this

@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"sync"
 
 	"github.com/notaryproject/notation-core-go/revocation"
 	"github.com/notaryproject/notation-core-go/revocation/purpose"
 	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // revocationOnce asks once for each certificate of a time-stamping authority whether it was

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,7 +17,9 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
 // VerificationPlugin is a plugin that signatures may name for their verification. It runs as a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/command"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
 const (
@@ -38,7 +39,7 @@ func main() {
 		time.Sleep(lastWords)
 		os.Exit(exitCode(s))
 	}()
-	code := command.Main(ctx, stop, os.Args[1:], command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	code := command.Main(ctx, stop, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	select {
 	case s := <-caught:
 		if code != 0 {

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/dct"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/dct"
 )
 
 // Wherever a run ends, what it leaves is a snapshot, and the next run completes it to what

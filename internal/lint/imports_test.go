@@ -46,6 +46,10 @@ var rules = map[string][]string{
 	"cmd/notation-pkcs11":        {"internal/certfile", "internal/testing/pki"},
 }
 
+// notByCommand are the packages of ours that no verb may import: a client is reached by a session, and
+// what a verb decides is decided below it.
+var notByCommand = []string{"internal/registry", "dct/internal", "state/internal"}
+
 // packages that are pure may not reach the network, directly.
 var pure = map[string]bool{"migrate/report": true, "notation/policy": true}
 
@@ -74,6 +78,8 @@ func TestImportRules(t *testing.T) {
 			switch {
 			case pure[folder] && (imp == "net/http" || imp == "net" || strings.HasPrefix(imp, "oras.land/")):
 				t.Errorf("%s imports %s, and renders only", name, imp)
+			case within(name, "cmd/dct2notation/command") && isOurs && anyWithin(ours, notByCommand):
+				t.Errorf("%s imports %s: a verb reaches it by a session", name, ours)
 			case !isOurs || allowed == nil || within(ours, folder):
 			case !anyWithin(ours, allowed):
 				t.Errorf("%s imports %s: against the package map", name, ours)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"encoding/pem"
 
 	"github.com/dct2notation/dct2notation/internal/transport"
 )

@@ -2,13 +2,13 @@ package registry
 
 import (
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 

@@ -3,7 +3,6 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )

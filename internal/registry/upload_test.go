@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 

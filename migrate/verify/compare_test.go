@@ -2,8 +2,6 @@ package verify
 
 import (
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +10,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
 

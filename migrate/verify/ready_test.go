@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // leaving is a scene in which all gates hold that are found out.

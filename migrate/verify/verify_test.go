@@ -3,8 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"testing"
 
@@ -13,6 +11,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 )
 
 // verdicts judges by what a test says of each image; it says unsigned of the others.

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"strings"
 	"testing"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"github.com/dct2notation/dct2notation/state"
 )
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +12,8 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
 

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"errors"
-	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"slices"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 )
 
 // Promise 6: what could not be found out is unknown, for a tag that was moved and for one

@@ -2,19 +2,21 @@ package signature
 
 import (
 	"context"
-	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/internal/testing/pki"
-	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
-	"github.com/dct2notation/dct2notation/internal/transport"
-	"github.com/dct2notation/dct2notation/notation"
-	"github.com/notaryproject/notation-go/dir"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/notaryproject/notation-go/dir"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
+	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 func must(t *testing.T, err error) {

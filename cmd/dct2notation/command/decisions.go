@@ -13,6 +13,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/verify"
@@ -109,14 +110,14 @@ func readDecisions(path string, now time.Time) (*verify.Decisions, error) {
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usage(fmt.Errorf("reading the decisions: %w", err))
+		return nil, cli.Usage(fmt.Errorf("reading the decisions: %w", err))
 	}
 	var file decisionsFile
 	if err := yaml.UnmarshalStrict(raw, &file); err != nil {
-		return nil, usage(fmt.Errorf("decisions %s: %w", path, err))
+		return nil, cli.Usage(fmt.Errorf("decisions %s: %w", path, err))
 	}
 	if file.Version != 1 {
-		return nil, usage(fmt.Errorf("decisions %s: it needs version: 1", path))
+		return nil, cli.Usage(fmt.Errorf("decisions %s: it needs version: 1", path))
 	}
 	for _, w := range file.Waivers {
 		name := w.Repository
@@ -127,7 +128,7 @@ func readDecisions(path string, now time.Time) (*verify.Decisions, error) {
 		case err == nil:
 			name = gun.String()
 		case w.Class != verify.NotCompared:
-			return nil, usage(fmt.Errorf("decisions %s: %w", path, err))
+			return nil, cli.Usage(fmt.Errorf("decisions %s: %w", path, err))
 		}
 		d.Waivers = append(d.Waivers, verify.Waiver{Repository: name, Written: w.Repository, Tag: w.Tag, Class: w.Class, Reason: w.Reason, By: w.By, Until: w.Until.end()})
 	}
@@ -139,13 +140,13 @@ func readDecisions(path string, now time.Time) (*verify.Decisions, error) {
 				at = filepath.Join(filepath.Dir(path), at)
 			}
 			if tick.Repositories, err = readList(at, t.SHA256); err != nil {
-				return nil, usage(fmt.Errorf("decisions %s: tick of %s: %w", path, safetext.Safe(t.Check, 64), err))
+				return nil, cli.Usage(fmt.Errorf("decisions %s: tick of %s: %w", path, safetext.Safe(t.Check, 64), err))
 			}
 		}
 		d.Ticks = append(d.Ticks, tick)
 	}
 	if err := d.Check(now); err != nil {
-		return nil, usage(fmt.Errorf("decisions %s: %w", path, err))
+		return nil, cli.Usage(fmt.Errorf("decisions %s: %w", path, err))
 	}
 	return d, nil
 }

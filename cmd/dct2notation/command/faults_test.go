@@ -18,6 +18,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -26,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	requestRetries, itemPause, shortestWatch = -1, 20*time.Millisecond, 0
+	session.RequestRetries, session.ItemPause, shortestWatch = -1, 20*time.Millisecond, 0
 	os.Exit(awayFromHome(m))
 }
 
@@ -110,7 +112,7 @@ func (y *yard) path(name string) string { return filepath.Join(y.dir, name) }
 func (y *yard) run() (int, report.Run) {
 	y.t.Helper()
 	var out, err bytes.Buffer
-	code := Main(context.Background(), nil, y.args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	code := Main(context.Background(), nil, y.args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	var r report.Run
 	if e := json.Unmarshal(out.Bytes(), &r); e != nil && out.Len() > 0 {
 		y.t.Errorf("result: %v: %s", e, out.String())
@@ -145,7 +147,7 @@ const (
 	onIndex     = "index"     // the list of signatures that clients keep in a tag
 )
 
-// part sorts a request for the repository bad; empty: none of these.
+// Part sorts a request for the repository bad; empty: none of these.
 func (y *yard) part(r *http.Request) string {
 	path, bad := strings.CutPrefix(r.URL.Path, "/v2/bad/")
 	put := r.Method == http.MethodPut
@@ -305,12 +307,12 @@ func (y *yard) suffer(on, kind, class string) {
 			y.t.Errorf("the reason holds control characters: %q", it.Reason)
 		}
 	}
-	want := map[bool]int{true: exitFailures, false: exitDone}[class != ""]
+	want := map[bool]int{true: cli.ExitFailures, false: cli.ExitDone}[class != ""]
 	if got != class || code != want {
 		y.t.Errorf("class %q and exit code %d, want %q and %d: %+v", got, code, class, want, result.NotSigned)
 	}
 	y.registry.SetHook(nil)
-	if code, result := y.run(); code != exitDone {
+	if code, result := y.run(); code != cli.ExitDone {
 		y.t.Errorf("when it was over: exit code %d, %+v", code, result.NotSigned)
 	}
 	if n := y.signatures("bad", y.bad); n != 1 {
@@ -344,8 +346,8 @@ func TestOnePlaceIsSignedOnce(t *testing.T) {
 	must(t, os.WriteFile(y.path("pins.json"), raw, 0o600))
 	for range 2 {
 		code, result := y.run()
-		if code != exitFailures || len(result.Unread) != 2 || !strings.Contains(fmt.Sprint(result.Unread), "localhost:"+port+"/good") {
-			t.Errorf("got exit code %d, %d not read: %+v; want %d, and both others", code, len(result.Unread), result.Unread, exitFailures)
+		if code != cli.ExitFailures || len(result.Unread) != 2 || !strings.Contains(fmt.Sprint(result.Unread), "localhost:"+port+"/good") {
+			t.Errorf("got exit code %d, %d not read: %+v; want %d, and both others", code, len(result.Unread), result.Unread, cli.ExitFailures)
 		}
 		if n := y.signatures("good", y.good); n != 1 {
 			t.Errorf("got %d signatures of one image in one place, want 1", n)
@@ -372,11 +374,11 @@ func TestCanonicalPlace(t *testing.T) {
 		"[2001:db8::1]:5000/a":         "[2001:db8::1]:5000/a",
 		"notregistry-1.docker.io/user": "notregistry-1.docker.io/user",
 	} {
-		if got := canonicalPlace(name, false); got != want {
+		if got := session.CanonicalLocation(name, false); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 	}
-	if got := canonicalPlace("reg.example.com:80/a", true) + " " + canonicalPlace("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
+	if got := session.CanonicalLocation("reg.example.com:80/a", true) + " " + session.CanonicalLocation("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
 		t.Errorf("without TLS: got %s", got)
 	}
 }
@@ -397,7 +399,7 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 			t.Run(on+" "+kind, func(t *testing.T) {
 				t.Parallel()
 				y := newYard(t, registrytest.Options{Referrers: api})
-				if code, r := y.run(); code != exitDone {
+				if code, r := y.run(); code != cli.ExitDone {
 					t.Fatalf("first run: exit code %d, %+v", code, r)
 				}
 				must(t, os.Remove(y.path("ledger.db")))
@@ -417,8 +419,8 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 					return true
 				})
 				code, r := y.run()
-				if n := y.signatures("bad", y.bad); n != 1 || code != exitFailures || r.Complete {
-					t.Errorf("%d signatures, exit code %d, complete %v, want 1, %d, false: %+v", n, code, r.Complete, exitFailures, r.NotSigned)
+				if n := y.signatures("bad", y.bad); n != 1 || code != cli.ExitFailures || r.Complete {
+					t.Errorf("%d signatures, exit code %d, complete %v, want 1, %d, false: %+v", n, code, r.Complete, cli.ExitFailures, r.NotSigned)
 				}
 				if n := y.operations(); n != 2 {
 					t.Errorf("%d key operations for two images, want 2", n)
@@ -436,7 +438,7 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
-	if code, r := y.run(); code != exitDone {
+	if code, r := y.run(); code != cli.ExitDone {
 		t.Fatalf("first run: exit code %d, %+v", code, r)
 	}
 	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
@@ -452,8 +454,8 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	must(t, y.repos["bad"].Publish())
 	y.args = append(y.args, "--recheck")
 	code, r := y.run()
-	if n, m := y.signatures("bad", y.bad), y.signatures("bad", second); n != 1 || m != 0 || code != exitFailures || r.Complete {
-		t.Errorf("%d and %d signatures, exit code %d, complete %v, want 1, 0, %d, false: %+v", n, m, code, r.Complete, exitFailures, r.NotSigned)
+	if n, m := y.signatures("bad", y.bad), y.signatures("bad", second); n != 1 || m != 0 || code != cli.ExitFailures || r.Complete {
+		t.Errorf("%d and %d signatures, exit code %d, complete %v, want 1, 0, %d, false: %+v", n, m, code, r.Complete, cli.ExitFailures, r.NotSigned)
 	}
 	for _, it := range r.NotSigned {
 		if !strings.Contains(it.Reason, "--force-referrers-tag") {
@@ -465,7 +467,7 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	}
 	var out, said bytes.Buffer
 	args := append([]string{"doctor"}, y.args[1:len(y.args)-1]...)
-	code = Main(context.Background(), nil, slices.DeleteFunc(args, func(a string) bool { return a == "--no-tty" }), Streams{In: strings.NewReader(""), Out: &out, Err: &said})
+	code = Main(context.Background(), nil, slices.DeleteFunc(args, func(a string) bool { return a == "--no-tty" }), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &said})
 	var checks struct {
 		Checks []report.Check
 	}
@@ -478,7 +480,7 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 		}
 	}
 	y.registry.SetHook(nil)
-	if code, r := y.run(); code != exitDone || y.signatures("bad", y.bad) != 1 || y.signatures("bad", second) != 1 {
+	if code, r := y.run(); code != cli.ExitDone || y.signatures("bad", y.bad) != 1 || y.signatures("bad", second) != 1 {
 		t.Errorf("when it is back: exit code %d, %+v", code, r)
 	}
 }
@@ -499,7 +501,7 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 			t.Run(fmt.Sprintf("%s lost %t", body, lost), func(t *testing.T) {
 				t.Parallel()
 				y := newYard(t, registrytest.Options{Referrers: true})
-				if code, r := y.run(); code != exitDone {
+				if code, r := y.run(); code != cli.ExitDone {
 					t.Fatalf("first run: exit code %d, %+v", code, r)
 				}
 				if lost {
@@ -515,13 +517,13 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 				})
 				y.args = append(y.args, "--recheck")
 				code, r := y.run()
-				if code != exitFailures || r.Complete || y.operations() != 2 || y.signatures("good", y.good) != 1 {
-					t.Errorf("exit code %d, complete %t, %d key operations, want %d, false, 2: %+v", code, r.Complete, y.operations(), exitFailures, r.NotSigned)
+				if code != cli.ExitFailures || r.Complete || y.operations() != 2 || y.signatures("good", y.good) != 1 {
+					t.Errorf("exit code %d, complete %t, %d key operations, want %d, false, 2: %+v", code, r.Complete, y.operations(), cli.ExitFailures, r.NotSigned)
 				}
 				y.registry.SetHook(nil)
-				if code, r := y.run(); code != exitDone || y.signatures("bad", y.bad) != 1 || y.operations() != 2 {
+				if code, r := y.run(); code != cli.ExitDone || y.signatures("bad", y.bad) != 1 || y.operations() != 2 {
 					t.Errorf("when the list is there: exit code %d, %d signatures, %d key operations, want %d, 1, 2: %+v",
-						code, y.signatures("bad", y.bad), y.operations(), exitDone, r.NotSigned)
+						code, y.signatures("bad", y.bad), y.operations(), cli.ExitDone, r.NotSigned)
 				}
 			})
 		}
@@ -532,7 +534,7 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 func TestALostEntryIsListedAgain(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{})
-	if code, r := y.run(); code != exitDone {
+	if code, r := y.run(); code != cli.ExitDone {
 		t.Fatalf("first run: exit code %d, %+v", code, r)
 	}
 	before, err := y.registry.Signatures("bad", y.bad.Digest.String())
@@ -546,7 +548,7 @@ func TestALostEntryIsListedAgain(t *testing.T) {
 	code, r := y.run()
 	after, err := y.registry.Signatures("bad", y.bad.Digest.String())
 	must(t, err)
-	if code != exitDone || len(after) != 1 || after[0].Digest != before[0].Digest || y.operations() != 2 {
-		t.Errorf("exit code %d, listed %v, %d key operations, want %d, %v, 2: %+v", code, after, y.operations(), exitDone, before, r.NotSigned)
+	if code != cli.ExitDone || len(after) != 1 || after[0].Digest != before[0].Digest || y.operations() != 2 {
+		t.Errorf("exit code %d, listed %v, %d key operations, want %d, %v, 2: %+v", code, after, y.operations(), cli.ExitDone, before, r.NotSigned)
 	}
 }

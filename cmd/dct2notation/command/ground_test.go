@@ -17,6 +17,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -209,7 +210,7 @@ func (p *place) sign() {
 	g.t.Helper()
 	format := map[bool]string{true: "jws", false: "cose"}[strings.Contains(p.mediaType, "jose")]
 	code, _, said := g.main("run", "--state", p.ledger, "--signature-format", format, p.trust.GUN())
-	if code != exitDone {
+	if code != cli.ExitDone {
 		g.t.Fatalf("run: exit code %d: %s", code, said)
 	}
 	for _, m := range p.marks {
@@ -238,7 +239,7 @@ func (g *ground) mainOf(verb []string, args ...string) (int, []byte, string) {
 		common = append(common, "--results", "none")
 	}
 	code := Main(context.Background(), nil, slices.Concat(verb, common, g.flags, args),
-		Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+		cli.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return code, out.Bytes(), err.String()
 }
 
@@ -358,12 +359,12 @@ type finding struct {
 
 // compare returns an error unless verify said it, of that place, and nothing else.
 func (f finding) compare(g *ground, where *place, code int, v report.Verification) error {
-	want := exitDisagree
+	want := cli.ExitDisagree
 	switch {
 	case f.agree:
-		want = exitDone
+		want = cli.ExitDone
 	case f.busy:
-		want = exitFailures
+		want = cli.ExitFailures
 	}
 	if code != want || v.Agree != f.agree || !v.Complete {
 		return fmt.Errorf("exit code %d, agree %v, complete %v; want exit code %d", code, v.Agree, v.Complete, want)

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -22,13 +25,13 @@ func TestACopyOlderThanTheLedgersHolderIsNotRead(t *testing.T) {
 	t.Cleanup(func() { must(t, l.Close()) })
 	must(t, l.SaveCopy())
 	log := slog.New(slog.DiscardHandler)
-	now, err := readLedger(path, log)
+	now, err := session.ReadLedger(path, log)
 	must(t, err)
 	must(t, now.Close())
 	before := time.Now().Add(-time.Hour)
 	must(t, os.Chtimes(state.CopyPath(path), before, before))
-	old, err := readLedger(path, log)
-	var busy *inUse
+	old, err := session.ReadLedger(path, log)
+	var busy *session.InUse
 	if !errors.As(err, &busy) {
 		t.Errorf("got %v, %v, want that the ledger is in use", old, err)
 	}
@@ -43,26 +46,26 @@ func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })
 	log := slog.New(slog.DiscardHandler)
-	st := newStatusFile(path, log)
-	st.rests = true
+	st := output.NewStatusFile(path, log)
+	st.Rests = true
 	for _, step := range []struct {
 		name string
 		do   func()
 		want bool
 	}{
 		{"in the first pass", func() { must(t, l.SaveCopy()) }, false},
-		{"after it, before the copy", func() { st.end(counts{known: 0, done: 0}, nil) }, false},
+		{"after it, before the copy", func() { st.End(output.Counts{Known: 0, Done: 0}, nil) }, false},
 		{"between two passes", func() { must(t, l.SaveCopy()) }, true},
-		{"of another process", func() { st.now.PID++; st.write(); must(t, l.SaveCopy()); st.now.PID-- }, false},
-		{"in the second pass", func() { st = newStatusFile(path, log); must(t, l.SaveCopy()) }, false},
-		{"without a status", func() { must(t, os.Remove(statusPath(path))); must(t, l.SaveCopy()) }, false},
+		{"of another process", func() { st.Now.PID++; st.Write(); must(t, l.SaveCopy()); st.Now.PID-- }, false},
+		{"in the second pass", func() { st = output.NewStatusFile(path, log); must(t, l.SaveCopy()) }, false},
+		{"without a status", func() { must(t, os.Remove(output.StatusPath(path))); must(t, l.SaveCopy()) }, false},
 	} {
 		step.do()
-		got, err := readLedger(path, log)
+		got, err := session.ReadLedger(path, log)
 		must(t, err)
 		must(t, got.Close())
-		if (got.behind == "") != step.want {
-			t.Errorf("%s: got behind %q, want %t", step.name, got.behind, step.want)
+		if (got.Behind == "") != step.want {
+			t.Errorf("%s: got behind %q, want %t", step.name, got.Behind, step.want)
 		}
 	}
 }
@@ -82,17 +85,17 @@ func TestACopyThatMayLackSomethingIsNotRelied(t *testing.T) {
 		return code, said
 	}
 	code, v := g.verify("strict", p.ledger)
-	if code != exitFailures || v.Complete || v.Agree {
-		t.Errorf("verify, while the ledger is held: got exit code %d, agree %v, complete %v, want %d and neither", code, v.Agree, v.Complete, exitFailures)
+	if code != cli.ExitFailures || v.Complete || v.Agree {
+		t.Errorf("verify, while the ledger is held: got exit code %d, agree %v, complete %v, want %d and neither", code, v.Agree, v.Complete, cli.ExitFailures)
 	}
-	if code, said := policy("held"); code != exitFailures || !strings.Contains(said, "its copy of") {
-		t.Errorf("policy, while the ledger is held: got exit code %d, want %d and why: %s", code, exitFailures, said)
+	if code, said := policy("held"); code != cli.ExitFailures || !strings.Contains(said, "its copy of") {
+		t.Errorf("policy, while the ledger is held: got exit code %d, want %d and why: %s", code, cli.ExitFailures, said)
 	}
 	must(t, l.Close())
-	if code, v = g.verify("strict", p.ledger); code != exitDone || !v.Complete || !v.Agree {
-		t.Errorf("verify, of the ledger itself: got exit code %d, agree %v, complete %v, want %d and both", code, v.Agree, v.Complete, exitDone)
+	if code, v = g.verify("strict", p.ledger); code != cli.ExitDone || !v.Complete || !v.Agree {
+		t.Errorf("verify, of the ledger itself: got exit code %d, agree %v, complete %v, want %d and both", code, v.Agree, v.Complete, cli.ExitDone)
 	}
-	if code, said := policy("free"); code != exitDone {
+	if code, said := policy("free"); code != cli.ExitDone {
 		t.Errorf("policy, of the ledger itself: got exit code %d: %s", code, said)
 	}
 }
@@ -110,7 +113,7 @@ func TestATagOfAWithdrawnRepositoryIsToldOf(t *testing.T) {
 	}
 	g.notary.Delete(p.trust.GUN())
 	code, out, said := g.main("verify", "--discover", "changefeed", "--ledger", p.ledger, "--trust-policy", g.path("strict.json"), p.registry.Host()+"/*")
-	if code != exitDisagree || !strings.Contains(string(out), `"stray"`) {
-		t.Errorf("got exit code %d, want %d and the tag: %s%s", code, exitDisagree, out, said)
+	if code != cli.ExitDisagree || !strings.Contains(string(out), `"stray"`) {
+		t.Errorf("got exit code %d, want %d and the tag: %s%s", code, cli.ExitDisagree, out, said)
 	}
 }

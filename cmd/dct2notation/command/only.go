@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -37,9 +38,9 @@ func readOnly(path string) (*only, error) {
 	failures, err := report.ReadFailures(func() (io.ReadCloser, error) { return os.Open(path) })
 	switch {
 	case err != nil:
-		return nil, usage(fmt.Errorf("reading the list %s: %w", safetext.Safe(path, 256), err))
+		return nil, cli.Usage(fmt.Errorf("reading the list %s: %w", safetext.Safe(path, 256), err))
 	case len(failures.Named) == 0 && !failures.Whole:
-		return nil, usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
+		return nil, cli.Usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
 	case len(failures.Named) == 0:
 		return nil, fmt.Errorf("%w: the list %s names nothing", errNothingToDo, safetext.Safe(path, 256))
 	}

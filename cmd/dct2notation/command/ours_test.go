@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
@@ -38,7 +40,7 @@ func (y *yard) bindTo(ledger string, s *notation.Signer, forge func(*state.Ledge
 	chain, err := json.Marshal(s.Chain())
 	must(y.t, err)
 	must(y.t, l.Bind(state.Fingerprint{
-		fieldKeys: keyField, state.FieldIdentity + keyField: s.Identity().String(), fieldChain + keyField: string(chain),
+		session.FieldKeys: keyField, state.FieldIdentity + keyField: s.Identity().String(), session.FieldChain + keyField: string(chain),
 	}, true))
 	forge(l)
 }
@@ -69,7 +71,7 @@ func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
 						want = 1
 						return
 					}
-					e, err := signer{Signer: theirs}.Sign(t.Context(), y.bad, bound)
+					e, err := session.Signer{Signer: theirs}.Sign(t.Context(), y.bad, bound)
 					must(t, err)
 					k := state.Key{Repository: gun, Digest: y.bad.Digest.String(), KeyName: "kmstest/release"}
 					_, err = l.Plan([]state.Item{{Key: k, GUN: gun, Tags: []state.Tag{{Name: "v1", Role: "targets", TargetsVersion: 1}}}})
@@ -77,8 +79,8 @@ func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
 					must(t, l.Sign(k, e))
 				})
 				code, r := y.runOn("forged.db", more...)
-				if code != exitCannot || r.Complete || r.Results[migrate.ResultAlready]+r.Results[migrate.ResultReplayed] != 0 {
-					t.Errorf("got exit code %d, complete %t, %v, want %d and nothing that counts", code, r.Complete, r.Results, exitCannot)
+				if code != cli.ExitCannot || r.Complete || r.Results[migrate.ResultAlready]+r.Results[migrate.ResultReplayed] != 0 {
+					t.Errorf("got exit code %d, complete %t, %v, want %d and nothing that counts", code, r.Complete, r.Results, cli.ExitCannot)
 				}
 				if n := y.signatures("bad", y.bad); n != want {
 					t.Errorf("got %d signatures in the registry, want %d", n, want)
@@ -102,7 +104,7 @@ func (y *yard) renew() (before string) {
 
 func leafOfFile(t *testing.T, path string) string {
 	t.Helper()
-	chain, err := readCertificates(path)
+	chain, err := session.ReadCertificates(path)
 	must(t, err)
 	return notation.IdentityOf(chain[0]).Leaf()
 }
@@ -127,17 +129,17 @@ func TestRenewedCertificate(t *testing.T) {
 			by           map[string]int
 			signatures   int
 		}{
-			{"not noticed, as nothing is left to do", "ledger.db", nil, exitDone, 0, map[string]int{before: 2}, 1},
-			{"looked up, and not accepted", "ledger.db", []string{"--recheck"}, exitCannot, 0, nil, 1},
-			{"accepted", "ledger.db", []string{"--accept-changes"}, exitDone, 0, map[string]int{before: 2}, 1},
-			{"looked up", "ledger.db", []string{"--recheck"}, exitDone, 0, map[string]int{before: 2}, 1},
-			{"lost, and told of the one before", "lost.db", []string{"--accept-certificate", file}, exitDone, 0, map[string]int{before: 2}, 1},
-			{"renewed", "ledger.db", []string{"--resign"}, exitDone, 2, map[string]int{now: 2}, 2},
-			{"and no more", "ledger.db", []string{"--resign"}, exitDone, 0, map[string]int{now: 2}, 2},
-			{"lost, and told by thumbprint", "lost2.db", []string{"--accept-certificate", "sha256:" + before}, exitDone, 0, map[string]int{now: 2}, 2},
+			{"not noticed, as nothing is left to do", "ledger.db", nil, cli.ExitDone, 0, map[string]int{before: 2}, 1},
+			{"looked up, and not accepted", "ledger.db", []string{"--recheck"}, cli.ExitCannot, 0, nil, 1},
+			{"accepted", "ledger.db", []string{"--accept-changes"}, cli.ExitDone, 0, map[string]int{before: 2}, 1},
+			{"looked up", "ledger.db", []string{"--recheck"}, cli.ExitDone, 0, map[string]int{before: 2}, 1},
+			{"lost, and told of the one before", "lost.db", []string{"--accept-certificate", file}, cli.ExitDone, 0, map[string]int{before: 2}, 1},
+			{"renewed", "ledger.db", []string{"--resign"}, cli.ExitDone, 2, map[string]int{now: 2}, 2},
+			{"and no more", "ledger.db", []string{"--resign"}, cli.ExitDone, 0, map[string]int{now: 2}, 2},
+			{"lost, and told by thumbprint", "lost2.db", []string{"--accept-certificate", "sha256:" + before}, cli.ExitDone, 0, map[string]int{now: 2}, 2},
 		} {
 			code, r := y.runOn(c.ledger, c.more...)
-			if code != c.code || r.Results[migrate.ResultSigned] != c.signed || r.Complete != (c.code == exitDone) {
+			if code != c.code || r.Results[migrate.ResultSigned] != c.signed || r.Complete != (c.code == cli.ExitDone) {
 				t.Errorf("referrers %t, %s: got exit code %d, %v, complete %t", referrers, c.name, code, r.Results, r.Complete)
 			}
 			for leaf, n := range c.by {
@@ -162,7 +164,7 @@ func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 	write := func(content ...string) string {
 		path := filepath.Join(t.TempDir(), "ca.pem")
 		must(t, os.WriteFile(path, []byte(strings.Join(content, "")), 0o600))
-		got, err := thumbprints(path)
+		got, err := session.Thumbprints(path)
 		must(t, err)
 		return got
 	}
@@ -184,7 +186,7 @@ func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 	}
 }
 
-// earlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
+// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
 func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	t.Parallel()
 	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
@@ -194,7 +196,7 @@ func TestEarlierIdentitiesOfAKey(t *testing.T) {
 		state.FieldIdentity + "release kms new": id("c"), state.FieldEarlier + "release kms new": id("a") + "," + id("c") + ",nonsense",
 		state.FieldIdentity + "release kms old": id("b"), state.FieldIdentity + "release2 kms x": id("d"), "leaf of release kms new": id("e"),
 	}
-	got := earlierOf(f, "release", present)
+	got := session.EarlierOf(f, "release", present)
 	slices.Sort(got)
 	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/transport"
@@ -17,7 +20,7 @@ import (
 // runner makes the passes of one call of run: one, or with --watch as many as come.
 type runner struct {
 	runOptions
-	cfg     config
+	cfg     session.Config
 	args    []string
 	plan    *migrate.Plan // what the pass is bound to; nil: nothing
 	narrow  *only         // what alone is asked for; nil: all
@@ -25,18 +28,18 @@ type runner struct {
 	known   state.Fingerprint // the ledger's configuration, before and after it is bound
 	path    string            // of the ledger
 	monitor *monitor.Monitor  // nil: nobody watches
-	streams Streams
+	streams cli.Streams
 	log     *slog.Logger
 
 	// What passes share. All else is made anew for each, so that nothing an earlier one has
 	// seen of a server counts.
-	keys     []openedKey
+	keys     []session.OpenedKey
 	rt       *transport.Transport // with the pauses that servers asked for
 	setbacks *migrate.Setbacks
-	status   *statusFile // of the last; nil: none yet
-	feeds    feeds       // of a watch: what the last complete pass had read of the changefeeds
-	left     bool        // of a watch: that chosen tags have left something out, since all was read
-	whole    time.Time   // when a pass began that read them from their beginning, and was complete
+	status   *output.StatusFile // of the last; nil: none yet
+	feeds    session.Feeds      // of a watch: what the last complete pass had read of the changefeeds
+	left     bool               // of a watch: that chosen tags have left something out, since all was read
+	whole    time.Time          // when a pass began that read them from their beginning, and was complete
 }
 
 // mayPass marks an error that the next pass need not have: it does not end a watch.
@@ -46,83 +49,83 @@ func (m mayPass) Unwrap() error { return m.error }
 
 // prepare connects to the servers, finds the repositories, opens the keys if they are not,
 // and binds the ledger to the configuration.
-func (r *runner) prepare(ctx context.Context) (_ *engineParts, err error) {
+func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error) {
 	if err := r.valid(time.Now()); err != nil {
 		return nil, err
 	}
-	a := access{forceTag: r.forceTag, rt: r.rt, monitor: r.monitor}
-	f, sel, err := approach(r.remoteOptions, r.selectOptions, r.cfg, r.args, a, r.streams, r.log)
+	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.monitor}
+	f, sel, err := session.Prepare(r.RemoteOptions, r.SelectOptions, r.cfg, r.args, a, r.streams, r.log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = f.close() // only read from
+			_ = f.Close() // only read from
 		}
 	}()
-	r.rt = f.rt
-	f.registry.Remember(r.ledger)
+	r.rt = f.Transport
+	f.Registry.Remember(r.ledger)
 	since := r.since(time.Now())
-	if err := f.find(ctx, r.discover, sel, r.cfg, since, r.log); err != nil {
-		var u *usageError
+	if err := f.Find(ctx, r.Discover, sel, r.cfg, since, r.log); err != nil {
+		var u *cli.UsageError
 		if errors.As(err, &u) || r.ledger.Err() != nil {
 			return nil, err
 		}
 		return nil, mayPass{err} // a server that is down
 	}
-	if f.part = since != nil; f.part {
-		if err := f.addUnfinished(r.ledger, sel); err != nil {
+	if f.Part = since != nil; f.Part {
+		if err := f.AddUnfinished(r.ledger, sel); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.acceptRoots(r.acceptRoot); err != nil {
+	if err := f.AcceptRoots(r.AcceptRoot); err != nil {
 		return nil, err
 	}
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
-	if err := r.checkKeys(f, r.keys, time.Now(), r.log); err != nil {
+	if err := r.CheckKeys(f, r.keys, time.Now(), r.log); err != nil {
 		return nil, err
 	}
 	if err := r.bind(f); err != nil {
 		return nil, err
 	}
-	parts := newEngine(f, r.engineOptions, r.keys, r.known, r.log)
+	parts := session.NewEngine(f, r.EngineOptions, r.keys, r.known, r.log)
 	r.acceptChanges = false // those that were there when it was said
-	parts.engine.Ledger, parts.engine.Setbacks = r.ledger, r.setbacks
+	parts.Engine.Ledger, parts.Engine.Setbacks = r.ledger, r.setbacks
 	if r.plan != nil {
-		if err := r.plan.Check(parts.engine); err != nil {
-			return nil, usage(err)
+		if err := r.plan.Check(parts.Engine); err != nil {
+			return nil, cli.Usage(err)
 		}
-		parts.engine.Plan = r.plan
+		parts.Engine.Plan = r.plan
 	}
 	if r.narrow != nil {
 		// What is named was amiss, whatever the ledger says of it.
-		parts.engine.Only, parts.engine.Recheck = r.narrow.asks, true
+		parts.Engine.Only, parts.Engine.Recheck = r.narrow.asks, true
 		if !r.narrow.failures.Whole {
 			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
 		}
 	}
-	parts.asked, err = r.scope(parts.asked)
+	parts.Asked, err = r.scope(parts.Asked)
 	return parts, err
 }
 
-// bind ties the ledger to the configuration, and learns what identities it has accepted before.
-func (r *runner) bind(f *field) error {
-	now, err := (&engineParts{field: f, keys: r.keys}).fingerprint()
+// Bind ties the ledger to the configuration, and learns what identities it has accepted before.
+func (r *runner) bind(f *session.Session) error {
+	now, err := (&session.EngineParts{Session: f, Keys: r.keys}).Fingerprint()
 	if err != nil {
 		return err
 	}
 	// Whoever accepts a root has changed its pin for that.
-	if err := r.ledger.Bind(now, r.acceptChanges || r.acceptRoot.onlyAccepted(r.known, now)); err != nil {
-		return r.acceptRoot.namingRoots(err, r.ledger, now)
+	if err := r.ledger.Bind(now, r.acceptChanges || r.AcceptRoot.OnlyAccepted(r.known, now)); err != nil {
+		return r.AcceptRoot.NamingRoots(err, r.ledger, now)
 	}
 	r.known, err = r.ledger.Fingerprint()
 	return err
 }
 
 // open opens the keys, once.
-func (r *runner) open(ctx context.Context, f *field) error {
+func (r *runner) open(ctx context.Context, f *session.Session) error {
 	if r.keys != nil {
 		return nil
 	}
@@ -130,7 +133,7 @@ func (r *runner) open(ctx context.Context, f *field) error {
 	if r.acceptChanges {
 		known = nil // the key is asked anew what its certificate is
 	}
-	keys, err := f.openKeys(ctx, r.keyOptions, r.cfg, known, r.log)
+	keys, err := f.OpenKeys(ctx, r.KeyOptions, r.cfg, known, r.log)
 	r.keys = keys
 	r.showKeys()
 	return err
@@ -145,70 +148,70 @@ type made struct {
 	unsaved error // why its result is not where it was to be
 }
 
-// done reports whether nothing is left of what the pass was asked for.
+// Done reports whether nothing is left of what the pass was asked for.
 func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
-// part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
+// Part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
 func (m made) part() bool {
 	return m.done() && m.summary.Skipped[failure.NotPlanned]+m.summary.LeftOut > 0
 }
 
 // pass runs the engine, saves what became of it and shows it.
-func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *engineParts, show func(*report.Run) error) made {
-	head := report.NewHead(report.OfRun, tool(), parts.asked, time.Now())
+func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
+	head := report.NewHead(report.OfRun, cli.Tool(), parts.Asked, time.Now())
 	for _, k := range r.keys {
 		head.Keys = append(head.Keys, report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()})
 	}
-	saved, err := r.record(head, r.output, r.log)
+	saved, err := r.Record(head, r.Output, r.log)
 	if err != nil {
 		return made{err: err, missed: err}
 	}
-	r.status = newStatusFile(r.path, r.log)
-	r.status.rests = r.every > 0
-	p := newProgress(&r.commonOptions, r.streams.Err, "signed", len(parts.guns), r.status)
-	p.saved = saved
-	p.report.AddOddNames(parts.odd)
-	p.report.Started, p.report.Keys = head.Started, head.Keys // as in the saved result
-	parts.engine.Observe = r.observe(p)
-	failpoints(parts.engine)
+	r.status = output.NewStatusFile(r.path, r.log)
+	r.status.Rests = r.every > 0
+	p := output.NewProgress(&r.Common, r.streams.Err, "signed", len(parts.GUNs), r.status)
+	p.Saved = saved
+	p.Report.AddOddNames(parts.Odd)
+	p.Report.Started, p.Report.Keys = head.Started, head.Keys // as in the saved result
+	parts.Engine.Observe = r.observe(p)
+	session.Failpoints(parts.Engine)
 	m := made{}
-	m.summary, m.err = parts.engine.Run(ctx, stop, parts.guns)
-	p.finish()
-	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.selectsTags() {
-		m.err = errNoTags // no report may say that all is well
+	m.summary, m.err = parts.Engine.Run(ctx, stop, parts.GUNs)
+	p.Finish()
+	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.SelectsTags() {
+		m.err = session.ErrNoTags // no report may say that all is well
 	}
 	m.missed = m.err
 	if r.narrow != nil && m.err == nil && !m.summary.Drained {
 		m.missed = r.narrow.missed(r.log)
 	}
 	if m.missed == nil && !m.summary.Drained {
-		m.missed = parts.unlisted
+		m.missed = parts.Unlisted
 	}
-	m.result = p.result(m.summary, m.missed)
+	m.result = p.Result(m.summary, m.missed)
 	end := report.End{
 		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Stopped: m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,
 	}
 	if m.part() {
 		end.Complete, end.Error = false, report.ErrPart.Error()
 	}
-	werr := p.saved.finish(end, r.output, false, r.streams.Out)
+	werr := p.Saved.Finish(end, r.Output, false, r.streams.Out)
 	m.unsaved = errors.Join(show(m.result), werr)
 	return m
 }
 
-// verdict is the error that a pass comes to. early says that its time was over.
+// ExitStatus is the error that a pass comes to. early says that its time was over.
 func (r *runner) verdict(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
 		return errors.Join(m.err, m.unsaved)
 	case m.err != nil:
-		return told(m.err)
+		return cli.Reported(m.err)
 	case m.summary.Drained && early:
-		return &verdict{exitEarly}
+		return cli.Exit(cli.ExitEarly)
 	case m.summary.Drained:
-		return &verdict{exitInterrupted}
+		return cli.Exit(cli.ExitInterrupted)
 	case !m.done():
-		return &verdict{exitFailures}
+		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
 }
@@ -221,8 +224,8 @@ const wholeEvery = 24 * time.Hour
 // since is what earlier passes have read of the changefeeds, so that only what has changed
 // is looked at; nil: everything is. Where the options ask for what is done already, the feeds
 // only discover.
-func (r *runner) since(now time.Time) feeds {
-	if r.recheck || r.rebind || r.plan != nil || r.narrow != nil || now.Sub(r.whole) >= wholeEvery {
+func (r *runner) since(now time.Time) session.Feeds {
+	if r.Recheck || r.Rebind || r.plan != nil || r.narrow != nil || now.Sub(r.whole) >= wholeEvery {
 		return nil
 	}
 	return r.feeds
@@ -230,9 +233,9 @@ func (r *runner) since(now time.Time) feeds {
 
 // advance remembers how far the changefeeds were read. It comes after a complete pass:
 // whatever was left undone has to be found again by the next.
-func (r *runner) advance(parts *engineParts, began time.Time) {
-	r.feeds = parts.feeds
-	if !parts.part {
+func (r *runner) advance(parts *session.EngineParts, began time.Time) {
+	r.feeds = parts.Feeds
+	if !parts.Part {
 		r.whole = began
 	}
 }
@@ -244,10 +247,10 @@ func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = parts.close() }() // only read from
-	quiet := announceEnd(stop, r.log)
+	defer func() { _ = parts.Close() }() // only read from
+	quiet := cli.AnnounceEnd(stop, r.log)
 	defer quiet()
-	stop, early := within(stop, r.maxDuration)
+	stop, early := cli.Within(stop, r.maxDuration)
 	m := r.pass(ctx, stop, parts, r.show)
 	err = r.verdict(m, early())
 	r.monitor.Ended(outcome(err, !m.summary.Complete()), err == nil && m.summary.Complete(), true)
@@ -256,7 +259,7 @@ func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
 
 // show writes the result to stdout, unless the recording does.
 func (r *runner) show(result *report.Run) error {
-	switch r.output {
+	switch r.Output {
 	case "text":
 		return report.RunText(r.streams.Out, result)
 	case "json":

@@ -5,23 +5,16 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
-	"github.com/dct2notation/dct2notation/state"
 )
 
-type planOptions struct {
-	commonOptions
-	remoteOptions
-	selectOptions
-	engineOptions
-	acceptRoot acceptedRoots
-}
-
-func newPlan(stop <-chan struct{}, s Streams) *cobra.Command {
-	var o planOptions
+func newPlan(stop <-chan struct{}, s cli.Streams) *cobra.Command {
+	var o session.Options
 	c := &cobra.Command{
 		Use:   "plan [flags] [REPOSITORY...]",
 		Short: "Show what run would sign, with which key, and why the rest not",
@@ -29,107 +22,82 @@ func newPlan(stop <-chan struct{}, s Streams) *cobra.Command {
 what run would do. It signs nothing, pushes nothing and leaves the ledger as it is.
 
 With -o json the result is a plan that run --plan is bound to.
-` + dumpHelp,
+` + session.DumpHelp,
 		Example: `  dct2notation plan --trust-pinning pins.json --key release registry.example.com/team/app
   dct2notation plan --config migration.yaml -o json > plan.json`,
 	}
-	o.bind(c)
+	o.Bind(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runPlan(ctx, o, cfg, args, nil, s)
 	}
 	return c
 }
 
-func (o *planOptions) bind(c *cobra.Command) {
-	o.commonOptions.bind(c.Flags())
-	o.remoteOptions.bind(c.Flags())
-	o.selectOptions.bind(c.Flags())
-	o.engineOptions.bind(c.Flags())
-	grouped(c.Flags(), groupTrust, func(f *pflag.FlagSet) { f.Var(&o.acceptRoot, "accept-root", acceptRootHelp) })
-}
-
-func (o *planOptions) check() error {
-	if err := o.commonOptions.check(); err != nil {
-		return err
-	}
-	return o.checkRest()
-}
-
-// checkRest is check but for the formats of the result.
-func (o *planOptions) checkRest() error {
-	for _, check := range []func() error{o.remoteOptions.check, o.selectOptions.check, o.engineOptions.check} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // runPlan makes a plan, where narrow is not nil of what it names.
-func runPlan(ctx context.Context, o planOptions, cfg config, args []string, narrow *only, s Streams) error {
-	if err := o.check(); err != nil {
+func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *only, s cli.Streams) error {
+	if err := o.Check(); err != nil {
 		return err
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
-	ledger, known, err := o.existingLedger()
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
+	ledger, known, err := o.ExistingLedger()
 	if err != nil {
 		return err
 	}
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag}, s, log)
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true, ForceTag: o.ForceTag}, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	if err := f.acceptRoots(o.acceptRoot); err != nil {
+	defer func() { _ = f.Close() }() // only read from
+	if err := f.AcceptRoots(o.AcceptRoot); err != nil {
 		return err
 	}
 	if ledger != nil {
-		if err := recallReferrers(f.registry, ledger); err != nil {
+		if err := session.RecallReferrers(f.Registry, ledger); err != nil {
 			return err
 		}
 	}
-	parts, err := buildEngine(ctx, f, o.engineOptions, cfg, known, log)
+	parts, err := session.BuildEngine(ctx, f, o.EngineOptions, cfg, known, log)
 	if err != nil {
 		return err
 	}
 	if ledger != nil {
-		parts.engine.Ledger = ledger
+		parts.Engine.Ledger = ledger
 	}
 	if narrow != nil {
-		parts.engine.Only = narrow.asks
+		parts.Engine.Only = narrow.asks
 	}
-	p := newProgress(&o.commonOptions, s.Err, "looked at", len(f.guns), nil)
-	parts.engine.Observe = p.observe
-	plan, err := parts.engine.MakePlan(ctx, f.guns)
-	p.finish()
+	p := output.NewProgress(&o.Common, s.Err, "looked at", len(f.GUNs), nil)
+	parts.Engine.Observe = p.Observe
+	plan, err := parts.Engine.MakePlan(ctx, f.GUNs)
+	p.Finish()
 	if plan == nil {
 		return err
 	}
 	write := report.PlanText
-	if o.output == "json" {
+	if o.Output == "json" {
 		write = report.JSON[*migrate.Plan]
 	}
 	if werr := write(s.Out, plan); werr != nil {
 		return werr
 	}
 	if err != nil {
-		return told(err)
+		return cli.Reported(err)
 	}
-	return o.exitStatus(plan, f)
+	return planStatus(&o, plan, f)
 }
 
-// exitStatus returns the error that a plan comes to which has been shown.
-func (o *planOptions) exitStatus(plan *migrate.Plan, f *field) error {
+// planStatus returns the error that a plan comes to which has been shown.
+func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session) error {
 	items, read := 0, 0
 	for _, part := range plan.Repositories {
 		items += len(part.Items)
@@ -137,26 +105,16 @@ func (o *planOptions) exitStatus(plan *migrate.Plan, f *field) error {
 			read++
 		}
 	}
-	if items == 0 && read > 0 && o.selectsTags() {
-		return errNoTags
+	if items == 0 && read > 0 && o.SelectsTags() {
+		return session.ErrNoTags
 	}
-	if f.unlisted != nil {
-		return &verdict{exitFailures}
+	if f.Unlisted != nil {
+		return cli.Exit(cli.ExitFailures)
 	}
 	for _, part := range plan.Repositories {
 		if part.Error != nil || slices.ContainsFunc(part.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionUnknown }) {
-			return &verdict{exitFailures}
+			return cli.Exit(cli.ExitFailures)
 		}
 	}
 	return nil
-}
-
-// existingLedger opens the ledger if there is one: a plan makes none. Then it also gives
-// the configuration that the ledger belongs to.
-func (o *engineOptions) existingLedger() (*state.Ledger, state.Fingerprint, error) {
-	path, err := o.statePath()
-	if err != nil || !exists(path) {
-		return nil, nil, err
-	}
-	return openLedgerWith(path, state.Options{ReadOnly: true})
 }

@@ -13,15 +13,17 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
 type policyOptions struct {
-	commonOptions
-	remoteOptions
-	selectOptions
-	keyOptions
+	cli.Common
+	session.RemoteOptions
+	session.SelectOptions
+	session.KeyOptions
 	dir           string
 	all           bool
 	force         bool
@@ -37,7 +39,7 @@ type policyOptions struct {
 	clusterAsked bool // on the command line
 }
 
-func newPolicy(stop <-chan struct{}, s Streams) *cobra.Command {
+func newPolicy(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o policyOptions
 	var list strings.Builder
 	for _, c := range policy.Consumers() {
@@ -76,28 +78,28 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets, and where Gatekeeper asks")
 	f.BoolVar(&o.clusterPolicy, "cluster-policy", false, "kyverno: the deprecated ClusterPolicy")
 	f.StringVar(&o.ratifyCA, "ratify-ca", "", "ratify: PEM file of the authority of its TLS certificate; writes the Provider")
-	o.commonOptions.bind(f)
-	o.remoteOptions.bind(f)
-	o.selectOptions.bind(f)
-	o.keyOptions.bind(f)
+	o.Common.Bind(f)
+	o.RemoteOptions.Bind(f)
+	o.SelectOptions.Bind(f)
+	o.KeyOptions.Bind(f)
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned"
-	hideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
+	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
-		reading := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
-		tags := firstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("include-tags", "", ""); f.String("exclude-tags", "", "") })
+		reading := cli.FirstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
+		tags := cli.FirstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("include-tags", "", ""); f.String("exclude-tags", "", "") })
 		o.clusterAsked = c.Flags().Changed("cluster-policy")
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
 		if o.ledger != "" && reading != "" {
-			return usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
+			return cli.Usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
 		}
 		if o.ledger != "" && tags != "" {
-			return usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
+			return cli.Usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runPolicy(ctx, o, cfg, args, s)
 	}
@@ -105,18 +107,18 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 }
 
 func (o *policyOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check} {
+	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
 	switch {
 	case o.dir == "":
-		return usage(errors.New("policy writes files: name their directory with -O"))
-	case o.key != "" && o.plugin != "":
-		return usage(errors.New("--key and --plugin exclude each other"))
-	case (o.plugin == "") != (o.id == ""):
-		return usage(errors.New("--plugin and --id belong together"))
+		return cli.Usage(errors.New("policy writes files: name their directory with -O"))
+	case o.Key != "" && o.Plugin != "":
+		return cli.Usage(errors.New("--key and --plugin exclude each other"))
+	case (o.Plugin == "") != (o.ID == ""):
+		return cli.Usage(errors.New("--plugin and --id belong together"))
 	}
 	return nil
 }
@@ -134,21 +136,21 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	which := "\nhint: it is " + strings.Join(names, ", ") + "; or --all"
 	switch {
 	case o.all && len(args) > 0 && slices.Contains(names, args[0]):
-		return nil, nil, usage(fmt.Errorf("--all and the consumer %s exclude each other", args[0]))
+		return nil, nil, cli.Usage(fmt.Errorf("--all and the consumer %s exclude each other", args[0]))
 	case o.all:
 		return usual, args, nil
 	case len(args) == 0:
-		return nil, nil, usage(errors.New("no consumer is named" + which))
+		return nil, nil, cli.Usage(errors.New("no consumer is named" + which))
 	}
 	i := slices.Index(names, args[0])
 	if i < 0 {
-		return nil, nil, usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
+		return nil, nil, cli.Usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
 	}
 	if len(args) > 1 && slices.Contains(names, args[1]) {
-		return nil, nil, usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
+		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
 	}
 	if o.clusterAsked && o.clusterPolicy && args[0] != "kyverno" {
-		return nil, nil, usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", args[0]))
+		return nil, nil, cli.Usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", args[0]))
 	}
 	return policy.Consumers()[i : i+1], args[1:], nil
 }
@@ -161,10 +163,10 @@ func stageOf(name string) (policy.Stage, error) {
 	case policy.Audit, policy.Enforce:
 		return stage, nil
 	}
-	return "", usage(fmt.Errorf("--stage %s: it is audit or enforce", safetext.Safe(name, 64)))
+	return "", cli.Usage(fmt.Errorf("--stage %s: it is audit or enforce", safetext.Safe(name, 64)))
 }
 
-func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, s Streams) error {
+func runPolicy(ctx context.Context, o policyOptions, cfg session.Config, args []string, s cli.Streams) error {
 	consumers, args, err := o.consumers(args)
 	if err != nil {
 		return err
@@ -172,8 +174,8 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 	if err := o.check(); err != nil {
 		return err
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
 	m := &migrated{signed: map[string][]string{}}
 	stage, err := stageOf(o.stage)
 	if err != nil {
@@ -191,27 +193,27 @@ func runPolicy(ctx context.Context, o policyOptions, cfg config, args []string, 
 	if err != nil {
 		return err
 	}
-	result := policyResult{Version: 1, Kind: policyKind, Tool: tool(), Stage: string(stage), Repositories: len(m.signed)}
+	result := policyResult{Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(stage), Repositories: len(m.signed)}
 	if err := o.write(&result, m, trust, consumers, log); err != nil {
 		return err
 	}
 	result.Problems, result.Complete = m.problems, len(m.problems) == 0
-	if err := result.show(s.Out, o.output); err != nil {
+	if err := result.show(s.Out, o.Output); err != nil {
 		return err
 	}
 	if !result.Complete {
-		return &verdict{exitFailures}
+		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
 }
 
 // trust is the neutral value that everything is written from.
-func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
+func (o *policyOptions) trust(m *migrated, cfg session.Config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
 	if len(m.signed) == 0 {
 		if o.ledger == "" {
-			return policy.Trust{}, usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
+			return policy.Trust{}, cli.Usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
 		}
-		return policy.Trust{}, usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
+		return policy.Trust{}, cli.Usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
 	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}
 	certificates, err := o.certificatesOf(m, cfg, stage, log)
@@ -225,7 +227,7 @@ func (o *policyOptions) trust(m *migrated, cfg config, stage policy.Stage, log *
 	}
 	t.Notes = append(m.notes, notes...)
 	if o.ratifyCA != "" {
-		authority, err := readCertificates(o.ratifyCA)
+		authority, err := session.ReadCertificates(o.ratifyCA)
 		if err != nil {
 			return t, err
 		}
@@ -248,9 +250,9 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		out, err := c.Write(t)
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
-			m.problem(log, "refused", append([]any{"consumer", c.Name}, reasoned(refusal.Error())...)...)
+			m.problem(log, "refused", append([]any{"consumer", c.Name}, cli.Reasoned(refusal.Error())...)...)
 			one := policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()}
-			if exists(folder) {
+			if session.Exists(folder) {
 				log.Warn(stale, "consumer", c.Name, "file", folder)
 				one.Warnings = []string{folder + " is " + stale}
 			}
@@ -258,7 +260,7 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 			continue
 		}
 		if err != nil {
-			return usage(err)
+			return cli.Usage(err)
 		}
 		m.tellUnstamped(c.Name, t, log)
 		for _, w := range out.Warnings {

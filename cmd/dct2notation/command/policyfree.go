@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 )
 
 // shadowing is the file that notation 2 reads in place of trustpolicy.json.
@@ -32,8 +35,8 @@ func (t target) free(base string, force bool) error {
 			return err
 		}
 		if filepath.Base(file) == "trustpolicy.json" {
-			if other := filepath.Join(filepath.Dir(file), shadowing); exists(other) {
-				return usage(fmt.Errorf("%s is there, and notation 2 reads it in place of trustpolicy.json\nhint: move it away, or write to another directory", other))
+			if other := filepath.Join(filepath.Dir(file), shadowing); session.Exists(other) {
+				return cli.Usage(fmt.Errorf("%s is there, and notation 2 reads it in place of trustpolicy.json\nhint: move it away, or write to another directory", other))
 			}
 		}
 	}
@@ -44,7 +47,7 @@ func (t target) free(base string, force bool) error {
 		}
 		for _, e := range entries {
 			if other := filepath.Join(store, e.Name()); !ours[other] {
-				return usage(fmt.Errorf("%s is in the trust store as well, and would be trusted\nhint: remove it, or write to another directory", other))
+				return cli.Usage(fmt.Errorf("%s is in the trust store as well, and would be trusted\nhint: remove it, or write to another directory", other))
 			}
 		}
 	}
@@ -60,11 +63,11 @@ func replaceable(file string, content []byte, force bool) error {
 	case err != nil:
 		return fmt.Errorf("looking what is there: %w", err)
 	case info.IsDir():
-		return usage(fmt.Errorf("%s is a directory, and a file of that name is to be written\nhint: move it away, or write to another directory", file))
+		return cli.Usage(fmt.Errorf("%s is a directory, and a file of that name is to be written\nhint: move it away, or write to another directory", file))
 	case force, info.Mode().IsRegular() && holdsBytes(file, content):
 		return nil
 	}
-	return usage(fmt.Errorf("%s is there already, and would be another\nhint: look what it is; --force replaces it", file))
+	return cli.Usage(fmt.Errorf("%s is there already, and would be another\nhint: look what it is; --force replaces it", file))
 }
 
 // inside makes sure that a folder is in the directory that was named, or can be made there: a
@@ -85,7 +88,7 @@ func inside(base, folder string) error {
 			return fmt.Errorf("looking at the output directory: %w", err)
 		}
 		if !info.IsDir() {
-			return usage(fmt.Errorf("%s is no directory, and files are to be written in it\nhint: name another with -O", at))
+			return cli.Usage(fmt.Errorf("%s is no directory, and files are to be written in it\nhint: name another with -O", at))
 		}
 		real, err := filepath.EvalSymlinks(at)
 		if err != nil {
@@ -95,7 +98,7 @@ func inside(base, folder string) error {
 			root = real
 		}
 		if way, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(way) {
-			return usage(fmt.Errorf("%s leads out of %s, to %s\nhint: remove the link, or write to another directory", at, base, real))
+			return cli.Usage(fmt.Errorf("%s leads out of %s, to %s\nhint: remove the link, or write to another directory", at, base, real))
 		}
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -58,7 +60,7 @@ func (m *migrated) problem(log *slog.Logger, what string, attrs ...any) {
 	m.problems = append(m.problems, what)
 }
 
-// keys are the names of the keys that signed.
+// Keys are the names of the keys that signed.
 func (m *migrated) keys() []string {
 	names := map[string]bool{}
 	for _, keys := range m.signed {
@@ -70,40 +72,40 @@ func (m *migrated) keys() []string {
 }
 
 // fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
-func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg config, args []string, s Streams, log *slog.Logger) error {
-	rules, err := o.rules(cfg)
+func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg session.Config, args []string, s cli.Streams, log *slog.Logger) error {
+	rules, err := o.Rules(cfg)
 	if err != nil {
 		return err
 	}
 	keys := map[string]migrate.Key{}
 	for _, rule := range rules {
-		k, err := rule.notationKey()
+		k, err := rule.NotationKey()
 		if err != nil {
 			return err
 		}
-		keys[k.Name] = rule.engineKey(nil)
-		if len(rule.roles) > 0 {
-			m.notes = append(m.notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.roles, ", ")))
+		keys[k.Name] = rule.EngineKey(nil)
+		if len(rule.Roles) > 0 {
+			m.notes = append(m.notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.Roles, ", ")))
 		}
 	}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, s, log)
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	if f.unlisted != nil {
-		return f.unlisted // it speaks of all of them
+	defer func() { _ = f.Close() }() // only read from
+	if f.Unlisted != nil {
+		return f.Unlisted // it speaks of all of them
 	}
-	reader := f.reader()
+	reader := f.Reader()
 	unread := false // there may be trust data that nobody has seen
-	for _, gun := range f.guns {
+	for _, gun := range f.GUNs {
 		r, err := reader.Read(ctx, gun, dct.Known{})
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, dct.ErrUnsigned) && f.found(gun):
+		case errors.Is(err, dct.ErrUnsigned) && f.Found(gun):
 		case err != nil:
-			m.problem(log, "left out", append([]any{"repository", gun.String()}, reasoned(err.Error())...)...)
+			m.problem(log, "left out", append([]any{"repository", gun.String()}, cli.Reasoned(err.Error())...)...)
 			unread = unread || !errors.Is(err, dct.ErrUnsigned)
 		default:
 			m.read(f, r, keys, log)
@@ -117,12 +119,12 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *migrated, cfg conf
 }
 
 // read takes in the verified trust data of a repository.
-func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key, log *slog.Logger) {
+func (m *migrated) read(f *session.Session, r *dct.Repository, keys map[string]migrate.Key, log *slog.Logger) {
 	gun := r.GUN()
-	place := f.scope.Place(gun)
+	place := f.Scope.Place(gun)
 	uncovered, wanted := 0, 0
 	for _, t := range r.Targets() {
-		if !f.scope.Wanted(t.Tag()) {
+		if !f.Scope.Wanted(t.Tag()) {
 			continue
 		}
 		wanted++
@@ -148,7 +150,7 @@ func (m *migrated) read(f *field, r *dct.Repository, keys map[string]migrate.Key
 		return // DCT says nothing of the new place
 	}
 	key, ok := rootKey(r)
-	u, err := url.Parse(f.notaryURL(gun.Registry()))
+	u, err := url.Parse(f.NotaryURL(gun.Registry()))
 	if ok && err == nil {
 		m.legacy = append(m.legacy, policy.Legacy{Server: u.Host, RootKey: key, Repositories: []string{place}})
 	}
@@ -186,8 +188,8 @@ func rootKey(r *dct.Repository) ([]byte, bool) {
 }
 
 // pinNotes says what has become of pins that Notation has nothing like.
-func (o *policyOptions) pinNotes(m *migrated, cfg config) ([]string, error) {
-	pins, err := o.pins(cfg)
+func (o *policyOptions) pinNotes(m *migrated, cfg session.Config) ([]string, error) {
+	pins, err := o.Pins(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/certfile"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
@@ -21,7 +22,7 @@ import (
 // certificatesOf finds the certificates of each key that signed. What vouches for them is the
 // user or notation's own configuration, never the ledger: who can write to it could have his
 // own signatures trusted.
-func (o *policyOptions) certificatesOf(m *migrated, cfg config, stage policy.Stage, log *slog.Logger) (map[string][]policy.Key, error) {
+func (o *policyOptions) certificatesOf(m *migrated, cfg session.Config, stage policy.Stage, log *slog.Logger) (map[string][]policy.Key, error) {
 	names := m.keys()
 	given, err := o.given(names)
 	if err != nil {
@@ -29,7 +30,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, stage policy.Sta
 	}
 	for _, name := range o.dedicated {
 		if !slices.Contains(names, name) {
-			return nil, usage(fmt.Errorf("--dedicated-ca: no key %s signs what is meant; %s does", safetext.Safe(name, 128), safeNames(names)))
+			return nil, cli.Usage(fmt.Errorf("--dedicated-ca: no key %s signs what is meant; %s does", safetext.Safe(name, 128), session.SafeNames(names)))
 		}
 	}
 	configured, err := o.configured(m, cfg)
@@ -41,20 +42,20 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg config, stage policy.Sta
 		rule, known := configured[name]
 		chains, err := o.chains(name, given[name], rule.CertFile, m.known, cfg)
 		if err != nil {
-			return nil, usage(err)
+			return nil, cli.Usage(err)
 		}
 		if m.known == nil && stage == policy.Enforce && rule.CertFile == "" {
 			m.problem(log, "no ledger was given, so that nothing shows that this key has signed with the certificate that is given: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", policy.Thumbprint(chains[0][0]))
 		}
 		m.tellOthers(name, chains, log)
 		m.tellStrangers(name, chains, log)
-		root := o.tsaRoot
+		root := o.TSARoot
 		if known {
-			root = rule.tsaRoot
+			root = rule.TSARoot
 		}
 		var tsa []*x509.Certificate
 		if root != "" {
-			if tsa, err = readCertificates(root); err != nil {
+			if tsa, err = session.ReadCertificates(root); err != nil {
 				return nil, err
 			}
 		} else if u := fieldOf(m.known, fieldTSA, name); u != "" {
@@ -83,7 +84,7 @@ func warnOfAge(name string, chain []*x509.Certificate, stamped bool, now time.Ti
 	switch date := end.UTC().Format(time.DateOnly); {
 	case end.Before(now):
 		log.Warn("certificate has expired: "+after, "key", safetext.Safe(name, 128), "on", date)
-	case end.Before(now.Add(soon)):
+	case end.Before(now.Add(session.Soon)):
 		log.Warn("certificate expires soon: "+after, "key", safetext.Safe(name, 128), "on", date)
 	}
 }
@@ -99,39 +100,31 @@ func (o *policyOptions) given(names []string) (map[string][]string, error) {
 			}
 		}
 		if name == "" {
-			return nil, usage(fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=THUMBPRINT, and the keys that signed are %s", safetext.Safe(entry, 200), safeNames(names)))
+			return nil, cli.Usage(fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=THUMBPRINT, and the keys that signed are %s", safetext.Safe(entry, 200), session.SafeNames(names)))
 		}
 		all[name] = append(all[name], entry[len(name)+1:])
 	}
 	return all, nil
 }
 
-func safeNames(names []string) string {
-	var safe []string
-	for _, n := range names {
-		safe = append(safe, safetext.Safe(n, 128))
-	}
-	return strings.Join(safe, ", ")
-}
-
 // configuredKey is a key of the configuration.
 type configuredKey struct {
-	keyRule
+	session.KeyRule
 	notation.Key
 }
 
 // configured are the keys of the configuration by name. With a ledger they may be missing.
-func (o *policyOptions) configured(m *migrated, cfg config) (map[string]configuredKey, error) {
+func (o *policyOptions) configured(m *migrated, cfg session.Config) (map[string]configuredKey, error) {
 	all := map[string]configuredKey{}
-	if m.known != nil && len(cfg.Keys) == 0 && o.key == "" && o.plugin == "" {
+	if m.known != nil && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" {
 		return all, nil
 	}
-	rules, err := o.rules(cfg)
+	rules, err := o.Rules(cfg)
 	if err != nil {
 		return nil, err
 	}
 	for _, rule := range rules {
-		k, err := rule.notationKey()
+		k, err := rule.NotationKey()
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +134,7 @@ func (o *policyOptions) configured(m *migrated, cfg config) (map[string]configur
 }
 
 // chains are the certificate chains of a key: as given, or of its file.
-func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint, cfg config) ([][]*x509.Certificate, error) {
+func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint, cfg session.Config) ([][]*x509.Certificate, error) {
 	recorded := ledgerChain(known, name)
 	shown := safetext.Safe(name, 128)
 	if len(given) == 0 && file == "" {
@@ -164,7 +157,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 	for _, value := range given {
 		if thumbprint, meant, err := notation.ParseThumbprint(value); meant {
 			if err != nil {
-				return nil, usage(fmt.Errorf("key %s: %w", shown, err))
+				return nil, cli.Usage(fmt.Errorf("key %s: %w", shown, err))
 			}
 			if len(recorded) == 0 {
 				return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: %s", shown, hintOfLedger(known, cfg))
@@ -175,7 +168,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 			add(recorded)
 			continue
 		}
-		chain, err := readCertificates(value)
+		chain, err := session.ReadCertificates(value)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +179,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 		add(chain)
 	}
 	if known == nil && file != "" {
-		own, err := readCertificates(file)
+		own, err := session.ReadCertificates(file)
 		if err != nil {
 			return nil, err
 		}
@@ -205,12 +198,12 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 }
 
 // hintOfLedger says where a thumbprint finds its chain.
-func hintOfLedger(known state.Fingerprint, cfg config) string {
+func hintOfLedger(known state.Fingerprint, cfg session.Config) string {
 	if known != nil {
 		return "give the chain in a file"
 	}
 	ledger := "FILE"
-	if s := cfg.flags["state"]; len(s) == 1 {
+	if s := cfg.Flags["state"]; len(s) == 1 {
 		ledger = safetext.Safe(s[0], 300)
 	}
 	return "a thumbprint chooses the chain of a ledger: name that with --ledger " + ledger + "; or give the chain in a file"
@@ -219,7 +212,7 @@ func hintOfLedger(known state.Fingerprint, cfg config) string {
 // ledgerChain is what the ledger says of a key's certificate, which vouches for nothing.
 func ledgerChain(known state.Fingerprint, name string) []*x509.Certificate {
 	var raw [][]byte
-	if err := json.Unmarshal([]byte(fieldOf(known, fieldChain, name)), &raw); err != nil {
+	if err := json.Unmarshal([]byte(fieldOf(known, session.FieldChain, name)), &raw); err != nil {
 		return nil
 	}
 	var chain []*x509.Certificate
@@ -231,15 +224,6 @@ func ledgerChain(known state.Fingerprint, name string) []*x509.Certificate {
 		chain = append(chain, c)
 	}
 	return chain
-}
-
-// readCertificates reads a file that a flag or the configuration names.
-func readCertificates(path string) ([]*x509.Certificate, error) {
-	certs, err := certfile.Read(path)
-	if err != nil {
-		return nil, usage(fmt.Errorf("reading certificates: %w", err))
-	}
-	return certs, nil
 }
 
 // leafOf is the certificate that the ledger says signs with a key, by its thumbprint.

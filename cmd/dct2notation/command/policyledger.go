@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation/policy"
@@ -16,44 +18,34 @@ import (
 
 // fromLedger finds what runs have signed. That the ledger is not forged is not known: it can
 // leave repositories out, or add some, and has no say about whose signatures are good.
-func (o *policyOptions) fromLedger(m *migrated, cfg config, args []string, log *slog.Logger) error {
-	sel, err := selectRecorded(args, cfg)
+func (o *policyOptions) fromLedger(m *migrated, cfg session.Config, args []string, log *slog.Logger) error {
+	sel, err := session.SelectRecorded(args, cfg)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
 	if i := slices.IndexFunc(args, func(a string) bool { return strings.Contains(a, "@") }); i >= 0 {
-		return usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
+		return cli.Usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
 	}
-	ledger, err := readLedger(o.ledger, log)
+	ledger, err := session.ReadLedger(o.ledger, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // only read from
-	if ledger.behind != "" {
-		m.problem(log, ledger.behind+": what was signed since is left out")
+	if ledger.Behind != "" {
+		m.problem(log, ledger.Behind+": what was signed since is left out")
 	}
-	m.known, m.images = ledger.known, map[string]map[string]int{}
-	if _, err := sel.hosts(ledger.Ledger); err != nil {
+	m.known, m.images = ledger.Known, map[string]map[string]int{}
+	if _, err := sel.Hosts(ledger.Ledger); err != nil {
 		return err
 	}
-	for _, name := range sel.absent {
+	for _, name := range sel.Absent {
 		m.problem(log, "left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
 	}
 	if err := m.readHistory(ledger.Ledger); err != nil {
 		return err
 	}
-	return m.readItems(ledger.Ledger, sel.meant, log)
+	return m.readItems(ledger.Ledger, sel.Meant, log)
 }
-
-// inUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
-// first pass.
-type inUse struct{ locked *state.LockedError }
-
-func (u *inUse) Error() string {
-	return safetext.FirstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
-}
-
-func (u *inUse) Unwrap() error { return u.locked }
 
 // readItems takes in what is signed, and tells of what is not.
 func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, log *slog.Logger) error {

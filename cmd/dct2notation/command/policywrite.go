@@ -13,6 +13,7 @@ import (
 
 	"github.com/notaryproject/notation-go/dir"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/durable"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation/policy"
@@ -76,7 +77,7 @@ func (t target) warnOfInstalled(log *slog.Logger) {
 // warnOfShadow tells of a file in notation's own folder that would shadow what was written.
 func warnOfShadow(consumer string, log *slog.Logger) {
 	file, err := dir.ConfigFS().SysPath(shadowing)
-	if consumer == "notation" && err == nil && exists(file) {
+	if consumer == "notation" && err == nil && session.Exists(file) {
 		log.Warn("notation 2 would read another file in place of trustpolicy.json: move it away", "file", file)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -22,9 +24,9 @@ import (
 )
 
 type readyOptions struct {
-	commonOptions
-	remoteOptions
-	selectOptions
+	cli.Common
+	session.RemoteOptions
+	session.SelectOptions
 	trustPolicy string
 	workers     int
 	forceTag    bool
@@ -39,7 +41,7 @@ type readyOptions struct {
 	at time.Time // read by check
 }
 
-func newReady(stop <-chan struct{}, s Streams) *cobra.Command {
+func newReady(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o readyOptions
 	c := &cobra.Command{
 		Use:   "ready --date DATE --snapshot DIR --ledger FILE [flags] [REPOSITORY...]",
@@ -66,9 +68,9 @@ Exit code 0: all gates hold. 4: they do not.`,
 		Example: `  dct2notation ready --config migration.yaml --date 2026-12-08 --snapshot archive --ledger migration.db --decisions decisions.yaml`,
 	}
 	f := c.Flags()
-	o.commonOptions.bind(f)
-	o.remoteOptions.bind(f)
-	o.selectOptions.bind(f)
+	o.Common.Bind(f)
+	o.RemoteOptions.Bind(f)
+	o.SelectOptions.Bind(f)
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
 	f.StringVar(&o.planned, "date", "", "when the server is to be switched off, as 2026-12-08")
 	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot that is to stay")
@@ -79,16 +81,16 @@ Exit code 0: all gates hold. 4: they do not.`,
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
-	grouped(f, groupLimits, func(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
 	})
-	hideFlags(f, "source")
+	cli.HideFlags(f, "source")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runReady(ctx, o, cfg, args, s)
 	}
@@ -96,10 +98,10 @@ Exit code 0: all gates hold. 4: they do not.`,
 }
 
 func (o *readyOptions) check() error {
-	if o.output != "text" && o.output != "json" && o.output != "markdown" {
-		return usage(fmt.Errorf("--output %s: it is text, json or markdown", o.output))
+	if o.Output != "text" && o.Output != "json" && o.Output != "markdown" {
+		return cli.Usage(fmt.Errorf("--output %s: it is text, json or markdown", o.Output))
 	}
-	for _, check := range []func() error{o.checkLog, o.remoteOptions.check, o.selectOptions.check} {
+	for _, check := range []func() error{o.CheckLog, o.RemoteOptions.Check, o.SelectOptions.Check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -107,32 +109,32 @@ func (o *readyOptions) check() error {
 	at, err := time.Parse(time.DateOnly, o.planned)
 	switch {
 	case o.planned == "":
-		return usage(errors.New("when is the server to be switched off?\nhint: --date 2026-12-08"))
+		return cli.Usage(errors.New("when is the server to be switched off?\nhint: --date 2026-12-08"))
 	case err != nil:
-		return usage(fmt.Errorf("--date %s: it takes a date such as 2026-12-08", o.planned))
+		return cli.Usage(fmt.Errorf("--date %s: it takes a date such as 2026-12-08", o.planned))
 	case o.workers < 1:
-		return usage(errors.New("--workers is at least 1"))
+		return cli.Usage(errors.New("--workers is at least 1"))
 	case o.platforms != "index" && o.platforms != "all":
-		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
-	case o.source != "server":
-		return usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.source))
+		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+	case o.Source != "server":
+		return cli.Usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.Source))
 	}
 	if (o.ledger == "") == !o.noLedger {
-		return usage(errors.New("either --ledger FILE or --no-ledger\nhint: the ledger of the runs has what was signed and withdrawn since, and which trust data was read last; without it that goes unnoticed"))
+		return cli.Usage(errors.New("either --ledger FILE or --no-ledger\nhint: the ledger of the runs has what was signed and withdrawn since, and which trust data was read last; without it that goes unnoticed"))
 	}
 	if at.Before(time.Now().UTC().Truncate(24 * time.Hour)) {
-		return usage(fmt.Errorf("--date %s has passed\nhint: give the day on which the server is to be switched off", o.planned))
+		return cli.Usage(fmt.Errorf("--date %s has passed\nhint: give the day on which the server is to be switched off", o.planned))
 	}
 	o.at = at
 	for _, p := range o.products {
 		if !slices.Contains(verify.Products(), p) {
-			return usage(fmt.Errorf("--product %s: it is one of %s", p, strings.Join(verify.Products(), ", ")))
+			return cli.Usage(fmt.Errorf("--product %s: it is one of %s", p, strings.Join(verify.Products(), ", ")))
 		}
 	}
 	return nil
 }
 
-func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s Streams) error {
+func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []string, s cli.Streams) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -140,9 +142,9 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	if err != nil {
 		return err
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
-	ledger, record, err := openRecord(o.ledger, log)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
+	ledger, record, err := session.OpenRecord(o.ledger, log)
 	if err != nil {
 		return err
 	}
@@ -150,16 +152,16 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 		defer func() { _ = ledger.Close() }() // only read from
 	}
 	// Whatever is named now: the server goes for all that was ever signed.
-	a := access{readOnly: true, forceTag: o.forceTag, record: record, allRecord: true}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, a, s, log)
+	a := session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record, AllRecord: true}
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, a, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	if f.unlisted != nil {
-		return f.unlisted // it speaks of all of them
+	defer func() { _ = f.Close() }() // only read from
+	if f.Unlisted != nil {
+		return f.Unlisted // it speaks of all of them
 	}
-	verifier, err := o.openVerifier(o.trustPolicy, f.rt)
+	verifier, err := o.OpenVerifier(o.trustPolicy, f.Transport)
 	if err != nil {
 		return err
 	}
@@ -170,31 +172,31 @@ func runReady(ctx context.Context, o readyOptions, cfg config, args []string, s 
 	}
 	defer done()
 	v := &verify.Verification{
-		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllPlatforms: o.platforms == "all",
-		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
+		Trust: f.Reader(), Registry: &session.ImageRegistry{Client: f.Registry}, Scope: f.Scope, AllPlatforms: o.platforms == "all",
+		Judge: &session.Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.NotaryLimit,
 	}
-	if err := compareWith(v, f.registry, ledger, record); err != nil {
+	if err := session.CompareWith(v, f.Registry, ledger, record); err != nil {
 		return err
 	}
 	now := time.Now()
 	r := &verify.Readiness{
-		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.choice), Decisions: *decisions,
-		Products: o.used(f.guns), Planned: latest(endOfDay(o.at), now), Now: now,
+		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions,
+		Products: o.used(f.GUNs), Planned: latest(endOfDay(o.at), now), Now: now,
 	}
 	if ledger != nil {
-		r.Behind = ledger.behind
+		r.Behind = ledger.Behind
 	}
-	gates, err := r.Assess(ctx, f.guns)
+	gates, err := r.Assess(ctx, f.GUNs)
 	if err != nil {
 		return err
 	}
-	result := report.NewReady(tool(), gates, now, o.at)
-	write := map[string]func(io.Writer, *report.Ready) error{"text": report.ReadyText, "json": report.JSON[*report.Ready], "markdown": report.ReadyMarkdown}[o.output]
+	result := report.NewReady(cli.Tool(), gates, now, o.at)
+	write := map[string]func(io.Writer, *report.Ready) error{"text": report.ReadyText, "json": report.JSON[*report.Ready], "markdown": report.ReadyMarkdown}[o.Output]
 	if err := write(s.Out, result); err != nil {
 		return err
 	}
 	if !result.Ready {
-		return &verdict{exitDisagree}
+		return cli.Exit(cli.ExitDisagree)
 	}
 	return nil
 }
@@ -218,15 +220,15 @@ func latest(planned, now time.Time) time.Time {
 }
 
 // archive reads the snapshot that is to stay, by the same pins; nil where none is named.
-func (o *readyOptions) archive(f *field) (_ migrate.Trust, done func(), err error) {
+func (o *readyOptions) archive(f *session.Session) (_ migrate.Trust, done func(), err error) {
 	if o.snapshot == "" {
 		return nil, func() {}, nil
 	}
 	snap, err := snapshot.Open(o.snapshot)
 	if err != nil {
-		return nil, nil, usage(err)
+		return nil, nil, cli.Usage(err)
 	}
-	reader := f.reader()
+	reader := f.Reader()
 	reader.Source, reader.Cache = snap, nil
 	return reader, func() { _ = snap.Close() }, nil // only read from
 }
@@ -234,27 +236,27 @@ func (o *readyOptions) archive(f *field) (_ migrate.Trust, done func(), err erro
 // feed asks the changefeeds of the Notary servers for all that they have. They are read at once too, for
 // the reader of f to know what they list and what they have as deleted; who cannot be read then is asked
 // again, and the error is of that.
-func (o *readyOptions) feed(ctx context.Context, f *field) func(context.Context) ([]dct.Changed, error) {
-	if _, ok := f.source.(*dct.Server); !ok {
+func (o *readyOptions) feed(ctx context.Context, f *session.Session) func(context.Context) ([]dct.Changed, error) {
+	if _, ok := f.Source.(*dct.Server); !ok {
 		return nil
 	}
-	server := f.feedServer()
-	known, listed := feeds{}, map[dct.GUN]dct.Listing{}
-	maps.Copy(listed, f.listed)
+	server := f.FeedServer()
+	known, listed := session.Feeds{}, map[dct.GUN]dct.Listing{}
+	maps.Copy(listed, f.Listed)
 	var hosts []string // one for each server, which may serve several registries
-	for _, host := range registryHosts(f.guns) {
+	for _, host := range session.RegistryHosts(f.GUNs) {
 		if slices.ContainsFunc(hosts, func(other string) bool { return server.URL(other) == server.URL(host) }) {
 			continue
 		}
 		hosts = append(hosts, host)
-		now, _, err := server.Changes(ctx, host, f.feeds[host])
+		now, _, err := server.Changes(ctx, host, f.Feeds[host])
 		if err != nil {
 			continue
 		}
 		known[host] = now
-		f.addListed(listed, host, now)
+		f.AddListed(listed, host, now)
 	}
-	f.listed = listed
+	f.Listed = listed
 	return func(ctx context.Context) ([]dct.Changed, error) {
 		var all []dct.Changed
 		var refused error
@@ -280,7 +282,7 @@ func (o *readyOptions) used(guns []dct.GUN) []string {
 		return o.products
 	}
 	var products []string
-	for _, host := range registryHosts(guns) {
+	for _, host := range session.RegistryHosts(guns) {
 		switch {
 		case host == "docker.io":
 			products = append(products, verify.DockerHub)

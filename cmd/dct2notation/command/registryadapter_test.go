@@ -2,14 +2,16 @@ package command
 
 import (
 	"encoding/json"
-	"github.com/dct2notation/dct2notation/internal/registry"
-	"github.com/dct2notation/dct2notation/migrate/verify"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 func must(t *testing.T, err error) {

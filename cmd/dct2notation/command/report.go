@@ -7,11 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
 type reportOptions struct {
-	resultOptions
+	output.Results
 	config  string
 	output  string
 	last    string
@@ -19,7 +22,7 @@ type reportOptions struct {
 	verbose bool
 }
 
-func newReport(stop <-chan struct{}, s Streams) *cobra.Command {
+func newReport(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o reportOptions
 	c := &cobra.Command{
 		Use:   "report [flags] [FILE]",
@@ -33,19 +36,19 @@ and verify reports whether all is well.`,
   dct2notation report -o csv results.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage(errors.New("report takes one file at most"))
+				return cli.Usage(errors.New("report takes one file at most"))
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&o.config, "config", "", "configuration file (YAML)")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "format on stdout: "+strings.Join(report.Formats(), ", "))
-	bindLast(c.Flags(), &o.last)
+	output.BindLast(c.Flags(), &o.last)
 	c.Flags().StringVar(&o.schema, "schema", "", "print the JSON Schema of a result instead: "+strings.Join(report.SchemaKinds(), ", "))
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list also the tags on which both sides agree")
-	o.resultOptions.bind(c.Flags())
+	o.Results.Bind(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if _, err := loadConfig(c); err != nil {
+		if _, err := session.LoadConfig(c); err != nil {
 			return err
 		}
 		if o.schema != "" {
@@ -57,25 +60,25 @@ and verify reports whether all is well.`,
 	return c
 }
 
-func printSchema(kind string, s Streams) error {
+func printSchema(kind string, s cli.Streams) error {
 	raw, ok := report.Schema(kind)
 	if !ok {
-		return usage(fmt.Errorf("--schema %s: it is one of %s", kind, strings.Join(report.SchemaKinds(), ", ")))
+		return cli.Usage(fmt.Errorf("--schema %s: it is one of %s", kind, strings.Join(report.SchemaKinds(), ", ")))
 	}
 	_, err := s.Out.Write(raw)
 	return err
 }
 
-func runReport(o reportOptions, args []string, s Streams) error {
-	if err := checkFormat("--output", o.output); err != nil {
+func runReport(o reportOptions, args []string, s cli.Streams) error {
+	if err := cli.CheckFormat("--output", o.output); err != nil {
 		return err
 	}
-	if err := o.checkReports(); err != nil {
+	if err := o.CheckReports(); err != nil {
 		return err
 	}
-	saved, err := o.saved(o.last, args)
+	saved, err := o.Saved(o.last, args)
 	if err != nil {
 		return err
 	}
-	return o.render(saved, o.output, o.verbose, true, s.Out)
+	return o.Render(saved, o.output, o.verbose, true, s.Out)
 }

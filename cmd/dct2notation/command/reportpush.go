@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -21,15 +22,15 @@ import (
 var pushedFormats = []string{"jsonl", "csv", "html"}
 
 type reportPushOptions struct {
-	resultsOptions
-	commonOptions
-	registryOptions
-	keyOptions
+	output.SavedResults
+	cli.Common
+	session.RegistryOptions
+	session.KeyOptions
 	last     string
 	forceTag bool
 }
 
-func newReportPush(stop <-chan struct{}, s Streams) *cobra.Command {
+func newReportPush(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o reportPushOptions
 	c := &cobra.Command{
 		Use:   "push [flags] REPOSITORY[:TAG] [FILE]",
@@ -41,24 +42,24 @@ fetches its files. A tag that is in use is left as it is.`,
   notation verify registry.example.com/team/reports:2026-12-01`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
-				return usage(errors.New("report push takes REPOSITORY[:TAG] and one file at most"))
+				return cli.Usage(errors.New("report push takes REPOSITORY[:TAG] and one file at most"))
 			}
 			return nil
 		},
 	}
 	f := c.Flags()
-	bindLast(f, &o.last)
-	o.resultsOptions.bind(f)
+	output.BindLast(f, &o.last)
+	o.SavedResults.Bind(f)
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store the signature by the tag schema without asking for the referrers API")
-	o.keyOptions.bind(f)
-	o.registryOptions.bind(f)
-	o.commonOptions.bind(f)
+	o.KeyOptions.Bind(f)
+	o.RegistryOptions.Bind(f)
+	o.Common.Bind(f)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runReportPush(ctx, o, cfg, args, s)
 	}
@@ -78,17 +79,17 @@ type pushedReport struct {
 	Well      bool   `json:"well"`      // what the report says
 }
 
-func runReportPush(ctx context.Context, o reportPushOptions, cfg config, args []string, s Streams) error {
-	for _, check := range []func() error{o.commonOptions.check, o.registryOptions.check, o.keyOptions.check} {
+func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config, args []string, s cli.Streams) error {
+	for _, check := range []func() error{o.Common.Check, o.RegistryOptions.Check, o.KeyOptions.Check} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	if len(cfg.Keys) > 0 && o.key == "" && o.plugin == "" {
-		return usage(errors.New("there are keys in the configuration: name the one that signs the report with --key, or --plugin and --id"))
+	if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
+		return cli.Usage(errors.New("there are keys in the configuration: name the one that signs the report with --key, or --plugin and --id"))
 	}
 	name, tag := splitTag(args[0])
-	saved, err := o.saved(o.last, args[1:])
+	saved, err := o.Saved(o.last, args[1:])
 	if err != nil {
 		return err
 	}
@@ -100,24 +101,24 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg config, args []
 	if err != nil {
 		return err
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
 	// No Notary server is asked.
-	remote := remoteOptions{registryOptions: o.registryOptions, source: "server", cacheDir: "none", dockerTrust: "none", notaryLimit: 1}
-	r, err := connect(remote, cfg, []string{host(name)}, access{forceTag: o.forceTag}, s, log)
+	remote := session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: "server", CacheDir: "none", DockerTrust: "none", NotaryLimit: 1}
+	r, err := session.ConnectServers(remote, cfg, []string{migrate.HostOf(name)}, session.Access{ForceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}
-	key, err := r.openKey(ctx, o.keyOptions, nil, log)
+	key, err := r.OpenKey(ctx, o.KeyOptions, nil, log)
 	if err != nil {
 		return err
 	}
-	out, err := pushReport(ctx, r, key, o.metadata, name, tag, packed, evidence)
+	out, err := pushReport(ctx, r, key, o.Metadata, name, tag, packed, evidence)
 	if err != nil {
 		return err
 	}
 	out.Well = saved.End.Well
-	if o.output == "json" {
+	if o.Output == "json" {
 		return report.JSON(s.Out, out)
 	}
 	signed := "signed by"
@@ -130,25 +131,13 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg config, args []
 
 // pushReport stores the report, then its signature. A signature of the key that is there
 // already is enough: pushing again costs no key operation.
-func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata map[string]string, name, tag string, packed *report.Packed, evidence migrate.Evidence) (*pushedReport, error) {
-	to, err := r.registry.Repository(name)
+func pushReport(ctx context.Context, r *session.Servers, key *notation.Signer, metadata map[string]string, name, tag string, packed *report.Packed, evidence migrate.Evidence) (*pushedReport, error) {
+	image, err := r.PushReport(ctx, name, packed, tag)
 	if err != nil {
-		return nil, usage(err)
-	}
-	blobs := make([]registry.Blob, len(packed.Blobs))
-	for i, b := range packed.Blobs {
-		blobs[i] = registry.Blob(b)
-	}
-	desc, err := to.PushArtifact(ctx, packed.Manifest, blobs, tag)
-	switch {
-	case errors.Is(err, registry.ErrTaken):
-		return nil, usage(fmt.Errorf("%w\nhint: name another tag, or none", err))
-	case err != nil:
 		return nil, err
 	}
-	image := migrate.Image{Repository: name, Descriptor: ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}}
-	out := &pushedReport{Version: 1, Kind: reportPushKind, Reference: name + "@" + desc.Digest.String(), Tag: tag}
-	signatures := &signatureRegistry{imageRegistry: imageRegistry{client: r.registry}, signers: map[string]*notation.Signer{key.Name(): key}}
+	out := &pushedReport{Version: 1, Kind: reportPushKind, Reference: name + "@" + image.Descriptor.Digest.String(), Tag: tag}
+	signatures := &session.SignatureRegistry{ImageRegistry: session.ImageRegistry{Client: r.Registry}, Signers: map[string]*notation.Signer{key.Name(): key}}
 	found, err := signatures.Find(ctx, image, key.Name())
 	if err != nil {
 		return nil, err
@@ -157,7 +146,7 @@ func pushReport(ctx context.Context, r *remote, key *notation.Signer, metadata m
 		out.Signature = found.Ours[0].Digest
 		return out, nil
 	}
-	e, err := (&migrate.Attestor{Signer: signer{Signer: key}, Tool: tool(), Metadata: metadata}).AttestReport(ctx, evidence)
+	e, err := (&migrate.Attestor{Signer: session.Signer{Signer: key}, Tool: cli.Tool(), Metadata: metadata}).AttestReport(ctx, evidence)
 	if err != nil {
 		return nil, fmt.Errorf("signing the report: %w", err)
 	}

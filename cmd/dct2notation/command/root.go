@@ -1,66 +1,45 @@
-// Package command is the command line: a file for each verb, and wire.go, which builds
-// the real parts behind package migrate's interfaces.
+// Package command is the command line, a file for each verb.
 //
-// A verb is a constructor that binds its options to flags, and a function that tests can
-// call. The result goes to Streams.Out, the story to Streams.Err. Which error gives which
-// exit code is decided in exit.go alone.
+// A verb is a constructor that binds its options to flags, and a function that tests can call: it
+// connects a session, calls one package and shows what came of it. The result goes to Streams.Out, the
+// story to Streams.Err.
 package command
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Streams are the standard streams of a call.
-type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-}
-
 // Main runs one command line and returns its exit code. When stop is closed the verb
 // finishes what it has begun; when ctx ends it returns as soon as it can.
-func Main(ctx context.Context, stop <-chan struct{}, args []string, s Streams) int {
+func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Streams) int {
 	root := newRoot(stop, s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
-		err = usage(err) // cobra's own, which has no type
+		err = cli.Usage(err) // cobra's own, which has no type
 	}
 	if err == nil {
-		return exitDone
+		return cli.ExitDone
 	}
-	var shown *verdict
+	var shown *cli.ExitStatus
 	if !errors.As(err, &shown) {
 		// The text is made of parts that each escaped what came from elsewhere; this is
 		// for what cobra and the operating system quote of the command line.
 		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))
 	}
-	return exitCode(err)
+	return cli.ExitCode(err)
 }
 
-// until gives a context that ends when stop is closed as well: a verb that changes nothing
-// has nothing to finish. It is to be cancelled.
-func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
-func newRoot(stop <-chan struct{}, s Streams) *cobra.Command {
+func newRoot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dct2notation",
 		Short: "Move container images from Docker Content Trust to Notation",
@@ -69,7 +48,7 @@ with Notation, and verifies both signature sets while they coexist.
 
 It signs nothing that Docker Content Trust did not vouch for, and it can be killed at any
 moment: run the same command again and it goes on.`,
-		Version:       Version(),
+		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -77,14 +56,14 @@ moment: run the same command again and it goes on.`,
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nhint: %s", flagError(err), hintOfFlag(c, err)))
+		return cli.Usage(fmt.Errorf("%w\nhint: %s", cli.FlagError(err), cli.HintOfFlag(c, err)))
 	})
-	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
+	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), cli.NewVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
-	groupFlags(root)
+	cli.GroupFlags(root)
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {
-		refuseTwice(c.Flags())
+		cli.RefuseTwice(c.Flags())
 		for _, verb := range c.Commands() {
 			each(verb)
 		}

@@ -4,23 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
 type runOptions struct {
-	planOptions
-	resultOptions
+	session.Options
+	output.Results
 	plan          string
 	only          string
 	dryRun        bool
@@ -30,7 +30,7 @@ type runOptions struct {
 	metrics       string
 }
 
-func newRun(stop <-chan struct{}, s Streams) *cobra.Command {
+func newRun(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use:   "run [flags] [REPOSITORY...]",
@@ -49,18 +49,18 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 	}
 	o.bind(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
 		if o.dryRun && o.plan != "" {
-			return usage(errors.New("--dry-run makes a plan, and --plan takes one"))
+			return cli.Usage(errors.New("--dry-run makes a plan, and --plan takes one"))
 		}
 		if o.dryRun && (o.every != 0 || c.Flags().Changed("metrics-address")) {
-			return usage(errors.New("--dry-run makes a plan, and --watch and --metrics-address are of runs"))
+			return cli.Usage(errors.New("--dry-run makes a plan, and --watch and --metrics-address are of runs"))
 		}
-		if o.dryRun && len(o.reports) > 0 {
-			return usage(errors.New("--dry-run makes a plan, and --report is of what was done"))
+		if o.dryRun && len(o.Reports) > 0 {
+			return cli.Usage(errors.New("--dry-run makes a plan, and --report is of what was done"))
 		}
 		if o.dryRun {
 			_, narrow, args, err := o.bounds(args)
@@ -70,9 +70,9 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 			if err != nil {
 				return err
 			}
-			ctx, cancel := until(c.Context(), stop)
+			ctx, cancel := cli.Until(c.Context(), stop)
 			defer cancel()
-			return runPlan(ctx, o.planOptions, cfg, args, narrow, s)
+			return runPlan(ctx, o.Options, cfg, args, narrow, s)
 		}
 		return runRun(c.Context(), stop, o, cfg, args, s)
 	}
@@ -80,10 +80,10 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 }
 
 func (o *runOptions) bind(c *cobra.Command) {
-	o.planOptions.bind(c)
-	o.resultOptions.bind(c.Flags())
-	resultFormats(c.Flags())
-	grouped(c.Flags(), groupProgress, func(f *pflag.FlagSet) {
+	o.Options.Bind(c)
+	o.Results.Bind(c.Flags())
+	output.Formats(c.Flags())
+	cli.Grouped(c.Flags(), cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.plan, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
 		f.StringVar(&o.only, "only", "", "do nothing but what a list names: --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")
 		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
@@ -91,19 +91,19 @@ func (o *runOptions) bind(c *cobra.Command) {
 		f.DurationVar(&o.every, "watch", 0, "go on until stopped: look again so long after each pass for what DCT signed meanwhile, as in 10m (at least 10s)")
 		f.DurationVar(&o.maxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
 	})
-	grouped(c.Flags(), groupOutput, func(f *pflag.FlagSet) {
+	cli.Grouped(c.Flags(), cli.GroupOutput, func(f *pflag.FlagSet) {
 		f.StringVar(&o.metrics, "metrics-address", "", "HOST:PORT that answers /metrics (Prometheus) and /healthz; none for none (default: "+watchAddress+" with --watch, else none)")
 	})
 }
 
-func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config, args []string, s Streams) (err error) {
-	for _, check := range []func() error{o.checkResult, o.checkRest, o.checkReports, o.checkWatch} {
+func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session.Config, args []string, s cli.Streams) (err error) {
+	for _, check := range []func() error{o.CheckResult, o.CheckRest, o.CheckReports, o.checkWatch} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
 	plan, narrow, args, err := o.bounds(args)
 	if errors.Is(err, errNothingToDo) {
 		return o.nothing(err, s)
@@ -111,7 +111,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 	if err != nil {
 		return err
 	}
-	path, err := o.statePath()
+	path, err := o.StatePath()
 	if err != nil {
 		return err
 	}
@@ -120,12 +120,12 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 		return err
 	}
 	defer unwatch()
-	ledger, known, err := openLedger(path)
+	ledger, known, err := session.OpenLedger(path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = closing(ledger, err) }()
-	if err := o.credentials(s.In); err != nil {
+	if err := o.Credentials(s.In); err != nil {
 		return err
 	}
 	r := &runner{runOptions: o, cfg: cfg, args: args, plan: plan, narrow: narrow, ledger: ledger, known: known, path: path, monitor: watched, streams: s, log: log}
@@ -140,7 +140,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg config,
 // be closed may lack what was done last: that is an error of the run, whatever its result.
 func closing(l *state.Ledger, err error) error {
 	failed := l.Close()
-	var v *verdict
+	var v *cli.ExitStatus
 	switch {
 	case failed == nil:
 		return err
@@ -152,67 +152,9 @@ func closing(l *state.Ledger, err error) error {
 	return errors.Join(err, failed)
 }
 
-// addUnfinished adds to what a changefeed named since an earlier pass the repositories that
-// such a pass left unfinished: the feed does not name them again.
-func (f *field) addUnfinished(ledger *state.Ledger, sel *selection) error {
-	// An image may come after its trust data, and what was undone is to be signed again.
-	names, err := ledger.Unfinished(string(failure.Missing), state.ClassUndone)
-	if err != nil {
-		return err
-	}
-	var guns []dct.GUN
-	for _, name := range names {
-		if gun, err := dct.ParseGUN(name); err == nil {
-			guns = append(guns, gun)
-		}
-	}
-	f.guns, err = sel.pick(append(f.guns, guns...))
-	return err
-}
-
-// announceEnd says, when stop is closed, what happens now. The returned function ends it.
-func announceEnd(stop <-chan struct{}, log *slog.Logger) func() {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-stop:
-			log.Warn("ending: what is in flight is finished first; a second signal ends at once")
-		case <-done:
-		}
-	}()
-	return func() { close(done) }
-}
-
-// within closes the returned channel when stop is closed or the time is over; early then
-// reports whether it was the time.
-func within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early func() bool) {
-	signalled := func() bool {
-		select {
-		case <-stop:
-			return true
-		default:
-			return false
-		}
-	}
-	if limit <= 0 {
-		return stop, func() bool { return false }
-	}
-	both := make(chan struct{})
-	go func() {
-		defer close(both)
-		t := time.NewTimer(limit)
-		defer t.Stop()
-		select {
-		case <-stop:
-		case <-t.C:
-		}
-	}()
-	return both, func() bool { return !signalled() }
-}
-
 // nothing says that there was nothing to do, which is no failure.
-func (o *runOptions) nothing(why error, s Streams) error {
-	o.logger(s.Err).Info(why.Error())
+func (o *runOptions) nothing(why error, s cli.Streams) error {
+	o.Logger(s.Err).Info(why.Error())
 	return nil
 }
 
@@ -229,16 +171,16 @@ func (o *runOptions) bounds(args []string) (*migrate.Plan, *only, []string, erro
 		return nil, nil, nil, err
 	}
 	if len(args) == 0 {
-		o.discover = discoverList
+		o.Discover = session.DiscoverList
 		if args, err = narrow.repositories(); err != nil {
-			return nil, nil, nil, usage(fmt.Errorf("reading the list %s: %w", o.only, err))
+			return nil, nil, nil, cli.Usage(fmt.Errorf("reading the list %s: %w", o.only, err))
 		}
 	}
 	plan, args, err := o.planned(args)
 	return plan, narrow, args, err
 }
 
-// scope says in a result what of the repositories it is of.
+// Scope says in a result what of the repositories it is of.
 func (o *runOptions) scope(asked string) (string, error) {
 	for how, file := range map[string]string{"plan": o.plan, "only": o.only} {
 		if file == "" {
@@ -258,20 +200,20 @@ func (o *runOptions) planned(args []string) (*migrate.Plan, []string, error) {
 	}
 	f, err := os.Open(o.plan)
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("reading the plan: %w", err))
+		return nil, nil, cli.Usage(fmt.Errorf("reading the plan: %w", err))
 	}
 	defer func() { _ = f.Close() }() // only read from
 	plan, err := report.ReadPlan(f)
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("reading the plan %s: %w", o.plan, err))
+		return nil, nil, cli.Usage(fmt.Errorf("reading the plan %s: %w", o.plan, err))
 	}
 	if len(args) > 0 {
 		return plan, args, nil
 	}
-	o.discover = discoverList
+	o.Discover = session.DiscoverList
 	guns, err := plan.GUNs()
 	for _, gun := range guns {
 		args = append(args, gun.String())
 	}
-	return plan, args, usage(err)
+	return plan, args, cli.Usage(err)
 }

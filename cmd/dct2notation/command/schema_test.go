@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -15,7 +16,7 @@ var update = flag.Bool("update", false, "write the schemas")
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..", "..")
-	s, err := schematest.Read(".", filepath.Join(root, "migrate"), filepath.Join(root, "dct"), filepath.Join(root, "dct", "snapshot"))
+	s, err := schematest.Read(".", filepath.Join("..", "internal", "output"), filepath.Join(root, "migrate"), filepath.Join(root, "dct"), filepath.Join(root, "dct", "snapshot"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,13 +25,13 @@ func TestSchemas(t *testing.T) {
 		outcomes = append(outcomes, o)
 	}
 	limits := schematest.Limits{
-		"command.status.version": {1}, "command.status.kind": {statusKind},
+		"output.Status.version": {1}, "output.Status.kind": {output.StatusKind},
 		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
 		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
 		"command.pushedReport.version": {1}, "command.pushedReport.kind": {reportPushKind},
 		"command.policyResult.version": {1}, "command.policyResult.kind": {policyKind}, "command.policyResult.stage": {"audit", "enforce"},
 	}
-	for kind, v := range map[string]any{"status": status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}, "policy": policyResult{}} {
+	for kind, v := range map[string]any{"status": output.Status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}, "policy": policyResult{}} {
 		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
 		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
 		if _, ok := report.Schema(kind); !ok {

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 )
 
 // Of several registries, one whose list names nothing is one whose repositories are not known: the
@@ -24,15 +27,15 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 			Agree, Complete bool
 			Repositories    []struct{}
 		}
-		if err := json.Unmarshal(out, &v); err != nil || code != exitFailures || v.Complete || v.Agree || len(v.Repositories) != names {
+		if err := json.Unmarshal(out, &v); err != nil || code != cli.ExitFailures || v.Complete || v.Agree || len(v.Repositories) != names {
 			t.Errorf("verify, %s %s: exit code %d, complete %t, agree %t, %d repositories, want %d, false, false, %d: %v %s",
-				how, body, code, v.Complete, v.Agree, len(v.Repositories), exitFailures, names, err, said)
+				how, body, code, v.Complete, v.Agree, len(v.Repositories), cli.ExitFailures, names, err, said)
 		}
 		asked.Store(0)
 		code, out, said = g.main("run", append([]string{"--discover", how, "--state", g.path(how + ".db")}, both[2:]...)...)
 		var r struct{ Complete bool }
-		if err := json.Unmarshal(out, &r); err != nil || code != exitFailures || r.Complete {
-			t.Errorf("run, %s %s: exit code %d, complete %t, want %d, false: %v %s", how, body, code, r.Complete, exitFailures, err, said)
+		if err := json.Unmarshal(out, &r); err != nil || code != cli.ExitFailures || r.Complete {
+			t.Errorf("run, %s %s: exit code %d, complete %t, want %d, false: %v %s", how, body, code, r.Complete, cli.ExitFailures, err, said)
 		}
 	}
 	for _, body := range []string{`{}`, `[]`, `{"repositories":null}`, `{"repositories":[]}`} {
@@ -43,7 +46,7 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 			}
 			return hit
 		})
-		check(discoverCatalog, body, 1)
+		check(session.DiscoverCatalog, body, 1)
 		g.restore()
 	}
 	g.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -54,5 +57,5 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 		return hit
 	})
 	defer g.notary.SetHook(nil)
-	check(discoverChangefeed, "", 2)
+	check(session.DiscoverChangefeed, "", 2)
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -17,15 +19,15 @@ import (
 )
 
 type snapshotOptions struct {
-	commonOptions
-	remoteOptions
-	selectOptions
-	keyOptions
+	cli.Common
+	session.RemoteOptions
+	session.SelectOptions
+	session.KeyOptions
 	dir  string
 	sign bool
 }
 
-func newSnapshot(stop <-chan struct{}, s Streams) *cobra.Command {
+func newSnapshot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o snapshotOptions
 	c := &cobra.Command{
 		Use:   "snapshot -O DIR [flags] [REPOSITORY...]",
@@ -45,23 +47,23 @@ Take a key of its own for this, or a trust policy that tells it from the keys of
   dct2notation snapshot verify --trust-pinning pins.json --allow-expired=timestamp trust-data
   oras cp --from-oci-layout trust-data:<name> registry.example.com/archive/trust-data:<name>`,
 	}
-	o.commonOptions.bind(c.Flags())
-	o.remoteOptions.bind(c.Flags())
-	o.selectOptions.bind(c.Flags())
-	o.keyOptions.bind(c.Flags())
+	o.Common.Bind(c.Flags())
+	o.RemoteOptions.Bind(c.Flags())
+	o.SelectOptions.Bind(c.Flags())
+	o.KeyOptions.Bind(c.Flags())
 	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this call with a Notation key")
 	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, made if it is not there")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		keyed := firstChanged(c.Flags(), new(keyOptions).bind) // before the configuration, which serves all verbs, sets some
-		cfg, err := loadConfig(c)
+		keyed := cli.FirstChanged(c.Flags(), new(session.KeyOptions).Bind) // before the configuration, which serves all verbs, sets some
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
 		if keyed != "" && !o.sign {
-			return usage(fmt.Errorf("--%s needs --sign: without it no key is used", keyed))
+			return cli.Usage(fmt.Errorf("--%s needs --sign: without it no key is used", keyed))
 		}
 		// What is saved stays saved: ending it is as good as finishing the repository.
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runSnapshot(ctx, o, cfg, args, s)
 	}
@@ -70,7 +72,7 @@ Take a key of its own for this, or a trust policy that tells it from the keys of
 }
 
 func (o *snapshotOptions) check() error {
-	for _, check := range []func() error{o.commonOptions.check, o.remoteOptions.check, o.selectOptions.check, o.keyOptions.check} {
+	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check, o.KeyOptions.Check} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -113,31 +115,31 @@ type savedAttention struct {
 	Reason  string           `json:"reason"`
 }
 
-func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []string, s Streams) error {
+func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, args []string, s cli.Streams) error {
 	if err := o.check(); err != nil {
 		return err
 	}
 	if o.dir == "" {
-		return usage(errors.New("-O names the directory of the snapshot"))
+		return cli.Usage(errors.New("-O names the directory of the snapshot"))
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true}, s, log)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	options := snapshot.Options{Tool: tool(), Server: f.notaryURL, Readers: o.notaryLimit}
+	defer func() { _ = f.Close() }() // only read from
+	options := snapshot.Options{Tool: cli.Tool(), Server: f.NotaryURL, Readers: o.NotaryLimit}
 	var signed *signedReport
 	if o.sign {
-		if len(cfg.Keys) > 0 && o.key == "" && o.plugin == "" {
-			return usage(errors.New("--sign with keys in the configuration: name the one that signs the snapshot with --key, or --plugin and --id"))
+		if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
+			return cli.Usage(errors.New("--sign with keys in the configuration: name the one that signs the snapshot with --key, or --plugin and --id"))
 		}
-		key, err := f.openKey(ctx, o.keyOptions, nil, log)
+		key, err := f.OpenKey(ctx, o.KeyOptions, nil, log)
 		if err != nil {
 			return err
 		}
-		options.Signer, signed = newSnapshotSigner(key, o.metadata), &signedReport{Leaf: key.Leaf()}
+		options.Signer, signed = session.NewSnapshotSigner(key, o.Metadata), &signedReport{Leaf: key.Leaf()}
 	}
 	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
@@ -147,17 +149,17 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg config, args []stri
 	if signed != nil {
 		signed.Made, signed.Before, signed.Failed = sum.Signed, sum.SignedBefore, sum.Unsigned
 	}
-	out.attend(sum, f.found)
-	if o.output == "json" {
+	out.attend(sum, f.Found)
+	if o.Output == "json" {
 		err = errors.Join(err, report.JSON(s.Out, out))
 	} else {
 		err = errors.Join(err, out.text(s))
 	}
 	if err == nil {
-		err = wrongServer(f.guns, sum)
+		err = wrongServer(f.GUNs, sum)
 	}
-	if err == nil && (f.unlisted != nil || out.Kept+out.Failed+out.Expired+sum.Unsigned > 0) {
-		return &verdict{exitFailures}
+	if err == nil && (f.Unlisted != nil || out.Kept+out.Failed+out.Expired+sum.Unsigned > 0) {
+		return cli.Exit(cli.ExitFailures)
 	}
 	return err
 }
@@ -175,20 +177,20 @@ func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
 }
 
 // save saves what the field has, and tells how far it is.
-func (o *snapshotOptions) save(ctx context.Context, f *field, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
-	if o.tofu {
+func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
+	if o.TOFU {
 		log.Warn("roots without a pin are trusted at first sight, as --tofu says")
 	}
 	began, done := time.Now(), 0
 	options.Observe = func(one snapshot.Saved) {
 		done++
-		if time.Since(began) > heartbeat {
+		if time.Since(began) > cli.Heartbeat {
 			began = time.Now()
-			log.Info("progress", "done", done, "of", len(f.guns))
+			log.Info("progress", "done", done, "of", len(f.GUNs))
 		}
 		log.Debug("saved", "repository", one.GUN.String(), "outcome", string(one.Outcome))
 	}
-	return snapshot.Save(ctx, o.dir, f.reader(), f.guns, options)
+	return snapshot.Save(ctx, o.dir, f.Reader(), f.GUNs, options)
 }
 
 // unsigned is why a repository is in the report that was saved and not signed.
@@ -224,7 +226,7 @@ func (r *savedReport) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
 	}
 }
 
-func (r savedReport) text(s Streams) error {
+func (r savedReport) text(s cli.Streams) error {
 	var b strings.Builder
 	for _, a := range r.Attention {
 		fmt.Fprintf(&b, "%-10s %s\n    %s\n", a.Outcome, safetext.Safe(a.GUN, 256),

@@ -9,31 +9,34 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-func newSnapshotVerify(stop <-chan struct{}, s Streams) *cobra.Command {
+func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o snapshotOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] DIR",
 		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
-		Args:  func(c *cobra.Command, args []string) error { return usage(cobra.ExactArgs(1)(c, args)) },
+		Args:  func(c *cobra.Command, args []string) error { return cli.Usage(cobra.ExactArgs(1)(c, args)) },
 	}
-	o.commonOptions.bind(c.Flags())
-	o.remoteOptions.bind(c.Flags())
+	o.Common.Bind(c.Flags())
+	o.RemoteOptions.Bind(c.Flags())
 	// It takes the configuration of the other verbs, and contacts nobody but, with a trust policy, those
 	// who say whether a certificate was revoked.
-	hideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
+	cli.HideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
 		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runSnapshotVerify(ctx, o, cfg, args[0], s)
 	}
@@ -68,27 +71,27 @@ type snapshotSignature struct {
 	Reason  string    `json:"reason,omitempty"` // why none is trusted
 }
 
-func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir string, s Streams) error {
-	if err := errors.Join(o.commonOptions.check(), o.remoteOptions.check()); err != nil {
+func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg session.Config, dir string, s cli.Streams) error {
+	if err := errors.Join(o.Common.Check(), o.RemoteOptions.Check()); err != nil {
 		return err
 	}
-	useNotationFolders()
-	pins, err := o.pins(cfg)
+	session.UseNotationFolders()
+	pins, err := o.Pins(cfg)
 	if err != nil {
 		return err
 	}
-	rt, err := o.offlineTransport()
+	rt, err := o.OfflineTransport()
 	if err != nil {
 		return err
 	}
 	defer rt.CloseIdleConnections()
-	judge, err := o.snapshotJudge(rt)
+	judge, err := o.SnapshotJudge(rt)
 	if err != nil {
 		return err
 	}
-	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.allowExpired, AllowDegraded: o.allowDegraded, MaxBytes: int64(o.maxTrust) << 20}, judge)
+	results, err := snapshot.Verify(ctx, dir, &dct.Reader{Pins: pins, AllowExpired: o.AllowExpired, AllowDegraded: o.AllowDegraded, MaxBytes: int64(o.MaxTrust) << 20}, judge)
 	if err != nil && ctx.Err() == nil {
-		return usage(err) // it cannot be opened
+		return cli.Usage(err) // it cannot be opened
 	}
 	if err != nil {
 		return err
@@ -107,9 +110,9 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 		part.text(&text)
 		out.Repositories = append(out.Repositories, part)
 	}
-	warnOfUnseen(unseen, o.logger(s.Err))
+	output.WarnOfUnseen(unseen, o.Logger(s.Err))
 	fmt.Fprintf(&text, "verified %d, not verified %d\n", len(results)-failed, failed)
-	if o.output == "json" {
+	if o.Output == "json" {
 		err = report.JSON(s.Out, out)
 	} else {
 		_, err = fmt.Fprint(s.Out, text.String())
@@ -120,7 +123,7 @@ func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg config, dir s
 	case len(results) == 0:
 		return errors.New("nothing was verified: the snapshot has no repository\nhint: take it again, and see which repositories are found")
 	case failed > 0:
-		return &verdict{exitDisagree}
+		return cli.Exit(cli.ExitDisagree)
 	}
 	return nil
 }

@@ -9,73 +9,76 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
-func newStatus(s Streams) *cobra.Command {
-	var o engineOptions
-	var output, configFile string
+func newStatus(s cli.Streams) *cobra.Command {
+	var o session.EngineOptions
+	var format, configFile string
 	c := &cobra.Command{
 		Use:   "status [--state LEDGER]",
 		Short: "Show the progress of a run, also while it runs",
 		Long: `Status shows how far the last run on a ledger is or was, and, where no run holds the ledger, what
 it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 	}
 	c.Flags().StringVar(&configFile, "config", "", "configuration file (YAML)")
-	c.Flags().StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
-	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	c.Flags().StringVar(&o.State, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+	c.Flags().StringVarP(&format, "output", "o", "text", "text or json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if _, err := loadConfig(c); err != nil {
+		if _, err := session.LoadConfig(c); err != nil {
 			return err
 		}
-		if output != "text" && output != "json" {
-			return usage(fmt.Errorf("--output %s: it is text or json", output))
+		if format != "text" && format != "json" {
+			return cli.Usage(fmt.Errorf("--output %s: it is text or json", format))
 		}
-		path, err := o.statePath()
+		path, err := o.StatePath()
 		if err != nil {
 			return err
 		}
-		return showStatus(path, output, s)
+		return showStatus(path, format, s)
 	}
 	return c
 }
 
-func showStatus(ledger, output string, s Streams) error {
-	st, err := readStatus(ledger)
+func showStatus(ledger, format string, s cli.Streams) error {
+	st, err := output.ReadStatus(ledger)
 	switch {
-	case errors.Is(err, os.ErrNotExist) && !exists(ledger):
-		return noLedger(ledger)
+	case errors.Is(err, os.ErrNotExist) && !session.Exists(ledger):
+		return session.NoLedger(ledger)
 	case errors.Is(err, os.ErrNotExist): // deleted, or never written
-		st = status{Version: 1, Kind: statusKind, State: runUnknown, Results: map[migrate.Result]int{}}
+		st = output.Status{Version: 1, Kind: output.StatusKind, State: output.Unknown, Results: map[migrate.Result]int{}}
 	case err != nil:
 		return err
-	case st.State != runEnded && !alive(st.PID):
-		st.State = runGone
+	case st.State != output.Ended && !cli.Alive(st.PID):
+		st.State = output.Gone
 	}
 	var broken error
-	if st.State != runRuns && st.State != runWaits {
+	if st.State != output.Runs && st.State != output.Waits {
 		st.Ledger, broken = countLedger(ledger)
 	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // of a watch; else none
 		st.Ledger, broken = l.Counts()
 		st.LedgerAt = made.UTC()
 		_ = l.Close() // only read from
 	}
-	if output == "json" {
+	if format == "json" {
 		return errors.Join(report.JSON(s.Out, st), broken)
 	}
-	if st.State == runUnknown {
-		return errors.Join(st.ledgerAlone(ledger, s), broken)
+	if st.State == output.Unknown {
+		return errors.Join(showLedgerAlone(st, ledger, s), broken)
 	}
-	return errors.Join(st.text(s), broken)
+	return errors.Join(showText(st, s), broken)
 }
 
 // ledgerAlone writes what is known without a status file.
-func (st status) ledgerAlone(ledger string, s Streams) error {
-	_, err := fmt.Fprintf(s.Out, "how far the last run came is not known: its status file %s is not there\n", statusPath(ledger))
+func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
+	_, err := fmt.Fprintf(s.Out, "how far the last run came is not known: its status file %s is not there\n", output.StatusPath(ledger))
 	switch {
 	case err != nil:
 	case st.Ledger != nil:
@@ -88,10 +91,10 @@ func (st status) ledgerAlone(ledger string, s Streams) error {
 
 // countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.
 func countLedger(path string) (map[state.Stage]int, error) {
-	if !exists(path) {
-		return nil, usage(fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))
+	if !session.Exists(path) {
+		return nil, cli.Usage(fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))
 	}
-	l, _, err := openLedgerWith(path, state.Options{ReadOnly: true})
+	l, _, err := session.OpenLedgerWith(path, state.Options{ReadOnly: true})
 	if errors.Is(err, state.ErrLocked) {
 		return nil, nil
 	}
@@ -102,16 +105,16 @@ func countLedger(path string) (map[state.Stage]int, error) {
 	return l.Counts()
 }
 
-func (st status) text(s Streams) error {
-	c := counts{repositories: st.Repositories, read: st.Read, known: st.Known, done: st.Done, rate: st.Rate}
+func showText(st output.Status, s cli.Streams) error {
+	c := output.Counts{Repositories: st.Repositories, Read: st.Read, Known: st.Known, Done: st.Done, Rate: st.Rate}
 	_, err := fmt.Fprintf(s.Out, "%s, process %d, started %s, last news %s\n", st.State, st.PID,
 		st.Started.Format(time.RFC3339), st.Updated.Format(time.RFC3339))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.Out, "repositories read: %d of %d; digests done by this run: %s", st.Read, st.Repositories, c.of())
-	if err == nil && st.State == runRuns {
-		_, err = fmt.Fprintf(s.Out, "; %s", c.toGo())
+	_, err = fmt.Fprintf(s.Out, "repositories read: %d of %d; digests done by this run: %s", st.Read, st.Repositories, c.Of())
+	if err == nil && st.State == output.Runs {
+		_, err = fmt.Fprintf(s.Out, "; %s", c.ToGo())
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(s.Out, "\nsigned %d, replayed %d, already signed %d, skipped %d, failed %d\n",
@@ -128,10 +131,10 @@ func (st status) text(s Streams) error {
 		}
 		_, err = fmt.Fprintln(s.Out, "in the ledger"+at+", of all runs: "+stages(st.Ledger))
 	}
-	if err == nil && st.State == runWaits {
+	if err == nil && st.State == output.Waits {
 		_, err = fmt.Fprintln(s.Out, "that was its last pass; it looks again for what is signed meanwhile")
 	}
-	if err == nil && st.State == runGone {
+	if err == nil && st.State == output.Gone {
 		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
 	}
 	if err == nil && st.Error != "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
@@ -35,7 +36,7 @@ func naming(plugin string) func(*signature.SignRequest) {
 func (g *ground) snapshotWith(dirName string, p *place, by ...func(manifest ocispec.Descriptor) []byte) {
 	g.t.Helper()
 	code, _, said := g.main("snapshot", "-O", g.path(dirName), p.trust.GUN())
-	if code != exitDone {
+	if code != cli.ExitDone {
 		g.t.Fatalf("snapshot: exit code %d: %s", code, said)
 	}
 	raw, err := os.ReadFile(g.path(dirName + "/index.json"))
@@ -93,12 +94,12 @@ func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 			"ready":  {"--trust-policy", policy, "--date", time.Now().Add(time.Hour * 48).Format(time.DateOnly), "--no-ledger", "--snapshot", g.path("archive"), p.trust.GUN()},
 			"plan":   {"--source", "snapshot:" + g.path("archive"), "--snapshot-trust-policy", policy, "--allow-expired", "timestamp", p.trust.GUN()},
 		} {
-			if code, _, said := g.main(verb, args...); code == exitCannot || code == exitUsage {
+			if code, _, said := g.main(verb, args...); code == cli.ExitCannot || code == cli.ExitUsage {
 				t.Errorf("%s at level %s: exit code %d: %s", verb, level, code, said)
 			}
 		}
 		code, out, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive"))
-		if code == exitUsage || !strings.Contains(string(out), `"count": 8`) || strings.Contains(string(out), `"trusted": true`) {
+		if code == cli.ExitUsage || !strings.Contains(string(out), `"count": 8`) || strings.Contains(string(out), `"trusted": true`) {
 			t.Errorf("snapshot verify at level %s: exit code %d, want 8 signatures and none trusted: %s%s", level, code, out, said)
 		}
 		if ran, err := os.ReadFile(started); err == nil {
@@ -137,10 +138,10 @@ func TestNobodyIsAskedForAStranger(t *testing.T) {
 	for _, level := range levels {
 		policy := g.path(level + ".json")
 		code, _, said := g.main("verify", "--trust-policy", policy, p.trust.GUN())
-		if code != exitDone { // the release key's own signature is there as before
+		if code != cli.ExitDone { // the release key's own signature is there as before
 			t.Errorf("verify at level %s: exit code %d: %s", level, code, said)
 		}
-		if code, _, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive")); code == exitUsage {
+		if code, _, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive")); code == cli.ExitUsage {
 			t.Errorf("snapshot verify at level %s: exit code %d: %s", level, code, said)
 		}
 	}

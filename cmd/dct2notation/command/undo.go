@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/undo"
@@ -19,8 +21,8 @@ import (
 )
 
 type undoOptions struct {
-	commonOptions
-	registryOptions
+	cli.Common
+	session.RegistryOptions
 	state    string
 	workers  int
 	forceTag bool
@@ -31,7 +33,7 @@ type undoOptions struct {
 	certificates []string
 }
 
-func newUndo(stop <-chan struct{}, s Streams) *cobra.Command {
+func newUndo(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o undoOptions
 	c := &cobra.Command{
 		Use:   "undo [flags] [REPOSITORY[@DIGEST]|GLOB...]",
@@ -54,8 +56,8 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
   dct2notation undo --state migration.db --yes --certificate release.pem registry.example.com/team/app`,
 	}
 	f := c.Flags()
-	o.commonOptions.bind(f)
-	o.registryOptions.bind(f)
+	o.Common.Bind(f)
+	o.RegistryOptions.Bind(f)
 	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
 	f.IntVar(&o.workers, "workers", 8, "images in work at the same time")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
@@ -64,7 +66,7 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate whose signatures may be deleted: PEM file (leaf first), or SHA-256 thumbprint; once for each, also for those before a renewal")
 	f.StringVar(&o.since, "since", "", "only what was signed since: a time (2026-01-02T15:04:05Z), or so long ago (36h)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
@@ -76,95 +78,95 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 func (o *undoOptions) check() error {
 	switch {
 	case o.dryRun && o.yes:
-		return usage(errors.New("--dry-run and --yes exclude each other"))
+		return cli.Usage(errors.New("--dry-run and --yes exclude each other"))
 	case !o.dryRun && !o.yes:
-		return usage(errors.New("undo deletes signatures, and does so only with --yes\nhint: look at --dry-run first: it shows which"))
+		return cli.Usage(errors.New("undo deletes signatures, and does so only with --yes\nhint: look at --dry-run first: it shows which"))
 	case o.workers < 1:
-		return usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+		return cli.Usage(fmt.Errorf("--workers %d: at least 1", o.workers))
 	}
-	if err := o.commonOptions.check(); err != nil {
+	if err := o.Common.Check(); err != nil {
 		return err
 	}
-	return o.registryOptions.check()
+	return o.RegistryOptions.Check()
 }
 
-func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg config, args []string, s Streams) (err error) {
+func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg session.Config, args []string, s cli.Streams) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
 	since, err := parseSince(o.since, time.Now())
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	sel, err := selectRecorded(args, cfg)
+	sel, err := session.SelectRecorded(args, cfg)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	path, err := ledgerPath(o.state)
+	path, err := session.LedgerPath(o.state)
 	if err != nil {
 		return err
 	}
-	if !exists(path) {
-		return noLedger(path)
+	if !session.Exists(path) {
+		return session.NoLedger(path)
 	}
-	useNotationFolders()
+	session.UseNotationFolders()
 	named, err := o.named(cfg)
 	if err != nil {
-		return usage(err)
+		return cli.Usage(err)
 	}
-	log := o.logger(s.Err)
-	ledger, known, err := openLedgerWith(path, state.Options{Tool: tool(), ReadOnly: o.dryRun})
+	log := o.Logger(s.Err)
+	ledger, known, err := session.OpenLedgerWith(path, state.Options{Tool: cli.Tool(), ReadOnly: o.dryRun})
 	if err != nil {
 		return err
 	}
 	defer func() { err = closing(ledger, err) }()
 	switch {
 	case len(named) == 0 && !o.dryRun:
-		return usage(fmt.Errorf("undo deletes what was signed by certificates that you name, and none is\nhint: %s", hintOfIdentities(known)))
+		return cli.Usage(fmt.Errorf("undo deletes what was signed by certificates that you name, and none is\nhint: %s", hintOfIdentities(known)))
 	case len(named) == 0:
 		log.Warn("no certificate is named: what is shown rests on the ledger alone", "hint", hintOfIdentities(known))
 	}
-	hosts, err := sel.hosts(ledger)
+	hosts, err := sel.Hosts(ledger)
 	if err != nil {
 		return err
 	}
 	// Of the configuration nothing else counts: Notary servers are not spoken to.
-	r, err := connect(remoteOptions{registryOptions: o.registryOptions, source: "server", cacheDir: "none", dockerTrust: "none", notaryLimit: 1},
-		config{}, hosts, access{readOnly: o.dryRun, delete: !o.dryRun, forceTag: o.forceTag}, s, log)
+	r, err := session.ConnectServers(session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: "server", CacheDir: "none", DockerTrust: "none", NotaryLimit: 1},
+		session.Config{}, hosts, session.Access{ReadOnly: o.dryRun, Delete: !o.dryRun, ForceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}
-	if err := recallReferrers(r.registry, ledger); err != nil {
+	if err := session.RecallReferrers(r.Registry, ledger); err != nil {
 		return err
 	}
 	u := &undo.Undo{
-		History: ledger, Remover: &remover{imageRegistry: imageRegistry{client: r.registry}, named: named}, Wanted: sel.meant, Since: since,
-		Workers: o.workers, Pause: itemPause,
+		History: ledger, Remover: &session.Remover{ImageRegistry: session.ImageRegistry{Client: r.Registry}, Named: named}, Wanted: sel.Meant, Since: since,
+		Workers: o.workers, Pause: session.ItemPause,
 	}
 	return o.undo(ctx, stop, u, s, log)
 }
 
-// named are the identities whose signatures may be deleted: those of the flag, and those that the
+// Named are the identities whose signatures may be deleted: those of the flag, and those that the
 // configuration has of its keys.
-func (o *undoOptions) named(cfg config) ([]notation.Identity, error) {
+func (o *undoOptions) named(cfg session.Config) ([]notation.Identity, error) {
 	values := slices.Clone(o.certificates)
 	for i, value := range values {
 		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
-		if _, after, ok := strings.Cut(value, "="); ok && !exists(value) {
+		if _, after, ok := strings.Cut(value, "="); ok && !session.Exists(value) {
 			values[i] = after
 		}
 	}
-	values = append(values, cfg.flags["accept-certificate"]...)
+	values = append(values, cfg.Flags["accept-certificate"]...)
 	rules := cfg.Keys
-	if names := cfg.flags["key"]; len(names) == 1 {
-		rules = append(slices.Clone(rules), keyRule{keyOptions: keyOptions{key: names[0]}})
+	if names := cfg.Flags["key"]; len(names) == 1 {
+		rules = append(slices.Clone(rules), session.KeyRule{KeyOptions: session.KeyOptions{Key: names[0]}})
 	}
 	for _, rule := range rules {
-		values = append(values, rule.accepted...)
-		if rule.plugin != "" {
+		values = append(values, rule.Accepted...)
+		if rule.Plugin != "" {
 			continue
 		}
-		key, err := rule.notationKey()
+		key, err := rule.NotationKey()
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +174,7 @@ func (o *undoOptions) named(cfg config) ([]notation.Identity, error) {
 			values = append(values, key.CertFile)
 		}
 	}
-	return identitiesOf(values)
+	return session.IdentitiesOf(values)
 }
 
 // hintOfIdentities says which certificates the ledger has, for its user to compare.
@@ -197,10 +199,10 @@ func hintOfIdentities(known state.Fingerprint) string {
 }
 
 // undo removes, or only looks, and shows the result as it comes.
-func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Undo, s Streams, log *slog.Logger) error {
+func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Undo, s cli.Streams, log *slog.Logger) error {
 	out := report.NewUndoText(s.Out, o.dryRun)
-	if o.output == "json" {
-		out = report.NewUndoJSON(s.Out, tool(), o.dryRun)
+	if o.Output == "json" {
+		out = report.NewUndoJSON(s.Out, cli.Tool(), o.dryRun)
 	}
 	var werr error // the first; what is deleted is recorded all the same
 	done, spoke := 0, time.Now()
@@ -209,14 +211,14 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Un
 			werr = out.Signature(one)
 		}
 		if one.Result == undo.Failed || one.Result == undo.Refused {
-			log.Error(string(one.Result), append([]any{"repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class)}, reasoned(one.Reason)...)...)
+			log.Error(string(one.Result), append([]any{"repository", safetext.Safe(one.Repository, 256), "digest", safetext.Safe(one.Digest, 80), "class", string(one.Class)}, cli.Reasoned(one.Reason)...)...)
 		}
-		if done++; time.Since(spoke) >= heartbeat {
+		if done++; time.Since(spoke) >= cli.Heartbeat {
 			spoke = time.Now()
 			log.Info("progress", "done", done)
 		}
 	}
-	quiet := announceEnd(stop, log)
+	quiet := cli.AnnounceEnd(stop, log)
 	defer quiet()
 	work := u.Run
 	if o.dryRun {
@@ -233,9 +235,9 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Un
 	case err != nil:
 		return err
 	case summary.Drained:
-		return &verdict{exitInterrupted}
+		return cli.Exit(cli.ExitInterrupted)
 	case !summary.Complete():
-		return &verdict{exitFailures}
+		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
@@ -42,7 +44,7 @@ func (y *yard) undo(ledger string, more ...string) (int, undone) {
 	}
 	args := append([]string{"undo", "--yes", "-o", "json", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path(ledger)}, more...)
 	var out, err bytes.Buffer
-	code := Main(context.Background(), nil, args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	code := Main(context.Background(), nil, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	var u undone
 	if e := json.Unmarshal(out.Bytes(), &u); e != nil && out.Len() > 0 {
 		y.t.Errorf("result: %v: %s", e, out.String())
@@ -64,10 +66,10 @@ func (y *yard) attach(key notation.Key, image ocispec.Descriptor, metadata map[s
 
 func (y *yard) store(image ocispec.Descriptor, mediaType string, blob, manifest []byte) {
 	y.t.Helper()
-	r, err := connect(remoteOptions{registryOptions: registryOptions{plainHTTP: true, registryLimit: 8}, source: "server", cacheDir: "none", dockerTrust: "none"},
-		config{}, nil, access{}, Streams{In: strings.NewReader("")}, (&commonOptions{}).logger(&bytes.Buffer{}))
+	r, err := session.ConnectServers(session.RemoteOptions{RegistryOptions: session.RegistryOptions{PlainHTTP: true, RegistryLimit: 8}, Source: "server", CacheDir: "none", DockerTrust: "none"},
+		session.Config{}, nil, session.Access{}, cli.Streams{In: strings.NewReader("")}, (&cli.Common{}).Logger(&bytes.Buffer{}))
 	must(y.t, err)
-	repo, err := r.registry.Repository(y.registry.Host() + "/bad")
+	repo, err := r.Registry.Repository(y.registry.Host() + "/bad")
 	must(y.t, err)
 	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest))
 }
@@ -274,16 +276,16 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 		args          []string
 		code, refused int
 	}{
-		"another certificate is named": {[]string{"--certificate", y.key.ChainFile}, exitFailures, 1},
-		"its thumbprint":               {[]string{"--certificate", "sha256:" + strings.Repeat("a", 64)}, exitFailures, 1},
-		"nothing that makes sense":     {[]string{"--certificate", "sha256:"}, exitUsage, 0},
-		"a file that is not":           {[]string{"--certificate", y.path("absent.pem")}, exitUsage, 0},
-		"none":                         {[]string{"--certificate"}, exitUsage, 0},
+		"another certificate is named": {[]string{"--certificate", y.key.ChainFile}, cli.ExitFailures, 1},
+		"its thumbprint":               {[]string{"--certificate", "sha256:" + strings.Repeat("a", 64)}, cli.ExitFailures, 1},
+		"nothing that makes sense":     {[]string{"--certificate", "sha256:"}, cli.ExitUsage, 0},
+		"a file that is not":           {[]string{"--certificate", y.path("absent.pem")}, cli.ExitUsage, 0},
+		"none":                         {[]string{"--certificate"}, cli.ExitUsage, 0},
 	} {
 		args := c.args
 		if name == "none" { // not even the one of the test's own
 			code := Main(context.Background(), nil, []string{"undo", "--yes", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path("forged.db")},
-				Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
+				cli.Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
 			if code != c.code {
 				t.Errorf("%s: got exit code %d, want %d", name, code, c.code)
 			}

@@ -10,6 +10,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
@@ -35,18 +37,18 @@ func TestVerificationPluginsAreAsConfigured(t *testing.T) {
 		"--verification-plugin ../aws":                              {plugins: []notation.VerificationPlugin{{Name: "../aws"}}}, // refused when the verifier is opened
 		"--verification-plugin a --verification-plugin-sha256 b=ab": {says: "does not name it"},
 	} {
-		var o remoteOptions
+		var o session.RemoteOptions
 		f := pflag.NewFlagSet("", pflag.ContinueOnError)
-		o.bind(f)
+		o.Bind(f)
 		must(t, f.Parse(strings.Fields(args)))
-		got, err := o.plugins()
+		got, err := o.Plugins()
 		for i := range want.plugins {
 			want.plugins[i].Timeout = time.Minute
 		}
 		if (err == nil) != (want.says == "") || err != nil && !strings.Contains(err.Error(), want.says) || !reflect.DeepEqual(got, want.plugins) {
 			t.Errorf("%s: got %+v, %v, want %+v, %q", args, got, err, want.plugins, want.says)
 		}
-		if checked := o.check(); (checked == nil) != (err == nil) {
+		if checked := o.Check(); (checked == nil) != (err == nil) {
 			t.Errorf("%s: the options are checked as %v", args, checked)
 		}
 	}
@@ -74,10 +76,10 @@ func TestSignaturesAreVerifiedByTheNamedPlugin(t *testing.T) {
 		code    int
 		class   verify.Class
 	}{
-		{"not named", nil, nil, exitFailures, verify.Unknown},
-		{"another is named", []string{"--verification-plugin", "other=" + installed.Path}, nil, exitFailures, verify.Unknown},
-		{"named", named, nil, exitDone, verify.Agree},
-		{"named, and rejects it", named, map[string]string{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY": "no"}, exitDisagree, verify.Untrusted},
+		{"not named", nil, nil, cli.ExitFailures, verify.Unknown},
+		{"another is named", []string{"--verification-plugin", "other=" + installed.Path}, nil, cli.ExitFailures, verify.Unknown},
+		{"named", named, nil, cli.ExitDone, verify.Agree},
+		{"named, and rejects it", named, map[string]string{"SIGNATURE_VERIFIER.TRUSTED_IDENTITY": "no"}, cli.ExitDisagree, verify.Untrusted},
 	} {
 		must(t, installed.Set(kmstest.Behaviour{Capability: kmstest.VERIFIER, Rejects: c.rejects}))
 		g.flags = c.flags
@@ -92,7 +94,7 @@ func TestSignaturesAreVerifiedByTheNamedPlugin(t *testing.T) {
 		}
 	}
 	g.flags = []string{"--verification-plugin", "../kmstest"}
-	if code, _, said := g.main("verify", p.trust.GUN()); code != exitUsage || !strings.Contains(said, "no name of a plugin") {
+	if code, _, said := g.main("verify", p.trust.GUN()); code != cli.ExitUsage || !strings.Contains(said, "no name of a plugin") {
 		t.Errorf("a path for a name: got exit code %d: %s", code, said)
 	}
 }

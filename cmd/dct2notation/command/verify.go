@@ -17,18 +17,20 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 type verifyOptions struct {
-	commonOptions
-	remoteOptions
-	selectOptions
-	resultOptions
+	cli.Common
+	session.RemoteOptions
+	session.SelectOptions
+	output.Results
 	trustPolicy string
 	workers     int
 	verbose     bool
@@ -40,7 +42,7 @@ type verifyOptions struct {
 	ledger      string
 }
 
-func newVerify(stop <-chan struct{}, s Streams) *cobra.Command {
+func newVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] [REPOSITORY...]",
@@ -56,28 +58,28 @@ repositories that the ledger has are compared then, unless some are named as arg
 Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be found out.`,
 		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
 	}
-	o.commonOptions.bind(c.Flags())
-	o.remoteOptions.bind(c.Flags())
-	o.selectOptions.bind(c.Flags())
-	o.resultOptions.bind(c.Flags())
-	resultFormats(c.Flags())
+	o.Common.Bind(c.Flags())
+	o.RemoteOptions.Bind(c.Flags())
+	o.SelectOptions.Bind(c.Flags())
+	o.Results.Bind(c.Flags())
+	output.Formats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
 	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: a tag that only Notation trusts is reported; all: unless DCT names an index that lists its image")
 	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since; trust data older than they have read is refused")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
-	grouped(c.Flags(), groupLimits, func(f *pflag.FlagSet) {
+	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
 		f.IntVar(&o.sample, "sample", 0, "compare so many tags of each repository, drawn at random (0: all)")
 		f.StringVar(&o.seed, "sample-seed", "", "draw the same sample as an earlier call, which has said its seed")
 	})
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := loadConfig(c)
+		cfg, err := session.LoadConfig(c)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := until(c.Context(), stop)
+		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runVerify(ctx, o, cfg, args, s)
 	}
@@ -88,86 +90,60 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 func (o *verifyOptions) checkVerify() error {
 	switch {
 	case o.workers < 1:
-		return usage(errors.New("--workers is at least 1"))
+		return cli.Usage(errors.New("--workers is at least 1"))
 	case o.sample < 0 || o.sample == 0 && o.seed != "":
-		return usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
+		return cli.Usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
 	case o.platforms != "index" && o.platforms != "all":
-		return usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
 	}
 	return nil
 }
 
-func runVerify(ctx context.Context, o verifyOptions, cfg config, args []string, s Streams) error {
-	for _, check := range []func() error{o.checkResult, o.remoteOptions.check, o.selectOptions.check, o.checkReports, o.checkVerify} {
+func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []string, s cli.Streams) error {
+	for _, check := range []func() error{o.CheckResult, o.RemoteOptions.Check, o.SelectOptions.Check, o.CheckReports, o.checkVerify} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
-	useNotationFolders()
-	log := o.logger(s.Err)
-	ledger, record, err := openRecord(o.ledger, log)
+	session.UseNotationFolders()
+	log := o.Logger(s.Err)
+	ledger, record, err := session.OpenRecord(o.ledger, log)
 	if err != nil {
 		return err
 	}
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
-	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.discover == discoverList {
+	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.Discover == session.DiscoverList {
 		cfg.Repositories = record.GUNs()
 	}
-	f, err := enter(ctx, o.remoteOptions, o.selectOptions, cfg, args, access{readOnly: true, forceTag: o.forceTag, record: record}, s, log)
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record}, s, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.close() }() // only read from
-	verifier, err := o.openVerifier(o.trustPolicy, f.rt)
+	defer func() { _ = f.Close() }() // only read from
+	verifier, err := o.OpenVerifier(o.trustPolicy, f.Transport)
 	if err != nil {
 		return err
 	}
 	warnOfStore(o.trustPolicy, log)
 	v := &verify.Verification{
-		Trust: f.reader(), Registry: &imageRegistry{client: f.registry}, Scope: f.scope, AllTags: o.allTags,
-		Judge: &judge{client: f.registry, of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.notaryLimit,
+		Trust: f.Reader(), Registry: &session.ImageRegistry{Client: f.Registry}, Scope: f.Scope, AllTags: o.allTags,
+		Judge: &session.Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.NotaryLimit,
 		AllPlatforms: o.platforms == "all",
 	}
 	if o.sample > 0 {
 		v.Sample, v.Seed = o.sample, cmp.Or(o.seed, rand.Text())
-		f.asked += fmt.Sprintf(" sample=%d", o.sample)
+		f.Asked += fmt.Sprintf(" sample=%d", o.sample)
 		log.Info("a sample is compared, not all tags", "per_repository", v.Sample, "seed", v.Seed)
 	}
-	if err := compareWith(v, f.registry, ledger, record); err != nil {
+	if err := session.CompareWith(v, f.Registry, ledger, record); err != nil {
 		return err
 	}
-	if chosen := tagsLeftOut(f.choice); len(chosen) > 0 {
+	if chosen := tagsLeftOut(f.Choice); len(chosen) > 0 {
 		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen_by", strings.Join(chosen, " "))
 	}
-	return o.compare(ctx, v, f, errors.Join(f.unlisted, ledger.part()), s, log)
-}
-
-// openRecord opens a ledger to compare with what it has; without a file, there is none.
-func openRecord(file string, log *slog.Logger) (*readable, *verify.Record, error) {
-	if file == "" {
-		return nil, nil, nil
-	}
-	ledger, err := readLedger(file, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	record, err := verify.ReadRecord(ledger.Items)
-	if err != nil {
-		return nil, nil, errors.Join(err, ledger.Close())
-	}
-	return ledger, record, nil
-}
-
-// compareWith has a verification compare with what the runs with a ledger have done, and hold
-// the trust data and the registry's client to what they have seen.
-func compareWith(v *verify.Verification, client *registry.Client, ledger *readable, record *verify.Record) error {
-	if v.Record = record; ledger == nil {
-		return nil
-	}
-	v.Before = ledger.Repository
-	return recallReferrers(client, ledger.Ledger)
+	return o.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), s, log)
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
@@ -193,14 +169,14 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 
 // compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
 // meant; nil: it can.
-func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *field, lacking error, s Streams, log *slog.Logger) error {
-	out := liveVerify(o.output, o.verbose, s.Out)
-	saved, err := o.record(report.NewHead(report.OfVerify, tool(), f.asked, time.Now()), o.output, log)
+func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, s cli.Streams, log *slog.Logger) error {
+	out := liveVerify(o.Output, o.verbose, s.Out)
+	saved, err := o.Record(report.NewHead(report.OfVerify, cli.Tool(), f.Asked, time.Now()), o.Output, log)
 	if err != nil {
 		return err
 	}
 	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
-	err = v.Verify(ctx, f.guns, func(one verify.Repository) error {
+	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
 		totals.Add(one)
 		leftOut += one.LeftOut
 		if one.PinnedBy == dct.PinnedTOFU {
@@ -209,11 +185,11 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 		if one.Deleted {
 			deleted++
 		}
-		saved.note(func(l *report.Lines) error { return report.Verified(l, one) })
+		saved.Note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
-	warnOfUnseen(unseen, log)
-	chosen := len(tagsLeftOut(f.choice)) > 0
+	output.WarnOfUnseen(unseen, log)
+	chosen := len(tagsLeftOut(f.Choice)) > 0
 	switch {
 	case err != nil || !totals.Empty():
 	case chosen:
@@ -230,22 +206,22 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	if lacking != nil {
 		part = errors.Join(part, lacking)
 	}
-	if endErr := errors.Join(out.End(totals, part), saved.finish(ending(totals, leftOut, part), o.output, o.verbose, s.Out)); endErr != nil {
+	if endErr := errors.Join(out.End(totals, part), saved.Finish(ending(totals, leftOut, part), o.Output, o.verbose, s.Out)); endErr != nil {
 		return errors.Join(err, endErr)
 	}
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
-		log.Error("reading trust data", reasoned(err.Error())...)
+		log.Error("reading trust data", cli.Reasoned(err.Error())...)
 		err = nil
 	}
 	switch {
 	case err != nil:
 		return err
 	case totals.Disagree():
-		return &verdict{exitDisagree}
+		return cli.Exit(cli.ExitDisagree)
 	case totals.Unknown(), lacking != nil:
-		return &verdict{exitFailures}
+		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
 }
@@ -274,7 +250,7 @@ func liveVerify(format string, verbose bool, out io.Writer) report.Verify {
 	case "text":
 		return report.NewVerifyText(out, verbose, time.Now())
 	case "json":
-		return report.NewVerifyJSON(out, tool())
+		return report.NewVerifyJSON(out, cli.Tool())
 	}
 	return report.NewVerifyText(io.Discard, false, time.Now())
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -26,21 +28,21 @@ func (o *runOptions) checkWatch() error {
 	case o.every == 0:
 		return nil
 	case o.every < shortestWatch:
-		return usage(fmt.Errorf("--watch %s: at least %s", o.every, shortestWatch))
+		return cli.Usage(fmt.Errorf("--watch %s: at least %s", o.every, shortestWatch))
 	case o.plan != "":
-		return usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
+		return cli.Usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
 	case o.only != "":
-		return usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
-	case len(o.acceptRoot) > 0:
-		return usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
-	case o.resign:
-		return usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
+		return cli.Usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
+	case len(o.AcceptRoot) > 0:
+		return cli.Usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
+	case o.Resign:
+		return cli.Usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
 	case o.maxDuration > 0:
-		return usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
-	case o.output != "text" && o.output != "json":
-		return usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.output))
-	case o.source != "server" && o.source != "docker" && !strings.HasPrefix(o.source, "docker:"):
-		return usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.source, 100)))
+		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
+	case o.Output != "text" && o.Output != "json":
+		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
+	case o.Source != "server" && o.Source != "docker" && !strings.HasPrefix(o.Source, "docker:"):
+		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
 	}
 	return nil
 }
@@ -49,9 +51,9 @@ func (o *runOptions) checkWatch() error {
 // error is what the last pass came to.
 func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	r.setbacks = &migrate.Setbacks{Pause: r.every}
-	quiet := announceEnd(stop, r.log)
+	quiet := cli.AnnounceEnd(stop, r.log)
 	defer quiet()
-	told := &teller{out: r.streams.Out, json: r.output == "json"}
+	told := &teller{out: r.streams.Out, json: r.Output == "json"}
 	first := true
 	err := every(ctx, stop, r.every, func() (bool, error) {
 		r.monitor.Began()
@@ -61,13 +63,13 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 		if r.lasting(err) {
 			return true, err
 		}
-		var shown *verdict
+		var shown *cli.ExitStatus
 		if err != nil && !errors.As(err, &shown) {
-			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, reasoned(report.Why(err))...)...)
+			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, cli.Reasoned(report.Why(err))...)...)
 		}
 		return false, err
 	})
-	r.status.over()
+	r.status.Over()
 	if err := state.RemoveCopy(r.path); err != nil { // the ledger is free now
 		r.log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
 	}
@@ -110,20 +112,20 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	if err != nil {
 		return false, false, err
 	}
-	defer func() { _ = parts.close() }() // only read from
+	defer func() { _ = parts.Close() }() // only read from
 	m := r.pass(ctx, stop, parts, told.pass)
 	if err := r.ledger.SaveCopy(); err != nil && r.ledger.Err() == nil {
 		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
 	}
 	err = r.verdict(m, false)
 	switch {
-	case errors.Is(err, errNoTags) && !first:
+	case errors.Is(err, session.ErrNoTags) && !first:
 		err = nil // there were some
 	case m.unsaved != nil && m.err == nil, errors.Is(m.err, migrate.ErrStopped), errors.Is(m.err, dct.ErrNothingRead):
 		err = mayPass{err}
 	}
-	all = !parts.part && m.err == nil && !m.summary.Drained
-	r.left = r.left && parts.part || m.summary.LeftOut > 0
+	all = !parts.Part && m.err == nil && !m.summary.Drained
+	r.left = r.left && parts.Part || m.summary.LeftOut > 0
 	if !m.done() {
 		return false, all, err
 	}
@@ -135,14 +137,14 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 // pass does.
 func (r *runner) lasting(err error) bool {
 	var may mayPass
-	var shown *verdict
+	var shown *cli.ExitStatus
 	switch {
 	case err == nil:
 		return false
 	case r.ledger.Err() != nil:
 		return true
 	case errors.As(err, &shown):
-		return shown.code == exitInterrupted
+		return shown.Code == cli.ExitInterrupted
 	}
 	return !errors.As(err, &may)
 }
@@ -150,7 +152,7 @@ func (r *runner) lasting(err error) bool {
 // valid returns an error if what a key signs now would be worth nothing soon.
 func (r *runner) valid(now time.Time) error {
 	for _, k := range r.keys {
-		if err := r.lasts(k.Name(), k.NotAfter(), k.tsaURL != "", now); err != nil {
+		if err := r.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
 			return err
 		}
 	}
@@ -159,13 +161,13 @@ func (r *runner) valid(now time.Time) error {
 
 // outcome names what a pass came to, for metrics. left says that something was not asked for.
 func outcome(err error, left bool) string {
-	var v *verdict
+	var v *cli.ExitStatus
 	switch {
 	case err == nil && left:
 		return "partial"
 	case err == nil:
 		return "complete"
-	case errors.As(err, &v) && v.code == exitFailures:
+	case errors.As(err, &v) && v.Code == cli.ExitFailures:
 		return "incomplete"
 	case errors.As(err, &v):
 		return "interrupted"

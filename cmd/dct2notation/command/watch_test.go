@@ -18,6 +18,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
@@ -28,19 +30,19 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// output is what a command writes while a test reads it.
-type output struct {
+// A buffer is what a command writes while a test reads it.
+type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+func (o *buffer) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
 }
 
-func (o *output) String() string {
+func (o *buffer) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()
@@ -49,7 +51,7 @@ func (o *output) String() string {
 // vigil is a watch that goes on.
 type vigil struct {
 	*yard
-	out, err output
+	out, err buffer
 	stop     chan struct{}
 	code     chan int
 }
@@ -62,7 +64,7 @@ func (y *yard) watch(args ...string) *vigil {
 	}
 	args = slices.Concat(y.args, []string{"--metrics-address", "none", "--results", "none"}, args)
 	go func() {
-		v.code <- Main(context.Background(), v.stop, args, Streams{In: strings.NewReader(""), Out: &v.out, Err: &v.err})
+		v.code <- Main(context.Background(), v.stop, args, cli.Streams{In: strings.NewReader(""), Out: &v.out, Err: &v.err})
 	}()
 	return v
 }
@@ -81,7 +83,7 @@ func (v *vigil) passes() []report.Run {
 	return all
 }
 
-// until waits for what is to come about.
+// Until waits for what is to come about.
 func (v *vigil) until(what string, ok func() bool) {
 	v.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -193,7 +195,7 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 				image = y.sign("good", "v2")
 			}
 			v.until("the signature", func() bool { return y.signatures("good", image) == 1 && v.last().Complete })
-			if code := v.stopped(); code != exitDone && code != exitInterrupted {
+			if code := v.stopped(); code != cli.ExitDone && code != cli.ExitInterrupted {
 				t.Errorf("exit code %d\n%s", code, v.err.String())
 			}
 			if name != "key denied" && y.operations() != 3 {
@@ -219,7 +221,7 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 		"unknown in the plan":   func(m *made) { m.summary.Skipped = map[failure.Class]int{failure.PlanUnknown: 1} },
 		"stopped":               func(m *made) { m.summary.Drained = true },
 		"one item less":         func(m *made) { m.summary.Results = map[migrate.Result]int{migrate.ResultSigned: 1} },
-		"an error":              func(m *made) { m.err, m.missed = errNoTags, errNoTags },
+		"an error":              func(m *made) { m.err, m.missed = session.ErrNoTags, session.ErrNoTags },
 	} {
 		m := made{summary: well()}
 		harm(&m)
@@ -235,7 +237,7 @@ func TestPartialPassIsNotComplete(t *testing.T) {
 	for want, c := range map[string]struct {
 		err  error
 		left bool
-	}{"complete": {nil, false}, "partial": {nil, true}, "incomplete": {&verdict{exitFailures}, true}} {
+	}{"complete": {nil, false}, "partial": {nil, true}, "incomplete": {cli.Exit(cli.ExitFailures), true}} {
 		if got := outcome(c.err, c.left); got != want {
 			t.Errorf("%+v: got %s, want %s", c, got, want)
 		}
@@ -255,12 +257,12 @@ func TestOnlyAWatchFollowsTheFeed(t *testing.T) {
 		"before one":            {func(r *runner) { r.feeds, r.whole = nil, time.Time{} }, false},
 		"within a day":          {func(r *runner) { r.whole = now.Add(1 - wholeEvery) }, true},
 		"after a day":           {func(r *runner) { r.whole = now.Add(-wholeEvery) }, false},
-		"--recheck":             {func(r *runner) { r.recheck = true }, false},
-		"--rebind":              {func(r *runner) { r.rebind = true }, false},
+		"--recheck":             {func(r *runner) { r.Recheck = true }, false},
+		"--rebind":              {func(r *runner) { r.Rebind = true }, false},
 		"--plan":                {func(r *runner) { r.plan = &migrate.Plan{} }, false},
 		"--only":                {func(r *runner) { r.narrow = &only{} }, false},
 	} {
-		r := &runner{feeds: feeds{"a": &dct.Feed{}}, whole: now}
+		r := &runner{feeds: session.Feeds{"a": &dct.Feed{}}, whole: now}
 		c.harm(r)
 		if got := r.since(now) != nil; got != c.follows {
 			t.Errorf("%s: follows the feed: got %v, want %v", name, got, c.follows)
@@ -356,16 +358,16 @@ func TestMetricsAddress(t *testing.T) {
 		code         int
 		served, loud bool
 	}{
-		"a run":              {runOptions{}, exitDone, false, false},
-		"a run that is seen": {runOptions{metrics: "127.0.0.1:0"}, exitDone, true, false},
-		"a watch, not seen":  {runOptions{every: time.Minute, metrics: "none"}, exitDone, false, false},
-		"seen by all":        {runOptions{metrics: ":0"}, exitDone, true, true},
-		"no port":            {runOptions{metrics: "127.0.0.1"}, exitUsage, false, false},
-		"no such port":       {runOptions{metrics: "127.0.0.1:x"}, exitUsage, false, false},
+		"a run":              {runOptions{}, cli.ExitDone, false, false},
+		"a run that is seen": {runOptions{metrics: "127.0.0.1:0"}, cli.ExitDone, true, false},
+		"a watch, not seen":  {runOptions{every: time.Minute, metrics: "none"}, cli.ExitDone, false, false},
+		"seen by all":        {runOptions{metrics: ":0"}, cli.ExitDone, true, true},
+		"no port":            {runOptions{metrics: "127.0.0.1"}, cli.ExitUsage, false, false},
+		"no such port":       {runOptions{metrics: "127.0.0.1:x"}, cli.ExitUsage, false, false},
 	} {
-		var log output
+		var log buffer
 		m, stop, err := c.o.monitored(slog.New(slog.NewTextHandler(&log, nil)))
-		if exitCode(err) != c.code || (m != nil) != c.served || strings.Contains(log.String(), "other machines") != c.loud {
+		if cli.ExitCode(err) != c.code || (m != nil) != c.served || strings.Contains(log.String(), "other machines") != c.loud {
 			t.Errorf("%s: %v, served %t\n%s", name, err, m != nil, log.String())
 		}
 		if err == nil {
@@ -377,7 +379,7 @@ func TestMetricsAddress(t *testing.T) {
 // A watch that is stopped while it waits says what its last pass came to.
 func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
 	t.Parallel()
-	for refused, want := range map[bool]int{false: exitDone, true: exitFailures} {
+	for refused, want := range map[bool]int{false: cli.ExitDone, true: cli.ExitFailures} {
 		y := newYard(t, registrytest.Options{Referrers: true})
 		y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 			if refused && y.part(r) == onReferrers {
@@ -405,7 +407,7 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 		"the ledger is gone": {func(y *yard) {
 			must(y.t, os.Remove(y.path("ledger.db")))
 			y.sign("good", "v2")
-		}, exitCannot, "moved or replaced"},
+		}, cli.ExitCannot, "moved or replaced"},
 		"other pins": {func(y *yard) {
 			raw, err := os.ReadFile(y.path("pins.json"))
 			must(y.t, err)
@@ -413,11 +415,11 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 			raw = bytes.ReplaceAll(raw, []byte(r.RootKeyIDs()[0]), []byte(strings.Repeat("0", 64)))
 			must(y.t, os.WriteFile(y.path("next.json"), raw, 0o600))
 			must(y.t, os.Rename(y.path("next.json"), y.path("pins.json")))
-		}, exitUsage, "another configuration"},
+		}, cli.ExitUsage, "another configuration"},
 		"the key signs something else": {func(y *yard) {
 			must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.WrongPayload, Command: "generate-signature"}}}))
 			y.sign("good", "v2")
-		}, exitCannot, "the key did what it was not asked to do"},
+		}, cli.ExitCannot, "the key did what it was not asked to do"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -446,7 +448,7 @@ func TestWatchEndsWithTheCertificate(t *testing.T) {
 	must(t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": key}}))
 	v := y.watch("--min-validity", "0")
 	v.until("a complete pass", func() bool { return v.last().Complete })
-	if code := v.end(); code != exitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {
+	if code := v.end(); code != cli.ExitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {
 		t.Errorf("exit code %d\n%s", code, v.err.String())
 	}
 	if y.operations() != 2 {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/monitor"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -31,14 +31,14 @@ func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), erro
 	}
 	l, err := listen(address)
 	if err != nil {
-		return nil, nil, usage(err)
+		return nil, nil, cli.Usage(err)
 	}
 	if monitor.Public(l) {
 		log.Warn("metrics can be read from other machines", "address", l.Addr().String())
 	}
 	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
 	m := monitor.New(monitor.Options{
-		Version: Version(), Interval: o.every,
+		Version: cli.Version(), Interval: o.every,
 		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
 		Results: map[string][]string{
 			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
@@ -96,10 +96,10 @@ func (r *runner) showKeys() {
 	})
 }
 
-// observe takes news from the engine to the progress display and to the metrics.
-func (r *runner) observe(p *progress) func(migrate.Event) {
+// Observe takes news from the engine to the progress display and to the metrics.
+func (r *runner) observe(p *output.Progress) func(migrate.Event) {
 	if r.monitor == nil && r.narrow == nil {
-		return p.observe
+		return p.Observe
 	}
 	return func(ev migrate.Event) {
 		if r.narrow != nil && ev.Trust != nil {
@@ -118,27 +118,8 @@ func (r *runner) observe(p *progress) func(migrate.Event) {
 			}
 			r.monitor.Read(n.GUN, expires)
 		}
-		p.observe(ev)
+		p.Observe(ev)
 	}
-}
-
-// waitLabel is what a reason to wait is in a label: one of a few.
-func waitLabel(reason string) string {
-	kind, _, _ := strings.Cut(reason, ",")
-	return safetext.Safe(kind, 64)
-}
-
-// serverLabel is the kind of server that a request goes to.
-func serverLabel(r *http.Request) string {
-	switch {
-	case r.Header.Get("Content-Type") == "application/timestamp-query":
-		return "tsa"
-	case strings.Contains(r.URL.Path, "/_trust/"):
-		return "notary"
-	case strings.HasPrefix(r.URL.Path, "/v2/"):
-		return "registry"
-	}
-	return "other" // token servers, and where registries keep blobs
 }
 
 func words(classes []failure.Class) []string {

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -103,7 +104,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		}}})
 		must(t, err)
 		must(t, os.WriteFile(policy, raw, 0o600))
-		judge, err := (&remoteOptions{snapshotPolicy: policy}).snapshotJudge(nil)
+		judge, err := (&session.RemoteOptions{SnapshotPolicy: policy}).SnapshotJudge(nil)
 		must(t, err)
 		gun, err := dct.ParseGUN(c.judged)
 		must(t, err)

@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -671,6 +672,6 @@ func (w *world) command(verb string, args ...string) (int, []byte, string) {
 // mainOf is a call of the program with no other arguments than these.
 func (w *world) mainOf(args ...string) (int, []byte, string) {
 	var out, err bytes.Buffer
-	code := Main(context.Background(), nil, args, Streams{In: strings.NewReader(""), Out: &out, Err: &err})
+	code := Main(context.Background(), nil, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return code, out.Bytes(), err.String()
 }

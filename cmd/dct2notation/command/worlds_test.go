@@ -19,6 +19,7 @@ import (
 	"github.com/notaryproject/notation-go/dir"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
@@ -347,13 +348,13 @@ func (w *world) run() string {
 		return wrong
 	}
 	var r ran
-	if err := json.Unmarshal(s.out, &r); err != nil && s.code == exitDone && h.only == nil {
+	if err := json.Unmarshal(s.out, &r); err != nil && s.code == cli.ExitDone && h.only == nil {
 		return s.wrongf("its result is none: %v", err)
 	}
 	switch {
-	case r.Complete && s.code != exitDone:
+	case r.Complete && s.code != cli.ExitDone:
 		return s.wrongf("it says complete")
-	case s.code == exitDone:
+	case s.code == cli.ExitDone:
 		wrong = w.checkComplete(s, r, h)
 	case w.allMayBeSigned() && h.only == nil && !h.planned && !h.some:
 		wrong = s.wrongf("nothing was in its way")
@@ -435,7 +436,7 @@ func (w *world) checkComplete(s said, r ran, h how) string {
 	}
 	code, out, _ := w.mainOf("report", "-o", "json", w.path("run.jsonl"))
 	var again ran
-	if err := json.Unmarshal(out, &again); code != exitDone || err != nil || again.Complete != r.Complete {
+	if err := json.Unmarshal(out, &again); code != cli.ExitDone || err != nil || again.Complete != r.Complete {
 		return s.wrongf("report says complete %v, exit code %d: %s", again.Complete, code, out)
 	}
 	return ""
@@ -510,7 +511,7 @@ func (w *world) verify() string {
 			Tags       []verdictRow
 		}
 	}
-	if err := json.Unmarshal(s.out, &v); err != nil && s.code == exitDone {
+	if err := json.Unmarshal(s.out, &v); err != nil && s.code == cli.ExitDone {
 		return s.wrongf("its result is none: %v", err)
 	}
 	for _, r := range v.Repositories {
@@ -522,16 +523,16 @@ func (w *world) verify() string {
 		}
 	}
 	switch {
-	case v.Agree && s.code != exitDone, v.Agree && !v.Complete:
+	case v.Agree && s.code != cli.ExitDone, v.Agree && !v.Complete:
 		return s.wrongf("it says agree")
-	case (some || sample) && v.Complete && s.code == exitDone:
+	case (some || sample) && v.Complete && s.code == cli.ExitDone:
 		if sample && !some {
 			return w.checkAgreed(s, args, policy, time.Now(), platforms, ledger)
 		}
 		return s.wrongf("it says complete, of some tags")
-	case s.code == exitDone && !some && !sample:
+	case s.code == cli.ExitDone && !some && !sample:
 		return w.checkAgreed(s, args, policy, time.Now(), platforms, ledger)
-	case s.code != exitDone && !w.faulty && !w.vague && !some && !sample && w.checkAgreed(s, args, policy, time.Now(), platforms, true) == "" && w.anyTag() && !w.lostPlatform() && !w.adopted(policy):
+	case s.code != cli.ExitDone && !w.faulty && !w.vague && !some && !sample && w.checkAgreed(s, args, policy, time.Now(), platforms, true) == "" && w.anyTag() && !w.lostPlatform() && !w.adopted(policy):
 		return s.wrongf("nothing is wrong")
 	}
 	return ""
@@ -668,7 +669,7 @@ func (w *world) plan() string {
 		}
 	}
 	if err := json.Unmarshal(s.out, &plan); err != nil {
-		if s.code == exitDone {
+		if s.code == cli.ExitDone {
 			return s.wrongf("its result is none: %v", err)
 		}
 		return ""
@@ -685,7 +686,7 @@ func (w *world) plan() string {
 	}
 	for _, p := range w.repos {
 		for d := range w.vouched(p, platforms) {
-			if s.code == exitDone && !in[p.name+"@"+d.String()] && !w.liedAbout(p.name) {
+			if s.code == cli.ExitDone && !in[p.name+"@"+d.String()] && !w.liedAbout(p.name) {
 				return s.wrongf("it leaves out %s@%s", p.name, d)
 			}
 		}
@@ -696,14 +697,14 @@ func (w *world) plan() string {
 func (w *world) snapshot() string {
 	args := append(w.chosen(), "-O", w.path("archive"))
 	s, wrong := w.call("snapshot", args...)
-	if wrong != "" || s.code != exitDone {
+	if wrong != "" || s.code != cli.ExitDone {
 		if wrong == "" && !w.faulty && !w.vague && w.allMayBeSigned() {
 			wrong = s.wrongf("nothing was in its way")
 		}
 		return wrong
 	}
 	wrong = w.checkArchive(s, args)
-	if code, out, said := w.mainOf("snapshot", "verify", "-o", "json", "--docker-trust", "none", "--trust-pinning", w.path("pins.json"), w.path("archive")); wrong == "" && code != exitDone && w.allMayBeSigned() {
+	if code, out, said := w.mainOf("snapshot", "verify", "-o", "json", "--docker-trust", "none", "--trust-pinning", w.path("pins.json"), w.path("archive")); wrong == "" && code != cli.ExitDone && w.allMayBeSigned() {
 		wrong = s.wrongf("snapshot verify ends with %d: %s%s", code, said, out)
 	}
 	return wrong
@@ -754,14 +755,14 @@ func (w *world) ready() string {
 		return wrong
 	}
 	var r struct{ Ready bool }
-	if err := json.Unmarshal(s.out, &r); r.Ready != (s.code == exitDone) || err != nil && s.code == exitDone {
+	if err := json.Unmarshal(s.out, &r); r.Ready != (s.code == cli.ExitDone) || err != nil && s.code == cli.ExitDone {
 		return s.wrongf("it says ready: %v %v", r.Ready, err)
 	}
 	all := w.checkAgreed(s, args, "strict", at, false, ledger)
 	if all == "" {
 		all = w.checkArchive(s, args)
 	}
-	if s.code == exitDone {
+	if s.code == cli.ExitDone {
 		return all
 	}
 	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() && !w.adopted("strict") {
@@ -801,11 +802,11 @@ func (w *world) takeBack() string {
 			case !still && !ofLedger && w.made[w.copyOf[w.ledger]][image+" "+of.String()]: // it was signed before the ledger was copied, and pushed afterwards
 			case !still && !ofLedger:
 				wrong = s.wrongf("it deleted %s of %s, which the ledger's runs have not made", of, image)
-			case still && ofLedger && s.code == exitDone:
+			case still && ofLedger && s.code == cli.ExitDone:
 				wrong = s.wrongf("it left %s of %s", of, image)
 			case still && !ofLedger && listed[image][of] && !w.lists()[image][of]:
 				wrong = s.wrongf("%s of %s is not listed any more", of, image)
-			case !still && w.lists()[image][of] && s.code == exitDone:
+			case !still && w.lists()[image][of] && s.code == cli.ExitDone:
 				wrong = s.wrongf("%s of %s is still listed", of, image)
 			case !still: // another ledger has it as done
 				w.robbed[digest.Digest(d)] = w.robbed[digest.Digest(d)] || len(w.made) > 1

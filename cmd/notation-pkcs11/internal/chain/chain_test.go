@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pkitest"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 )
 
 type certs = []*x509.Certificate

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 )
 
 func env(pairs map[string]string) func(string) string {

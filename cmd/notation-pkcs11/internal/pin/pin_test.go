@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
+
+	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 )
 
 func noEnv(string) string { return "" }

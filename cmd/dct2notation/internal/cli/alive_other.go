@@ -1,0 +1,15 @@
+//go:build !unix
+
+package cli
+
+import "os"
+
+// Alive reports whether a process with that number exists.
+func Alive(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	_ = p.Release() // only asked whether it is there
+	return true
+}

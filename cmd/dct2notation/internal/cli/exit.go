@@ -1,0 +1,89 @@
+// Package cli is what all verbs have in common on the command line: streams and signals, flags and their
+// help, messages, and exit codes, which are decided in this file and nowhere else.
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// The exit codes, as README.md lists them.
+const (
+	ExitDone        = 0
+	ExitCannot      = 1
+	ExitUsage       = 2
+	ExitFailures    = 3
+	ExitDisagree    = 4
+	ExitEarly       = 5
+	exitLocked      = 11
+	ExitInterrupted = 130
+)
+
+// UsageError is what a user can mend on the command line or in the configuration.
+type UsageError struct{ err error }
+
+func (u *UsageError) Error() string { return u.err.Error() }
+func (u *UsageError) Unwrap() error { return u.err }
+
+// Usage marks an error as one that the user can mend on the command line or in the configuration: exit code 2. Of nil it is nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &UsageError{err}
+}
+
+// ExitStatus is an exit code for a result that has been shown already.
+type ExitStatus struct{ Code int }
+
+// Exit returns the error of a verb whose result has been shown, and that ends with a code.
+func Exit(code int) error { return &ExitStatus{code} }
+
+func (v *ExitStatus) Error() string { return "see the result" }
+
+// reportedError is an error whose cause the result has shown.
+type reportedError struct{ ended *migrate.Ended }
+
+func (t *reportedError) Error() string { return t.ended.Headline() }
+func (t *reportedError) Unwrap() error { return t.ended }
+
+// Reported leaves out of an error what the result has shown, and the story before it.
+func Reported(err error) error {
+	var ended *migrate.Ended
+	if errors.As(err, &ended) {
+		return &reportedError{ended}
+	}
+	return err
+}
+
+// ExitCode is the one place that turns errors into exit codes. A file or directory that is to be read,
+// and that the command line or the configuration names, is configuration: where it is missing,
+// unreadable or something else, that is ExitUsage, whichever verb reads it. A damaged ledger is not:
+// nobody wrote it by hand. main makes it 128 plus the
+// signal's number where a signal ended the run.
+func ExitCode(err error) int {
+	var u *UsageError
+	var v *ExitStatus
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.As(err, &v):
+		return v.Code
+	case errors.As(err, &u), errors.Is(err, state.ErrFingerprint):
+		return ExitUsage
+	case errors.Is(err, state.ErrLocked), errors.Is(err, snapshot.ErrLocked):
+		return exitLocked
+	case errors.Is(err, migrate.ErrStopped):
+		return ExitEarly
+	case errors.Is(err, notation.ErrFile):
+		return ExitUsage
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	}
+	return ExitCannot
+}

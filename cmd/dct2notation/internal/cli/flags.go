@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Pairs is a flag of k=v, given once for each pair as notation's are. The value is taken as
+// it stands: pflag's own type splits it at commas, and what is signed would not be what was
+// written.
+type Pairs map[string]string
+
+// Set takes one pair.
+func (p *Pairs) Set(s string) error {
+	k, v, ok := strings.Cut(s, "=")
+	if !ok || k == "" {
+		return errors.New("it takes k=v") // and may be a secret
+	}
+	if was, given := (*p)[k]; given && was != v {
+		return errGivenTwice
+	}
+	if *p == nil {
+		*p = Pairs{}
+	}
+	(*p)[k] = v
+	return nil
+}
+
+// Type is what the help shows.
+func (p *Pairs) Type() string { return "k=v" }
+
+// String lists the pairs, sorted.
+func (p *Pairs) String() string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(*p)) {
+		all = append(all, k+"="+(*p)[k])
+	}
+	return strings.Join(all, " ")
+}
+
+// errGivenTwice is for a flag, or a name of k=v, that has two values of which one would count: who
+// wrote both expects the other.
+var errGivenTwice = errors.New("it is given twice, with different values, and takes one")
+
+// single is the value of a flag that takes one.
+type single struct {
+	pflag.Value
+	given string
+	set   bool
+}
+
+// Set takes the value, and none that differs from it after that.
+func (s *single) Set(v string) error {
+	if s.set && v != s.given {
+		return errGivenTwice
+	}
+	s.given, s.set = v, true
+	return s.Value.Set(v)
+}
+
+// many is the value of a flag that is given once for each of several values.
+type many interface{ Many() }
+
+// Many marks a flag that takes several values.
+func (p *Pairs) Many() {}
+
+// RefuseTwice has flags that take one value refuse a second. Those of lists and maps take more.
+func RefuseTwice(f *pflag.FlagSet) {
+	f.VisitAll(func(one *pflag.Flag) {
+		switch one.Value.(type) {
+		case pflag.SliceValue, many, *single:
+			return
+		}
+		if one.DefValue == "0s" {
+			one.DefValue = "0" // pflag shows no zero in the help, and knows only its own durations
+		}
+		one.Value = &single{Value: one.Value}
+	})
+}
+
+// FlagError is the error for a value that a flag does not take, without the value where that may be a
+// secret.
+func FlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	if _, secret := invalid.GetFlag().Value.(*Pairs); !secret && !errors.Is(err, errGivenTwice) {
+		return err
+	}
+	what := "--" + invalid.GetFlag().Name
+	if name, _, ok := strings.Cut(invalid.GetValue(), "="); ok && errors.Is(err, errGivenTwice) {
+		what += " " + safetext.Safe(name, 128)
+	}
+	return fmt.Errorf("%s: %w", what, errors.Unwrap(invalid))
+}
+
+// HintOfFlag says what to do about an error of a verb's flags.
+func HintOfFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		name := unknown.GetSpecifiedName()
+		switch like := Nearest(name, names); {
+		case name == "state" && slices.Contains(names, "ledger"):
+			return c.Name() + " reads a ledger with --ledger; --state is of the verbs that write it"
+		case name == "ledger" && slices.Contains(names, "state"):
+			return c.Name() + " takes its ledger with --state; --ledger is of verbs that only compare with it"
+		case like != "":
+			return "is --" + like + " meant? " + c.CommandPath() + " --help shows the flags"
+		}
+	}
+	return c.CommandPath() + " --help shows the flags"
+}
+
+// Nearest returns the name that differs least, by no more than a third of its letters, or that begins
+// with the word or is its beginning. Case, and what is between words, make no difference. It is empty if
+// no name is close.
+func Nearest(word string, names []string) string {
+	plain := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace
+	word = plain(strings.ToLower(word))
+	best, least := "", len(word)/3+1
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		like := plain(name)
+		d := distance(word, like)
+		if d > 0 && len(word) > 2 && (strings.HasPrefix(like, word) || strings.HasPrefix(word, like)) {
+			d = 1
+		}
+		if d < least || d == least && best == "" {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters have to be changed, added or left out to make one word of another.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The headings under which --help lists flags, in their order.
+const (
+	GroupTrust    = "Trust data"
+	GroupSelect   = "Repositories and tags"
+	GroupKey      = "Key and plugin"
+	GroupSigning  = "Signatures"
+	GroupProgress = "Ledger and resuming"
+	GroupServers  = "Registries and credentials"
+	GroupLimits   = "Limits"
+	GroupOutput   = "Configuration and output"
+)
+
+// groups in their order; flags of no group are first.
+var groups = []string{"", GroupTrust, GroupSelect, GroupKey, GroupSigning, GroupProgress, GroupServers, GroupLimits, GroupOutput}
+
+// groupOf is the annotation of a flag that names its group.
+const groupOf = "dct2notation_group"
+
+// Grouped binds flags under a heading.
+func Grouped(f *pflag.FlagSet, group string, bind func(*pflag.FlagSet)) {
+	part := pflag.NewFlagSet(group, pflag.ContinueOnError)
+	part.SortFlags = false
+	bind(part)
+	f.SortFlags = false // as they are bound: what belongs together stands together
+	part.VisitAll(func(one *pflag.Flag) {
+		one.Annotations = map[string][]string{groupOf: {group}}
+		f.AddFlag(one)
+	})
+}
+
+// helpWidth is where the lines of the help end.
+const helpWidth = 120
+
+// groupedUsages lists flags under their headings.
+func groupedUsages(all *pflag.FlagSet) string {
+	parts := map[string]*pflag.FlagSet{}
+	all.VisitAll(func(one *pflag.Flag) {
+		name := strings.Join(one.Annotations[groupOf], "")
+		if parts[name] == nil {
+			parts[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
+			parts[name].SortFlags = false
+		}
+		parts[name].AddFlag(one)
+	})
+	var b strings.Builder
+	for _, name := range groups {
+		if parts[name] == nil || !parts[name].HasAvailableFlags() {
+			continue
+		}
+		heading := "Flags"
+		if name != "" {
+			heading = name
+		}
+		fmt.Fprintf(&b, "%s:\n%s\n", heading, strings.TrimRight(parts[name].FlagUsagesWrapped(helpWidth), "\n"))
+		if name != groups[len(groups)-1] {
+			b.WriteString("\n")
+		}
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// addTemplate is done once: cobra keeps what templates may call in a map that nothing guards.
+var addTemplate = sync.OnceFunc(func() { cobra.AddTemplateFunc("groupedUsages", groupedUsages) })
+
+// GroupFlags has a command and those below it list flags under headings.
+func GroupFlags(root *cobra.Command) {
+	addTemplate()
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\nFlags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "\n{{groupedUsages .LocalFlags}}", 1))
+}
+
+// FirstChanged names the first of the flags that bind binds which the command line sets, if any.
+func FirstChanged(f *pflag.FlagSet, bind func(*pflag.FlagSet)) string {
+	all, name := pflag.NewFlagSet("", pflag.ContinueOnError), ""
+	bind(all)
+	all.VisitAll(func(one *pflag.Flag) {
+		if set := f.Lookup(one.Name); name == "" && set != nil && set.Changed {
+			name = one.Name
+		}
+	})
+	return name
+}
+
+// HideFlags leaves flags out of the help of a verb that takes them, as another's, and has no
+// use for them.
+func HideFlags(f *pflag.FlagSet, names ...string) {
+	f.VisitAll(func(one *pflag.Flag) {
+		if slices.Contains(names, one.Name) {
+			one.Hidden = true
+		}
+	})
+}

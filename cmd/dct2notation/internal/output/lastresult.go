@@ -1,0 +1,101 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// SavedResults say where the last results are saved.
+type SavedResults struct{ dir string }
+
+// Bind adds the flags.
+func (o *SavedResults) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupOutput, func(f *pflag.FlagSet) {
+		f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
+	})
+}
+
+// BindLast chooses among the last results.
+func BindLast(f *pflag.FlagSet, last *string) {
+	f.StringVar(last, "last", "", "the last run or the last verify (default: whichever ended last)")
+}
+
+// resultsDir is where results are saved; empty: nowhere.
+func (o *SavedResults) resultsDir() (string, error) {
+	switch o.dir {
+	case "none":
+		return "", nil
+	case "":
+		dir, err := cli.StateDir()
+		return filepath.Join(dir, "results"), err
+	}
+	return o.dir, nil
+}
+
+// lastResult is the file of the last result of a kind.
+func lastResult(dir, of string) string { return filepath.Join(dir, "last-"+of+".jsonl") }
+
+// Saved reads the result that is meant: a file, or the last one of a kind or of any.
+func (o *SavedResults) Saved(last string, files []string) (*report.Saved, error) {
+	path, err := o.file(last, files)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := load(path)
+	if errors.Is(err, report.ErrNoResult) {
+		return nil, cli.Usage(fmt.Errorf("%w\nhint: it takes what --report jsonl=FILE writes", err))
+	}
+	return saved, err
+}
+
+func (o *SavedResults) file(last string, files []string) (string, error) {
+	if len(files) == 1 {
+		if last != "" {
+			return "", cli.Usage(errors.New("--last and a file exclude each other"))
+		}
+		return files[0], nil
+	}
+	kinds := []string{report.OfRun, report.OfVerify}
+	switch last {
+	case "":
+	case report.OfRun, report.OfVerify:
+		kinds = []string{last}
+	default:
+		return "", cli.Usage(fmt.Errorf("--last %s: it is run or verify", last))
+	}
+	dir, err := o.resultsDir()
+	if err != nil {
+		return "", err
+	}
+	if dir == "" {
+		return "", cli.Usage(errors.New("--results none: name a file to read then"))
+	}
+	newest, path := int64(0), ""
+	for _, of := range kinds {
+		info, err := os.Stat(lastResult(dir, of))
+		if err == nil && info.ModTime().UnixNano() > newest {
+			newest, path = info.ModTime().UnixNano(), lastResult(dir, of)
+		}
+	}
+	if path == "" {
+		return "", fmt.Errorf("no result is saved in %s\nhint: run or verify saves its last one there; --results names another directory", dir)
+	}
+	return path, nil
+}
+
+// load reads a saved result.
+func load(path string) (*report.Saved, error) {
+	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
+	if err != nil {
+		return nil, cli.Usage(fmt.Errorf("reading the result %s: %w", path, err))
+	}
+	return saved, nil
+}

@@ -1,0 +1,270 @@
+// Package output shows what a verb does and what came of it: progress on stderr and in the status file
+// beside the ledger, saved results and their history.
+package output
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// Progress shows what a plan or run does: a bar on a terminal, lines elsewhere. It also
+// gathers what the report needs. Its methods are called from several goroutines.
+type Progress struct {
+	log    *slog.Logger
+	verb   string
+	status *StatusFile // nil: none
+	Saved  *recording  // nil: none
+
+	mu       sync.Mutex
+	bar      *progressbar.ProgressBar // nil: plain lines
+	so       Counts
+	first    time.Time // when the first signature was there
+	spoke    time.Time
+	unseen   int // repositories whose root was trusted at first sight
+	troubles troubles
+	Report   report.Run
+}
+
+// NewProgress begins the display for so many repositories.
+func NewProgress(o *cli.Common, w io.Writer, verb string, repositories int, status *StatusFile) *Progress {
+	now := time.Now()
+	p := &Progress{log: o.Logger(w), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}}
+	p.Report.Started = now
+	if o.Terminal(w) {
+		p.bar = progressbar.NewOptions(-1,
+			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(verb), progressbar.OptionShowCount(),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetRenderBlankState(true))
+	}
+	return p
+}
+
+// Observe takes news from the engine.
+func (p *Progress) Observe(ev migrate.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ev.Found > 0 {
+		p.so.Known += ev.Found
+		if p.bar != nil {
+			p.bar.ChangeMax(p.so.Known)
+		}
+	}
+	if ev.Trust != nil {
+		p.so.Read++
+		p.trust(ev.Trust)
+		p.save(func(l *report.Lines) error { return report.Read(l, ev.Trust) })
+	}
+	if ev.Outcome != nil {
+		p.outcome(ev.Outcome)
+		p.save(func(l *report.Lines) error { return report.Settled(l, ev.Outcome) })
+	}
+	if p.status != nil {
+		p.status.update(p.now())
+	}
+}
+
+// Now is how far the run is.
+func (p *Progress) now() Counts {
+	c := p.so
+	c.results = p.Report.Counts()
+	return c
+}
+
+func (p *Progress) save(step func(*report.Lines) error) {
+	if p.Saved != nil {
+		p.Saved.Note(step)
+	}
+}
+
+// clear makes room for a line where a bar is.
+func (p *Progress) clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear() // a bar that cannot be cleared is no reason to stop
+	}
+}
+
+func (p *Progress) trust(n *migrate.TrustNews) {
+	gun := safetext.Safe(n.GUN, 256)
+	if n.Err != nil {
+		p.Report.AddUnread(n)
+		if cause := failure.HostCause(n.Err); cause == "" || p.troubles.add(trouble{migrate.HostOf(n.GUN), cause}, n.GUN, "") {
+			p.clear()
+			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, cli.Reasoned(n.Err.Error())...)...)
+		}
+		return
+	}
+	if n.PinnedBy == dct.PinnedTOFU {
+		p.unseen++
+		p.log.Debug("root trusted at first sight", "repository", gun, "keys", n.RootKeys)
+	}
+	if n.Replaced != "" {
+		p.clear()
+		p.log.Warn("another root accepted", "repository", gun, "what", n.Replaced)
+	}
+	for _, c := range n.Changed {
+		p.clear()
+		p.log.Warn("plan changed", "repository", gun, "what", safetext.Safe(c, 512))
+	}
+	for _, f := range n.Findings {
+		p.log.Debug("not signed", "repository", gun, "tag", safetext.Safe(f.Tag, 128), "class", f.Class, "reason", safetext.Safe(f.Detail, 256))
+	}
+	p.Report.AddFindings(n)
+	p.log.Debug("trust data verified", "repository", gun, "pinned_by", n.PinnedBy, "digests", n.Items)
+}
+
+func (p *Progress) outcome(o *migrate.Outcome) {
+	p.so.Done++
+	if o.Result == migrate.ResultFailed && (o.HostCause == "" || p.troubles.add(trouble{migrate.HostOf(o.Repository), o.HostCause}, o.Repository, o.Digest)) {
+		p.clear()
+		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, cli.Reasoned(o.Reason)...)...)
+	}
+	for _, note := range o.Notes {
+		p.log.Debug("note", "repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "note", safetext.Safe(note, 512))
+	}
+	p.Report.Add(o)
+	now := time.Now()
+	p.measure(o.Result, now)
+	if p.bar != nil {
+		p.bar.Describe(fmt.Sprintf("%s; repositories read: %d of %d; %s", p.verb, p.so.Read, p.so.Repositories, p.so.ToGo()))
+		_ = p.bar.Add(1) // drawing is no reason to stop
+		return
+	}
+	if now.Sub(p.spoke) >= cli.Heartbeat {
+		p.spoke = now
+		p.log.Info("progress", "repositories_read", fmt.Sprintf("%d of %d", p.so.Read, p.so.Repositories), "digests_done", p.so.Of(), "rest", p.so.ToGo())
+	}
+}
+
+// measure takes the rate of signing alone: what is signed already takes no time worth counting, and
+// comes in bursts.
+func (p *Progress) measure(result migrate.Result, now time.Time) {
+	signed := p.Report.Results[migrate.ResultSigned]
+	switch {
+	case result != migrate.ResultSigned:
+	case p.first.IsZero():
+		p.first = now
+	default:
+		p.so.Rate = float64(signed-1) / max(now.Sub(p.first).Seconds(), 1e-3)
+	}
+}
+
+// Of says how many digests are done, of how many. Before all repositories were read there are more
+// than are known.
+func (c Counts) Of() string {
+	if c.Read < c.Repositories {
+		return fmt.Sprintf("%d of at least %d", c.Done, c.Known)
+	}
+	return fmt.Sprintf("%d of %d", c.Done, c.Known)
+}
+
+// ToGo says how long the rest takes, as far as that can be said.
+func (c Counts) ToGo() string {
+	if c.Rate <= 0 {
+		return "time to go is not known yet"
+	}
+	rest := time.Duration(float64(c.Known-c.Done) / c.Rate * float64(time.Second)).Round(time.Second)
+	if c.Read < c.Repositories {
+		return fmt.Sprintf("%.1f signatures/s, at least %s to go", c.Rate, rest)
+	}
+	return fmt.Sprintf("%.1f signatures/s, %s to go at most", c.Rate, rest)
+}
+
+// Finish ends the display.
+func (p *Progress) Finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+	for _, t := range p.troubles.sorted() {
+		if affects := p.troubles[t].String(); affects != "" {
+			p.log.Error("one problem of a host, told above", "host", safetext.Safe(t.host, 256), "affects", affects)
+		}
+	}
+	WarnOfUnseen(p.unseen, p.log)
+}
+
+// WarnOfUnseen tells of repositories whose roots nothing vouched for: whatever is said of them rests
+// on what the server shows now.
+func WarnOfUnseen(repositories int, log *slog.Logger) {
+	if repositories > 0 {
+		log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", repositories)
+	}
+}
+
+// Result is the run's report.
+func (p *Progress) Result(s migrate.Summary, err error) *report.Run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Report.Close(s, err, time.Now())
+	if p.status != nil {
+		p.status.End(p.now(), err)
+	}
+	return &p.Report
+}
+
+// A trouble is what is wrong with a whole host. It is told when it is first met, and counted at the
+// end: the result has all that it affects.
+type trouble struct{ host, cause string }
+
+// affected is what a trouble has kept from being done.
+type affected struct {
+	images       int
+	repositories map[string]bool
+}
+
+type troubles map[trouble]*affected
+
+// add notes what is affected, and reports whether the trouble is news. Without a digest it is the
+// trust data of the repository.
+func (all *troubles) add(t trouble, repository, digest string) (news bool) {
+	if *all == nil {
+		*all = troubles{}
+	}
+	a, known := (*all)[t]
+	if !known {
+		a = &affected{repositories: map[string]bool{}}
+		(*all)[t] = a
+	}
+	if digest != "" {
+		a.images++
+	}
+	a.repositories[repository] = true
+	return !known
+}
+
+// sorted are the troubles by host.
+func (all troubles) sorted() []trouble {
+	return slices.SortedFunc(maps.Keys(all), func(a, b trouble) int {
+		return cmp.Or(strings.Compare(a.host, b.host), strings.Compare(a.cause, b.cause))
+	})
+}
+
+// String is empty where all was told when the trouble was met.
+func (a *affected) String() string {
+	switch {
+	case a.images == 0 && len(a.repositories) > 1:
+		return "the trust data of " + safetext.Count(len(a.repositories), "repository")
+	case a.images > 1:
+		return safetext.Count(a.images, "image") + " in " + safetext.Count(len(a.repositories), "repository")
+	}
+	return ""
+}

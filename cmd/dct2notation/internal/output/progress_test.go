@@ -1,0 +1,88 @@
+package output
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// A host that is down or refuses the login is one problem, told once and counted, and what is of one
+// image is told of each.
+func TestTroubleOfAHostIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := NewProgress(&cli.Common{LogFormat: "text"}, &out, "run", 8, nil)
+	failed := func(repository, cause, reason string) {
+		p.Observe(migrate.Event{Outcome: &migrate.Outcome{
+			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: failure.Transient, HostCause: cause, Reason: reason,
+		}})
+	}
+	for i := range 16 {
+		failed(fmt.Sprintf("down.example.com/app%d", i%4), "it cannot be reached", fmt.Sprintf("resolving %d: connection refused\nhint: is it there?", i))
+	}
+	failed("other.example.com/app", "it cannot be reached", "another host")
+	failed("down.example.com/app", "it refuses the login", "another cause")
+	failed("down.example.com/app", "", "of one image")
+	failed("down.example.com/app", "", "of one image")
+	for i := range 3 {
+		name := fmt.Sprintf("down.example.com/app%d", i)
+		gun, err := dct.ParseGUN(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Observe(migrate.Event{Trust: &migrate.TrustNews{GUN: name, Class: failure.Transient, Err: &dct.Error{
+			GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New(`Get "https://notary/v2/` + name + `": connection lost`), Hint: "is it the Notary server?",
+		}}})
+	}
+	p.Finish()
+	text := out.String()
+	for want, n := range map[string]int{
+		"connection refused": 1, "is it there?": 1, "another host": 1, "another cause": 1, "of one image": 2,
+		"affects=\"16 images in 4 repositories\"": 1, "connection lost": 1, "affects=\"the trust data of 3 repositories\"": 1, "affects=": 2,
+	} {
+		if got := strings.Count(text, want); got != n {
+			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, text)
+		}
+	}
+}
+
+// What is said of the time to go rests on signatures alone, and on what is known so far.
+func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[[2]string]Counts{
+		{"92 of at least 100", "time to go is not known yet"}:             {Repositories: 300, Read: 70, Known: 100, Done: 92},
+		{"92 of at least 100", "2.0 signatures/s, at least 4s to go"}:     {Repositories: 300, Read: 299, Known: 100, Done: 92, Rate: 2},
+		{"92 of 100", "2.0 signatures/s, 4s to go at most"}:               {Repositories: 300, Read: 300, Known: 100, Done: 92, Rate: 2},
+		{"0 of at least 0", "time to go is not known yet"}:                {Repositories: 1},
+		{"100000 of 1000000", "10.0 signatures/s, 25h0m0s to go at most"}: {Repositories: 1, Read: 1, Known: 1_000_000, Done: 100_000, Rate: 10},
+	} {
+		if got := [2]string{c.Of(), c.ToGo()}; got != want {
+			t.Errorf("%+v: got %q, want %q", c, got, want)
+		}
+	}
+	p := &Progress{}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	add := func(result migrate.Result) {
+		o := &migrate.Outcome{Result: result}
+		p.Report.Add(o)
+		p.measure(result, at)
+	}
+	for range 10_000 { // already signed: they come at once
+		add(migrate.ResultAlready)
+	}
+	for range 11 {
+		add(migrate.ResultSigned)
+		at = at.Add(2 * time.Second)
+	}
+	if p.so.Rate != 0.5 {
+		t.Errorf("got %v signatures/s, want one in two seconds", p.so.Rate)
+	}
+}

@@ -1,0 +1,227 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/durable"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// Results say where a result goes beside stdout.
+type Results struct {
+	SavedResults
+	Reports []string
+
+	wanted []wantedReport // read by CheckReports
+}
+
+// wantedReport is one --report.
+type wantedReport struct{ format, path string }
+
+// Bind adds the flags.
+func (o *Results) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupOutput, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&o.Reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
+	})
+	o.SavedResults.Bind(f)
+}
+
+// CheckReports reads --report. What cannot be written is better known before the work than after.
+func (o *Results) CheckReports() error {
+	o.wanted = nil
+	for _, one := range o.Reports {
+		format, path, ok := strings.Cut(one, "=")
+		if !ok || path == "" {
+			return cli.Usage(fmt.Errorf("--report %s: it takes FORMAT=PATH", one))
+		}
+		if err := cli.CheckFormat("--report", format); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(o.wanted, func(w wantedReport) bool { return filepath.Clean(w.path) == filepath.Clean(path) }) {
+			return cli.Usage(fmt.Errorf("--report %s: another one has the same path", one))
+		}
+		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+			return cli.Usage(fmt.Errorf("--report %s: there is no directory %s", one, filepath.Dir(path)))
+		}
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return cli.Usage(fmt.Errorf("--report %s: %s is no regular file", one, path))
+		}
+		o.wanted = append(o.wanted, wantedReport{format, path})
+	}
+	return nil
+}
+
+// Formats says which formats --output takes where the result is a report.
+func Formats(f *pflag.FlagSet) {
+	f.Lookup("output").Usage = "format of the result on stdout: " + strings.Join(report.Formats(), ", ")
+}
+
+// ScopeText says what a result is of, so that only like is compared with like.
+func ScopeText(names, choice []string) string {
+	const most = 500
+	text := strings.Join(slices.Concat(slices.Sorted(slices.Values(names)), choice), " ")
+	if len(text) > most {
+		return fmt.Sprintf("%d names, %s", len(names), digest.FromString(text))
+	}
+	return text
+}
+
+// recording writes a result line by line while the work goes on. Nothing of it stops the
+// work: what went wrong is said at the end. Its methods are called one at a time.
+type recording struct {
+	o     *Results
+	log   *slog.Logger
+	head  report.Head
+	dir   string // "": a temporary file that does not stay
+	file  *os.File
+	lines *report.Lines
+	err   error // the first
+}
+
+// Record begins a recording. From then on the last result is one that did not come to its
+// end, until this one does: after a kill no earlier one is shown in its place. Its error says
+// that what format and --report ask for cannot be written.
+func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*recording, error) {
+	r := &recording{o: o, log: log, head: head}
+	dir, err := o.resultsDir()
+	if err == nil && dir != "" {
+		r.file, err = begin(dir, head)
+	}
+	if err != nil {
+		log.Warn("the result is not saved for later", "reason", err.Error(), "hint", "--results names another directory, or none")
+		dir = ""
+	}
+	r.dir = dir
+	if dir == "" {
+		r.file, r.err = os.CreateTemp("", recordingOf(head.Of))
+	}
+	if r.err == nil {
+		r.lines, r.err = report.NewLines(r.file, head)
+	}
+	if r.err != nil && (ofSaved(format) || len(o.wanted) > 0) {
+		return nil, fmt.Errorf("recording the result: %w", r.err)
+	}
+	return r, nil
+}
+
+// recordingOf is the pattern of the names of recordings.
+func recordingOf(of string) string { return ".dct2notation-" + of + "-*.jsonl" }
+
+// begin makes the file of a recording in the directory of results.
+func begin(dir string, head report.Head) (*os.File, error) {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	sweep(dir, head)
+	f, err := os.CreateTemp(dir, recordingOf(head.Of))
+	if err != nil {
+		return nil, err
+	}
+	err = durable.Write(lastResult(dir, head.Of), 0o600, func(w io.Writer) error { return report.Begun(w, head) })
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+// leftover is how old a recording is that nobody will finish: its process was killed.
+const leftover = 30 * 24 * time.Hour
+
+// sweep removes what killed processes left. What cannot be removed is in nobody's way.
+func sweep(dir string, head report.Head) {
+	old, _ := filepath.Glob(filepath.Join(dir, recordingOf(head.Of))) // the error is that of a bad pattern
+	for _, path := range old {
+		if info, err := os.Lstat(path); err == nil && head.Started.Sub(info.ModTime()) > leftover {
+			_ = os.Remove(path)
+		}
+	}
+}
+
+// ofSaved reports whether a format is made from the saved result; text and json the verb
+// writes itself.
+func ofSaved(format string) bool { return format != "text" && format != "json" }
+
+// Note runs one step, unless an earlier one has failed.
+func (r *recording) Note(step func(*report.Lines) error) {
+	if r.err == nil {
+		r.err = step(r.lines)
+	}
+}
+
+// Finish ends the recording, writes the reports that are asked for and, where format is
+// neither text nor json, the result to out. Those two the verb writes itself.
+func (r *recording) Finish(end report.End, format string, verbose bool, out io.Writer) error {
+	r.Note(func(l *report.Lines) error { return l.End(end) })
+	path, err := r.keep()
+	if path != "" && r.dir == "" {
+		defer func() { _ = os.Remove(path) }() // it was in the way of nobody
+	}
+	toStdout := ofSaved(format)
+	switch {
+	case err != nil && !toStdout && len(r.o.wanted) == 0:
+		r.log.Warn("the result is not saved for later", "reason", err.Error())
+		return nil
+	case err != nil:
+		return fmt.Errorf("recording the result: %w", err)
+	}
+	saved, err := load(path)
+	if err != nil {
+		return err
+	}
+	if r.dir != "" {
+		if err := remember(r.dir, saved); err != nil {
+			r.log.Warn("the result is not in the history of results", "reason", err.Error())
+		}
+	}
+	return r.o.Render(saved, format, verbose, toStdout, out)
+}
+
+// keep makes the recording the last result of its kind and returns where it is.
+func (r *recording) keep() (string, error) {
+	if r.file == nil {
+		return "", r.err
+	}
+	err := errors.Join(r.err, r.file.Sync(), r.file.Close())
+	if err != nil || r.dir == "" {
+		if err != nil {
+			_ = os.Remove(r.file.Name()) // half a result is of no use
+		}
+		return r.file.Name(), err
+	}
+	path := lastResult(r.dir, r.head.Of)
+	if err := os.Rename(r.file.Name(), path); err != nil {
+		return "", errors.Join(err, os.Remove(r.file.Name()))
+	}
+	return path, durable.SyncDir(r.dir)
+}
+
+// Render writes a saved result in all formats that are asked for.
+func (o *Results) Render(saved *report.Saved, format string, verbose, toStdout bool, out io.Writer) error {
+	opts := report.Options{Now: time.Now(), Verbose: verbose}
+	if dir, err := o.resultsDir(); err == nil && dir != "" {
+		opts.History = history(dir, saved)
+	}
+	var failed error
+	for _, w := range o.wanted {
+		err := durable.Write(w.path, 0o644, func(to io.Writer) error { return report.Render(to, w.format, saved, opts) })
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("report %s: %w", w.format, err))
+		}
+	}
+	if toStdout {
+		failed = errors.Join(failed, report.Render(out, format, saved, opts))
+	}
+	return failed
+}

@@ -1,0 +1,172 @@
+package output
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+func recordTo(t *testing.T, o *Results, format string) (*recording, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	r, err := o.Record(report.NewHead(report.OfRun, "test", "scope", time.Now()), format, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, &log
+}
+
+func finishWell(t *testing.T, r *recording, format string) string {
+	t.Helper()
+	r.Note(func(l *report.Lines) error {
+		return report.Settled(l, &migrate.Outcome{Repository: "registry.example.com/a", Tags: []string{"v1"}, Result: migrate.ResultSigned})
+	})
+	var out bytes.Buffer
+	if err := r.Finish(report.End{Ended: time.Now(), Complete: true, Well: true}, format, false, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// While a run works, and after it was killed, the last result is one without an end.
+func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
+	t.Parallel()
+	o := &Results{SavedResults: SavedResults{filepath.Join(t.TempDir(), "results")}}
+	r, _ := recordTo(t, o, "text")
+	finishWell(t, r, "text")
+	last := func() *report.Saved {
+		saved, err := load(lastResult(o.dir, report.OfRun))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return saved
+	}
+	if !last().End.Well {
+		t.Error("a good run is not well")
+	}
+	killed, _ := recordTo(t, o, "text")
+	if saved := last(); saved.End.Well || saved.End.Complete {
+		t.Errorf("an earlier result is shown while another run works: %+v", saved.End)
+	}
+	_ = killed.file.Close() // as a kill does
+	r, _ = recordTo(t, o, "text")
+	finishWell(t, r, "text")
+	if got := history(o.dir, last()); !last().End.Well || len(got) != 2 {
+		t.Errorf("%+v, history %v", last().End, got)
+	}
+	// What a kill left goes in the end.
+	leavings := func() []string {
+		found, err := filepath.Glob(filepath.Join(o.dir, ".dct2notation-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if len(leavings()) != 1 {
+		t.Errorf("%v", leavings())
+	}
+	old := time.Now().Add(-leftover - time.Hour)
+	if err := os.Chtimes(killed.file.Name(), old, old); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = recordTo(t, o, "text")
+	finishWell(t, r, "text")
+	if len(leavings()) != 0 {
+		t.Errorf("%v", leavings())
+	}
+}
+
+// A directory that cannot be written costs the saved result, not the work or its report.
+func TestResultsThatCannotBeSaved(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"text", "csv"} {
+		o := &Results{SavedResults: SavedResults{filepath.Join(file, "results")}}
+		r, log := recordTo(t, o, format)
+		if !strings.Contains(log.String(), "not saved for later") {
+			t.Errorf("nothing is said: %s", log)
+		}
+		if out := finishWell(t, r, format); (format == "csv") != strings.Contains(out, "v1,ok,signed") {
+			t.Errorf("%s: %q", format, out)
+		}
+		if _, err := os.Stat(r.file.Name()); !os.IsNotExist(err) {
+			t.Errorf("%s: the temporary file is left: %v", format, err)
+		}
+	}
+}
+
+// What a recording could not write is said where a report was asked for.
+func TestARecordingThatFailsIsToldOf(t *testing.T) {
+	t.Parallel()
+	for format, tells := range map[string]bool{"text": false, "csv": true} {
+		o := &Results{SavedResults: SavedResults{filepath.Join(t.TempDir(), "results")}}
+		r, log := recordTo(t, o, format)
+		_ = r.file.Close() // a disk that fails
+		var out bytes.Buffer
+		err := r.Finish(report.End{Complete: true, Well: true}, format, false, &out)
+		if (err != nil) != tells || !tells && !strings.Contains(log.String(), "not saved for later") || out.Len() > 0 {
+			t.Errorf("%s: %v, %q, %s", format, err, out.String(), log)
+		}
+		if saved, err := load(lastResult(o.dir, report.OfRun)); err != nil || saved.End.Well {
+			t.Errorf("the last result: %v", err)
+		}
+	}
+}
+
+// The history goes on behind a torn line, and drops its older half when it gets long.
+func TestHistoryIsKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	saved := &report.Saved{Head: report.Head{Of: report.OfRun, Scope: "scope"}, End: report.End{Ended: time.Now().UTC()}}
+	add := func() {
+		if err := remember(dir, saved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add()
+	f, err := os.OpenFile(historyPath(dir), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(f, `{"of":"run","sco`); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	add()
+	if got := history(dir, saved); len(got) != 2 {
+		t.Errorf("%d results behind a torn line", len(got))
+	}
+	line, err := os.ReadFile(historyPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := bytes.Repeat(line, maxHistoryFile/len(line)+1)
+	if err := os.WriteFile(historyPath(dir), long, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	add()
+	info, err := os.Stat(historyPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > maxHistoryFile*2/3 || len(history(dir, saved)) < 100 {
+		t.Errorf("%d bytes, %d results", info.Size(), len(history(dir, saved)))
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %s", info.Mode())
+	}
+}

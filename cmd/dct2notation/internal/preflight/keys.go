@@ -1,0 +1,146 @@
+package preflight
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Keys looks at each key, and the authority that countersigns for it. known is the
+// configuration that the ledger was made with, or nil. The error is one of usage.
+func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.KeyRule, known state.Fingerprint) error {
+	var opened []session.OpenedKey
+	seen := map[string]bool{}
+	authorities := map[string]*notation.TSA{}
+	for _, rule := range rules {
+		key, err := rule.NotationKey()
+		if err != nil {
+			e.failed("key", cmp.Or(rule.Key, "default"), err)
+			continue
+		}
+		if seen[key.Name] {
+			return session.Twice(key.Name)
+		}
+		seen[key.Name] = true
+		stamped := e.authority(ctx, f, rule, authorities)
+		if s := e.key(ctx, rule, key, authorities[rule.TSAURL], known); s != nil && stamped {
+			opened = append(opened, session.OpenedKey{KeyRule: rule, Signer: s})
+		}
+	}
+	if len(opened) > 0 {
+		e.subjects(f, opened)
+	}
+	if len(opened) == len(rules) {
+		e.sameConfiguration(f, opened, known)
+	}
+	return nil
+}
+
+// authority asks the key's time-stamping authority, once for all keys, and reports whether
+// signatures of the key can be finished.
+func (e *exam) authority(ctx context.Context, f *session.Session, rule session.KeyRule, asked map[string]*notation.TSA) bool {
+	if rule.TSAURL == "" {
+		return true
+	}
+	if tsa, done := asked[rule.TSAURL]; done {
+		return tsa != nil
+	}
+	tsa, err := f.OpenTSA(ctx, rule.KeyOptions)
+	asked[rule.TSAURL] = tsa
+	if err != nil {
+		e.failed("timestamp-authority", rule.TSAURL, err)
+		return false
+	}
+	e.ok("timestamp-authority", rule.TSAURL, "gives timestamps that lead to the given root")
+	return true
+}
+
+// Key takes the steps in which a run proves a key. It gives the key if all of them went well.
+func (e *exam) key(ctx context.Context, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known state.Fingerprint) *notation.Signer {
+	options, err := rule.Signing(key, known, e.log)
+	if err != nil {
+		e.failed("key", key.Name, err)
+		return nil
+	}
+	options.TSA = tsa
+	told := false
+	s, err := notation.Examine(ctx, key, options, !e.noSign, func(f notation.Finding) {
+		told = told || f.Err != nil
+		if f.Err != nil {
+			e.failed(string(f.Step), key.Name, f.Err)
+			return
+		}
+		if f.Step == notation.StepSignature && key.Plugin != "" {
+			f.Found += "; it cost one key operation"
+		}
+		e.ok(string(f.Step), key.Name, "%s", f.Found)
+	})
+	if err != nil && !told {
+		e.failed("key", key.Name, err)
+	}
+	if e.noSign && err == nil {
+		c := report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not asked for, as --no-sign says"}
+		if s == nil {
+			c.Detail += "; nothing else shows the key's certificate"
+		}
+		e.add(c)
+	}
+	if s != nil {
+		e.expiry(key.Name, s.NotAfter(), tsa != nil, time.Now())
+	}
+	return s
+}
+
+// subjects says whether a trust policy could name the certificates.
+func (e *exam) subjects(f *session.Session, opened []session.OpenedKey) {
+	var names []string
+	for _, k := range opened {
+		names = append(names, k.Name())
+	}
+	subject := strings.Join(names, ", ")
+	if err := e.opts.Nameable(f, opened); err != nil {
+		e.failed("certificate-subject", subject, err)
+		return
+	}
+	e.ok("certificate-subject", subject, "a trust policy can say whose signatures are good")
+}
+
+// expiry says how long the certificates of a key last.
+func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
+	if err := e.opts.Lasts(name, at, stamped, now); err != nil {
+		e.failed("certificate-expiry", name, err)
+		return
+	}
+	c := report.Check{Check: "certificate-expiry", Subject: name, Result: report.OK}
+	left := at.Sub(now)
+	c.Detail = fmt.Sprintf("expires in %s, on %s", safetext.Count(int(left/(24*time.Hour)), "day"), at.UTC().Format(time.DateOnly))
+	if left < session.Soon {
+		c.Result, c.Hint = report.Warn, "signatures without a timestamp are worth nothing after that: renew it before the run, or give --timestamp-url"
+	}
+	e.add(c)
+}
+
+// verificationPlugins starts each as the verification of a signature would. The error is one of
+// usage.
+func (e *exam) verificationPlugins(ctx context.Context) error {
+	plugins, err := e.opts.Plugins()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	return cli.Usage(notation.ExaminePlugins(ctx, plugins, func(name, found string, err error) {
+		if err != nil {
+			e.failed("verification-plugin", name, err)
+			return
+		}
+		e.ok("verification-plugin", name, "%s", found)
+	}))
+}

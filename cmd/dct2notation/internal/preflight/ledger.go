@@ -1,0 +1,78 @@
+package preflight
+
+import (
+	"fmt"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// A ledger of a hundred thousand digests, with its envelopes, takes less than a gigabyte.
+const (
+	amplePlace = 1 << 30
+	noPlace    = 32 << 20
+)
+
+// ledger looks at the ledger's place, and opens the ledger if there is one. It is to be
+// closed; nil: there is none, or it cannot be used.
+func (e *exam) ledger(path string) (*state.Ledger, state.Fingerprint) {
+	place, err := state.Survey(path)
+	if err != nil {
+		e.failed("ledger-place", path, err)
+		return nil, nil
+	}
+	c := report.Check{Check: "ledger-place", Subject: place.Dir, Result: report.OK, Detail: "may be written to"}
+	if place.Sized {
+		c.Detail += fmt.Sprintf(", %d MiB free", place.Free>>20)
+		switch {
+		case place.Free < noPlace:
+			c.Result, c.Hint = report.Fail, "make room, or name another place with --state"
+		case place.Free < amplePlace:
+			c.Result, c.Hint = report.Warn, "a large run may need more; --state names another place"
+		}
+	}
+	e.add(c)
+	if !place.Exists {
+		e.ok("ledger", path, "none yet: the run will make it")
+		return nil, nil
+	}
+	ledger, known, err := session.OpenLedgerWith(path, state.Options{ReadOnly: true})
+	if err != nil {
+		e.failed("ledger", path, err)
+		return nil, nil
+	}
+	e.ok("ledger", path, "whole, and not in use")
+	return ledger, known
+}
+
+// remembered gives what an earlier run saw of a repository.
+func remembered(ledger *state.Ledger, gun dct.GUN) (dct.Known, error) {
+	if ledger == nil {
+		return dct.Known{}, nil
+	}
+	before, _, err := ledger.Repository(gun.String())
+	return migrate.KnownOf(before), err
+}
+
+// sameConfiguration looks whether the ledger would take a run with these keys and servers.
+func (e *exam) sameConfiguration(f *session.Session, keys []session.OpenedKey, known state.Fingerprint) {
+	if known == nil {
+		return
+	}
+	parts := &session.EngineParts{Session: f, Keys: keys}
+	now, err := parts.Fingerprint()
+	if err == nil {
+		err = known.Check(now)
+	}
+	switch {
+	case err == nil:
+		e.ok("ledger-configuration", "ledger", "servers, pins, keys and certificates are those that it was made with")
+	case e.acceptChanges || e.opts.AcceptRoot.OnlyAccepted(known, now):
+		e.ended(report.Warn, "ledger-configuration", "ledger", err)
+	default:
+		e.failed("ledger-configuration", "ledger", err)
+	}
+}

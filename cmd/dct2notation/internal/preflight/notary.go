@@ -1,0 +1,185 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// maxUnsigned is how many repositories of a Notary server without trust data are looked at
+// before the address is doubted.
+const maxUnsigned = 3
+
+// trustData reads one repository of each Notary server: they crash under more than that, and
+// a run reads the others soon enough. Of each that could be read it gives one target.
+func (e *exam) trustData(ctx context.Context, f *session.Session, ledger *state.Ledger) map[dct.GUN]dct.Target {
+	targets := map[dct.GUN]dct.Target{}
+	var servers []string // in the order of the repositories
+	of := map[string][]dct.GUN{}
+	for _, gun := range f.GUNs {
+		server := f.Opts.Source
+		if server == "server" {
+			server = f.NotaryURL(gun.Registry())
+		}
+		if of[server] == nil {
+			servers = append(servers, server)
+		}
+		of[server] = append(of[server], gun)
+	}
+	for _, server := range servers {
+		e.notary(ctx, f, ledger, server, of[server], targets)
+	}
+	return targets
+}
+
+// notary reads repositories of one server until one has trust data.
+func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Ledger, server string, guns []dct.GUN, targets map[dct.GUN]dct.Target) {
+	reader := f.Reader()
+	reader.Cache = nil // the server is asked for everything
+	for i, gun := range guns {
+		if i == maxUnsigned {
+			break
+		}
+		known, err := remembered(ledger, gun)
+		if err != nil {
+			e.failed("ledger", gun.String(), err)
+		}
+		r, err := reader.Read(ctx, gun, known)
+		if err == nil {
+			e.reached(f, server)
+			e.verified(r, len(guns))
+			if all := r.Targets(); len(all) > 0 {
+				targets[gun] = all[0]
+			}
+			return
+		}
+		if !e.unreadable(f, server, gun, err) {
+			return
+		}
+	}
+	if f.Opts.Source == "server" {
+		e.add(report.Check{
+			Check: "notary-server", Subject: server, Result: report.Fail,
+			Detail: fmt.Sprintf("of its first %d repositories (of %d) none has trust data%s", min(len(guns), maxUnsigned), len(guns), f.Origin(server)),
+			Hint:   session.WrongURL,
+		})
+	}
+}
+
+// reached notes that a Notary server answered as one, and took our credentials.
+func (e *exam) reached(f *session.Session, server string) {
+	if f.Opts.Source == "server" {
+		e.ok("notary-server", server, "answers, and takes the credentials%s", f.Origin(server))
+	}
+}
+
+// verified says of trust data that it passed.
+func (e *exam) verified(r *dct.Repository, of int) {
+	detail := fmt.Sprintf("verifies, pinned by %s, %s", r.PinnedBy(), safetext.Count(len(r.Targets()), "tag"))
+	if expired := r.Expired(); len(expired) > 0 {
+		detail += ", past its date and allowed to be: " + strings.Join(expired, ", ")
+	}
+	if first := slices.MinFunc(r.Expiries(), func(a, b dct.Expiry) int { return a.At.Compare(b.At) }); first.Role != "" {
+		detail += fmt.Sprintf(", %s until %s", first.Role, first.At.UTC().Format(time.DateOnly))
+	}
+	if of > 1 {
+		detail += fmt.Sprintf("; not read: %d more", of-1)
+	}
+	e.ok("trust-data", r.GUN().String(), "%s", detail)
+}
+
+// unreadable says why trust data could not be read, and whether another repository of the
+// server may tell more.
+func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err error) (next bool) {
+	fromServer := f.Opts.Source == "server"
+	var where *dct.Error
+	switch {
+	case errors.Is(err, dct.ErrUnsigned):
+		result := report.Fail
+		if f.Found(gun) {
+			result = report.Warn // what was found and has none is passed over
+		}
+		e.ended(result, "trust-data", gun.String(), err)
+		return true
+	case fromServer && errors.Is(err, dct.ErrDenied):
+		e.ok("notary-server", server, "answers%s", f.Origin(server))
+		e.failed("notary-credentials", server, err)
+	case fromServer && (errors.Is(err, dct.ErrNotNotary) || errors.Is(err, dct.ErrUnavailable) && errors.As(err, &where) && where.Role == "root"):
+		e.failed("notary-server", server, err)
+	default:
+		if !errors.Is(err, dct.ErrUnavailable) {
+			e.reached(f, server)
+		}
+		e.failed("trust-data", gun.String(), err)
+	}
+	return false
+}
+
+// notaryServers looks whether something answers where the Notary servers of the hosts are,
+// which is all that can be told without a repository.
+func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []string) {
+	var servers []string
+	if f.Opts.NotaryServer != "" {
+		servers = append(servers, strings.TrimSuffix(f.Opts.NotaryServer, "/"))
+	} else {
+		for _, h := range hosts {
+			servers = append(servers, f.NotaryURL(h))
+		}
+	}
+	if f.Opts.Source != "server" {
+		servers = nil
+	}
+	slices.Sort(servers)
+	for _, server := range slices.Compact(servers) {
+		if err := ping(ctx, f.Servers, server); err != nil {
+			e.failed("notary-server", server, err)
+			continue
+		}
+		e.ok("notary-server", server, "answers; whether it is a Notary server, a repository would show")
+	}
+}
+
+// ping asks for /v2/, without credentials: a Notary server wants those of an administrator
+// for that.
+func ping(ctx context.Context, r *session.Servers, server string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return errors.New("that is no address")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/v2/", nil)
+	if err != nil {
+		return transport.Redact(err)
+	}
+	c := transport.Client(r.Transport, nil).Client
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := c.Do(req)
+	if err != nil {
+		return transport.Redact(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	begins, err := io.ReadAll(io.LimitReader(resp.Body, 512))
+	switch {
+	case err != nil:
+		return transport.Redact(err)
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return fmt.Errorf("it answers %d, a redirect to %s\nhint: if that is the Notary server's new address, configure it as notary-server", resp.StatusCode, safetext.Safe(resp.Header.Get("Location"), 200))
+	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized:
+		return fmt.Errorf("it answers %d\nhint: check the Notary URL", resp.StatusCode)
+	case transport.MediaType(resp.Header) == "text/html" || strings.HasPrefix(strings.TrimSpace(string(begins)), "<"):
+		return errors.New("it answers with a web page\nhint: check the Notary URL; Harbor's is https://<host>:4443")
+	}
+	return nil
+}

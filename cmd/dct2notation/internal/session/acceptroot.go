@@ -1,0 +1,130 @@
+package session
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// AcceptedRoots is the flag --accept-root: repositories that were initialised anew, and a key
+// id of their new roots. It is of one call: what is accepted once is the ledger's from then on.
+type AcceptedRoots map[dct.GUN]string
+
+// AcceptRootHelp is the help of --accept-root.
+const AcceptRootHelp = "accept once that a repository was initialised anew, REPOSITORY=KEYID: its root is to have that key, which is pinned under the repository's own name; once for each"
+
+// Set takes one repository with its key id.
+func (a *AcceptedRoots) Set(s string) error {
+	name, id, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("it takes REPOSITORY=KEYID")
+	}
+	gun, err := dct.ParseGUN(name)
+	if err != nil {
+		return err
+	}
+	if !dct.IsKeyID(id) {
+		return fmt.Errorf("%s is no key id, which is 64 hexadecimal digits in lower case", safetext.Safe(id, 80))
+	}
+	if was, ok := (*a)[gun]; ok && was != id {
+		return fmt.Errorf("%s is there twice", gun)
+	}
+	if *a == nil {
+		*a = AcceptedRoots{}
+	}
+	(*a)[gun] = id
+	return nil
+}
+
+// Many marks a flag that takes several values.
+func (a *AcceptedRoots) Many() {}
+
+// Type is what the help shows.
+func (a *AcceptedRoots) Type() string { return "REPOSITORY=KEYID" }
+
+// String lists what is accepted, sorted.
+func (a *AcceptedRoots) String() string {
+	var all []string
+	for gun, id := range *a {
+		all = append(all, gun.String()+"="+id)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+// AcceptRoots has the roots accepted when the repositories are read. What would come to
+// nothing is rather a slip of the pen.
+func (f *Session) AcceptRoots(a AcceptedRoots) error {
+	byName := func(a, b dct.GUN) int { return cmp.Compare(a.String(), b.String()) }
+	for _, gun := range slices.SortedFunc(maps.Keys(a), byName) {
+		switch id := a[gun]; {
+		case !slices.Contains(f.GUNs, gun):
+			return cli.Usage(fmt.Errorf("--accept-root %s: it is not among the repositories of this call\nhint: name it as an argument, too", gun))
+		case !f.pins.Exactly(gun, id):
+			return cli.Usage(fmt.Errorf("--accept-root %s: key id %s is not pinned under this name\nhint: pin the id that the owner of the repository gives you with --trust-pinning, under certs or root-keys; a prefix or an authority is not enough", gun, id))
+		}
+	}
+	f.accepted = a
+	return nil
+}
+
+// Fingerprint fields of pins, each followed by what is pinned.
+const (
+	fieldPin     = "pin of "
+	fieldRootKey = "pinned root keys of "
+)
+
+// OnlyAccepted reports whether a configuration differs from the ledger's in nothing but the pins
+// of repositories whose new roots are accepted.
+func (a AcceptedRoots) OnlyAccepted(known, now state.Fingerprint) bool {
+	var differs *state.FingerprintError
+	if !errors.As(known.Check(now), &differs) {
+		return false
+	}
+	return !slices.ContainsFunc(differs.Fields, func(field string) bool {
+		gun, err := dct.ParseGUN(pinned(field))
+		return err != nil || a[gun] == ""
+	})
+}
+
+// pinned is what a field of the fingerprint is the pin of; empty: it is none.
+func pinned(field string) string {
+	for _, kind := range []string{fieldPin, fieldRootKey} {
+		if name, ok := strings.CutPrefix(field, kind); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// NamingRoots adds to the error for another configuration what roots the ledger knows of the
+// repositories that are pinned to others: to accept the change would not make them the same.
+func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now state.Fingerprint) error {
+	var differs *state.FingerprintError
+	if !errors.As(err, &differs) {
+		return err
+	}
+	for _, field := range differs.Fields {
+		name := pinned(field)
+		if gun, err := dct.ParseGUN(name); err != nil || a[gun] != "" {
+			continue // a prefix, or an accepted one
+		}
+		before, found, lerr := ledger.Repository(name)
+		ids := strings.Split(now[field], ",")
+		known := slices.Concat(before.RootKeyIDs, before.RootKeys)
+		if lerr != nil || !found || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(known, id) }) {
+			continue
+		}
+		return fmt.Errorf("%s: the ledger knows root %s, your pin says %s: %w", safetext.Safe(name, 256),
+			safetext.Safe(strings.Join(before.RootKeyIDs, ", "), 512), strings.Join(ids, ", "), err)
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation/policy"
+)
+
+// What is found out about the keys' certificates before the first signature: whether what they
+// sign could be trusted, and for how long.
+
+// CheckKeys returns an error where what the keys would sign for the repositories is worth nothing:
+// policy could write no trust policy for it, or the certificate ends too soon. It warns of one that
+// ends soon.
+func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, log *slog.Logger) error {
+	for _, k := range keys {
+		if err := o.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
+			return err
+		}
+		if left := k.NotAfter().Sub(now); left < Soon {
+			log.Warn("certificate expires soon: signatures without a timestamp are refused after that", "key", safetext.Safe(k.Name(), 128), "on", k.NotAfter().UTC().Format(time.RFC3339))
+		}
+	}
+	return o.Nameable(f, keys)
+}
+
+// Lasts returns an error if the certificate chain of a key, whose signatures may be timestamped, ends
+// too soon.
+func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now time.Time) error {
+	left := ends.Sub(now)
+	name, at := safetext.Safe(name, 128), ends.UTC().Format(time.RFC3339)
+	switch {
+	case left <= 0:
+		return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes", name, at)
+	case left < o.MinValidity && !stamped:
+		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and its signatures with it\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity", name, at, o.MinValidity)
+	}
+	return nil
+}
+
+// Nameable returns an error where policy would refuse to write a trust policy for the keys. The
+// keys of a repository are those that may sign in it.
+func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
+	certificates, rules := map[string][]policy.Key{}, map[string]OpenedKey{}
+	for _, k := range keys {
+		certificates[k.Name()] = []policy.Key{{Name: k.Name(), Chain: k.Certificates(), Dedicated: slices.Contains(o.dedicated, k.Name())}}
+		rules[k.Name()] = k
+	}
+	for _, name := range o.dedicated {
+		if _, ok := rules[name]; !ok {
+			return cli.Usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), SafeNames(slices.Sorted(maps.Keys(rules)))))
+		}
+	}
+	if len(f.GUNs) == 0 { // doctor without a repository: each key for itself
+		for name := range rules {
+			if err := o.canBeTrusted(map[string][]string{"registry.example.com/repository": {name}}, certificates); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	signed := map[string][]string{}
+	for _, gun := range f.GUNs {
+		place := f.Scope.Place(gun)
+		for name, k := range rules {
+			if in := k.EngineKey(nil).In; in == nil || in(gun) {
+				signed[place] = append(signed[place], name)
+			}
+		}
+	}
+	if len(signed) == 0 {
+		return nil
+	}
+	return o.canBeTrusted(signed, certificates)
+}
+
+// canBeTrusted returns an error where policy would refuse a trust policy for the repositories that
+// the named keys sign.
+func (o *EngineOptions) canBeTrusted(signed map[string][]string, certificates map[string][]policy.Key) error {
+	if err := policy.Check(policy.Trust{Statements: policy.Group("dct2notation", signed, certificates)}); err != nil {
+		return fmt.Errorf("nothing is signed, since nobody could be told to trust it: %w", err)
+	}
+	return nil
+}
+
+// SafeNames lists names of keys in a message.
+func SafeNames(names []string) string {
+	var safe []string
+	for _, n := range names {
+		safe = append(safe, safetext.Safe(n, 128))
+	}
+	return strings.Join(safe, ", ")
+}
+
+// Soon is before when a certificate should have been renewed.
+const Soon = 30 * 24 * time.Hour

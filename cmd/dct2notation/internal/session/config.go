@@ -1,0 +1,253 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Config is the configuration file. Each flag but the ones about one call has a key of
+// its name, which the flag overrides; the fields below are what flags cannot say.
+type Config struct {
+	// Notary maps a registry host to the URL of its Notary server.
+	Notary map[string]string
+	// Repositories to migrate where the command line names none; Exclude are globs.
+	Repositories []string
+	Exclude      []string
+	// Map says where images are that have moved since they were signed: FROM -> TO.
+	Map []string
+	// PlainHTTPHosts are registries that are reached without TLS, and no others are.
+	PlainHTTPHosts []string
+	// Keys say which key signs what; none: the flags name the one.
+	Keys []KeyRule
+	// TrustPinning is notary's trust_pinning, in place of a file.
+	TrustPinning *dct.Pins
+	Flags        map[string][]string
+}
+
+// callFlags belong to one call and are no keys.
+var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all"}
+
+// LoadConfig reads the file that --config names and sets the command's flags from it that
+// the command line has not set. Without --config it is empty.
+func LoadConfig(c *cobra.Command) (Config, error) {
+	path, err := c.Flags().GetString("config")
+	if err != nil || path == "" {
+		return Config{}, err
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, cli.Usage(fmt.Errorf("reading the configuration: %w", err))
+	}
+	e := environment{}
+	cfg, err := parseConfig(raw, knownFlags(c.Root()), e)
+	if err == nil {
+		err = cfg.setFlags(c.Flags())
+	}
+	if err != nil {
+		return Config{}, cli.Usage(fmt.Errorf("configuration %s: %s", path, e.hide(err.Error())))
+	}
+	return cfg, nil
+}
+
+// knownFlags are the flags of all verbs: a file serves them all.
+func knownFlags(root *cobra.Command) map[string]bool {
+	known := map[string]bool{}
+	for _, verb := range root.Commands() {
+		verb.Flags().VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains(callFlags, f.Name) {
+				known[f.Name] = true
+			}
+		})
+	}
+	return known
+}
+
+func parseConfig(raw []byte, flags map[string]bool, env environment) (Config, error) {
+	var all map[string]any
+	if err := yaml.UnmarshalStrict(raw, &all, exactly); err != nil {
+		return Config{}, err
+	}
+	expanded, err := env.expand(all)
+	if err != nil {
+		return Config{}, err
+	}
+	all, _ = expanded.(map[string]any)
+	if v, ok := all["version"]; !ok || fmt.Sprint(v) != "1" {
+		return Config{}, errors.New("it needs version: 1")
+	}
+	delete(all, "version")
+	cfg := Config{Flags: map[string][]string{}}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if err := cfg.take(key, all[key], flags); err != nil {
+			return Config{}, fmt.Errorf("%s%s: %w", lineOf(raw, key), key, err)
+		}
+	}
+	return cfg, nil
+}
+
+// lineOf says in which line a top-level key is, to be put before an error; empty: it cannot be told.
+func lineOf(raw []byte, key string) string {
+	n := 0
+	for line := range strings.Lines(string(raw)) {
+		n++
+		name, _, found := strings.Cut(line, ":")
+		if found && strings.Trim(strings.TrimRight(name, " "), `"'`) == key {
+			return fmt.Sprintf("line %d: ", n)
+		}
+	}
+	return ""
+}
+
+// unknownKey returns the error for a key that does not exist, with the most similar one that does.
+func unknownKey(key string, known []string) error {
+	if like := cli.Nearest(key, known); like != "" {
+		return fmt.Errorf("unknown key\nhint: is %s meant?", like)
+	}
+	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; README has the others")
+}
+
+// fields are the keys that no flag has.
+var fields = []string{"version", "notary", "repositories", "exclude", "map", "keys", "trust-pinning"}
+
+// take puts one top-level key where it belongs.
+func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
+	switch key {
+	case "notary":
+		c.Notary, err = stringMap(v)
+	case "repositories":
+		c.Repositories, err = stringList(v)
+	case "exclude":
+		c.Exclude, err = stringList(v)
+	case "map":
+		c.Map, err = stringList(v)
+	case "plain-http-hosts":
+		c.PlainHTTPHosts, err = hostList(v)
+	case "keys":
+		c.Keys, err = parseKeyRules(v)
+	case "trust-pinning":
+		if _, isMap := v.(map[string]any); isMap {
+			return c.takePins(v)
+		}
+		c.Flags[key], err = stringList(v)
+	default:
+		if !flags[key] {
+			return unknownKey(key, append(slices.Collect(maps.Keys(flags)), fields...))
+		}
+		c.Flags[key], err = stringList(v)
+	}
+	return err
+}
+
+func (c *Config) takePins(v any) error {
+	raw, err := yaml.Marshal(v)
+	if err == nil {
+		raw, err = yaml.YAMLToJSON(raw)
+	}
+	if err != nil {
+		return err
+	}
+	pins, err := dct.ParsePins(raw, ".")
+	c.TrustPinning = &pins
+	return err
+}
+
+// setFlags sets the verb's flags that the command line has not set.
+func (c *Config) setFlags(flags *pflag.FlagSet) error {
+	for name, values := range c.Flags {
+		f := flags.Lookup(name)
+		if f == nil || f.Changed {
+			continue
+		}
+		for _, v := range values {
+			if err := flags.Set(name, v); err != nil {
+				return fmt.Errorf("%s: %w", name, cli.FlagError(err))
+			}
+		}
+	}
+	return nil
+}
+
+// stringList takes a scalar, a list of scalars, or a map of them as k=v.
+func stringList(v any) ([]string, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case []any:
+		var list []string
+		for _, e := range v {
+			s, err := scalar(e)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	case map[string]any:
+		m, err := stringMap(v)
+		var list []string
+		for k, s := range m {
+			list = append(list, k+"="+s)
+		}
+		slices.Sort(list)
+		return list, err
+	}
+	s, err := scalar(v)
+	return []string{s}, err
+}
+
+// hostList takes registries as they are in names of images: host[:port].
+func hostList(v any) ([]string, error) {
+	list, err := stringList(v)
+	for _, h := range list {
+		if strings.ContainsAny(h, "/@= ") || h == "" {
+			return nil, fmt.Errorf("%s: it takes registries as in names of images, such as registry.example.com:5000", safetext.Safe(h, 256))
+		}
+	}
+	return list, err
+}
+
+func stringMap(v any) (map[string]string, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("it takes a map")
+	}
+	out := make(map[string]string, len(m))
+	for k, e := range m {
+		s, err := scalar(e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		out[k] = s
+	}
+	return out, nil
+}
+
+// exactly keeps numbers as they are written: as a float64, 12345678 would be 1.2345678e+07
+// in signed metadata.
+func exactly(d *json.Decoder) *json.Decoder {
+	d.UseNumber()
+	return d
+}
+
+func scalar(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool, json.Number:
+		return fmt.Sprint(v), nil
+	}
+	return "", errors.New("it takes a single value")
+}

@@ -1,0 +1,273 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/notaryproject/notation-go/dir"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/certfile"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// UseNotationFolders points notation-go to the folders that the environment names, as the
+// notation command does.
+func UseNotationFolders() {
+	for name, where := range map[string]*string{
+		"NOTATION_CONFIG": &dir.UserConfigDir, "NOTATION_LIBEXEC": &dir.UserLibexecDir, "NOTATION_CACHE": &dir.UserCacheDir,
+	} {
+		if v := os.Getenv(name); v != "" {
+			*where = v
+		}
+	}
+}
+
+// NotationKey is the key that the options name.
+func (o *KeyOptions) NotationKey() (notation.Key, error) {
+	k := notation.Key{Name: o.Plugin + "/" + o.ID, Plugin: o.Plugin, ID: o.ID, Config: o.pluginConfig}
+	if o.Plugin == "" {
+		var err error
+		if k, err = notation.NotationKey(o.Key); err != nil {
+			return k, cli.Usage(err)
+		}
+	}
+	k.PluginPath, k.PluginSHA256, k.PluginEnv, k.Timeout = o.pluginPath, o.pluginSHA256, o.pluginEnv, o.timeout
+	return k, nil
+}
+
+// EngineParts are what plan and run share.
+type EngineParts struct {
+	*Session
+	Keys   []OpenedKey
+	Engine *migrate.Engine
+}
+
+// OpenedKey is a key that was proven, and how it is configured.
+type OpenedKey struct {
+	KeyRule
+	*notation.Signer
+}
+
+// Fingerprint fields that hold the configuration a ledger belongs to.
+const (
+	FieldKeys  = "keys"
+	FieldChain = "chain of "
+)
+
+// BuildEngine opens the keys and puts the real parts behind the engine. known is the
+// configuration that the ledger was made with, or nil.
+func BuildEngine(ctx context.Context, f *Session, o EngineOptions, cfg Config, known state.Fingerprint, log *slog.Logger) (*EngineParts, error) {
+	keys, err := f.OpenKeys(ctx, o.KeyOptions, cfg, known, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.CheckKeys(f, keys, time.Now(), log); err != nil {
+		return nil, err
+	}
+	return NewEngine(f, o, keys, known, log), nil
+}
+
+// OpenKeys opens the keys of the configuration, or the one that the flags name.
+func (r *Servers) OpenKeys(ctx context.Context, o KeyOptions, cfg Config, known state.Fingerprint, log *slog.Logger) ([]OpenedKey, error) {
+	rules, err := o.Rules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var keys []OpenedKey
+	for _, rule := range rules {
+		s, err := r.OpenKey(ctx, rule.KeyOptions, known, log)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(keys, func(k OpenedKey) bool { return k.Name() == s.Name() }) {
+			return nil, Twice(s.Name())
+		}
+		keys = append(keys, OpenedKey{rule, s})
+	}
+	return keys, nil
+}
+
+// NewEngine puts the real parts behind an engine. known is what the ledger has of identities that
+// were accepted before.
+func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known state.Fingerprint, log *slog.Logger) *EngineParts {
+	signers := map[string]*notation.Signer{}
+	var keys []migrate.Key
+	for _, k := range opened {
+		signers[k.Name()] = k.Signer
+		s := Signer{Signer: k.Signer, monitor: f.monitor}
+		key := k.EngineKey(s)
+		key.Prove = s.Prove
+		k.identify(&key, known)
+		keys = append(keys, key)
+	}
+	return &EngineParts{Session: f, Keys: opened, Engine: &migrate.Engine{
+		Trust:    newOnePerLocation(f.Reader(), f.GUNs, f.Scope.Place, f.plain),
+		Registry: &SignatureRegistry{ImageRegistry: ImageRegistry{Client: f.Registry}, Signers: signers}, Keys: keys, Scope: f.Scope,
+		Workers: o.workers, Readers: f.Opts.NotaryLimit, Tool: cli.Tool(), Log: log, Pause: ItemPause,
+		AllPlatforms: o.platforms == "all", Recheck: o.Recheck, Rebind: o.Rebind, Resign: o.Resign, Shared: o.shared,
+	}}
+}
+
+// Twice refuses a key that the configuration names in two entries.
+func Twice(key string) error {
+	return cli.Usage(fmt.Errorf("keys: %s is there twice; give it all its roles and repositories in one entry", safetext.Safe(key, 128)))
+}
+
+// OpenKey proves the key that the options name, and before that the authority that is to
+// countersign: a key operation is not to be spent for a signature that cannot be finished.
+func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
+	key, err := o.NotationKey()
+	if err != nil {
+		return nil, err
+	}
+	options, err := o.Signing(key, known, log)
+	if err != nil {
+		return nil, err
+	}
+	var tsa *notation.TSA
+	if o.TSAURL != "" {
+		if tsa, err = r.OpenTSA(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	options.TSA = tsa
+	s, err := notation.Open(ctx, key, options)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
+	return s, nil
+}
+
+// OpenTSA asks the time-stamping authority for a first timestamp, and returns it ready to sign.
+func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions) (*notation.TSA, error) {
+	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.TSAURL, RootCert: o.TSARoot, Client: transport.Client(r.Transport, nil).Client})
+}
+
+// Signing says how the key is to sign, but for the time-stamping authority.
+func (o *KeyOptions) Signing(key notation.Key, known state.Fingerprint, log *slog.Logger) (notation.Options, error) {
+	accepted, err := IdentitiesOf(o.Accepted)
+	if err != nil {
+		return notation.Options{}, cli.Usage(fmt.Errorf("--accept-certificate: %w", err))
+	}
+	return notation.Options{
+		Format: o.format, Chain: knownChain(known, key, time.Now()), Accepted: accepted,
+		Rate: o.keyRate, Expiry: o.expiry,
+		OnThrottled: func(t notation.Throttling) {
+			if t.Wait > 0 {
+				log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", t.Wait)
+				return
+			}
+			log.Warn("slower", "key", key.Name, "reason", "its service throttles", "now", fmt.Sprintf("%.1f/s", t.Rate))
+		},
+	}, nil
+}
+
+// knownChain is the key's certificate chain from an earlier run: with it the key need not be asked
+// for a signature that is thrown away, unless something depends on whose it is. One that is past its
+// date, or that makes no sense, counts as none: the key is asked what it has now.
+func knownChain(known state.Fingerprint, key notation.Key, now time.Time) [][]byte {
+	text := known[FieldChain+describe(key)]
+	if key.Plugin == "" || text == "" {
+		return nil
+	}
+	var chain [][]byte
+	if err := json.Unmarshal([]byte(text), &chain); err != nil {
+		return nil
+	}
+	for _, der := range chain {
+		if c, err := x509.ParseCertificate(der); err != nil || now.After(c.NotAfter) {
+			return nil
+		}
+	}
+	return chain
+}
+
+// describe names a key and where it is, without its secrets.
+func describe(k notation.Key) string {
+	if k.Plugin == "" {
+		return k.Name + " " + k.KeyFile
+	}
+	return k.Name + " " + k.Plugin + " " + k.ID
+}
+
+// Fingerprint says what configuration a run has, to be kept in the ledger.
+func (p *EngineParts) Fingerprint() (state.Fingerprint, error) {
+	f := state.Fingerprint{}
+	var keys []string
+	for _, k := range p.Keys {
+		if err := k.fingerprint(f); err != nil {
+			return nil, err
+		}
+		key, err := k.NotationKey()
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, strings.Join(append([]string{describe(key)}, slices.Concat(k.Roles, k.repositories)...), " "))
+	}
+	// In one field: another key in place of this one is another configuration.
+	f[FieldKeys] = strings.Join(keys, ", ")
+	// One field for each pin: a further repository is no other configuration.
+	for gun, ids := range p.pins.Certs {
+		f[fieldPin+gun] = strings.Join(ids, ",")
+	}
+	for gun, ids := range p.pins.RootKeys {
+		f[fieldRootKey+gun] = strings.Join(ids, ",")
+	}
+	for prefix, file := range p.pins.CA {
+		var err error
+		if f["authorities pinned for "+prefix], err = Thumbprints(file); err != nil {
+			return nil, err
+		}
+	}
+	for _, host := range RegistryHosts(p.GUNs) {
+		if p.Opts.Source == "server" { // else nobody is asked there
+			f["notary server of "+host] = p.NotaryURL(host)
+		}
+	}
+	return f, nil
+}
+
+// Thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
+// one that was replaced does not.
+func Thumbprints(path string) (string, error) {
+	certs, err := certfile.Read(path)
+	if err != nil {
+		return "", fmt.Errorf("reading pinned authorities: %w", err)
+	}
+	var all []string
+	for _, c := range certs {
+		all = append(all, fmt.Sprintf("sha256:%x", sha256.Sum256(c.Raw)))
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ","), nil
+}
+
+func (k OpenedKey) fingerprint(f state.Fingerprint) error {
+	key, err := k.NotationKey()
+	if err != nil {
+		return err
+	}
+	chain, err := json.Marshal(k.Chain())
+	if err != nil {
+		return err
+	}
+	f[state.FieldIdentity+describe(key)], f[FieldChain+describe(key)] = k.Identity().String(), string(chain)
+	if k.TSAURL != "" {
+		f["time-stamping authority of "+describe(key)] = transport.RedactText(k.TSAURL)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+//go:build failpoint
+
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// crashVar names a crash point and which time that it is passed: before-commit:2 kills the
+// process when it is about to commit the second envelope.
+const crashVar = "DCT2NOTATION_TEST_CRASH"
+
+// The effects that have a crash point before and one after them, in the order of an item.
+const (
+	effectKey      = "key"      // an operation of the key
+	effectCommit   = "commit"   // the envelope in the ledger
+	effectBlob     = "blob"     // the envelope in the registry
+	effectConfig   = "config"   // the empty config, once in a repository
+	effectManifest = "manifest" // the signature
+	effectIndex    = "index"    // the list of signatures, where it is a tag
+	effectPushed   = "pushed"   // that in the ledger
+	effectConfirm  = "confirm"  // the end, in the ledger
+)
+
+var effects = []string{effectKey, effectCommit, effectBlob, effectConfig, effectManifest, effectIndex, effectPushed, effectConfirm}
+
+// A crash is what crashVar asks for; the zero value never happens.
+type crash struct {
+	point  string
+	nth    int64
+	passed atomic.Int64
+}
+
+var planned = parseCrash(os.Getenv(crashVar))
+
+// parseCrash ends the process when it is asked for a crash that cannot happen: a test with
+// a slip of the pen must not pass.
+func parseCrash(s string) *crash {
+	if s == "" {
+		return &crash{}
+	}
+	point, times, _ := strings.Cut(s, ":")
+	side, effect, _ := strings.Cut(point, "-")
+	nth, err := strconv.ParseInt(times, 10, 64)
+	if err != nil || nth < 1 || side != "before" && side != "after" || !slices.Contains(effects, effect) {
+		fmt.Fprintf(os.Stderr, "%s: %q is not like before-commit:2, with one of %s\n", crashVar, s, strings.Join(effects, ", "))
+		os.Exit(1)
+	}
+	return &crash{point: point, nth: nth}
+}
+
+// passing ends the process as a kill does, if this is the point and the time.
+func passing(point string) {
+	if point != planned.point || planned.passed.Add(1) != planned.nth {
+		return
+	}
+	if p, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = p.Kill()
+	}
+	select {} // until it takes effect
+}
+
+// around has the effect between its two points.
+func around(effect string, do func() error) error {
+	passing("before-" + effect)
+	err := do()
+	if err == nil {
+		passing("after-" + effect)
+	}
+	return err
+}
+
+type crashingLedger struct{ migrate.Ledger }
+
+func (l crashingLedger) Sign(k state.Key, e state.Envelope) error {
+	return around(effectCommit, func() error { return l.Ledger.Sign(k, e) })
+}
+
+func (l crashingLedger) Push(k state.Key, signature string) error {
+	return around(effectPushed, func() error { return l.Ledger.Push(k, signature) })
+}
+
+func (l crashingLedger) Confirm(k state.Key, signature string) error {
+	return around(effectConfirm, func() error { return l.Ledger.Confirm(k, signature) })
+}
+
+type crashingSigner struct{ migrate.Signer }
+
+func (s crashingSigner) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (e state.Envelope, err error) {
+	err = around(effectKey, func() error {
+		e, err = s.Signer.Sign(ctx, subject, metadata)
+		return err
+	})
+	return e, err
+}
+
+type crashingPushes struct{ http.RoundTripper }
+
+// RoundTrip passes the points of what the request pushes, the one after it once it is there:
+// 202 is the answer to a blob that has to come a second time.
+func (p crashingPushes) RoundTrip(r *http.Request) (*http.Response, error) {
+	effect := pushed(r)
+	if effect == "" {
+		return p.RoundTripper.RoundTrip(r)
+	}
+	passing("before-" + effect)
+	resp, err := p.RoundTripper.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusCreated {
+		passing("after-" + effect)
+	}
+	return resp, err
+}
+
+// pushed tells what a request pushes; empty: nothing. A blob can come with the POST that
+// starts its upload.
+func pushed(r *http.Request) string {
+	_, manifest, isManifest := strings.Cut(r.URL.Path, "/manifests/")
+	switch {
+	case r.Method != http.MethodPut && (r.Method != http.MethodPost || r.URL.Query().Get("digest") == ""):
+		return ""
+	case isManifest && strings.Contains(manifest, ":"):
+		return effectManifest
+	case isManifest:
+		return effectIndex
+	case r.URL.Query().Get("digest") == digest.FromBytes([]byte("{}")).String():
+		return effectConfig
+	}
+	return effectBlob
+}

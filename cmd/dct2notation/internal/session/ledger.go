@@ -1,0 +1,185 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Exists reports whether there is a file or directory.
+func Exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// OpenLedger opens or makes the ledger and gives the configuration it was made with, if
+// it was used before.
+func OpenLedger(path string) (*state.Ledger, state.Fingerprint, error) {
+	return OpenLedgerWith(path, state.Options{Tool: cli.Tool()})
+}
+
+// OpenLedgerWith opens a ledger, and returns the configuration that it belongs to.
+func OpenLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerprint, error) {
+	l, err := state.Open(path, o)
+	if err != nil {
+		info, lerr := os.Lstat(path)
+		switch {
+		case errors.Is(lerr, os.ErrNotExist) && o.ReadOnly:
+			return nil, nil, NoLedger(path)
+		case lerr == nil && (!info.Mode().IsRegular() || errors.Is(err, os.ErrPermission)):
+			return nil, nil, cli.Usage(err)
+		}
+		return nil, nil, err
+	}
+	known, err := l.Fingerprint()
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return l, known, nil
+}
+
+// NoLedger is the error of verbs that read a ledger which is not there.
+func NoLedger(path string) error {
+	return cli.Usage(fmt.Errorf("there is no ledger %s\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))
+}
+
+// Readable is a ledger that was opened for reading.
+type Readable struct {
+	*state.Ledger
+	Known  state.Fingerprint
+	Behind string // why it may lack what a run has done; empty: it has all
+}
+
+// Part is behind as an error: who reads the ledger hears of a part only. It is nil without a ledger.
+func (r *Readable) Part() error {
+	if r == nil || r.Behind == "" {
+		return nil
+	}
+	return errors.New(r.Behind + "\nhint: ask again between two passes of the watch, or stop it")
+}
+
+// ReadLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
+// leaves after each pass, and its age is told: what was signed since is not in it. A copy that an
+// earlier process left is refused: nobody knows what that one and the present one have done since.
+func ReadLedger(path string, log *slog.Logger) (*Readable, error) {
+	l, known, err := OpenLedgerWith(path, state.Options{ReadOnly: true})
+	var locked *state.LockedError
+	switch {
+	case err == nil:
+		return &Readable{l, known, ""}, nil
+	case !errors.As(err, &locked):
+		return nil, err
+	}
+	l, made, cerr := state.OpenCopy(path, state.Options{})
+	if errors.Is(cerr, os.ErrNotExist) {
+		return nil, &InUse{locked}
+	}
+	if cerr != nil {
+		log.Warn("the ledger is in use, and its copy cannot be used", "reason", safetext.FirstLine(cerr.Error()))
+		return nil, &InUse{locked}
+	}
+	if made.Before(locked.Holder.Start) {
+		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
+			"as_of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
+		return nil, errors.Join(&InUse{locked}, l.Close())
+	}
+	if known, err = l.Fingerprint(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as_of", made.UTC().Format(time.RFC3339))
+	return &Readable{l, known, behind(path, made, locked.Holder)}, nil
+}
+
+// Behind says why the copy of a ledger may lack what its holder has done; empty: it was made after
+// the holder's last pass, and the next has not begun.
+func behind(path string, made time.Time, holder state.Holder) string {
+	st, err := output.ReadStatus(path)
+	if err == nil && st.PID == holder.PID && st.State == "waiting" && !made.Before(st.Updated) {
+		return ""
+	}
+	return fmt.Sprintf("the ledger is in use, and its copy of %s was not made after the last pass of the run that has it", made.UTC().Format(time.RFC3339))
+}
+
+// knownReferrers are the repositories that a ledger says have the referrers API, for verbs that
+// only read.
+type knownReferrers map[string]bool
+
+// RecallReferrers has a client know what a ledger has of its repositories. The ledger may be closed then.
+func RecallReferrers(client *registry.Client, l *state.Ledger) error {
+	known := knownReferrers{}
+	all, err := l.Referrers()
+	for _, repository := range all {
+		known[repository] = true
+	}
+	client.Remember(known)
+	return err
+}
+
+func (k knownReferrers) HasReferrers(repository string) (bool, error) { return k[repository], nil }
+
+func (k knownReferrers) HostHasReferrers(host string) (bool, error) {
+	for repository := range k {
+		if strings.HasPrefix(repository, host+"/") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (knownReferrers) SetReferrers(string) error { return nil }
+
+// ExistingLedger opens the ledger if there is one: a plan makes none. Then it also gives
+// the configuration that the ledger belongs to.
+func (o *EngineOptions) ExistingLedger() (*state.Ledger, state.Fingerprint, error) {
+	path, err := o.StatePath()
+	if err != nil || !Exists(path) {
+		return nil, nil, err
+	}
+	return OpenLedgerWith(path, state.Options{ReadOnly: true})
+}
+
+// InUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
+// first pass.
+type InUse struct{ locked *state.LockedError }
+
+func (u *InUse) Error() string {
+	return safetext.FirstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
+}
+
+func (u *InUse) Unwrap() error { return u.locked }
+
+// OpenRecord opens a ledger to compare with what it has; without a file, there is none.
+func OpenRecord(file string, log *slog.Logger) (*Readable, *verify.Record, error) {
+	if file == "" {
+		return nil, nil, nil
+	}
+	ledger, err := ReadLedger(file, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	record, err := verify.ReadRecord(ledger.Items)
+	if err != nil {
+		return nil, nil, errors.Join(err, ledger.Close())
+	}
+	return ledger, record, nil
+}
+
+// CompareWith has a verification compare with what the runs with a ledger have done, and hold
+// the trust data and the registry's client to what they have seen.
+func CompareWith(v *verify.Verification, client *registry.Client, ledger *Readable, record *verify.Record) error {
+	if v.Record = record; ledger == nil {
+		return nil
+	}
+	v.Before = ledger.Repository
+	return RecallReferrers(client, ledger.Ledger)
+}

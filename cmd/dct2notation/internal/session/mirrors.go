@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// A move says that the images of some GUNs are in other repositories now: from one name
+// to one, or from all below a prefix to the same below another.
+type mirror struct {
+	from, to string
+	below    bool
+}
+
+// Mirrors are asked in order; the first that fits counts.
+type Mirrors []mirror
+
+// ParseMirrors reads rules such as "docker.io/acme/* -> registry.acme.com/mirror/*".
+func ParseMirrors(rules []string) (Mirrors, error) {
+	var all Mirrors
+	for _, rule := range rules {
+		wrong := func(why string) (Mirrors, error) {
+			return nil, fmt.Errorf("map %s: %s", safetext.Safe(rule, 300), why)
+		}
+		from, to, ok := strings.Cut(rule, "->")
+		from, to = strings.TrimSpace(from), strings.TrimSpace(to)
+		if !ok || from == "" || to == "" {
+			return wrong("it takes FROM -> TO")
+		}
+		m := mirror{from: from, to: to}
+		m.from, m.below = strings.CutSuffix(from, "/*")
+		if prefix, below := strings.CutSuffix(to, "/*"); below != m.below {
+			return wrong("both sides end in /*, or none")
+		} else {
+			m.to = prefix
+		}
+		if isGlob(m.from) || isGlob(m.to) {
+			return wrong("a * may only be the last part")
+		}
+		if !strings.Contains(m.to, "/") && !m.below {
+			return wrong("it has to name the registry's host")
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// Location is where the images of a GUN are now.
+func (m Mirrors) Location(gun dct.GUN) string {
+	name := gun.String()
+	for _, one := range m {
+		if rest, ok := strings.CutPrefix(name, one.from+"/"); ok && one.below {
+			return one.to + "/" + rest
+		}
+		if name == one.from && !one.below {
+			return one.to
+		}
+	}
+	return name
+}
+
+// CanonicalLocation writes a repository's name so that two names of one place are equal: hosts
+// have no case, and no port where it is the protocol's own. It is for comparison alone:
+// credentials and trust policies are found by the name as it was given.
+func CanonicalLocation(name string, plainHTTP bool) string {
+	host, path, _ := strings.Cut(name, "/")
+	host = strings.ToLower(host)
+	if plainHTTP {
+		host = strings.TrimSuffix(host, ":80")
+	} else {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	switch host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		host = "docker.io"
+	}
+	return host + "/" + path
+}
+
+// oneForEachPlace is trust data of which one repository for each place is read: what is
+// signed there would be of several at once, and more than once. The others are errors of
+// their own. Names in Notary are told apart by case, so that they may be of two owners.
+type oneForEachPlace struct {
+	migrate.Trust
+	taken map[dct.GUN]dct.GUN // by the repository whose place it is
+}
+
+// newOnePerLocation chooses of the repositories in one place that with the canonical name,
+// else the first in their order.
+func newOnePerLocation(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plain func(registry string) bool) oneForEachPlace {
+	canonical := func(gun dct.GUN) string { return CanonicalLocation(place(gun), plain(migrate.HostOf(place(gun)))) }
+	owner := map[string]dct.GUN{}
+	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	for _, gun := range sorted {
+		at := canonical(gun)
+		if _, taken := owner[at]; !taken || gun.String() == at {
+			owner[at] = gun
+		}
+	}
+	o := oneForEachPlace{t, map[dct.GUN]dct.GUN{}}
+	for _, gun := range guns {
+		if first := owner[canonical(gun)]; first != gun {
+			o.taken[gun] = first
+		}
+	}
+	return o
+}
+
+// Read is [migrate.Trust]'s.
+func (o oneForEachPlace) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	if first, taken := o.taken[gun]; taken {
+		return nil, fmt.Errorf("reading trust data of %s: its images are in the place of those of %s, which is written differently\nhint: exclude one of them; or migrate them one after the other, with a ledger each", gun, first)
+	}
+	return o.Trust.Read(ctx, gun, known)
+}

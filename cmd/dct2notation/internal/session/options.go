@@ -1,0 +1,362 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// RemoteOptions say how registries and Notary servers are reached.
+type RemoteOptions struct {
+	NotaryServer   string
+	trustPinning   string
+	TOFU           bool
+	DockerTrust    string
+	AllowExpired   []string
+	AllowDegraded  bool
+	Source         string
+	CacheDir       string
+	SnapshotPolicy string
+	rescue         bool
+	verifierOptions
+	RegistryOptions
+	NotaryLimit int
+	maxRecords  int
+	MaxTrust    int // MiB
+	maxRead     time.Duration
+}
+
+// RegistryOptions say how registries are reached.
+type RegistryOptions struct {
+	username       string
+	passwordStdin  bool
+	registryConfig string
+	tokenHosts     []string
+	caFile         string
+	PlainHTTP      bool
+	RegistryLimit  int
+	registryRate   float64
+	maxPages       int
+	listTimeout    time.Duration
+	bodyTimeout    time.Duration
+
+	password string // read by credentials
+	known    bool   // credentials has read what there is
+}
+
+// Bind adds the flags.
+func (o *RemoteOptions) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupTrust, func(f *pflag.FlagSet) {
+		f.StringVar(&o.NotaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: notary in the configuration, then DOCKER_CONTENT_TRUST_SERVER, then as docker has it)")
+		f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
+		f.BoolVar(&o.TOFU, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
+		f.StringVar(&o.DockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
+		f.StringVar(&o.Source, "source", "server", sourceHelp)
+		f.StringVar(&o.SnapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
+		f.StringSliceVar(&o.AllowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
+		f.BoolVar(&o.AllowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
+		f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
+		f.StringVar(&o.CacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
+	})
+	cli.Grouped(f, cli.GroupTrust, o.verifierOptions.bind)
+	o.RegistryOptions.Bind(f)
+	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.MaxTrust, "max-trust-data", dct.DefaultMaxBytes>>20, "MiB of trust data that one repository may have")
+		f.DurationVar(&o.maxRead, "notary-timeout", 30*time.Minute, "how long reading the trust data of one repository, or a changefeed, may take")
+		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "records of a changefeed that are read at most")
+		f.IntVar(&o.NotaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+	})
+}
+
+// Bind adds the flags.
+func (o *RegistryOptions) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupServers, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
+		f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
+		f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
+		f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host that registries and Notary servers may have credentials sent to, beside themselves: a token server of your own")
+		f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
+		f.BoolVar(&o.PlainHTTP, "plain-http", false, "reach registries without TLS")
+		f.BoolVar(&o.PlainHTTP, "insecure-registry", false, "the same as --plain-http")
+	})
+	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.RegistryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
+		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
+		f.IntVar(&o.maxPages, "max-pages", 10_000, "pages of one list of tags or repositories that are read, of 32 KiB each on average")
+		f.DurationVar(&o.listTimeout, "list-timeout", time.Hour, "how long reading one list of tags or repositories may take")
+		f.DurationVar(&o.bodyTimeout, "body-timeout", 10*time.Minute, "how long reading one answer of a registry or Notary server may take")
+	})
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *RegistryOptions) Check() error {
+	switch {
+	case o.passwordStdin && o.username == "":
+		return cli.Usage(errors.New("--password-stdin needs --username"))
+	case o.RegistryLimit < 1:
+		return cli.Usage(errors.New("--registry-concurrency is at least 1"))
+	case o.registryRate < 0:
+		return cli.Usage(errors.New("--registry-rate is not negative"))
+	case o.maxPages < 1:
+		return cli.Usage(errors.New("--max-pages is at least 1"))
+	case o.listTimeout <= 0 || o.bodyTimeout <= 0:
+		return cli.Usage(errors.New("--list-timeout and --body-timeout are longer than 0"))
+	}
+	return nil
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *RemoteOptions) Check() error {
+	if err := o.RegistryOptions.Check(); err != nil {
+		return err
+	}
+	if o.maxRead <= 0 {
+		return cli.Usage(errors.New("--notary-timeout is more than 0"))
+	}
+	if o.maxRecords < 1 || o.MaxTrust < 1 {
+		return cli.Usage(errors.New("--max-changefeed-records and --max-trust-data are at least 1"))
+	}
+	if o.NotaryLimit < 1 {
+		return cli.Usage(errors.New("--notary-concurrency is at least 1"))
+	}
+	if o.NotaryServer != "" {
+		if err := checkNotaryURL(o.NotaryServer); err != nil {
+			return cli.Usage(fmt.Errorf("--notary-server %w", err))
+		}
+	}
+	if _, err := o.Plugins(); err != nil {
+		return cli.Usage(err)
+	}
+	return cli.Usage(dct.CheckAllowExpired(o.AllowExpired))
+}
+
+// Credentials reads user and password from stdin or the environment. The variables are
+// taken out of the environment, so that no plugin inherits them.
+func (o *RegistryOptions) Credentials(stdin io.Reader) error {
+	if o.known {
+		return nil
+	}
+	o.known = true
+	if user, ok := os.LookupEnv("NOTATION_USERNAME"); ok && o.username == "" {
+		o.username, o.password = user, os.Getenv("NOTATION_PASSWORD")
+	}
+	for _, name := range []string{"NOTATION_USERNAME", "NOTATION_PASSWORD"} {
+		if err := os.Unsetenv(name); err != nil {
+			return err
+		}
+	}
+	if !o.passwordStdin {
+		return nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, 64<<10))
+	if err != nil {
+		return fmt.Errorf("reading the password: %w", err)
+	}
+	o.password = strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if o.password == "" {
+		return cli.Usage(errors.New("--password-stdin: stdin is empty"))
+	}
+	return nil
+}
+
+// cache keeps files of the Notary server between calls; nil where there is no place.
+func (o *RemoteOptions) cache(log *slog.Logger) dct.Cache {
+	dir := o.CacheDir
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			log.Debug("nothing is kept between calls", "reason", err)
+			return nil
+		}
+		dir = filepath.Join(user, "dct2notation", "trust")
+	}
+	if dir == "none" || o.Source != "server" {
+		return nil
+	}
+	var once sync.Once
+	return dct.FileCache{Dir: dir, Trouble: func(err error) {
+		once.Do(func() {
+			log.Warn("the cache of trust data", "trouble", err, "hint", "nothing is lost but time; --cache-dir names another place, or none")
+		})
+	}}
+}
+
+// KeyOptions say which key signs and what its signatures are like.
+type KeyOptions struct {
+	Key          string
+	Plugin       string
+	ID           string
+	pluginConfig map[string]string
+	pluginPath   string
+	pluginSHA256 string
+	pluginEnv    []string
+	timeout      time.Duration
+	keyRate      float64
+	expiry       time.Duration
+	format       string
+	Metadata     map[string]string
+	TSAURL       string
+	TSARoot      string
+	Accepted     []string
+}
+
+// Bind adds the flags.
+func (o *KeyOptions) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupKey, func(f *pflag.FlagSet) {
+		f.StringVarP(&o.Key, "key", "k", "", "key of notation's signingkeys.json (without --key and --plugin: notation's default key, which has a * in notation key list)")
+		f.StringVar(&o.Plugin, "plugin", "", "notation plugin that holds the key; needs --id")
+		f.StringVar(&o.ID, "id", "", "the key's id, as the plugin takes it")
+		f.Var((*cli.Pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; once for each")
+		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
+		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
+		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
+		f.StringArrayVar(&o.Accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first), or SHA-256 thumbprint; once for each")
+		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
+	})
+	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
+		f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
+		f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long a signature is valid, in whole seconds (0: as long as its certificate)")
+		f.VarP((*cli.Pairs)(&o.Metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
+		f.StringVar(&o.TSAURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
+		f.StringVar(&o.TSARoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
+	})
+	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
+		f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
+	})
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *KeyOptions) Check() error {
+	switch {
+	case o.Key != "" && o.Plugin != "":
+		return cli.Usage(errors.New("--key and --plugin exclude each other"))
+	case (o.Plugin == "") != (o.ID == ""):
+		return cli.Usage(errors.New("--plugin and --id belong together"))
+	case o.Plugin == "" && len(o.pluginConfig) > 0:
+		return cli.Usage(errors.New("--plugin-config needs --plugin and --id"))
+	case o.expiry < 0 || o.expiry%time.Second != 0:
+		return cli.Usage(errors.New("--expiry is in whole seconds and not negative"))
+	case o.keyRate < 0:
+		return cli.Usage(errors.New("--key-rate is not negative"))
+	case (o.TSAURL == "") != (o.TSARoot == ""):
+		return cli.Usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
+	}
+	return cli.Usage(migrate.CheckMetadata(o.Metadata))
+}
+
+// EngineOptions say how images are signed, and where progress is kept.
+type EngineOptions struct {
+	KeyOptions
+	ForceTag  bool
+	workers   int
+	State     string
+	platforms string
+	Recheck   bool
+	Rebind    bool
+	Resign    bool
+	shared    bool
+
+	dedicated   []string
+	MinValidity time.Duration
+}
+
+// Bind adds the flags.
+func (o *EngineOptions) Bind(f *pflag.FlagSet) {
+	o.KeyOptions.Bind(f)
+	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
+		f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
+		f.BoolVar(&o.ForceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
+		f.BoolVar(&o.Rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
+	})
+	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone: sign though no trust policy could name the certificate's subject; once for each, as for policy")
+		f.DurationVar(&o.MinValidity, "min-validity", 24*time.Hour, "sign only while the key's certificate is valid for so long; not asked of a key whose signatures get a timestamp")
+		f.BoolVar(&o.Resign, "resign", false, "sign again what is signed by an accepted earlier certificate, or without the expiry or timestamp that is asked for")
+		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push")
+	})
+	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {
+		f.StringVar(&o.State, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
+		f.BoolVar(&o.Recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
+	})
+	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
+		f.IntVar(&o.workers, "workers", 8, "key operations in flight")
+	})
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *EngineOptions) Check() error {
+	if o.MinValidity < 0 {
+		return cli.Usage(fmt.Errorf("--min-validity %s: it is not negative", o.MinValidity))
+	}
+	if o.workers < 1 {
+		return cli.Usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+	}
+	if o.platforms != "index" && o.platforms != "all" {
+		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+	}
+	return o.KeyOptions.Check()
+}
+
+// StatePath is the ledger's path.
+func (o *EngineOptions) StatePath() (string, error) { return LedgerPath(o.State) }
+
+// LedgerPath is the path of the ledger that --state names, or the usual one.
+func LedgerPath(named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	dir, err := cli.StateDir()
+	if err != nil {
+		return "", cli.Usage(fmt.Errorf("%w\nhint: give --state", err))
+	}
+	return filepath.Join(dir, "ledger.db"), nil
+}
+
+// Options are the flags that plan, run and doctor share.
+type Options struct {
+	cli.Common
+	RemoteOptions
+	SelectOptions
+	EngineOptions
+	AcceptRoot AcceptedRoots
+}
+
+// Bind adds the flags.
+func (o *Options) Bind(c *cobra.Command) {
+	o.Common.Bind(c.Flags())
+	o.RemoteOptions.Bind(c.Flags())
+	o.SelectOptions.Bind(c.Flags())
+	o.EngineOptions.Bind(c.Flags())
+	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", AcceptRootHelp) })
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *Options) Check() error {
+	if err := o.Common.Check(); err != nil {
+		return err
+	}
+	return o.CheckRest()
+}
+
+// CheckRest is check but for the formats of the result.
+func (o *Options) CheckRest() error {
+	for _, check := range []func() error{o.RemoteOptions.Check, o.SelectOptions.Check, o.EngineOptions.Check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,338 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/monitor"
+	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+)
+
+// Servers reaches the servers of one call: registries, and the Notary servers that belong
+// to them.
+type Servers struct {
+	Opts       RemoteOptions
+	notary     map[string]string // URL by registry host, from the configuration
+	plainHosts []string          // registries without TLS, from the configuration
+	variable   notaryVariable
+	Transport  *transport.Transport
+	base       auth.CredentialFunc
+	Registry   *registry.Client
+	Source     dct.Source
+	cache      dct.Cache
+	accepted   AcceptedRoots
+	witness    dct.Witness // of a snapshot that was signed; nil for any other source
+	pins       dct.Pins
+	Listed     map[dct.GUN]dct.Listing // what lists the repositories that were found
+	monitor    *monitor.Monitor        // nil: nobody watches
+
+	mu      sync.Mutex
+	clients map[string]*auth.Client // of Notary servers, by registry host
+	users   map[string]bool         // registry hosts for which credentials were found and used at a Notary server
+}
+
+// RequestRetries is how often a request is repeated, and ItemPause how long an item, or the
+// question for a referrers API, waits for its second attempt; 0: as each package has it. Tests that are of what
+// happens afterwards do not wait for that.
+var (
+	RequestRetries = 0
+	ItemPause      time.Duration
+)
+
+// Access says what is done in registries.
+type Access struct {
+	ReadOnly bool // nothing is pushed, and no permission to push asked for
+	Delete   bool // permission to delete is asked for as well
+	ForceTag bool // signatures by the tag schema, without asking for the referrers API
+
+	OnAnswer func(host string, h http.Header) // of every answer; may be nil
+	Hasty    bool                             // a server that is in trouble is left for the user to see, not waited for
+
+	Record    *verify.Record // what a ledger has of the repositories that are meant is compared as well; nil: there is none
+	AllRecord bool           // whatever is named
+
+	Transport *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
+	Monitor   *monitor.Monitor     // told of requests and waits; may be nil
+}
+
+// ConnectServers prepares the one HTTP stack for the given registries. It sends no request.
+func ConnectServers(o RemoteOptions, cfg Config, hosts []string, a Access, s cli.Streams, log *slog.Logger) (*Servers, error) {
+	if err := o.Credentials(s.In); err != nil {
+		return nil, err
+	}
+	if o.username != "" && len(hosts) > 1 {
+		return nil, cli.Usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
+	}
+	r := &Servers{Opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.Monitor, clients: map[string]*auth.Client{}, users: map[string]bool{}}
+	for host, u := range cfg.Notary {
+		if err := checkNotaryURL(u); err != nil {
+			return nil, cli.Usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
+		}
+	}
+	var err error
+	if r.pins, err = o.Pins(cfg); err != nil {
+		return nil, err
+	}
+	t := transport.Options{
+		CAFile: o.caFile, TLSDir: filepath.Join(cli.DockerDir(), "tls"), UserAgent: cli.Tool(),
+		Limits: r.limit, OnAnswer: a.OnAnswer, Retries: RequestRetries, BodyTimeout: o.bodyTimeout,
+		OnWait: func(host, reason string, d time.Duration) {
+			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
+			a.Monitor.Waits(waitLabel(reason), d)
+		},
+	}
+	if a.Monitor != nil {
+		t.OnTry = func(r *http.Request, status int) { a.Monitor.Request(serverLabel(r), status) }
+	}
+	if a.Hasty {
+		t.Retries, t.MaxRetryWait = 1, 10*time.Second
+	}
+	if r.Transport = a.Transport; r.Transport == nil {
+		if r.Transport, err = transport.New(t); err != nil {
+			return nil, cli.Usage(err)
+		}
+	}
+	r.base, err = transport.Credentials(transport.CredentialOptions{
+		ConfigPath: o.registryConfig, Username: o.username, Password: o.password, Hosts: credentialHosts(hosts),
+	})
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	if r.Source, err = r.openSource(); err != nil {
+		return nil, err
+	}
+	r.Registry = registry.New(registry.Options{
+		Client:            failingRegistry(transport.Client(r.Transport, r.base, o.tokenHosts...)),
+		PlainHTTP:         r.plain,
+		ForceReferrersTag: a.ForceTag,
+		ReadOnly:          a.ReadOnly,
+		Delete:            a.Delete,
+		Lists:             registry.Budget{Pages: o.maxPages, Time: o.listTimeout},
+		Pause:             ItemPause,
+	})
+	return r, nil
+}
+
+// RegistryHosts returns the registries of repositories, sorted.
+func RegistryHosts(guns []dct.GUN) []string {
+	hosts := map[string]bool{}
+	for _, g := range guns {
+		hosts[g.Registry()] = true
+	}
+	return slices.Sorted(maps.Keys(hosts))
+}
+
+// credentialHosts are the hosts under which clients ask for a registry's credentials.
+func credentialHosts(registries []string) []string {
+	var hosts []string
+	for _, h := range registries {
+		hosts = append(hosts, h, apiHost(h))
+	}
+	return hosts
+}
+
+// hostname is a host without its port.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
+}
+
+// plain reports whether a registry is reached without TLS.
+func (r *Servers) plain(registry string) bool {
+	return r.Opts.PlainHTTP || slices.ContainsFunc(r.plainHosts, func(h string) bool { return strings.EqualFold(h, registry) })
+}
+
+// apiHost is where the registry of that name answers.
+func apiHost(registry string) string {
+	if registry == "docker.io" {
+		return "registry-1.docker.io"
+	}
+	return registry
+}
+
+// Pins gives what says which roots are trusted.
+func (o *RemoteOptions) Pins(cfg Config) (dct.Pins, error) {
+	var pins dct.Pins
+	if cfg.TrustPinning != nil {
+		pins = *cfg.TrustPinning
+	}
+	if o.trustPinning != "" {
+		var err error
+		if pins, err = dct.LoadPins(o.trustPinning); err != nil {
+			return pins, cli.Usage(err)
+		}
+	}
+	if pins.NoTOFU && o.TOFU {
+		return pins, cli.Usage(errors.New("--tofu contradicts disable_tofu in the trust pinning"))
+	}
+	pins.TOFU = o.TOFU
+	if o.DockerTrust != "" && o.DockerTrust != "none" {
+		if err := isDir("--docker-trust", o.DockerTrust); err != nil {
+			return pins, err
+		}
+	}
+	if o.DockerTrust != "none" {
+		pins.DockerTrust = cmp.Or(o.DockerTrust, filepath.Join(cli.DockerDir(), "trust"))
+	}
+	return pins, nil
+}
+
+// isDir returns an error unless the path, which is named by an option, is a directory.
+func isDir(option, path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", safetext.Safe(path, 300))
+	}
+	if err != nil {
+		return cli.Usage(fmt.Errorf("%s: %w", option, err))
+	}
+	return nil
+}
+
+// dockerTrustDir is docker's trust directory.
+func (r *Servers) dockerTrustDir() string {
+	return cmp.Or(r.pins.DockerTrust, filepath.Join(cli.DockerDir(), "trust"))
+}
+
+// checkNotaryURL returns an error unless it is the address of a server and nothing else: it is
+// kept in ledgers, plans and snapshots, where a password has no place.
+func checkNotaryURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%s: it takes a URL, such as https://notary.example.com", transport.RedactText(s))
+	case u.User != nil:
+		return fmt.Errorf("%s: an address holds no user and password\nhint: the Notary server gets the registry's credentials: docker login, or -u and --password-stdin", transport.RedactText(s))
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%s: it takes a URL without ? and #", transport.RedactText(s))
+	}
+	return nil
+}
+
+// NotaryURL is the Notary server of a registry host.
+func (r *Servers) NotaryURL(registry string) string {
+	if r.Opts.NotaryServer != "" {
+		return strings.TrimSuffix(r.Opts.NotaryServer, "/")
+	}
+	if u, ok := r.notary[registry]; ok {
+		return strings.TrimSuffix(u, "/")
+	}
+	if r.variable.holds(registry) {
+		return r.variable.url
+	}
+	return dct.DefaultServer(registry)
+}
+
+// limit is what a host may be asked for: a Notary server much less than a registry.
+func (r *Servers) limit(host string) transport.Limit {
+	if r.isNotary(host) {
+		return transport.Limit{InFlight: r.Opts.NotaryLimit}
+	}
+	return transport.Limit{InFlight: r.Opts.RegistryLimit, PerSecond: r.Opts.registryRate}
+}
+
+func (r *Servers) isNotary(host string) bool {
+	for _, u := range append(slices.Collect(maps.Values(r.notary)), r.Opts.NotaryServer, r.variable.url, dct.DefaultServer("docker.io")) {
+		if parsed, err := url.Parse(u); err == nil && parsed.Host == host {
+			return true
+		}
+	}
+	return false
+}
+
+// notaryClient sends requests to the Notary server of a registry host, with the
+// registry's credentials.
+func (r *Servers) notaryClient(registry string) dct.Doer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.clients[registry]; ok {
+		return c
+	}
+	server := ""
+	if u, err := url.Parse(r.NotaryURL(registry)); err == nil {
+		server = u.Host
+	}
+	c := transport.Client(r.Transport, func(ctx context.Context, host string) (auth.Credential, error) {
+		if host != server {
+			return auth.EmptyCredential, nil // whoever that is, it is not for them
+		}
+		found, err := r.base(ctx, apiHost(registry))
+		if found != auth.EmptyCredential {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.users[registry] = true
+		}
+		return found, err
+	}, append(slices.Clone(r.Opts.tokenHosts), hostname(apiHost(registry)))...)
+	// A redirect is reported: whoever moved a Notary server has to say so.
+	c.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	r.clients[registry] = c
+	return c
+}
+
+// loggedIn reports whether credentials were sent to the Notary server of a registry.
+func (r *Servers) loggedIn(registry string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.users[registry]
+}
+
+// Reader reads trust data from where --source says.
+func (r *Servers) Reader() *dct.Reader {
+	return &dct.Reader{
+		Source: r.Source, Cache: r.cache, Pins: r.pins, Witness: r.witness, AcceptRoot: r.accepted,
+		Listing:      func(gun dct.GUN) dct.Listing { return r.Listed[gun] },
+		AllowExpired: r.Opts.AllowExpired, AllowDegraded: r.Opts.AllowDegraded, MaxBytes: int64(r.Opts.MaxTrust) << 20, MaxTime: r.Opts.maxRead,
+	}
+}
+
+// Close gives back what connect opened.
+func (r *Servers) Close() error {
+	r.Transport.CloseIdleConnections()
+	if c, ok := r.Source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// waitLabel is what a reason to wait is in a label: one of a few.
+func waitLabel(reason string) string {
+	kind, _, _ := strings.Cut(reason, ",")
+	return safetext.Safe(kind, 64)
+}
+
+// serverLabel is the kind of server that a request goes to.
+func serverLabel(r *http.Request) string {
+	switch {
+	case r.Header.Get("Content-Type") == "application/timestamp-query":
+		return "tsa"
+	case strings.Contains(r.URL.Path, "/_trust/"):
+		return "notary"
+	case strings.HasPrefix(r.URL.Path, "/v2/"):
+		return "registry"
+	}
+	return "other" // token servers, and where registries keep blobs
+}

@@ -1,0 +1,436 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+)
+
+// SelectOptions say which repositories and tags are meant.
+type SelectOptions struct {
+	Discover    string
+	includeTags []string
+	excludeTags []string
+}
+
+// ways to find repositories.
+const (
+	DiscoverList        = "list"
+	DiscoverSource      = "source"
+	DiscoverDockerTrust = "docker-trust"
+	DiscoverCatalog     = "catalog"
+	DiscoverChangefeed  = "changefeed"
+)
+
+// Bind adds the flags.
+func (o *SelectOptions) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupSelect, func(f *pflag.FlagSet) {
+		f.StringVar(&o.Discover, "discover", DiscoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
+		f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
+		f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
+	})
+}
+
+// Check returns a usage error for values that mean nothing.
+func (o *SelectOptions) Check() error {
+	if !slices.Contains([]string{DiscoverList, DiscoverSource, DiscoverDockerTrust, DiscoverCatalog, DiscoverChangefeed}, o.Discover) {
+		return cli.Usage(fmt.Errorf("--discover %s: it is list, changefeed, catalog, docker-trust or source", safetext.Safe(o.Discover, 64)))
+	}
+	return nil
+}
+
+// selection is what arguments and configuration ask for.
+type selection struct {
+	exact   []dct.GUN // named
+	globs   globs     // over what is found
+	exclude globs
+	tags    func(tag string) bool
+	moves   Mirrors
+	found   bool // repositories are found, not only named
+	names   []string
+	// recorded are the repositories that a ledger has, with the places of their images, and that
+	// are compared with what it says, whether or not they are found or listed.
+	recorded map[dct.GUN][]string
+	unlisted map[dct.GUN]bool // of these, what nothing else has led to
+	choice   []string         // what of the configuration and flags chooses among them, and their tags
+}
+
+// ErrNoTags is said where tags were chosen, and none is meant: rather a slip of the pen.
+var ErrNoTags = cli.Usage(errors.New("none of the tags is meant\nhint: compare --include-tags and --exclude-tags with the tags"))
+
+// SelectsTags reports whether tags are chosen among those of all that is read. Of what a
+// changefeed names anew, none may be meant.
+func (o *SelectOptions) SelectsTags() bool {
+	return len(o.includeTags)+len(o.excludeTags) > 0 && o.Discover != DiscoverChangefeed
+}
+
+// selectOf reads what is asked for. It contacts nothing.
+func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) {
+	sel := &selection{names: args, found: o.Discover != DiscoverList}
+	if len(args) == 0 {
+		sel.names = cfg.Repositories
+	}
+	if len(sel.names) == 0 && (o.Discover == DiscoverList || o.Discover == DiscoverCatalog || o.Discover == DiscoverChangefeed) {
+		return nil, errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
+	}
+	for _, name := range sel.names {
+		if isGlob(name) {
+			g, err := parseGlob(name)
+			if err != nil {
+				return nil, err
+			}
+			sel.globs = append(sel.globs, g)
+			continue
+		}
+		gun, err := dct.ParseGUN(name)
+		if err != nil {
+			return nil, err
+		}
+		sel.exact = append(sel.exact, gun)
+	}
+	excluded, err := normalised(cfg.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	if sel.exclude, err = parseGlobs(excluded); err != nil {
+		return nil, err
+	}
+	if sel.moves, err = ParseMirrors(cfg.Map); err != nil {
+		return nil, err
+	}
+	include, err := parseGlobs(o.includeTags)
+	if err != nil {
+		return nil, err
+	}
+	exclude, err := parseGlobs(o.excludeTags)
+	if err != nil {
+		return nil, err
+	}
+	for what, list := range map[string][]string{"exclude": excluded, "include-tags": o.includeTags, "exclude-tags": o.excludeTags} {
+		for _, one := range slices.Sorted(slices.Values(list)) {
+			sel.choice = append(sel.choice, what+"="+one)
+		}
+	}
+	slices.Sort(sel.choice)
+	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
+	return sel, nil
+}
+
+// addRecorded adds the repositories of a ledger: all but those that are excluded, and unless all are
+// wanted only those that are meant, where the command line names some.
+func (s *selection) addRecorded(args []string, a Access) error {
+	if a.Record == nil {
+		return nil
+	}
+	s.recorded = map[dct.GUN][]string{}
+	for _, name := range a.Record.GUNs() {
+		gun, err := dct.ParseGUN(name)
+		if err != nil || gun.String() != name {
+			return fmt.Errorf("the ledger has a repository that cannot be one: %s", safetext.Safe(name, 256))
+		}
+		meant := a.AllRecord || len(args) == 0 || slices.Contains(s.exact, gun) || s.globs.match(name)
+		if meant && !s.exclude.match(name) {
+			s.recorded[gun] = a.Record.Places(name)
+		}
+	}
+	return nil
+}
+
+// withRecorded adds to the repositories that were picked those that only a ledger has.
+func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
+	s.unlisted = map[dct.GUN]bool{}
+	for gun := range s.recorded {
+		s.unlisted[gun] = true
+	}
+	for _, gun := range picked {
+		delete(s.unlisted, gun)
+	}
+	more := slices.SortedFunc(maps.Keys(s.unlisted), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	return append(picked, more...)
+}
+
+// normalised writes names as docker does: alpine is docker.io/library/alpine. Globs stay.
+func normalised(names []string) ([]string, error) {
+	var all []string
+	for _, name := range names {
+		if !isGlob(name) {
+			gun, err := dct.ParseGUN(name)
+			if err != nil {
+				return nil, err
+			}
+			name = gun.String()
+		}
+		all = append(all, name)
+	}
+	return all, nil
+}
+
+// Hosts are the registries that the names speak of.
+func (s *selection) hosts() ([]string, error) {
+	hosts := map[string]bool{}
+	for _, gun := range s.exact {
+		hosts[gun.Registry()] = true
+	}
+	for _, g := range s.globs {
+		h := migrate.HostOf(g.text)
+		if isGlob(h) {
+			return nil, fmt.Errorf("glob %s: it has to name the registry's host", safetext.Safe(g.text, 256))
+		}
+		hosts[h] = true
+	}
+	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
+// pick keeps of the candidates what is asked for: the named ones always, the others by
+// the globs, each once and in order, none that is excluded.
+func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
+	var guns []dct.GUN
+	taken := map[dct.GUN]bool{}
+	take := func(gun dct.GUN) {
+		if !taken[gun] && !s.exclude.match(gun.String()) {
+			taken[gun] = true
+			guns = append(guns, gun)
+		}
+	}
+	matched := make([]bool, len(s.globs))
+	for _, gun := range s.exact {
+		take(gun)
+	}
+	for _, gun := range candidates {
+		if len(s.names) == 0 {
+			take(gun)
+		}
+		for i, g := range s.globs {
+			if g.pattern.MatchString(gun.String()) {
+				matched[i] = true
+				take(gun)
+			}
+		}
+	}
+	if s.found {
+		return guns, nil // that nothing is new is no mistake
+	}
+	if i := slices.Index(matched, false); i >= 0 {
+		return nil, fmt.Errorf("%s matches nothing in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), safetext.Count(len(candidates), "repository"))
+	}
+	if len(guns) == 0 {
+		return nil, errors.New("every repository is excluded by the configuration")
+	}
+	return guns, nil
+}
+
+// Scope is the selection as the engine takes it.
+func (s *selection) scope() migrate.Scope {
+	return migrate.Scope{Place: s.moves.Location, Wanted: s.tags, Discovered: s.discovered}
+}
+
+// discovered reports whether a repository is asked for only because it was found, or was signed once.
+func (s *selection) discovered(gun dct.GUN) bool {
+	return s.unlisted[gun] || s.found && !slices.Contains(s.exact, gun)
+}
+
+// Listed are the configuration's repositories that are named in full.
+func listed(cfg Config) ([]dct.GUN, error) {
+	var guns []dct.GUN
+	for _, name := range cfg.Repositories {
+		if isGlob(name) {
+			continue
+		}
+		gun, err := dct.ParseGUN(name)
+		if err != nil {
+			return nil, err
+		}
+		guns = append(guns, gun)
+	}
+	return guns, nil
+}
+
+// Feeds are what the changefeeds of the Notary servers have said, by registry host.
+type Feeds map[string]*dct.Feed
+
+// A discovery is the repositories that were found.
+type discovery struct {
+	guns []dct.GUN
+	// Listed says of each what lists it as having trust data. A registry's catalogue does
+	// not: it lists what was never signed, too.
+	listed map[dct.GUN]dct.Listing
+	feeds  Feeds    // nil: no changefeed was read
+	odd    []string // names that are no repository's
+	// Unlisted is why the repositories of some of the registries are not known; nil: all are.
+	unlisted error
+}
+
+// listedBy is the repositories that one list has, which says that they have trust data.
+func listedBy(by string, guns []dct.GUN, odd []string) discovery {
+	c := discovery{guns: guns, odd: odd, listed: map[dct.GUN]dct.Listing{}}
+	for _, gun := range guns {
+		c.listed[gun] = dct.Listing{By: by}
+	}
+	return c
+}
+
+// Discover finds the candidates. since is what an earlier pass has read of the changefeeds:
+// of these, what has changed are candidates; nil: all that they name.
+func (r *Servers) discover(ctx context.Context, how string, sel *selection, cfg Config, since Feeds) (discovery, error) {
+	switch how {
+	case DiscoverDockerTrust:
+		guns, odd, err := dct.DockerTrust{Dir: r.dockerTrustDir()}.GUNs()
+		return listedBy("docker's trust directory", guns, odd), err
+	case DiscoverSource:
+		guns, odd, err := r.sourceGUNs()
+		return listedBy("--source "+safetext.Safe(r.Opts.Source, 100), guns, odd), err
+	case DiscoverCatalog, DiscoverChangefeed:
+		if _, fromServer := r.Source.(*dct.Server); how == DiscoverChangefeed && !fromServer {
+			return discovery{}, cli.Usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.Opts.Source, 100)))
+		}
+		hosts, err := sel.hosts()
+		if err != nil {
+			return discovery{}, cli.Usage(err)
+		}
+		if how == DiscoverCatalog {
+			return r.catalogs(ctx, hosts)
+		}
+		return r.changefeeds(ctx, hosts, since)
+	}
+	guns, err := listed(cfg)
+	return discovery{guns: guns}, cli.Usage(err)
+}
+
+// maxOdd is how many odd names are written out.
+const maxOdd = 20
+
+// tellOdd says which names were passed over: no image can have them, so docker has no trust
+// data of any under them, and there is nothing to sign.
+func (d *discovery) tellOdd(log *slog.Logger) {
+	for _, name := range d.odd[:min(len(d.odd), maxOdd)] {
+		log.Warn("a name that no image can have: passed over", "name", safetext.Safe(name, 256))
+	}
+	if more := len(d.odd) - maxOdd; more > 0 {
+		log.Warn("more names that no image can have: passed over", "names", more)
+	}
+}
+
+// sourceGUNs are all repositories that --source has, and its names that no image can have.
+func (r *Servers) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
+	switch s := r.Source.(type) {
+	case *dct.Dump:
+		guns, odd = s.GUNs()
+		return guns, odd, nil
+	case *snapshot.Snapshot:
+		return s.GUNs(), nil, nil // it has no other names
+	case dct.DockerTrust:
+		return s.GUNs()
+	}
+	return nil, nil, cli.Usage(errors.New("--discover source: a server does not list its repositories; use changefeed or catalog"))
+}
+
+func (r *Servers) catalogs(ctx context.Context, hosts []string) (discovery, error) {
+	var found discovery
+	for _, h := range hosts {
+		names := 0
+		err := r.Registry.Catalog(ctx, h, func(name string) error {
+			names++
+			// Names from servers are data: what is no repository's name is none.
+			if gun, err := dct.ParseGUN(h + "/" + name); err == nil {
+				found.guns = append(found.guns, gun)
+			} else {
+				found.odd = append(found.odd, name)
+			}
+			return nil
+		})
+		if err == nil && names == 0 {
+			err = fmt.Errorf("listing the repositories of %s: its catalogue names %w", h, errNone)
+		}
+		if err := found.miss(ctx, h, DiscoverChangefeed, err); err != nil {
+			return discovery{}, err
+		}
+	}
+	return found, nil
+}
+
+// errNone is said of a list without entries: another server may have answered, so that nothing to do is
+// not the same as done.
+var errNone = errors.New("no repository at all")
+
+// miss notes that the repositories of a registry are not known, which is nothing to the others.
+// The error is ctx's.
+func (d *discovery) miss(ctx context.Context, host, instead string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !strings.Contains(err.Error(), "\nhint: ") {
+		if errors.Is(err, errNone) {
+			instead += "; or leave this registry out, if it has none"
+		}
+		err = fmt.Errorf("%w\nhint: name the repositories of %s, as arguments or in the configuration, or find them with --discover %s", err, host, instead)
+	}
+	d.unlisted = errors.Join(d.unlisted, err)
+	return nil
+}
+
+// changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
+// deleted is a candidate, too: whether it is gone, the server is asked for.
+func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) (discovery, error) {
+	server := r.FeedServer()
+	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: Feeds{}}
+	for _, h := range hosts {
+		now, changed, err := server.Changes(ctx, h, since[h])
+		if err == nil && len(now.All()) == 0 {
+			err = fmt.Errorf("reading the changefeed for %s: it names %w", h, errNone)
+		}
+		if err != nil {
+			if err := found.miss(ctx, h, DiscoverCatalog, err); err != nil {
+				return discovery{}, err
+			}
+			continue
+		}
+		found.feeds[h] = now
+		r.AddListed(found.listed, h, now)
+		for _, one := range changed {
+			gun, ok := r.named(h, one)
+			switch {
+			case ok:
+				found.guns = append(found.guns, gun)
+			case gun == (dct.GUN{}):
+				found.odd = append(found.odd, one.GUN)
+			}
+		}
+	}
+	return found, nil
+}
+
+// AddListed adds what the changefeed of a host's Notary server says of the repositories that it names.
+func (r *Servers) AddListed(listed map[dct.GUN]dct.Listing, host string, feed *dct.Feed) {
+	for _, one := range feed.All() {
+		if gun, ok := r.named(host, one); ok {
+			listed[gun] = dct.Listing{By: "the changefeed of " + r.NotaryURL(host), Deleted: one.Deleted}
+		}
+	}
+}
+
+// FeedServer is the Notary server as the source of changefeeds.
+func (r *Servers) FeedServer() *dct.Server {
+	return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, MaxRecords: r.Opts.maxRecords, MaxTime: r.Opts.maxRead}
+}
+
+// Named returns the repository that the changefeed of a host's Notary server names, and
+// reports whether that is the server where docker looks for it.
+func (r *Servers) named(host string, one dct.Changed) (dct.GUN, bool) {
+	gun, err := dct.ParseGUN(one.GUN)
+	if err != nil || gun.String() != one.GUN {
+		return dct.GUN{}, false
+	}
+	return gun, r.NotaryURL(gun.Registry()) == r.NotaryURL(host)
+}

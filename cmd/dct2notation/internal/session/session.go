@@ -1,0 +1,206 @@
+// Package session makes of configuration and flags what a verb works with: connected servers, the
+// repositories that are meant, open keys, the ledger, and the real parts behind the interfaces of package
+// migrate. It decides nothing that a promise rests on.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// Session is what one call works on: the servers, and the repositories that were asked for.
+type Session struct {
+	*Servers
+	GUNs     []dct.GUN
+	Asked    string   // by the user: see ScopeText
+	Choice   []string // what of the configuration and flags chooses among repositories and tags
+	Scope    migrate.Scope
+	Feeds    Feeds
+	Odd      int   // names that were found and are no repository's
+	Unlisted error // why the repositories of some of the registries are not known
+	Part     bool  // of the repositories, only those that have changed since an earlier pass
+}
+
+// Connect connects to the servers and finds the repositories. The field is to be closed.
+func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, error) {
+	f, sel, err := Prepare(o, so, cfg, args, a, s, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Find(ctx, so.Discover, sel, cfg, nil, log); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// Found reports whether a repository is asked for only because it was found: that it has no
+// trust data is no failure then.
+func (f *Session) Found(gun dct.GUN) bool {
+	return f.Scope.Discovered != nil && f.Scope.Discovered(gun)
+}
+
+// Prepare is enter before any request is sent: the field has no repositories yet.
+func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, *selection, error) {
+	sel, err := so.selectOf(args, cfg)
+	if err != nil {
+		return nil, nil, cli.Usage(err)
+	}
+	if err := sel.addRecorded(args, a); err != nil {
+		return nil, nil, err
+	}
+	hosts, err := sel.allHosts(cfg)
+	if err != nil {
+		return nil, nil, cli.Usage(err)
+	}
+	named, err := sel.hosts()
+	if err != nil {
+		return nil, nil, cli.Usage(err)
+	}
+	r, err := ConnectServers(o, cfg, hosts, a, s, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.useVariable(named, log); err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return &Session{Servers: r, Scope: sel.scope(), Asked: output.ScopeText(sel.names, sel.choice), Choice: sel.choice}, sel, nil
+}
+
+// Find finds the repositories that the selection means. since is what an earlier pass has
+// read of the changefeeds: of what they name, only what has changed is found again.
+func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Config, since Feeds, log *slog.Logger) error {
+	found, err := f.discover(ctx, how, sel, cfg, since)
+	if err != nil {
+		return err
+	}
+	f.Feeds, f.Listed, f.Odd = found.feeds, found.listed, len(found.odd)
+	found.tellOdd(log)
+	if f.Unlisted = found.unlisted; f.Unlisted != nil && len(found.guns) == 0 && len(sel.exact) == 0 {
+		return f.Unlisted
+	}
+	if f.Unlisted != nil {
+		log.Error("not all repositories are known, and the call goes on with the others", cli.Reasoned(f.Unlisted.Error())...)
+	}
+	if f.GUNs, err = sel.pick(found.guns); err != nil {
+		return cli.Usage(err)
+	}
+	if err := onePlaceEach(f.GUNs, sel.moves); err != nil {
+		return cli.Usage(err)
+	}
+	if f.Opts.username != "" {
+		hosts, err := sel.allHosts(cfg)
+		if err == nil {
+			err = f.oneRegistry(hosts)
+		}
+		if err != nil {
+			return cli.Usage(err)
+		}
+	}
+	if sel.found && len(f.GUNs) == 0 && since == nil {
+		return nothingFound(how, len(found.guns))
+	}
+	if sel.found {
+		log.Info("repositories found", "by", how, "meant", len(f.GUNs), "of", len(found.guns))
+	}
+	if before := len(f.GUNs); sel.recorded != nil {
+		f.GUNs = sel.withRecorded(f.GUNs)
+		if more := len(f.GUNs) - before; more > 0 {
+			log.Info("repositories that only the ledger has are compared as well", "repositories", more)
+		}
+	}
+	return nil
+}
+
+// nothingFound is the error where repositories were looked for, and there is none to work on: it
+// may be that the wrong server has answered, so that nothing to do is not the same as done.
+func nothingFound(how string, found int) error {
+	switch {
+	case how != DiscoverChangefeed:
+		return cli.Usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", found))
+	case found > 0: // a watch may wait for the first of them
+		return fmt.Errorf("no repository of the %d that the changefeed names was selected\nhint: compare the globs with the names", found)
+	}
+	return errors.New("the changefeed names no repository at all\nhint: is that the Notary server, or did a proxy answer? else name the repositories, or find them with --discover catalog")
+}
+
+// allHosts are the registries that may be spoken to: of the names, of the configuration's
+// list if globs choose from it, where images have moved to, and of what a ledger has.
+func (s *selection) allHosts(cfg Config) ([]string, error) {
+	named, err := s.hosts()
+	if err != nil {
+		return nil, err
+	}
+	hosts := map[string]bool{}
+	for _, h := range named {
+		hosts[h] = true
+	}
+	for _, gun := range s.exact {
+		hosts[migrate.HostOf(s.moves.Location(gun))] = true
+	}
+	for _, m := range s.moves {
+		hosts[migrate.HostOf(m.to)] = true
+	}
+	for gun, places := range s.recorded {
+		hosts[gun.Registry()] = true
+		for _, place := range places {
+			hosts[migrate.HostOf(place)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(hosts)), nil
+}
+
+// onePlaceEach refuses repositories whose images would be in one place: what is signed there
+// would be of two repositories at once.
+func onePlaceEach(guns []dct.GUN, m Mirrors) error {
+	of := map[string]dct.GUN{}
+	for _, gun := range guns {
+		place := m.Location(gun)
+		if other, taken := of[place]; taken && other != gun {
+			return fmt.Errorf("map: the images of %s and of %s would both be in %s\nhint: migrate them one after the other, with a ledger each", other, gun, safetext.Safe(place, 256))
+		}
+		of[place] = gun
+	}
+	return nil
+}
+
+// oneRegistry refuses a password for repositories on other registries than it was given
+// for.
+func (f *Session) oneRegistry(hosts []string) error {
+	for _, gun := range f.GUNs {
+		if !slices.Contains(hosts, gun.Registry()) {
+			return fmt.Errorf("--username is for %s, and repositories of %s were found\nhint: use docker login for each, or name the registry, as in %s/**", strings.Join(hosts, ", "), gun.Registry(), gun.Registry())
+		}
+	}
+	return nil
+}
+
+// AddUnfinished adds to what a changefeed named since an earlier pass the repositories that
+// such a pass left unfinished: the feed does not name them again.
+func (f *Session) AddUnfinished(ledger *state.Ledger, sel *selection) error {
+	// An image may come after its trust data, and what was undone is to be signed again.
+	names, err := ledger.Unfinished(string(failure.Missing), state.ClassUndone)
+	if err != nil {
+		return err
+	}
+	var guns []dct.GUN
+	for _, name := range names {
+		if gun, err := dct.ParseGUN(name); err == nil {
+			guns = append(guns, gun)
+		}
+	}
+	f.GUNs, err = sel.pick(append(f.GUNs, guns...))
+	return err
+}
