@@ -2,14 +2,19 @@ package migrate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 // plan makes a plan as a person would, without a ledger.
@@ -133,5 +138,192 @@ func TestPlanIsRefused(t *testing.T) {
 	summary, _, err := s.run(App)
 	if err == nil || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("error %v, summary %+v", err, summary)
+	}
+}
+
+// bound runs in the bounds of a plan.
+func (s *scene) bound(p *Plan, names ...string) (Summary, []Outcome, error) {
+	s.T.Helper()
+	s.mutate = func(e *Engine) { e.Plan = p }
+	return s.run(names...)
+}
+
+// A repository that the plan does not have is not signed, whatever the arguments say.
+func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	s := newScene(t)
+	s.Publish(App, "v1")
+	p := s.plan(App)
+	s.Publish(other, "o1")
+	summary, _, err := s.bound(p, App, other)
+	s.Must(err)
+	if summary.Unread[failure.PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
+		t.Errorf("key operations %v, summary %+v", s.operations, summary)
+	}
+	s.once("v1")
+}
+
+// What the plan skips, could not look at, or gives to the tag by another role stays
+// unsigned, although a run without the plan would sign it.
+func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(it *PlanItem){
+		"skipped":         func(it *PlanItem) { it.Action = ActionSkip },
+		"unknown":         func(it *PlanItem) { it.Action = ActionUnknown },
+		"an unknown word": func(it *PlanItem) { it.Action = "later" },
+		"another role":    func(it *PlanItem) { it.Tags[0].Role = "targets/releases" },
+		"another tag":     func(it *PlanItem) { it.Tags[0].Tag = "v9" },
+		"no tag":          func(it *PlanItem) { it.Tags = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.Publish(App, "v1")
+			p := s.plan(App)
+			change(&p.Repositories[0].Items[0])
+			summary, _, err := s.bound(p, App)
+			s.Must(err)
+			s.want(summary, map[Result]int{ResultSkipped: 1})
+			if len(s.operations) != 0 || summary.Skipped[failure.NotPlanned] != 1 {
+				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+			}
+		})
+	}
+}
+
+// A plan that was reviewed while all was in date does not cover what has expired since.
+func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.Publish(App, "v1")
+	p := s.plan(App)
+	s.Must(r.Expire("targets"))
+	s.mutate = func(e *Engine) {
+		trust := s.Trust()
+		trust.AllowExpired = []string{"targets"}
+		e.Trust, e.Plan = trust, p
+	}
+	summary, _, err := s.run(App)
+	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
+		t.Errorf("error %v, summary %+v", err, summary)
+	}
+	p.Repositories[0].Expired = []string{"targets"}
+	if _, _, err := s.run(App); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
+		t.Errorf("reviewed as expired: %v", err)
+	}
+}
+
+// What was past its date, and had been signed in a snapshot before, was reviewed with the
+// plan, or is not signed; the ledger's item says so.
+func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	r := s.Publish(App, "v1")
+	fresh := s.plan(App)
+	s.Must(r.Expire("targets"))
+	seen := time.Now().AddDate(0, 0, -2)
+	s.Witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
+	summary, _, err := s.bound(fresh, App)
+	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
+		t.Errorf("key operations %v, error %v, summary %+v", s.operations, err, summary)
+	}
+	p := s.plan(App)
+	if got := p.Repositories[0].Judged; strings.Join(got.Roles, " ") != "targets" || got.By != "leaf" {
+		t.Errorf("the plan says %s", got)
+	}
+	summary, outcomes, err := s.bound(p, App)
+	s.Must(err)
+	s.want(summary, map[Result]int{ResultSigned: 1})
+	if notes := strings.Join(outcomes[0].Notes, " "); !strings.Contains(notes, "judged-earlier: targets at ") {
+		t.Errorf("notes %s", notes)
+	}
+}
+
+// With a ledger, plan says which signatures are made already and only wait for the
+// registry.
+func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.Publish(App, "done", "signed", "new")
+	cut := failure.New(failure.Permanent, errors.New("cut"))
+	s.BreakFor("push", "signed", false, cut)
+	s.BreakFor("find", "new", false, cut)
+	_, _, err := s.run(App)
+	s.Must(err)
+	s.Heal()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.Must(err)
+	defer func() { s.Must(l.Close()) }()
+	// As the next run would begin: what failed is taken up where it ended.
+	var items []state.Item
+	for _, tag := range []string{"done", "signed", "new"} {
+		items = append(items, state.Item{Key: state.Key{Repository: App, Digest: digest.FromString("image " + tag).String(), KeyName: "release"}, GUN: App})
+	}
+	_, err = l.Plan(items)
+	s.Must(err)
+	before := len(s.operations)
+	e := &Engine{Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1"}
+	p, err := e.MakePlan(context.Background(), s.GUNs(App))
+	s.Must(err)
+	want := map[string]Action{"done": ActionDone, "signed": ActionPush, "new": ActionSign}
+	for _, it := range p.Repositories[0].Items {
+		if it.Action != want[it.Tags[0].Tag] {
+			t.Errorf("%s: %s, want %s", it.Tags[0].Tag, it.Action, want[it.Tags[0].Tag])
+		}
+	}
+	if len(s.operations) != before {
+		t.Error("a plan spent a key operation")
+	}
+}
+
+// Promise 1: targets of two repositories do not vouch for one signature, though they name
+// the same digest.
+func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	s := newScene(t)
+	s.Publish(App, "v1")
+	s.Publish(other, "w1")
+	var targets []dct.Target
+	for _, gun := range s.GUNs(App, other) {
+		r, err := s.Trust().Read(context.Background(), gun, dct.Known{})
+		s.Must(err)
+		targets = append(targets, r.Targets()...)
+	}
+	d := digest.FromString("image v1")
+	e := &Engine{Keys: []Key{{Signer: s}}}
+	_, err := e.vouch(context.Background(), Work{key: e.Keys[0], Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
+	if failure.Of(err) != failure.Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+App) {
+		t.Errorf("error %v, %d key operations", err, len(s.operations))
+	}
+}
+
+// What was pushed and not seen to be listed is looked for first, and pushed again only if
+// it is not there.
+func TestPushedSignatureIsLookedForBeforeItIsPushedAgain(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		s := newScene(t)
+		s.Publish(App, "v1")
+		ctx, cancel := context.WithCancel(context.Background())
+		s.Faults["listed"] = func(digest.Digest) (bool, error) { cancel(); return false, ctx.Err() }
+		_, _, err := s.runCtx(ctx, nil, App)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		s.Heal()
+		if lost {
+			delete(s.signatures, digest.FromString("image v1"))
+		}
+		pushes := 0
+		s.Faults["push"] = func(digest.Digest) (bool, error) { pushes++; return true, nil }
+		summary, _, err := s.run(App)
+		s.Must(err)
+		s.want(summary, map[Result]int{ResultReplayed: 1})
+		s.once("v1")
+		if (pushes == 1) != lost || len(s.operations) != 1 {
+			t.Errorf("lost %t: %d pushes, %d key operations", lost, pushes, len(s.operations))
+		}
 	}
 }

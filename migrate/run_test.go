@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -230,5 +232,414 @@ func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	s.want(summary, map[Result]int{ResultReplayed: 1})
 	if s.once("v1"); len(s.operations) != 1 {
 		t.Errorf("got %d key operations, want 1", len(s.operations))
+	}
+}
+
+// Promise 2, from run to run: what a run saw of the trust data is in the ledger, and the
+// next run refuses less. Nothing but the ledger tells these from a first sight.
+func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(s *scene) error{
+		"a delegation withheld": func(s *scene) error {
+			r := s.delegated()
+			_, _, err := s.run(App)
+			s.Must(err)
+			return r.DropFromSnapshot("targets/releases")
+		},
+		"an older delegation": func(s *scene) error {
+			r := s.delegated()
+			old := s.Notary.Raw(App, "targets/releases")
+			s.Must(r.Sign("v3", s.Put("v3").Encoded(), 100))
+			s.Must(r.Publish())
+			_, _, err := s.run(App)
+			s.Must(err)
+			return r.Replace("targets/releases", old)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.Must(harm(s))
+			before := len(s.operations)
+			summary, _, err := s.run(App)
+			if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.Security] != 1 || len(s.operations) != before {
+				t.Errorf("error %v, %d more key operations, summary %+v", err, len(s.operations)-before, summary)
+			}
+		})
+	}
+}
+
+// delegated publishes a tag whose digest in targets is older than that in releases.
+func (s *scene) delegated() interface {
+	Sign(tag, sha256hex string, size int64, roles ...string) error
+	Publish() error
+	DropFromSnapshot(role string) error
+	Replace(role string, raw []byte) error
+} {
+	s.T.Helper()
+	r := s.Publish(App, "v1")
+	s.Must(r.AddSigner("alice"))
+	s.Must(r.Sign("v1", s.Put("v2").Encoded(), 100))
+	s.Must(r.Publish())
+	return r
+}
+
+// A root that was accepted at first sight is the one that the next run asks for.
+func TestRootOfFirstSightIsRemembered(t *testing.T) {
+	t.Parallel()
+	s, attacker := newScene(t), newScene(t)
+	s.Publish(App, "v1")
+	attacker.Publish(App, "evil")
+	s.Pins = dct.Pins{TOFU: true}
+	_, _, err := s.run(App)
+	s.Must(err)
+	s.Pins = dct.Pins{}
+	_, _, err = s.run(App)
+	s.Must(err)
+	l, err := state.Open(s.ledger, state.Options{})
+	s.Must(err)
+	kept, ok, err := l.Repository(App)
+	s.Must(errors.Join(err, l.Close()))
+	if !ok || kept.Pin != state.PinTOFU || len(kept.Roles) != 4 {
+		t.Errorf("kept %+v", kept)
+	}
+	s.Notary, s.Pins = attacker.Notary, dct.Pins{TOFU: true}
+	s.Put("evil")
+	summary, _, _ := s.run(App)
+	if summary.Unread[failure.Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
+		t.Errorf("another root: %+v", summary)
+	}
+}
+
+// Promise 5: each thing that was not done makes a run incomplete by itself.
+func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		s    Summary
+		want bool
+	}{
+		"nothing wrong":          {Summary{Skipped: map[failure.Class]int{failure.Missing: 1}}, true},
+		"a failed item":          {Summary{Failed: map[failure.Class]int{failure.Permanent: 1}}, false},
+		"an unread repo":         {Summary{Unread: map[failure.Class]int{failure.Unsigned: 1}}, false},
+		"an item without an end": {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1}}, false},
+		"all items ended":        {Summary{Items: 2, Results: map[Result]int{ResultSigned: 1, ResultSkipped: 1}}, true},
+		"drained on a signal":    {Summary{Drained: true}, false},
+		"left out by the plan":   {Summary{Items: 1, Results: map[Result]int{ResultSkipped: 1}, Skipped: map[failure.Class]int{failure.NotPlanned: 1}}, false},
+		"left out by a choice":   {Summary{Items: 1, Results: map[Result]int{ResultSigned: 1}, LeftOut: 1}, false},
+	} {
+		if c.s.Complete() != c.want {
+			t.Errorf("%s: complete %t", name, c.s.Complete())
+		}
+	}
+}
+
+// A run of chosen tags is complete if what it leaves out is signed under another tag.
+func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
+	t.Parallel()
+	for wanted, leftOut := range map[string]int{"v1 v2": 0, "also v2": 0, "v2": 2, "v1 also": 1} {
+		s := newScene(t)
+		repo := s.Publish(App, "v1", "v2")
+		s.Must(repo.Sign("also", of("v1").Encoded(), 100))
+		s.Must(repo.Publish())
+		s.mutate = func(e *Engine) {
+			e.Scope.Wanted = func(tag string) bool { return slices.Contains(strings.Fields(wanted), tag) }
+		}
+		summary, _, err := s.run(App)
+		s.Must(err)
+		if summary.LeftOut != leftOut || summary.Complete() != (leftOut == 0) || !summary.Done() {
+			t.Errorf("%s: %d left out, complete %t, done %t; want %d", wanted, summary.LeftOut, summary.Complete(), summary.Done(), leftOut)
+		}
+	}
+}
+
+// Promise 4: a registry that does not answer has not said that the digest is gone.
+func TestUnresolvedIsNotMissing(t *testing.T) {
+	t.Parallel()
+	for _, class := range []failure.Class{failure.Denied, failure.Permanent, failure.Security} {
+		s := newScene(t)
+		s.Publish(App, "v1")
+		s.BreakFor("resolve", "v1", false, failure.New(class, errors.New("no answer")))
+		summary, _, err := s.run(App)
+		s.Must(err)
+		if summary.Failed[class] != 1 || summary.Complete() {
+			t.Errorf("%s: summary %+v", class, summary)
+		}
+		if it := s.item("v1"); it.Stage != state.Failed || it.Class != string(class) || it.Attempts != 1 {
+			t.Errorf("%s: in the ledger %+v", class, it)
+		}
+	}
+}
+
+// item is what the ledger has of a tag's image.
+func (s *scene) item(tag string) state.Item {
+	s.T.Helper()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.Must(err)
+	it, _, err := l.Item(state.Key{Repository: App, Digest: digest.FromString("image " + tag).String(), KeyName: "release"})
+	s.Must(errors.Join(err, l.Close()))
+	return it
+}
+
+// What --only does not name counts as the ledger has it: a run of what had failed can end as
+// complete, and one that leaves anything undone cannot.
+func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.Publish(App, "done", "missing", "failed")
+	delete(s.Images, digest.FromString("image missing"))
+	s.BreakFor("sign", "failed", false, failure.New(failure.Permanent, errors.New("not this one")))
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	s.Heal()
+	s.Faults["resolve"] = func(d digest.Digest) (bool, error) {
+		if d != digest.FromString("image failed") {
+			t.Errorf("asked for %s, which is not asked for", d)
+		}
+		return true, nil
+	}
+	for _, asked := range []bool{false, true} {
+		s.mutate = func(e *Engine) { e.Only = func(a Ask) bool { return asked && slices.Contains(a.Tags, "failed") } }
+		summary, outcomes, err := s.run(App)
+		s.Must(err)
+		want := map[Result]int{ResultAlready: 1, ResultSkipped: 2}
+		if asked {
+			want = map[Result]int{ResultAlready: 1, ResultSkipped: 1, ResultSigned: 1}
+		}
+		s.want(summary, want)
+		if summary.Skipped[failure.Missing] != 1 || (summary.Skipped[failure.NotAsked] == 0) != asked || summary.Complete() != asked || !summary.Done() || len(outcomes) != 3 {
+			t.Errorf("asked %t: got %+v with %d outcomes", asked, summary, len(outcomes))
+		}
+	}
+}
+
+func TestSkippedItemIsInTheLedger(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.Publish(App, "v1")
+	delete(s.Images, digest.FromString("image v1"))
+	_, _, err := s.run(App)
+	s.Must(err)
+	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(failure.Missing) {
+		t.Errorf("in the ledger %+v", it)
+	}
+}
+
+// A passing trouble is tried again in the same run, and spends no further key operation
+// once the envelope is there.
+func TestPassingTroubleIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for step, operations := range map[string]int{"resolve": 1, "find": 1, "sign": 2, "push": 1, "listed": 1} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.Publish(App, "v1")
+			var calls atomic.Int32
+			s.Faults[step] = func(digest.Digest) (bool, error) {
+				if calls.Add(1) == 1 {
+					return false, failure.New(failure.Throttled, errors.New("429"))
+				}
+				return true, nil
+			}
+			summary, _, err := s.run(App)
+			s.Must(err)
+			s.want(summary, map[Result]int{ResultSigned: 1})
+			s.once("v1")
+			if len(s.operations) != operations || !summary.Complete() {
+				t.Errorf("%d key operations, want %d; summary %+v", len(s.operations), operations, summary)
+			}
+		})
+	}
+}
+
+// Promise 5: a key service that is away for all images at once stops the run, and the run says so,
+// though none of them has failed often enough to be given up.
+func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
+	t.Parallel()
+	for _, class := range []failure.Class{failure.Transient, failure.Throttled} {
+		s := newScene(t)
+		s.Publish(App, strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x")...)
+		s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("no answer")) }
+		s.mutate = func(e *Engine) { e.Pause = time.Millisecond }
+		summary, outcomes, err := s.run(App)
+		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
+			t.Errorf("%s: %v, complete %t, %+v", class, err, summary.Complete(), summary)
+		}
+		// Each of the ten was tried again; those beside them were under way.
+		if n := len(s.operations); n > retry.MaxTries*(outagePatience+4*perWorker) {
+			t.Errorf("%s: %d key operations", class, n)
+		}
+		s.Heal()
+		summary, _, err = s.run(App)
+		s.Must(err)
+		s.want(summary, map[Result]int{ResultSigned: 24})
+	}
+}
+
+// The breaker counts refusals in a row, and only the key's own betrayal is the key's.
+func TestBreakerCountsInARow(t *testing.T) {
+	t.Parallel()
+	var b Breaker
+	denied := errors.New("denied")
+	for range 3 {
+		for range patience - 1 {
+			b.Failure("key", failure.Denied, denied)
+		}
+		b.Success("other")
+		b.Success("key")
+	}
+	b.Failure("", failure.Security, errors.New("a registry that lies"))
+	if err := b.Open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	for range patience {
+		b.Failure("key", failure.Denied, denied)
+		b.Success("")
+		b.Success("other")
+	}
+	if err := b.Open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
+		t.Errorf("after %d in a row: %v", patience, err)
+	} else if want := ErrStopped.Error() + ": refused 3 times in a row, last: denied"; err.Error() != want {
+		t.Errorf("after %d in a row: got %q, want %q", patience, err, want)
+	}
+	var full Breaker
+	for round := range 2 {
+		for i := range patience - 1 {
+			full.fill(fmt.Sprint(round, "-", i), errors.New("full"))
+		}
+		full.pushed()
+	}
+	for i := range patience - 1 {
+		full.fill(fmt.Sprint("more", i), errors.New("full"))
+	}
+	if err := full.Open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	if full.fill("last", errors.New("full")); !errors.Is(full.Open(), ErrStopped) {
+		t.Errorf("%d full ones in a row: %v", patience, full.Open())
+	}
+	var broken Breaker
+	for range outagePatience {
+		broken.Failure("", failure.Permanent, errors.New("a registry's answer"))
+	}
+	if err := broken.Open(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	for range outagePatience {
+		broken.Failure("key", failure.Permanent, &keyError{errors.New("no JSON")})
+	}
+	if err := broken.Open(); !errors.Is(err, ErrStopped) {
+		t.Errorf("a broken plugin: %v", err)
+	}
+	// Ten items of many workers can fail within a second: that is no outage yet.
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	away := Breaker{now: func() time.Time { return at }}
+	fail := func(n int) error {
+		for range n {
+			away.Failure("key", failure.Transient, errors.New("no answer"))
+		}
+		return away.Open()
+	}
+	if err := fail(2 * outagePatience); err != nil {
+		t.Errorf("away for a moment: %v", err)
+	}
+	at = at.Add(outageSpan - 1)
+	if err := fail(1); err != nil {
+		t.Errorf("away for less than %s: %v", outageSpan, err)
+	}
+	away.Success("key")
+	at = at.Add(time.Hour)
+	if err := fail(outagePatience); err != nil {
+		t.Errorf("after a success the time counts anew: %v", err)
+	}
+	at = at.Add(outageSpan)
+	if err := fail(1); !errors.Is(err, ErrStopped) {
+		t.Errorf("away for %s: %v", outageSpan, err)
+	}
+	var key Breaker
+	key.Failure("key", failure.Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
+	if err := key.Open(); !errors.Is(err, ErrKeyAstray) {
+		t.Errorf("the key: %v", err)
+	} else if want := ErrKeyAstray.Error() + ": signing: other payload"; err.Error() != want {
+		t.Errorf("the key: got %q, want %q", err, want)
+	}
+}
+
+// A registry that refuses pushes ends the run before it spends all key operations.
+func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var tags []string
+	for i := range 100 {
+		tags = append(tags, fmt.Sprintf("v%d", i))
+	}
+	s.Publish(App, tags...)
+	s.Faults["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
+	_, _, err := s.run(App)
+	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
+		t.Errorf("error %v after %d key operations", err, len(s.operations))
+	}
+}
+
+// What is signed already is no success of a key that is refused, or broken, for all the rest.
+func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		most int
+	}{
+		"refused":         {failure.New(failure.Denied, errors.New("the key is disabled")), patience + 1},
+		"answers rubbish": {failure.New(failure.Permanent, errors.New("no JSON")), outagePatience + 1},
+	} {
+		s := newScene(t)
+		s.mutate = func(e *Engine) { e.Workers, e.Recheck = 1, true }
+		var tags []string
+		for i := range 14 * c.most {
+			tags = append(tags, fmt.Sprintf("v%d", i))
+		}
+		// In their order in the run, as many between two that are new as are looked at together.
+		slices.SortFunc(tags, func(a, b string) int { return strings.Compare(of(a).String(), of(b).String()) })
+		repo := s.Publish(App)
+		for _, isNew := range []bool{false, true} {
+			for i, tag := range tags {
+				if isNew == (i%(perWorker+1) == perWorker) {
+					s.Must(repo.Sign(tag, s.Put(tag).Encoded(), 100))
+				}
+			}
+			s.Must(repo.Publish())
+			if !isNew {
+				_, _, err := s.run(App)
+				s.Must(err)
+			}
+		}
+		s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, c.err }
+		before := len(s.operations)
+		if _, _, err := s.run(App); !errors.Is(err, ErrStopped) || len(s.operations)-before > c.most {
+			t.Errorf("%s: %v after %d key operations, want that it stops after at most %d", name, err, len(s.operations)-before, c.most)
+		}
+	}
+}
+
+// Promise 5: repositories whose timestamp the server can no longer sign keep none of the
+// others from being read, however many of them come first.
+func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 2 * 3 {
+		names = append(names, fmt.Sprintf("registry.example.com/broken%d", i))
+		s.Publish(names[i], "b")
+	}
+	s.Publish(App, "v1")
+	s.Notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/timestamp.json") || !strings.Contains(r.URL.Path, "broken") {
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	summary, _, err := s.run(append(names, App)...)
+	s.Must(err)
+	s.once("v1")
+	if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
+		t.Errorf("summary %+v", summary)
 	}
 }

@@ -4,20 +4,34 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-core-go/revocation"
+	"github.com/notaryproject/notation-core-go/revocation/purpose"
+	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
 	"github.com/notaryproject/notation-core-go/signature"
+	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
+	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
 // memory is a trust store with one authority.
@@ -159,4 +173,440 @@ func TestVerifierEndsWithItsContext(t *testing.T) {
 	if got, err := judging(t, "strict", id).Verify(ctx, "registry.example.com/app@"+digest.FromString("a").String(), subject, jws.MediaTypeEnvelope, signedBy(t, id, "a")); err == nil || got.Trusted {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// The number of envelopes, and the seed of an earlier run, can be asked for.
+const (
+	verdictsVar    = "DCT2NOTATION_VERDICTS"
+	verdictSeedVar = "DCT2NOTATION_VERDICT_SEED"
+)
+
+// namedStores are trust stores by kind and name; what is not there cannot be read.
+type namedStores map[string][]*x509.Certificate
+
+func (s namedStores) GetCertificates(_ context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
+	certs, ok := s[string(kind)+":"+name]
+	if !ok {
+		return nil, truststore.TrustStoreError{InnerError: fs.ErrNotExist, Msg: "no such store"}
+	}
+	return certs, nil
+}
+
+// revocations answers by the leaf, and notes for whom it was asked.
+type revocations struct {
+	says  map[string]revocationresult.Result // by thumbprint; others: good
+	asked []string
+}
+
+func (r *revocations) ValidateContext(_ context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
+	leaf := Thumbprint(o.CertChain[0])
+	r.asked = append(r.asked, leaf)
+	results := make([]*revocationresult.CertRevocationResult, len(o.CertChain))
+	for i := range results {
+		results[i] = &revocationresult.CertRevocationResult{Result: revocationresult.ResultNonRevokable}
+	}
+	if says, ok := r.says[leaf]; ok {
+		results[0].Result = says
+	}
+	return results, nil
+}
+
+// installed is a plugin manager as notation-go's own: each plugin on the machine is there for
+// whoever names it. It notes what was asked for.
+type installed struct {
+	plugins map[string]plugin.Plugin
+	got     int
+}
+
+func (m *installed) Get(_ context.Context, name string) (plugin.Plugin, error) {
+	m.got++
+	if p, ok := m.plugins[name]; ok {
+		return p, nil
+	}
+	return nil, os.ErrNotExist
+}
+
+func (m *installed) List(context.Context) ([]string, error) { return nil, nil }
+
+// agreeable is a plugin that finds everything well.
+type agreeable struct{ plugin.SignPlugin }
+
+func (agreeable) GetMetadata(context.Context, *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
+	return &plugin.GetMetadataResponse{Name: "installed", Version: "1.0.0", SupportedContractVersions: []string{"1.0"}, Capabilities: verifiers}, nil
+}
+
+func (agreeable) VerifySignature(_ context.Context, r *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
+	answer := &plugin.VerifySignatureResponse{VerificationResults: map[plugin.Capability]*plugin.VerificationResult{}}
+	for _, c := range r.TrustPolicy.SignatureVerification {
+		answer.VerificationResults[c] = &plugin.VerificationResult{Success: true}
+	}
+	for _, name := range r.Signature.UnprocessedAttributes {
+		answer.ProcessedAttributes = append(answer.ProcessedAttributes, name)
+	}
+	return answer, nil
+}
+
+// A world has who signs, what is trusted and who answers.
+type world struct {
+	t        *testing.T
+	random   *rand.Rand
+	signers  map[string]*pki.Identity
+	stores   namedStores
+	stamps   map[string]*TSA
+	says     map[string]revocationresult.Result
+	letters  []letter
+	verified map[letter][]byte // envelopes by what they were made of
+}
+
+func newWorld(t *testing.T, random *rand.Rand) *world {
+	t.Helper()
+	w := &world{t: t, random: random, signers: map[string]*pki.Identity{}, stores: namedStores{}, stamps: map[string]*TSA{}, says: map[string]revocationresult.Result{}, verified: map[letter][]byte{}}
+	past := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
+	}
+	named := func(c *x509.Certificate) { c.OCSPServer = []string{"http://ocsp.example.com"} }
+	for _, ca := range []string{"main", "other"} { // of the same names
+		root := certificate(t, "root", nil, pki.CA)
+		between := certificate(t, "between", root, pki.CA)
+		w.signers[ca+" release"] = certificate(t, "release", root)
+		w.signers[ca+" intruder"] = certificate(t, "intruder", root, named)
+		w.signers[ca+" old"] = certificate(t, "release", root, past)
+		w.signers[ca+" long"] = certificate(t, "release", between)
+		w.signers[ca+" revoked"] = certificate(t, "release", root, named)
+		w.signers[ca+" silent"] = certificate(t, "release", between, named)
+		w.says[Thumbprint(w.signers[ca+" revoked"].Chain[0])] = revocationresult.ResultRevoked
+		w.says[Thumbprint(w.signers[ca+" silent"].Chain[0])] = revocationresult.ResultUnknown
+		for _, kind := range []string{"ca:", "signingAuthority:"} {
+			w.stores[kind+ca] = []*x509.Certificate{root.Certificate()}
+			w.stores[kind+ca+"-between"] = []*x509.Certificate{between.Certificate()}
+			w.stores[kind+ca+"-leaf"] = w.signers[ca+" release"].Chain[:1]
+		}
+		server, options := authority(t)
+		w.stamps[ca] = openTSA(t, options)
+		w.stores["tsa:"+ca] = []*x509.Certificate{server.Root()}
+	}
+	w.addTSAOfThePast(t)
+	for range 600 {
+		l := w.letter()
+		if blob := w.sign(l); blob != nil {
+			w.letters = append(w.letters, l)
+			w.verified[l] = blob
+		}
+	}
+	return w
+}
+
+// addTSAOfThePast stamps when the old certificates were valid.
+func (w *world) addTSAOfThePast(t *testing.T) {
+	server, err := tsatest.Start()
+	must(t, err)
+	t.Cleanup(server.Close)
+	_, options := authority(t)
+	then := openTSA(t, options) // another's, for its client
+	pool := x509.NewCertPool()
+	pool.AddCert(server.Root())
+	server.SetNow(func() time.Time { return time.Now().AddDate(0, -1, -15) })
+	w.stamps["past"] = &TSA{url: server.URL(), client: then.client, roots: pool, revoked: then.revoked}
+	w.stores["tsa:past"] = []*x509.Certificate{server.Root()}
+}
+
+func pick[T any](w *world, of ...T) T { return of[w.random.IntN(len(of))] }
+
+// rarely is one of the others in one case of n.
+func rarely[T any](w *world, n int, usual T, others ...T) T {
+	if w.random.IntN(n) == 0 {
+		return pick(w, others...)
+	}
+	return usual
+}
+
+// policy makes a valid trust policy of one or two statements for registry.example.com/app.
+func (w *world) policy() *trustpolicy.Document {
+	for {
+		scopes := pick(w, [][]string{{"*"}}, [][]string{{"registry.example.com/app"}}, [][]string{{"registry.example.com/app"}, {"*"}},
+			[][]string{{"*"}, {"registry.example.com/app"}}, [][]string{{"registry.example.com/other"}, {"*"}}, [][]string{{"registry.example.com/other"}})
+		doc := &trustpolicy.Document{Version: "1.0"}
+		for i, scope := range scopes {
+			doc.TrustPolicies = append(doc.TrustPolicies, w.statement(fmt.Sprint("statement", i), scope))
+		}
+		if doc.Validate() == nil {
+			return doc
+		}
+	}
+}
+
+func (w *world) statement(name string, scopes []string) trustpolicy.TrustPolicy {
+	s := trustpolicy.TrustPolicy{Name: name, RegistryScopes: scopes, SignatureVerification: trustpolicy.SignatureVerification{
+		VerificationLevel: pick(w, "strict", "strict", "permissive", "audit"), VerifyTimestamp: pick(w, "", trustpolicy.OptionAlways, trustpolicy.OptionAfterCertExpiry),
+	}}
+	if s.SignatureVerification.VerificationLevel = rarely(w, 30, s.SignatureVerification.VerificationLevel, "skip"); s.SignatureVerification.VerificationLevel == "skip" {
+		s.SignatureVerification.VerifyTimestamp = ""
+		return s
+	}
+	if w.random.IntN(3) == 0 {
+		s.SignatureVerification.Override = map[trustpolicy.ValidationType]trustpolicy.ValidationAction{}
+		for range 1 + w.random.IntN(2) {
+			of := pick(w, trustpolicy.TypeAuthenticity, trustpolicy.TypeAuthenticTimestamp, trustpolicy.TypeExpiry, trustpolicy.TypeRevocation)
+			s.SignatureVerification.Override[of] = pick(w, trustpolicy.ActionEnforce, trustpolicy.ActionLog)
+			if of == trustpolicy.TypeRevocation {
+				s.SignatureVerification.Override[of] = pick(w, trustpolicy.ActionEnforce, trustpolicy.ActionLog, trustpolicy.ActionSkip)
+			}
+		}
+	}
+	for range 1 + w.random.IntN(2) {
+		s.TrustStores = append(s.TrustStores, pick(w, "ca:", "ca:", "signingAuthority:")+pick(w, "main", "main", "main", "main-between", "main-leaf", "other"))
+	}
+	s.TrustStores = append(s.TrustStores, rarely(w, 3, s.TrustStores[0], "tsa:main", "tsa:other", "tsa:past"), rarely(w, 20, s.TrustStores[0], "ca:none", "tsa:none"))
+	w.random.Shuffle(len(s.TrustStores), func(i, j int) {
+		s.TrustStores[i], s.TrustStores[j] = s.TrustStores[j], s.TrustStores[i]
+	})
+	s.TrustedIdentities = pick(w, []string{"*"}, []string{"*"}, []string{"x509.subject: C=US, ST=WA, O=dct2notation test, CN=release"}, []string{"x509.subject: C=US, ST=WA, O=dct2notation test, CN=intruder"})
+	return s
+}
+
+// A letter is what an envelope is made of.
+type letter struct {
+	signer, scheme, mediaType, target, expiry, plugin, stamp string
+	attribute                                                bool
+	harm                                                     string // done to it after it was signed
+}
+
+func (w *world) letter() letter {
+	l := letter{
+		signer:    pick(w, "main ", "main ", "other ") + pick(w, "release", "release", "intruder", "old", "long", "revoked", "silent"),
+		scheme:    pick(w, "x509", "x509", "authority"),
+		mediaType: pick(w, jws.MediaTypeEnvelope, cose.MediaTypeEnvelope),
+		target:    rarely(w, 8, "a", "b", "size", "type", "junk", "payload type"),
+		expiry:    rarely(w, 4, "", "past", "future"),
+		plugin:    rarely(w, 3, "", "configured", "installed", "none", "../configured", " ", "optional"),
+	}
+	l.attribute = w.random.IntN(4) == 0
+	if l.scheme == "x509" {
+		l.stamp = rarely(w, 3, "", "main", "other", "past")
+	}
+	return l
+}
+
+// deliver takes one of the envelopes, and now and then does harm to it.
+func (w *world) deliver() (letter, []byte) {
+	l := pick(w, w.letters...)
+	blob := slices.Clone(w.verified[l])
+	l.harm = rarely(w, 8, "", "flip", "cut", "add", "other type", "no type")
+	switch l.harm {
+	case "flip":
+		blob[w.random.IntN(len(blob))] ^= 1 << w.random.IntN(8)
+	case "cut":
+		blob = blob[:w.random.IntN(len(blob))]
+	case "add":
+		blob = append(blob, byte(w.random.IntN(256)))
+	}
+	return l, blob
+}
+
+// sign makes an envelope; nil: signing it is refused.
+func (w *world) sign(l letter) []byte {
+	id := w.signers[l.signer]
+	signer, err := signature.NewLocalSigner(id.Chain, id.Key)
+	must(w.t, err)
+	r := &signature.SignRequest{Signer: signer, SigningTime: time.Now().Add(-time.Hour), SigningScheme: signature.SigningSchemeX509, Payload: w.payload(l.target)}
+	if strings.HasSuffix(l.signer, "old") {
+		r.SigningTime = time.Now().AddDate(0, -1, -15)
+	}
+	if l.scheme == "authority" {
+		r.SigningScheme = signature.SigningSchemeX509SigningAuthority
+	}
+	switch l.expiry {
+	case "past":
+		r.Expiry = r.SigningTime.Add(time.Minute)
+	case "future":
+		r.Expiry = time.Now().Add(time.Hour)
+	}
+	if l.plugin != "" {
+		name := l.plugin
+		if name == "optional" {
+			name = "configured"
+		}
+		naming(name)(r)
+		r.ExtendedSignedAttributes[0].Critical = l.plugin != "optional"
+	}
+	if l.attribute {
+		attribute(r)
+	}
+	if l.stamp != "" {
+		r.Timestamper, r.TSARootCAs = &stamping{tsa: w.stamps[l.stamp]}, w.stamps[l.stamp].roots
+	}
+	env, err := signature.NewEnvelope(l.mediaType)
+	must(w.t, err)
+	blob, err := env.Sign(r)
+	if err != nil {
+		return nil // such as a timestamp after the end of the certificate
+	}
+	return blob
+}
+
+func (w *world) payload(target string) signature.Payload {
+	d := image("a")
+	p := signature.Payload{ContentType: payloadType}
+	switch target {
+	case "b":
+		d = image("b")
+	case "size":
+		d.Size++
+	case "type":
+		d.MediaType = ocispec.MediaTypeImageIndex
+	case "payload type":
+		p.ContentType = "application/json"
+	}
+	d.Annotations = map[string]string{Prefix + "tag.v1": "targets"}
+	var err error
+	p.Content, err = json.Marshal(map[string]any{"targetArtifact": d})
+	must(w.t, err)
+	if target == "junk" {
+		p.Content = []byte(`{"targetArtifact":7}`)
+	}
+	return p
+}
+
+// anchoredIn reports whether the statement that applies trusts a certificate of the chain, read
+// from what the world knows and not from the program's own finding.
+func (w *world) anchoredIn(doc *trustpolicy.Document, l letter) (anchored bool, s *trustpolicy.TrustPolicy) {
+	s, err := doc.GetApplicableTrustPolicy(reference)
+	if err != nil {
+		return false, nil
+	}
+	kind := map[string]string{"x509": "ca:", "authority": "signingAuthority:"}[l.scheme]
+	for _, store := range s.TrustStores {
+		if !strings.HasPrefix(store, kind) {
+			continue
+		}
+		certs, ok := w.stores[store]
+		if !ok {
+			return false, s // one that cannot be read has none trusted
+		}
+		for _, c := range w.signers[l.signer].Chain {
+			anchored = anchored || slices.ContainsFunc(certs, c.Equal)
+		}
+	}
+	return anchored, s
+}
+
+var reference = "registry.example.com/app@" + image("a").Digest.String()
+
+// deliberate are the differences from notation verify, as docs/adr/0001 numbers them: where plain
+// notation-go trusts a signature and we do not.
+var deliberate = []struct {
+	name string
+	fits func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool
+}{
+	{"1: it names a plugin that is installed and was not configured", func(l letter, anchored bool, _ *trustpolicy.VerificationLevel) bool {
+		return l.plugin == "installed" && anchored
+	}},
+	{"2: it names a plugin, its chain is not anchored, and the level only logs that", func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool {
+		return (l.plugin == "installed" || l.plugin == "configured") && !anchored && level.Enforcement[trustpolicy.TypeAuthenticity] == trustpolicy.ActionLog
+	}},
+	{"3: revocation or a timestamp is enforced, but not authenticity, and its chain names servers and is not anchored", func(l letter, anchored bool, level *trustpolicy.VerificationLevel) bool {
+		return !anchored && level.Enforcement[trustpolicy.TypeAuthenticity] == trustpolicy.ActionLog &&
+			(level.Enforcement[trustpolicy.TypeRevocation] == trustpolicy.ActionEnforce && strings.HasSuffix(l.signer, "intruder") || l.stamp != "" && level.Enforcement[trustpolicy.TypeAuthenticTimestamp] == trustpolicy.ActionEnforce)
+	}},
+}
+
+// Promise 6: our verdict is that of notation verify, but for the deliberate differences, all of
+// which make ours the stricter; and nothing is started or asked for a chain that is not anchored.
+func TestVerdictsAreNotations(t *testing.T) {
+	t.Parallel()
+	number := func(name string, usual uint64) uint64 {
+		n, err := strconv.ParseUint(os.Getenv(name), 10, 64)
+		if err != nil {
+			return usual
+		}
+		return n
+	}
+	seed := number(verdictSeedVar, rand.Uint64())
+	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
+	differences, trusted, refused := map[string]int{}, 0, 0
+	for i := range int(number(verdictsVar, 2500)) {
+		l, blob := w.deliver()
+		doc := w.policy()
+		plain, ours := w.verdicts(doc, l, blob)
+		switch {
+		case plain == ours.Trusted && plain:
+			trusted++
+		case plain == ours.Trusted:
+			refused++
+		default:
+			anchored, s := w.anchoredIn(doc, l)
+			why := w.differs(l, anchored, s)
+			if why == "" || ours.Trusted {
+				t.Fatalf("envelope %d, %+v: notation-go trusts it: %t, and we: %+v\nby %+v\n%s=%d", i, l, plain, ours, s, verdictSeedVar, seed)
+			}
+			differences[why]++
+		}
+		if t.Failed() {
+			t.Fatalf("envelope %d, %+v\n%s=%d", i, l, verdictSeedVar, seed)
+		}
+	}
+	t.Logf("trusted by both: %d, by neither: %d, deliberate differences: %v", trusted, refused, differences)
+	for _, d := range deliberate {
+		if differences[d.name] == 0 {
+			t.Errorf("no envelope shows the deliberate difference %s (%s=%d)", d.name, verdictSeedVar, seed)
+		}
+	}
+	if trusted < 50 || refused < 100 {
+		t.Errorf("got %d trusted and %d refused: that shows little (%s=%d)", trusted, refused, verdictSeedVar, seed)
+	}
+}
+
+func (w *world) differs(l letter, anchored bool, s *trustpolicy.TrustPolicy) string {
+	if s == nil {
+		return ""
+	}
+	level, err := s.SignatureVerification.GetVerificationLevel()
+	must(w.t, err)
+	for _, d := range deliberate {
+		if d.fits(l, anchored, level) {
+			return d.name
+		}
+	}
+	return ""
+}
+
+// verdicts judges an envelope by plain notation-go and by ours.
+func (w *world) verdicts(doc *trustpolicy.Document, l letter, blob []byte) (plain bool, ours Verdict) {
+	t := w.t
+	t.Helper()
+	mediaType := l.mediaType
+	switch l.harm {
+	case "other type":
+		mediaType = map[string]string{jws.MediaTypeEnvelope: cose.MediaTypeEnvelope, cose.MediaTypeEnvelope: jws.MediaTypeEnvelope}[mediaType]
+	case "no type":
+		mediaType = "text/html"
+	}
+	everything := &installed{plugins: map[string]plugin.Plugin{"installed": agreeable{}, "configured": agreeable{}}}
+	theirs := &revocations{says: w.says}
+	stock, err := verifier.NewWithOptions(doc, w.stores, everything, verifier.VerifierOptions{RevocationCodeSigningValidator: theirs, RevocationTimestampingValidator: theirs})
+	must(t, err)
+	_, failed := stock.Verify(context.Background(), image("a"), blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType})
+	if skip, _, err := stock.(judge).SkipVerify(context.Background(), notationgo.VerifierVerifyOptions{ArtifactReference: reference}); err == nil && skip {
+		failed = errSkip // nothing is verified, and nothing is trusted for it
+	}
+
+	asked := &revocations{says: w.says}
+	held, err := newVerifier(doc, w.stores, pluginManager{"configured": agreeable{}}, verifier.VerifierOptions{
+		RevocationCodeSigningValidator: &anchoredOnly{asked, purpose.CodeSigning}, RevocationTimestampingValidator: &anchoredOnly{asked, purpose.Timestamping}})
+	must(t, err)
+	ours, err = held.Verify(context.Background(), reference, image("a"), mediaType, blob)
+	must(t, err)
+	// What is handed to notation-go's own Verify says the same.
+	if w.random.IntN(8) > 0 {
+		// once in a while is enough
+	} else if _, err := held.Notation().Verify(context.Background(), image("a"), blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType}); (err == nil) != ours.Trusted && !errors.Is(failed, errSkip) {
+		t.Errorf("as notation-go's verifier: %v, and as ours: %+v", err, ours)
+	}
+	if anchored, _ := w.anchoredIn(doc, l); !anchored && len(asked.asked) > 0 {
+		t.Errorf("revocation was asked for, %v, and the chain is not anchored", asked.asked)
+	}
+	if ours.Trusted != (ours.Reason == "" || strings.Contains(ours.Reason, "lenient")) {
+		t.Errorf("%+v: the reason does not fit", ours)
+	}
+	return failed == nil, ours
 }

@@ -4,11 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -222,5 +227,405 @@ func TestSnapshotIsNoPin(t *testing.T) {
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnpinnedRoot) {
 		t.Errorf("saved: %+v", sum)
+	}
+}
+
+// cost saves again and tells the requests and the summary.
+func (s *scene) cost(t *testing.T, dir string) (int64, Summary) {
+	t.Helper()
+	before := s.Requests()
+	sum := s.save(t, dir)
+	return s.Requests() - before, sum
+}
+
+func TestUnchangedRepositoryCostsOneRequest(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers, nested, rotated)
+	dir := t.TempDir()
+	s.save(t, dir)
+	if n, sum := s.cost(t, dir); n != 4 || sum.Unchanged != 4 {
+		t.Errorf("%d requests, %+v", n, sum)
+	}
+	must(t, s.repos[signers].Sign("v9", sha("9"), 9, "targets/releases"))
+	must(t, s.repos[signers].Publish())
+	// One for each, and the new snapshot and targets/releases.
+	if n, sum := s.cost(t, dir); n != 4+2 || sum.Changed != 1 || sum.Unchanged != 3 {
+		t.Errorf("after one role changed: %d requests, %+v", n, sum)
+	}
+	s.same(t, opened(t, dir))
+	must(t, s.repos[rotated].RotateRoot())
+	must(t, s.repos[rotated].RotateRoot())
+	// Two roots, timestamp and snapshot: the pin is of the newest. Versions 1 to 3 are saved.
+	if n, sum := s.cost(t, dir); n != 3+4 || sum.Changed != 1 {
+		t.Errorf("after two rotations: %d requests, %+v", n, sum)
+	}
+	saved := opened(t, dir)
+	s.same(t, saved)
+	for v, h := range s.History(rotated, "root") {
+		raw, err := saved.File(t.Context(), gun(t, rotated), chainName(v+1), maxRoot)
+		if err != nil || string(raw) != string(h.Raw) {
+			t.Errorf("root version %d: %v", v+1, err)
+		}
+	}
+}
+
+func TestFailingRepositoryKeepsWhatWasSaved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers)
+	dir := t.TempDir()
+	s.save(t, dir)
+	before := tree(t, dir)
+	s.refuse(signers)
+	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || sum.Unchanged != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnavailable) {
+		t.Errorf("summary %+v", sum)
+	}
+	s.SetHook(nil)
+	s.Delete(signers)
+	sum, err = Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnsigned) {
+		t.Errorf("deleted: %+v", sum)
+	}
+	// Not asked for is not removed either.
+	_, err = Save(t.Context(), dir, s.reader(), nil, atNoon())
+	must(t, err)
+	if names := differ(before, tree(t, dir)); len(names) > 0 {
+		t.Errorf("changed: %v", names)
+	}
+}
+
+func TestOlderTrustDataDoesNotReplaceNewer(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain)
+	r := s.repos[plain]
+	old := s.History(plain, "timestamp")
+	must(t, r.Sign("v2", sha("2"), 2))
+	must(t, r.Publish())
+	dir := t.TempDir()
+	s.save(t, dir)
+	before := tree(t, dir)
+	// All of yesterday's files fit together.
+	yesterday := old[len(old)-1]
+	s.Put(plain, "timestamp", yesterday.Number, yesterday.Raw)
+	if got, err := s.reader().Read(t.Context(), gun(t, plain), dct.Known{}); err != nil || len(got.Targets()) != 1 {
+		t.Fatalf("the test's own premise: %v", err)
+	}
+	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
+		t.Errorf("rolled back: %+v", sum)
+	}
+	// A repository of the same name with other keys, though they are pinned.
+	sum, err = Save(t.Context(), dir, newScene(t, plain).reader(), s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
+		t.Errorf("replaced: %+v", sum)
+	}
+	if names := differ(before, tree(t, dir)); len(names) > 0 {
+		t.Errorf("changed: %v", names)
+	}
+}
+
+// Both roots are pinned and everything is signed, by somebody who has the server's keys.
+func TestOlderRootIsRefusedThoughTheSnapshotRoleListsIt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain)
+	r := s.repos[plain]
+	ids := r.RootKeyIDs()
+	must(t, r.RotateRoot())
+	dir := t.TempDir()
+	s.save(t, dir)
+	must(t, r.Replace("root", s.History(plain, "root")[0].Raw))
+	reader := s.reader()
+	reader.Pins.Certs[plain] = append(ids, r.RootKeyIDs()...)
+	if _, err := reader.Read(t.Context(), gun(t, plain), dct.Known{}); err != nil {
+		t.Fatalf("the test's own premise: %v", err)
+	}
+	sum, err := Save(t.Context(), dir, reader, s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, errOlder) || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
+		t.Errorf("summary %+v", sum)
+	}
+}
+
+// A root that nothing in the snapshot leads to is refused even under a higher version.
+func TestNewRootMustFollowFromTheSavedOne(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, rotated)
+	dir := t.TempDir()
+	s.save(t, dir)
+	other := newScene(t, rotated)
+	for range 3 {
+		must(t, other.repos[rotated].RotateRoot())
+		must(t, other.repos[rotated].Sign("v2", sha("2"), 2))
+		must(t, other.repos[rotated].Publish())
+	}
+	sum, err := Save(t.Context(), dir, other.reader(), s.guns(t), atNoon())
+	must(t, err)
+	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) || !strings.Contains(sum.Attention[0].Err.Error(), "role root") {
+		t.Errorf("summary %+v", sum)
+	}
+}
+
+func TestOnlyOneWriterAtATime(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain)
+	dir := t.TempDir()
+	unlock, err := lock(dir)
+	must(t, err)
+	if _, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon()); !errors.Is(err, ErrLocked) {
+		t.Errorf("error %v", err)
+	}
+	unlock()
+	s.save(t, dir)
+	s.same(t, opened(t, dir))
+}
+
+func TestBlobsOfReplacedManifestsAreRemoved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, signers)
+	dir, fresh := t.TempDir(), t.TempDir()
+	s.save(t, dir)
+	must(t, s.repos[signers].Sign("v9", sha("9"), 9))
+	must(t, s.repos[signers].Publish())
+	mine := filepath.Join(dir, "README.txt")
+	must(t, os.WriteFile(mine, []byte("ours"), 0o600))
+	s.save(t, dir)
+	s.save(t, fresh)
+	if names := differ(tree(t, fresh), tree(t, dir)); strings.Join(names, " ") != "README.txt" {
+		t.Errorf("an updated snapshot and a new one differ in %v", names)
+	}
+}
+
+// What is no snapshot stays as it is: a writer removes blobs that no index lists.
+func TestDirectoriesWithOtherThingsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain)
+	image := `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:` + sha("1") + `","size":2}]}`
+	for what, files := range map[string]map[string]string{
+		"a home":                     {".profile": "x"},
+		"an image layout":            {"oci-layout": layoutFile, "index.json": image, "blobs/sha256/" + sha("1"): "{}"},
+		"a layout without its index": {"oci-layout": layoutFile, "blobs/sha256/" + sha("1"): "{}"},
+		"an index without a layout":  {"index.json": image},
+		"blobs without a layout":     {"blobs/sha256/" + sha("1"): "{}"},
+	} {
+		dir := t.TempDir()
+		for name, content := range files {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+			must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+		}
+		before := tree(t, dir)
+		if _, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon()); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if names := differ(before, tree(t, dir)); len(names) > 0 {
+			t.Errorf("%s: changed %v", what, names)
+		}
+	}
+}
+
+// meeting lets those who ask for a root wait for each other, and tells how many met.
+type meeting struct {
+	dct.Source
+	wanted    int
+	full      chan struct{}
+	mu        sync.Mutex
+	now, most int
+}
+
+func (m *meeting) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+	if name == "root" {
+		m.mu.Lock()
+		m.now++
+		m.most = max(m.most, m.now)
+		if m.now == m.wanted {
+			close(m.full)
+		}
+		m.mu.Unlock()
+		select {
+		case <-m.full:
+		case <-time.After(5 * time.Second):
+		}
+		defer func() {
+			m.mu.Lock()
+			m.now--
+			m.mu.Unlock()
+		}()
+	}
+	return m.Source.File(ctx, gun, name, limit)
+}
+
+// As many repositories are read at the same time as asked for, and what is saved is the same.
+func TestRepositoriesAreSavedSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers, nested, rotated)
+	one := t.TempDir()
+	s.save(t, one)
+	four := t.TempDir()
+	reader := s.reader()
+	m := &meeting{Source: reader.Source, wanted: 4, full: make(chan struct{})}
+	reader.Source = m
+	o := atNoon()
+	o.Readers = 4
+	if _, err := Save(t.Context(), four, reader, s.guns(t), o); err != nil || m.most != 4 {
+		t.Errorf("%d at the same time, %v", m.most, err)
+	}
+	if names := differ(tree(t, one), tree(t, four)); len(names) > 0 {
+		t.Errorf("differs in %v", names)
+	}
+}
+
+// down does not answer for one registry, and counts the repositories it was asked for.
+type down struct {
+	dct.Source
+	host  string
+	asked atomic.Int64
+}
+
+func (d *down) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+	if gun.Registry() != d.host {
+		return d.Source.File(ctx, gun, name, limit)
+	}
+	d.asked.Add(1)
+	return nil, &dct.Error{GUN: gun.String(), Role: name, Kind: dct.ErrUnavailable, Err: errors.New("answered 503")}
+}
+
+// Each repository of a server that is down costs minutes of repetitions.
+func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
+	t.Parallel()
+	for _, readers := range []int{1, 8} {
+		s := newScene(t, rotated)
+		guns := s.guns(t)
+		for i := range 1000 {
+			guns = append(guns, gun(t, fmt.Sprintf("down.example.com/r%d", i)))
+		}
+		reader, o := s.reader(), atNoon()
+		d := &down{Source: reader.Source, host: "down.example.com"}
+		reader.Source, o.Readers = d, readers
+		sum, err := Save(t.Context(), t.TempDir(), reader, guns, o)
+		if err != nil || sum.Failed != 1000 || sum.Added != 1 {
+			t.Errorf("%d readers: added %d, failed %d, %v", readers, sum.Added, sum.Failed, err)
+		}
+		if n := d.asked.Load(); n > int64(3+readers) {
+			t.Errorf("%d readers: asked for %d repositories", readers, n)
+		}
+		last := sum.Attention[len(sum.Attention)-1].Err
+		if !errors.Is(last, dct.ErrUnavailable) || !strings.Contains(last.Error(), "not asked: the Notary server of down.example.com failed for") {
+			t.Errorf("%d readers: the reason is %v", readers, last)
+		}
+	}
+}
+
+// Wherever a run ends, what it leaves is a snapshot, and the next run completes it to what
+// an undisturbed one writes.
+func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers, rotated)
+	want := t.TempDir()
+	begin := s.Requests()
+	s.save(t, want)
+	total := int(s.Requests() - begin)
+	for cut := 1; cut <= total; cut++ {
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancel(t.Context())
+		left := cut
+		s.SetHook(func(http.ResponseWriter, *http.Request) bool {
+			if left--; left == 0 {
+				cancel()
+			}
+			return false
+		})
+		sum, err := Save(ctx, dir, s.reader(), s.guns(t), atNoon())
+		s.SetHook(nil)
+		cancel()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		results, err := Verify(t.Context(), dir, s.reader(), nil)
+		must(t, err)
+		for _, r := range results {
+			must(t, r.Err)
+		}
+		if len(results) != sum.Added {
+			t.Errorf("cut at %d: %d were added, and %d are there", cut, sum.Added, len(results))
+		}
+		s.save(t, dir)
+		if names := differ(tree(t, want), tree(t, dir)); len(names) > 0 {
+			t.Fatalf("cut at %d: completed to something else in %v", cut, names)
+		}
+	}
+}
+
+// A long run that is killed has something to show for it.
+func TestIndexIsWrittenAsTheRunGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plain, signers, nested)
+	dir := t.TempDir()
+	must(t, prepare(dir))
+	var there []int
+	o := atNoon()
+	o.Observe = func(Saved) { there = append(there, len(opened(t, dir).GUNs())) }
+	w := &writer{dir: dir, saved: opened(t, dir), reader: s.reader(), options: o, every: 2, hosts: dct.NewHosts()}
+	_, err := w.saveAll(t.Context(), s.guns(t))
+	must(t, err)
+	if !slices.Equal(there, []int{0, 0, 2}) {
+		t.Errorf("listed while saving: %v", there)
+	}
+}
+
+// A publication in the middle of a read makes the reader begin again. What it got before
+// is not what it verified.
+func TestPublicationWhileSavingIsSavedWhole(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, signers)
+	must(t, s.repos[signers].Sign("v9", sha("9"), 9))
+	torn := false
+	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if torn || !strings.Contains(r.URL.Path, "/snapshot.") {
+			return false
+		}
+		torn = true
+		if err := s.repos[signers].Publish(); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"errors":[{"code":"METADATA_NOT_FOUND"}]}`))
+		return true
+	})
+	dir, fresh := t.TempDir(), t.TempDir()
+	s.save(t, dir)
+	s.save(t, fresh)
+	if names := differ(tree(t, fresh), tree(t, dir)); len(names) > 0 || !torn {
+		t.Errorf("differs in %v", names)
+	}
+}
+
+// A kill between the last blob and the index leaves the old index with new blobs.
+func TestRunKilledBeforeTheIndexFindsItsBlobsAgain(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, signers)
+	dir := t.TempDir()
+	s.save(t, dir)
+	index := filepath.Join(dir, ocispec.ImageIndexFile)
+	old := tree(t, dir)
+	must(t, s.repos[signers].Sign("v9", sha("9"), 9))
+	must(t, s.repos[signers].Publish())
+	s.save(t, dir)
+	want := tree(t, dir)
+	for name, f := range old { // what had been swept after the index
+		must(t, os.WriteFile(filepath.Join(dir, name), f.Data, 0o644))
+	}
+	temporary := filepath.Join(blobDir(dir), "."+sha("1")+".tmp-123")
+	must(t, os.WriteFile(temporary, []byte("half"), 0o600))
+	if raw, err := os.ReadFile(index); err != nil || string(raw) != string(old["index.json"].Data) {
+		t.Fatal("the old index is not in place")
+	}
+	if n, sum := s.cost(t, dir); n != 1 || sum.Changed != 1 {
+		t.Errorf("%d requests, %+v", n, sum)
+	}
+	if names := differ(want, tree(t, dir)); len(names) > 0 {
+		t.Errorf("differs in %v", names)
 	}
 }

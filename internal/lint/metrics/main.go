@@ -19,6 +19,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -122,7 +123,7 @@ func count(root string) (*counts, error) {
 		}
 		if source, isTest := strings.CutSuffix(name, "_test.go"); isTest {
 			ast.Inspect(file, c.message)
-			if !strings.HasSuffix(name, helpers) {
+			if !strings.HasSuffix(name, helpers) && hasSource(tree, path.Dir(name)) {
 				_, err := fs.Stat(tree, source+".go")
 				c.beside.add(err == nil)
 			}
@@ -207,4 +208,11 @@ func (c *counts) receivers(name string, file *ast.File) {
 			c.methods[id.Name][name] = true
 		}
 	}
+}
+
+// hasSource reports whether a folder has Go files other than tests: those of end-to-end tests have none, and
+// nothing that a test could stand beside.
+func hasSource(tree fs.FS, dir string) bool {
+	files, _ := fs.Glob(tree, dir+"/*.go") // the error is that of a bad pattern
+	return slices.ContainsFunc(files, func(f string) bool { return !strings.HasSuffix(f, "_test.go") })
 }
