@@ -82,7 +82,7 @@ Exit code 0: all gates hold. 4: they do not.`,
 	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+		f.IntVar(&o.workers, "concurrency", 16, "tags looked at at the same time")
 	})
 	cli.HideFlags(f, "source")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -113,7 +113,7 @@ func (o *readyOptions) check() error {
 	case err != nil:
 		return cli.Usage(fmt.Errorf("--date %s: it takes a date such as 2026-12-08", o.planned))
 	case o.workers < 1:
-		return cli.Usage(errors.New("--workers is at least 1"))
+		return cli.Usage(errors.New("--concurrency is at least 1"))
 	case o.platforms != "index" && o.platforms != "all":
 		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
 	case o.Source != "server":

@@ -59,7 +59,7 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 	o.Common.Bind(f)
 	o.RegistryOptions.Bind(f)
 	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
-	f.IntVar(&o.workers, "workers", 8, "images in work at the same time")
+	f.IntVar(&o.workers, "concurrency", 8, "images looked at and deleted from at the same time")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, and change nothing")
 	f.BoolVar(&o.yes, "yes", false, "delete")
@@ -82,7 +82,7 @@ func (o *undoOptions) check() error {
 	case !o.dryRun && !o.yes:
 		return cli.Usage(errors.New("undo deletes signatures, and does so only with --yes\nhint: look at --dry-run first: it shows which"))
 	case o.workers < 1:
-		return cli.Usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+		return cli.Usage(fmt.Errorf("--concurrency %d: at least 1", o.workers))
 	}
 	if err := o.Common.Check(); err != nil {
 		return err

@@ -70,7 +70,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since; trust data older than they have read is refused")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
 	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "workers", 16, "tags looked at at the same time")
+		f.IntVar(&o.workers, "concurrency", 16, "tags looked at at the same time")
 		f.IntVar(&o.sample, "sample", 0, "compare so many tags of each repository, drawn at random (0: all)")
 		f.StringVar(&o.seed, "sample-seed", "", "draw the same sample as an earlier call, which has said its seed")
 	})
@@ -90,7 +90,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 func (o *verifyOptions) checkVerify() error {
 	switch {
 	case o.workers < 1:
-		return cli.Usage(errors.New("--workers is at least 1"))
+		return cli.Usage(errors.New("--concurrency is at least 1"))
 	case o.sample < 0 || o.sample == 0 && o.seed != "":
 		return cli.Usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
 	case o.platforms != "index" && o.platforms != "all":

@@ -379,7 +379,7 @@ type verifying struct {
 // verify runs dct2notation to its end. What it says goes to a file: of many tags it is
 // much, and would count as our memory.
 func (h *home) verify(ctx context.Context, notary string, v verifying) (u usage, err error) {
-	args := []string{"--workers", fmt.Sprint(v.workers)}
+	args := []string{"--concurrency", fmt.Sprint(v.workers)}
 	if v.readers > 0 {
 		args = append(args, "--notary-concurrency", fmt.Sprint(v.readers))
 	}

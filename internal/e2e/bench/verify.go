@@ -43,7 +43,7 @@ func verification(ctx context.Context, bin, dir string, out io.Writer) error {
 			if err != nil {
 				return err
 			}
-			printVerified(out, fmt.Sprintf("dct2notation verify --workers %d", workers), ours[i])
+			printVerified(out, fmt.Sprintf("dct2notation verify --concurrency %d", workers), ours[i])
 		}
 		if h, p, err = s.signed(ctx, "small", Publication{Repositories: verifySmall, Images: verifySmall * smallTags}); err != nil {
 			return err

@@ -214,5 +214,5 @@ func (c *counts) receivers(name string, file *ast.File) {
 // nothing that a test could stand beside.
 func hasSource(tree fs.FS, dir string) bool {
 	files, _ := fs.Glob(tree, dir+"/*.go") // the error is that of a bad pattern
-	return slices.ContainsFunc(files, func(f string) bool { return !strings.HasSuffix(f, "_test.go") })
+	return slices.ContainsFunc(files, func(f string) bool { return !strings.HasSuffix(f, "_test.go") && path.Base(f) != "doc.go" })
 }

@@ -119,6 +119,8 @@ func HintOfFlag(c *cobra.Command, err error) string {
 			return c.Name() + " reads a ledger with --ledger; --state is of the verbs that write it"
 		case name == "ledger" && slices.Contains(names, "state"):
 			return c.Name() + " takes its ledger with --state; --ledger is of verbs that only compare with it"
+		case name == "workers" && slices.Contains(names, "concurrency"):
+			return c.Name() + " uses no key, and takes --concurrency; --workers is how many key operations a run has in flight"
 		case like != "":
 			return "is --" + like + " meant? " + c.CommandPath() + " --help shows the flags"
 		}

@@ -125,6 +125,8 @@ var fields = []string{"version", "notary", "repositories", "exclude", "map", "ke
 // take puts one top-level key where it belongs.
 func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	switch key {
+	case "ledger":
+		return errors.New("it is named on the command line alone, with --ledger\nhint: a configuration serves all verbs; state is the ledger that runs write")
 	case "notary":
 		c.Notary, err = stringMap(v)
 	case "repositories":

@@ -28,6 +28,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 	}{
 		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['0000000000000000000000000000000000000000000000000000000000000001']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
 		"no version":         {"workers: 3\n", "version: 1"},
+		"a ledger":           {"version: 1\nledger: m.db\n", "on the command line alone"},
 		"another version":    {"version: 2\n", "version: 1"},
 		"an unknown key":     {"version: 1\n# comment\n\"wokers\" : 3\n", "line 3: wokers: unknown key\nhint: is workers meant?"},
 		"a part of a key":    {"version: 1\nstat: a.db\n", "line 2: stat: unknown key\nhint: is state meant?"},
