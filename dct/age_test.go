@@ -41,13 +41,13 @@ func TestAllowExpired(t *testing.T) {
 			everything := []string{RootCert, "root", "timestamp", "snapshot", "targets", Delegations}
 			reader.AllowExpired = slices.DeleteFunc(slices.Clone(everything), func(n string) bool { return n == c.enough[0] || c.enough[0] == "targets/alice" && n == Delegations })
 			if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) {
-				t.Errorf("with all else allowed: %v", err)
+				t.Errorf("with all else allowed: got %v, want %v", err, ErrExpired)
 			}
 			reader.AllowExpired = c.enough
 			got, err := read(t, reader, app, Known{})
 			must(t, err)
 			if target := got.Targets()[0]; !slices.Equal(target.Expired(), c.expired) || target.Check(time.Now()) != nil {
-				t.Errorf("target carries %v, want %v", target.Expired(), c.expired)
+				t.Errorf("got target with %v, want %v that passes its check", target.Expired(), c.expired)
 			}
 		})
 	}
@@ -81,7 +81,7 @@ func TestAllowExpiredOverridesNothingElse(t *testing.T) {
 			reader := pinned(s, r)
 			reader.AllowExpired = []string{RootCert, "root", "timestamp", "snapshot", "targets", Delegations}
 			if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
-				t.Errorf("error %v", err)
+				t.Errorf("got %v, want %v", err, ErrRefused)
 			}
 		})
 	}
@@ -110,7 +110,7 @@ func TestAgedRootMustBePinned(t *testing.T) {
 	} {
 		reader := &Reader{Source: server(s), Pins: c.pins, AllowExpired: allow}
 		if _, err := read(t, reader, app, c.known); c.kind == nil && err != nil || !errors.Is(err, c.kind) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, c.kind)
 		}
 	}
 }
@@ -170,13 +170,13 @@ func TestAllThatIsExpiredIsNamedAtOnce(t *testing.T) {
 			reader.AllowExpired = c.allow
 			_, err := read(t, reader, app, Known{})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("error %v, want %v with %s", err, c.kind, c.want)
+				t.Fatalf("got %v, want %v with %s", err, c.kind, c.want)
 			}
 			if c.flag == "" {
 				return
 			}
 			if _, flag, _ := strings.Cut(err.Error(), "--allow-expired"); flag != c.flag {
-				t.Errorf("flag %s, want %s", flag, c.flag)
+				t.Errorf("got flag %s, want %s", flag, c.flag)
 			}
 			if c.then == nil {
 				reader.AllowExpired = append(slices.Clone(c.allow), strings.Split(c.flag[1:], ",")...)
@@ -195,12 +195,12 @@ func TestAgesAreJudgedAtATime(t *testing.T) {
 	reader := pinned(s, r)
 	reader.At = time.Now().Add(20 * 24 * time.Hour)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) {
-		t.Errorf("in 20 days: %v", err)
+		t.Errorf("in 20 days: got %v, want %v", err, ErrExpired)
 	}
 	must(t, r.Expire("timestamp"))
 	reader.At = time.Now().Add(-30 * 24 * time.Hour)
 	if _, err := read(t, reader, app, Known{}); err != nil {
-		t.Errorf("30 days ago: %v", err)
+		t.Errorf("30 days ago: got %v, want no error", err)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestCheckAllowExpired(t *testing.T) {
 	must(t, CheckAllowExpired([]string{RootCert, "root", "timestamp", "snapshot", "targets", Delegations, "targets/releases"}))
 	for _, bad := range []string{"", "all", "target", "targets/", "Root"} {
 		if CheckAllowExpired([]string{bad}) == nil {
-			t.Errorf("%q accepted", bad)
+			t.Errorf("%q: got no error, want one", bad)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 		s := notary(t)
 		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(c.body)); return true })
 		if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
 		}
 	}
 	s := notary(t) // as notary-server says that there are none
@@ -192,7 +192,7 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := server(s).Changes(ctx, "a.example.com", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: got %v, want %v", err, context.Canceled)
 	}
 	s.Close()
 	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "refused") {
@@ -281,7 +281,7 @@ func TestChangesHaveAnEnd(t *testing.T) {
 		return true
 	})
 	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "circles") || asked > 4 {
-		t.Errorf("round: %v after %d requests", err, asked)
+		t.Errorf("round: got %v after %d requests, want an error that says circles after at most 4", err, asked)
 	}
 	asked = 0
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -292,14 +292,14 @@ func TestChangesHaveAnEnd(t *testing.T) {
 	endless := server(s)
 	endless.MaxRecords = 40
 	if _, _, err := endless.Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "--max-changefeed-records") || asked != 41 {
-		t.Errorf("endless: %v after %d requests", err, asked)
+		t.Errorf("endless: got %v after %d requests, want an error that names the flag after 41", err, asked)
 	}
 	s.SetHook(feedOf(func() []feedRecord { return numbered(40) }))
 	if _, changed, err := endless.Changes(t.Context(), "a.example.com", nil); err != nil || len(changed) != 40 {
-		t.Errorf("as long as permitted: %d, %v", len(changed), err)
+		t.Errorf("as long as permitted: got %d, %v, want 40", len(changed), err)
 	}
 	s.SetHook(feedOf(func() []feedRecord { return numbered(41) }))
 	if _, _, err := endless.Changes(t.Context(), "a.example.com", nil); err == nil {
-		t.Error("one record more was read")
+		t.Error("one record more: got no error, want one")
 	}
 }

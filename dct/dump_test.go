@@ -58,10 +58,10 @@ func FuzzDump(f *testing.F) {
 					t.Fatalf("%s of %s: %v", name, gun, err)
 				}
 				if err == nil && !have[gun.String()+" "+sumOf(raw)] {
-					t.Fatalf("no row of %s has what is given as %s: %q", gun, name, raw)
+					t.Fatalf("%s of %s: got %q, want what a row has", name, gun, raw)
 				}
 				if err == nil && at.sum != sumOf(raw) {
-					t.Fatalf("%s of %s is %q", name, gun, raw)
+					t.Fatalf("%s of %s: got %q, want the sum %s", name, gun, raw, at.sum)
 				}
 			}
 		}

@@ -70,7 +70,7 @@ func TestNewRootIsFoundBehindTheCache(t *testing.T) {
 	got, err := read(t, reader, app, first.Known())
 	must(t, err)
 	if n := s.Requests() - before; got.Version("root") != 2 || n != 5 {
-		t.Errorf("root version %d after %d requests", got.Version("root"), n)
+		t.Errorf("got root version %d after %d requests, want 2 after 5", got.Version("root"), n)
 	}
 }
 
@@ -86,16 +86,16 @@ func TestCacheHidesNoFailure(t *testing.T) {
 	} {
 		s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true })
 		if _, _, err := cached(t, s, r, c, first.Known()); !errors.Is(err, kind) {
-			t.Errorf("%d: error %v", status, err)
+			t.Errorf("status %d: got %v, want %v", status, err, kind)
 		}
 		s.SetHook(nil)
 	}
 	if _, n, err := cached(t, s, r, c, first.Known()); err != nil || n != 1 {
-		t.Errorf("the failures cost the cache: %d requests, %v", n, err)
+		t.Errorf("after the failures: got %d requests, %v, want 1 from the cache", n, err)
 	}
 	s.Close()
 	if _, _, err := cached(t, s, r, c, first.Known()); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("gone: error %v", err)
+		t.Errorf("server gone: got %v, want %v", err, ErrUnavailable)
 	}
 }
 
@@ -108,11 +108,11 @@ func TestCacheIsNoAuthority(t *testing.T) {
 	must(t, err)
 	reader := &Reader{Source: server(s), Cache: c}
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrUnpinnedRoot) {
-		t.Errorf("a kept root counts as a pin: %v", err)
+		t.Errorf("only a kept root: got %v, want %v", err, ErrUnpinnedRoot)
 	}
 	reader.Pins = Pins{Certs: map[string][]string{app: {sha("1")}}}
 	if _, err := read(t, reader, app, old.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("a kept root that is not the pinned one: %v", err)
+		t.Errorf("a kept root that is not the pinned one: got %v, want %v", err, ErrRefused)
 	}
 	// The server's answers of before, played back to who knows newer ones.
 	was := map[string][]byte{}
@@ -125,7 +125,7 @@ func TestCacheIsNoAuthority(t *testing.T) {
 	must(t, err)
 	instead(s, "timestamp.json", was["timestamp"])
 	if _, _, err := cached(t, s, r, c, newer.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("rolled back: %v", err)
+		t.Errorf("rolled back: got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -150,10 +150,10 @@ func TestDamagedCacheCostsRequestsOnly(t *testing.T) {
 		c.Trouble = func(error) {}
 		got, n, err := cached(t, s, r, c, Known{})
 		if err != nil || show(got) != show(healthy) || n > 2*cold {
-			t.Errorf("%s: %d requests, %v", name, n, err)
+			t.Errorf("%s: got %d requests, %v, want the same targets with at most %d", name, n, err, 2*cold)
 		}
 		if _, n, err := cached(t, s, r, c, Known{}); err != nil || n != 1 {
-			t.Errorf("%s: not repaired: %d requests, %v", name, n, err)
+			t.Errorf("%s: got %d requests, %v, want 1, as the cache is repaired", name, n, err)
 		}
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -178,10 +178,10 @@ func TestDamagedCacheCostsRequestsOnly(t *testing.T) {
 			t.Errorf("%s: got %d troubles in keeping, want 1", name, trouble)
 		}
 		if _, _, err := cached(t, s, r, c, Known{}); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(taken), ".new-*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("got %v left behind, want nothing", left)
 	}
 }

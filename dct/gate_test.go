@@ -48,7 +48,7 @@ func TestGateRefusesAmbiguousJSON(t *testing.T) {
 		"depth of arrays":        `{"a":` + strings.Repeat("[", 100_000),
 	} {
 		if err := gate([]byte(in)); err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestGatePassesWhatIsPlain(t *testing.T) {
 		"nothing":                  `{}`,
 	} {
 		if err := gate([]byte(in)); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 		}
 	}
 }
@@ -95,14 +95,14 @@ func FuzzGate(f *testing.F) {
 		signed, _ := byMap["signed"].(map[string]any)
 		targets, _ := signed["targets"].(map[string]any)
 		if len(targets) != len(byStruct.Signed.Targets) {
-			t.Fatalf("%d targets by the map, %d by the struct", len(targets), len(byStruct.Signed.Targets))
+			t.Fatalf("got %d targets by the map, want %d as by the struct", len(targets), len(byStruct.Signed.Targets))
 		}
 		for name, v := range targets {
 			meta, _ := v.(map[string]any)
 			length, _ := json.Marshal(meta["length"])
 			want, _ := json.Marshal(byStruct.Signed.Targets[name].Length)
 			if meta["length"] != nil && !bytes.Equal(length, want) {
-				t.Fatalf("%q has length %s by the map and %s by the struct", name, length, want)
+				t.Fatalf("%q: got length %s by the map, want %s as by the struct", name, length, want)
 			}
 		}
 	})
@@ -178,11 +178,11 @@ func FuzzLoader(f *testing.F) {
 			if !slices.ContainsFunc(healthy.Targets(), func(h Target) bool {
 				return h.Tag() == target.Tag() && h.Digest() == target.Digest() && h.Role() == target.Role() && h.Size() == target.Size()
 			}) {
-				t.Fatalf("nobody signed\n%s", show(got))
+				t.Fatalf("got\n%s, want only targets that were signed:\n%s", show(got), show(healthy))
 			}
 		}
 		if name != "snapshot" && name != "timestamp" && show(got) != show(healthy) {
-			t.Fatalf("%s reads as\n%s", name, show(got))
+			t.Fatalf("%s: got\n%s, want\n%s", name, show(got), show(healthy))
 		}
 	})
 }
@@ -212,11 +212,11 @@ func checkFuzzError(t *testing.T, err error) {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) || e.Kind == nil || e.GUN != app {
-		t.Fatalf("error %v", err)
+		t.Fatalf("got %v, want an error with a kind that names %s", err, app)
 	}
 	line, _, _ := strings.Cut(err.Error(), "\nhint: ")
 	if strings.ContainsFunc(line, func(r rune) bool { return r < 0x20 || r >= 0x7f && r <= 0x9f }) {
-		t.Fatalf("the error holds a control character: %q", err)
+		t.Fatalf("got %q, want an error without control characters", err)
 	}
 }
 
@@ -247,7 +247,7 @@ func FuzzTwoDecodersAgree(f *testing.F) {
 			sum, _ := hashes["sha256"].(string)
 			raw, err := base64.StdEncoding.DecodeString(sum)
 			if err != nil || hex.EncodeToString(raw) != target.Digest().Encoded() || entry["length"] != float64(target.Size()) {
-				t.Fatalf("%q of %s is %s of %d bytes, and by the map %v", target.Tag(), target.Role(), target.Digest(), target.Size(), entry)
+				t.Fatalf("%q of %s: got %s of %d bytes, want %v as by the map", target.Tag(), target.Role(), target.Digest(), target.Size(), entry)
 			}
 		}
 		for _, finding := range got.Findings() {
@@ -256,7 +256,7 @@ func FuzzTwoDecodersAgree(f *testing.F) {
 		for role, tags := range entries {
 			for tag := range tags {
 				if !seen[tag] {
-					t.Fatalf("%q of %s is neither target nor finding:\n%s", tag, role, show(got))
+					t.Fatalf("%q of %s: got neither target nor finding, want one of them:\n%s", tag, role, show(got))
 				}
 			}
 		}
@@ -268,7 +268,7 @@ func targetsByMap(t *testing.T, raw []byte) map[string]any {
 	t.Helper()
 	var file map[string]any
 	if err := json.Unmarshal(raw, &file); err != nil {
-		t.Fatalf("accepted, and no JSON: %v", err)
+		t.Fatalf("accepted: got %v, want JSON", err)
 	}
 	signed, _ := file["signed"].(map[string]any)
 	targets, _ := signed["targets"].(map[string]any)
@@ -292,13 +292,13 @@ func FuzzParseGUN(f *testing.F) {
 		}
 		name := g.String()
 		if again, err := ParseGUN(name); err != nil || again != g {
-			t.Fatalf("%q reads as %q, and that as %q, %v", s, name, again, err)
+			t.Fatalf("%q reads as %q: got %q, %v, want itself when read again", s, name, again, err)
 		}
 		if path.Clean(name) != name || strings.HasPrefix(name, "/") || strings.ContainsAny(name, "?#%\\@ ") || !strings.HasPrefix(name, g.Registry()+"/") {
-			t.Fatalf("%q reads as %q", s, name)
+			t.Fatalf("%q: got %q, want a clean path below its registry", s, name)
 		}
 		if strings.ContainsFunc(name, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
-			t.Fatalf("%q reads as %q", s, name)
+			t.Fatalf("%q: got %q, want printable ASCII", s, name)
 		}
 	})
 }
@@ -322,7 +322,7 @@ func TestDelegationSpeaksOnlyForItsPaths(t *testing.T) {
 	must(t, err)
 	want := "rc-1 2 targets/releases\nv1 1 targets legacy-targets\nv9 unreachable-target targets/releases"
 	if show(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", show(got), want)
+		t.Errorf("got\n%s, want\n%s", show(got), want)
 	}
 }
 
@@ -332,11 +332,11 @@ func TestGateKnowsTheFieldsOfRoles(t *testing.T) {
 	for _, role := range []string{"root", "targets", "snapshot", "meta"} {
 		in := `{"signed":{"roles":{"` + role + `":{"KeyIDs":[],"keyids":["a"],"threshold":1}}}}`
 		if err := gate([]byte(in)); err == nil || !strings.Contains(err.Error(), "differs") {
-			t.Errorf("%s: %v", role, err)
+			t.Errorf("%s: got %v, want an error that says differs", role, err)
 		}
 	}
 	if gate([]byte(`{"signed":{"version":-9007199254740992}}`)) == nil {
-		t.Error("-2^53 accepted")
+		t.Error("version -2^53: got no error, want one")
 	}
 }
 
@@ -350,6 +350,6 @@ func TestTargetDoesNotOutliveTheRootCertificate(t *testing.T) {
 	got, err := read(t, pinned(s, r), app, Known{})
 	must(t, err)
 	if target := got.Targets()[0]; target.Check(soon.Add(-time.Minute)) != nil || target.Check(soon.Add(time.Minute)) == nil {
-		t.Errorf("valid until %s", soon)
+		t.Errorf("valid until %s: got checks a minute before and after of %v, %v, want only the second to fail", soon, target.Check(soon.Add(-time.Minute)), target.Check(soon.Add(time.Minute)))
 	}
 }

@@ -24,12 +24,12 @@ func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
 		h.note(gun, ErrUnsigned)
 	}
 	if err := h.closed(gun); err != nil {
-		t.Errorf("given up: %v", err)
+		t.Errorf("given up: got %v, want no error", err)
 	}
 	for range hostPatience {
 		h.note(gun, ErrNotNotary)
 	}
 	if !errors.Is(h.closed(gun), ErrNotNotary) {
-		t.Errorf("not given up: %v", h.closed(gun))
+		t.Errorf("got %v, want %v, as it is given up", h.closed(gun), ErrNotNotary)
 	}
 }

@@ -117,22 +117,22 @@ func (c *tufClient) refuses(kind error, roles ...string) {
 func wantError(t *testing.T, got *Repository, err error, kind error, roles ...string) {
 	t.Helper()
 	if got != nil {
-		t.Errorf("accepted:\n%s", show(got))
+		t.Errorf("got\n%s, want an error", show(got))
 	}
 	var e *Error
 	if !errors.As(err, &e) || !errors.Is(e.Kind, kind) {
-		t.Errorf("error %v, want %v", err, kind)
+		t.Errorf("got %v, want %v", err, kind)
 		return
 	}
 	text := err.Error()
 	if !strings.Contains(text, e.GUN) || e.GUN == "" {
-		t.Errorf("the error does not name its repository: %s", text)
+		t.Errorf("got %q, want an error that names its repository", text)
 	}
 	if !slices.Contains(roles, e.Role) || e.Role != "" && !strings.Contains(text, "role "+e.Role+": ") {
-		t.Errorf("the error names role %q, want one of %q: %s", e.Role, roles, text)
+		t.Errorf("got role %q, want one of %q, named in: %s", e.Role, roles, text)
 	}
 	line, hint, _ := strings.Cut(text, "\nhint: ")
 	if i := strings.IndexFunc(line+hint, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }); i >= 0 {
-		t.Errorf("the error holds a control character: %q", text)
+		t.Errorf("got %q, want an error without control characters", text)
 	}
 }

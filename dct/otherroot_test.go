@@ -133,7 +133,7 @@ func TestAnotherRootIsRefusedByName(t *testing.T) {
 			ids := strings.NewReplacer("NEXT", a.next, "OLD", a.old, "PUBLIC", a.public())
 			_, err := a.read(c.pins(a), "")
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), ids.Replace("the ledger knows root OLD, "+c.want)) || !strings.Contains(err.Error(), ids.Replace(c.hint)) {
-				t.Errorf("error %v", err)
+				t.Errorf("got %v, want %v with %q and %q", err, ErrRefused, c.want, c.hint)
 			}
 		})
 	}
@@ -149,10 +149,10 @@ func TestRotatedRootIsNoOtherRoot(t *testing.T) {
 	stale := pinned(s, r)
 	must(t, r.RotateRoot())
 	if got, err := read(t, pinned(s, r), app, first.Known()); err != nil || got.Replaced() != nil {
-		t.Errorf("the new pin: %v", err)
+		t.Errorf("the new pin: got %v, want no error and no replaced root", err)
 	}
 	if _, err := read(t, stale, app, first.Known()); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "certificate is not the pinned one") {
-		t.Errorf("the old pin: %v", err)
+		t.Errorf("the old pin: got %v, want %v that says that the certificate is not the pinned one", err, ErrRefused)
 	}
 }
 
@@ -180,24 +180,24 @@ func TestAcceptRoot(t *testing.T) {
 			must(t, err)
 			was := got.Replaced()
 			if was == nil || was.Version != 2 || fmt.Sprint(was.KeyIDs) != "["+a.old+"]" || was.SHA256 != sumOf(a.known.Root) || got.PinnedBy() != PinnedConfig {
-				t.Errorf("replaced %+v, pinned by %s", was, got.PinnedBy())
+				t.Errorf("got replaced %+v, pinned by %s, want version 2 of %s, by %s", was, got.PinnedBy(), a.old, PinnedConfig)
 			}
 			if show(got) != "v1 1 targets" || got.Known().Floors["targets"].Version != got.Version("targets") {
-				t.Errorf("it has\n%s", show(got))
+				t.Errorf("got\n%s, want v1 1 targets, and the version of targets known", show(got))
 			}
 			for _, id := range append(publicIDs(t, a.known.Root), a.first, a.old, a.next) {
 				if !slices.Contains(got.Known().RootKeys, id) {
-					t.Errorf("key %s is not known afterwards", id)
+					t.Errorf("got known keys %q, want %s among them", got.Known().RootKeys, id)
 				}
 			}
 			// It is not accepted again, and there is no way back.
 			a.known = got.Known()
 			if again, err := a.read(pins, accept); err != nil || again.Replaced() != nil {
-				t.Errorf("once more: %v", err)
+				t.Errorf("once more: got %v, want no error and no replaced root", err)
 			}
 			a.back()
 			if _, err := a.read(byName(a.old), a.old); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "was trusted before") {
-				t.Errorf("back again: %v", err)
+				t.Errorf("back again: got %v, want %v that says that it was trusted before", err, ErrRefused)
 			}
 		})
 	}
@@ -255,7 +255,7 @@ func TestAcceptRootRefuses(t *testing.T) {
 				accept = c.accept(a)
 			}
 			if _, err := a.read(pins, accept); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, want %v with %s", err, c.kind, c.want)
+				t.Errorf("got %v, want %v with %s", err, c.kind, c.want)
 			}
 		})
 	}
@@ -316,7 +316,7 @@ func TestAcceptRootRefusesForgedRoots(t *testing.T) {
 		m.publish("root")
 		_, err = a.readFrom(m.reader().Source, byName(pins...), pins[0])
 		if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: error %v, want %s", name, err, c.want)
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
 }

@@ -34,14 +34,14 @@ func TestNoRefusedVectorReachesTheKey(t *testing.T) {
 		case v.Expect != "ok":
 			refused++
 			if n != 0 || err == nil {
-				t.Errorf("%s: %d key operations, error %v", v.Name, n, err)
+				t.Errorf("%s: got %d key operations, %v, want none and an error", v.Name, n, err)
 			}
 		case err != nil || int(n) != summary.Items:
-			t.Errorf("%s: %d key operations for %d items, error %v", v.Name, n, summary.Items, err)
+			t.Errorf("%s: got %d key operations, %v, want %d", v.Name, n, err, summary.Items)
 		}
 	})
 	if refused < 100 {
-		t.Errorf("%d vectors were refused", refused)
+		t.Errorf("got %d vectors refused, want at least 100", refused)
 	}
 }
 

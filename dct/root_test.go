@@ -31,12 +31,12 @@ func TestUnpinnedRootIsRefusedWithItsKeyIDs(t *testing.T) {
 	r := one(t, s, app)
 	_, err := read(t, &Reader{Source: server(s)}, app, Known{})
 	if !errors.Is(err, ErrUnpinnedRoot) || !strings.Contains(err.Error(), r.RootKeyIDs()[0]) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v that names %s", err, ErrUnpinnedRoot, r.RootKeyIDs()[0])
 	}
 	got, err := read(t, &Reader{Source: server(s), Pins: Pins{TOFU: true}}, app, Known{})
 	must(t, err)
 	if got.PinnedBy() != PinnedTOFU {
-		t.Errorf("pinned by %s", got.PinnedBy())
+		t.Errorf("got pinned by %s, want %s", got.PinnedBy(), PinnedTOFU)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestPins(t *testing.T) {
 	} {
 		got, err := read(t, &Reader{Source: server(s), Pins: c.pins}, app, Known{})
 		if c.ok && (err != nil || got.PinnedBy() != PinnedConfig) || !c.ok && !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want success %v", name, err, c.ok)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestPublicKeyIDIsNotarys(t *testing.T) {
 	for _, private := range []data.PrivateKey{m.keys["root"][0].private, rsaKey} {
 		for range 2 {
 			if ids := idsOf(m.certFor(app, private).public); len(ids) != 2 || ids[1] != private.ID() {
-				t.Errorf("%s: ids %v, want the second to be %s", private.Algorithm(), ids, private.ID())
+				t.Errorf("%s: got ids %v, want two, the second %s", private.Algorithm(), ids, private.ID())
 			}
 		}
 	}
@@ -127,7 +127,7 @@ func TestRefusedPinTellsWhatHelps(t *testing.T) {
 			}
 			_, err := read(t, reader, app, Known{})
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) || c.not != "" && strings.Contains(err.Error(), c.not) {
-				t.Errorf("%s %s: error %v", name, aged, err)
+				t.Errorf("%s %s: got %v, want %v with %q and without %q", name, aged, err, ErrRefused, c.want, c.not)
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func TestPinHoldsForAKnownRoot(t *testing.T) {
 	must(t, err)
 	wrong := &Reader{Source: server(s), Pins: Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}}
 	if _, err := read(t, wrong, app, first.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestRootRotationIsFollowed(t *testing.T) {
 	got, err := read(t, unpinned, app, first.Known())
 	must(t, err)
 	if got.PinnedBy() != PinnedEarlier || got.Version("root") <= first.Version("root") {
-		t.Errorf("pinned by %s, version %d after %d", got.PinnedBy(), got.Version("root"), first.Version("root"))
+		t.Errorf("got pinned by %s, version %d, want %s, above %d", got.PinnedBy(), got.Version("root"), PinnedEarlier, first.Version("root"))
 	}
 	// And the new root is what the next read starts from.
 	if _, err := read(t, unpinned, app, got.Known()); err != nil {
@@ -168,7 +168,7 @@ func TestRootRotationIsFollowed(t *testing.T) {
 	// The old one again is a rollback.
 	s.Put(app, "root", 99, first.Known().Root)
 	if _, err := read(t, unpinned, app, got.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("old root again: %v", err)
+		t.Errorf("old root again: got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -185,7 +185,7 @@ func TestReplacedRootIsRefused(t *testing.T) {
 			reader.Pins = Pins{TOFU: true} // the known root alone must hold
 		}
 		if _, err := read(t, reader, app, known); !errors.Is(err, ErrRefused) {
-			t.Errorf("known %d floors: error %v", len(known.Floors), err)
+			t.Errorf("known %d floors: got %v, want %v", len(known.Floors), err, ErrRefused)
 		}
 	}
 }
@@ -199,7 +199,7 @@ func TestDamagedKnownRootIsRefused(t *testing.T) {
 		reader := pinned(s, r)
 		reader.Pins.TOFU = true
 		if _, err := read(t, reader, app, Known{Root: []byte(root)}); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrRefused)
 		}
 	}
 }
@@ -215,12 +215,12 @@ func TestDockersRootsArePins(t *testing.T) {
 	got, err := read(t, &Reader{Source: server(s), Pins: Pins{DockerTrust: trust}}, app, Known{})
 	must(t, err)
 	if got.PinnedBy() != PinnedDockerTrust {
-		t.Errorf("pinned by %s", got.PinnedBy())
+		t.Errorf("got pinned by %s, want %s", got.PinnedBy(), PinnedDockerTrust)
 	}
 	attacker := notary(t)
 	one(t, attacker, app)
 	if _, err := read(t, &Reader{Source: server(attacker), Pins: Pins{DockerTrust: trust, TOFU: true}}, app, Known{}); !errors.Is(err, ErrRefused) {
-		t.Errorf("another root than docker's: %v", err)
+		t.Errorf("another root than docker's: got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestRootCertificateIsDiagnosed(t *testing.T) {
 			must(t, r.Recertify(c.cn, time.Now().Add(c.from), time.Now().Add(c.to)))
 			_, err := read(t, pinned(s, r), app, Known{})
 			if c.kind == nil && err != nil || c.kind != nil && (!errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text)) {
-				t.Errorf("error %v", err)
+				t.Errorf("got %v, want %v with %q", err, c.kind, c.text)
 			}
 		})
 	}
@@ -294,13 +294,13 @@ func TestParsePins(t *testing.T) {
 	} {
 		pins, err := ParsePins([]byte(c.in), dir)
 		if (err == nil) != c.ok {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want success %v", name, err, c.ok)
 		}
 		if want := strings.Contains(c.in, `:true`) || strings.Contains(c.in, `"true"`) || strings.Contains(c.in, `"t"`); c.ok && pins.NoTOFU != want {
-			t.Errorf("%s: disable_tofu %v", name, pins.NoTOFU)
+			t.Errorf("%s: got disable_tofu %v, want %v", name, pins.NoTOFU, want)
 		}
 		if f := pins.CA["a/"]; f != "" && f != filepath.Join(dir, "ca.pem") {
-			t.Errorf("%s: CA file %s", name, f)
+			t.Errorf("%s: got CA file %s, want %s", name, f, filepath.Join(dir, "ca.pem"))
 		}
 	}
 	if _, err := json.Marshal(Pins{TOFU: true}); err != nil {
@@ -309,7 +309,7 @@ func TestParsePins(t *testing.T) {
 	good, bad := filepath.Join(dir, "good.json"), filepath.Join(dir, "none.pem")
 	must(t, os.WriteFile(good, []byte(`{"ca":{"a/":"ca.pem"}}`), 0o600))
 	if pins, err := LoadPins(good); err != nil || pins.CA["a/"] != filepath.Join(dir, "ca.pem") {
-		t.Errorf("a file: %v, %v", pins, err)
+		t.Errorf("a file: got %v, %v, want the CA file %s", pins, err, filepath.Join(dir, "ca.pem"))
 	}
 	for _, path := range []string{bad, filepath.Join(dir, "missing.json")} {
 		if _, err := LoadPins(path); err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
@@ -336,7 +336,7 @@ func TestUnpinnedRootShowsOnlyKeyIDs(t *testing.T) {
 	s.Put(app, "root", 99, raw)
 	_, err = read(t, &Reader{Source: server(s)}, app, Known{})
 	if !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "\x1b") || strings.Contains(err.Error(), "all is well") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v without the server's text", err, ErrRefused)
 	}
 }
 
@@ -365,7 +365,7 @@ func TestRootChainHoldsAtEveryVersion(t *testing.T) {
 	must(t, theirs.RotateRoot())
 	must(t, theirs.RotateRoot())
 	if _, err := read(t, &Reader{Source: server(attacker)}, app, rootOf(s)); !errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -381,7 +381,7 @@ func TestRotationsHaveALimit(t *testing.T) {
 		m.requests()
 		_, err := read(t, m.reader(), app, known)
 		if !errors.Is(err, want) {
-			t.Errorf("%d rotations: error %v, want %v", rotations, err, want)
+			t.Errorf("%d rotations: got %v, want %v", rotations, err, want)
 		}
 		if n := len(m.requests()); want != nil && n > 4 {
 			t.Errorf("%d rotations: got %d requests, want none for what is in between", rotations, n)
@@ -414,7 +414,7 @@ func TestRootsInBetweenAreChecked(t *testing.T) {
 	} {
 		instead(s, "2.root.json", []byte(c.raw))
 		if _, err := read(t, reader, app, known); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v with %q", name, err, ErrRefused, c.text)
 		}
 	}
 	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -425,7 +425,7 @@ func TestRootsInBetweenAreChecked(t *testing.T) {
 		return false
 	})
 	if _, err := read(t, reader, app, known); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("no answer: %v", err)
+		t.Errorf("no answer: got %v, want %v", err, ErrUnavailable)
 	}
 }
 
@@ -454,7 +454,7 @@ func TestOlderRootOfTheSameKeysIsRefused(t *testing.T) {
 	must(t, r.Replace("root", old))
 	s.Put(app, "root", 99, old)
 	if _, err := read(t, &Reader{Source: server(s)}, app, known); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "rolled back") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v that says rolled back", err, ErrRefused)
 	}
 }
 
@@ -469,11 +469,11 @@ func TestKnownRootMustBeSignedAndPlain(t *testing.T) {
 		"unsigned":    strings.Replace(raw, `"consistent_snapshot":false`, `"consistent_snapshot":true`, 1),
 	} {
 		if known == raw {
-			t.Fatalf("%s: nothing was changed", name)
+			t.Fatalf("%s: got the same root, want a changed one", name)
 		}
 		_, err := read(t, &Reader{Source: server(s)}, app, Known{Root: []byte(known)})
 		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "the root known from") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v that tells of the known root", name, err, ErrRefused)
 		}
 	}
 }
@@ -492,7 +492,7 @@ func TestSnapshotOfAnotherRootIsRefused(t *testing.T) {
 			edit(signed["meta"].(map[string]any)["root"].(map[string]any)["hashes"].(map[string]any))
 		}, true))
 		if _, err := read(t, pinned(s, r), app, Known{}); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrRefused)
 		}
 	}
 }
@@ -511,7 +511,7 @@ func TestPinnedAuthorityRefusesOtherRoots(t *testing.T) {
 		must(t, os.WriteFile(authority, rootCertificate(t, notary(t)), 0o600))
 		reader := &Reader{Source: server(s), Pins: Pins{CA: map[string]string{"registry.example.com/": authority}, TOFU: true}, AllowExpired: []string{RootCert}}
 		if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrRefused)
 		}
 	}
 }
@@ -545,7 +545,7 @@ func TestAgedRootNeedsAllSignatures(t *testing.T) {
 	past(one(t, attacker, app))
 	reader := &Reader{Source: server(attacker), AllowExpired: []string{RootCert}}
 	if _, err := read(t, reader, app, rootOf(s)); !errors.Is(err, ErrRefused) {
-		t.Errorf("unlike the known root: %v", err)
+		t.Errorf("unlike the known root: got %v, want %v", err, ErrRefused)
 	}
 	second := notary(t)
 	r := one(t, second, app)
@@ -553,7 +553,7 @@ func TestAgedRootNeedsAllSignatures(t *testing.T) {
 	past(r)
 	reader = &Reader{Source: server(second), Pins: Pins{TOFU: true}, AllowExpired: []string{RootCert}}
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
-		t.Errorf("one signature of two: %v", err)
+		t.Errorf("one signature of two: got %v, want %v", err, ErrRefused)
 	}
 }
 

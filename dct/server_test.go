@@ -30,14 +30,14 @@ func TestHintsOfRefusalsFollowTheCause(t *testing.T) {
 		reader.Source.(*Server).LoggedIn = func(string) bool { return c.loggedIn }
 		_, err := read(t, reader, app, Known{})
 		if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "\nhint: ") || !strings.Contains(err.Error(), c.hint) || c.loggedIn && strings.Contains(err.Error(), "log in with") {
-			t.Errorf("%d, logged in %v: %v", c.status, c.loggedIn, err)
+			t.Errorf("%d, logged in %v: got %v, want %v with %q", c.status, c.loggedIn, err, ErrDenied, c.hint)
 		}
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	s := &Server{URL: func(string) string { return strings.Replace(plain.URL, "http://", "https://", 1) }, HTTP: func(string) Doer { return http.DefaultClient }}
 	if _, err := s.File(t.Context(), gun(t, app), "root", 100); err == nil || !strings.Contains(err.Error(), "\nhint: it answers without TLS: its address begins with http://") {
-		t.Errorf("without TLS: %v", err)
+		t.Errorf("without TLS: got %v, want an error with a hint that says it", err)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestServerAnswersAreExplained(t *testing.T) {
 			reader.Source = from
 			_, err := read(t, reader, app, Known{})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.hint) {
-				t.Errorf("error %v", err)
+				t.Errorf("got %v, want %v with %q", err, c.kind, c.hint)
 			}
 			// Another way is told of only where there is no Notary server to be reached.
 			if want := errors.Is(c.kind, ErrUnavailable) || errors.Is(c.kind, ErrNotNotary); strings.HasSuffix(err.Error(), " another way to registry.example.com") != want {
@@ -106,7 +106,7 @@ func TestColdReadCostsFourRequestsAndTheDelegations(t *testing.T) {
 	_, err := read(t, pinned(s, r), app, Known{})
 	must(t, err)
 	if n := s.Requests() - before; n != 6 {
-		t.Errorf("%d requests", n)
+		t.Errorf("got %d requests, want 6", n)
 	}
 }
 
@@ -125,15 +125,15 @@ func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 		reader.Cache = cache
 		reader.MaxBytes = all - 1
 		if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--max-trust-data") {
-			t.Errorf("one byte less than it has: error %v, want ErrTooLarge and the flag", err)
+			t.Errorf("one byte less than it has: got %v, want %v and the flag", err, ErrTooLarge)
 		}
 		reader.MaxBytes = all
 		if _, err := read(t, reader, app, Known{}); err != nil {
-			t.Errorf("as many as it has: %v", err)
+			t.Errorf("as many as it has: got %v, want no error", err)
 		}
 		reader.MaxBytes = all - 1
 		if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("from what was kept: error %v, want ErrTooLarge", err)
+			t.Errorf("from what was kept: got %v, want %v", err, ErrTooLarge)
 		}
 	}
 	// Older roots count, too.
@@ -143,7 +143,7 @@ func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 	}
 	reader.Cache, reader.MaxBytes = nil, all+100
 	if _, err := read(t, reader, app, known); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("roots in between: error %v, want ErrTooLarge", err)
+		t.Errorf("roots in between: got %v, want %v", err, ErrTooLarge)
 	}
 }
 
@@ -170,10 +170,10 @@ func TestReadingHasATime(t *testing.T) {
 			_, _, err = source.Changes(t.Context(), "a.example.com", nil)
 		}
 		if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "--notary-timeout") {
-			t.Errorf("%s: error %v, want one that names the flag", where, err)
+			t.Errorf("%s: got %v, want an error that names the flag", where, err)
 		}
 		if where != "/changefeed" && !errors.Is(err, ErrUnavailable) {
-			t.Errorf("%s: error %v, want ErrUnavailable", where, err)
+			t.Errorf("%s: got %v, want %v", where, err, ErrUnavailable)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestReadEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := pinned(s, r).Read(ctx, gun(t, app), Known{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestParseGUN(t *testing.T) {
 	} {
 		got, err := ParseGUN(in)
 		if want == "" && err == nil || want != "" && (err != nil || got.String() != want) {
-			t.Errorf("ParseGUN(%q) = %s, %v", in, got, err)
+			t.Errorf("ParseGUN(%q): got %s, %v, want %q", in, got, err, want)
 		}
 	}
 	// The library's error repeats the name: both are cut.
@@ -239,7 +239,7 @@ func TestErrorsEscapeWhatServersSay(t *testing.T) {
 	})
 	_, err := read(t, pinned(s, r), app, Known{})
 	if err == nil || strings.ContainsAny(err.Error(), "\x1b\a") {
-		t.Errorf("error %q", err)
+		t.Errorf("got %q, want an error without control characters", err)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 	})
 	reader := pinned(s, r)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("without: %v", err)
+		t.Errorf("without: got %v, want %v", err, ErrUnavailable)
 	}
 	rescue := server(s)
 	rescue.Rescue = true
@@ -266,7 +266,7 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 	got, err := read(t, reader, app, Known{})
 	must(t, err)
 	if len(got.Targets()) != 1 {
-		t.Errorf("got\n%s", show(got))
+		t.Errorf("got\n%s, want 1 target", show(got))
 	}
 	// An old timestamp in the feed's place is a rollback, as from anybody.
 	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -277,10 +277,10 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 		return true
 	})
 	if _, err := read(t, reader, app, got.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("an old timestamp: %v", err)
+		t.Errorf("an old timestamp: got %v, want %v", err, ErrRefused)
 	}
 	if _, err := read(t, reader, "registry.example.com/none", Known{}); err == nil {
-		t.Error("a repository that is not there was read")
+		t.Error("a repository that is not there: got no error, want one")
 	}
 }
 
@@ -300,7 +300,7 @@ func TestErrorsOfTheServerHoldNoPassword(t *testing.T) {
 		source.URL = func(string) string { return strings.Replace(s.URL(), "://", "://me:canary-5f3c@", 1) }
 		_, err := read(t, &Reader{Source: source}, app, Known{})
 		if err == nil || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: %v", kind, err)
+			t.Errorf("%s: got %v, want an error without the password", kind, err)
 		}
 	}
 }

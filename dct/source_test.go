@@ -36,12 +36,12 @@ func same(t *testing.T, s *notarytest.Server, repos map[string]*notarytest.Repos
 		got, err := read(t, reader, name, Known{})
 		must(t, err)
 		if show(got) != show(want) || got.Version("timestamp") != want.Version("timestamp") || len(got.Targets()) == 0 {
-			t.Errorf("%s:\n%s\nwant\n%s", name, show(got), show(want))
+			t.Errorf("%s:\n%s, want\n%s", name, show(got), show(want))
 		}
 	}
 	reader := &Reader{Source: source, Pins: Pins{TOFU: true}}
 	if _, err := read(t, reader, "docker.io/library/none", Known{}); !errors.Is(err, ErrUnsigned) {
-		t.Errorf("a repository that is not there: %v", err)
+		t.Errorf("a repository that is not there: got %v, want %v", err, ErrUnsigned)
 	}
 }
 
@@ -75,10 +75,10 @@ func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
 	guns, odd, err := DockerTrust{dir}.GUNs()
 	must(t, err)
 	if fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, oddNames) {
-		t.Errorf("GUNs %v, and %q", guns, odd)
+		t.Errorf("got GUNs %v, and %q, want two, and %q", guns, odd, oddNames)
 	}
 	if guns, _, err := (DockerTrust{t.TempDir()}).GUNs(); err != nil || len(guns) != 0 {
-		t.Errorf("an empty directory: %v, %v", guns, err)
+		t.Errorf("an empty directory: got %v, %v, want none", guns, err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestDockerTrustWithAStaleDelegationIsRefused(t *testing.T) {
 	reader := pinned(s, repos[app])
 	reader.Source = DockerTrust{dir}
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -184,31 +184,31 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 		}
 		d, err := openDump(t, text)
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 			continue
 		}
 		same(t, s, repos, d)
 		guns, odd := d.GUNs()
 		slices.Sort(odd)
 		if want := slices.Insert(slices.Clone(oddNames), 1, "../../etc"); fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, want) {
-			t.Errorf("%s: GUNs %v, and %q", name, guns, odd)
+			t.Errorf("%s: got GUNs %v, and %q, want two, and %q", name, guns, odd, want)
 		}
 		// However it is written, a file may have as many bytes as the limit, and not one more.
 		for _, role := range s.Roles(app) {
 			raw := s.Raw(app, role)
 			got, err := d.File(t.Context(), gun(t, app), role, int64(len(raw)))
 			if err != nil || !slices.Equal(got, raw) {
-				t.Errorf("%s: %s within the limit: %v", name, role, err)
+				t.Errorf("%s: %s within the limit: got %d bytes, %v, want %d", name, role, len(got), err, len(raw))
 			}
 			if _, err := d.File(t.Context(), gun(t, app), role, int64(len(raw)-1)); !errors.Is(err, ErrRefused) {
-				t.Errorf("%s: %s beyond the limit: %v", name, role, err)
+				t.Errorf("%s: %s beyond the limit: got %v, want %v", name, role, err, ErrRefused)
 			}
 		}
 		// Its root chain is complete, so an earlier root is followed to the newest.
 		first, err := d.File(t.Context(), gun(t, app), "1.root", maxRoot)
 		must(t, err)
 		if _, err := read(t, &Reader{Source: d}, app, Known{Root: first}); err != nil {
-			t.Errorf("%s: from the first root: %v", name, err)
+			t.Errorf("%s: from the first root: got %v, want no error", name, err)
 		}
 	}
 }
@@ -252,12 +252,12 @@ func TestDumpInAnotherFormIsAnswered(t *testing.T) {
 	} {
 		_, err := openDump(t, c.text)
 		if err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want one", name)
 			continue
 		}
 		what, hint, _ := strings.Cut(err.Error(), "\nhint: ")
 		if !strings.Contains(what, c.what) || !strings.Contains(hint, c.hint) || strings.Contains(hint, "\n") {
-			t.Errorf("%s: error %v, want %s with %s", name, err, c.what, c.hint)
+			t.Errorf("%s: got %v, want %s with %s", name, err, c.what, c.hint)
 		}
 	}
 }
@@ -278,7 +278,7 @@ func TestDamagedDumpIsRefused(t *testing.T) {
 		"a key twice":          `{"gun":"a","gun":"b"}` + "\n",
 	} {
 		if _, err := openDump(t, text); err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 	_, err := openDump(t, strings.Replace(line, "\t1\t", "\t"+strings.Repeat("9", 41)+"\t", 1)+"\n")
@@ -291,6 +291,6 @@ func TestDamagedDumpIsRefused(t *testing.T) {
 	reader := pinned(s, repos[app])
 	reader.Source = d
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) {
-		t.Errorf("data of another row: %v", err)
+		t.Errorf("data of another row: got %v, want %v", err, ErrRefused)
 	}
 }

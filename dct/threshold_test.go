@@ -46,7 +46,7 @@ func TestOneKeyIsNotTwoSignersOfTheRootBefore(t *testing.T) {
 			reader.Source = c.reader().Source
 			_, err := read(t, &reader, app, known)
 			if by.refused != errors.Is(err, ErrRefused) || !by.refused && err != nil || by.refused && !strings.Contains(err.Error(), "more than one id") {
-				t.Errorf("expired %v, %s: error %v", expired, name, err)
+				t.Errorf("expired %v, %s: got %v, want a refusal: %v", expired, name, err, by.refused)
 			}
 		}
 	}
@@ -73,7 +73,7 @@ func TestUnpinnedSignaturesOfTheRootDoNotCount(t *testing.T) {
 		reader.Pins = Pins{Certs: map[string][]string{app: {c.keys[0].public.ID(), c.keys[1].public.ID()}}}
 		_, err := read(t, reader, app, Known{})
 		if c.refused != errors.Is(err, ErrRefused) || !c.refused && err != nil {
-			t.Errorf("%s: error %v, want a refusal: %v", name, err, c.refused)
+			t.Errorf("%s: got %v, want a refusal: %v", name, err, c.refused)
 		}
 	}
 }
@@ -100,11 +100,11 @@ func TestSameKeyHoweverWritten(t *testing.T) {
 		for _, key := range one {
 			ids[key.ID()] = true
 			if sameKey(key) != sameKey(one[0]) {
-				t.Errorf("%s key %s counts as another than %s", key.Algorithm(), key.ID(), one[0].ID())
+				t.Errorf("%s key %s: got another key, want the same as %s", key.Algorithm(), key.ID(), one[0].ID())
 			}
 		}
 		if len(ids) != len(one) {
-			t.Errorf("ids %v", ids)
+			t.Errorf("got ids %v, want %d", ids, len(one))
 		}
 	}
 	if sameKey(bare.public) == sameKey(m.key().public) || sameKey(data.NewECDSAPublicKey(nil)) == sameKey(data.NewRSAPublicKey(nil)) {

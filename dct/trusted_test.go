@@ -38,7 +38,7 @@ v1 a1 targets/releases targets/alice
 v2 a2 targets legacy-targets
 v3 signer-only targets/bob`
 	if show(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", show(got), want)
+		t.Errorf("got\n%s, want\n%s", show(got), want)
 	}
 }
 
@@ -54,11 +54,11 @@ func TestTrustedTargetWithoutDelegations(t *testing.T) {
 	got, err := read(t, pinned(s, r), name, Known{})
 	must(t, err)
 	if want := "V1 2 targets\nlatest 1 targets\nv1 3 targets"; show(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", show(got), want)
+		t.Errorf("got\n%s, want\n%s", show(got), want)
 	}
 	target := got.Targets()[0]
 	if target.Size() != 7 || target.Version() != got.Version("targets") || target.Version() < 1 {
-		t.Errorf("target %+v", target)
+		t.Errorf("got target %+v, want size 7 and version %d", target, got.Version("targets"))
 	}
 }
 
@@ -85,6 +85,6 @@ func TestOddTargetsAreNoTargets(t *testing.T) {
 	got, err := read(t, pinned(s, r), name, Known{})
 	must(t, err)
 	if len(got.Targets()) != 1 || len(got.Findings()) != 7 {
-		t.Errorf("got\n%s", show(got))
+		t.Errorf("got\n%s, want 1 target and 7 findings", show(got))
 	}
 }

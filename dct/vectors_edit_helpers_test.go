@@ -70,7 +70,7 @@ func apply(t testing.TB, m *mint, edits []string) {
 	round(fileEdits, func(string) bool { return true })
 	round(lastEdits, func(string) bool { return true })
 	if done != len(edits) {
-		t.Fatalf("unknown edits among %q", edits)
+		t.Fatalf("edits %q: got %d done, want %d", edits, done, len(edits))
 	}
 }
 
@@ -155,7 +155,7 @@ func (s *script) member(role, pointer string, edit func(in map[string]any, key s
 		case []any:
 			at = v[slices.IndexFunc(v, func(e any) bool { return e.(map[string]any)["name"] == key })]
 		default:
-			s.m.t.Fatalf("%s has no %s", role, pointer)
+			s.m.t.Fatalf("%s: got no %s, want one", role, pointer)
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (s *script) text(args []string) {
 	was := string(s.m.files[args[0]])
 	is := strings.Replace(was, version.Replace(args[1]), version.Replace(args[2]), 1)
 	if is == was {
-		s.m.t.Fatalf("%s holds no %s:\n%s", args[0], args[1], was)
+		s.m.t.Fatalf("%s: got no %s in it, want one:\n%s", args[0], args[1], was)
 	}
 	s.vouched(args[0], []byte(is))
 }

@@ -81,10 +81,10 @@ func TestNeverASilentDowngrade(t *testing.T) {
 			must(t, c.harm(r))
 			got, err := read(t, pinned(s, r), app, Known{})
 			if !errors.Is(err, c.kind) {
-				t.Errorf("error %v, want %v", err, c.kind)
+				t.Errorf("got %v, want %v", err, c.kind)
 			}
 			if got != nil {
-				t.Errorf("targets in spite of the error:\n%s", show(got))
+				t.Errorf("got targets in spite of the error, want none:\n%s", show(got))
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func TestUnsignedDelegationSaysHowItMayHaveBecomeSo(t *testing.T) {
 	must(t, r.BadSignature("targets/alice"))
 	_, err := read(t, pinned(s, r), app, Known{})
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "notary witness") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v that names the notary witness", err, ErrRefused)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestInjectedTargetsAreRefused(t *testing.T) {
 			}
 			_, err := read(t, pinned(s, r), app, Known{})
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "ambiguous JSON") {
-				t.Errorf("error %v", err)
+				t.Errorf("got %v, want %v that says ambiguous JSON", err, ErrRefused)
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func TestWithheldDelegationIsRefused(t *testing.T) {
 	must(t, err)
 	must(t, r.DropFromSnapshot("targets/releases"))
 	if _, err := read(t, pinned(s, r), app, first.Known()); !errors.Is(err, ErrRefused) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, ErrRefused)
 	}
 }
 
@@ -146,18 +146,18 @@ func TestUnpublishedReleasesAreRefusedAtFirstSight(t *testing.T) {
 	must(t, r.DropFromSnapshot("targets/releases"))
 	reader := pinned(s, r)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--allow-degraded") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v that names the flag", err, ErrIncomplete)
 	}
 	reader.AllowDegraded = true
 	got, err := read(t, reader, app, Known{})
 	must(t, err)
 	if !slices.Contains(got.Targets()[0].Flags(), FlagDegraded) {
-		t.Errorf("got\n%s", show(got))
+		t.Errorf("got\n%s, want the flag %v", show(got), FlagDegraded)
 	}
 	// Where targets has nothing, there is nothing to fall back to.
 	fresh := published(t, s, "registry.example.com/fresh", []string{"alice"}, nil)
 	if _, err := read(t, pinned(s, fresh), fresh.GUN(), Known{}); err != nil {
-		t.Errorf("signers without signatures: %v", err)
+		t.Errorf("signers without signatures: got %v, want no error", err)
 	}
 }
 
@@ -175,13 +175,13 @@ func TestRollbackIsRefused(t *testing.T) {
 			floor.Version++
 			known.Floors[role] = floor
 			if _, err := read(t, pinned(s, r), app, known); !errors.Is(err, ErrRefused) {
-				t.Errorf("older version: error %v", err)
+				t.Errorf("older version: got %v, want %v", err, ErrRefused)
 			}
 			floor.Version--
 			floor.SHA256 = sha("0")
 			known.Floors[role] = floor
 			if _, err := read(t, pinned(s, r), app, known); !errors.Is(err, ErrRefused) {
-				t.Errorf("other bytes of the same version: error %v", err)
+				t.Errorf("other bytes of the same version: got %v, want %v", err, ErrRefused)
 			}
 		})
 	}
@@ -196,11 +196,11 @@ func TestKnownRepositoryIsNotAnsweredFromMemory(t *testing.T) {
 	must(t, err)
 	s.Delete(app)
 	if _, err := read(t, pinned(s, r), app, first.Known()); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("deleted: error %v", err)
+		t.Errorf("deleted: got %v, want %v", err, ErrIncomplete)
 	}
 	s.Close()
 	if _, err := read(t, pinned(s, r), app, first.Known()); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("server gone: error %v", err)
+		t.Errorf("server gone: got %v, want %v", err, ErrUnavailable)
 	}
 }
 
@@ -219,11 +219,11 @@ func TestReadDuringPublicationIsRepeatedOnce(t *testing.T) {
 		return false
 	})
 	if _, err := read(t, pinned(s, r), app, Known{}); err != nil {
-		t.Errorf("once: %v", err)
+		t.Errorf("once: got %v, want no error", err)
 	}
 	missing.Store(1 << 20)
 	if _, err := read(t, pinned(s, r), app, Known{}); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("always: %v", err)
+		t.Errorf("always: got %v, want %v", err, ErrIncomplete)
 	}
 }
 
@@ -236,11 +236,11 @@ func TestTargetVouchesOnlyWhileValid(t *testing.T) {
 	target := got.Targets()[0]
 	must(t, target.Check(time.Now()))
 	if err := target.Check(time.Now().Add(15 * 24 * time.Hour)); !errors.Is(err, ErrExpired) {
-		t.Errorf("after the timestamp's 14 days: %v", err)
+		t.Errorf("after the timestamp's 14 days: got %v, want %v", err, ErrExpired)
 	}
 	var none Target
 	if err := none.Check(time.Now()); err == nil {
-		t.Error("the zero Target vouches")
+		t.Error("the zero Target: got no error, want one")
 	}
 }
 
@@ -367,11 +367,11 @@ func TestConformanceBasic(t *testing.T) {
 			for _, role := range topLevel {
 				sum := sha256.Sum256(c.m.files[role])
 				if known.Floors[role].SHA256 != hex.EncodeToString(sum[:]) {
-					t.Errorf("%s is remembered with another hash", role)
+					t.Errorf("%s: got hash %s, want %s", role, known.Floors[role].SHA256, hex.EncodeToString(sum[:]))
 				}
 			}
 			if string(known.Root) != string(c.m.files["root"]) {
-				t.Error("another root is remembered")
+				t.Error("got another root remembered, want the one that was read")
 			}
 		},
 	}
@@ -532,7 +532,7 @@ func TestConformanceDelegations(t *testing.T) {
 			wantAsked(t, c.m, topLevel...)
 			c.reader.AllowDegraded = true
 			if target := c.accepts().Targets()[0]; !slices.Contains(target.Flags(), FlagDegraded) {
-				t.Errorf("target has flags %v", target.Flags())
+				t.Errorf("got flags %v, want %v among them", target.Flags(), FlagDegraded)
 			}
 		},
 		"cached_role_is_verified_against_current_delegator": func(_ *testing.T, c *tufClient) {
@@ -1072,7 +1072,7 @@ func TestSwizzledMetadataIsRefused(t *testing.T) {
 	all := mutations()
 	for _, e := range swizzleExceptions {
 		if !slices.ContainsFunc(all, func(m mutation) bool { return m.name == e.mutation }) {
-			t.Errorf("an exception is made for %s, which nothing runs", e.mutation)
+			t.Errorf("exception for %s: got no mutation of that name, want one", e.mutation)
 		}
 	}
 	for _, role := range swizzledRoles {
@@ -1123,7 +1123,7 @@ func swizzleOnce(t *testing.T, s swizzled, healthy *Repository, m mutation, role
 			}
 			must(t, err)
 			if v := got.Targets()[0]; v.Tag() != "v1" || v.Role() == "targets" && m.drops != role || v.Check(time.Now()) != nil {
-				t.Errorf("accepted with\n%s", show(got))
+				t.Errorf("got\n%s, want v1, vouched for", show(got))
 			}
 		})
 	}
@@ -1155,7 +1155,7 @@ func loadVectors(t testing.TB) []vector {
 	t.Helper()
 	files, err := filepath.Glob(filepath.FromSlash("../testdata/dct/*.txt"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("listing vectors: %d files, %v", len(files), err)
+		t.Fatalf("listing vectors: got %d files, %v, want some", len(files), err)
 	}
 	var all []vector
 	for _, f := range files {
@@ -1306,14 +1306,14 @@ func (v vector) run(t *testing.T, m *mint, healthy *Repository, via string) {
 		v.check(t, got, healthy)
 	case kind == "timeout":
 		if !errors.Is(err, context.DeadlineExceeded) || got != nil {
-			t.Errorf("error %v", err)
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
 	case vectorKinds[kind] == nil:
 		t.Errorf("no such expectation: %s", v.expect)
 	default:
 		wantError(t, got, err, vectorKinds[kind], role)
 		if err != nil && !strings.Contains(err.Error(), v.says) {
-			t.Errorf("the error does not say %q: %v", v.says, err)
+			t.Errorf("got %v, want an error that says %q", err, v.says)
 		}
 	}
 }
@@ -1334,7 +1334,7 @@ func (v vector) runCached(t *testing.T, m *mint, healthy *Repository, via string
 	switch {
 	case err == nil && kind != "ok":
 		if show(got) != show(healthy) || len(got.Expired()) > 0 {
-			t.Errorf("accepted:\n%s", show(got))
+			t.Errorf("got\n%s, want\n%s", show(got), show(healthy))
 		}
 	case err == nil:
 		if show(got) != show(healthy) {
@@ -1361,7 +1361,7 @@ func (v vector) check(t *testing.T, got, healthy *Repository) {
 		found = append(found, f.Class+" "+f.Role)
 	}
 	if v.finds != nil && !slices.Equal(found, v.finds) {
-		t.Errorf("found %q, want %q", found, v.finds)
+		t.Errorf("got %q found, want %q", found, v.finds)
 	}
 	want, have := show(healthy), show(got)
 	if v.finds != nil {
@@ -1371,7 +1371,7 @@ func (v vector) check(t *testing.T, got, healthy *Repository) {
 		want = strings.Join(v.shows, "\n")
 	}
 	if have != want {
-		t.Errorf("got\n%s\nwant\n%s", have, want)
+		t.Errorf("got\n%s, want\n%s", have, want)
 	}
 }
 

@@ -28,24 +28,24 @@ func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 	got, err := read(t, reader, app, Known{})
 	must(t, err)
 	if asked != 0 || !got.Judged().IsZero() {
-		t.Errorf("fresh: asked %d times, %s", asked, got.Judged())
+		t.Errorf("fresh: got asked %d times, %s, want never", asked, got.Judged())
 	}
 	must(t, r.Expire("targets")) // yesterday
 	must(t, r.Expire("snapshot"))
 	got, err = read(t, reader, app, Known{})
 	must(t, err)
 	if asked != 1 || strings.Join(got.Judged().Roles, " ") != "snapshot targets" || len(got.Expired()) != 0 {
-		t.Errorf("asked %d times, %s, expired %v", asked, got.Judged(), got.Expired())
+		t.Errorf("got asked %d times, %s, expired %v, want once, snapshot and targets, none expired", asked, got.Judged(), got.Expired())
 	}
 	reader.Witness = saw(time.Now(), &asked)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
-		t.Errorf("seen when it was expired: %v", err)
+		t.Errorf("seen when it was expired: got %v, want %v that says already when it was signed", err, ErrExpired)
 	}
 	reader.Witness = func(context.Context, GUN) (Sight, error) {
 		return Sight{At: time.Now().AddDate(-1, 0, 0)}, errors.New("blind")
 	}
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "blind") {
-		t.Errorf("a witness that fails: %v", err)
+		t.Errorf("a witness that fails: got %v, want %v with its reason", err, ErrExpired)
 	}
 }
 
@@ -72,10 +72,10 @@ func TestWitnessSawTheRootsCertificate(t *testing.T) {
 		reader := &Reader{Source: server(s), Pins: c.pins, Witness: saw(c.seen, &asked)}
 		got, err := read(t, reader, app, Known{})
 		if c.kind == nil && err != nil || !errors.Is(err, c.kind) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, c.kind)
 		}
 		if err == nil && strings.Join(got.Judged().Roles, " ") != RootCert {
-			t.Errorf("%s: %s", name, got.Judged())
+			t.Errorf("%s: got %s, want %s", name, got.Judged(), RootCert)
 		}
 	}
 }
@@ -89,6 +89,6 @@ func TestWitnessCannotSeeTheFuture(t *testing.T) {
 	reader, asked := pinned(s, r), 0
 	reader.Witness = saw(time.Now().AddDate(0, 0, -1), &asked)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) || asked != 0 {
-		t.Errorf("asked %d times: %v", asked, err)
+		t.Errorf("got %v, asked %d times, want %v, asked never", err, asked, ErrRefused)
 	}
 }

@@ -57,7 +57,7 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 	root := m.root * uint64(m.pageSize)
 	count := order.Uint16(file[free+10:])
 	if count < 2 {
-		t.Fatalf("%d free pages are too few for this test", count)
+		t.Fatalf("got %d free pages, want at least 2 for this test", count)
 	}
 	first := order.Uint64(file[free+pageHeader:])
 	for want, damage := range map[string]func(b []byte){
@@ -78,11 +78,11 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 		damage(data)
 		err := audit(bytes.NewReader(data), int64(len(data)))
 		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
+			t.Errorf("got %v, want %v with %q", err, ErrDamaged, want)
 		}
 	}
 	if err := audit(bytes.NewReader(file), int64(len(file))); err != nil {
-		t.Errorf("undamaged: %v", err)
+		t.Errorf("undamaged: got %v, want no error", err)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 			found = found || errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "out of order")
 		}
 		if !found {
-			t.Errorf("%s: not found in any of %d pages", name, len(pages))
+			t.Errorf("%s: got it found in none of %d pages, want it found", name, len(pages))
 		}
 	}
 }

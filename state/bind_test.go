@@ -68,7 +68,7 @@ func TestLedgersOfEarlierReleasesAreRead(t *testing.T) {
 	readsSchema1(t, r)
 	must(t, r.Close())
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("reading has changed the file: %v", err)
+		t.Errorf("reading: got %d bytes, %v, want the file unchanged with %d", len(after), err, len(before))
 	}
 	l := openLedger(t, path)
 	readsSchema1(t, l)
@@ -103,10 +103,10 @@ func readsSchema1(t *testing.T, l *state.Ledger) {
 		e, has, err := l.Envelope(key(n))
 		must(t, err)
 		if want := n == 1 || n == 2 || n == 5; has != want {
-			t.Errorf("item %d: envelope %t, want %t", n, has, want)
+			t.Errorf("item %d: got envelope %t, want %t", n, has, want)
 		}
 		if we := envelope(n); has && (!bytes.Equal(e.Blob, we.Blob) || !bytes.Equal(e.Manifest, we.Manifest) || e.ManifestDigest != we.ManifestDigest || !maps.Equal(e.Metadata, we.Metadata) || e.SignedBy.Known()) {
-			t.Errorf("item %d: envelope %+v", n, e)
+			t.Errorf("item %d: got envelope %+v, want %+v, signed by nobody known", n, e, we)
 		}
 	}
 	readsRest1(t, l)
@@ -117,7 +117,7 @@ func readsRest1(t *testing.T, l *state.Ledger) {
 	for n, pin := range []string{state.PinConfig, state.PinTOFU, state.PinDockerTrust} {
 		r, found, err := l.Repository(key(n).Repository)
 		if err != nil || !found || r.Pin != pin || r.Roles["targets"].Version != 7+n || len(r.Root) == 0 || len(r.RootKeyIDs) != 2 {
-			t.Errorf("repository %d: got %+v, %t, %v", n, r, found, err)
+			t.Errorf("repository %d: got %+v, %t, %v, want pin %s, targets version %d", n, r, found, err, pin, 7+n)
 		}
 	}
 	f, err := l.Fingerprint()
@@ -134,7 +134,7 @@ func readsRest1(t *testing.T, l *state.Ledger) {
 	}
 	counts, err := l.Counts()
 	if err != nil || counts[state.Confirmed] != 5 || counts[state.Planned] != 2 {
-		t.Errorf("counts: got %v, %v", counts, err)
+		t.Errorf("counts: got %v, %v, want 5 confirmed, 2 planned", counts, err)
 	}
 	events, err := l.Events(0, 0)
 	if err != nil || len(events) != 31 || events[0].Kind != state.EventTOFU {

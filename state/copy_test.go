@@ -61,7 +61,7 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 			}
 		}
 		if len(got) != len(items) || counts[state.Confirmed] != confirmed || confirmed < last || made.Before(start.Add(-time.Minute)) {
-			t.Errorf("got %d items, %d of %v confirmed after %d, made %s", len(got), confirmed, counts, last, made)
+			t.Errorf("got %d items, %d of %v confirmed, made %s, want %d items, at least %d confirmed", len(got), confirmed, counts, made, len(items), last)
 		}
 		last = confirmed
 		must(t, errors.Join(c.VerifyEvents(), c.Close()))
@@ -75,13 +75,13 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	if got, err := all(c, 0); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("the copy differs: %v", err)
+		t.Errorf("the copy: got %d items, %v, want the same as before", len(got), err)
 	}
 	if f, err := c.Fingerprint(); err != nil || f["server"] != "a" {
-		t.Errorf("fingerprint: got %v, %v", f, err)
+		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("got %v left behind, want nothing", left)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestCopyIsReadBySeveralWhileTheLedgerIsHeld(t *testing.T) {
 	l, path := newLedger(t)
 	plan(t, l, item(1))
 	if _, _, err := state.OpenCopy(path, state.Options{}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("before there is one: got %v", err)
+		t.Errorf("before there is one: got %v, want %v", err, fs.ErrNotExist)
 	}
 	must(t, l.SaveCopy())
 	first, _, err := state.OpenCopy(path, state.Options{})
@@ -108,12 +108,12 @@ func TestCopyIsReadBySeveralWhileTheLedgerIsHeld(t *testing.T) {
 		}
 	}
 	if _, err := first.Plan([]state.Item{item(3)}); err == nil {
-		t.Error("a copy took a change")
+		t.Error("a change of a copy: got no error, want one")
 	}
 	must(t, errors.Join(first.Close(), second.Close(), third.Close()))
 	must(t, errors.Join(state.RemoveCopy(path), state.RemoveCopy(path)))
 	if _, err := os.Lstat(state.CopyPath(path)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the copy is there still: %v", err)
+		t.Errorf("the copy: got %v, want that it is gone", err)
 	}
 }
 
@@ -126,14 +126,14 @@ func TestCopyThatCannotBeMadeLeavesNone(t *testing.T) {
 	must(t, os.Remove(state.CopyPath(path)))
 	must(t, os.Mkdir(state.CopyPath(path), 0o700)) // nothing can be renamed over a directory
 	if err := l.SaveCopy(); err == nil {
-		t.Error("got no error")
+		t.Error("got no error, want one")
 	}
 	plan(t, l, item(2))
 	if err := l.Err(); err != nil {
-		t.Errorf("the ledger has stopped: %v", err)
+		t.Errorf("the ledger: got %v, want that it goes on", err)
 	}
 	if _, err := os.Lstat(state.CopyPath(path)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the copy is there still: %v", err)
+		t.Errorf("the copy: got %v, want that it is gone", err)
 	}
 	must(t, l.SaveCopy())
 }
@@ -148,7 +148,7 @@ func TestPlantedCopyIsNotFollowed(t *testing.T) {
 	must(t, os.Rename(state.CopyPath(path), elsewhere))
 	must(t, os.Symlink(elsewhere, state.CopyPath(path)))
 	if _, _, err := state.OpenCopy(path, state.Options{}); err == nil {
-		t.Error("a link was followed")
+		t.Error("through a link: got no error, want one")
 	}
 	must(t, os.Remove(state.CopyPath(path)))
 	for n, content := range []string{"", "no ledger", fmt.Sprint(make([]byte, 1<<16))} {
@@ -169,7 +169,7 @@ func TestCopyOfAnEarlierProcessIsRemoved(t *testing.T) {
 		l, err := state.Open(path, state.Options{ReadOnly: readOnly})
 		must(t, err)
 		if _, err := os.Lstat(state.CopyPath(path)); errors.Is(err, fs.ErrNotExist) == readOnly {
-			t.Errorf("opened read-only %t: got %v", readOnly, err)
+			t.Errorf("opened read-only %t: got %v, want the copy there %t", readOnly, err, readOnly)
 		}
 		must(t, l.Close())
 	}

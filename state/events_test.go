@@ -37,9 +37,9 @@ func TestSameEndLeavesOneEvent(t *testing.T) {
 	once := []state.EventKind{state.EventFailed, state.EventSkipped, state.EventFailed}
 	want := slices.Concat(once, once, once, []state.EventKind{state.EventSigned, state.EventFailed})
 	if !slices.Equal(kinds, want) {
-		t.Errorf("events %v, want %v", kinds, want)
+		t.Errorf("got events %v, want %v", kinds, want)
 	}
 	if it, _, err := l.Item(k); err != nil || it.Attempts != 13 || it.Stage != state.Failed {
-		t.Errorf("item %+v, %v", it, err)
+		t.Errorf("got item %+v, %v, want 13 attempts, %s", it, err, state.Failed)
 	}
 }

@@ -30,13 +30,13 @@ func TestItemsPageThroughAllInOrderAndStartAtARepository(t *testing.T) {
 		if len(got) != 250 || !slices.IsSortedFunc(got, func(a, b state.Item) int {
 			return strings.Compare(a.Repository+a.Digest, b.Repository+b.Digest)
 		}) {
-			t.Errorf("by pages of %d: %d items", page, len(got))
+			t.Errorf("by pages of %d: got %d items, want 250 in order", page, len(got))
 		}
 	}
 	repository := key(1).Repository
 	got, err := l.Items(state.Key{Repository: repository}, 1)
 	if err != nil || len(got) != 1 || got[0].Repository != repository {
-		t.Errorf("first of %s: %+v, %v", repository, got, err)
+		t.Errorf("first of %s: got %+v, %v, want one of it", repository, got, err)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 		RootKeys: []string{"k0", "k1", "k2"}, VerifiedAt: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 	}
 	if _, found, err := l.Repository(want.GUN); found || err != nil {
-		t.Fatalf("unknown repository: %v, %v", found, err)
+		t.Fatalf("unknown repository: got %v, %v, want none", found, err)
 	}
 	for range 3 {
 		must(t, l.SetRepository(want))
@@ -57,21 +57,21 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 	l = reload(t, l, path)
 	got, found, err := l.Repository(want.GUN)
 	if err != nil || !found || !reflect.DeepEqual(got, want) {
-		t.Errorf("read %+v, %v, %v", got, found, err)
+		t.Errorf("got %+v, %v, %v, want %+v", got, found, err, want)
 	}
 	events, err := l.Events(0, 0)
 	if err != nil || len(events) != 1 || events[0].Kind != state.EventTOFU || events[0].GUN != want.GUN || !strings.Contains(events[0].Reason, "k2") {
-		t.Errorf("events %+v, %v", events, err)
+		t.Errorf("got events %+v, %v, want one %s that names k2", events, err, state.EventTOFU)
 	}
 	// A root that takes the place of another is told with both, however it is pinned.
 	want.Pin, want.Root, want.RootKeyIDs = state.PinConfig, []byte("{}"), []string{"k3"}
 	must(t, l.ReplaceRoot(want, "k3 in place of k1, k2"))
 	events, err = l.Events(1, 0)
 	if err != nil || len(events) != 1 || events[0].Kind != state.EventRootReplaced || events[0].GUN != want.GUN || events[0].Reason != "k3 in place of k1, k2" {
-		t.Errorf("events %+v, %v", events, err)
+		t.Errorf("got events %+v, %v, want one %s", events, err, state.EventRootReplaced)
 	}
 	if got, _, err := l.Repository(want.GUN); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("read %+v, %v", got, err)
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }
 
@@ -81,18 +81,18 @@ func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 	first := state.Fingerprint{"server": "https://notary.example.com", "leaf": "aa", "pins": "x"}
 	other := state.Fingerprint{"server": "https://notary.example.com", "leaf": "bb", "key": "new"}
 	if f, err := l.Fingerprint(); f != nil || err != nil {
-		t.Errorf("before it is bound: %v, %v", f, err)
+		t.Errorf("before it is bound: got %v, %v, want nothing", f, err)
 	}
 	must(t, l.Bind(first, false))
 	must(t, l.Bind(first, false))
 	l = reload(t, l, path)
 	if f, err := l.Fingerprint(); !maps.Equal(f, first) || err != nil {
-		t.Errorf("bound to %v, %v", f, err)
+		t.Errorf("got bound to %v, %v, want %v", f, err, first)
 	}
 	err := l.Bind(other, false)
 	var differs *state.FingerprintError
 	if !errors.Is(err, state.ErrFingerprint) || !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{"leaf"}) {
-		t.Fatalf("another configuration: %v", err)
+		t.Fatalf("another configuration: got %v, want %v of leaf", err, state.ErrFingerprint)
 	}
 	must(t, l.Bind(first, false)) // the refusal has changed nothing
 	// One more field is no other configuration, and one less neither.
@@ -103,7 +103,7 @@ func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 	must(t, l.Bind(other, false))
 	events, err := l.Events(0, 0)
 	if err != nil || len(events) != 1 || events[0].Kind != state.EventRebound || !strings.Contains(events[0].Reason, "leaf") {
-		t.Errorf("events %+v, %v", events, err)
+		t.Errorf("got events %+v, %v, want one %s that names leaf", events, err, state.EventRebound)
 	}
 }
 
@@ -125,23 +125,23 @@ func TestEventsTellWhatWasDoneInOrder(t *testing.T) {
 	for i, e := range events {
 		kinds = append(kinds, e.Kind)
 		if e.Seq != uint64(i+1) || e.Item != key(1) || !e.Time.Equal(now) || (e.Previous == "") != (i == 0) {
-			t.Errorf("event %d: %+v", i, e)
+			t.Errorf("event %d: got %+v, want number %d of %v at %s", i, e, i+1, key(1), now)
 		}
 	}
 	want := []state.EventKind{state.EventSigned, state.EventPushed, state.EventConfirmed, state.EventReopened, state.EventSkipped}
 	if !slices.Equal(kinds, want) {
-		t.Fatalf("events %v, want %v", kinds, want)
+		t.Fatalf("got events %v, want %v", kinds, want)
 	}
 	if events[0].LeafThumbprint != "ab12" || events[1].Signature != signature(1) || events[4].Class != "tag-moved" {
-		t.Errorf("events lack what they tell: %+v", events)
+		t.Errorf("got events %+v, want thumbprint, signature and class in them", events)
 	}
 	rest, err := l.Events(3, 1)
 	if err != nil || len(rest) != 1 || rest[0].Seq != 4 {
-		t.Errorf("after the third: %+v, %v", rest, err)
+		t.Errorf("after the third: got %+v, %v, want the fourth", rest, err)
 	}
 	got, _, err := l.Item(key(1))
 	if err != nil || !got.Updated.Equal(now) {
-		t.Errorf("stamped %v, %v", got.Updated, err)
+		t.Errorf("got stamped %v, %v, want %v", got.Updated, err, now)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestReopeningAnUnchangedLedgerWritesNothing(t *testing.T) {
 	after, err := os.ReadFile(path)
 	must(t, err)
 	if runtime.GOOS != "windows" && string(before) != string(after) {
-		t.Error("planning the same again has changed the file")
+		t.Error("planning the same again: got a changed file, want the same")
 	}
 }
 
@@ -198,14 +198,14 @@ func TestClosedLedgerSaysSo(t *testing.T) {
 	_, _, itemErr := l.Item(key(1))
 	for _, err := range []error{planErr, itemErr, l.Sign(key(1), envelope(1)), l.VerifyEvents()} {
 		if !errors.Is(err, state.ErrClosed) {
-			t.Errorf("after Close: %v", err)
+			t.Errorf("after Close: got %v, want %v", err, state.ErrClosed)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("got %v left behind, want nothing", left)
 	}
 	if _, err := os.Stat(path + ".holder"); err == nil {
-		t.Error("the holder's file is still there")
+		t.Error("got the holder's file still there, want it gone")
 	}
 }
 
@@ -217,7 +217,7 @@ func TestReferrersAreRemembered(t *testing.T) {
 		must(t, l.SetReferrers(name))
 	}
 	if err := l.SetReferrers(""); err == nil {
-		t.Error("a repository without a name was taken")
+		t.Error("a repository without a name: got no error, want one")
 	}
 	must(t, l.Close())
 	r, err := state.Open(path, state.Options{ReadOnly: true})
@@ -229,15 +229,15 @@ func TestReferrersAreRemembered(t *testing.T) {
 	}
 	for name, want := range map[string]bool{"reg.example/a": true, "reg.example": false, "reg.example/ab": false} {
 		if has, err := r.HasReferrers(name); err != nil || has != want {
-			t.Errorf("%s: %v, %v, want %v", name, has, err, want)
+			t.Errorf("%s: got %v, %v, want %v", name, has, err, want)
 		}
 	}
 	for host, want := range map[string]bool{"reg.example": true, "reg.exampl": false, "reg.example/a": false, "reg.example:5000": false} {
 		if has, err := r.HostHasReferrers(host); err != nil || has != want {
-			t.Errorf("host %s: %v, %v, want %v", host, has, err, want)
+			t.Errorf("host %s: got %v, %v, want %v", host, has, err, want)
 		}
 	}
 	if err := r.SetReferrers("reg.example/c"); err == nil {
-		t.Error("a ledger that is only read was changed")
+		t.Error("a change of a ledger that is only read: got no error, want one")
 	}
 }

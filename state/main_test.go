@@ -72,11 +72,11 @@ func openLedger(t testing.TB, path string) *state.Ledger {
 		// Opening checks the file.
 		l, err := state.Open(path, state.Options{Tool: "test"})
 		if err != nil {
-			t.Errorf("afterwards: %v", err)
+			t.Errorf("afterwards: got %v, want no error", err)
 			return
 		}
 		if err := errors.Join(l.VerifyEvents(), l.Close()); err != nil {
-			t.Errorf("afterwards: %v", err)
+			t.Errorf("afterwards: got %v, want no error", err)
 		}
 	})
 	return l

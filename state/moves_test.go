@@ -86,24 +86,24 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 				if !legal {
 					var stale *state.StaleError
 					if !errors.Is(err, state.ErrStale) || !errors.As(err, &stale) || stale.Found != from || len(stale.Expected) == 0 {
-						t.Fatalf("not refused as stale: %v", err)
+						t.Fatalf("got %v, want %v that found %q", err, state.ErrStale, from)
 					}
 					if want := ", found " + cmp.Or(string(from), "no record"); !strings.HasSuffix(err.Error(), want) {
-						t.Errorf("error %q does not end in %q", err, want)
+						t.Errorf("got %q, want %q at its end", err, want)
 					}
 					if !reflect.DeepEqual(before, after) {
-						t.Errorf("refused, but changed\n%+v to\n%+v", before, after)
+						t.Errorf("refused: got\n%+v, want no change of\n%+v", after, before)
 					}
 					return
 				}
 				must(t, err)
 				if !known || after.Stage != want {
-					t.Fatalf("stage %q, want %q", after.Stage, want)
+					t.Fatalf("got stage %q, want %q", after.Stage, want)
 				}
 				_, has, err := l.Envelope(k)
 				must(t, err)
 				if wantEnvelope := name == "sign" || kept && name != "confirm" && name != "adopt" && name != "discard" && name != "undo"; has != wantEnvelope {
-					t.Errorf("envelope in the outbox: %v, want %v", has, wantEnvelope)
+					t.Errorf("got envelope in the outbox %v, want %v", has, wantEnvelope)
 				}
 				must(t, l.VerifyEvents())
 			})
@@ -123,7 +123,7 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 		l = reload(t, l, path)
 		got, found, err := l.Envelope(key(1))
 		if err != nil || !found || !reflect.DeepEqual(got, envelope(1)) {
-			t.Fatalf("envelope %+v, %v, %v", got, found, err)
+			t.Fatalf("got envelope %+v, %v, %v, want %+v", got, found, err, envelope(1))
 		}
 		must(t, next())
 	}
@@ -132,7 +132,7 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 	}
 	must(t, l.Confirm(key(1), signature(1)))
 	if _, found, err := l.Envelope(key(1)); found || err != nil {
-		t.Errorf("still in the outbox: %v, %v", found, err)
+		t.Errorf("got still in the outbox %v, %v, want it gone", found, err)
 	}
 }
 
@@ -156,28 +156,28 @@ func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 		must(t, l.Undo(key(1), signature(2), "an older one"))
 		l = reload(t, l, path)
 		if after, _, err := l.Item(key(1)); err != nil || after.Stage != before.Stage || after.Signature != signature(1) || len(after.Bound) == 0 {
-			t.Errorf("%s: undoing another signature made of it %+v, %v", name, after, err)
+			t.Errorf("%s: undoing another signature: got %+v, %v, want %s, unchanged", name, after, err, before.Stage)
 		}
 		must(t, l.Undo(key(1), signature(1), "asked for"))
 		l = reload(t, l, path)
 		after, _, err := l.Item(key(1))
 		if err != nil || after.Stage != state.Skipped || after.Signature != "" || after.Bound != nil || after.Class != state.ClassUndone || after.Reason != "asked for" {
-			t.Errorf("%s: undone, it is %+v, %v", name, after, err)
+			t.Errorf("%s: undone: got %+v, %v, want %s without a signature", name, after, err, state.Skipped)
 		}
 		if _, kept, err := l.Envelope(key(1)); kept || err != nil {
-			t.Errorf("%s: its envelope is still there, %v", name, err)
+			t.Errorf("%s: got its envelope there %v, %v, want it gone", name, kept, err)
 		}
 		events, err := l.Events(0, 0)
 		must(t, err)
 		last := events[len(events)-2:]
 		for i, want := range []string{signature(2), signature(1)} {
 			if last[i].Kind != state.EventUndone || last[i].Signature != want || last[i].Item != key(1) || last[i].Reason == "" {
-				t.Errorf("%s: event %+v", name, last[i])
+				t.Errorf("%s: got event %+v, want %s of %s", name, last[i], state.EventUndone, want)
 			}
 		}
 		counts, err := l.Counts()
 		if err != nil || counts[state.Planned] != 1 || counts[state.Skipped] != 1 {
-			t.Errorf("%s: counts %v, %v", name, counts, err)
+			t.Errorf("%s: got counts %v, %v, want 1 planned, 1 skipped", name, counts, err)
 		}
 		must(t, l.VerifyEvents())
 		plan(t, l, item(1))
@@ -204,7 +204,7 @@ func TestPlanTakesUpWhatEndedAndKeepsWhatIsDone(t *testing.T) {
 		got, _, err := l.Item(key(1))
 		must(t, err)
 		if !slices.Equal(got.Tags, changed.Tags) || !slices.Equal(got.Notes, changed.Notes) || got.Class != "" || got.Reason != "" {
-			t.Errorf("from %q: recorded %+v", from, got)
+			t.Errorf("from %q: got %+v, want tags %v, notes %v", from, got, changed.Tags, changed.Notes)
 		}
 		if wantAttempts := map[bool]int{true: 1}[from == state.Failed]; got.Attempts != wantAttempts {
 			t.Errorf("from %q: %d attempts, want %d", from, got.Attempts, wantAttempts)
@@ -220,7 +220,7 @@ func TestReasonsAreBoundedAndSafeToKeep(t *testing.T) {
 	got, _, err := l.Item(key(1))
 	must(t, err)
 	if len(got.Reason) != state.MaxReason || strings.Trim(got.Reason, "ä") != "" || len(got.Class) != 64 {
-		t.Errorf("kept %d bytes of reason, %d of class: %q", len(got.Reason), len(got.Class), got.Reason)
+		t.Errorf("got %d bytes of reason, %d of class, want %d and 64: %q", len(got.Reason), len(got.Class), state.MaxReason, got.Reason)
 	}
 }
 
@@ -234,13 +234,13 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		{Repository: strings.Repeat("a", 5000), Digest: key(1).Digest, KeyName: "k"}, {Repository: "a", Digest: key(1).Digest},
 	} {
 		if _, err := l.Plan([]state.Item{item(2), {Key: bad}}); err == nil {
-			t.Errorf("planned %q", bad)
+			t.Errorf("planning %q: got no error, want one", bad)
 		}
 		if err := l.Skip(bad, "c", "r"); err == nil || errors.Is(err, state.ErrStale) {
-			t.Errorf("skipping %q: %v", bad, err)
+			t.Errorf("skipping %q: got %v, want an error other than %v", bad, err, state.ErrStale)
 		}
 		if _, found, err := l.Item(bad); found || err != nil {
-			t.Errorf("item %q: %v, %v", bad, found, err)
+			t.Errorf("item %q: got %v, %v, want none", bad, found, err)
 		}
 	}
 	for name, err := range map[string]error{
@@ -253,12 +253,12 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		"a repository without name": l.SetRepository(state.Repository{}),
 	} {
 		if err == nil || errors.Is(err, state.ErrStale) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want an error other than %v", name, err, state.ErrStale)
 		}
 	}
 	items, err := all(l, 10)
 	if err != nil || len(items) != 1 || items[0].Stage != state.Planned {
-		t.Errorf("the ledger has %+v, %v", items, err)
+		t.Errorf("got %+v, %v, want one item, %s", items, err, state.Planned)
 	}
 }
 
@@ -305,13 +305,13 @@ func TestManyWorkersShareCommitsAndARefusalHitsOneOnly(t *testing.T) {
 	}
 	group.Wait()
 	if stale.Load() != workers-1 {
-		t.Errorf("%d of %d workers were refused the shared item", stale.Load(), workers)
+		t.Errorf("the shared item: got %d workers refused, want %d", stale.Load(), workers-1)
 	}
 	l = reload(t, l, path)
 	counts, err := l.Counts()
 	must(t, err)
 	if counts[state.Confirmed] != shared || counts[state.Skipped] != 1 || counts[state.Planned] != 0 || len(counts) != len(state.Stages()) {
-		t.Errorf("counts %v", counts)
+		t.Errorf("got counts %v, want %d confirmed, 1 skipped, none planned", counts, shared)
 	}
 	must(t, l.VerifyEvents())
 }
@@ -335,7 +335,7 @@ func TestOfTwoWorkersExactlyOneMovesAnItem(t *testing.T) {
 		}
 		group.Wait()
 		if won.Load() != 1 {
-			t.Fatalf("%d workers signed item %d", won.Load(), n)
+			t.Fatalf("item %d: got %d workers that signed it, want 1", n, won.Load())
 		}
 	}
 }

@@ -62,7 +62,7 @@ func startHolder(t *testing.T, path string) (*exec.Cmd, io.Closer) {
 	must(t, c.Start())
 	t.Cleanup(func() { in.Close(); c.Process.Kill(); c.Wait() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		t.Fatalf("the holder says %q, %v", line, err)
+		t.Fatalf("got %q, %v, want the holder to say held", line, err)
 	}
 	return c, in
 }
@@ -76,14 +76,14 @@ func TestALockedLedgerNamesItsHolderInTime(t *testing.T) {
 	took := time.Since(start)
 	var locked *state.LockedError
 	if !errors.Is(err, state.ErrLocked) || !errors.As(err, &locked) {
-		t.Fatalf("opening a held ledger: %v", err)
+		t.Fatalf("opening a held ledger: got %v, want %v", err, state.ErrLocked)
 	}
 	host, _ := os.Hostname()
 	if locked.Holder.PID != holder.Process.Pid || locked.Holder.Host != host || locked.Holder.Start.IsZero() || locked.Holder.Command == "" {
-		t.Errorf("holder %+v, want process %d", locked.Holder, holder.Process.Pid)
+		t.Errorf("got holder %+v, want process %d of %s", locked.Holder, holder.Process.Pid, host)
 	}
 	if !strings.Contains(err.Error(), fmt.Sprint(holder.Process.Pid)) || took > 3*time.Second {
-		t.Errorf("after %v: %v", took, err)
+		t.Errorf("got %v after %v, want process %d named within 3s", err, took, holder.Process.Pid)
 	}
 	in.Close()
 	must(t, holder.Wait())
@@ -96,10 +96,10 @@ func TestAKilledHolderFreesTheLedgerAtOnce(t *testing.T) {
 	holder, _ := startHolder(t, path)
 	must(t, holder.Process.Kill())
 	if err := holder.Wait(); err == nil {
-		t.Error("it ended well")
+		t.Error("got a good end, want an error")
 	}
 	if _, err := os.Stat(path + ".holder"); err != nil {
-		t.Fatalf("the stale holder's file is what this test is about: %v", err)
+		t.Fatalf("the stale holder's file: got %v, want it there", err)
 	}
 	openLedger(t, path)
 }
@@ -114,7 +114,7 @@ func TestAHostileHolderFileCannotSpeakToTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := err.Error(); strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, "\n") != 1 {
-		t.Errorf("%q", text)
+		t.Errorf("got %q, want two lines without control characters", text)
 	}
 }
 
@@ -128,11 +128,11 @@ func TestCreatedFilesArePrivate(t *testing.T) {
 	for name, want := range map[string]os.FileMode{path: 0o600, path + ".holder": 0o600, filepath.Dir(path): 0o700} {
 		info, err := os.Stat(name)
 		if err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+			t.Errorf("%s: got %v, %v, want %v", name, info.Mode(), err, want)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("got %v left behind, want nothing", left)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestProcessesCreatingALedgerTogetherGetOne(t *testing.T) {
 		c := child(t, "open", pathVar+"="+path)
 		group.Go(func() {
 			if out, err := c.Output(); err != nil || string(out) != "opened" {
-				t.Errorf("%q, %v", out, err)
+				t.Errorf("got %q, %v, want opened", out, err)
 			}
 		})
 	}
@@ -164,11 +164,11 @@ func TestAPlantedLinkIsRefused(t *testing.T) {
 			t.Skipf("no symbolic links here: %v", err)
 		}
 		if _, err := state.Open(path, state.Options{}); err == nil || !strings.Contains(err.Error(), "symbolic link") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want an error that says symbolic link", name, err)
 		}
 	}
 	if after, err := os.ReadFile(victim); err != nil || string(after) != string(before) {
-		t.Errorf("the link's target was touched: %v", err)
+		t.Errorf("the link's target: got %d bytes, %v, want the %d of before", len(after), err, len(before))
 	}
 	// A link where the holder's file belongs is replaced.
 	precious := filepath.Join(t.TempDir(), "precious")
@@ -176,7 +176,7 @@ func TestAPlantedLinkIsRefused(t *testing.T) {
 	must(t, os.Symlink(precious, victim+".holder"))
 	must(t, openLedger(t, victim).Close())
 	if got, _ := os.ReadFile(precious); string(got) != "precious" {
-		t.Errorf("written through the holder's link: %q", got)
+		t.Errorf("through the holder's link: got %q, want precious", got)
 	}
 }
 
@@ -189,17 +189,17 @@ func TestWhatIsNoLedgerIsRefusedUntouched(t *testing.T) {
 		must(t, os.WriteFile(path, []byte(content), 0o600))
 		_, err := state.Open(path, state.Options{})
 		if !errors.Is(err, state.ErrDamaged) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "\nhint: move the file away") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v with path and hint", name, err, state.ErrDamaged)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != content {
-			t.Errorf("%s was changed: %v", name, err)
+			t.Errorf("%s: got %q, %v, want it unchanged", name, got, err)
 		}
 	}
 	if _, err := state.Open(t.TempDir(), state.Options{}); err == nil {
-		t.Error("opened a directory")
+		t.Error("opening a directory: got no error, want one")
 	}
 	if _, err := state.Open("", state.Options{}); err == nil {
-		t.Error("opened nothing")
+		t.Error("opening nothing: got no error, want one")
 	}
 }
 
@@ -226,19 +226,19 @@ func TestALedgerThatIsReplacedWhileOpenStopsTheRun(t *testing.T) {
 		plan(t, l, item(1))
 		must(t, replace(path))
 		if err := l.Sign(key(1), envelope(1)); !errors.Is(err, state.ErrReplaced) {
-			t.Errorf("%s: signing: %v", name, err)
+			t.Errorf("%s: signing: got %v, want %v", name, err, state.ErrReplaced)
 		}
 		if _, _, err := l.Item(key(1)); !errors.Is(err, state.ErrReplaced) {
-			t.Errorf("%s: reading afterwards: %v", name, err)
+			t.Errorf("%s: reading afterwards: got %v, want %v", name, err, state.ErrReplaced)
 		}
 		if err := l.Close(); !errors.Is(err, state.ErrReplaced) {
-			t.Errorf("%s: closing: %v", name, err)
+			t.Errorf("%s: closing: got %v, want %v", name, err, state.ErrReplaced)
 		}
 	}
 	l, path := newLedger(t)
 	must(t, os.Remove(path))
 	if err := l.Close(); !errors.Is(err, state.ErrReplaced) {
-		t.Errorf("removed before Close: %v", err)
+		t.Errorf("removed before Close: got %v, want %v", err, state.ErrReplaced)
 	}
 }
 
@@ -299,7 +299,7 @@ func mover(t *testing.T, path string, base int, delay time.Duration) map[int]sta
 		var n int
 		var s state.Stage
 		if _, err := fmt.Sscanf(lines.Text(), "%d %s", &n, &s); err != nil {
-			t.Errorf("%q: %v", lines.Text(), err)
+			t.Errorf("got %q, %v, want a number and a stage", lines.Text(), err)
 		}
 		if len(acked) == 0 {
 			time.AfterFunc(delay, func() { c.Process.Kill() })
@@ -307,7 +307,7 @@ func mover(t *testing.T, path string, base int, delay time.Duration) map[int]sta
 		acked[n] = s
 	}
 	if err := c.Wait(); err == nil {
-		t.Error("it ended by itself")
+		t.Error("got an end by itself, want it killed")
 	}
 	return acked
 }
@@ -326,16 +326,16 @@ func TestAKillAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 		acked := mover(t, path, round*1_000_000, time.Duration(random.IntN(30_000))*time.Microsecond)
 		total += len(acked)
 		if len(acked) == 0 {
-			t.Fatalf("round %d: it did nothing", round)
+			t.Fatalf("round %d: got nothing done, want some", round)
 		}
 		l, err := state.Open(path, state.Options{})
 		if err != nil {
-			t.Fatalf("seed %d, round %d: %v", seed, round, err)
+			t.Fatalf("seed %d, round %d: got %v, want no error", seed, round, err)
 		}
 		for n, s := range acked {
 			got, _, err := l.Item(key(n))
 			if err != nil || slices.Index(state.Stages(), got.Stage) < slices.Index(state.Stages(), s) {
-				t.Errorf("seed %d, round %d: item %d is %q, acknowledged was %q; %v", seed, round, n, got.Stage, s, err)
+				t.Errorf("seed %d, round %d, item %d: got %q, %v, want at least the acknowledged %q", seed, round, n, got.Stage, err, s)
 			}
 		}
 		checkWhole(t, l)
@@ -357,14 +357,14 @@ func checkWhole(t *testing.T, l *state.Ledger) {
 		seen[i.Stage]++
 		_, has, err := l.Envelope(i.Key)
 		if err != nil || has != (i.Stage == state.Signed || i.Stage == state.Pushed) {
-			t.Errorf("%s is %s, envelope in the outbox: %v, %v", i.Key, i.Stage, has, err)
+			t.Errorf("%s, %s: got envelope in the outbox %v, %v, want it for signed and pushed only", i.Key, i.Stage, has, err)
 		}
 	}
 	counts, err := l.Counts()
 	must(t, err)
 	for s, n := range counts {
 		if seen[s] != n {
-			t.Errorf("%d items are %s, counted were %d", seen[s], s, n)
+			t.Errorf("%s: got %d items, want %d as counted", s, seen[s], n)
 		}
 	}
 	must(t, l.VerifyEvents())
@@ -399,15 +399,15 @@ func TestReadingALedgerLeavesEverythingAsItIs(t *testing.T) {
 	r, err := state.Open(path, state.Options{ReadOnly: true, Tool: "another"})
 	must(t, err)
 	if f, err := r.Fingerprint(); err != nil || f["server"] != "a" {
-		t.Errorf("fingerprint %v: %v", f, err)
+		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
 	if err := r.Bind(state.Fingerprint{"server": "b"}, true); err == nil {
-		t.Error("a change was taken")
+		t.Error("a change of what is only read: got no error, want one")
 	}
 	during := world(t, filepath.Dir(path))
 	must(t, r.Close())
 	if !slices.Equal(before, during) || !slices.Equal(before, world(t, filepath.Dir(path))) {
-		t.Error("something was written")
+		t.Error("got other files, want nothing written")
 	}
 }
 
@@ -424,10 +424,10 @@ func TestALedgerThatIsNotWritableCanBeRead(t *testing.T) {
 	must(t, err)
 	defer r.Close()
 	if f, err := r.Fingerprint(); err != nil || f["server"] != "a" {
-		t.Errorf("fingerprint %v: %v", f, err)
+		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
 	if _, err := state.Open(path, state.Options{ReadOnly: true}); !errors.Is(err, state.ErrLocked) {
-		t.Errorf("a second reader: %v", err)
+		t.Errorf("a second reader: got %v, want %v", err, state.ErrLocked)
 	}
 }
 
@@ -435,10 +435,10 @@ func TestReadingMakesNoLedger(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "below", "ledger.db")
 	if _, err := state.Open(path, state.Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
 	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the directory: %v", err)
+		t.Errorf("the directory: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -451,10 +451,10 @@ func TestLedgerThatIsHeldIsNotRead(t *testing.T) {
 	holder, err := os.ReadFile(path + ".holder")
 	must(t, err)
 	if _, err := state.Open(path, state.Options{ReadOnly: true}); !errors.Is(err, state.ErrLocked) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, state.ErrLocked)
 	}
 	if now, err := os.ReadFile(path + ".holder"); err != nil || !bytes.Equal(now, holder) {
-		t.Errorf("the holder's file: %q, %v", now, err)
+		t.Errorf("the holder's file: got %q, %v, want %q", now, err, holder)
 	}
 }
 
@@ -464,15 +464,15 @@ func TestSurveyFindsThePlaceAndChangesNothing(t *testing.T) {
 	p, err := state.Survey(filepath.Join(dir, "a", "b", "ledger.db"))
 	must(t, err)
 	if p.Exists || p.Dir != dir || len(world(t, dir)) != 0 {
-		t.Errorf("place %+v, left %v", p, world(t, dir))
+		t.Errorf("got place %+v, left %v, want none in %s, nothing left", p, world(t, dir), dir)
 	}
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	if p, err := state.Survey(file); err != nil || !p.Exists {
-		t.Errorf("place %+v: %v", p, err)
+		t.Errorf("got place %+v, %v, want one that exists", p, err)
 	}
 	if _, err := state.Survey(filepath.Join(file, "ledger.db")); err == nil {
-		t.Error("a file was taken for a directory")
+		t.Error("a file as a directory: got no error, want one")
 	}
 }
 
@@ -658,7 +658,7 @@ func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	file = file[:(used+pageLen-1)/pageLen*pageLen]
 	must(t, os.WriteFile(source, file, 0o600))
 	if got, err := judge(source); err != nil || got != now {
-		t.Fatalf("undamaged: %v", err)
+		t.Fatalf("undamaged: got %v, %v, want %v", got, err, now)
 	}
 	t.Logf("a file of %d KiB", len(file)>>10)
 	for kind, count := range runs {
@@ -696,17 +696,17 @@ func damageAndJudge(t *testing.T, file []byte, kind string, from, to int, now, b
 		case verdict == before && low < 2*pageLen:
 			tally["last commit taken back"]++
 		default:
-			t.Errorf("%s %d at byte %d: %s", kind, n, low, verdict)
+			t.Errorf("%s %d at byte %d: got %s, want it refused or harmless", kind, n, low, verdict)
 		}
 	}
 	if n < to {
-		t.Errorf("%s %d: the process died of it", kind, n)
+		t.Errorf("%s %d: got a process that died of it, want an answer", kind, n)
 	}
 	c.Process.Kill()
 	io.Copy(io.Discard, out)
 	c.Wait()
 	if tally["refused"] == 0 && kind != "starts" {
-		t.Error("nothing was refused")
+		t.Error("got nothing refused, want some")
 	}
 	t.Logf("%s: %v", kind, tally)
 }

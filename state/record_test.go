@@ -40,24 +40,24 @@ func TestARecordIsReadOnlyWhereItWasWritten(t *testing.T) {
 	t.Parallel()
 	key, value := sample.Key.bytes(), sealed(t, sample)
 	if got, err := readItem(key, value); err != nil || !reflect.DeepEqual(got, sample) {
-		t.Fatalf("read %+v, %v", got, err)
+		t.Fatalf("got %+v, %v, want %+v", got, err, sample)
 	}
 	other := bytes.Replace(key, []byte("app"), []byte("web"), 1)
 	if _, err := readItem(other, value); !errors.Is(err, ErrDamaged) {
-		t.Errorf("at another key: %v", err)
+		t.Errorf("at another key: got %v, want %v", err, ErrDamaged)
 	}
 	// Even where somebody has made the checksum fit.
 	if _, err := readItem(other, seal(bucketItems, other, value[sumSize:])); !errors.Is(err, ErrDamaged) {
-		t.Errorf("at another key, with its checksum: %v", err)
+		t.Errorf("at another key, with its checksum: got %v, want %v", err, ErrDamaged)
 	}
 	if _, err := unseal(bucketOutbox, key, value); !errors.Is(err, ErrDamaged) {
-		t.Errorf("in another bucket: %v", err)
+		t.Errorf("in another bucket: got %v, want %v", err, ErrDamaged)
 	}
 	for i := range value {
 		flipped := bytes.Clone(value)
 		flipped[i] ^= 4
 		if _, err := readItem(key, flipped); !errors.Is(err, ErrDamaged) {
-			t.Fatalf("byte %d flipped: %v", i, err)
+			t.Fatalf("byte %d flipped: got %v, want %v", i, err, ErrDamaged)
 		}
 	}
 }
@@ -75,10 +75,10 @@ func TestRecordsFromElsewhereAreRefused(t *testing.T) {
 		"nothing":         "",
 	} {
 		if payload == good {
-			t.Fatalf("%s: the test changes nothing", name)
+			t.Fatalf("%s: got the same, want the test to change something", name)
 		}
 		if _, err := readItem(key, seal(bucketItems, key, []byte(payload))); !errors.Is(err, ErrDamaged) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrDamaged)
 		}
 	}
 }
@@ -97,12 +97,12 @@ func FuzzRecord(f *testing.F) {
 		got, err := readItem(key, data)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
-				t.Fatalf("neither read nor damage: %v", err)
+				t.Fatalf("got %v, want %v", err, ErrDamaged)
 			}
 			return
 		}
 		if got.Key != sample.Key || !got.Stage.known() {
-			t.Fatalf("read %+v", got)
+			t.Fatalf("got %+v, want key %v and a known stage", got, sample.Key)
 		}
 		// What can be read can be written and read again.
 		again, err := readItem(key, sealed(t, got))
@@ -112,7 +112,7 @@ func FuzzRecord(f *testing.F) {
 		a, _ := json.Marshal(newItemRecord(got))
 		b, _ := json.Marshal(newItemRecord(again))
 		if !bytes.Equal(a, b) {
-			t.Fatalf("%s became %s", a, b)
+			t.Fatalf("read again: got %s, want %s", b, a)
 		}
 	})
 }

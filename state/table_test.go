@@ -40,10 +40,10 @@ func TestANewerSchemaIsRefusedUntouched(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(path, Options{Tool: "old"}); !errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrDamaged) {
-		t.Errorf("opening it: %v", err)
+		t.Errorf("opening it: got %v, want %v", err, ErrNewerSchema)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("it was changed: %v", err)
+		t.Errorf("got %d bytes, %v, want the file unchanged with %d", len(after), err, len(before))
 	}
 }
 
@@ -96,10 +96,10 @@ func TestAForgedHistoryIsFound(t *testing.T) {
 		}
 		edit(t, path, func(tx *bolt.Tx) error { return forge(tx.Bucket([]byte(bucketEvents))) })
 		if l, err = Open(path, Options{}); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want no error", name, err)
 		}
 		if err := l.VerifyEvents(); !errors.Is(err, ErrDamaged) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrDamaged)
 		}
 		l.Close()
 	}
@@ -129,10 +129,10 @@ func TestAFileCutShortWhileOpenStopsTheRunButNotTheProcess(t *testing.T) {
 	case err := <-closed:
 		for _, err := range []error{readErr, signErr, err} {
 			if !errors.Is(err, ErrDamaged) {
-				t.Errorf("not reported as damage: %v", err)
+				t.Errorf("got %v, want %v", err, ErrDamaged)
 			}
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("Close hangs")
+		t.Fatal("got a Close that hangs, want it to end")
 	}
 }

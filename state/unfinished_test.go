@@ -25,10 +25,10 @@ func TestUnfinishedAreThoseWithSomethingLeft(t *testing.T) {
 	must(t, l.Fail(of("c", "2"), "transient", ""))
 	got, err := l.Unfinished()
 	if err != nil || !slices.Equal(got, []string{"gun/c", "gun/d"}) {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("got %v, %v, want gun/c and gun/d", got, err)
 	}
 	got, err = l.Unfinished("missing", "other")
 	if err != nil || !slices.Equal(got, []string{"gun/b", "gun/c", "gun/d"}) {
-		t.Errorf("with what was missing: %v, %v", got, err)
+		t.Errorf("with what was missing: got %v, %v, want gun/b, gun/c and gun/d", got, err)
 	}
 }

@@ -39,7 +39,7 @@ func TestAReadOnlyDirectoryGivesAClearError(t *testing.T) {
 		must(t, err)
 		if got := string(out); !strings.Contains(got, "opening ledger "+dir) || !strings.Contains(got, "permission denied") ||
 			!strings.Contains(got, "\nhint: ") {
-			t.Errorf("%q", got)
+			t.Errorf("got %q, want permission denied for %s, with a hint", got, dir)
 		}
 	}
 }
@@ -90,17 +90,17 @@ func TestAFullDiskStopsTheRunAndKeepsWhatWasAcknowledged(t *testing.T) {
 	signed := 0
 	for lines := bufio.NewScanner(out); lines.Scan(); signed++ {
 		if lines.Text() != fmt.Sprint(signed) {
-			t.Errorf("acknowledged %q after %d", lines.Text(), signed)
+			t.Errorf("got %q acknowledged, want %d", lines.Text(), signed)
 		}
 	}
 	must(t, c.Wait())
 	if signed < 10 {
-		t.Fatalf("only %d items fitted", signed)
+		t.Fatalf("got %d items that fitted, want at least 10", signed)
 	}
 	l := openLedger(t, path)
 	for n := range signed {
 		if got, _, err := l.Item(key(n)); err != nil || got.Stage != state.Signed {
-			t.Fatalf("item %d is %q, %v", n, got.Stage, err)
+			t.Fatalf("item %d: got %q, %v, want %s", n, got.Stage, err, state.Signed)
 		}
 	}
 	plan(t, l, item(signed), item(signed+1))

@@ -47,7 +47,7 @@ func TestAnUpgradeThatFailsLeavesTheOldLedger(t *testing.T) {
 	}
 	upgrades[0] = was
 	if l, err = Open(path, Options{}); err != nil || l.schema != schemaVersion {
-		t.Fatalf("afterwards: %v", err)
+		t.Fatalf("afterwards: got %v, want schema %d", err, schemaVersion)
 	}
 	if err := errors.Join(l.VerifyEvents(), l.Close()); err != nil {
 		t.Fatal(err)

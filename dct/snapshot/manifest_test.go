@@ -65,7 +65,7 @@ func (v *vector) open() (*Snapshot, error) {
 func sed(t testing.TB, raw []byte, old, replacement string) []byte {
 	t.Helper()
 	if !bytes.Contains(raw, []byte(old)) {
-		t.Fatalf("%s is not in %s", old, raw)
+		t.Fatalf("got no %s, want it in %s", old, raw)
 	}
 	return bytes.Replace(raw, []byte(old), []byte(replacement), 1)
 }
@@ -75,7 +75,7 @@ func refused(t *testing.T, what string, v *vector, why ...string) {
 	t.Helper()
 	_, err := v.open()
 	if !errors.Is(err, dct.ErrRefused) || !strings.Contains(err.Error(), "index.json") {
-		t.Errorf("%s: %v", what, err)
+		t.Errorf("%s: got %v, want %v that names index.json", what, err, dct.ErrRefused)
 	}
 	for _, w := range why {
 		if !strings.Contains(fmt.Sprint(err), w) {
@@ -87,7 +87,7 @@ func refused(t *testing.T, what string, v *vector, why ...string) {
 func TestHostileIndexesAreRefused(t *testing.T) {
 	t.Parallel()
 	if _, err := newVector(t).open(); err != nil {
-		t.Fatalf("the vector itself: %v", err)
+		t.Fatalf("the vector itself: got %v, want no error", err)
 	}
 	hex := func(t *testing.T) string { return sumOf(newVector(t).manifest).Encoded() }
 	for what, lie := range map[string][]string{
@@ -191,11 +191,11 @@ func TestReferencesAreTagsAndDiffer(t *testing.T) {
 	} {
 		ref := refName(gun(t, name))
 		if before, ok := seen[ref]; ok {
-			t.Errorf("%s and %s are both %s", before, name, ref)
+			t.Errorf("%s and %s: got %s for both, want two names", before, name, ref)
 		}
 		seen[ref] = name
 		if !tagPattern.MatchString(ref) {
-			t.Errorf("%s is no tag", ref)
+			t.Errorf("got %s, want a tag", ref)
 		}
 	}
 }
@@ -220,7 +220,7 @@ func FuzzLayout(f *testing.F) {
 		if parsed, _, err := parseManifest(manifest); err == nil {
 			v.list(t, descriptor(parsed, manifest))
 			if s, err := v.open(); err != nil || len(s.entries) != 1 {
-				t.Fatalf("a manifest that is one is refused: %v", err)
+				t.Fatalf("a manifest that is one: got %v, want it accepted with one entry", err)
 			}
 			checkOpened(t, v)
 		}
@@ -239,7 +239,7 @@ func checkManifest(t *testing.T, raw []byte) {
 	var compact bytes.Buffer
 	must(t, json.Compact(&compact, raw))
 	if !bytes.Equal(again, compact.Bytes()) {
-		t.Fatalf("read from\n%s\nit is written as\n%s", raw, again)
+		t.Fatalf("read and written again: got\n%s, want\n%s", again, compact.Bytes())
 	}
 }
 
@@ -247,13 +247,13 @@ func checkOpened(t *testing.T, v *vector) {
 	s, err := v.open()
 	if err != nil {
 		if !errors.Is(err, dct.ErrRefused) {
-			t.Fatalf("error of no kind: %v", err)
+			t.Fatalf("got %v, want %v", err, dct.ErrRefused)
 		}
 		return
 	}
 	for _, gun := range s.GUNs() {
 		if again, err := dct.ParseGUN(gun.String()); err != nil || again != gun {
-			t.Fatalf("GUN %s: %v", gun, err)
+			t.Fatalf("GUN %s: got %s, %v, want itself when read again", gun, again, err)
 		}
 		e := s.entries[gun]
 		for _, name := range append([]string{"root", "1.root", "timestamp"}, names(e.files)...) {
@@ -262,7 +262,7 @@ func checkOpened(t *testing.T, v *vector) {
 				continue
 			}
 			if found, _ := e.find(name); digest.SHA256.FromBytes(raw) != found.digest {
-				t.Fatalf("%s of %s is not what its manifest lists", name, gun)
+				t.Fatalf("%s of %s: got %s, want %s, as its manifest lists", name, gun, digest.SHA256.FromBytes(raw), found.digest)
 			}
 		}
 	}

@@ -36,11 +36,11 @@ func TestMissingAndTruncatedFilesAreFoundAndNamed(t *testing.T) {
 			change(damaged)
 			v := verdict(t, damaged)
 			if v == "" {
-				t.Errorf("%s %s: not found", file, what)
+				t.Errorf("%s %s: got nothing found, want a finding", file, what)
 			}
 			for _, name := range names[file] {
 				if !strings.Contains(v, name) {
-					t.Errorf("%s %s: %s is not named in: %s", file, what, name, v)
+					t.Errorf("%s %s: got %s, want it to name %s", file, what, v, name)
 				}
 			}
 		}
@@ -49,7 +49,7 @@ func TestMissingAndTruncatedFilesAreFoundAndNamed(t *testing.T) {
 	layout["blobs/sha256/"+sha("1")] = &fstest.MapFile{Data: []byte("x"), Mode: 0o644}
 	layout["blobs/sha512/x"] = &fstest.MapFile{Data: []byte("x"), Mode: 0o644}
 	if v := verdict(t, layout); v != "" {
-		t.Errorf("extra files: %s", v)
+		t.Errorf("extra files: got %s, want nothing found", v)
 	}
 }
 
@@ -77,13 +77,13 @@ func TestDamageIsOfItsKindAndOfItsRepository(t *testing.T) {
 			_, err = reader.Read(t.Context(), gun(t, plain), dct.Known{})
 			var named *dct.Error
 			if !errors.Is(err, kind) || errors.Is(err, dct.ErrUnsigned) || lookup.IsAbsent(err) || !errors.As(err, &named) || named.GUN != plain {
-				t.Errorf("%s %s: %v", blob, what, err)
+				t.Errorf("%s %s: got %v, want %v of %s", blob, what, err, kind, plain)
 			}
 			if _, err := reader.Read(t.Context(), gun(t, signers), dct.Known{}); err != nil {
-				t.Errorf("the other repository: %v", err)
+				t.Errorf("the other repository: got %v, want no error", err)
 			}
 			if n := len(source.GUNs()); n != 2 {
-				t.Errorf("%d GUNs", n)
+				t.Errorf("got %d GUNs, want 2", n)
 			}
 			if what == "flipped" {
 				file.Data[3] ^= 1
@@ -110,7 +110,7 @@ func TestSavingAgainRepairsDamage(t *testing.T) {
 			must(t, damage())
 			s.save(t, dir)
 			if names := differ(want, tree(t, dir)); len(names) > 0 {
-				t.Errorf("%s %s: not repaired: %v", file, what, names)
+				t.Errorf("%s %s: got differences in %v, want it repaired", file, what, names)
 			}
 		}
 	}
@@ -130,11 +130,11 @@ func TestBlobsOfADamagedManifestStay(t *testing.T) {
 	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || sum.Unchanged != 1 {
-		t.Errorf("summary %+v", sum)
+		t.Errorf("got summary %+v, want 1 kept, 1 unchanged", sum)
 	}
 	must(t, os.WriteFile(path, want[blobName(manifest.Digest)].Data, 0o600))
 	if names := differ(want, tree(t, dir)); len(names) > 0 {
-		t.Errorf("gone or changed: %v", names)
+		t.Errorf("got differences in %v, want none", names)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestForgedRootChainIsFound(t *testing.T) {
 	saved, err = open(layout)
 	must(t, err)
 	if r := saved.verify(t.Context(), gun(t, rotated), *s.reader(), nil); !errors.Is(r.Err, dct.ErrRefused) {
-		t.Errorf("error %v", r.Err)
+		t.Errorf("got %v, want %v", r.Err, dct.ErrRefused)
 	}
 }
 
@@ -183,10 +183,10 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		}
 		results, err := Verify(t.Context(), dir, s.reader(), nil)
 		if err == nil && (len(results) != 1 || results[0].Err == nil) {
-			t.Errorf("%s: a link was followed", what)
+			t.Errorf("%s: got no error, want a link refused", what)
 		}
 		if _, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon()); err == nil && what != "a blob" {
-			t.Errorf("%s: saved through a link", what)
+			t.Errorf("%s: got no error, want no saving through a link", what)
 		}
 		if what == "a blob" {
 			s.same(t, opened(t, dir)) // the link was replaced
@@ -205,13 +205,13 @@ func TestExpiryIsTheReadersMatter(t *testing.T) {
 	results, err := Verify(t.Context(), dir, reader, nil)
 	must(t, err)
 	if len(results) != 1 || !errors.Is(results[0].Err, dct.ErrExpired) {
-		t.Errorf("results %+v", results)
+		t.Errorf("got results %+v, want one with %v", results, dct.ErrExpired)
 	}
 	reader.AllowExpired = []string{"timestamp"}
 	results, err = Verify(t.Context(), dir, reader, nil)
 	must(t, err)
 	if results[0].Err != nil || strings.Join(results[0].Expired, " ") != "timestamp" || results[0].PinnedBy != dct.PinnedConfig {
-		t.Errorf("results %+v", results)
+		t.Errorf("got results %+v, want no error, timestamp expired, pinned by %v", results, dct.PinnedConfig)
 	}
 }
 
@@ -224,7 +224,7 @@ func (s *Snapshot) expiry(t *testing.T, reader *dct.Reader, role string) time.Ti
 			return e.At
 		}
 	}
-	t.Fatalf("no expiry of %s", role)
+	t.Fatalf("got no expiry of %s, want one", role)
 	return time.Time{}
 }
 
@@ -264,7 +264,7 @@ func whose(t *testing.T, layout fstest.MapFS) map[string][]string {
 		}
 	}
 	if len(names) != len(layout) {
-		t.Fatalf("%d files belong to something, and there are %d", len(names), len(layout))
+		t.Fatalf("got %d files that belong to something, want %d", len(names), len(layout))
 	}
 	return names
 }
@@ -294,11 +294,11 @@ func TestEveryFlippedBitIsFoundAndNamed(t *testing.T) {
 				v := judge()
 				f.Data[i] ^= bit
 				if v == "" {
-					t.Errorf("%s byte %d bit %d: not found", file, i, bit)
+					t.Errorf("%s byte %d bit %d: got nothing found, want a finding", file, i, bit)
 				}
 				for _, name := range wanted {
 					if !strings.Contains(v, name) {
-						t.Fatalf("%s byte %d: %s is not named in: %s", file, i, name, v)
+						t.Fatalf("%s byte %d: got %s, want it to name %s", file, i, v, name)
 					}
 				}
 			}

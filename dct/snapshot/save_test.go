@@ -26,11 +26,11 @@ func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
 	s := newScene(t, plain, signers, nested, rotated, many)
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	if sum := s.save(t, dir); sum.Added != 5 {
-		t.Errorf("summary %+v", sum)
+		t.Errorf("got summary %+v, want 5 added", sum)
 	}
 	saved := opened(t, dir)
 	if n := len(saved.GUNs()); n != 5 {
-		t.Fatalf("%d GUNs", n)
+		t.Fatalf("got %d GUNs, want 5", n)
 	}
 	s.same(t, saved)
 	results, err := Verify(t.Context(), dir, s.reader(), nil)
@@ -41,7 +41,7 @@ func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
 		targets += r.Targets
 	}
 	if targets != 1+2+1+1+200 {
-		t.Errorf("%d targets", targets)
+		t.Errorf("got %d targets, want %d", targets, 1+2+1+1+200)
 	}
 	// Who trusts the first root finds the way to the newest.
 	first, err := saved.File(t.Context(), gun(t, rotated), "1.root", maxRoot)
@@ -49,7 +49,7 @@ func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
 	got, err := (&dct.Reader{Source: saved}).Read(t.Context(), gun(t, rotated), dct.Known{Root: first})
 	must(t, err)
 	if got.Version("root") != 3 {
-		t.Errorf("root version %d", got.Version("root"))
+		t.Errorf("got root version %d, want 3", got.Version("root"))
 	}
 }
 
@@ -71,21 +71,21 @@ func TestFilesAreFoundByAllTheirNames(t *testing.T) {
 			for _, name := range names {
 				raw, err := saved.File(t.Context(), gun(t, rotated), name, maxFile)
 				if err != nil || string(raw) != string(v.Raw) {
-					t.Errorf("%s: %v", name, err)
+					t.Errorf("%s: got %d bytes, %v, want the %d of the server", name, len(raw), err, len(v.Raw))
 				}
 			}
 		}
 	}
 	for _, name := range []string{"4.root", "01.root", "targets/releases", "targets." + sha("1"), "../oci-layout", ""} {
 		if _, err := saved.File(t.Context(), gun(t, rotated), name, maxFile); !lookup.IsAbsent(err) {
-			t.Errorf("%q: %v", name, err)
+			t.Errorf("%q: got %v, want that it is absent", name, err)
 		}
 	}
 	if _, err := saved.File(t.Context(), gun(t, plain), "root", maxFile); !lookup.IsAbsent(err) {
-		t.Errorf("a repository that is not there: %v", err)
+		t.Errorf("a repository that is not there: got %v, want that it is absent", err)
 	}
 	if _, err := saved.File(t.Context(), gun(t, rotated), "root", 10); !errors.Is(err, dct.ErrRefused) {
-		t.Errorf("a file beyond the limit: %v", err)
+		t.Errorf("a file beyond the limit: got %v, want %v", err, dct.ErrRefused)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestSameTrustDataGivesTheSameBytes(t *testing.T) {
 	s.save(t, one)
 	s.save(t, two)
 	if names := differ(tree(t, one), tree(t, two)); len(names) > 0 {
-		t.Errorf("two runs differ in %v", names)
+		t.Errorf("two runs: got differences in %v, want none", names)
 	}
 	before := tree(t, one)
 	later := atNoon()
@@ -104,7 +104,7 @@ func TestSameTrustDataGivesTheSameBytes(t *testing.T) {
 	_, err := Save(t.Context(), one, s.reader(), s.guns(t), later)
 	must(t, err)
 	if names := differ(before, tree(t, one)); len(names) > 0 {
-		t.Errorf("saving what is unchanged changes %v", names)
+		t.Errorf("saving what is unchanged: got changes in %v, want none", names)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestManifestTellsWhatItHolds(t *testing.T) {
 	saved := opened(t, dir)
 	d, ok := saved.Manifest(gun(t, rotated))
 	if !ok {
-		t.Fatal("no manifest")
+		t.Fatal("got no manifest, want one")
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, blobName(d.Digest)))
 	must(t, err)
@@ -127,12 +127,12 @@ func TestManifestTellsWhatItHolds(t *testing.T) {
 		annotationServer: "https://notary.example.com/registry.example.com", annotationVersion + ".root": "3",
 	} {
 		if m.Annotations[key] != want {
-			t.Errorf("%s is %q", key, m.Annotations[key])
+			t.Errorf("%s: got %q, want %q", key, m.Annotations[key], want)
 		}
 	}
 	for _, role := range []string{"root", "root-cert", "timestamp", "snapshot", "targets"} {
 		if m.Annotations[annotationExpires+"."+role] == "" {
-			t.Errorf("no expiry of %s", role)
+			t.Errorf("got no expiry of %s, want one", role)
 		}
 	}
 	var files []string
@@ -140,10 +140,10 @@ func TestManifestTellsWhatItHolds(t *testing.T) {
 		files = append(files, l.Annotations[annotationFile])
 	}
 	if got := strings.Join(files, " "); got != "1.root 2.root root timestamp snapshot targets" {
-		t.Errorf("files %s", got)
+		t.Errorf("got files %s, want 1.root 2.root root timestamp snapshot targets", got)
 	}
 	if _, ok := saved.Manifest(gun(t, plain)); ok {
-		t.Error("a manifest of a repository that is not there")
+		t.Error("a repository that is not there: got a manifest, want none")
 	}
 }
 
@@ -158,21 +158,21 @@ func TestNothingUnverifiedIsSaved(t *testing.T) {
 	sum, err := Save(t.Context(), dir, s.reader(), append(s.guns(t), gun(t, nested)), o)
 	must(t, err)
 	if sum.Added != 1 || sum.Failed != 2 || len(sum.Attention) != 2 || len(seen) != 3 {
-		t.Fatalf("summary %+v", sum)
+		t.Fatalf("got summary %+v, seen %v, want 1 added, 2 failed, 3 seen", sum, seen)
 	}
 	// In the order of their names: one that the server does not have, one badly signed.
 	if !errors.Is(sum.Attention[0].Err, dct.ErrUnsigned) || !errors.Is(sum.Attention[1].Err, dct.ErrRefused) {
-		t.Errorf("errors %v", sum.Attention)
+		t.Errorf("got errors %v, want %v and %v", sum.Attention, dct.ErrUnsigned, dct.ErrRefused)
 	}
 	if n := len(tree(t, dir)); n != 8 {
-		t.Errorf("%d files, and the layout, the index, one manifest, its config and 4 files are wanted", n)
+		t.Errorf("got %d files, want 8: the layout, the index, one manifest, its config and 4 files", n)
 	}
 	reader := s.reader()
 	reader.Pins = dct.Pins{}
 	sum, err = Save(t.Context(), t.TempDir(), reader, s.guns(t), atNoon())
 	must(t, err)
 	if sum.Failed != 2 || !errors.Is(sum.Attention[0].Err, dct.ErrUnpinnedRoot) {
-		t.Errorf("without pins: %+v", sum)
+		t.Errorf("without pins: got %+v, want 2 failed with %v", sum, dct.ErrUnpinnedRoot)
 	}
 }
 
@@ -192,16 +192,16 @@ func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Added != 2 || len(sum.Attention) != 1 || !strings.Contains(sum.Attention[0].Warning, "before version 3 are left out") {
-		t.Fatalf("summary %+v", sum)
+		t.Fatalf("got summary %+v, want 2 added and one warning of what is left out", sum)
 	}
 	saved := opened(t, dir)
 	s.same(t, saved)
 	if _, err := saved.File(t.Context(), gun(t, rotated), "2.root", maxRoot); !lookup.IsAbsent(err) {
-		t.Errorf("2.root: %v", err)
+		t.Errorf("2.root: got %v, want that it is absent", err)
 	}
 	// They are not asked for again.
 	if n, sum := s.cost(t, dir); n != 2 || sum.Unchanged != 2 {
-		t.Errorf("%d requests, %+v", n, sum)
+		t.Errorf("got %d requests, %+v, want 2, and 2 unchanged", n, sum)
 	}
 	results, err := Verify(t.Context(), dir, s.reader(), nil)
 	must(t, err)
@@ -219,14 +219,14 @@ func TestSnapshotIsNoPin(t *testing.T) {
 	results, err := Verify(context.Background(), dir, &dct.Reader{}, nil)
 	must(t, err)
 	if len(results) != 1 || !errors.Is(results[0].Err, dct.ErrUnpinnedRoot) {
-		t.Errorf("verified: %+v", results)
+		t.Errorf("verified: got %+v, want one with %v", results, dct.ErrUnpinnedRoot)
 	}
 	reader := s.reader()
 	reader.Pins = dct.Pins{}
 	sum, err := Save(t.Context(), dir, reader, s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnpinnedRoot) {
-		t.Errorf("saved: %+v", sum)
+		t.Errorf("saved: got %+v, want 1 kept with %v", sum, dct.ErrUnpinnedRoot)
 	}
 }
 
@@ -244,27 +244,27 @@ func TestUnchangedRepositoryCostsOneRequest(t *testing.T) {
 	dir := t.TempDir()
 	s.save(t, dir)
 	if n, sum := s.cost(t, dir); n != 4 || sum.Unchanged != 4 {
-		t.Errorf("%d requests, %+v", n, sum)
+		t.Errorf("got %d requests, %+v, want 4, and 4 unchanged", n, sum)
 	}
 	must(t, s.repos[signers].Sign("v9", sha("9"), 9, "targets/releases"))
 	must(t, s.repos[signers].Publish())
 	// One for each, and the new snapshot and targets/releases.
 	if n, sum := s.cost(t, dir); n != 4+2 || sum.Changed != 1 || sum.Unchanged != 3 {
-		t.Errorf("after one role changed: %d requests, %+v", n, sum)
+		t.Errorf("after one role changed: got %d requests, %+v, want 6, 1 changed, 3 unchanged", n, sum)
 	}
 	s.same(t, opened(t, dir))
 	must(t, s.repos[rotated].RotateRoot())
 	must(t, s.repos[rotated].RotateRoot())
 	// Two roots, timestamp and snapshot: the pin is of the newest. Versions 1 to 3 are saved.
 	if n, sum := s.cost(t, dir); n != 3+4 || sum.Changed != 1 {
-		t.Errorf("after two rotations: %d requests, %+v", n, sum)
+		t.Errorf("after two rotations: got %d requests, %+v, want 7, 1 changed", n, sum)
 	}
 	saved := opened(t, dir)
 	s.same(t, saved)
 	for v, h := range s.History(rotated, "root") {
 		raw, err := saved.File(t.Context(), gun(t, rotated), chainName(v+1), maxRoot)
 		if err != nil || string(raw) != string(h.Raw) {
-			t.Errorf("root version %d: %v", v+1, err)
+			t.Errorf("root version %d: got %d bytes, %v, want the %d of the server", v+1, len(raw), err, len(h.Raw))
 		}
 	}
 }
@@ -279,20 +279,20 @@ func TestFailingRepositoryKeepsWhatWasSaved(t *testing.T) {
 	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || sum.Unchanged != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnavailable) {
-		t.Errorf("summary %+v", sum)
+		t.Errorf("got summary %+v, want 1 kept with %v, 1 unchanged", sum, dct.ErrUnavailable)
 	}
 	s.SetHook(nil)
 	s.Delete(signers)
 	sum, err = Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnsigned) {
-		t.Errorf("deleted: %+v", sum)
+		t.Errorf("deleted: got %+v, want 1 kept with %v", sum, dct.ErrUnsigned)
 	}
 	// Not asked for is not removed either.
 	_, err = Save(t.Context(), dir, s.reader(), nil, atNoon())
 	must(t, err)
 	if names := differ(before, tree(t, dir)); len(names) > 0 {
-		t.Errorf("changed: %v", names)
+		t.Errorf("got changes in %v, want none", names)
 	}
 }
 
@@ -310,21 +310,21 @@ func TestOlderTrustDataDoesNotReplaceNewer(t *testing.T) {
 	yesterday := old[len(old)-1]
 	s.Put(plain, "timestamp", yesterday.Number, yesterday.Raw)
 	if got, err := s.reader().Read(t.Context(), gun(t, plain), dct.Known{}); err != nil || len(got.Targets()) != 1 {
-		t.Fatalf("the test's own premise: %v", err)
+		t.Fatalf("the test's own premise: got %v, want 1 target", err)
 	}
 	sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
-		t.Errorf("rolled back: %+v", sum)
+		t.Errorf("rolled back: got %+v, want 1 kept with %v", sum, dct.ErrRefused)
 	}
 	// A repository of the same name with other keys, though they are pinned.
 	sum, err = Save(t.Context(), dir, newScene(t, plain).reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
-		t.Errorf("replaced: %+v", sum)
+		t.Errorf("replaced: got %+v, want 1 kept with %v", sum, dct.ErrRefused)
 	}
 	if names := differ(before, tree(t, dir)); len(names) > 0 {
-		t.Errorf("changed: %v", names)
+		t.Errorf("got changes in %v, want none", names)
 	}
 }
 
@@ -341,12 +341,12 @@ func TestOlderRootIsRefusedThoughTheSnapshotRoleListsIt(t *testing.T) {
 	reader := s.reader()
 	reader.Pins.Certs[plain] = append(ids, r.RootKeyIDs()...)
 	if _, err := reader.Read(t.Context(), gun(t, plain), dct.Known{}); err != nil {
-		t.Fatalf("the test's own premise: %v", err)
+		t.Fatalf("the test's own premise: got %v, want no error", err)
 	}
 	sum, err := Save(t.Context(), dir, reader, s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, errOlder) || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) {
-		t.Errorf("summary %+v", sum)
+		t.Errorf("got summary %+v, want 1 kept with %v", sum, errOlder)
 	}
 }
 
@@ -365,7 +365,7 @@ func TestNewRootMustFollowFromTheSavedOne(t *testing.T) {
 	sum, err := Save(t.Context(), dir, other.reader(), s.guns(t), atNoon())
 	must(t, err)
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrRefused) || !strings.Contains(sum.Attention[0].Err.Error(), "role root") {
-		t.Errorf("summary %+v", sum)
+		t.Errorf("got summary %+v, want 1 kept with %v that names role root", sum, dct.ErrRefused)
 	}
 }
 
@@ -376,7 +376,7 @@ func TestOnlyOneWriterAtATime(t *testing.T) {
 	unlock, err := lock(dir)
 	must(t, err)
 	if _, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon()); !errors.Is(err, ErrLocked) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v", err, ErrLocked)
 	}
 	unlock()
 	s.save(t, dir)
@@ -395,7 +395,7 @@ func TestBlobsOfReplacedManifestsAreRemoved(t *testing.T) {
 	s.save(t, dir)
 	s.save(t, fresh)
 	if names := differ(tree(t, fresh), tree(t, dir)); strings.Join(names, " ") != "README.txt" {
-		t.Errorf("an updated snapshot and a new one differ in %v", names)
+		t.Errorf("an updated snapshot and a new one: got differences in %v, want README.txt only", names)
 	}
 }
 
@@ -418,10 +418,10 @@ func TestDirectoriesWithOtherThingsAreLeftAlone(t *testing.T) {
 		}
 		before := tree(t, dir)
 		if _, err := Save(t.Context(), dir, s.reader(), s.guns(t), atNoon()); err == nil || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want an error that names %s", what, err, dir)
 		}
 		if names := differ(before, tree(t, dir)); len(names) > 0 {
-			t.Errorf("%s: changed %v", what, names)
+			t.Errorf("%s: got changes in %v, want none", what, names)
 		}
 	}
 }
@@ -470,10 +470,10 @@ func TestRepositoriesAreSavedSideBySide(t *testing.T) {
 	o := atNoon()
 	o.Readers = 4
 	if _, err := Save(t.Context(), four, reader, s.guns(t), o); err != nil || m.most != 4 {
-		t.Errorf("%d at the same time, %v", m.most, err)
+		t.Errorf("got %d at the same time, %v, want 4", m.most, err)
 	}
 	if names := differ(tree(t, one), tree(t, four)); len(names) > 0 {
-		t.Errorf("differs in %v", names)
+		t.Errorf("got differences in %v, want none", names)
 	}
 }
 
@@ -506,14 +506,14 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 		reader.Source, o.Readers = d, readers
 		sum, err := Save(t.Context(), t.TempDir(), reader, guns, o)
 		if err != nil || sum.Failed != 1000 || sum.Added != 1 {
-			t.Errorf("%d readers: added %d, failed %d, %v", readers, sum.Added, sum.Failed, err)
+			t.Errorf("%d readers: got %d added, %d failed, %v, want 1 and 1000", readers, sum.Added, sum.Failed, err)
 		}
 		if n := d.asked.Load(); n > int64(3+readers) {
-			t.Errorf("%d readers: asked for %d repositories", readers, n)
+			t.Errorf("%d readers: got %d repositories asked for, want at most %d", readers, n, 3+readers)
 		}
 		last := sum.Attention[len(sum.Attention)-1].Err
 		if !errors.Is(last, dct.ErrUnavailable) || !strings.Contains(last.Error(), "not asked: the Notary server of down.example.com failed for") {
-			t.Errorf("%d readers: the reason is %v", readers, last)
+			t.Errorf("%d readers: got the reason %v, want %v of the server that failed", readers, last, dct.ErrUnavailable)
 		}
 	}
 }
@@ -541,7 +541,7 @@ func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
 		s.SetHook(nil)
 		cancel()
 		if err != nil && !errors.Is(err, context.Canceled) {
-			t.Fatalf("cut at %d: %v", cut, err)
+			t.Fatalf("cut at %d: got %v, want %v or no error", cut, err, context.Canceled)
 		}
 		results, err := Verify(t.Context(), dir, s.reader(), nil)
 		must(t, err)
@@ -549,11 +549,11 @@ func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
 			must(t, r.Err)
 		}
 		if len(results) != sum.Added {
-			t.Errorf("cut at %d: %d were added, and %d are there", cut, sum.Added, len(results))
+			t.Errorf("cut at %d: got %d that are there, want the %d that were added", cut, len(results), sum.Added)
 		}
 		s.save(t, dir)
 		if names := differ(tree(t, want), tree(t, dir)); len(names) > 0 {
-			t.Fatalf("cut at %d: completed to something else in %v", cut, names)
+			t.Fatalf("cut at %d: got differences in %v when completed, want none", cut, names)
 		}
 	}
 }
@@ -571,7 +571,7 @@ func TestIndexIsWrittenAsTheRunGoesOn(t *testing.T) {
 	_, err := w.saveAll(t.Context(), s.guns(t))
 	must(t, err)
 	if !slices.Equal(there, []int{0, 0, 2}) {
-		t.Errorf("listed while saving: %v", there)
+		t.Errorf("listed while saving: got %v, want [0 0 2]", there)
 	}
 }
 
@@ -598,7 +598,7 @@ func TestPublicationWhileSavingIsSavedWhole(t *testing.T) {
 	s.save(t, dir)
 	s.save(t, fresh)
 	if names := differ(tree(t, fresh), tree(t, dir)); len(names) > 0 || !torn {
-		t.Errorf("differs in %v", names)
+		t.Errorf("got differences in %v, torn %v, want none, torn", names, torn)
 	}
 }
 
@@ -620,12 +620,12 @@ func TestRunKilledBeforeTheIndexFindsItsBlobsAgain(t *testing.T) {
 	temporary := filepath.Join(blobDir(dir), "."+sha("1")+".tmp-123")
 	must(t, os.WriteFile(temporary, []byte("half"), 0o600))
 	if raw, err := os.ReadFile(index); err != nil || string(raw) != string(old["index.json"].Data) {
-		t.Fatal("the old index is not in place")
+		t.Fatal("got another index, want the old one in place")
 	}
 	if n, sum := s.cost(t, dir); n != 1 || sum.Changed != 1 {
-		t.Errorf("%d requests, %+v", n, sum)
+		t.Errorf("got %d requests, %+v, want 1, and 1 changed", n, sum)
 	}
 	if names := differ(want, tree(t, dir)); len(names) > 0 {
-		t.Errorf("differs in %v", names)
+		t.Errorf("got differences in %v, want none", names)
 	}
 }

@@ -19,28 +19,28 @@ func TestEachManifestIsSignedOnce(t *testing.T) {
 	dir := t.TempDir()
 	n := &notary{key: "a", at: time.Now()}
 	if sum := s.sign(t, dir, n); sum.Signed != 3 || sum.SignedBefore != 0 || sum.Unsigned != 0 || len(n.signed) != 3 {
-		t.Errorf("%+v, signed %v", sum, n.signed)
+		t.Errorf("got %+v, signed %v, want 3 signed", sum, n.signed)
 	}
 	before := tree(t, dir)
 	if sum := s.sign(t, dir, n); sum.Signed != 0 || sum.SignedBefore != 3 || len(n.signed) != 3 {
-		t.Errorf("again: %+v, signed %v", sum, n.signed)
+		t.Errorf("again: got %+v, signed %v, want none signed, 3 before", sum, n.signed)
 	}
 	if d := differ(before, tree(t, dir)); len(d) != 0 {
-		t.Errorf("again: %v changed", d)
+		t.Errorf("again: got changes in %v, want none", d)
 	}
 	must(t, s.repos[plain].Sign("v9", sha("9"), 9))
 	must(t, s.repos[plain].Publish())
 	if sum := s.sign(t, dir, n); sum.Signed != 1 || sum.SignedBefore != 2 || n.signed[3] != plain {
-		t.Errorf("after a change: %+v, signed %v", sum, n.signed)
+		t.Errorf("after a change: got %+v, signed %v, want %s signed, 2 before", sum, n.signed, plain)
 	}
 	other := &notary{key: "b", at: time.Now()}
 	if sum := s.sign(t, dir, other); sum.Signed != 3 {
-		t.Errorf("by another key: %+v", sum)
+		t.Errorf("by another key: got %+v, want 3 signed", sum)
 	}
 	saved := opened(t, dir)
 	for _, g := range saved.GUNs() {
 		if saved.Signatures(g) != 2 {
-			t.Errorf("%s has %d signatures, want one of each key", g, saved.Signatures(g))
+			t.Errorf("%s: got %d signatures, want one of each key", g, saved.Signatures(g))
 		}
 	}
 	s.same(t, saved)
@@ -56,10 +56,10 @@ func TestOnlyWhatWasVerifiedNowIsSigned(t *testing.T) {
 	s.refuse(signers)
 	n := &notary{key: "a"}
 	if sum := s.sign(t, dir, n); sum.Kept != 1 || sum.Signed != 1 || !slices.Equal(n.signed, []string{plain}) {
-		t.Errorf("%+v, signed %v", sum, n.signed)
+		t.Errorf("got %+v, signed %v, want 1 kept, only %s signed", sum, n.signed, plain)
 	}
 	if opened(t, dir).Signatures(gun(t, signers)) != 0 {
-		t.Error("what was kept is signed")
+		t.Error("what was kept: got signatures, want none")
 	}
 }
 
@@ -77,12 +77,12 @@ func TestForeignManifestIsNotSigned(t *testing.T) {
 	n.attest = func(v Verified) error {
 		raw, err := os.ReadFile(filepath.Join(dir, blobName(v.Manifest().Digest)))
 		if err == nil && (v.Manifest().Digest == before.Digest || strings.Contains(string(raw), "liar")) {
-			t.Error("what was found is signed")
+			t.Error("what was found: got it signed, want it replaced first")
 		}
 		return err
 	}
 	if sum := s.sign(t, dir, n); sum.Signed != 1 || sum.Changed != 1 {
-		t.Errorf("%+v", sum)
+		t.Errorf("got %+v, want 1 signed, 1 changed", sum)
 	}
 }
 
@@ -99,12 +99,12 @@ func TestFailingKeyLeavesTheSnapshotWhole(t *testing.T) {
 	}}
 	sum := s.sign(t, dir, n)
 	if sum.Added != 2 || sum.Signed != 1 || sum.Unsigned != 1 || len(sum.Attention) != 1 || !errors.Is(sum.Attention[0].Unsigned, errKey) || sum.Attention[0].GUN.String() != plain {
-		t.Errorf("%+v", sum)
+		t.Errorf("got %+v, want 2 added, 1 signed, and %s unsigned with %v", sum, plain, errKey)
 	}
 	s.same(t, opened(t, dir))
 	n.attest = nil
 	if sum := s.sign(t, dir, n); sum.Signed != 1 || sum.SignedBefore != 1 {
-		t.Errorf("again: %+v", sum)
+		t.Errorf("again: got %+v, want 1 signed, 1 before", sum)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestWhatTheSignerMakesIsChecked(t *testing.T) {
 		sum, err := Save(t.Context(), dir, s.reader(), s.guns(t), o)
 		must(t, err)
 		if sum.Unsigned != 1 || opened(t, dir).Signatures(gun(t, plain)) != 0 {
-			t.Errorf("%s: %+v", name, sum)
+			t.Errorf("%s: got %+v, want 1 unsigned", name, sum)
 		}
 		s.same(t, opened(t, dir))
 	}
@@ -148,30 +148,30 @@ func TestKilledWhileSigning(t *testing.T) {
 	func() {
 		defer func() {
 			if r, _ := recover().(error); !errors.Is(r, kill) {
-				t.Fatalf("recovered %v", r)
+				t.Fatalf("got %v recovered, want %v", r, kill)
 			}
 		}()
 		s.sign(t, dir, n)
 	}()
 	for _, g := range opened(t, dir).GUNs() {
 		if opened(t, dir).Signatures(g) != 0 {
-			t.Fatal("the kill came too late to show anything")
+			t.Fatal("got a kill that came too late, want no signatures yet")
 		}
 	}
 	s.same(t, opened(t, dir))
 	n.attest = nil
 	if sum := s.sign(t, dir, n); sum.Signed != 1 || sum.SignedBefore != 2 || len(n.signed) != 3 {
-		t.Errorf("%+v, signed %v", sum, n.signed)
+		t.Errorf("got %+v, signed %v, want 1 signed, 2 before", sum, n.signed)
 	}
 	for _, g := range opened(t, dir).GUNs() {
 		if got := opened(t, dir).Signatures(g); got != 1 {
-			t.Errorf("%s has %d signatures", g, got)
+			t.Errorf("%s: got %d signatures, want 1", g, got)
 		}
 	}
 	want := tree(t, dir)
 	s.sign(t, dir, n)
 	if d := differ(want, tree(t, dir)); len(d) != 0 {
-		t.Errorf("%v was left behind", d)
+		t.Errorf("got %v left behind, want nothing", d)
 	}
 }
 
@@ -179,6 +179,6 @@ func TestZeroVerifiedIsOfNothing(t *testing.T) {
 	t.Parallel()
 	var v Verified
 	if v.GUN() != (dct.GUN{}) || v.Manifest().Digest != "" || v.Expired() != nil {
-		t.Errorf("%+v", v)
+		t.Errorf("got %+v, want the zero value", v)
 	}
 }

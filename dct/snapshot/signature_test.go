@@ -39,15 +39,15 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	must(t, err)
 	want := dct.Judged{Roles: []string{"timestamp"}, At: at, By: "a"}
 	if got := r.Judged(); got.String() != want.String() || len(r.Expired()) != 0 {
-		t.Errorf("judged %s, expired %v", got, r.Expired())
+		t.Errorf("got judged %s, expired %v, want %s, none expired", got, r.Expired(), want)
 	}
 	target := r.Targets()[0]
 	if target.Judged().String() != want.String() {
-		t.Errorf("target: %s", target.Judged())
+		t.Errorf("target: got %s, want %s", target.Judged(), want)
 	}
 	must(t, target.Check(time.Now().AddDate(0, 0, 20)))
 	if err := target.Check(time.Now().AddDate(20, 0, 0)); !errors.Is(err, dct.ErrExpired) {
-		t.Errorf("in twenty years: %v", err)
+		t.Errorf("in twenty years: got %v, want %v", err, dct.ErrExpired)
 	}
 	// Nothing of this is said as long as nothing has expired.
 	saved := opened(t, dir)
@@ -56,7 +56,7 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	r, err = reader.Read(t.Context(), gun(t, plain), dct.Known{})
 	must(t, err)
 	if !r.Judged().IsZero() || r.Targets()[0].Check(time.Now().AddDate(0, 0, 20)) == nil {
-		t.Errorf("fresh trust data: %s", r.Judged())
+		t.Errorf("fresh trust data: got judged %s, want no time, and a target that expires", r.Judged())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestVerifyLooksAtTheSignatures(t *testing.T) {
 			must(t, err)
 			for _, r := range results {
 				if (r.Err == nil) != c.passes {
-					t.Errorf("%s: %v", r.GUN, r.Err)
+					t.Errorf("%s: got %v, want a pass %v", r.GUN, r.Err, c.passes)
 				}
 			}
 		})
@@ -141,12 +141,12 @@ func TestUntrustedSignaturesDoNotHelp(t *testing.T) {
 			c.prepare(t, dir)
 			_, err := s.later(t, dir, plain, c.judge)
 			if !errors.Is(err, dct.ErrExpired) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "--allow-expired=timestamp") {
-				t.Errorf("%v", err)
+				t.Errorf("got %v, want %v with %q and the flag", err, dct.ErrExpired, c.says)
 			}
 			r, err := s.later(t, dir, plain, c.judge, "timestamp")
 			must(t, err)
 			if !r.Judged().IsZero() || strings.Join(r.Expired(), " ") != "timestamp" {
-				t.Errorf("judged %s, expired %v", r.Judged(), r.Expired())
+				t.Errorf("got judged %s, expired %v, want no time, timestamp expired", r.Judged(), r.Expired())
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func TestSignatureDoesNotHealWhatWasExpired(t *testing.T) {
 	o := atNoon()
 	n := &notary{key: "a", at: time.Now(), attest: func(v Verified) error {
 		if strings.Join(v.Expired(), " ") != "timestamp" {
-			t.Errorf("the signer is told of %v", v.Expired())
+			t.Errorf("got %v told to the signer, want timestamp", v.Expired())
 		}
 		return nil
 	}}
@@ -171,10 +171,10 @@ func TestSignatureDoesNotHealWhatWasExpired(t *testing.T) {
 	sum, err := Save(t.Context(), dir, reader, s.guns(t), o)
 	must(t, err)
 	if sum.Signed != 1 {
-		t.Errorf("%+v", sum)
+		t.Errorf("got %+v, want 1 signed", sum)
 	}
 	if _, err := s.later(t, dir, plain, trusting("a")); !errors.Is(err, dct.ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
-		t.Errorf("%v", err)
+		t.Errorf("got %v, want %v that says already when it was signed", err, dct.ErrExpired)
 	}
 }
 
@@ -189,15 +189,15 @@ func TestOneOfSeveralSignaturesCounts(t *testing.T) {
 	v, err := opened(t, dir).Signature(t.Context(), gun(t, plain), trusting("a"))
 	must(t, err)
 	if !v.Trusted || !v.At.Equal(now) || v.Leaf != "a" {
-		t.Errorf("%+v", v)
+		t.Errorf("got %+v, want trusted, at %s, by a", v, now)
 	}
 	if _, err := s.later(t, dir, plain, failing{}); !errors.Is(err, dct.ErrExpired) || !strings.Contains(err.Error(), "nobody knows") {
-		t.Errorf("%v", err)
+		t.Errorf("got %v, want %v that says nobody knows", err, dct.ErrExpired)
 	}
 	results, err := Verify(t.Context(), dir, s.reader(), trusting("a"))
 	must(t, err)
 	if len(results) != 1 || results[0].Signatures != 2 || !results[0].Signature.Trusted || results[0].Err != nil {
-		t.Errorf("%+v", results)
+		t.Errorf("got %+v, want one with 2 signatures, trusted", results)
 	}
 }
 
@@ -211,7 +211,7 @@ func manifestOf(t *testing.T, dir, name string) ocispec.Descriptor {
 	t.Helper()
 	d, ok := opened(t, dir).Manifest(gun(t, name))
 	if !ok {
-		t.Fatalf("%s is not in the snapshot", name)
+		t.Fatalf("%s: got no manifest, want one", name)
 	}
 	return d
 }
@@ -241,12 +241,12 @@ func (s *scene) move(t *testing.T, dir, from, to string) {
 	d := signatureDescriptor([]byte(moved))
 	a, ok := attachmentOf(d, []byte(moved))
 	if !ok {
-		t.Fatal("no signature was moved")
+		t.Fatal("got no signature moved, want one")
 	}
 	w.saved.attached = append(w.saved.attached, a)
 	must(t, w.commit())
 	if opened(t, dir).Signatures(gun(t, to)) != 1 {
-		t.Fatal("no signature was moved")
+		t.Fatalf("got %d signatures of %s, want the moved one", opened(t, dir).Signatures(gun(t, to)), to)
 	}
 }
 

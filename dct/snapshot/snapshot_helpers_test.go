@@ -132,7 +132,7 @@ func (s *scene) save(t testing.TB, dir string) Summary {
 	sum, err := Save(context.Background(), dir, s.reader(), s.guns(t), atNoon())
 	must(t, err)
 	for _, a := range sum.Attention {
-		t.Errorf("%s: %v %s", a.GUN, a.Err, a.Warning)
+		t.Errorf("%s: got %v %s, want no attention", a.GUN, a.Err, a.Warning)
 	}
 	return sum
 }
@@ -190,9 +190,9 @@ func (s *scene) same(t testing.TB, source dct.Source) {
 		reader.Source = source
 		got, err := reader.Read(t.Context(), g, dct.Known{})
 		if err != nil {
-			t.Errorf("%s: %v", g, err)
+			t.Errorf("%s: got %v, want no error", g, err)
 		} else if show(got) != show(want) || len(got.Targets()) == 0 {
-			t.Errorf("got\n%s\nwant\n%s", show(got), show(want))
+			t.Errorf("got\n%s, want\n%s", show(got), show(want))
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestCopiesByOtherToolsRead(t *testing.T) {
 		}
 		// A copy is a snapshot that can be gone on with.
 		if n, sum := s.cost(t, copied); n != 3 || sum.Unchanged != 3 {
-			t.Errorf("%d requests, %+v", n, sum)
+			t.Errorf("got %d requests, %+v, want 3, and 3 unchanged", n, sum)
 		}
 	}
 }
@@ -91,13 +91,13 @@ func TestSignaturesInTheLayoutStayWithTheirManifest(t *testing.T) {
 	s.save(t, dir)
 	s.same(t, opened(t, dir))
 	if !there(signature) || !there(envelope) || !listed() {
-		t.Error("the signature is gone, and its manifest is there")
+		t.Error("got the signature gone, want it there, as its manifest is")
 	}
 	must(t, s.repos[plain].Sign("v9", sha("9"), 9))
 	must(t, s.repos[plain].Publish())
 	s.save(t, dir)
 	s.same(t, opened(t, dir))
 	if there(signature) || there(envelope) || listed() {
-		t.Error("the signature of a manifest that was replaced is still there")
+		t.Error("got the signature of a manifest that was replaced, want it gone")
 	}
 }

@@ -47,10 +47,10 @@ func TestWriteFileReplacesAndLeavesNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o640 {
-		t.Errorf("mode %v, want 0640", info.Mode().Perm())
+		t.Errorf("got mode %v, want 0640", info.Mode().Perm())
 	}
 	if left := names(t, dir); len(left) != 1 {
-		t.Errorf("left in the directory: %v", left)
+		t.Errorf("got %v in the directory, want one file", left)
 	}
 }
 
@@ -68,10 +68,10 @@ func TestWriteFileReplacesASymlinkInsteadOfFollowing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, _ := os.ReadFile(victim); string(got) != "precious" {
-		t.Errorf("the link's target was written: %q", got)
+		t.Errorf("the link's target: got %q, want precious", got)
 	}
 	if got, _ := os.ReadFile(path); string(got) != "status" {
-		t.Errorf("read back %q", got)
+		t.Errorf("got %q, want status", got)
 	}
 }
 
@@ -83,13 +83,13 @@ func TestWriteFileFailureLeavesTheOldFileAndNoTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := durable.WriteFile(path, []byte("x"), 0o600); err == nil || !strings.Contains(err.Error(), "writing "+path) {
-		t.Errorf("writing over a directory: %v", err)
+		t.Errorf("writing over a directory: got %v, want an error that names %s", err, path)
 	}
 	if left := names(t, dir); len(left) != 1 {
-		t.Errorf("left in the directory: %v", left)
+		t.Errorf("got %v in the directory, want one entry", left)
 	}
 	if err := durable.WriteFile(filepath.Join(dir, "absent", "f"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("writing into a missing directory: %v", err)
+		t.Errorf("writing into a missing directory: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestReadersSeeOneWholeVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(got) == 0 || !bytes.Equal(got, version(int(got[0]-'a'))) {
-			t.Fatalf("read %d bytes that are no version", len(got))
+			t.Fatalf("got %d bytes that are no version, want one", len(got))
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestPublishNeverTakesANameThatIsTaken(t *testing.T) {
 			case err == nil:
 				wins.Store(temp, true)
 			case !errors.Is(err, fs.ErrExist):
-				t.Errorf("publishing: %v", err)
+				t.Errorf("publishing: got %v, want %v or no error", err, fs.ErrExist)
 			}
 		})
 	}
@@ -159,12 +159,12 @@ func TestPublishNeverTakesANameThatIsTaken(t *testing.T) {
 	wins.Range(func(k, _ any) bool {
 		winners++
 		if k.(string) != string(content) {
-			t.Errorf("%v won, but the file is %s", k, content)
+			t.Errorf("got the file %s, want %v, which won", content, k)
 		}
 		return true
 	})
 	if winners != 1 {
-		t.Errorf("%d processes believe that they created the file", winners)
+		t.Errorf("got %d processes that believe they created the file, want 1", winners)
 	}
 	if left := names(t, dir); len(left) != 8 {
 		t.Errorf("want the file and 7 refused temporaries, got %v", left)
@@ -186,7 +186,7 @@ func TestMkdirAllCreatesPrivateDirectoriesAndKeepsExistingOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
-			t.Errorf("%s has mode %v", d, info.Mode().Perm())
+			t.Errorf("%s: got mode %v, want 0700", d, info.Mode().Perm())
 		}
 	}
 	file := filepath.Join(base, "file")
@@ -194,6 +194,6 @@ func TestMkdirAllCreatesPrivateDirectoriesAndKeepsExistingOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := durable.MkdirAll(file, 0o700); err == nil || !strings.Contains(err.Error(), "in the way") {
-		t.Errorf("a file in the way: %v", err)
+		t.Errorf("a file in the way: got %v, want an error that says so", err)
 	}
 }

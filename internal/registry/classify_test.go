@@ -46,14 +46,14 @@ func TestMissingIsTheRegistrysOwnWord(t *testing.T) {
 			_, _ = w.Write([]byte(body))
 		})
 		if _, err := open(t, reg.Host()+"/app", -1).Resolve(t.Context(), d); failure.Of(err) != want {
-			t.Errorf("%q: class %s, want %s: %v", body, failure.Of(err), want, err)
+			t.Errorf("%q: got class %s, want %s: %v", body, failure.Of(err), want, err)
 		}
 	}
 	reg := start(t, registrytest.Options{Referrers: true})
 	d := image(t, reg, "v1").Digest
 	answering(reg, http.MethodHead, code(http.StatusNotFound))
 	if _, err := open(t, reg.Host()+"/app", -1).Resolve(t.Context(), d); err != nil {
-		t.Errorf("a registry that knows no HEAD: %v", err)
+		t.Errorf("a registry that knows no HEAD: got %v, want no error", err)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestRegistryAnswersAreClassed(t *testing.T) {
 			answering(reg, http.MethodHead, c.with)
 			_, err := open(t, reg.Host()+"/app", -1).Resolve(t.Context(), d)
 			if failure.Of(err) != c.want {
-				t.Errorf("class %s, want %s: %v", failure.Of(err), c.want, err)
+				t.Errorf("got class %s, want %s: %v", failure.Of(err), c.want, err)
 			}
 		})
 	}
@@ -90,6 +90,6 @@ func TestRegistryAnswersAreClassed(t *testing.T) {
 	reg := start(t, registrytest.Options{Referrers: true})
 	d := image(t, reg, "v1").Digest
 	if _, err := open(t, reg.Host()+"/app", -1).Resolve(ctx, d); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: got %v, want %v", err, context.Canceled)
 	}
 }

@@ -39,16 +39,16 @@ func TestOneHandlePerRepository(t *testing.T) {
 		all.Wait()
 		for i, r := range handles {
 			if r != handles[0] {
-				t.Errorf("%s has a handle of its own", same[i])
+				t.Errorf("%s: got a handle of its own, want that of %s", same[i], same[0])
 			}
 		}
 	}
 	if r := repository(t, c, "docker.io/alpine"); r.base != "https://registry-1.docker.io/v2/library/alpine" || r.Name() != "docker.io/library/alpine" {
-		t.Errorf("Docker Hub is %s at %s", r.Name(), r.base)
+		t.Errorf("Docker Hub: got %s at %s, want docker.io/library/alpine at registry-1.docker.io", r.Name(), r.base)
 	}
 	for _, bad := range []string{"", "alpine", "reg.example.com/a:v1", "reg.example.com/a@" + digest.FromString("").String(), "reg.example.com/../b", "reg.example.com/A", "evil.example?x/a"} {
 		if _, err := c.Repository(bad); err == nil {
-			t.Errorf("%q was accepted", bad)
+			t.Errorf("%q: got no error, want one", bad)
 		}
 	}
 }
@@ -79,10 +79,10 @@ func TestPackIsNotationsForm(t *testing.T) {
 	subject.Annotations = map[string]string{"not": "part of it"}
 	manifest, desc, err := PackSignature(subject, jws, envelope, annotations)
 	if err != nil || string(manifest) != string(wantBytes) || desc.Digest != want.Digest || desc.Size != want.Size {
-		t.Errorf("packed %s, %v\nwant   %s", manifest, err, wantBytes)
+		t.Errorf("got %s, %v, want %s", manifest, err, wantBytes)
 	}
 	if _, _, err := PackSignature(subject, jws, envelope, nil); err == nil {
-		t.Error("packed without a signing time")
+		t.Error("without a signing time: got no error, want one")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestFullRegistryIsNotADeniedOne(t *testing.T) {
 			t.Errorf("%s, %d, %q: %q, want %q", c.method, c.status, c.say, got, c.want)
 		}
 		if (c.want == failure.Full) != strings.Contains(hint(err), "quota") {
-			t.Errorf("%d, %q: hint %q", c.status, c.say, hint(err))
+			t.Errorf("%d, %q: got hint %q, want one of the quota %v", c.status, c.say, hint(err), c.want == failure.Full)
 		}
 	}
 }

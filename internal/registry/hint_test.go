@@ -96,20 +96,20 @@ func TestHintsFollowTheCause(t *testing.T) {
 			_, err := r.CanPush(t.Context())
 			checkHint(t, err, c.want)
 			if cause := map[string]string{login: "it wants a login", again: "it refuses the login"}[c.want]; hostCause(err) != cause {
-				t.Errorf("the host's cause is %q, want %q: %v", hostCause(err), cause, err)
+				t.Errorf("got the host's cause %q, want %q: %v", hostCause(err), cause, err)
 			}
 			if c.want != login && strings.Contains(err.Error(), "log in with") {
-				t.Errorf("a login does not help: %v", err)
+				t.Errorf("got %v, want no advice to log in", err)
 			}
 		})
 	}
 	// What is wanted is said: to read needs no right to push.
 	r := open(t, serve(t, basic)+"/app", -1, func(o *Options) { o.ReadOnly = true })
 	if err := r.CanPull(t.Context(), "").Err(); !strings.Contains(err.Error(), "as a user who may pull from this repository") {
-		t.Errorf("reading: %v", err)
+		t.Errorf("reading: got %v, want an error that asks for a user who may pull", err)
 	}
 	if _, err := open(t, serve(t, basic)+"/app", -1, deleting).CanPush(t.Context()); !strings.Contains(err.Error(), "delete in") {
-		t.Errorf("deleting: %v", err)
+		t.Errorf("deleting: got %v, want an error that says delete in", err)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 func checkHint(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatalf("got no error, want one with hint %q", want)
 	}
 	_, hint, hinted := strings.Cut(err.Error(), "\nhint: ")
 	if hinted != (want != "") || !strings.Contains(hint, want) || strings.Contains(err.Error(), `\x0a`) || strings.Count(err.Error(), "hint: ") > 1 {
@@ -150,7 +150,7 @@ func TestRegistryThatForgetsTLSIsNamed(t *testing.T) {
 		r := overTLS(t, srv, "127.0.0.1")
 		_, err := r.CanPush(t.Context())
 		if checkHint(t, err, "X-Forwarded-Proto: https"); strings.Contains(err.Error(), "docker login") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no advice to log in", name, err)
 		}
 	}
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +187,7 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	checkHint(t, err, "--plain-http")
 	causes := []string{hostCause(err)}
 	if !strings.Contains(err.Error(), "plain-http-hosts") {
-		t.Errorf("the list is not named: %v", err)
+		t.Errorf("got %v, want an error that names the list", err)
 	}
 	srv := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(srv.Close)
@@ -202,7 +202,7 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	_, err = open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })+"/app", -1).CanPush(t.Context())
 	causes = append(causes, hostCause(err))
 	if want := []string{"it answers without TLS", "its certificate is not trusted", "its name is unknown", "it cannot be reached", ""}; !slices.Equal(causes, want) {
-		t.Errorf("causes %q, want %q", causes, want)
+		t.Errorf("got causes %q, want %q", causes, want)
 	}
 }
 

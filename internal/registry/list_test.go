@@ -26,7 +26,7 @@ func TestSignaturesAreFoundAndFetched(t *testing.T) {
 			r := open(t, reg.Host()+"/app", -1)
 			subject := image(t, reg, "1")
 			if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
-				t.Fatalf("before: %v, %v", list, err)
+				t.Fatalf("before: got %v, %v, want none", list, err)
 			}
 			s := sign(t, subject, "a")
 			// Another process pushes: the list must not come from a memory.
@@ -35,11 +35,11 @@ func TestSignaturesAreFoundAndFetched(t *testing.T) {
 			}
 			list, _, err := r.Signatures(t.Context(), subject)
 			if err != nil || len(list) != 1 || list[0].Digest != s.desc.Digest || list[0].Annotations["by"] != "a" {
-				t.Fatalf("after: %+v, %v", list, err)
+				t.Fatalf("after: got %+v, %v, want %s", list, err, s.desc.Digest)
 			}
 			mediaType, envelope, err := r.FetchSignature(t.Context(), list[0])
 			if err != nil || mediaType != jws || string(envelope) != string(s.envelope) {
-				t.Errorf("fetched %q %q, %v", mediaType, envelope, err)
+				t.Errorf("got %q %q, %v, want %q %q", mediaType, envelope, err, jws, s.envelope)
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestForcedTagIsUsedWithoutAsking(t *testing.T) {
 		t.Fatal(err)
 	}
 	if log := strings.Join(reg.Log(), "\n"); strings.Contains(log, "/referrers/") || !strings.Contains(log, "/manifests/sha256-"+subject.Digest.Encoded()) {
-		t.Errorf("requests:\n%s", log)
+		t.Errorf("got requests\n%s, want the tag asked for and not the API", log)
 	}
 }
 
@@ -134,10 +134,10 @@ func TestUnknownIsNeverNone(t *testing.T) {
 			r := open(t, serve(t, c.answer)+"/app", -1)
 			list, _, err := r.Signatures(t.Context(), subject)
 			if err == nil || list != nil || failure.Of(err) != c.class {
-				t.Errorf("%d listed, class %q, want %q: %v", len(list), failure.Of(err), c.class, err)
+				t.Errorf("got %d listed, class %q, %v, want an error of class %q", len(list), failure.Of(err), err, c.class)
 			}
 			if errors.Is(err, errNoList) && !strings.Contains(err.Error(), fallbackTag(subject.Digest)) {
-				t.Errorf("the error does not name the tag: %v", err)
+				t.Errorf("got %v, want an error that names the tag %s", err, fallbackTag(subject.Digest))
 			}
 		})
 	}
@@ -239,18 +239,18 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	r = repository(t, later, reg.Host()+"/app")
 	for range 2 {
 		if list, _, err := r.Signatures(t.Context(), subject); failure.Of(err) != failure.Permanent || len(list) != 0 || !strings.Contains(err.Error(), "--force-referrers-tag") {
-			t.Errorf("listed %v, %v, want an error that names --force-referrers-tag", list, err)
+			t.Errorf("got %v, %v, want an error that names --force-referrers-tag", list, err)
 		}
 	}
 	if err := sign(t, subject, "again").push(t.Context(), r, subject); err == nil {
-		t.Error("pushed without knowing the list")
+		t.Error("a push without knowing the list: got no error, want one")
 	}
 	if api, err := r.HasReferrers(t.Context(), ""); err == nil {
-		t.Errorf("doctor says %v", api)
+		t.Errorf("doctor: got %v, want an error", api)
 	}
 	reg.SetHook(nil)
 	if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 1 {
-		t.Errorf("when it is back: %v, %v, want one", list, err)
+		t.Errorf("when it is back: got %v, %v, want one", list, err)
 	}
 }
 
@@ -277,7 +277,7 @@ func TestHostThatHasTheAPIIsAskedOnceMore(t *testing.T) {
 		cl.Remember(known)
 		if c.now {
 			if api, err := repository(t, cl, shown).HasReferrers(t.Context(), ""); err != nil || !api {
-				t.Fatalf("%s: %v, %v", name, api, err)
+				t.Fatalf("%s: got %v, %v, want the API", name, api, err)
 			}
 		} else if shown != "" {
 			known.has[strings.ToLower(shown)] = true
@@ -312,17 +312,17 @@ func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 		return true
 	})
 	if list, err := look(); err == nil || len(known.has) != 0 {
-		t.Errorf("listed %v, %v, remembered %v", list, err, known.has)
+		t.Errorf("got %v, %v, remembered %v, want an error and nothing remembered", list, err, known.has)
 	}
 	c := client(t, -1)
 	c.Remember(known)
 	r := repository(t, c, reg.Host()+"/app")
 	if err := sign(t, subject, "us").push(t.Context(), r, subject); err != nil || len(known.has) != 0 {
-		t.Errorf("a push that is answered as without the API: %v, remembered %v", err, known.has)
+		t.Errorf("a push that is answered as without the API: got %v, remembered %v, want no error and nothing remembered", err, known.has)
 	}
 	reg.SetHook(nil)
 	if list, err := look(); err != nil || len(list) != 0 {
-		t.Errorf("afterwards: %v, %v, want none", list, err)
+		t.Errorf("afterwards: got %v, %v, want none", list, err)
 	}
 }
 
@@ -336,7 +336,7 @@ func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 		"before signing": func(r *Repository) error { return r.CheckList(t.Context(), subject, true) },
 		"found by another": func(r *Repository) error {
 			if err := r.CheckList(t.Context(), image(t, reg, "2"), true); !errors.Is(err, ErrListMoved) {
-				t.Errorf("of another image: %v, want that the list has moved", err)
+				t.Errorf("another image: got %v, want %v", err, ErrListMoved)
 			}
 			return r.CheckList(t.Context(), subject, true)
 		},
@@ -345,21 +345,21 @@ func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 		hideAPI(reg, 1, 2)
 		r := open(t, reg.Host()+"/app", -1)
 		if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 0 {
-			t.Fatalf("%s: %v, %v, want a list that seems empty", name, list, err)
+			t.Fatalf("%s: got %v, %v, want a list that seems empty", name, list, err)
 		}
 		if err := check(r); failure.Of(err) != failure.Transient {
-			t.Errorf("%s: class %q, want that it is tried again: %v", name, failure.Of(err), err)
+			t.Errorf("%s: got class %q, want %q: %v", name, failure.Of(err), failure.Transient, err)
 		}
 		list, _, err := r.Signatures(t.Context(), subject)
 		if err != nil || len(list) != 1 || list[0].Digest != ours || !r.ListsInTag() {
-			t.Errorf("%s: then %v, %v, want %s, and to be looked at again before the push", name, list, err, ours)
+			t.Errorf("%s: then got %v, %v, want %s, and to be looked at again before the push", name, list, err, ours)
 		}
 		if err := r.CheckList(t.Context(), subject, false); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 		}
 	}
 	if got := listed(t, reg, subject); len(got) != 1 {
-		t.Errorf("listed %v", got)
+		t.Errorf("got %v listed, want 1", got)
 	}
 }
 
@@ -383,11 +383,11 @@ func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
 		t.Errorf("looking: got %v, want %v", err, errHiddenAPI)
 	}
 	if n := len(reg.Attached("app")); n != 1 || len(reg.Tags("app")) != 2 || !known.has[reg.Host()+"/app"] {
-		t.Errorf("%d images with signatures, tags %v, known %v", n, reg.Tags("app"), known.has)
+		t.Errorf("got %d images with signatures, tags %v, known %v, want 1, 2 tags, and the repository known", n, reg.Tags("app"), known.has)
 	}
 	reg.SetHook(nil)
 	if err := sign(t, first, "us").push(t.Context(), r, first); err != nil || len(listed(t, reg, first)) != 1 {
-		t.Errorf("when it is back: %v, %v", err, listed(t, reg, first))
+		t.Errorf("when it is back: got %v, %v, want one", err, listed(t, reg, first))
 	}
 }
 
@@ -440,12 +440,12 @@ func TestAnswersForTheReferrersAPI(t *testing.T) {
 			})
 			api, err := open(t, host+"/app", -1).HasReferrers(t.Context(), subject.Digest)
 			if api != c.api || (err != nil) != c.unknown || err != nil && strings.Contains(err.Error(), "--force-referrers-tag") != c.hinting {
-				t.Errorf("API %v, %v; want %v, unknown %v, the flag named %v", api, err, c.api, c.unknown, c.hinting)
+				t.Errorf("got API %v, %v, want %v, unknown %v, the flag named %v", api, err, c.api, c.unknown, c.hinting)
 			}
 			got, _, err := open(t, host+"/app", -1).Signatures(t.Context(), subject)
 			wantErr := c.unknown || c.image == 404 && c.api // the list itself is asked for next
 			if (err != nil) != wantErr || len(got) != 0 || failure.Of(err) == failure.Missing {
-				t.Errorf("listed %v, class %q, %v", got, failure.Of(err), err)
+				t.Errorf("got %v, class %q, %v, want none, an error %v", got, failure.Of(err), err, wantErr)
 			}
 		})
 	}
@@ -468,7 +468,7 @@ func TestPushKeepsTheListThatAProxyHides(t *testing.T) {
 	})
 	s := sign(t, subject, "us")
 	if err := s.push(t.Context(), r, subject); err == nil {
-		t.Error("pushed without knowing the list")
+		t.Error("a push without knowing the list: got no error, want one")
 	}
 	reg.SetHook(nil)
 	if got := listed(t, reg, subject); got[theirs.String()] != 1 {
@@ -498,7 +498,7 @@ func TestAllPagesAreRead(t *testing.T) {
 	})+"/app", -1)
 	list, _, err := r.Signatures(t.Context(), subject)
 	if err != nil || len(list) != 2 || list[0].Digest != entry(1).Digest || list[1].Digest != entry(2).Digest {
-		t.Errorf("got %v, %v", list, err)
+		t.Errorf("got %v, %v, want two entries in order", list, err)
 	}
 }
 
@@ -549,11 +549,11 @@ func TestPlantedReferrersAreRefusedOneByOne(t *testing.T) {
 	} {
 		_, envelope, err := r.FetchSignature(t.Context(), d)
 		if c := failure.Of(err); envelope != nil || (c != failure.Permanent && c != failure.Security) {
-			t.Errorf("%s: %q, class %q: %v", name, envelope, c, err)
+			t.Errorf("%s: got %q, class %q, %v, want no envelope, class %q or %q", name, envelope, c, err, failure.Permanent, failure.Security)
 		}
 	}
 	if _, envelope, err := r.FetchSignature(t.Context(), good.desc); err != nil || string(envelope) != string(good.envelope) {
-		t.Errorf("the good one: %v", err)
+		t.Errorf("the good one: got %q, %v, want %q", envelope, err, good.envelope)
 	}
 }
 
@@ -567,9 +567,9 @@ func TestMalformedEntriesDoNotHideOthers(t *testing.T) {
 	})+"/app", -1)
 	list, _, err := r.Signatures(t.Context(), subject)
 	if err != nil || len(list) != 2 || list[1].Digest != entry(1).Digest {
-		t.Fatalf("got %v, %v", list, err)
+		t.Fatalf("got %v, %v, want two, the second %s", list, err, entry(1).Digest)
 	}
 	if _, _, err := r.FetchSignature(t.Context(), list[0]); failure.Of(err) != failure.Permanent || strings.Contains(err.Error(), "nonsense") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want class %q without nonsense", err, failure.Permanent)
 	}
 }

@@ -26,23 +26,23 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 			for of, want := range map[digest.Digest]bool{desc.Digest: true, "": false, digest.FromString("gone"): false} {
 				answer := r.CanPull(t.Context(), of)
 				if _, there := answer.Value(); answer.Err() != nil || there != want {
-					t.Errorf("image %q there: %t, want %t: %v", of, there, want, answer.Err())
+					t.Errorf("image %q there: got %t, %v, want %t", of, there, answer.Err(), want)
 				}
 			}
 			left, err := r.CanPush(t.Context())
 			if err != nil || left || reg.Uploads() != 0 {
-				t.Errorf("left %t, %d uploads open: %v", left, reg.Uploads(), err)
+				t.Errorf("got left %t, %d uploads open, %v, want none", left, reg.Uploads(), err)
 			}
 			for _, of := range []digest.Digest{"", desc.Digest} {
 				r := open(t, reg.Host()+"/app", 0, as("deploy"))
 				api, err := r.HasReferrers(t.Context(), of)
 				if err != nil || api != o.Referrers {
-					t.Errorf("referrers API %t, want %t: %v", api, o.Referrers, err)
+					t.Errorf("referrers API: got %t, %v, want %t", api, err, o.Referrers)
 				}
 			}
 			for _, line := range reg.Log() {
 				if strings.HasPrefix(line, "PUT ") || strings.HasPrefix(line, "PATCH ") {
-					t.Errorf("something was written: %s", line)
+					t.Errorf("got %s, want nothing written", line)
 				}
 			}
 		})
@@ -57,7 +57,7 @@ func TestUploadsAreCountedUntilTheyEnd(t *testing.T) {
 	r := open(t, reg.Host()+"/app", 0)
 	left, err := r.CanPush(t.Context())
 	if err != nil || !left || reg.Uploads() != 1 {
-		t.Errorf("left %t, %d uploads open: %v", left, reg.Uploads(), err)
+		t.Errorf("got left %t, %d uploads open, %v, want true, 1", left, reg.Uploads(), err)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestDeniedPushIsKnownBeforehand(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := r.CanPush(t.Context()); failure.Of(err) != failure.Denied {
-			t.Errorf("%d is of class %s: %v", status, failure.Of(err), err)
+			t.Errorf("%d: got class %s, want %s: %v", status, failure.Of(err), failure.Denied, err)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestMissingRepositoryIsNotPullable(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
 	if err := open(t, reg.Host()+"/none", 0).CanPull(t.Context(), "").Err(); !errors.Is(err, errNoRepository) || !strings.Contains(err.Error(), "hint: is the name right, or were the images moved") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want %v with a hint", err, errNoRepository)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestUploadElsewhereIsNotFollowed(t *testing.T) {
 	})
 	_, err := open(t, host+"/app", 0).CanPush(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "another place") || strings.Contains(err.Error(), "secret") || len(asked) > 0 {
-		t.Errorf("%d requests elsewhere: %v", len(asked), err)
+		t.Errorf("got %v, %d requests elsewhere, want an error that says another place, and none", err, len(asked))
 	}
 }
 
@@ -115,10 +115,10 @@ func TestWebPageIsNoRegistry(t *testing.T) {
 		})
 		r := open(t, host+"/app", 0)
 		if err := r.CanPull(t.Context(), "").Err(); !errors.Is(err, ErrNotRegistry) {
-			t.Errorf("pull, %d: %v", status, err)
+			t.Errorf("pull, %d: got %v, want %v", status, err, ErrNotRegistry)
 		}
 		if _, err := r.CanPush(t.Context()); status == http.StatusOK && !errors.Is(err, ErrNotRegistry) || err == nil {
-			t.Errorf("push, %d: %v", status, err)
+			t.Errorf("push, %d: got %v, want an error, %v for 200", status, err, ErrNotRegistry)
 		}
 	}
 }
@@ -130,6 +130,6 @@ func TestImageWithOtherBytesIsNotReadable(t *testing.T) {
 		manifestAnswer(w, "application/vnd.oci.image.manifest.v1+json", "", "{}")
 	})
 	if err := open(t, host+"/app", 0).CanPull(t.Context(), digest.FromString("another")).Err(); failure.Of(err) != failure.Security {
-		t.Errorf("class %s: %v", failure.Of(err), err)
+		t.Errorf("got class %s, want %s: %v", failure.Of(err), failure.Security, err)
 	}
 }

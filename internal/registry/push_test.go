@@ -50,7 +50,7 @@ func TestSignatureCostsFewRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			if took := reg.Requests() - before; took > c.most {
-				t.Errorf("%d requests, want at most %d: %q", took, c.most, reg.Log())
+				t.Errorf("got %d requests, want at most %d: %q", took, c.most, reg.Log())
 			}
 			if got := listed(t, reg, second); got[s.desc.Digest.String()] != 1 || len(got) != 1 {
 				t.Errorf("listed %v, want %s", got, s.desc.Digest)
@@ -76,13 +76,13 @@ func TestAllSignersOfAnImageAreListed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := listed(t, reg, subject); len(got) != 8 {
-				t.Errorf("%d of 8 are listed", len(got))
+				t.Errorf("got %d listed, want 8", len(got))
 			}
 			if list, _, err := r.Signatures(t.Context(), subject); err != nil || len(list) != 8 {
-				t.Errorf("we list %d, %v", len(list), err)
+				t.Errorf("we list: got %d, %v, want 8", len(list), err)
 			}
 			if n := len(r.subjects.locks); n != 0 {
-				t.Errorf("%d locks are left", n)
+				t.Errorf("got %d locks left, want none", n)
 			}
 		})
 	}
@@ -109,14 +109,14 @@ func TestReplayListsOnce(t *testing.T) {
 				})
 				first := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 				if first != nil && failure.Of(first) != failure.Transient {
-					t.Errorf("%v is classed %s", first, failure.Of(first))
+					t.Errorf("got %v, class %s, want class %s", first, failure.Of(first), failure.Transient)
 				}
 				reg.SetHook(nil)
 				if err := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject); err != nil {
 					t.Fatal(err)
 				}
 				if got := listed(t, reg, subject); len(got) != 1 || got[s.desc.Digest.String()] != 1 {
-					t.Errorf("listed %v", got)
+					t.Errorf("got %v listed, want %s once", got, s.desc.Digest)
 				}
 			})
 		}
@@ -145,10 +145,10 @@ func TestUploadWhoseAnswerIsLostSucceeds(t *testing.T) {
 		return true
 	})
 	if err := s.push(t.Context(), open(t, reg.Host()+"/app", 1), subject); err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(reg.Log(), "\n"))
+		t.Fatalf("got %v, want no error\n%s", err, strings.Join(reg.Log(), "\n"))
 	}
 	if got := listed(t, reg, subject); len(got) != 1 {
-		t.Errorf("listed %v", got)
+		t.Errorf("got %v listed, want 1", got)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 		return true
 	})
 	if err := sign(t, subject, "b").push(t.Context(), r, subject); failure.Of(err) != failure.Transient {
-		t.Fatalf("got %v", err)
+		t.Fatalf("got %v, want class %s", err, failure.Transient)
 	}
 	reg.SetHook(nil)
 	before := len(reg.Log())
@@ -179,7 +179,7 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 	if log := reg.Log()[before:]; !slices.ContainsFunc(log, func(l string) bool {
 		return strings.HasPrefix(l, "HEAD") && strings.Contains(l, configDescriptor().Digest.Encoded())
 	}) {
-		t.Errorf("the config was not looked for: %q", log)
+		t.Errorf("got %q, want a look for the config", log)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestWhatIsNoListIsLeftAsItIs(t *testing.T) {
 			"pushing": s.push(t.Context(), r, subject), "deleting": r.RemoveSignature(t.Context(), subject.Digest, s.desc.Digest),
 		} {
 			if !errors.Is(err, errNoList) || !strings.Contains(err.Error(), tag) || puts.Load() != 0 {
-				t.Errorf("%s, %s under the tag: stored %d times: %v", doing, c.content, puts.Load(), err)
+				t.Errorf("%s, %s under the tag: got %v, stored %d times, want %v, never", doing, c.content, err, puts.Load(), errNoList)
 			}
 		}
 	}
@@ -232,7 +232,7 @@ func TestWaitingForAnotherPushEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := sign(t, subject, "a").push(ctx, r, subject); !errors.Is(err, context.DeadlineExceeded) || reg.Requests() != before {
-		t.Errorf("got %v after %d requests", err, reg.Requests()-before)
+		t.Errorf("got %v after %d requests, want %v after none", err, reg.Requests()-before, context.DeadlineExceeded)
 	}
 	unlock()
 	if err := sign(t, subject, "a").push(t.Context(), r, subject); err != nil {
@@ -260,7 +260,7 @@ func TestOneTokenServesAllRequests(t *testing.T) {
 		if log := reg.Log()[before:]; slices.ContainsFunc(log, func(l string) bool {
 			return strings.Contains(l, "token") || strings.HasSuffix(l, " 401")
 		}) {
-			t.Errorf("a second token was asked for: %q", log)
+			t.Errorf("got %q, want no second token asked for", log)
 		}
 	}
 }
@@ -303,13 +303,13 @@ func TestEntriesOfWhatIsGoneDoNotBlockTheNextSignature(t *testing.T) {
 			})
 			ours := pushed(t, r, subject, "us")
 			if refused.Load() != 1 {
-				t.Fatalf("the list was refused %d times, want once", refused.Load())
+				t.Fatalf("got the list refused %d times, want once", refused.Load())
 			}
 			if got := listed(t, reg, subject); len(got) != 2 || got[ours.String()] != 1 || got[theirs.String()] != 1 {
 				t.Errorf("listed %v, want %s and %s", got, ours, theirs)
 			}
 			if next := pushed(t, r, subject, "next"); refused.Load() != 1 || listed(t, reg, subject)[next.String()] != 1 {
-				t.Errorf("the one after: refused %d times", refused.Load())
+				t.Errorf("the one after: got %d refusals, want 1, and %s listed", refused.Load(), next)
 			}
 		})
 	}
@@ -353,15 +353,15 @@ func TestEntriesInDoubtStayListed(t *testing.T) {
 		})
 		s := sign(t, subject, name)
 		if err := s.push(t.Context(), r, subject); err == nil || failure.Of(err) != failure.Transient || !asked {
-			t.Errorf("%s: %v, asked %v", name, err, asked)
+			t.Errorf("%s: got %v, asked %v, want class %s, asked", name, err, asked, failure.Transient)
 		}
 		reg.SetHook(nil)
 		if after, err := reg.Manifest("app", fallbackTag(subject.Digest)); err != nil || !bytes.Equal(before, after) {
-			t.Errorf("%s: the list was changed to %s, %v", name, after, err)
+			t.Errorf("%s: got the list %s, %v, want %s", name, after, err, before)
 		}
 	}
 	if !stored(t, reg, there) {
-		t.Error("a signature was deleted")
+		t.Error("got a signature deleted, want it kept")
 	}
 }
 
@@ -392,7 +392,7 @@ func TestPushKeepsItsCause(t *testing.T) {
 		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 		var answer *errcode.ErrorResponse
 		if !errors.As(err, &answer) || answer.StatusCode != c.status || failure.Of(err) != c.class || !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%d: class %s, want %s: %q", c.status, failure.Of(err), c.class, err)
+			t.Errorf("%d: got class %s, %q, want %s with %q", c.status, failure.Of(err), err, c.class, c.text)
 		}
 	}
 }
@@ -416,7 +416,7 @@ func TestImmutableTagsAreNamed(t *testing.T) {
 		})
 		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "exempt those that begin with sha256-") || strings.Contains(err.Error(), "content trust") {
-			t.Errorf("%d: class %s: %v", status, failure.Of(err), err)
+			t.Errorf("%d: got class %s, %v, want %s and advice to exempt tags", status, failure.Of(err), err, failure.Denied)
 		}
 	}
 }
@@ -435,15 +435,15 @@ func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest),
 	} {
 		if failure.Of(err) != failure.Permanent {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want class %s", name, err, failure.Permanent)
 		}
 	}
 	readOnly := open(t, reg.Host()+"/app", -1, func(o *Options) { o.ReadOnly = true })
 	if err := s.push(t.Context(), readOnly, one); !errors.Is(err, errReadOnly) {
-		t.Errorf("read-only: %v", err)
+		t.Errorf("read-only: got %v, want %v", err, errReadOnly)
 	}
 	if reg.Requests() != before {
-		t.Error("something was sent")
+		t.Errorf("got %d requests, want none", reg.Requests()-before)
 	}
 }
 
@@ -461,6 +461,6 @@ func TestRegistryThatStoresSomethingElseIsIntegrity(t *testing.T) {
 	})
 	err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 	if !errors.Is(err, ErrIntegrity) || failure.Of(err) != failure.Security {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want %v", err, ErrIntegrity)
 	}
 }

@@ -57,32 +57,32 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 		ours, theirs, elsewhere := pushed(t, r, subject, "us"), pushed(t, r, subject, "them"), pushed(t, r, other, "us")
 		got, err := r.StoredSignature(t.Context(), subject.Digest, ours).Result()
 		if err != nil || got.MediaType != jws || !strings.Contains(string(got.Envelope), "us") {
-			t.Fatalf("stored %+v, %v", got, err)
+			t.Fatalf("got %+v, %v, want the stored one of us", got, err)
 		}
 		for range 2 { // a second time it is gone already
 			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.StoredSignature(t.Context(), subject.Digest, ours).Result(); !lookup.IsAbsent(err) {
-				t.Errorf("afterwards: %v", err)
+				t.Errorf("afterwards: got %v, want that it is absent", err)
 			}
 			if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
 				t.Errorf("listed %v, want %s", got, theirs)
 			}
 		}
 		if n := len(slices.DeleteFunc(reg.Log(), func(line string) bool { return !strings.Contains(line, "/token") })); n != 1 {
-			t.Errorf("%d tokens were asked for, want one that is good for all", n)
+			t.Errorf("got %d tokens asked for, want one that is good for all", n)
 		}
 		for _, d := range []digest.Digest{subject.Digest, other.Digest, theirs, elsewhere} {
 			if !stored(t, reg, d) {
-				t.Errorf("%s is gone too", d)
+				t.Errorf("%s: got it gone too, want it there", d)
 			}
 		}
 		if err := r.RemoveSignature(t.Context(), subject.Digest, theirs); err != nil {
 			t.Fatal(err)
 		}
 		if got := listed(t, reg, subject); len(got) != 0 {
-			t.Errorf("the last one: listed %v", got)
+			t.Errorf("the last one: got %v listed, want none", got)
 		}
 		if err := r.RemoveSignature(t.Context(), other.Digest, elsewhere); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 		for _, s := range []ocispec.Descriptor{subject, other} {
 			again := pushed(t, r, s, "again")
 			if got := listed(t, reg, s); len(got) != 1 || got[again.String()] != 1 {
-				t.Errorf("signed again: listed %v", got)
+				t.Errorf("signed again: got %v listed, want %s once", got, again)
 			}
 		}
 	})
@@ -119,14 +119,14 @@ func TestRemovalMayBeCutAnywhere(t *testing.T) {
 			reg.SetHook(nil)
 			for d := range listed(t, reg, subject) {
 				if !stored(t, reg, digest.Digest(d)) {
-					t.Errorf("answer %d lost: the list names %s, which is gone", lost, d)
+					t.Errorf("answer %d lost: got %s listed and gone, want it stored", lost, d)
 				}
 			}
 			if err := open(t, reg.Host()+"/app", -1, deleting).RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
-				t.Errorf("answer %d lost: once more: %v", lost, err)
+				t.Errorf("answer %d lost: once more: got %v, want no error", lost, err)
 			}
 			if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 || stored(t, reg, ours) {
-				t.Errorf("answer %d lost: in the end %v are listed", lost, got)
+				t.Errorf("answer %d lost: in the end: got %v listed, want %s", lost, got, theirs)
 			}
 		}
 	})
@@ -143,16 +143,16 @@ func TestEntryOfWhatIsGoneIsTakenOffTheList(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := listed(t, reg, subject); len(got) != 2 {
-		t.Fatalf("listed %v", got)
+		t.Fatalf("got %v listed, want 2", got)
 	}
 	if err := r.UnlistSignature(t.Context(), subject.Digest, ours); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(t, reg, subject); len(got) != 1 || got[theirs.String()] != 1 {
-		t.Errorf("listed %v", got)
+		t.Errorf("got %v listed, want %s", got, theirs)
 	}
 	if err := r.UnlistSignature(t.Context(), subject.Digest, theirs); err != nil || !stored(t, reg, theirs) {
-		t.Errorf("what was only taken off the list is gone, %v", err)
+		t.Errorf("only taken off the list: got %v, want no error, and %s stored", err, theirs)
 	}
 }
 
@@ -171,13 +171,13 @@ func TestForcedTagIsUnlistedToo(t *testing.T) {
 	reg.SetHook(nil)
 	tag := fallbackTag(subject.Digest)
 	if list, err := reg.Manifest("app", tag); err != nil || !strings.Contains(string(list), ours.String()) {
-		t.Fatalf("the tag has %s, %v", list, err)
+		t.Fatalf("the tag: got %s, %v, want %s in it", list, err, ours)
 	}
 	if err := open(t, reg.Host()+"/app", 0, deleting).RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := reg.Manifest("app", tag); err != nil || strings.Contains(string(list), ours.String()) {
-		t.Errorf("the tag has %s, %v", list, err)
+		t.Errorf("the tag: got %s, %v, want it without %s", list, err, ours)
 	}
 }
 
@@ -198,18 +198,18 @@ func TestListKeepsWhatIsNotOurs(t *testing.T) {
 	}
 	got, changed, err := withoutEntries([]byte(index), of(d))
 	if err != nil || !changed {
-		t.Fatalf("changed %v, %v", changed, err)
+		t.Fatalf("got changed %v, %v, want true", changed, err)
 	}
 	want := fmt.Sprintf(`{"manifests":[{"digest":%q,"artifactType":"application/spdx+json"},{"digest":%q,"unknown":1.50,"artifactType":%q},"nonsense"],"schemaVersion":2,"x":{"b":1,"a":2}}`, d, o, ArtifactType)
 	if string(got) != want {
 		t.Errorf("left is\n%s, want\n%s", got, want)
 	}
 	if _, changed, err := withoutEntries(got, of(digest.FromString("another"))); changed || err != nil {
-		t.Errorf("of one that is not listed: %v, %v", changed, err)
+		t.Errorf("of one that is not listed: got changed %v, %v, want false", changed, err)
 	}
 	for _, bad := range []string{`[]`, `{`, `{"manifests":{}}`, `{}`} {
 		if _, _, err := withoutEntries([]byte(bad), of(d)); err == nil {
-			t.Errorf("%s passes for a list", bad)
+			t.Errorf("%s: got no error, want one", bad)
 		}
 	}
 }
@@ -257,19 +257,19 @@ func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
 	} {
 		err := r.StoredSignature(t.Context(), subject.Digest, d).Err()
 		if !errors.Is(err, ErrNotSignature) || failure.Of(err) != failure.Security {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrNotSignature)
 		}
 	}
 	for _, d := range []digest.Digest{"", "latest", "sha256:../../x", "sha256:abc"} {
 		if r.StoredSignature(t.Context(), subject.Digest, d).Err() == nil {
-			t.Errorf("%q passes for a digest", d)
+			t.Errorf("digest %q: got no error, want one", d)
 		}
 		if err := r.RemoveSignature(t.Context(), subject.Digest, d); err == nil {
-			t.Errorf("%q was removed", d)
+			t.Errorf("removing %q: got no error, want one", d)
 		}
 	}
 	if slices.ContainsFunc(reg.Log(), func(line string) bool { return strings.HasPrefix(line, "DELETE") }) {
-		t.Error("something was deleted")
+		t.Error("got something deleted, want nothing")
 	}
 }
 
@@ -303,7 +303,7 @@ func TestDoubtfulAnswersAreNotGone(t *testing.T) {
 			asked = other.desc.Digest
 		}
 		if r.StoredSignature(t.Context(), d, asked).Err() == nil {
-			t.Errorf("%s: not unknown", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }
@@ -322,14 +322,14 @@ func TestRefusedDeletionLeavesTheListAsItIs(t *testing.T) {
 		ours := pushed(t, r, subject, "us")
 		err := r.RemoveSignature(t.Context(), subject.Digest, ours)
 		if !errors.Is(err, ErrDeleteRefused) || !strings.Contains(err.Error(), "REGISTRY_STORAGE_DELETE_ENABLED") {
-			t.Errorf("error %v", err)
+			t.Errorf("got %v, want %v that names the setting", err, ErrDeleteRefused)
 		}
 		if got := listed(t, reg, subject); len(got) != 1 || !stored(t, reg, ours) {
-			t.Errorf("listed %v", got)
+			t.Errorf("got %v listed, want %s listed and stored", got, ours)
 		}
 		readOnly := open(t, reg.Host()+"/app", 0, func(o *Options) { o.ReadOnly = true })
 		if err := readOnly.RemoveSignature(t.Context(), subject.Digest, ours); !errors.Is(err, errReadOnly) {
-			t.Errorf("read-only: %v", err)
+			t.Errorf("read-only: got %v, want %v", err, errReadOnly)
 		}
 	})
 }
@@ -353,7 +353,7 @@ func TestImmutableTagsAreNamedWhenDeleting(t *testing.T) {
 			})
 			err := r.RemoveSignature(t.Context(), subject.Digest, ours)
 			if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "tags of this repository cannot be changed") || strings.Contains(err.Error(), "content trust") || strings.Contains(err.Error(), "will only be pushed") {
-				t.Errorf("%s answered with %d: class %s: %v", method, status, failure.Of(err), err)
+				t.Errorf("%s answered with %d: got class %s, %v, want %s as tags cannot be changed", method, status, failure.Of(err), err, failure.Denied)
 			}
 		}
 	}
@@ -381,11 +381,11 @@ func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
 	got := listed(t, reg, subject)
 	for _, d := range old {
 		if got[d.String()] != 0 || stored(t, reg, d) {
-			t.Errorf("%s is there still", d)
+			t.Errorf("%s: got it there still, want it gone", d)
 		}
 	}
 	if len(got) != 6 {
-		t.Errorf("%d of 6 new ones are listed", len(got))
+		t.Errorf("got %d new ones listed, want 6", len(got))
 	}
 }
 
@@ -412,14 +412,14 @@ func TestRemovalNeedsTheRegistrysOwnWord(t *testing.T) {
 				return hit(req)
 			})
 			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err == nil {
-				t.Error("removed by a proxy's word")
+				t.Error("a proxy's word: got no error, want one")
 			}
 			reg.SetHook(nil)
 			if got := listed(t, reg, subject); got[ours.String()] != 1 || !stored(t, reg, ours) {
 				t.Errorf("listed %v, want %s listed and stored", got, ours)
 			}
 			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil || stored(t, reg, ours) {
-				t.Errorf("when it was over: %v", err)
+				t.Errorf("when it was over: got %v, want %s removed", err, ours)
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func TestResolveAsksOncePerDigest(t *testing.T) {
 			}
 		}
 		if took := reg.Requests() - before; took != 1 {
-			t.Errorf("%d requests", took)
+			t.Errorf("got %d requests, want 1", took)
 		}
 	}
 }
@@ -50,11 +50,11 @@ func TestMissingIsNotFoundAndNotRemembered(t *testing.T) {
 		before := reg.Requests()
 		_, err := r.Resolve(t.Context(), d)
 		if !lookup.IsAbsent(err) || failure.Of(err) != failure.Missing || reg.Requests() == before {
-			t.Errorf("got %v after %d requests", err, reg.Requests()-before)
+			t.Errorf("got %v after %d requests, want that it is absent, and asked for again", err, reg.Requests()-before)
 		}
 	}
 	if _, err := r.FetchManifest(t.Context(), ocispec.Descriptor{Digest: d}); !lookup.IsAbsent(err) {
-		t.Errorf("fetch: %v", err)
+		t.Errorf("fetch: got %v, want that it is absent", err)
 	}
 }
 
@@ -72,10 +72,10 @@ func TestTagsAreAskedAnew(t *testing.T) {
 		}
 	}
 	if _, err := r.ResolveTag(t.Context(), "v9").Result(); !lookup.IsAbsent(err) {
-		t.Errorf("a missing tag: %v", err)
+		t.Errorf("a missing tag: got %v, want that it is absent", err)
 	}
 	if r.ResolveTag(t.Context(), "../x").Err() == nil {
-		t.Error("a path was taken for a tag")
+		t.Error("a path as a tag: got no error, want one")
 	}
 	reg.SetHook(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -150,7 +150,7 @@ func TestLyingRegistryIsRefused(t *testing.T) {
 			r := open(t, serve(t, c.answer)+"/app", -1)
 			err := c.do(t, r)
 			if failure.Of(err) != c.class {
-				t.Errorf("class %q, want %q: %v", failure.Of(err), c.class, err)
+				t.Errorf("got class %q, want %q: %v", failure.Of(err), c.class, err)
 			}
 		})
 	}
@@ -166,7 +166,7 @@ func TestHeadThatSaysLittleIsCompletedByGet(t *testing.T) {
 		_, _ = w.Write([]byte(body))
 	})+"/app", -1)
 	if got, err := r.Resolve(t.Context(), d); err != nil || got.Size != int64(len(body)) || got.MediaType != manifestType {
-		t.Errorf("got %+v, %v", got, err)
+		t.Errorf("got %+v, %v, want %s of %d bytes", got, err, manifestType, len(body))
 	}
 	if got, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil || got != d {
 		t.Errorf("got %s, %v, want %s", got, err, d)
@@ -218,10 +218,10 @@ func TestTagSparesTheQuestionForItsDigest(t *testing.T) {
 			}
 			got, err := r.Resolve(t.Context(), d)
 			if err != nil || got.MediaType != manifestType || got.Digest != d || got.Size != int64(len(body)) {
-				t.Errorf("got %+v, %v", got, err)
+				t.Errorf("got %+v, %v, want %s, %s of %d bytes", got, err, manifestType, d, len(body))
 			}
 			if spared := len(asked) == 0; spared != c.spared {
-				t.Errorf("asked for the digest %d times", len(asked))
+				t.Errorf("got the digest asked for %d times, want it spared %v", len(asked), c.spared)
 			}
 		})
 	}
@@ -241,7 +241,7 @@ func TestTagDoesNotChangeWhatIsKnown(t *testing.T) {
 	})+"/app", -1)
 	for range 2 {
 		if got, err := r.Resolve(t.Context(), d); err != nil || got.MediaType != manifestType || got.Size != int64(len(body)) {
-			t.Errorf("got %+v, %v", got, err)
+			t.Errorf("got %+v, %v, want %s of %d bytes", got, err, manifestType, len(body))
 		}
 		if _, err := r.ResolveTag(t.Context(), "v1").Result(); err != nil {
 			t.Fatal(err)
@@ -291,7 +291,7 @@ func TestTagOfAWebPageIsUnknown(t *testing.T) {
 			_, _ = fmt.Fprint(w, "<html>log in</html>")
 		})+"/app", -1)
 		if d, err := r.ResolveTag(t.Context(), "v1").Result(); failure.Of(err) != failure.Permanent || d != "" {
-			t.Errorf("HEAD answered with %d: got %q, %v", head, d, err)
+			t.Errorf("HEAD answered with %d: got %q, %v, want class %s", head, d, err, failure.Permanent)
 		}
 	}
 }
@@ -307,7 +307,7 @@ func TestErrorsShowNoQueries(t *testing.T) {
 		})+"/app", -1)
 		_, err := r.FetchManifest(t.Context(), ocispec.Descriptor{Digest: digest.FromString("x")})
 		if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), to) {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want an error with %s and no secret", err, to)
 		}
 	}
 }
@@ -332,7 +332,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	}
 	r = open(t, reg.Host()+"/app", -1)
 	if !isList(r, tag(subject)) || isList(r, "v1") {
-		t.Error("a list is not recognised")
+		t.Error("got a list not recognised or a tag v1 that is, want only the list")
 	}
 	list, _, err := r.Signatures(t.Context(), other)
 	if err != nil || len(list) != 1 {
@@ -342,10 +342,10 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before := reg.Requests(); !isList(r, tag(other)) || reg.Requests() != before {
-		t.Errorf("%d requests for a list that was read", reg.Requests()-before)
+		t.Errorf("a list that was read: got %d requests, want none", reg.Requests()-before)
 	}
 	if _, err := r.IsReferrersList(t.Context(), "sha256-"+digest.FromString("gone").Encoded()); err == nil {
-		t.Error("a tag that is not there: want an unknown answer, as it was listed")
+		t.Error("a tag that is not there: got no error, want an unknown answer, as it was listed")
 	}
 	// What is listed and cannot be read now may be an image, which is nothing to anybody as long as the
 	// index has no signature.
@@ -358,7 +358,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	})
 	fresh := open(t, reg.Host()+"/app", -1)
 	if !isList(fresh, tag(other)) {
-		t.Error("an unsigned index, of which an entry cannot be read, is not passed over")
+		t.Error("an unsigned index, of which an entry cannot be read: got no list, want it passed over")
 	}
 	index, err := reg.Resolve("app", tag(other))
 	if err != nil {
@@ -392,7 +392,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		if isList(open(t, reg.Host()+"/app", -1), tag(subject)) {
-			t.Errorf("%s passes for a list", name)
+			t.Errorf("%s: got it taken for a list, want not", name)
 		}
 	}
 }
@@ -427,7 +427,7 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 			within := func(o *Options) { o.Lists = c.budget }
 			check := func(what string, err error) {
 				if n := int(asked.Swap(0)); !errors.Is(err, ErrBudget) || !strings.Contains(err.Error(), c.want) || c.pages > 0 && n != c.pages {
-					t.Errorf("%s: after %d pages, want %d: %v, want %q in it", what, n, c.pages, err, c.want)
+					t.Errorf("%s: got %v after %d pages, want %v with %q after %d", what, err, n, ErrBudget, c.want, c.pages)
 				}
 			}
 			check("tags", open(t, host+"/app", -1, within).Tags(t.Context(), func(string) error { return nil }))
@@ -470,15 +470,15 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 		answer := r.ResolveTag(t.Context(), "v1")
 		by, absent := answer.Absent()
 		if absent != c.gone || c.gone && by != lookup.Registry || (answer.Err() == nil) != c.gone {
-			t.Errorf("%q, tags %q: absent %v by %q, %v, want %v", c.body, c.tags, absent, by, answer.Err(), c.gone)
+			t.Errorf("%q, tags %q: got absent %v by %q, %v, want %v", c.body, c.tags, absent, by, answer.Err(), c.gone)
 		}
 		if _, err := r.Resolve(t.Context(), digest.FromString("gone")); lookup.IsAbsent(err) != c.gone {
-			t.Errorf("%q, tags %q, by digest: %v, want absent %v", c.body, c.tags, err, c.gone)
+			t.Errorf("%q, tags %q, by digest: got %v, want absent %v", c.body, c.tags, err, c.gone)
 		}
 		// What undo is to remove was there: a proxy that knows the codes of registries is not enough.
 		stored := r.StoredSignature(t.Context(), digest.FromString("image"), digest.FromString("gone"))
 		if _, absent := stored.Absent(); absent != (c.gone && c.tags != "") {
-			t.Errorf("%q, tags %q, of a signature: absent %v, %v, want %v", c.body, c.tags, absent, stored.Err(), c.gone && c.tags != "")
+			t.Errorf("%q, tags %q, of a signature: got absent %v, %v, want %v", c.body, c.tags, absent, stored.Err(), c.gone && c.tags != "")
 		}
 	}
 	// A proxy says so for a moment, of each path, and the list of tags is the registry's when it is asked.
@@ -498,10 +498,10 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 	})
 	r := open(t, reg.Host()+"/app", -1)
 	if answer := r.ResolveTag(t.Context(), "v1"); failure.Of(answer.Err()) != failure.Transient {
-		t.Errorf("a tag that was refused for a moment: %v", answer.Err())
+		t.Errorf("a tag that was refused for a moment: got %v, want class %s", answer.Err(), failure.Transient)
 	}
 	if _, err := r.Resolve(t.Context(), there.Digest); failure.Of(err) != failure.Transient {
-		t.Errorf("an image that was refused for a moment: %v", err)
+		t.Errorf("an image that was refused for a moment: got %v, want class %s", err, failure.Transient)
 	}
 	// One that does not know HEAD has tag and image all the same.
 	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
@@ -556,6 +556,6 @@ func TestAPageThatIsNoListEndsNoList(t *testing.T) {
 		return true
 	})
 	if err := open(t, reg.Host()+"/app", -1).Tags(t.Context(), func(string) error { return nil }); err != nil {
-		t.Errorf("a repository whose tags were deleted: %v", err)
+		t.Errorf("a repository whose tags were deleted: got %v, want no error", err)
 	}
 }

@@ -82,7 +82,7 @@ func TestUploadFallsBackOnTwoRequests(t *testing.T) {
 					t.Fatal(err)
 				}
 				if _, envelope, err := r.FetchSignature(t.Context(), s.desc); err != nil || string(envelope) != string(s.envelope) {
-					t.Errorf("stored %q: %v", envelope, err)
+					t.Errorf("got %q, %v, want %q", envelope, err, s.envelope)
 				}
 			}
 			want := 1
@@ -90,7 +90,7 @@ func TestUploadFallsBackOnTwoRequests(t *testing.T) {
 				want = 3 // the config and two envelopes
 			}
 			if tried != want {
-				t.Errorf("tried %d times, want %d: %q", tried, want, reg.Log())
+				t.Errorf("got %d tries, want %d: %q", tried, want, reg.Log())
 			}
 		})
 	}
@@ -111,14 +111,14 @@ func TestBlobsAreStoredWhereHeadIsRefused(t *testing.T) {
 		r := open(t, reg.Host()+"/app", -1)
 		s := sign(t, subject, "a")
 		if err := s.push(t.Context(), r, subject); err != nil {
-			t.Errorf("%d: %v", status, err)
+			t.Errorf("%d: got %v, want no error", status, err)
 		}
 		if _, envelope, err := r.FetchSignature(t.Context(), s.desc); err != nil || string(envelope) != string(s.envelope) {
-			t.Errorf("%d: stored %q, %v", status, envelope, err)
+			t.Errorf("%d: got %q, %v, want %q", status, envelope, err, s.envelope)
 		}
 		files := []Blob{{describe("text/plain", []byte("a file")), []byte("a file")}}
 		if _, err := r.PushArtifact(t.Context(), s.manifest, files, "report"); err != nil {
-			t.Errorf("%d: %v", status, err)
+			t.Errorf("%d: got %v, want no error", status, err)
 		}
 	}
 }
@@ -147,10 +147,10 @@ func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 			})
 			err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 			if failure.Of(err) != c.class {
-				t.Errorf("class %q, want %q: %v", failure.Of(err), c.class, err)
+				t.Errorf("got class %q, want %q: %v", failure.Of(err), c.class, err)
 			}
 			if posts := count(reg, http.MethodPost); posts != 1 {
-				t.Errorf("%d uploads were begun", posts)
+				t.Errorf("got %d uploads begun, want 1", posts)
 			}
 		})
 	}
@@ -176,7 +176,7 @@ func TestFirstBlobInOneRequestIsLookedFor(t *testing.T) {
 		}
 		// The config is looked for before it is pushed, and afterwards.
 		if want := []int{2, 0}[i]; heads != want {
-			t.Errorf("signature %s: %d blobs were looked for, want %d: %q", by, heads, want, reg.Log()[before:])
+			t.Errorf("signature %s: got %d blobs looked for, want %d: %q", by, heads, want, reg.Log()[before:])
 		}
 	}
 }
@@ -198,13 +198,13 @@ func TestUnknownBlobEndsUploadsInOneRequest(t *testing.T) {
 	})
 	s := sign(t, subject, "b")
 	if err := s.push(t.Context(), r, subject); failure.Of(err) != failure.Transient {
-		t.Fatalf("got %v", err)
+		t.Fatalf("got %v, want class %s", err, failure.Transient)
 	}
 	if err := s.push(t.Context(), r, subject); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(t, reg, subject); got[s.desc.Digest.String()] != 1 {
-		t.Errorf("listed %v", got)
+		t.Errorf("got %v listed, want %s once", got, s.desc.Digest)
 	}
 }
 
@@ -277,9 +277,9 @@ func TestUploadIsNotFollowedToAnotherPlace(t *testing.T) {
 		at, err := r.session(&http.Response{Header: http.Header{"Location": {c.location}}, Request: &http.Request{URL: asked}})
 		switch {
 		case c.goesOn == "" && (err == nil || strings.Contains(err.Error(), "secret")):
-			t.Errorf("%s from %s: %v, %v", c.location, c.base, at, err)
+			t.Errorf("%s from %s: got %v, %v, want an error without the secret", c.location, c.base, at, err)
 		case c.goesOn != "" && (err != nil || at.String() != c.goesOn):
-			t.Errorf("%s from %s: %v, %v", c.location, c.base, at, err)
+			t.Errorf("%s from %s: got %v, %v, want %s", c.location, c.base, at, err, c.goesOn)
 		}
 	}
 }
@@ -298,12 +298,12 @@ func TestRedirectedUploadStaysWithTheRegistry(t *testing.T) {
 	})
 	err := open(t, host+"/app", -1).upload(t.Context(), describe("x", []byte("{}")), []byte("{}"))
 	if err == nil || !strings.Contains(err.Error(), "another place") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want an error that says another place", err)
 	}
 	close(asked)
 	for method := range asked {
 		if method != http.MethodPost {
-			t.Errorf("%s went elsewhere", method)
+			t.Errorf("got %s elsewhere, want only %s", method, http.MethodPost)
 		}
 	}
 }

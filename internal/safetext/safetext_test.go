@@ -27,18 +27,18 @@ func TestNothingHostileIsRendered(t *testing.T) {
 		}
 	}
 	if got := Safe("abcdef", 3); got != "abc…" {
-		t.Errorf("cut to %q", got)
+		t.Errorf("got %q, want abc…", got)
 	}
 	raw := []byte("{\"a\":\"\u202e\u009b\u007f\U000e0041ü\\n\"}")
 	var before, after map[string]string
 	if err := errors.Join(json.Unmarshal(raw, &before), json.Unmarshal(JSON(raw), &after)); err != nil || before["a"] != after["a"] {
-		t.Errorf("JSON made %q of %q: %v", after, before, err)
+		t.Errorf("JSON of %q: got %q, %v, want the same", before, after, err)
 	}
 	if got := string(JSON(raw)); got != `{"a":"\u202e\u009b\u007f\udb40\udc41ü\n"}` {
-		t.Errorf("JSON gave %s", got)
+		t.Errorf("JSON: got %s, want escapes", got)
 	}
 	if got := Lines("a\nb\tc", 10); got != "a\nb\\x09c" {
-		t.Errorf("Lines gave %q", got)
+		t.Errorf("Lines: got %q, want %q", got, "a\nb\\x09c")
 	}
 }
 
@@ -50,7 +50,7 @@ func FuzzSafe(f *testing.F) {
 			return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 		})
 		if bad >= 0 {
-			t.Errorf("Safe(%q) = %q holds a character that is obeyed", s, got)
+			t.Errorf("Safe(%q): got %q, want no character that is obeyed", s, got)
 		}
 	})
 }

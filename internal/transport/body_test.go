@@ -52,7 +52,7 @@ func TestChallengesCostNoConnections(t *testing.T) {
 		// A busy machine may open a second one before the first is free again; one for each
 		// challenge would be ten.
 		if n := connections.Load(); n > 2 {
-			t.Errorf("%s: %d connections", path, n)
+			t.Errorf("%s: got %d connections, want at most 2", path, n)
 		}
 	}
 }
@@ -86,19 +86,19 @@ func TestClosingABodyDoesNotWaitForIt(t *testing.T) {
 		b := newBody(dripping{make(chan struct{})}, 5, time.Minute, time.Hour, func() { done = true })
 		_ = b.Close()
 		if took := time.Since(began); took > time.Second || !done {
-			t.Errorf("closed after %v, slot given back %v", took, done)
+			t.Errorf("got closed after %v, slot given back %v, want at once, and given back", took, done)
 		}
 		long := strings.NewReader(strings.Repeat("x", 1<<20))
 		b = newBody(io.NopCloser(long), 1<<20, time.Minute, time.Hour, func() {})
 		_ = b.Close()
 		if long.Len() != 1<<20 {
-			t.Errorf("%d bytes of a long body were read", 1<<20-long.Len())
+			t.Errorf("a long body: got %d bytes read, want none", 1<<20-long.Len())
 		}
 		unknown := strings.NewReader(strings.Repeat("x", 1<<20))
 		b = newBody(io.NopCloser(unknown), -1, time.Minute, time.Hour, func() {})
 		_ = b.Close()
 		if read := 1<<20 - unknown.Len(); read > 2*maxDrained {
-			t.Errorf("%d bytes of a body of unknown length were read", read)
+			t.Errorf("a body of unknown length: got %d bytes read, want at most %d", read, 2*maxDrained)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func TestSlowBodyEnds(t *testing.T) {
 			b := newBody(steady{rate}, -1, 30*time.Second, 10*time.Minute, func() {})
 			_, err := io.Copy(io.Discard, b)
 			if took := time.Since(began); !errors.Is(err, ErrStalled) || !Transient(err) || !strings.Contains(Hint(err), "--body-timeout") || took != 10*time.Minute {
-				t.Errorf("%d bytes a second ended after %v, want 10m: %v", rate, took, err)
+				t.Errorf("%d bytes a second: got an end after %v, %v, want 10m, %v", rate, took, err, ErrStalled)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestSlowBodyEnds(t *testing.T) {
 		// One that ends in time is whole.
 		b := newBody(io.NopCloser(io.LimitReader(steady{1 << 10}, 500<<10)), -1, 30*time.Second, 10*time.Minute, func() {})
 		if data, err := io.ReadAll(io.LimitReader(b, 1<<20)); err != nil || len(data) != 500<<10 {
-			t.Errorf("%d bytes, %v", len(data), err)
+			t.Errorf("got %d bytes, %v, want %d", len(data), err, 500<<10)
 		}
 	})
 }

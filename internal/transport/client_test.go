@@ -37,7 +37,7 @@ func TestManifestsWithoutLengthDoNotBlock(t *testing.T) {
 	}
 	_ = body.Close()
 	if desc.Size != 34 || len(requests) != 1 {
-		t.Errorf("size %d after %d requests", desc.Size, len(requests))
+		t.Errorf("got size %d after %d requests, want 34 after 1", desc.Size, len(requests))
 	}
 }
 
@@ -53,7 +53,7 @@ func TestEndlessManifestIsRefused(t *testing.T) {
 	defer srv.Close()
 	_, err := Client(mustNew(t, Options{}), nil).Do(request(t, t.Context(), "GET", srv.URL+"/v2/a/manifests/v1", ""))
 	if err == nil || !strings.Contains(err.Error(), "larger than") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want an error that says larger than", err)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestProxyVariablesAreHonoured(t *testing.T) {
 	if os.Getenv("TRANSPORT_PROXY_CLIENT") != "" {
 		tr := mustNew(t, Options{})
 		if code, err := send(t, tr, request(t, t.Context(), "GET", "http://registry.invalid/v2/", "")); code != http.StatusTeapot {
-			t.Fatalf("got %d, %v", code, err)
+			t.Fatalf("got %d, %v, want %d", code, err, http.StatusTeapot)
 		}
 		return
 	}
@@ -81,6 +81,6 @@ func TestProxyVariablesAreHonoured(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestProxyVariablesAreHonoured$")
 	cmd.Env = []string{"TRANSPORT_PROXY_CLIENT=1", "HTTP_PROXY=" + proxy.URL, "HOME=" + t.TempDir()}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want no error\n%s", err, out)
 	}
 }

@@ -27,7 +27,7 @@ func TestLostConnectionIsRepeated(t *testing.T) {
 	defer srv.Close()
 	tr := mustNew(t, Options{UserAgent: "dct2notation/test"})
 	if code, err := send(t, tr, request(t, t.Context(), "PUT", srv.URL+"/v2/a/manifests/b", "x")); code != 200 || err != nil || seen.Load() != 2 {
-		t.Errorf("got %d, %v after %d requests", code, err, seen.Load())
+		t.Errorf("got %d, %v after %d requests, want 200 after 2", code, err, seen.Load())
 	}
 }
 
@@ -45,7 +45,7 @@ func TestRequestsCarryTheUserAgent(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	if got := <-agents; got != "dct2notation/test" {
-		t.Errorf("user agent %q", got)
+		t.Errorf("got user agent %q, want dct2notation/test", got)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestSilentServerTimesOut(t *testing.T) {
 	defer close(release)
 	tr := mustNew(t, Options{ResponseHeaderTimeout: 50 * time.Millisecond, Retries: -1})
 	if _, err := send(t, tr, request(t, t.Context(), "GET", srv.URL, "")); !Transient(err) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want a transient error", err)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestLinkLocalAddressesAreRefused(t *testing.T) {
 	tr := mustNew(t, Options{})
 	for _, url := range []string{"http://169.254.169.254/latest/meta-data/", "http://[::ffff:169.254.169.254]/"} {
 		if _, err := send(t, tr, request(t, t.Context(), "GET", url, "")); !errors.Is(err, errLinkLocal) || Transient(err) {
-			t.Errorf("%s: %v", url, err)
+			t.Errorf("%s: got %v, want %v", url, err, errLinkLocal)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func TestOtherSchemesAreRefused(t *testing.T) {
 	tr := mustNew(t, Options{})
 	for _, url := range []string{"ftp://r.example/", "file:///etc/passwd", "https:///v2/"} {
 		if _, err := send(t, tr, request(t, t.Context(), "GET", url, "")); !errors.Is(err, errBadURL) {
-			t.Errorf("%s: %v", url, err)
+			t.Errorf("%s: got %v, want %v", url, err, errBadURL)
 		}
 	}
 }
@@ -127,18 +127,18 @@ func TestCAFileIsTrustedBesidesTheSystem(t *testing.T) {
 	t.Parallel()
 	srv := tlsServer(t, &tls.Config{MinVersion: tls.VersionTLS12})
 	if _, err := send(t, mustNew(t, Options{}), request(t, t.Context(), "GET", srv.URL, "")); err == nil || Transient(err) {
-		t.Errorf("unknown authority: %v", err)
+		t.Errorf("unknown authority: got %v, want an error that is not transient", err)
 	}
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	writeServerCA(t, srv, ca)
 	if code, err := send(t, mustNew(t, Options{CAFile: ca}), request(t, t.Context(), "GET", srv.URL, "")); code != 200 || err != nil {
-		t.Errorf("got %d, %v", code, err)
+		t.Errorf("got %d, %v, want 200", code, err)
 	}
 	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := New(Options{CAFile: ca}); err == nil {
-		t.Error("a CA file without certificates was accepted")
+		t.Error("a CA file without certificates: got no error, want one")
 	}
 }
 
@@ -148,7 +148,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	writeServerCA(t, srv, ca)
 	if _, err := send(t, mustNew(t, Options{CAFile: ca}), request(t, t.Context(), "GET", srv.URL, "")); err == nil {
-		t.Error("TLS 1.1 was spoken")
+		t.Error("TLS 1.1: got no error, want one")
 	}
 }
 
@@ -168,7 +168,7 @@ func TestHostFolderIsUsedAsDockerDoes(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	if resp.Header.Get("Client") != "client" {
-		t.Errorf("client certificate %q", resp.Header.Get("Client"))
+		t.Errorf("got client certificate %q, want client", resp.Header.Get("Client"))
 	}
 	for _, lone := range []string{"me.cert", "me.key"} {
 		other := t.TempDir()
@@ -180,7 +180,7 @@ func TestHostFolderIsUsedAsDockerDoes(t *testing.T) {
 		}
 		_, err := send(t, mustNew(t, Options{TLSDir: other}), request(t, t.Context(), "GET", "https://r.example", ""))
 		if err == nil || !strings.Contains(err.Error(), "beside it") {
-			t.Errorf("a lone %s: %v", lone, err)
+			t.Errorf("a lone %s: got %v, want an error that says beside it", lone, err)
 		}
 	}
 }
@@ -195,7 +195,7 @@ func TestHostNamesCannotLeaveTheTLSDirectory(t *testing.T) {
 	}
 	for _, host := range []string{"..", ".", "../tls", ""} {
 		if folder, _, err := hostFolder(inner, host); folder != "" || err != nil {
-			t.Errorf("host %q reads %q, %v", host, folder, err)
+			t.Errorf("host %q: got %q, %v, want no folder", host, folder, err)
 		}
 	}
 }

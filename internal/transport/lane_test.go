@@ -16,7 +16,7 @@ func TestRequestsKeepTheRate(t *testing.T) {
 		base := &script{answers: answers{status(200)}}
 		tr := mustNew(t, Options{Base: base, Limits: func(host string) Limit {
 			if host != "r.example:5000" {
-				t.Errorf("asked for the limit of %q", host)
+				t.Errorf("got asked for the limit of %q, want r.example:5000", host)
 			}
 			return Limit{PerSecond: 10}
 		}})
@@ -30,7 +30,7 @@ func TestRequestsKeepTheRate(t *testing.T) {
 		}
 		all.Wait()
 		if took := base.at[40].Sub(base.at[0]); took < 3999*time.Millisecond || took > 4100*time.Millisecond {
-			t.Errorf("41 requests at 10 a second took %s", took)
+			t.Errorf("41 requests at 10 a second: got %s, want 4s", took)
 		}
 	})
 }
@@ -51,12 +51,12 @@ func TestSlotIsHeldUntilTheBodyIsClosed(t *testing.T) {
 		}()
 		synctest.Wait()
 		if base.count() != 1 {
-			t.Fatal("the second request did not wait for the first's body")
+			t.Fatalf("got %d requests, want the second to wait for the first's body", base.count())
 		}
 		_ = first.Body.Close()
 		_ = first.Body.Close() // closing twice must not free a second slot
 		if err := <-second; err != nil || base.count() != 2 {
-			t.Errorf("got %v after %d requests", err, base.count())
+			t.Errorf("got %v after %d requests, want no error after 2", err, base.count())
 		}
 	})
 }
@@ -71,7 +71,7 @@ func TestWaitingHoldsNoSlot(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/slow", "")); code != 200 || err != nil {
-				t.Errorf("got %d, %v", code, err)
+				t.Errorf("got %d, %v, want 200", code, err)
 			}
 		})
 		synctest.Wait() // the first now waits for its second try
@@ -79,7 +79,7 @@ func TestWaitingHoldsNoSlot(t *testing.T) {
 			t.Error(err)
 		}
 		if time.Since(began) > 0 {
-			t.Errorf("the other request waited %s", time.Since(began))
+			t.Errorf("the other request: got a wait of %s, want none", time.Since(began))
 		}
 		all.Wait()
 	})
@@ -100,14 +100,14 @@ func TestPauseHoldsForThoseAlreadyQueued(t *testing.T) {
 		for range 2 {
 			all.Go(func() {
 				if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
-					t.Errorf("got %d, %v", code, err)
+					t.Errorf("got %d, %v, want 200", code, err)
 				}
 			})
 		}
 		all.Wait()
 		for _, at := range base.at[1:] {
 			if at.Sub(began) < 61*time.Second {
-				t.Errorf("a request came after %s", at.Sub(began))
+				t.Errorf("got a request after %s, want none within 61s", at.Sub(began))
 			}
 		}
 	})
@@ -125,7 +125,7 @@ func TestQueueDoesNotEatTheBudget(t *testing.T) {
 		}
 		time.AfterFunc(10*time.Minute, func() { _ = first.Body.Close() })
 		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
-			t.Errorf("got %d, %v", code, err)
+			t.Errorf("got %d, %v, want 200", code, err)
 		}
 	})
 }
@@ -141,7 +141,7 @@ func TestFailedTryGivesItsSlotBack(t *testing.T) {
 			}
 		}
 		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
-			t.Errorf("got %d, %v", code, err)
+			t.Errorf("got %d, %v, want 200", code, err)
 		}
 	})
 }
@@ -170,11 +170,11 @@ func TestStalledBodyEnds(t *testing.T) {
 		}
 		data, err := io.ReadAll(resp.Body)
 		if !errors.Is(err, ErrStalled) || !Transient(err) || string(data) != "half" || time.Since(began) != 30*time.Second {
-			t.Errorf("read %q, %v after %s", data, err, time.Since(began))
+			t.Errorf("got %q, %v after %s, want half, %v after 30s", data, err, time.Since(began), ErrStalled)
 		}
 		// Its slot is free although nobody closed the body.
 		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
-			t.Errorf("then got %d, %v", code, err)
+			t.Errorf("then: got %d, %v, want 200", code, err)
 		}
 	})
 }
@@ -200,7 +200,7 @@ func TestTricklingBodyEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(resp.Body); !errors.Is(err, ErrStalled) || time.Since(began) > time.Minute {
-			t.Errorf("got %v after %s", err, time.Since(began))
+			t.Errorf("got %v after %s, want %v within a minute", err, time.Since(began), ErrStalled)
 		}
 	})
 }
@@ -224,7 +224,7 @@ func TestSlowButSteadyBodyIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if data, err := io.ReadAll(resp.Body); err != nil || len(data) != 800<<10 {
-			t.Errorf("read %d bytes, %v", len(data), err)
+			t.Errorf("got %d bytes, %v, want %d", len(data), err, 800<<10)
 		}
 	})
 }

@@ -60,16 +60,16 @@ func TestTokenServersElsewhereHaveToBeAllowed(t *testing.T) {
 	_, err := ask(t, reg)
 	var realm *RealmError
 	if !errors.As(err, &realm) || !strings.Contains(Hint(err), "--token-host") || !strings.HasPrefix(realm.Realm, "localhost:") {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want a realm at localhost and a hint that names the flag", err)
 	}
 	if w.seen["token server"] != "" {
-		t.Errorf("the token server saw %s", w.seen["token server"])
+		t.Errorf("the token server: got %s, want nothing", w.seen["token server"])
 	}
 	if status, err := ask(t, reg, "other.example", "LOCALHOST"); status != http.StatusOK || err != nil {
-		t.Errorf("allowed: %d, %v", status, err)
+		t.Errorf("allowed: got %d, %v, want 200", status, err)
 	}
 	if !strings.HasPrefix(w.seen["token server"], "/token?account=x&") || strings.Contains(w.seen["registry"], "Basic ") || strings.Contains(w.seen["registry"], realmPath) {
-		t.Errorf("seen %v", w.seen)
+		t.Errorf("got %v, want the account at the token server and no password at the registry", w.seen)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestTokenServerOnTheRegistrysHostIsItsOwn(t *testing.T) {
 		return `bearer realm="` + issuer + `/token", scope="repository:a:pull" , service=s`
 	})
 	if status, err := ask(t, reg); status != http.StatusOK || err != nil {
-		t.Errorf("%d, %v", status, err)
+		t.Errorf("got %d, %v, want 200", status, err)
 	}
 }
 
@@ -105,10 +105,10 @@ func TestHostileChallengesSendNothing(t *testing.T) {
 		w := &witness{seen: map[string]string{}}
 		reg := tokens(t, w, challenge)
 		if status, err := ask(t, reg); err == nil && status == http.StatusOK {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got %d, want a refusal", name, status)
 		}
 		if w.seen["token server"] != "" {
-			t.Errorf("%s: the token server saw %s", name, w.seen["token server"])
+			t.Errorf("%s: the token server: got %s, want nothing", name, w.seen["token server"])
 		}
 	}
 }
@@ -169,7 +169,7 @@ func FuzzChallenges(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		text, err := (&realms{}).choose(server, []string{header, header})
 		if err == nil && strings.HasPrefix(text, "Bearer ") && !strings.HasPrefix(text, `Bearer realm="https://registry.example.com`) {
-			t.Errorf("%q: got %q", header, text)
+			t.Errorf("%q: got %q, want no other realm", header, text)
 		}
 	})
 }
@@ -200,7 +200,7 @@ func TestRealmsAreJudgedByHost(t *testing.T) {
 		}
 		text, err := r.choose(server, []string{`Bearer realm="` + c.realm + `"`})
 		if (err == nil) != c.ok {
-			t.Errorf("%s of %s: %q, %v", c.realm, c.server, text, err)
+			t.Errorf("%s of %s: got %q, %v, want it accepted %v", c.realm, c.server, text, err, c.ok)
 		}
 	}
 }

@@ -38,17 +38,17 @@ func TestRetryAfterIsHonouredInFull(t *testing.T) {
 				tr := mustNew(t, Options{Base: base, OnWait: w.told})
 				code, err := send(t, tr, request(t, t.Context(), "POST", "https://r.example/token", "form"))
 				if code != 200 || err != nil {
-					t.Fatalf("got %d, %v", code, err)
+					t.Fatalf("got %d, %v, want 200", code, err)
 				}
 				if waited := base.at[1].Sub(base.at[0]); waited < c.want || waited > c.want+time.Second {
-					t.Errorf("waited %s, want %s", waited, c.want)
+					t.Errorf("got a wait of %s, want %s", waited, c.want)
 				}
 				if base.bodies[1] != "form" {
-					t.Errorf("the repeated request brought %q", base.bodies[1])
+					t.Errorf("the repeated request: got %q, want form", base.bodies[1])
 				}
 				if len(w.all) != 1 || !strings.HasPrefix(w.all[0], "r.example: "+http.StatusText(c.code)) &&
 					!strings.Contains(w.all[0], "Retry-After") {
-					t.Errorf("announced %q", w.all)
+					t.Errorf("got %q announced, want one that names r.example and the reason", w.all)
 				}
 			})
 		})
@@ -86,17 +86,17 @@ func pauseHolds(t *testing.T, code int) {
 				t.Error(err)
 			}
 			if waited := time.Since(began); waited > 6*time.Second {
-				t.Errorf("another host waited until %s", waited)
+				t.Errorf("another host: got a wait until %s, want at most 6s", waited)
 			}
 		})
 		all.Wait()
 		for i, at := range base.at[2:] { // 0 met the 429, 1 is the other host
 			if at.Sub(began) < time.Minute {
-				t.Errorf("request %d came after %s, within the pause", i, at.Sub(began))
+				t.Errorf("request %d: got it after %s, want none within the pause", i, at.Sub(began))
 			}
 		}
 		if len(w.all) != 1 {
-			t.Errorf("one pause was announced as %q", w.all)
+			t.Errorf("one pause: got %q announced, want it once", w.all)
 		}
 	})
 }
@@ -141,7 +141,7 @@ func TestLongPauseIsAnErrorAtOnce(t *testing.T) {
 		_, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/v2/", ""))
 		var throttled *ThrottledError
 		if !errors.As(err, &throttled) || throttled.Wait != time.Hour || time.Since(began) > 0 {
-			t.Errorf("got %v after %s", err, time.Since(began))
+			t.Errorf("got %v after %s, want a wait of an hour told at once", err, time.Since(began))
 		}
 	})
 }
@@ -181,11 +181,11 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 				}
 				_, _ = send(t, tr, req)
 				if base.count() != c.requests {
-					t.Errorf("%d requests, want %d", base.count(), c.requests)
+					t.Errorf("got %d requests, want %d", base.count(), c.requests)
 				}
 				for i, b := range base.bodies {
 					if b != c.body {
-						t.Errorf("request %d brought %q", i, b)
+						t.Errorf("request %d: got %q, want %q", i, b, c.body)
 					}
 				}
 			})
@@ -218,7 +218,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 		began := time.Now()
 		_, err := send(t, tr, request(t, ctx, "GET", "https://r.example/", ""))
 		if !errors.Is(err, context.Canceled) || time.Since(began) != 7*time.Second {
-			t.Errorf("got %v after %s", err, time.Since(began))
+			t.Errorf("got %v after %s, want %v after 7s", err, time.Since(began), context.Canceled)
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestDeadlineTooNearReturnsTheAnswer(t *testing.T) {
 		began := time.Now()
 		code, err := send(t, tr, request(t, ctx, "GET", "https://r.example/", ""))
 		if code != 429 || err != nil || time.Since(began) > 0 {
-			t.Errorf("got %d, %v after %s", code, err, time.Since(began))
+			t.Errorf("got %d, %v after %s, want 429 at once", code, err, time.Since(began))
 		}
 	})
 }
@@ -254,7 +254,7 @@ func TestAnswersAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		if told != 2 {
-			t.Errorf("told %d times", told)
+			t.Errorf("got told %d times, want 2", told)
 		}
 	})
 }
@@ -275,7 +275,7 @@ func TestTriesAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !slices.Equal(told, []int{500, 0, 200}) {
-			t.Errorf("told %v", told)
+			t.Errorf("got told %v, want [500 0 200]", told)
 		}
 	})
 }

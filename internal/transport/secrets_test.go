@@ -51,10 +51,10 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	again := Redact(Redact(fmt.Errorf("reading: %w", cause)))
 	var u *url.Error
 	if !errors.As(again, &u) || !errors.Is(again, io.ErrUnexpectedEOF) {
-		t.Error("the cause is gone")
+		t.Errorf("got %v, want an error that keeps its cause", again)
 	}
 	if Redact(nil) != nil {
-		t.Error("nil became an error")
+		t.Error("nil: got an error, want nil")
 	}
 }
 
@@ -91,7 +91,7 @@ func TestUsedCredentialsAreTakenOutOfErrors(t *testing.T) {
 		got := RedactText("you sent " + text)
 		left := strings.NewReplacer("you sent ", "", "Basic", "", "Bearer", "", hidden, "", `"`, "", " ", "").Replace(got)
 		if left != "" {
-			t.Errorf("%q is shown as %q", text, got)
+			t.Errorf("%q: got %q, want no more than what is not secret", text, got)
 		}
 	}
 }
@@ -105,10 +105,10 @@ func TestSecretsOfLongAgoAreForgotten(t *testing.T) {
 		s.note(canary + "-in-use")
 	}
 	if got := s.hide(fmt.Sprint(canary, 10*generation-1, " ", canary, "-in-use")); got != hidden+" "+hidden {
-		t.Errorf("shown as %q", got)
+		t.Errorf("got %q, want %q", got, hidden+" "+hidden)
 	}
 	if n := len(s.now) + len(s.before); n > 2*generation {
-		t.Errorf("%d are kept", n)
+		t.Errorf("got %d kept, want at most %d", n, 2*generation)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestProxyThatIsNoAddressIsRefused(t *testing.T) {
 		t.Setenv("https_proxy", value)
 		_, err := New(Options{})
 		if good != (err == nil) || err != nil && strings.Contains(err.Error(), canary) {
-			t.Errorf("%q: %v", value, err)
+			t.Errorf("%q: got %v, want it accepted %v, and no secret told", value, err, good)
 		}
 	}
 }
@@ -178,11 +178,11 @@ func TestCredentialsGoOnlyToTheirHost(t *testing.T) {
 	}
 	secret := base64.StdEncoding.EncodeToString([]byte("me:" + canary))
 	if !strings.Contains(w.seen["registry"], secret) {
-		t.Error("the registry did not get its credentials")
+		t.Errorf("the registry: got %q, want its credentials", w.seen["registry"])
 	}
 	for _, name := range []string{"storage", "other registry"} {
 		if seen := w.seen[name]; seen == "" || strings.Contains(seen, secret) || strings.Contains(seen, canary[:6]) {
-			t.Errorf("%s was told %q", name, seen)
+			t.Errorf("%s: got %q, want a request without credentials", name, seen)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestRedirectsStayOnTLS(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	if err == nil || w.seen["plain"] != "" {
-		t.Errorf("followed to http: %v", err)
+		t.Errorf("followed to http: got %v, want an error and nothing sent", err)
 	}
 }
 
@@ -250,10 +250,10 @@ func TestCredentialsComeFromDockersConfiguration(t *testing.T) {
 		}
 	}
 	if _, err := cred(context.Background(), "bad.example"); err == nil || strings.Contains(err.Error(), canary) {
-		t.Errorf("a damaged entry: %v", err)
+		t.Errorf("a damaged entry: got %v, want an error without the secret", err)
 	}
 	if after, _ := os.ReadFile(path); string(after) != string(before) {
-		t.Error("the configuration was written")
+		t.Errorf("the configuration: got %d bytes, want it unchanged with %d", len(after), len(before))
 	}
 }
 
@@ -307,7 +307,7 @@ func TestExplicitCredentialsNeedHosts(t *testing.T) {
 		{ConfigPath: writeConfig(t, `{"auths": "`+canary+`"}`)},
 	} {
 		if _, err := Credentials(o); err == nil || strings.Contains(err.Error(), canary) {
-			t.Errorf("%+v: %v", o.Hosts, err)
+			t.Errorf("%+v: got %v, want an error without the secret", o.Hosts, err)
 		}
 	}
 	token, err := Credentials(CredentialOptions{ConfigPath: path, Password: "identity", Hosts: []string{"r.example"}})
@@ -315,6 +315,6 @@ func TestExplicitCredentialsNeedHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := token(context.Background(), "r.example"); err != nil || got.RefreshToken != "identity" {
-		t.Errorf("identity token: %v", err)
+		t.Errorf("identity token: got %q, %v, want identity", got.RefreshToken, err)
 	}
 }
