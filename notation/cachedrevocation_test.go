@@ -73,7 +73,7 @@ func TestRevocationIsTakenForWhatItIs(t *testing.T) {
 		got, err := v.Verify(context.Background(), "registry.example.com/app@"+subject.Digest.String(), subject, jws.MediaTypeEnvelope, blob)
 		must(t, err)
 		if got.Trusted != c.want.Trusted || got.Doubt != c.want.Doubt || got.Strict() != (name == "good") || (got.Reason == "") != (name == "good") {
-			t.Errorf("%s: %+v", name, got)
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestRevocationIsAskedOnceForAChain(t *testing.T) {
 			t.Helper()
 			results, err := r.ValidateContext(context.Background(), o)
 			if err != nil || final(results) != c.says || a.asked.Load() != asked {
-				t.Errorf("%s: %v, %v, asked %d times and not %d", name, final(results), err, a.asked.Load(), asked)
+				t.Errorf("%s: got %v, error %v, asked %d times, want %v, asked %d times", name, final(results), err, a.asked.Load(), c.says, asked)
 			}
 		}
 		var all sync.WaitGroup
@@ -109,7 +109,7 @@ func TestRevocationIsAskedOnceForAChain(t *testing.T) {
 		ask(revocation.ValidateContextOptions{CertChain: other.Chain}, 2)
 		// With another anchor other servers may be asked.
 		if _, err := r.ValidateContext(askFor(id.Chain, 1).in(context.Background()), revocation.ValidateContextOptions{CertChain: id.Chain}); err != nil || a.asked.Load() != 3 {
-			t.Errorf("%s, another anchor: %v, asked %d times, want 3", name, err, a.asked.Load())
+			t.Errorf("%s, another anchor: got error %v, asked %d times, want no error, asked 3 times", name, err, a.asked.Load())
 		}
 		a.asked.Store(2)
 		*now = now.Add(c.keep - time.Second)

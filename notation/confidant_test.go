@@ -21,11 +21,11 @@ func TestPluginsErrorsShowNoSecrets(t *testing.T) {
 		r.misbehave(t, kmstest.Fault{Command: "generate-signature", Kind: kind, Text: "FORBIDDEN canary-azure " + pin})
 		_, err := s.Sign(context.Background(), image("a"), nil)
 		if err == nil || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: %v", kind, err)
+			t.Errorf("%s: got error %v, want one without the canary", kind, err)
 		}
 		for _, name := range []string{"<plugin-config pin>", "<$AZURE_CLIENT_SECRET>"} {
 			if err == nil || !strings.Contains(err.Error(), name) {
-				t.Errorf("%s: %v does not say %s", kind, err, name)
+				t.Errorf("%s: got error %v, want one that says %s", kind, err, name)
 			}
 		}
 	}
@@ -38,6 +38,6 @@ func TestWhatIsNotSecretStays(t *testing.T) {
 		[]string{"PATH=/usr/bin", "AWS_REGION=us-east-2", "VAULT_TOKEN=s.abcdef", "MINE=handed on"}, []string{"MINE"})
 	got := c.hide("true 123 eu-west-1 /usr/bin us-east-2 s.abcdef handed on")
 	if want := "true 123 <plugin-config region> /usr/bin us-east-2 <$VAULT_TOKEN> <$MINE>"; got != want {
-		t.Errorf("shown as %q, want %q", got, want)
+		t.Errorf("got it shown as %q, want %q", got, want)
 	}
 }

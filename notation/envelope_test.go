@@ -45,7 +45,7 @@ func TestEnvelopeMustSayWhatWasAskedFor(t *testing.T) {
 		c.change(&target)
 		err := Contents{Target: target, Chain: ours.Chain}.expect(IdentityOf(c.leaf), image("a"), asked)
 		if (err == nil) != c.ok || errors.Is(err, errLeaf) != (c.leaf == another.Chain[0]) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want it accepted: %t", name, err, c.ok)
 		}
 	}
 }
@@ -73,7 +73,7 @@ func TestSignatureWithAnotherCertificateIsNotHandedOut(t *testing.T) {
 		must(t, err)
 		e, err := s.Sign(context.Background(), image("a"), nil)
 		if failure.Of(err) != failure.Security || !errors.Is(err, errLeaf) || !strings.Contains(err.Error(), "--accept-changes") || e.Blob != nil {
-			t.Errorf("%s: %v", capability, err)
+			t.Errorf("%s: got error %v and %d bytes, want a Security error that names --accept-changes and no envelope", capability, err, len(e.Blob))
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestPayloadOfAnotherKindIsRefused(t *testing.T) {
 		})
 		must(t, err)
 		if _, err := Read(cose.MediaTypeEnvelope, blob); (err == nil) != c.ok {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want it accepted: %t", name, err, c.ok)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 		must(t, err)
 		other.ManifestDigest = digest.FromBytes(other.Manifest)
 		if s.Check(image("a"), other) == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	must(t, s.Check(image("a"), e))
@@ -144,9 +144,9 @@ func TestDescriptionOfAnotherKeyIsRefused(t *testing.T) {
 	r := newRig(t, pki.EC256, kmstest.RAW)
 	r.misbehave(t, kmstest.Fault{Command: "describe-key", Kind: kmstest.WrongKeyID})
 	if _, err := Open(context.Background(), r.key, Options{}); failure.Of(err) != failure.Security {
-		t.Errorf("class %s: %v", failure.Of(err), err)
+		t.Errorf("got class %s, error %v, want class %s", failure.Of(err), err, failure.Security)
 	}
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 0 {
-		t.Errorf("%d key operations", len(calls))
+		t.Errorf("got %d key operations, want 0", len(calls))
 	}
 }

@@ -16,7 +16,7 @@ func TestIdentityIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", got, err, i)
 	}
 	if !strings.HasPrefix(i.String(), "certificate:sha256:") {
-		t.Errorf("got %q: ledgers hold the form certificate:sha256:<hex>", i)
+		t.Errorf("got %q, want the form certificate:sha256:<hex>, which ledgers hold", i)
 	}
 	upper, err := notation.IdentityOfThumbprint(strings.ToUpper(strings.TrimPrefix(i.String(), "certificate:sha256:")))
 	if err != nil || !upper.Equal(i) {
@@ -67,11 +67,11 @@ func TestZeroIdentityIsNobodys(t *testing.T) {
 	var zero notation.Identity
 	leaf := &x509.Certificate{Raw: []byte("leaf")}
 	if zero.Equal(zero) || zero.String() != "" || zero.Matches([]*x509.Certificate{leaf}) == nil {
-		t.Error("the zero identity matches something")
+		t.Errorf("zero identity: got %q or a match, want nothing and none", zero)
 	}
 	i := notation.IdentityOf(leaf)
 	if i.Matches(nil) == nil || i.Matches([]*x509.Certificate{{Raw: []byte("other")}, leaf}) == nil {
-		t.Error("matched where the leaf is another's")
+		t.Error("the leaf is another's: got a match, want none")
 	}
 	if err := i.Matches([]*x509.Certificate{leaf}); err != nil {
 		t.Error(err)

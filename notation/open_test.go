@@ -37,11 +37,11 @@ func TestExamineTellsEachStep(t *testing.T) {
 	whole := []string{"plugin-file", "plugin", "key-description", "key-signature", "certificate-chain"}
 	steps, operations, s, err := r.examine(t, true, Options{})
 	if err != nil || !slices.Equal(steps, whole) || operations != 1 {
-		t.Errorf("steps %v, %d operations: %v", steps, operations, err)
+		t.Errorf("got steps %v, %d operations, error %v, want %v, 1 operation, none", steps, operations, err, whole)
 	}
 	// A chain that is known from an earlier run spares Open the signature, and not Examine.
 	if steps, operations, _, err := r.examine(t, true, Options{Chain: s.Chain()}); err != nil || !slices.Equal(steps, whole) || operations != 1 {
-		t.Errorf("with the chain known: steps %v, %d operations: %v", steps, operations, err)
+		t.Errorf("with the chain known: got steps %v, %d operations, error %v, want %v, 1 operation, none", steps, operations, err, whole)
 	}
 }
 
@@ -50,12 +50,12 @@ func TestExamineWithoutSigningSpendsNothing(t *testing.T) {
 	r := newRig(t, pki.EC256, kmstest.RAW)
 	steps, operations, s, err := r.examine(t, false, Options{})
 	if err != nil || s != nil || operations != 0 || !slices.Equal(steps, []string{"plugin-file", "plugin", "key-description"}) {
-		t.Errorf("steps %v, %d operations: %v", steps, operations, err)
+		t.Errorf("got steps %v, %d operations, error %v, want no signer after key-description, 0 operations, none", steps, operations, err)
 	}
 	opened := r.open(t, "jws")
 	steps, operations, s, err = r.examine(t, false, Options{Chain: opened.Chain()})
 	if err != nil || s == nil || operations != 0 || !slices.Contains(steps, "certificate-chain") {
-		t.Errorf("with the chain known: steps %v, %d operations: %v", steps, operations, err)
+		t.Errorf("with the chain known: got steps %v, %d operations, error %v, want a signer, certificate-chain, 0 operations, none", steps, operations, err)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestExamineBlamesTheStep(t *testing.T) {
 			change(t, r)
 			steps, _, s, err := r.examine(t, true, Options{})
 			if err == nil || s != nil || steps[len(steps)-1] != want {
-				t.Errorf("steps %v: %v", steps, err)
+				t.Errorf("got steps %v, error %v, want an error at step %s", steps, err, want)
 			}
 		})
 	}
@@ -100,7 +100,7 @@ func TestExamineProvesKeysInFiles(t *testing.T) {
 	r.key = Key{Name: "local", KeyFile: k.KeyFile, CertFile: k.ChainFile}
 	steps, _, s, err := r.examine(t, true, Options{})
 	if err != nil || s == nil || !slices.Equal(steps, []string{"key-files", "certificate-chain", "key-files", "key-signature"}) {
-		t.Errorf("steps %v: %v", steps, err)
+		t.Errorf("got steps %v, error %v, want key-files, certificate-chain, key-files, key-signature and none", steps, err)
 	}
 }
 
@@ -117,10 +117,10 @@ func TestPluginThatOthersCouldReplaceIsRefused(t *testing.T) {
 			change(t, r)
 			_, err := Open(context.Background(), r.key, Options{})
 			if err == nil || !strings.Contains(err.Error(), "written by others") || !strings.Contains(err.Error(), "hint: chmod go-w ") {
-				t.Errorf("error %v", err)
+				t.Errorf("got error %v, want one with \"written by others\" and a hint of chmod go-w", err)
 			}
 			if calls, _ := r.plugin.Calls(""); len(calls) != 0 {
-				t.Errorf("the plugin was started %d times", len(calls))
+				t.Errorf("got the plugin started %d times, want 0", len(calls))
 			}
 		})
 	}

@@ -101,10 +101,10 @@ func TestPaceFindsTheLimitAtOnce(t *testing.T) {
 				e := strain(t, c.quota(), 0, c.workers, 0, lasts)
 				got := float64(e.through) / float64(allowed)
 				if got < c.least {
-					t.Errorf("%.1f %% of the %d that are allowed", 100*got, allowed)
+					t.Errorf("got %.1f %% of the %d that are allowed, want %.1f %%", 100*got, allowed, 100*c.least)
 				}
 				if e.share() > c.refused || e.tries > maxTries/2 {
-					t.Errorf("%.1f %% refused, one %d times", 100*e.share(), e.tries)
+					t.Errorf("got %.1f %% refused, one %d times, want at most %.1f %%, %d times", 100*e.share(), e.tries, 100*c.refused, maxTries/2)
 				}
 			})
 		})
@@ -137,10 +137,10 @@ func TestPaceStaysAtTheLimit(t *testing.T) {
 				e := strain(t, c.quota(), 0, 16, from, lasts)
 				got := float64(e.through) / float64(allowed)
 				if got < c.least {
-					t.Errorf("%.1f %% of the %d that are allowed", 100*got, allowed)
+					t.Errorf("got %.1f %% of the %d that are allowed, want %.1f %%", 100*got, allowed, 100*c.least)
 				}
 				if e.share() > c.refused || e.tries > maxTries*2/3 {
-					t.Errorf("%.1f %% refused, one %d times", 100*e.share(), e.tries)
+					t.Errorf("got %.1f %% refused, one %d times, want at most %.1f %%, %d times", 100*e.share(), e.tries, 100*c.refused, maxTries*2/3)
 				}
 			})
 		})
@@ -160,7 +160,7 @@ func TestPaceKeepsTheUsersBound(t *testing.T) {
 		}{"never": {ample, top}, "always": {scarce, 15}, "no longer": {&changing{quotas: []quota{scarce, ample}, each: time.Minute}, top}} {
 			e := strain(t, c.quota, top, 16, time.Minute, 2*time.Minute)
 			if got := float64(e.through) / 60; got < 0.98*c.least || float64(e.through+e.refused)/60 > top+0.1 {
-				t.Errorf("%s: %.2f a second and %d refused", name, got, e.refused)
+				t.Errorf("%s: got %.2f a second and %d refused, want %.2f a second and at most %.2f with the refused", name, got, e.refused, 0.98*c.least, top+0.1)
 			}
 		}
 	})
@@ -193,7 +193,7 @@ func TestPaceFollowsTheLimit(t *testing.T) {
 			}
 			e := strain(t, q, 0, 16, time.Minute, 90*time.Second)
 			if got := float64(e.through) / 30; got < 0.95*c[1] || e.share() > 0.2 {
-				t.Errorf("%.1f a second of the %.0f that are left, %.1f %% refused", got, c[1], 100*e.share())
+				t.Errorf("got %.1f a second, %.1f %% refused, want 95 %% of the %.0f that are left, at most 20 %% refused", got, 100*e.share(), c[1])
 			}
 		}
 	})
@@ -211,11 +211,11 @@ func TestPaceOutlastsAnOutage(t *testing.T) {
 			}
 			during := strain(t, quotas(), 0, workers, time.Minute, 2*time.Minute)
 			if during.refused > 60 || during.tries > maxTries*2/3 {
-				t.Errorf("%d workers: %d refused, one %d times", workers, during.refused, during.tries)
+				t.Errorf("%d workers: got %d refused, one %d times, want at most 60, %d times", workers, during.refused, during.tries, maxTries*2/3)
 			}
 			back := strain(t, quotas(), 0, workers, 2*time.Minute+maxPause, 3*time.Minute)
 			if got, can := float64(back.through)/(time.Minute-maxPause).Seconds(), min(50, float64(workers)/0.135); got < 0.95*can {
-				t.Errorf("%d workers: %.1f a second of %.1f when it is back", workers, got, can)
+				t.Errorf("%d workers: got %.1f a second when it is back, want 90 %% of %.1f", workers, got, can)
 			}
 		}
 	})
@@ -236,7 +236,7 @@ func TestPaceForgetsAnIdleTime(t *testing.T) {
 		}
 		p.hit()
 		if p.limit.rate < 40 {
-			t.Errorf("%.1f a second after 40 in one", p.limit.rate)
+			t.Errorf("got %.1f a second after 40 in one, want 40", p.limit.rate)
 		}
 	})
 }
@@ -261,10 +261,10 @@ func TestPaceTellsOfThrottling(t *testing.T) {
 			p.hit()
 		}
 		if len(rates) != 1 || rates[0] != 0 {
-			t.Errorf("told of the rate after %v", rates)
+			t.Errorf("got told of the rate after %v, want once, after 0", rates)
 		}
 		if n := len(waits); n < 5 || n > 7 || waits[0] > 10*time.Second {
-			t.Errorf("told of waits after %v", waits)
+			t.Errorf("got told of waits after %v, want 5 to 7 times, first within 10s", waits)
 		}
 	})
 }
@@ -285,7 +285,7 @@ func TestPaceCountsWhatItBegan(t *testing.T) {
 			p.ok()
 		}
 		if p.calls != (Calls{Begun: 6, Throttled: 2}) {
-			t.Errorf("counted %+v", p.calls)
+			t.Errorf("got %+v counted, want 6 begun, 2 throttled", p.calls)
 		}
 	})
 }

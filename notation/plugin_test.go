@@ -38,13 +38,13 @@ func TestPluginMisbehavesWhileSigning(t *testing.T) {
 			began := time.Now()
 			e, err := s.Sign(context.Background(), image("a"), nil)
 			if err == nil || failure.Of(err) != want {
-				t.Errorf("class %s, want %s: %v", failure.Of(err), want, err)
+				t.Errorf("got class %s, want %s: %v", failure.Of(err), want, err)
 			}
 			if e.Blob != nil {
-				t.Error("an envelope in spite of the error")
+				t.Errorf("got an envelope of %d bytes with the error, want none", len(e.Blob))
 			}
 			if d := time.Since(began); d > timeout+waitDelay+10*time.Second {
-				t.Errorf("it took %s", d)
+				t.Errorf("got an error after %s, want it within %s", d, timeout+waitDelay+10*time.Second)
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestEnvelopePluginMisbehaves(t *testing.T) {
 				s := r.open(t, format)
 				r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind})
 				if _, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Security {
-					t.Errorf("class %s: %v", failure.Of(err), err)
+					t.Errorf("got class %s, error %v, want class %s", failure.Of(err), err, failure.Security)
 				}
 			})
 		}
@@ -80,7 +80,7 @@ func TestThrottledKeyIsTriedAgain(t *testing.T) {
 			must(t, err)
 			r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kind, Count: 2})
 			if _, err := s.Sign(context.Background(), image("a"), nil); err != nil || told == 0 {
-				t.Errorf("told %d times: %v", told, err)
+				t.Errorf("got told %d times, error %v, want at least once and none", told, err)
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestWaitForTheKeyEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	if _, err := s.Sign(ctx, image("a"), nil); err == nil || time.Since(began) > 5*time.Second {
-		t.Errorf("after %s: %v", time.Since(began), err)
+		t.Errorf("got error %v after %s, want one within 5s", err, time.Since(began))
 	}
 }
 
@@ -110,10 +110,10 @@ func TestPluginIsRefused(t *testing.T) {
 			r := newRig(t, pki.EC256, kmstest.RAW)
 			r.misbehave(t, kmstest.Fault{Command: "get-plugin-metadata", Kind: kind})
 			if _, err := Open(context.Background(), r.key, Options{}); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("error %v", err)
+				t.Errorf("got error %v, want one with %q", err, want)
 			}
 			if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 0 {
-				t.Errorf("%d key operations", len(calls))
+				t.Errorf("got %d key operations, want 0", len(calls))
 			}
 		})
 	}
@@ -129,19 +129,19 @@ func TestPluginFileIsPinned(t *testing.T) {
 		return err
 	}
 	if err := open(func(k *Key) { k.PluginSHA256 = strings.Repeat("0", 64) }); failure.Of(err) != failure.Security {
-		t.Errorf("another hash: %v", err)
+		t.Errorf("another hash: got class %s, error %v, want class %s", failure.Of(err), err, failure.Security)
 	}
 	if err := open(func(k *Key) { k.PluginPath = filepath.Join(t.TempDir(), "none") }); !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "--plugin-path") {
-		t.Errorf("no file: %v", err)
+		t.Errorf("no file: got error %v, want %v that names --plugin-path", err, ErrFile)
 	}
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(r.plugin.Path, link))
 	if err := open(func(k *Key) { k.PluginPath = link }); err == nil {
-		t.Error("a symbolic link was accepted")
+		t.Error("a symbolic link: got no error, want it refused")
 	}
 	must(t, os.Chmod(r.plugin.Path, 0o777))
 	if err := open(func(*Key) {}); err == nil || !strings.Contains(err.Error(), "written by others") {
-		t.Errorf("a file that others can write: %v", err)
+		t.Errorf("a file that others can write: got error %v, want one with \"written by others\"", err)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestPluginEnvironment(t *testing.T) {
 	got := strings.Join(pluginEnviron([]string{"MY_OWN"}), "\n")
 	if strings.Contains(got, "canary") || !strings.Contains(got, "AZURE_CLIENT_ID=wanted") || !strings.Contains(got, "MY_OWN=wanted") ||
 		!strings.Contains(got, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1") || !strings.Contains(got, "REQUESTS_CA_BUNDLE=wanted") {
-		t.Errorf("environment\n%s", got)
+		t.Errorf("got environment\n%s\nwant no canary, all that is wanted and globalization invariant", got)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestClassify(t *testing.T) {
 		{"ACCESS_DENIED", "", failure.Denied}, {"Forbidden", "caller lacks sign", failure.Denied}, {"VALIDATION_ERROR", "", failure.Denied},
 	} {
 		if got := classify(c.code, c.message); got != c.want {
-			t.Errorf("classify(%q, %q) = %s, want %s", c.code, c.message, got, c.want)
+			t.Errorf("classify(%q, %q): got %s, want %s", c.code, c.message, got, c.want)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func TestPluginOfAnotherUserIsRefused(t *testing.T) {
 	}{{1000, 1000, true}, {0, 1000, true}, {0, 0, true}, {1001, 1000, false}, {1000, 0, false}} {
 		why, hint := alterable(owned{info, c.owner}, c.user)
 		if (why == "") != c.good || !c.good && (!strings.Contains(why, "another user") || hint == "") {
-			t.Errorf("file of %d, user %d: %q, hint %q", c.owner, c.user, why, hint)
+			t.Errorf("file of %d, user %d: got %q, hint %q, want it good: %t", c.owner, c.user, why, hint, c.good)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestPluginPathIsNotSearchedFor(t *testing.T) {
 		t.Errorf("got %v, want a signature by the plugin of this folder", err)
 	}
 	if _, err := os.Stat(marker); err == nil {
-		t.Error("the file of that name in PATH was started")
+		t.Error("got the file of that name in PATH started, want it left alone")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestEveryFolderAboveAPluginIsChecked(t *testing.T) {
 			for _, given := range []string{path, through} {
 				_, err := (pluginFile{name: "x", given: given}).find()
 				if (err == nil) != good || !good && !strings.Contains(err.Error(), "chmod go-w "+resolved(t, filepath.Join(base, folder))) {
-					t.Errorf("%s with mode %v, by %s: got %v", folder, mode, given, err)
+					t.Errorf("%s with mode %v, by %s: got error %v, want it good: %t", folder, mode, given, err, good)
 				}
 			}
 		}
@@ -88,7 +88,7 @@ func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 	must(t, sign())
 	must(t, os.Chmod(filepath.Dir(r.plugin.Path), 0o777))
 	if err := sign(); err == nil || !strings.Contains(err.Error(), "can be written by others") {
-		t.Errorf("in a folder that others can write to: got %v", err)
+		t.Errorf("in a folder that others can write to: got error %v, want one with \"can be written by others\"", err)
 	}
 	must(t, os.Chmod(filepath.Dir(r.plugin.Path), 0o755))
 	marker := filepath.Join(t.TempDir(), "marker")
@@ -98,6 +98,6 @@ func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 		t.Errorf("replaced by another: got %v, want class %s", err, failure.Security)
 	}
 	if _, err := os.Stat(marker); err == nil {
-		t.Error("the other was started")
+		t.Error("got the other started, want it left alone")
 	}
 }

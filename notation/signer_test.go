@@ -37,15 +37,15 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 					e, err := s.Sign(context.Background(), image("a"), metadata)
 					must(t, err)
 					if e.MediaType != formats[format] || e.Leaf != s.Leaf() || e.Metadata[Prefix+"tag.v1"] != "targets" {
-						t.Errorf("envelope %+v", e)
+						t.Errorf("got envelope %+v, want media type %s, leaf %s, tag targets", e, formats[format], s.Leaf())
 					}
 					must(t, s.Check(image("a"), e))
 					got, _, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
 					if !ours || got.Target.Annotations[Prefix+"tag.v1"] != "targets" {
-						t.Errorf("ours %t, metadata %v", ours, got)
+						t.Errorf("got ours %t, metadata %v, want true, tag targets", ours, got)
 					}
 					if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
-						t.Error("recognised as another image's")
+						t.Error("got it recognised as another image's, want it unknown")
 					}
 				})
 			}
@@ -65,7 +65,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			if capability == kmstest.ENVELOPE && err != nil {
 				// The plugin of the tests knows no expiry: nothing may be signed without it.
 				if failure.Of(err) != failure.Security || !strings.Contains(err.Error(), "without the expiry") {
-					t.Errorf("%s: %v", capability, err)
+					t.Errorf("%s: got error %v, want class %s with \"without the expiry\"", capability, err, failure.Security)
 				}
 				continue
 			}
@@ -73,12 +73,12 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			c, err := Read(e.MediaType, e.Blob)
 			must(t, err)
 			if !c.Expires.Equal(c.SigningTime.Add(time.Hour)) {
-				t.Errorf("%s %s: signed %s, expires %s", capability, format, c.SigningTime, c.Expires)
+				t.Errorf("%s %s: got it expire at %s, want %s", capability, format, c.Expires, c.SigningTime.Add(time.Hour))
 			}
 			for later, ours := range map[time.Duration]bool{time.Minute: true, time.Hour - 1: true, time.Hour: false, 2 * time.Hour: false} {
 				s.now = func() time.Time { return c.SigningTime.Add(later) }
 				if _, _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
-					t.Errorf("%s %s: ours %t after %s", capability, format, got, later)
+					t.Errorf("%s %s: got ours %t after %s, want %t", capability, format, got, later, ours)
 				}
 				if err := s.Check(image("a"), e); errors.Is(err, ErrEnded) == ours || ours != (err == nil) {
 					t.Errorf("%s %s: got %v after %s, want ErrEnded: %t", capability, format, err, later, !ours)
@@ -107,14 +107,14 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 		calls, err := r.plugin.Calls(command)
 		must(t, err)
 		if len(calls) != want {
-			t.Errorf("%s called %d times, want %d", command, len(calls), want)
+			t.Errorf("got %s called %d times, want %d", command, len(calls), want)
 		}
 	}
 	// With the chain known from before, there is no proof.
 	again, err := Open(context.Background(), r.key, Options{Chain: s.Chain()})
 	must(t, err)
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 9 || again.Leaf() != s.Leaf() {
-		t.Errorf("%d key operations", len(calls))
+		t.Errorf("got %d key operations, leaf %s, want 9, %s", len(calls), again.Leaf(), s.Leaf())
 	}
 }
 
@@ -181,7 +181,7 @@ func TestProofThatFailsIsTriedAgain(t *testing.T) {
 		t.Errorf("got %v, want the key's refusal", err)
 	}
 	if err := s.Prove(context.Background()); err != nil {
-		t.Errorf("again: %v", err)
+		t.Errorf("again: got error %v, want none", err)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 		t.Errorf("got ours %t, by %s, want it by %s", ours, by, old.Identity())
 	}
 	if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
-		t.Error("recognised as another image's")
+		t.Error("got it recognised as another image's, want it unknown")
 	}
 	if err := s.Check(image("a"), e); !errors.Is(err, ErrCertificate) {
 		t.Errorf("got %v, want it refused as another certificate's", err)
@@ -244,7 +244,7 @@ func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[st
 		return
 	}
 	if err := s.Check(image, e); err != nil || c.Target.Digest != image.Digest || !maps.Equal(c.Target.Annotations, metadata) || !maps.Equal(e.Metadata, metadata) {
-		t.Errorf("%s is signed with %s and %v: %v", image.Digest, c.Target.Digest, c.Target.Annotations, err)
+		t.Errorf("%s: got it signed with %s and %v, error %v, want its digest and %v", image.Digest, c.Target.Digest, c.Target.Annotations, err, metadata)
 	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(e.Manifest, &manifest); err != nil {
@@ -256,7 +256,7 @@ func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[st
 		want[name] = manifest.Annotations[name]
 	}
 	if !maps.Equal(manifest.Annotations, want) {
-		t.Errorf("the manifest of %s has %v", image.Digest, manifest.Annotations)
+		t.Errorf("manifest of %s: got %v, want %v", image.Digest, manifest.Annotations, want)
 	}
 }
 
@@ -280,7 +280,7 @@ func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
 		"a broken blob":  {Envelope{MediaType: e.MediaType, Blob: e.Blob[1:], Manifest: e.Manifest, ManifestDigest: e.ManifestDigest}, "a"},
 	} {
 		if s.Check(image(c.image), c.envelope) == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 }
@@ -306,14 +306,14 @@ func TestKeyInFiles(t *testing.T) {
 
 	expired := issue("expired", pki.Valid(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)))
 	if _, err := Open(context.Background(), expired, Options{}); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "must be valid now") {
-		t.Errorf("expired: %v", err)
+		t.Errorf("expired: got error %v, want class %s with \"must be valid now\"", err, failure.Denied)
 	}
 	mixed := Key{Name: "mixed", KeyFile: good.KeyFile, CertFile: issue("other").CertFile}
 	if _, err := Open(context.Background(), mixed, Options{}); err == nil {
-		t.Error("a key with another's certificate was accepted")
+		t.Error("a key with another's certificate: got no error, want it refused")
 	}
 	if _, err := Open(context.Background(), Key{Name: "x", KeyFile: filepath.Join(dir, "none"), CertFile: filepath.Join(dir, "none")}, Options{}); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, ErrFile) {
-		t.Errorf("no file: %v", err)
+		t.Errorf("no file: got error %v, want %v", err, ErrFile)
 	}
 	for name, block := range map[string]*pem.Block{
 		"PKCS#8":                  {Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")},
@@ -337,13 +337,13 @@ func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 	must(t, err)
 	now = s.NotAfter().Add(time.Second)
 	if _, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Denied {
-		t.Errorf("error %v", err)
+		t.Errorf("got class %s, error %v, want class %s", failure.Of(err), err, failure.Denied)
 	}
 	if _, err := Open(context.Background(), r.key, Options{Chain: s.Chain(), Now: func() time.Time { return now }}); failure.Of(err) != failure.Denied {
-		t.Errorf("error %v", err)
+		t.Errorf("got class %s, error %v, want class %s", failure.Of(err), err, failure.Denied)
 	}
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 1 {
-		t.Errorf("%d key operations, want the proof alone", len(calls))
+		t.Errorf("got %d key operations, want the proof alone", len(calls))
 	}
 }
 
@@ -356,7 +356,7 @@ func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 		r.misbehave(t, kmstest.Fault{Command: r.command(), Kind: kmstest.NewCertificate})
 		_, err := Open(context.Background(), r.key, Options{})
 		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "makes a new self-signed certificate for each signature") || !strings.Contains(err.Error(), "ca_certs") {
-			t.Errorf("%s: got %v", capability, err)
+			t.Errorf("%s: got error %v, want class %s that names ca_certs", capability, err, failure.Denied)
 		}
 		r = newRig(t, pki.EC256, capability)
 		id, err := pki.SelfSigned("own", nil, pki.Valid(time.Now().Add(-time.Minute), time.Now().AddDate(1, 0, 0)))
@@ -365,10 +365,10 @@ func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 		must(t, err)
 		must(t, r.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": saved}, Capability: capability}))
 		if _, err := Open(context.Background(), r.key, Options{}); err != nil {
-			t.Errorf("%s, with a new certificate that stays: %v", capability, err)
+			t.Errorf("%s, with a new certificate that stays: got error %v, want none", capability, err)
 		}
 		if calls, _ := r.plugin.Calls(r.command()); len(calls) != 2 {
-			t.Errorf("%s: %d key operations, want 2", capability, len(calls))
+			t.Errorf("%s: got %d key operations, want 2", capability, len(calls))
 		}
 	}
 }
@@ -386,12 +386,12 @@ func TestPayloadIsWithinTheServicesLimit(t *testing.T) {
 	}
 	const aws = "com.amazonaws.signer.notation.plugin"
 	if err := fits(aws, of(4096)); err != nil {
-		t.Errorf("4096 bytes: %v", err)
+		t.Errorf("4096 bytes: got error %v, want none", err)
 	}
 	if err := fits(aws, of(4097)); failure.Of(err) != failure.Permanent || !strings.Contains(err.Error(), "payload of 4097 bytes") || !strings.Contains(err.Error(), "--exclude-tags") {
-		t.Errorf("4097 bytes: %v", err)
+		t.Errorf("4097 bytes: got error %v, want class %s that names --exclude-tags", err, failure.Permanent)
 	}
 	if err := fits("azure-kv", of(100_000)); err != nil {
-		t.Errorf("another plugin: %v", err)
+		t.Errorf("another plugin: got error %v, want none", err)
 	}
 }

@@ -51,10 +51,10 @@ func TestATrustStoreThatCannotBeReadLeavesItOpen(t *testing.T) {
 		got, err := v.Verify(context.Background(), "registry.example.com/app@"+image("a").Digest.String(), image("a"), jws.MediaTypeEnvelope, signedBy(t, id, "a"))
 		must(t, err)
 		if got.Doubt != want || got.Trusted != (want == NoDoubt) || (got.Reason == "") != got.Trusted {
-			t.Errorf("signature %d: %+v, want doubt %q", i, got, want)
+			t.Errorf("signature %d: got %+v, want doubt %q", i, got, want)
 		}
 	}
 	if s.reads != 3 {
-		t.Errorf("read %d times, want 3", s.reads)
+		t.Errorf("got it read %d times, want 3", s.reads)
 	}
 }

@@ -80,15 +80,15 @@ func TestPolicyThatAsksForATimestampIsMet(t *testing.T) {
 		e, err := s.Sign(context.Background(), image("a"), nil)
 		must(t, err)
 		if server.Asked() != 2 {
-			t.Errorf("the authority was asked %d times, want once before the key and once for the signature", server.Asked())
+			t.Errorf("got the authority asked %d times, want once before the key and once for the signature", server.Asked())
 		}
 		if got := stamped(t, r.ca, server, true, e.MediaType, e.Blob); !got.Strict() || time.Since(got.SignedAt) > time.Minute {
-			t.Errorf("%s: %+v", format, got)
+			t.Errorf("%s: got %+v, want it trusted, signed now", format, got)
 		}
 		without, err := r.open(t, format).Sign(context.Background(), image("a"), nil)
 		must(t, err)
 		if got := stamped(t, r.ca, server, true, without.MediaType, without.Blob); got.Trusted {
-			t.Errorf("%s, without a timestamp: %+v", format, got)
+			t.Errorf("%s, without a timestamp: got %+v, want it not trusted", format, got)
 		}
 	}
 }
@@ -108,17 +108,17 @@ func TestTimestampOutlivesTheCertificate(t *testing.T) {
 		r.Timestamper, r.TSARootCAs = &stamping{tsa: openTSA(t, options)}, openTSA(t, options).roots
 	})
 	if got := stamped(t, ca, server, true, jws.MediaTypeEnvelope, blob); !got.Strict() || !got.SignedAt.Equal(end.Add(-time.Minute+time.Second)) {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want it trusted, signed at %s", got, end.Add(-time.Minute+time.Second))
 	}
 	if got := stamped(t, ca, server, false, jws.MediaTypeEnvelope, blob); got.Trusted {
-		t.Errorf("by a policy that trusts no authority: %+v", got)
+		t.Errorf("by a policy that trusts no authority: got %+v, want it not trusted", got)
 	}
 	server.SetNow(func() time.Time { return end.Add(time.Minute) })
 	late := signedBy(t, old, "a", func(r *signature.SignRequest) {
 		r.Timestamper, r.TSARootCAs = &stamping{tsa: openTSA(t, options)}, openTSA(t, options).roots
 	})
 	if got := stamped(t, ca, server, true, jws.MediaTypeEnvelope, late); got.Trusted {
-		t.Errorf("countersigned after its certificate had expired: %+v", got)
+		t.Errorf("countersigned after its certificate had expired: got %+v, want it not trusted", got)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestSigningTimeIsTheLaterOfBoth(t *testing.T) {
 		"an earlier one":    {now, now.AddDate(-5, 0, 0), now},
 	} {
 		if got := (Contents{SigningTime: c.signed, Stamped: c.stamped}).SignedAt(); !got.Equal(c.want) {
-			t.Errorf("%s: %s", name, got)
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestAuthorityIsCheckedFirst(t *testing.T) {
 			c.harm(server, &options)
 			_, err := OpenTSA(context.Background(), options)
 			if err == nil || failure.Of(err) != c.class || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("class %s: %v", failure.Of(err), err)
+				t.Errorf("got class %s, error %v, want class %s with %q", failure.Of(err), err, c.class, c.says)
 			}
 		})
 	}
@@ -205,7 +205,7 @@ func TestAuthorityMayNameACharset(t *testing.T) {
 		_, options := authority(t)
 		options.Client = &http.Client{Transport: typed(parameter)}
 		if _, err := OpenTSA(context.Background(), options); err != nil {
-			t.Errorf("%q: %v", parameter, err)
+			t.Errorf("%q: got error %v, want none", parameter, err)
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	server.SetFault(func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true })
 	for name, s := range map[string]*Signer{"plugin": plugin, "files": files} {
 		if e, err := s.Sign(context.Background(), image("a"), nil); failure.Of(err) != failure.Permanent || e.Blob != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, %d bytes, want class %s and no envelope", name, err, len(e.Blob), failure.Permanent)
 		}
 	}
 	server.SetFault(nil)
@@ -245,7 +245,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 		e, err := s.Sign(context.Background(), image("a"), nil)
 		must(t, err)
 		if c, err := Read(e.MediaType, e.Blob); err != nil || c.Stamped.IsZero() {
-			t.Errorf("%s: no timestamp: %v", name, err)
+			t.Errorf("%s: got error %v, stamped %s, want a timestamp", name, err, c.Stamped)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 		must(t, err)
 		must(t, s.Check(image("a"), e))
 		if calls, _ := r.plugin.Calls(r.command()); len(calls) != 2+i {
-			t.Errorf("status %d: %d key operations, want the proof and %d", status, len(calls), 1+i)
+			t.Errorf("status %d: got %d key operations, want the proof and %d", status, len(calls), 1+i)
 		}
 	}
 }
@@ -282,10 +282,10 @@ func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 	r := newRig(t, pki.EC256, kmstest.ENVELOPE)
 	_, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
 	if err == nil || !strings.Contains(err.Error(), "--timestamp-url") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want one that names --timestamp-url", err)
 	}
 	if calls, _ := r.plugin.Calls(r.command()); len(calls) != 0 {
-		t.Errorf("%d key operations", len(calls))
+		t.Errorf("got %d key operations, want 0", len(calls))
 	}
 }
 
@@ -293,7 +293,7 @@ func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 func TestForeignTimestampTellsNothing(t *testing.T) {
 	t.Parallel()
 	if !stampedAt([]byte("junk"), nil).IsZero() || !stampedAt(nil, nil).IsZero() {
-		t.Error("junk has a time")
+		t.Error("junk: got a time, want none")
 	}
 }
 
@@ -310,10 +310,10 @@ func TestRootPoolTakesOneRoot(t *testing.T) {
 		must(t, os.WriteFile(file, content, 0o600))
 		options.RootCert = file
 		if _, err := OpenTSA(context.Background(), options); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got class %s, error %v, want class %s and the name", name, failure.Of(err), err, failure.Denied)
 		}
 	}
 	if server.Asked() != 0 {
-		t.Error("the authority was asked")
+		t.Errorf("got the authority asked %d times, want 0", server.Asked())
 	}
 }

@@ -126,13 +126,13 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 		got, err := v.Verify(context.Background(), "registry.example.com/"+c.repository+"@"+subject.Digest.String(), subject, jws.MediaTypeEnvelope, c.blob)
 		must(t, err)
 		if got.Trusted != c.want.Trusted || got.Doubt != c.want.Doubt || !strings.Contains(got.Reason, c.reason) || (got.Reason == "") != (c.reason == "") {
-			t.Errorf("%s: %+v", name, got)
+			t.Errorf("%s: got %+v, want %+v with %q", name, got, c.want, c.reason)
 		}
 		if got.Strict() != (name == "trusted") {
-			t.Errorf("%s: strict is %t", name, got.Strict())
+			t.Errorf("%s: got strict %t, want %t", name, got.Strict(), name == "trusted")
 		}
 		if name == "trusted" && (got.Leaf != Thumbprint(good.Chain[0]) || got.Metadata[Prefix+"tag.v1"] != "targets" || !got.NotAfter.Equal(good.Chain[0].NotAfter)) {
-			t.Errorf("%+v", got)
+			t.Errorf("got %+v, want leaf %s, tag targets, until %s", got, Thumbprint(good.Chain[0]), good.Chain[0].NotAfter)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func TestNoVerifierWithoutAPolicy(t *testing.T) {
 		}
 	}
 	if v, err := OpenVerifier(VerifierOptions{Policy: whole}); err != nil || v == nil {
-		t.Errorf("a whole one: %v", err)
+		t.Errorf("a whole one: got %v, error %v, want a verifier", v, err)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestVerifierEndsWithItsContext(t *testing.T) {
 	cancel()
 	subject := image("a")
 	if got, err := judging(t, "strict", id).Verify(ctx, "registry.example.com/app@"+digest.FromString("a").String(), subject, jws.MediaTypeEnvelope, signedBy(t, id, "a")); err == nil || got.Trusted {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("got %+v, error %v, want an error and no trust", got, err)
 	}
 }
 
@@ -552,7 +552,7 @@ func TestVerdictsAreNotations(t *testing.T) {
 		}
 	}
 	if trusted < 50 || refused < 100 {
-		t.Errorf("got %d trusted and %d refused: that shows little (%s=%d)", trusted, refused, verdictSeedVar, seed)
+		t.Errorf("got %d trusted and %d refused, want 50 and 100: that shows little (%s=%d)", trusted, refused, verdictSeedVar, seed)
 	}
 }
 
@@ -600,13 +600,13 @@ func (w *world) verdicts(doc *trustpolicy.Document, l letter, blob []byte) (plai
 	if w.random.IntN(8) > 0 {
 		// once in a while is enough
 	} else if _, err := held.Notation().Verify(context.Background(), image("a"), blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType}); (err == nil) != ours.Trusted && !errors.Is(failed, errSkip) {
-		t.Errorf("as notation-go's verifier: %v, and as ours: %+v", err, ours)
+		t.Errorf("as notation-go's verifier: got error %v, want the verdict of ours: %+v", err, ours)
 	}
 	if anchored, _ := w.anchoredIn(doc, l); !anchored && len(asked.asked) > 0 {
-		t.Errorf("revocation was asked for, %v, and the chain is not anchored", asked.asked)
+		t.Errorf("chain not anchored: got revocation asked for, %v, want it not asked", asked.asked)
 	}
 	if ours.Trusted != (ours.Reason == "" || strings.Contains(ours.Reason, "lenient")) {
-		t.Errorf("%+v: the reason does not fit", ours)
+		t.Errorf("got %+v, want a reason that fits", ours)
 	}
 	return failed == nil, ours
 }

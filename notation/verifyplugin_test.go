@@ -153,7 +153,7 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 				t.Errorf("got %d starts, %d to verify, want %d to verify and none at all for a stranger", len(calls), len(verified), c.started)
 			}
 			if d := time.Since(began); d > 15*time.Second {
-				t.Errorf("it took %s", d)
+				t.Errorf("got an answer after %s, want it within 15s", d)
 			}
 		})
 	}
@@ -212,7 +212,7 @@ esac
 	env, err := os.ReadFile(seen)
 	must(t, err)
 	if strings.Contains(string(env), "canary") || !strings.Contains(string(env), "MY_OWN=wanted") {
-		t.Errorf("its environment:\n%s", env)
+		t.Errorf("got its environment\n%s\nwant no canary and MY_OWN", env)
 	}
 	// Its configuration comes by stdin, with each command.
 	requests, err := os.ReadFile(told)
@@ -244,7 +244,7 @@ func TestVerificationPluginsAreNamedOnce(t *testing.T) {
 			plugins = append(plugins, VerificationPlugin{Name: n})
 		}
 		if _, err := newPluginManager(plugins); err == nil {
-			t.Errorf("plugins %q: got no error", names)
+			t.Errorf("plugins %q: got no error, want one", names)
 		}
 	}
 }
@@ -275,7 +275,7 @@ func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
 			t.Errorf("%v: got %+v, want doubt %q", cause, got, want)
 		}
 		if got := judged(t, v, signedBy(t, id, "a", naming("configured"))); !got.Strict() {
-			t.Errorf("%v, and read then: got %+v", cause, got)
+			t.Errorf("%v, and read then: got %+v, want it trusted", cause, got)
 		}
 	}
 }
@@ -303,6 +303,6 @@ func TestVerificationPluginsAreExamined(t *testing.T) {
 		}
 	}
 	if err := ExaminePlugins(context.Background(), []VerificationPlugin{good, good}, tell); err == nil || len(told) != 3 {
-		t.Errorf("one plugin twice: got error %v, and %q", err, told)
+		t.Errorf("one plugin twice: got error %v, told %q, want an error, told 3 times", err, told)
 	}
 }

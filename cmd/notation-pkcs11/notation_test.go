@@ -57,7 +57,7 @@ func TestNotationSignsWithEveryKeySpec(t *testing.T) {
 		r.store(label, r.ca.Leaf(t, pub))
 		config := r.config("ca_certs", pkitest.WritePEM(t, r.ca.Cert))
 		if got, failure := r.describe(label, config); failure != nil || string(got.KeySpec) != label {
-			t.Fatalf("describe-key of %s: %+v, %v", label, got, failure)
+			t.Fatalf("describe-key of %s: got %+v, %v, want that key spec", label, got, failure)
 		}
 		s, err := notationsigner.NewPluginSigner(pkcs11, label, config)
 		if err != nil {
@@ -94,7 +94,7 @@ func signAndVerify(t *testing.T, s notationgo.Signer, mediaType string, root *x5
 		t.Fatal(err)
 	}
 	if payload.TargetArtifact.Digest != image.Digest {
-		t.Errorf("the envelope signs %s, want %s", payload.TargetArtifact.Digest, image.Digest)
+		t.Errorf("got the envelope sign %s, want %s", payload.TargetArtifact.Digest, image.Digest)
 	}
 }
 
@@ -119,14 +119,14 @@ func TestNoisyModuleCannotSpoilTheAnswer(t *testing.T) {
 	err := c.Run()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("ended with %v, want exit code 1", err)
+		t.Errorf("got an end with %v, want exit code 1", err)
 	}
 	var failure plugin.Error
 	if err := json.Unmarshal(stderr.Bytes(), &failure); err != nil || failure.ErrCode != invalid {
-		t.Errorf("stderr = %q: %v, want a VALIDATION_ERROR alone", stderr.String(), err)
+		t.Errorf("got stderr %q, error %v, want a VALIDATION_ERROR alone", stderr.String(), err)
 	}
 	if stdout.Len() != 0 {
-		t.Errorf("stdout = %q, want nothing", stdout.String())
+		t.Errorf("got stdout %q, want nothing", stdout.String())
 	}
 }
 
@@ -134,10 +134,10 @@ func TestVersionAndUsageForPeople(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command(binary, "version").Output()
 	if err != nil || !strings.Contains(string(out), "Version: "+version) {
-		t.Errorf("version: %q, %v", out, err)
+		t.Errorf("version: got %q, error %v, want %s", out, err, version)
 	}
 	out, err = exec.Command(binary).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "describe-key|generate-signature") {
-		t.Errorf("without a command: %q, %v", out, err)
+		t.Errorf("without a command: got %q, error %v, want an error and the usage", out, err)
 	}
 }

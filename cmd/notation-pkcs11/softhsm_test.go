@@ -29,7 +29,7 @@ func TestKeyIsFoundByLabelIDAndURI(t *testing.T) {
 	r.store("release", leaf)
 	ids, err := r.IDs("release")
 	if err != nil || len(ids) != 1 {
-		t.Fatal(ids, err)
+		t.Fatalf("got IDs %v, error %v, want one", ids, err)
 	}
 	escaped := ""
 	for _, b := range ids[0] {
@@ -52,7 +52,7 @@ func TestKeyIsFoundByLabelIDAndURI(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, failure := r.describe(c.id, c.config)
 			if failure != nil || got.KeyID != c.id || got.KeySpec != plugin.KeySpecEC256 {
-				t.Fatalf("describe-key: %+v, %v", got, failure)
+				t.Fatalf("describe-key: got %+v, %v, want key %s, %s", got, failure, c.id, plugin.KeySpecEC256)
 			}
 			r.chainIs(c.id, c.config, leaf, r.ca.Cert)
 		})
@@ -94,10 +94,10 @@ func TestPIN(t *testing.T) {
 	r.refused(invalid, "no place in a key id", "pkcs11:object=k?pin-value="+r.PIN, r.config("ca_certs", ca))
 
 	if _, failure := r.sign("k", r.config("ca_certs", ca, "pin_file", private), none); failure != nil {
-		t.Errorf("pin_file: %v", failure)
+		t.Errorf("pin_file: got %v, want no failure", failure)
 	}
 	if _, failure := r.sign("k", r.config("ca_certs", ca, "pin_env", "OTHER"), none, "OTHER="+r.PIN); failure != nil {
-		t.Errorf("pin_env: %v", failure)
+		t.Errorf("pin_env: got %v, want no failure", failure)
 	}
 }
 
@@ -121,12 +121,12 @@ func TestTwinsAreToldApartByID(t *testing.T) {
 	r.ec("twin")
 	ids, err := r.IDs("twin")
 	if err != nil || len(ids) != 1 {
-		t.Fatal(ids, err)
+		t.Fatalf("got IDs %v, error %v, want one", ids, err)
 	}
 	leaf := r.ca.Leaf(t, r.ec("twin"))
 	both, err := r.IDs("twin")
 	if err != nil || len(both) != 2 {
-		t.Fatal(both, err)
+		t.Fatalf("got IDs %v, error %v, want two", both, err)
 	}
 	second := both[0]
 	if string(second) == string(ids[0]) {
@@ -204,7 +204,7 @@ func TestTokenWithoutPublicKeyObject(t *testing.T) {
 	r.chainIs("k", r.config("ca_certs", pkitest.WritePEM(t, own, r.ca.Cert)), own, r.ca.Cert)
 	_, failure := r.sign("k", r.config("ca_certs", pkitest.WritePEM(t, foreign, r.ca.Cert)))
 	if failure == nil || failure.ErrCode != plugin.ErrorCodeGeneric {
-		t.Errorf("a signature that the certificate does not verify came out: %v", failure)
+		t.Errorf("a signature that the certificate does not verify: got %v, want %s", failure, plugin.ErrorCodeGeneric)
 	}
 }
 
@@ -222,7 +222,7 @@ func TestRequestForAnotherKeyIsRefused(t *testing.T) {
 	} {
 		for _, q := range request {
 			if failure := r.run("generate-signature", q, &plugin.GenerateSignatureResponse{}); failure == nil || failure.ErrCode != want {
-				t.Errorf("%+v: %v, want %s", q, failure, want)
+				t.Errorf("%+v: got %v, want %s", q, failure, want)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 						k.crash(point)
 						v := k.verdict()
 						if !v.good() || v.operations < v.items {
-							t.Errorf("promise broken: %s", v)
+							t.Errorf("got a promise broken: %s, want it kept", v)
 						}
 						k.judge()
 					})
@@ -64,6 +64,6 @@ func TestTheProductHasNoCrashPoints(t *testing.T) {
 	k := newKilling(t, killingWorld{program: "dct2notation", referrers: true, items: 2})
 	k.extra = append(k.extra, "DCT2NOTATION_TEST_CRASH=before-key:1", "DCT2NOTATION_TEST_SIGN_BEFORE_RECORD=1")
 	if !k.runAtMost(time.Minute) || k.kills > 0 {
-		t.Error("it crashed")
+		t.Error("got a crash, want none")
 	}
 }

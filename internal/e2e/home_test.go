@@ -119,7 +119,7 @@ func (h *home) must(t testing.TB, name string, args ...string) result {
 	t.Helper()
 	r := h.run(t, name, args...)
 	if r.code != 0 {
-		t.Fatalf("exit code %d: %s", r.code, r)
+		t.Fatalf("got exit code %d, want 0: %s", r.code, r)
 	}
 	return r
 }

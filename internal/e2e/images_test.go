@@ -20,18 +20,18 @@ func (r *registry) push(t testing.TB, name, seed string, tags ...string) ocispec
 	repo := r.repository(t, name)
 	config, err := oras.PushBytes(ctx, repo, ocispec.MediaTypeImageConfig, []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
 	if err != nil {
-		t.Fatalf("pushing the config of image %s: %v", seed, err)
+		t.Fatalf("pushing the config of image %s: got error %v, want none", seed, err)
 	}
 	image, err := oras.PackManifest(ctx, repo, oras.PackManifestVersion1_0, "", oras.PackManifestOptions{
 		ConfigDescriptor:    &config,
 		ManifestAnnotations: map[string]string{"seed": seed, ocispec.AnnotationCreated: "2020-01-01T00:00:00Z"},
 	})
 	if err != nil {
-		t.Fatalf("pushing image %s: %v", seed, err)
+		t.Fatalf("pushing image %s: got error %v, want none", seed, err)
 	}
 	for _, tag := range tags {
 		if err := repo.Tag(ctx, image, tag); err != nil {
-			t.Fatalf("tagging image %s: %v", seed, err)
+			t.Fatalf("tagging image %s: got error %v, want none", seed, err)
 		}
 	}
 	return image
@@ -46,7 +46,7 @@ func (r *registry) pushIndex(t testing.TB, name string, images ...ocispec.Descri
 	}
 	index, err := oras.PushBytes(context.Background(), r.repository(t, name), ocispec.MediaTypeImageIndex, raw)
 	if err != nil {
-		t.Fatalf("pushing an index: %v", err)
+		t.Fatalf("pushing an index: got error %v, want none", err)
 	}
 	return index
 }

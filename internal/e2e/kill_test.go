@@ -41,10 +41,10 @@ func TestKillAnywhere(t *testing.T) {
 			t.Log(v)
 			t.Logf("troubles made: %v; runs that ended by themselves, by exit code: %v", k.faulty.count(), k.ends)
 			if !v.good() {
-				t.Errorf("promise broken: %s", v)
+				t.Errorf("got a promise broken: %s, want it kept", v)
 			}
 			if v.kills < kills || v.items < itemsPerKind || v.operations < v.items || v.throttled == 0 || len(k.faulty.count()) < len(troubles) {
-				t.Errorf("too little was tried, or not counted: %s, troubles %v", v, k.faulty.count())
+				t.Errorf("got too little tried, or not counted: %s, troubles %v, want %d kills", v, k.faulty.count(), kills)
 			}
 			k.judge()
 		})
@@ -66,7 +66,7 @@ func TestKillFindsTheNaiveOrder(t *testing.T) {
 			return
 		}
 	}
-	t.Error("signing before recording was not noticed")
+	t.Error("signing before recording: got it unnoticed, want it noticed")
 }
 
 // number is that of the environment, which asks for more than every change can wait for, or
@@ -79,7 +79,7 @@ func number(t *testing.T, variable string, usual int) int {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
-		t.Fatalf("%s: %q is no number of tries", variable, s)
+		t.Fatalf("%s: got %q, want a number of tries", variable, s)
 	}
 	return n
 }
@@ -92,7 +92,7 @@ func seed(t *testing.T) *rand.Rand {
 	if s := os.Getenv("DCT2NOTATION_E2E_SEED"); s != "" {
 		var err error
 		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("DCT2NOTATION_E2E_SEED: %v", err)
+			t.Fatalf("DCT2NOTATION_E2E_SEED: got error %v, want none", err)
 		}
 	}
 	t.Logf("DCT2NOTATION_E2E_SEED=%d", n)

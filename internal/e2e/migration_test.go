@@ -36,7 +36,7 @@ func (m *migration) exits(t testing.TB, code int, verb string, args ...string) r
 	t.Helper()
 	r := m.dct2notation(t, verb, args...)
 	if r.code != code {
-		t.Fatalf("exit code %d, want %d: %s", r.code, code, r)
+		t.Fatalf("got exit code %d, want %d: %s", r.code, code, r)
 	}
 	return r
 }
@@ -50,7 +50,7 @@ func (m *migration) runCounts(t testing.TB, gun string) map[string]int {
 	}
 	decode(t, m.exits(t, 0, "run", "-o", "json", gun), &report)
 	if !report.Complete {
-		t.Errorf("run of %s exits 0 and is not complete", gun)
+		t.Errorf("run of %s: got exit code 0 and not complete, want it complete", gun)
 	}
 	return report.Results
 }
@@ -82,7 +82,7 @@ func (m *migration) verify(t testing.TB, code int, gun string, want map[string]c
 		}
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("verify gives %v, want %v\n%s", got, want, r)
+		t.Errorf("verify: got %v, want %v\n%s", got, want, r)
 	}
 }
 
@@ -119,6 +119,6 @@ func (m *migration) signatures(t testing.TB, reference string) int {
 func decode(t testing.TB, r result, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.stdout), into); err != nil {
-		t.Fatalf("reading the output: %v: %s", err, r)
+		t.Fatalf("reading the output: got error %v, want none: %s", err, r)
 	}
 }

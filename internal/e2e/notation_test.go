@@ -71,7 +71,7 @@ func (s *story) tell(t *testing.T) {
 	s.verify(t, 4, s.gun, map[string]class{"v1": {"dct-only", false}, "v2": {"untrusted", false}})
 
 	if got := s.runCounts(t, s.gun); got["signed"] != 2 {
-		t.Errorf("run gives %v, want 2 signed", got)
+		t.Errorf("run: got %v, want 2 signed", got)
 	}
 	s.accepted(t, s.v1, "v1", "targets/releases")
 	s.accepted(t, s.v2, "v2", "targets")
@@ -81,7 +81,7 @@ func (s *story) tell(t *testing.T) {
 	s.refused(t, s.strangers)
 	for image, want := range map[*ocispec.Descriptor]int{&s.v1: 1, &s.v2: 2, &s.unsigned: 0, &s.strangers: 1} {
 		if got := s.signatures(t, s.reference(*image)); got != want {
-			t.Errorf("notation inspect shows %d signatures of %s, want %d", got, image.Digest, want)
+			t.Errorf("notation inspect, %s: got %d signatures, want %d", image.Digest, got, want)
 		}
 	}
 	s.verify(t, 0, s.gun, map[string]class{"v1": {"agree", true}, "v2": {"agree", true}})
@@ -107,7 +107,7 @@ func (s *story) accepted(t *testing.T, image ocispec.Descriptor, tag, role strin
 	t.Helper()
 	for _, more := range [][]string{nil, {"-m", "io.dct2notation.tag." + tag + "=" + role}} {
 		if r := s.notationVerify(t, s.reference(image), more...); r.code != 0 {
-			t.Errorf("notation refuses: %s", r)
+			t.Errorf("notation: got exit code %d, want 0: %s", r.code, r)
 		}
 	}
 }
@@ -118,10 +118,10 @@ func (s *story) refused(t *testing.T, image ocispec.Descriptor, more ...string) 
 	t.Helper()
 	r := s.notationVerify(t, s.reference(image), more...)
 	if r.code == 0 {
-		t.Errorf("notation accepts: %s", r)
+		t.Errorf("notation: got exit code 0, want it refused: %s", r)
 	}
 	if !strings.Contains(r.stderr, "signature verification failed") {
-		t.Errorf("notation fails for a reason of its own: %s", r)
+		t.Errorf("notation: got another failure, want \"signature verification failed\": %s", r)
 	}
 }
 

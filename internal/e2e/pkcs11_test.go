@@ -65,6 +65,6 @@ func (s *story) notationSigns(t *testing.T) {
 	image := s.reference(s.unsigned)
 	s.must(t, "notation", append(append([]string{"sign", "--insecure-registry", "--force-referrers-tag=false"}, s.key...), image)...)
 	if r := s.notationVerify(t, image); r.code != 0 {
-		t.Errorf("notation refuses what it signed itself: %s", r)
+		t.Errorf("notation, of what it signed itself: got exit code %d, want 0: %s", r.code, r)
 	}
 }

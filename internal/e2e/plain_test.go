@@ -44,19 +44,19 @@ func TestMigrationOverTLSWithLogin(t *testing.T) {
 	m.killHalfWay(t, kms, gun, images/2)
 	got := m.runCounts(t, gun)
 	if got["failed"]+got["skipped"] != 0 || got["signed"] == 0 || got["signed"] == images {
-		t.Errorf("the second run gives %v: the first one was killed half way, and the rest was to be signed", got)
+		t.Errorf("the second run: got %v, want the rest signed: the first one was killed half way", got)
 	}
 	if got = m.runCounts(t, gun); got["already"] != images {
-		t.Errorf("the third run gives %v, want %d already", got, images)
+		t.Errorf("the third run: got %v, want %d already", got, images)
 	}
 	for _, image := range pushed {
 		if n := m.signatures(t, gun+"@"+image.Digest.String()); n != 1 {
-			t.Errorf("%s has %d signatures, want 1", image.Digest, n)
+			t.Errorf("%s: got %d signatures, want 1", image.Digest, n)
 		}
 	}
 	m.verify(t, 0, gun, want)
 	if r := m.notationVerify(t, gun+"@"+pushed[0].Digest.String(), "-m", "io.dct2notation.tag.v0=targets"); r.code != 0 {
-		t.Errorf("notation refuses: %s", r)
+		t.Errorf("notation: got exit code %d, want 0: %s", r.code, r)
 	}
 }
 
@@ -75,14 +75,14 @@ func TestWrongPasswordSignsNothing(t *testing.T) {
 	var kms *kmstest.Plugin
 	kms, m.key = installKMS(t, m.home, issue(t, newAuthority(t, "ours"), "release", pki.EC256), kmstest.Behaviour{})
 	if r := m.dct2notation(t, "run", gun); r.code != 3 {
-		t.Errorf("exit code %d, want 3: %s", r.code, r)
+		t.Errorf("got exit code %d, want 3: %s", r.code, r)
 	}
 	calls, err := kms.Calls("generate-signature")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(calls) > 1 { // the first call asks for the certificate, and signs no image
-		t.Errorf("%d key operations, though nothing can be pushed", len(calls))
+		t.Errorf("got %d key operations, want at most 1: nothing can be pushed", len(calls))
 	}
 }
 
@@ -114,7 +114,7 @@ func (m *migration) killHalfWay(t testing.TB, kms *kmstest.Plugin, gun string, s
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%d signatures in a minute, want %d", len(calls), signed)
+			t.Errorf("got %d signatures in a minute, want %d", len(calls), signed)
 			break
 		}
 	}
@@ -122,6 +122,6 @@ func (m *migration) killHalfWay(t testing.TB, kms *kmstest.Plugin, gun string, s
 		t.Fatal(err)
 	}
 	if c.Wait() == nil {
-		t.Error("the run ended before it was killed")
+		t.Error("got the run ended before it was killed, want it running")
 	}
 }

@@ -50,7 +50,7 @@ func TestPowerLossAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	all.Wait()
 	t.Logf("images: %v", tally)
 	if judged := tally["good"] + tally["absent"]; judged != images || tally["good"] < images*9/10 {
-		t.Errorf("%d of %d images are good, and %d may be absent", tally["good"], images, tally["absent"])
+		t.Errorf("got %d of %d images good, %d absent, want 9 of 10 good, the rest absent", tally["good"], images, tally["absent"])
 	}
 }
 

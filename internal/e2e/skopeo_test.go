@@ -21,7 +21,7 @@ func TestSnapshotSurvivesSkopeo(t *testing.T) {
 	m := &migration{home: newHome(t), registry: registry, notary: notary, pins: pinFile(t, plain, signers)}
 	saved := m.save(t, "saved", plain.gun, signers.gun)
 	if saved.Added != 2 {
-		t.Fatalf("saved %+v", saved)
+		t.Fatalf("got saved %+v, want 2 added", saved)
 	}
 
 	directory, back, archive := m.path("directory"), m.path("back"), registry.host+"/archive/trust-data:"
@@ -33,11 +33,11 @@ func TestSnapshotSurvivesSkopeo(t *testing.T) {
 	want := m.must(t, "dct2notation", "snapshot", "verify", "--trust-pinning", m.pins, m.path("saved")).stdout
 	for _, copied := range []string{directory, back} {
 		if got := m.must(t, "dct2notation", "snapshot", "verify", "--trust-pinning", m.pins, copied).stdout; got != want {
-			t.Errorf("%s verifies as\n%s\nand not as\n%s", copied, got, want)
+			t.Errorf("%s: got verified as\n%s\nwant\n%s", copied, got, want)
 		}
 	}
 	if again := m.save(t, "back", plain.gun, signers.gun); again.Unchanged != 2 {
-		t.Errorf("saved again from the copy: %+v", again)
+		t.Errorf("saved again from the copy: got %+v, want 2 unchanged", again)
 	}
 }
 

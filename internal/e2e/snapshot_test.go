@@ -40,10 +40,10 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	reference := s.path("saved") + "@" + s.manifestIn(t, "saved")
 	s.must(t, "notation", "verify", "--oci-layout", "--scope", s.gun, reference)
 	if r := s.must(t, "notation", "verify", "--oci-layout", "--scope", s.gun, "-m", "io.dct2notation.gun="+s.gun, reference); !strings.Contains(r.stdout, "Successfully verified") {
-		t.Errorf("%s", r)
+		t.Errorf("got %s, want \"Successfully verified\"", r)
 	}
 	if r := s.run(t, "notation", "verify", "--oci-layout", "--scope", s.gun, "-m", "io.dct2notation.gun=other", reference); r.code == 0 {
-		t.Errorf("notation accepts: %s", r)
+		t.Errorf("notation: got exit code 0, want it refused: %s", r)
 	}
 	s.snapshotIsSigned(t, "saved", 1)
 
@@ -93,9 +93,9 @@ func (s *story) snapshotIsSigned(t *testing.T, dir string, count int) {
 	}
 	decode(t, s.must(t, "dct2notation", "snapshot", "verify", "--trust-pinning", s.pins, "--snapshot-trust-policy", s.path("notation", "trustpolicy.json"), "-o", "json", dir), &report)
 	if len(report.Repositories) != 1 {
-		t.Fatalf("%+v", report)
+		t.Fatalf("got %+v, want 1 repository", report)
 	}
 	if sig := report.Repositories[0].Signature; sig.Count != count || !sig.Trusted || time.Since(sig.At) > 5*time.Minute {
-		t.Errorf("%s: %+v", dir, sig)
+		t.Errorf("%s: got %+v, want %d signatures, trusted, at now", dir, sig, count)
 	}
 }

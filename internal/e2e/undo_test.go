@@ -34,21 +34,21 @@ func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 			s.strangerSigns(t, s.v2)
 			for range 2 { // signing again after undoing is signing as ever
 				if got := s.runCounts(t, s.gun); got["signed"] != 2 {
-					t.Errorf("run gives %v, want 2 signed", got)
+					t.Errorf("run: got %v, want 2 signed", got)
 				}
 				s.accepted(t, s.v1, "v1", "targets/releases")
 				s.accepted(t, s.v2, "v2", "targets")
 				if r := s.undo(t, "--dry-run", s.gun); r.code != 0 || !strings.Contains(r.stdout, "would remove 2, ") {
-					t.Errorf("dry run: %s", r)
+					t.Errorf("dry run: got exit code %d, want 0 and 2 to remove: %s", r.code, r)
 				}
 				s.accepted(t, s.v1, "v1", "targets/releases")
 				if r := s.undo(t, "--yes", s.gun); r.code != 0 || !strings.Contains(r.stdout, "removed 2, ") {
-					t.Fatalf("undo: %s", r)
+					t.Fatalf("undo: got exit code %d, want 0 and 2 removed: %s", r.code, r)
 				}
 				s.refused(t, s.v1)
 				s.refused(t, s.v2)
 				if ours, theirs := s.signatures(t, s.reference(s.v1)), s.signatures(t, s.reference(s.v2)); ours != 0 || theirs != 1 {
-					t.Errorf("notation inspect shows %d signatures of v1 and %d of v2, want 0 and the stranger's", ours, theirs)
+					t.Errorf("notation inspect: got %d signatures of v1 and %d of v2, want 0 and the stranger's", ours, theirs)
 				}
 				s.verify(t, 4, s.gun, map[string]class{"v1": {"dct-only", false}, "v2": {"untrusted", false}})
 			}
@@ -63,7 +63,7 @@ func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 	_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.EC256), kmstest.Behaviour{})
 	s.runCounts(t, s.gun)
 	if r := s.undo(t, "--yes", s.gun); r.code != 3 || !strings.Contains(r.stdout, "hint: docker-registry deletes only where") {
-		t.Errorf("undo: %s", r)
+		t.Errorf("undo: got exit code %d, want 3 and a hint: %s", r.code, r)
 	}
 	s.accepted(t, s.v1, "v1", "targets/releases")
 	s.accepted(t, s.v2, "v2", "targets")
@@ -80,18 +80,18 @@ func TestRecheckSignsNothingBesideAHalfDeletedSignature(t *testing.T) {
 	s.strangerSigns(t, s.v2)
 	before := s.list(t, s.v2)
 	if len(ours) != 1 || len(before) != 2 {
-		t.Fatalf("listed are %v, and then %v, want one and two", ours, before)
+		t.Fatalf("got listed %v, and then %v, want one and two", ours, before)
 	}
 	s.manifest(t, http.MethodDelete, ours[0].Digest.String(), http.StatusAccepted)
 	s.exits(t, 3, "run", "--recheck", s.gun)
 	if after := s.list(t, s.v2); len(after) != 2 || after[0].Digest != before[0].Digest || after[1].Digest != before[1].Digest {
-		t.Errorf("listed are %v, want %v as before", after, before)
+		t.Errorf("got listed %v, want %v as before", after, before)
 	}
 	list := s.manifest(t, http.MethodGet, strings.Replace(s.v2.Digest.String(), ":", "-", 1), http.StatusOK)
 	s.manifest(t, http.MethodDelete, digest.FromBytes(list).String(), http.StatusAccepted)
 	s.exits(t, 0, "run", "--recheck", s.gun)
 	if after := s.list(t, s.v2); len(after) != 1 || after[0].Digest == ours[0].Digest {
-		t.Errorf("listed are %v, want a new one", after)
+		t.Errorf("got listed %v, want a new one", after)
 	}
 	s.accepted(t, s.v2, "v2", "targets")
 }
@@ -102,7 +102,7 @@ func (s *story) list(t *testing.T, image ocispec.Descriptor) []ocispec.Descripto
 	var index ocispec.Index
 	raw := s.manifest(t, http.MethodGet, strings.Replace(image.Digest.String(), ":", "-", 1), http.StatusOK)
 	if err := json.Unmarshal(raw, &index); err != nil {
-		t.Fatalf("reading the list of signatures: %v", err)
+		t.Fatalf("reading the list of signatures: got error %v, want none", err)
 	}
 	return index.Manifests
 }
@@ -123,7 +123,7 @@ func (s *story) manifest(t *testing.T, method, reference string, want int) []byt
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != want {
-		t.Fatalf("%s %s: %s, %v: %s", method, reference, resp.Status, err, body)
+		t.Fatalf("%s %s: got %s, error %v, want %d: %s", method, reference, resp.Status, err, want, body)
 	}
 	return body
 }

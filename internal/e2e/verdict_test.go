@@ -122,11 +122,11 @@ func (a *author) ours(t testing.TB, pinned string, key *pki.Identity) verdict {
 	}
 	decode(t, r, &plan)
 	if len(plan.Repositories) != 1 {
-		t.Fatalf("%d repositories in the plan: %s", len(plan.Repositories), r)
+		t.Fatalf("got %d repositories in the plan, want 1: %s", len(plan.Repositories), r)
 	}
 	v := plan.Repositories[0].verdict(a.names())
 	if (v.refused == "") != (r.code == 0) {
-		t.Errorf("exit code %d: %s", r.code, r)
+		t.Errorf("got exit code %d, want 0 if not refused: %q: %s", r.code, v.refused, r)
 	}
 	a.sameFromSnapshot(t, h, args, r)
 	return v
@@ -143,7 +143,7 @@ func (a *author) sameFromSnapshot(t testing.TB, h *home, plan []string, fromServ
 	}
 	saved := h.run(t, "dct2notation", append(append([]string{"snapshot", "-O", dir}, flags...), a.gun)...)
 	if (saved.code == 0) != (fromServer.code == 0) {
-		t.Errorf("plan ends with %d, and saving: %s", fromServer.code, saved)
+		t.Errorf("saving: got exit code %d, want it as of plan, %d: %s", saved.code, fromServer.code, saved)
 	}
 	if saved.code != 0 {
 		return
@@ -155,7 +155,7 @@ func (a *author) sameFromSnapshot(t testing.TB, h *home, plan []string, fromServ
 	decode(t, fromServer, &want)
 	decode(t, again, &got)
 	if !bytes.Equal(want.Repositories, got.Repositories) {
-		t.Errorf("the plan from the server is\n%s\nand from the snapshot\n%s", want.Repositories, again)
+		t.Errorf("the plan from the snapshot: got\n%s\nwant, from the server\n%s", again, want.Repositories)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestConnaisseurJudgesImagesByTheirOwnRepository(t *testing.T) {
 			}
 			for _, image := range []string{repository + ":v1", repository + digest, repository + ":v1" + digest} {
 				if got := ruledBy(t, o, image); got != want {
-					t.Errorf("%s: %s is judged by %s, want %s", stage, image, got, want)
+					t.Errorf("%s: got %s judged by %s, want %s", stage, image, got, want)
 				}
 			}
 		}
@@ -96,14 +96,14 @@ func TestConnaisseurAuditsNothingAway(t *testing.T) {
 				continue
 			}
 			if level := at(t, rule, "with", "verificationLevel"); level != "strict" {
-				t.Errorf("%s: %v is verified at the level %v", stage, rule["pattern"], level)
+				t.Errorf("%s, %v: got verification level %v, want strict", stage, rule["pattern"], level)
 			}
 		}
 		if features := application["features"]; features != nil {
-			t.Errorf("%s: features are set: %v", stage, features)
+			t.Errorf("%s: got features %v, want none", stage, features)
 		}
 		if said := strings.Contains(strings.Join(o.Warnings, "\n"), "every image is denied that no rule names"); said != (stage == policy.Audit) {
-			t.Errorf("%s: it says that all else is denied at this stage too: %v", stage, said)
+			t.Errorf("%s: got it said that all else is denied: %t, want %t", stage, said, stage == policy.Audit)
 		}
 	}
 }

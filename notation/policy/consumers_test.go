@@ -103,7 +103,7 @@ func file(t *testing.T, o *policy.Output, name string) []byte {
 			return f.Content
 		}
 	}
-	t.Fatalf("%s has no %s", o.Consumer, name)
+	t.Fatalf("%s: got no file %s, want one", o.Consumer, name)
 	return nil
 }
 
@@ -131,7 +131,7 @@ func firstCertificate(t *testing.T, text string) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		t.Fatal("no certificate")
+		t.Fatal("got no certificate, want one")
 	}
 	c, err := x509.ParseCertificate(block.Bytes)
 	must(t, err)
@@ -189,13 +189,13 @@ func ratifyJudges(t *testing.T, o *policy.Output) verdict {
 			}
 		case "Policy":
 			if rule := at(t, one, "spec", "parameters", "artifactVerificationPolicies", "application/vnd.cncf.notary.signature"); rule != "any" {
-				t.Errorf("the policy is %v: a foreign signature beside a good one would deny the image", rule)
+				t.Errorf("got the policy %v, want any: a foreign signature beside a good one would deny the image", rule)
 			}
 		}
 	}
 	for _, kind := range []string{"KeyManagementProvider", "Verifier", "Store", "Policy"} {
 		if kinds[kind] == 0 {
-			t.Errorf("no %s: Ratify would deny everything", kind)
+			t.Errorf("got no %s, want one: Ratify would deny everything", kind)
 		}
 	}
 	return asking(doc, store, 100)
@@ -291,11 +291,11 @@ func TestOnlyOurSignaturesPass(t *testing.T) {
 				{"wrong identity", []*pki.Identity{mallory}, false},
 			} {
 				if err := judge(t, newShelf(t, one.by...), app); (err == nil) != one.pass {
-					t.Errorf("%s: %v, want it to pass: %v", one.what, err, one.pass)
+					t.Errorf("%s: got error %v, want it to pass: %t", one.what, err, one.pass)
 				}
 			}
 			if err := judge(t, newShelf(t, release), "registry.example.com/team/other"); c.byScope && err == nil {
-				t.Error("another repository passes")
+				t.Error("another repository: got it passed, want it refused")
 			}
 		})
 	}
@@ -310,10 +310,10 @@ func TestFluxLooksAtThreeSignatures(t *testing.T) {
 	must(t, err)
 	err = fluxJudges(t, o)(t, newShelf(t, foreign, foreign, foreign, foreign), app)
 	if err == nil || !strings.Contains(err.Error(), "limit of 3 signatures") {
-		t.Errorf("four foreign signatures: %v", err)
+		t.Errorf("four foreign signatures: got error %v, want one with \"limit of 3 signatures\"", err)
 	}
 	if !strings.Contains(string(o.Files[0].Content), "third of an image") {
-		t.Error("the limit is not said")
+		t.Errorf("got %q, want the limit said", o.Files[0].Content)
 	}
 }
 
@@ -329,14 +329,14 @@ func TestDockerHubIsKnownByAllItsNames(t *testing.T) {
 		must(t, err)
 		for _, name := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool", given} {
 			if err := fluxJudges(t, o)(t, newShelf(t, release), name); err != nil {
-				t.Errorf("%s as %s: %v", given, name, err)
+				t.Errorf("%s as %s: got error %v, want none", given, name, err)
 			}
 		}
 		o, err = policy.Kyverno(trust)
 		must(t, err)
 		for _, form := range []string{"acme/tool", "docker.io/acme/tool", "index.docker.io/acme/tool", "registry-1.docker.io/acme/tool"} {
 			if !strings.Contains(string(file(t, o, "kyverno.yaml")), `"`+form+`"`) {
-				t.Errorf("Kyverno, %s: a Pod may write %s", given, form)
+				t.Errorf("Kyverno, %s: got no %s, want it: a Pod may write it", given, form)
 			}
 		}
 	}
@@ -355,11 +355,11 @@ func TestEachKeyOfARepositoryIsGood(t *testing.T) {
 		judge := c.judge(t, o)
 		for _, id := range []*pki.Identity{release, alice} {
 			if err := judge(t, newShelf(t, id), app); err != nil {
-				t.Errorf("%s: %v", c.name, err)
+				t.Errorf("%s: got error %v, want none", c.name, err)
 			}
 		}
 		if judge(t, newShelf(t, mallory), app) == nil {
-			t.Errorf("%s: a third key passes", c.name)
+			t.Errorf("%s: got a third key passed, want it refused", c.name)
 		}
 	}
 }
@@ -377,6 +377,6 @@ func TestAuditLetsForeignSignaturesPass(t *testing.T) {
 		t.Error(err)
 	}
 	if judge(t, newShelf(t), app) == nil {
-		t.Error("an unsigned image passes")
+		t.Error("got an unsigned image passed, want it refused")
 	}
 }

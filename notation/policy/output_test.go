@@ -43,7 +43,7 @@ func compare(t *testing.T, name string, write func(policy.Trust) (*policy.Output
 	t.Helper()
 	o, err := write(trust)
 	if err != nil {
-		t.Errorf("%s: %v", name, err)
+		t.Errorf("%s: got error %v, want none", name, err)
 		return
 	}
 	dir := filepath.Join("testdata", "golden", name)
@@ -60,12 +60,12 @@ func compare(t *testing.T, name string, write func(policy.Trust) (*policy.Output
 		}
 		want, err := os.ReadFile(path)
 		if err != nil || !bytes.Equal(want, f.Content) {
-			t.Errorf("%s/%s is not the golden file (%v); look at what -update changes", name, f.Name, err)
+			t.Errorf("%s/%s: got other bytes (%v), want those of the golden file; look at what -update changes", name, f.Name, err)
 		}
 	}
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && !names[path] {
-			t.Errorf("%s is written no more", path)
+			t.Errorf("got %s not written, want it written or removed", path)
 		}
 		return err
 	}))
@@ -76,7 +76,7 @@ func TestOnlyBetaConsumersMustBeAskedFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range policy.Consumers() {
 		if want := c.Name == "ratify-v2"; c.Asked != want {
-			t.Errorf("%s: asked %t, want %t", c.Name, c.Asked, want)
+			t.Errorf("%s: got asked %t, want %t", c.Name, c.Asked, want)
 		}
 	}
 }
@@ -91,11 +91,11 @@ func TestTheSameTrustGivesTheSameBytes(t *testing.T) {
 			again, err := c.Write(rich(t, policy.Enforce))
 			must(t, err)
 			if len(first.Files) != len(again.Files) {
-				t.Fatalf("%s: other files", c.Name)
+				t.Fatalf("%s: got %d files, then %d, want the same", c.Name, len(first.Files), len(again.Files))
 			}
 			for i, f := range first.Files {
 				if f.Name != again.Files[i].Name || !bytes.Equal(f.Content, again.Files[i].Content) {
-					t.Fatalf("%s: %s differs", c.Name, f.Name)
+					t.Fatalf("%s: got %s other than before, want the same", c.Name, f.Name)
 				}
 			}
 		}
@@ -122,13 +122,13 @@ func at(t *testing.T, v any, path ...any) any {
 		case string:
 			m, ok := v.(map[string]any)
 			if !ok {
-				t.Fatalf("no map at %v of %v", step, path)
+				t.Fatalf("got no map at %v of %v, want one", step, path)
 			}
 			v = m[s]
 		case int:
 			l, ok := v.([]any)
 			if !ok || len(l) <= s {
-				t.Fatalf("no list at %v of %v", step, path)
+				t.Fatalf("got no list at %v of %v, want one", step, path)
 			}
 			v = l[s]
 		}
@@ -174,7 +174,7 @@ func TestLongNamesOfKeysAreCut(t *testing.T) {
 		o, err := policy.Notation(trust)
 		must(t, err)
 		if !strings.Contains(string(o.Files[0].Content), "key "+want) {
-			t.Errorf("a name of %d characters is not shown as %q", n, want)
+			t.Errorf("got a name of %d characters not shown, want %q", n, want)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func harmless(t *testing.T, name, organisation string) {
 	for _, c := range policy.Consumers() {
 		o, err := c.Write(trust)
 		if err != nil {
-			t.Errorf("%s: %v", c.Name, err)
+			t.Errorf("%s: got error %v, want none", c.Name, err)
 			continue
 		}
 		for _, f := range o.Files {
@@ -241,7 +241,7 @@ func FuzzRepositoriesStayData(f *testing.F) {
 				continue
 			}
 			if strings.ContainsAny(name, "*?[]{}\\@ ") {
-				t.Errorf("%s: %q is more than a name", c.Name, name)
+				t.Errorf("%s: got %q, want a name and no more", c.Name, name)
 			}
 			for _, f := range o.Files {
 				wellFormed(t, c.Name, f)
@@ -271,7 +271,7 @@ func exactScopes(t *testing.T, o *policy.Output, trust policy.Trust) {
 			}
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("%s: the scopes are %v, want %v", o.Consumer, got, want)
+			t.Errorf("%s: got the scopes %v, want %v", o.Consumer, got, want)
 		}
 	}
 }
@@ -282,7 +282,7 @@ var fileName = regexp.MustCompile(`^[a-zA-Z0-9./-]+$`)
 func wellFormed(t *testing.T, consumer string, f policy.File) {
 	t.Helper()
 	if f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") || !fileName.MatchString(f.Name) {
-		t.Errorf("%s: a file is called %q", consumer, f.Name)
+		t.Errorf("%s: got a file called %q, want a plain name", consumer, f.Name)
 	}
 	if i := bytes.IndexFunc(f.Content, func(r rune) bool {
 		return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp))
@@ -292,18 +292,18 @@ func wellFormed(t *testing.T, consumer string, f policy.File) {
 	switch path.Ext(f.Name) {
 	case ".json":
 		if !json.Valid(f.Content) {
-			t.Errorf("%s: %s is no JSON", consumer, f.Name)
+			t.Errorf("%s: got %s that is no JSON, want JSON", consumer, f.Name)
 		}
 	case ".yaml":
 		known := map[string]bool{"": true, "Secret": true, "KeyManagementProvider": true, "Verifier": true, "Store": true, "Policy": true, "Executor": true, "ConstraintTemplate": true, "NotationVerified": true, "ImageValidatingPolicy": true}
 		for _, part := range bytes.Split(f.Content, []byte("\n---\n")) {
 			var o map[string]any
 			if err := yaml.UnmarshalStrict(part, &o); err != nil {
-				t.Errorf("%s: %s is no YAML: %v", consumer, f.Name, err)
+				t.Errorf("%s, %s: got error %v, want YAML", consumer, f.Name, err)
 			}
 			kind, _ := o["kind"].(string)
 			if !known[kind] || kind == "Secret" && consumer != "flux" {
-				t.Errorf("%s: %s has an object of kind %q", consumer, f.Name, kind)
+				t.Errorf("%s: got an object of kind %q in %s, want a known one", consumer, kind, f.Name)
 			}
 		}
 	}

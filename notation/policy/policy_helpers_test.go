@@ -72,6 +72,6 @@ func refused(t *testing.T, err error, why string) {
 	t.Helper()
 	var r *policy.Refusal
 	if !errors.As(err, &r) || !strings.Contains(err.Error(), why) {
-		t.Errorf("refused with %v, want a refusal that says %q", err, why)
+		t.Errorf("got error %v, want a refusal that says %q", err, why)
 	}
 }

@@ -75,14 +75,14 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 			}
 			judge := j.judge(t, o)
 			if err := judge(t, newShelf(t, release), app); err != nil {
-				t.Errorf("%s, %s: release is refused: %v", name, j.name, err)
+				t.Errorf("%s, %s, of release: got error %v, want none", name, j.name, err)
 			}
 			if judge(t, newShelf(t, c.alice), app) == nil {
-				t.Errorf("%s, %s: alice passes for release", name, j.name)
+				t.Errorf("%s, %s: got alice passed for release, want her refused", name, j.name)
 			}
 		}
 		if _, err := policy.RatifyV2(trust); (err == nil) != c.apart {
-			t.Errorf("%s, Ratify v2: %v", name, err)
+			t.Errorf("%s, Ratify v2: got error %v, want it accepted: %t", name, err, c.apart)
 		}
 	}
 }
@@ -170,11 +170,11 @@ func TestNameThatLooksLikeTwoIsOne(t *testing.T) {
 	}
 	all := policy.Group("migrated", map[string][]string{app: {"a", "b"}, "registry.example.com/team/web": {"a\x00b"}}, keys)
 	if len(all) != 2 {
-		t.Fatalf("%d statements", len(all))
+		t.Fatalf("got %d statements, want 2", len(all))
 	}
 	for _, s := range all {
 		if s.Repositories[0] != app && (len(s.Keys) != 1 || s.Keys[0].Name != "a\x00b") {
-			t.Errorf("%s is signed by %d keys", s.Repositories[0], len(s.Keys))
+			t.Errorf("%s: got %d keys, want one named a\\x00b", s.Repositories[0], len(s.Keys))
 		}
 	}
 }
@@ -294,12 +294,12 @@ func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 		}
 		// It is what notation's own policy is refused for.
 		if _, werr := policy.Notation(trusting(ca.issue(t, "release", "", c.change))); (werr == nil) != (err == nil) {
-			t.Errorf("%s: the check says %v, and writing the policy %v", name, err, werr)
+			t.Errorf("%s: got %v from the check, want the same as from writing the policy: %v", name, err, werr)
 		}
 		dedicated := trusting(ca.issue(t, "release", "", c.change))
 		dedicated.Statements[0].Keys[0].Dedicated = true
 		if err := policy.Check(dedicated); err != nil {
-			t.Errorf("%s, of an authority of its own: %v", name, err)
+			t.Errorf("%s, of an authority of its own: got error %v, want none", name, err)
 		}
 	}
 }
@@ -350,7 +350,7 @@ func TestNoSubjectIsNeededWhereNobodyElseIsMeant(t *testing.T) {
 		must(t, err)
 		for _, l := range o.Lost {
 			if strings.Contains(l.Guarantee, "are pinned") {
-				t.Errorf("%s: says that certificates are pinned", c.Name)
+				t.Errorf("%s: got it said that certificates are pinned, want it unsaid", c.Name)
 			}
 		}
 	}
@@ -370,7 +370,7 @@ func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
 			must(t, err)
 			// By a subject, a renewed certificate is known anyway.
 			if err := c.judge(t, o)(t, newShelf(t, renewed), app); (err == nil) != (dedicated || c.byScope) {
-				t.Errorf("%s, dedicated %v: %v", c.name, dedicated, err)
+				t.Errorf("%s, dedicated %v: got error %v, want it to pass: %t", c.name, dedicated, err, dedicated || c.byScope)
 			}
 		}
 	}
@@ -389,14 +389,14 @@ func TestDedicatedAuthorityIsTheKeysOwn(t *testing.T) {
 		k := &trust.Statements[0].Keys[0]
 		k.Dedicated = true
 		if k.Anchor() != k.Chain[1] {
-			t.Errorf("%s: trusted is %s", name, k.Anchor().Subject)
+			t.Errorf("%s: got %s trusted, want %s", name, k.Anchor().Subject, k.Chain[1].Subject)
 		}
 		for _, c := range policy.Consumers() {
 			o, err := c.Write(trust)
 			must(t, err)
 			text := strings.Join(strings.Fields(strings.ReplaceAll(string(o.Files[0].Content), "#", " ")), " ")
 			if got := strings.Contains(text, "whatever "+k.Chain[1].Subject.String()+" issues passes"); got != said(c.Name) {
-				t.Errorf("%s, %s: what passes by the authority is said: %v", c.Name, name, got)
+				t.Errorf("%s, %s: got what passes by the authority said: %t, want %t", c.Name, name, got, said(c.Name))
 			}
 		}
 	}
@@ -412,23 +412,23 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 			text := strings.Join(strings.Fields(strings.ReplaceAll(string(o.Files[0].Content), "#", " ")), " ")
 			for _, l := range o.Lost {
 				if !strings.Contains(text, l.Guarantee+". Instead: "+l.Instead+".") {
-					t.Errorf("%s does not say: %s", c.Name, l.Guarantee)
+					t.Errorf("%s: got it unsaid, want: %s", c.Name, l.Guarantee)
 				}
 			}
 			for _, want := range []string{"binding of a tag", "Freshness", "rollback", "Thresholds", "Withdrawal", "Stage: " + string(stage), "Apply:", "Prove it: a migrated image must pass (registry.example.com:5000/alice@sha256:...), and these must not:", "DOCKER_CONTENT_TRUST=0 docker push", "Pins of DCT"} {
 				if !strings.Contains(text, want) {
-					t.Errorf("%s does not say: %s", c.Name, want)
+					t.Errorf("%s: got it unsaid, want: %s", c.Name, want)
 				}
 			}
 			// An unsigned image alone is denied by a policy that trusts anybody, too.
 			if strings.Count(text, ":dct2notation-foreign") < 4 {
-				t.Errorf("%s is not tried with a stranger's signature", c.Name)
+				t.Errorf("%s: got %d tries with a stranger's signature, want 4", c.Name, strings.Count(text, ":dct2notation-foreign"))
 			}
 			if c.Name == "kyverno" && !strings.Contains(text, "Images of other repositories are not judged") {
-				t.Error("Kyverno does not say what it lets pass")
+				t.Error("Kyverno: got it unsaid, want it said what it lets pass")
 			}
 			if stage == policy.Audit && !strings.Contains(text, "--stage enforce") {
-				t.Errorf("%s does not say how to go on", c.Name)
+				t.Errorf("%s: got it unsaid, want it said how to go on", c.Name)
 			}
 		}
 	}
@@ -440,7 +440,7 @@ func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
 	o, err := policy.Flux(rich(t, policy.Enforce))
 	must(t, err)
 	if len(o.Warnings) == 0 || !strings.Contains(o.Warnings[0], "for a signing authority as well") {
-		t.Errorf("warnings: %q", o.Warnings)
+		t.Errorf("got warnings %q, want one of a signing authority", o.Warnings)
 	}
 }
 
@@ -452,13 +452,13 @@ func TestFluxSecretIsCalledByItsContent(t *testing.T) {
 		must(t, err)
 		secret := at(t, objects(t, file(t, o, "secrets.yaml"))[0], "metadata", "name").(string)
 		if ref := at(t, objects(t, file(t, o, "patch-migrated.yaml"))[0], "spec", "verify", "secretRef", "name"); ref != secret {
-			t.Errorf("the patch names %v, the Secret is %s", ref, secret)
+			t.Errorf("got the patch naming %v, want the Secret %s", ref, secret)
 		}
 		return secret
 	}
 	first, other, again := name("release"), name("alice"), name("release")
 	if first == other || first != again {
-		t.Errorf("the names are %s, %s and %s", first, other, again)
+		t.Errorf("got the names %s, %s and %s, want the first and the last the same", first, other, again)
 	}
 }
 
@@ -486,7 +486,7 @@ func TestLargeObjectIsAppliedByTheServer(t *testing.T) {
 			o, err := write(trust)
 			must(t, err)
 			if head := string(o.Files[0].Content); !strings.Contains(head, want) {
-				t.Errorf("%s, %d repositories: the command is not %s", o.Consumer, n, want)
+				t.Errorf("%s, %d repositories: got %s, want the command %s", o.Consumer, n, head, want)
 			}
 			trust.Statements[0].Repositories = trust.Statements[0].Repositories[:1]
 		}

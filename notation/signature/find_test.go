@@ -29,16 +29,16 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 		return f
 	}
 	if f := find(); len(f.Ours) != 0 || f.Others != 0 {
-		t.Errorf("none: %+v", f)
+		t.Errorf("none: got %+v, want none ours, 0 others", f)
 	}
 	other := k.key(t, k.ca)
 	k.sign(t, other)
 	if f := find(); len(f.Ours) != 0 || f.Others != 1 {
-		t.Errorf("another's: %+v", f)
+		t.Errorf("another's: got %+v, want none ours, 1 other", f)
 	}
 	k.sign(t, k.signer)
 	if f := find(); len(f.Ours) != 1 || f.Others != 1 || f.Ours[0].Contents.Target.Annotations["by"] != k.signer.Leaf() {
-		t.Errorf("ours beside it: %+v", f)
+		t.Errorf("ours beside it: got %+v, want 1 ours by %s, 1 other", f, k.signer.Leaf())
 	}
 	// A signature that claims our certificate in its annotation and has another.
 	liar := newCounter(t)
@@ -52,7 +52,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	e.Manifest, e.ManifestDigest = manifest, desc.Digest
 	liar.push(t, e)
 	if f, err := liar.find(); err != nil || len(f.Ours) != 0 || f.Others != 1 {
-		t.Errorf("a lying annotation: %+v, %v", f, err)
+		t.Errorf("a lying annotation: got %+v, error %v, want none ours, 1 other", f, err)
 	}
 }
 
@@ -70,11 +70,11 @@ func TestFindBelievesNoAnnotationOfTheList(t *testing.T) {
 	_, err = k.registry.PutManifest("app", tag, "application/vnd.oci.image.index.v1+json", raw)
 	must(t, err)
 	if f, err := k.find(); err != nil || len(f.Ours) != 1 || f.Others != 1 {
-		t.Errorf("%+v, %v, want ours found", f, err)
+		t.Errorf("got %+v, error %v, want 1 ours, 1 other", f, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusServiceUnavailable))
 	if f, err := k.find(); err == nil {
-		t.Errorf("%+v, want it unknown where none can be read", f)
+		t.Errorf("none can be read: got %+v and no error, want it unknown", f)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestFindOfWhatCannotBeRead(t *testing.T) {
 			k.answer(http.MethodGet, "/blobs/", c.with)
 			f, err := k.find()
 			if (err == nil) != c.known || len(f.Ours) != 0 || c.known && (f.Broken != 1 || f.Why == "") {
-				t.Errorf("%+v, %v", f, err)
+				t.Errorf("got %+v, error %v, want none ours, known %t", f, err, c.known)
 			}
 		})
 	}
@@ -168,13 +168,13 @@ func TestPlantedSignaturesAreNotFetchedWithoutEnd(t *testing.T) {
 			f, err := k.find()
 			if c.unknown {
 				if err == nil || failure.Of(err) != failure.Permanent {
-					t.Errorf("not unknown: %+v, %v", f, err)
+					t.Errorf("got %+v, error %v, want it unknown, with class %s", f, err, failure.Permanent)
 				}
 			} else if err != nil || len(f.Ours) != 1 || f.Unread != c.unread+min(99, c.before+c.after) || f.Broken != 0 { // what dangles may be ours
-				t.Errorf("%d ours, %d unread, %d broken: %v", len(f.Ours), f.Unread, f.Broken, err)
+				t.Errorf("got %d ours, %d unread, %d broken, error %v, want 1, %d, 0, none", len(f.Ours), f.Unread, f.Broken, err, c.unread+min(99, c.before+c.after))
 			}
 			if n := k.registry.Requests() - start; n > 2*maxCandidates+2 {
-				t.Errorf("%d requests", n)
+				t.Errorf("got %d requests, want at most %d", n, 2*maxCandidates+2)
 			}
 		})
 	}
@@ -189,7 +189,7 @@ func TestForeignSignaturesAreNotFetched(t *testing.T) {
 	start := k.registry.Requests()
 	f, err := k.find()
 	if n := k.registry.Requests() - start; err != nil || len(f.Ours) != 0 || f.Others != 900 || n > 3 {
-		t.Errorf("%d requests, %+v, %v", n, f, err)
+		t.Errorf("got %d requests, %+v, error %v, want at most 3, none ours, 900 others", n, f, err)
 	}
 }
 
@@ -208,10 +208,10 @@ func TestMalformedEntriesArePassedOverAndCounted(t *testing.T) {
 	start := k.registry.Requests()
 	f, err := k.find()
 	if err != nil || len(f.Ours) != 1 || f.Broken != 4 || f.Others != 0 || f.Why == "" {
-		t.Errorf("%+v, %v", f, err)
+		t.Errorf("got %+v, error %v, want 1 ours, 4 broken with a reason, 0 others", f, err)
 	}
 	if n := k.registry.Requests() - start; n > 4 {
-		t.Errorf("%d requests", n)
+		t.Errorf("got %d requests, want at most 4", n)
 	}
 }
 
@@ -229,15 +229,15 @@ func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
 	}
 	s, found, err := recorded(c.image, list[0].Digest)
 	if err != nil || !found || s.By != old.Identity() || !s.Contents.ChainEnds().Equal(old.NotAfter()) || s.Contents.Target.Annotations["by"] != old.Leaf() {
-		t.Errorf("got %+v, %t, %v", s, found, err)
+		t.Errorf("got %+v, %t, error %v, want one by %s", s, found, err, old.Identity())
 	}
 	if _, found, err := recorded(c.image, digest.FromString("another")); found || err != nil {
-		t.Errorf("one that is not listed: got %t, %v", found, err)
+		t.Errorf("one that is not listed: got found %t, error %v, want false, none", found, err)
 	}
 	another := c.image
 	another.Size++
 	if _, found, err := recorded(another, list[0].Digest); found || err != nil {
-		t.Errorf("of another image: got %t, %v", found, err)
+		t.Errorf("of another image: got found %t, error %v, want false, none", found, err)
 	}
 	for name, with := range map[string]http.HandlerFunc{"404": code(http.StatusNotFound), "500": code(http.StatusInternalServerError), "403": code(http.StatusForbidden)} {
 		c.answer(http.MethodGet, "/manifests/"+list[0].Digest.String(), with)
@@ -247,6 +247,6 @@ func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
 	}
 	c.registry.SetHook(nil)
 	if listed := c.repository.ListsInTag(); listed {
-		t.Error("with the referrers API: got a list in a tag")
+		t.Error("with the referrers API: got a list in a tag, want none")
 	}
 }

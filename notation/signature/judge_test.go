@@ -45,10 +45,10 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		c.sign()
 		v, err := ask()
 		if err != nil || v.Signatures != c.signatures || v.Trusted != c.trusted || (v.Doubt == "") != (c.trusted || c.signatures == 0) || len(v.Listed) != c.signatures || (v.Reason == "") != (c.trusted || c.signatures == 0) {
-			t.Errorf("%s: %+v, %v", c.name, v, err)
+			t.Errorf("%s: got %+v, error %v, want %d signatures, trusted %t", c.name, v, err, c.signatures, c.trusted)
 		}
 		if c.trusted && (len(v.Signed) != 1 || v.Signed[0]["by"] != k.signer.Leaf() || v.NotAfter.IsZero()) {
-			t.Errorf("%s: %+v", c.name, v)
+			t.Errorf("%s: got %+v, want one signed by %s and an end", c.name, v, k.signer.Leaf())
 		}
 	}
 	// What a second trusted one binds counts as well.
@@ -56,19 +56,19 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 	must(t, err)
 	k.push(t, e)
 	if v, err := ask(); err != nil || v.Signatures != 3 || !v.Trusted || len(v.Signed) != 2 {
-		t.Errorf("two: %+v, %v", v, err)
+		t.Errorf("two: got %+v, error %v, want 3 signatures, 2 of them trusted", v, err)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusTooManyRequests))
 	if v, err := ask(); failure.Of(err) != failure.Throttled || v.Trusted {
-		t.Errorf("busy: %+v, %v", v, err)
+		t.Errorf("busy: got %+v, error %v, want class %s and none trusted", v, err, failure.Throttled)
 	}
 	k.answer(http.MethodGet, "/blobs/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
 	if v, err := ask(); err != nil || v.Trusted || v.Signatures != 3 || v.Reason == "" || v.Doubt != notation.Unproven {
-		t.Errorf("broken: %+v, %v", v, err)
+		t.Errorf("broken: got %+v, error %v, want 3 signatures, none trusted, doubt %v", v, err, notation.Unproven)
 	}
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusNotFound))
 	if v, err := ask(); err == nil || v.Trusted {
-		t.Errorf("404 for a listed signature: %+v, %v, want an unknown verdict", v, err)
+		t.Errorf("404 for a listed signature: got %+v, error %v, want an unknown verdict", v, err)
 	}
 }
 

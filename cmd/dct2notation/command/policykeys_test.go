@@ -25,7 +25,7 @@ func TestAgeOfCertificatesIsTold(t *testing.T) {
 		var b bytes.Buffer
 		warnOfAge("release", []*x509.Certificate{{NotBefore: c.from, NotAfter: c.to}}, false, now, slog.New(slog.NewTextHandler(&b, nil)))
 		if got := b.String(); c.want == "" && got != "" || !strings.Contains(got, c.want) {
-			t.Errorf("from %v to %v: %q, want it to say %q", c.from, c.to, got, c.want)
+			t.Errorf("from %v to %v: got %q, want it to say %q", c.from, c.to, got, c.want)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 					args := append(strings.Fields(verb), strings.Fields(strings.ReplaceAll(what, "FILE", file))...)
 					var out, msg strings.Builder
 					if code := Main(t.Context(), nil, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &msg}); code != cli.ExitUsage || !strings.Contains(msg.String(), file) {
-						t.Errorf("exit code %d, want %d and the file's name\n%s%s", code, cli.ExitUsage, out.String(), msg.String())
+						t.Errorf("%v: got exit code %d, want %d and the name %s\n%s%s", args, code, cli.ExitUsage, file, out.String(), msg.String())
 					}
 				})
 			}

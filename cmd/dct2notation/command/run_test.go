@@ -356,7 +356,7 @@ func TestOnePlaceIsSignedOnce(t *testing.T) {
 			t.Errorf("got %d signatures of one image in one place, want 1", n)
 		}
 		if y.signatures("bad", y.bad) != 1 {
-			t.Error("another repository was not signed")
+			t.Errorf("another repository: got %d signatures, want 1", y.signatures("bad", y.bad))
 		}
 	}
 }
@@ -382,7 +382,7 @@ func TestCanonicalPlace(t *testing.T) {
 		}
 	}
 	if got := session.CanonicalLocation("reg.example.com:80/a", true) + " " + session.CanonicalLocation("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
-		t.Errorf("without TLS: got %s", got)
+		t.Errorf("without TLS: got %s, want reg.example.com/a reg.example.com:443/a", got)
 	}
 }
 
@@ -403,7 +403,7 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 				t.Parallel()
 				y := newYard(t, registrytest.Options{Referrers: api})
 				if code, r := y.run(); code != cli.ExitDone {
-					t.Fatalf("first run: exit code %d, %+v", code, r)
+					t.Fatalf("first run: got exit code %d, want %d: %+v", code, cli.ExitDone, r)
 				}
 				must(t, os.Remove(y.path("ledger.db")))
 				list, err := y.registry.Signatures("bad", y.bad.Digest.String())
@@ -423,13 +423,13 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 				})
 				code, r := y.run()
 				if n := y.signatures("bad", y.bad); n != 1 || code != cli.ExitFailures || r.Complete {
-					t.Errorf("%d signatures, exit code %d, complete %v, want 1, %d, false: %+v", n, code, r.Complete, cli.ExitFailures, r.NotSigned)
+					t.Errorf("got %d signatures, exit code %d, complete %v, want 1, %d, false: %+v", n, code, r.Complete, cli.ExitFailures, r.NotSigned)
 				}
 				if n := y.operations(); n != 2 {
-					t.Errorf("%d key operations for two images, want 2", n)
+					t.Errorf("got %d key operations for two images, want 2", n)
 				}
 				if n := y.signatures("good", y.good); n != 1 {
-					t.Errorf("the other image has %d signatures, want 1", n)
+					t.Errorf("the other image: got %d signatures, want 1", n)
 				}
 			})
 		}
@@ -442,7 +442,7 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
 	if code, r := y.run(); code != cli.ExitDone {
-		t.Fatalf("first run: exit code %d, %+v", code, r)
+		t.Fatalf("first run: got exit code %d, want %d: %+v", code, cli.ExitDone, r)
 	}
 	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		hit := strings.HasPrefix(r.URL.Path, "/v2/bad/referrers/")
@@ -458,15 +458,15 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	y.args = append(y.args, "--recheck")
 	code, r := y.run()
 	if n, m := y.signatures("bad", y.bad), y.signatures("bad", second); n != 1 || m != 0 || code != cli.ExitFailures || r.Complete {
-		t.Errorf("%d and %d signatures, exit code %d, complete %v, want 1, 0, %d, false: %+v", n, m, code, r.Complete, cli.ExitFailures, r.NotSigned)
+		t.Errorf("got %d and %d signatures, exit code %d, complete %v, want 1, 0, %d, false: %+v", n, m, code, r.Complete, cli.ExitFailures, r.NotSigned)
 	}
 	for _, it := range r.NotSigned {
 		if !strings.Contains(it.Reason, "--force-referrers-tag") {
-			t.Errorf("the reason names no way out: %s", it.Reason)
+			t.Errorf("got reason %q, want one that names --force-referrers-tag", it.Reason)
 		}
 	}
 	if n := y.operations(); n != 2 {
-		t.Errorf("%d key operations, want 2", n)
+		t.Errorf("got %d key operations, want 2", n)
 	}
 	var out, said bytes.Buffer
 	args := append([]string{"doctor"}, y.args[1:len(y.args)-1]...)
@@ -475,16 +475,16 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 		Checks []report.Check
 	}
 	if err := json.Unmarshal(out.Bytes(), &checks); err != nil {
-		t.Fatalf("doctor: exit code %d: %v: %s%s", code, err, out.String(), said.String())
+		t.Fatalf("doctor: got exit code %d, error %v, want JSON: %s%s", code, err, out.String(), said.String())
 	}
 	for _, c := range checks.Checks {
 		if want := map[bool]report.Health{true: report.Fail, false: report.OK}[strings.HasSuffix(c.Subject, "/bad")]; c.Check == "registry-referrers" && c.Result != want {
-			t.Errorf("doctor says %s of %s, want %s", c.Result, c.Subject, want)
+			t.Errorf("doctor, %s: got %s, want %s", c.Subject, c.Result, want)
 		}
 	}
 	y.registry.SetHook(nil)
 	if code, r := y.run(); code != cli.ExitDone || y.signatures("bad", y.bad) != 1 || y.signatures("bad", second) != 1 {
-		t.Errorf("when it is back: exit code %d, %+v", code, r)
+		t.Errorf("when it is back: got exit code %d, want %d and 1 signature each: %+v", code, cli.ExitDone, r)
 	}
 }
 
@@ -505,7 +505,7 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 				t.Parallel()
 				y := newYard(t, registrytest.Options{Referrers: true})
 				if code, r := y.run(); code != cli.ExitDone {
-					t.Fatalf("first run: exit code %d, %+v", code, r)
+					t.Fatalf("first run: got exit code %d, want %d: %+v", code, cli.ExitDone, r)
 				}
 				if lost {
 					must(t, os.Remove(y.path("ledger.db")))
@@ -521,11 +521,11 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 				y.args = append(y.args, "--recheck")
 				code, r := y.run()
 				if code != cli.ExitFailures || r.Complete || y.operations() != 2 || y.signatures("good", y.good) != 1 {
-					t.Errorf("exit code %d, complete %t, %d key operations, want %d, false, 2: %+v", code, r.Complete, y.operations(), cli.ExitFailures, r.NotSigned)
+					t.Errorf("got exit code %d, complete %t, %d key operations, want %d, false, 2: %+v", code, r.Complete, y.operations(), cli.ExitFailures, r.NotSigned)
 				}
 				y.registry.SetHook(nil)
 				if code, r := y.run(); code != cli.ExitDone || y.signatures("bad", y.bad) != 1 || y.operations() != 2 {
-					t.Errorf("when the list is there: exit code %d, %d signatures, %d key operations, want %d, 1, 2: %+v",
+					t.Errorf("when the list is there: got exit code %d, %d signatures, %d key operations, want %d, 1, 2: %+v",
 						code, y.signatures("bad", y.bad), y.operations(), cli.ExitDone, r.NotSigned)
 				}
 			})
@@ -538,21 +538,21 @@ func TestALostEntryIsListedAgain(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{})
 	if code, r := y.run(); code != cli.ExitDone {
-		t.Fatalf("first run: exit code %d, %+v", code, r)
+		t.Fatalf("first run: got exit code %d, want %d: %+v", code, cli.ExitDone, r)
 	}
 	before, err := y.registry.Signatures("bad", y.bad.Digest.String())
 	must(t, err)
 	_, err = y.registry.PutManifest("bad", fallback(y.bad), ocispec.MediaTypeImageIndex, []byte(`{"schemaVersion":2,"manifests":[]}`))
 	must(t, err)
 	if n := y.signatures("bad", y.bad); n != 0 {
-		t.Fatalf("%d are listed after the entry was lost", n)
+		t.Fatalf("after the entry was lost: got %d listed, want 0", n)
 	}
 	y.args = append(y.args, "--recheck")
 	code, r := y.run()
 	after, err := y.registry.Signatures("bad", y.bad.Digest.String())
 	must(t, err)
 	if code != cli.ExitDone || len(after) != 1 || after[0].Digest != before[0].Digest || y.operations() != 2 {
-		t.Errorf("exit code %d, listed %v, %d key operations, want %d, %v, 2: %+v", code, after, y.operations(), cli.ExitDone, before, r.NotSigned)
+		t.Errorf("got exit code %d, listed %v, %d key operations, want %d, %v, 2: %+v", code, after, y.operations(), cli.ExitDone, before, r.NotSigned)
 	}
 }
 
@@ -654,7 +654,7 @@ func TestRenewedCertificate(t *testing.T) {
 	for _, referrers := range []bool{true, false} {
 		y := newYard(t, registrytest.Options{Referrers: referrers})
 		if code, r := y.run(); code != 0 || r.Certificates[leafOfFile(t, y.key.ChainFile)] != 2 {
-			t.Fatalf("the first run: exit code %d, %v", code, r.Certificates)
+			t.Fatalf("first run: got exit code %d, %v, want 0, 2 with the certificate of the key", code, r.Certificates)
 		}
 		file := y.renew()
 		before, now := leafOfFile(t, file), leafOfFile(t, y.key.ChainFile)
@@ -677,7 +677,7 @@ func TestRenewedCertificate(t *testing.T) {
 		} {
 			code, r := y.runOn(c.ledger, c.more...)
 			if code != c.code || r.Results[migrate.ResultSigned] != c.signed || r.Complete != (c.code == cli.ExitDone) {
-				t.Errorf("referrers %t, %s: got exit code %d, %v, complete %t", referrers, c.name, code, r.Results, r.Complete)
+				t.Errorf("referrers %t, %s: got exit code %d, %v, complete %t, want %d, %d signed, %t", referrers, c.name, code, r.Results, r.Complete, c.code, c.signed, c.code == cli.ExitDone)
 			}
 			for leaf, n := range c.by {
 				if r.Certificates[leaf] != n || len(r.Certificates) != len(c.by) {
@@ -756,14 +756,14 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 			Repositories    []struct{}
 		}
 		if err := json.Unmarshal(out, &v); err != nil || code != cli.ExitFailures || v.Complete || v.Agree || len(v.Repositories) != names {
-			t.Errorf("verify, %s %s: exit code %d, complete %t, agree %t, %d repositories, want %d, false, false, %d: %v %s",
+			t.Errorf("verify, %s %s: got exit code %d, complete %t, agree %t, %d repositories, want %d, false, false, %d: %v %s",
 				how, body, code, v.Complete, v.Agree, len(v.Repositories), cli.ExitFailures, names, err, said)
 		}
 		asked.Store(0)
 		code, out, said = g.main("run", append([]string{"--discover", how, "--state", g.path(how + ".db")}, both[2:]...)...)
 		var r struct{ Complete bool }
 		if err := json.Unmarshal(out, &r); err != nil || code != cli.ExitFailures || r.Complete {
-			t.Errorf("run, %s %s: exit code %d, complete %t, want %d, false: %v %s", how, body, code, r.Complete, cli.ExitFailures, err, said)
+			t.Errorf("run, %s %s: got exit code %d, complete %t, want %d, false: %v %s", how, body, code, r.Complete, cli.ExitFailures, err, said)
 		}
 	}
 	for _, body := range []string{`{}`, `[]`, `{"repositories":null}`, `{"repositories":[]}`} {

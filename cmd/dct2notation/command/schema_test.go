@@ -35,7 +35,7 @@ func TestSchemas(t *testing.T) {
 		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
 		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
 		if _, ok := report.Schema(kind); !ok {
-			t.Errorf("%s has no schema", kind)
+			t.Errorf("%s: got no schema, want one", kind)
 		}
 	}
 }

@@ -111,10 +111,10 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		v, err := judge.Judge(context.Background(), gun, manifest(c.judged), e.MediaType, e.Blob)
 		must(t, err)
 		if v.Trusted != (c.says == "") || !strings.Contains(v.Reason, c.says) {
-			t.Errorf("%s: %+v", name, v)
+			t.Errorf("%s: got %+v, want the reason %q, none if trusted", name, v, c.says)
 		}
 		if v.Trusted && (v.Leaf != signer.Leaf() || time.Since(v.At) > time.Minute) {
-			t.Errorf("%s: %+v", name, v)
+			t.Errorf("%s: got %+v, want leaf %s, at now", name, v, signer.Leaf())
 		}
 	}
 }

@@ -96,7 +96,7 @@ func TestACopyThatMayLackSomethingIsNotRelied(t *testing.T) {
 		t.Errorf("verify, of the ledger itself: got exit code %d, agree %v, complete %v, want %d and both", code, v.Agree, v.Complete, cli.ExitDone)
 	}
 	if code, said := policy("free"); code != cli.ExitDone {
-		t.Errorf("policy, of the ledger itself: got exit code %d: %s", code, said)
+		t.Errorf("policy, of the ledger itself: got exit code %d, want %d: %s", code, cli.ExitDone, said)
 	}
 }
 

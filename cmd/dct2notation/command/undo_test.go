@@ -101,20 +101,20 @@ func TestUndoLeavesTheSignaturesOfOthers(t *testing.T) {
 			y := newYard(t, registrytest.Options{Referrers: referrers})
 			theirs := y.attach(stranger(t), y.bad, nil)
 			if code, _ := y.run(); code != 0 || y.signatures("bad", y.bad) != 2 {
-				t.Fatalf("run: exit code %d, %d signatures", code, y.signatures("bad", y.bad))
+				t.Fatalf("run: got exit code %d, %d signatures, want 0, 2", code, y.signatures("bad", y.bad))
 			}
 			sameKey := y.attach(y.release(), y.bad, nil) // such as by notation sign in a pipeline
 			code, u := y.undo("ledger.db")
 			if code != 0 || !u.Complete || u.Results["removed"] != 2 || u.Kind != "dct2notation.undo" {
-				t.Errorf("exit code %d, %+v", code, u)
+				t.Errorf("got exit code %d, %+v, want 0, complete, 2 removed", code, u)
 			}
 			list, err := y.registry.Signatures("bad", y.bad.Digest.String())
 			must(t, err)
 			if len(list) != 2 || list[0].Digest != theirs || list[1].Digest != sameKey || y.signatures("good", y.good) != 0 {
-				t.Errorf("listed %v, want %s and %s", list, theirs, sameKey)
+				t.Errorf("got listed %v, want %s and %s, and none of the other image", list, theirs, sameKey)
 			}
 			if code, r := y.run(); code != 0 || r.Results[migrate.ResultSigned] != 1 { // of bad the key's own is found
-				t.Errorf("run again: exit code %d, %+v", code, r.Results)
+				t.Errorf("run again: got exit code %d, %+v, want 0, 1 signed", code, r.Results)
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func TestUndoIsFinishedByTheNext(t *testing.T) {
 			var n, last atomic.Int32
 			for lost := int32(0); lost <= last.Load(); lost++ {
 				if code, _ := y.run(); code != 0 {
-					t.Fatalf("run: exit code %d", code)
+					t.Fatalf("run: got exit code %d, want 0", code)
 				}
 				n.Store(0)
 				y.registry.SetHook(func(_ http.ResponseWriter, req *http.Request, next http.Handler) bool {
@@ -143,11 +143,11 @@ func TestUndoIsFinishedByTheNext(t *testing.T) {
 				last.Store(max(last.Load(), n.Load()-1))
 				y.registry.SetHook(nil)
 				if code, u := y.undo("ledger.db", y.registry.Host()+"/bad"); code != 0 || y.signatures("bad", y.bad) != 0 {
-					t.Errorf("answer %d lost: exit code %d, %+v", lost, code, u)
+					t.Errorf("answer %d lost: got exit code %d, %d signatures, want 0, 0: %+v", lost, code, y.signatures("bad", y.bad), u)
 				}
 			}
 			if last.Load() < 7 {
-				t.Errorf("only %d requests were tried", last.Load())
+				t.Errorf("got %d requests tried, want at least 7", last.Load())
 			}
 		})
 	}
@@ -159,10 +159,10 @@ func TestUndoSaysWhereDeletingIsDisabled(t *testing.T) {
 	y.run()
 	code, u := y.undo("ledger.db")
 	if code != 3 || u.Complete || u.Results["failed"] != 2 || y.signatures("bad", y.bad) != 1 {
-		t.Fatalf("exit code %d, %+v", code, u)
+		t.Fatalf("got exit code %d, %+v, want 3, not complete, 2 failed, 1 signature left", code, u)
 	}
 	if s := u.Signatures[0]; s.Class != failure.Unsupported || !strings.Contains(s.Reason, "REGISTRY_STORAGE_DELETE_ENABLED") {
-		t.Errorf("told %+v", s)
+		t.Errorf("got %+v, want class %s and a reason that names REGISTRY_STORAGE_DELETE_ENABLED", s, failure.Unsupported)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 			t.Parallel()
 			y := newYard(t, registrytest.Options{Referrers: referrers})
 			if code, _ := y.run(); code != 0 {
-				t.Fatal("run failed")
+				t.Fatalf("run: got exit code %d, want 0", code)
 			}
 			host := y.registry.Host()
 			listed, err := y.registry.Signatures("bad", y.bad.Digest.String())
@@ -230,27 +230,27 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 				y.forge(ledger, state.Key{Repository: host + "/" + f.repo, Digest: f.image.Digest.String(), KeyName: "release"}, f.gun, f.leaf, f.signature)
 				code, u := y.undo(ledger)
 				if w := y.writes(); len(w) != before {
-					t.Fatalf("%s: %q", name, w[before:])
+					t.Fatalf("%s: got writes %q, want none", name, w[before:])
 				}
 				switch name {
 				case "another repository": // it does not have it, and that is all that is wanted
 					if code != 0 || u.Results["gone"] != 1 {
-						t.Errorf("%s: exit code %d, %+v", name, code, u)
+						t.Errorf("%s: got exit code %d, %+v, want 0, 1 gone", name, code, u)
 					}
 				case "no digest", "a repository that is not":
 					if code != 3 || u.Results["failed"] != 1 {
-						t.Errorf("%s: exit code %d, %+v", name, code, u)
+						t.Errorf("%s: got exit code %d, %+v, want 3, 1 failed", name, code, u)
 					}
 				default:
 					if code != 3 || u.Results["refused"] != 1 || u.Signatures[0].Class != failure.Security {
-						t.Errorf("%s: exit code %d, %+v", name, code, u)
+						t.Errorf("%s: got exit code %d, %+v, want 3, 1 refused, class %s", name, code, u, failure.Security)
 					}
 				}
 			}
 			// The same ledger without a lie does it: it was the lies that were refused.
 			y.forge("true.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, gun, leaf, ours.Digest)
 			if code, u := y.undo("true.db"); code != 0 || u.Results["removed"] != 1 || len(y.writes()) == before {
-				t.Errorf("the truth: exit code %d, %+v", code, u)
+				t.Errorf("the truth: got exit code %d, %+v, want 0, 1 removed", code, u)
 			}
 		})
 	}
@@ -263,7 +263,7 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
 	if code, _ := y.run(); code != 0 {
-		t.Fatal("run failed")
+		t.Fatalf("run: got exit code %d, want 0", code)
 	}
 	host, victim := y.registry.Host(), stranger(t)
 	gun := host + "/bad"
@@ -296,10 +296,10 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 		}
 	}
 	if w := y.writes(); len(w) != before {
-		t.Fatalf("written: %q", w[before:])
+		t.Fatalf("got written %q, want nothing", w[before:])
 	}
 	if code, u := y.undo("forged.db", "--certificate", "sha256:"+strings.ToUpper(s.Leaf())); code != 0 || u.Results["removed"] != 1 {
-		t.Errorf("its own certificate: got exit code %d, %+v", code, u)
+		t.Errorf("its own certificate: got exit code %d, %+v, want 0, 1 removed", code, u)
 	}
 }
 
@@ -332,12 +332,12 @@ func TestUndoMendsTheListAndDeletesNothingUnseen(t *testing.T) {
 	y.forge("forged.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, host+"/bad", "leaf", image.Digest)
 	for _, ledger := range []string{"ledger.db", "forged.db"} {
 		if code, u := y.undo(ledger, host+"/bad"); code != 0 || u.Results["gone"] != 1 {
-			t.Errorf("%s: exit code %d, %+v", ledger, code, u)
+			t.Errorf("%s: got exit code %d, %+v, want 0, 1 gone", ledger, code, u)
 		}
 	}
 	y.registry.SetHook(nil)
 	if _, err := y.registry.Manifest("bad", image.Digest.String()); err != nil || y.signatures("bad", y.bad) != 0 {
-		t.Errorf("image: %v; %d entries are left", err, y.signatures("bad", y.bad))
+		t.Errorf("image: got error %v, %d entries left, want none, 0", err, y.signatures("bad", y.bad))
 	}
 }
 

@@ -87,7 +87,7 @@ func TestVerdictsBesideTheRealTools(t *testing.T) {
 			f := k.do(s)
 			for _, row := range g.beside(tools, p, s, f) {
 				if err := row.fooled(); err != nil {
-					t.Errorf("%s, %s: %v", k.name, p.name, err)
+					t.Errorf("%s, %s: got error %v, want none", k.name, p.name, err)
 				}
 				fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", k.name, p.name, cmp.Or(f.level, "strict"), row.ours, row.notation, row.docker)
 			}
@@ -95,7 +95,7 @@ func TestVerdictsBesideTheRealTools(t *testing.T) {
 		}
 	}
 	if err := g.agrees(); err != nil {
-		t.Fatalf("when all was taken back: %v", err)
+		t.Fatalf("when all was taken back: got error %v, want none", err)
 	}
 	compareTable(t, table.String())
 }
@@ -108,7 +108,7 @@ func compareTable(t *testing.T, table string) {
 	before, rest, ok := strings.Cut(string(raw), besideBegin)
 	old, after, ends := strings.Cut(rest, besideEnd)
 	if !ok || !ends {
-		t.Fatalf("%s: no table between %q and %q", besideDoc, besideBegin, besideEnd)
+		t.Fatalf("%s: got no table between %q and %q, want one", besideDoc, besideBegin, besideEnd)
 	}
 	if *update {
 		must(t, os.WriteFile(besideDoc, []byte(before+besideBegin+table+besideEnd+after), 0o644))
@@ -508,15 +508,15 @@ func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 			"plan":   {"--source", "snapshot:" + g.path("archive"), "--snapshot-trust-policy", policy, "--allow-expired", "timestamp", p.trust.GUN()},
 		} {
 			if code, _, said := g.main(verb, args...); code == cli.ExitCannot || code == cli.ExitUsage {
-				t.Errorf("%s at level %s: exit code %d: %s", verb, level, code, said)
+				t.Errorf("%s at level %s: got exit code %d, want neither %d nor %d: %s", verb, level, code, cli.ExitCannot, cli.ExitUsage, said)
 			}
 		}
 		code, out, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive"))
 		if code == cli.ExitUsage || !strings.Contains(string(out), `"count": 8`) || strings.Contains(string(out), `"trusted": true`) {
-			t.Errorf("snapshot verify at level %s: exit code %d, want 8 signatures and none trusted: %s%s", level, code, out, said)
+			t.Errorf("snapshot verify at level %s: got exit code %d, want 8 signatures and none trusted: %s%s", level, code, out, said)
 		}
 		if ran, err := os.ReadFile(started); err == nil {
-			t.Fatalf("at level %s, started by a signature: %s", level, ran)
+			t.Fatalf("at level %s: got started by a signature: %s, want nothing", level, ran)
 		}
 	}
 }
@@ -552,14 +552,14 @@ func TestNobodyIsAskedForAStranger(t *testing.T) {
 		policy := g.path(level + ".json")
 		code, _, said := g.main("verify", "--trust-policy", policy, p.trust.GUN())
 		if code != cli.ExitDone { // the release key's own signature is there as before
-			t.Errorf("verify at level %s: exit code %d: %s", level, code, said)
+			t.Errorf("verify at level %s: got exit code %d, want %d: %s", level, code, cli.ExitDone, said)
 		}
 		if code, _, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive")); code == cli.ExitUsage {
-			t.Errorf("snapshot verify at level %s: exit code %d: %s", level, code, said)
+			t.Errorf("snapshot verify at level %s: got exit code %d, want any but it: %s", level, code, said)
 		}
 	}
 	if n := asked.Load(); n != 0 {
-		t.Errorf("the address in a stranger's certificate was asked %d times, want 0", n)
+		t.Errorf("the address in a stranger's certificate: got it asked %d times, want 0", n)
 	}
 }
 
@@ -595,7 +595,7 @@ func TestVerificationPluginsAreAsConfigured(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v, %q", args, got, err, want.plugins, want.says)
 		}
 		if checked := o.Check(); (checked == nil) != (err == nil) {
-			t.Errorf("%s: the options are checked as %v", args, checked)
+			t.Errorf("%s: got the options checked as %v, want as parsed: %v", args, checked, err)
 		}
 	}
 }
@@ -641,7 +641,7 @@ func TestSignaturesAreVerifiedByTheNamedPlugin(t *testing.T) {
 	}
 	g.flags = []string{"--verification-plugin", "../kmstest"}
 	if code, _, said := g.main("verify", p.trust.GUN()); code != cli.ExitUsage || !strings.Contains(said, "no name of a plugin") {
-		t.Errorf("a path for a name: got exit code %d: %s", code, said)
+		t.Errorf("a path for a name: got exit code %d, want %d: %s", code, cli.ExitUsage, said)
 	}
 }
 
@@ -678,6 +678,6 @@ func TestUntrustedListInATagIsNoVerdictWhereTheAPIComesBack(t *testing.T) {
 	_, v := g.verify("strict", "")
 	told := func(tag verify.Row) bool { return tag.Tag == "stray" }
 	if !slices.ContainsFunc(v.Repositories, func(r verify.Repository) bool { return slices.ContainsFunc(r.Tags, told) }) {
-		t.Errorf("the image which only notation trusts is not told of, after its list in a tag was read: %t", read.Load())
+		t.Errorf("after its list in a tag was read (%t): got nothing of the image which only notation trusts, want it told", read.Load())
 	}
 }

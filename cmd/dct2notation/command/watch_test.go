@@ -197,10 +197,10 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 			}
 			v.until("the signature", func() bool { return y.signatures("good", image) == 1 && v.last().Complete })
 			if code := v.stopped(); code != cli.ExitDone && code != cli.ExitInterrupted {
-				t.Errorf("exit code %d\n%s", code, v.err.String())
+				t.Errorf("got exit code %d, want %d or %d\n%s", code, cli.ExitDone, cli.ExitInterrupted, v.err.String())
 			}
 			if name != "key denied" && y.operations() != 3 {
-				t.Errorf("%d key operations for 3 images", y.operations())
+				t.Errorf("%s: got %d key operations, want 3 for 3 images", name, y.operations())
 			}
 		})
 	}
@@ -214,7 +214,7 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 		return migrate.Summary{Repositories: 1, Items: 2, Results: map[migrate.Result]int{migrate.ResultSigned: 1, migrate.ResultSkipped: 1}}
 	}
 	if m := (made{summary: well()}); !m.done() {
-		t.Error("a pass that did all is not done")
+		t.Error("a pass that did all: got not done, want done")
 	}
 	for name, harm := range map[string]func(m *made){
 		"a repository not read": func(m *made) { m.summary.Unread = map[failure.Class]int{failure.Transient: 1} },
@@ -227,7 +227,7 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 		m := made{summary: well()}
 		harm(&m)
 		if m.done() {
-			t.Errorf("%s: the pass counts as done", name)
+			t.Errorf("%s: got the pass done, want it not done", name)
 		}
 	}
 }
@@ -293,7 +293,7 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	v.until("a repository without a pin", func() bool { return len(v.last().Unread) == 1 })
 	v.more(2) // it is not forgotten
 	if n := y.signatures("fresh", fresh); n != 0 || len(v.last().Unread) != 1 {
-		t.Errorf("without a pin: %d signatures, %+v", n, v.last())
+		t.Errorf("without a pin: got %d signatures, %+v, want 0, 1 unread", n, v.last())
 	}
 	pins := map[string][]string{r.GUN(): r.RootKeyIDs()}
 	for _, known := range y.repos {
@@ -347,7 +347,7 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	v.until("the last tag", func() bool { return y.signatures("bad", last) == 1 })
 	v.stopped()
 	if y.operations() != 9 {
-		t.Errorf("%d key operations for 9 images", y.operations())
+		t.Errorf("got %d key operations, want 9 for 9 images", y.operations())
 	}
 }
 
@@ -369,7 +369,7 @@ func TestMetricsAddress(t *testing.T) {
 		var log buffer
 		m, stop, err := c.o.monitored(slog.New(slog.NewTextHandler(&log, nil)))
 		if cli.ExitCode(err) != c.code || (m != nil) != c.served || strings.Contains(log.String(), "other machines") != c.loud {
-			t.Errorf("%s: %v, served %t\n%s", name, err, m != nil, log.String())
+			t.Errorf("%s: got error %v, served %t, want exit code %d, served %t\n%s", name, err, m != nil, c.code, c.served, log.String())
 		}
 		if err == nil {
 			stop()
@@ -392,7 +392,7 @@ func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
 		v := y.watch("--watch", "1h")
 		v.until("a pass", func() bool { return len(v.passes()) == 1 })
 		if code := v.stopped(); code != want {
-			t.Errorf("exit code %d, want %d\n%s", code, want, v.err.String())
+			t.Errorf("got exit code %d, want %d\n%s", code, want, v.err.String())
 		}
 	}
 }
@@ -429,10 +429,10 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 			v.until("a complete pass", func() bool { return v.last().Complete })
 			harm.do(y)
 			if code := v.end(); code != harm.code || !strings.Contains(v.err.String(), harm.says) {
-				t.Errorf("exit code %d, want %d with %q\n%s", code, harm.code, harm.says, v.err.String())
+				t.Errorf("got exit code %d, want %d with %q\n%s", code, harm.code, harm.says, v.err.String())
 			}
 			if n := y.signatures("good", y.good); n != 1 {
-				t.Errorf("%d signatures", n)
+				t.Errorf("got %d signatures, want 1", n)
 			}
 		})
 	}
@@ -450,10 +450,10 @@ func TestWatchEndsWithTheCertificate(t *testing.T) {
 	v := y.watch("--min-validity", "0")
 	v.until("a complete pass", func() bool { return v.last().Complete })
 	if code := v.end(); code != cli.ExitCannot || !strings.Contains(v.err.String(), "the certificate of key kmstest/release expired at") {
-		t.Errorf("exit code %d\n%s", code, v.err.String())
+		t.Errorf("got exit code %d, want %d and the certificate expired\n%s", code, cli.ExitCannot, v.err.String())
 	}
 	if y.operations() != 2 {
-		t.Errorf("%d key operations for 2 images", y.operations())
+		t.Errorf("got %d key operations, want 2 for 2 images", y.operations())
 	}
 }
 
@@ -468,13 +468,13 @@ func TestManyPassesLeaveNothingBehind(t *testing.T) {
 	v.more(150)
 	second := y.traces()
 	if second.goroutines > first.goroutines+3 || second.files > first.files+3 {
-		t.Errorf("goroutines %d, then %d; open files %d, then %d", first.goroutines, second.goroutines, first.files, second.files)
+		t.Errorf("got %d goroutines and %d open files, want at most 3 more than %d and %d", second.goroutines, second.files, first.goroutines, first.files)
 	}
 	if grown := int64(second.heap) - int64(first.heap); grown > 2<<20 {
-		t.Errorf("the heap has grown by %d bytes in 150 passes", grown)
+		t.Errorf("heap after 150 passes: got %d bytes more, want at most %d", grown, 2<<20)
 	}
 	if second.ledger != first.ledger {
-		t.Errorf("the ledger has %d bytes, then %d", first.ledger, second.ledger)
+		t.Errorf("ledger: got %d bytes, want %d", second.ledger, first.ledger)
 	}
 	v.stopped()
 	l, err := state.Open(y.path("ledger.db"), state.Options{ReadOnly: true})
@@ -482,7 +482,7 @@ func TestManyPassesLeaveNothingBehind(t *testing.T) {
 	events, err := l.Events(0, 0)
 	must(t, errors.Join(err, l.Close()))
 	if len(events) > 8 {
-		t.Errorf("%d events of 2 images", len(events))
+		t.Errorf("got %d events of 2 images, want at most 8", len(events))
 	}
 }
 
@@ -520,7 +520,7 @@ func TestPassesFollowOneAnother(t *testing.T) {
 		failed := errors.New("the last one's")
 		err := every(t.Context(), nil, 10*time.Minute, func() (bool, error) {
 			if running {
-				t.Error("two at once")
+				t.Error("got two passes at once, want one")
 			}
 			running = true
 			defer func() { running = false }()
@@ -529,10 +529,10 @@ func TestPassesFollowOneAnother(t *testing.T) {
 			return len(at) == 4, failed
 		})
 		if !errors.Is(err, failed) {
-			t.Errorf("ended with %v", err)
+			t.Errorf("got error %v at the end, want %v", err, failed)
 		}
 		if want := []time.Duration{0, 17 * time.Minute, 41 * time.Minute, 72 * time.Minute}; !slices.Equal(at, want) {
-			t.Errorf("passes at %v, want %v", at, want)
+			t.Errorf("got passes at %v, want %v", at, want)
 		}
 	})
 }
@@ -576,10 +576,10 @@ func TestStopEndsTheWaitAndMakesThePassTheLast(t *testing.T) {
 						return false, failed
 					})
 					if calls != c.calls && (name != "as a pass begins" || calls != 2) {
-						t.Errorf("%d passes, want %d", calls, c.calls)
+						t.Errorf("%s: got %d passes, want %d", name, calls, c.calls)
 					}
 					if took := time.Since(began); calls == c.calls && took != c.want || !errors.Is(err, failed) {
-						t.Errorf("ended after %s with %v, want %s", took, err, c.want)
+						t.Errorf("%s: got an end after %s with %v, want %s with %v", name, took, err, c.want, failed)
 					}
 				})
 			})

@@ -38,7 +38,7 @@ func TestTheFirstBurstIsNotRate(t *testing.T) {
 		"none":   {nil, 0},
 	} {
 		if got := steadyRate(c.pushes); got < c.want*0.999 || got > c.want*1.001 {
-			t.Errorf("%s: %.2f/s, want %.0f/s", name, got, c.want)
+			t.Errorf("%s: got %.2f/s, want %.0f/s", name, got, c.want)
 		}
 	}
 }
@@ -50,10 +50,10 @@ func TestATraceShowsAStall(t *testing.T) {
 		pushes = append(pushes, p.Add(8*time.Second)) // 4 s later, for 2 s
 	}
 	if got := trace(pushes); got != "50 50 0 0 50" {
-		t.Errorf("trace %s", got)
+		t.Errorf("got trace %s, want 50 50 0 0 50", got)
 	}
 	if got := trace(nil); got != "" {
-		t.Errorf("trace of nothing: %s", got)
+		t.Errorf("trace of nothing: got %s, want nothing", got)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestALimitMissedIsSaid(t *testing.T) {
 		var out strings.Builder
 		printLimitAims(&out, []limited{l})
 		if !strings.HasSuffix(out.String(), want+"\n") {
-			t.Errorf("printed %q, want it to end with %q", out.String(), want)
+			t.Errorf("got printed %q, want it to end with %q", out.String(), want)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestADisturbedLimitIsTold(t *testing.T) {
 		var out strings.Builder
 		printLimitAims(&out, []limited{l})
 		if !strings.Contains(out.String(), "disturbed: other programs used 50 %") {
-			t.Errorf("printed %q", out.String())
+			t.Errorf("got printed %q, want it to say what other programs used", out.String())
 		}
 	}
 }
@@ -103,9 +103,9 @@ func TestADisturbedLimitIsTold(t *testing.T) {
 func TestOnlyFailuresOfSomeAreForgiven(t *testing.T) {
 	t.Parallel()
 	if err := failedSome(exec.Command("sh", "-c", "exit 123").Run()); err != nil {
-		t.Errorf("some failed: %v", err)
+		t.Errorf("some failed: got error %v, want none", err)
 	}
 	if err := failedSome(exec.Command("sh", "-c", "exit 127").Run()); err == nil {
-		t.Error("no command at all was forgiven")
+		t.Error("no command at all: got no error, want one")
 	}
 }

@@ -15,10 +15,10 @@ func TestGrowthIsSeenInTenths(t *testing.T) {
 		series = append(series, (i+1)<<20)
 	}
 	if got := tenths(series); got != "2 5 7 10 12 15 17 20 22 25" {
-		t.Errorf("tenths %s", got)
+		t.Errorf("got tenths %s, want 2 5 7 10 12 15 17 20 22 25", got)
 	}
 	if got := tenths(nil); got != "0 0 0 0 0 0 0 0 0 0" {
-		t.Errorf("tenths of nothing: %s", got)
+		t.Errorf("tenths of nothing: got %s, want ten zeros", got)
 	}
 }
 
@@ -35,6 +35,6 @@ func TestAKilledRunIsNoError(t *testing.T) {
 		t.Error(err)
 	}
 	if c.ProcessState == nil {
-		t.Error("it was not waited for")
+		t.Error("got it not waited for, want its state")
 	}
 }

@@ -16,10 +16,10 @@ func TestTheFirstImageOfARepositoryWeighsNothing(t *testing.T) {
 	each := perImage(few, more, 100)
 	total, which := ofPurpose(each, looking)
 	if total != 1.25 || which != "GET referrers 1.00, HEAD manifests/tag 0.25" {
-		t.Errorf("looking: %v, %s", total, which)
+		t.Errorf("looking: got %v, %s, want 1.25, GET referrers 1.00 and HEAD manifests/tag 0.25", total, which)
 	}
 	if total, _ := ofPurpose(each, other); total != 0 {
-		t.Errorf("tokens cost %v each", total)
+		t.Errorf("tokens: got a cost of %v each, want 0", total)
 	}
 }
 
@@ -34,7 +34,7 @@ func TestConfirmingIsApart(t *testing.T) {
 		var out strings.Builder
 		printRequestsEach(&out, "name", each, 4)
 		if !strings.HasSuffix(out.String(), want+"\n") {
-			t.Errorf("printed %q, want it to end with %q", out.String(), want)
+			t.Errorf("got printed %q, want it to end with %q", out.String(), want)
 		}
 	}
 }

@@ -51,18 +51,18 @@ func TestAllImagesArePublished(t *testing.T) {
 	}
 	slices.Sort(p.References)
 	if n := len(slices.Compact(slices.Clone(p.References))); n != 10 {
-		t.Errorf("%d different images, want 10", n)
+		t.Errorf("got %d different images, want 10", n)
 	}
 	if len(p.GUNs) != 4 || len(p.Pins) != 4 {
-		t.Errorf("%d repositories with %d pins, want 4 with 4", len(p.GUNs), len(p.Pins))
+		t.Errorf("got %d repositories with %d pins, want 4 with 4", len(p.GUNs), len(p.Pins))
 	}
 	dealt := spread(p.References)
 	slices.Sort(dealt)
 	if !slices.Equal(dealt, p.References) {
-		t.Errorf("the loop is given %v, want %v", dealt, p.References)
+		t.Errorf("got the loop given %v, want %v", dealt, p.References)
 	}
 	if _, err := r.publish("some", 4, 10); err == nil {
-		t.Error("the same name twice is no error")
+		t.Error("the same name twice: got no error, want one")
 	}
 }
 
@@ -77,7 +77,7 @@ func TestOnlySignaturesInTheRegistryCount(t *testing.T) {
 	count := func(want int) {
 		t.Helper()
 		if n, err := r.signed("some"); err != nil || n != want {
-			t.Errorf("%d signatures, %v; want %d", n, err, want)
+			t.Errorf("got %d signatures, error %v, want %d", n, err, want)
 		}
 	}
 	count(0)
@@ -85,10 +85,10 @@ func TestOnlySignaturesInTheRegistryCount(t *testing.T) {
 	count(1)
 	attach(t, s, "second")
 	if n, err := r.signed("some"); err == nil {
-		t.Errorf("two signatures of one image count as %d and are no error", n)
+		t.Errorf("two signatures of one image: got a count of %d, want an error", n)
 	}
 	if _, err := r.signed("other"); err == nil {
-		t.Error("signatures of what was never published are no error")
+		t.Error("signatures of what was never published: got no error, want one")
 	}
 }
 
@@ -152,11 +152,11 @@ func TestRequestsAreSortedByPurpose(t *testing.T) {
 				before := d.countsSoFar()
 				d.note(s.method, s.path, true, time.Unix(int64(i), 0))
 				if d.countsSoFar()[s.want] != before[s.want]+1 {
-					t.Fatalf("%s %s counts as %v, want %s", s.method, s.path, difference(before, d.countsSoFar()), s.want)
+					t.Fatalf("%s %s: got it counted as %v, want %s", s.method, s.path, difference(before, d.countsSoFar()), s.want)
 				}
 			}
 			if n := d.pushCount(); n != 1 {
-				t.Errorf("%d signatures were pushed, want 1", n)
+				t.Errorf("got %d signatures pushed, want 1", n)
 			}
 		})
 	}
@@ -173,12 +173,12 @@ func TestLateListenersAreToldOfLateSignatures(t *testing.T) {
 	d.noteTrust("/v2/", time.Unix(4, 0))
 	want := Push{"a/b", time.Unix(2, 0).UnixNano()}
 	if got := d.pushesFrom(1); len(got) != 1 || got[0] != want {
-		t.Errorf("pushes %v, want %v", got, want)
+		t.Errorf("got pushes %v, want %v", got, want)
 	}
 	if got := d.pushesFrom(5); len(got) != 0 {
-		t.Errorf("pushes %v, want none", got)
+		t.Errorf("got pushes %v, want none", got)
 	}
 	if at := d.lastTrust("host:1/a"); !at.Equal(time.Unix(3, 0)) {
-		t.Errorf("trust data asked for at %v", at)
+		t.Errorf("got trust data asked for at %v, want %v", at, time.Unix(3, 0))
 	}
 }

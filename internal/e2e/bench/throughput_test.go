@@ -45,11 +45,11 @@ func TestAimsAreJudged(t *testing.T) {
 			printAims(&out, []row{c.row})
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			if len(lines) != len(c.want) {
-				t.Fatalf("printed %q, want %d lines", lines, len(c.want))
+				t.Fatalf("got printed %q, want %d lines", lines, len(c.want))
 			}
 			for i, want := range c.want {
 				if !strings.HasSuffix(lines[i], want) {
-					t.Errorf("printed %q, want it to end with %q", lines[i], want)
+					t.Errorf("got printed %q, want it to end with %q", lines[i], want)
 				}
 			}
 		})
@@ -70,7 +70,7 @@ func TestDisturbanceIsTold(t *testing.T) {
 		"workers 16: other programs used 0 % of the CPU during the loop and 20 %": true,
 	} {
 		if strings.Contains(out.String(), text) != want {
-			t.Errorf("printed %q; that %q is in it should be %t", out.String(), text, want)
+			t.Errorf("got printed %q, want %q in it: %t", out.String(), text, want)
 		}
 	}
 }
@@ -90,7 +90,7 @@ func TestSizesStayWithinBounds(t *testing.T) {
 		{32, 300, 5000, time.Millisecond},
 	} {
 		if loop, ours := loopImages(c.workers, c.one), ourImages(c.workers); loop != c.loop || ours != c.ours {
-			t.Errorf("%d workers, %s for one: %d and %d images, want %d and %d", c.workers, c.one, loop, ours, c.loop, c.ours)
+			t.Errorf("%d workers, %s for one: got %d and %d images, want %d and %d", c.workers, c.one, loop, ours, c.loop, c.ours)
 		}
 	}
 }
@@ -98,11 +98,11 @@ func TestSizesStayWithinBounds(t *testing.T) {
 func TestWorkersAreNumbersFromOneOn(t *testing.T) {
 	t.Parallel()
 	if got, err := parseWorkers("1,16"); err != nil || !slices.Equal(got, []int{1, 16}) {
-		t.Errorf("%v, %v; want 1 and 16", got, err)
+		t.Errorf("got %v, error %v, want 1 and 16", got, err)
 	}
 	for _, bad := range []string{"", "0", "-4", "4,", "4;8", "many"} {
 		if got, err := parseWorkers(bad); err == nil {
-			t.Errorf("%q is taken as %v", bad, got)
+			t.Errorf("%q: got %v, want an error", bad, got)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestRequestsOfTrustDataAreJudged(t *testing.T) {
 		{0, 7, 7, "MISSED, MISSED"},
 	} {
 		if got := requestVerdict(c.delegations, c.cold, c.unchanged); got != c.want {
-			t.Errorf("%d delegations, %.1f and %.1f requests: %q, want %q", c.delegations, c.cold, c.unchanged, got, c.want)
+			t.Errorf("%d delegations, %.1f and %.1f requests: got %q, want %q", c.delegations, c.cold, c.unchanged, got, c.want)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func TestFiguresOfTrustDataAreJudged(t *testing.T) {
 	lines := strings.Split(out.String(), "\n")
 	for i, want := range []string{"cold:      0.60 s (aim: under 0.5: MISSED), CPU 0.00 s, peak memory 50 MB (aim: under 100: met)", "unchanged: 0.40 s (aim: under 0.5: met), CPU 0.00 s, peak memory 120 MB (aim: under 100: MISSED)"} {
 		if got := strings.TrimSpace(lines[len(lines)-3+i]); got != want {
-			t.Errorf("printed %q, want %q", got, want)
+			t.Errorf("got printed %q, want %q", got, want)
 		}
 	}
 	few := measured{usage: usage{peak: 20 << 20}, count: 100}
@@ -49,7 +49,7 @@ func TestFiguresOfTrustDataAreJudged(t *testing.T) {
 		out.Reset()
 		printGrowth(&out, few, measured{usage: usage{peak: peak}, count: 1000})
 		if !strings.HasSuffix(strings.TrimSpace(out.String()), want) {
-			t.Errorf("printed %q, want it to end with %q", out.String(), want)
+			t.Errorf("got printed %q, want it to end with %q", out.String(), want)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestEarlierRequestsDoNotCount(t *testing.T) {
 	t.Parallel()
 	got := Counts{Registry: 10, Notary: 20, Trust: 15, Connections: 5}.since(Counts{Registry: 1, Notary: 2, Trust: 3, Connections: 4})
 	if want := (Counts{Registry: 9, Notary: 18, Trust: 12, Connections: 1}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestRatioIsForEachRepository(t *testing.T) {
 	printBeside(&out, "ours", ours, &theirs)
 	want := "ours 200 4.0 (2.0) 1.0 50.0 ms 0.0 ms 4.0x 90.0 ms 4.9x"
 	if got := strings.Join(strings.Fields(out.String()), " "); got != want {
-		t.Errorf("printed %q, want %q", got, want)
+		t.Errorf("got printed %q, want %q", got, want)
 	}
 }
 
@@ -85,12 +85,12 @@ func TestDisturbedReadingIsTold(t *testing.T) {
 	var out strings.Builder
 	printOthers(&out, m)
 	if out.Len() > 0 {
-		t.Errorf("5 %% of the CPU are told: %q", out.String())
+		t.Errorf("5 %% of the CPU: got told %q, want nothing", out.String())
 	}
 	m.busy += 0.25
 	printOthers(&out, m)
 	if !strings.Contains(out.String(), "other programs used 30 %") {
-		t.Errorf("30 %% of the CPU are told as %q", out.String())
+		t.Errorf("30 %% of the CPU: got told %q, want it said", out.String())
 	}
 }
 
@@ -104,7 +104,7 @@ func TestOnlyTagsAreListed(t *testing.T) {
 		"NAME    DIGEST    SIZE (BYTES)    ROLE\n----    ------    ------------    ----\nv0      " + sum + "    1000    targets\nv1      " + sum + "    1000    targets\n": 2,
 	} {
 		if got := listed(said); got != want {
-			t.Errorf("%d tags in %q, want %d", got, said, want)
+			t.Errorf("%q: got %d tags, want %d", said, got, want)
 		}
 	}
 }
@@ -117,7 +117,7 @@ func TestAllMustHaveTheWantedOutcome(t *testing.T) {
 	}
 	for want, n := range map[string]int{"added": 10, "unchanged": 9, "other": 0} {
 		if err := readAll([]byte(said), want, n); err == nil {
-			t.Errorf("%d repositories count as %s in %s", n, want, said)
+			t.Errorf("%s: got no error, want one: it is not %d repositories as %s", said, n, want)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func TestMiddleTimeComesWithTheLargestMemory(t *testing.T) {
 	of := func(wall time.Duration, peak int64) measured { return measured{usage: usage{wall: wall, peak: peak}} }
 	got := typical([]measured{of(9, 1), of(1, 5), of(3, 2)})
 	if got.wall != 3 || got.peak != 5 {
-		t.Errorf("%d with %d, want 3 with 5", got.wall, got.peak)
+		t.Errorf("got %d with %d, want 3 with 5", got.wall, got.peak)
 	}
 }
 
@@ -147,10 +147,10 @@ func TestFoldersAreMeasuredWhole(t *testing.T) {
 	}
 	s, err := sizeOf(dir)
 	if err != nil || s.files != 2 || s.bytes != 10000 || s.disk < 8192 {
-		t.Errorf("%+v, %v; want 2 files of 10000 bytes, and more on the disk", s, err)
+		t.Errorf("got %+v, error %v, want 2 files of 10000 bytes, and more on the disk", s, err)
 	}
 	if _, err := sizeOf(filepath.Join(dir, "none")); err == nil {
-		t.Error("a folder that is not there is no error")
+		t.Error("a folder that is not there: got no error, want one")
 	}
 }
 
@@ -168,18 +168,18 @@ func TestSignersPublishDelegations(t *testing.T) {
 		}
 		for _, gun := range p.GUNs {
 			if roles := s.notary.Roles(gun); len(roles) != 4+what.delegations() {
-				t.Errorf("%d signers, %d delegations: published %v", signers, what.delegations(), roles)
+				t.Errorf("%d signers: got roles %v, want %d", signers, roles, 4+what.delegations())
 			}
 		}
 		for _, of := range s.stored[what.Name] {
 			if _, err := s.registry.Resolve(of.repository, of.digest); err == nil {
-				t.Errorf("the registry has %s@%s", of.repository, of.digest)
+				t.Errorf("got %s@%s in the registry, want it not there", of.repository, of.digest)
 			}
 		}
 	}
 	counts, err := r.counts()
 	if err != nil || counts != (Counts{}) {
-		t.Errorf("%+v, %v; publishing is no request", counts, err)
+		t.Errorf("got %+v, error %v, want none: publishing is no request", counts, err)
 	}
 }
 
@@ -188,10 +188,10 @@ func TestOnePartIsChosenByItsName(t *testing.T) {
 	parts := []part{{name: "memory"}, {name: "trust"}}
 	for only, want := range map[string]int{"": 2, "trust": 1} {
 		if got, err := choose(only, parts); err != nil || len(got) != want || got[len(got)-1].name != "trust" {
-			t.Errorf("%q: %d parts, %v; want %d", only, len(got), err, want)
+			t.Errorf("%q: got %d parts, error %v, want %d", only, len(got), err, want)
 		}
 	}
 	if got, err := choose("thrust", parts); err == nil {
-		t.Errorf("an unknown part is taken as %v", got)
+		t.Errorf("an unknown part: got %v, want an error", got)
 	}
 }

@@ -29,17 +29,17 @@ func TestChildrenAreMeteredApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if children := u.tree - u.own; children < 50*time.Millisecond || children < 3*u.own {
-		t.Errorf("children %s, itself %s: want nearly all with the children", children, u.own)
+		t.Errorf("got children %s, itself %s, want nearly all with the children", children, u.own)
 	}
 	if u.wall < u.tree-10*time.Millisecond {
-		t.Errorf("%s of CPU time within %s on one core", u.tree, u.wall)
+		t.Errorf("on one core: got %s of CPU time within %s, want no more than that", u.tree, u.wall)
 	}
 	// The kernel's own figure would be that of this process, which is larger.
 	if u.peak < 100<<10 || u.peak >= ours {
-		t.Errorf("a shell takes %d bytes, and this process %d", u.peak, ours)
+		t.Errorf("a shell: got %d bytes, want at least %d and less than this process, %d", u.peak, 100<<10, ours)
 	}
 	if u.busy <= 0 || u.busy > 1 {
-		t.Errorf("the machine is busy by %f", u.busy)
+		t.Errorf("got the machine busy by %f, want above 0, at most 1", u.busy)
 	}
 }
 
@@ -50,10 +50,10 @@ func TestFailureTellsWhatTheProgramSaid(t *testing.T) {
 	u, err := metered(t.Context(), exec.Command("sh", "-c", "echo out of luck >&2; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 5"))
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(err.Error(), "out of luck") {
-		t.Errorf("the error is %v, want exit code 5 and what was said", err)
+		t.Errorf("got error %v, want exit code 5 and what was said", err)
 	}
 	if u.busy <= 0 || u.tree <= 0 {
-		t.Errorf("the machine is busy by %f and the program took %s, want both above 0", u.busy, u.tree)
+		t.Errorf("got the machine busy by %f and the program %s, want both above 0", u.busy, u.tree)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestInterruptEndsTheProgram(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := metered(ctx, exec.Command("sleep", "60")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the error is %v, want that the time is over", err)
+		t.Errorf("got error %v, want that the time is over", err)
 	}
 }
 
@@ -72,10 +72,10 @@ func TestInterruptEndsTheProgram(t *testing.T) {
 func TestThisProcessIsRead(t *testing.T) {
 	t.Parallel()
 	if own, err := readOwn(os.Getpid()); err != nil || own < 0 || own > time.Hour {
-		t.Errorf("this process has used %s, %v", own, err)
+		t.Errorf("this process: got %s used, error %v, want 0 to an hour", own, err)
 	}
 	if peak, own, err := readMemory(os.Getpid()); err != nil || peak < 1<<20 || own < 1<<10 || peak > 1<<40 {
-		t.Errorf("this process has %d and %d bytes, %v", peak, own, err)
+		t.Errorf("this process: got %d and %d bytes, error %v, want at least %d and %d", peak, own, err, 1<<20, 1<<10)
 	}
 	ended := exec.Command("true")
 	if err := ended.Start(); err != nil {
@@ -87,14 +87,14 @@ func TestThisProcessIsRead(t *testing.T) {
 			break
 		}
 		if peak == 0 {
-			t.Fatal("a process that has ended has no memory, and that is no error")
+			t.Fatal("a process that has ended: got no memory and no error, want memory or an error")
 		}
 	}
 	if err := ended.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	if waited, known, err := readWaiting(); err != nil || known && waited < 0 {
-		t.Errorf("processes waited for %s, %v", waited, err)
+		t.Errorf("got %s waited, error %v, want at least 0", waited, err)
 	}
 }
 
@@ -103,10 +103,10 @@ func TestMachineIsIdleWhileItWaitsForTheDisk(t *testing.T) {
 	before := machineOf(procfs.CPUStat{User: 100, System: 100, Idle: 1000, Iowait: 200, Guest: 50})
 	after := machineOf(procfs.CPUStat{User: 120, Nice: 10, System: 110, Idle: 1030, Iowait: 220, IRQ: 5, SoftIRQ: 3, Steal: 2, Guest: 99})
 	if got := after.busySince(before); got != 0.5 {
-		t.Errorf("busy by %f, want half: 50 s of 100", got)
+		t.Errorf("got busy by %f, want half: 50 s of 100", got)
 	}
 	if got := before.busySince(before); got != 0 {
-		t.Errorf("busy by %f in no time", got)
+		t.Errorf("in no time: got busy by %f, want 0", got)
 	}
 }
 
@@ -124,9 +124,9 @@ func TestKeyRateLeavesOutTheProof(t *testing.T) {
 	}
 	u := useOf(calls, 1)
 	if u.processes != 6 || u.operations != 4 || u.rate != 4 {
-		t.Errorf("%+v, want 6 processes, 4 operations, and 4 a second", u)
+		t.Errorf("got %+v, want 6 processes, 4 operations, and 4 a second", u)
 	}
 	if u := useOf(calls, 4); u.rate != 4 || u.operations != 3 {
-		t.Errorf("%+v, want 4 a second of what came after the first two", u)
+		t.Errorf("got %+v, want 4 a second of what came after the first two", u)
 	}
 }

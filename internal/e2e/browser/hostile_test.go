@@ -17,11 +17,11 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	harmless := open(t, verified(5, false).page(t), "")
 	for _, name := range fromUs {
 		if !strings.Contains(strings.Join(eval[[]string](harmless, structure), " "), name) && !strings.Contains(allowed, " "+name+" ") {
-			t.Errorf("the page has a <%s>", name)
+			t.Errorf("got a <%s> in the page, want none", name)
 		}
 	}
 	if n := eval[int](o, `document.scripts.length`); n != 2 {
-		t.Errorf("there are %d scripts", n)
+		t.Errorf("got %d scripts, want 2", n)
 	}
 	// Each row is opened, each column sorted, each link followed.
 	o.js(`document.getElementById("table").focus()`)
@@ -34,30 +34,30 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	o.js(`for (const link of document.querySelectorAll("main a")) link.click()`)
 	o.until(`location.hash !== ""`)
 	if bad := eval[[]string](o, `[...document.querySelectorAll("*")].flatMap((e) => [...e.attributes]).filter((a) => a.name.startsWith("on") || a.name === "style" && !/^height: \d+px;$/.test(a.value) || /^(src|action)$/.test(a.name) || a.name === "href" && !a.value.startsWith("#")).map((a) => a.name + "=" + a.value)`); len(bad) > 0 {
-		t.Errorf("attributes %q", bad)
+		t.Errorf("got attributes %q, want none", bad)
 	}
 	if eval[bool](o, `"pwned" in window || !!document.querySelector("[onload], [onerror], b, base, img")`) {
-		t.Error("a name was taken for markup")
+		t.Error("got a name taken for markup, want it as text")
 	}
 	if got := eval[string](o, `document.location.href.split("#")[0]`); got != o.url {
-		t.Errorf("the page went to %s", got)
+		t.Errorf("got the page at %s, want %s", got, o.url)
 	}
 	// Shown as they are, and what reorders text or is not seen is written out.
 	text := eval[string](o, `document.body.innerText`)
 	for _, want := range []string{`<script>window.pwned=1</script>`, `<img src=x onerror=window.pwned=1>`, `javascript:window.pwned=1`, `gpj.\u202e<b>exe`, `\u2028window.pwned=1\u2029`, `a\x00b\x1b]0;x\x07`} {
 		if !strings.Contains(text, want) {
-			t.Errorf("%q is not shown", want)
+			t.Errorf("got %q not shown, want it shown", want)
 		}
 	}
 	if eval[bool](o, `/[\u202a-\u202e\u2066-\u2069\u200b\u2028\u2029\u0000-\u0008\u001b]/.test(document.documentElement.textContent)`) {
-		t.Error("a character that changes how text is read is in the page")
+		t.Error("got a character that changes how text is read in the page, want none")
 	}
 	// And a search that is an attack finds what it says.
 	o.click("#clear")
 	o.search("<script>window")
 	o.until(`/^[1-9]\d* of 45 rows$/.test(document.getElementById("count").textContent)`)
 	if width := eval[float64](o, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); width > 0 {
-		t.Errorf("a long name makes the page %v pixels wider than the window", width)
+		t.Errorf("a long name: got a page %v pixels wider than the window, want 0", width)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestHostileAddressHarmsNoPage(t *testing.T) {
 	} {
 		o.load(hash)
 		if eval[bool](o, `"pwned" in window`) || !strings.HasSuffix(o.counted(), " of 500 rows") {
-			t.Errorf("%s: %s", hash, o.counted())
+			t.Errorf("%s: got %s, want some of 500 rows, and no script run", hash, o.counted())
 		}
 	}
 }

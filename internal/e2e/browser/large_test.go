@@ -24,7 +24,7 @@ func TestFiftyThousandRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Size() > largeBytes {
-		t.Errorf("the page has %d bytes", info.Size())
+		t.Errorf("got a page of %d bytes, want at most %d", info.Size(), int64(largeBytes))
 	}
 	o := newTab(t, path)
 	started := time.Now()
@@ -33,7 +33,7 @@ func TestFiftyThousandRows(t *testing.T) {
 	o.js(painted)
 	opened := time.Since(started)
 	if opened > openLimit {
-		t.Errorf("opening took %v", opened)
+		t.Errorf("got it open in %v, want at most %v", opened, openLimit)
 	}
 	o.counts("50,000 of 50,000 rows")
 	fmt.Printf("%d rows: %.1f MB, open in %.2f s\n", largeRows, float64(info.Size())/1e6, opened.Seconds())
@@ -52,18 +52,18 @@ func TestFiftyThousandRows(t *testing.T) {
 	} {
 		took := eval[float64](o, fmt.Sprintf(measured, use.statement))
 		if took > useLimit {
-			t.Errorf("%s took %.0f ms", use.what, took)
+			t.Errorf("%s: got %.0f ms, want at most %v", use.what, took, useLimit)
 		}
 		if got := o.counted(); use.counted != "" && got != use.counted {
-			t.Errorf("%s: %s", use.what, got)
+			t.Errorf("%s: got %s, want %s", use.what, got, use.counted)
 		}
 		fmt.Printf("  %s: %.0f ms\n", use.what, took)
 	}
 	if got := eval[int](o, `Math.max(...[...document.querySelectorAll("#body tr[data-at]:not([hidden])")].map((row) => Number(row.dataset.at)))`); got != largeRows-1 {
-		t.Errorf("the last row that is drawn is %d", got)
+		t.Errorf("got row %d drawn as the last, want %d", got, largeRows-1)
 	}
 	if n := eval[int](o, `document.querySelectorAll("#body tr").length`); n > 100 {
-		t.Errorf("%d rows are in the page", n)
+		t.Errorf("got %d rows in the page, want at most 100", n)
 	}
 	frames := eval[[]float64](o, scrolled)
 	worst := 0.0
@@ -72,7 +72,7 @@ func TestFiftyThousandRows(t *testing.T) {
 	}
 	fmt.Printf("  scrolling: %d frames, the slowest %.0f ms\n", len(frames), worst)
 	if worst > useLimit/3 {
-		t.Errorf("a frame took %.0f ms while scrolling", worst)
+		t.Errorf("scrolling: got a frame of %.0f ms, want at most %v", worst, useLimit/3)
 	}
 }
 

@@ -29,16 +29,16 @@ func TestPageShowsHowItEnded(t *testing.T) {
 			t.Parallel()
 			o := open(t, c.of.page(t), "")
 			if got := eval[string](o, `document.querySelector("h1").innerText`); got != c.verdict {
-				t.Errorf("verdict %q, want %q", got, c.verdict)
+				t.Errorf("got verdict %q, want %q", got, c.verdict)
 			}
 			if title := eval[string](o, `document.title`); !strings.HasSuffix(strings.ToLower(title), strings.ToLower(c.verdict)) {
-				t.Errorf("title %q", title)
+				t.Errorf("got title %q, want it to end with %q", title, c.verdict)
 			}
 			if got := eval[string](o, `document.querySelector(".verdict").className`); got != "verdict "+c.mood {
-				t.Errorf("looks %q, want %s", got, c.mood)
+				t.Errorf("got looks %q, want %s", got, c.mood)
 			}
 			if eval[float64](o, `document.querySelector("h1").getBoundingClientRect().bottom`) > 300 {
-				t.Error("the verdict is not at the top")
+				t.Error("got the verdict lower down, want it at the top")
 			}
 		})
 	}
@@ -56,12 +56,12 @@ func TestSearchFilterAndSort(t *testing.T) {
 	o := open(t, verified(5000, true).page(t), "")
 	o.counts("5,000 of 5,000 rows")
 	if got := o.cells("standing"); len(got) < 10 || len(got) > 100 || !strings.Contains(got[0], "problem") {
-		t.Errorf("%d rows are drawn, the first %q", len(got), got[:1])
+		t.Errorf("got %d rows drawn, the first %q, want 10 to 100, a problem first", len(got), got[:1])
 	}
 	o.search("SERVICE-0007 V1.13.3")
 	o.counts("1 of 5,000 rows")
 	if got := o.cells("tags"); !slices.Equal(got, []string{"v1.13.3"}) {
-		t.Errorf("found %q", got)
+		t.Errorf("got %q found, want v1.13.3 alone", got)
 	}
 	o.search("no such row")
 	o.counts("0 of 5,000 rows")
@@ -71,7 +71,7 @@ func TestSearchFilterAndSort(t *testing.T) {
 	o.click(`[data-standing="unknown"]`)
 	o.counts("17 of 5,000 rows")
 	if got := slices.Compact(o.cells("class")); !slices.Equal(got, []string{"unknown"}) {
-		t.Errorf("classes %q", got)
+		t.Errorf("got classes %q, want unknown alone", got)
 	}
 	o.click(`[data-standing="unknown"]`)
 	o.choose("#class", "conflict")
@@ -86,7 +86,7 @@ func TestSearchFilterAndSort(t *testing.T) {
 	o.click(".col-tags button")
 	last := o.cells("tags")
 	if first[0] != "v1.0.0" || !slices.IsSortedFunc(first, natural) || last[0] != "v3.19.6" || eval[string](o, `document.querySelector("th.col-tags").ariaSort`) != "descending" {
-		t.Errorf("sorted %q and %q", first[:3], last[:3])
+		t.Errorf("got sorted %q and %q, want v1.0.0 first and v3.19.6 first", first[:3], last[:3])
 	}
 
 	// A link to what was shown shows it again.
@@ -117,12 +117,12 @@ func TestKeyboardAlone(t *testing.T) {
 		seen := eval[bool](o, fmt.Sprintf(`(() => { const row = document.getElementById(%q).getBoundingClientRect(), box = document.getElementById("scroll").getBoundingClientRect();
 			return row.top >= box.top + 33 && row.bottom <= box.bottom + 1; })()`, want))
 		if got != want || !seen {
-			t.Errorf("active is %s, want %s; in sight: %t", got, want, seen)
+			t.Errorf("got %s active, want %s; in sight: %t", got, want, seen)
 		}
 	}
 	o.press("/")
 	if got := eval[string](o, `document.activeElement.id`); got != "search" {
-		t.Fatalf("/ goes to %q", got)
+		t.Fatalf("/: got focus on %q, want search", got)
 	}
 	o.press("v", "1", kb.Enter)
 	o.until(`document.activeElement.id === "table" && location.hash === "#q=v1"`)
@@ -132,7 +132,7 @@ func TestKeyboardAlone(t *testing.T) {
 	active("row-1999")
 	o.press(kb.PageUp)
 	if n := eval[int](o, `Number(document.getElementById("table").getAttribute("aria-activedescendant").slice(4))`); n >= 1995 || n < 1900 {
-		t.Errorf("a page up goes to %d", n)
+		t.Errorf("a page up: got row %d, want 1900 to 1994", n)
 	}
 	o.press(kb.Home)
 	active("row-0")
@@ -140,24 +140,24 @@ func TestKeyboardAlone(t *testing.T) {
 	o.press(kb.Enter)
 	shown := func() string { return eval[string](o, `document.getElementById("facts").innerText`) }
 	if !eval[bool](o, `document.getElementById("details").open`) || !strings.Contains(shown(), "root vouched for by") {
-		t.Errorf("details: %q", shown())
+		t.Errorf("got details %q, want \"root vouched for by\"", shown())
 	}
 	at := slices.IndexFunc(r.rows, func(row report.Row) bool {
 		return row.Class != "agree" && row.Class != "unknown" && strings.HasPrefix(row.Tags[0], "v1")
 	})
 	if !strings.Contains(shown(), r.rows[at].Digest) {
-		t.Errorf("the digest %s is not in %q", r.rows[at].Digest, shown())
+		t.Errorf("got %q, want the digest %s in it", shown(), r.rows[at].Digest)
 	}
 	before := shown()
 	o.press(kb.ArrowDown)
 	if shown() == before {
-		t.Error("the next row's details are the same")
+		t.Errorf("the next row: got details %q as before, want others", before)
 	}
 	o.press(kb.Escape)
 	o.until(`!document.getElementById("details").open && document.activeElement.id === "table"`)
 	active("row-1")
 	if got := o.style("#table tr[aria-selected=true] td", "box-shadow"); got == "none" {
-		t.Error("the active row cannot be told from others")
+		t.Error("got the active row as all others, want a box-shadow")
 	}
 	// The heads are buttons.
 	o.do(chromedp.Focus(".col-repository button"))
@@ -175,25 +175,25 @@ func TestDarkLightAndPaper(t *testing.T) {
 		backs[scheme] = o.style("html", "background-color")
 		for _, s := range []string{"h1", ".product", ".label", ".totals a", ".note", ".left-past .num, .left-month .num", "#count", "#body td.col-class", ".mark.is-ok", ".mark.is-unknown", ".keys", "summary"} {
 			if got := eval[float64](o, fmt.Sprintf(contrast, s)); got < 4.5 {
-				t.Errorf("%s: %s has a contrast of %.2f", scheme, s, got)
+				t.Errorf("%s, %s: got a contrast of %.2f, want 4.5", scheme, s, got)
 			}
 		}
 	}
 	if backs["light"] == backs["dark"] {
-		t.Errorf("both are %s", backs["light"])
+		t.Errorf("got %s as both backgrounds, want two", backs["light"])
 	}
 	o := open(t, path, "", send(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
 	for selector, want := range map[string]string{".live": "none", ".listed": "block", ".verdict": "flex"} {
 		if got := o.style(selector, "display"); got != want {
-			t.Errorf("on paper %s is %s", selector, got)
+			t.Errorf("on paper, %s: got %s, want %s", selector, got, want)
 		}
 	}
 	if text := eval[string](o, `document.querySelector(".listed").innerText`); !strings.Contains(text, "These are 500 of 1,740 rows that are not ok") {
-		t.Errorf("printed: %.300s", text)
+		t.Errorf("got printed %.300s, want how many rows are not ok", text)
 	}
 	pdf := get(o, chromedp.PrintToPDF())
 	if !strings.HasPrefix(string(pdf), "%PDF") {
-		t.Errorf("%d bytes are no PDF", len(pdf))
+		t.Errorf("got %d bytes that are no PDF, want a PDF", len(pdf))
 	}
 }
 
@@ -217,7 +217,7 @@ func TestWithoutScript(t *testing.T) {
 	text := eval[string](o, `document.body.innerText`)
 	for _, want := range []string{"The signature sets disagree", "1,723", "Expires next", "needs JavaScript", "These are 500 of 1,740", "each vouch for another digest"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("%q is missing", want)
+			t.Errorf("got %q missing, want it there", want)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func TestWhatWasFlushedIsInEveryImage(t *testing.T) {
 	calls := append(kept[:4:4], pwrite("/d/f", "bb", 1), `7 fdatasync(`+file("/d/f")+`) = 0`, pwrite("/d/g", "xx", 0))
 	for _, how := range []powerloss.How{powerloss.Lost, powerloss.Torn, powerloss.Garbled} {
 		if seen := images(record(t, calls...), how); len(seen) != 1 || seen["abba"] == 0 {
-			t.Errorf("%v: %v", how, seen)
+			t.Errorf("%v: got %v, want abba alone", how, seen)
 		}
 	}
 }
@@ -81,10 +81,10 @@ func TestWhatWasNotFlushedIsInSomeImages(t *testing.T) {
 	} {
 		r := record(t, append(kept[:4:4], calls...)...)
 		if seen := images(r, powerloss.Torn); len(seen) != 2 || seen["abba"] == 0 || seen["aaaa"] == 0 {
-			t.Errorf("%s: %v", name, seen)
+			t.Errorf("%s: got %v, want abba and aaaa", name, seen)
 		}
 		if seen := images(r, powerloss.Lost); len(seen) != 1 || seen["aaaa"] == 0 {
-			t.Errorf("%s, all lost: %v", name, seen)
+			t.Errorf("%s, all lost: got %v, want aaaa alone", name, seen)
 		}
 	}
 }
@@ -92,13 +92,13 @@ func TestWhatWasNotFlushedIsInSomeImages(t *testing.T) {
 func TestANameIsThereForSureWhenItsFolderWasFlushed(t *testing.T) {
 	t.Parallel()
 	if seen := images(record(t, made[:2]...), powerloss.Torn); seen["absent"] != 400 {
-		t.Errorf("not linked: %v", seen)
+		t.Errorf("not linked: got %v, want 400 absent", seen)
 	}
 	if seen := images(record(t, made...), powerloss.Torn); seen["absent"] == 0 || seen["aaaa"] == 0 {
-		t.Errorf("not flushed: %v", seen)
+		t.Errorf("not flushed: got %v, want some absent, some aaaa", seen)
 	}
 	if seen := images(record(t, kept...), powerloss.Torn); seen["aaaa"] != 400 {
-		t.Errorf("flushed: %v", seen)
+		t.Errorf("flushed: got %v, want 400 aaaa", seen)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestWritesAreTornBySectorAndComeInAnyOrder(t *testing.T) {
 	}
 	for _, want := range []string{"aa", "bb", "ab", "ba", "\x00a", "\x00b"} {
 		if sectors[want] == 0 {
-			t.Errorf("no image has the sectors %q: %v", want, sectors)
+			t.Errorf("got sectors %v, want an image with %q", sectors, want)
 		}
 	}
 	garbled := 0
@@ -124,7 +124,7 @@ func TestWritesAreTornBySectorAndComeInAnyOrder(t *testing.T) {
 		}
 	}
 	if garbled == 0 {
-		t.Error("no image has nonsense")
+		t.Error("got no image with nonsense, want one")
 	}
 }
 
@@ -149,7 +149,7 @@ func TestAGrownFileMayNotHaveGrown(t *testing.T) {
 		sizes[r.Image(r.Len()-1, powerloss.Torn, rand.New(rand.NewPCG(1, uint64(n)))).Size]++
 	}
 	if len(sizes) != 2 || sizes[4] == 0 || sizes[8192] == 0 {
-		t.Errorf("sizes %v", sizes)
+		t.Errorf("got sizes %v, want 4 and 8192", sizes)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestACutLogIsRefused(t *testing.T) {
 		`7 <... fsync resumed>) = 0`,
 	} {
 		if _, err := powerloss.Parse(strings.NewReader(log+"\n"), "/d/f"); err == nil {
-			t.Errorf("believed: %s", log)
+			t.Errorf("%s: got it believed, want an error", log)
 		}
 	}
 }

@@ -100,10 +100,10 @@ func TestEachProtocolFaultIsWhatItsNameSays(t *testing.T) {
 				}
 				p := install(t, kmstest.Behaviour{Capability: capabilityFor(command), Faults: []kmstest.Fault{fault}})
 				if got := start(t, p, command, requestFor(p, command), deadline); !looks(got) {
-					t.Errorf("got %+v", got)
+					t.Errorf("got %+v, want what the fault looks like", got)
 				}
 				if calls, err := p.Calls(command); err != nil || len(calls) != 1 {
-					t.Errorf("logged %v, %v", calls, err)
+					t.Errorf("got logged %v, error %v, want 1 call", calls, err)
 				}
 			})
 		}
@@ -120,7 +120,7 @@ func TestEveryKindIsTested(t *testing.T) {
 	}
 	for _, kind := range kmstest.Kinds() {
 		if protocolFaults[kind] == nil && !slices.Contains(elsewhere, kind) {
-			t.Errorf("nothing tests %s", kind)
+			t.Errorf("%s: got no test, want one", kind)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func TestFaultTextReplacesTheMessage(t *testing.T) {
 	}})
 	got := start(t, p, "describe-key", requestFor(p, "describe-key"), time.Minute)
 	if code(got.stderr) != "ERROR" || !strings.Contains(got.stderr, "quota of vault v") {
-		t.Errorf("stderr %s", got.stderr)
+		t.Errorf("got stderr %s, want ERROR with \"quota of vault v\"", got.stderr)
 	}
 }
 
@@ -160,7 +160,7 @@ func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, othe
 	})
 	got := start(t, p, "generate-signature", requestFor(p, "generate-signature"), time.Minute)
 	if got.exit != 0 || got.stderr != "" {
-		t.Fatalf("exit %d: %s", got.exit, got.stderr)
+		t.Fatalf("got exit code %d, want 0 and no stderr: %s", got.exit, got.stderr)
 	}
 	if err := json.Unmarshal([]byte(got.stdout), &a); err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestEachLieIsOneLie(t *testing.T) {
 			}
 			a, right, other := lie(t, want.kind, want.with)
 			if a.signed(right, payload) != want.signed {
-				t.Errorf("signed by the right key: %v", !want.signed)
+				t.Errorf("signed by the right key: got %t, want %t", !want.signed, want.signed)
 			}
 			whose := "nobody"
 			switch {
@@ -213,7 +213,7 @@ func TestEachLieIsOneLie(t *testing.T) {
 				whose = "other"
 			}
 			if whose != want.chain || a.KeyID != want.keyID || string(a.SigningAlgorithm) != want.alg {
-				t.Errorf("certificates of %s, key %s, %s", whose, a.KeyID, a.SigningAlgorithm)
+				t.Errorf("got certificates of %s, key %s, %s, want %s, %s, %s", whose, a.KeyID, a.SigningAlgorithm, want.chain, want.keyID, want.alg)
 			}
 			checkDetails(t, want.kind, want.with, a, right, other)
 		})
@@ -226,7 +226,7 @@ func checkHonest(t *testing.T) {
 	got := start(t, p, "generate-signature", requestFor(p, "generate-signature"), time.Minute)
 	var a rawAnswer
 	if err := json.Unmarshal([]byte(got.stdout), &a); err != nil || !a.signed(right, "sign me") || a.signed(right, "sign you") {
-		t.Errorf("%v: not signed: %s", err, got.stdout)
+		t.Errorf("got error %v, want it signed by the right key: %s", err, got.stdout)
 	}
 }
 
@@ -235,15 +235,15 @@ func checkDetails(t *testing.T, kind kmstest.Kind, with string, a rawAnswer, rig
 	switch kind {
 	case kmstest.WrongKey:
 		if with == "other" && !a.signed(other, "sign me") {
-			t.Error("not signed with the key the fault names")
+			t.Error("got it not signed with the key that the fault names, want it so")
 		}
 	case kmstest.WrongPayload:
 		if !a.signed(right, "sign meand more") {
-			t.Error("not the right key over other bytes")
+			t.Error("got it not signed, want the right key over other bytes")
 		}
 	case kmstest.ExpiredChain:
 		if !right.Key.Public().(*ecdsa.PublicKey).Equal(a.leaf.PublicKey) || !a.leaf.NotAfter.Before(time.Now()) {
-			t.Errorf("not an expired certificate of the right key: valid until %v", a.leaf.NotAfter)
+			t.Errorf("got a certificate valid until %v, want an expired one of the right key", a.leaf.NotAfter)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestFaultsHitExactlyTheCallsTheyName(t *testing.T) {
 			}}
 			p := install(t, b)
 			if got := startMany(t, p, 12); got["ACCESS_DENIED"] != c.hit || got[""] != 12-c.hit {
-				t.Errorf("codes %v, want %d refused", got, c.hit)
+				t.Errorf("got codes %v, want %d refused", got, c.hit)
 			}
 		})
 	}
@@ -77,7 +77,7 @@ func TestFirstFaultThatFitsWins(t *testing.T) {
 	}}
 	for nth, want := range map[int]kmstest.Kind{1: kmstest.AccessDenied, 2: kmstest.TimeoutCode, 3: ""} {
 		if f, ok := b.Fault("generate-signature", nth); f.Kind != want || ok != (want != "") {
-			t.Errorf("call %d: %q, %v; want %q", nth, f.Kind, ok, want)
+			t.Errorf("call %d: got %q, %v, want %q", nth, f.Kind, ok, want)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestAFaultCanHappenEverySoManyCallsAndIsInTheLog(t *testing.T) {
 		{Command: "generate-signature", Kind: kmstest.AccessDenied, Every: 4},
 	}})
 	if got := startMany(t, p, 12); got["ACCESS_DENIED"] != 3 || got[""] != 9 {
-		t.Errorf("codes %v, want every fourth refused", got)
+		t.Errorf("got codes %v, want every fourth refused", got)
 	}
 	calls, err := p.Calls("generate-signature")
 	if err != nil {
@@ -99,7 +99,7 @@ func TestAFaultCanHappenEverySoManyCallsAndIsInTheLog(t *testing.T) {
 		logged[c.Fault]++
 	}
 	if logged[kmstest.AccessDenied] != 3 || logged[""] != 9 {
-		t.Errorf("the log has %v", logged)
+		t.Errorf("got %v logged, want 3 refused, 9 not", logged)
 	}
 }
 
@@ -112,14 +112,14 @@ func TestSetCountsAnew(t *testing.T) {
 	p := install(t, b)
 	for range 2 {
 		if got := startMany(t, p, 3); got["ACCESS_DENIED"] != 1 {
-			t.Errorf("codes %v", got)
+			t.Errorf("got codes %v, want 1 refused", got)
 		}
 		if err := p.Set(b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if calls, err := p.Calls(""); err != nil || len(calls) != 6 {
-		t.Errorf("the log has %d calls, %v; want all 6", len(calls), err)
+		t.Errorf("got %d calls in the log, error %v, want all 6", len(calls), err)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001})
 	if got := startMany(t, p, 6); got[""] != 1 || got["THROTTLED"] != 5 {
-		t.Errorf("at one in 1000 s: %v", got)
+		t.Errorf("at one in 1000 s: got %v, want 1 signed, 5 throttled", got)
 	}
 	fast := install(t, kmstest.Behaviour{MaxPerSecond: 4})
 	begin, signed, throttled := time.Now(), 0, 0
@@ -137,11 +137,11 @@ func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 		signed, throttled = signed+got[""], throttled+got["THROTTLED"]
 	}
 	if took := time.Since(begin); took < 2*time.Second || throttled == 0 {
-		t.Errorf("%d signed in %v at 4 per second, %d throttled", signed, took, throttled)
+		t.Errorf("at 4 per second: got %d signed in %v, %d throttled, want at least 2s and one", signed, took, throttled)
 	}
 	calls, err := fast.Calls("generate-signature")
 	if err != nil || len(calls) != signed+throttled {
-		t.Errorf("%d calls logged, %v; %d made", len(calls), err, signed+throttled)
+		t.Errorf("got %d calls logged, error %v, want %d", len(calls), err, signed+throttled)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestALimitRefusesInTheWordsOfThePlugin(t *testing.T) {
 	} {
 		p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001, Refusal: kind})
 		if got := startMany(t, p, 3); got[""] != 1 || got[want] != 2 {
-			t.Errorf("%s: %v, want %s twice", kind, got, want)
+			t.Errorf("%s: got %v, want %s twice", kind, got, want)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func TestMetadataIsNotLimited(t *testing.T) {
 	p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001})
 	for range 3 {
 		if got := start(t, p, "get-plugin-metadata", requestFor(p, "get-plugin-metadata"), time.Minute); !answers(got) {
-			t.Errorf("got %+v", got)
+			t.Errorf("got %+v, want an answer", got)
 		}
 	}
 }
@@ -176,16 +176,16 @@ func TestCallsTellWhatWasSigned(t *testing.T) {
 	start(t, p, "describe-key", requestFor(p, "describe-key"), time.Minute)
 	calls, err := p.Calls("generate-signature")
 	if err != nil || len(calls) != 8 {
-		t.Fatalf("%d calls, %v", len(calls), err)
+		t.Fatalf("got %d calls, error %v, want 8", len(calls), err)
 	}
 	sum := sha256.Sum256([]byte("sign me"))
 	for _, c := range calls {
 		if c.KeyID != "k" || c.Payload != hex.EncodeToString(sum[:]) || c.At().Before(before) || c.At().After(time.Now()) {
-			t.Errorf("call %+v", c)
+			t.Errorf("got call %+v, want key k and the hash %x, now", c, sum)
 		}
 	}
 	if all, err := p.Calls(""); err != nil || len(all) != 9 {
-		t.Errorf("%d calls in all, %v", len(all), err)
+		t.Errorf("got %d calls in all, error %v, want 9", len(all), err)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestDelayIsPerCommand(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{Delay: map[string]int{"describe-key": 300}})
 	if got := start(t, p, "describe-key", requestFor(p, "describe-key"), time.Minute); got.took < 300*time.Millisecond {
-		t.Errorf("took %v", got.took)
+		t.Errorf("got an answer in %v, want it after 300ms", got.took)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestNonsenseIsRefusedWhenOrdered(t *testing.T) {
 		"refusal":    {MaxPerSecond: 1, Refusal: kmstest.Hang},
 	} {
 		if err := p.Set(b); err == nil {
-			t.Errorf("accepted a wrong %s", name)
+			t.Errorf("a wrong %s: got no error, want one", name)
 		}
 	}
 }
@@ -252,10 +252,10 @@ func TestHonestPluginSignsForNotation(t *testing.T) {
 						t.Fatal(err)
 					}
 					if err := verify(t, sealed, mediaType); err != nil {
-						t.Errorf("%s: %v", mediaType, err)
+						t.Errorf("%s: got error %v, want none", mediaType, err)
 					}
 					if capability == kmstest.ENVELOPE && !maps.Equal(s.PluginAnnotations(), map[string]string{"from": "plugin"}) {
-						t.Errorf("annotations %v", s.PluginAnnotations())
+						t.Errorf("got annotations %v, want from plugin", s.PluginAnnotations())
 					}
 				}
 			})
@@ -288,7 +288,7 @@ func verify(t *testing.T, sealed []byte, mediaType string) error {
 		ArtifactReference: "127.0.0.1:5000/app@" + image.Digest.String(), SignatureMediaType: mediaType,
 	})
 	if err == nil && outcome.EnvelopeContent.SignerInfo.SignedAttributes.Expiry.IsZero() {
-		t.Error("the expiry was lost")
+		t.Error("got the expiry lost, want it signed")
 	}
 	return err
 }
@@ -319,7 +319,7 @@ func TestLiesAreNoticedByNotation(t *testing.T) {
 			})
 			for _, mediaType := range []string{jws.MediaTypeEnvelope, cose.MediaTypeEnvelope} {
 				if _, _, err := sign(t, p, mediaType); (err == nil) != (mediaType == cose.MediaTypeEnvelope) {
-					t.Errorf("first JWS, which meets the fault, then COSE: %s: %v", mediaType, err)
+					t.Errorf("first JWS, which meets the fault, then COSE: got %s with error %v, want it accepted: %t", mediaType, err, mediaType == cose.MediaTypeEnvelope)
 				}
 			}
 		})
@@ -348,7 +348,7 @@ func TestExpiredEnvelopeIsWellFormed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := content.SignerInfo.CertificateChain[0].NotAfter; !last.Before(time.Now()) {
-			t.Errorf("valid until %v", last)
+			t.Errorf("got it valid until %v, want it expired", last)
 		}
 	}
 }

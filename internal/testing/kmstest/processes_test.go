@@ -26,7 +26,7 @@ func TestHugeAnswerIs300MB(t *testing.T) {
 	var size counter
 	c.Stdout = &size
 	if err := c.Run(); err != nil || size < 300_000_000 {
-		t.Errorf("%d bytes, %v", size, err)
+		t.Errorf("got %d bytes, error %v, want at least 300000000", size, err)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestSetsidChildSurvivesItsGroup(t *testing.T) {
 			select {
 			case <-closed:
 				if survives {
-					t.Fatal("nobody holds stdout any more")
+					t.Fatal("got a child that holds stdout gone, want it alive")
 				}
 				return
 			case <-time.After(time.Second):
@@ -151,10 +151,10 @@ func TestInstallNeedsNoConfigInRequests(t *testing.T) {
 			request := requestFor(p, "generate-signature")
 			delete(request, "pluginConfig")
 			if got := start(t, p, "generate-signature", request, time.Minute); !answers(got) {
-				t.Errorf("got %+v", got)
+				t.Errorf("got %+v, want an answer", got)
 			}
 			if want := filepath.Join("plugins", "kmstest", "notation-kmstest"); !strings.HasSuffix(p.Path, want) {
-				t.Errorf("installed as %s", p.Path)
+				t.Errorf("got it installed as %s, want %s", p.Path, want)
 			}
 		})
 	}

@@ -22,14 +22,14 @@ func TestNewRepositoryVerifiesInFourRequests(t *testing.T) {
 	s := start(t, Options{TLS: true})
 	r := repository(t, s, gun)
 	if s.Requests() != 0 {
-		t.Errorf("publishing made %d requests, want 0", s.Requests())
+		t.Errorf("publishing: got %d requests, want 0", s.Requests())
 	}
 	l := mustLoad(t, s, gun)
 	if s.Requests() != 4 {
-		t.Errorf("reading made %d requests, want 4", s.Requests())
+		t.Errorf("reading: got %d requests, want 4", s.Requests())
 	}
 	if got := l.Root.Signed.Roles["root"].KeyIDs; !slices.Equal(got, r.RootKeyIDs()) {
-		t.Errorf("root keys are %v, RootKeyIDs says %v", got, r.RootKeyIDs())
+		t.Errorf("got root keys %v, want those of RootKeyIDs: %v", got, r.RootKeyIDs())
 	}
 	for name, expiry := range map[string][2]time.Time{
 		"root":      {l.Root.Signed.Expires, time.Now().AddDate(10, 0, 0)},
@@ -38,11 +38,11 @@ func TestNewRepositoryVerifiesInFourRequests(t *testing.T) {
 	} {
 		// Notary counts years of 365 days.
 		if off := expiry[0].Sub(expiry[1]).Abs(); off > 5*24*time.Hour {
-			t.Errorf("%s expires at %v, want about %v", name, expiry[0], expiry[1])
+			t.Errorf("%s: got expiry %v, want about %v", name, expiry[0], expiry[1])
 		}
 	}
 	if _, err := s.NewRepository(gun); err == nil {
-		t.Error("the same GUN was initialized twice")
+		t.Error("got the same GUN initialized twice, want an error")
 	}
 }
 
@@ -60,7 +60,7 @@ func TestPinOfRootKeyIDsIsAccepted(t *testing.T) {
 	must(t, with(pin(r.RootKeyIDs()...)))
 	other := repository(t, s, "registry.example.com/other")
 	if err := with(pin(other.RootKeyIDs()...)); err == nil {
-		t.Error("the pin of another repository was accepted")
+		t.Error("the pin of another repository: got no error, want one")
 	}
 }
 
@@ -70,18 +70,18 @@ func TestTargetsWithoutSigners(t *testing.T) {
 	r := repository(t, s, gun)
 	must(t, r.Sign("v1", digest("v1"), 1))
 	if got := mustLoad(t, s, gun).role(t, "v1"); got != "" {
-		t.Errorf("v1 is in %s before Publish", got)
+		t.Errorf("before Publish: got v1 in %s, want it nowhere", got)
 	}
 	sign(t, r, "v2")
 	l := mustLoad(t, s, gun)
 	if l.role(t, "v1") != "targets" || l.role(t, "v2") != "targets" {
-		t.Error("v1 and v2 are not in targets")
+		t.Errorf("got v1 in %q, v2 in %q, want both in targets", l.role(t, "v1"), l.role(t, "v2"))
 	}
 	must(t, r.Remove("v1"))
 	must(t, r.Publish())
 	l = mustLoad(t, s, gun)
 	if l.role(t, "v1") != "" || l.role(t, "v2") != "targets" {
-		t.Error("want v1 removed and v2 kept")
+		t.Errorf("got v1 in %q, v2 in %q, want v1 removed and v2 kept", l.role(t, "v1"), l.role(t, "v2"))
 	}
 }
 
@@ -97,30 +97,30 @@ func TestSignersSignLikeDocker(t *testing.T) {
 	l := mustLoad(t, s, gun)
 	for tag, want := range map[string]string{"old": "targets", "v1": "targets/releases", "bob-only": ""} {
 		if got := l.role(t, tag); got != want {
-			t.Errorf("docker finds %s in %q, want %q", tag, got, want)
+			t.Errorf("%s: got docker find it in %q, want %q", tag, got, want)
 		}
 	}
 	for _, role := range []data.RoleName{"targets/alice", "targets/bob", releases} {
 		if l.TargetMeta(role, "v1") == nil {
-			t.Errorf("v1 is not in %s", role)
+			t.Errorf("got no v1 in %s, want it there", role)
 		}
 	}
 	if l.TargetMeta("targets", "v1") != nil {
-		t.Error("v1 is in targets too")
+		t.Error("got v1 in targets too, want it not there")
 	}
 	declared := l.Targets["targets"].Signed.Delegations.Roles
 	for _, role := range declared {
 		if want := map[data.RoleName]int{releases: 2}[role.Name]; want != 0 && len(role.KeyIDs) != want {
-			t.Errorf("%s has %d keys, want one of each signer", role.Name, len(role.KeyIDs))
+			t.Errorf("%s: got %d keys, want one of each signer", role.Name, len(role.KeyIDs))
 		}
 		if !slices.Equal(role.Paths, []string{""}) {
-			t.Errorf("%s has paths %q, want any", role.Name, role.Paths)
+			t.Errorf("%s: got paths %q, want any", role.Name, role.Paths)
 		}
 	}
 	must(t, r.Remove("v1"))
 	must(t, r.Publish())
 	if got := mustLoad(t, s, gun).role(t, "v1"); got != "" {
-		t.Errorf("v1 is still in %s", got)
+		t.Errorf("got v1 still in %s, want it nowhere", got)
 	}
 }
 
@@ -136,17 +136,17 @@ func TestDelegationsNestedAndRestricted(t *testing.T) {
 	sign(t, r, "v1")
 	l := mustLoad(t, s, gun)
 	if l.TargetMeta("targets/releases/nested", "n-1") == nil {
-		t.Error("the nested role did not sign")
+		t.Error("got n-1 not signed by the nested role, want it signed")
 	}
 	if l.TargetMeta("targets/qa", "qa-1") == nil || l.TargetMeta(releases, "qa-1") == nil {
-		t.Error("qa-1 is not in both roles that admit it")
+		t.Error("got qa-1 missing, want it in both roles that admit it")
 	}
 	if l.TargetMeta("targets/qa", "v1") != nil || l.TargetMeta(releases, "v1") == nil {
-		t.Error("v1 is not in the one role that admits it")
+		t.Error("got v1 elsewhere, want it in the one role that admits it")
 	}
 	must(t, r.Sign("v1", digest("v1"), 1, "targets/qa"))
 	if err := r.Publish(); err == nil {
-		t.Error("a role signed outside its paths")
+		t.Error("a role signed outside its paths: got no error, want one")
 	}
 }
 
@@ -173,7 +173,7 @@ func TestClientPublishesOverHTTPS(t *testing.T) {
 	must(t, c.RotateKey("snapshot", true, nil))
 
 	if l := mustLoad(t, s, gun); l.TargetMeta(releases, "v1") == nil || l.Root.Signed.Version != 2 {
-		t.Error("want v1 in targets/releases and a root of version 2")
+		t.Errorf("got a root of version %d, want v1 in targets/releases and version 2", l.Root.Signed.Version)
 	}
 	// Once published, the server goes on with the key that the root names.
 	named := mustLoad(t, s, gun).Root.Signed.Roles["snapshot"].KeyIDs
@@ -182,17 +182,17 @@ func TestClientPublishesOverHTTPS(t *testing.T) {
 	key, err := data.UnmarshalPublicKey(raw)
 	must(t, err)
 	if !slices.Equal(named, []string{key.ID()}) {
-		t.Errorf("the server offers snapshot key %s, root names %v", key.ID(), named)
+		t.Errorf("got snapshot key %s from the server, want what root names: %v", key.ID(), named)
 	}
 	// The client may also keep the snapshot key; it then uploads the snapshot itself.
 	must(t, c.RotateKey("snapshot", false, nil))
 	mustLoad(t, s, gun)
 	if err := remote.Set("root", s.Raw(gun, "root")); !isBadHierarchy(err) {
-		t.Errorf("publishing without the snapshot says %T %v, want ErrBadHierarchy", err, err)
+		t.Errorf("publishing without the snapshot: got %T %v, want ErrBadHierarchy", err, err)
 	}
 	must(t, remote.RemoveAll())
 	if _, err := load(s, gun); err == nil {
-		t.Error("the GUN is still there after DELETE")
+		t.Error("got the GUN after DELETE, want it gone")
 	}
 }
 
@@ -214,17 +214,17 @@ func TestServerRefusesBadPublications(t *testing.T) {
 		"nothing that is signed": []byte(`{"signatures":[]}`),
 	} {
 		if err := remote.Set("targets", upload); err == nil {
-			t.Errorf("%s was accepted", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 	if err := remote.Set("targets/no such", current); err == nil {
-		t.Error("an invalid role was accepted")
+		t.Error("an invalid role: got no error, want one")
 	}
 	if err := remote.Set("targets", alien); !isBadTargets(err) {
-		t.Errorf("the reason arrived as %T, want validation.ErrBadTargets", err)
+		t.Errorf("got error %T, want validation.ErrBadTargets", err)
 	}
 	if string(s.Raw(gun, "targets")) != string(current) {
-		t.Error("a refused publication changed what is stored")
+		t.Error("got what is stored changed by a refused publication, want it as before")
 	}
 }
 
@@ -268,13 +268,13 @@ func TestParallelPublishersAndReaders(t *testing.T) {
 				return
 			}
 			if n := len(l.Targets["targets"].Signed.Targets); n != 3 {
-				t.Errorf("%s has %d targets, want 3", name, n)
+				t.Errorf("%s: got %d targets, want 3", name, n)
 			}
 		})
 	}
 	all.Wait()
 	if n := len(s.GUNs()); n != 8 {
-		t.Errorf("%d GUNs are stored, want 8", n)
+		t.Errorf("got %d GUNs stored, want 8", n)
 	}
 }
 
@@ -289,7 +289,7 @@ func TestTenThousandTargetsInOnePublish(t *testing.T) {
 	}
 	must(t, r.Publish())
 	if n := len(mustLoad(t, s, gun).Targets[releases].Signed.Targets); n != many {
-		t.Errorf("%d targets arrived, want %d", n, many)
+		t.Errorf("got %d targets, want %d", n, many)
 	}
 }
 

@@ -69,7 +69,7 @@ func (l loaded) role(t testing.TB, tag string) string {
 		return "" // the library walks further down, docker refuses what it finds there
 	}
 	if got := hex.EncodeToString(target.Hashes["sha256"]); got != digest(tag) {
-		t.Errorf("%s has digest %s, want %s", tag, got, digest(tag))
+		t.Errorf("%s: got digest %s, want %s", tag, got, digest(tag))
 	}
 	return target.Role.String()
 }

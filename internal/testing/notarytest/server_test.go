@@ -63,14 +63,14 @@ func TestTokenChallengeNamesTheScope(t *testing.T) {
 		_ = response.Body.Close()
 		want := fmt.Sprintf(`Bearer realm="%s/auth/token",service="notarytest",scope="%s"`, s.URL(), c.scope)
 		if got := response.Header.Get("Www-Authenticate"); response.StatusCode != 401 || got != want {
-			t.Errorf("%s %s: %d %s, want %s", c.method, c.path, response.StatusCode, got, want)
+			t.Errorf("%s %s: got %d %s, want 401 %s", c.method, c.path, response.StatusCode, got, want)
 		}
 	}
 	if len(s.RequestsByPath()) != 0 {
-		t.Errorf("challenges were counted by path: %v", s.RequestsByPath())
+		t.Errorf("got challenges counted by path, %v, want none", s.RequestsByPath())
 	}
 	if len(s.GUNs()) != 1 {
-		t.Error("DELETE without a token deleted")
+		t.Errorf("DELETE without a token: got GUNs %v, want 1", s.GUNs())
 	}
 }
 
@@ -96,18 +96,18 @@ func TestTokensOpenWhatTheyWereGivenFor(t *testing.T) {
 			repository(t, s, gun)
 			status, token := tokenFor(t, s, c.login, pull+" "+all)
 			if status != c.status {
-				t.Errorf("token endpoint: %d, want %d", status, c.status)
+				t.Errorf("token endpoint: got %d, want %d", status, c.status)
 			}
 			client := s.HTTPClient()
 			if got, _ := get(t, client, s.URL()+rootPath, "Authorization", token); got != c.read {
-				t.Errorf("root.json: %d, want %d", got, c.read)
+				t.Errorf("root.json: got %d, want %d", got, c.read)
 			}
 			if got, _ := get(t, client, s.URL()+globalURL+"?records=1", "Authorization", token); got != c.query {
-				t.Errorf("changefeed: %d, want %d", got, c.query)
+				t.Errorf("changefeed: got %d, want %d", got, c.query)
 			}
 			other := strings.Replace(rootPath, "app", "other", 1)
 			if got, _ := get(t, client, s.URL()+other, "Authorization", token); got != 401 {
-				t.Errorf("another GUN: %d, want 401", got)
+				t.Errorf("another GUN: got %d, want 401", got)
 			}
 		})
 	}
@@ -123,15 +123,15 @@ func TestAnonymousTokenReadsAndDoesNotPublish(t *testing.T) {
 	l, err := loadWith(s, gun, rt, storage.NewMemoryStore(nil), trustpinning.TrustPinConfig{})
 	must(t, err)
 	if got := l.role(t, "v1"); got != "targets" {
-		t.Errorf("v1 is in %q", got)
+		t.Errorf("got v1 in %q, want targets", got)
 	}
 	remote, err := storage.NewNotaryServerStore(s.URL(), gun, rt)
 	must(t, err)
 	if err := remote.RemoveAll(); err == nil {
-		t.Error("an anonymous token deleted")
+		t.Error("an anonymous token: got RemoveAll done, want an error")
 	}
 	if err := remote.Set("targets", s.Raw(gun, "targets")); !is[storage.ErrServerUnavailable](err) {
-		t.Errorf("publishing says %v, want a 401", err)
+		t.Errorf("publishing: got error %v, want a 401", err)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestHookAnswersAndMayBlock(t *testing.T) {
 		t.Errorf("got %T %v, want the hook's 503", err, err)
 	}
 	if s.RequestsByPath()["/v2/"+gun+"/_trust/tuf/timestamp.json"] == 0 {
-		t.Error("what the hook answered was not counted")
+		t.Error("got what the hook answered not counted, want it counted")
 	}
 	gone := make(chan error, 1)
 	go func() {
@@ -171,7 +171,7 @@ func TestHookAnswersAndMayBlock(t *testing.T) {
 	mustLoad(t, s, gun)
 	s.Close()
 	if err := <-gone; err == nil {
-		t.Error("the stalled request was answered")
+		t.Error("got the stalled request answered, want an error")
 	}
 	s.Close() // twice is harmless
 }
@@ -184,7 +184,7 @@ func TestLatencyIsAddedToEachRequest(t *testing.T) {
 	before := time.Now()
 	mustLoad(t, s, gun)
 	if took := time.Since(before); took < 4*delay {
-		t.Errorf("four requests took %v, want at least %v", took, 4*delay)
+		t.Errorf("four requests: got %v, want at least %v", took, 4*delay)
 	}
 }
 
@@ -192,18 +192,18 @@ func TestTLSNeedsTheServersAuthority(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TLS: true})
 	if !strings.HasPrefix(s.URL(), "https://"+s.Host()) || len(s.CAPEM()) == 0 {
-		t.Errorf("URL %s, host %s, %d bytes of CA", s.URL(), s.Host(), len(s.CAPEM()))
+		t.Errorf("got URL %s, %d bytes of CA, want https://%s and some", s.URL(), len(s.CAPEM()), s.Host())
 	}
 	if status, body := get(t, s.HTTPClient(), s.URL()+"/v2/"); status != 200 || body != "{}" {
-		t.Errorf("ping: %d %s", status, body)
+		t.Errorf("ping: got %d %s, want 200 {}", status, body)
 	}
 	response, err := (&http.Client{Transport: &http.Transport{}}).Get(s.URL() + "/v2/")
 	if err == nil {
 		_ = response.Body.Close()
-		t.Error("a client without the authority was served")
+		t.Error("a client without the authority: got no error, want one")
 	}
 	if got := s.Requests(); got != 1 {
-		t.Errorf("%d requests were counted, want 1", got)
+		t.Errorf("got %d requests counted, want 1", got)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestRoutesAreThoseOfNotaryServer(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if got := routeOf(method, path); got != want {
-			t.Errorf("%s: %+v, want %+v", request, got, want)
+			t.Errorf("%s: got %+v, want %+v", request, got, want)
 		}
 	}
 }
@@ -238,7 +238,7 @@ func feedOf(t *testing.T, s *Server, path, query string) (string, []change) {
 	t.Helper()
 	status, body := get(t, s.HTTPClient(), s.URL()+path+query)
 	if status != 200 {
-		t.Fatalf("%s: status %d: %s", query, status, body)
+		t.Fatalf("%s: got status %d, want 200: %s", query, status, body)
 	}
 	var page struct {
 		Count   int
@@ -246,10 +246,10 @@ func feedOf(t *testing.T, s *Server, path, query string) (string, []change) {
 	}
 	must(t, json.Unmarshal([]byte(body), &page))
 	if page.Count != len(page.Records) {
-		t.Errorf("%s: count %d of %d records", query, page.Count, len(page.Records))
+		t.Errorf("%s: got count %d, want %d, of the records", query, page.Count, len(page.Records))
 	}
 	if page.Count == 0 && !strings.Contains(body, `"records":null`) {
-		t.Errorf("%s: an empty page is %s", query, body)
+		t.Errorf("%s: got an empty page %s, want records null", query, body)
 	}
 	var ids []string
 	for _, c := range page.Records {
@@ -283,7 +283,7 @@ func TestChangefeedPages(t *testing.T) {
 		"?records=-10&change_id=77": "1 2 3 4 5",
 	} {
 		if got, _ := feedOf(t, s, globalURL, query); got != want {
-			t.Errorf("%s: records %q, want %q", query, got, want)
+			t.Errorf("%s: got records %q, want %q", query, got, want)
 		}
 	}
 	one := "/v2/example.com/a/_trust/changefeed"
@@ -294,13 +294,13 @@ func TestChangefeedPages(t *testing.T) {
 		"?records=-2&change_id=-1": "3 5",
 	} {
 		if got, _ := feedOf(t, s, one, query); got != want {
-			t.Errorf("of one GUN, %s: records %q, want %q", query, got, want)
+			t.Errorf("of one GUN, %s: got records %q, want %q", query, got, want)
 		}
 	}
 	for _, query := range []string{"", "?records=x", "?records=1&change_id=x"} {
 		status, body := get(t, s.HTTPClient(), s.URL()+globalURL+query)
 		if status != 400 || !strings.Contains(body, "INVALID_PARAMETERS") {
-			t.Errorf("%q: status %d: %s", query, status, body)
+			t.Errorf("%q: got status %d, want 400 with INVALID_PARAMETERS: %s", query, status, body)
 		}
 	}
 }
@@ -313,14 +313,14 @@ func TestChangefeedRecordsNameTheTimestamp(t *testing.T) {
 	repository(t, s, "example.com/a")
 	_, records := feedOf(t, s, globalURL, "?records=10")
 	if len(records) != 3 {
-		t.Fatalf("%d records, want 3", len(records))
+		t.Fatalf("got %d records, want 3", len(records))
 	}
 	stored := s.History("example.com/a", "timestamp")[0]
 	update, deletion := records[2], records[1]
 	if update.Category != "update" || update.SHA256 != stored.SHA256 || update.Version != 1 || update.CreatedAt.IsZero() {
-		t.Errorf("the update is %+v", update)
+		t.Errorf("got %+v, want an update to version 1 with hash %s", update, stored.SHA256)
 	}
 	if deletion.Category != "deletion" || deletion.GUN != "example.com/a" || deletion.SHA256 != "" {
-		t.Errorf("the deletion is %+v", deletion)
+		t.Errorf("got %+v, want a deletion of example.com/a without a hash", deletion)
 	}
 }

@@ -61,7 +61,7 @@ func TestTamperingFailsTheClientAsInTheFacts(t *testing.T) {
 			r := prepared(t, s)
 			must(t, c.tamper(r))
 			if _, err := load(s, gun); !c.seen(err) {
-				t.Errorf("the client says %T %v", err, err)
+				t.Errorf("got error %T %v, want that of the tamper", err, err)
 			}
 		})
 	}
@@ -87,13 +87,13 @@ func TestTamperedDelegationIsSilentlyIgnored(t *testing.T) {
 			must(t, c.tamper(r))
 			l := mustLoad(t, s, gun)
 			if l.Targets[releases] != nil || l.Targets["targets/alice"] == nil {
-				t.Error("want targets/releases missing and targets/alice intact")
+				t.Errorf("got targets/releases %t, targets/alice %t, want false, true", l.Targets[releases] != nil, l.Targets["targets/alice"] != nil)
 			}
 			if got := l.invalid.Targets[releases] != nil; got != c.invalid {
-				t.Errorf("known as invalid: %v, want %v", got, c.invalid)
+				t.Errorf("got known as invalid: %t, want %t", got, c.invalid)
 			}
 			if l.role(t, "v1") != "targets" || l.role(t, "v2") != "" {
-				t.Error("docker does not fall back to targets")
+				t.Errorf("got v1 in %q, v2 in %q, want docker to fall back to targets", l.role(t, "v1"), l.role(t, "v2"))
 			}
 		})
 	}
@@ -117,15 +117,15 @@ func TestResignedFileIsBelieved(t *testing.T) {
 	after, err := warm()
 	must(t, err)
 	if after.TargetMeta(releases, "forged") == nil {
-		t.Error("the forged target was not believed")
+		t.Error("got the forged target not believed, want it believed")
 	}
 	if was, is := before.Targets[releases].Signed.Version, after.Targets[releases].Signed.Version; is != was+1 {
-		t.Errorf("version went from %d to %d", was, is)
+		t.Errorf("got version %d, want %d", is, was+1)
 	}
 	// What verifies can be published upon.
 	sign(t, r, "v3")
 	if got := mustLoad(t, s, gun).role(t, "v3"); got != "targets/releases" {
-		t.Errorf("v3 is in %q", got)
+		t.Errorf("got v3 in %q, want targets/releases", got)
 	}
 }
 
@@ -135,15 +135,15 @@ func TestReplacedBytesAreVouchedFor(t *testing.T) {
 	r := prepared(t, s)
 	must(t, r.Replace("targets/releases", []byte("<html>")))
 	if _, err := load(s, gun); err == nil {
-		t.Error("HTML was read")
+		t.Error("got HTML read, want an error")
 	}
 	// The snapshot knew the hash: the client got as far as parsing.
 	if is[data.ErrMismatchedChecksum](r.Publish()) {
-		t.Error("snapshot and file do not fit together")
+		t.Error("got snapshot and file apart, want them to fit together")
 	}
 	s.Put(gun, "targets/releases", 99, []byte("anything"))
 	if string(s.Raw(gun, "targets/releases")) != "anything" {
-		t.Error("Put did not store the bytes")
+		t.Errorf("got bytes %q after Put, want %q", s.Raw(gun, "targets/releases"), "anything")
 	}
 }
 
@@ -161,11 +161,11 @@ func TestSwappedRepository(t *testing.T) {
 		s.Put(gun, role, 9, attacker.Raw(gun, role))
 	}
 	if got := mustLoad(t, s, gun).role(t, "evil"); got != "targets" {
-		t.Errorf("on first use evil is in %q", got)
+		t.Errorf("on first use: got evil in %q, want targets", got)
 	}
 	_, err = loadWith(s, gun, s.HTTPClient().Transport, cache, trustpinning.TrustPinConfig{})
 	if !is[*trustpinning.ErrRootRotationFail](err) {
-		t.Errorf("who knows the old root gets %T %v", err, err)
+		t.Errorf("who knows the old root: got %T %v, want ErrRootRotationFail", err, err)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestHelpersSayWhatIsMissing(t *testing.T) {
 		"no such parent":      r.AddDelegation("targets/a/b", []string{""}),
 	} {
 		if err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 	// None of it may have left a trace.
@@ -219,25 +219,25 @@ func TestRootRotationIsFollowedFromVersionOne(t *testing.T) {
 		must(t, r.RotateRoot())
 	}
 	if r.RootKeyIDs()[0] == before {
-		t.Error("the root key is still the old one")
+		t.Errorf("got the root key %s as before, want a new one", before)
 	}
 	l, err := loadWith(s, gun, s.HTTPClient().Transport, cache, trustpinning.TrustPinConfig{})
 	must(t, err)
 	if got := l.Root.Signed.Version; got != 4 {
-		t.Errorf("root has version %d, want 4", got)
+		t.Errorf("got root version %d, want 4", got)
 	}
 	if got := l.role(t, "v1"); got != "targets" {
-		t.Errorf("v1 is in %q", got)
+		t.Errorf("got v1 in %q, want targets", got)
 	}
 	for _, n := range []int{2, 3} {
 		path := fmt.Sprintf("/v2/%s/_trust/tuf/%d.root.json", gun, n)
 		if s.RequestsByPath()[path] != 1 {
-			t.Errorf("%s was not fetched once: %v", path, s.RequestsByPath())
+			t.Errorf("%s: got %v fetched, want it once", path, s.RequestsByPath())
 		}
 	}
 	history := s.History(gun, "root")
 	if len(history) != 4 || string(history[0].Raw) != string(first) || history[3].Number != 4 {
-		t.Errorf("history has %d roots", len(history))
+		t.Errorf("got %d roots in the history, want 4, the first as it was", len(history))
 	}
 }
 
@@ -265,15 +265,15 @@ func TestOldTimestampIsServedByVersionAndChecksum(t *testing.T) {
 	base := s.URL() + "/v2/" + gun + "/_trust/tuf/"
 	for _, name := range []string{"1.timestamp.json", "timestamp." + old.SHA256 + ".json"} {
 		if status, body := get(t, s.HTTPClient(), base+name); status != 200 || body != string(old.Raw) {
-			t.Errorf("%s: status %d", name, status)
+			t.Errorf("%s: got status %d, want 200 and the old bytes", name, status)
 		}
 	}
 	if _, body := get(t, s.HTTPClient(), base+"timestamp.json"); body == string(old.Raw) {
-		t.Error("the latest timestamp is still the first")
+		t.Error("got the first timestamp as the latest, want a new one")
 	}
 	for _, name := range []string{"9.timestamp.json", "targets/a.json", "mirrors.json", "root." + old.SHA256 + ".json"} {
 		if status, _ := get(t, s.HTTPClient(), base+name); status != 404 {
-			t.Errorf("%s: status %d, want 404", name, status)
+			t.Errorf("%s: got status %d, want 404", name, status)
 		}
 	}
 }

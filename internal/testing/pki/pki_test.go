@@ -52,10 +52,10 @@ func TestCertificatesSatisfyNotation(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name, err := proto.EncodeKeySpec(spec); err != nil || string(name) != string(a) {
-				t.Errorf("key spec %s, %v; want %s", name, err, a)
+				t.Errorf("got key spec %s, error %v, want %s", name, err, a)
 			}
 			if subject := id.Chain[0].Subject.String(); subject != "CN=k,O=dct2notation test,ST=WA,C=US" {
-				t.Errorf("subject %s", subject)
+				t.Errorf("got subject %s, want that of k", subject)
 			}
 			saved, err := id.Save(t.TempDir(), "test")
 			if err != nil {
@@ -67,7 +67,7 @@ func TestCertificatesSatisfyNotation(t *testing.T) {
 			}
 			public := loaded.Key.Public().(interface{ Equal(crypto.PublicKey) bool })
 			if !public.Equal(loaded.Chain[0].PublicKey) || len(loaded.Chain) != 2 {
-				t.Errorf("loaded a chain of %d that does not fit its key", len(loaded.Chain))
+				t.Errorf("got a chain of %d, want 2 that fit the key", len(loaded.Chain))
 			}
 		})
 	}
@@ -82,16 +82,16 @@ func TestKeysAndChainsArePEM(t *testing.T) {
 	}
 	block, _ := pem.Decode(key)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		t.Fatalf("no PKCS #8 block in %.30s", key)
+		t.Fatalf("got %.30s, want a PKCS #8 block", key)
 	}
 	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
 		t.Error(err)
 	}
 	if n := strings.Count(string(id.ChainPEM()), "BEGIN CERTIFICATE"); n != 2 {
-		t.Errorf("%d certificates, want leaf and root", n)
+		t.Errorf("got %d certificates, want leaf and root", n)
 	}
 	if !strings.HasSuffix(string(id.ChainPEM()), string(authority().CertificatePEM())) {
-		t.Error("the chain does not end with the root")
+		t.Error("got another end of the chain, want the root")
 	}
 }
 
@@ -100,11 +100,11 @@ func TestValidityIsAsAsked(t *testing.T) {
 	now := time.Now()
 	id := issue(t, "old", EC256, Valid(now.AddDate(-2, 0, 0), now.AddDate(-1, 0, 0)))
 	if err := corex509.ValidateCodeSigningCertChain(id.Chain, &now); err == nil {
-		t.Error("valid today")
+		t.Error("got it valid today, want it expired")
 	}
 	then := now.AddDate(-1, -6, 0)
 	if err := corex509.ValidateCodeSigningCertChain(id.Chain, &then); err != nil {
-		t.Errorf("not valid back then: %v", err)
+		t.Errorf("back then: got error %v, want none", err)
 	}
 }
 
@@ -115,9 +115,9 @@ func TestNamesNeverShareRSAKeys(t *testing.T) {
 	again := issue(t, "one", RSA2048)
 	two := issue(t, "two", RSA2048)
 	if one.Key != again.Key {
-		t.Error("the key was made twice")
+		t.Error("got the key made twice, want it made once")
 	}
 	if one.Key == two.Key {
-		t.Error("two names, one key")
+		t.Error("got one key for two names, want two")
 	}
 }

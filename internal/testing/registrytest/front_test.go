@@ -22,12 +22,12 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 		put(t, r, "app", "v1")
 		c := client(t, r, "app")
 		if _, err := c.Resolve(t.Context(), "v1"); err != nil {
-			t.Errorf("tokens %v: right password: %v", token, err)
+			t.Errorf("tokens %v: right password: got error %v, want none", token, err)
 		}
 		for _, wrong := range []auth.Credential{{}, {Username: "alice", Password: "guess"}, {Username: "bob", Password: "secret"}} {
 			c.Client = &auth.Client{Client: httpClient(t, r), Credential: auth.StaticCredential(r.Host(), wrong)}
 			if _, err := c.Resolve(t.Context(), "v1"); err == nil {
-				t.Errorf("tokens %v: let in as %q", token, wrong.Username)
+				t.Errorf("tokens %v: got let in as %q, want an error", token, wrong.Username)
 			}
 		}
 	}
@@ -43,7 +43,7 @@ func token(t *testing.T, r *registrytest.Registry, scopes ...string) string {
 	defer answer.Body.Close()
 	var got struct{ Token string }
 	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil || got.Token == "" {
-		t.Fatalf("token %q, %v", got.Token, err)
+		t.Fatalf("got token %q, error %v, want a token", got.Token, err)
 	}
 	return got.Token
 }
@@ -68,7 +68,7 @@ func TestTokenIsGoodForItsScopeOnly(t *testing.T) {
 	} {
 		got := perform(t, r, ask.method, ask.path, pull)
 		if got.StatusCode != ask.status || !strings.Contains(got.Header.Get("WWW-Authenticate"), ask.challenge) {
-			t.Errorf("%s %s: %d, %q", ask.method, ask.path, got.StatusCode, got.Header.Get("WWW-Authenticate"))
+			t.Errorf("%s %s: got %d, %q, want %d, %q", ask.method, ask.path, got.StatusCode, got.Header.Get("WWW-Authenticate"), ask.status, ask.challenge)
 		}
 	}
 }
@@ -102,13 +102,13 @@ func TestLostAnswerKeepsItsEffect(t *testing.T) {
 		return false
 	})
 	if _, err := sign(t.Context(), client(t, r, "app"), image, "{}"); err == nil {
-		t.Error("the client got an answer")
+		t.Error("got an answer for the client, want an error")
 	}
 	if got := oracle(t, r, "app", image); len(got) != 1 {
-		t.Errorf("the registry lists %v, want the one signature", got)
+		t.Errorf("got %v listed, want the one signature", got)
 	}
 	if !slices.ContainsFunc(r.Log(), func(l string) bool { return strings.HasSuffix(l, " aborted") }) {
-		t.Errorf("no aborted request in %v", r.Log())
+		t.Errorf("got %v, want an aborted request in it", r.Log())
 	}
 }
 
@@ -121,14 +121,14 @@ func TestHookAnswersInsteadOfTheRegistry(t *testing.T) {
 		return true
 	})
 	if got := get(t, c, r.URL()+"/v2/"); got.StatusCode != http.StatusTeapot {
-		t.Errorf("status %d with the hook", got.StatusCode)
+		t.Errorf("with the hook: got status %d, want %d", got.StatusCode, http.StatusTeapot)
 	}
 	r.SetHook(nil)
 	if got := get(t, c, r.URL()+"/v2/"); got.StatusCode != http.StatusOK {
-		t.Errorf("status %d after the hook was taken away", got.StatusCode)
+		t.Errorf("after the hook was taken away: got status %d, want %d", got.StatusCode, http.StatusOK)
 	}
 	if want := []string{"GET /v2/ 418", "GET /v2/ 200"}; !slices.Equal(r.Log(), want) || r.Requests() != 2 {
-		t.Errorf("log %v, %d requests; want %v", r.Log(), r.Requests(), want)
+		t.Errorf("got log %v, %d requests, want %v, 2", r.Log(), r.Requests(), want)
 	}
 }
 
@@ -137,10 +137,10 @@ func TestDeletesAreRefusedOnDemand(t *testing.T) {
 	r := start(t, registrytest.Options{RefuseDelete: true})
 	image := put(t, r, "app", "v1")
 	if err := client(t, r, "app").Delete(t.Context(), image); err == nil {
-		t.Error("deleted")
+		t.Error("got it deleted, want an error")
 	}
 	if _, err := r.Resolve("app", "v1"); err != nil {
-		t.Errorf("the image is gone: %v", err)
+		t.Errorf("the image: got error %v, want none", err)
 	}
 }
 
@@ -153,6 +153,6 @@ func TestLatencyIsAddedToEachRequest(t *testing.T) {
 		get(t, c, r.URL()+"/v2/")
 	}
 	if took := time.Since(begin); took < 90*time.Millisecond {
-		t.Errorf("3 requests took %v", took)
+		t.Errorf("3 requests: got %v, want at least 90ms", took)
 	}
 }

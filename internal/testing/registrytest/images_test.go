@@ -34,14 +34,14 @@ func TestImagesCanBePulledWhole(t *testing.T) {
 		}
 		got, err := oras.Copy(t.Context(), client(t, r, "app"), "v1", memory.New(), "", oras.DefaultCopyOptions)
 		if err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != kind.mediaType {
-			t.Errorf("pulled %v, %v; want %v of type %s", got, err, want, kind.mediaType)
+			t.Errorf("got pulled %v, error %v, want %v of type %s", got, err, want, kind.mediaType)
 		}
 		other, err := kind.put("app", "v1", "b")
 		if err != nil || other.Digest == want.Digest {
-			t.Errorf("%s: another seed gave %v, %v", kind.mediaType, other.Digest, err)
+			t.Errorf("%s, another seed: got %v, error %v, want another digest", kind.mediaType, other.Digest, err)
 		}
 		if again, err := kind.put("app", "v1", "a"); err != nil || again.Digest != want.Digest {
-			t.Errorf("%s: the same seed gave %v, %v", kind.mediaType, again.Digest, err)
+			t.Errorf("%s, the same seed: got %v, error %v, want %v", kind.mediaType, again.Digest, err, want.Digest)
 		}
 	}
 }
@@ -55,10 +55,10 @@ func TestSchema1IsServedAsStored(t *testing.T) {
 	}
 	got := get(t, httpClient(t, r), r.URL()+"/v2/old/manifests/v1")
 	if d := got.Header.Get("Docker-Content-Digest"); d != want.Digest.String() {
-		t.Errorf("digest %s, want %s", d, want.Digest)
+		t.Errorf("got digest %s, want %s", d, want.Digest)
 	}
 	if ct := got.Header.Get("Content-Type"); ct != "application/vnd.docker.distribution.manifest.v1+prettyjws" {
-		t.Errorf("content type %s", ct)
+		t.Errorf("got content type %s, want that of schema 1, signed", ct)
 	}
 }
 
@@ -70,21 +70,21 @@ func TestTagsMoveAndGoWithTheirDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if moved, err := r.Resolve("app", "v1"); err != nil || moved.Digest != two.Digest {
-		t.Errorf("v1 is %v, %v; want %v", moved.Digest, err, two.Digest)
+		t.Errorf("v1: got %v, error %v, want %v", moved.Digest, err, two.Digest)
 	}
 	if err := r.Tag("app", "v3", digest.FromString("nothing").String()); err == nil {
-		t.Error("tagged a manifest that does not exist")
+		t.Error("a manifest that does not exist: got it tagged, want an error")
 	}
 	if err := r.Delete("app", two.Digest.String()); err != nil {
 		t.Fatal(err)
 	}
 	for _, reference := range []string{"v1", "v2", two.Digest.String()} {
 		if d, err := r.Resolve("app", reference); err == nil {
-			t.Errorf("%s is still %v", reference, d.Digest)
+			t.Errorf("%s: got %v, want it gone", reference, d.Digest)
 		}
 	}
 	if _, err := r.Resolve("app", one.Digest.String()); err != nil {
-		t.Errorf("the other image is gone: %v", err)
+		t.Errorf("the other image: got error %v, want none", err)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestWrongDigestIsRefused(t *testing.T) {
 	r := start(t, registrytest.Options{})
 	_, err := r.PutManifest("app", digest.FromString("else").String(), ocispec.MediaTypeImageManifest, []byte(`{}`))
 	if err == nil {
-		t.Error("stored bytes under a digest that is not theirs")
+		t.Error("bytes under a digest that is not theirs: got no error, want one")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestListsComeInPages(t *testing.T) {
 		return nil
 	})
 	if err != nil || !slices.Equal(tags, want) || pages != 3 {
-		t.Errorf("tags %v in %d pages, %v", tags, pages, err)
+		t.Errorf("got tags %v in %d pages, error %v, want %v in 3", tags, pages, err, want)
 	}
 	all, err := remote.NewRegistry(r.Host())
 	if err != nil {
@@ -126,7 +126,7 @@ func TestListsComeInPages(t *testing.T) {
 	var repos []string
 	err = all.Repositories(t.Context(), "app", func(page []string) error { repos = append(repos, page...); return nil })
 	if err != nil || !slices.Equal(repos, []string{"team/a", "team/b", "team/c", "team/d", "team/e"}) {
-		t.Errorf("repositories after app: %v, %v", repos, err)
+		t.Errorf("after app: got repositories %v, error %v, want team/a to team/e", repos, err)
 	}
 }
 
@@ -147,13 +147,13 @@ func TestThousandsOfImagesAreCheap(t *testing.T) {
 	begin = time.Now()
 	for range 100 {
 		if got := oracle(t, r, "big", last); len(got) != 1 {
-			t.Fatalf("listed %v", got)
+			t.Fatalf("got listed %v, want 1", got)
 		}
 	}
 	each := time.Since(begin) / 100
 	t.Logf("10,000 images in %v, one list of referrers in %v", filled, each)
 	if filled > time.Minute || each > 20*time.Millisecond {
-		t.Error("too slow, even for a busy machine") // scanning all manifests takes 28 ms on a quiet one
+		t.Errorf("got %v to fill, %v each, want at most %v, %v, even on a busy machine", filled, each, time.Minute, 20*time.Millisecond) // scanning all manifests takes 28 ms on a quiet one
 	}
 }
 
@@ -166,6 +166,6 @@ func TestInProcessCallsAreNotCounted(t *testing.T) {
 		t.Error(err)
 	}
 	if n, lines := r.Requests(), r.Log(); n != 0 || len(lines) != 0 {
-		t.Errorf("counted %d, logged %v", n, lines)
+		t.Errorf("got %d counted, %v logged, want none", n, lines)
 	}
 }

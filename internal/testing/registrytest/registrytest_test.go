@@ -50,7 +50,7 @@ func checkRoundTrip(t *testing.T, r *registrytest.Registry) {
 	image := put(t, r, repo, "v1")
 	resolved, err := client(t, r, repo).Resolve(t.Context(), "v1")
 	if err != nil || !content.Equal(resolved, image) {
-		t.Fatalf("resolved %v, %v; want %v", resolved, err, image)
+		t.Fatalf("got resolved %v, error %v, want %v", resolved, err, image)
 	}
 	want := map[digest.Digest]string{}
 	writer := client(t, r, repo)
@@ -62,14 +62,14 @@ func checkRoundTrip(t *testing.T, r *registrytest.Registry) {
 		want[signature.Digest] = notationType
 		mediaType, stored, err := r.SignatureBlob(repo, signature)
 		if err != nil || mediaType != "application/jose+json" || string(stored) != envelope {
-			t.Fatalf("stored %q %s, %v; want %s", stored, mediaType, err, envelope)
+			t.Fatalf("got stored %q %s, error %v, want %s", stored, mediaType, err, envelope)
 		}
 	}
 	if got := listed(t, client(t, r, repo), image); !maps.Equal(got, want) {
-		t.Errorf("a fresh client lists %v, want %v", got, want)
+		t.Errorf("a fresh client: got listed %v, want %v", got, want)
 	}
 	if got := oracle(t, r, repo, image); !maps.Equal(got, want) {
-		t.Errorf("the oracle lists %v, want %v", got, want)
+		t.Errorf("the oracle: got listed %v, want %v", got, want)
 	}
 }
 
@@ -82,7 +82,7 @@ func checkSchema(t *testing.T, o registrytest.Options) {
 	}
 	_, err := r.Resolve("app", "sha256-"+image.Digest.Encoded())
 	if tagged := err == nil; tagged == o.Referrers {
-		t.Errorf("referrers API %v, but tag present %v", o.Referrers, tagged)
+		t.Errorf("referrers API %t: got tag present %t, want %t", o.Referrers, tagged, !o.Referrers)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestReferrersKeepOrderAndFilter(t *testing.T) {
 		got = append(got, d.Digest)
 	}
 	if !slices.Equal(got, slices.Compact(want)[:3]) {
-		t.Errorf("listed %v, want %v", got, want[:3])
+		t.Errorf("got listed %v, want %v", got, want[:3])
 	}
 }
 
@@ -144,7 +144,7 @@ func TestDeletedSignatureIsNoLongerListed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := oracle(t, r, "app", image); len(got) != 0 {
-			t.Errorf("referrers API %v: still listed: %v", api, got)
+			t.Errorf("referrers API %v: got still listed %v, want none", api, got)
 		}
 	}
 }
@@ -160,14 +160,14 @@ func TestBlobsBelongToTheirRepository(t *testing.T) {
 	inOne, errOne := one.Blobs().Exists(t.Context(), blob)
 	inTwo, errTwo := two.Blobs().Exists(t.Context(), blob)
 	if errOne != nil || errTwo != nil || !inOne || inTwo {
-		t.Errorf("blob in one: %v, %v; in two: %v, %v", inOne, errOne, inTwo, errTwo)
+		t.Errorf("got blob in one: %v, %v, in two: %v, %v, want true, false", inOne, errOne, inTwo, errTwo)
 	}
 	body := []byte(`{"schemaVersion":2,"config":{"mediaType":"text/plain","size":5,"digest":"` + blob.Digest.String() + `"}}`)
 	if _, err := r.PutManifest("one", "v1", ocispec.MediaTypeImageManifest, body); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.PutManifest("two", "v1", ocispec.MediaTypeImageManifest, body); err == nil {
-		t.Error("a manifest without its config was accepted")
+		t.Error("a manifest without its config: got no error, want one")
 	}
 }
 
@@ -190,7 +190,7 @@ func httpClient(t *testing.T, r *registrytest.Registry) *http.Client {
 	if pem := r.CAPEM(); pem != nil {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			t.Fatal("CAPEM holds no certificate")
+			t.Fatal("got no certificate in CAPEM, want one")
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}

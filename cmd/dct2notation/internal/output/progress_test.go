@@ -49,7 +49,7 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 		"affects=\"16 images in 4 repositories\"": 1, "connection lost": 1, "affects=\"the trust data of 3 repositories\"": 1, "affects=": 2,
 	} {
 		if got := strings.Count(text, want); got != n {
-			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, text)
+			t.Errorf("%q: got it %d times, want %d:\n%s", want, got, n, text)
 		}
 	}
 }

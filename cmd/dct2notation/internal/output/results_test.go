@@ -51,17 +51,17 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 		return saved
 	}
 	if !last().End.Well {
-		t.Error("a good run is not well")
+		t.Errorf("a good run: got %+v, want it well", last().End)
 	}
 	killed, _ := recordTo(t, o, "text")
 	if saved := last(); saved.End.Well || saved.End.Complete {
-		t.Errorf("an earlier result is shown while another run works: %+v", saved.End)
+		t.Errorf("an earlier result while another run works: got %+v, want neither well nor complete", saved.End)
 	}
 	_ = killed.file.Close() // as a kill does
 	r, _ = recordTo(t, o, "text")
 	finishWell(t, r, "text")
 	if got := history(o.dir, last()); !last().End.Well || len(got) != 2 {
-		t.Errorf("%+v, history %v", last().End, got)
+		t.Errorf("got %+v, history %v, want it well, 2 entries", last().End, got)
 	}
 	// What a kill left goes in the end.
 	leavings := func() []string {
@@ -72,7 +72,7 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 		return found
 	}
 	if len(leavings()) != 1 {
-		t.Errorf("%v", leavings())
+		t.Errorf("got leavings %v, want 1", leavings())
 	}
 	old := time.Now().Add(-leftover - time.Hour)
 	if err := os.Chtimes(killed.file.Name(), old, old); err != nil {
@@ -81,7 +81,7 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	r, _ = recordTo(t, o, "text")
 	finishWell(t, r, "text")
 	if len(leavings()) != 0 {
-		t.Errorf("%v", leavings())
+		t.Errorf("got leavings %v, want 0", leavings())
 	}
 }
 
@@ -96,13 +96,13 @@ func TestResultsThatCannotBeSaved(t *testing.T) {
 		o := &Results{SavedResults: SavedResults{filepath.Join(file, "results")}}
 		r, log := recordTo(t, o, format)
 		if !strings.Contains(log.String(), "not saved for later") {
-			t.Errorf("nothing is said: %s", log)
+			t.Errorf("got log %q, want it to say \"not saved for later\"", log)
 		}
 		if out := finishWell(t, r, format); (format == "csv") != strings.Contains(out, "v1,ok,signed") {
-			t.Errorf("%s: %q", format, out)
+			t.Errorf("%s: got %q, want a row of v1 in csv alone", format, out)
 		}
 		if _, err := os.Stat(r.file.Name()); !os.IsNotExist(err) {
-			t.Errorf("%s: the temporary file is left: %v", format, err)
+			t.Errorf("%s: temporary file: got %v, want it gone", format, err)
 		}
 	}
 }
@@ -117,10 +117,10 @@ func TestARecordingThatFailsIsToldOf(t *testing.T) {
 		var out bytes.Buffer
 		err := r.Finish(report.End{Complete: true, Well: true}, format, false, &out)
 		if (err != nil) != tells || !tells && !strings.Contains(log.String(), "not saved for later") || out.Len() > 0 {
-			t.Errorf("%s: %v, %q, %s", format, err, out.String(), log)
+			t.Errorf("%s: got error %v, output %q, log %s, want an error: %t, no output", format, err, out.String(), log, tells)
 		}
 		if saved, err := load(lastResult(o.dir, report.OfRun)); err != nil || saved.End.Well {
-			t.Errorf("the last result: %v", err)
+			t.Errorf("%s, the last result: got error %v, want none and it not well", format, err)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestHistoryIsKept(t *testing.T) {
 	}
 	add()
 	if got := history(dir, saved); len(got) != 2 {
-		t.Errorf("%d results behind a torn line", len(got))
+		t.Errorf("got %d results behind a torn line, want 2", len(got))
 	}
 	line, err := os.ReadFile(historyPath(dir))
 	if err != nil {
@@ -164,9 +164,9 @@ func TestHistoryIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Size() > maxHistoryFile*2/3 || len(history(dir, saved)) < 100 {
-		t.Errorf("%d bytes, %d results", info.Size(), len(history(dir, saved)))
+		t.Errorf("got %d bytes, %d results, want at most %d, at least 100", info.Size(), len(history(dir, saved)), maxHistoryFile*2/3)
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %s", info.Mode())
+		t.Errorf("got mode %s, want 0600", info.Mode())
 	}
 }

@@ -48,7 +48,7 @@ func TestClockIsComparedWithTheServers(t *testing.T) {
 			}
 			e.clocks()
 			if got := results(e.checks); got != c.want {
-				t.Errorf("%s, want %s: %+v", got, c.want, e.checks)
+				t.Errorf("got %s, want %s: %+v", got, c.want, e.checks)
 			}
 		})
 	}
@@ -99,11 +99,11 @@ func TestFindingsShowNothingSecretOrHostile(t *testing.T) {
 	c := f.checks[0]
 	for _, text := range []string{c.Subject, c.Detail, c.Hint} {
 		if strings.Contains(text, "canary") || strings.ContainsAny(text, "\x1b\n") {
-			t.Errorf("shown: %q", text)
+			t.Errorf("got it shown as %q, want no canary and no control characters", text)
 		}
 	}
 	if !strings.Contains(c.Hint, "see ") || !strings.Contains(c.Hint, "and mend it") || strings.Contains(c.Detail, "mend") {
-		t.Errorf("check %+v", c)
+		t.Errorf("got check %+v, want the way to mend it in the hint alone", c)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestKnownLimitsAreOfTheRegistryNamed(t *testing.T) {
 		"registry.example.com": false, "azurecr.io.example.com": false,
 	} {
 		if got := len(knownLimits(host)) > 0; got != want {
-			t.Errorf("%s: %t", host, got)
+			t.Errorf("%s: got known limits %t, want %t", host, got, want)
 		}
 	}
 }

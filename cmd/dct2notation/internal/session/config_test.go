@@ -50,12 +50,12 @@ func TestConfigurationIsStrict(t *testing.T) {
 		cfg, err := parseConfig([]byte(c.in), known, environment{})
 		if c.want == "" {
 			if err != nil || cfg.Notary["a.example.com"] != "https://n" || cfg.Flags["id"][0] != "from the environment" || cfg.Flags["plugin-config"][0] != "b=c" || cfg.TrustPinning == nil {
-				t.Errorf("%s: %+v: %v", name, cfg, err)
+				t.Errorf("%s: got %+v, error %v, want all that the file says", name, cfg, err)
 			}
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want one with %q", name, err, c.want)
 		}
 	}
 }
@@ -90,23 +90,23 @@ func TestPlainHTTPHostsAreNamedOneByOne(t *testing.T) {
 		}
 		err = repository.CanPull(t.Context(), "").Err()
 		if err == nil || strings.Contains(err.Error(), "plain-http-hosts") == plain {
-			t.Errorf("%s, listed %v: %v", host, plain, err)
+			t.Errorf("%s, listed %v: got error %v, want one, of plain-http-hosts if not listed", host, plain, err)
 		}
 	}
 	close(seen)
 	sent := 0
 	for request := range seen {
 		if !strings.HasPrefix(request, "listed") {
-			t.Errorf("sent without TLS: %s", request)
+			t.Errorf("got sent without TLS: %s, want the listed host alone", request)
 		}
 		sent++
 	}
 	if sent != 2 { // without credentials, and with them
-		t.Errorf("%d requests to the listed host, want 2", sent)
+		t.Errorf("got %d requests to the listed host, want 2", sent)
 	}
 	for _, wrong := range []string{"[http://localhost]", "true/x", "[a b]", "['']", "{a: b}", "[[a]]"} {
 		if _, err := parseConfig([]byte("version: 1\nplain-http-hosts: "+wrong+"\n"), nil, environment{}); err == nil {
-			t.Errorf("%s: accepted", wrong)
+			t.Errorf("%s: got no error, want one", wrong)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestSelection(t *testing.T) {
 			}
 		}
 		if (err != nil) != (c.want == "") || err == nil && strings.Trim(fmt.Sprint(guns), "[]") != c.want {
-			t.Errorf("%v: %v, %v", c.args, guns, err)
+			t.Errorf("%v: got %v, error %v, want %q", c.args, guns, err, c.want)
 		}
 	}
 }
@@ -166,12 +166,12 @@ func TestMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := m.Location(gun); got != want {
-			t.Errorf("%s is in %s, want %s", from, got, want)
+			t.Errorf("%s: got %s, want %s", from, got, want)
 		}
 	}
 	for _, bad := range []string{"a", "a -> ", "a/* -> b/c", "a/b -> c/*", "a/*/b -> c/d", "a/b -> c"} {
 		if _, err := ParseMirrors([]string{bad}); err == nil {
-			t.Errorf("%s: accepted", bad)
+			t.Errorf("%s: got no error, want one", bad)
 		}
 	}
 }
@@ -198,11 +198,11 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("x: %w", context.Canceled), 130},
 	} {
 		if got := cli.ExitCode(c.err); got != c.want {
-			t.Errorf("%v: exit code %d, want %d", c.err, got, c.want)
+			t.Errorf("%v: got exit code %d, want %d", c.err, got, c.want)
 		}
 		// A result that was shown and a ledger that could not be closed: the worse counts.
 		if got := cli.ExitCode(errors.Join(c.err, nil)); got != c.want {
-			t.Errorf("%v joined: exit code %d", c.err, got)
+			t.Errorf("%v joined: got exit code %d, want %d", c.err, got, c.want)
 		}
 	}
 }
@@ -221,25 +221,25 @@ func TestPairsAreTakenAsTheyStand(t *testing.T) {
 	} {
 		cfg, err := parseConfig([]byte("version: 1\nuser-metadata: "+in+"\nworkers: 1000000\n"), map[string]bool{"user-metadata": true, "workers": true}, environment{})
 		if err != nil {
-			t.Errorf("%s: %v", in, err)
+			t.Errorf("%s: got error %v, want none", in, err)
 			continue
 		}
 		var o EngineOptions
 		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 		o.Bind(flags)
 		if err := cfg.setFlags(flags); err != nil || flags.Lookup("user-metadata").Value.String() != want || o.workers != 1_000_000 {
-			t.Errorf("%s: %v, %v", in, o.Metadata, err)
+			t.Errorf("%s: got %v, %d workers, error %v, want %s, 1000000 workers", in, o.Metadata, o.workers, err, want)
 		}
 	}
 	var o EngineOptions
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	o.Bind(flags)
 	if err := flags.Parse([]string{"-m", "a=1,b=2", "-m", "c=", "--plugin-config", "x=y=z"}); err != nil || o.Metadata["a"] != "1,b=2" || len(o.Metadata) != 2 || o.pluginConfig["x"] != "y=z" {
-		t.Errorf("%v %v: %v", o.Metadata, o.pluginConfig, err)
+		t.Errorf("got %v %v, error %v, want a=1,b=2 c= and x=y=z", o.Metadata, o.pluginConfig, err)
 	}
 	for _, bad := range []string{"a", "=b", ""} {
 		if flags.Set("user-metadata", bad) == nil {
-			t.Errorf("%q accepted", bad)
+			t.Errorf("%q: got no error, want one", bad)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestGlobMatches(t *testing.T) {
 	} {
 		g, err := parseGlobs([]string{"unlike", c.glob})
 		if err != nil {
-			t.Errorf("glob %q: %v", c.glob, err)
+			t.Errorf("glob %q: got error %v, want none", c.glob, err)
 			continue
 		}
 		if got := g.match(c.name); got != c.want {

@@ -45,7 +45,7 @@ func TestKeySpecs(t *testing.T) {
 				t.Fatal(err)
 			}
 			if a.KeySpec != c.spec || a.HashName != c.hash || a.Name != c.name || len(a.Digest([]byte("x"))) != c.size {
-				t.Errorf("got %+v", a)
+				t.Errorf("got %+v, want %s, %s, %s and a digest of %d bytes", a, c.spec, c.hash, c.name, c.size)
 			}
 		})
 	}
@@ -57,7 +57,7 @@ func TestOtherKeysAreUnsupported(t *testing.T) {
 		rsaOf(1024), rsaOf(2047), &ecdsa.PublicKey{Curve: elliptic.P224()}, ed25519.PublicKey{}, nil,
 	} {
 		if a, err := Of(pub); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%T: got %v, %v", pub, a, err)
+			t.Errorf("%T: got %v, error %v, want %v", pub, a, err, ErrUnsupported)
 		}
 	}
 }
@@ -76,12 +76,12 @@ func TestPadECDSA(t *testing.T) {
 			short := bytes.Repeat([]byte{7}, 2*(c.size-cut))
 			got, err := PadECDSA(c.curve, short)
 			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%s, %d bytes cut: %x, %v", c.curve.Params().Name, cut, got, err)
+				t.Errorf("%s, %d bytes cut: got %x, error %v, want %x", c.curve.Params().Name, cut, got, err, want)
 			}
 		}
 		for _, n := range []int{0, 1, 2*c.size - 1, 2*c.size + 2} {
 			if got, err := PadECDSA(c.curve, make([]byte, n)); err == nil {
-				t.Errorf("%s, %d bytes: accepted as %x", c.curve.Params().Name, n, got)
+				t.Errorf("%s, %d bytes: got %x, want an error", c.curve.Params().Name, n, got)
 			}
 		}
 	}
@@ -114,10 +114,10 @@ func TestVerifyTellsRightFromWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := ecAlg.Verify(ec.Public(), ecDigest, ecSig); err != nil {
-		t.Errorf("EC: %v", err)
+		t.Errorf("EC: got error %v, want none", err)
 	}
 	if err := raAlg.Verify(ra.Public(), raDigest, raSig); err != nil {
-		t.Errorf("RSA: %v", err)
+		t.Errorf("RSA: got error %v, want none", err)
 	}
 	other := ecAlg.Digest([]byte("other"))
 	for name, err := range map[string]error{
@@ -127,7 +127,7 @@ func TestVerifyTellsRightFromWrong(t *testing.T) {
 		"RSA, other salt":    raAlg.Verify(ra.Public(), raDigest, badSalt),
 	} {
 		if err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }

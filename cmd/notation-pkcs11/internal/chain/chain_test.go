@@ -32,7 +32,7 @@ func names(chain certs) []string {
 func invalid(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("accepted, want an error with %q", want)
+		t.Fatalf("got no error, want one with %q", want)
 	}
 	if got := fault.Protocol(err); got.ErrCode != plugin.ErrorCodeValidation || !strings.Contains(got.Message, want) {
 		t.Errorf("got %s %q, want VALIDATION_ERROR with %q", got.ErrCode, got.Message, want)
@@ -59,7 +59,7 @@ func TestBuildOrdersAnyPoolFromLeafToRoot(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.EqualFunc(got, want, (*x509.Certificate).Equal) {
-				t.Errorf("chain = %v, want %v", names(got), names(want))
+				t.Errorf("got chain %v, want %v", names(got), names(want))
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func TestBuildTakesASelfSignedLeafAlone(t *testing.T) {
 	leaf := pkitest.SelfSigned(t, pkitest.NewKey(t))
 	got, err := Build(leaf, certs{pkitest.Root(t, "root").Cert}, time.Now())
 	if err != nil || len(got) != 1 || !got[0].Equal(leaf) {
-		t.Errorf("chain = %v, %v", names(got), err)
+		t.Errorf("got chain %v, error %v, want the leaf alone", names(got), err)
 	}
 }
 
@@ -123,11 +123,11 @@ func TestBuildEndsOnCrossSignedCircles(t *testing.T) {
 		t.Errorf("got %v, want ErrIncomplete", err)
 	}
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("the search took %v", took)
+		t.Errorf("got a search of %v, want at most 20s", took)
 	}
 	got, err := Build(leaf, append(certs{a.Cert, root.Cert}, pool...), time.Now())
 	if err != nil || len(got) != 3 {
-		t.Errorf("with the root: chain = %v, %v", names(got), err)
+		t.Errorf("with the root: got chain %v, error %v, want 3 certificates", names(got), err)
 	}
 }
 
@@ -173,10 +173,10 @@ func TestReadFile(t *testing.T) {
 	leaf := root.Leaf(t, pkitest.NewKey(t).Public())
 	got, err := ReadFile(pkitest.WritePEM(t, leaf, root.Cert))
 	if err != nil || len(got) != 2 || !got[0].Equal(leaf) {
-		t.Errorf("got %v, %v", names(got), err)
+		t.Errorf("got %v, error %v, want 2 certificates, the leaf first", names(got), err)
 	}
 	if got, err := ReadFile(""); got != nil || err != nil {
-		t.Errorf("no file: %v, %v", got, err)
+		t.Errorf("no file: got %v, error %v, want nothing and none", got, err)
 	}
 	write := func(text []byte) string {
 		path := filepath.Join(t.TempDir(), "f.pem")

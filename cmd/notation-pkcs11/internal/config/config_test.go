@@ -37,7 +37,7 @@ func TestKeySelection(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got.Key, c.want) {
-				t.Errorf("key = %+v, want %+v", got.Key, c.want)
+				t.Errorf("got key %+v, want %+v", got.Key, c.want)
 			}
 		})
 	}
@@ -48,11 +48,11 @@ func TestModuleOfPluginConfigWins(t *testing.T) {
 	getenv := env(map[string]string{ModuleEnv: "/env.so"})
 	got, err := Read("k", map[string]string{"module": "/config.so"}, getenv)
 	if err != nil || got.Module != "/config.so" {
-		t.Errorf("got %q, %v", got.Module, err)
+		t.Errorf("got module %q, error %v, want /config.so", got.Module, err)
 	}
 	got, err = Read("k", nil, getenv)
 	if err != nil || got.Module != "/env.so" {
-		t.Errorf("got %q, %v", got.Module, err)
+		t.Errorf("got module %q, error %v, want /env.so", got.Module, err)
 	}
 }
 
@@ -77,14 +77,14 @@ func TestReadRefuses(t *testing.T) {
 			t.Parallel()
 			_, err := Read(c.id, c.options, env(nil))
 			if err == nil {
-				t.Fatal("accepted")
+				t.Fatal("got no error, want one")
 			}
 			got := fault.Protocol(err)
 			if got.ErrCode != plugin.ErrorCodeValidation || !strings.Contains(got.Message, c.want) {
 				t.Errorf("got %s %q, want VALIDATION_ERROR with %q", got.ErrCode, got.Message, c.want)
 			}
 			if strings.Contains(got.Message, "s3cr3t") {
-				t.Errorf("the message shows the PIN: %q", got.Message)
+				t.Errorf("got message %q, want it without the PIN", got.Message)
 			}
 		})
 	}

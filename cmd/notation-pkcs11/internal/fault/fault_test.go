@@ -27,7 +27,7 @@ func TestProtocolKeepsCodeAndHintThroughWrapping(t *testing.T) {
 			t.Parallel()
 			got := Protocol(c.err)
 			if got.ErrCode != c.code || got.Message != c.text {
-				t.Errorf("Protocol = %s %q, want %s %q", got.ErrCode, got.Message, c.code, c.text)
+				t.Errorf("Protocol: got %s %q, want %s %q", got.ErrCode, got.Message, c.code, c.text)
 			}
 		})
 	}
@@ -36,7 +36,7 @@ func TestProtocolKeepsCodeAndHintThroughWrapping(t *testing.T) {
 func TestProtocolOfNoErrorIsNil(t *testing.T) {
 	t.Parallel()
 	if got := Protocol(nil); got != nil {
-		t.Errorf("Protocol(nil) = %v", got)
+		t.Errorf("Protocol(nil): got %v, want nil", got)
 	}
 }
 
@@ -44,6 +44,6 @@ func TestCauseStaysVisible(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("cause")
 	if !errors.Is(Invalid("", "reading: %w", cause), cause) {
-		t.Error("the cause is lost")
+		t.Error("got the cause lost, want it wrapped")
 	}
 }

@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got, c.want) {
-				t.Errorf("Parse = %+v, want %+v", got, c.want)
+				t.Errorf("Parse: got %+v, want %+v", got, c.want)
 			}
 		})
 	}
@@ -60,7 +60,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Parallel()
 			_, err := Parse(in)
 			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("Parse(%q) = %v, want an error with %q", in, err, want)
+				t.Errorf("Parse(%q): got %v, want an error with %q", in, err, want)
 			}
 		})
 	}
@@ -81,10 +81,10 @@ func TestPINInURIIsRefusedAndNotShown(t *testing.T) {
 			t.Parallel()
 			_, err := Parse(in)
 			if !errors.Is(err, ErrPIN) {
-				t.Errorf("Parse = %v, want ErrPIN", err)
+				t.Errorf("Parse: got error %v, want ErrPIN", err)
 			}
 			if err != nil && strings.Contains(err.Error(), "s3cr3t") {
-				t.Errorf("the error shows the PIN: %v", err)
+				t.Errorf("got error %v, want one without the PIN", err)
 			}
 		})
 	}
@@ -95,11 +95,11 @@ func TestMergeRefusesContradictions(t *testing.T) {
 	base := Ref{Token: "t", Label: "l", ID: []byte{1}, Slot: slot(1)}
 	same, err := base.Merge(Ref{Token: "t", ID: []byte{1}, Slot: slot(1), Serial: "s"})
 	if err != nil || same.Serial != "s" || same.Label != "l" {
-		t.Errorf("Merge of agreeing refs = %+v, %v", same, err)
+		t.Errorf("Merge of agreeing refs: got %+v, error %v, want serial s, label l", same, err)
 	}
 	for _, other := range []Ref{{Token: "u"}, {Label: "m"}, {ID: []byte{2}}, {Slot: slot(2)}} {
 		if got, err := base.Merge(other); err == nil {
-			t.Errorf("Merge with %+v = %+v, want an error", other, got)
+			t.Errorf("Merge with %+v: got %+v, want an error", other, got)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func FuzzParseNeverSelectsNothing(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		r, err := Parse(in)
 		if err == nil && r.Label == "" && len(r.ID) == 0 {
-			t.Errorf("Parse(%q) = %+v: a ref that any key satisfies", in, r)
+			t.Errorf("Parse(%q): got %+v, want an error or a ref that names a key", in, r)
 		}
 	})
 }

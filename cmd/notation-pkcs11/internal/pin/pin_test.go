@@ -39,7 +39,7 @@ func TestFileHoldsThePIN(t *testing.T) {
 		for _, mode := range []os.FileMode{0o600, 0o400} {
 			got, ok, err := Source{File: file(t, text, mode)}.Read(noEnv)
 			if err != nil || !ok || got.Reveal() != want {
-				t.Errorf("%q, mode %o: got %q, %v, %v", text, mode, got.Reveal(), ok, err)
+				t.Errorf("%q, mode %o: got %q, %v, error %v, want %q", text, mode, got.Reveal(), ok, err, want)
 			}
 		}
 	}
@@ -70,7 +70,7 @@ func TestFileIsRefused(t *testing.T) {
 			// The variable must not stand in for a file that is not to be trusted.
 			_, _, err := Source{File: c.path}.Read(func(string) string { return "9999" })
 			if err == nil {
-				t.Fatal("accepted")
+				t.Fatal("got no error, want one")
 			}
 			got := fault.Protocol(err)
 			if got.ErrCode != c.code || !strings.Contains(got.Message, c.want) || strings.Contains(got.Message, "s3cr3t") {
@@ -87,7 +87,7 @@ func TestLinkToPrivateFileIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, _, err := (Source{File: link}).Read(noEnv); err != nil || got.Reveal() != "1234" {
-		t.Errorf("got %q, %v", got.Reveal(), err)
+		t.Errorf("got %q, error %v, want 1234", got.Reveal(), err)
 	}
 }
 
@@ -96,17 +96,17 @@ func TestEnvironment(t *testing.T) {
 	env := map[string]string{DefaultEnv: "1111", "OTHER": "2222"}
 	getenv := func(n string) string { return env[n] }
 	if got, ok, err := (Source{}).Read(getenv); err != nil || !ok || got.Reveal() != "1111" {
-		t.Errorf("default variable: %q, %v, %v", got.Reveal(), ok, err)
+		t.Errorf("default variable: got %q, %v, error %v, want 1111", got.Reveal(), ok, err)
 	}
 	if got, ok, err := (Source{Env: "OTHER"}).Read(getenv); err != nil || !ok || got.Reveal() != "2222" {
-		t.Errorf("named variable: %q, %v, %v", got.Reveal(), ok, err)
+		t.Errorf("named variable: got %q, %v, error %v, want 2222", got.Reveal(), ok, err)
 	}
 	if _, ok, err := (Source{}).Read(noEnv); ok || err != nil {
-		t.Errorf("nothing configured: %v, %v, want no PIN and no error", ok, err)
+		t.Errorf("nothing configured: got %v, error %v, want no PIN and no error", ok, err)
 	}
 	var f *fault.Fault
 	if _, _, err := (Source{Env: "UNSET"}).Read(getenv); !errors.As(err, &f) || f.Code != plugin.ErrorCodeAccessDenied {
-		t.Errorf("named but unset: %v, want ACCESS_DENIED", err)
+		t.Errorf("named but unset: got error %v, want ACCESS_DENIED", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestPINDoesNotPrint(t *testing.T) {
 	p := Of("s3cr3t")
 	for _, text := range []string{fmt.Sprint(p), fmt.Sprintf("%+v", p), fmt.Sprintf("%#v", p), fmt.Sprintf("%q", struct{ P PIN }{p})} {
 		if strings.Contains(text, "s3cr3t") {
-			t.Errorf("printed as %s", text)
+			t.Errorf("got it printed as %s, want it hidden", text)
 		}
 	}
 }

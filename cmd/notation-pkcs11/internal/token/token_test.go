@@ -76,10 +76,10 @@ func TestPickNeverChoosesBetweenTokens(t *testing.T) {
 	} {
 		got, err := pick(c.all, c.ref)
 		if c.err == "" && (err != nil || got.slot != c.want) {
-			t.Errorf("%s: slot %d, %v, want slot %d", name, got.slot, err, c.want)
+			t.Errorf("%s: got slot %d, error %v, want slot %d", name, got.slot, err, c.want)
 		}
 		if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
-			t.Errorf("%s: %v, want an error with %q", name, err, c.err)
+			t.Errorf("%s: got error %v, want one with %q", name, err, c.err)
 		}
 	}
 }
@@ -95,10 +95,10 @@ func TestLastTryIsLeftToAPerson(t *testing.T) {
 	} {
 		err := mayTry(flags)
 		if (err == nil) != allowed {
-			t.Errorf("flags %#x: %v, want allowed %v", flags, err, allowed)
+			t.Errorf("flags %#x: got error %v, want allowed %v", flags, err, allowed)
 		}
 		if err != nil && fault.Protocol(err).ErrCode != plugin.ErrorCodeAccessDenied {
-			t.Errorf("flags %#x: %v, want ACCESS_DENIED", flags, err)
+			t.Errorf("flags %#x: got error %v, want ACCESS_DENIED", flags, err)
 		}
 	}
 }
@@ -120,11 +120,11 @@ func TestECPointWithAndWithoutWrapping(t *testing.T) {
 		}
 		for _, value := range [][]byte{plain, wrapped} {
 			if got, err := publicEC(c.curve, value); err != nil || !got.Equal(&key.PublicKey) {
-				t.Errorf("%s: %v, %v", c.curve.Params().Name, got, err)
+				t.Errorf("%s: got %v, error %v, want the key's point", c.curve.Params().Name, got, err)
 			}
 		}
 		if got, err := publicEC(c.curve, bytes.Repeat([]byte{4}, len(plain))); err == nil {
-			t.Errorf("%s: a point off the curve became %v", c.curve.Params().Name, got)
+			t.Errorf("%s, a point off the curve: got %v, want an error", c.curve.Params().Name, got)
 		}
 	}
 }
@@ -133,12 +133,12 @@ func TestCurveIsOneOfNotations(t *testing.T) {
 	t.Parallel()
 	p256, _ := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
 	if got, err := curveOf(p256); err != nil || got != elliptic.P256() {
-		t.Errorf("got %v, %v", got, err)
+		t.Errorf("got %v, error %v, want P-256", got, err)
 	}
 	secp256k1, _ := asn1.Marshal(asn1.ObjectIdentifier{1, 3, 132, 0, 10})
 	for _, params := range [][]byte{nil, secp256k1, append(p256, 0), []byte("\x30\x00")} {
 		if got, err := curveOf(params); !errors.Is(err, algorithm.ErrUnsupported) {
-			t.Errorf("%x: %v, %v", params, got, err)
+			t.Errorf("%x: got %v, error %v, want %v", params, got, err, algorithm.ErrUnsupported)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func TestModuleThatIsNoneIsAValidationError(t *testing.T) {
 	} {
 		_, err := load(path)
 		if err == nil {
-			t.Fatalf("%s: loaded", path)
+			t.Fatalf("%s: got it loaded, want an error", path)
 		}
 		if got := fault.Protocol(err); got.ErrCode != plugin.ErrorCodeValidation || !strings.Contains(got.Message, want) {
 			t.Errorf("got %s %q, want VALIDATION_ERROR with %q", got.ErrCode, got.Message, want)

@@ -22,7 +22,7 @@ func TestSoftHSMProcessesTakeTurns(t *testing.T) {
 	getenv := func(string) string { return conf }
 	first, err := takeTurn("/lib/libsofthsm2.so", getenv)
 	if err != nil || first == nil {
-		t.Fatal(first, err)
+		t.Fatalf("got %v, error %v, want a turn", first, err)
 	}
 	waiting, err := os.Open(conf)
 	if err != nil {
@@ -30,14 +30,14 @@ func TestSoftHSMProcessesTakeTurns(t *testing.T) {
 	}
 	defer waiting.Close()
 	if err := lock(waiting, 20*time.Millisecond); err == nil {
-		t.Error("two processes have their turn at once")
+		t.Error("got two processes with their turn at once, want one")
 	} else if got := fault.Protocol(err); got.ErrCode != plugin.ErrorCodeThrottled {
 		t.Errorf("got %v, want THROTTLED", got)
 	}
 	first.Close()
 	second, err := takeTurn("/lib/libsofthsm2.so", getenv)
 	if err != nil || second == nil {
-		t.Fatal("the turn was not given back:", err)
+		t.Fatalf("got %v, error %v, want the turn given back", second, err)
 	}
 	second.Close()
 }

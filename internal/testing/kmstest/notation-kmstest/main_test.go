@@ -35,11 +35,11 @@ func TestNoTwoCallsGetTheSameNumber(t *testing.T) {
 	slices.Sort(numbers)
 	for i, n := range numbers {
 		if n != i+1 {
-			t.Fatalf("number %d was given out as the %dth", n, i+1)
+			t.Fatalf("got number %d, want %d", n, i+1)
 		}
 	}
 	if len(numbers) != workers*each {
-		t.Errorf("%d numbers for %d calls", len(numbers), workers*each)
+		t.Errorf("got %d numbers, want %d, one for each call", len(numbers), workers*each)
 	}
 }
 
@@ -65,6 +65,6 @@ func TestNoMoreThanTheLimitIsAllowed(t *testing.T) {
 	}
 	all.Wait()
 	if allowed != 1 {
-		t.Errorf("%d allowed, want 1", allowed)
+		t.Errorf("got %d allowed, want 1", allowed)
 	}
 }
