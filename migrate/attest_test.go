@@ -48,7 +48,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_ZeroVerified(t *testing.T) {
 	k := &key{}
 	_, err := (&Attestor{Signer: k}).Attest(context.Background(), snapshot.Verified{})
 	if failure.Of(err) != failure.Security || len(k.asked) != 0 {
-		t.Errorf("%v, %d key operations", err, len(k.asked))
+		t.Errorf("the zero Verified: got %v, %d key operations, want %s and none", err, len(k.asked), failure.Security)
 	}
 }
 
@@ -87,16 +87,16 @@ func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 	k := &key{}
 	saveWith(t, &Attestor{Signer: k, Tool: "tool/1", Metadata: map[string]string{"team": "a"}}, App)
 	if len(k.asked) != 1 || k.asked[0].ArtifactType != snapshot.ArtifactType || k.asked[0].Digest == "" {
-		t.Fatalf("signed %+v", k.asked)
+		t.Fatalf("signed: got %+v, want one %s with a digest", k.asked, snapshot.ArtifactType)
 	}
 	want := map[string]string{MetadataGUN: App, MetadataTool: "tool/1", MetadataArtifact: snapshot.ArtifactType, "team": "a"}
 	for name, value := range want {
 		if k.metadata[name] != value {
-			t.Errorf("metadata %v, want %v", k.metadata, want)
+			t.Errorf("metadata: got %v, want %v", k.metadata, want)
 		}
 	}
 	if !Attests(k.metadata, App) {
-		t.Error("its own signature does not attest it")
+		t.Errorf("its own signature %v attests %s: got false, want true", k.metadata, App)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 		"a child":  {Targets: []dct.Target{{}}, chains: []chain{{}}},
 	} {
 		if m := w.metadata("tool/1"); Attests(m, m[MetadataGUN]) {
-			t.Errorf("%s: %v attests trust data", name, m)
+			t.Errorf("%s: %v attests trust data: got true, want false", name, m)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 		k := &key{err: failure.New(class, errors.New("no"))}
 		sum := saveWith(t, &Attestor{Signer: k}, App, App+"2", App+"3", App+"4", App+"5")
 		if len(k.asked) != want || sum.Added != 5 || sum.Unsigned != 5 {
-			t.Errorf("%s: %d key operations, want %d; %+v", class, len(k.asked), want, sum)
+			t.Errorf("%s: got %d key operations, %+v, want %d, 5 added and 5 unsigned", class, len(k.asked), sum, want)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func TestOnlyAttestationsAttest(t *testing.T) {
 		"another tool's, with metadata": {map[string]string{"team": "a"}, true},
 	} {
 		if got := Attests(c.metadata, App); got != c.want {
-			t.Errorf("%s: %t", name, got)
+			t.Errorf("%s: got %t, want %t", name, got, c.want)
 		}
 	}
 }

@@ -57,25 +57,25 @@ func TestTagThatJoinedLaterIsReportedAsUnbound(t *testing.T) {
 	s, _ := joined(t)
 	_, outcomes := s.runs(nil)
 	if counted(outcomes, "unbound") != 1 {
-		t.Errorf("by the ledger: %+v", outcomes)
+		t.Errorf("by the ledger: got %+v, want one unbound", outcomes)
 	}
 	_, outcomes = s.runs(recheck)
 	if counted(outcomes, "unbound") != 1 {
-		t.Errorf("by the registry: %+v", outcomes)
+		t.Errorf("by the registry: got %+v, want one unbound", outcomes)
 	}
 	for _, it := range s.plan(App).Repositories[0].Items {
 		if it.Action != ActionDone || noted(it.Notes, "unbound") != (len(it.Tags) == 2) {
-			t.Errorf("plan: %+v", it)
+			t.Errorf("plan: got %+v, want %s, and unbound only with two tags", it, ActionDone)
 		}
 	}
 	s.ledger += ".new"
 	for range 2 { // found in the registry, and then recorded in the ledger
 		if _, outcomes = s.runs(nil); counted(outcomes, "unbound") != 1 {
-			t.Errorf("with a new ledger: %+v", outcomes)
+			t.Errorf("with a new ledger: got %+v, want one unbound", outcomes)
 		}
 	}
 	if len(s.operations) != 2 {
-		t.Errorf("%d key operations", len(s.operations))
+		t.Errorf("got %d key operations, want 2", len(s.operations))
 	}
 }
 
@@ -88,17 +88,17 @@ func TestRebindSignsOnceMore(t *testing.T) {
 	p := func() *Plan { s.mutate = rebind; defer func() { s.mutate = nil }(); return s.plan(App) }
 	for _, it := range p().Repositories[0].Items {
 		if (it.Action == ActionRebind) != (len(it.Tags) == 2) {
-			t.Errorf("plan: %+v", it)
+			t.Errorf("plan: got %+v, want %s only with two tags", it, ActionRebind)
 		}
 	}
 	summary, outcomes := s.runs(rebind)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 	if counted(outcomes, "rebound") != 1 || counted(outcomes, "unbound") != 0 || len(s.signatures[d]) != 2 {
-		t.Errorf("signatures %v, outcomes %+v", s.signatures[d], outcomes)
+		t.Errorf("got signatures %v, outcomes %+v, want 2 signatures, one rebound and none unbound", s.signatures[d], outcomes)
 	}
 	last := s.signed[s.signatures[d][1]]
 	if last[MetadataTag+"v1"] != "targets" || last[MetadataTag+"latest"] != "targets" {
-		t.Errorf("it binds %v", last)
+		t.Errorf("the last signature binds: got %v, want v1 and latest of targets", last)
 	}
 	again := func(when string, options ...func(*Engine)) {
 		t.Helper()
@@ -106,7 +106,7 @@ func TestRebindSignsOnceMore(t *testing.T) {
 			summary, outcomes := s.runs(o)
 			s.want(summary, map[Result]int{ResultAlready: 2})
 			if counted(outcomes, "unbound") != 0 || len(s.operations) != 3 {
-				t.Errorf("%s: %d key operations, outcomes %+v", when, len(s.operations), outcomes)
+				t.Errorf("%s: got %d key operations, outcomes %+v, want 3 and none unbound", when, len(s.operations), outcomes)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestRebindSignsOnceMore(t *testing.T) {
 	again("with a new ledger", rebind, rebind, nil)
 	for _, it := range p().Repositories[0].Items {
 		if it.Action != ActionDone {
-			t.Errorf("plan afterwards: %+v", it)
+			t.Errorf("plan afterwards: got %+v, want %s", it, ActionDone)
 		}
 	}
 	// Its role changed: that is another binding.
@@ -131,14 +131,14 @@ func TestRebindSignsOnceMore(t *testing.T) {
 		}
 	}
 	if role == "targets" {
-		t.Fatal("the role has not changed")
+		t.Fatalf("role: got %q, want another", role)
 	}
 	if _, outcomes := s.runs(nil); counted(outcomes, "unbound") != 1 {
-		t.Errorf("another role: %+v", outcomes)
+		t.Errorf("another role: got %+v, want one unbound", outcomes)
 	}
 	s.runs(rebind)
 	if s.runs(rebind); len(s.operations) != 4 {
-		t.Errorf("another role: %d key operations", len(s.operations))
+		t.Errorf("another role: got %d key operations, want 4", len(s.operations))
 	}
 }
 
@@ -152,7 +152,7 @@ func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	summary, outcomes := s.runs(rebind)
 	s.want(summary, map[Result]int{ResultAlready: 2})
 	if counted(outcomes, "unbound") != 0 || len(s.operations) != 2 {
-		t.Errorf("%d key operations, outcomes %+v", len(s.operations), outcomes)
+		t.Errorf("got %d key operations, outcomes %+v, want 2 and none unbound", len(s.operations), outcomes)
 	}
 	// One of another repository, or of another key, binds nothing here.
 	for name, harm := range map[string]func(){
@@ -161,7 +161,7 @@ func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	} {
 		harm()
 		if _, outcomes := s.runs(recheck); counted(outcomes, "unbound") != 1 {
-			t.Errorf("%s: %+v", name, outcomes)
+			t.Errorf("%s: got %+v, want one unbound", name, outcomes)
 		}
 	}
 }
@@ -195,7 +195,7 @@ func TestRebindIsCutAndResumed(t *testing.T) {
 				s.runs(rebind)
 				n := len(slices.DeleteFunc(slices.Clone(s.operations), func(o digest.Digest) bool { return o != d }))
 				if len(s.signatures[d]) != 2 || n != c.operations {
-					t.Errorf("%d signatures after %d key operations", len(s.signatures[d]), n)
+					t.Errorf("got %d signatures after %d key operations, want 2 after %d", len(s.signatures[d]), n, c.operations)
 				}
 			})
 		}
@@ -214,7 +214,7 @@ func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
 	summary, outcomes := s.runs(nil)
 	s.want(summary, map[Result]int{ResultAlready: 2})
 	if counted(outcomes, "unbound") != 1 || len(s.operations) != 2 {
-		t.Errorf("%d key operations, outcomes %+v", len(s.operations), outcomes)
+		t.Errorf("got %d key operations, outcomes %+v, want 2 and one unbound", len(s.operations), outcomes)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	s.runs(nil)
 	delete(s.signatures, digest.FromString("image v1"))
 	if summary, _ := s.runs(nil); summary.Results[ResultAlready] != 2 {
-		t.Errorf("without: %+v", summary)
+		t.Errorf("without the signature: got %+v, want 2 %s", summary, ResultAlready)
 	}
 	actions := func(want Action, note bool, mutate func(*Engine)) {
 		t.Helper()
@@ -243,7 +243,7 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 		defer func() { s.mutate = nil }()
 		for _, it := range s.plan(App).Repositories[0].Items {
 			if it.Tags[0].Tag == "v1" && (it.Action != want || noted(it.Notes, "signature-gone") != note) {
-				t.Errorf("plan: %+v, want %s", it, want)
+				t.Errorf("plan: got %+v, want %s, signature-gone %t", it, want, note)
 			}
 		}
 	}
@@ -258,7 +258,7 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	}
 	s.once("v1", "v2")
 	if len(s.operations) != 3 {
-		t.Errorf("%d key operations", len(s.operations))
+		t.Errorf("got %d key operations, want 3", len(s.operations))
 	}
 }
 
@@ -296,7 +296,7 @@ func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 		summary, _ := s.runs(option)
 		s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 		if it := s.item("v1"); summary.Complete() || len(s.operations) != 2 || it.Stage != state.Confirmed {
-			t.Errorf("%s: %d key operations, item %+v", name, len(s.operations), it)
+			t.Errorf("%s: got %d key operations, complete %t, item %+v, want 2, false, stage %s", name, len(s.operations), summary.Complete(), it, state.Confirmed)
 		}
 	}
 }
@@ -313,13 +313,13 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Complete() || it.Stage != state.Confirmed {
-		t.Errorf("summary %+v, item %+v, want it unknown", summary, it)
+		t.Errorf("got summary %+v, item %+v, want it unknown: incomplete, and the item %s", summary, it, state.Confirmed)
 	}
 	s.Heal()
 	summary, _ = s.runs(recheck)
 	s.want(summary, map[Result]int{ResultSkipped: 1, ResultAlready: 1})
 	if it := s.item("v1"); summary.Skipped[failure.Missing] != 1 || it.Stage != state.Skipped {
-		t.Errorf("summary %+v, item %+v", summary, it)
+		t.Errorf("got summary %+v, item %+v, want one missing, and the item %s", summary, it, state.Skipped)
 	}
 }
 
@@ -334,11 +334,11 @@ func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 	delete(s.Images, digest.FromString("image v1"))
 	s.Faults["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 	if summary, _ := s.runs(nil); summary.Complete() || summary.Skipped[failure.Missing] != 0 {
-		t.Errorf("summary %+v, want it unknown", summary)
+		t.Errorf("got %+v, want it unknown: incomplete and none missing", summary)
 	}
 	s.Heal()
 	if summary, _ := s.runs(nil); !summary.Complete() || summary.Skipped[failure.Missing] != 1 {
-		t.Errorf("summary %+v, want it missing", summary)
+		t.Errorf("got %+v, want it complete with one missing", summary)
 	}
 }
 
@@ -357,7 +357,7 @@ func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 	s.Faults["find"] = func(digest.Digest) (bool, error) { finds++; return true, nil }
 	summary, _ := s.runs(nil)
 	if s.want(summary, map[Result]int{ResultAlready: 1}); len(s.operations) != 0 || finds != 2 {
-		t.Errorf("%d key operations after %d looks, want none after 2", len(s.operations), finds)
+		t.Errorf("got %d key operations after %d looks, want none after 2", len(s.operations), finds)
 	}
 }
 
@@ -378,11 +378,11 @@ func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
 	summary, _ := s.runs(crowd)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
 	if len(s.operations) != 2 {
-		t.Errorf("%d key operations", len(s.operations))
+		t.Errorf("got %d key operations, want 2", len(s.operations))
 	}
 	s.mutate = crowd
 	if it := s.plan(App).Repositories[0].Items; !slices.ContainsFunc(it, func(it PlanItem) bool { return it.Action == ActionUnknown }) {
-		t.Errorf("plan: %+v", it)
+		t.Errorf("plan: got %+v, want one %s", it, ActionUnknown)
 	}
 }
 
@@ -393,7 +393,7 @@ func TestPlanWithoutRebindRefusesIt(t *testing.T) {
 	p := s.plan(App)
 	e := &Engine{Keys: []Key{{Signer: s}}, Rebind: true}
 	if p.Check(e) == nil {
-		t.Error("accepted")
+		t.Error("a plan without rebind for a run with it: got no error, want it refused")
 	}
 	s.mutate = rebind
 	p = s.plan(App)
@@ -417,7 +417,7 @@ func TestEnvelopeThatLacksATagIsMadeAnewWhereThatIsWanted(t *testing.T) {
 		_, outcomes := s.runs(option)
 		s.once("v1")
 		if wanted := option != nil; (counted(outcomes, "unbound") == 0) != wanted || (len(s.operations) == 2) != wanted {
-			t.Errorf("%s: %d key operations, outcomes %+v", name, len(s.operations), outcomes)
+			t.Errorf("%s: got %d key operations, outcomes %+v, want 2 and none unbound: %t", name, len(s.operations), outcomes, wanted)
 		}
 	}
 }

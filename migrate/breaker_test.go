@@ -33,22 +33,22 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 	}
 	sum, outcomes, err := s.run(App, roomy)
 	if err != nil || sum.Complete() {
-		t.Errorf("error %v, complete %t", err, sum.Complete())
+		t.Errorf("got error %v, complete %t, want none, false", err, sum.Complete())
 	}
 	spent := len(s.operations)
 	if spent > 4*perWorker+2 {
-		t.Errorf("%d key operations", spent)
+		t.Errorf("got %d key operations, want at most %d", spent, 4*perWorker+2)
 	}
 	s.want(sum, map[Result]int{ResultSigned: 2, ResultFailed: 100})
 	for _, o := range outcomes {
 		if o.Result == ResultFailed && (o.Class != failure.Full || !strings.Contains(o.Reason, "exceeds the quota")) {
-			t.Errorf("%s: %s", o.Class, o.Reason)
+			t.Errorf("got %s: %s, want %s: it exceeds the quota", o.Class, o.Reason, failure.Full)
 		}
 	}
 	s.Heal()
 	sum, _, err = s.run(App, roomy)
 	if err != nil || !sum.Complete() || len(s.operations) != 102 || sum.Results[ResultReplayed] != spent-2 {
-		t.Errorf("error %v, %v after %d and %d key operations", err, sum.Results, spent, len(s.operations))
+		t.Errorf("got error %v, %v after %d and %d key operations, want none, %d replayed and 102 key operations", err, sum.Results, spent, len(s.operations), spent-2)
 	}
 	s.once(append(tags, "w1", "w2")...)
 }
@@ -69,9 +69,9 @@ func TestFullRegistryEndsTheRun(t *testing.T) {
 	}
 	_, _, err := s.run(names...)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "3 repositories in a row are full") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want %v: 3 repositories in a row are full", err, ErrStopped)
 	}
 	if n := len(s.operations); n > patience+perWorker {
-		t.Errorf("%d key operations", n)
+		t.Errorf("got %d key operations, want at most %d", n, patience+perWorker)
 	}
 }

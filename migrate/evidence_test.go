@@ -43,7 +43,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_Evidence(t *testing.T) {
 		_, err = a.AttestReport(context.Background(), e)
 	}
 	if err != nil || len(k.asked) != 1 || k.asked[0].Digest != digest.FromBytes(raw) || k.metadata[MetadataReport] != "run" || k.metadata[MetadataGUN] != "" {
-		t.Errorf("a report: %v, asked for %v with %v", err, k.asked, k.metadata)
+		t.Errorf("a report: got %v, asked for %v with %v, want one of %s, of a run and no repository", err, k.asked, k.metadata, digest.FromBytes(raw))
 	}
 	layer := func(field string, to any) func(map[string]any) {
 		return func(m map[string]any) { m["layers"].([]map[string]any)[0][field] = to }
@@ -69,14 +69,14 @@ func TestNeverASignatureThatDCTDidNotVouchFor_Evidence(t *testing.T) {
 		"schema 1":                func(m map[string]any) { m["schemaVersion"] = 1 },
 	} {
 		if _, err := NewEvidence(aReport(t, change)); err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	twice := strings.Replace(string(raw), `"schemaVersion"`, `"artifactType":"application/vnd.other","schemaVersion"`, 1)
 	if _, err := NewEvidence([]byte(twice)); err == nil {
-		t.Error("a field twice: accepted")
+		t.Error("a field twice: got no error, want it refused")
 	}
 	if _, err := a.AttestReport(context.Background(), Evidence{}); failure.Of(err) != failure.Security || len(k.asked) != 1 {
-		t.Errorf("the zero Evidence: %v, %d key operations", err, len(k.asked))
+		t.Errorf("the zero Evidence: got %v, %d key operations, want %s and 1", err, len(k.asked), failure.Security)
 	}
 }

@@ -85,17 +85,17 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 			s.Must(err)
 			x, err := e.examine(t.Context(), work[0])
 			if (err != nil) != c.fails || x.Skip != c.skip {
-				t.Errorf("skip %q, error %v", x.Skip, err)
+				t.Errorf("got skip %q, error %v, want skip %q, an error %t", x.Skip, err, c.skip, c.fails)
 			}
 			var classes []TagClass
 			for i, now := range x.Tags {
 				classes = append(classes, now.Class)
 				if now.Tag != []string{"a", "b", "c"}[i] {
-					t.Errorf("tag %d is %s", i, now.Tag)
+					t.Errorf("tag %d: got %s, want %s", i, now.Tag, []string{"a", "b", "c"}[i])
 				}
 			}
 			if !slices.Equal(classes, c.classes) || !slices.Equal(asked, c.asked) {
-				t.Errorf("tags are %v, want %v; asked for %v, want %v", classes, c.classes, asked, c.asked)
+				t.Errorf("got tags %v, asked for %v, want %v, asked for %v", classes, asked, c.classes, c.asked)
 			}
 		})
 	}
@@ -118,7 +118,7 @@ func TestManySignaturesAreWarnedAbout(t *testing.T) {
 		t.Helper()
 		for tag, want := range map[string]bool{"two": false, "three": true} {
 			if noted(notes[tag], "many-signatures") != want {
-				t.Errorf("%s: %s has notes %v", when, tag, notes[tag])
+				t.Errorf("%s: %s: got notes %v, want many-signatures %t", when, tag, notes[tag], want)
 			}
 		}
 	}
@@ -162,12 +162,12 @@ func TestMalformedReferrersAreReported(t *testing.T) {
 	s.Publish(App, "v1")
 	s.mutate = func(e *Engine) { e.Registry = broken{s} }
 	if notes := s.plan(App).Repositories[0].Items[0].Notes; !noted(notes, "malformed-referrers") {
-		t.Errorf("plan: %v", notes)
+		t.Errorf("plan: got notes %v, want malformed-referrers", notes)
 	}
 	summary, outcomes, err := s.run(App)
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if !noted(outcomes[0].Notes, "malformed-referrers") {
-		t.Errorf("run: %v", outcomes[0].Notes)
+		t.Errorf("run: got notes %v, want malformed-referrers", outcomes[0].Notes)
 	}
 }

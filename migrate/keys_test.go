@@ -75,21 +75,21 @@ func TestEachKeySignsForItsRoles(t *testing.T) {
 		summary, outcomes, err := s.run(App)
 		s.Must(err)
 		if !summary.Complete() || summary.Items != 6 {
-			t.Errorf("summary %+v", summary)
+			t.Errorf("got %+v, want it complete with 6 items", summary)
 		}
 		for _, o := range outcomes {
 			if o.Key != "release" && o.Key != "alice" {
-				t.Errorf("outcome of key %q", o.Key)
+				t.Errorf("outcome: got key %q, want release or alice", o.Key)
 			}
 		}
 	}
 	for tag, want := range map[string]string{"v1": "alice release", "v2": "release", "v3": "alice release", "v4": "release"} {
 		if got := strings.Join(s.by(tag), " "); got != want {
-			t.Errorf("%s is signed by %q, want %q", tag, got, want)
+			t.Errorf("%s: got it signed by %q, want %q", tag, got, want)
 		}
 	}
 	if len(s.operations) != 6 {
-		t.Errorf("%d key operations", len(s.operations))
+		t.Errorf("got %d key operations, want 6", len(s.operations))
 	}
 }
 
@@ -108,7 +108,7 @@ func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultReplayed: 2, ResultAlready: 2})
 	if got := strings.Join(s.by("v1"), " "); got != "alice release" || len(s.operations) != 4 {
-		t.Errorf("signed by %q with %d key operations", got, len(s.operations))
+		t.Errorf("got it signed by %q with %d key operations, want by alice and release with 4", got, len(s.operations))
 	}
 }
 
@@ -130,15 +130,15 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	summary, _, err := s.run(App, other)
 	s.Must(err)
 	if summary.Unread[failure.NoKey] != 1 || summary.Complete() || summary.Results[ResultSigned] != 1 {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want incomplete, one %s, one signed", summary, failure.NoKey)
 	}
 	if len(s.by("v1")) != 0 || strings.Join(s.by("o1"), " ") != "release" {
-		t.Errorf("v1 by %v, o1 by %v", s.by("v1"), s.by("o1"))
+		t.Errorf("got v1 by %v, o1 by %v, want none, release", s.by("v1"), s.by("o1"))
 	}
 	mutate := s.mutate
 	p := s.plan(App, other)
 	if r := p.Repositories[0]; r.Error == nil || r.Error.Class != failure.NoKey || !strings.Contains(r.Error.Reason, App) || !strings.Contains(r.Error.Reason, "v2") {
-		t.Errorf("plan %+v", p.Repositories[0])
+		t.Errorf("plan: got %+v, want %s that names %s and v2", p.Repositories[0], failure.NoKey, App)
 	}
 	for name, keys := range map[string][]Key{"no key": nil, "two keys of one name": {{Signer: s}, {Signer: s}}} {
 		s.mutate = func(e *Engine) { e.Keys = keys }
@@ -151,7 +151,7 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	summary, _, err = s.run(App)
 	s.Must(err)
 	if !summary.Done() || summary.LeftOut != 1 || strings.Join(s.by("v1"), " ") != "alice" {
-		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
+		t.Errorf("got %+v, v1 by %v, want done with one left out, and alice", summary, s.by("v1"))
 	}
 }
 
@@ -170,7 +170,7 @@ func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
 		e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}}
 	}
 	if _, _, err := s.run(App); !errors.Is(err, ErrStopped) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want %v", err, ErrStopped)
 	}
 }
 
@@ -184,13 +184,13 @@ func TestPlanBoundsEachKey(t *testing.T) {
 	s.mutate = both
 	p := s.plan(App)
 	if len(p.Keys) != 2 || len(p.Repositories[0].Items) != 2 {
-		t.Fatalf("plan %+v", p)
+		t.Fatalf("plan: got %+v, want 2 keys and 2 items", p)
 	}
 	p.Repositories[0].Items = slices.DeleteFunc(p.Repositories[0].Items, func(it PlanItem) bool { return it.Key == "alice" })
 	s.mutate = func(e *Engine) { both(e); e.Plan = p }
 	summary, _, err := s.run(App)
 	s.Must(err)
 	if summary.Skipped[failure.NotPlanned] != 1 || strings.Join(s.by("v1"), " ") != "release" {
-		t.Errorf("summary %+v, v1 by %v", summary, s.by("v1"))
+		t.Errorf("got %+v, v1 by %v, want one %s, and release", summary, s.by("v1"), failure.NotPlanned)
 	}
 }

@@ -113,11 +113,11 @@ func FuzzReadIndex(f *testing.F) {
 			seen[d.Digest] = d
 		}
 		if len(seen) != len(members) {
-			t.Fatalf("%d images, and a common reader sees %d", len(members), len(seen))
+			t.Fatalf("got %d images, want the %d that a common reader sees", len(members), len(seen))
 		}
 		for _, m := range members {
 			if d := seen[m.Digest]; d.MediaType != m.MediaType || d.Size != m.Size {
-				t.Fatalf("%+v, and a common reader sees %+v", m, d)
+				t.Fatalf("got %+v, want what a common reader sees, %+v", m, d)
 			}
 		}
 	})

@@ -55,7 +55,7 @@ func (s *renewal) runs(what string, operations int, complete bool, by map[string
 	}
 	for _, o := range outcomes {
 		if o.Leaf != "" && !s.stamped && !o.Expires.After(s.now()) {
-			s.T.Errorf("%s: %s is signed, and verifies until %s", what, o.Digest, o.Expires)
+			s.T.Errorf("%s: %s: got a signature that verifies until %s, want it to be valid now, %s", what, o.Digest, o.Expires, s.now())
 		}
 	}
 	for leaf, n := range by {
@@ -98,7 +98,7 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	s.runs("afterwards", 0, true, map[string]int{second: 3})
 	for _, tag := range []string{"v1", "v2", "v3"} {
 		if n := len(s.signatures[digest.FromString("image "+tag)]); n != 2 {
-			t.Errorf("%s has %d signatures, want 2", tag, n)
+			t.Errorf("%s: got %d signatures, want 2", tag, n)
 		}
 	}
 }
@@ -390,7 +390,7 @@ func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
 				t.Errorf("got %d signatures in the registry, want %d: nothing is pushed", n, listed)
 			}
 			if c.fails && summary.Results[ResultAlready]+summary.Results[ResultReplayed] != 0 {
-				t.Errorf("got %+v: it counts", summary)
+				t.Errorf("got %+v, want that it does not count", summary)
 			}
 		})
 	}
@@ -443,7 +443,7 @@ func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 			it, _, err := l.Item(state.Key{Repository: App, Digest: d.String(), KeyName: "release"})
 			s.Must(err)
 			if _, left, err := l.Envelope(it.Key); it.Stage != state.Confirmed || left || err != nil {
-				t.Errorf("got %+v, envelope left %t, %v", it, left, err)
+				t.Errorf("got %+v, envelope left %t, %v, want %s and none left", it, left, err, state.Confirmed)
 			}
 		})
 	}

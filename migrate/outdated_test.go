@@ -41,14 +41,14 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 			s.Must(err)
 			s.once("v1", "v2")
 			if !summary.Complete() || bound != 0 {
-				t.Errorf("stable bound %d times more, summary %+v", bound, summary)
+				t.Errorf("got stable bound %d times more, summary %+v, want 0, complete", bound, summary)
 			}
 			want := 3 // v1 again
 			if happened {
 				want = 2
 			}
 			if len(s.operations) != want {
-				t.Errorf("%d key operations, want %d", len(s.operations), want)
+				t.Errorf("got %d key operations, want %d", len(s.operations), want)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 		s.BreakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("no answer that makes sense")))
 		s.runs(step+" cannot be asked", 0, false, map[string]int{first: 1})
 		if n := len(s.signatures[digest.FromString("image v1")]); n != 0 {
-			t.Errorf("%s cannot be asked: %d signatures were pushed", step, n)
+			t.Errorf("%s cannot be asked: got %d signatures pushed, want none", step, n)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	summary, _, err := s.run(App)
 	s.Must(err)
 	if summary.Complete() || summary.Skipped[failure.PlanUnknown] != 1 || len(s.operations) != 1 {
-		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+		t.Errorf("got %d key operations, summary %+v, want 1, incomplete, one %s", len(s.operations), summary, failure.PlanUnknown)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 				return true, nil
 			}
 			if summary, _ := m.runs(platforms); summary.Failed[failure.Permanent] != 1 {
-				t.Fatalf("summary %+v", summary)
+				t.Fatalf("got %+v, want one failed with %s", summary, failure.Permanent)
 			}
 			m.Heal()
 			c.change(m)
@@ -137,11 +137,11 @@ func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 					vouched = vouched || d.String() == index && m.vouchedFor(d)
 				}
 				if !vouched {
-					t.Errorf("it is bound to %s, for which DCT does not vouch", index)
+					t.Errorf("got it bound to %s, want an index for which DCT vouches", index)
 				}
 			}
 			if (signed[MetadataIndex] != "") != (c.signed != "") {
-				t.Errorf("got metadata %v", signed)
+				t.Errorf("got metadata %v, want an index in it: %t", signed, c.signed != "")
 			}
 		})
 	}

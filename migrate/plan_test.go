@@ -46,22 +46,22 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	for _, it := range p.Repositories[0].Items {
 		got[it.Tags[0].Tag] = it.Action
 		if it.Action != ActionSign && it.Action != ActionDone && it.Reason == nil {
-			t.Errorf("%s: %s without a reason", it.Tags[0].Tag, it.Action)
+			t.Errorf("%s: got %s without a reason, want one", it.Tags[0].Tag, it.Action)
 		}
 		if it.Tags[0].Tag == "moved" && (it.Tags[0].Now != TagMoved || it.Tags[0].MovedTo != old.String()) {
-			t.Errorf("moved: %+v", it.Tags[0])
+			t.Errorf("moved: got %+v, want %s to %s", it.Tags[0], TagMoved, old)
 		}
 	}
 	for tag, want := range map[string]Action{"sign": ActionSign, "done": ActionDone, "gone": ActionSkip, "schema1": ActionSkip, "moved": ActionSign, "unknown": ActionUnknown} {
 		if got[tag] != want {
-			t.Errorf("%s: %s, want %s", tag, got[tag], want)
+			t.Errorf("%s: got %s, want %s", tag, got[tag], want)
 		}
 	}
 	if e := p.Repositories[1].Error; e == nil || e.Class != failure.Unsigned {
-		t.Errorf("unsigned repository: %+v", p.Repositories[1])
+		t.Errorf("unsigned repository: got %+v, want error %s", p.Repositories[1], failure.Unsigned)
 	}
 	if len(s.operations) != 0 {
-		t.Errorf("a plan spent %d key operations", len(s.operations))
+		t.Errorf("a plan: got %d key operations, want none", len(s.operations))
 	}
 }
 
@@ -95,18 +95,18 @@ func TestRunIsBoundToItsPlan(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 2})
 	if summary.Skipped[failure.NotPlanned] != 2 || len(s.operations) != 1 {
-		t.Errorf("summary %+v, key operations %v", summary, s.operations)
+		t.Errorf("got %+v, key operations %v, want two %s and one key operation", summary, s.operations, failure.NotPlanned)
 	}
 	s.once("v1")
 	if _, ok := bound[MetadataTag+"latest"]; ok || bound[MetadataTag+"v1"] != "targets" {
-		t.Errorf("metadata %v", bound)
+		t.Errorf("got metadata %v, want v1 of targets and no latest", bound)
 	}
 	if len(changed) != 2 { // the digests of v2 and v3
-		t.Errorf("changed %v", changed)
+		t.Errorf("changed: got %v, want the 2 digests of v2 and v3", changed)
 	}
 	i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Result == ResultSigned })
 	if len(outcomes[i].Notes) != 1 || !strings.Contains(outcomes[i].Notes[0], "latest") {
-		t.Errorf("notes %v", outcomes[i].Notes)
+		t.Errorf("got notes %v, want one, of latest", outcomes[i].Notes)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestPlanIsRefused(t *testing.T) {
 		changed := *p
 		changed.Keys = slices.Clone(p.Keys)
 		if bad(changed) == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	// Root keys that changed since the review.
@@ -137,7 +137,7 @@ func TestPlanIsRefused(t *testing.T) {
 	s.mutate = func(e *Engine) { e.Plan = p }
 	summary, _, err := s.run(App)
 	if err == nil || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
-		t.Errorf("error %v, summary %+v", err, summary)
+		t.Errorf("got error %v, summary %+v, %d key operations, want an error, one %s, none", err, summary, len(s.operations), failure.PlanChanged)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
 	summary, _, err := s.bound(p, App, other)
 	s.Must(err)
 	if summary.Unread[failure.PlanChanged] != 1 || summary.Complete() || len(s.operations) != 1 {
-		t.Errorf("key operations %v, summary %+v", s.operations, summary)
+		t.Errorf("got key operations %v, summary %+v, want one, incomplete, one %s", s.operations, summary, failure.PlanChanged)
 	}
 	s.once("v1")
 }
@@ -186,7 +186,7 @@ func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 			s.Must(err)
 			s.want(summary, map[Result]int{ResultSkipped: 1})
 			if len(s.operations) != 0 || summary.Skipped[failure.NotPlanned] != 1 {
-				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+				t.Errorf("got %d key operations, summary %+v, want none, one %s", len(s.operations), summary, failure.NotPlanned)
 			}
 		})
 	}
@@ -206,11 +206,11 @@ func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 	}
 	summary, _, err := s.run(App)
 	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
-		t.Errorf("error %v, summary %+v", err, summary)
+		t.Errorf("got error %v, summary %+v, %d key operations, want %v, one %s, none", err, summary, len(s.operations), dct.ErrNothingRead, failure.PlanChanged)
 	}
 	p.Repositories[0].Expired = []string{"targets"}
 	if _, _, err := s.run(App); err != nil || len(s.signatures[digest.FromString("image v1")]) != 1 {
-		t.Errorf("reviewed as expired: %v", err)
+		t.Errorf("reviewed as expired: got error %v, %d signatures, want none, 1", err, len(s.signatures[digest.FromString("image v1")]))
 	}
 }
 
@@ -226,17 +226,17 @@ func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	s.Witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
 	summary, _, err := s.bound(fresh, App)
 	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
-		t.Errorf("key operations %v, error %v, summary %+v", s.operations, err, summary)
+		t.Errorf("got key operations %v, error %v, summary %+v, want none, %v, one %s", s.operations, err, summary, dct.ErrNothingRead, failure.PlanChanged)
 	}
 	p := s.plan(App)
 	if got := p.Repositories[0].Judged; strings.Join(got.Roles, " ") != "targets" || got.By != "leaf" {
-		t.Errorf("the plan says %s", got)
+		t.Errorf("judged in the plan: got %s, want targets by leaf", got)
 	}
 	summary, outcomes, err := s.bound(p, App)
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if notes := strings.Join(outcomes[0].Notes, " "); !strings.Contains(notes, "judged-earlier: targets at ") {
-		t.Errorf("notes %s", notes)
+		t.Errorf("got notes %s, want judged-earlier of targets", notes)
 	}
 }
 
@@ -269,11 +269,11 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	want := map[string]Action{"done": ActionDone, "signed": ActionPush, "new": ActionSign}
 	for _, it := range p.Repositories[0].Items {
 		if it.Action != want[it.Tags[0].Tag] {
-			t.Errorf("%s: %s, want %s", it.Tags[0].Tag, it.Action, want[it.Tags[0].Tag])
+			t.Errorf("%s: got %s, want %s", it.Tags[0].Tag, it.Action, want[it.Tags[0].Tag])
 		}
 	}
 	if len(s.operations) != before {
-		t.Error("a plan spent a key operation")
+		t.Errorf("after a plan: got %d key operations, want %d", len(s.operations), before)
 	}
 }
 
@@ -295,7 +295,7 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	e := &Engine{Keys: []Key{{Signer: s}}}
 	_, err := e.vouch(context.Background(), Work{key: e.Keys[0], Targets: targets}, ocispec.Descriptor{Digest: d, Size: 100})
 	if failure.Of(err) != failure.Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+App) {
-		t.Errorf("error %v, %d key operations", err, len(s.operations))
+		t.Errorf("got error %v, %d key operations, want %s that names both tags, none", err, len(s.operations), failure.Security)
 	}
 }
 
@@ -323,7 +323,7 @@ func TestPushedSignatureIsLookedForBeforeItIsPushedAgain(t *testing.T) {
 		s.want(summary, map[Result]int{ResultReplayed: 1})
 		s.once("v1")
 		if (pushes == 1) != lost || len(s.operations) != 1 {
-			t.Errorf("lost %t: %d pushes, %d key operations", lost, pushes, len(s.operations))
+			t.Errorf("lost %t: got %d pushes, %d key operations, want exactly one push only if lost, and 1 key operation", lost, pushes, len(s.operations))
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (m *multi) have(want int, images ...ocispec.Descriptor) {
 	m.T.Helper()
 	for _, d := range images {
 		if n := len(m.signatures[d.Digest]); n != want {
-			m.T.Errorf("%s has %d signatures, want %d", d.Digest, n, want)
+			m.T.Errorf("%s: got %d signatures, want %d", d.Digest, n, want)
 		}
 	}
 }
@@ -60,10 +60,10 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 	for _, o := range outcomes {
 		isChild := o.Digest == m.AMD64.Digest.String() || o.Digest == m.ARM64.Digest.String()
 		if isChild != (len(o.Index) == 1 && o.Index[0] == m.List.Digest.String() && strings.HasPrefix(o.Platform, "linux/a") && len(o.Tags) == 0) {
-			t.Errorf("outcome %+v", o)
+			t.Errorf("got %+v, want index %s and a platform only of its children", o, m.List.Digest)
 		}
 		if noted(o.Notes, "attestations") != (o.Digest == m.List.Digest.String()) {
-			t.Errorf("notes %+v", o)
+			t.Errorf("%s: got notes %v, want attestations only of %s", o.Digest, o.Notes, m.List.Digest)
 		}
 	}
 	signed := m.signed[m.signatures[m.ARM64.Digest][0]]
@@ -71,7 +71,7 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 		MetadataGUN: App, MetadataTool: "test/1", MetadataRootKeys: strings.Join(m.Repo.RootKeyIDs(), ","), MetadataIndex: m.List.Digest.String(),
 	}
 	if fmt.Sprint(signed) != fmt.Sprint(want) {
-		t.Errorf("metadata %v, want %v", signed, want)
+		t.Errorf("metadata: got %v, want %v", signed, want)
 	}
 	l, err := state.Open(m.ledger, state.Options{})
 	m.Must(err)
@@ -79,7 +79,7 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 	m.Must(err)
 	m.Must(l.Close())
 	if len(it.Tags) != 0 || !slices.Equal(it.Indexes, []string{m.List.Digest.String()}) || it.Stage != state.Confirmed {
-		t.Errorf("in the ledger %+v", it)
+		t.Errorf("in the ledger: got %+v, want no tags, index %s, stage %s", it, m.List.Digest, state.Confirmed)
 	}
 	for _, ledger := range []string{m.ledger, m.ledger + ".new"} {
 		m.scene.ledger = ledger
@@ -89,7 +89,7 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 		}
 	}
 	if len(m.operations) != 4 {
-		t.Errorf("%d key operations", len(m.operations))
+		t.Errorf("got %d key operations, want 4", len(m.operations))
 	}
 }
 
@@ -107,22 +107,22 @@ func TestSharedAndNestedImagesAreSignedOnce(t *testing.T) {
 	m.want(summary, map[Result]int{ResultSigned: 7}) // plain, two indexes, inner, three images
 	m.have(1, m.List, second, inner, m.AMD64, m.ARM64, s390x)
 	if len(m.operations) != 7 {
-		t.Errorf("%d key operations", len(m.operations))
+		t.Errorf("got %d key operations, want 7", len(m.operations))
 	}
 	both := []string{m.List.Digest.String(), second.Digest.String()}
 	slices.Sort(both)
 	metadata := func(d ocispec.Descriptor) map[string]string { return m.signed[m.signatures[d.Digest][0]] }
 	if got := metadata(m.AMD64)[MetadataIndex]; got != strings.Join(both, ",") {
-		t.Errorf("shared: %s", got)
+		t.Errorf("shared: got %s, want %s", got, strings.Join(both, ","))
 	}
 	if got := metadata(s390x)[MetadataIndex]; got != second.Digest.String() {
-		t.Errorf("nested: %s", got)
+		t.Errorf("nested: got %s, want %s", got, second.Digest)
 	}
 	if got := metadata(m.ARM64); got[MetadataIndex] != "" || got[MetadataTag+"v1-arm64"] != "targets" {
-		t.Errorf("named by DCT itself: %v", got)
+		t.Errorf("named by DCT itself: got %v, want no index, and v1-arm64 of targets", got)
 	}
 	if len(outcomes) != 7 {
-		t.Errorf("%d outcomes", len(outcomes))
+		t.Errorf("got %d outcomes, want 7", len(outcomes))
 	}
 }
 
@@ -171,25 +171,25 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	} {
 		w := Work{Targets: c.targets, chains: c.chains, listed: c.image, key: e.Keys[0]}
 		if _, err := e.vouch(context.Background(), w, c.image); err == nil {
-			t.Errorf("%s: signed", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	good := Work{Targets: []dct.Target{target("v1")}, chains: []chain{{raw}}, listed: m.AMD64, key: e.Keys[0]}
 	stranger := good
 	stranger.key.Roles = []string{"targets/alice"}
 	if _, err := e.vouch(context.Background(), stranger, m.AMD64); err == nil {
-		t.Error("a key of another role: signed")
+		t.Error("a key of another role: got no error, want it refused")
 	}
 	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
 	if _, err := e.vouch(context.Background(), good, m.AMD64); !errors.Is(err, dct.ErrExpired) {
-		t.Errorf("expired: %v", err)
+		t.Errorf("expired: got %v, want %v", err, dct.ErrExpired)
 	}
 	if len(m.operations) != 0 {
-		t.Errorf("%d key operations", len(m.operations))
+		t.Errorf("got %d key operations, want none", len(m.operations))
 	}
 	e.Now = nil
 	if _, err := e.vouch(context.Background(), good, m.AMD64); err != nil {
-		t.Errorf("the good one: %v", err)
+		t.Errorf("the good one: got %v, want no error", err)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestAmbiguousIndexIsNotSigned(t *testing.T) {
 			m.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
 			m.have(0, good, evil, index)
 			if len(m.operations) != 1 || summary.Complete() {
-				t.Errorf("%d key operations, summary %+v", len(m.operations), summary)
+				t.Errorf("got %d key operations, summary %+v, want 1, incomplete", len(m.operations), summary)
 			}
 			m.runs(nil) // without, the index alone is signed, as DCT names it
 			m.have(1, index)
@@ -249,7 +249,7 @@ func TestImageThatIsNotAsListedIsNotSigned(t *testing.T) {
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultFailed: 1})
 	m.have(0, m.ARM64)
 	if summary.Failed[failure.Security] != 1 {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want one failed with %s", summary, failure.Security)
 	}
 }
 
@@ -273,23 +273,23 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 		p := m.plan(App)
 		summary, _ := m.runs(platforms)
 		if summary.Failed[failure.Throttled] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
-			t.Errorf("summary %+v", summary)
+			t.Errorf("got %+v, %d signatures, want incomplete, one failed with %s, no signature", summary, len(m.signatures[m.ARM64.Digest]), failure.Throttled)
 		}
 		m.Heal()
 		for _, it := range p.Repositories[0].Items {
 			if (it.Action == ActionUnknown) != (it.Digest == m.List.Digest.String()) {
-				t.Errorf("plan: %+v", it)
+				t.Errorf("plan: got %+v, want %s only of %s", it, ActionUnknown, m.List.Digest)
 			}
 		}
 		// A run that is bound to that plan is not complete either.
 		summary, _ = m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, p })
 		if summary.Skipped[failure.PlanUnknown] != 3 || summary.Complete() {
-			t.Errorf("bound: %+v", summary)
+			t.Errorf("bound: got %+v, want incomplete, 3 %s", summary, failure.PlanUnknown)
 		}
 		summary, _ = m.runs(platforms)
 		m.have(1, m.List, m.AMD64, m.ARM64)
 		if !summary.Complete() {
-			t.Errorf("healed: %+v", summary)
+			t.Errorf("healed: got %+v, want it complete", summary)
 		}
 	}
 }
@@ -303,7 +303,7 @@ func TestMissingImageOfAnIndex(t *testing.T) {
 	summary, outcomes := m.runs(platforms)
 	m.want(summary, map[Result]int{ResultSigned: 3, ResultSkipped: 1})
 	if summary.Skipped[failure.Missing] != 1 || !summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Class == failure.Missing && o.Platform == "linux/arm64" }) {
-		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
+		t.Errorf("got %+v, outcomes %+v, want complete, with linux/arm64 as the one %s", summary, outcomes, failure.Missing)
 	}
 	m = newMulti(t)
 	delete(m.Images, m.List.Digest)
@@ -328,7 +328,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m.Faults["manifest"] = gone(m.List)
 	summary, _ := m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.List.Digest])+len(m.signatures[m.ARM64.Digest]) != 0 {
-		t.Errorf("the index that DCT names: %+v", summary)
+		t.Errorf("the index that DCT names: got %+v, want incomplete, one failed with %s, no signature", summary, failure.Permanent)
 	}
 	m = newMulti(t)
 	asked := 0 // about the index: what it lists stays unknown though the second answer is good
@@ -342,7 +342,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	}
 	summary, _ = m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
-		t.Errorf("a 404 of a moment for the index: %+v", summary)
+		t.Errorf("a 404 of a moment for the index: got %+v, want incomplete, one failed with %s, no signature", summary, failure.Permanent)
 	}
 	m = newMulti(t)
 	below := m.Index(m.Image("s390x", "s390x"))
@@ -351,13 +351,13 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m.Faults["manifest"] = gone(below)
 	summary, outcomes := m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Digest == below.Digest.String() && o.Result == ResultFailed }) {
-		t.Errorf("an index below: %+v, %+v", summary, outcomes)
+		t.Errorf("an index below: got %+v, %+v, want incomplete, %s failed with %s", summary, outcomes, below.Digest, failure.Permanent)
 	}
 	m.have(1, outer, m.AMD64, m.ARM64)
 	m.have(0, below)
 	m.Heal()
 	if summary, _ = m.runs(platforms); !summary.Complete() {
-		t.Errorf("healed: %+v", summary)
+		t.Errorf("healed: got %+v, want it complete", summary)
 	}
 	m.have(1, below)
 }
@@ -373,22 +373,22 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		found[it.Digest] = it
 	}
 	if it := found[m.ARM64.Digest.String()]; it.Action != ActionSign || !slices.Equal(it.Index, []string{m.List.Digest.String()}) || it.Platform != "linux/arm64" || it.Tags == nil || len(it.Tags) != 0 || it.Size != 100 {
-		t.Errorf("planned %+v", it)
+		t.Errorf("planned: got %+v, want %s of index %s for linux/arm64, with no tags and size 100", it, ActionSign, m.List.Digest)
 	}
 	if len(found) != 4 || !noted(found[m.List.Digest.String()].Notes, "attestations") {
-		t.Errorf("planned %+v", found)
+		t.Errorf("planned: got %+v, want 4, and attestations noted of %s", found, m.List.Digest)
 	}
 	raw, err := json.Marshal(p)
 	m.Must(err)
 	if len(m.operations) != 0 || strings.Contains(string(raw), `"tags":null`) {
-		t.Errorf("%d key operations; %s", len(m.operations), raw)
+		t.Errorf("got %d key operations, plan %s, want none, and tags that are not null", len(m.operations), raw)
 	}
 	if p.Platforms != "all" {
 		t.Errorf("got a plan of platforms %q, want all", p.Platforms)
 	}
 	// The plan is for this part: a run with another is refused.
 	if p.Check(&Engine{Keys: []Key{{Signer: m}}}) == nil {
-		t.Error("a run of the indexes alone is accepted")
+		t.Error("a run of the indexes alone: got no error, want it refused")
 	}
 	m.Must(p.Check(&Engine{Keys: []Key{{Signer: m}}, AllPlatforms: true}))
 	// Since the review: a second index lists another image, and one that is planned.
@@ -416,16 +416,16 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 		at(p, m.List).Action = ActionSkip
 	})
 	if summary.Skipped[failure.NotPlanned] != 5-1 { // arm64, index, v2, s390x
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want 4 %s", summary, failure.NotPlanned)
 	}
 	m.have(0, m.ARM64, m.List, s390x)
 	m.have(1, m.AMD64)
 	if got := m.signed[m.signatures[m.AMD64.Digest][0]][MetadataIndex]; got != m.List.Digest.String() {
-		t.Errorf("it names %s, and the plan has the one index", got)
+		t.Errorf("got index %s, want the one of the plan, %s", got, m.List.Digest)
 	}
 	summary = bound(func(*Plan) {})
 	if summary.Skipped[failure.NotPlanned] != 2 {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want 2 %s", summary, failure.NotPlanned)
 	}
 	m.have(1, m.ARM64, m.AMD64, m.List)
 	m.have(0, s390x)
@@ -453,7 +453,7 @@ func TestImagesOfAnIndexAreCutAndResumed(t *testing.T) {
 		m.runs(platforms)
 		m.have(1, m.List, m.AMD64, m.ARM64)
 		if len(m.operations) != c.operations {
-			t.Errorf("%s: %d key operations", name, len(m.operations))
+			t.Errorf("%s: got %d key operations, want %d", name, len(m.operations), c.operations)
 		}
 	}
 	m := newMulti(t)
@@ -470,7 +470,7 @@ func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 	m.SignTag("deep", m.Index(m.Index(m.Index(m.AMD64))))
 	summary, outcomes := m.runs(platforms)
 	if summary.Failed[failure.Permanent] != 1 || !slices.ContainsFunc(outcomes, func(o Outcome) bool { return strings.Contains(o.Reason, "--platforms index") }) {
-		t.Errorf("summary %+v, outcomes %+v", summary, outcomes)
+		t.Errorf("got %+v, outcomes %+v, want one failed with %s and a hint at --platforms index", summary, outcomes, failure.Permanent)
 	}
 }
 
@@ -501,6 +501,6 @@ func TestDrainEndsTheListing(t *testing.T) {
 	m.Must(err)
 	read := &reading{Repository: r, work: work, place: App}
 	if err := e.expand(context.Background(), stop, read); !errors.Is(err, errDrained) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want %v", err, errDrained)
 	}
 }

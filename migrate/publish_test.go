@@ -45,10 +45,10 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	summary, _, err := s.run(App)
 	s.Must(err)
 	if summary.Failed[failure.Transient] != 1 || summary.Results[ResultSigned] != 0 || summary.Complete() {
-		t.Errorf("never listed: %+v", summary)
+		t.Errorf("never listed: got %+v, want incomplete, one failed with %s, none signed", summary, failure.Transient)
 	}
 	if it := s.item("v1"); it.Stage != state.Failed || !strings.Contains(it.Reason, "does not list it") {
-		t.Errorf("in the ledger %+v", it)
+		t.Errorf("in the ledger: got %+v, want %s, as the registry does not list it", it, state.Failed)
 	}
 	s.mutate = nil
 	summary, _, err = s.run(App)
@@ -81,10 +81,10 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 			}
 			summary, outcomes, err := s.runCtx(ctx, stop, App)
 			if (ends == "the second") != errors.Is(err, context.Canceled) || summary.Failed[failure.Transient] != 0 || len(outcomes) != 0 || summary.Complete() {
-				t.Errorf("%s, %s: %+v, %+v, %v", ends, stage, summary, outcomes, err)
+				t.Errorf("%s, %s: got %+v, %+v, %v, want incomplete, none failed, no outcomes, canceled %t", ends, stage, summary, outcomes, err, ends == "the second")
 			}
 			if it := s.item("v1"); it.Stage != stage {
-				t.Errorf("%s: in the ledger %+v, want it %s", ends, it, stage)
+				t.Errorf("%s: in the ledger: got %+v, want it %s", ends, it, stage)
 			}
 			s.mutate, s.Faults = nil, map[string]func(digest.Digest) (bool, error){}
 			summary, _, err = s.run(App)
@@ -108,7 +108,7 @@ func TestListThatLagsIsAskedAgain(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if pushes != 1 || len(s.operations) != 1 {
-		t.Errorf("%d pushes, %d key operations", pushes, len(s.operations))
+		t.Errorf("got %d pushes, %d key operations, want 1, 1", pushes, len(s.operations))
 	}
 }
 
@@ -122,7 +122,7 @@ func TestTagThatIsGoneIsReported(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1})
 	if len(outcomes) != 1 || len(outcomes[0].Notes) != 1 || !strings.HasPrefix(outcomes[0].Notes[0], "tag-gone: ") {
-		t.Errorf("outcomes %+v", outcomes)
+		t.Errorf("got %+v, want one with the note tag-gone", outcomes)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 		p := s.plan(names...)
 		for i, r := range p.Repositories {
 			if r.GUN != names[i] || len(r.Items) != 1 {
-				t.Errorf("repository %d of the plan is %s with %d items", i, r.GUN, len(r.Items))
+				t.Errorf("repository %d of the plan: got %s with %d items, want %s with 1", i, r.GUN, len(r.Items), names[i])
 			}
 		}
 		planned := m.most

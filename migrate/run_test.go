@@ -35,10 +35,10 @@ func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 	}
 	_, _, err := s.run(App)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "ACCESS_DENIED") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want %v with ACCESS_DENIED", err, ErrStopped)
 	}
 	if n := len(s.operations); n > patience+4 { // what was in flight
-		t.Errorf("%d key operations", n)
+		t.Errorf("got %d key operations, want at most %d", n, patience+4)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestBreakerEndsTheRunWhenTheKeySignsSomethingElse(t *testing.T) {
 	}
 	_, _, err := s.run(App)
 	if !errors.Is(err, ErrKeyAstray) || len(s.operations) > 4 {
-		t.Errorf("error %v after %d key operations", err, len(s.operations))
+		t.Errorf("got error %v after %d key operations, want %v after at most 4", err, len(s.operations), ErrKeyAstray)
 	}
 }
 
@@ -72,14 +72,14 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	s.Must(err)
 	signed := summary.Results[ResultSigned]
 	if !summary.Drained || summary.Complete() || signed == 0 || signed == 100 || len(s.operations) != signed || len(summary.Failed) != 0 {
-		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+		t.Errorf("got %d key operations, summary %+v, want drained, some signed, none failed, and as many key operations", len(s.operations), summary)
 	}
 	if _, _, err := s.run(App); err != nil {
 		t.Fatal(err)
 	}
 	s.once(tags...)
 	if len(s.operations) != 100 {
-		t.Errorf("%d key operations in both runs", len(s.operations))
+		t.Errorf("got %d key operations in both runs, want 100", len(s.operations))
 	}
 }
 
@@ -98,7 +98,7 @@ func TestWorkersBoundTheKey(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 64})
 	if k.most != 4 {
-		t.Errorf("%d key operations at the same time, want 4", k.most)
+		t.Errorf("got %d key operations at the same time, want 4", k.most)
 	}
 }
 
@@ -117,10 +117,10 @@ func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	before := s.Notary.Requests()
 	summary, _, err := s.run(names...)
 	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.NotNotary] != 50 {
-		t.Errorf("error %v, summary %+v", err, summary)
+		t.Errorf("got error %v, summary %+v, want %v, 50 %s", err, summary, dct.ErrNothingRead, failure.NotNotary)
 	}
 	if n := s.Notary.Requests() - before; n != 3 {
-		t.Errorf("%d requests", n)
+		t.Errorf("got %d requests, want 3", n)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 		trust := func() *down { return &down{Trust: s.Trust(), host: "down.example.com"} }
 		few := func(what string, d *down) {
 			if n := d.asked.Load(); n > int64(3+readers) {
-				t.Errorf("%d readers: %s asked for %d repositories", readers, what, n)
+				t.Errorf("%d readers: %s: got %d repositories asked for, want at most %d", readers, what, n, 3+readers)
 			}
 		}
 		d := trust()
@@ -163,14 +163,14 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 		few("run", d)
 		s.once("v1")
 		if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
-			t.Errorf("%d readers: summary %+v", readers, summary)
+			t.Errorf("%d readers: got %+v, want incomplete, %d unread", readers, summary, len(names))
 		}
 		d = trust()
 		s.plan(append(names, App)...)
 		few("plan", d)
 		d = trust()
 		if _, _, err := s.run(names...); !errors.Is(err, dct.ErrNothingRead) {
-			t.Errorf("%d readers: all down: %v", readers, err)
+			t.Errorf("%d readers: all down: got %v, want %v", readers, err, dct.ErrNothingRead)
 		}
 		few("run of these alone", d)
 	}
@@ -181,7 +181,7 @@ func TestAllUnsignedAsksForTheURL(t *testing.T) {
 	s := newScene(t)
 	_, _, err := s.run("registry.example.com/a", "registry.example.com/b")
 	if !errors.Is(err, dct.ErrNothingRead) || !strings.Contains(err.Error(), "wrong Notary URL?") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want %v that asks for the URL", err, dct.ErrNothingRead)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
 			before := len(s.operations)
 			summary, _, err := s.run(App)
 			if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.Security] != 1 || len(s.operations) != before {
-				t.Errorf("error %v, %d more key operations, summary %+v", err, len(s.operations)-before, summary)
+				t.Errorf("got error %v, %d more key operations, summary %+v, want %v, none, one unread with %s", err, len(s.operations)-before, summary, dct.ErrNothingRead, failure.Security)
 			}
 		})
 	}
@@ -301,13 +301,13 @@ func TestRootOfFirstSightIsRemembered(t *testing.T) {
 	kept, ok, err := l.Repository(App)
 	s.Must(errors.Join(err, l.Close()))
 	if !ok || kept.Pin != state.PinTOFU || len(kept.Roles) != 4 {
-		t.Errorf("kept %+v", kept)
+		t.Errorf("kept: got %+v, %t, want pin %v and 4 roles", kept, ok, state.PinTOFU)
 	}
 	s.Notary, s.Pins = attacker.Notary, dct.Pins{TOFU: true}
 	s.Put("evil")
 	summary, _, _ := s.run(App)
 	if summary.Unread[failure.Security] != 1 || len(s.signatures[digest.FromString("image evil")]) != 0 {
-		t.Errorf("another root: %+v", summary)
+		t.Errorf("another root: got %+v, want one unread with %s, and nothing signed", summary, failure.Security)
 	}
 }
 
@@ -328,7 +328,7 @@ func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 		"left out by a choice":   {Summary{Items: 1, Results: map[Result]int{ResultSigned: 1}, LeftOut: 1}, false},
 	} {
 		if c.s.Complete() != c.want {
-			t.Errorf("%s: complete %t", name, c.s.Complete())
+			t.Errorf("%s: got complete %t, want %t", name, c.s.Complete(), c.want)
 		}
 	}
 }
@@ -347,7 +347,7 @@ func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
 		summary, _, err := s.run(App)
 		s.Must(err)
 		if summary.LeftOut != leftOut || summary.Complete() != (leftOut == 0) || !summary.Done() {
-			t.Errorf("%s: %d left out, complete %t, done %t; want %d", wanted, summary.LeftOut, summary.Complete(), summary.Done(), leftOut)
+			t.Errorf("%s: got %d left out, complete %t, done %t, want %d, %t, true", wanted, summary.LeftOut, summary.Complete(), summary.Done(), leftOut, leftOut == 0)
 		}
 	}
 }
@@ -362,10 +362,10 @@ func TestUnresolvedIsNotMissing(t *testing.T) {
 		summary, _, err := s.run(App)
 		s.Must(err)
 		if summary.Failed[class] != 1 || summary.Complete() {
-			t.Errorf("%s: summary %+v", class, summary)
+			t.Errorf("%s: got %+v, want incomplete, one failed", class, summary)
 		}
 		if it := s.item("v1"); it.Stage != state.Failed || it.Class != string(class) || it.Attempts != 1 {
-			t.Errorf("%s: in the ledger %+v", class, it)
+			t.Errorf("%s: in the ledger: got %+v, want %s after 1 attempt", class, it, state.Failed)
 		}
 	}
 }
@@ -392,7 +392,7 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 	s.Heal()
 	s.Faults["resolve"] = func(d digest.Digest) (bool, error) {
 		if d != digest.FromString("image failed") {
-			t.Errorf("asked for %s, which is not asked for", d)
+			t.Errorf("got %s asked for, want only %s", d, digest.FromString("image failed"))
 		}
 		return true, nil
 	}
@@ -406,7 +406,7 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 		}
 		s.want(summary, want)
 		if summary.Skipped[failure.Missing] != 1 || (summary.Skipped[failure.NotAsked] == 0) != asked || summary.Complete() != asked || !summary.Done() || len(outcomes) != 3 {
-			t.Errorf("asked %t: got %+v with %d outcomes", asked, summary, len(outcomes))
+			t.Errorf("asked %t: got %+v with %d outcomes, want done with 3, one missing, and complete only if asked", asked, summary, len(outcomes))
 		}
 	}
 }
@@ -419,7 +419,7 @@ func TestSkippedItemIsInTheLedger(t *testing.T) {
 	_, _, err := s.run(App)
 	s.Must(err)
 	if it := s.item("v1"); it.Stage != state.Skipped || it.Class != string(failure.Missing) {
-		t.Errorf("in the ledger %+v", it)
+		t.Errorf("in the ledger: got %+v, want %s as %s", it, state.Skipped, failure.Missing)
 	}
 }
 
@@ -444,7 +444,7 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 			s.want(summary, map[Result]int{ResultSigned: 1})
 			s.once("v1")
 			if len(s.operations) != operations || !summary.Complete() {
-				t.Errorf("%d key operations, want %d; summary %+v", len(s.operations), operations, summary)
+				t.Errorf("got %d key operations, summary %+v, want %d, complete", len(s.operations), summary, operations)
 			}
 		})
 	}
@@ -461,11 +461,11 @@ func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 		s.mutate = func(e *Engine) { e.Pause = time.Millisecond }
 		summary, outcomes, err := s.run(App)
 		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
-			t.Errorf("%s: %v, complete %t, %+v", class, err, summary.Complete(), summary)
+			t.Errorf("%s: got %v, complete %t, %d outcomes, %+v, want %v, false, some, some failed", class, err, summary.Complete(), len(outcomes), summary, ErrStopped)
 		}
 		// Each of the ten was tried again; those beside them were under way.
 		if n := len(s.operations); n > retry.MaxTries*(outagePatience+4*perWorker) {
-			t.Errorf("%s: %d key operations", class, n)
+			t.Errorf("%s: got %d key operations, want at most %d", class, n, retry.MaxTries*(outagePatience+4*perWorker))
 		}
 		s.Heal()
 		summary, _, err = s.run(App)
@@ -488,7 +488,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 	}
 	b.Failure("", failure.Security, errors.New("a registry that lies"))
 	if err := b.Open(); err != nil {
-		t.Errorf("open: %v", err)
+		t.Errorf("a registry that lies: got %v, want no error", err)
 	}
 	for range patience {
 		b.Failure("key", failure.Denied, denied)
@@ -496,7 +496,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 		b.Success("other")
 	}
 	if err := b.Open(); !errors.Is(err, ErrStopped) || !errors.Is(err, denied) {
-		t.Errorf("after %d in a row: %v", patience, err)
+		t.Errorf("after %d in a row: got %v, want %v of %v", patience, err, ErrStopped, denied)
 	} else if want := ErrStopped.Error() + ": refused 3 times in a row, last: denied"; err.Error() != want {
 		t.Errorf("after %d in a row: got %q, want %q", patience, err, want)
 	}
@@ -511,23 +511,23 @@ func TestBreakerCountsInARow(t *testing.T) {
 		full.fill(fmt.Sprint("more", i), errors.New("full"))
 	}
 	if err := full.Open(); err != nil {
-		t.Errorf("open: %v", err)
+		t.Errorf("before the last full one: got %v, want no error", err)
 	}
 	if full.fill("last", errors.New("full")); !errors.Is(full.Open(), ErrStopped) {
-		t.Errorf("%d full ones in a row: %v", patience, full.Open())
+		t.Errorf("%d full ones in a row: got %v, want %v", patience, full.Open(), ErrStopped)
 	}
 	var broken Breaker
 	for range outagePatience {
 		broken.Failure("", failure.Permanent, errors.New("a registry's answer"))
 	}
 	if err := broken.Open(); err != nil {
-		t.Errorf("open: %v", err)
+		t.Errorf("%d bad answers of a registry: got %v, want no error", outagePatience, err)
 	}
 	for range outagePatience {
 		broken.Failure("key", failure.Permanent, &keyError{errors.New("no JSON")})
 	}
 	if err := broken.Open(); !errors.Is(err, ErrStopped) {
-		t.Errorf("a broken plugin: %v", err)
+		t.Errorf("a broken plugin: got %v, want %v", err, ErrStopped)
 	}
 	// Ten items of many workers can fail within a second: that is no outage yet.
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -539,25 +539,25 @@ func TestBreakerCountsInARow(t *testing.T) {
 		return away.Open()
 	}
 	if err := fail(2 * outagePatience); err != nil {
-		t.Errorf("away for a moment: %v", err)
+		t.Errorf("away for a moment: got %v, want no error", err)
 	}
 	at = at.Add(outageSpan - 1)
 	if err := fail(1); err != nil {
-		t.Errorf("away for less than %s: %v", outageSpan, err)
+		t.Errorf("away for less than %s: got %v, want no error", outageSpan, err)
 	}
 	away.Success("key")
 	at = at.Add(time.Hour)
 	if err := fail(outagePatience); err != nil {
-		t.Errorf("after a success the time counts anew: %v", err)
+		t.Errorf("anew after a success: got %v, want no error", err)
 	}
 	at = at.Add(outageSpan)
 	if err := fail(1); !errors.Is(err, ErrStopped) {
-		t.Errorf("away for %s: %v", outageSpan, err)
+		t.Errorf("away for %s: got %v, want %v", outageSpan, err, ErrStopped)
 	}
 	var key Breaker
 	key.Failure("key", failure.Security, fmt.Errorf("signing: %w", &keyError{errors.New("other payload")}))
 	if err := key.Open(); !errors.Is(err, ErrKeyAstray) {
-		t.Errorf("the key: %v", err)
+		t.Errorf("the key: got %v, want %v", err, ErrKeyAstray)
 	} else if want := ErrKeyAstray.Error() + ": signing: other payload"; err.Error() != want {
 		t.Errorf("the key: got %q, want %q", err, want)
 	}
@@ -575,7 +575,7 @@ func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
 	s.Faults["push"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 	_, _, err := s.run(App)
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "403") || len(s.operations) > 4*perWorker+patience {
-		t.Errorf("error %v after %d key operations", err, len(s.operations))
+		t.Errorf("got error %v after %d key operations, want %v with 403 after at most %d", err, len(s.operations), ErrStopped, 4*perWorker+patience)
 	}
 }
 
@@ -613,7 +613,7 @@ func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 		s.Faults["sign"] = func(digest.Digest) (bool, error) { return false, c.err }
 		before := len(s.operations)
 		if _, _, err := s.run(App); !errors.Is(err, ErrStopped) || len(s.operations)-before > c.most {
-			t.Errorf("%s: %v after %d key operations, want that it stops after at most %d", name, err, len(s.operations)-before, c.most)
+			t.Errorf("%s: got %v after %d key operations, want %v after at most %d", name, err, len(s.operations)-before, ErrStopped, c.most)
 		}
 	}
 }
@@ -640,6 +640,6 @@ func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
 	s.Must(err)
 	s.once("v1")
 	if summary.Unread[failure.Transient] != len(names) || summary.Complete() {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want incomplete, %d unread", summary, len(names))
 	}
 }

@@ -31,7 +31,7 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 				summary, outcomes, err := s.run(App)
 				s.Must(err)
 				if summary.Failed[class] != 1 || summary.Complete() {
-					t.Fatalf("run %d: summary %+v", n, summary)
+					t.Fatalf("run %d: got %+v, want incomplete, one failed with %s", n, summary, class)
 				}
 				for _, d := range s.operations[before:] {
 					if d == digest.FromString("image bad") && (len(tried) == 0 || tried[len(tried)-1] != n) {
@@ -39,12 +39,12 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 					}
 				}
 				if put := said(outcomes, "is not asked for it again before"); put == (len(tried) > 0 && tried[len(tried)-1] == n) {
-					t.Errorf("run %d: put off %t, tried %v", n, put, tried)
+					t.Errorf("run %d: got put off %t, tried in runs %v, want it either put off or tried", n, put, tried)
 				}
 				now = now.Add(10 * time.Minute)
 			}
 			if want := []int{0, 1, 3, 7, 15, 31}; len(tried) != len(want) || tried[5] != 31 {
-				t.Errorf("tried in runs %v, want %v", tried, want)
+				t.Errorf("got it tried in runs %v, want %v", tried, want)
 			}
 			s.once("good")
 			s.Heal()
@@ -53,7 +53,7 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 			s.Must(err)
 			s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 			if len(setbacks.items) != 0 {
-				t.Errorf("still remembered: %v", setbacks.items)
+				t.Errorf("remembered: got %v, want none", setbacks.items)
 			}
 		})
 	}
@@ -91,7 +91,7 @@ func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
 			summary, _, err := s.run(App)
 			s.Must(err)
 			if summary.Failed[class] != len(tags) || len(s.operations) != asked {
-				t.Errorf("%d key operations, summary %+v", len(s.operations)-asked, summary)
+				t.Errorf("%s: got %d more key operations, summary %+v, want none, %d failed", class, len(s.operations)-asked, summary, len(tags))
 			}
 			s.Heal()
 			now = now.Add(2 * time.Hour)
@@ -112,7 +112,7 @@ func TestSetbackIsNeverLongerThanADay(t *testing.T) {
 		for range 100 {
 			s.note(w.Key, failure.Permanent, errors.New("no"), now)
 			if until := s.items[w.Key].until.Sub(now); until < pause || until > max(longestSetback, pause) {
-				t.Fatalf("pause %s: put off for %s", pause, until)
+				t.Fatalf("pause %s: got it put off for %s, want from %s to %s", pause, until, pause, max(longestSetback, pause))
 			}
 		}
 	}

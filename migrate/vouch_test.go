@@ -66,11 +66,11 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	}
 	for file, names := range callers {
 		if !slices.Equal(names, want[file]) {
-			t.Errorf("%s: the key is called by %v, want %v", file, names, want[file])
+			t.Errorf("%s: got the key called by %v, want %v", file, names, want[file])
 		}
 	}
 	if len(callers) != len(want) {
-		t.Errorf("callers of the key: %v", callers)
+		t.Errorf("callers of the key: got %v, want %v", callers, want)
 	}
 }
 
@@ -195,15 +195,15 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 		"a target and the zero target": {Work{key: key, Targets: []dct.Target{good.Targets[0], {}}}, image(good.Targets[0].Digest())},
 	} {
 		if _, err := e.vouch(context.Background(), c.work, c.image); err == nil {
-			t.Errorf("%s: signed", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
 	if _, err := e.vouch(context.Background(), good, image(good.Targets[0].Digest())); !errors.Is(err, dct.ErrExpired) {
-		t.Errorf("trust data that expired during the run: %v", err)
+		t.Errorf("trust data that expired during the run: got %v, want %v", err, dct.ErrExpired)
 	}
 	if n := len(s.operations); n != before {
-		t.Errorf("%d key operations", n-before)
+		t.Errorf("got %d more key operations, want none", n-before)
 	}
 }
 
@@ -227,10 +227,10 @@ func TestForgedLedgerSignsNothing(t *testing.T) {
 	summary, _, err := s.run(App)
 	s.Must(err)
 	if len(s.signatures[evil]) != 0 || len(s.signatures[digest.FromString("image v1")]) != 0 || len(s.operations) != 0 {
-		t.Errorf("signatures %v after %d key operations", s.signatures, len(s.operations))
+		t.Errorf("got signatures %v after %d key operations, want none after none", s.signatures, len(s.operations))
 	}
 	if summary.Failed[failure.Security] != 1 {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want one failed with %s", summary, failure.Security)
 	}
 }
 
@@ -247,7 +247,7 @@ func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 	summary, _, err := s.run(App, "registry.example.com/team/good")
 	s.Must(err)
 	if len(s.operations) != 1 || summary.Unread[failure.Security] != 1 || summary.Complete() {
-		t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+		t.Errorf("got %d key operations, summary %+v, want 1, incomplete, one unread with %s", len(s.operations), summary, failure.Security)
 	}
 	s.once("g1")
 }
@@ -288,7 +288,7 @@ func TestResumeSignsOnce(t *testing.T) {
 				}
 			}
 			if n != c.operations {
-				t.Errorf("%d key operations", n)
+				t.Errorf("got %d key operations, want %d", n, c.operations)
 			}
 			summary, _, err = s.run(App)
 			s.Must(err)
@@ -309,14 +309,14 @@ func TestResumeSignsOnce_AfterCancel(t *testing.T) {
 			defer cancel()
 			s.Faults[step] = func(digest.Digest) (bool, error) { cancel(); return true, ctx.Err() }
 			if _, _, err := s.runCtx(ctx, nil, App); !errors.Is(err, context.Canceled) {
-				t.Fatalf("error %v", err)
+				t.Fatalf("got error %v, want %v", err, context.Canceled)
 			}
 			s.Heal()
 			summary, _, err := s.run(App)
 			s.Must(err)
 			s.once("v1", "v2", "v3")
 			if !summary.Complete() {
-				t.Errorf("summary %+v", summary)
+				t.Errorf("got %+v, want it complete", summary)
 			}
 		})
 	}
@@ -361,7 +361,7 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 			summary, _, err := s.runCtx(context.Background(), stop, App)
 			s.Must(err)
 			if len(s.operations) != 0 || summary.Failed[class] != 1 {
-				t.Errorf("%d key operations, summary %+v", len(s.operations), summary)
+				t.Errorf("got %d key operations, summary %+v, want none, one failed with %s", len(s.operations), summary, class)
 			}
 			s.once("v1")
 		})
@@ -381,7 +381,7 @@ func TestOnlyOursCountsAsSigned(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 	if len(s.signatures[squatted]) != 3 || len(s.signatures[ours]) != 1 {
-		t.Errorf("signatures %v", s.signatures)
+		t.Errorf("got signatures %v, want 3 of %s and 1 of %s", s.signatures, squatted, ours)
 	}
 }
 
@@ -400,12 +400,12 @@ func TestOneBadItemStopsNothingElse(t *testing.T) {
 	s.Must(err)
 	s.want(summary, map[Result]int{ResultSigned: 4, ResultSkipped: 2, ResultFailed: 1})
 	if summary.Skipped[failure.Missing] != 1 || summary.Skipped[failure.Unsignable] != 1 || summary.Unread[failure.Unsigned] != 1 || summary.Complete() {
-		t.Errorf("summary %+v", summary)
+		t.Errorf("got %+v, want incomplete, one missing, one unsignable, one unsigned", summary)
 	}
 	s.once("v1", "v3", "o1", "moved")
 	i := slices.IndexFunc(outcomes, func(o Outcome) bool { return o.Digest == moved.String() })
 	if i < 0 || len(outcomes[i].Notes) != 1 || !strings.HasPrefix(outcomes[i].Notes[0], "tag-moved: ") {
-		t.Errorf("the moved tag is not reported: %+v", outcomes)
+		t.Errorf("got %+v, want %s with the note tag-moved", outcomes, moved)
 	}
 }
 
@@ -424,7 +424,7 @@ func TestSizeThatDiffersIsHashed(t *testing.T) {
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultFailed: 1})
 	s.once("v1")
 	if summary.Failed[failure.Security] != 1 || len(s.operations) != 1 {
-		t.Errorf("summary %+v after %d key operations", summary, len(s.operations))
+		t.Errorf("got %+v after %d key operations, want one failed with %s after 1", summary, len(s.operations), failure.Security)
 	}
 }
 
@@ -457,15 +457,15 @@ func TestTagsOfADigestShareItsSignature(t *testing.T) {
 	}
 	for k, v := range want {
 		if metadata[k] != v {
-			t.Errorf("%s = %q, want %q", k, metadata[k], v)
+			t.Errorf("%s: got %q, want %q", k, metadata[k], v)
 		}
 	}
 	if len(metadata) != len(want) {
-		t.Errorf("metadata %v", metadata)
+		t.Errorf("got metadata %v, want %v", metadata, want)
 	}
 	for _, reserved := range []string{"io.dct2notation.tag.v2", "io.cncf.notary.x"} {
 		if CheckMetadata(map[string]string{reserved: "x"}) == nil {
-			t.Errorf("%s accepted", reserved)
+			t.Errorf("%s: got no error, want it refused", reserved)
 		}
 	}
 }
@@ -496,11 +496,11 @@ func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 	s.mutate = func(e *Engine) { e.Registry = swapped{s} }
 	_, outcomes, err := s.run(App)
 	if !errors.Is(err, ErrNotVouched) || errors.Is(err, ErrKeyAstray) || len(s.operations) != 0 {
-		t.Errorf("error %v after %d key operations", err, len(s.operations))
+		t.Errorf("got error %v after %d key operations, want %v after none", err, len(s.operations), ErrNotVouched)
 	}
 	for _, o := range outcomes {
 		if o.Class != failure.Security {
-			t.Errorf("%s: %s", o.Class, o.Reason)
+			t.Errorf("got %s: %s, want %s", o.Class, o.Reason, failure.Security)
 		}
 	}
 }
@@ -524,10 +524,10 @@ func TestAgeOfEveryTargetIsNoted(t *testing.T) {
 	} {
 		w := Work{Targets: targets}
 		if notes := w.item().Notes; len(notes) != 1 || notes[0] != "allowed-expired: targets" {
-			t.Errorf("notes %q", notes)
+			t.Errorf("got notes %q, want allowed-expired: targets", notes)
 		}
 		if got := w.metadata("test/1")[MetadataExpired]; got != "targets" {
-			t.Errorf("signed as expired: %q", got)
+			t.Errorf("signed as expired: got %q, want targets", got)
 		}
 	}
 }

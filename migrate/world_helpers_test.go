@@ -218,7 +218,7 @@ func (s *scene) once(tags ...string) {
 	s.T.Helper()
 	for _, tag := range tags {
 		if n := len(s.signatures[digest.FromString("image "+tag)]); n != 1 {
-			s.T.Errorf("%s has %d signatures", tag, n)
+			s.T.Errorf("%s: got %d signatures, want 1", tag, n)
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (s *scene) want(got Summary, want map[Result]int) {
 	s.T.Helper()
 	for _, r := range []Result{ResultSigned, ResultReplayed, ResultAlready, ResultSkipped, ResultFailed} {
 		if got.Results[r] != want[r] {
-			s.T.Errorf("%s %d, want %d", r, got.Results[r], want[r])
+			s.T.Errorf("%s: got %d, want %d", r, got.Results[r], want[r])
 		}
 	}
 }

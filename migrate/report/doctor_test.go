@@ -27,10 +27,10 @@ func TestDoctorIsHealthyOnlyWithoutFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d.Healthy != c.healthy || !strings.Contains(b.String(), c.says) {
-			t.Errorf("%v: healthy %t\n%s", c.results, d.Healthy, b.String())
+			t.Errorf("%v: got healthy %t\n%s\nwant healthy %t and %q", c.results, d.Healthy, b.String(), c.healthy, c.says)
 		}
 		if strings.ContainsAny(b.String(), "\x1b\u202e") || !strings.Contains(b.String(), `a\x0ab`) {
-			t.Errorf("something hostile was rendered:\n%q", b.String())
+			t.Errorf("%v: got\n%q\nwant nothing hostile in it, and the line feed escaped", c.results, b.String())
 		}
 	}
 }

@@ -30,11 +30,11 @@ func TestSoonestDatesAreKept(t *testing.T) {
 	}, End{})
 	got, err := s.expiries()
 	if err != nil || len(got) != maxExpiries {
-		t.Fatalf("%d dates: %v", len(got), err)
+		t.Fatalf("got %d dates, %v, want %d", len(got), err, maxExpiries)
 	}
 	for i, e := range got {
 		if e.What != certificate || !e.At.Equal(noon.AddDate(0, 0, i+1)) {
-			t.Fatalf("date %d is %+v", i, e)
+			t.Fatalf("date %d: got %+v, want %v of %s", i, e, noon.AddDate(0, 0, i+1), certificate)
 		}
 	}
 }
@@ -46,7 +46,7 @@ func TestDaysLeft(t *testing.T) {
 		-1: -1, -time.Hour: -1, -24 * time.Hour: -1, -24*time.Hour - 1: -2,
 	} {
 		if got := daysLeft(began.Add(after), began); got != want {
-			t.Errorf("%s after: %d days left, want %d", after, got, want)
+			t.Errorf("%s after: got %d days left, want %d", after, got, want)
 		}
 	}
 	for after, want := range map[time.Duration]string{
@@ -77,7 +77,7 @@ func TestExpiriesAreTheSoonest(t *testing.T) {
 	got, err := s.expiries()
 	must(t, err)
 	if len(got) != maxExpiries {
-		t.Fatalf("%d dates", len(got))
+		t.Fatalf("got %d dates, want %d", len(got), maxExpiries)
 	}
 	for i, e := range got {
 		what := "targets"
@@ -85,7 +85,7 @@ func TestExpiriesAreTheSoonest(t *testing.T) {
 			what = certificate
 		}
 		if want := began.AddDate(0, 0, 2+i); !e.At.Equal(want) || e.What != what {
-			t.Fatalf("date %d is %v, want %s of %s", i, e, want, what)
+			t.Fatalf("date %d: got %v, want %s of %s", i, e, want, what)
 		}
 	}
 }
@@ -111,9 +111,9 @@ func TestHistory(t *testing.T) {
 	text.WriteString(torn[:len(torn)/2])
 	got := ReadHistory(strings.NewReader(text.String()), like)
 	if len(got) != maxHistory || got[len(got)-1].Unread != 7777 || got[len(got)-2].Unread != 3*maxHistory+9 || got[0].Unread != 3*maxHistory+9-(maxHistory-2) {
-		t.Errorf("%d, from %d to %d, %d", len(got), got[0].Unread, got[len(got)-2].Unread, got[len(got)-1].Unread)
+		t.Errorf("got %d, from %d to %d, %d, want %d, from %d to %d, 7777", len(got), got[0].Unread, got[len(got)-2].Unread, got[len(got)-1].Unread, maxHistory, 3*maxHistory+9-(maxHistory-2), 3*maxHistory+9)
 	}
 	if got := ReadHistory(strings.NewReader(text.String()), &Saved{Head: like.Head}); len(got) != 0 {
-		t.Errorf("%d before a result without an end", len(got))
+		t.Errorf("before a result without an end: got %d, want none", len(got))
 	}
 }

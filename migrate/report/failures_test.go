@@ -43,14 +43,14 @@ func TestFailuresAreTheSameInEachFormat(t *testing.T) {
 		for _, format := range []string{"failures", "jsonl", "json"} {
 			got, err := readFailures(rendered(t, format, s))
 			if err != nil || !got.Whole {
-				t.Errorf("%s as %s: %+v, %v", name, format, got, err)
+				t.Errorf("%s as %s: got %+v, %v, want it whole", name, format, got, err)
 				continue
 			}
 			list, want := listOf(got), slices.Clone(c.want)
 			slices.Sort(list)
 			slices.Sort(want)
 			if !slices.Equal(list, want) {
-				t.Errorf("%s as %s:\n%q\nwant\n%q", name, format, list, want)
+				t.Errorf("%s as %s: got\n%q\nwant\n%q", name, format, list, want)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func TestFailuresThatAreNotAll(t *testing.T) {
 	t.Parallel()
 	cut, err := readFailures(string(cutAfter(runSample(t, "registry.example.com/a", "x"), 4)))
 	if err != nil || cut.Whole {
-		t.Errorf("cut lines: %+v, %v", cut, err)
+		t.Errorf("cut lines: got %+v, %v, want a part", cut, err)
 	}
 	var long Run
 	for range maxListed + 1 {
@@ -71,14 +71,14 @@ func TestFailuresThatAreNotAll(t *testing.T) {
 	var b strings.Builder
 	must(t, JSON(&b, &long))
 	if _, err := readFailures(b.String()); err == nil || !strings.Contains(err.Error(), "does not list all") {
-		t.Errorf("a list that was too long: %v", err)
+		t.Errorf("a list that was too long: got %v, want that it does not list all", err)
 	}
 	early := Run{Results: map[migrate.Result]int{}}
 	early.Close(migrate.Summary{Items: 3, Drained: true}, nil, ended)
 	b.Reset()
 	must(t, JSON(&b, &early))
 	if got, err := readFailures(b.String()); err != nil || got.Whole {
-		t.Errorf("ended early: %+v, %v", got, err)
+		t.Errorf("ended early: got %+v, %v, want a part", got, err)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestFailuresWrittenByHand(t *testing.T) {
 	must(t, err)
 	want := []string{"docker.io/library/alpine", "host:5000/a/b:v1", "host:5000/a@" + d}
 	if list := listOf(got); !slices.Equal(list, want) {
-		t.Errorf("%q", list)
+		t.Errorf("got %q, want %q", list, want)
 	}
 	for bad, says := range map[string]string{
 		"a\n\na/B/c\n":              "line 3",
@@ -104,7 +104,7 @@ func TestFailuresWrittenByHand(t *testing.T) {
 		"{\"head\":{}}\n":                          "line 1",
 	} {
 		if _, err := readFailures(bad); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\x1b") {
-			t.Errorf("%.40q: %v, want %q", bad, err, says)
+			t.Errorf("%.40q: got %v, want %q", bad, err, says)
 		}
 	}
 }

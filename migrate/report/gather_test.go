@@ -55,11 +55,11 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 			var got bytes.Buffer
 			must(t, Render(&got, format, saved, o))
 			if got.String() != want {
-				t.Fatalf("seed %d as %s:\n%s\nwas\n%s", seed, format, got.String(), want)
+				t.Fatalf("seed %d as %s: got\n%s\nwant\n%s", seed, format, got.String(), want)
 			}
 		}
 		if saved.End.Well != (failed == nil && !totals.Disagree() && !totals.Unknown()) {
-			t.Errorf("seed %d: well is %t: %v, %v", seed, saved.End.Well, totals, failed)
+			t.Errorf("seed %d: got well %t, want %t: %v, %v", seed, saved.End.Well, !saved.End.Well, totals, failed)
 		}
 	}
 }
@@ -149,11 +149,11 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 		must(t, errors.Join(RunText(&text, &live), JSON(&js, &live)))
 		for format, want := range map[string]string{"text": text.String(), "json": js.String()} {
 			if got := rendered(t, format, saved); got != want {
-				t.Fatalf("seed %d as %s:\n%s\nwas\n%s", seed, format, got, want)
+				t.Fatalf("seed %d as %s: got\n%s\nwant\n%s", seed, format, got, want)
 			}
 		}
 		if saved.End.Well != live.Complete {
-			t.Errorf("seed %d: well is %t", seed, saved.End.Well)
+			t.Errorf("seed %d: got well %t, want %t", seed, saved.End.Well, live.Complete)
 		}
 	}
 }
@@ -231,11 +231,11 @@ func TestLoadRefusesWhatWasChanged(t *testing.T) {
 		"another program's lines": []byte(`{"level":"info"}` + "\n"),
 	} {
 		if _, err := Load(opener(bad)); !errors.Is(err, ErrNoResult) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want %v", name, err, ErrNoResult)
 		}
 	}
 	if _, err := Load(opener(bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n")))); err != nil {
-		t.Errorf("with the line ends of Windows: %v", err)
+		t.Errorf("with the line ends of Windows: got %v, want no error", err)
 	}
 }
 
@@ -267,7 +267,7 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 		s, err := Load(opener(c.raw))
 		if c.refused {
 			if !errors.Is(err, ErrNoResult) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, ErrNoResult)
 			}
 			continue
 		}
@@ -277,7 +277,7 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 				continue // they list rows and their standing, and say nothing of the whole
 			}
 			if text := rendered(t, format, s); looksWell(format, s, text) && format != "failures" {
-				t.Errorf("%s looks well as %s:\n%s", name, format, text)
+				t.Errorf("%s as %s: got what looks well, want what does not:\n%s", name, format, text)
 			}
 		}
 	}
@@ -309,7 +309,7 @@ func TestEachRefusesAFileThatChanges(t *testing.T) {
 	now = cutAfter(raw, 2)
 	for _, format := range Formats() {
 		if err := Render(io.Discard, format, s, shown); !errors.Is(err, ErrNoResult) {
-			t.Errorf("%s: %v", format, err)
+			t.Errorf("%s: got %v, want %v", format, err, ErrNoResult)
 		}
 	}
 }
@@ -325,11 +325,11 @@ func TestLongLinesAreReadBack(t *testing.T) {
 		must(t, Settled(to, &migrate.Outcome{Repository: "a", Tags: tags, Result: migrate.ResultSigned}))
 	}, End{Complete: true, Well: true}))
 	if !s.End.Well {
-		t.Error("not well")
+		t.Error("got a result that is not well, want it well")
 	}
 	l, err := NewLines(io.Discard, NewHead(OfRun, "", "", began))
 	must(t, err)
 	if err := l.Row(Row{Reason: strings.Repeat("r", maxLine)}); err == nil {
-		t.Error("a line was written that cannot be read")
+		t.Error("a line that is too long to be read: got no error, want it refused")
 	}
 }

@@ -34,14 +34,14 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 	_, raw, ok := strings.Cut(page, `<script type="application/json" id="data">`)
 	raw, _, ended := strings.Cut(raw, "<")
 	if !ok || !ended {
-		t.Fatal("the page has no data")
+		t.Fatal("the page: got no data, want some")
 	}
 	var data struct {
 		Columns []string          `json:"columns"`
 		Lines   []json.RawMessage `json:"lines"`
 	}
 	if err := json.Unmarshal([]byte(raw), &data); err != nil {
-		t.Fatalf("data %.200s: %v", raw, err)
+		t.Fatalf("data %.200s: got %v, want JSON", raw, err)
 	}
 	sent, facts := make([][]string, len(data.Columns)), map[string][][2]string{}
 	for _, line := range data.Lines {
@@ -55,7 +55,7 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 		}
 		var cells []any
 		if err := json.Unmarshal(line, &cells); err != nil || len(cells) != len(data.Columns) {
-			t.Fatalf("row %s: %v", line, err)
+			t.Fatalf("row %s: got %d cells, %v, want %d", line, len(cells), err, len(data.Columns))
 		}
 		row := make([]string, len(cells))
 		for i, c := range cells {
@@ -81,7 +81,7 @@ func TestPageHasAllRows(t *testing.T) {
 		i := 0
 		err := s.Each(func(one Section) error {
 			if !slices.Contains(facts[one.Repository], [2]string{"root vouched for by", "configuration"}) {
-				t.Errorf("%s: %q", one.Repository, facts[one.Repository])
+				t.Errorf("%s: got facts %q, want the root vouched for by configuration", one.Repository, facts[one.Repository])
 			}
 			return nil
 		}, func(r Row) error {
@@ -91,17 +91,17 @@ func TestPageHasAllRows(t *testing.T) {
 			}
 			for at, name := range columns {
 				if rows[i][at] != want[name] {
-					t.Fatalf("row %d: %s is %q, want %q", i, name, rows[i][at], want[name])
+					t.Fatalf("row %d: %s: got %q, want %q", i, name, rows[i][at], want[name])
 				}
 			}
 			if len(want) != len(columns) {
-				t.Fatalf("columns %q", columns)
+				t.Fatalf("got columns %q, want %d", columns, len(want))
 			}
 			i++
 			return nil
 		})
 		if err != nil || i != len(rows) {
-			t.Errorf("%s: %d rows of %d: %v", of, len(rows), i, err)
+			t.Errorf("%s: got %d rows, %v, want %d", of, i, err, len(rows))
 		}
 	}
 }
@@ -120,11 +120,11 @@ func TestPageTellsWhatWasNotRead(t *testing.T) {
 	page := asPage(t, s, Options{})
 	_, rows, _ := dataOf(t, page)
 	if len(rows) != 3 || !slices.Contains(rows[0], "trust data: untrusted") || !slices.Contains(rows[1], "not looked at") {
-		t.Errorf("rows %q", rows)
+		t.Errorf("got rows %q, want 3, the first untrusted, the second not looked at", rows)
 	}
 	for _, want := range []string{">trust data not read<", ">not looked at<", "<td class=\"reason\">no root</td>", `class="verdict bad"`} {
 		if !strings.Contains(page, want) {
-			t.Errorf("%s is missing", want)
+			t.Errorf("the page: got none of %s, want it", want)
 		}
 	}
 }
@@ -150,10 +150,10 @@ func TestPageIsGreenOnlyWhereAllIsWell(t *testing.T) {
 		}, c.end)
 		page := asPage(t, s, Options{})
 		if !strings.Contains(page, `class="verdict `+c.mood+`"`) {
-			t.Errorf("%s: %q", name, regexp.MustCompile(`class="verdict \w+"`).FindString(page))
+			t.Errorf("%s: got %q, want verdict %s", name, regexp.MustCompile(`class="verdict \w+"`).FindString(page), c.mood)
 		}
 		if said := strings.Contains(page, "sets agree"); said != (c.mood == "good") {
-			t.Errorf("%s: says that the sets agree: %t", name, said)
+			t.Errorf("%s: says that the sets agree: got %t, want %t", name, said, c.mood == "good")
 		}
 	}
 }
@@ -169,14 +169,14 @@ func TestPageTakesNothingForMarkup(t *testing.T) {
 		s := saved(t, OfVerify, fillAll(text), End{Error: text})
 		page := asPage(t, s, Options{History: []Past{{Ended: noon.Add(-time.Hour), Totals: map[string]int{text: 1}}}})
 		if got := elements(page); got != want {
-			t.Errorf("%.40q changes the page's elements from\n%s to\n%s", text, want, got)
+			t.Errorf("%.40q: got the page's elements\n%s\nwant\n%s", text, got, want)
 		}
 		if _, rows, _ := dataOf(t, page); len(rows) != 2 || !slices.Contains(rows[1], safetext.Safe(strings.ToValidUTF8(text, "\ufffd"), maxName)) {
-			t.Errorf("%.40q: rows %.400q", text, rows)
+			t.Errorf("%.40q: got rows %.400q, want 2, the second with the text made safe", text, rows)
 		}
 		for _, r := range page {
 			if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029') {
-				t.Errorf("%q is in the page of %.40q", r, text)
+				t.Errorf("the page of %.40q: got %q, want no such character", text, r)
 			}
 		}
 	}
@@ -210,26 +210,26 @@ func TestPagePolicy(t *testing.T) {
 	page := asPage(t, saved(t, OfRun, many(50), End{}), Options{})
 	content := regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`).FindStringSubmatch(page)
 	if content == nil {
-		t.Fatal("the page has no policy")
+		t.Fatal("the page: got no policy, want one")
 	}
 	style, script := between(page, "<style>", "</style>"), between(page, `<script type="module">`, "</script>")
 	want := "default-src 'none'; style-src " + sourceHash(style) + "; script-src " + sourceHash(script) + "; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 	if got := html.UnescapeString(content[1]); got != want || len(style) < 1000 || len(script) < 1000 {
-		t.Errorf("policy %s\nwant   %s", got, want)
+		t.Errorf("policy: got  %s\nwant %s", got, want)
 	}
 	for _, bad := range []string{"http://", "https://", " src=", "url(http", "@import", "<link", "<img", "<iframe", " style=", " onclick", "innerHTML", "eval(", "<noscript"} {
 		if strings.Contains(page, bad) {
-			t.Errorf("the page has %s", bad)
+			t.Errorf("the page: got %s in it, want none", bad)
 		}
 	}
 	for _, href := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(page, -1) {
 		if !strings.HasPrefix(href[1], "#") {
-			t.Errorf("a link to %s", href[1])
+			t.Errorf("got a link to %s, want it within the page", href[1])
 		}
 	}
 	for _, text := range []string{style, script} {
 		if strings.Contains(text, "\r") || strings.Contains(text, "</") {
-			t.Error("a browser would read the text otherwise than the policy's hash")
+			t.Error("got a text that a browser would read otherwise than the policy's hash, want none")
 		}
 	}
 }
@@ -244,7 +244,7 @@ func TestPageIsTheSameEachTime(t *testing.T) {
 	t.Parallel()
 	s := saved(t, OfVerify, many(300), End{})
 	if first := asPage(t, s, Options{}); first != asPage(t, s, Options{}) {
-		t.Error("two pages of the same result differ")
+		t.Error("got two pages of the same result that differ, want the same")
 	}
 }
 
@@ -280,10 +280,10 @@ func TestPageOfManyRows(t *testing.T) { // not parallel: it measures memory
 	few, _ := mostHeld(t, 5_000)
 	lots, size := mostHeld(t, 12_000)
 	if lots > few+2<<20 {
-		t.Errorf("memory grows with the rows: %d kB, then %d kB", few>>10, lots>>10)
+		t.Errorf("memory: got %d kB, then %d kB of more rows, want at most %d kB", few>>10, lots>>10, (few+2<<20)>>10)
 	}
 	if size > 15<<20*12/50 {
-		t.Errorf("the page has %d bytes", size)
+		t.Errorf("the page: got %d bytes, want at most %d", size, 15<<20*12/50)
 	}
 }
 

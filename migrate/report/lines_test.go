@@ -40,7 +40,7 @@ func TestMemoryDoesNotGrowWithTheResult(t *testing.T) {
 			}
 			// A row is some 600 bytes: all of them are 60 MB, or 12 under the race detector.
 			if limit := limits[of]; w.most > limit {
-				t.Errorf("%s as %s: %d MB held", of, format, w.most>>20)
+				t.Errorf("%s as %s: got %d MB held, want at most %d", of, format, w.most>>20, limit>>20)
 			}
 		}
 	}

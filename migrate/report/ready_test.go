@@ -24,11 +24,11 @@ func TestReadyRendersNothingHostile(t *testing.T) {
 	calm(t, text.String())
 	calm(t, markdown.String())
 	if r.Ready || !strings.Contains(text.String(), "not ready: of 2 gates 1 failed, 0 could not be found out, 1 open; 0 hold") || !strings.Contains(text.String(), "and 1 more") {
-		t.Errorf("%s", text.String())
+		t.Errorf("got ready %t\n%s\nwant not ready, of 2 gates 1 failed and 1 open, and 1 more", r.Ready, text.String())
 	}
 	for line := range strings.Lines(markdown.String()) {
 		if strings.HasPrefix(strings.TrimSpace(line), "- [x]") {
-			t.Errorf("ticked by a name: %q", line)
+			t.Errorf("ticked by a name: got %q, want none", line)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(want, []byte(got)) {
-		t.Errorf("%s: run go test -update and look at what git shows\n%s", path, got)
+		t.Errorf("%s: run go test -update and look at what git shows: got\n%s\nwant\n%s", path, got, want)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestFormats(t *testing.T) {
 			got := rendered(t, format, s)
 			golden(t, name+"."+format, got)
 			if strings.HasSuffix(name, "-well") != looksWell(format, s, got) {
-				t.Errorf("%s as %s: well is %t\n%s", name, format, looksWell(format, s, got), got)
+				t.Errorf("%s as %s: got well %t, want %t\n%s", name, format, looksWell(format, s, got), strings.HasSuffix(name, "-well"), got)
 			}
 		}
 	}
@@ -247,16 +247,16 @@ func wellFormed(t testing.TB, ours map[string]string, repository, text string) {
 				got = strings.ReplaceAll(got, "\t", " ") // its template may be indented
 			}
 			if err := obeyed(got); err != nil {
-				t.Errorf("%s as %s: %v", name, format, err)
+				t.Errorf("%s as %s: got %v, want nothing that a terminal obeys", name, format, err)
 			}
 			if parse := parsers[format]; parse != nil {
 				if err := parse(got); err != nil {
-					t.Errorf("%s as %s: %v\n%s", name, format, err, got)
+					t.Errorf("%s as %s: got %v, want it parsed\n%s", name, format, err, got)
 				}
 			}
 			if format == "markdown" {
 				if want := ours[name]; skeleton(got) != want {
-					t.Errorf("%s left its code span:\n%s\nwant\n%s", name, skeleton(got), want)
+					t.Errorf("%s left its code span: got\n%s\nwant\n%s", name, skeleton(got), want)
 				}
 			}
 		}
@@ -301,7 +301,7 @@ func TestRenderTellsOfAWriteThatFails(t *testing.T) {
 		for _, format := range Formats() {
 			for _, room := range []int{0, 100, len(rendered(t, format, s)) - 1} {
 				if err := Render(&full{room: room}, format, s, shown); !errors.Is(err, errFull) {
-					t.Errorf("%s as %s into %d bytes: %v", name, format, room, err)
+					t.Errorf("%s as %s into %d bytes: got %v, want %v", name, format, room, err, errFull)
 				}
 			}
 		}

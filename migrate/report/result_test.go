@@ -50,12 +50,12 @@ func TestHintsAreWholeInRows(t *testing.T) {
 		for what, saved := range map[string]*Saved{"run": run, "verify": verified} {
 			text := rendered(t, format, saved)
 			if !strings.Contains(text, hint) || strings.Contains(text, `\x0a`) {
-				t.Errorf("%s of a %s: the hint is cut or escaped:\n%s", format, what, text)
+				t.Errorf("%s of a %s: got\n%s\nwant the hint whole and not escaped: %s", format, what, text, hint)
 			}
 		}
 	}
 	if text := code(reason); !strings.Contains(text, hint) {
-		t.Errorf("in a cell: %s", text)
+		t.Errorf("in a cell: got %s, want %s in it", text, hint)
 	}
 }
 
@@ -110,7 +110,7 @@ func rendered(t testing.TB, format string, s *Saved) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Render(&b, format, s, shown); err != nil {
-		t.Fatalf("%s: %v", format, err)
+		t.Fatalf("%s: got %v, want no error", format, err)
 	}
 	return b.String()
 }

@@ -49,7 +49,7 @@ func TestSchemas(t *testing.T) {
 	}
 	for _, kind := range SchemaKinds() {
 		if raw, ok := Schema(kind); !ok || len(raw) == 0 {
-			t.Errorf("there is no schema of %s", kind)
+			t.Errorf("%s: got no schema, want one", kind)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestOutputIsOfItsSchema(t *testing.T) {
 		strict, err := schematest.Strict(raw)
 		must(t, err)
 		if err := schematest.Validate(strict, []byte(text)); (err == nil) != want {
-			t.Errorf("%s: %v\n%s", kind, err, text)
+			t.Errorf("%s: got %v, want it valid: %t\n%s", kind, err, want, text)
 		}
 	}
 	for of, all := range map[string][][]byte{

@@ -25,13 +25,13 @@ func calm(t *testing.T, text string) {
 	t.Helper()
 	for _, r := range text {
 		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			t.Errorf("%q is rendered in\n%q", r, text)
+			t.Errorf("got %q rendered, want no such character in\n%q", r, text)
 			return
 		}
 	}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "ok: all signed") {
-			t.Errorf("a name made a line of its own in\n%s", text)
+			t.Errorf("got a name that made a line of its own, want none in\n%s", text)
 		}
 	}
 }
@@ -74,11 +74,11 @@ func TestNothingHostileIsRendered(t *testing.T) {
 	} {
 		var b bytes.Buffer
 		if err := render(&b); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want no error", name, err)
 		}
 		if strings.Contains(name, "JSON") {
 			if !json.Valid(b.Bytes()) || bytes.ContainsAny(b.Bytes(), "\x1b\a\r") {
-				t.Errorf("%s: %q", name, b.String())
+				t.Errorf("%s: got %q, want JSON without control characters", name, b.String())
 			}
 			continue
 		}
@@ -103,12 +103,12 @@ func TestTotalsTellWhetherAllIsWell(t *testing.T) {
 		totals := Totals{}
 		totals.Add(c.repository)
 		if totals.Disagree() != c.disagree || totals.Unknown() != c.unknown {
-			t.Errorf("%v: disagree %t, unknown %t", totals, totals.Disagree(), totals.Unknown())
+			t.Errorf("%v: got disagree %t, unknown %t, want %t, %t", totals, totals.Disagree(), totals.Unknown(), c.disagree, c.unknown)
 		}
 	}
 	for _, class := range classes {
 		if (Totals{class: 1}).Disagree() == (class == verify.Agree || class == verify.NoneSigned || class == verify.Unknown) {
-			t.Errorf("%s: disagree %t", class, Totals{class: 1}.Disagree())
+			t.Errorf("%s: got disagree %t, want %t", class, Totals{class: 1}.Disagree(), !Totals{class: 1}.Disagree())
 		}
 	}
 }
@@ -126,13 +126,13 @@ func TestPlanIsReadAsItWasWritten(t *testing.T) {
 	text := b.String()
 	got, err := ReadPlan(strings.NewReader(text))
 	if err != nil || got.Repositories[0].Items[0].Tags[0].Tag != "v1" {
-		t.Errorf("%+v: %v", got, err)
+		t.Errorf("got %+v, %v, want tag v1", got, err)
 	}
 	for name, bad := range map[string]string{
 		"an unknown field": strings.Replace(text, `"gun"`, `"gun2"`, 1), "data behind it": text + "{}", "nothing": "", "a list": "[]",
 	} {
 		if _, err := ReadPlan(strings.NewReader(bad)); err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 }
@@ -155,13 +155,13 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(text.String(), "sets agree") != c.want {
-			t.Errorf("%s: %s", name, text.String())
+			t.Errorf("%s: got %s, want it to say that the sets agree: %t", name, text.String(), c.want)
 		}
 		var got struct {
 			Agree *bool `json:"agree"`
 		}
 		if err := json.Unmarshal(b.Bytes(), &got); err != nil || got.Agree == nil || *got.Agree != c.want {
-			t.Errorf("%s: %s, %v", name, b.String(), err)
+			t.Errorf("%s: got %s, %v, want agree %t", name, b.String(), err, c.want)
 		}
 	}
 	for name, c := range map[string]struct {
@@ -176,7 +176,7 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 		var r Run
 		r.Close(c.summary, c.err, time.Now())
 		if r.Complete != c.want || (r.Error != "") != (c.err != nil) {
-			t.Errorf("%s: %+v", name, r)
+			t.Errorf("%s: got %+v, want complete %t, error %v", name, r, c.want, c.err)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (r *remover) Unlist(_ context.Context, c Claim) error {
 	r.Mu.Lock()
 	defer r.Mu.Unlock()
 	if c.Signature != r.deleted {
-		r.T.Errorf("%s is listed and not stored", c.Signature)
+		r.T.Errorf("taken off the list: got %s, want the one that was deleted, %s", c.Signature, r.deleted)
 	}
 	r.taken++
 	d := digest.Digest(c.Key.Digest)
@@ -119,7 +119,7 @@ func (s *scene) counts(got Summary, want map[Result]int) {
 	s.T.Helper()
 	for _, r := range []Result{Removable, Removed, Gone, NotOurs, Refused, Failed} {
 		if got.Results[r] != want[r] {
-			s.T.Errorf("%s %d, want %d", r, got.Results[r], want[r])
+			s.T.Errorf("%s: got %d, want %d", r, got.Results[r], want[r])
 		}
 	}
 }
@@ -141,24 +141,24 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 	for atOnce := range 3 { // however the ledger is cut into windows
 		summary, told, err := r.undo(func(u *Undo) { u.atOnce = atOnce })
 		if err != nil || !summary.Complete() || len(told) != 3 {
-			t.Fatalf("%v, %+v, %+v", err, summary, told)
+			t.Fatalf("%d at once: got %v, %+v, %+v, want complete with 3 told", atOnce, err, summary, told)
 		}
 		r.counts(summary, map[Result]int{Removed: 3})
 		if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != "theirs" || len(r.signatures[of("v2")])+len(r.signatures[of("v3")]) != 0 {
-			t.Errorf("left are %v", r.signatures)
+			t.Errorf("%d at once: got %v left, want only theirs of v1", atOnce, r.signatures)
 		}
 		if u := told[0]; u.Repository != scenetest.App || u.Key != "release" || len(u.Tags) != 1 || u.At.IsZero() || !slices.Contains(r.removed, u.Signature) {
-			t.Errorf("told %+v", u)
+			t.Errorf("told: got %+v, want a removed one of %s with one tag, the key release and a time", u, scenetest.App)
 		}
 		items, outbox := r.items()
 		for d, it := range items {
 			if it.Stage != state.Skipped || it.Class != state.ClassUndone || it.Signature != "" || outbox {
-				t.Errorf("%s is %+v", d, it)
+				t.Errorf("%s: got %+v, in the outbox %t, want %s as %s without a signature, false", d, it, outbox, state.Skipped, state.ClassUndone)
 			}
 		}
 		again, told, err := r.undo()
 		if err != nil || len(told) != 0 || len(again.Results) != 0 {
-			t.Errorf("a second time: %v, %+v", err, told)
+			t.Errorf("a second time: got %v, %+v, %+v, want nothing told and no results", err, told, again)
 		}
 		signed, _, err := r.run(scenetest.App)
 		r.Must(err)
@@ -176,11 +176,11 @@ func TestUndoLeavesWhatARunOnlyFound(t *testing.T) {
 	r.Must(err)
 	summary, told, err := r.undo()
 	if err != nil || !summary.Complete() || len(r.removed) != 0 {
-		t.Errorf("%v, removed %v", err, r.removed)
+		t.Errorf("got %v, %+v, removed %v, want complete, none removed", err, summary, r.removed)
 	}
 	r.counts(summary, map[Result]int{NotOurs: 2})
 	if len(told) != 2 || told[0].Signature != r.signatures[digest.Digest(told[0].Digest)][0] {
-		t.Errorf("told %+v", told)
+		t.Errorf("told: got %+v, want 2, the first with its signature in the registry", told)
 	}
 	r.once("v1", "v2")
 }
@@ -207,20 +207,20 @@ func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
 			_, _, err = r.run(scenetest.App)
 			r.Must(err)
 			if n := len(r.signatures[of("v1")]); n != 2 {
-				t.Fatalf("%d signatures", n)
+				t.Fatalf("got %d signatures, want 2", n)
 			}
 			summary, _, err := r.undo()
 			r.Must(err)
 			if rebuilt {
 				r.counts(summary, map[Result]int{Removed: 1, NotOurs: 1})
 				if got := r.signatures[of("v1")]; len(got) != 1 || got[0] != first {
-					t.Errorf("left are %v", got)
+					t.Errorf("left: got %v, want %s", r.signatures, first)
 				}
 				return
 			}
 			r.counts(summary, map[Result]int{Removed: 2})
 			if items, _ := r.items(); len(r.signatures[of("v1")]) != 0 || items[of("v1")].Stage != state.Skipped {
-				t.Errorf("left are %v", r.signatures)
+				t.Errorf("left: got %v, want none of v1, and its item %s", r.signatures, state.Skipped)
 			}
 		})
 	}
@@ -237,7 +237,7 @@ func TestUndoKnowsItsOwnAgain(t *testing.T) {
 	_, _, err = r.run(scenetest.App)
 	r.Must(err)
 	if items, _ := r.items(); items[of("v1")].Signature != backup[0] {
-		t.Fatalf("the run made of it %+v", items)
+		t.Fatalf("the run made of it: got %+v, want signature %s", items, backup[0])
 	}
 	summary, _, err := r.undo()
 	r.Must(err)
@@ -256,7 +256,7 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 			_, _, err := r.run(scenetest.App)
 			r.Must(err)
 			if _, outbox := r.items(); !outbox {
-				t.Fatal("nothing is in the outbox")
+				t.Fatal("the outbox: got nothing in it, want the signature")
 			}
 			r.Heal()
 			summary, _, err := r.undo()
@@ -268,7 +268,7 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 			r.counts(summary, map[Result]int{want: 1})
 			items, outbox := r.items()
 			if outbox || items[of("v1")].Stage != state.Skipped || len(r.signatures[of("v1")]) != 0 {
-				t.Errorf("left are %+v, %v", items, r.signatures)
+				t.Errorf("left: got %+v, in the outbox %t, %v, want %s, false, no signature", items, outbox, r.signatures, state.Skipped)
 			}
 		})
 	}
@@ -292,17 +292,17 @@ func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
 	r.lie = of("v2").String()
 	summary, told, err := r.undo()
 	if err != nil || summary.Complete() {
-		t.Errorf("%v, %+v", err, summary)
+		t.Errorf("got %v, %+v, want no error, incomplete", err, summary)
 	}
 	r.counts(summary, map[Result]int{Removed: 1, Refused: 2})
 	r.once("v1")
 	for _, u := range told {
 		if u.Result == Refused && (u.Class != failure.Security || u.Reason == "") {
-			t.Errorf("told %+v", u)
+			t.Errorf("told: got %+v, want %s and a reason", u, failure.Security)
 		}
 	}
 	if n := len(r.removed); n != 1 {
-		t.Errorf("%d were removed", n)
+		t.Errorf("got %d removed, want 1", n)
 	}
 }
 
@@ -343,7 +343,7 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 				// What was about to go does not count as done: a run looks, and signs again what is gone.
 				items, _ := r.items()
 				if it := items[of("v1")]; it.Stage == state.Confirmed && len(r.signatures[of("v1")]) == 0 {
-					t.Errorf("got v1 %s after the kill, and its signature is gone", it.Stage)
+					t.Errorf("v1 after the kill: got %s with its signature gone, want another stage", it.Stage)
 				}
 				if between {
 					summary, _, err := r.run(scenetest.App)
@@ -355,7 +355,7 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 				summary, _, err := r.undo()
 				items, _ = r.items()
 				if err != nil || !summary.Complete() || len(r.signatures[of("v1")])+len(r.signatures[of("v2")]) != 0 || items[of("v1")].Stage != state.Skipped || items[of("v2")].Stage != state.Skipped {
-					t.Errorf("in the end: %v, %+v, %v", err, items, r.signatures)
+					t.Errorf("in the end: got %v, %+v, %v, want complete, both %s, no signatures", err, items, r.signatures, state.Skipped)
 				}
 			})
 		}
@@ -394,13 +394,13 @@ func TestUndoLooksAfterwards(t *testing.T) {
 			r.Must(err)
 			items, _ := r.items()
 			if harm.gone != (summary.Results[Removed] == 1) || harm.gone != (items[of("v1")].Stage == state.Skipped) || harm.gone != summary.Complete() {
-				t.Errorf("told %+v, the item is %s", told, items[of("v1")].Stage)
+				t.Errorf("got %+v, the item %s, complete %t, want it gone: %t", told, items[of("v1")].Stage, summary.Complete(), harm.gone)
 			}
 			if harm.gone && len(r.removed) != 1 {
-				t.Errorf("removed %d times, want once and then only looked at", len(r.removed))
+				t.Errorf("got it removed %d times, want once and then only looked at", len(r.removed))
 			}
 			if !harm.gone && (told[0].Result != Failed || !strings.Contains(told[0].Reason, "has it still")) {
-				t.Errorf("told %+v", told)
+				t.Errorf("told: got %+v, want %s, as the registry has it still", told, Failed)
 			}
 		})
 	}
@@ -430,10 +430,10 @@ func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
 		items, _ := r.items()
 		gone := c.result == Gone
 		if len(told) != 1 || told[0].Result != c.result || !strings.Contains(told[0].Reason, c.says) || summary.Complete() != gone || (items[of("v1")].Stage == state.Skipped) != gone {
-			t.Errorf("%s: told %+v, the item is %s", name, told, items[of("v1")].Stage)
+			t.Errorf("%s: got %+v, the item %s, complete %t, want %s that says %q, complete %t", name, told, items[of("v1")].Stage, summary.Complete(), c.result, c.says, gone)
 		}
 		if r.taken != c.taken || len(r.removed) != 0 {
-			t.Errorf("%s: taken off the list %d times and removed %v, want %d and none", name, r.taken, r.removed, c.taken)
+			t.Errorf("%s: got it taken off the list %d times, removed %v, want %d, none", name, r.taken, r.removed, c.taken)
 		}
 	}
 }
@@ -449,7 +449,7 @@ func TestUndoStopsWhereNothingIsDeleted(t *testing.T) {
 		r.Faults["remove"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("405")) }
 		summary, _, err := r.undo()
 		if !errors.Is(err, migrate.ErrStopped) || summary.Complete() || summary.Results[Failed] > 10 {
-			t.Errorf("%s: %v, %+v", class, err, summary)
+			t.Errorf("%s: got %v, %+v, want %v, incomplete, at most 10 %s", class, err, summary, migrate.ErrStopped, Failed)
 		}
 		r.once(tags...)
 	}
@@ -464,7 +464,7 @@ func TestUndoBelievesNoDamagedHistory(t *testing.T) {
 	r := signedWorld(t, "v1")
 	_, told, err := r.undo(func(u *Undo) { u.History = tampered{u.History.(*state.Ledger)} })
 	if !errors.Is(err, state.ErrDamaged) || len(told)+len(r.removed) != 0 {
-		t.Errorf("%v, told %+v", err, told)
+		t.Errorf("got %v, told %+v, removed %v, want %v, none, none", err, told, r.removed, state.ErrDamaged)
 	}
 	r.once("v1")
 }
@@ -502,7 +502,7 @@ func TestLookingChangesNothing(t *testing.T) {
 	r.counts(summary, map[Result]int{Removable: 1, Gone: 1})
 	after, _ := r.items()
 	if len(r.removed) != 0 || fmt.Sprint(before) != fmt.Sprint(after) {
-		t.Errorf("removed %v\n%v\n%v", r.removed, before, after)
+		t.Errorf("got %v removed, items\n%v\nwant none removed, items\n%v", r.removed, after, before)
 	}
 	r.once("v1")
 }
@@ -522,7 +522,7 @@ func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
 	r.Must(err)
 	r.Must(l.Close())
 	if !summary.Drained || summary.Complete() || summary.Results[Removed] != 1 {
-		t.Errorf("%+v", summary)
+		t.Errorf("got %+v, want drained, incomplete, 1 %s", summary, Removed)
 	}
 	r.Heal()
 	summary, _, err = r.undo()

@@ -79,7 +79,7 @@ func TestEachClassOfATagIsSaid(t *testing.T) {
 		for _, class := range row.Classes {
 			classes = append(classes, string(class))
 			if len(row.Classes) > 1 && !strings.Contains(row.Reason, string(class)+": ") {
-				t.Errorf("%s: no reason of %s: %s", name, class, row.Reason)
+				t.Errorf("%s: got reason %q, want one of %s in it", name, row.Reason, class)
 			}
 		}
 		if text := strings.Join(classes, " "); text != c.want || row.Class != row.Classes[0] || got.Totals[row.Class] != 1 {
@@ -163,7 +163,7 @@ func TestInvalidTargetsAreLookedUp(t *testing.T) {
 		}
 	}
 	if asked {
-		t.Error("the registry was asked for a name that can be no tag")
+		t.Error("got the registry asked for a name that can be no tag, want it not asked")
 	}
 }
 

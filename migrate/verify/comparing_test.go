@@ -66,13 +66,13 @@ func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
 	i := 0
 	s.Must(v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
 		if want := map[bool]int{true: 0, false: 1}[i == 5]; r.GUN != names[i] || r.Totals[DCTOnly] != want || (r.Class != "") != (i == 5) {
-			t.Errorf("repository %d: %+v", i, r)
+			t.Errorf("repository %d: got %+v, want %s with %d %s", i, r, names[i], want, DCTOnly)
 		}
 		i++
 		return nil
 	}))
 	if judge.most != 4 || i != 10 {
-		t.Errorf("%d tags at the same time, want 4; %d repositories", judge.most, i)
+		t.Errorf("got %d tags at the same time, %d repositories, want 4, 10", judge.most, i)
 	}
 }
 
@@ -95,21 +95,21 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	}
 	select {
 	case one := <-done:
-		t.Fatalf("compared beside a large one: %+v", one)
+		t.Fatalf("beside a large one: got %+v, want it to wait", one)
 	case <-time.After(100 * time.Millisecond):
 	}
 	if len(c.readers) != 1 {
-		t.Errorf("%d have a reader's place, want 1", len(c.readers))
+		t.Errorf("got %d with a reader's place, want 1", len(c.readers))
 	}
 	c.tags.Release(aheadTags)
 	for range names {
 		if one := <-done; one.err != nil || one.unread != nil {
-			t.Errorf("%+v", one)
+			t.Errorf("got %+v, want it read without an error", one)
 		}
 	}
 	cancel()
 	if one := c.repository(ctx, dct.GUN{}); one.err == nil && one.unread == nil {
-		t.Error("no error after the end")
+		t.Error("after the end: got no error, want one")
 	}
 }
 

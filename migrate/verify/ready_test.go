@@ -202,11 +202,11 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 				want = NotTold
 			}
 			if g.State != want {
-				t.Errorf("%s: gate %s is %s, want %s: %q", name, id, g.State, want, g.Evidence)
+				t.Errorf("%s: gate %s: got %s, want %s: %q", name, id, g.State, want, g.Evidence)
 			}
 		}
 		if c.gate != "" && !strings.Contains(strings.Join(gates[c.gate].Evidence, "\n"), c.says) {
-			t.Errorf("%s: evidence %q", name, gates[c.gate].Evidence)
+			t.Errorf("%s: got evidence %q, want %q in it", name, gates[c.gate].Evidence, c.says)
 		}
 	}
 }
@@ -245,7 +245,7 @@ func TestUnreadableTrustDataIsNotReady(t *testing.T) {
 	l.Must(l.repo.BadSignature("targets"))
 	gates := l.assess(scenetest.App)
 	if gates[gateAgreed].State != Fails || gates[gateQuiet].State != NotTold || gates[gateCompared].State != Fails {
-		t.Errorf("%+v", gates)
+		t.Errorf("got %+v, want %s and %s %s, and %s %s", gates, gateAgreed, gateCompared, Fails, gateQuiet, NotTold)
 	}
 }
 
@@ -273,7 +273,7 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 		l.Must(l.r.Decisions.Check(time.Now()))
 		g := l.assess(scenetest.App)[gateAgreed]
 		if g.State != c.want || !strings.Contains(strings.Join(g.Evidence, "\n"), c.says) {
-			t.Errorf("%s: %+v", name, g)
+			t.Errorf("%s: got %+v, want %s and evidence %q", name, g, c.want, c.says)
 		}
 	}
 }
@@ -293,18 +293,18 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 		}
 	}
 	if Ready(gates) || len(open) < 8 || !slices.Contains(open, "acr-order") || slices.Contains(open, "harbor-order") {
-		t.Errorf("ready %t with %v open", Ready(gates), open)
+		t.Errorf("got ready %t with %v open, want false with 8 or more, acr-order and not harbor-order", Ready(gates), open)
 	}
 	l.Must(l.r.Decisions.Check(time.Now()))
 	if gates, err = l.r.Assess(context.Background(), l.GUNs(scenetest.App)); err != nil || !Ready(gates) {
-		t.Errorf("with all ticks: %v, %+v", err, gates)
+		t.Errorf("with all ticks: got %v, %+v, want it ready", err, gates)
 	}
 	l.r.Decisions.Ticks = l.r.Decisions.Ticks[1:]
 	if gates, err = l.r.Assess(context.Background(), l.GUNs(scenetest.App)); err != nil || Ready(gates) {
-		t.Errorf("with one tick less: ready %t, %v", Ready(gates), err)
+		t.Errorf("with one tick less: got ready %t, %v, want false, no error", Ready(gates), err)
 	}
 	if Ready(nil) {
-		t.Error("no gates at all, and ready")
+		t.Error("no gates at all: got ready, want not ready")
 	}
 }
 
@@ -455,15 +455,15 @@ func TestDeletedRepository(t *testing.T) {
 		gates := l.assess(scenetest.App, other)
 		for id, want := range map[string]GateState{gateCompared: c.compared, gateAgreed: c.agreed, gateArchived: c.archived, gateListed: c.listed, gateQuiet: c.quiet} {
 			if got := gates[id]; got.State != want {
-				t.Errorf("%s: gate %s is %s, want %s: %q", name, id, got.State, want, got.Evidence)
+				t.Errorf("%s: gate %s: got %s, want %s: %q", name, id, got.State, want, got.Evidence)
 			}
 		}
 		absent := c.quiet == NotTold && name != "the server has trouble"
 		if got := gates[gateQuiet].Hint; strings.Contains(got, "not-compared") != absent {
-			t.Errorf("%s: hint of quiet: %q", name, got)
+			t.Errorf("%s: hint of quiet: got %q, want not-compared in it: %t", name, got, absent)
 		}
 		if got := gates[gateCompared].Hint; strings.Contains(got, "not-compared") != absent {
-			t.Errorf("%s: hint of compared: %q", name, got)
+			t.Errorf("%s: hint of compared: got %q, want not-compared in it: %t", name, got, absent)
 		}
 	}
 }
@@ -517,10 +517,10 @@ func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 		}
 		gates := l.assess(scenetest.App)
 		if got := gates[gateAgreed]; got.State != c.agreed {
-			t.Errorf("%s waived: agreed is %s, want %s: %q", name, got.State, c.agreed, got.Evidence)
+			t.Errorf("%s waived: agreed: got %s, want %s: %q", name, got.State, c.agreed, got.Evidence)
 		}
 		if got := gates[gateCompared]; got.State != c.compare {
-			t.Errorf("%s waived: compared is %s, want %s: %q", name, got.State, c.compare, got.Evidence)
+			t.Errorf("%s waived: compared: got %s, want %s: %q", name, got.State, c.compare, got.Evidence)
 		}
 	}
 }

@@ -87,20 +87,20 @@ func TestVerifyComparesBothSides(t *testing.T) {
 	}
 	for _, row := range got[scenetest.App].Tags {
 		if slices.Contains(row.Flags, FlagUnbound) != (row.Tag == "unbound") {
-			t.Errorf("%s has flags %v", row.Tag, row.Flags)
+			t.Errorf("%s: got flags %v, want %s in them: %t", row.Tag, row.Flags, FlagUnbound, row.Tag == "unbound")
 		}
 		if row.Class != want[row.Tag] {
-			t.Errorf("%s is %s (%s), want %s", row.Tag, row.Class, row.Reason, want[row.Tag])
+			t.Errorf("%s: got %s (%s), want %s", row.Tag, row.Class, row.Reason, want[row.Tag])
 		}
 		if row.Bound != (row.Tag == "agree" || row.Tag == "moved-signed" || row.Tag == "conflict" || row.Tag == "untagged" || row.Tag == "tag-unknown") && row.Tag != "tag-unknown" {
-			t.Errorf("%s: bound %t", row.Tag, row.Bound)
+			t.Errorf("%s: got bound %t, want %t", row.Tag, row.Bound, !row.Bound)
 		}
 		if row.Class != Agree && row.Reason == "" {
-			t.Errorf("%s is %s without a reason", row.Tag, row.Class)
+			t.Errorf("%s: got %s without a reason, want one", row.Tag, row.Class)
 		}
 	}
 	if len(got[scenetest.App].Tags) != len(want) || got[scenetest.App].Totals[Agree] != 2 {
-		t.Errorf("%d rows, totals %v", len(got[scenetest.App].Tags), got[scenetest.App].Totals)
+		t.Errorf("got %d rows, totals %v, want %d, 2 %s", len(got[scenetest.App].Tags), got[scenetest.App].Totals, len(want), Agree)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestVerifyOfTagsThatDCTDoesNotTrust(t *testing.T) {
 	}}, scenetest.App)
 	s.Must(err)
 	if totals := got[scenetest.App].Totals; totals[NoneSigned] != 1 || totals[NotationOnly] != 1 {
-		t.Errorf("totals %v", totals)
+		t.Errorf("got totals %v, want 1 %s, 1 %s", totals, NoneSigned, NotationOnly)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestVerifyOfUnreadableTrustData(t *testing.T) {
 	s.Must(err)
 	for gun, want := range map[string]Class{expired: Expired, tampered: Untrusted, unsigned: Unknown, scenetest.App: ""} {
 		if r := got[gun]; r.Class != want || want != "" && (r.Class.Agrees() || len(r.Tags) != 0 || r.Reason == "") {
-			t.Errorf("%s: %+v", gun, r)
+			t.Errorf("%s: got %+v, want class %q, and with one no tags and a reason", gun, r, want)
 		}
 	}
 }
@@ -159,14 +159,14 @@ func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 	got, err := s.verify(trusted, scenetest.App)
 	s.Must(err)
 	if rows := got[scenetest.App].Tags; len(rows) != 1 || rows[0].Tag != "revoked" || rows[0].Class != NotationOnly || got[scenetest.App].Totals[NotationOnly] != 1 {
-		t.Errorf("%+v", got[scenetest.App])
+		t.Errorf("got %+v, want one row, revoked, %s", got[scenetest.App], NotationOnly)
 	}
 	// A registry that does not list its tags leaves that unknown.
 	s.Faults["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 	got, err = s.verify(trusted, scenetest.App)
 	s.Must(err)
 	if got[scenetest.App].Totals[Unknown] != 1 || got[scenetest.App].Reason == "" {
-		t.Errorf("%+v", got[scenetest.App])
+		t.Errorf("tags that are not listed: got %+v, want 1 %s and a reason", got[scenetest.App], Unknown)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestImageUnderTheNameOfAListIsCompared(t *testing.T) {
 	results, err = s.verify(judge, scenetest.App)
 	s.Must(err)
 	if got := results[scenetest.App].Totals[Unknown]; got != 1 {
-		t.Errorf("%d unknown rows, want 1: %+v", got, results[scenetest.App].Tags)
+		t.Errorf("got %d unknown rows, want 1: %+v", got, results[scenetest.App].Tags)
 	}
 }
 
@@ -211,7 +211,7 @@ func (s *scene) remembering(judge verdicts) (got Repository) {
 		return nil
 	})
 	if (got.Class != "") != errors.Is(err, dct.ErrNothingRead) { // there is only this one
-		s.T.Errorf("%s, and the error %v", got.Class, err)
+		s.T.Errorf("got %s, and the error %v, want %v only with a class", got.Class, err, dct.ErrNothingRead)
 	}
 	return got
 }
@@ -247,17 +247,17 @@ func TestRolledBackTrustDataNeverAgrees(t *testing.T) {
 	s.Must(r.Publish())
 	s.run(scenetest.App)
 	if got := s.remembering(judge); got.Totals[Agree] != 1 || got.Totals[NotationOnly] != 1 {
-		t.Errorf("as the run has seen it: %+v", got)
+		t.Errorf("as the run has seen it: got %+v, want 1 %s, 1 %s", got, Agree, NotationOnly)
 	}
 	for role, f := range before {
 		s.Notary.Put(scenetest.App, role, f.Number, f.Raw)
 	}
 	if got := s.comparing(judge, func(*Verification) {}); got.Class != "" || got.Totals[Agree] != 2 {
-		t.Errorf("without a ledger: %+v", got)
+		t.Errorf("without a ledger: got %+v, want 2 %s", got, Agree)
 	}
 	got := s.remembering(judge)
 	if got.Class != Untrusted || len(got.Tags) != 0 || !strings.Contains(got.Reason, "is lower than current version") {
-		t.Errorf("rolled back: %+v", got)
+		t.Errorf("rolled back: got %+v, want %s for its lower version, and no tags", got, Untrusted)
 	}
 }
 
@@ -270,7 +270,7 @@ func TestNewerTrustDataThanTheRunsIsCompared(t *testing.T) {
 	s.Must(r.Sign("v2", s.Put("v2").Encoded(), 100))
 	s.Must(r.Publish())
 	if got := s.remembering(trusted("v1", "v2")); got.Class != "" || got.Totals[Agree] != 2 {
-		t.Errorf("%+v", got)
+		t.Errorf("got %+v, want 2 %s", got, Agree)
 	}
 }
 
@@ -283,7 +283,7 @@ func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 	s.run(scenetest.App)
 	s.Pins = dct.Pins{}
 	if got := s.remembering(trusted("v1")); got.PinnedBy != dct.PinnedEarlier || got.Totals[Agree] != 1 {
-		t.Errorf("the same root: %+v", got)
+		t.Errorf("the same root: got %+v, want it pinned by %v, 1 %s", got, dct.PinnedEarlier, Agree)
 	}
 	s.Notary.Delete(scenetest.App)
 	again, err := s.Notary.NewRepository(scenetest.App)
@@ -292,10 +292,10 @@ func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 	s.Must(again.Publish())
 	s.Pins = dct.Pins{TOFU: true}
 	if got := s.comparing(trusted("v1"), func(*Verification) {}); got.Totals[Agree] != 1 {
-		t.Errorf("without a ledger: %+v", got)
+		t.Errorf("without a ledger: got %+v, want 1 %s", got, Agree)
 	}
 	if got := s.remembering(trusted("v1")); got.Class != Untrusted || len(got.Tags) != 0 {
-		t.Errorf("another root: %+v", got)
+		t.Errorf("another root: got %+v, want %s and no tags", got, Untrusted)
 	}
 }
 
@@ -307,11 +307,11 @@ func TestWhatRunsHaveSeenMustBeReadable(t *testing.T) {
 	damaged := func(string) (state.Repository, bool, error) { return state.Repository{}, false, errors.New("damaged") }
 	v := &Verification{Trust: s.Trust(), Registry: s, Judge: trusted("v1"), Workers: 1, Before: damaged}
 	err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
-		t.Errorf("compared: %+v", r)
+		t.Errorf("compared: got %+v, want none", r)
 		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), scenetest.App) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want damaged, of %s", err, scenetest.App)
 	}
 }
 
@@ -351,13 +351,13 @@ func TestSampleIsDrawnBySeed(t *testing.T) {
 	}
 	first, again, other := draw(10, "a"), draw(10, "a"), draw(10, "b")
 	if len(first.Tags) != 10 || first.LeftOut != 21 || !slices.Equal(names(first), names(again)) || slices.Equal(names(first), names(other)) {
-		t.Errorf("drawn %v and %d left out, again %v, with another seed %v", names(first), first.LeftOut, names(again), names(other))
+		t.Errorf("got %v with %d left out, again %v, with another seed %v, want 10 with 21 left out, the same again, others", names(first), first.LeftOut, names(again), names(other))
 	}
 	if all := draw(31, "a"); len(all.Tags) != 31 || all.LeftOut != 0 {
-		t.Errorf("of 31, 31 are %d with %d left out", len(all.Tags), all.LeftOut)
+		t.Errorf("31 of 31: got %d with %d left out, want 31 with 0", len(all.Tags), all.LeftOut)
 	}
 	if all := draw(0, ""); len(all.Tags) != 31 || all.LeftOut != 0 {
-		t.Errorf("all are %d with %d left out", len(all.Tags), all.LeftOut)
+		t.Errorf("all: got %d with %d left out, want 31 with 0", len(all.Tags), all.LeftOut)
 	}
 }
 
@@ -391,7 +391,7 @@ func TestTagOfAPlatform(t *testing.T) {
 		got := m.comparing(c.judge, func(v *Verification) { v.AllPlatforms = c.all })
 		i := slices.Index(names(got), "v1-amd64")
 		if i < 0 || got.Tags[i].Class != c.class || slices.Contains(got.Tags[i].Flags, FlagPlatform) != c.flag {
-			t.Errorf("%s: %+v", name, got.Tags)
+			t.Errorf("%s: got %+v, want v1-amd64 %s, %s %t", name, got.Tags, c.class, FlagPlatform, c.flag)
 		}
 	}
 }
@@ -439,17 +439,17 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 		w, ok := want[row.Tag]
 		flags := strings.Join(slices.DeleteFunc(row.Flags, func(f string) bool { return f == FlagUnbound }), " ")
 		if !ok || row.Class != w.class || flags != w.flag || strings.Contains(row.Reason, "undo removes") != (w.flag == FlagWithdrawn) {
-			t.Errorf("%+v", row)
+			t.Errorf("%s: got %+v, want %s, flag %q", row.Tag, row, w.class, w.flag)
 		}
 	}
 	if len(got.Tags) != len(want) || got.Totals[NotationOnly] != 3 {
-		t.Errorf("%d rows, totals %v", len(got.Tags), got.Totals)
+		t.Errorf("got %d rows, totals %v, want %d, 3 %s", len(got.Tags), got.Totals, len(want), NotationOnly)
 	}
 	record := recordOf(t, items...)
 	record.page = func(state.Key, int) ([]state.Item, error) { return nil, errors.New("damaged") }
 	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4, Record: record}
 	if err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(Repository) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("a ledger that cannot be read: %v", err)
+		t.Errorf("a ledger that cannot be read: got %v, want damaged", err)
 	}
 }
 
@@ -573,7 +573,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 		var got []Repository
 		err := v.Verify(context.Background(), s.GUNs(deleted), func(r Repository) error { got = append(got, r); return nil })
 		if err != nil && !errors.Is(err, dct.ErrNothingRead) {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want no error but %v", name, err, dct.ErrNothingRead)
 		}
 		if c.reason == "left out" {
 			if len(got) != 0 {
@@ -634,11 +634,11 @@ func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 			want = NoneSigned
 		}
 		if !slices.Contains(row.Classes, want) || row.Reason == "" {
-			t.Errorf("%s is %v (%s), want %s", row.Tag, row.Classes, row.Reason, want)
+			t.Errorf("%s: got %v (%s), want %s", row.Tag, row.Classes, row.Reason, want)
 		}
 	}
 	if asked {
-		t.Error("the registry was asked for a tag that is none")
+		t.Error("got the registry asked for a tag that is none, want it not asked")
 	}
 }
 
@@ -672,6 +672,6 @@ func TestVerifyWithoutPins(t *testing.T) {
 	s.Pins = dct.Pins{}
 	got, err := s.verify(verdicts{}, scenetest.App)
 	if !errors.Is(err, dct.ErrNothingRead) || got[scenetest.App].Class != Untrusted {
-		t.Errorf("error %v, result %+v", err, got[scenetest.App])
+		t.Errorf("got error %v, result %+v, want %v, %s", err, got[scenetest.App], dct.ErrNothingRead, Untrusted)
 	}
 }
