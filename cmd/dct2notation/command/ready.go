@@ -138,9 +138,9 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	if err := o.check(); err != nil {
 		return err
 	}
-	decisions, err := readDecisions(o.decisions, time.Now())
+	decisions, err := verify.ReadDecisions(o.decisions, time.Now())
 	if err != nil {
-		return err
+		return cli.Usage(err)
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
@@ -181,7 +181,7 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	now := time.Now()
 	r := &verify.Readiness{
 		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions,
-		Products: o.used(f.GUNs), Planned: latest(endOfDay(o.at), now), Now: now,
+		Products: o.used(f.GUNs), Planned: latest(verify.EndOfDay(o.at), now), Now: now,
 	}
 	if ledger != nil {
 		r.Behind = ledger.Behind
@@ -206,9 +206,6 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 func tagsLeftOut(choice []string) []string {
 	return slices.DeleteFunc(slices.Clone(choice), func(c string) bool { return strings.HasPrefix(c, "exclude=") })
 }
-
-// endOfDay is the last second of a day: when on it something happens, nobody said.
-func endOfDay(day time.Time) time.Time { return day.AddDate(0, 0, 1).Add(-time.Second) }
 
 // latest is the planned date, or today where that has passed: what has expired meanwhile
 // counts.
