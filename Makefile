@@ -23,7 +23,7 @@ demo: build ## a migration against real servers in process, killed half way and 
 # The stories of cmd/dct2notation start the program some hundred times: with the race detector they took as
 # long as all else together, and what they start is tested with it in its packages.
 test: ## all tests that need nothing but Go
-	go test $(RACE) $$(go list ./... | grep -v '/cmd/dct2notation$$')
+	go test $(RACE) -timeout 20m $$(go list ./... | grep -v '/cmd/dct2notation$$')
 	go test ./cmd/dct2notation
 	go -C $(PLUGIN) test $(RACE) ./...
 

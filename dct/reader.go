@@ -39,8 +39,8 @@ type Reader struct {
 	// Listing says what lists a repository; nil: nothing lists any. It is called from several
 	// goroutines at once.
 	Listing func(GUN) Listing
-	// Witness may say that trust data past its date was seen before; nil: nobody does.
-	Witness Witness
+	// TimeAttestation may say that trust data past its date was seen before; nil: nobody does.
+	TimeAttestation TimeAttestation
 }
 
 // Listing is what a list of repositories that have trust data says of one. A source that
@@ -124,7 +124,7 @@ func (e *tornError) Unwrap() error { return e.err }
 func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, root []byte) (_ *Repository, err error) {
 	l := &loader{
 		source: r.Source, pins: r.Pins, gun: gun, known: known, seen: map[string]Floor{}, accepts: r.AcceptRoot[gun], trusted: map[string]bool{}, allow: r.AllowExpired, degraded: r.AllowDegraded, at: r.At,
-		offered: root, kept: map[string][]byte{}, sight: r.witnessOf(ctx, gun), left: cmp.Or(r.MaxBytes, DefaultMaxBytes), keeps: r.Cache != nil,
+		offered: root, kept: map[string][]byte{}, validAt: r.attestationOf(ctx, gun), left: cmp.Or(r.MaxBytes, DefaultMaxBytes), keeps: r.Cache != nil,
 	}
 	if r.Listing != nil {
 		l.listing = r.Listing(gun)

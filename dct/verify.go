@@ -49,8 +49,8 @@ type loader struct {
 	expired []string  // what is expired and was allowed to be
 	overdue []Expiry  // what is expired and was not: all of it is named in the end
 
-	sight  func() Sight // what a witness says; asked where something is expired
-	judged []string     // what is expired, and was not when it was seen
+	validAt func() ValidAt // what a time attestation says; asked where something is expired
+	judged  []string       // what is expired, and was not when it was seen
 }
 
 func (l *loader) timestamp(ctx context.Context) error {

@@ -106,7 +106,7 @@ func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 	t.Parallel()
 	for name, w := range map[string]Work{
 		"an image": {Targets: []dct.Target{{}}},
-		"a child":  {Targets: []dct.Target{{}}, chains: []chain{{}}},
+		"a child":  {Targets: []dct.Target{{}}, chains: []indexPath{{}}},
 	} {
 		if m := w.metadata("tool/1"); Attests(m, m[MetadataGUN]) {
 			t.Errorf("%s: %v attests trust data: got true, want false", name, m)

@@ -167,7 +167,7 @@ func (it PlanItem) narrowChild(w Work) Work {
 			w.Changed = append(w.Changed, fmt.Sprintf("plan-changed: the plan does not have it as listed by index %s", c.head()))
 		}
 	}
-	chains := slices.DeleteFunc(slices.Clone(w.chains), func(c chain) bool { return !planned(c.head()) })
+	chains := slices.DeleteFunc(slices.Clone(w.chains), func(c indexPath) bool { return !planned(c.head()) })
 	if len(chains) == 0 {
 		w.outside = "the plan has it for another index, or for a tag of its own"
 		return w

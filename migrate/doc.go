@@ -16,8 +16,8 @@
 //     trust data to what runs have seen of it, as it does in a run.
 //
 // One item takes one way: read.go reads trust data and makes Work of it, platforms.go adds
-// the images that an index lists (lineage.go says when it does), examine.go looks
-// at the registry, settle.go moves the item through its stages, vouch.go signs. Plan
+// the images that an index lists (indexmembership.go says when it does), inspect.go looks
+// at the registry, item.go moves the item through its stages, vouch.go signs. Plan
 // stops after the look. What the engine needs from outside is in ports.go; package
 // command wires the real parts.
 package migrate

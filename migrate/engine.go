@@ -25,10 +25,10 @@ type Engine struct {
 	Tool    string // name and version, for signed metadata
 	Scope   Scope  // which part is meant, and where it is
 	Plan    *Plan  // what the run is bound to; nil: all that DCT vouches for
-	// Only leaves out what is not asked for of the repositories that are read; nil: all is. It
+	// Filter leaves out what is not asked for of the repositories that are read; nil: all is. It
 	// is asked of each digest with its repository, there and under its GUN, and with the tags
 	// that DCT gives it; of an image that DCT does not name with the indexes that list it.
-	Only    func(Ask) bool
+	Filter  func(FilterItem) bool
 	Observe func(Event) // told of progress; called from several goroutines
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
@@ -129,14 +129,14 @@ type Outcome struct {
 	Notes              []string
 }
 
-// Ask is what Engine.Only decides on.
-type Ask struct {
+// FilterItem is what Engine.Filter decides on.
+type FilterItem struct {
 	GUN, Place string
 	Digests    []string // its own first
 	Tags       []string
 }
 
-func (e *Engine) tell(ev Event) {
+func (e *Engine) notify(ev Event) {
 	if e.Observe != nil {
 		e.Observe(ev)
 	}

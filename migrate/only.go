@@ -9,15 +9,15 @@ import (
 
 // narrow marks the work that is not asked for.
 func (e *Engine) narrow(r *reading) {
-	if e.Only == nil {
+	if e.Filter == nil {
 		return
 	}
 	for i, w := range r.work {
-		ask := Ask{GUN: r.GUN().String(), Place: r.place, Digests: append([]string{w.Key.Digest}, w.indexes()...)}
+		ask := FilterItem{GUN: r.GUN().String(), Place: r.place, Digests: append([]string{w.Key.Digest}, w.indexes()...)}
 		for _, t := range w.Targets { // of a child those of its indexes
 			ask.Tags = append(ask.Tags, t.Tag())
 		}
-		r.work[i].aside = !e.Only(ask)
+		r.work[i].aside = !e.Filter(ask)
 	}
 }
 

@@ -34,7 +34,7 @@ type look func(ctx context.Context, w Work, image Image, signature string) (Sign
 // item was taken back since, as by an undo that failed. One that the registry has and does not list is
 // ErrUnlisted, unless its envelope is to be pushed anyway. The key is proven before the first that it is
 // to have made counts.
-func (e *Engine) ours(ctx context.Context, w Work, x Examined, known state.Item, recorded look) ([]Signature, error) {
+func (e *Engine) ours(ctx context.Context, w Work, x Inspected, known state.Item, recorded look) ([]Signature, error) {
 	if len(x.Found.Ours) > 0 {
 		return x.Found.Ours, e.proven(ctx, w, x.Found.Ours)
 	}

@@ -134,11 +134,11 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 		case err != nil:
 			last = err
 			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{failure.Of(err), err.Error()}})
-			e.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: failure.Of(err), Err: err}})
+			e.notify(Event{Trust: &TrustNews{GUN: gun.String(), Class: failure.Of(err), Err: err}})
 			continue
 		}
 		read.work = planned(read.work)
-		e.tell(Event{Found: len(read.work), Trust: read.news()})
+		e.notify(Event{Found: len(read.work), Trust: read.news()})
 		part, err := e.planRepository(ctx, read)
 		if err != nil {
 			return nil, err
@@ -164,7 +164,7 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 	for i, w := range r.work {
 		g.Go(func() (err error) {
 			part.Items[i], err = e.planItem(gctx, w)
-			e.tell(Event{Outcome: &Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest}})
+			e.notify(Event{Outcome: &Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest}})
 			return err
 		})
 	}
@@ -196,7 +196,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Of(w.trouble), w.trouble.Error()}
 		return it, nil
 	}
-	x, err := e.examine(ctx, w)
+	x, err := e.inspect(ctx, w)
 	if ctx.Err() != nil {
 		return it, ctx.Err()
 	}
@@ -226,7 +226,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 
 // planAction decides between what may be done with an image that can be signed. It is
 // ActionSign unless something speaks for another. Its error is ctx's or the ledger's.
-func (e *Engine) planAction(ctx context.Context, w Work, x Examined, it *PlanItem) error {
+func (e *Engine) planAction(ctx context.Context, w Work, x Inspected, it *PlanItem) error {
 	var known state.Item
 	if e.Ledger != nil {
 		var err error

@@ -223,7 +223,7 @@ func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	fresh := s.plan(App)
 	s.Must(r.Expire("targets"))
 	seen := time.Now().AddDate(0, 0, -2)
-	s.Witness = func(context.Context, dct.GUN) (dct.Sight, error) { return dct.Sight{At: seen, By: "leaf"}, nil }
+	s.Witness = func(context.Context, dct.GUN) (dct.ValidAt, error) { return dct.ValidAt{At: seen, By: "leaf"}, nil }
 	summary, _, err := s.bound(fresh, App)
 	if !errors.Is(err, dct.ErrNothingRead) || summary.Unread[failure.PlanChanged] != 1 || len(s.operations) != 0 {
 		t.Errorf("got key operations %v, error %v, summary %+v, want none, %v, one %s", s.operations, err, summary, dct.ErrNothingRead, failure.PlanChanged)

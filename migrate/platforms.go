@@ -20,7 +20,7 @@ import (
 // child is an image that an index lists.
 type child struct {
 	Member
-	chain chain
+	chain indexPath
 	err   error // of an index: why what it lists is not known
 }
 
@@ -80,7 +80,7 @@ func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) e
 				r.work = append(r.work, Work{
 					Key:     state.Key{Repository: w.Key.Repository, Digest: id.digest, KeyName: id.key},
 					Targets: slices.Clone(w.Targets), key: w.key, rootKeys: w.rootKeys,
-					chains: []chain{c.chain}, listed: c.Descriptor, Platform: c.Platform, trouble: c.err,
+					chains: []indexPath{c.chain}, listed: c.Descriptor, Platform: c.Platform, trouble: c.err,
 				})
 			}
 		}
@@ -98,7 +98,7 @@ func (child *Work) join(w Work, c child) {
 	if child.trouble == nil {
 		child.trouble = c.err
 	}
-	if !slices.ContainsFunc(child.chains, func(known chain) bool { return known.head() == c.chain.head() }) {
+	if !slices.ContainsFunc(child.chains, func(known indexPath) bool { return known.head() == c.chain.head() }) {
 		child.chains = append(child.chains, c.chain)
 		child.Targets = append(child.Targets, w.Targets...)
 	}
@@ -120,7 +120,7 @@ func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l
 }
 
 // listInto adds what an index lists that the indexes of above lead to.
-func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.Descriptor, above chain, l *listing) error {
+func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.Descriptor, above indexPath, l *listing) error {
 	if len(above) == MaxChain {
 		return beyond("indexes are nested deeper than %d levels", MaxChain)
 	}
@@ -198,9 +198,9 @@ func (w Work) indexes() []string {
 	return heads
 }
 
-// leads returns an error unless the target vouches for the image: it names its digest, or that
+// checkMembership returns an error unless the target vouches for the image: it names its digest, or that
 // of an index whose bytes list it.
-func (w Work) leads(t dct.Target, image ocispec.Descriptor) error {
+func (w Work) checkMembership(t dct.Target, image ocispec.Descriptor) error {
 	if !w.isChild() {
 		if t.Digest() != image.Digest {
 			return fmt.Errorf("%s was to be signed", image.Digest)

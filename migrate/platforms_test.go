@@ -151,22 +151,22 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	for name, c := range map[string]struct {
 		image   ocispec.Descriptor
 		targets []dct.Target
-		chains  []chain
+		chains  []indexPath
 	}{
-		"an image that the bytes do not list":    {evil, []dct.Target{target("v1")}, []chain{{raw}}},
-		"the bytes of another index":             {evil, []dct.Target{target("v1")}, []chain{{m.Manifests[outside.Digest]}}},
-		"bytes of that index and of another":     {m.AMD64, []dct.Target{target("v1")}, []chain{{raw}, {m.Manifests[outside.Digest]}}},
-		"no bytes":                               {m.AMD64, []dct.Target{target("v1")}, []chain{{}}},
-		"trailing data":                          {m.AMD64, []dct.Target{target("v1")}, []chain{{append(slices.Clone(raw), ' ')}}},
-		"a target of the image's own digest":     {m.ARM64, []dct.Target{target("v1-arm64")}, []chain{{raw}}},
-		"a target of another digest beside it":   {m.AMD64, []dct.Target{target("v1"), target("plain")}, []chain{{raw}}},
-		"the index itself":                       {m.List, []dct.Target{target("v1")}, []chain{{raw}}},
-		"another index below, which none lists":  {evil, []dct.Target{target("v1")}, []chain{{raw, m.Manifests[inner.Digest]}}},
-		"a chain that is too long":               {m.AMD64, []dct.Target{target("deep")}, []chain{{m.Manifests[deep.Digest], m.Manifests[between.Digest], m.Manifests[below.Digest]}}},
-		"another size":                           {other(m.AMD64, func(d *ocispec.Descriptor) { d.Size++ }), []dct.Target{target("v1")}, []chain{{raw}}},
-		"another media type":                     {other(m.AMD64, func(d *ocispec.Descriptor) { d.MediaType = "application/x" }), []dct.Target{target("v1")}, []chain{{raw}}},
-		"no target":                              {m.AMD64, nil, []chain{{raw}}},
-		"the zero target":                        {m.AMD64, []dct.Target{{}}, []chain{{raw}}},
+		"an image that the bytes do not list":    {evil, []dct.Target{target("v1")}, []indexPath{{raw}}},
+		"the bytes of another index":             {evil, []dct.Target{target("v1")}, []indexPath{{m.Manifests[outside.Digest]}}},
+		"bytes of that index and of another":     {m.AMD64, []dct.Target{target("v1")}, []indexPath{{raw}, {m.Manifests[outside.Digest]}}},
+		"no bytes":                               {m.AMD64, []dct.Target{target("v1")}, []indexPath{{}}},
+		"trailing data":                          {m.AMD64, []dct.Target{target("v1")}, []indexPath{{append(slices.Clone(raw), ' ')}}},
+		"a target of the image's own digest":     {m.ARM64, []dct.Target{target("v1-arm64")}, []indexPath{{raw}}},
+		"a target of another digest beside it":   {m.AMD64, []dct.Target{target("v1"), target("plain")}, []indexPath{{raw}}},
+		"the index itself":                       {m.List, []dct.Target{target("v1")}, []indexPath{{raw}}},
+		"another index below, which none lists":  {evil, []dct.Target{target("v1")}, []indexPath{{raw, m.Manifests[inner.Digest]}}},
+		"a chain that is too long":               {m.AMD64, []dct.Target{target("deep")}, []indexPath{{m.Manifests[deep.Digest], m.Manifests[between.Digest], m.Manifests[below.Digest]}}},
+		"another size":                           {other(m.AMD64, func(d *ocispec.Descriptor) { d.Size++ }), []dct.Target{target("v1")}, []indexPath{{raw}}},
+		"another media type":                     {other(m.AMD64, func(d *ocispec.Descriptor) { d.MediaType = "application/x" }), []dct.Target{target("v1")}, []indexPath{{raw}}},
+		"no target":                              {m.AMD64, nil, []indexPath{{raw}}},
+		"the zero target":                        {m.AMD64, []dct.Target{{}}, []indexPath{{raw}}},
 		"an image that is listed, without bytes": {m.AMD64, []dct.Target{target("v1")}, nil},
 	} {
 		w := Work{Targets: c.targets, chains: c.chains, listed: c.image, key: e.Keys[0]}
@@ -174,7 +174,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
-	good := Work{Targets: []dct.Target{target("v1")}, chains: []chain{{raw}}, listed: m.AMD64, key: e.Keys[0]}
+	good := Work{Targets: []dct.Target{target("v1")}, chains: []indexPath{{raw}}, listed: m.AMD64, key: e.Keys[0]}
 	stranger := good
 	stranger.key.Roles = []string{"targets/alice"}
 	if _, err := e.vouch(context.Background(), stranger, m.AMD64); err == nil {

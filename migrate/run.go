@@ -99,7 +99,7 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 				if r.draining() {
 					continue // the item stays as it is
 				}
-				if err := r.settle(gctx, q.work, q.stage); err != nil {
+				if err := r.processItem(gctx, q.work, q.stage); err != nil {
 					return err
 				}
 			}
@@ -273,7 +273,7 @@ func (r *run) announce(read *reading) {
 		r.summary.Findings[f.Class]++
 	}
 	r.mu.Unlock()
-	r.tell(Event{Found: len(read.work), Trust: read.news()})
+	r.notify(Event{Found: len(read.work), Trust: read.news()})
 }
 
 func (r *run) unread(gun dct.GUN, err error) {
@@ -287,7 +287,7 @@ func (r *run) unread(gun dct.GUN, err error) {
 	r.mu.Lock()
 	r.summary.Unread[class]++
 	r.mu.Unlock()
-	r.tell(Event{Trust: &TrustNews{GUN: gun.String(), Class: class, Err: err}})
+	r.notify(Event{Trust: &TrustNews{GUN: gun.String(), Class: class, Err: err}})
 }
 
 func (r *run) count(w Work, o Outcome) {
@@ -313,5 +313,5 @@ func (r *run) count(w Work, o Outcome) {
 		r.summary.Wasted++
 	}
 	r.mu.Unlock()
-	r.tell(Event{Outcome: &o})
+	r.notify(Event{Outcome: &o})
 }

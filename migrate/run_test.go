@@ -397,7 +397,9 @@ func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 		return true, nil
 	}
 	for _, asked := range []bool{false, true} {
-		s.mutate = func(e *Engine) { e.Only = func(a Ask) bool { return asked && slices.Contains(a.Tags, "failed") } }
+		s.mutate = func(e *Engine) {
+			e.Filter = func(a FilterItem) bool { return asked && slices.Contains(a.Tags, "failed") }
+		}
 		summary, outcomes, err := s.run(App)
 		s.Must(err)
 		want := map[Result]int{ResultAlready: 1, ResultSkipped: 2}

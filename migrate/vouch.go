@@ -45,7 +45,7 @@ func (w Work) vouched(image ocispec.Descriptor, now time.Time) error {
 		if t.GUN() != w.Targets[0].GUN() {
 			return failure.New(failure.Security, fmt.Errorf("tag %s is of %s, and tag %s of %s", t.Tag(), t.GUN(), w.Targets[0].Tag(), w.Targets[0].GUN()))
 		}
-		if err := w.leads(t, image); err != nil {
+		if err := w.checkMembership(t, image); err != nil {
 			return failure.New(failure.Security, fmt.Errorf("tag %s of %s has digest %s in DCT: %w", t.Tag(), t.GUN(), t.Digest(), err))
 		}
 	}

@@ -27,7 +27,7 @@ type Work struct {
 
 	key          Key // that is to sign
 	rootKeys     []string
-	chains       []chain            // of a child: from each index that lists it
+	chains       []indexPath        // of a child: from each index that lists it
 	listed       ocispec.Descriptor // of a child: as all of them list it
 	trouble      error              // why it cannot be done now; nil: nothing is known
 	attestations int                // of an index: what it lists that is no image, and is left out

@@ -72,7 +72,7 @@ func classify(code, message string) failure.Class {
 
 // pluginError is an error that the plugin itself reported. A plugin can say what to do about it in
 // a line of its own that begins with "hint: ", as notation-pkcs11 does.
-func pluginError(name, command, code, message string, secrets confidant) *failure.Error {
+func pluginError(name, command, code, message string, secrets redactor) *failure.Error {
 	message, hint, _ := strings.Cut(message, "\nhint: ")
 	e := failure.New(classify(code, message), fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
 		shown(secrets.hide(code)), safetext.Safe(secrets.hide(message), 512)))

@@ -17,15 +17,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// plug is a plugin as notation-go wants it (plugin.Plugin), run by our own executor. What it
+// pluginClient is a plugin as notation-go wants it (plugin.Plugin), run by our own executor. What it
 // says of itself and of a key is asked once. It is safe for concurrent use.
-type plug struct {
+type pluginClient struct {
 	name    string
 	file    pluginFile
 	needs   []plugin.Capability // one of these
 	env     []string
 	timeout time.Duration
-	secrets confidant
+	secrets redactor
 
 	metadata onceOK[*plugin.GetMetadataResponse]
 	key      onceOK[*plugin.DescribeKeyResponse]
@@ -38,12 +38,12 @@ var (
 )
 
 // newPlug describes a plugin that is still to be looked for.
-func newPlug(file pluginFile, config map[string]string, moreEnv []string, timeout time.Duration) *plug {
+func newPlug(file pluginFile, config map[string]string, moreEnv []string, timeout time.Duration) *pluginClient {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
 	env := pluginEnviron(moreEnv)
-	return &plug{name: file.name, file: file, needs: signers, timeout: timeout, env: env, secrets: secretsOf(config, env, moreEnv)}
+	return &pluginClient{name: file.name, file: file, needs: signers, timeout: timeout, env: env, secrets: secretsOf(config, env, moreEnv)}
 }
 
 // onceOK remembers a success and forgets a failure.
@@ -68,7 +68,7 @@ func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
 
 // GetMetadata asks the plugin what it is, once, and refuses one that is not what its
 // file name says or speaks another version of the protocol.
-func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
+func (p *pluginClient) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
 	return p.metadata.get(func() (*plugin.GetMetadataResponse, error) {
 		var m plugin.GetMetadataResponse
 		if err := p.call(ctx, plugin.CommandGetMetadata, req, &m); err != nil {
@@ -93,7 +93,7 @@ func (p *plug) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) 
 }
 
 // DescribeKey asks for the kind of the one key that this value is used with, once.
-func (p *plug) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
+func (p *pluginClient) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
 	return p.key.get(func() (*plugin.DescribeKeyResponse, error) {
 		var k plugin.DescribeKeyResponse
 		if err := p.call(ctx, plugin.CommandDescribeKey, req, &k); err != nil {
@@ -107,7 +107,7 @@ func (p *plug) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) 
 }
 
 // GenerateSignature spends a key operation.
-func (p *plug) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
+func (p *pluginClient) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
 	var r plugin.GenerateSignatureResponse
 	if err := p.call(ctx, plugin.CommandGenerateSignature, req, &r); err != nil {
 		return nil, err
@@ -128,13 +128,13 @@ var algorithms = map[plugin.KeySpec]string{
 }
 
 // GenerateEnvelope spends a key operation.
-func (p *plug) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
+func (p *pluginClient) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
 	var r plugin.GenerateEnvelopeResponse
 	return &r, p.call(ctx, plugin.CommandGenerateEnvelope, req, &r)
 }
 
 // VerifySignature asks the plugin for what notation-go leaves to it.
-func (p *plug) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
+func (p *pluginClient) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
 	var r plugin.VerifySignatureResponse
 	if err := p.call(ctx, plugin.CommandVerifySignature, req, &r); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (p *plug) VerifySignature(ctx context.Context, req *plugin.VerifySignatureR
 }
 
 // call runs one command and decodes its answer, or its error, into an [*Error].
-func (p *plug) call(ctx context.Context, command plugin.Command, request, response any) error {
+func (p *pluginClient) call(ctx context.Context, command plugin.Command, request, response any) error {
 	in, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("plugin %s: %s: %w", p.name, command, err)
@@ -179,7 +179,7 @@ func (p *plug) call(ctx context.Context, command plugin.Command, request, respon
 }
 
 // timeoutFlag is what the timeout is called where it is configured.
-func (p *plug) timeoutFlag() string {
+func (p *pluginClient) timeoutFlag() string {
 	if slices.Equal(p.needs, verifiers) {
 		return "verification-plugin-timeout"
 	}
@@ -188,7 +188,7 @@ func (p *plug) timeoutFlag() string {
 
 // reported reads the error that a plugin wrote to stderr: the last JSON object there,
 // since several plugins write log lines before it, or the text as it is.
-func (p *plug) reported(command string, stderr []byte) error {
+func (p *pluginClient) reported(command string, stderr []byte) error {
 	for i := bytes.LastIndexByte(stderr, '{'); i >= 0; i = bytes.LastIndexByte(stderr[:i], '{') {
 		var e struct {
 			Code    string `json:"errorCode"`

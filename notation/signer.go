@@ -52,7 +52,7 @@ type Signer struct {
 	now       func() time.Time
 	chain     []*x509.Certificate
 	local     notationgo.Signer // of a key in files; nil for a plugin
-	plug      *plug
+	plug      *pluginClient
 	raw       bool // the plugin makes signatures, and not whole envelopes
 	pace      *pace
 	tsa       *TSA // nil: nothing is countersigned
@@ -203,7 +203,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 		}
 		return blob, nil, nil
 	}
-	j := &job{plug: s.plug, pace: s.pace}
+	j := &signRequest{pluginClient: s.plug, pace: s.pace}
 	ps, err := signer.NewPluginSigner(j, s.key.ID, s.key.Config)
 	if err != nil {
 		return nil, nil, err

@@ -31,7 +31,7 @@ type VerificationPlugin struct {
 type pluginManager map[string]plugin.Plugin
 
 type verificationPlugin struct {
-	*plug
+	*pluginClient
 	config map[string]string
 }
 
@@ -102,14 +102,14 @@ func (m pluginManager) List(context.Context) ([]string, error) {
 
 // GetMetadata asks the plugin what it is, once, with its own configuration.
 func (p *verificationPlugin) GetMetadata(ctx context.Context, _ *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
-	return p.plug.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: p.config})
+	return p.pluginClient.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: p.config})
 }
 
 // VerifySignature has the plugin verify what notation-go leaves to it.
 func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
 	with := *req
 	with.PluginConfig = p.config
-	return p.plug.VerifySignature(ctx, &with)
+	return p.pluginClient.VerifySignature(ctx, &with)
 }
 
 // checkPluginName refuses what cannot be the name of a plugin: it becomes part of a path.

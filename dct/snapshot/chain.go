@@ -15,7 +15,7 @@ import (
 // newest. What was saved before is a floor: older versions, other bytes under one version
 // and roles that have vanished are refused.
 func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recording, error) {
-	t := &tape{upstream: w.reader.Source, saved: w.saved, before: before, files: map[string][]byte{}}
+	t := &recordingSource{upstream: w.reader.Source, saved: w.saved, before: before, files: map[string][]byte{}}
 	floors := w.floors(gun, before)
 	reader := *w.reader
 	reader.Source, reader.Cache = t, nil // the snapshot is what is kept
@@ -95,7 +95,7 @@ func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
 // chain gets the roots before the newest. A version that the source does not have is a
 // gap, as the first rotation may be published together with the first version. Gaps among
 // the versions that were saved are not asked for again.
-func (t *tape) chain(ctx context.Context, gun dct.GUN, newest int) error {
+func (t *recordingSource) chain(ctx context.Context, gun dct.GUN, newest int) error {
 	asked := 0
 	if t.before != nil {
 		if root, ok := t.before.find("root"); ok {
@@ -128,7 +128,7 @@ func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, befo
 	if oldest == 0 {
 		return nil
 	}
-	reader.Source = replay(r.files)
+	reader.Source = memorySource(r.files)
 	err := follow(ctx, reader, gun, chainName(oldest))
 	if err == nil || before != nil && before.damage == nil {
 		return err

@@ -83,25 +83,25 @@ func (s *Snapshot) judge(ctx context.Context, gun dct.GUN, manifest ocispec.Desc
 	return v, nil
 }
 
-// Witness says of each repository when its manifest was signed, if the judge trusts the
+// TimeAttestation says of each repository when its manifest was signed, if the judge trusts the
 // signature; without a judge, never. It is for a reader whose source is this very Snapshot: another one of the same
 // directory may have other manifests.
-func (s *Snapshot) Witness(judge Judge) dct.Witness {
-	return func(ctx context.Context, gun dct.GUN) (dct.Sight, error) {
+func (s *Snapshot) TimeAttestation(judge Judge) dct.TimeAttestation {
+	return func(ctx context.Context, gun dct.GUN) (dct.ValidAt, error) {
 		v, err := s.Signature(ctx, gun, judge)
 		if err != nil {
-			return dct.Sight{}, err
+			return dct.ValidAt{}, err
 		}
 		return sightOf(v)(ctx, gun)
 	}
 }
 
-func sightOf(v Verdict) dct.Witness {
-	return func(context.Context, dct.GUN) (dct.Sight, error) {
+func sightOf(v Verdict) dct.TimeAttestation {
+	return func(context.Context, dct.GUN) (dct.ValidAt, error) {
 		if !v.Trusted {
-			return dct.Sight{Why: v.Reason}, nil
+			return dct.ValidAt{Why: v.Reason}, nil
 		}
-		return dct.Sight{At: v.At, By: v.Leaf}, nil
+		return dct.ValidAt{At: v.At, By: v.Leaf}, nil
 	}
 }
 

@@ -52,7 +52,7 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	// Nothing of this is said as long as nothing has expired.
 	saved := opened(t, dir)
 	reader := s.reader()
-	reader.Source, reader.Witness = saved, saved.Witness(trusting("a"))
+	reader.Source, reader.TimeAttestation = saved, saved.TimeAttestation(trusting("a"))
 	r, err = reader.Read(t.Context(), gun(t, plain), dct.Known{})
 	must(t, err)
 	if !r.Judged().IsZero() || r.Targets()[0].Check(time.Now().AddDate(0, 0, 20)) == nil {

@@ -93,7 +93,7 @@ func (s *scene) later(t testing.TB, dir, name string, judge Judge, allow ...stri
 	t.Helper()
 	saved := opened(t, dir)
 	reader := s.reader()
-	reader.Source, reader.Witness, reader.AllowExpired = saved, saved.Witness(judge), allow
+	reader.Source, reader.TimeAttestation, reader.AllowExpired = saved, saved.TimeAttestation(judge), allow
 	reader.At = time.Now().AddDate(0, 0, 20) // timestamps live for 14 days
 	return reader.Read(t.Context(), gun(t, name), dct.Known{})
 }

@@ -65,7 +65,7 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, j
 		}
 		return result
 	}
-	reader.Witness = sightOf(result.Signature)
+	reader.TimeAttestation = sightOf(result.Signature)
 	// First without the chain: its oldest root would count as pinned.
 	repository, err := reader.Read(ctx, gun, dct.Known{})
 	if err != nil {

@@ -89,14 +89,14 @@ func setDefault[T int | time.Duration](v *T, value T) {
 	}
 }
 
-// A Transport is an http.RoundTripper with a lane per host. It is safe for concurrent use;
+// A Transport is an http.RoundTripper with a limiter per host. It is safe for concurrent use;
 // one is meant to serve the whole process.
 type Transport struct {
 	o     Options
 	roots *x509.CertPool // system roots and CAFile
 
-	mu    sync.Mutex
-	lanes map[string]*lane // by scheme and host; guarded by mu
+	mu       sync.Mutex
+	limiters map[string]*hostLimiter // by scheme and host; guarded by mu
 }
 
 // New reads the CA file and returns a Transport. It touches no network; the folders of
@@ -109,14 +109,14 @@ func New(o Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Transport{o: o.withDefaults(), roots: roots, lanes: make(map[string]*lane)}, nil
+	return &Transport{o: o.withDefaults(), roots: roots, limiters: make(map[string]*hostLimiter)}, nil
 }
 
 // CloseIdleConnections closes connections that no request uses.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range t.lanes {
+	for _, l := range t.limiters {
 		if c, ok := l.base.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}

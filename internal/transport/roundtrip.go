@@ -14,14 +14,14 @@ import (
 // is a *ThrottledError if the host's pause is longer than the budget, or wraps the last
 // network error or the context's.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	l, err := t.lane(req.URL)
+	l, err := t.limiter(req.URL)
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
 	started := time.Now()
 	for try := 0; ; try++ {
-		if err := l.enter(req.Context(), t.o.MaxRetryWait-time.Since(started)); err != nil {
+		if err := l.acquire(req.Context(), t.o.MaxRetryWait-time.Since(started)); err != nil {
 			if try == 0 {
 				closeBody(req)
 			}
@@ -50,7 +50,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // send makes one try: its own context, so that a stalled body can be abandoned, and its own
 // copy of the request, which a RoundTripper must not change. On success the slot belongs to
 // the body, on failure it has been given back.
-func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, error) {
+func (t *Transport) send(l *hostLimiter, req *http.Request, try int) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	attempt := req.Clone(ctx)
 	// http.Client sets Referer on redirects, to an address whose query can be a credential.
@@ -86,8 +86,8 @@ func (t *Transport) send(l *lane, req *http.Request, try int) (*http.Response, e
 	return resp, nil
 }
 
-// pause closes the lane for as long as the server asked, and says so if that is news.
-func (t *Transport) pause(l *lane, v verdict) {
+// pause closes the host for as long as the server asked, and says so if that is news.
+func (t *Transport) pause(l *hostLimiter, v verdict) {
 	if l.close(v.wait, v.reason) {
 		t.o.OnWait(l.host, v.reason, v.wait)
 	}
@@ -95,7 +95,7 @@ func (t *Transport) pause(l *lane, v verdict) {
 
 // wait waits before the next try. A pause is waited out by enter, together with everyone
 // else's requests.
-func (t *Transport) wait(ctx context.Context, l *lane, v verdict) error {
+func (t *Transport) wait(ctx context.Context, l *hostLimiter, v verdict) error {
 	if v.pause {
 		return nil
 	}

@@ -202,7 +202,7 @@ func (r *undoing) work(ctx context.Context, items []*owned) error {
 				return nil
 			}
 			for _, c := range it.foreign {
-				r.tell(it, c, NotOurs, nil)
+				r.notify(it, c, NotOurs, nil)
 			}
 			if len(it.claims) == 0 {
 				return nil
@@ -220,7 +220,7 @@ func (r *undoing) ending(ctx context.Context) bool {
 	return ctx.Err() != nil || r.draining() || r.breaker.Open() != nil
 }
 
-// look is settle for Look.
+// look takes one item for Look.
 func (r *undoing) look(ctx context.Context, it *owned) error {
 	return r.retried(ctx, it, func() error {
 		there, err := r.stored(ctx, it)
@@ -229,14 +229,14 @@ func (r *undoing) look(ctx context.Context, it *owned) error {
 			if isGone(there[0]) {
 				result = Gone
 			}
-			r.tell(it, it.claims[0], result, nil)
+			r.notify(it, it.claims[0], result, nil)
 			it.claims, there = it.claims[1:], there[1:]
 		}
 		return err
 	})
 }
 
-// undo is settle for Run. The registry comes before the record that the signature is gone: a crash
+// undo takes one item for Run. The registry comes before the record that the signature is gone: a crash
 // then leaves a claim on what is gone, which the next call finds out, and never a signature that the
 // ledger has forgotten. Before both, the item stops being done.
 func (r *undoing) undo(ctx context.Context, it *owned) error {
@@ -257,7 +257,7 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 			if err := r.History.Undo(c.Key, c.Signature, string(result)+" by undo"); err != nil {
 				return failure.Fatally(err)
 			}
-			r.tell(it, c, result, nil)
+			r.notify(it, c, result, nil)
 			it.claims, there = it.claims[1:], there[1:]
 		}
 		return err
@@ -300,7 +300,7 @@ func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) 
 			result = Refused
 		}
 		for _, c := range it.claims {
-			r.tell(it, c, result, err)
+			r.notify(it, c, result, err)
 		}
 		r.breaker.Failure("", class, err)
 		return nil
@@ -371,7 +371,7 @@ func (r *undoing) listed(ctx context.Context, c Claim) (bool, error) {
 	return slices.Contains(listed, c.Signature), err
 }
 
-func (r *undoing) tell(it *owned, c Claim, result Result, err error) {
+func (r *undoing) notify(it *owned, c Claim, result Result, err error) {
 	u := Undone{c.Key.Repository, c.Key.Digest, it.tags, c.Key.KeyName, c.Signature, c.At, result, "", ""}
 	if err != nil {
 		u.Class, u.Reason = failure.Of(err), err.Error()

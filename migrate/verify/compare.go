@@ -113,7 +113,7 @@ func (b *rowBuilder) trusted(v Verdict, class Class, format string, args ...any)
 
 // target compares the two sides for a tag that DCT vouches for. listed reports whether the
 // registry has listed the tag.
-func (l *lookups) target(ctx context.Context, t dct.Target, listed bool) Row {
+func (l *verdictCache) target(ctx context.Context, t dct.Target, listed bool) Row {
 	b := &rowBuilder{Row: Row{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
 	verdict := l.vouchedFor(ctx, b, listed)
 	b.Bound = slices.ContainsFunc(verdict.Signed, func(m map[string]string) bool { return migrate.Binds(m, t) })
@@ -127,7 +127,7 @@ func (l *lookups) target(ctx context.Context, t dct.Target, listed bool) Row {
 // vouchedFor compares the two sides for a row that has a tag and DCT's digest, and returns
 // what Notation says of the digest. All that is wrong is said, since a waiver for one thing
 // must not hide another.
-func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Verdict {
+func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Verdict {
 	tag, image := l.tag(ctx, b.Tag), l.judge(ctx, b.DCT)
 	now, tagged := tag.Value()
 	b.Registry = now
@@ -158,7 +158,7 @@ func (l *lookups) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Ve
 }
 
 // moved compares the two sides for a tag that has another digest than DCT's.
-func (l *lookups) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
+func (l *verdictCache) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
 	verdict, err := l.named(ctx, b.Registry)
 	if err != nil {
 		b.say(Unknown, "the tag points to %s: %v", b.Registry, err)
@@ -177,7 +177,7 @@ func (l *lookups) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
 
 // finding compares the two sides for a tag that DCT does not trust. listed reports whether
 // the registry has listed the tag.
-func (l *lookups) finding(ctx context.Context, f dct.Finding, listed bool) Row {
+func (l *verdictCache) finding(ctx context.Context, f dct.Finding, listed bool) Row {
 	b := &rowBuilder{Row: Row{Tag: f.Tag, Role: f.Role}}
 	why := f.Class + ": " + f.Detail
 	if !dct.IsTag(f.Tag) {

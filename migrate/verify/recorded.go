@@ -81,7 +81,7 @@ func (r *Record) from(after state.Key, each func(state.Item) bool) error {
 // and rows for images that no tag leads to: those that DCT has withdrawn since, and those of
 // platforms. look is of the place where the images are now; what was signed in another one is
 // looked up there. The error is ctx's, or says that the ledger could not be read.
-func (c *comparing) recorded(ctx context.Context, look *lookups, result *Repository) error {
+func (c *comparing) recorded(ctx context.Context, look *verdictCache, result *Repository) error {
 	items, err := c.Record.of(look.gun)
 	if err != nil {
 		return err
@@ -89,10 +89,10 @@ func (c *comparing) recorded(ctx context.Context, look *lookups, result *Reposit
 	items = slices.DeleteFunc(items, func(it state.Item) bool {
 		return len(it.Tags) > 0 && !slices.ContainsFunc(it.Tags, func(t state.Tag) bool { return c.Scope.Wants(t.Name) })
 	})
-	at := map[string]*lookups{look.repository: look}
+	at := map[string]*verdictCache{look.repository: look}
 	for _, it := range items {
 		if at[it.Repository] == nil {
-			at[it.Repository] = &lookups{v: look.v, gun: look.gun, repository: it.Repository}
+			at[it.Repository] = &verdictCache{v: look.v, gun: look.gun, repository: it.Repository}
 		}
 	}
 	rows := make([]*Row, len(items))
@@ -109,7 +109,7 @@ func (c *comparing) recorded(ctx context.Context, look *lookups, result *Reposit
 }
 
 // flagRecorded flags the rows whose signatures are not those that the ledger has.
-func (l *lookups) flagRecorded(ctx context.Context, items []state.Item, result *Repository) error {
+func (l *verdictCache) flagRecorded(ctx context.Context, items []state.Item, result *Repository) error {
 	ours, pushed := map[digest.Digest][]string{}, map[digest.Digest][]string{} // signatures, by image
 	for _, it := range items {
 		d := digest.Digest(it.Digest)
@@ -162,7 +162,7 @@ func marked(rows []Row, withdrawn Row) bool {
 // An item of any stage counts, since the registry may have a signature of it: the ledger
 // records progress, and what it lacks proves nothing. What it is vouched by is looked up where
 // the images are now, and its signatures in its own place.
-func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *Row {
+func (l *verdictCache) item(ctx context.Context, at *verdictCache, it state.Item) *Row {
 	if l.vouched[digest.Digest(it.Digest)] {
 		return nil
 	}
@@ -186,7 +186,7 @@ func (l *lookups) item(ctx context.Context, at *lookups, it state.Item) *Row {
 
 // platformItem is the row of an image that an index lists which DCT names: whether its signatures
 // are in order, and until when.
-func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.Digest) *Row {
+func (l *verdictCache) platformItem(ctx context.Context, it state.Item, index digest.Digest) *Row {
 	if it.Signature == "" {
 		return nil // it has none yet
 	}
@@ -207,7 +207,7 @@ func (l *lookups) platformItem(ctx context.Context, it state.Item, index digest.
 
 // withdrawn is the row of an item that DCT does not vouch for any more, if Notation trusts its
 // image or nobody knows.
-func (l *lookups) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *Row {
+func (l *verdictCache) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *Row {
 	var names []string
 	for _, t := range it.Tags {
 		names = append(names, t.Name)

@@ -217,7 +217,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 	if place := v.Scope.PlaceOf(gun); place != result.GUN {
 		result.Place = place
 	}
-	look := newLookups(v, gun, t.targets)
+	look := newVerdictCache(v, gun, t.targets)
 	err := v.others(ctx, gun, &t)
 	if ctx.Err() != nil {
 		return result, ctx.Err()
@@ -273,7 +273,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 }
 
 // rows compares each tag: the targets, then the findings and the strays.
-func (c *comparing) rows(ctx context.Context, look *lookups, t tags) ([]Row, error) {
+func (c *comparing) rows(ctx context.Context, look *verdictCache, t tags) ([]Row, error) {
 	rows := make([]Row, t.len())
 	others := slices.Concat(t.findings, t.strays)
 	err := c.each(ctx, t.len(), func(ctx context.Context, i int) {
@@ -341,7 +341,7 @@ func (v *Verification) others(ctx context.Context, gun dct.GUN, t *tags) error {
 var listTag = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
 
 // lists compares those tags named as lists of signatures that hold anything else.
-func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Finding) ([]Row, error) {
+func (c *comparing) lists(ctx context.Context, look *verdictCache, named []dct.Finding) ([]Row, error) {
 	others := make([]*Row, len(named))
 	err := c.each(ctx, len(named), func(ctx context.Context, i int) {
 		tag := named[i].Tag
@@ -370,7 +370,7 @@ func (c *comparing) lists(ctx context.Context, look *lookups, named []dct.Findin
 
 // unlistable reports whether a tag is that of the list of an image which was looked at, and the
 // list could not be read for the image either: its rows are unknown then.
-func (l *lookups) unlistable(ctx context.Context, tag string) bool {
+func (l *verdictCache) unlistable(ctx context.Context, tag string) bool {
 	image := digest.Digest(strings.Replace(tag, "-", ":", 1))
 	if _, looked := l.known.Load(image); !looked {
 		return false

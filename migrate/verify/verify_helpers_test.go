@@ -56,7 +56,7 @@ func (s *scene) run(guns ...string) {
 	s.Must(err)
 	e := &migrate.Engine{
 		Trust: s.Trust(), Registry: struct{ migrate.Registry }{}, Keys: []migrate.Key{{Signer: noSigner{}}}, Ledger: l, Workers: 1,
-		Only: func(migrate.Ask) bool { return false }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Filter: func(migrate.FilterItem) bool { return false }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	_, err = e.Run(context.Background(), nil, s.GUNs(guns...))
 	s.Must(errors.Join(err, l.Close()))

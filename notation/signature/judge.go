@@ -59,7 +59,7 @@ func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name str
 	if err != nil {
 		return none, false, err
 	}
-	found := judged{
+	found := judgedList{
 		reference: name + "@" + image.Digest.String(), image: image,
 		listed: listed, distinct: registry.Distinct(listed),
 		other: func(m ocispec.Descriptor) (notation.Entry, error) { return otherEntry(ctx, r, m) },
@@ -104,7 +104,7 @@ func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descripto
 
 // judgeOne fetches and judges one signature. What can never be read is not trusted, and the
 // entry says why; an error leaves it unknown.
-func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judged, m ocispec.Descriptor) (notation.Entry, error) {
+func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judgedList, m ocispec.Descriptor) (notation.Entry, error) {
 	e := notation.Entry{Listed: m}
 	e.MediaType, e.Blob, e.Err = r.FetchSignature(ctx, m)
 	if e.Err != nil {
@@ -119,8 +119,8 @@ func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judge
 	return e, err
 }
 
-// judged is what is known of the signatures of one image.
-type judged struct {
+// judgedList is what is known of the signatures of one image.
+type judgedList struct {
 	reference string
 	image     ocispec.Descriptor
 	listed    []ocispec.Descriptor                             // all that the registry lists, in its order
@@ -132,7 +132,7 @@ type judged struct {
 }
 
 // verdict sums up. An error means that it is unknown.
-func (f *judged) verdict(ctx context.Context) (Verdict, error) {
+func (f *judgedList) verdict(ctx context.Context) (Verdict, error) {
 	v := Verdict{Signatures: len(f.distinct)}
 	for _, m := range f.distinct {
 		v.Listed = append(v.Listed, m.Digest.String())
@@ -171,7 +171,7 @@ func (f *judged) verdict(ctx context.Context) (Verdict, error) {
 // inOrder returns what notation verify would look at, to the first entry that ends it: one that
 // is trusted or that cannot be fetched. An error means that the entry which ends it now may not
 // do so later.
-func (f *judged) inOrder() (list []notation.Entry, err error) {
+func (f *judgedList) inOrder() (list []notation.Entry, err error) {
 	for _, m := range f.listed {
 		if len(list) == notation.MaxSignatures {
 			break
@@ -200,7 +200,7 @@ func (f *judged) inOrder() (list []notation.Entry, err error) {
 
 // sum notes what the trusted signatures bind, and returns the best verdict; nil: there is
 // none. If one needs no leniency, what binds needs none either.
-func (f *judged) sum(v *Verdict) *notation.Verdict {
+func (f *judgedList) sum(v *Verdict) *notation.Verdict {
 	var best *notation.Verdict
 	for i := range f.entries {
 		if f.lost != nil && i == f.lostAt {

@@ -118,7 +118,7 @@ func TestWhichSignatureCounts(t *testing.T) {
 		"gone, busy, then strict": {[]notation.Entry{gone, busy, strict}, 1, "strict", "", true, true, false},
 		"busy, then lenient":      {[]notation.Entry{lenient, busy}, 1, "", "", false, false, true},
 	} {
-		f := judged{reference: "registry.example.com/app@" + image.Digest.String(), image: image, entries: c.entries}
+		f := judgedList{reference: "registry.example.com/app@" + image.Digest.String(), image: image, entries: c.entries}
 		for _, e := range c.entries {
 			f.listed, f.distinct = append(f.listed, e.Listed), append(f.distinct, e.Listed)
 		}
@@ -169,7 +169,7 @@ func TestWhatNotationVerifyLooksAt(t *testing.T) {
 		"that cannot be told":    {[]ocispec.Descriptor{sbom, good}, errors.New("429"), true, false, true},
 		"not to be told, behind": {[]ocispec.Descriptor{good, sbom}, errors.New("429"), true, false, false},
 	} {
-		f := judged{
+		f := judgedList{
 			reference: "registry.example.com/app@" + image.Digest.String(), image: image, listed: c.list, distinct: registry.Distinct(c.list),
 			other: func(m ocispec.Descriptor) (notation.Entry, error) {
 				if c.busy {
@@ -193,7 +193,7 @@ func TestWhatNotationVerifyLooksAt(t *testing.T) {
 func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{notation.MaxSignatures: false, notation.MaxSignatures + 1: true} {
-		var f judged
+		var f judgedList
 		for i := range n {
 			m := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 9}
 			f.listed, f.distinct = append(f.listed, m), append(f.distinct, m)

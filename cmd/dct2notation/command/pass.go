@@ -23,7 +23,7 @@ type runner struct {
 	cfg     session.Config
 	args    []string
 	plan    *migrate.Plan // what the pass is bound to; nil: nothing
-	narrow  *only         // what alone is asked for; nil: all
+	filter  *filter       // what alone is asked for; nil: all
 	ledger  *state.Ledger
 	known   state.Fingerprint // the ledger's configuration, before and after it is bound
 	path    string            // of the ledger
@@ -99,10 +99,10 @@ func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		}
 		parts.Engine.Plan = r.plan
 	}
-	if r.narrow != nil {
+	if r.filter != nil {
 		// What is named was amiss, whatever the ledger says of it.
-		parts.Engine.Only, parts.Engine.Recheck = r.narrow.asks, true
-		if !r.narrow.failures.Whole {
+		parts.Engine.Filter, parts.Engine.Recheck = r.filter.matches, true
+		if !r.filter.failures.Whole {
 			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
 		}
 	}
@@ -181,8 +181,8 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 		m.err = session.ErrNoTags // no report may say that all is well
 	}
 	m.missed = m.err
-	if r.narrow != nil && m.err == nil && !m.summary.Drained {
-		m.missed = r.narrow.missed(r.log)
+	if r.filter != nil && m.err == nil && !m.summary.Drained {
+		m.missed = r.filter.missed(r.log)
 	}
 	if m.missed == nil && !m.summary.Drained {
 		m.missed = parts.Unlisted
@@ -200,7 +200,7 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 }
 
 // ExitStatus is the error that a pass comes to. early says that its time was over.
-func (r *runner) verdict(m made, early bool) error {
+func (r *runner) exitStatus(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
 		return errors.Join(m.err, m.unsaved)
@@ -225,7 +225,7 @@ const wholeEvery = 24 * time.Hour
 // is looked at; nil: everything is. Where the options ask for what is done already, the feeds
 // only discover.
 func (r *runner) since(now time.Time) session.Feeds {
-	if r.Recheck || r.Rebind || r.plan != nil || r.narrow != nil || now.Sub(r.whole) >= wholeEvery {
+	if r.Recheck || r.Rebind || r.plan != nil || r.filter != nil || now.Sub(r.whole) >= wholeEvery {
 		return nil
 	}
 	return r.feeds
@@ -252,7 +252,7 @@ func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
 	defer quiet()
 	stop, early := cli.Within(stop, r.maxDuration)
 	m := r.pass(ctx, stop, parts, r.show)
-	err = r.verdict(m, early())
+	err = r.exitStatus(m, early())
 	r.monitor.Ended(outcome(err, !m.summary.Complete()), err == nil && m.summary.Complete(), true)
 	return err
 }

@@ -40,7 +40,7 @@ With -o json the result is a plan that run --plan is bound to.
 }
 
 // runPlan makes a plan, where narrow is not nil of what it names.
-func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *only, s cli.Streams) error {
+func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *filter, s cli.Streams) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 		parts.Engine.Ledger = ledger
 	}
 	if narrow != nil {
-		parts.Engine.Only = narrow.asks
+		parts.Engine.Filter = narrow.matches
 	}
 	p := output.NewProgress(&o.Common, s.Err, "looked at", len(f.GUNs), nil)
 	parts.Engine.Observe = p.Observe

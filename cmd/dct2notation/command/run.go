@@ -128,7 +128,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 	if err := o.Credentials(s.In); err != nil {
 		return err
 	}
-	r := &runner{runOptions: o, cfg: cfg, args: args, plan: plan, narrow: narrow, ledger: ledger, known: known, path: path, monitor: watched, streams: s, log: log}
+	r := &runner{runOptions: o, cfg: cfg, args: args, plan: plan, filter: narrow, ledger: ledger, known: known, path: path, monitor: watched, streams: s, log: log}
 	defer r.shown()()
 	if o.every > 0 {
 		return r.watch(ctx, stop)
@@ -161,12 +161,12 @@ func (o *runOptions) nothing(why error, s cli.Streams) error {
 // bounds gives the reviewed plan and the list of failures, if they are named, and the names
 // of the repositories of the run. Plan and list name them themselves; arguments can only
 // narrow them.
-func (o *runOptions) bounds(args []string) (*migrate.Plan, *only, []string, error) {
+func (o *runOptions) bounds(args []string) (*migrate.Plan, *filter, []string, error) {
 	if o.only == "" {
 		plan, args, err := o.planned(args)
 		return plan, nil, args, err
 	}
-	narrow, err := readOnly(o.only)
+	narrow, err := readFilter(o.only)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -53,7 +53,7 @@ func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	r.setbacks = &migrate.Setbacks{Pause: r.every}
 	quiet := cli.AnnounceEnd(stop, r.log)
 	defer quiet()
-	told := &teller{out: r.streams.Out, json: r.Output == "json"}
+	told := &printer{out: r.streams.Out, json: r.Output == "json"}
 	first := true
 	err := every(ctx, stop, r.every, func() (bool, error) {
 		r.monitor.Began()
@@ -106,7 +106,7 @@ func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass f
 
 // round makes one pass. complete says that nothing was left undone of what was asked for, all that
 // it looked at all repositories there are.
-func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, first bool) (complete, all bool, err error) {
+func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *printer, first bool) (complete, all bool, err error) {
 	began := time.Now()
 	parts, err := r.prepare(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *teller, 
 	if err := r.ledger.SaveCopy(); err != nil && r.ledger.Err() == nil {
 		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
 	}
-	err = r.verdict(m, false)
+	err = r.exitStatus(m, false)
 	switch {
 	case errors.Is(err, session.ErrNoTags) && !first:
 		err = nil // there were some
@@ -179,8 +179,8 @@ func outcome(err error, left bool) string {
 	return "error"
 }
 
-// teller shows the passes of a watch on stdout.
-type teller struct {
+// printer shows the passes of a watch on stdout.
+type printer struct {
 	out  io.Writer
 	json bool
 	n    int
@@ -189,7 +189,7 @@ type teller struct {
 
 // pass writes the result of a pass: in JSON an object a line, in text what was not signed,
 // as far as that is news, and a line.
-func (t *teller) pass(r *report.Run) error {
+func (t *printer) pass(r *report.Run) error {
 	t.n++
 	if t.json {
 		return json.NewEncoder(t.out).Encode(r)

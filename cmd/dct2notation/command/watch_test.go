@@ -261,7 +261,7 @@ func TestOnlyAWatchFollowsTheFeed(t *testing.T) {
 		"--recheck":             {func(r *runner) { r.Recheck = true }, false},
 		"--rebind":              {func(r *runner) { r.Rebind = true }, false},
 		"--plan":                {func(r *runner) { r.plan = &migrate.Plan{} }, false},
-		"--only":                {func(r *runner) { r.narrow = &only{} }, false},
+		"--only":                {func(r *runner) { r.filter = &filter{} }, false},
 	} {
 		r := &runner{feeds: session.Feeds{"a": &dct.Feed{}}, whole: now}
 		c.harm(r)

@@ -98,12 +98,12 @@ func (r *runner) showKeys() {
 
 // Observe takes news from the engine to the progress display and to the metrics.
 func (r *runner) observe(p *output.Progress) func(migrate.Event) {
-	if r.monitor == nil && r.narrow == nil {
+	if r.monitor == nil && r.filter == nil {
 		return p.Observe
 	}
 	return func(ev migrate.Event) {
-		if r.narrow != nil && ev.Trust != nil {
-			r.narrow.read(ev.Trust)
+		if r.filter != nil && ev.Trust != nil {
+			r.filter.read(ev.Trust)
 		}
 		r.monitor.Known(ev.Found)
 		if o := ev.Outcome; o != nil {

@@ -169,7 +169,7 @@ type Scene struct {
 	T       *testing.T
 	Notary  *notarytest.Server
 	Pins    dct.Pins
-	Witness dct.Witness // the reader's; nil: there is none
+	Witness dct.TimeAttestation // the reader's; nil: there is none
 }
 
 // New starts a Notary server, which ends with the test.
@@ -212,7 +212,7 @@ func (s *Scene) Publish(gun string, tags ...string) *notarytest.Repository {
 
 // Trust returns a reader of the Notary server.
 func (s *Scene) Trust() *dct.Reader {
-	return &dct.Reader{Pins: s.Pins, Witness: s.Witness, Source: &dct.Server{
+	return &dct.Reader{Pins: s.Pins, TimeAttestation: s.Witness, Source: &dct.Server{
 		URL:  func(string) string { return s.Notary.URL() },
 		HTTP: func(string) dct.Doer { return doer{http.DefaultClient} },
 	}}

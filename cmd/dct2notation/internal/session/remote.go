@@ -42,7 +42,7 @@ type Servers struct {
 	Source     dct.Source
 	cache      dct.Cache
 	accepted   AcceptedRoots
-	witness    dct.Witness // of a snapshot that was signed; nil for any other source
+	witness    dct.TimeAttestation // of a snapshot that was signed; nil for any other source
 	pins       dct.Pins
 	Listed     map[dct.GUN]dct.Listing // what lists the repositories that were found
 	monitor    *monitor.Monitor        // nil: nobody watches
@@ -303,7 +303,7 @@ func (r *Servers) loggedIn(registry string) bool {
 // Reader reads trust data from where --source says.
 func (r *Servers) Reader() *dct.Reader {
 	return &dct.Reader{
-		Source: r.Source, Cache: r.cache, Pins: r.pins, Witness: r.witness, AcceptRoot: r.accepted,
+		Source: r.Source, Cache: r.cache, Pins: r.pins, TimeAttestation: r.witness, AcceptRoot: r.accepted,
 		Listing:      func(gun dct.GUN) dct.Listing { return r.Listed[gun] },
 		AllowExpired: r.Opts.AllowExpired, AllowDegraded: r.Opts.AllowDegraded, MaxBytes: int64(r.Opts.MaxTrust) << 20, MaxTime: r.Opts.maxRead,
 	}

@@ -66,7 +66,7 @@ func (r *Servers) openSource() (dct.Source, error) {
 			_ = snap.Close() // only read from
 			return nil, err
 		}
-		r.witness = snap.Witness(judge)
+		r.witness = snap.TimeAttestation(judge)
 		return snap, nil
 	case kind == "dump" && where != "":
 		d, err := dct.OpenDump(where)

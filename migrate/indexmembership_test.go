@@ -30,19 +30,19 @@ func TestAnIndexProvesOnlyWhatItsBytesList(t *testing.T) {
 	larger := image
 	larger.Size++
 	for name, c := range map[string]struct {
-		chain  chain
+		chain  indexPath
 		image  ocispec.Descriptor
 		proves bool
 	}{
-		"listed":                         {chain{inner}, image, true},
-		"listed by an index in an index": {chain{indexOf(entry(nested, "")), inner}, image, true},
-		"no index":                       {chain{}, image, false},
-		"not listed":                     {chain{indexOf(entry(other, ""))}, image, false},
-		"of another size":                {chain{inner}, larger, false},
-		"bytes that are no index":        {chain{[]byte("no index")}, image, false},
-		"the inner one is no index":      {chain{indexOf(entry(nested, "")), []byte("no index")}, image, false},
-		"the inner one is not listed":    {chain{indexOf(entry(other, "")), inner}, image, false},
-		"three indexes":                  {chain{inner, inner, inner}, image, false},
+		"listed":                         {indexPath{inner}, image, true},
+		"listed by an index in an index": {indexPath{indexOf(entry(nested, "")), inner}, image, true},
+		"no index":                       {indexPath{}, image, false},
+		"not listed":                     {indexPath{indexOf(entry(other, ""))}, image, false},
+		"of another size":                {indexPath{inner}, larger, false},
+		"bytes that are no index":        {indexPath{[]byte("no index")}, image, false},
+		"the inner one is no index":      {indexPath{indexOf(entry(nested, "")), []byte("no index")}, image, false},
+		"the inner one is not listed":    {indexPath{indexOf(entry(other, "")), inner}, image, false},
+		"three indexes":                  {indexPath{inner, inner, inner}, image, false},
 	} {
 		if err := c.chain.proves(c.image); (err == nil) != c.proves {
 			t.Errorf("%s: got %v, want a proof: %v", name, err, c.proves)

@@ -7,10 +7,10 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// tape is the source that one repository is read through when it is saved. It keeps the
+// recordingSource is the source that one repository is read through when it is saved. It keeps the
 // bytes that the reader got, and gets from the snapshot what has the hash that was asked
 // for, as no server could send anything else. It is for one goroutine and one Read.
-type tape struct {
+type recordingSource struct {
 	upstream dct.Source
 	saved    *Snapshot
 	before   *entry            // what was saved of the repository; nil if nothing
@@ -19,7 +19,7 @@ type tape struct {
 }
 
 // File implements [dct.Source].
-func (t *tape) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+func (t *recordingSource) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
 	if name == "root" {
 		clear(t.files) // the reader begins again: what it got until now did not fit together
 		if t.offer != nil {
@@ -42,7 +42,7 @@ func (t *tape) File(ctx context.Context, gun dct.GUN, name string, limit int64) 
 
 // find looks for a file in the snapshot. The timestamp always comes from the server, and the
 // root unless the newest snapshot lists the one that was saved: they tell what is new. Damage counts as absence: the server's file then repairs it.
-func (t *tape) find(name string, limit int64) ([]byte, bool) {
+func (t *recordingSource) find(name string, limit int64) ([]byte, bool) {
 	if version, ok := chainVersion(name); ok {
 		return t.findRoot(version)
 	}
@@ -55,7 +55,7 @@ func (t *tape) find(name string, limit int64) ([]byte, bool) {
 }
 
 // findRoot looks for a root version among those that were saved of the repository.
-func (t *tape) findRoot(version int) ([]byte, bool) {
+func (t *recordingSource) findRoot(version int) ([]byte, bool) {
 	if t.before == nil {
 		return nil, false
 	}
@@ -67,11 +67,11 @@ func (t *tape) findRoot(version int) ([]byte, bool) {
 	return raw, err == nil
 }
 
-// replay is what a tape has, as a source: nothing else is asked for any more.
-type replay map[string][]byte
+// memorySource is what a recordingSource has kept, as a source: nothing else is asked for any more.
+type memorySource map[string][]byte
 
 // File implements [dct.Source].
-func (r replay) File(_ context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
+func (r memorySource) File(_ context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
 	raw, ok := r[name]
 	switch {
 	case !ok:

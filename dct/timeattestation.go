@@ -10,25 +10,25 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// A Witness says when somebody who is trusted to tell had seen the very files that the
+// A TimeAttestation says when somebody who is trusted to tell had seen the very files that the
 // source gives of a repository, verified. What was valid then is not refused for its age
 // now. It is asked once for each read, and only where something is past its date. An error
-// is as good as no sight.
-type Witness func(ctx context.Context, gun GUN) (Sight, error)
+// is as good as none.
+type TimeAttestation func(ctx context.Context, gun GUN) (ValidAt, error)
 
-// Sight is what a [Witness] says. The zero Sight saw nothing.
-type Sight struct {
+// ValidAt is what a [TimeAttestation] says. The zero ValidAt saw nothing.
+type ValidAt struct {
 	At  time.Time // when the files were seen; zero: never
 	By  string    // who saw them: the SHA-256 of a certificate in hex
-	Why string    // why there is no sight, for people; may be empty
+	Why string    // why there is none, for people; may be empty
 }
 
-// Judged tells what is past its date and was not when a [Witness] saw it. The zero Judged
+// Judged tells what is past its date and was not when a [TimeAttestation] saw it. The zero Judged
 // says that all ages were judged when the trust data was read.
 type Judged struct {
 	Roles []string  `json:"roles"` // and RootCert; sorted
 	At    time.Time `json:"at"`
-	By    string    `json:"by"` // the SHA-256 of the witness's certificate
+	By    string    `json:"by"` // the SHA-256 of the certificate that attests it
 }
 
 // IsZero reports whether nothing was judged at an earlier time.
@@ -55,16 +55,16 @@ func (j Judged) clone() Judged {
 	return j
 }
 
-// witnessOf makes of the reader's witness a function that asks it once.
-func (r *Reader) witnessOf(ctx context.Context, gun GUN) func() Sight {
-	var said *Sight
-	return func() Sight {
+// attestationOf makes of the reader's time attestation a function that asks it once.
+func (r *Reader) attestationOf(ctx context.Context, gun GUN) func() ValidAt {
+	var said *ValidAt
+	return func() ValidAt {
 		if said == nil {
-			said = &Sight{}
-			if r.Witness != nil {
-				s, err := r.Witness(ctx, gun)
+			said = &ValidAt{}
+			if r.TimeAttestation != nil {
+				s, err := r.TimeAttestation(ctx, gun)
 				if err != nil {
-					s = Sight{Why: err.Error()}
+					s = ValidAt{Why: err.Error()}
 				}
 				said = &s
 			}
@@ -74,9 +74,9 @@ func (r *Reader) witnessOf(ctx context.Context, gun GUN) func() Sight {
 }
 
 // wasSeen reports whether what expires at that time, and is past it, was seen while it was
-// valid; then it is remembered. A sight from the future is later than the date as well.
+// valid; then it is remembered. A time in the future is later than the date as well.
 func (l *loader) wasSeen(role string, expires time.Time) bool {
-	s := l.sight()
+	s := l.validAt()
 	if s.At.IsZero() || !s.At.Before(expires) {
 		return false
 	}
@@ -123,13 +123,13 @@ func (l *loader) judgement() Judged {
 		return Judged{}
 	}
 	slices.Sort(l.judged)
-	s := l.sight()
+	s := l.validAt()
 	return Judged{Roles: l.judged, At: s.At, By: s.By}
 }
 
-// unseen adds to a hint on what is past its date why no witness helps.
+// unseen adds to a hint on what is past its date why no time attestation helps.
 func (l *loader) unseen(hint string) string {
-	s := l.sight()
+	s := l.validAt()
 	switch {
 	case s.Why != "":
 		return hint + "; it is judged by today's date, as " + s.Why

@@ -19,8 +19,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// only narrows a run to what a list names. It is safe for concurrent use.
-type only struct {
+// filter narrows a run to what a list names. It is safe for concurrent use.
+type filter struct {
 	file     string
 	failures *report.Failures
 
@@ -33,8 +33,8 @@ type only struct {
 // no failure either.
 var errNothingToDo = errors.New("nothing is to be done")
 
-// readOnly reads the file that --only names.
-func readOnly(path string) (*only, error) {
+// readFilter reads the file that --only names.
+func readFilter(path string) (*filter, error) {
 	failures, err := report.ReadFailures(func() (io.ReadCloser, error) { return os.Open(path) })
 	switch {
 	case err != nil:
@@ -44,7 +44,7 @@ func readOnly(path string) (*only, error) {
 	case len(failures.Named) == 0:
 		return nil, fmt.Errorf("%w: the list %s names nothing", errNothingToDo, safetext.Safe(path, 256))
 	}
-	o := &only{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
+	o := &filter{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
 	for _, n := range failures.Named {
 		o.met[n] = false
 	}
@@ -52,7 +52,7 @@ func readOnly(path string) (*only, error) {
 }
 
 // repositories are the names that the list has them under.
-func (o *only) repositories() ([]string, error) {
+func (o *filter) repositories() ([]string, error) {
 	var names []string
 	for _, n := range o.failures.Named {
 		if _, err := dct.ParseGUN(n.Repository); err != nil {
@@ -64,8 +64,8 @@ func (o *only) repositories() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// asks reports whether the list names it, in any of the ways.
-func (o *only) asks(a migrate.Ask) bool {
+// matches reports whether the list names it, in any of the ways.
+func (o *filter) matches(a migrate.FilterItem) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	asked := false
@@ -87,7 +87,7 @@ func (o *only) asks(a migrate.Ask) bool {
 }
 
 // read notes that a repository was read: then it was met, whatever it has.
-func (o *only) read(n *migrate.TrustNews) {
+func (o *filter) read(n *migrate.TrustNews) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, name := range []string{n.GUN, n.Place} {
@@ -101,7 +101,7 @@ func (o *only) read(n *migrate.TrustNews) {
 // missed is the error of a run that came to its end, if the trust data that was read did not
 // have all that is named there, or nothing of it: that is not done either, and nothing else
 // tells of it.
-func (o *only) missed(log *slog.Logger) error {
+func (o *filter) missed(log *slog.Logger) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var names []string

@@ -15,9 +15,9 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// lookups asks once for each digest of a repository what Notation says of it, however
+// verdictCache asks once for each digest of a repository what Notation says of it, however
 // many tags it has. It is safe for concurrent use.
-type lookups struct {
+type verdictCache struct {
 	v          *Verification
 	gun        string
 	repository string
@@ -26,8 +26,8 @@ type lookups struct {
 	indexes    sync.Map               // digest -> func() ([]member, error), called once
 }
 
-func newLookups(v *Verification, gun dct.GUN, targets []dct.Target) *lookups {
-	l := &lookups{v: v, gun: gun.String(), repository: v.Scope.PlaceOf(gun), vouched: map[digest.Digest]bool{}}
+func newVerdictCache(v *Verification, gun dct.GUN, targets []dct.Target) *verdictCache {
+	l := &verdictCache{v: v, gun: gun.String(), repository: v.Scope.PlaceOf(gun), vouched: map[digest.Digest]bool{}}
 	for _, t := range targets {
 		l.vouched[t.Digest()] = true
 	}
@@ -37,7 +37,7 @@ func newLookups(v *Verification, gun dct.GUN, targets []dct.Target) *lookups {
 // judge returns what Notation says of an image. It is absent only where the registry says so
 // of the digest itself: whatever is missing when its signatures are fetched says nothing of
 // the image.
-func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verdict] {
+func (l *verdictCache) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verdict] {
 	once, _ := l.known.LoadOrStore(d, sync.OnceValue(func() lookup.Answer[Verdict] {
 		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
 		switch {
@@ -62,7 +62,7 @@ func (l *lookups) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verd
 
 // named is judge for a digest that a tag of the registry names: that it is absent is an error
 // then.
-func (l *lookups) named(ctx context.Context, d digest.Digest) (Verdict, error) {
+func (l *verdictCache) named(ctx context.Context, d digest.Digest) (Verdict, error) {
 	image := l.judge(ctx, d)
 	if _, absent := image.Absent(); absent {
 		return Verdict{}, fmt.Errorf("the registry's tag names %s, and the registry answers that it has no such digest", d)
@@ -71,17 +71,17 @@ func (l *lookups) named(ctx context.Context, d digest.Digest) (Verdict, error) {
 }
 
 // tag returns the digest that a tag of the repository has now.
-func (l *lookups) tag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
+func (l *verdictCache) tag(ctx context.Context, tag string) lookup.Answer[digest.Digest] {
 	return l.v.Registry.Tag(ctx, l.repository, tag)
 }
 
 // members are what an index lists that DCT vouches for, directly or in an index of its own.
-func (l *lookups) members(ctx context.Context, index digest.Digest) ([]migrate.Member, error) {
+func (l *verdictCache) members(ctx context.Context, index digest.Digest) ([]migrate.Member, error) {
 	once, _ := l.indexes.LoadOrStore(index, sync.OnceValues(func() ([]migrate.Member, error) { return l.listed(ctx, index, 1) }))
 	return once.(func() ([]migrate.Member, error))()
 }
 
-func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([]migrate.Member, error) {
+func (l *verdictCache) listed(ctx context.Context, index digest.Digest, depth int) ([]migrate.Member, error) {
 	desc, err := l.v.Registry.Resolve(ctx, l.repository, index)
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (l *lookups) listed(ctx context.Context, index digest.Digest, depth int) ([
 
 // platform returns the index that DCT names and that lists the image, as a signature of the
 // image says. Then both sides vouch for the image, though not for a tag that it has.
-func (l *lookups) platform(ctx context.Context, verdict Verdict, image digest.Digest) (digest.Digest, bool) {
+func (l *verdictCache) platform(ctx context.Context, verdict Verdict, image digest.Digest) (digest.Digest, bool) {
 	for _, signed := range verdict.Signed {
 		if signed[migrate.MetadataGUN] != l.gun {
 			continue
@@ -125,7 +125,7 @@ func (l *lookups) platform(ctx context.Context, verdict Verdict, image digest.Di
 }
 
 // lists reports whether DCT vouches for an index that lists an image.
-func (l *lookups) lists(ctx context.Context, index, image digest.Digest) (bool, error) {
+func (l *verdictCache) lists(ctx context.Context, index, image digest.Digest) (bool, error) {
 	if !l.vouched[index] {
 		return false, nil
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Examined is what a look at the registry told about one work.
-type Examined struct {
+// Inspected is what a look at the registry told about one work.
+type Inspected struct {
 	Image Image
 	// Skip is the class that forbids signing, and Reason says why; empty if it may be
 	// signed.
@@ -51,10 +51,10 @@ var schema1 = map[string]bool{
 // noSuchDigest is why an item is skipped as missing.
 const noSuchDigest = "the registry has no such digest"
 
-// examine looks at the registry without changing anything there. Its error means that
+// inspect looks at the registry without changing anything there. Its error means that
 // something is unknown, and then nothing may be signed.
-func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
-	x := Examined{Image: Image{Repository: w.Key.Repository}}
+func (e *Engine) inspect(ctx context.Context, w Work) (Inspected, error) {
+	x := Inspected{Image: Image{Repository: w.Key.Repository}}
 	// Tags come first: what they tell of the digest, Resolve need not ask for. A failure is
 	// Resolve's to tell; not every tag is to wait for a registry in trouble.
 	tags := e.lookAtTags(ctx, w, nil)
@@ -102,7 +102,7 @@ func (e *Engine) examine(ctx context.Context, w Work) (Examined, error) {
 
 // tooMany is why an image with a signature of ours is not signed again: one that was not
 // looked at may bind what the others do not.
-func (x Examined) tooMany() error {
+func (x Inspected) tooMany() error {
 	return failure.New(failure.Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not read: they are too many, or the registry lists them and does not have them\nhint: notation list shows them; remove what somebody planted, or left in the list, and run again",
 		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread))
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A confidant knows what a plugin was told that others must not read: plugins quote it in
+// A redactor knows what a plugin was told that others must not read: plugins quote it in
 // their errors, and those are shown to people and kept in the ledger. Each value has its
 // name put in its place, which tells a person more than the value would. It is safe for
 // concurrent use.
-type confidant []confidence
+type redactor []confidence
 
 type confidence struct{ secret, shown string }
 
@@ -29,8 +29,8 @@ const shortestSecret = 4
 // secretsOf takes every value of the plugin's configuration, since nothing tells which of
 // them are secret, and of its environment those that the user handed on or that are named
 // like secrets.
-func secretsOf(config map[string]string, env, handedOn []string) confidant {
-	var c confidant
+func secretsOf(config map[string]string, env, handedOn []string) redactor {
+	var c redactor
 	add := func(secret, shown string) {
 		if _, notBool := strconv.ParseBool(secret); len(secret) < shortestSecret || notBool == nil {
 			return
@@ -57,7 +57,7 @@ func secretsOf(config map[string]string, env, handedOn []string) confidant {
 }
 
 // hide puts names in the place of what is secret, and takes out what no address should show.
-func (c confidant) hide(text string) string {
+func (c redactor) hide(text string) string {
 	for _, one := range c {
 		text = strings.ReplaceAll(text, one.secret, one.shown)
 	}

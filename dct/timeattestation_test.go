@@ -9,10 +9,10 @@ import (
 )
 
 // saw is a witness that saw everything at a time, and counts how often it is asked.
-func saw(at time.Time, asked *int) Witness {
-	return func(context.Context, GUN) (Sight, error) {
+func saw(at time.Time, asked *int) TimeAttestation {
+	return func(context.Context, GUN) (ValidAt, error) {
 		*asked++
-		return Sight{At: at, By: "leaf"}, nil
+		return ValidAt{At: at, By: "leaf"}, nil
 	}
 }
 
@@ -24,7 +24,7 @@ func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 	r := one(t, s, app)
 	reader := pinned(s, r)
 	asked := 0
-	reader.Witness = saw(time.Now().AddDate(0, 0, -2), &asked)
+	reader.TimeAttestation = saw(time.Now().AddDate(0, 0, -2), &asked)
 	got, err := read(t, reader, app, Known{})
 	must(t, err)
 	if asked != 0 || !got.Judged().IsZero() {
@@ -37,12 +37,12 @@ func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 	if asked != 1 || strings.Join(got.Judged().Roles, " ") != "snapshot targets" || len(got.Expired()) != 0 {
 		t.Errorf("got asked %d times, %s, expired %v, want once, snapshot and targets, none expired", asked, got.Judged(), got.Expired())
 	}
-	reader.Witness = saw(time.Now(), &asked)
+	reader.TimeAttestation = saw(time.Now(), &asked)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
 		t.Errorf("seen when it was expired: got %v, want %v that says already when it was signed", err, ErrExpired)
 	}
-	reader.Witness = func(context.Context, GUN) (Sight, error) {
-		return Sight{At: time.Now().AddDate(-1, 0, 0)}, errors.New("blind")
+	reader.TimeAttestation = func(context.Context, GUN) (ValidAt, error) {
+		return ValidAt{At: time.Now().AddDate(-1, 0, 0)}, errors.New("blind")
 	}
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "blind") {
 		t.Errorf("a witness that fails: got %v, want %v with its reason", err, ErrExpired)
@@ -69,7 +69,7 @@ func TestWitnessSawTheRootsCertificate(t *testing.T) {
 		"seen, and not the pinned": {end.Add(-time.Hour), Pins{Certs: map[string][]string{app: other.RootKeyIDs()}}, ErrRefused},
 		"seen, and not pinned":     {end.Add(-time.Hour), Pins{}, ErrUnpinnedRoot},
 	} {
-		reader := &Reader{Source: server(s), Pins: c.pins, Witness: saw(c.seen, &asked)}
+		reader := &Reader{Source: server(s), Pins: c.pins, TimeAttestation: saw(c.seen, &asked)}
 		got, err := read(t, reader, app, Known{})
 		if c.kind == nil && err != nil || !errors.Is(err, c.kind) {
 			t.Errorf("%s: got %v, want %v", name, err, c.kind)
@@ -87,7 +87,7 @@ func TestWitnessCannotSeeTheFuture(t *testing.T) {
 	r := one(t, s, app)
 	must(t, r.Recertify(app, time.Now().AddDate(0, 0, 10), time.Now().AddDate(0, 0, 20)))
 	reader, asked := pinned(s, r), 0
-	reader.Witness = saw(time.Now().AddDate(0, 0, -1), &asked)
+	reader.TimeAttestation = saw(time.Now().AddDate(0, 0, -1), &asked)
 	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrRefused) || asked != 0 {
 		t.Errorf("got %v, asked %d times, want %v, asked never", err, asked, ErrRefused)
 	}

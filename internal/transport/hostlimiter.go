@@ -13,8 +13,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A lane is the way to one host: its connections, its limits, its pause.
-type lane struct {
+// A hostLimiter is the way to one host: its connections, its limits, its pause.
+type hostLimiter struct {
 	host  string
 	base  http.RoundTripper
 	rate  *rate.Limiter // nil: no limit
@@ -37,8 +37,8 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("%s wants no requests for another %s (%s)", e.Host, e.Wait.Round(time.Second), e.Reason)
 }
 
-// lane returns the lane of the URL's host, made when it is first asked for.
-func (t *Transport) lane(u *url.URL) (*lane, error) {
+// limiter returns that of the URL's host, made when it is first asked for.
+func (t *Transport) limiter(u *url.URL) (*hostLimiter, error) {
 	if u == nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errBadURL
 	}
@@ -46,7 +46,7 @@ func (t *Transport) lane(u *url.URL) (*lane, error) {
 	key := u.Scheme + "://" + host
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l, ok := t.lanes[key]; ok {
+	if l, ok := t.limiters[key]; ok {
 		return l, nil
 	}
 	base := t.o.Base
@@ -58,12 +58,12 @@ func (t *Transport) lane(u *url.URL) (*lane, error) {
 		base = tr
 	}
 	l := newLane(host, base, t.o.Limits(host))
-	t.lanes[key] = l
+	t.limiters[key] = l
 	return l, nil
 }
 
-func newLane(host string, base http.RoundTripper, limit Limit) *lane {
-	l := &lane{host: host, base: base}
+func newLane(host string, base http.RoundTripper, limit Limit) *hostLimiter {
+	l := &hostLimiter{host: host, base: base}
 	if limit.PerSecond > 0 {
 		// A burst of one: a server that counts per second must never see two seconds'
 		// worth at once.
@@ -84,10 +84,10 @@ func hostKey(u *url.URL) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// enter waits for the pause, the rate and a slot, in this order, so that nothing is held
+// acquire waits for the pause, the rate and a slot, in this order, so that nothing is held
 // while waiting. patience bounds what is left of a pause: a longer one is a ThrottledError
 // at once. The caller owes leave if and only if the error is nil.
-func (l *lane) enter(ctx context.Context, patience time.Duration) error {
+func (l *hostLimiter) acquire(ctx context.Context, patience time.Duration) error {
 	for {
 		if err := l.outlast(ctx, patience); err != nil {
 			return err
@@ -108,7 +108,7 @@ func (l *lane) enter(ctx context.Context, patience time.Duration) error {
 
 // outlast waits until the host's pause is over, and a little more, so that those who
 // waited together do not start together.
-func (l *lane) outlast(ctx context.Context, patience time.Duration) error {
+func (l *hostLimiter) outlast(ctx context.Context, patience time.Duration) error {
 	for {
 		left, reason := l.pausedFor()
 		if left <= 0 {
@@ -124,7 +124,7 @@ func (l *lane) outlast(ctx context.Context, patience time.Duration) error {
 }
 
 // pace waits for the rate limit.
-func (l *lane) pace(ctx context.Context) error {
+func (l *hostLimiter) pace(ctx context.Context) error {
 	if l.rate == nil {
 		return ctx.Err()
 	}
@@ -138,7 +138,7 @@ func (l *lane) pace(ctx context.Context) error {
 }
 
 // take waits for an in-flight slot.
-func (l *lane) take(ctx context.Context) error {
+func (l *hostLimiter) take(ctx context.Context) error {
 	if l.slots == nil {
 		return ctx.Err()
 	}
@@ -151,15 +151,15 @@ func (l *lane) take(ctx context.Context) error {
 }
 
 // leave gives the in-flight slot back.
-func (l *lane) leave() {
+func (l *hostLimiter) leave() {
 	if l.slots != nil {
 		<-l.slots
 	}
 }
 
-// close pauses the lane for d and reports whether that is news: many requests in flight get
+// close pauses the host for d and reports whether that is news: many requests in flight get
 // the same answer, and only the first, or one that asks for clearly more, is worth a line.
-func (l *lane) close(d time.Duration, reason string) bool {
+func (l *hostLimiter) close(d time.Duration, reason string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -173,7 +173,7 @@ func (l *lane) close(d time.Duration, reason string) bool {
 }
 
 // pausedFor tells how long the pause still lasts, zero or less if there is none, and why.
-func (l *lane) pausedFor() (time.Duration, string) {
+func (l *hostLimiter) pausedFor() (time.Duration, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Until(l.until), l.reason

@@ -12,9 +12,9 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// settle brings one item to its end: confirmed, skipped or failed. Its error ends the
+// processItem brings one item to its end: confirmed, skipped or failed. Its error ends the
 // run; all else is recorded on the item. stage is where the ledger has it.
-func (r *run) settle(ctx context.Context, w Work, stage state.Stage) error {
+func (r *run) processItem(ctx context.Context, w Work, stage state.Stage) error {
 	result := ResultReplayed
 	if stage == state.Planned || stage == state.Confirmed {
 		result = ResultSigned // by this run, in however many attempts
@@ -86,12 +86,12 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
 	if fresh {
-		x, err := r.examine(ctx, w)
+		x, err := r.inspect(ctx, w)
 		if err != nil {
 			return o, err
 		}
 		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		if done, err := r.settled(ctx, w, x, stage, &o); done || err != nil {
+		if done, err := r.alreadySigned(ctx, w, x, stage, &o); done || err != nil {
 			return o, err
 		}
 		if err := r.sign(ctx, w, x, stage); err != nil {
@@ -132,9 +132,9 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	return o, failure.Fatally(err)
 }
 
-// settled ends an item that is not to be signed after what the registry showed of it: it
+// alreadySigned ends an item that is not to be signed after what the registry showed of it: it
 // cannot be, or it is already. It says in o how it ended.
-func (r *run) settled(ctx context.Context, w Work, x Examined, stage *state.Stage, o *Outcome) (bool, error) {
+func (r *run) alreadySigned(ctx context.Context, w Work, x Inspected, stage *state.Stage, o *Outcome) (bool, error) {
 	if x.Skip == failure.Missing {
 		if err := r.missing(ctx, w, *stage); err != nil {
 			return true, err
@@ -219,7 +219,7 @@ func (r *run) reopen(w Work, stage *state.Stage) error {
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot.
-func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) error {
+func (r *run) sign(ctx context.Context, w Work, x Inspected, stage *state.Stage) error {
 	image := x.Image
 	slot := r.slots[w.Key.KeyName]
 	select {
@@ -264,7 +264,7 @@ func (r *run) sign(ctx context.Context, w Work, x Examined, stage *state.Stage) 
 }
 
 // notes tell what a person should know of an item that was looked at.
-func (x Examined) notes() []string {
+func (x Inspected) notes() []string {
 	notes := x.Notes
 	for _, t := range x.Tags {
 		switch t.Class {

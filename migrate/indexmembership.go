@@ -15,15 +15,15 @@ import (
 // DCT names an index, and with it, by their digests, the images that its bytes list. What is
 // here reports whether it does: vouch asks it before the key is used.
 
-// chain is how a digest that DCT names leads to one that it does not: the bytes of an index
+// indexPath is how a digest that DCT names leads to one that it does not: the bytes of an index
 // and, where that lists another index, the bytes of that one.
-type chain [][]byte
+type indexPath [][]byte
 
 // MaxChain is how many indexes may lead to an image.
 const MaxChain = 2
 
 // head is the digest of the index that it begins with; empty for no chain.
-func (c chain) head() digest.Digest {
+func (c indexPath) head() digest.Digest {
 	if len(c) == 0 {
 		return ""
 	}
@@ -32,7 +32,7 @@ func (c chain) head() digest.Digest {
 
 // proves returns an error unless each index lists the next, and the last lists the image as it
 // is. Whether DCT names the first is the caller's to see: head.
-func (c chain) proves(image ocispec.Descriptor) error {
+func (c indexPath) proves(image ocispec.Descriptor) error {
 	if len(c) == 0 || len(c) > MaxChain {
 		return fmt.Errorf("%d indexes lead to %s", len(c), image.Digest)
 	}

@@ -9,25 +9,25 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// job is the plugin as one signature sees it. notation-go flattens the errors of plugins
+// signRequest is the plugin as one signature sees it. notation-go flattens the errors of plugins
 // to text, so the job remembers them, and retries throttled calls below notation-go.
-type job struct {
-	*plug
+type signRequest struct {
+	*pluginClient
 	pace  *pace
 	cause error
 }
 
 // GenerateSignature calls the key, again as long as it throttles.
-func (j *job) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
-	return paced(ctx, j, func() (*plugin.GenerateSignatureResponse, error) { return j.plug.GenerateSignature(ctx, req) })
+func (j *signRequest) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
+	return paced(ctx, j, func() (*plugin.GenerateSignatureResponse, error) { return j.pluginClient.GenerateSignature(ctx, req) })
 }
 
 // GenerateEnvelope calls the key, again as long as it throttles.
-func (j *job) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
-	return paced(ctx, j, func() (*plugin.GenerateEnvelopeResponse, error) { return j.plug.GenerateEnvelope(ctx, req) })
+func (j *signRequest) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
+	return paced(ctx, j, func() (*plugin.GenerateEnvelopeResponse, error) { return j.pluginClient.GenerateEnvelope(ctx, req) })
 }
 
-func paced[T any](ctx context.Context, j *job, call func() (T, error)) (T, error) {
+func paced[T any](ctx context.Context, j *signRequest, call func() (T, error)) (T, error) {
 	for try := 1; ; try++ {
 		if err := j.pace.enter(ctx); err != nil {
 			var none T
