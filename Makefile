@@ -67,7 +67,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so
 	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \
-		-wider './migrate ./cmd/dct2notation/command' ./migrate ./dct/... ./notation/... ./state/...
+		-wider './migrate/... ./cmd/dct2notation/...' ./migrate ./migrate/verify ./migrate/undo ./dct/... ./notation/... ./state/...
 
 metrics: ## how the code is laid out, in numbers: sizes, uses that run upward, tests beside their source
 	go run ./internal/lint/metrics
