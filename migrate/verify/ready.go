@@ -106,7 +106,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}, deleted: map[string]bool{}}
 	for id, title := range map[string]string{
 		gateListed:   "the comparison covers every repository that the Notary server has",
-		gateCompared: "every tag of every repository was compared, from trust data read now",
+		gateCompared: "every tag of every repository was compared, from trust data read now, or a decision waives it",
 		gateAgreed:   "DCT and Notation agree on every tag, or a decision waives it",
 		gateArchived: "the snapshot was read back, and verifies for every repository",
 		gateQuiet:    "nothing was signed with DCT since the snapshot",
@@ -170,6 +170,7 @@ func (a *assessment) compared(r Repository) {
 		} else {
 			a.waived(w, r.GUN)
 			a.excused[r.GUN] = true
+			a.unread(r)
 		}
 	}
 	if r.Deleted && r.Reason == "" && r.LeftOut == 0 {
@@ -191,6 +192,24 @@ func (a *assessment) compared(r Repository) {
 			a.date(e.At, e.Role+" of "+r.GUN)
 		}
 	}
+}
+
+// unread takes a repository whose trust data could not be read, for a reason that a decision lets stay.
+// Nothing of it was compared and none of its dates is known, which needs a decision of its own.
+func (a *assessment) unread(r Repository) {
+	compared, dates := a.gates[gateCompared], a.gates[gateDates]
+	a.counts.repositories-- // it is not one of those that were compared
+	w := a.Decisions.waiver(r.GUN, "", NotCompared, a.Planned)
+	if w == nil {
+		compared.unclear("%s was not compared, as its trust data is %s", r.GUN, r.Class)
+		dates.unclear("%s: its dates are not known, as its trust data is %s", r.GUN, r.Class)
+		if compared.Hint == "" {
+			compared.Hint = "have its trust data read (--allow-expired, a pin), or waive it as not-compared as well"
+		}
+		return
+	}
+	compared.note("waived: %s, not compared, by %s until %s: %s", r.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
+	dates.note("not counted: the dates of %s, which was not compared", r.GUN)
 }
 
 // tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what
@@ -438,6 +457,9 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 func (a *assessment) summarise() {
 	if g := a.gates[gateCompared]; g.State == Holds {
 		g.note("%s, %s", safetext.Count(a.counts.repositories, "repository"), safetext.Count(a.counts.tags, "tag"))
+	}
+	if a.Verification.Record == nil {
+		a.gates[gateCompared].note("no ledger was compared with: what DCT has withdrawn since it was signed, and a server that was rolled back, go unnoticed")
 	}
 	if g := a.gates[gateAgreed]; g.State == Holds {
 		g.note("in agreement: %s; waived: %d", safetext.Count(a.counts.agree, "tag"), a.counts.waived)

@@ -382,7 +382,20 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	l.Must(l.Publish(other, "w1").BadSignature("targets"))
 	l.waive(Waiver{Repository: other, Class: Untrusted})
 	gates := l.assess(scenetest.App, other)
-	for id, want := range map[string]string{gateCompared: "2 repositories, 2 tags", gateAgreed: "in agreement: 1 tag; waived: 2", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
+	for _, id := range []string{gateCompared, gateDates} { // nobody has seen its tags or its dates
+		if g := gates[id]; g.State != NotTold || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.Contains(e, other) }) {
+			t.Errorf("%s of an unread repository: got %+v, want it open, with its name", id, g)
+		}
+	}
+	l.waive(Waiver{Repository: other, Class: NotCompared})
+	gates = l.assess(scenetest.App, other)
+	if g := gates[gateDates]; !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "not counted: the dates of "+other) }) {
+		t.Errorf("dates: got %+v, want that those of %s are not counted", g, other)
+	}
+	if g := gates[gateCompared]; !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "waived: "+other+", not compared") }) || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "no ledger was compared with") }) {
+		t.Errorf("compared: got %+v, want the waiver of %s and that there is no ledger", g, other)
+	}
+	for id, want := range map[string]string{gateCompared: "1 repository, 2 tags", gateAgreed: "in agreement: 1 tag; waived: 2", gateArchived: "waived: " + other, gateDates: "the first date is 2"} {
 		if g := gates[id]; g.State != Holds || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, want) }) {
 			t.Errorf("%s: got %+v, want that it holds and says %q", id, g, want)
 		}
