@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,10 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 		return err
 	}
 	session.UseNotationFolders()
-	_, args, err := o.planned(args)
+	_, _, args, err := o.bounds(args)
+	if errors.Is(err, errNothingToDo) {
+		return o.nothing(err, s)
+	}
 	if err != nil {
 		return err
 	}
