@@ -143,7 +143,7 @@ func (m *migrated) read(f *session.Session, r *dct.Repository, keys map[string]m
 		m.problem(log, "no key stands for some of its tags: their images would be refused", "repository", gun.String(), "tags", uncovered)
 	}
 	if wanted == 0 {
-		m.problem(log, "left out: it has no tags that are meant", "repository", gun.String())
+		m.problem(log, "left out: it has no tag that matches --include-tags and --exclude-tags", "repository", gun.String())
 		return
 	}
 	if place != gun.String() {

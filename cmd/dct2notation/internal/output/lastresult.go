@@ -43,7 +43,7 @@ func (o *SavedResults) resultsDir() (string, error) {
 // lastResult is the file of the last result of a kind.
 func lastResult(dir, of string) string { return filepath.Join(dir, "last-"+of+".jsonl") }
 
-// Saved reads the result that is meant: a file, or the last one of a kind or of any.
+// Saved reads a result: a file, or the last one of a kind or of any.
 func (o *SavedResults) Saved(last string, files []string) (*report.Saved, error) {
 	path, err := o.file(last, files)
 	if err != nil {

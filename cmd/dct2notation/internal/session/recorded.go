@@ -34,7 +34,7 @@ func (i image) meant(it state.Item) bool {
 	return (i.digest == "" || i.digest == it.Digest) && (i.pattern.MatchString(it.Repository) || i.pattern.MatchString(it.GUN))
 }
 
-// SelectRecorded reads which repositories of a ledger are meant. It opens nothing.
+// SelectRecorded reads which repositories of a ledger are selected. It opens nothing.
 func SelectRecorded(args []string, cfg Config) (*recorded, error) {
 	sel := &recorded{names: args, named: len(args) > 0}
 	if !sel.named {
@@ -77,7 +77,7 @@ func (s *recorded) Meant(it state.Item) bool {
 	return wanted && !s.exclude.match(it.Repository) && !s.exclude.match(it.GUN)
 }
 
-// Hosts are the registries of what is meant. A name that is not in the ledger is an error: that
+// Hosts returns the registries of what is selected. A name that is not in the ledger is an error: that
 // there was nothing to delete for it would pass for done.
 func (s *recorded) Hosts(l *state.Ledger) ([]string, error) {
 	hosts := map[string]bool{}

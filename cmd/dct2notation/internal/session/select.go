@@ -18,7 +18,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// SelectOptions say which repositories and tags are meant.
+// SelectOptions select repositories and tags.
 type SelectOptions struct {
 	Discover    string
 	includeTags []string
@@ -67,8 +67,8 @@ type selection struct {
 	choice   []string         // what of the configuration and flags chooses among them, and their tags
 }
 
-// ErrNoTags is said where tags were chosen, and none is meant: rather a slip of the pen.
-var ErrNoTags = cli.Usage(errors.New("none of the tags is meant\nhint: compare --include-tags and --exclude-tags with the tags"))
+// ErrNoTags is returned where tags are selected and none matches, which is rather a typing error.
+var ErrNoTags = cli.Usage(errors.New("no tag matches --include-tags and --exclude-tags\nhint: compare them with the tags of the repositories"))
 
 // SelectsTags reports whether tags are chosen among those of all that is read. Of what a
 // changefeed names anew, none may be meant.

@@ -1,5 +1,5 @@
 // Package session makes of configuration and flags what a verb works with: connected servers, the
-// repositories that are meant, open keys, the ledger, and the real parts behind the interfaces of package
+// selected repositories, open keys, the ledger, and the real parts behind the interfaces of package
 // migrate. It decides nothing that a promise rests on.
 package session
 
