@@ -24,7 +24,7 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 		items = append(items, item(n))
 	}
 	plan(t, l, items...)
-	must(t, l.Bind(state.Fingerprint{"server": "a"}, false))
+	must(t, l.Bind(server("a"), false))
 	var group sync.WaitGroup
 	for w := range 8 {
 		group.Go(func() {
@@ -77,7 +77,7 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 	if got, err := all(c, 0); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("the copy: got %d items, %v, want the same as before", len(got), err)
 	}
-	if f, err := c.Fingerprint(); err != nil || f["server"] != "a" {
+	if f, err := c.Fingerprint(); err != nil || !reflect.DeepEqual(f.NotaryServers, server("a").NotaryServers) {
 		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {

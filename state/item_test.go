@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -78,32 +77,34 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
-	first := state.Fingerprint{"server": "https://notary.example.com", "leaf": "aa", "pins": "x"}
-	other := state.Fingerprint{"server": "https://notary.example.com", "leaf": "bb", "key": "new"}
+	first := server("https://notary.example.com")
+	first.Keys, first.Pins = "aa", map[string][]string{"registry.example.com/*": {"x", "y"}}
+	other := server("https://notary.example.com")
+	other.Keys, other.Authorities = "bb", map[string]string{"registry.example.com/": "new"}
 	if f, err := l.Fingerprint(); f != nil || err != nil {
 		t.Errorf("before it is bound: got %v, %v, want nothing", f, err)
 	}
 	must(t, l.Bind(first, false))
 	must(t, l.Bind(first, false))
 	l = reload(t, l, path)
-	if f, err := l.Fingerprint(); !maps.Equal(f, first) || err != nil {
+	if f, err := l.Fingerprint(); err != nil || f.Keys != first.Keys || !reflect.DeepEqual(f.NotaryServers, first.NotaryServers) || !reflect.DeepEqual(f.Pins, first.Pins) || len(f.Signers)+len(f.RootKeys)+len(f.Authorities) > 0 {
 		t.Errorf("got bound to %v, %v, want %v", f, err, first)
 	}
 	err := l.Bind(other, false)
 	var differs *state.FingerprintError
-	if !errors.Is(err, state.ErrFingerprint) || !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{"leaf"}) {
-		t.Fatalf("another configuration: got %v, want %v of leaf", err, state.ErrFingerprint)
+	if !errors.Is(err, state.ErrFingerprint) || !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{"keys"}) {
+		t.Fatalf("another configuration: got %v, want %v of keys", err, state.ErrFingerprint)
 	}
 	must(t, l.Bind(first, false)) // the refusal has changed nothing
 	// One more field is no other configuration, and one less neither.
-	must(t, l.Bind(state.Fingerprint{"key": "new"}, false))
+	must(t, l.Bind(&state.Fingerprint{Authorities: other.Authorities}, false))
 	must(t, l.Bind(first, false))
 	must(t, l.Bind(other, true))
 	l = reload(t, l, path)
 	must(t, l.Bind(other, false))
 	events, err := l.Events(0, 0)
-	if err != nil || len(events) != 1 || events[0].Kind != state.EventRebound || !strings.Contains(events[0].Reason, "leaf") {
-		t.Errorf("got events %+v, %v, want one %s that names leaf", events, err, state.EventRebound)
+	if err != nil || len(events) != 1 || events[0].Kind != state.EventRebound || !strings.Contains(events[0].Reason, "keys") {
+		t.Errorf("got events %+v, %v, want one %s that names keys", events, err, state.EventRebound)
 	}
 }
 

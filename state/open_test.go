@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -393,15 +394,15 @@ func TestReadingALedgerLeavesEverythingAsItIs(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
 	plan(t, l, item(1))
-	must(t, l.Bind(state.Fingerprint{"server": "a"}, false))
+	must(t, l.Bind(server("a"), false))
 	must(t, l.Close())
 	before := world(t, filepath.Dir(path))
 	r, err := state.Open(path, state.Options{ReadOnly: true, Tool: "another"})
 	must(t, err)
-	if f, err := r.Fingerprint(); err != nil || f["server"] != "a" {
+	if f, err := r.Fingerprint(); err != nil || !reflect.DeepEqual(f.NotaryServers, server("a").NotaryServers) {
 		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
-	if err := r.Bind(state.Fingerprint{"server": "b"}, true); err == nil {
+	if err := r.Bind(server("b"), true); err == nil {
 		t.Error("a change of what is only read: got no error, want one")
 	}
 	during := world(t, filepath.Dir(path))
@@ -415,7 +416,7 @@ func TestReadingALedgerLeavesEverythingAsItIs(t *testing.T) {
 func TestALedgerThatIsNotWritableCanBeRead(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
-	must(t, l.Bind(state.Fingerprint{"server": "a"}, false))
+	must(t, l.Bind(server("a"), false))
 	must(t, l.Close())
 	must(t, os.Chmod(path, 0o400))
 	must(t, os.Chmod(filepath.Dir(path), 0o500))
@@ -423,7 +424,7 @@ func TestALedgerThatIsNotWritableCanBeRead(t *testing.T) {
 	r, err := state.Open(path, state.Options{ReadOnly: true})
 	must(t, err)
 	defer r.Close()
-	if f, err := r.Fingerprint(); err != nil || f["server"] != "a" {
+	if f, err := r.Fingerprint(); err != nil || !reflect.DeepEqual(f.NotaryServers, server("a").NotaryServers) {
 		t.Errorf("fingerprint: got %v, %v, want server a", f, err)
 	}
 	if _, err := state.Open(path, state.Options{ReadOnly: true}); !errors.Is(err, state.ErrLocked) {

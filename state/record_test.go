@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,4 +146,46 @@ func FuzzAudit(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestFieldsOfAFingerprint holds the names that ledgers have, and that nothing in one is lost or passed over:
+// a field that says nothing to this version is compared as any other.
+func TestFieldsOfAFingerprint(t *testing.T) {
+	t.Parallel()
+	const id = "azure kv/release azure-kv https://vault.example.net/keys/release/1"
+	stored := fields{
+		"keys": id, "identity of " + id: "a", "earlier identities of " + id: "b,c", "chain of " + id: `["MIIB"]`,
+		"time-stamping authority of " + id: "https://tsa.example.net", "pin of registry.example.com/app": "k1,k2",
+		"pinned root keys of registry.example.com/*": "k3", "authorities pinned for registry.example.com/": "sha256:a,sha256:b",
+		"notary server of registry.example.com": "https://notary.example.com",
+		// What no run of this version writes.
+		"colour": "red", "identity of gone": "", "pin of nothing": "", "chain of spaced": `[ "MIIB" ]`, "chain of nobody": "none",
+	}
+	f := stored.typed()
+	if got := f.fields(); !maps.Equal(got, stored) {
+		t.Errorf("got fields\n%v, want\n%v", got, stored)
+	}
+	if got, want := f.Named("azure kv/release"), []Signer{f.Signers[id]}; !reflect.DeepEqual(got, want) || got[0].Identity != "a" || len(got[0].Earlier) != 2 {
+		t.Errorf("got %v under its name, want %v", got, want)
+	}
+	for name := range stored {
+		other := maps.Clone(stored)
+		other[name] += "d"
+		var differs *FingerprintError
+		if err := f.Check(other.typed()); !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{name}) {
+			t.Errorf("%s changed: got %v, want it refused", name, err)
+		}
+		delete(other, name)
+		if err := errors.Join(f.Check(other.typed()), other.typed().Check(f)); err != nil {
+			t.Errorf("%s missing: got %v, want no error", name, err)
+		}
+	}
+	for field, want := range map[string]string{
+		"pin of registry.example.com/app": "registry.example.com/app", "pinned root keys of registry.example.com/*": "registry.example.com/*",
+		"authorities pinned for registry.example.com/": "", "keys": "",
+	} {
+		if name, ids := f.Pin(field); name != want || (len(ids) == 0) != (want == "") {
+			t.Errorf("%s: got a pin of %q to %v, want of %q", field, name, ids, want)
+		}
+	}
 }

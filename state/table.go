@@ -68,7 +68,7 @@ func (t *table) tally() (tallyRecord, error) {
 	return r, err
 }
 
-func (t *table) fingerprint() (Fingerprint, bool, error) {
+func (t *table) fingerprint() (fields, bool, error) {
 	var r fingerprintRecord
 	found, err := t.get(bucketMeta, keyFingerprint, &r)
 	return r.Fields, found, err

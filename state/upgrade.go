@@ -84,12 +84,12 @@ func upgradeTo2(b *batch) error {
 // that have signed for a key before were its leaf then, or accepted in its place, and are its
 // earlier identities. What authorities' files were called says nothing of what was in them: the
 // next run records that, as if it was the first.
-func (t *table) fingerprint2(old Fingerprint) (Fingerprint, error) {
+func (t *table) fingerprint2(old fields) (fields, error) {
 	const leafOf, authorityOf, identity = "leaf of ", "pinned authority of ", "certificate:sha256:"
-	f := Fingerprint{}
+	f := fields{}
 	for name, value := range old {
 		if key, ok := strings.CutPrefix(name, leafOf); ok {
-			f[FieldIdentity+key] = identity + value
+			f[fieldIdentity+key] = identity + value
 		} else if !strings.HasPrefix(name, authorityOf) {
 			f[name] = value
 		}
@@ -103,7 +103,7 @@ func (t *table) fingerprint2(old Fingerprint) (Fingerprint, error) {
 			}
 			for name, value := range old {
 				key, ok := strings.CutPrefix(name, leafOf)
-				if ok && strings.HasPrefix(key, e.Item.KeyName+" ") && value != e.LeafThumbprint {
+				if ok && hasName(key, e.Item.KeyName) && value != e.LeafThumbprint {
 					f.addEarlier(key, identity+e.LeafThumbprint)
 				}
 			}

@@ -45,7 +45,7 @@ type tallyRecord struct {
 
 type fingerprintRecord struct {
 	stamp
-	Fields map[string]string `json:"fields"`
+	Fields fields `json:"fields"`
 }
 
 // keyRecord repeats a record's key inside it: for people who read the file

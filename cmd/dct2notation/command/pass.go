@@ -25,9 +25,9 @@ type runner struct {
 	plan    *migrate.Plan // what the pass is bound to; nil: nothing
 	filter  *filter       // what alone is asked for; nil: all
 	ledger  *state.Ledger
-	known   state.Fingerprint // the ledger's configuration, before and after it is bound
-	path    string            // of the ledger
-	monitor *monitor.Monitor  // nil: nobody watches
+	known   *state.Fingerprint // the ledger's configuration, before and after it is bound
+	path    string             // of the ledger
+	monitor *monitor.Monitor   // nil: nobody watches
 	streams cli.Streams
 	log     *slog.Logger
 

@@ -26,7 +26,7 @@ import (
 type migrated struct {
 	signed   map[string][]string // key names by the place of the images
 	guns     map[string]bool     // names in DCT
-	known    state.Fingerprint   // of the ledger; nil without one
+	known    *state.Fingerprint  // of the ledger; nil without one
 	legacy   []policy.Legacy
 	notes    []string
 	problems []string // why what is written is not all that is meant, or should not be relied on

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -58,7 +57,7 @@ func (o *policyOptions) certificatesOf(m *migrated, cfg session.Config, stage po
 			if tsa, err = session.ReadCertificates(root); err != nil {
 				return nil, err
 			}
-		} else if u := fieldOf(m.known, fieldTSA, name); u != "" {
+		} else if u := authorityOf(m.known, name); u != "" {
 			log.Warn("signatures are countersigned, and the root of the authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
 		}
 		for _, chain := range chains {
@@ -134,7 +133,7 @@ func (o *policyOptions) configured(m *migrated, cfg session.Config) (map[string]
 }
 
 // chains are the certificate chains of a key: as given, or of its file.
-func (o *policyOptions) chains(name string, given []string, file string, known state.Fingerprint, cfg session.Config) ([][]*x509.Certificate, error) {
+func (o *policyOptions) chains(name string, given []string, file string, known *state.Fingerprint, cfg session.Config) ([][]*x509.Certificate, error) {
 	recorded := ledgerChain(known, name)
 	shown := safetext.Safe(name, 128)
 	if len(given) == 0 && file == "" {
@@ -198,7 +197,7 @@ func (o *policyOptions) chains(name string, given []string, file string, known s
 }
 
 // hintOfLedger says where a thumbprint finds its chain.
-func hintOfLedger(known state.Fingerprint, cfg session.Config) string {
+func hintOfLedger(known *state.Fingerprint, cfg session.Config) string {
 	if known != nil {
 		return "give the chain in a file"
 	}
@@ -210,42 +209,37 @@ func hintOfLedger(known state.Fingerprint, cfg session.Config) string {
 }
 
 // ledgerChain is what the ledger says of a key's certificate, which vouches for nothing.
-func ledgerChain(known state.Fingerprint, name string) []*x509.Certificate {
-	var raw [][]byte
-	if err := json.Unmarshal([]byte(fieldOf(known, session.FieldChain, name)), &raw); err != nil {
+func ledgerChain(known *state.Fingerprint, name string) []*x509.Certificate {
+	text := recorded(known, name, func(s state.Signer) string { return string(bytes.Join(s.Chain, nil)) })
+	chain, err := x509.ParseCertificates([]byte(text))
+	if err != nil {
 		return nil
-	}
-	var chain []*x509.Certificate
-	for _, der := range raw {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil
-		}
-		chain = append(chain, c)
 	}
 	return chain
 }
 
 // leafOf is the certificate that the ledger says signs with a key, by its thumbprint.
-func leafOf(f state.Fingerprint, name string) string {
-	i, err := notation.ParseIdentity(fieldOf(f, state.FieldIdentity, name))
+func leafOf(f *state.Fingerprint, name string) string {
+	i, err := notation.ParseIdentity(recorded(f, name, func(s state.Signer) string { return s.Identity }))
 	if err != nil {
 		return "" // not recorded, or of no single certificate
 	}
 	return i.Leaf()
 }
 
-// fieldOf is a field of the configuration that a ledger belongs to, of a key by its name.
-// Behind the name is where the key is.
-func fieldOf(f state.Fingerprint, field, name string) string {
-	found := ""
-	for k, v := range f {
-		if strings.HasPrefix(k, field+name+" ") {
-			if found != "" && found != v {
-				return "" // two keys of one name: then it says nothing
-			}
-			found = v
+// authorityOf is the time-stamping authority that the ledger has of a key.
+func authorityOf(f *state.Fingerprint, name string) string {
+	return recorded(f, name, func(s state.Signer) string { return s.TSA })
+}
+
+// recorded is something that the ledger has of the key of a name. Of two keys with different values it says nothing.
+func recorded(f *state.Fingerprint, name string, of func(state.Signer) string) (found string) {
+	for _, s := range f.Named(name) {
+		value := of(s)
+		if found != "" && value != "" && found != value {
+			return ""
 		}
+		found = cmp.Or(value, found)
 	}
 	return found
 }

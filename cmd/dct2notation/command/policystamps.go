@@ -3,25 +3,18 @@ package command
 import (
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation/policy"
+	"github.com/dct2notation/dct2notation/state"
 )
-
-const fieldTSA = "time-stamping authority of "
 
 // stamped reports whether a run with the ledger may have had signatures of a key countersigned.
 // The ledger has the authority from the first such run on and never loses it, and says of no
 // single signature whether it was: those of before, and those of later runs without, are not
 // told apart.
 func (m *migrated) stamped(name string) bool {
-	for field := range m.known {
-		if strings.HasPrefix(field, fieldTSA+name+" ") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.known.Named(name), func(s state.Signer) bool { return s.TSA != "" })
 }
 
 // tellUnstamped tells of images that a consumer refuses because it asks every signature for a

@@ -574,10 +574,8 @@ func (y *yard) bindTo(ledger string, s *notation.Signer, forge func(*state.Ledge
 	l, err := state.Open(y.path(ledger), state.Options{Tool: "forger"})
 	must(y.t, err)
 	defer func() { must(y.t, l.Close()) }()
-	chain, err := json.Marshal(s.Chain())
-	must(y.t, err)
-	must(y.t, l.Bind(state.Fingerprint{
-		session.FieldKeys: keyField, state.FieldIdentity + keyField: s.Identity().String(), session.FieldChain + keyField: string(chain),
+	must(y.t, l.Bind(&state.Fingerprint{
+		Keys: keyField, Signers: map[string]state.Signer{keyField: {Identity: s.Identity().String(), Chain: s.Chain()}},
 	}, true))
 	forge(l)
 }
@@ -729,10 +727,10 @@ func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
 	present, err := notation.ParseIdentity(id("c"))
 	must(t, err)
-	f := state.Fingerprint{
-		state.FieldIdentity + "release kms new": id("c"), state.FieldEarlier + "release kms new": id("a") + "," + id("c") + ",nonsense",
-		state.FieldIdentity + "release kms old": id("b"), state.FieldIdentity + "release2 kms x": id("d"), "leaf of release kms new": id("e"),
-	}
+	f := &state.Fingerprint{Signers: map[string]state.Signer{
+		"release kms new": {Identity: id("c"), Earlier: []string{id("a"), id("c"), "nonsense"}},
+		"release kms old": {Identity: id("b")}, "release2 kms x": {Identity: id("d")},
+	}}
 	got := session.EarlierOf(f, "release", present)
 	slices.Sort(got)
 	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {

@@ -178,14 +178,13 @@ func (o *undoOptions) named(cfg session.Config) ([]notation.Identity, error) {
 }
 
 // hintOfIdentities says which certificates the ledger has, for its user to compare.
-func hintOfIdentities(known state.Fingerprint) string {
+func hintOfIdentities(known *state.Fingerprint) string {
 	var all []string
-	for field, value := range known {
-		key, ok := strings.CutPrefix(field, state.FieldIdentity)
-		if !ok {
-			continue
-		}
-		for _, text := range append(known.Earlier(key), value) {
+	if known == nil {
+		known = &state.Fingerprint{} // no run has used it
+	}
+	for _, s := range known.Signers {
+		for _, text := range append(s.Earlier, s.Identity) {
 			if i, err := notation.ParseIdentity(text); err == nil && !slices.Contains(all, "sha256:"+i.Leaf()) {
 				all = append(all, "sha256:"+i.Leaf())
 			}

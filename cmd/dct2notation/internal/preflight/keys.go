@@ -17,7 +17,7 @@ import (
 
 // Keys looks at each key, and the authority that countersigns for it. known is the
 // configuration that the ledger was made with, or nil. The error is one of usage.
-func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.KeyRule, known state.Fingerprint) error {
+func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.KeyRule, known *state.Fingerprint) error {
 	var opened []session.OpenedKey
 	seen := map[string]bool{}
 	authorities := map[string]*notation.TSA{}
@@ -65,7 +65,7 @@ func (e *exam) authority(ctx context.Context, f *session.Session, rule session.K
 }
 
 // Key takes the steps in which a run proves a key. It gives the key if all of them went well.
-func (e *exam) key(ctx context.Context, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known state.Fingerprint) *notation.Signer {
+func (e *exam) key(ctx context.Context, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known *state.Fingerprint) *notation.Signer {
 	options, err := rule.Signing(key, known, e.log)
 	if err != nil {
 		e.failed("key", key.Name, err)

@@ -18,7 +18,7 @@ const (
 
 // ledger looks at the ledger's place, and opens the ledger if there is one. It is to be
 // closed; nil: there is none, or it cannot be used.
-func (e *exam) ledger(path string) (*state.Ledger, state.Fingerprint) {
+func (e *exam) ledger(path string) (*state.Ledger, *state.Fingerprint) {
 	place, err := state.Survey(path)
 	if err != nil {
 		e.failed("ledger-place", path, err)
@@ -58,7 +58,7 @@ func remembered(ledger *state.Ledger, gun dct.GUN) (dct.Known, error) {
 }
 
 // sameConfiguration looks whether the ledger would take a run with these keys and servers.
-func (e *exam) sameConfiguration(f *session.Session, keys []session.OpenedKey, known state.Fingerprint) {
+func (e *exam) sameConfiguration(f *session.Session, keys []session.OpenedKey, known *state.Fingerprint) {
 	if known == nil {
 		return
 	}

@@ -76,49 +76,33 @@ func (f *Session) AcceptRoots(a AcceptedRoots) error {
 	return nil
 }
 
-// Fingerprint fields of pins, each followed by what is pinned.
-const (
-	fieldPin     = "pin of "
-	fieldRootKey = "pinned root keys of "
-)
-
 // OnlyAccepted reports whether a configuration differs from the ledger's in nothing but the pins
 // of repositories whose new roots are accepted.
-func (a AcceptedRoots) OnlyAccepted(known, now state.Fingerprint) bool {
+func (a AcceptedRoots) OnlyAccepted(known, now *state.Fingerprint) bool {
 	var differs *state.FingerprintError
 	if !errors.As(known.Check(now), &differs) {
 		return false
 	}
 	return !slices.ContainsFunc(differs.Fields, func(field string) bool {
-		gun, err := dct.ParseGUN(pinned(field))
+		name, _ := now.Pin(field)
+		gun, err := dct.ParseGUN(name)
 		return err != nil || a[gun] == ""
 	})
 }
 
-// pinned is what a field of the fingerprint is the pin of; empty: it is none.
-func pinned(field string) string {
-	for _, kind := range []string{fieldPin, fieldRootKey} {
-		if name, ok := strings.CutPrefix(field, kind); ok {
-			return name
-		}
-	}
-	return ""
-}
-
 // NamingRoots adds to the error for another configuration what roots the ledger knows of the
 // repositories that are pinned to others: to accept the change would not make them the same.
-func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now state.Fingerprint) error {
+func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now *state.Fingerprint) error {
 	var differs *state.FingerprintError
 	if !errors.As(err, &differs) {
 		return err
 	}
 	for _, field := range differs.Fields {
-		name := pinned(field)
+		name, ids := now.Pin(field)
 		if gun, err := dct.ParseGUN(name); err != nil || a[gun] != "" {
 			continue // a prefix, or an accepted one
 		}
 		before, found, lerr := ledger.Repository(name)
-		ids := strings.Split(now[field], ",")
 		known := slices.Concat(before.RootKeyIDs, before.RootKeys)
 		if lerr != nil || !found || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(known, id) }) {
 			continue

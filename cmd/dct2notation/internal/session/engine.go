@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -61,15 +60,9 @@ type OpenedKey struct {
 	*notation.Signer
 }
 
-// Fingerprint fields that hold the configuration a ledger belongs to.
-const (
-	FieldKeys  = "keys"
-	FieldChain = "chain of "
-)
-
 // BuildEngine opens the keys and puts the real parts behind the engine. known is the
 // configuration that the ledger was made with, or nil.
-func BuildEngine(ctx context.Context, f *Session, o EngineOptions, cfg Config, known state.Fingerprint, log *slog.Logger) (*EngineParts, error) {
+func BuildEngine(ctx context.Context, f *Session, o EngineOptions, cfg Config, known *state.Fingerprint, log *slog.Logger) (*EngineParts, error) {
 	keys, err := f.OpenKeys(ctx, o.KeyOptions, cfg, known, log)
 	if err != nil {
 		return nil, err
@@ -81,7 +74,7 @@ func BuildEngine(ctx context.Context, f *Session, o EngineOptions, cfg Config, k
 }
 
 // OpenKeys opens the keys of the configuration, or the one that the flags name.
-func (r *Servers) OpenKeys(ctx context.Context, o KeyOptions, cfg Config, known state.Fingerprint, log *slog.Logger) ([]OpenedKey, error) {
+func (r *Servers) OpenKeys(ctx context.Context, o KeyOptions, cfg Config, known *state.Fingerprint, log *slog.Logger) ([]OpenedKey, error) {
 	rules, err := o.Rules(cfg)
 	if err != nil {
 		return nil, err
@@ -102,7 +95,7 @@ func (r *Servers) OpenKeys(ctx context.Context, o KeyOptions, cfg Config, known 
 
 // NewEngine puts the real parts behind an engine. known is what the ledger has of identities that
 // were accepted before.
-func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known state.Fingerprint, log *slog.Logger) *EngineParts {
+func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known *state.Fingerprint, log *slog.Logger) *EngineParts {
 	signers := map[string]*notation.Signer{}
 	var keys []migrate.Key
 	for _, k := range opened {
@@ -128,7 +121,7 @@ func Twice(key string) error {
 
 // OpenKey proves the key that the options name, and before that the authority that is to
 // countersign: a key operation is not to be spent for a signature that cannot be finished.
-func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
+func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
 	key, err := o.NotationKey()
 	if err != nil {
 		return nil, err
@@ -158,7 +151,7 @@ func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions) (*notation.TSA, err
 }
 
 // Signing says how the key is to sign, but for the time-stamping authority.
-func (o *KeyOptions) Signing(key notation.Key, known state.Fingerprint, log *slog.Logger) (notation.Options, error) {
+func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *slog.Logger) (notation.Options, error) {
 	accepted, err := IdentitiesOf(o.Accepted)
 	if err != nil {
 		return notation.Options{}, cli.Usage(fmt.Errorf("--accept-certificate: %w", err))
@@ -179,15 +172,11 @@ func (o *KeyOptions) Signing(key notation.Key, known state.Fingerprint, log *slo
 // knownChain is the key's certificate chain from an earlier run: with it the key need not be asked
 // for a signature that is thrown away, unless something depends on whose it is. One that is past its
 // date, or that makes no sense, counts as none: the key is asked what it has now.
-func knownChain(known state.Fingerprint, key notation.Key, now time.Time) [][]byte {
-	text := known[FieldChain+describe(key)]
-	if key.Plugin == "" || text == "" {
+func knownChain(known *state.Fingerprint, key notation.Key, now time.Time) [][]byte {
+	if key.Plugin == "" || known == nil {
 		return nil
 	}
-	var chain [][]byte
-	if err := json.Unmarshal([]byte(text), &chain); err != nil {
-		return nil
-	}
+	chain := known.Signers[keyID(key)].Chain
 	for _, der := range chain {
 		if c, err := x509.ParseCertificate(der); err != nil || now.After(c.NotAfter) {
 			return nil
@@ -196,46 +185,40 @@ func knownChain(known state.Fingerprint, key notation.Key, now time.Time) [][]by
 	return chain
 }
 
-// describe names a key and where it is, without its secrets.
-func describe(k notation.Key) string {
+// keyID names a key in the ledger, without its secrets.
+func keyID(k notation.Key) string {
 	if k.Plugin == "" {
-		return k.Name + " " + k.KeyFile
+		return state.KeyID(k.Name, k.KeyFile)
 	}
-	return k.Name + " " + k.Plugin + " " + k.ID
+	return state.KeyID(k.Name, k.Plugin, k.ID)
 }
 
 // Fingerprint says what configuration a run has, to be kept in the ledger.
-func (p *EngineParts) Fingerprint() (state.Fingerprint, error) {
-	f := state.Fingerprint{}
+func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
+	f := &state.Fingerprint{
+		Signers: map[string]state.Signer{}, Pins: p.pins.Certs, RootKeys: p.pins.RootKeys,
+		Authorities: map[string]string{}, NotaryServers: map[string]string{},
+	}
 	var keys []string
 	for _, k := range p.Keys {
-		if err := k.fingerprint(f); err != nil {
-			return nil, err
-		}
 		key, err := k.NotationKey()
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, strings.Join(append([]string{describe(key)}, slices.Concat(k.Roles, k.repositories)...), " "))
+		id := keyID(key)
+		f.Signers[id] = state.Signer{Identity: k.Identity().String(), Chain: k.Chain(), TSA: transport.RedactText(k.TSAURL)}
+		keys = append(keys, strings.Join(append([]string{id}, slices.Concat(k.Roles, k.repositories)...), " "))
 	}
-	// In one field: another key in place of this one is another configuration.
-	f[FieldKeys] = strings.Join(keys, ", ")
-	// One field for each pin: a further repository is no other configuration.
-	for gun, ids := range p.pins.Certs {
-		f[fieldPin+gun] = strings.Join(ids, ",")
-	}
-	for gun, ids := range p.pins.RootKeys {
-		f[fieldRootKey+gun] = strings.Join(ids, ",")
-	}
+	f.Keys = strings.Join(keys, ", ")
 	for prefix, file := range p.pins.CA {
 		var err error
-		if f["authorities pinned for "+prefix], err = Thumbprints(file); err != nil {
+		if f.Authorities[prefix], err = Thumbprints(file); err != nil {
 			return nil, err
 		}
 	}
 	for _, host := range RegistryHosts(p.GUNs) {
 		if p.Opts.Source == "server" { // else nobody is asked there
-			f["notary server of "+host] = p.NotaryURL(host)
+			f.NotaryServers[host] = p.NotaryURL(host)
 		}
 	}
 	return f, nil
@@ -254,20 +237,4 @@ func Thumbprints(path string) (string, error) {
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), ","), nil
-}
-
-func (k OpenedKey) fingerprint(f state.Fingerprint) error {
-	key, err := k.NotationKey()
-	if err != nil {
-		return err
-	}
-	chain, err := json.Marshal(k.Chain())
-	if err != nil {
-		return err
-	}
-	f[state.FieldIdentity+describe(key)], f[FieldChain+describe(key)] = k.Identity().String(), string(chain)
-	if k.TSAURL != "" {
-		f["time-stamping authority of "+describe(key)] = transport.RedactText(k.TSAURL)
-	}
-	return nil
 }

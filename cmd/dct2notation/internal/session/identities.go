@@ -3,9 +3,7 @@ package session
 import (
 	"crypto/x509"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/certfile"
@@ -52,28 +50,27 @@ func IdentitiesOf(values []string) ([]notation.Identity, error) {
 
 // EarlierOf are the identities that the ledger says were accepted for a key of that name, but for
 // the present one.
-func EarlierOf(f state.Fingerprint, name string, present notation.Identity) []string {
+func EarlierOf(f *state.Fingerprint, name string, present notation.Identity) []string {
 	var all []string
 	add := func(text string) {
 		if i, err := notation.ParseIdentity(text); err == nil && !i.Equal(present) && !slices.Contains(all, text) {
 			all = append(all, text)
 		}
 	}
-	for _, field := range slices.Sorted(maps.Keys(f)) {
-		if key, ok := strings.CutPrefix(field, state.FieldEarlier); ok && strings.HasPrefix(key, name+" ") {
-			for _, text := range f.Earlier(key) {
-				add(text)
-			}
+	signers := f.Named(name)
+	for _, s := range signers {
+		for _, text := range s.Earlier {
+			add(text)
 		}
-		if key, ok := strings.CutPrefix(field, state.FieldIdentity); ok && strings.HasPrefix(key, name+" ") {
-			add(f[field])
-		}
+	}
+	for _, s := range signers {
+		add(s.Identity)
 	}
 	return all
 }
 
 // identify gives the engine's key what its signatures are known by.
-func (k OpenedKey) identify(to *migrate.Key, known state.Fingerprint) {
+func (k OpenedKey) identify(to *migrate.Key, known *state.Fingerprint) {
 	to.Identity = k.Identity().String()
 	for _, i := range k.Accepted() {
 		to.Accepted = append(to.Accepted, i.String())

@@ -24,12 +24,12 @@ func Exists(path string) bool {
 
 // OpenLedger opens or makes the ledger and gives the configuration it was made with, if
 // it was used before.
-func OpenLedger(path string) (*state.Ledger, state.Fingerprint, error) {
+func OpenLedger(path string) (*state.Ledger, *state.Fingerprint, error) {
 	return OpenLedgerWith(path, state.Options{Tool: cli.Tool()})
 }
 
 // OpenLedgerWith opens a ledger, and returns the configuration that it belongs to.
-func OpenLedgerWith(path string, o state.Options) (*state.Ledger, state.Fingerprint, error) {
+func OpenLedgerWith(path string, o state.Options) (*state.Ledger, *state.Fingerprint, error) {
 	l, err := state.Open(path, o)
 	if err != nil {
 		info, lerr := os.Lstat(path)
@@ -56,7 +56,7 @@ func NoLedger(path string) error {
 // Readable is a ledger that was opened for reading.
 type Readable struct {
 	*state.Ledger
-	Known  state.Fingerprint
+	Known  *state.Fingerprint
 	Behind string // why it may lack what a run has done; empty: it has all
 }
 
@@ -140,7 +140,7 @@ func (knownReferrers) SetReferrers(string) error { return nil }
 
 // ExistingLedger opens the ledger if there is one: a plan makes none. Then it also gives
 // the configuration that the ledger belongs to.
-func (o *EngineOptions) ExistingLedger() (*state.Ledger, state.Fingerprint, error) {
+func (o *EngineOptions) ExistingLedger() (*state.Ledger, *state.Fingerprint, error) {
 	path, err := o.StatePath()
 	if err != nil || !Exists(path) {
 		return nil, nil, err

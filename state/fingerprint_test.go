@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -123,14 +122,16 @@ func readsRest1(t *testing.T, l *state.Ledger) {
 	f, err := l.Fingerprint()
 	must(t, err)
 	const name = "release azure-kv https://vault.example.net/keys/release/1"
-	want := state.Fingerprint{
-		"keys": name, "chain of " + name: `["MIIB"]`, "time-stamping authority of " + name: "https://tsa.example.net",
-		"pin of registry.example.com/team0/app": "k1,k2", "notary server of registry.example.com": "https://notary.example.com",
-		state.FieldIdentity + name: fmt.Sprintf("certificate:sha256:%064x", 0xb2),
-		state.FieldEarlier + name:  fmt.Sprintf("certificate:sha256:%064x", 0xa1),
+	want := state.Signer{
+		Identity: fmt.Sprintf("certificate:sha256:%064x", 0xb2), Earlier: []string{fmt.Sprintf("certificate:sha256:%064x", 0xa1)},
+		Chain: [][]byte{{0x30, 0x82, 0x01}}, TSA: "https://tsa.example.net",
 	}
-	if !maps.Equal(f, want) {
-		t.Errorf("fingerprint: got\n%v, want\n%v", f, want)
+	if got := f.Named("release"); f.Keys != name || len(got) != 1 || !reflect.DeepEqual(got[0], want) || len(f.Signers) != 1 {
+		t.Errorf("keys: got %q, %v, want %q, %v", f.Keys, f.Signers, name, want)
+	}
+	pins, servers := map[string][]string{"registry.example.com/team0/app": {"k1", "k2"}}, map[string]string{"registry.example.com": "https://notary.example.com"}
+	if !reflect.DeepEqual(f.Pins, pins) || !maps.Equal(f.NotaryServers, servers) || len(f.RootKeys)+len(f.Authorities) > 0 {
+		t.Errorf("got %+v, want pins %v, Notary servers %v and no more", f, pins, servers)
 	}
 	counts, err := l.Counts()
 	if err != nil || counts[state.Confirmed] != 5 || counts[state.Planned] != 2 {
@@ -192,30 +193,35 @@ func TestWhatASignatureIsWorthEndsExactly(t *testing.T) {
 func TestReplacedIdentityIsKeptAsAnEarlierOne(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
-	const field = state.FieldIdentity + "release file"
+	id := state.KeyID("release", "file")
+	of := func(identity string) *state.Fingerprint {
+		f := server("of " + identity) // of other fields nothing is kept
+		f.Signers = map[string]state.Signer{id: {Identity: identity}}
+		return f
+	}
 	bind := func(identity string, accept bool, want ...string) {
 		t.Helper()
-		must(t, l.Bind(state.Fingerprint{field: identity, "server": "of " + identity}, accept))
+		must(t, l.Bind(of(identity), accept))
 		l = reload(t, l, path)
 		f, err := l.Fingerprint()
 		must(t, err)
-		if got := f.Earlier("release file"); !reflect.DeepEqual(got, want) {
-			t.Errorf("after %s: got earlier %v, want %v", identity, got, want)
-		}
-		all := state.Fingerprint{field: identity, "server": "of " + identity} // of other fields nothing is kept
-		if want != nil {
-			all[state.FieldEarlier+"release file"] = strings.Join(want, ",")
-		}
-		if !maps.Equal(f, all) {
-			t.Errorf("after %s: got %v, want %v", identity, f, all)
+		all := map[string]state.Signer{id: {Identity: identity, Earlier: want}}
+		if !reflect.DeepEqual(f.Signers, all) || !maps.Equal(f.NotaryServers, of(identity).NotaryServers) {
+			t.Errorf("after %s: got %+v, want %v", identity, f, all)
 		}
 	}
 	bind("a", false)
 	bind("a", true)
-	if err := l.Bind(state.Fingerprint{field: "b"}, false); !errors.Is(err, state.ErrFingerprint) {
+	another := &state.Fingerprint{Signers: map[string]state.Signer{id: {Identity: "b"}}}
+	if err := l.Bind(another, false); !errors.Is(err, state.ErrFingerprint) {
 		t.Errorf("another identity: got %v, want it refused", err)
 	}
 	bind("b", true, "a")
 	bind("c", true, "a", "b")
 	bind("a", true, "b", "c") // the old certificate again
+}
+
+// server is a configuration of one Notary server.
+func server(url string) *state.Fingerprint {
+	return &state.Fingerprint{NotaryServers: map[string]string{"registry.example.com": url}}
 }
