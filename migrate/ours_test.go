@@ -243,7 +243,7 @@ func TestLostLedgerAfterARenewal(t *testing.T) {
 	}
 }
 
-// README: a signature that has expired is signed again, once.
+// docs/howto/migrate.md: a signature that has expired is signed again, once.
 func TestExpiredSignatureIsSignedAgainOnce(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "v1", "v2")

@@ -18,7 +18,7 @@ type play struct {
 	wrong  []string // what is not
 }
 
-// exit codes of the product, as its README lists them.
+// exit codes of the product, as docs/reference/exit-codes.md lists them.
 const (
 	exitDone     = 0
 	exitFailures = 3

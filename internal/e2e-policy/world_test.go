@@ -217,7 +217,7 @@ keys:
 `, w.notary.URL(), installed.Config()[kmstest.ConfigKey], w.host))
 }
 
-// migrate runs what README says, up to the policies of both stages.
+// migrate runs what docs/howto/migrate.md says, up to the policies of both stages.
 func (w *world) migrate(t testing.TB) {
 	t.Helper()
 	var stamp, root []string

@@ -11,10 +11,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 var (
-	link = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	link    = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)]*))?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	// A name and the file that declares it: `newRoot` in [root.go](cmd/dct2notation/command/root.go).
 	declared = regexp.MustCompile("`(\\w+)`\\s+in\\s+\\[[^]]*\\]\\(([^)]+\\.go)\\)")
 	// A source file, from the root: `migrate/vouch.go`.
@@ -31,8 +34,16 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if !strings.Contains(m[1], ":") {
-				exists(t, doc, filepath.Join(filepath.Dir(doc), m[1]))
+			if strings.Contains(m[1], ":") {
+				continue
+			}
+			to := doc
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(doc), m[1])
+				exists(t, doc, to)
+			}
+			if m[2] != "" && !slices.Contains(anchors(t, to), m[2]) {
+				t.Errorf("%s: got no heading for #%s in %s, want one", doc, m[2], to)
 			}
 		}
 		for _, m := range source.FindAllStringSubmatch(string(text), -1) {
@@ -68,6 +79,45 @@ func TestWaysIn(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got the ways %q, want %q", got, want)
+	}
+}
+
+// anchors are what the headings of a document are called in links, as GitHub makes them.
+func anchors(t *testing.T, doc string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range heading.FindAllStringSubmatch(string(text), -1) {
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1]))
+	}
+	return all
+}
+
+// TestReadmeIsShort holds what README promises its readers: one sitting, one screen's width.
+func TestReadmeIsShort(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) > 130 {
+		t.Errorf("README.md: got %d lines, want at most 130: the rest belongs into docs", len(lines))
+	}
+	for i, line := range lines {
+		if n := utf8.RuneCountInString(line); n > 120 {
+			t.Errorf("README.md:%d: got %d characters, want at most 120", i+1, n)
+		}
 	}
 }
 

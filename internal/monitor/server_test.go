@@ -37,7 +37,7 @@ func TestPagesAreTwoAndOnlyRead(t *testing.T) {
 	}
 }
 
-// What is told is shown, in the names that the README lists.
+// What is told is shown, in the names that docs/reference/metrics.md lists.
 func TestMetricsShowWhatWasTold(t *testing.T) {
 	t.Parallel()
 	m, c := fixed(10 * time.Minute)

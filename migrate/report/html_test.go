@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -70,6 +71,38 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 		rows = append(rows, row)
 	}
 	return data.Columns, rows, facts
+}
+
+// Each class that the schema of a row lists has its meaning on the page, and in docs/reference/classes.md.
+func TestEachClassHasItsMeaning(t *testing.T) {
+	t.Parallel()
+	raw, _ := Schema("verify")
+	var schema struct {
+		Defs struct {
+			Row struct {
+				Properties struct{ Class struct{ Enum []string } }
+			}
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(raw, &schema); err != nil {
+		t.Fatal(err)
+	}
+	classes := schema.Defs.Row.Properties.Class.Enum
+	if len(classes) < 11 {
+		t.Fatalf("got the classes %q, want all of them", classes)
+	}
+	table, err := os.ReadFile("../../docs/reference/classes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range classes {
+		if meanings[OfVerify][class] == "" {
+			t.Errorf("%s: got no meaning, want one", class)
+		}
+		if !bytes.Contains(table, []byte("`"+class+"`")) {
+			t.Errorf("%s: got no row in docs/reference/classes.md, want one", class)
+		}
+	}
 }
 
 // What the page shows is what was saved.

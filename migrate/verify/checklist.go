@@ -15,7 +15,7 @@ const (
 func Products() []string { return []string{ACR, DockerHub, Harbor, MSR, SelfHosted} }
 
 // checklist is what nobody but people can find out, for all products and for those named.
-// Sources: the vendors' pages and measurements that README.md names.
+// Sources: the vendors' pages, and measurements.
 func checklist(products []string) []Gate {
 	gates := []Gate{
 		{ID: "enforced", Title: "every consumer enforces the Notation policy, and refused an unsigned image when that was tried", Hint: "policy writes the trust policies; try each with an image that nobody signed"},

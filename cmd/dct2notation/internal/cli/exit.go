@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// The exit codes, as README.md lists them.
+// The exit codes, as docs/reference/exit-codes.md lists them.
 const (
 	ExitDone        = 0
 	ExitCannot      = 1

@@ -40,7 +40,7 @@ func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now tim
 	case left <= 0:
 		return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes", name, at)
 	case left < o.MinValidity && !stamped:
-		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and its signatures with it\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity", name, at, o.MinValidity)
+		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and its signatures with it\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity, as for the one-day certificate of notation cert generate-test", name, at, o.MinValidity)
 	}
 	return nil
 }

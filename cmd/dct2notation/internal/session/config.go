@@ -116,7 +116,7 @@ func unknownKey(key string, known []string) error {
 	if like := cli.Nearest(key, known); like != "" {
 		return fmt.Errorf("unknown key\nhint: is %s meant?", like)
 	}
-	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; README has the others")
+	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; docs/reference/configuration.md has the others")
 }
 
 // fields are the keys that no flag has.
