@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,22 +54,22 @@ Each row ends ok, warn, fail (the run would fail, in whole or in part: exit code
 }
 
 func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []string, s cli.Streams) error {
-	if err := o.Check(); err != nil {
-		return err
-	}
 	session.UseNotationFolders()
-	_, _, args, err := o.bounds(args)
-	if errors.Is(err, errNothingToDo) {
-		return o.nothing(err, s)
+	_, _, args, unbound := o.bounds(args)
+	if errors.Is(unbound, errNothingToDo) {
+		return cli.Usage(fmt.Errorf("%w, so that doctor has nothing to look at\nhint: leave out --only", unbound))
 	}
-	if err != nil {
+	if checks := preflight.Files(o.Options, unbound); len(checks) > 0 {
+		return o.show(checks, s)
+	}
+	if err := o.Check(); err != nil {
 		return err
 	}
 	rules, err := o.Rules(cfg)
 	if err != nil {
 		return err
 	}
-	path, err := o.StatePath()
+	path, err := session.LedgerPath(o.State)
 	if err != nil {
 		return err
 	}
@@ -81,6 +82,11 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 	if ctx.Err() != nil {
 		return ctx.Err() // what was cut short says nothing
 	}
+	return o.show(checks, s)
+}
+
+// show shows what was found, and returns the exit code that it comes to.
+func (o *doctorOptions) show(checks []report.Check, s cli.Streams) error {
 	d := report.NewDoctor(checks, time.Now())
 	write := report.DoctorText
 	if o.Output == "json" {

@@ -60,6 +60,12 @@ moment: run the same command again and it goes on.`,
 	})
 	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), cli.NewVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Run, c.RunE = nil, showHelp
+		}
+	}
 	cli.GroupFlags(root)
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {
@@ -70,4 +76,16 @@ moment: run the same command again and it goes on.`,
 	}
 	each(root)
 	return root
+}
+
+// showHelp is the verb help, which takes the name of another: cobra's own ends well whatever it is given.
+func showHelp(c *cobra.Command, args []string) error {
+	verb, rest, err := c.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unknown command %q for %q", rest[0], verb.CommandPath())
+	}
+	if err != nil {
+		return cli.Usage(err)
+	}
+	return verb.Help()
 }

@@ -31,6 +31,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 	saved := "snapshot -O " + filepath.Join(dir, "out") + from
 	plan, run, verify := "plan"+signing, "run --results none"+signing, "verify --results none"+from
 	judged := " --trust-policy " + policy + " "
+	undo := "undo --dry-run --state " + filepath.Join(dir, "none.db")
 	stamped := " --timestamp-url http://127.0.0.1:1"
 	reads := map[string][]string{ // what is named, and the verbs that read it; FILE takes its place
 		"--config FILE":                {"doctor", plan, run, verify, ready, saved, written, "status", "undo", "report", "report push 127.0.0.1:1/x:v", "snapshot verify " + folder},
@@ -43,23 +44,31 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 		"--source dump:FILE":           {plan, run, verify + judged, ready + judged, written, saved},
 		"--trust-policy FILE":          {verify, ready},
 		"--snapshot-trust-policy FILE": {"snapshot verify " + folder},
-		"--timestamp-root-cert FILE":   {plan + stamped, run + stamped},
-		"--plugin-path FILE":           {plan, run},
-		"--accept-certificate FILE":    {plan, run},
-		"--only FILE":                  {"doctor --no-sign", run},
-		"--plan FILE":                  {"doctor --no-sign", run},
-		"--ledger FILE":                {verify + judged, "ready --date 2026-12-08" + from + judged, "policy notation -O " + filepath.Join(dir, "out")},
-		"--state FILE":                 {"status", "undo --dry-run", "undo --yes", "run --results none --plugin x --id y" + from},
-		"--decisions FILE":             {ready + judged},
-		"--snapshot FILE":              {ready + judged},
-		"FILE":                         {"snapshot verify", "report", "report push --plugin x --id y 127.0.0.1:1/x:v"},
+		// Used or not.
+		"--snapshot-trust-policy GONE":   {plan, run, verify + judged, ready + judged, saved, written},
+		"--verification-plugin foo=GONE": {plan, run, verify + judged, ready + judged, saved, written, "snapshot verify " + folder},
+		"-O GARBAGE":                     {"snapshot" + from},
+		"--ca-file GONE":                 {undo},
+		"--registry-config GONE":         {undo},
+		"--timestamp-root-cert FILE":     {plan + stamped, run + stamped},
+		"--plugin-path FILE":             {plan, run},
+		"--accept-certificate FILE":      {plan, run},
+		"--only FILE":                    {run},
+		"--plan FILE":                    {run},
+		"--state GONE/new.db":            {"plan --plugin x --id y" + from, "run --results none --plugin x --id y" + from},
+		"--results GONE":                 {"report", "report push --plugin x --id y 127.0.0.1:1/x:v"},
+		"--ledger FILE":                  {verify + judged, "ready --date 2026-12-08" + from + judged, "policy notation -O " + filepath.Join(dir, "out")},
+		"--state FILE":                   {"status", "undo --dry-run", "undo --yes", "run --results none --plugin x --id y" + from},
+		"--decisions FILE":               {ready + judged},
+		"--snapshot FILE":                {ready + judged},
+		"FILE":                           {"snapshot verify", "report", "report push --plugin x --id y 127.0.0.1:1/x:v"},
 	}
 	for what, verbs := range reads {
 		for _, verb := range verbs {
 			for _, file := range []string{gone, garbage, folder} {
 				switch {
-				case file == folder && (what == "--source docker:FILE" || what == "--docker-trust FILE"):
-					continue // an empty trust directory is one
+				case strings.Contains(what, "GONE") && file != gone, strings.Contains(what, "GARBAGE") && file != garbage:
+					continue
 				case file == garbage && slices.Contains([]string{"--ledger FILE", "--state FILE", "--plugin-path FILE", "--only FILE"}, what):
 					continue // a damaged ledger, a plugin that fails, the name of a repository
 				case file == gone && strings.HasPrefix(verb, "run") && what == "--state FILE":
@@ -67,13 +76,55 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 				}
 				t.Run(strings.ReplaceAll(verb+" "+what+" "+filepath.Base(file), dir, ""), func(t *testing.T) {
 					t.Parallel()
-					args := append(strings.Fields(verb), strings.Fields(strings.ReplaceAll(what, "FILE", file))...)
+					args := append(strings.Fields(verb), strings.Fields(strings.NewReplacer("FILE", file, "GONE", file, "GARBAGE", file).Replace(what))...)
 					var out, msg strings.Builder
 					if code := Main(t.Context(), nil, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &msg}); code != cli.ExitUsage || !strings.Contains(msg.String(), file) {
 						t.Errorf("%v: got exit code %d, want %d and the name %s\n%s%s", args, code, cli.ExitUsage, file, out.String(), msg.String())
 					}
 				})
 			}
+		}
+	}
+}
+
+// Doctor has a row for each of the files that are no good, and says that the run would fail.
+func TestDoctorHasARowForEachNamedFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	gone, garbage := filepath.Join(dir, "gone"), filepath.Join(dir, "garbage")
+	must(t, os.WriteFile(garbage, []byte("garbage\n"), 0o600))
+	for _, file := range []string{gone, garbage, dir} {
+		all := []string{"--trust-pinning", "--docker-trust", "--ca-file", "--registry-config", "--snapshot-trust-policy", "--plan", "--timestamp-root-cert"}
+		args := []string{"doctor", "--plugin", "x", "--id", "y", "--state", filepath.Join(dir, "new.db"), "--timestamp-url", "http://127.0.0.1:1", "--source", "dump:" + file}
+		for _, option := range all {
+			args = append(args, option, file)
+		}
+		var out, msg strings.Builder
+		code := Main(t.Context(), nil, append(args, "127.0.0.1:1/x"), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &msg})
+		if rows := strings.Count(out.String(), "fail     file "); code != cli.ExitCannot || rows != len(all)+1 {
+			t.Errorf("%s: got exit code %d, %d rows, want %d, %d\n%s%s", file, code, rows, cli.ExitCannot, len(all)+1, out.String(), msg.String())
+		}
+	}
+}
+
+// What cannot be understood is said in our words, and is usage, whatever the library makes of it.
+func TestWordsOfUsage(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"help verfy":          "Did you mean this?",
+		"help snapshot verfy": "unknown command",
+		"verfy":               "Did you mean this?",
+		"run --workers x":     "--workers x: it takes a whole number",
+		"run --key-rate x":    "--key-rate x: it takes a number",
+		"run --watch 5":       "--watch 5: it takes a time with its unit",
+		"run --recheck=maybe": "--recheck maybe: it takes true or false",
+		"status x":            "status takes no arguments",
+		"snapshot verify":     "snapshot verify takes one directory",
+	} {
+		var msg strings.Builder
+		code := Main(t.Context(), nil, strings.Fields(args), cli.Streams{In: strings.NewReader(""), Out: &msg, Err: &msg})
+		if text := msg.String(); code != cli.ExitUsage || !strings.Contains(text, want) || strings.Contains(text, "strconv") || strings.Contains(text, "arg(s)") {
+			t.Errorf("%s: got exit code %d, want %d and %q\n%s", args, code, cli.ExitUsage, want, text)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -121,6 +122,9 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	}
 	if o.dir == "" {
 		return cli.Usage(errors.New("-O names the directory of the snapshot"))
+	}
+	if info, err := os.Stat(o.dir); err == nil && !info.IsDir() {
+		return cli.Usage(fmt.Errorf("-O %s: it is no directory", safetext.Safe(o.dir, 300)))
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)

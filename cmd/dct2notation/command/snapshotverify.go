@@ -23,7 +23,12 @@ func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [flags] DIR",
 		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
-		Args:  func(c *cobra.Command, args []string) error { return cli.Usage(cobra.ExactArgs(1)(c, args)) },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return cli.Usage(errors.New("snapshot verify takes one directory, which snapshot -O has written"))
+			}
+			return nil
+		},
 	}
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())

@@ -86,12 +86,20 @@ func RefuseTwice(f *pflag.FlagSet) {
 	})
 }
 
+// wanted says what flags of a type take.
+var wanted = map[string]string{
+	"int": "a whole number", "float64": "a number", "bool": "true or false", "duration": "a time with its unit, as in 90s, 10m or 24h",
+}
+
 // FlagError is the error for a value that a flag does not take, without the value where that may be a
 // secret.
 func FlagError(err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
+	}
+	if takes := wanted[invalid.GetFlag().Value.Type()]; takes != "" && !errors.Is(err, errGivenTwice) {
+		return fmt.Errorf("--%s %s: it takes %s", invalid.GetFlag().Name, safetext.Safe(invalid.GetValue(), 64), takes)
 	}
 	if _, secret := invalid.GetFlag().Value.(*Pairs); !secret && !errors.Is(err, errGivenTwice) {
 		return err

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // version is set by the linker for a release.
@@ -36,7 +38,12 @@ func NewVersion(s Streams) *cobra.Command {
 }
 
 // NoArgs refuses arguments, as a usage error.
-func NoArgs(c *cobra.Command, args []string) error { return Usage(cobra.NoArgs(c, args)) }
+func NoArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return Usage(fmt.Errorf("%s takes no arguments, and %s is one\nhint: %s --help shows the flags", c.Name(), safetext.Safe(args[0], 128), c.CommandPath()))
+}
 
 // Tool names this program and its version, for servers, signatures and reports.
 func Tool() string { return "dct2notation/" + Version() }

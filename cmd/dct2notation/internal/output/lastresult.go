@@ -86,7 +86,7 @@ func (o *SavedResults) file(last string, files []string) (string, error) {
 		}
 	}
 	if path == "" {
-		return "", fmt.Errorf("no result is saved in %s\nhint: run or verify saves its last one there; --results names another directory", dir)
+		return "", cli.Usage(fmt.Errorf("no result is saved in %s\nhint: run or verify saves its last one there; --results names another directory", dir))
 	}
 	return path, nil
 }

@@ -20,6 +20,9 @@ const (
 // closed; nil: there is none, or it cannot be used.
 func (e *exam) ledger(path string) (*state.Ledger, *state.Fingerprint) {
 	place, err := state.Survey(path)
+	if err == nil {
+		_, err = e.opts.StatePath()
+	}
 	if err != nil {
 		e.failed("ledger-place", path, err)
 		return nil, nil

@@ -36,6 +36,30 @@ func Run(ctx context.Context, o Options, s cli.Streams, log *slog.Logger) ([]rep
 	return e.checks, err
 }
 
+// Files looks at the files that the options name, and has a row for each that is missing or is not what
+// it should be; none: all are well. bounds is what is wrong with the files of --plan and --only, or nil.
+func Files(o session.Options, bounds error) []report.Check {
+	var f findings
+	if bounds != nil {
+		f.failed("file", "--plan, --only", bounds)
+	}
+	for _, file := range o.RemoteOptions.NamedFiles() {
+		if err := file.Check(); err != nil {
+			f.failed("file", file.Option+" "+file.Path, err)
+		}
+	}
+	if len(f.checks) == 0 {
+		return nil // those of a key are looked at with the key
+	}
+	for _, file := range o.KeyOptions.NamedFiles() {
+		if err := file.Check(); err != nil {
+			f.failed("file", file.Option+" "+file.Path, err)
+		}
+	}
+	f.add(report.Check{Check: "others", Subject: "all", Result: report.Unknown, Detail: "not looked at, as these files say what to look at"})
+	return f.checks
+}
+
 // exam is one call of doctor: what it looks at, and what it found. An error of its methods
 // is one of usage; all else becomes a check.
 type exam struct {

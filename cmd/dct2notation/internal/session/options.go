@@ -16,6 +16,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -115,7 +116,7 @@ func (o *RegistryOptions) Check() error {
 	case o.listTimeout <= 0 || o.bodyTimeout <= 0:
 		return cli.Usage(errors.New("--list-timeout and --body-timeout are longer than 0"))
 	}
-	return nil
+	return checkThere(o.NamedFiles())
 }
 
 // Check returns a usage error for values that mean nothing.
@@ -140,7 +141,10 @@ func (o *RemoteOptions) Check() error {
 	if _, err := o.Plugins(); err != nil {
 		return cli.Usage(err)
 	}
-	return cli.Usage(dct.CheckAllowExpired(o.AllowExpired))
+	if err := dct.CheckAllowExpired(o.AllowExpired); err != nil {
+		return cli.Usage(err)
+	}
+	return checkThere(o.NamedFiles())
 }
 
 // Credentials reads user and password from stdin or the environment. The variables are
@@ -310,8 +314,14 @@ func (o *EngineOptions) Check() error {
 	return o.KeyOptions.Check()
 }
 
-// StatePath is the ledger's path.
-func (o *EngineOptions) StatePath() (string, error) { return LedgerPath(o.State) }
+// StatePath is the ledger's path. The folder of one that is named has to be there: a slip of the pen
+// would begin a new ledger in a new place, and the old one not be gone on with.
+func (o *EngineOptions) StatePath() (string, error) {
+	if folder := filepath.Dir(o.State); o.State != "" && !Exists(folder) {
+		return "", cli.Usage(fmt.Errorf("--state %s: there is no folder %s\nhint: make it, if the ledger is to be there", safetext.Safe(o.State, 300), safetext.Safe(folder, 300)))
+	}
+	return LedgerPath(o.State)
+}
 
 // LedgerPath is the path of the ledger that --state names, or the usual one.
 func LedgerPath(named string) (string, error) {

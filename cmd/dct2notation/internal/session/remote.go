@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -190,26 +189,14 @@ func (o *RemoteOptions) Pins(cfg Config) (dct.Pins, error) {
 	}
 	pins.TOFU = o.TOFU
 	if o.DockerTrust != "" && o.DockerTrust != "none" {
-		if err := isDir("--docker-trust", o.DockerTrust); err != nil {
-			return pins, err
+		if err := isDockerTrust(o.DockerTrust); err != nil {
+			return pins, cli.Usage(fmt.Errorf("--docker-trust: %w", err))
 		}
 	}
 	if o.DockerTrust != "none" {
 		pins.DockerTrust = cmp.Or(o.DockerTrust, filepath.Join(cli.DockerDir(), "trust"))
 	}
 	return pins, nil
-}
-
-// isDir returns an error unless the path, which is named by an option, is a directory.
-func isDir(option, path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is no directory", safetext.Safe(path, 300))
-	}
-	if err != nil {
-		return cli.Usage(fmt.Errorf("%s: %w", option, err))
-	}
-	return nil
 }
 
 // dockerTrustDir is docker's trust directory.

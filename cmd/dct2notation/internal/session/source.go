@@ -52,8 +52,8 @@ func (r *Servers) openSource() (dct.Source, error) {
 	case kind == "docker":
 		if where == "" {
 			where = filepath.Join(cli.DockerDir(), "trust")
-		} else if err := isDir("--source docker", where); err != nil {
-			return nil, err
+		} else if err := isDockerTrust(where); err != nil {
+			return nil, cli.Usage(fmt.Errorf("--source docker: %w", err))
 		}
 		return dct.DockerTrust{Dir: where}, nil
 	case kind == "snapshot" && where != "":

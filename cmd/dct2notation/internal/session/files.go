@@ -1,0 +1,151 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/certfile"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
+)
+
+// A NamedFile is a file or directory that is to be read, and the option that names it.
+type NamedFile struct {
+	Option, Path string
+	dir          bool
+	read         func(path string) error // whether its content is what it should be; may be nil
+}
+
+// missing returns an error unless it is there: a directory, or a file, which may be a pipe. It is
+// not opened, since a pipe is read once.
+func (f NamedFile) missing() error {
+	info, err := os.Stat(f.Path)
+	switch {
+	case err != nil:
+		return err
+	case f.dir && !info.IsDir():
+		return fmt.Errorf("%s is no directory", safetext.Safe(f.Path, 300))
+	case !f.dir && info.IsDir():
+		return fmt.Errorf("%s is a directory", safetext.Safe(f.Path, 300))
+	}
+	return nil
+}
+
+// Check returns an error unless it is there and what it should be. It reads all of it.
+func (f NamedFile) Check() error {
+	if err := f.missing(); err != nil || f.read == nil {
+		return err
+	}
+	return f.read(f.Path)
+}
+
+// checkThere returns a usage error for the first file that is missing. It is asked of all files that are
+// named, used or not: whoever names one expects it to count.
+func checkThere(files []NamedFile) error {
+	for _, f := range files {
+		if err := f.missing(); err != nil {
+			return cli.Usage(fmt.Errorf("%s: %w", f.Option, err))
+		}
+	}
+	return nil
+}
+
+// named leaves out the options that are not given.
+func named(files ...NamedFile) []NamedFile {
+	var given []NamedFile
+	for _, f := range files {
+		if f.Path != "" {
+			given = append(given, f)
+		}
+	}
+	return given
+}
+
+// NamedFiles are the files that the options name.
+func (o *RegistryOptions) NamedFiles() []NamedFile {
+	return named(
+		NamedFile{Option: "--registry-config", Path: o.registryConfig, read: func(path string) error {
+			_, err := transport.Credentials(transport.CredentialOptions{ConfigPath: path})
+			return err
+		}},
+		NamedFile{Option: "--ca-file", Path: o.caFile, read: func(path string) error {
+			_, err := certfile.Read(path)
+			return err
+		}},
+	)
+}
+
+// NamedFiles are the files and directories that the options name.
+func (o *RemoteOptions) NamedFiles() []NamedFile {
+	files := append(o.RegistryOptions.NamedFiles(), named(
+		NamedFile{Option: "--trust-pinning", Path: o.trustPinning, read: func(path string) error {
+			_, err := dct.LoadPins(path)
+			return err
+		}},
+		NamedFile{Option: "--snapshot-trust-policy", Path: o.SnapshotPolicy, read: func(path string) error {
+			_, err := o.OpenVerifier(path, http.DefaultTransport) // which sends nothing until it judges
+			return err
+		}},
+	)...)
+	if o.DockerTrust != "none" {
+		files = append(files, named(NamedFile{Option: "--docker-trust", Path: o.DockerTrust, dir: true, read: isDockerTrust})...)
+	}
+	switch kind, where, _ := strings.Cut(o.Source, ":"); kind {
+	case "docker":
+		files = append(files, named(NamedFile{Option: "--source docker", Path: where, dir: true, read: isDockerTrust})...)
+	case "snapshot":
+		files = append(files, named(NamedFile{Option: "--source snapshot", Path: where, dir: true, read: func(path string) error {
+			s, err := snapshot.Open(path)
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		}})...)
+	case "dump":
+		files = append(files, named(NamedFile{Option: "--source dump", Path: where, read: func(path string) error {
+			d, err := dct.OpenDump(path)
+			if err != nil {
+				return err
+			}
+			return d.Close()
+		}})...)
+	}
+	for _, one := range o.verifyPlugins {
+		_, file, _ := strings.Cut(one, "=")
+		files = append(files, named(NamedFile{Option: "--verification-plugin", Path: file})...)
+	}
+	return files
+}
+
+// NamedFiles are the files that the options of a key name.
+func (o *KeyOptions) NamedFiles() []NamedFile {
+	files := named(NamedFile{Option: "--plugin-path", Path: o.pluginPath}, NamedFile{Option: "--timestamp-root-cert", Path: o.TSARoot, read: func(path string) error {
+		_, err := certfile.Read(path)
+		return err
+	}})
+	for _, value := range o.Accepted {
+		if _, err := IdentitiesOf([]string{value}); errors.Is(err, fs.ErrNotExist) { // else a thumbprint
+			files = append(files, NamedFile{Option: "--accept-certificate", Path: value})
+		}
+	}
+	return files
+}
+
+// isDockerTrust returns an error unless a directory is one that docker keeps trust data in. Any other has
+// no pins and no repositories, which would pass for none that are known.
+func isDockerTrust(dir string) error {
+	for _, folder := range []string{"tuf", "private"} {
+		if info, err := os.Stat(filepath.Join(dir, folder)); err == nil && info.IsDir() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is no trust directory of docker's: it has neither tuf nor private\nhint: docker's own is ~/.docker/trust", safetext.Safe(dir, 300))
+}
