@@ -82,6 +82,9 @@ func (l *loader) twoRoots(known, newest *data.SignedRoot, pinned *pin, cause err
 			}
 		}
 	}
+	if sameKeys(known, newest) {
+		hint = "nothing of this repository is signed. Its root is the one that was known before, and only the pin says another: is the pin mistyped, or of another repository? Compare it with the key id that the owner gives you"
+	}
 	return &Error{GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: fmt.Errorf("%w: %w", l.differ(known, newest, pinned), unwrapped(cause)), Hint: hint}
 }
 

@@ -114,7 +114,7 @@ func TestAnotherRootIsRefusedByName(t *testing.T) {
 		hint   string
 	}{
 		"pinned anew":           {nil, func(a *anew) Pins { return byName(a.next) }, "your pin says NEXT, and the source has root NEXT", asPinned + "NEXT"},
-		"the pin is a slip":     {(*anew).back, func(*anew) Pins { return byName(sha("5")) }, "your pin says " + sha("5") + ", and the source has root OLD", asOwner},
+		"the pin is a slip":     {(*anew).back, func(*anew) Pins { return byName(sha("5")) }, "your pin says " + sha("5") + ", and the source has root OLD", "is the pin mistyped"},
 		"the old pin":           {nil, func(a *anew) Pins { return byName(a.old) }, "your pin says OLD, and the source has root NEXT", asOwner},
 		"beside the old pin":    {nil, func(a *anew) Pins { return byName(a.old, a.next) }, "your pin says OLD, NEXT, and the source has root NEXT", asPinned + "NEXT"},
 		"no pin":                {nil, func(*anew) Pins { return Pins{} }, "and the source has root NEXT", asOwner},

@@ -64,7 +64,7 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark)) // editors on Windows put it there
 	var outer map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &outer); err != nil {
-		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
+		return Pins{}, fmt.Errorf("reading trust pinning: %w", strictjson.Plain(err))
 	}
 	for name, member := range outer {
 		if strings.EqualFold(name, "trust_pinning") {

@@ -43,7 +43,7 @@ func NotationKey(name string) (Key, error) {
 	}
 	suite, err := find()
 	if err != nil {
-		return Key{}, failure.WithHint(failure.Permanent, fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err), "notation key list shows what there is; or give --plugin and --id")
+		return Key{}, failure.WithHint(failure.Permanent, missingKey(name, err), "notation key list shows what there is; or give --plugin and --id")
 	}
 	k := Key{Name: suite.Name}
 	switch {
@@ -55,6 +55,14 @@ func NotationKey(name string) (Key, error) {
 		return Key{}, fmt.Errorf("key %s of notation's signing keys names neither files nor a plugin", shown(name))
 	}
 	return k, nil
+}
+
+// missingKey is the error for a key that notation does not have; without a name it is the default key.
+func missingKey(name string, err error) error {
+	if name == "" {
+		return errors.New("notation has no default key, and no other is named")
+	}
+	return fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err)
 }
 
 // checkKey returns an error unless the key can be used as it is described.

@@ -110,8 +110,8 @@ type FingerprintError struct {
 // Error names the fields and says what to do.
 func (e *FingerprintError) Error() string {
 	hint := "use another --state for another configuration, or --accept-changes if the change is intended"
-	if slices.ContainsFunc(e.Fields, func(f string) bool { return strings.HasPrefix(f, fieldPin) }) {
-		hint = "if a repository was initialised anew, accept its new root with --accept-root; otherwise " + hint
+	if slices.ContainsFunc(e.Fields, func(f string) bool { return strings.HasPrefix(f, fieldPin) || strings.HasPrefix(f, fieldRootKeys) }) {
+		hint = "if the pin is mistyped, correct it; if a repository was initialised anew, accept its new root with --accept-root; otherwise " + hint
 	}
 	return fmt.Sprintf("%v: %s\nhint: %s", ErrFingerprint, strings.Join(e.Fields, ", "), hint)
 }

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -71,7 +73,7 @@ func UnmarshalKnown(raw []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return err
+		return Plain(err)
 	}
 	return end(d)
 }
@@ -149,4 +151,26 @@ func token(d *json.Decoder) (json.Token, error) {
 		return nil, fmt.Errorf("not JSON: %w", err)
 	}
 	return t, nil
+}
+
+// ofLibrary is what libraries of JSON and YAML write before or around what is wrong.
+var ofLibrary = strings.NewReplacer("error converting YAML to JSON: ", "", "error unmarshaling JSON: ", "", "while decoding JSON: ", "", "yaml: unmarshal errors:\n  ", "", "yaml: ", "", "json: ", "")
+
+// ofType is how encoding/json says that a value is of another type than a field.
+var ofType = regexp.MustCompile(`cannot unmarshal (\w+).* into Go (?:value|struct field \w+\.?(\S*)) of type \S.*`)
+
+// Plain says what is wrong with a file of JSON or YAML without the names of libraries and Go types.
+func Plain(err error) error {
+	text := ofLibrary.Replace(err.Error())
+	if m := ofType.FindStringSubmatch(text); m != nil {
+		what := map[string]string{"array": "a list", "object": "a map", "string": "a text", "number": "a number", "bool": "true or false"}[m[1]]
+		text = what + " is not what it takes"
+		if m[2] != "" {
+			text = m[2] + ": " + text
+		}
+	}
+	if text == "EOF" || text == "unexpected EOF" || text == "unexpected end of JSON input" {
+		text = "it ends too early"
+	}
+	return errors.New(text)
 }

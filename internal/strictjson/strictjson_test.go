@@ -85,7 +85,7 @@ func TestUnmarshal(t *testing.T) {
 		`{"a":1} {"a":2}`: {"data after", "data after"},
 		`{"a":1}x`:        {"data after", "data after"},
 		`{"a":"1"}`:       {"cannot unmarshal", "cannot unmarshal"},
-		`{"a":1`:          {"not JSON", "unexpected EOF"},
+		`{"a":1`:          {"not JSON", "it ends too early"},
 	} {
 		for how, c := range map[string]struct {
 			unmarshal func([]byte, any) error

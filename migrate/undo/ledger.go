@@ -29,6 +29,9 @@ type owned struct {
 	foreign []Claim // found in the registry
 
 	undone []Claim
+
+	outcome  []Undone // what Observe is to be told
+	finished bool     // guarded by undoing.mu
 }
 
 // window reads the next items after one, and what the history says of them.

@@ -35,7 +35,7 @@ type Undo struct {
 	Wanted  func(state.Item) bool // nil: every item
 	Since   time.Time             // only what was signed then or later
 	Workers int                   // items in work at the same time; at least 1
-	Observe func(Undone)          // told of each signature; one call at a time
+	Observe func(Undone)          // told of each signature, in the order of the ledger; one call at a time
 	Pause   time.Duration         // as Engine's
 
 	atOnce int // items in memory; 0: maxWindow
@@ -128,6 +128,7 @@ type undoing struct {
 
 	mu      sync.Mutex
 	summary Summary // guarded by mu, as is Observe
+	told    int     // how many items of the window Observe was told of; guarded by mu
 }
 
 // Look tells what Run would do. It changes nothing.
@@ -193,6 +194,8 @@ func (r *undoing) windows(ctx context.Context) error {
 func (r *undoing) work(ctx context.Context, items []*owned) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Workers)
+	r.told = 0
+	defer r.tell(items, true)
 	for _, it := range items {
 		if r.ending(gctx) {
 			break
@@ -201,6 +204,7 @@ func (r *undoing) work(ctx context.Context, items []*owned) error {
 			if r.ending(gctx) { // since it waited for its turn
 				return nil
 			}
+			defer r.finished(items, it)
 			for _, c := range it.foreign {
 				r.notify(it, c, NotOurs, nil)
 			}
@@ -379,7 +383,30 @@ func (r *undoing) notify(it *owned, c Claim, result Result, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.summary.Results[result]++
-	if r.Observe != nil {
-		r.Observe(u)
+	it.outcome = append(it.outcome, u)
+}
+
+// finished has Observe told of an item, once all before it are finished: two calls show the same list.
+func (r *undoing) finished(items []*owned, it *owned) {
+	r.mu.Lock()
+	it.finished = true
+	r.mu.Unlock()
+	r.tell(items, false)
+}
+
+// tell has Observe told of the items that are finished up to the first that is not; at the end of all.
+func (r *undoing) tell(items []*owned, end bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, it := range items[r.told:] {
+		if !it.finished && !end {
+			return
+		}
+		for _, u := range it.outcome {
+			if r.Observe != nil {
+				r.Observe(u)
+			}
+		}
+		r.told++
 	}
 }

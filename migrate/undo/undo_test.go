@@ -529,3 +529,41 @@ func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
 	r.Must(err)
 	r.counts(summary, map[Result]int{Removed: 2})
 }
+
+// firstIsLast has the answer of one image wait for those of all others.
+type firstIsLast struct {
+	*remover
+	first  string
+	others chan struct{}
+}
+
+func (f *firstIsLast) Stored(ctx context.Context, c Claim) lookup.Answer[Claim] {
+	if c.Key.Digest != f.first {
+		defer func() { f.others <- struct{}{} }()
+		return f.remover.Stored(ctx, c)
+	}
+	for range cap(f.others) {
+		<-f.others
+	}
+	return f.remover.Stored(ctx, c)
+}
+
+// Two lists of the same ledger can be compared, however the registry's answers came.
+func TestUndoTellsInTheOrderOfTheLedger(t *testing.T) {
+	t.Parallel()
+	r := signedWorld(t, "v1", "v2", "v3", "v4")
+	var want []string
+	for _, tag := range []string{"v1", "v2", "v3", "v4"} {
+		want = append(want, of(tag).String())
+	}
+	slices.Sort(want)
+	l := r.open()
+	var got []string
+	u := &Undo{History: l, Remover: &firstIsLast{r, want[0], make(chan struct{}, 3)}, Workers: 4, Observe: func(u Undone) { got = append(got, u.Digest) }}
+	_, err := u.Look(t.Context(), nil)
+	r.Must(err)
+	r.Must(l.Close())
+	if !slices.Equal(got, want) {
+		t.Errorf("got told of\n%v, want\n%v", got, want)
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // Decisions are what people decided, with name and date: which disagreements may stay, and
@@ -285,7 +286,7 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 	}
 	var file decisionsFile
 	if err := yaml.UnmarshalStrict(raw, &file); err != nil {
-		return nil, fmt.Errorf("decisions %s: %w", path, err)
+		return nil, fmt.Errorf("decisions %s: %w", path, strictjson.Plain(err))
 	}
 	if file.Version != 1 {
 		return nil, fmt.Errorf("decisions %s: it needs version: 1", path)

@@ -92,7 +92,7 @@ func (m *migrated) readItems(ledger *state.Ledger, meant func(state.Item) bool, 
 		if n := left[place] - open[place] - undone[place]; n > 0 { // and has a reason not to
 			log.Warn("images without a signature would be refused", "repository", safetext.Safe(place, 256), "images", n)
 		}
-		m.notes = append(m.notes, fmt.Sprintf("%s: %d of its images had no signature when this was written, and are refused: dct2notation status tells which.", safetext.Safe(place, 256), left[place]))
+		m.notes = append(m.notes, fmt.Sprintf("%s: %d of its images had no signature when this was written, and are refused: dct2notation plan shows which.", safetext.Safe(place, 256), left[place]))
 	}
 	for _, place := range slices.Sorted(maps.Keys(gone)) {
 		if m.signed[place] == nil && left[place] == 0 {

@@ -110,6 +110,8 @@ func TestDoctorHasARowForEachNamedFile(t *testing.T) {
 // What cannot be understood is said in our words, and is usage, whatever the library makes of it.
 func TestWordsOfUsage(t *testing.T) {
 	t.Parallel()
+	decisions := filepath.Join(t.TempDir(), "decisions.yaml")
+	must(t, os.WriteFile(decisions, []byte("version: 1\nwaiver: []\n"), 0o600))
 	for args, want := range map[string]string{
 		"help verfy":          "Did you mean this?",
 		"help snapshot verfy": "unknown command",
@@ -120,6 +122,10 @@ func TestWordsOfUsage(t *testing.T) {
 		"run --recheck=maybe": "--recheck maybe: it takes true or false",
 		"status x":            "status takes no arguments",
 		"snapshot verify":     "snapshot verify takes one directory",
+		"ready --no-ledger --date 2026-12-08 --decisions " + decisions + " 127.0.0.1:1/x": "decisions.yaml: unknown field \"waiver\"",
+		"run --sample 3":           "hint: --sample is of verify",
+		"run --wokers 3":           "hint: is --workers meant?",
+		"plan -u me 127.0.0.1:1/x": "hint: give --password-stdin",
 	} {
 		var msg strings.Builder
 		code := Main(t.Context(), nil, strings.Fields(args), cli.Streams{In: strings.NewReader(""), Out: &msg, Err: &msg})

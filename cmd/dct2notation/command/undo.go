@@ -117,7 +117,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	log := o.Logger(s.Err)
 	ledger, known, err := session.OpenLedgerWith(path, state.Options{Tool: cli.Tool(), ReadOnly: o.dryRun})
 	if err != nil {
-		return err
+		return unproven(err)
 	}
 	defer func() { err = closing(ledger, err) }()
 	switch {
@@ -197,6 +197,16 @@ func hintOfIdentities(known *state.Fingerprint) string {
 	return "the ledger says " + strings.Join(all, ", ") + ". Compare that with what the key's owner says, and give --certificate sha256:<thumbprint>, or --certificate FILE"
 }
 
+// unproven gives the error of a damaged ledger the hint for undo: one that is rebuilt, as other verbs advise,
+// has no history to prove anything with.
+func unproven(err error) error {
+	if !errors.Is(err, state.ErrDamaged) {
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
+	return errors.New(text + "\nhint: a history that is not whole proves nothing, and nothing was deleted for it; take a copy of the ledger from before")
+}
+
 // undo removes, or only looks, and shows the result as it comes.
 func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Undo, s cli.Streams, log *slog.Logger) error {
 	out := report.NewUndoText(s.Out, o.dryRun)
@@ -224,9 +234,7 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Un
 		work = u.Look
 	}
 	summary, err := work(ctx, stop)
-	if errors.Is(err, state.ErrDamaged) {
-		err = fmt.Errorf("%w\nhint: a history that is not whole proves nothing, and nothing was deleted for it; take a copy of the ledger from before", err)
-	}
+	err = unproven(err)
 	if werr = errors.Join(werr, out.End(summary, err)); werr != nil {
 		return errors.Join(err, werr)
 	}

@@ -129,11 +129,24 @@ func HintOfFlag(c *cobra.Command, err error) string {
 			return c.Name() + " takes its ledger with --state; --ledger is of verbs that only compare with it"
 		case name == "workers" && slices.Contains(names, "concurrency"):
 			return c.Name() + " uses no key, and takes --concurrency; --workers is how many key operations a run has in flight"
+		case len(verbsWith(c.Root(), name)) > 0:
+			return fmt.Sprintf("--%s is of %s; %s --help shows the flags", name, strings.Join(verbsWith(c.Root(), name), ", "), c.CommandPath())
 		case like != "":
 			return "is --" + like + " meant? " + c.CommandPath() + " --help shows the flags"
 		}
 	}
 	return c.CommandPath() + " --help shows the flags"
+}
+
+// verbsWith are the verbs that have a flag.
+func verbsWith(root *cobra.Command, flag string) []string {
+	var verbs []string
+	for _, verb := range root.Commands() {
+		if f := verb.Flags().Lookup(flag); f != nil && !f.Hidden {
+			verbs = append(verbs, verb.Name())
+		}
+	}
+	return verbs
 }
 
 // Nearest returns the name that differs least, by no more than a third of its letters, or that begins
@@ -142,7 +155,7 @@ func HintOfFlag(c *cobra.Command, err error) string {
 func Nearest(word string, names []string) string {
 	plain := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace
 	word = plain(strings.ToLower(word))
-	best, least := "", len(word)/3+1
+	best, least := "", len(word)/3
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		like := plain(name)
 		d := distance(word, like)

@@ -16,6 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
 // Config is the configuration file. Each flag but the ones about one call has a key of
@@ -78,7 +79,7 @@ func knownFlags(root *cobra.Command) map[string]bool {
 func parseConfig(raw []byte, flags map[string]bool, env environment) (Config, error) {
 	var all map[string]any
 	if err := yaml.UnmarshalStrict(raw, &all, exactly); err != nil {
-		return Config{}, err
+		return Config{}, strictjson.Plain(err)
 	}
 	expanded, err := env.expand(all)
 	if err != nil {
@@ -92,24 +93,53 @@ func parseConfig(raw []byte, flags map[string]bool, env environment) (Config, er
 	cfg := Config{Flags: map[string][]string{}}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if err := cfg.take(key, all[key], flags); err != nil {
-			return Config{}, fmt.Errorf("%s%s: %w", lineOf(raw, key), key, err)
+			entry := 0
+			var in *entryError
+			if errors.As(err, &in) {
+				entry = in.entry
+			}
+			return Config{}, fmt.Errorf("%s%s: %w", lineOf(raw, key, entry), key, err)
 		}
 	}
 	return cfg, nil
 }
 
-// lineOf says in which line a top-level key is, to be put before an error; empty: it cannot be told.
-func lineOf(raw []byte, key string) string {
-	n := 0
+// lineOf says in which line a top-level key is, or the entry of that number of its list, to be put before
+// an error; empty: it cannot be told. A list that is written in one line has its line.
+func lineOf(raw []byte, key string, entry int) string {
+	n, at, indent := 0, 0, -1
 	for line := range strings.Lines(string(raw)) {
 		n++
 		name, _, found := strings.Cut(line, ":")
-		if found && strings.Trim(strings.TrimRight(name, " "), `"'`) == key {
-			return fmt.Sprintf("line %d: ", n)
+		text := strings.TrimLeft(line, " ")
+		switch {
+		case at == 0:
+			if found && strings.Trim(strings.TrimRight(name, " "), `"'`) == key {
+				at = n
+			}
+		case strings.HasPrefix(text, "- ") && (indent < 0 || indent == len(line)-len(text)):
+			indent = len(line) - len(text)
+			if entry--; entry == 0 {
+				return fmt.Sprintf("line %d: ", n)
+			}
+		case text == line && strings.TrimSpace(line) != "" && text[0] != '#':
+			return fmt.Sprintf("line %d: ", at) // the next key
 		}
 	}
-	return ""
+	if at == 0 {
+		return ""
+	}
+	return fmt.Sprintf("line %d: ", at)
 }
+
+// entryError is the error of one entry of a list, the first of which is 1.
+type entryError struct {
+	entry int
+	err   error
+}
+
+func (e *entryError) Error() string { return fmt.Sprintf("entry %d: %s", e.entry, e.err) }
+func (e *entryError) Unwrap() error { return e.err }
 
 // unknownKey returns the error for a key that does not exist, with the most similar one that does.
 func unknownKey(key string, known []string) error {
@@ -145,6 +175,9 @@ func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 		}
 		c.Flags[key], err = stringList(v)
 	default:
+		if slices.Contains(callFlags, key) {
+			return fmt.Errorf("it is of one call, and not for a configuration\nhint: give --%s on the command line", key)
+		}
 		if !flags[key] {
 			return unknownKey(key, append(slices.Collect(maps.Keys(flags)), fields...))
 		}

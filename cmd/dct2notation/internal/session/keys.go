@@ -36,11 +36,11 @@ func parseKeyRules(v any) ([]KeyRule, error) {
 	for i, e := range list {
 		entry, ok := e.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("entry %d: it takes a map", i+1)
+			return nil, &entryError{i + 1, errors.New("it takes a map")}
 		}
 		rule, err := parseKeyRule(entry)
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+			return nil, &entryError{i + 1, err}
 		}
 		rules = append(rules, rule)
 	}

@@ -107,6 +107,8 @@ func (o *RegistryOptions) Check() error {
 	switch {
 	case o.passwordStdin && o.username == "":
 		return cli.Usage(errors.New("--password-stdin needs --username"))
+	case o.username != "" && !o.passwordStdin:
+		return cli.Usage(errors.New("--username needs a password\nhint: give --password-stdin and the password on stdin; or set NOTATION_USERNAME and NOTATION_PASSWORD, or use docker login, without --username"))
 	case o.RegistryLimit < 1:
 		return cli.Usage(errors.New("--registry-concurrency is at least 1"))
 	case o.registryRate < 0:
