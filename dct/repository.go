@@ -1,6 +1,9 @@
 package dct
 
 import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -143,6 +146,36 @@ func (r *Repository) Replaced() *ReplacedRoot { return r.replaced }
 
 // RootKeyIDs are the key ids of the root role, as trust_pinning.certs takes them.
 func (r *Repository) RootKeyIDs() []string { return slices.Clone(r.rootKeys) }
+
+// RootPublicKey returns the public key of the root in PEM, or nil if the root has several.
+func (r *Repository) RootPublicKey() []byte {
+	var root struct {
+		Signed struct {
+			Keys map[string]struct {
+				Type  string `json:"keytype"`
+				Value struct {
+					Public []byte `json:"public"`
+				} `json:"keyval"`
+			} `json:"keys"`
+			Roles map[string]struct {
+				KeyIDs []string `json:"keyids"`
+			} `json:"roles"`
+		} `json:"signed"`
+	}
+	if err := json.Unmarshal(r.known.Root, &root); err != nil || len(root.Signed.Roles["root"].KeyIDs) != 1 {
+		return nil
+	}
+	key := root.Signed.Keys[root.Signed.Roles["root"].KeyIDs[0]]
+	block, _ := pem.Decode(key.Value.Public)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: c.RawSubjectPublicKeyInfo})
+}
 
 // Version is the version of a role, or 0 where the repository does not publish it.
 func (r *Repository) Version(role string) int { return r.proof.versions[role] }

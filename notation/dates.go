@@ -12,6 +12,9 @@ import (
 	"github.com/notaryproject/tspclient-go"
 )
 
+// Soon is how long before its end a certificate should have been renewed.
+const Soon = 30 * 24 * time.Hour
+
 // SigningEnds is when a chain must sign no more: the first end of its certificates. The chain
 // is not empty.
 func SigningEnds(chain []*x509.Certificate) time.Time {

@@ -28,6 +28,8 @@ require (
 	github.com/notaryproject/notation-plugin-framework-go v1.0.0 // indirect
 	github.com/theupdateframework/notary v0.7.0 // indirect
 	github.com/veraison/go-cose v1.3.0 // indirect
+	golang.org/x/mod v0.41.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
 
 require (

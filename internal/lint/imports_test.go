@@ -19,7 +19,7 @@ var rules = map[string][]string{
 	"dct":                        {"internal/failure", "internal/certfile", "internal/lookup", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"dct/snapshot":               {"internal/failure", "internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
 	"notation":                   {"internal/failure", "internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
-	"notation/policy":            {"internal/safetext"},
+	"notation/policy":            {"internal/durable", "internal/safetext", "notation"},
 	"notation/signature":         {"notation", "internal/failure", "internal/lookup", "internal/registry", "internal/safetext"},
 	"state":                      {"internal/lookup", "internal/durable", "internal/safetext", "internal/strictjson"},
 	"migrate":                    {"internal/retry", "internal/failure", "internal/lookup", "dct", "state", "internal/ordered", "internal/safetext", "internal/strictjson"},

@@ -88,6 +88,15 @@ func harmless(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Z, r)
 }
 
+// Names lists names of something that is not ours, such as keys.
+func Names(names []string) string {
+	var all []string
+	for _, n := range names {
+		all = append(all, Safe(n, 128))
+	}
+	return strings.Join(all, ", ")
+}
+
 // FirstLine returns the first line of a text, fit to be shown, such as an error's without its hint.
 func FirstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")

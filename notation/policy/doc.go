@@ -1,8 +1,13 @@
 // Package policy writes down, for each consumer of Notation signatures, what makes the
 // signatures of a migration good: repositories, trust anchors and identities.
 //
+// The way to it: [Migrated] takes in what trust data vouches for or what a ledger says was signed, and finds
+// the certificate of each key among those that are [Given]. Of that a [Trust] is made, of a Trust each
+// [Consumer] makes its [Output], and a [Folder] is where that is written, if nothing is in the way.
+//
 // What it promises:
 //
+//   - A ledger vouches for no certificate: the user or notation's configuration does.
 //   - A [Trust] is one neutral value; each consumer is one pure function of it. The same
 //     value gives the same bytes.
 //   - No output accepts more than the value says. Where a consumer cannot express an

@@ -6,16 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/notaryproject/notation-go/dir"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
@@ -176,7 +181,7 @@ func runPolicy(ctx context.Context, o policyOptions, cfg session.Config, args []
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
-	m := &migrated{signed: map[string][]string{}}
+	m := policy.NewMigrated(log)
 	stage, err := stageOf(o.stage)
 	if err != nil {
 		return err
@@ -189,15 +194,15 @@ func runPolicy(ctx context.Context, o policyOptions, cfg session.Config, args []
 	if err != nil {
 		return err
 	}
-	trust, err := o.trust(m, cfg, stage, log)
+	trust, err := o.trust(m, cfg, stage)
 	if err != nil {
 		return err
 	}
-	result := policyResult{Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(stage), Repositories: len(m.signed)}
+	result := policyResult{Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(stage), Repositories: m.Repositories()}
 	if err := o.write(&result, m, trust, consumers, log); err != nil {
 		return err
 	}
-	result.Problems, result.Complete = m.problems, len(m.problems) == 0
+	result.Problems, result.Complete = m.Problems, len(m.Problems) == 0
 	if err := result.show(s.Out, o.Output); err != nil {
 		return err
 	}
@@ -207,25 +212,103 @@ func runPolicy(ctx context.Context, o policyOptions, cfg session.Config, args []
 	return nil
 }
 
+// fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
+func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, cfg session.Config, args []string, s cli.Streams, log *slog.Logger) error {
+	rules, err := o.Rules(cfg)
+	if err != nil {
+		return err
+	}
+	keys := map[string]migrate.Key{}
+	for _, rule := range rules {
+		k, err := rule.NotationKey()
+		if err != nil {
+			return err
+		}
+		keys[k.Name] = rule.EngineKey(nil)
+		if len(rule.Roles) > 0 {
+			m.Notes = append(m.Notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.Roles, ", ")))
+		}
+	}
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	if f.Unlisted != nil {
+		return f.Unlisted // it speaks of all of them
+	}
+	reader := f.Reader()
+	unread := false // there may be trust data that nobody has seen
+	for _, gun := range f.GUNs {
+		r, err := reader.Read(ctx, gun, dct.Known{})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, dct.ErrUnsigned) && f.Found(gun):
+		case err != nil:
+			m.Problem("left out", append([]any{"repository", gun.String()}, cli.Reasoned(err.Error())...)...)
+			unread = unread || !errors.Is(err, dct.ErrUnsigned)
+		default:
+			m.AddVouched(f.Vouched(r, keys))
+		}
+	}
+	if unread && m.Repositories() == 0 {
+		return errors.New("the trust data of no repository that is meant could be read: see the messages\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
+	}
+	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, has not been looked at: dct2notation verify tells.")
+	return nil
+}
+
+// fromLedger finds what runs have signed.
+func (o *policyOptions) fromLedger(m *policy.Migrated, cfg session.Config, args []string, log *slog.Logger) error {
+	sel, err := session.SelectRecorded(args, cfg)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if i := slices.IndexFunc(args, func(a string) bool { return strings.Contains(a, "@") }); i >= 0 {
+		return cli.Usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
+	}
+	ledger, err := session.ReadLedger(o.ledger, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ledger.Close() }() // only read from
+	if ledger.Behind != "" {
+		m.Problem(ledger.Behind + ": what was signed since is left out")
+	}
+	if _, err := sel.Hosts(ledger.Ledger); err != nil {
+		return err
+	}
+	for _, name := range sel.Absent {
+		m.Problem("left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
+	}
+	return m.ReadLedger(ledger.ForPolicy(sel.Meant))
+}
+
 // trust is the neutral value that everything is written from.
-func (o *policyOptions) trust(m *migrated, cfg session.Config, stage policy.Stage, log *slog.Logger) (policy.Trust, error) {
-	if len(m.signed) == 0 {
+func (o *policyOptions) trust(m *policy.Migrated, cfg session.Config, stage policy.Stage) (policy.Trust, error) {
+	if m.Repositories() == 0 {
 		if o.ledger == "" {
 			return policy.Trust{}, cli.Usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
 		}
 		return policy.Trust{}, cli.Usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
-	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.legacy, ClusterPolicy: o.clusterPolicy}
-	certificates, err := o.certificatesOf(m, cfg, stage, log)
+	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.Legacy, ClusterPolicy: o.clusterPolicy}
+	given, err := o.given(cfg)
 	if err != nil {
 		return t, err
 	}
-	t.Statements = policy.Group(o.name, m.signed, certificates)
-	notes, err := o.pinNotes(m, cfg)
+	certificates, err := m.Certificates(given, stage)
+	if err != nil {
+		return t, cli.Usage(err)
+	}
+	t.Statements = m.Statements(o.name, certificates)
+	pins, err := o.Pins(cfg)
 	if err != nil {
 		return t, err
 	}
-	t.Notes = append(m.notes, notes...)
+	m.NotePins(slices.Concat(slices.Collect(maps.Keys(pins.Certs)), slices.Collect(maps.Keys(pins.RootKeys))), slices.Collect(maps.Keys(pins.CA)))
+	t.Notes = m.Notes
 	if o.ratifyCA != "" {
 		authority, err := session.ReadCertificates(o.ratifyCA)
 		if err != nil {
@@ -239,22 +322,50 @@ func (o *policyOptions) trust(m *migrated, cfg session.Config, stage policy.Stag
 	return t, nil
 }
 
+// given is where the certificates of the keys are, by the flags and the configuration. With a ledger there may be no key.
+func (o *policyOptions) given(cfg session.Config) (policy.Given, error) {
+	g := policy.Given{
+		Certificates: o.certificates, Dedicated: o.dedicated, TSARoot: o.TSARoot, Keys: map[string]policy.Configured{},
+		Read: session.ReadCertificates, Now: time.Now(),
+	}
+	if s := cfg.Flags["state"]; len(s) == 1 {
+		g.State = s[0]
+	}
+	if o.ledger != "" && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" {
+		return g, nil
+	}
+	rules, err := o.Rules(cfg)
+	if err != nil {
+		return g, err
+	}
+	for _, rule := range rules {
+		k, err := rule.NotationKey()
+		if err != nil {
+			return g, err
+		}
+		g.Keys[k.Name] = policy.Configured{CertFile: k.CertFile, TSARoot: rule.TSARoot}
+	}
+	return g, nil
+}
+
+const stale = "of an earlier policy, and not written now: remove it, and what was applied of it"
+
 // write writes for each consumer. With several, one that is refused stops none of the others.
-func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
-	var targets []target
-	for _, c := range consumers {
-		folder := o.dir
+func (o *policyOptions) write(result *policyResult, m *policy.Migrated, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {
+	folders := map[int]policy.Folder{} // by place in the result
+	for at, c := range consumers {
+		f := policy.Folder{Dir: o.dir}
 		if o.all {
-			folder = filepath.Join(o.dir, c.Name)
+			f.Dir = filepath.Join(o.dir, c.Name)
 		}
 		out, err := c.Write(t)
 		var refusal *policy.Refusal
 		if o.all && errors.As(err, &refusal) && refusal.Consumer != "" {
-			m.problem(log, "refused", append([]any{"consumer", c.Name}, cli.Reasoned(refusal.Error())...)...)
-			one := policyConsumer{Consumer: c.Name, Directory: folder, Files: []string{}, Refused: refusal.Error()}
-			if session.Exists(folder) {
-				log.Warn(stale, "consumer", c.Name, "file", folder)
-				one.Warnings = []string{folder + " is " + stale}
+			m.Problem("refused", append([]any{"consumer", c.Name}, cli.Reasoned(refusal.Error())...)...)
+			one := policyConsumer{Consumer: c.Name, Directory: f.Dir, Files: []string{}, Refused: refusal.Error()}
+			if session.Exists(f.Dir) {
+				log.Warn(stale, "consumer", c.Name, "file", f.Dir)
+				one.Warnings = []string{f.Dir + " is " + stale}
 			}
 			result.Consumers = append(result.Consumers, one)
 			continue
@@ -262,30 +373,39 @@ func (o *policyOptions) write(result *policyResult, m *migrated, t policy.Trust,
 		if err != nil {
 			return cli.Usage(err)
 		}
-		m.tellUnstamped(c.Name, t, log)
+		m.TellUnstamped(c.Name, t)
 		for _, w := range out.Warnings {
 			log.Warn(w, "consumer", c.Name)
 		}
-		targets = append(targets, target{folder, out, len(result.Consumers)})
-		result.add(folder, out)
+		f.Output = out
+		folders[at] = f
+		result.add(f)
 	}
+	order := slices.Sorted(maps.Keys(folders))
 	// All are looked at before the first is written.
-	for _, one := range targets {
-		if err := one.free(o.dir, o.force); err != nil {
+	for _, at := range order {
+		err := folders[at].Check(o.dir, o.force)
+		var refusal *policy.Refusal
+		if errors.As(err, &refusal) {
+			err = cli.Usage(err)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	for _, one := range targets {
-		if err := one.write(); err != nil {
+	for _, at := range order {
+		f := folders[at]
+		if err := f.Write(); err != nil {
 			return err
 		}
-		told := &result.Consumers[one.at]
-		for _, file := range one.left(o.name) {
-			log.Warn(stale, "consumer", one.out.Consumer, "file", file)
+		told := &result.Consumers[at]
+		for _, file := range f.Stale(o.name) {
+			log.Warn(stale, "consumer", told.Consumer, "file", file)
 			told.Warnings = append(told.Warnings, file+" is "+stale)
 		}
-		warnOfShadow(one.out.Consumer, log)
-		one.warnOfInstalled(log)
+		for _, w := range f.InTheWay(dir.ConfigFS().SysPath) {
+			log.Warn(w.Text, "file", w.File)
+		}
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
 	c := report.Check{Check: "certificate-expiry", Subject: name, Result: report.OK}
 	left := at.Sub(now)
 	c.Detail = fmt.Sprintf("expires in %s, on %s", safetext.Count(int(left/(24*time.Hour)), "day"), at.UTC().Format(time.DateOnly))
-	if left < session.Soon {
+	if left < notation.Soon {
 		c.Result, c.Hint = report.Warn, "signatures without a timestamp are worth nothing after that: renew it before the run, or give --timestamp-url"
 	}
 	e.add(c)

@@ -5,11 +5,11 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
@@ -24,7 +24,7 @@ func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, l
 		if err := o.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
 			return err
 		}
-		if left := k.NotAfter().Sub(now); left < Soon {
+		if left := k.NotAfter().Sub(now); left < notation.Soon {
 			log.Warn("certificate expires soon: signatures without a timestamp are refused after that", "key", safetext.Safe(k.Name(), 128), "on", k.NotAfter().UTC().Format(time.RFC3339))
 		}
 	}
@@ -55,7 +55,7 @@ func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 	}
 	for _, name := range o.dedicated {
 		if _, ok := rules[name]; !ok {
-			return cli.Usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), SafeNames(slices.Sorted(maps.Keys(rules)))))
+			return cli.Usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), safetext.Names(slices.Sorted(maps.Keys(rules)))))
 		}
 	}
 	if len(f.GUNs) == 0 { // doctor without a repository: each key for itself
@@ -89,15 +89,3 @@ func (o *EngineOptions) canBeTrusted(signed map[string][]string, certificates ma
 	}
 	return nil
 }
-
-// SafeNames lists names of keys in a message.
-func SafeNames(names []string) string {
-	var safe []string
-	for _, n := range names {
-		safe = append(safe, safetext.Safe(n, 128))
-	}
-	return strings.Join(safe, ", ")
-}
-
-// Soon is before when a certificate should have been renewed.
-const Soon = 30 * 24 * time.Hour

@@ -4,83 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path"
-	"path/filepath"
 	"strings"
 
-	"github.com/notaryproject/notation-go/dir"
-
-	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
-	"github.com/dct2notation/dct2notation/internal/durable"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
-
-// A target is where an output goes.
-type target struct {
-	dir string
-	out *policy.Output
-	at  int // in the result's consumers
-}
-
-func (t target) place(f policy.File) string {
-	return filepath.Join(t.dir, filepath.FromSlash(f.Name))
-}
-
-func (t target) write() error {
-	for _, f := range t.out.Files {
-		file := t.place(f)
-		if err := durable.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		perm := fs.FileMode(0o644)
-		if filepath.Base(file) == "trustpolicy.json" {
-			perm = 0o600 // notation warns of others
-		}
-		if err := durable.WriteFile(file, f.Content, perm); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// warnOfInstalled tells of other certificates in stores of the same names in notation's own
-// folder: copying ours beside them would have them trusted as well.
-func (t target) warnOfInstalled(log *slog.Logger) {
-	ours := map[string]bool{}
-	for _, f := range t.out.Files {
-		ours[f.Name] = true
-	}
-	told := map[string]bool{}
-	for _, f := range t.out.Files {
-		store := path.Dir(f.Name)
-		if t.out.Consumer != "notation" || !strings.HasPrefix(store, "truststore/x509/") || told[store] {
-			continue
-		}
-		told[store] = true
-		installed, err := dir.ConfigFS().SysPath(filepath.FromSlash(store))
-		if err != nil {
-			continue
-		}
-		entries, _ := os.ReadDir(installed) // mostly there is none
-		for _, e := range entries {
-			if !ours[store+"/"+e.Name()] {
-				log.Warn("notation's own trust store of the same name has another certificate, which would be trusted as well: remove it before the files are copied", "file", filepath.Join(installed, e.Name()))
-			}
-		}
-	}
-}
-
-// warnOfShadow tells of a file in notation's own folder that would shadow what was written.
-func warnOfShadow(consumer string, log *slog.Logger) {
-	file, err := dir.ConfigFS().SysPath(shadowing)
-	if consumer == "notation" && err == nil && session.Exists(file) {
-		log.Warn("notation 2 would read another file in place of trustpolicy.json: move it away", "file", file)
-	}
-}
 
 const policyKind = "dct2notation.policy"
 
@@ -110,8 +38,9 @@ type policyLoss struct {
 	Instead   string `json:"instead"` // what makes up for it
 }
 
-func (r *policyResult) add(folder string, out *policy.Output) {
-	c := policyConsumer{Consumer: out.Consumer, Directory: folder, Warnings: out.Warnings}
+func (r *policyResult) add(f policy.Folder) {
+	out := f.Output
+	c := policyConsumer{Consumer: out.Consumer, Directory: f.Dir, Warnings: out.Warnings}
 	for _, f := range out.Files {
 		c.Files = append(c.Files, f.Name)
 	}

@@ -1,4 +1,4 @@
-package command
+package policy
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func TestAgeOfCertificatesIsTold(t *testing.T) {
 		{now.AddDate(0, 0, 1), now.AddDate(1, 0, 0), "not valid yet"},
 	} {
 		var b bytes.Buffer
-		warnOfAge("release", []*x509.Certificate{{NotBefore: c.from, NotAfter: c.to}}, false, now, slog.New(slog.NewTextHandler(&b, nil)))
+		NewMigrated(slog.New(slog.NewTextHandler(&b, nil))).tellAge("release", []*x509.Certificate{{NotBefore: c.from, NotAfter: c.to}}, false, now)
 		if got := b.String(); c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("from %v to %v: got %q, want it to say %q", c.from, c.to, got, c.want)
 		}

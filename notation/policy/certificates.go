@@ -1,0 +1,226 @@
+package policy
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// Given says where the certificates of keys are. What vouches for them is the user or notation's own
+// configuration, never the ledger: who can write to it could have his own signatures trusted.
+type Given struct {
+	Certificates []string              // KEY=FILE, or KEY=THUMBPRINT for the ledger's chain
+	Dedicated    []string              // names of keys whose authority issues to them alone
+	Keys         map[string]Configured // by name; with a ledger they may be missing
+	TSARoot      string                // file with the authority's root, for keys that are not configured
+	State        string                // the ledger that could be named; empty if none is known
+
+	Read func(path string) ([]*x509.Certificate, error)
+	Now  time.Time
+}
+
+// Configured is a key of the configuration.
+type Configured struct {
+	CertFile string // file with its chain; empty if it has none of its own
+	TSARoot  string // file with the root of the authority that countersigns; empty if none does
+}
+
+// Certificates finds the certificates of each key that signed. Its errors are about what was given.
+func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) {
+	names := m.keys()
+	given, err := g.byName(names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range g.Dedicated {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("--dedicated-ca: no key %s signs what is meant; %s does", safetext.Safe(name, 128), safetext.Names(names))
+		}
+	}
+	all := map[string][]Key{}
+	for _, name := range names {
+		configured, known := g.Keys[name]
+		chains, err := m.chains(name, given[name], configured.CertFile, g)
+		if err != nil {
+			return nil, err
+		}
+		if m.recorded == nil && stage == Enforce && configured.CertFile == "" {
+			m.Problem("no ledger was given, so that nothing shows that this key has signed with the certificate that is given: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", Thumbprint(chains[0][0]))
+		}
+		m.tellOthers(name, chains)
+		m.tellStrangers(name, chains)
+		root := g.TSARoot
+		if known {
+			root = configured.TSARoot
+		}
+		var tsa []*x509.Certificate
+		if root != "" {
+			if tsa, err = g.Read(root); err != nil {
+				return nil, err
+			}
+		} else if u := m.authorityOf(name); u != "" {
+			m.log.Warn("signatures are countersigned, and the root of the authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
+		}
+		for _, chain := range chains {
+			all[name] = append(all[name], Key{Name: name, Chain: chain, TSA: tsa, Dedicated: slices.Contains(g.Dedicated, name)})
+			m.log.Info("key", "name", safetext.Safe(name, 128), "leaf", Thumbprint(chain[0]), "subject", safetext.Safe(chain[0].Subject.String(), 200))
+			m.tellAge(name, chain, len(tsa) > 0, g.Now)
+		}
+	}
+	return all, nil
+}
+
+// byName are the certificates that are given, by the key's name.
+func (g Given) byName(names []string) (map[string][]string, error) {
+	all := map[string][]string{}
+	for _, entry := range g.Certificates {
+		name := ""
+		for _, n := range names {
+			if strings.HasPrefix(entry, n+"=") && len(n) > len(name) {
+				name = n
+			}
+		}
+		if name == "" {
+			return nil, fmt.Errorf("--certificate %s: it takes KEY=FILE or KEY=THUMBPRINT, and the keys that signed are %s", safetext.Safe(entry, 200), safetext.Names(names))
+		}
+		all[name] = append(all[name], entry[len(name)+1:])
+	}
+	return all, nil
+}
+
+// chains are the certificate chains of a key: as given, or of its file.
+func (m *Migrated) chains(name string, given []string, file string, g Given) ([][]*x509.Certificate, error) {
+	recorded := m.chainOf(name)
+	shown := safetext.Safe(name, 128)
+	if len(given) == 0 && file == "" {
+		hint := "give --certificate '" + shown + "=FILE', the chain in PEM, leaf first"
+		if len(recorded) > 0 {
+			hint = fmt.Sprintf("the ledger says that it is %s, SHA-256 %s. Compare that with what the key's owner says, and give --certificate '%s=sha256:<thumbprint>', or the chain in a file",
+				safetext.Safe(recorded[0].Subject.String(), 200), Thumbprint(recorded[0]), shown)
+		}
+		return nil, fmt.Errorf("key %s: its certificate is not given\nhint: %s", shown, hint)
+	}
+	if len(given) == 0 {
+		given = []string{file}
+	}
+	var all [][]*x509.Certificate
+	for _, value := range given {
+		chain, err := m.chain(shown, value, recorded, g)
+		if err != nil {
+			return nil, err
+		}
+		// What is given twice is one.
+		if !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return slices.EqualFunc(c, chain, (*x509.Certificate).Equal) }) {
+			all = append(all, chain)
+		}
+	}
+	if m.recorded == nil && file != "" {
+		own, err := g.Read(file)
+		if err != nil {
+			return nil, err
+		}
+		if leaf := Thumbprint(own[0]); !holds(all, leaf) {
+			return nil, fmt.Errorf("key %s: it signs with the certificate of its own file, with SHA-256 %s, which is not among those that are given\nhint: leave out --certificate for this key; or give that one too, if it was renewed", shown, leaf)
+		}
+	}
+	if leaf := m.leafOf(name); leaf != "" && !holds(all, leaf) {
+		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one instead; or too, if the key's certificate was renewed", shown, safetext.Safe(leaf, 80))
+	}
+	// In the order of time: that of the flags is to change nothing in what is written.
+	slices.SortFunc(all, func(a, b []*x509.Certificate) int {
+		return cmp.Or(a[0].NotBefore.Compare(b[0].NotBefore), slices.CompareFunc(a, b, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) }))
+	})
+	return all, nil
+}
+
+// chain is the one that a value names: a file, or the thumbprint that the ledger's is to have.
+func (m *Migrated) chain(shown, value string, recorded []*x509.Certificate, g Given) ([]*x509.Certificate, error) {
+	if thumbprint, meant, err := notation.ParseThumbprint(value); meant {
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", shown, err)
+		}
+		if len(recorded) == 0 {
+			return nil, fmt.Errorf("key %s: no ledger has its chain\nhint: %s", shown, m.hintOfLedger(g.State))
+		}
+		if got := Thumbprint(recorded[0]); got != thumbprint {
+			return nil, fmt.Errorf("key %s: the ledger's certificate has SHA-256 %s, and not the one that was given", shown, got)
+		}
+		return recorded, nil
+	}
+	chain, err := g.Read(value)
+	if err != nil {
+		return nil, err
+	}
+	if chain[0].IsCA {
+		return nil, fmt.Errorf("key %s: %s begins with an authority's certificate (%s), not the key's\nhint: leaf first, then what issued it, up to what is to be trusted",
+			shown, safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
+	}
+	return chain, nil
+}
+
+// hintOfLedger says where a thumbprint finds its chain.
+func (m *Migrated) hintOfLedger(file string) string {
+	if m.recorded != nil {
+		return "give the chain in a file"
+	}
+	return "a thumbprint chooses the chain of a ledger: name that with --ledger " + safetext.Safe(cmp.Or(file, "FILE"), 300) + "; or give the chain in a file"
+}
+
+// tellAge tells when certificates end: at the stage enforce, all that they signed is refused
+// from then on.
+func (m *Migrated) tellAge(name string, chain []*x509.Certificate, stamped bool, now time.Time) {
+	end := notation.SigningEnds(chain)
+	after := "signatures without a timestamp are refused after that"
+	if stamped {
+		after = "signatures that are not countersigned are refused after that"
+	}
+	if begin := chain[0].NotBefore; begin.After(now) {
+		m.log.Warn("certificate is not valid yet: what it signs is refused before", "key", safetext.Safe(name, 128), "on", begin.UTC().Format(time.DateOnly))
+	}
+	switch date := end.UTC().Format(time.DateOnly); {
+	case end.Before(now):
+		m.log.Warn("certificate has expired: "+after, "key", safetext.Safe(name, 128), "on", date)
+	case end.Before(now.Add(notation.Soon)):
+		m.log.Warn("certificate expires soon: "+after, "key", safetext.Safe(name, 128), "on", date)
+	}
+}
+
+// tellOthers tells of certificates that signed and are not given: what they signed is refused
+// where certificates are pinned, and where the subject was another.
+func (m *Migrated) tellOthers(name string, chains [][]*x509.Certificate) {
+	for _, leaf := range slices.Sorted(maps.Keys(m.leaves[name])) {
+		if !holds(chains, leaf) {
+			m.Problem("images are signed by another certificate of the key, which is not given, and may be refused: give it with --certificate too, or have them signed again",
+				"key", safetext.Safe(name, 128), "SHA-256", safetext.Safe(leaf, 80), "images", m.leaves[name][leaf])
+		}
+	}
+}
+
+// tellStrangers tells of certificates that are given and have signed nothing that the ledger
+// knows of. One that was renewed is given before it signs, so that it is not refused; but who
+// gives a wrong one has a stranger trusted.
+func (m *Migrated) tellStrangers(name string, chains [][]*x509.Certificate) {
+	if m.recorded == nil {
+		return
+	}
+	last := m.leafOf(name)
+	for _, c := range chains {
+		if leaf := Thumbprint(c[0]); leaf != last && !m.signer[name][leaf] {
+			m.Problem("a certificate that is given has signed nothing in the ledger, and is trusted from now on: right if it is the key's renewed one, else leave it out and write this anew",
+				"key", safetext.Safe(name, 128), "SHA-256", leaf, "subject", safetext.Safe(c[0].Subject.String(), 200))
+		}
+	}
+}
+
+// holds reports whether one of the chains is that of a leaf.
+func holds(chains [][]*x509.Certificate, leaf string) bool {
+	return slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return Thumbprint(c[0]) == leaf })
+}

@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// Migrated is what a policy is written from: which keys signed the images of which repositories. It is filled
+// from trust data with [Migrated.AddVouched], or from a ledger with [Migrated.ReadLedger].
+type Migrated struct {
+	Notes    []string // what each output is to say
+	Problems []string // why what is written is not all that is meant, or should not be relied on
+	Legacy   []Legacy
+
+	log    *slog.Logger
+	signed map[string][]string // key names by the place of the images
+	guns   map[string]bool     // names in DCT
+
+	recorded func(key string) []Recorded // what the ledger has of keys; nil without one
+
+	images map[string]map[string]int  // good signatures by place and key; nil without a ledger
+	odd    map[string]string          // by signature: the certificate that made it, where that is not the ledger's last
+	leaves map[string]map[string]int  // by key: how many good signatures each of those made
+	signer map[string]map[string]bool // by key: the certificates that ever signed
+}
+
+// NewMigrated returns one that is empty. It logs problems and warnings as it finds them.
+func NewMigrated(log *slog.Logger) *Migrated {
+	return &Migrated{log: log, signed: map[string][]string{}, guns: map[string]bool{}}
+}
+
+// Problem tells of something that makes the output incomplete, and keeps it for the result.
+func (m *Migrated) Problem(what string, attrs ...any) {
+	m.log.Error(what, attrs...)
+	for i := 0; i+1 < len(attrs); i += 2 {
+		mark := ", "
+		if i == 0 {
+			mark = ": "
+		}
+		what += fmt.Sprintf("%s%v %v", mark, attrs[i], attrs[i+1])
+	}
+	m.Problems = append(m.Problems, what)
+}
+
+func (m *Migrated) add(place, gun, key string) {
+	m.guns[gun] = true
+	if !slices.Contains(m.signed[place], key) {
+		m.signed[place] = append(m.signed[place], key)
+	}
+}
+
+// Repositories returns how many have signed images.
+func (m *Migrated) Repositories() int { return len(m.signed) }
+
+// Statements say which keys' signatures are good where.
+func (m *Migrated) Statements(name string, certificates map[string][]Key) []Statement {
+	return Group(name, m.signed, certificates)
+}
+
+// keys are the names of the keys that signed.
+func (m *Migrated) keys() []string {
+	names := map[string]bool{}
+	for _, keys := range m.signed {
+		for _, k := range keys {
+			names[k] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Vouched is what the trust data of a repository says of its tags.
+type Vouched struct {
+	GUN       string
+	Place     string   // of the images; another than the GUN if they were moved
+	Keys      []string // names of keys that stand for tags
+	Wanted    int      // tags
+	Uncovered int      // of those, without a key
+	Legacy    *Legacy  // what DCT goes on to say; nil if a consumer could not be told
+}
+
+// AddVouched takes in the verified trust data of a repository.
+func (m *Migrated) AddVouched(v Vouched) {
+	for _, key := range v.Keys {
+		m.add(v.Place, v.GUN, key)
+	}
+	if v.Uncovered > 0 {
+		m.Problem("no key stands for some of its tags: their images would be refused", "repository", v.GUN, "tags", v.Uncovered)
+	}
+	if v.Wanted == 0 {
+		m.Problem("left out: it has no tag that matches --include-tags and --exclude-tags", "repository", v.GUN)
+		return
+	}
+	if v.Place == v.GUN && v.Legacy != nil { // of a new place DCT says nothing
+		m.Legacy = append(m.Legacy, *v.Legacy)
+	}
+}
+
+// NotePins says what has become of DCT's pins, names or patterns, and of its authorities, by prefix: Notation has
+// nothing like them.
+func (m *Migrated) NotePins(pins, authorities []string) {
+	for _, pin := range slices.Sorted(slices.Values(pins)) {
+		prefix, wild := strings.CutSuffix(pin, "*")
+		if !wild {
+			continue
+		}
+		n := 0
+		for gun := range m.guns {
+			if strings.HasPrefix(gun, prefix) {
+				n++
+			}
+		}
+		m.Notes = append(m.Notes, fmt.Sprintf("The pin %s of DCT stands here for %s, by name: Notation knows no patterns. For a new repository, write this policy anew.", safetext.Safe(pin, 256), safetext.Count(n, "repository")))
+	}
+	for _, prefix := range slices.Sorted(slices.Values(authorities)) {
+		m.Notes = append(m.Notes, fmt.Sprintf("The authority that DCT pinned for %s issued certificates of root keys. It is trusted for no signature here.", safetext.Safe(prefix, 256)))
+	}
+}
