@@ -10,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/preflight"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/runner"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -55,11 +56,11 @@ Each row ends ok, warn, fail (the run would fail, in whole or in part: exit code
 
 func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []string, s cli.Streams) error {
 	session.UseNotationFolders()
-	_, _, args, unbound := o.bounds(args)
-	if errors.Is(unbound, errNothingToDo) {
+	_, _, args, unbound := o.Bounds(args)
+	if errors.Is(unbound, runner.ErrNothingToDo) {
 		return cli.Usage(fmt.Errorf("%w, so that doctor has nothing to look at\nhint: leave out --only", unbound))
 	}
-	if checks := preflight.Files(o.Options, unbound); len(checks) > 0 {
+	if checks := preflight.Files(o.Options.Options, unbound); len(checks) > 0 {
 		return o.show(checks, s)
 	}
 	if err := o.Check(); err != nil {
@@ -74,7 +75,7 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 		return err
 	}
 	checks, err := preflight.Run(ctx, preflight.Options{
-		Options: o.Options, AcceptChanges: o.acceptChanges, NoSign: o.noSign, Config: cfg, Ledger: path, Keys: rules, Repositories: args,
+		Options: o.Options.Options, AcceptChanges: o.AcceptChanges, NoSign: o.noSign, Config: cfg, Ledger: path, Keys: rules, Repositories: args,
 	}, s, o.Logger(s.Err))
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/runner"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -40,7 +41,7 @@ With -o json the result is a plan that run --plan is bound to.
 }
 
 // runPlan makes a plan, where narrow is not nil of what it names.
-func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *filter, s cli.Streams) error {
+func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *runner.Filter, s cli.Streams) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 		parts.Engine.Ledger = ledger
 	}
 	if narrow != nil {
-		parts.Engine.Filter = narrow.matches
+		parts.Engine.Filter = narrow.Matches
 	}
 	p := output.NewProgress(&o.Common, s.Err, "looked at", len(f.GUNs), nil)
 	parts.Engine.Observe = p.Observe

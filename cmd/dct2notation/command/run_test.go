@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/runner"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
@@ -31,7 +32,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	session.RequestRetries, session.ItemPause, shortestWatch = -1, 20*time.Millisecond, 0
+	session.RequestRetries, session.ItemPause, runner.ShortestWatch = -1, 20*time.Millisecond, 0
 	os.Exit(awayFromHome(m))
 }
 

@@ -119,7 +119,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	if err != nil {
 		return unproven(err)
 	}
-	defer func() { err = closing(ledger, err) }()
+	defer func() { err = session.CloseLedger(ledger, err) }()
 	switch {
 	case len(named) == 0 && !o.dryRun:
 		return cli.Usage(fmt.Errorf("undo deletes what was signed by certificates that you name, and none is\nhint: %s", hintOfIdentities(known)))

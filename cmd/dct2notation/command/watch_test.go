@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"runtime"
@@ -14,19 +13,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
-	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
-	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
-	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -206,71 +200,6 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 	}
 }
 
-// What a pass was not done with is no pass that the feed is followed from: exactly that
-// nothing is left of what it was asked for.
-func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
-	t.Parallel()
-	well := func() migrate.Summary {
-		return migrate.Summary{Repositories: 1, Items: 2, Results: map[migrate.Result]int{migrate.ResultSigned: 1, migrate.ResultSkipped: 1}}
-	}
-	if m := (made{summary: well()}); !m.done() {
-		t.Error("a pass that did all: got not done, want done")
-	}
-	for name, harm := range map[string]func(m *made){
-		"a repository not read": func(m *made) { m.summary.Unread = map[failure.Class]int{failure.Transient: 1} },
-		"an item failed":        func(m *made) { m.summary.Failed = map[failure.Class]int{failure.Transient: 1} },
-		"unknown in the plan":   func(m *made) { m.summary.Skipped = map[failure.Class]int{failure.PlanUnknown: 1} },
-		"stopped":               func(m *made) { m.summary.Drained = true },
-		"one item less":         func(m *made) { m.summary.Results = map[migrate.Result]int{migrate.ResultSigned: 1} },
-		"an error":              func(m *made) { m.err, m.missed = session.ErrNoTags, session.ErrNoTags },
-	} {
-		m := made{summary: well()}
-		harm(&m)
-		if m.done() {
-			t.Errorf("%s: got the pass done, want it not done", name)
-		}
-	}
-}
-
-// A pass that left out what it was not asked for is no complete one.
-func TestPartialPassIsNotComplete(t *testing.T) {
-	t.Parallel()
-	for want, c := range map[string]struct {
-		err  error
-		left bool
-	}{"complete": {nil, false}, "partial": {nil, true}, "incomplete": {cli.Exit(cli.ExitFailures), true}} {
-		if got := outcome(c.err, c.left); got != want {
-			t.Errorf("%+v: got %s, want %s", c, got, want)
-		}
-	}
-}
-
-// Only a watch goes on from what it has read, for a day, and not where it is asked to look at
-// what is done.
-func TestOnlyAWatchFollowsTheFeed(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	for name, c := range map[string]struct {
-		harm    func(r *runner)
-		follows bool
-	}{
-		"after a complete pass": {func(*runner) {}, true},
-		"before one":            {func(r *runner) { r.feeds, r.whole = nil, time.Time{} }, false},
-		"within a day":          {func(r *runner) { r.whole = now.Add(1 - wholeEvery) }, true},
-		"after a day":           {func(r *runner) { r.whole = now.Add(-wholeEvery) }, false},
-		"--recheck":             {func(r *runner) { r.Recheck = true }, false},
-		"--rebind":              {func(r *runner) { r.Rebind = true }, false},
-		"--plan":                {func(r *runner) { r.plan = &migrate.Plan{} }, false},
-		"--only":                {func(r *runner) { r.filter = &filter{} }, false},
-	} {
-		r := &runner{feeds: session.Feeds{"a": &dct.Feed{}}, whole: now}
-		c.harm(r)
-		if got := r.since(now) != nil; got != c.follows {
-			t.Errorf("%s: follows the feed: got %v, want %v", name, got, c.follows)
-		}
-	}
-}
-
 // A watch over the changefeed reads what has changed, and a repository that is new is signed
 // once there is a pin for it.
 func TestWatchFollowsTheChangefeed(t *testing.T) {
@@ -348,32 +277,6 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	v.stopped()
 	if y.operations() != 9 {
 		t.Errorf("got %d key operations, want 9 for 9 images", y.operations())
-	}
-}
-
-// Metrics are answered where the flag says, and by default nowhere but on this machine.
-func TestMetricsAddress(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		o            runOptions
-		code         int
-		served, loud bool
-	}{
-		"a run":              {runOptions{}, cli.ExitDone, false, false},
-		"a run that is seen": {runOptions{metrics: "127.0.0.1:0"}, cli.ExitDone, true, false},
-		"a watch, not seen":  {runOptions{every: time.Minute, metrics: "none"}, cli.ExitDone, false, false},
-		"seen by all":        {runOptions{metrics: ":0"}, cli.ExitDone, true, true},
-		"no port":            {runOptions{metrics: "127.0.0.1"}, cli.ExitUsage, false, false},
-		"no such port":       {runOptions{metrics: "127.0.0.1:x"}, cli.ExitUsage, false, false},
-	} {
-		var log buffer
-		m, stop, err := c.o.monitored(slog.New(slog.NewTextHandler(&log, nil)))
-		if cli.ExitCode(err) != c.code || (m != nil) != c.served || strings.Contains(log.String(), "other machines") != c.loud {
-			t.Errorf("%s: got error %v, served %t, want exit code %d, served %t\n%s", name, err, m != nil, c.code, c.served, log.String())
-		}
-		if err == nil {
-			stop()
-		}
 	}
 }
 
@@ -508,81 +411,4 @@ func (y *yard) traces() traces {
 	must(y.t, err)
 	least.ledger = info.Size()
 	return least
-}
-
-// A pass begins so long after the one before has ended, however long that took.
-func TestPassesFollowOneAnother(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		var at []time.Duration
-		running := false
-		failed := errors.New("the last one's")
-		err := every(t.Context(), nil, 10*time.Minute, func() (bool, error) {
-			if running {
-				t.Error("got two passes at once, want one")
-			}
-			running = true
-			defer func() { running = false }()
-			at = append(at, time.Since(began))
-			time.Sleep(time.Duration(len(at)) * 7 * time.Minute)
-			return len(at) == 4, failed
-		})
-		if !errors.Is(err, failed) {
-			t.Errorf("got error %v at the end, want %v", err, failed)
-		}
-		if want := []time.Duration{0, 17 * time.Minute, 41 * time.Minute, 72 * time.Minute}; !slices.Equal(at, want) {
-			t.Errorf("got passes at %v, want %v", at, want)
-		}
-	})
-}
-
-// A signal ends the wait at once, and a pass that it falls into is the last. What is returned is
-// what the last pass came to.
-func TestStopEndsTheWaitAndMakesThePassTheLast(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		after time.Duration // the signal
-		want  time.Duration // the end
-		calls int
-	}{
-		"during a pass":    {2 * time.Minute, 5 * time.Minute, 1},
-		"while it waits":   {8 * time.Minute, 8 * time.Minute, 1},
-		"as a pass begins": {15 * time.Minute, 15 * time.Minute, 1},
-		"in a later pass":  {17 * time.Minute, 20 * time.Minute, 2},
-	} {
-		for _, how := range []string{"stop", "context"} {
-			t.Run(name+", "+how, func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					stop := make(chan struct{})
-					go func() {
-						time.Sleep(c.after)
-						if how == "stop" {
-							close(stop)
-							return
-						}
-						cancel()
-					}()
-					began, calls := time.Now(), 0
-					failed := errors.New("not complete")
-					err := every(ctx, stop, 10*time.Minute, func() (bool, error) {
-						calls++
-						// A timer that ends as the signal comes: whichever is seen first.
-						time.Sleep(5*time.Minute - time.Nanosecond)
-						time.Sleep(time.Nanosecond)
-						return false, failed
-					})
-					if calls != c.calls && (name != "as a pass begins" || calls != 2) {
-						t.Errorf("%s: got %d passes, want %d", name, calls, c.calls)
-					}
-					if took := time.Since(began); calls == c.calls && took != c.want || !errors.Is(err, failed) {
-						t.Errorf("%s: got an end after %s with %v, want %s with %v", name, took, err, c.want, failed)
-					}
-				})
-			})
-		}
-	}
 }

@@ -48,6 +48,22 @@ func OpenLedgerWith(path string, o state.Options) (*state.Ledger, *state.Fingerp
 	return l, known, nil
 }
 
+// CloseLedger closes the ledger at the end of a run that ended with err. A ledger that cannot
+// be closed may lack what was done last: that is an error of the run, whatever its result.
+func CloseLedger(l *state.Ledger, err error) error {
+	failed := l.Close()
+	var v *cli.ExitStatus
+	switch {
+	case failed == nil:
+		return err
+	case errors.As(err, &v):
+		return failed
+	case errors.Is(err, failed):
+		return err // it was that what ended the run
+	}
+	return errors.Join(err, failed)
+}
+
 // NoLedger is the error of verbs that read a ledger which is not there.
 func NoLedger(path string) error {
 	return cli.Usage(fmt.Errorf("there is no ledger %s\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))

@@ -1,4 +1,4 @@
-package command
+package runner
 
 import (
 	"errors"
@@ -16,15 +16,15 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// watchAddress is where a watch answers if nothing else is said.
-const watchAddress = "127.0.0.1:9477"
+// WatchAddress is where a watch answers if nothing else is said.
+const WatchAddress = "127.0.0.1:9477"
 
-// monitored listens where metrics are wanted, so that a port that is taken is known before any
+// Monitored listens where metrics are wanted, so that a port that is taken is known before any
 // work. nil: nowhere. The returned function ends it.
-func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), error) {
-	address := o.metrics
-	if address == "" && o.every > 0 {
-		address = watchAddress
+func (o *Options) Monitored(log *slog.Logger) (*monitor.Monitor, func(), error) {
+	address := o.Metrics
+	if address == "" && o.Every > 0 {
+		address = WatchAddress
 	}
 	if address == "" || address == "none" {
 		return nil, func() {}, nil
@@ -38,7 +38,7 @@ func (o *runOptions) monitored(log *slog.Logger) (*monitor.Monitor, func(), erro
 	}
 	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
 	m := monitor.New(monitor.Options{
-		Version: cli.Version(), Interval: o.every,
+		Version: cli.Version(), Interval: o.Every,
 		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
 		Results: map[string][]string{
 			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
@@ -67,26 +67,26 @@ func listen(address string) (net.Listener, error) {
 
 // shown lets the metrics see the ledger, until the returned function is called: it is to be
 // called before the ledger is closed.
-func (r *runner) shown() func() {
-	r.monitor.SetLedger(func() (monitor.Ledger, bool) {
-		info, err := os.Stat(r.path)
+func (r *Runner) shown() func() {
+	r.Monitor.SetLedger(func() (monitor.Ledger, bool) {
+		info, err := os.Stat(r.Path)
 		if err != nil {
 			return monitor.Ledger{}, false
 		}
-		counts, err := r.ledger.Counts()
+		counts, err := r.Ledger.Counts()
 		l := monitor.Ledger{Bytes: info.Size(), Stages: map[string]int{}}
 		for stage, n := range counts {
 			l.Stages[string(stage)] = n
 		}
 		return l, err == nil
 	})
-	return func() { r.monitor.SetLedger(nil) }
+	return func() { r.Monitor.SetLedger(nil) }
 }
 
 // showKeys lets the metrics see the keys.
-func (r *runner) showKeys() {
+func (r *Runner) showKeys() {
 	keys := r.keys
-	r.monitor.SetKeys(func() []monitor.Key {
+	r.Monitor.SetKeys(func() []monitor.Key {
 		var all []monitor.Key
 		for _, k := range keys {
 			calls := k.Calls()
@@ -97,26 +97,26 @@ func (r *runner) showKeys() {
 }
 
 // Observe takes news from the engine to the progress display and to the metrics.
-func (r *runner) observe(p *output.Progress) func(migrate.Event) {
-	if r.monitor == nil && r.filter == nil {
+func (r *Runner) observe(p *output.Progress) func(migrate.Event) {
+	if r.Monitor == nil && r.Filter == nil {
 		return p.Observe
 	}
 	return func(ev migrate.Event) {
-		if r.filter != nil && ev.Trust != nil {
-			r.filter.read(ev.Trust)
+		if r.Filter != nil && ev.Trust != nil {
+			r.Filter.read(ev.Trust)
 		}
-		r.monitor.Known(ev.Found)
+		r.Monitor.Known(ev.Found)
 		if o := ev.Outcome; o != nil {
-			r.monitor.Item(string(o.Result), string(o.Class))
+			r.Monitor.Item(string(o.Result), string(o.Class))
 		}
 		if n := ev.Trust; n != nil && n.Err != nil {
-			r.monitor.Unread(n.GUN, string(n.Class), n.Class == failure.Unsigned)
+			r.Monitor.Unread(n.GUN, string(n.Class), n.Class == failure.Unsigned)
 		} else if n != nil {
 			expires := map[string]time.Time{}
 			for _, e := range n.Expiries {
 				expires[e.Role] = e.At
 			}
-			r.monitor.Read(n.GUN, expires)
+			r.Monitor.Read(n.GUN, expires)
 		}
 		p.Observe(ev)
 	}

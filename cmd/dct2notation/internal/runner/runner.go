@@ -1,4 +1,7 @@
-package command
+// Package runner makes the passes of run: it prepares each anew, so that nothing an earlier one has seen of a
+// server counts, has the engine make it, saves and shows what became of it, and says with which exit code it
+// ends. A watch makes passes until it is stopped, or one fails for a reason that will not pass.
+package runner
 
 import (
 	"context"
@@ -17,19 +20,19 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// runner makes the passes of one call of run: one, or with --watch as many as come.
-type runner struct {
-	runOptions
-	cfg     session.Config
-	args    []string
-	plan    *migrate.Plan // what the pass is bound to; nil: nothing
-	filter  *filter       // what alone is asked for; nil: all
-	ledger  *state.Ledger
-	known   *state.Fingerprint // the ledger's configuration, before and after it is bound
-	path    string             // of the ledger
-	monitor *monitor.Monitor   // nil: nobody watches
-	streams cli.Streams
-	log     *slog.Logger
+// A Runner makes the passes of one call of run: one, or of a watch as many as come.
+type Runner struct {
+	Options
+	Config  session.Config
+	Args    []string
+	Plan    *migrate.Plan // what the pass is bound to; nil: nothing
+	Filter  *Filter       // what alone is asked for; nil: all
+	Ledger  *state.Ledger
+	Known   *state.Fingerprint // the ledger's configuration, before and after it is bound
+	Path    string             // of the ledger
+	Monitor *monitor.Monitor   // nil: nobody watches
+	Streams cli.Streams
+	Log     *slog.Logger
 
 	// What passes share. All else is made anew for each, so that nothing an earlier one has
 	// seen of a server counts.
@@ -42,6 +45,15 @@ type runner struct {
 	whole    time.Time          // when a pass began that read them from their beginning, and was complete
 }
 
+// Run makes the passes. Its error is what the last one came to.
+func (r *Runner) Run(ctx context.Context, stop <-chan struct{}) error {
+	defer r.shown()()
+	if r.Every > 0 {
+		return r.watch(ctx, stop)
+	}
+	return r.once(ctx, stop)
+}
+
 // mayPass marks an error that the next pass need not have: it does not end a watch.
 type mayPass struct{ error }
 
@@ -49,12 +61,12 @@ func (m mayPass) Unwrap() error { return m.error }
 
 // prepare connects to the servers, finds the repositories, opens the keys if they are not,
 // and binds the ledger to the configuration.
-func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error) {
+func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error) {
 	if err := r.valid(time.Now()); err != nil {
 		return nil, err
 	}
-	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.monitor}
-	f, sel, err := session.Prepare(r.RemoteOptions, r.SelectOptions, r.cfg, r.args, a, r.streams, r.log)
+	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.Monitor}
+	f, sel, err := session.Prepare(r.RemoteOptions, r.SelectOptions, r.Config, r.Args, a, r.Streams, r.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -64,17 +76,17 @@ func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		}
 	}()
 	r.rt = f.Transport
-	f.Registry.Remember(r.ledger)
+	f.Registry.Remember(r.Ledger)
 	since := r.since(time.Now())
-	if err := f.Find(ctx, r.Discover, sel, r.cfg, since, r.log); err != nil {
+	if err := f.Find(ctx, r.Discover, sel, r.Config, since, r.Log); err != nil {
 		var u *cli.UsageError
-		if errors.As(err, &u) || r.ledger.Err() != nil {
+		if errors.As(err, &u) || r.Ledger.Err() != nil {
 			return nil, err
 		}
 		return nil, mayPass{err} // a server that is down
 	}
 	if f.Part = since != nil; f.Part {
-		if err := f.AddUnfinished(r.ledger, sel); err != nil {
+		if err := f.AddUnfinished(r.Ledger, sel); err != nil {
 			return nil, err
 		}
 	}
@@ -84,26 +96,26 @@ func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 	if err := r.open(ctx, f); err != nil {
 		return nil, err
 	}
-	if err := r.CheckKeys(f, r.keys, time.Now(), r.log); err != nil {
+	if err := r.CheckKeys(f, r.keys, time.Now(), r.Log); err != nil {
 		return nil, err
 	}
 	if err := r.bind(f); err != nil {
 		return nil, err
 	}
-	parts := session.NewEngine(f, r.EngineOptions, r.keys, r.known, r.log)
-	r.acceptChanges = false // those that were there when it was said
-	parts.Engine.Ledger, parts.Engine.Setbacks = r.ledger, r.setbacks
-	if r.plan != nil {
-		if err := r.plan.Check(parts.Engine); err != nil {
+	parts := session.NewEngine(f, r.EngineOptions, r.keys, r.Known, r.Log)
+	r.AcceptChanges = false // those that were there when it was said
+	parts.Engine.Ledger, parts.Engine.Setbacks = r.Ledger, r.setbacks
+	if r.Plan != nil {
+		if err := r.Plan.Check(parts.Engine); err != nil {
 			return nil, cli.Usage(err)
 		}
-		parts.Engine.Plan = r.plan
+		parts.Engine.Plan = r.Plan
 	}
-	if r.filter != nil {
+	if r.Filter != nil {
 		// What is named was amiss, whatever the ledger says of it.
-		parts.Engine.Filter, parts.Engine.Recheck = r.filter.matches, true
-		if !r.filter.failures.Whole {
-			r.log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
+		parts.Engine.Filter, parts.Engine.Recheck = r.Filter.Matches, true
+		if !r.Filter.failures.Whole {
+			r.Log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
 		}
 	}
 	parts.Asked, err = r.scope(parts.Asked)
@@ -111,29 +123,29 @@ func (r *runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 }
 
 // Bind ties the ledger to the configuration, and learns what identities it has accepted before.
-func (r *runner) bind(f *session.Session) error {
+func (r *Runner) bind(f *session.Session) error {
 	now, err := (&session.EngineParts{Session: f, Keys: r.keys}).Fingerprint()
 	if err != nil {
 		return err
 	}
 	// Whoever accepts a root has changed its pin for that.
-	if err := r.ledger.Bind(now, r.acceptChanges || r.AcceptRoot.OnlyAccepted(r.known, now)); err != nil {
-		return r.AcceptRoot.NamingRoots(err, r.ledger, now)
+	if err := r.Ledger.Bind(now, r.AcceptChanges || r.AcceptRoot.OnlyAccepted(r.Known, now)); err != nil {
+		return r.AcceptRoot.NamingRoots(err, r.Ledger, now)
 	}
-	r.known, err = r.ledger.Fingerprint()
+	r.Known, err = r.Ledger.Fingerprint()
 	return err
 }
 
 // open opens the keys, once.
-func (r *runner) open(ctx context.Context, f *session.Session) error {
+func (r *Runner) open(ctx context.Context, f *session.Session) error {
 	if r.keys != nil {
 		return nil
 	}
-	known := r.known
-	if r.acceptChanges {
+	known := r.Known
+	if r.AcceptChanges {
 		known = nil // the key is asked anew what its certificate is
 	}
-	keys, err := f.OpenKeys(ctx, r.KeyOptions, r.cfg, known, r.log)
+	keys, err := f.OpenKeys(ctx, r.KeyOptions, r.Config, known, r.Log)
 	r.keys = keys
 	r.showKeys()
 	return err
@@ -157,18 +169,18 @@ func (m made) part() bool {
 }
 
 // pass runs the engine, saves what became of it and shows it.
-func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
+func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
 	head := report.NewHead(report.OfRun, cli.Tool(), parts.Asked, time.Now())
 	for _, k := range r.keys {
 		head.Keys = append(head.Keys, report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()})
 	}
-	saved, err := r.Record(head, r.Output, r.log)
+	saved, err := r.Record(head, r.Output, r.Log)
 	if err != nil {
 		return made{err: err, missed: err}
 	}
-	r.status = output.NewStatusFile(r.path, r.log)
-	r.status.Rests = r.every > 0
-	p := output.NewProgress(&r.Common, r.streams.Err, "signed", len(parts.GUNs), r.status)
+	r.status = output.NewStatusFile(r.Path, r.Log)
+	r.status.Rests = r.Every > 0
+	p := output.NewProgress(&r.Common, r.Streams.Err, "signed", len(parts.GUNs), r.status)
 	p.Saved = saved
 	p.Report.AddOddNames(parts.Odd)
 	p.Report.Started, p.Report.Keys = head.Started, head.Keys // as in the saved result
@@ -181,8 +193,8 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 		m.err = session.ErrNoTags // no report may say that all is well
 	}
 	m.missed = m.err
-	if r.filter != nil && m.err == nil && !m.summary.Drained {
-		m.missed = r.filter.missed(r.log)
+	if r.Filter != nil && m.err == nil && !m.summary.Drained {
+		m.missed = r.Filter.missed(r.Log)
 	}
 	if m.missed == nil && !m.summary.Drained {
 		m.missed = parts.Unlisted
@@ -194,13 +206,13 @@ func (r *runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	if m.part() {
 		end.Complete, end.Error = false, report.ErrPart.Error()
 	}
-	werr := p.Saved.Finish(end, r.Output, false, r.streams.Out)
+	werr := p.Saved.Finish(end, r.Output, false, r.Streams.Out)
 	m.unsaved = errors.Join(show(m.result), werr)
 	return m
 }
 
 // ExitStatus is the error that a pass comes to. early says that its time was over.
-func (r *runner) exitStatus(m made, early bool) error {
+func (r *Runner) exitStatus(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
 		return errors.Join(m.err, m.unsaved)
@@ -224,8 +236,8 @@ const wholeEvery = 24 * time.Hour
 // since is what earlier passes have read of the changefeeds, so that only what has changed
 // is looked at; nil: everything is. Where the options ask for what is done already, the feeds
 // only discover.
-func (r *runner) since(now time.Time) session.Feeds {
-	if r.Recheck || r.Rebind || r.plan != nil || r.filter != nil || now.Sub(r.whole) >= wholeEvery {
+func (r *Runner) since(now time.Time) session.Feeds {
+	if r.Recheck || r.Rebind || r.Plan != nil || r.Filter != nil || now.Sub(r.whole) >= wholeEvery {
 		return nil
 	}
 	return r.feeds
@@ -233,7 +245,7 @@ func (r *runner) since(now time.Time) session.Feeds {
 
 // advance remembers how far the changefeeds were read. It comes after a complete pass:
 // whatever was left undone has to be found again by the next.
-func (r *runner) advance(parts *session.EngineParts, began time.Time) {
+func (r *Runner) advance(parts *session.EngineParts, began time.Time) {
 	r.feeds = parts.Feeds
 	if !parts.Part {
 		r.whole = began
@@ -241,29 +253,29 @@ func (r *runner) advance(parts *session.EngineParts, began time.Time) {
 }
 
 // once makes one pass.
-func (r *runner) once(ctx context.Context, stop <-chan struct{}) error {
-	r.monitor.Began()
+func (r *Runner) once(ctx context.Context, stop <-chan struct{}) error {
+	r.Monitor.Began()
 	parts, err := r.prepare(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = parts.Close() }() // only read from
-	quiet := cli.AnnounceEnd(stop, r.log)
+	quiet := cli.AnnounceEnd(stop, r.Log)
 	defer quiet()
-	stop, early := cli.Within(stop, r.maxDuration)
+	stop, early := cli.Within(stop, r.MaxDuration)
 	m := r.pass(ctx, stop, parts, r.show)
 	err = r.exitStatus(m, early())
-	r.monitor.Ended(outcome(err, !m.summary.Complete()), err == nil && m.summary.Complete(), true)
+	r.Monitor.Ended(outcome(err, !m.summary.Complete()), err == nil && m.summary.Complete(), true)
 	return err
 }
 
 // show writes the result to stdout, unless the recording does.
-func (r *runner) show(result *report.Run) error {
+func (r *Runner) show(result *report.Run) error {
 	switch r.Output {
 	case "text":
-		return report.RunText(r.streams.Out, result)
+		return report.RunText(r.Streams.Out, result)
 	case "json":
-		return report.JSON(r.streams.Out, result)
+		return report.JSON(r.Streams.Out, result)
 	}
 	return nil
 }

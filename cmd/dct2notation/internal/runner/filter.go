@@ -1,4 +1,4 @@
-package command
+package runner
 
 import (
 	"errors"
@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -19,8 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// filter narrows a run to what a list names. It is safe for concurrent use.
-type filter struct {
+// A Filter narrows a run to what a list names. It is safe for concurrent use.
+type Filter struct {
 	file     string
 	failures *report.Failures
 
@@ -29,12 +27,12 @@ type filter struct {
 	seen map[string]bool       // repositories that were read
 }
 
-// errNothingToDo is said of the list of a result that came to its end and has no failures. It is
+// ErrNothingToDo is said of the list of a result that came to its end and has no failures. It is
 // no failure either.
-var errNothingToDo = errors.New("nothing is to be done")
+var ErrNothingToDo = errors.New("nothing is to be done")
 
-// readFilter reads the file that --only names.
-func readFilter(path string) (*filter, error) {
+// ReadFilter reads the file that --only names.
+func ReadFilter(path string) (*Filter, error) {
 	failures, err := report.ReadFailures(func() (io.ReadCloser, error) { return os.Open(path) })
 	switch {
 	case err != nil:
@@ -42,17 +40,17 @@ func readFilter(path string) (*filter, error) {
 	case len(failures.Named) == 0 && !failures.Whole:
 		return nil, cli.Usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
 	case len(failures.Named) == 0:
-		return nil, fmt.Errorf("%w: the list %s names nothing", errNothingToDo, safetext.Safe(path, 256))
+		return nil, fmt.Errorf("%w: the list %s names nothing", ErrNothingToDo, safetext.Safe(path, 256))
 	}
-	o := &filter{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
+	o := &Filter{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
 	for _, n := range failures.Named {
 		o.met[n] = false
 	}
 	return o, nil
 }
 
-// repositories are the names that the list has them under.
-func (o *filter) repositories() ([]string, error) {
+// Repositories are the names that the list has them under.
+func (o *Filter) Repositories() ([]string, error) {
 	var names []string
 	for _, n := range o.failures.Named {
 		if _, err := dct.ParseGUN(n.Repository); err != nil {
@@ -64,8 +62,8 @@ func (o *filter) repositories() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// matches reports whether the list names it, in any of the ways.
-func (o *filter) matches(a migrate.FilterItem) bool {
+// Matches reports whether the list names it, in any of the ways.
+func (o *Filter) Matches(a migrate.FilterItem) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	asked := false
@@ -87,7 +85,7 @@ func (o *filter) matches(a migrate.FilterItem) bool {
 }
 
 // read notes that a repository was read: then it was met, whatever it has.
-func (o *filter) read(n *migrate.TrustNews) {
+func (o *Filter) read(n *migrate.TrustNews) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, name := range []string{n.GUN, n.Place} {
@@ -101,7 +99,7 @@ func (o *filter) read(n *migrate.TrustNews) {
 // missed is the error of a run that came to its end, if the trust data that was read did not
 // have all that is named there, or nothing of it: that is not done either, and nothing else
 // tells of it.
-func (o *filter) missed(log *slog.Logger) error {
+func (o *Filter) missed(log *slog.Logger) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var names []string
@@ -123,14 +121,4 @@ func (o *filter) missed(log *slog.Logger) error {
 		log.Warn("named and not found", "what", name, "hint", "DCT does not vouch for it, or it is left out by --plan, --include-tags or --exclude-tags")
 	}
 	return fmt.Errorf("%d of what %s names is not in the trust data that was read: %s", len(names), safetext.Safe(o.file, 256), safetext.Safe(strings.Join(names, ", "), 1000))
-}
-
-// narrowed says that a result is of a part only.
-func narrowed(asked, how, file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	sum, err := digest.FromReader(f)
-	return asked + " " + how + "=" + sum.Encoded()[:12], errors.Join(err, f.Close())
 }

@@ -1,4 +1,4 @@
-package command
+package runner
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
@@ -18,63 +17,34 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// shortestWatch is the least time between two passes, so that servers have a rest. Tests do
-// not wait for that.
-var shortestWatch = 10 * time.Second
-
-// checkWatch refuses what does not go with --watch.
-func (o *runOptions) checkWatch() error {
-	switch {
-	case o.every == 0:
-		return nil
-	case o.every < shortestWatch:
-		return cli.Usage(fmt.Errorf("--watch %s: at least %s", o.every, shortestWatch))
-	case o.plan != "":
-		return cli.Usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
-	case o.only != "":
-		return cli.Usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
-	case len(o.AcceptRoot) > 0:
-		return cli.Usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
-	case o.Resign:
-		return cli.Usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
-	case o.maxDuration > 0:
-		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
-	case o.Output != "text" && o.Output != "json":
-		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
-	case o.Source != "server" && o.Source != "docker" && !strings.HasPrefix(o.Source, "docker:"):
-		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
-	}
-	return nil
-}
-
 // watch makes passes until it is stopped, or one fails for a reason that will not pass. Its
 // error is what the last pass came to.
-func (r *runner) watch(ctx context.Context, stop <-chan struct{}) error {
-	r.setbacks = &migrate.Setbacks{Pause: r.every}
-	quiet := cli.AnnounceEnd(stop, r.log)
+func (r *Runner) watch(ctx context.Context, stop <-chan struct{}) error {
+	r.setbacks = &migrate.Setbacks{Pause: r.Every}
+	quiet := cli.AnnounceEnd(stop, r.Log)
 	defer quiet()
-	told := &printer{out: r.streams.Out, json: r.Output == "json"}
+	told := &printer{out: r.Streams.Out, json: r.Output == "json"}
 	first := true
-	err := every(ctx, stop, r.every, func() (bool, error) {
-		r.monitor.Began()
+	err := every(ctx, stop, r.Every, func() (bool, error) {
+		r.Monitor.Began()
 		complete, all, err := r.round(ctx, stop, told, first)
 		first = false
-		r.monitor.Ended(outcome(err, r.left), complete && !r.left, all)
+		r.Monitor.Ended(outcome(err, r.left), complete && !r.left, all)
 		if r.lasting(err) {
 			return true, err
 		}
 		var shown *cli.ExitStatus
 		if err != nil && !errors.As(err, &shown) {
-			r.log.Error("pass", append([]any{"next", time.Now().Add(r.every).UTC().Format(time.RFC3339)}, cli.Reasoned(report.Why(err))...)...)
+			r.Log.Error("pass", append([]any{"next", time.Now().Add(r.Every).UTC().Format(time.RFC3339)}, cli.Reasoned(report.Why(err))...)...)
 		}
 		return false, err
 	})
 	r.status.Over()
-	if err := state.RemoveCopy(r.path); err != nil { // the ledger is free now
-		r.log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
+	if err := state.RemoveCopy(r.Path); err != nil { // the ledger is free now
+		r.Log.Warn("the copy of the ledger cannot be removed", "reason", err.Error())
 	}
 	if r.lasting(err) {
-		r.monitor.Over(safetext.FirstLine(report.Why(err)))
+		r.Monitor.Over(safetext.FirstLine(report.Why(err)))
 	}
 	return err
 }
@@ -106,7 +76,7 @@ func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass f
 
 // round makes one pass. complete says that nothing was left undone of what was asked for, all that
 // it looked at all repositories there are.
-func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *printer, first bool) (complete, all bool, err error) {
+func (r *Runner) round(ctx context.Context, stop <-chan struct{}, told *printer, first bool) (complete, all bool, err error) {
 	began := time.Now()
 	parts, err := r.prepare(ctx)
 	if err != nil {
@@ -114,8 +84,8 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *printer,
 	}
 	defer func() { _ = parts.Close() }() // only read from
 	m := r.pass(ctx, stop, parts, told.pass)
-	if err := r.ledger.SaveCopy(); err != nil && r.ledger.Err() == nil {
-		r.log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
+	if err := r.Ledger.SaveCopy(); err != nil && r.Ledger.Err() == nil {
+		r.Log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
 	}
 	err = r.exitStatus(m, false)
 	switch {
@@ -135,13 +105,13 @@ func (r *runner) round(ctx context.Context, stop <-chan struct{}, told *printer,
 
 // lasting reports whether an error of a pass ends a watch: whatever is not known to be able to
 // pass does.
-func (r *runner) lasting(err error) bool {
+func (r *Runner) lasting(err error) bool {
 	var may mayPass
 	var shown *cli.ExitStatus
 	switch {
 	case err == nil:
 		return false
-	case r.ledger.Err() != nil:
+	case r.Ledger.Err() != nil:
 		return true
 	case errors.As(err, &shown):
 		return shown.Code == cli.ExitInterrupted
@@ -150,7 +120,7 @@ func (r *runner) lasting(err error) bool {
 }
 
 // valid returns an error if what a key signs now would be worth nothing soon.
-func (r *runner) valid(now time.Time) error {
+func (r *Runner) valid(now time.Time) error {
 	for _, k := range r.keys {
 		if err := r.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
 			return err

@@ -1,0 +1,130 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+// Options are those of run.
+type Options struct {
+	session.Options
+	output.Results
+	PlanFile      string // a reviewed plan; empty: nothing binds the run
+	OnlyFile      string // a list of what alone is asked for; empty: all is
+	AcceptChanges bool   // of the configuration
+	MaxDuration   time.Duration
+	Every         time.Duration // of a watch; 0: there is one pass
+	Metrics       string        // where they are answered; empty: the default, "none": nowhere
+}
+
+// ShortestWatch is the least time between two passes, so that servers have a rest. Tests do
+// not wait for that.
+var ShortestWatch = 10 * time.Second
+
+// CheckWatch refuses what does not go with --watch.
+func (o *Options) CheckWatch() error {
+	switch {
+	case o.Every == 0:
+		return nil
+	case o.Every < ShortestWatch:
+		return cli.Usage(fmt.Errorf("--watch %s: at least %s", o.Every, ShortestWatch))
+	case o.PlanFile != "":
+		return cli.Usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
+	case o.OnlyFile != "":
+		return cli.Usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
+	case len(o.AcceptRoot) > 0:
+		return cli.Usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
+	case o.Resign:
+		return cli.Usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
+	case o.MaxDuration > 0:
+		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
+	case o.Output != "text" && o.Output != "json":
+		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
+	case o.Source != "server" && o.Source != "docker" && !strings.HasPrefix(o.Source, "docker:"):
+		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
+	}
+	return nil
+}
+
+// Bounds gives the reviewed plan and the list of failures, if they are named, and the names
+// of the repositories of the run. Plan and list name them themselves; arguments can only
+// narrow them.
+func (o *Options) Bounds(args []string) (*migrate.Plan, *Filter, []string, error) {
+	if o.OnlyFile == "" {
+		plan, args, err := o.planned(args)
+		return plan, nil, args, err
+	}
+	narrow, err := ReadFilter(o.OnlyFile)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if len(args) == 0 {
+		o.Discover = session.DiscoverList
+		if args, err = narrow.Repositories(); err != nil {
+			return nil, nil, nil, cli.Usage(fmt.Errorf("reading the list %s: %w", o.OnlyFile, err))
+		}
+	}
+	plan, args, err := o.planned(args)
+	return plan, narrow, args, err
+}
+
+// scope says in a result what of the repositories it is of.
+func (o *Options) scope(asked string) (string, error) {
+	for how, file := range map[string]string{"plan": o.PlanFile, "only": o.OnlyFile} {
+		if file == "" {
+			continue
+		}
+		var err error
+		if asked, err = narrowed(asked, how, file); err != nil {
+			return "", err
+		}
+	}
+	return asked, nil
+}
+
+// planned gives the reviewed plan, if one is named, and the names of its repositories.
+func (o *Options) planned(args []string) (*migrate.Plan, []string, error) {
+	if o.PlanFile == "" {
+		return nil, args, nil
+	}
+	f, err := os.Open(o.PlanFile)
+	if err != nil {
+		return nil, nil, cli.Usage(fmt.Errorf("reading the plan: %w", err))
+	}
+	defer func() { _ = f.Close() }() // only read from
+	plan, err := report.ReadPlan(f)
+	if err != nil {
+		return nil, nil, cli.Usage(fmt.Errorf("reading the plan %s: %w", o.PlanFile, err))
+	}
+	if len(args) > 0 {
+		return plan, args, nil
+	}
+	o.Discover = session.DiscoverList
+	guns, err := plan.GUNs()
+	for _, gun := range guns {
+		args = append(args, gun.String())
+	}
+	return plan, args, cli.Usage(err)
+}
+
+// narrowed says that a result is of a part only.
+func narrowed(asked, how, file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	sum, err := digest.FromReader(f)
+	return asked + " " + how + "=" + sum.Encoded()[:12], errors.Join(err, f.Close())
+}
