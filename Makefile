@@ -11,7 +11,7 @@ PLUGIN := cmd/notation-pkcs11
 TOOL = $$(go -C $(CURDIR)/internal/lint/tools tool -n $(1))
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate metrics
+.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate metrics pages release image
 
 build: ## the product, as one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dct2notation ./cmd/dct2notation
@@ -68,6 +68,18 @@ fuzz: ## each fuzz target for FUZZTIME
 mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so
 	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \
 		-wider './migrate/... ./cmd/dct2notation/...' ./migrate ./migrate/verify ./migrate/undo ./dct/... ./notation/... ./state/...
+
+pages: ## man pages and completions, in bin/pages
+	go run ./cmd/dct2notation/internal/pages bin/pages
+
+# Builds the tools the first time, which takes minutes. A tag is released by RELEASE= and a GITHUB_TOKEN.
+RELEASE ?= --snapshot
+release: ## archives, packages, bills of materials and SHA256SUMS for all platforms, in dist
+	$$(go -C internal/release/tools tool -n goreleaser) release --clean $(RELEASE)
+
+BASE ?= scratch
+image: ## a container image, by docker, podman or buildah; BASE=IMAGE for plugins that need libc or .NET
+	deploy/container/build.sh $(BASE)
 
 metrics: ## how the code is laid out, in numbers: sizes, uses that run upward, tests beside their source
 	go run ./internal/lint/metrics

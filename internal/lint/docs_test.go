@@ -18,7 +18,7 @@ import (
 var (
 	link    = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)]*))?\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	// A name and the file that declares it: `newRoot` in [root.go](cmd/dct2notation/command/root.go).
+	// A name and the file that declares it: `NewRoot` in [root.go](cmd/dct2notation/command/root.go).
 	declared = regexp.MustCompile("`(\\w+)`\\s+in\\s+\\[[^]]*\\]\\(([^)]+\\.go)\\)")
 	// A source file, from the root: `migrate/vouch.go`.
 	source = regexp.MustCompile("`([a-z][\\w-]*/[\\w/.-]+\\.go)`")

@@ -21,7 +21,7 @@ import (
 // Main runs one command line and returns its exit code. When stop is closed the verb
 // finishes what it has begun; when ctx ends it returns as soon as it can.
 func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Streams) int {
-	root := newRoot(stop, s)
+	root := NewRoot(stop, s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
@@ -39,7 +39,8 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	return cli.ExitCode(err)
 }
 
-func newRoot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
+// NewRoot makes the command line. When stop is closed the verb finishes what it has begun.
+func NewRoot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dct2notation",
 		Short: "Move container images from Docker Content Trust to Notation",
