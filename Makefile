@@ -70,11 +70,11 @@ mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what
 		-wider './migrate/... ./cmd/dct2notation/...' ./migrate ./migrate/verify ./migrate/undo ./dct/... ./notation/... ./state/...
 
 pages: ## man pages and completions, in bin/pages
-	go run ./cmd/dct2notation/internal/pages bin/pages
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./cmd/dct2notation/internal/pages bin/pages
 
 # Builds the tools the first time, which takes minutes. A tag is released by RELEASE= and a GITHUB_TOKEN.
 RELEASE ?= --snapshot
-release: ## archives, packages, bills of materials and SHA256SUMS for all platforms, in dist
+release: pages ## archives, packages, bills of materials and SHA256SUMS for all platforms, in dist
 	$$(go -C internal/release/tools tool -n goreleaser) release --clean $(RELEASE)
 
 BASE ?= scratch
