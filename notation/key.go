@@ -57,6 +57,18 @@ func NotationKey(name string) (Key, error) {
 	return k, nil
 }
 
+// KeyNames are the names in notation's signingkeys.json; none where it cannot be read.
+func KeyNames() (names []string) {
+	keys, err := config.LoadSigningKeys()
+	if err != nil {
+		return nil
+	}
+	for _, k := range keys.Keys {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
 // missingKey is the error for a key that notation does not have; without a name it is the default key.
 func missingKey(name string, err error) error {
 	if name == "" {

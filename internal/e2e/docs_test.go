@@ -13,11 +13,15 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	modversion "golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
 
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -91,6 +95,7 @@ func newNovice(t *testing.T) *novice {
 	// The only way out: a name that no server has is refused there.
 	r.extra = append(r.extra, "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+r.path("ca.pem"), "CURL_CA_BUNDLE="+r.path("ca.pem"))
 	r.shim(t)
+	r.modules(t)
 	return r
 }
 
@@ -151,6 +156,38 @@ func (r *novice) shim(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.extra = append(r.extra, "PATH="+strings.Join([]string{r.path("bin"), bin, os.Getenv("PATH")}, ":"))
+}
+
+// modules publishes this repository as version 0.1.0 of its Go module, for `go install`. What it requires comes
+// from the modules that building it has fetched; what is installed goes to the folder of make's shim.
+func (r *novice) modules(t *testing.T) {
+	t.Helper()
+	const module, version = "github.com/dct2notation/dct2notation", "v0.1.0"
+	root := filepath.Join("..", "..")
+	published := r.path("modules", module, "@v")
+	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := []byte(`{"Version":"` + version + `","Time":"2026-12-01T00:00:00Z"}`)
+	for name, content := range map[string][]byte{"list": []byte(version + "\n"), version + ".info": info, version + ".mod": gomod} {
+		servertest.WriteFile(t, filepath.Join(published, name), content)
+	}
+	file, err := os.Create(filepath.Join(published, version+".zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := modzip.CreateFromDir(file, modversion.Version{Path: module, Version: version}, root); err != nil {
+		t.Fatalf("making a module of the repository: %v", err)
+	}
+	settings, err := exec.Command("go", "env", "GOMODCACHE", "GOCACHE", "GOPROXY").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := strings.Split(string(settings), "\n")
+	r.extra = append(r.extra, "GOMODCACHE="+r.path("modcache"), "GOCACHE="+have[1], "GOFLAGS=-modcacherw -trimpath", "CGO_ENABLED=0", "GOSUMDB=off",
+		"GOPROXY=file://"+r.path("modules")+",file://"+filepath.Join(have[0], "cache", "download")+","+have[2], "GOBIN="+r.path("bin"))
 }
 
 // session types the commands of a block and compares what they print.

@@ -59,7 +59,7 @@ moment: run the same command again and it goes on.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return cli.Usage(fmt.Errorf("%w\nhint: %s", cli.FlagError(err), cli.HintOfFlag(c, err)))
 	})
-	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), cli.NewVersion(s))
+	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
@@ -68,6 +68,7 @@ moment: run the same command again and it goes on.`,
 		}
 	}
 	cli.GroupFlags(root)
+	completeValues(root)
 	var each func(c *cobra.Command)
 	each = func(c *cobra.Command) {
 		cli.RefuseTwice(c.Flags())

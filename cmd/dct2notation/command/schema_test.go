@@ -29,9 +29,10 @@ func TestSchemas(t *testing.T) {
 		"command.savedReport.version": {1}, "command.savedReport.kind": {snapshotKind}, "command.savedAttention.outcome": outcomes,
 		"command.verifiedSnapshot.version": {1}, "command.verifiedSnapshot.kind": {snapshotVerifyKind},
 		"command.pushedReport.version": {1}, "command.pushedReport.kind": {reportPushKind},
+		"command.versionResult.version": {1}, "command.versionResult.kind": {versionKind},
 		"command.policyResult.version": {1}, "command.policyResult.kind": {policyKind}, "command.policyResult.stage": {"audit", "enforce"},
 	}
-	for kind, v := range map[string]any{"status": output.Status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}, "policy": policyResult{}} {
+	for kind, v := range map[string]any{"status": output.Status{}, "snapshot": savedReport{}, "snapshot-verify": verifiedSnapshot{}, "report-push": pushedReport{}, "policy": policyResult{}, "version": versionResult{}} {
 		raw, err := s.Of(kind+".schema.json", kind+" -o json", v, limits)
 		schematest.Same(t, filepath.Join(root, "migrate", "report", "schema", kind+".schema.json"), raw, err, *update)
 		if _, ok := report.Schema(kind); !ok {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -22,19 +21,6 @@ func Version() string {
 		return info.Main.Version
 	}
 	return "devel"
-}
-
-// NewVersion is the verb version.
-func NewVersion(s Streams) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(s.Out, "dct2notation %s %s/%s %s\n", Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-			return err
-		},
-	}
 }
 
 // NoArgs refuses arguments, as a usage error.

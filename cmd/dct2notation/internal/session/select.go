@@ -34,6 +34,11 @@ const (
 	DiscoverChangefeed  = "changefeed"
 )
 
+// DiscoverKinds are the values of --discover.
+func DiscoverKinds() []string {
+	return []string{DiscoverList, DiscoverSource, DiscoverDockerTrust, DiscoverCatalog, DiscoverChangefeed}
+}
+
 // Bind adds the flags.
 func (o *SelectOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupSelect, func(f *pflag.FlagSet) {
@@ -45,7 +50,7 @@ func (o *SelectOptions) Bind(f *pflag.FlagSet) {
 
 // Check returns a usage error for values that mean nothing.
 func (o *SelectOptions) Check() error {
-	if !slices.Contains([]string{DiscoverList, DiscoverSource, DiscoverDockerTrust, DiscoverCatalog, DiscoverChangefeed}, o.Discover) {
+	if !slices.Contains(DiscoverKinds(), o.Discover) {
 		return cli.Usage(fmt.Errorf("--discover %s: it is list, changefeed, catalog, docker-trust or source", safetext.Safe(o.Discover, 64)))
 	}
 	return nil
