@@ -65,11 +65,11 @@ func (w *world) Find(context.Context, migrate.Image, string) (migrate.Found, err
 func (w *world) Recorded(context.Context, migrate.Image, string) (migrate.Signature, bool, error) {
 	return migrate.Signature{}, false, nil
 }
-func (w *world) CheckList(context.Context, migrate.Image, bool) error      { return nil }
-func (w *world) Relist(context.Context, migrate.Image, string) error       { return nil }
-func (w *world) Answers(context.Context, string) error                     { return nil }
-func (w *world) ListsInTag(string) bool                                    { return false }
-func (w *world) Push(context.Context, migrate.Image, state.Envelope) error { return nil }
+func (w *world) CheckList(context.Context, migrate.Image, bool) error            { return nil }
+func (w *world) Relist(context.Context, migrate.Image, string) error             { return nil }
+func (w *world) Answers(context.Context, string) error                           { return nil }
+func (w *world) ListsInTag(string) bool                                          { return false }
+func (w *world) Push(context.Context, migrate.Image, state.Envelope, bool) error { return nil }
 func (w *world) Listed(context.Context, migrate.Image) ([]string, error) {
 	return []string{"sha256:0", ""}, nil
 }

@@ -85,18 +85,21 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 	o := r.outcome(w, result)
 	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
+	var looked *Found
 	if fresh {
 		x, err := r.inspect(ctx, w)
 		if err != nil {
 			return o, err
 		}
 		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		if done, err := r.alreadySigned(ctx, w, x, stage, &o); done || err != nil {
+		ours, done, err := r.alreadySigned(ctx, w, x, stage, &o)
+		if done || err != nil {
 			return o, err
 		}
-		if err := r.sign(ctx, w, x, stage); err != nil {
+		if err := r.sign(ctx, w, x, len(ours) > 0, stage); err != nil {
 			return o, err
 		}
+		looked = &x.Found
 	} else {
 		// What an earlier run left counts as the key's only if the key has that identity, which may
 		// be known from the ledger alone.
@@ -121,7 +124,7 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 			return r.attempt(ctx, w, stage, ResultSigned)
 		}
 	}
-	all, err := r.publish(ctx, w, image, stage, fresh, &o)
+	all, err := r.publish(ctx, w, image, stage, looked, &o)
 	if err != nil {
 		return o, err
 	}
@@ -133,44 +136,45 @@ func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Re
 }
 
 // alreadySigned ends an item that is not to be signed after what the registry showed of it: it
-// cannot be, or it is already. It says in o how it ended.
-func (r *run) alreadySigned(ctx context.Context, w Work, x Inspected, stage *state.Stage, o *Outcome) (bool, error) {
+// cannot be, or it is already. It says in o how it ended. Else it returns the signatures of ours, if
+// there are any, beside which another is wanted.
+func (r *run) alreadySigned(ctx context.Context, w Work, x Inspected, stage *state.Stage, o *Outcome) (ours []Signature, done bool, err error) {
 	if x.Skip == failure.Missing {
 		if err := r.missing(ctx, w, *stage); err != nil {
-			return true, err
+			return nil, true, err
 		}
 	}
 	if x.Skip != "" {
 		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
 		if err := r.reopen(w, stage); err != nil {
-			return true, err
+			return nil, true, err
 		}
-		return true, failure.Fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+		return nil, true, failure.Fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
 	}
 	known, _, err := r.Ledger.Item(w.Key)
 	if err != nil {
-		return true, failure.Fatally(err)
+		return nil, true, failure.Fatally(err)
 	}
-	ours, err := r.ours(ctx, w, x, known, r.relisted)
+	ours, err = r.ours(ctx, w, x, known, r.relisted)
 	if err != nil || len(ours) == 0 {
-		return err != nil, r.keyTold(w, err)
+		return nil, err != nil, r.keyTold(w, err)
 	}
 	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
-	renew := r.Resign && !w.key.current(best.By)
+	renew := r.renews(w, best)
 	switch {
-	case !renew && (len(lacking) == 0 || !r.Rebind):
+	case r.enough(w, ours, known.Signature):
 		o.Result, o.Leaf, o.Expires, o.Reason = ResultAlready, best.By.Leaf, best.By.VerifiesUntil(), "the registry has a signature of this key"
 		o.Notes = append(append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), w.otherNotes(best)...)
-		return true, failure.Fatally(r.adopt(w, ours))
+		return nil, true, failure.Fatally(r.adopt(w, ours))
 	case x.Found.Unread > 0:
-		return true, x.tooMany()
+		return nil, true, x.tooMany()
 	case renew:
 		o.Notes = append(o.Notes, resignedNote(best))
 	}
 	if r.Rebind {
 		o.Notes = append(o.Notes, reboundNotes(lacking)...)
 	}
-	return false, nil
+	return ours, false, nil
 }
 
 // missing returns an error unless it may be believed that the registry does not have an image.
@@ -218,8 +222,8 @@ func (r *run) reopen(w Work, stage *state.Stage) error {
 
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
-// each slot.
-func (r *run) sign(ctx context.Context, w Work, x Inspected, stage *state.Stage) error {
+// each slot. beside says that the image has signatures of ours, and is to have another.
+func (r *run) sign(ctx context.Context, w Work, x Inspected, beside bool, stage *state.Stage) error {
 	image := x.Image
 	slot := r.slots[w.Key.KeyName]
 	select {
@@ -246,10 +250,11 @@ func (r *run) sign(ctx context.Context, w Work, x Inspected, stage *state.Stage)
 	if err != nil {
 		return r.keyRefused(w, err)
 	}
+	envelope.Beside = beside
 	r.breaker.Success(w.Key.KeyName)
 	r.Setbacks.forget(w.Key)
 	if r.signBeforeRecord {
-		if err := r.Registry.Push(ctx, image, envelope); err != nil {
+		if err := r.Registry.Push(ctx, image, envelope, x.Found.InTag); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/state"
@@ -111,32 +112,34 @@ func (w Work) otherNotes(s Signature) []string {
 	return nil
 }
 
-// superseded reports whether others make an envelope needless that was not pushed yet: signatures
-// of the key's present identity, which bind all that it binds, and lack nothing that it has.
-func (w Work) superseded(e state.Envelope, found []Signature) ([]Signature, bool) {
-	var others []Signature
-	for _, s := range found {
-		if s.Digest == e.ManifestDigest {
-			return nil, false // it was pushed
-		}
-		if s.By.Identity == w.key.identity() && (w.key.lacks(s.By) == "" || w.key.lacks(e.SignedBy) != "") {
-			others = append(others, s)
-		}
+// renews reports whether an item is to be signed again although it has this signature of ours.
+func (e *Engine) renews(w Work, best Signature) bool { return e.Resign && !w.key.current(best.By) }
+
+// enough reports whether these signatures of ours, at least one, make another needless.
+func (e *Engine) enough(w Work, ours []Signature, known string) bool {
+	return !e.renews(w, w.best(ours, known)) && (!e.Rebind || len(w.unbound(ours)) == 0)
+}
+
+// superseded reports whether others make an envelope needless that was not pushed yet. Where the image
+// seemed to have none when it was made, any are enough on which it would not have been made. One that
+// was made beside another on purpose is needless only for others of the key's present identity, which bind all
+// that it binds, and lack nothing that it has.
+func (e *Engine) superseded(w Work, envelope state.Envelope, found []Signature) ([]Signature, bool) {
+	if slices.ContainsFunc(found, func(s Signature) bool { return s.Digest == envelope.ManifestDigest }) {
+		return nil, false // it was pushed
 	}
-	if len(others) == 0 {
-		return nil, false
+	if !envelope.Beside {
+		return found, len(found) > 0 && e.enough(w, found, "")
 	}
-	for name, role := range e.Metadata {
-		if !isBinding(name) {
-			continue
-		}
-		bound := false
-		for _, s := range others {
-			bound = bound || s.Metadata[name] == role && s.Metadata[MetadataGUN] == e.Metadata[MetadataGUN]
-		}
-		if !bound {
+	others := slices.DeleteFunc(slices.Clone(found), func(s Signature) bool {
+		return s.By.Identity != w.key.identity() || w.key.lacks(s.By) != "" && w.key.lacks(envelope.SignedBy) == ""
+	})
+	for name, role := range envelope.Metadata {
+		if isBinding(name) && !slices.ContainsFunc(others, func(s Signature) bool {
+			return s.Metadata[name] == role && s.Metadata[MetadataGUN] == envelope.Metadata[MetadataGUN]
+		}) {
 			return nil, false
 		}
 	}
-	return others, true
+	return others, len(others) > 0
 }

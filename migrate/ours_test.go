@@ -214,6 +214,40 @@ func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	}
 }
 
+// An envelope that was made as the list seemed to be empty is not pushed beside what is listed after all,
+// though it binds a tag more. Where that is asked for, it is.
+func TestEnvelopeThatOverlookedASignatureIsNotPushed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		rebind, accepted bool
+		want             int
+	}{"": {want: 1}, "by an accepted certificate": {accepted: true, want: 1}, "with --rebind": {rebind: true, want: 2}} {
+		s := newRenewal(t, "v1")
+		s.runs(name+", the first run", 1, true, map[string]int{first: 1})
+		by := first
+		if c.accepted {
+			s.accepted, s.leaf = []string{first}, second
+		} else {
+			by = s.leaf
+		}
+		d := digest.FromString("image v1")
+		s.Must(s.repo.Sign("latest", d.Encoded(), 100))
+		s.Must(s.repo.Publish())
+		list := s.signatures[d]
+		s.signatures[d], s.ledger = nil, s.ledger+".new"
+		s.BreakFor("push", "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		s.runs(name+", the list seems empty", 1, false, map[string]int{})
+		s.Heal()
+		s.signatures[d] = list
+		mutate := s.mutate
+		s.mutate = func(e *Engine) { mutate(e); e.Rebind = c.rebind }
+		s.runs(name+", it is back", 0, true, map[string]int{by: 1})
+		if n := len(s.signatures[d]); n != c.want {
+			t.Errorf("%s: got %d signatures, want %d", name, n, c.want)
+		}
+	}
+}
+
 // An identity that nobody has accepted does not count, whatever the ledger says of the item.
 func TestIdentityThatIsNotAcceptedIsSignedAgain(t *testing.T) {
 	t.Parallel()
@@ -462,7 +496,7 @@ func (o *other) Find(ctx context.Context, image Image, key string) (Found, error
 		tag := map[string]string{MetadataGUN: App, MetadataTag + "v1": "targets"}
 		e, err := o.signAs("release", image.Descriptor, tag)
 		if err == nil {
-			err = o.scene.Push(ctx, image, e)
+			err = o.scene.Push(ctx, image, e, o.inTag)
 		}
 		if err != nil {
 			o.t.Error(err)

@@ -255,7 +255,7 @@ func (e *Engine) planAction(ctx context.Context, w Work, x Inspected, it *PlanIt
 		return nil
 	}
 	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
-	renew, rebind := e.Resign && !w.key.current(best.By), e.Rebind && len(lacking) > 0
+	renew, rebind := e.renews(w, best), e.Rebind && len(lacking) > 0
 	switch {
 	case (renew || rebind) && x.Found.Unread > 0:
 		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Permanent, x.tooMany().Error()}

@@ -104,9 +104,10 @@ type Registry interface {
 	// is harmless to repeat, and makes no promise that it is listed then.
 	Relist(ctx context.Context, image Image, signature string) error
 	// Push stores the envelope beside its image. The same envelope makes the same
-	// signature, so repeating is harmless. An error does not mean that nothing was
-	// stored.
-	Push(ctx context.Context, image Image, e state.Envelope) error
+	// signature, so repeating is harmless. inTag is Found's, of the last look: where
+	// signatures are listed elsewhere by now, nothing is stored, and the error is transient.
+	// Another error does not mean that nothing was stored.
+	Push(ctx context.Context, image Image, e state.Envelope, inTag bool) error
 	// Listed returns the digests of all signatures that the registry lists for the image. An
 	// error means that it is unknown which those are.
 	Listed(ctx context.Context, image Image) ([]string, error)

@@ -14,8 +14,9 @@ import (
 // publish replays the envelope from the ledger until the registry lists it, whether this
 // run signed it or an earlier one: recovery takes the way that is taken every day. It returns
 // how many signatures the registry lists then. Where another machine has signed meanwhile, it
-// throws the envelope away and says so in o.
-func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, fresh bool, o *Outcome) (all int, err error) {
+// throws the envelope away and says so in o. looked is what the look found on which this attempt
+// has signed; nil: it has not.
+func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, looked *Found, o *Outcome) (all int, err error) {
 	envelope, ok, err := r.Ledger.Envelope(w.Key)
 	if err == nil && !ok {
 		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
@@ -25,7 +26,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	}
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
-	if !fresh {
+	if looked == nil {
 		err = w.key.Signer.Check(image.Descriptor, envelope)
 	}
 	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
@@ -46,12 +47,15 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 			return len(listed), failure.Fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
 		}
 	}
+	inTag := false
 	if *stage == state.Signed {
-		if done, all, err := r.meanwhile(ctx, w, image, envelope, fresh, o); done || err != nil {
-			return all, err
+		last, done, err := r.meanwhile(ctx, w, image, envelope, looked, o)
+		if done || err != nil {
+			return last.all(), err
 		}
+		inTag = last.InTag
 	}
-	if err := r.Registry.Push(ctx, image, envelope); err != nil {
+	if err := r.Registry.Push(ctx, image, envelope, inTag); err != nil {
 		return 0, err
 	}
 	if *stage == state.Signed {
@@ -64,32 +68,33 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	return r.confirm(ctx, w, image, envelope.ManifestDigest)
 }
 
-// meanwhile looks, where others may sign the same images with the same key, or an earlier run has left
-// the envelope, whether one has done so since the look before it was made. Then the envelope is not pushed: it would be one signature more.
-func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, fresh bool, o *Outcome) (done bool, all int, err error) {
-	if fresh && !r.Shared && !r.Registry.ListsInTag(image.Repository) {
-		return false, 0, nil
+// meanwhile looks, where others may sign the same images with the same key, or an earlier attempt has
+// left the envelope, whether a signature is there now that makes it needless. Then the envelope is not
+// pushed: it would be one signature more. It returns what the last look found.
+func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, looked *Found, o *Outcome) (_ Found, done bool, err error) {
+	if looked != nil && !r.Shared && !r.Registry.ListsInTag(image.Repository) {
+		return *looked, false, nil
 	}
 	found, err := r.Registry.Find(ctx, image, w.Key.KeyName)
 	if err != nil {
-		return false, 0, fmt.Errorf("looking again before the push: %w", err)
+		return Found{}, false, fmt.Errorf("looking again before the push: %w", err)
 	}
-	others, needless := w.superseded(envelope, found.Ours)
+	others, needless := r.superseded(w, envelope, found.Ours)
 	if !needless {
-		return false, 0, nil
+		return found, false, nil
 	}
 	if err := r.keyTold(w, r.prove(ctx, w)); err != nil {
-		return false, 0, err
+		return Found{}, false, err
 	}
 	if err := r.Ledger.Discard(w.Key, "another run has signed it meanwhile"); err != nil {
-		return false, 0, failure.Fatally(err)
+		return Found{}, false, failure.Fatally(err)
 	}
 	if err := r.adopt(w, others); err != nil {
-		return false, 0, failure.Fatally(err)
+		return Found{}, false, failure.Fatally(err)
 	}
 	o.Result, o.Reason, o.Wasted = ResultAlready, "another run has signed it meanwhile", true
 	o.Notes = append(o.Notes, "wasted: one key operation, whose signature was not pushed")
-	return true, found.all(), nil
+	return found, true, nil
 }
 
 // image describes an item's image anew, for an item that was signed earlier.

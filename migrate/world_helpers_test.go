@@ -65,7 +65,7 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	if _, err := w.in.Breaks("find", d); err != nil {
 		return Found{}, err
 	}
-	var f Found
+	f := Found{InTag: w.inTag}
 	for _, s := range w.signatures[d] {
 		by := w.madeBy(s)
 		if w.signedBy[s] == key && by.Verifies(w.now()) && (key != "release" || by.Leaf == w.leaf || slices.Contains(w.accepted, by.Leaf)) {
@@ -77,10 +77,13 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	return f, nil
 }
 
-func (w *world) Push(_ context.Context, image Image, e state.Envelope) error {
+func (w *world) Push(_ context.Context, image Image, e state.Envelope, inTag bool) error {
 	w.in.Mu.Lock()
 	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
+	if inTag != w.inTag {
+		return fmt.Errorf("pushing to %s after a look in a tag: %t, want %t", d, inTag, w.inTag)
+	}
 	happens, err := w.in.Breaks("push", d)
 	if happens && !slices.Contains(w.signatures[d], e.ManifestDigest) {
 		w.signatures[d] = append(w.signatures[d], e.ManifestDigest)

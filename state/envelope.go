@@ -12,6 +12,7 @@ type Envelope struct {
 	LeafThumbprint string            `json:"leaf_thumbprint"` // of the certificate that signed
 	Metadata       map[string]string `json:"metadata,omitempty"`
 	SignedBy       SignedBy          `json:"signed_by,omitzero"` // zero: made by a version that did not record it
+	Beside         bool              `json:"beside,omitempty"`   // made on purpose beside a signature of ours that was found
 }
 
 // Limits of notation-go: what is larger could never be verified.

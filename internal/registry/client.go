@@ -169,6 +169,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		deleting: c.o.Delete,
 		budget:   c.o.Lists,
 		probed:   newLatch(),
+		more:     newLatch(),
 		config:   newLatch(),
 		deletes:  newLatch(),
 		subjects: newKeyed(),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
@@ -101,7 +102,11 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 // tag, oras-go would take any 404 for an image without signatures.
 func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, inTag bool, each func([]ocispec.Descriptor) error) error {
 	if !inTag {
-		if err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each); err != nil {
+		err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each)
+		if errors.Is(err, errdef.ErrUnsupported) { // to oras-go any 404
+			return errHiddenAPI
+		}
+		if err != nil {
 			return err
 		}
 		return r.rememberAPI() // not before: what only looks like the API for a while would be taken for it for good
@@ -177,6 +182,7 @@ func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, e
 	if known {
 		return false, errHiddenAPI
 	}
+	r.askedMore.Store(more)
 	return false, nil
 }
 
@@ -238,21 +244,45 @@ func (r *Repository) checkList(ctx context.Context, image digest.Digest, inTag b
 	if err := r.probe(ctx, image); err != nil || r.forced {
 		return err
 	}
-	if r.api.Load() {
-		if inTag { // who has found the API may be another, with another image
-			return ErrListMoved
+	if err := r.askMore(ctx, image); err != nil {
+		return err
+	}
+	if !r.api.Load() {
+		there, err := r.asksReferrers(ctx, image)
+		if err != nil {
+			return err
 		}
+		if there {
+			inTag = true // wherever the caller has looked, it was before
+			r.wavered.Store(true)
+			if err := r.learnAPI(); err != nil {
+				return err
+			}
+		}
+	}
+	if inTag && r.api.Load() { // who has found the API may be another, with another image
+		return ErrListMoved
+	}
+	return nil
+}
+
+// askMore asks for the API as often as where another repository of the host has it, if one has shown
+// it only since this one was asked.
+func (r *Repository) askMore(ctx context.Context, image digest.Digest) error {
+	if r.api.Load() || r.askedMore.Load() {
 		return nil
 	}
-	there, err := r.asksReferrers(ctx, image)
-	if err != nil || !there {
+	if more, err := r.hostHasAPI(); err != nil || !more {
 		return err
 	}
-	r.wavered.Store(true)
-	if err := r.learnAPI(); err != nil {
-		return err
-	}
-	return ErrListMoved
+	return r.more.do(ctx, func() error {
+		there, err := r.findsAPI(ctx, image)
+		if err != nil || !there {
+			return err
+		}
+		r.wavered.Store(true)
+		return r.learnAPI()
+	})
 }
 
 // subjectTold is what follows from a push that was answered as by a registry with the referrers

@@ -290,6 +290,68 @@ func TestHostThatHasTheAPIIsAskedOnceMore(t *testing.T) {
 	}
 }
 
+// It is asked once more also where the other repository shows the API only after this one was asked.
+func TestHostThatShowsTheAPILaterIsAskedOnceMore(t *testing.T) {
+	t.Parallel()
+	for lies, moved := range map[int32]bool{2: true, 3: true, 4: true, 5: true, 1000: false} {
+		reg := start(t, registrytest.Options{Referrers: true})
+		subject := image(t, reg, "1")
+		c := client(t, -1)
+		r := repository(t, c, reg.Host()+"/app")
+		var asked atomic.Int32
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+			hit := strings.Contains(req.URL.Path, "/app/referrers/") && asked.Add(1) <= lies
+			if hit {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			return hit
+		})
+		_, inTag, err := r.Signatures(t.Context(), subject)
+		if err != nil || !inTag {
+			t.Fatalf("got in tag %t, %v, want a list in a tag", inTag, err)
+		}
+		if api, err := repository(t, c, reg.Host()+"/other").HasReferrers(t.Context(), ""); err != nil || !api {
+			t.Fatalf("the other: got %t, %v, want the API", api, err)
+		}
+		for range 2 {
+			if err := r.CheckList(t.Context(), subject, inTag); errors.Is(err, ErrListMoved) != moved || !moved && err != nil {
+				t.Errorf("after %d lies: got %v, want it moved: %t", lies, err, moved)
+			}
+		}
+		if n := asked.Load(); lies == 1000 && n != 2+3+2 {
+			t.Errorf("got %d requests, want 2, then 3 once, and 1 each time", n)
+		}
+	}
+}
+
+// A list that was looked for in a tag is not pushed beside once another image has shown the API; and a 404
+// where the API was a moment ago leaves it unknown.
+func TestPushRestsOnTheListThatWasLookedAt(t *testing.T) {
+	t.Parallel()
+	reg := start(t, registrytest.Options{Referrers: true})
+	one, two := image(t, reg, "1"), image(t, reg, "2")
+	hideAPI(reg, 1, 2)
+	r := open(t, reg.Host()+"/app", -1)
+	_, inTag, err := r.Signatures(t.Context(), one)
+	if err != nil || !inTag {
+		t.Fatalf("got in tag %t, %v, want a list in a tag", inTag, err)
+	}
+	if err := r.CheckList(t.Context(), two, true); !errors.Is(err, ErrListMoved) {
+		t.Fatalf("another image: got %v, want %v", err, ErrListMoved)
+	}
+	s := sign(t, one, "us")
+	if err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, inTag); !errors.Is(err, ErrListMoved) || failure.Of(err) != failure.Transient || len(listed(t, reg, one)) != 0 {
+		t.Errorf("got %v, %d listed, want %v, and none", err, len(listed(t, reg, one)), ErrListMoved)
+	}
+	if err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, false); err != nil || len(listed(t, reg, one)) != 1 {
+		t.Errorf("after a look by the API: got %v, %d listed, want one", err, len(listed(t, reg, one)))
+	}
+	hideAPI(reg, 1, 1)
+	if list, _, err := r.Signatures(t.Context(), one); !errors.Is(err, errHiddenAPI) {
+		t.Errorf("404 for the list: got %v, %v, want %v", list, err, errHiddenAPI)
+	}
+}
+
 // Something that answers for a while as the API would, and lists nothing to the end, is not remembered.
 func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 	t.Parallel()

@@ -19,9 +19,12 @@ var errReadOnly = errors.New("the registry was opened for reading")
 // lists them under the referrers tag where the registry does not do so itself. Repeating it
 // is harmless. Pushes for one image wait for each other, those for different images do not.
 //
-// An error does not mean that nothing was stored. Its cause stays reachable
+// inTag is where the caller has looked for signatures of the image, as Signatures has said:
+// ErrListMoved if they are listed elsewhere, and nothing is stored then.
+//
+// Any other error does not mean that nothing was stored. Its cause stays reachable
 // (*errcode.ErrorResponse); ErrIntegrity means that the registry stored something else.
-func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) (err error) {
+func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (err error) {
 	defer func() { err = classed(err) }()
 	doing := "pushing signature of " + printable(subject.Digest)
 	if r.readOnly {
@@ -35,12 +38,12 @@ func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descript
 		return r.failed(doing, err)
 	}
 	defer unlock()
-	return r.failed(doing, r.push(r.scoped(ctx), subject, mediaType, envelope, manifest))
+	return r.failed(doing, r.push(r.scoped(ctx), subject, mediaType, envelope, manifest, inTag))
 }
 
 // push sends the parts in the order that leaves no manifest without its blobs.
-func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte) error {
-	if err := r.checkList(ctx, subject.Digest, false); err != nil {
+func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) error {
+	if err := r.checkList(ctx, subject.Digest, inTag); err != nil {
 		return err
 	}
 	if err := r.config.do(ctx, func() error { return r.pushConfig(ctx) }); err != nil {

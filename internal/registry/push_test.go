@@ -432,7 +432,7 @@ func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 		"another image":    s.push(t.Context(), r, two),
 		"another envelope": signature{other.envelope, s.manifest, s.desc}.push(t.Context(), r, one),
 		"no manifest":      signature{s.envelope, []byte("{}"), s.desc}.push(t.Context(), r, one),
-		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest),
+		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest, false),
 	} {
 		if failure.Of(err) != failure.Permanent {
 			t.Errorf("%s: got %v, want class %s", name, err, failure.Permanent)

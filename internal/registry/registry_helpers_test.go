@@ -93,7 +93,7 @@ func sign(t *testing.T, subject ocispec.Descriptor, by string) signature {
 }
 
 func (s signature) push(ctx context.Context, r *Repository, subject ocispec.Descriptor) error {
-	return r.PushSignature(ctx, subject, jws, s.envelope, s.manifest)
+	return r.PushSignature(ctx, subject, jws, s.envelope, s.manifest, false)
 }
 
 // listed is what a client without memory sees.

@@ -40,18 +40,20 @@ type Repository struct {
 	deleting bool // permission to delete is asked for as well
 	budget   Budget
 
-	forced   bool         // the referrers tag is used whatever the registry has
-	probed   *latch       // whether the referrers API is there has been found out
-	api      atomic.Bool  // it is; means something once probed
-	hadAPI   atomic.Bool  // it was, at some time
-	wavered  atomic.Bool  // it seemed not to be, and is
-	config   *latch       // the signatures' config blob is there
-	uploads  atomic.Int32 // how many requests one takes: untried, inOne or inTwo
-	deletes  *latch       // that manifests can be deleted has been found out
-	subjects *keyed       // one push or removal per image at a time
-	known    *descriptors // images resolved so far
-	lists    sync.Map     // string -> []digest.Digest: referrers tags that hold a list, and its entries
-	referrer sync.Map     // digest.Digest -> digest.Digest: manifests that could not be run, and their subject
+	forced    bool         // the referrers tag is used whatever the registry has
+	probed    *latch       // whether the referrers API is there has been found out
+	more      *latch       // that has been found out once more, as another repository of the host has it
+	api       atomic.Bool  // it is; means something once probed
+	hadAPI    atomic.Bool  // it was, at some time
+	wavered   atomic.Bool  // it seemed not to be, and is
+	askedMore atomic.Bool  // it was asked for as often as where another repository of the host has it
+	config    *latch       // the signatures' config blob is there
+	uploads   atomic.Int32 // how many requests one takes: untried, inOne or inTwo
+	deletes   *latch       // that manifests can be deleted has been found out
+	subjects  *keyed       // one push or removal per image at a time
+	known     *descriptors // images resolved so far
+	lists     sync.Map     // string -> []digest.Digest: referrers tags that hold a list, and its entries
+	referrer  sync.Map     // digest.Digest -> digest.Digest: manifests that could not be run, and their subject
 }
 
 // ListsInTag reports whether the signatures of an image are listed in a tag, because there is no

@@ -96,7 +96,7 @@ func (s *scene) Find(_ context.Context, image migrate.Image, _ string) (migrate.
 	return f, nil
 }
 
-func (s *scene) Push(_ context.Context, image migrate.Image, e state.Envelope) error {
+func (s *scene) Push(_ context.Context, image migrate.Image, e state.Envelope, _ bool) error {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	d := image.Descriptor.Digest

@@ -52,7 +52,21 @@ const maxCandidates = 100
 // Find looks at every signature of an image that could be the key's. An entry that is proven to be no
 // signature is passed over. One that could not be read leaves it unknown whether any is the key's,
 // unless another is: that the registry does not have what it lists is no proof that it was not.
+//
+// Where signatures seem to be listed in a tag, and none there is the key's, the referrers API is asked
+// for anew, as notation does with each image.
 func Find(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor) (Found, error) {
+	f, err := find(ctx, r, key, image)
+	if err == nil && f.InTag && len(f.Ours) == 0 {
+		if err = r.CheckList(ctx, image, f.InTag); errors.Is(err, registry.ErrListMoved) {
+			return find(ctx, r, key, image)
+		}
+	}
+	return f, err
+}
+
+// find is one look.
+func find(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor) (Found, error) {
 	list, inTag, err := r.Signatures(ctx, image)
 	if err != nil {
 		return Found{}, err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -75,6 +76,27 @@ func TestFindBelievesNoAnnotationOfTheList(t *testing.T) {
 	k.answer(http.MethodGet, "/blobs/", code(http.StatusServiceUnavailable))
 	if f, err := k.find(); err == nil {
 		t.Errorf("none can be read: got %+v and no error, want it unknown", f)
+	}
+}
+
+// Where the referrers API is away for a moment, its signatures are not overlooked for a list in a tag.
+func TestFindAsksForTheReferrersAPIAnew(t *testing.T) {
+	t.Parallel()
+	for hidden, want := range map[int32]int{2: 1, 3: 0} { // it is one look: what rests on it asks again
+		k := newCounter(t)
+		k.sign(t, k.signer)
+		k.use(t, k.signer)
+		var asked atomic.Int32
+		k.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			hit := strings.Contains(r.URL.Path, "/referrers/") && asked.Add(1) <= hidden
+			if hit {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			return hit
+		})
+		if f, err := k.find(); err != nil || len(f.Ours) != want || f.InTag != (want == 0) {
+			t.Errorf("404 for the first %d requests: got %+v, error %v, want %d ours", hidden, f, err, want)
+		}
 	}
 }
 

@@ -80,7 +80,7 @@ func (p *place) push(image ocispec.Descriptor, envelope []byte) ocispec.Descript
 	})
 	must(t, err)
 	list := p.listedIn(image)
-	must(t, p.client.PushSignature(context.Background(), image, p.mediaType, envelope, manifest))
+	must(t, p.client.PushSignature(context.Background(), image, p.mediaType, envelope, manifest, false))
 	p.ground.later(func() {
 		must(t, p.registry.Delete(p.name, desc.Digest.String()))
 		list()

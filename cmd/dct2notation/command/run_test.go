@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -531,6 +532,68 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Promise 4: a proxy that answers 404 for the referrers API a few times makes nothing be signed twice, though
+// the ledger that knew of the API is lost, and a tag has joined since which the signature does not bind.
+func TestReferrersAPIThatIsAwayForAFewRequestsIsNotMissed(t *testing.T) {
+	t.Parallel()
+	for name, lies := range map[string]func(path string, ofPath, ofAll int) bool{
+		"twice for each path":           func(_ string, ofPath, _ int) bool { return ofPath <= 2 },
+		"three times for each path":     func(_ string, ofPath, _ int) bool { return ofPath <= 3 },
+		"three times for each image":    func(path string, ofPath, _ int) bool { return ofPath <= 3 && !strings.Contains(path, "sha256:0000") },
+		"twice for each, and one never": func(path string, ofPath, _ int) bool { return ofPath <= 2 && path[len(path)-1] < '8' },
+		"for six requests":              func(_ string, _, ofAll int) bool { return ofAll <= 6 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, registrytest.Options{Referrers: true})
+			images := []ocispec.Descriptor{y.bad}
+			for i := range 3 {
+				d, err := y.registry.PutImage("bad", fmt.Sprint("more", i), fmt.Sprint("more", i))
+				must(t, err)
+				must(t, y.repos["bad"].Sign(fmt.Sprint("more", i), d.Digest.Encoded(), d.Size))
+				images = append(images, d)
+			}
+			must(t, y.repos["bad"].Publish())
+			if code, r := y.run(); code != cli.ExitDone {
+				t.Fatalf("first run: got exit code %d, want %d: %+v", code, cli.ExitDone, r)
+			}
+			must(t, os.Remove(y.path("ledger.db")))
+			for i, d := range images {
+				must(t, y.repos["bad"].Sign(fmt.Sprint("joined", i), d.Digest.Encoded(), d.Size))
+			}
+			must(t, y.repos["bad"].Publish())
+			var mu sync.Mutex
+			all, asked := 0, map[string]int{}
+			y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+				if !strings.HasPrefix(r.URL.Path, "/v2/bad/referrers/") {
+					return false
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				all++
+				asked[r.URL.Path]++
+				hit := lies(r.URL.Path, asked[r.URL.Path], all)
+				if hit {
+					w.WriteHeader(http.StatusNotFound)
+				}
+				return hit
+			})
+			y.run()
+			for range 2 {
+				for _, d := range images {
+					if n := y.signatures("bad", d); n != 1 {
+						t.Errorf("%s: got %d signatures, want 1", d.Digest, n)
+					}
+				}
+				y.registry.SetHook(nil)
+				if code, r := y.run(); code != cli.ExitDone {
+					t.Errorf("when it is back: got exit code %d, want %d: %+v", code, cli.ExitDone, r.NotSigned)
+				}
+			}
+		})
 	}
 }
 

@@ -71,7 +71,7 @@ func (y *yard) store(image ocispec.Descriptor, mediaType string, blob, manifest 
 	must(y.t, err)
 	repo, err := r.Registry.Repository(y.registry.Host() + "/bad")
 	must(y.t, err)
-	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest))
+	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest, false))
 }
 
 func (y *yard) release() notation.Key {
