@@ -430,12 +430,15 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 			return ctx.Err()
 		}
 		now := a.server.of(gun)
-		read := now.fingerprint != ""
+		read, lacks := now.fingerprint != "", errors.Is(err, dct.ErrUnsigned)
 		switch {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
-		case err != nil && a.Verification.Scope.MayLack(gun, now.err), errors.Is(err, dct.ErrUnsigned) && a.deleted[gun.String()]:
-			// Without trust data on the server, there is none to keep.
+		case lacks && (a.Verification.Scope.MayLack(gun, now.err) || a.deleted[gun.String()]):
+			// Without trust data on the server, there is none to keep. What is kept and damaged was there once.
+		case lacks:
+			archived.fail("%s: the snapshot does not have it", gun)
+			archived.Hint = "save it: dct2notation snapshot, once more"
 		case err != nil:
 			archived.fail("%s: %v", gun, err)
 		case a.deleted[gun.String()]:

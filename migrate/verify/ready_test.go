@@ -412,6 +412,7 @@ func TestNothingToKeepByTheServersWord(t *testing.T) {
 		want   GateState
 	}{
 		"none on the server": {func(*leaving) {}, Holds},
+		"damaged":            {func(l *leaving) { l.r.Archive = troubled{l.r.Archive, other} }, Fails},
 		"refused":            {func(l *leaving) { l.Must(l.Publish(other, "v1").BadSignature("targets")) }, Fails},
 		"there":              {func(l *leaving) { l.Publish(other, "v1") }, Fails},
 	} {
