@@ -28,6 +28,10 @@ func WrongServer(read map[GUN]error) error {
 // server, refuses our credentials or does not answer would do so for the other ten
 // thousand repositories as well. It is safe for concurrent use.
 type Hosts struct {
+	// ByRepository says that a refusal is of the one repository, and that the others of its host are
+	// asked all the same. Set before the first call.
+	ByRepository bool
+
 	mu       sync.Mutex
 	asked    map[string]int   // repositories
 	read     map[string]int   // repositories read
@@ -105,7 +109,7 @@ func (h *Hosts) note(gun GUN, err error) {
 	case err == nil:
 		h.read[host]++
 		h.failed[host] = 0
-	case errors.Is(err, ErrNotNotary), errors.Is(err, ErrDenied) && h.read[host] == 0, errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrNotNotary), errors.Is(err, ErrDenied) && h.read[host] == 0 && !h.ByRepository, errors.Is(err, ErrUnavailable):
 		h.failed[host]++
 		h.why[host] = err
 	}

@@ -110,7 +110,9 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 		return Summary{}, err
 	}
 	defer func() { _ = s.Close() }() // only read from
-	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery, hosts: dct.NewHosts()}
+	hosts := dct.NewHosts()
+	hosts.ByRepository = true // the server goes: whatever it still gives is to be saved
+	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery, hosts: hosts}
 	if o.Signer != nil {
 		if err := w.findUnlisted(); err != nil {
 			return Summary{}, err

@@ -296,6 +296,46 @@ func TestFailingRepositoryKeepsWhatWasSaved(t *testing.T) {
 	}
 }
 
+// People save what is left of a server that goes: repositories that they may not read keep no others out.
+func TestRefusedRepositoriesKeepNoOthersOut(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound} {
+		s := newScene(t, nested)
+		s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+			refused := !strings.Contains(r.URL.Path, "/nested/")
+			if refused {
+				w.WriteHeader(status)
+			}
+			return refused
+		})
+		var guns []dct.GUN
+		for _, name := range []string{"a", "b", "c", "d"} {
+			guns = append(guns, gun(t, "registry.example.com/team/"+name))
+		}
+		sum, err := Save(t.Context(), t.TempDir(), s.reader(), append(guns, gun(t, nested)), atNoon())
+		must(t, err)
+		if sum.Added != 1 || sum.Failed != 4 || len(sum.Attention) != 4 {
+			t.Errorf("%d: got %+v, want 1 added, 4 failed and named", status, sum)
+		}
+	}
+	// One that is down is not asked ten thousand times.
+	s, asked := newScene(t, nested), 0
+	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
+		asked++
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	var guns []dct.GUN
+	for i := range 50 {
+		guns = append(guns, gun(t, fmt.Sprint("registry.example.com/team/r", i)))
+	}
+	sum, err := Save(t.Context(), t.TempDir(), s.reader(), guns, atNoon())
+	must(t, err)
+	if sum.Failed != 50 || asked >= 50 {
+		t.Errorf("down: got %d failed, %d requests, want 50 failed by far fewer requests", sum.Failed, asked)
+	}
+}
+
 func TestOlderTrustDataDoesNotReplaceNewer(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)

@@ -192,10 +192,10 @@ func unreadClass(err error) Class {
 	switch {
 	case errors.Is(err, dct.ErrExpired):
 		return Expired
-	case errors.Is(err, dct.ErrRefused), errors.Is(err, dct.ErrUnpinnedRoot):
+	case errors.Is(err, dct.ErrRefused):
 		return Untrusted
 	}
-	return Unknown
+	return Unknown // also a root that no pin vouches for: nobody has said whether to trust it
 }
 
 func (c *comparing) compare(ctx context.Context, r *dct.Repository) (Repository, error) {

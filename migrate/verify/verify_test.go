@@ -663,15 +663,15 @@ func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
 	}
 }
 
-// A root that nothing vouches for is a disagreement, and no repository read at all is an
-// error of the call.
+// Under a root that nothing vouches for nothing is compared, which is no disagreement, and no repository
+// read at all is an error of the call.
 func TestVerifyWithoutPins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Publish(scenetest.App, "v1")
 	s.Pins = dct.Pins{}
 	got, err := s.verify(verdicts{}, scenetest.App)
-	if !errors.Is(err, dct.ErrNothingRead) || got[scenetest.App].Class != Untrusted {
-		t.Errorf("got error %v, result %+v, want %v, %s", err, got[scenetest.App], dct.ErrNothingRead, Untrusted)
+	if !errors.Is(err, dct.ErrNothingRead) || got[scenetest.App].Class != Unknown {
+		t.Errorf("got error %v, result %+v, want %v, %s", err, got[scenetest.App], dct.ErrNothingRead, Unknown)
 	}
 }

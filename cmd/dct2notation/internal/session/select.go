@@ -390,6 +390,7 @@ func (d *discovery) miss(ctx context.Context, host, instead string, err error) e
 func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) (discovery, error) {
 	server := r.FeedServer()
 	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: Feeds{}}
+	names := map[string]bool{} // one server may serve several registries, and names them all for each
 	for _, h := range hosts {
 		now, changed, err := server.Changes(ctx, h, since[h])
 		if err == nil && len(now.All()) == 0 {
@@ -405,7 +406,10 @@ func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) 
 		r.AddListed(found.listed, h, now)
 		for _, one := range changed {
 			gun, ok := r.named(h, one)
+			before := names[one.GUN]
+			names[one.GUN] = before || ok || gun == (dct.GUN{})
 			switch {
+			case before:
 			case ok:
 				found.guns = append(found.guns, gun)
 			case gun == (dct.GUN{}):
