@@ -9,11 +9,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
@@ -246,5 +248,42 @@ func TestPairsAreTakenAsTheyStand(t *testing.T) {
 		if flags.Set("user-metadata", bad) == nil {
 			t.Errorf("%q: got no error, want one", bad)
 		}
+	}
+}
+
+// One Notary server may serve several registries. Each of its names is one, however often it is read.
+func TestChangefeedOfTwoRegistriesNamesEachOnce(t *testing.T) {
+	t.Parallel()
+	s, err := notarytest.Start(notarytest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for _, name := range []string{"a.example.com/x", "b.example.com/x", "b.example.com/y", "test"} {
+		r, err := s.NewRepository(name)
+		if err == nil {
+			err = r.Publish()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := RemoteOptions{NotaryServer: s.URL(), RegistryOptions: RegistryOptions{RegistryLimit: 8}, Source: "server", CacheDir: "none", DockerTrust: "none", NotaryLimit: 1, maxRecords: 100, maxRead: time.Minute}
+	so := SelectOptions{Discover: DiscoverChangefeed}
+	log := slog.New(slog.DiscardHandler)
+	f, err := Connect(t.Context(), o, so, Config{}, []string{"a.example.com/**", "b.example.com/**"}, Access{ReadOnly: true}, cli.Streams{In: strings.NewReader("")}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sel, err := so.selectOf([]string{"a.example.com/**", "b.example.com/**"}, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := f.discover(t.Context(), DiscoverChangefeed, sel, Config{}, nil)
+	if err != nil || len(found.guns) != 3 || len(found.odd) != 1 || len(f.GUNs) != 3 {
+		t.Errorf("got %v, odd %v, error %v, want 3 repositories and 1 odd name", found.guns, found.odd, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }
