@@ -27,7 +27,7 @@ var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouc
 // denied for all. It is safe for concurrent use.
 type Breaker struct {
 	mu       sync.Mutex
-	denials  map[string]int    // by key, "" of registries: one after the other, with no success between
+	denials  map[string]int    // by key, "" of registries, ofPushes: one after the other, with no success between
 	outages  map[string]outage // the same, of what may pass
 	refusals int               // the same, of repositories that are full
 	full     map[string]error  // by repository: why nothing more is signed for it
@@ -35,6 +35,10 @@ type Breaker struct {
 	span     time.Duration     // how long outages have to go on; 0: outageSpan
 	now      func() time.Time  // nil: time.Now
 }
+
+// ofPushes is the name under which pushes are counted. An item that is found to be signed says nothing of
+// them, and each that fails has cost a key operation.
+const ofPushes = " pushes"
 
 // outage is what failed in a row.
 type outage struct {
@@ -98,8 +102,9 @@ func (b *Breaker) Success(name string) {
 	b.mu.Unlock()
 }
 
-// pushed notes that a registry had room for a signature.
+// pushed notes that a registry took a signature, and had room for it.
 func (b *Breaker) pushed() {
+	b.Success(ofPushes)
 	b.mu.Lock()
 	b.refusals = 0
 	b.mu.Unlock()

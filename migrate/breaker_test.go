@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -73,5 +74,34 @@ func TestFullRegistryEndsTheRun(t *testing.T) {
 	}
 	if n := len(s.operations); n > patience+perWorker {
 		t.Errorf("got %d key operations, want at most %d", n, patience+perWorker)
+	}
+}
+
+// Whoever may read and not push is refused for all that is to be signed. Images between them that are signed
+// already do not hide that, while each refusal costs a key operation.
+func TestDeniedPushesEndTheRunWhateverIsSignedBetweenThem(t *testing.T) {
+	t.Parallel()
+	for _, class := range []failure.Class{failure.Denied, failure.Transient} {
+		s := newScene(t)
+		var names, signed []string
+		for i := range 40 {
+			name := fmt.Sprintf("registry.example.com/r%02d", i)
+			s.Publish(name, fmt.Sprintf("v%d", i))
+			if names = append(names, name); i%2 == 0 {
+				signed = append(signed, name)
+			}
+		}
+		_, _, err := s.run(signed...)
+		s.Must(err)
+		before := len(s.operations)
+		s.mutate = func(e *Engine) { e.Workers, e.Recheck, e.outageSpan, e.Pause = 1, true, 1, time.Millisecond }
+		s.Faults["push"] = func(digest.Digest) (bool, error) { return false, failure.New(class, errors.New("not today")) }
+		_, _, err = s.run(names...)
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("%s: got error %v, want %v", class, err, ErrStopped)
+		}
+		if n := len(s.operations) - before; n > outagePatience+perWorker {
+			t.Errorf("%s: got %d key operations, want at most %d", class, n, outagePatience+perWorker)
+		}
 	}
 }

@@ -53,6 +53,7 @@ func (r *run) processItem(ctx context.Context, w Work, stage state.Stage) error 
 		}
 		var key *keyError
 		var own *refusal
+		var push *pushError
 		switch {
 		case class == failure.Full:
 			r.breaker.fill(w.Key.Repository, err)
@@ -61,7 +62,10 @@ func (r *run) processItem(ctx context.Context, w Work, stage state.Stage) error 
 			if class.Repeatable() {
 				r.breaker.Failure(w.Key.KeyName, class, err)
 			}
-		case !errors.As(err, &own): // else as well
+		case errors.As(err, &own): // as well
+		case errors.As(err, &push):
+			r.breaker.Failure(ofPushes, class, err)
+		default:
 			r.breaker.Failure("", class, err)
 		}
 		if err := r.fail(w, stage, class, err); err != nil {
@@ -299,3 +303,9 @@ type keyError struct{ err error }
 
 func (k *keyError) Error() string { return k.err.Error() }
 func (k *keyError) Unwrap() error { return k.err }
+
+// pushError marks a signature that a registry did not take.
+type pushError struct{ err error }
+
+func (p *pushError) Error() string { return p.err.Error() }
+func (p *pushError) Unwrap() error { return p.err }

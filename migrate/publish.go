@@ -56,7 +56,7 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 		inTag = last.InTag
 	}
 	if err := r.Registry.Push(ctx, image, envelope, inTag); err != nil {
-		return 0, err
+		return 0, &pushError{err}
 	}
 	if *stage == state.Signed {
 		// Recorded even when ctx has ended meanwhile: the signature exists.

@@ -178,3 +178,22 @@ func TestWrongClassIsNoticed(t *testing.T) {
 		}
 	}
 }
+
+// What the demonstration keeps is in its own folder: at home, the user may have the results of a migration.
+func TestCommandsKeepToTheFolderOfTheScene(t *testing.T) {
+	t.Parallel()
+	p := &play{scene: &scene{dir: "/scene"}}
+	homes := 0
+	for _, v := range p.child(t.Context(), "version").Env {
+		if strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "XDG_") {
+			homes++
+			if v != "HOME=/scene" {
+				t.Errorf("got %s, want HOME=/scene", v)
+			}
+		}
+	}
+	config, err := p.configuration()
+	if err != nil || homes != 1 || !strings.Contains(string(config), "\nresults: results\n") || !strings.Contains(string(config), "\ncache-dir: cache\n") {
+		t.Errorf("got %d homes, configuration\n%s\nerror %v, want 1, and results and cache in the folder", homes, config, err)
+	}
+}

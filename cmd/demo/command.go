@@ -17,12 +17,12 @@ type child struct {
 }
 
 // child prepares a command line. It sees the environment that was shown and no other
-// setting of the user's. When ctx ends it is killed.
+// setting of the user's, and has the scene's folder as its home. When ctx ends it is killed.
 func (p *play) child(ctx context.Context, args ...string) *child {
 	c := &child{Cmd: exec.CommandContext(ctx, p.binary, args...)}
 	c.Dir = p.dir
-	c.Env = environment(p.dir)
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG"} {
+	c.Env = append(environment(p.dir), "HOME="+p.dir)
+	for _, name := range []string{"PATH", "TMPDIR", "LANG"} {
 		if v, ok := os.LookupEnv(name); ok {
 			c.Env = append(c.Env, name+"="+v)
 		}

@@ -24,6 +24,8 @@ const (
 	planFile   = "plan.json"
 	reportFile = "verify.json"
 
+	resultsFolder  = "results"
+	cacheFolder    = "cache"
 	dockerFolder   = "docker"
 	notationFolder = "notation"
 	libexecFolder  = "libexec"
@@ -126,6 +128,7 @@ func (s *scene) trustPolicy() ([]byte, error) {
 func (s *scene) configuration() ([]byte, error) {
 	settings, err := yaml.Marshal(map[string]any{
 		"ca-file": caFile, "trust-pinning": pinsFile, "state": ledgerFile,
+		"results": resultsFolder, "cache-dir": cacheFolder, // and not those of the user's own migration
 		"plugin": kmstest.Name, "id": keyID, "workers": workers,
 	})
 	if err != nil {

@@ -227,7 +227,7 @@ func (o *readyOptions) archive(f *session.Session) (_ migrate.Trust, done func()
 	}
 	reader := f.Reader()
 	reader.Source, reader.Cache = snap, nil
-	reader.Listing = nil // that the server lists it is not the snapshot's word
+	reader.Listing = nil                            // that the server lists it is not the snapshot's word
 	return reader, func() { _ = snap.Close() }, nil // only read from
 }
 

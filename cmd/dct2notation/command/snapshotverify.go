@@ -157,7 +157,7 @@ func (p verifiedSnapshotPart) text(b *strings.Builder) {
 	}
 	switch sig := p.Signature; {
 	case sig == nil:
-		b.WriteString("\n    not signed\n")
+		b.WriteString("\n    without a signature of snapshot --sign\n")
 	case !sig.Trusted:
 		fmt.Fprintf(b, "\n    signed, and not trusted: %s\n", safetext.Safe(sig.Reason, 400))
 	default:

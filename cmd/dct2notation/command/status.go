@@ -132,7 +132,7 @@ func showText(st output.Status, s cli.Streams) error {
 		_, err = fmt.Fprintln(s.Out, "in the ledger"+at+", of all runs: "+stages(st.Ledger))
 	}
 	if err == nil && st.State == output.Waits {
-		_, err = fmt.Fprintln(s.Out, "that was its last pass; it looks again for what is signed meanwhile")
+		_, err = fmt.Fprintln(s.Out, "it waits for its next pass, in which it looks for what is signed meanwhile")
 	}
 	if err == nil && st.State == output.Gone {
 		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
