@@ -129,6 +129,7 @@ func begin(dir string, head report.Head) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, _ = durable.TryLock(f) // for sweep of other processes: a file system without locks costs nothing else
 	err = durable.Write(lastResult(dir, head.Of), 0o600, func(w io.Writer) error { return report.Begun(w, head) })
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
@@ -136,14 +137,28 @@ func begin(dir string, head report.Head) (*os.File, error) {
 	return f, nil
 }
 
-// leftover is how old a recording is that nobody will finish: its process was killed.
-const leftover = 30 * 24 * time.Hour
+// A recording that nobody has locked is one whose process is gone, once it was left alone for so long: it is
+// locked as soon as it is made. Where files cannot be locked, it is the time alone.
+const (
+	leftover = time.Hour
+	unlocked = 30 * 24 * time.Hour
+)
 
 // sweep removes what killed processes left. What cannot be removed is in nobody's way.
 func sweep(dir string, head report.Head) {
 	old, _ := filepath.Glob(filepath.Join(dir, recordingOf(head.Of))) // the error is that of a bad pattern
 	for _, path := range old {
-		if info, err := os.Lstat(path); err == nil && head.Started.Sub(info.ModTime()) > leftover {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || head.Started.Sub(info.ModTime()) <= leftover {
+			continue
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|durable.NoFollow|durable.NoWait, 0)
+		if err != nil {
+			continue
+		}
+		gone, err := durable.TryLock(f)
+		_ = f.Close() // nothing was written
+		if gone || err != nil && head.Started.Sub(info.ModTime()) > unlocked {
 			_ = os.Remove(path)
 		}
 	}

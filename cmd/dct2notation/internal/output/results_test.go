@@ -78,8 +78,16 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	if err := os.Chtimes(killed.file.Name(), old, old); err != nil {
 		t.Fatal(err)
 	}
+	works, _ := recordTo(t, o, "text") // another process, which has not written for long
+	if err := os.Chtimes(works.file.Name(), old, old); err != nil {
+		t.Fatal(err)
+	}
 	r, _ = recordTo(t, o, "text")
 	finishWell(t, r, "text")
+	if left := leavings(); len(left) != 1 || left[0] != works.file.Name() {
+		t.Errorf("got leavings %v, want %s, of a process that works", left, works.file.Name())
+	}
+	finishWell(t, works, "text")
 	if len(leavings()) != 0 {
 		t.Errorf("got leavings %v, want 0", leavings())
 	}
