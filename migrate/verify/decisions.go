@@ -226,8 +226,11 @@ func (d *day) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	at, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return fmt.Errorf("%s is no date, such as 2026-12-31", safetext.Safe(s, 40))
+	}
 	d.Time = at
-	return err
+	return nil
 }
 
 // end is the last second of the day: what holds until a day holds on it. The zero day has none.

@@ -62,9 +62,13 @@ moment: run the same command again and it goes on.`,
 	root.AddCommand(newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "help" {
+		switch c.Name() {
+		case "help":
 			c.Run, c.RunE = nil, showHelp
+		case "completion": // without a shell it shows its help; of one that it does not know, cobra would as well
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
 	}
 	cli.GroupFlags(root)

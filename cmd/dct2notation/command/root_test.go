@@ -110,9 +110,12 @@ func TestDoctorHasARowForEachNamedFile(t *testing.T) {
 // What cannot be understood is said in our words, and is usage, whatever the library makes of it.
 func TestWordsOfUsage(t *testing.T) {
 	t.Parallel()
-	decisions := filepath.Join(t.TempDir(), "decisions.yaml")
+	decisions, dated := filepath.Join(t.TempDir(), "decisions.yaml"), filepath.Join(t.TempDir(), "dated.yaml")
+	must(t, os.WriteFile(dated, []byte("version: 1\nticks:\n- {check: clients, by: Jane, date: soon}\n"), 0o600))
 	must(t, os.WriteFile(decisions, []byte("version: 1\nwaiver: []\n"), 0o600))
 	for args, want := range map[string]string{
+		"completion foo": "unknown command",
+		"ready --no-ledger --date 2026-12-08 --decisions " + dated + " 127.0.0.1:1/x": "dated.yaml: soon is no date, such as 2026-12-31",
 		"help verfy":          "Did you mean this?",
 		"help snapshot verfy": "unknown command",
 		"verfy":               "Did you mean this?",
