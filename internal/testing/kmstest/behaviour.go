@@ -2,6 +2,7 @@ package kmstest
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,14 +20,40 @@ const (
 	RAW      = "RAW"      // describe-key and generate-signature; the default
 	ENVELOPE = "ENVELOPE" // generate-envelope, JWS and COSE
 	VERIFIER = "VERIFIER" // verify-signature: trusted identity and revocation
+	MANAGED  = "MANAGED"  // generate-envelope and verify-signature, as AWS Signer's
+)
+
+// The signed attributes of an envelope that the plugin or Notation looks at.
+const (
+	VerificationPlugin    = "io.cncf.notary.verificationPlugin"
+	SigningProfileVersion = "com.amazonaws.signer.signingProfileVersion"
+	SigningJob            = "com.amazonaws.signer.signingJob"
+)
+
+// What Rejects has for the revocation check. AWS Signer's plugin answers in this form also where it
+// could ask nobody.
+const (
+	Revoked       = "Resource(s) arn:aws:signer:eu-central-1:111122223333:/signing-jobs/1 have been revoked."
+	ServiceAway   = "GetRevocationStatus call failed with error: dial tcp 127.0.0.1:9: connect: connection refused"
+	NoCredentials = "GetRevocationStatus call failed with error: get credentials: no EC2 IMDS role found"
 )
 
 // A Behaviour is everything the plugin is told. The zero value is an honest plugin without keys.
 type Behaviour struct {
 	// Keys are the keys it has, by key id. Others are refused with VALIDATION_ERROR.
 	Keys map[string]pki.Files `json:"keys,omitempty"`
-	// Capability is RAW, ENVELOPE or VERIFIER.
+	// Capability is RAW, ENVELOPE, VERIFIER or MANAGED.
 	Capability string `json:"capability,omitempty"`
+	// Rolling renews the certificates of all keys while they sign; nil: they stay as they are.
+	Rolling *Rolling `json:"rolling,omitempty"`
+	// SigningAuthority makes envelopes by the scheme notary.x509.signingAuthority: JWS only, without expiry.
+	SigningAuthority bool `json:"signingAuthority,omitempty"`
+	// Attributes are signed into every envelope as critical ones, with the key's id in place of {id}
+	// and the image's digest in place of {digest}. A verifier looks for SigningProfileVersion among the
+	// trusted identities, where the signature has it.
+	Attributes map[string]string `json:"attributes,omitempty"`
+	// MaxPayload is the most bytes that an envelope may be made for. Zero: no limit.
+	MaxPayload int `json:"maxPayload,omitempty"`
 	// Rejects are the verifications that fail, with the reason, by the protocol's name of the capability.
 	Rejects map[string]string `json:"rejects,omitempty"`
 	// Ignores has it process no attribute of a signature.
@@ -46,6 +73,29 @@ type Behaviour struct {
 	Refusal Kind `json:"refusal,omitempty"`
 	// Faults are what goes wrong. The first that fits a call is the one that happens.
 	Faults []Fault `json:"faults,omitempty"`
+}
+
+// AWSSigner is the behaviour of AWS Signer's plugin, for keys whose ids are the ARNs of signing profiles.
+func AWSSigner(keys map[string]pki.Files) Behaviour {
+	return Behaviour{Keys: keys, Capability: MANAGED, SigningAuthority: true, MaxPayload: 4096, Attributes: map[string]string{
+		VerificationPlugin: Name, SigningProfileVersion: "{id}/Vk1a2b3c4d", SigningJob: "arn:aws:signer:eu-central-1:111122223333:/signing-jobs/{digest}",
+	}}
+}
+
+// Rolling is how a service renews certificates by itself: each time a new key, with the root and the
+// subject of the certificate in Behaviour.Keys. A certificate that has expired is renewed in any case.
+// What was renewed and how often it signed survives Plugin.Set.
+type Rolling struct {
+	// Authority issues the certificates: the root of those in Behaviour.Keys.
+	Authority pki.Files `json:"authority"`
+	// Signatures is the number of signatures after which there is a new one. Zero: no matter how many.
+	Signatures int `json:"signatures,omitempty"`
+	// Ms is the age at which there is a new one, in milliseconds. Zero: no matter how old.
+	Ms int `json:"ms,omitempty"`
+	// EKUs are extended key usages beside code signing.
+	EKUs []asn1.ObjectIdentifier `json:"ekus,omitempty"`
+	// LifetimeMs is how long each is valid, in milliseconds, which X.509 cuts to seconds. Zero: 72 hours.
+	LifetimeMs int `json:"lifetimeMs,omitempty"`
 }
 
 // A Fault is one thing that goes wrong, and when. Calls are counted per command over all processes since
@@ -93,11 +143,14 @@ func (f Fault) fits(nth int) bool {
 // check refuses what the plugin would not understand, so that a test with a slip of the pen does not
 // pass because nothing went wrong.
 func (b Behaviour) check() error {
-	if b.Capability != "" && !slices.Contains([]string{RAW, ENVELOPE, VERIFIER}, b.Capability) {
+	if b.Capability != "" && !slices.Contains([]string{RAW, ENVELOPE, VERIFIER, MANAGED}, b.Capability) {
 		return fmt.Errorf("unknown capability %q", b.Capability)
 	}
 	if b.Refusal != "" && !slices.Contains([]Kind{Throttled, ThrottledAzure, ThrottledText}, b.Refusal) {
 		return fmt.Errorf("a limit cannot refuse with %q", b.Refusal)
+	}
+	if b.Rolling != nil && b.Rolling.Authority == (pki.Files{}) {
+		return errors.New("nobody issues the certificates that are renewed")
 	}
 	for command := range b.Delay {
 		if !known(command) {
@@ -181,6 +234,7 @@ const (
 	ChildHoldsAndHangs Kind = "child-holds-stdout-hang"  // the same, and the plugin hangs without an answer
 	SetsidDaemon       Kind = "setsid-daemon"            // right answer, exit 0, stdout is kept by a child in its own session
 	Slow               Kind = "slow"                     // right answer, Ms later
+	ColdStart          Kind = "cold-start"               // the same, after warnings on stderr
 	GarbageStdout      Kind = "garbage-stdout"           // bytes that are no JSON, exit 0
 	EmptyStdout        Kind = "empty-stdout"             // nothing, exit 0
 	HugeStdout         Kind = "huge-stdout"              // 300 MB, exit 0
@@ -229,7 +283,7 @@ var commands = map[Kind][]string{
 	TimeoutCode: everywhere, Validation: everywhere, GenericError: everywhere,
 	EchoRequest: everywhere, PlainTextStderr: everywhere, PanicText: everywhere, EmptyStderr: everywhere, LogLineThenJSON: everywhere,
 	Hang: everywhere, HangIgnoreTerm: everywhere, ChildHoldsStdout: everywhere, ChildHoldsAndHangs: everywhere,
-	SetsidDaemon: everywhere, Slow: everywhere, GarbageStdout: everywhere, EmptyStdout: everywhere,
+	SetsidDaemon: everywhere, Slow: everywhere, ColdStart: everywhere, GarbageStdout: everywhere, EmptyStdout: everywhere,
 	HugeStdout: everywhere, DuplicateJSONKeys: everywhere, TruncatedJSON: everywhere, ExitOneValidStdout: everywhere,
 	WrongKey: signing, WrongChain: signing, ExpiredChain: signing, NewCertificate: signing, WrongPayload: signing, BadSignature: signing,
 	WrongKeyID: {describe, signature}, WrongAlgorithm: {describe, signature}, WrongEnvelopeType: {envelope},

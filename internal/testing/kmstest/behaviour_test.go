@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/json"
 	"math/big"
 	"slices"
@@ -63,8 +64,11 @@ var protocolFaults = map[kmstest.Kind]func(outcome) bool{
 	kmstest.ChildHoldsStdout:   func(o outcome) bool { return answers(o) && o.timedOut && o.ended },
 	kmstest.SetsidDaemon:       func(o outcome) bool { return answers(o) && o.timedOut && o.ended },
 	kmstest.Slow:               func(o outcome) bool { return answers(o) && !o.timedOut && o.took >= 300*time.Millisecond },
-	kmstest.GarbageStdout:      func(o outcome) bool { return o.exit == 0 && o.stdout != "" && !json.Valid([]byte(o.stdout)) },
-	kmstest.EmptyStdout:        func(o outcome) bool { return o.exit == 0 && o.stdout == "" && o.stderr == "" },
+	kmstest.ColdStart: func(o outcome) bool {
+		return o.exit == 0 && json.Valid([]byte(o.stdout)) && strings.Count(o.stderr, "\n") == 2 && o.took >= 300*time.Millisecond
+	},
+	kmstest.GarbageStdout: func(o outcome) bool { return o.exit == 0 && o.stdout != "" && !json.Valid([]byte(o.stdout)) },
+	kmstest.EmptyStdout:   func(o outcome) bool { return o.exit == 0 && o.stdout == "" && o.stderr == "" },
 	kmstest.TruncatedJSON: func(o outcome) bool {
 		return o.exit == 0 && strings.HasPrefix(o.stdout, `{"`) && !json.Valid([]byte(o.stdout))
 	},
@@ -93,7 +97,7 @@ func TestEachProtocolFaultIsWhatItsNameSays(t *testing.T) {
 				fault := kmstest.Fault{Command: command, Kind: kind}
 				deadline := time.Minute
 				switch kind {
-				case kmstest.Slow:
+				case kmstest.Slow, kmstest.ColdStart:
 					fault.Ms = 300
 				case kmstest.Hang, kmstest.HangIgnoreTerm, kmstest.ChildHoldsAndHangs:
 					deadline = 1500 * time.Millisecond
@@ -136,6 +140,66 @@ func TestFaultTextReplacesTheMessage(t *testing.T) {
 	}
 }
 
+// TestCertificatesRoll: the root and the whole subject stay, the key does not.
+func TestCertificatesRoll(t *testing.T) {
+	t.Parallel()
+	eku := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 97, 990309390, 766961637}
+	other := save(t, issue(t, "sibling", pki.EC256))
+	for name, c := range map[string]struct {
+		rolling kmstest.Rolling
+		change  func(*kmstest.Behaviour) // after two signatures
+		want    string                   // which certificate signs
+	}{
+		"every second signature":      {rolling: kmstest.Rolling{Signatures: 2}, want: "AABBC"},
+		"every millisecond":           {rolling: kmstest.Rolling{Ms: 1}, want: "ABCDE"},
+		"every hour":                  {rolling: kmstest.Rolling{Ms: 3_600_000}, want: "AAAAA"},
+		"when they have expired":      {rolling: kmstest.Rolling{LifetimeMs: 1}, want: "ABCDE"},
+		"a new order keeps the count": {rolling: kmstest.Rolling{Signatures: 4}, change: func(b *kmstest.Behaviour) { b.MaxPerSecond = 100 }, want: "AAAAB"},
+		"another usage":               {change: func(b *kmstest.Behaviour) { b.Rolling = &kmstest.Rolling{Authority: b.Rolling.Authority} }, want: "AABBB"},
+		"another subject":             {change: func(b *kmstest.Behaviour) { b.Keys = map[string]pki.Files{"k": other} }, want: "AABBB"},
+		"a refused call is none": {rolling: kmstest.Rolling{Signatures: 2}, change: func(b *kmstest.Behaviour) {
+			b.Faults = []kmstest.Fault{{Command: "generate-signature", Kind: kmstest.AccessDenied, Count: 1}}
+		}, want: "AA!BB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.rolling.Authority, c.rolling.EKUs = save(t, authority(t)), []asn1.ObjectIdentifier{eku}
+			b := kmstest.Behaviour{Keys: map[string]pki.Files{"k": save(t, issue(t, "k", pki.EC256))}, Rolling: &c.rolling}
+			p := install(t, b)
+			got, leaves, keys := "", []string{}, map[string]bool{}
+			for n := range 5 {
+				if n == 2 && c.change != nil {
+					c.change(&b)
+					if err := p.Set(b); err != nil {
+						t.Fatal(err)
+					}
+				}
+				o := start(t, p, "generate-signature", requestFor(p, "generate-signature"), time.Minute)
+				if o.exit != 0 {
+					got += "!"
+					continue
+				}
+				a := read(t, o)
+				if a.leaf.CheckSignatureFrom(authority(t).Certificate()) != nil || !signedBy(a.leaf.PublicKey.(*ecdsa.PublicKey), a, "sign me") {
+					t.Error("got a certificate of another root or key, want one for this signature")
+				}
+				if c.change == nil && (a.leaf.Subject.CommonName != "k" || len(a.leaf.UnknownExtKeyUsage) != 1 || !a.leaf.UnknownExtKeyUsage[0].Equal(eku)) {
+					t.Errorf("got subject %s, usage %v, want k, %v", a.leaf.Subject, a.leaf.UnknownExtKeyUsage, eku)
+				}
+				which := slices.Index(leaves, string(a.leaf.Raw))
+				if which < 0 {
+					which, leaves = len(leaves), append(leaves, string(a.leaf.Raw))
+				}
+				keys[string(a.leaf.RawSubjectPublicKeyInfo)] = true
+				got += string(rune('A' + which))
+			}
+			if got != c.want || len(keys) != len(leaves) {
+				t.Errorf("got certificates %s of %d keys, want %s, each with its own", got, len(keys), c.want)
+			}
+		})
+	}
+}
+
 // A rawAnswer is the answer to generate-signature, with its leaf certificate.
 type rawAnswer struct {
 	plugin.GenerateSignatureResponse
@@ -144,9 +208,25 @@ type rawAnswer struct {
 
 // signed reports whether the key of id signed payload.
 func (a rawAnswer) signed(id *pki.Identity, payload string) bool {
+	return signedBy(id.Key.Public().(*ecdsa.PublicKey), a, payload)
+}
+
+func signedBy(key *ecdsa.PublicKey, a rawAnswer, payload string) bool {
 	digest := sha256.Sum256([]byte(payload))
 	r, s := new(big.Int).SetBytes(a.Signature[:32]), new(big.Int).SetBytes(a.Signature[32:])
-	return ecdsa.Verify(id.Key.Public().(*ecdsa.PublicKey), digest[:], r, s)
+	return ecdsa.Verify(key, digest[:], r, s)
+}
+
+func read(t *testing.T, o outcome) (a rawAnswer) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(o.stdout), &a); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if a.leaf, err = x509.ParseCertificate(a.CertificateChain[0]); err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // lie orders one fault and returns the answer it spoils, the right key and the one to do it with.
@@ -162,14 +242,7 @@ func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, othe
 	if got.exit != 0 || got.stderr != "" {
 		t.Fatalf("got exit code %d, want 0 and no stderr: %s", got.exit, got.stderr)
 	}
-	if err := json.Unmarshal([]byte(got.stdout), &a); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	if a.leaf, err = x509.ParseCertificate(a.CertificateChain[0]); err != nil {
-		t.Fatal(err)
-	}
-	return a, right, other
+	return read(t, got), right, other
 }
 
 // TestEachLieIsOneLie: what a fault is not about stays true, else a caller would notice for another reason.

@@ -162,6 +162,9 @@ func (p *Plugin) behaviour() string { return filepath.Join(filepath.Dir(p.Path),
 // CountersDir is where the plugin keeps its counters, given the path of its behaviour file.
 func CountersDir(behaviour string) string { return behaviour + ".counters" }
 
+// LeavesDir is where the plugin keeps the certificates that it renewed, given the path of its behaviour file.
+func LeavesDir(behaviour string) string { return behaviour + ".leaves" }
+
 // A Call is a line of the call log: a command that the plugin was started for, written before it was
 // carried out.
 type Call struct {

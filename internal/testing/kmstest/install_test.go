@@ -1,12 +1,16 @@
 package kmstest_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,11 +19,13 @@ import (
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	notationgo "github.com/notaryproject/notation-go"
+	"github.com/notaryproject/notation-go/dir"
 	notationplugin "github.com/notaryproject/notation-go/plugin"
 	"github.com/notaryproject/notation-go/signer"
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -208,6 +214,7 @@ func TestNonsenseIsRefusedWhenOrdered(t *testing.T) {
 		"key":        {Faults: []kmstest.Fault{{Command: "generate-signature", Kind: kmstest.WrongKey, With: "x"}}},
 		"delay":      {Delay: map[string]int{"sign": 1}},
 		"capability": {Capability: "raw"},
+		"authority":  {Rolling: &kmstest.Rolling{Signatures: 2}},
 		"refusal":    {MaxPerSecond: 1, Refusal: kmstest.Hang},
 	} {
 		if err := p.Set(b); err == nil {
@@ -223,15 +230,20 @@ var image = ocispec.Descriptor{
 // sign signs the image through notation-go's own plugin signer and plugin runner.
 func sign(t *testing.T, p *kmstest.Plugin, mediaType string) ([]byte, *signer.PluginSigner, error) {
 	t.Helper()
+	return signWith(t, p, "k", notationgo.SignerSignOptions{SignatureMediaType: mediaType, ExpiryDuration: time.Hour})
+}
+
+func signWith(t *testing.T, p *kmstest.Plugin, key string, options notationgo.SignerSignOptions) ([]byte, *signer.PluginSigner, error) {
+	t.Helper()
 	cli, err := notationplugin.NewCLIPlugin(t.Context(), kmstest.Name, p.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := signer.NewPluginSigner(cli, "k", p.Config())
+	s, err := signer.NewPluginSigner(cli, key, p.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, _, err := s.Sign(t.Context(), image, notationgo.SignerSignOptions{SignatureMediaType: mediaType, ExpiryDuration: time.Hour})
+	sealed, _, err := s.Sign(t.Context(), image, options)
 	return sealed, s, err
 }
 
@@ -241,7 +253,12 @@ func TestHonestPluginSignsForNotation(t *testing.T) {
 		for _, a := range pki.Algorithms {
 			t.Run(capability+" "+string(a), func(t *testing.T) {
 				t.Parallel()
+				var rolling *kmstest.Rolling
+				if a == pki.EC256 {
+					rolling = &kmstest.Rolling{Authority: save(t, authority(t)), Signatures: 1, EKUs: []asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 97, 1, 0}}}
+				}
 				p := install(t, kmstest.Behaviour{
+					Rolling:     rolling,
 					Capability:  capability,
 					Keys:        map[string]pki.Files{"k": save(t, issue(t, "k", a))},
 					Annotations: map[string]string{"from": "plugin"},
@@ -270,17 +287,21 @@ func (s trust) GetCertificates(context.Context, truststore.Type, string) ([]*x50
 	return []*x509.Certificate{s.root}, nil
 }
 
-// verify verifies under a strict policy and also wants the expiry that was asked for.
-func verify(t *testing.T, sealed []byte, mediaType string) error {
-	t.Helper()
-	v, err := verifier.New(&trustpolicy.Document{
+func policy(store, identity string) *trustpolicy.Document {
+	return &trustpolicy.Document{
 		Version: "1.0",
 		TrustPolicies: []trustpolicy.TrustPolicy{{
 			Name: "test", RegistryScopes: []string{"*"},
 			SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: "strict"},
-			TrustStores:           []string{"ca:test"}, TrustedIdentities: []string{"*"},
+			TrustStores:           []string{store}, TrustedIdentities: []string{identity},
 		}},
-	}, trust{authority(t).Certificate()}, nil)
+	}
+}
+
+// verify verifies under a strict policy and also wants the expiry that was asked for.
+func verify(t *testing.T, sealed []byte, mediaType string) error {
+	t.Helper()
+	v, err := verifier.New(policy("ca:test", "*"), trust{authority(t).Certificate()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,6 +312,98 @@ func verify(t *testing.T, sealed []byte, mediaType string) error {
 		t.Error("got the expiry lost, want it signed")
 	}
 	return err
+}
+
+const profile = "arn:aws:signer:eu-central-1:111122223333:/signing-profiles/release"
+
+func asAWSSigner(t *testing.T) kmstest.Behaviour {
+	t.Helper()
+	return kmstest.AWSSigner(map[string]pki.Files{profile: save(t, issue(t, "AWS Signer", pki.EC384))})
+}
+
+// TestSigningProfileIsVerifiedByThePlugin has notation-go ask it, as the notation command does.
+func TestSigningProfileIsVerifiedByThePlugin(t *testing.T) {
+	t.Parallel()
+	denied, failing := kmstest.Fault{Command: "verify-signature", Kind: kmstest.AccessDenied}, kmstest.Fault{Command: "verify-signature", Kind: kmstest.GenericError}
+	revocation := func(answer string) func(*kmstest.Behaviour) {
+		return func(b *kmstest.Behaviour) {
+			b.Rejects = map[string]string{string(plugin.CapabilityRevocationCheckVerifier): answer}
+		}
+	}
+	for name, c := range map[string]struct {
+		trusted string
+		store   string
+		change  func(*kmstest.Behaviour) // before verification
+		want    string                   // in the error; empty: verified
+	}{
+		"the profile":             {trusted: profile},
+		"the version":             {trusted: profile + "/Vk1a2b3c4d"},
+		"another version":         {trusted: profile + "/Vother", want: "not trusted"},
+		"a neighbour":             {trusted: profile + "2", want: "not trusted"},
+		"a part of it":            {trusted: profile[:len(profile)-1], want: "not trusted"},
+		"anything":                {trusted: "*", want: "wildcard"},
+		"a store for authorities": {trusted: profile, store: "ca:test", want: "no trusted certificates"},
+		"revoked":                 {trusted: profile, change: revocation(kmstest.Revoked), want: "have been revoked"},
+		"service away":            {trusted: profile, change: revocation(kmstest.ServiceAway), want: "connection refused"},
+		"credentials missing":     {trusted: profile, change: revocation(kmstest.NoCredentials), want: "no EC2 IMDS role found"},
+		"denied":                  {trusted: profile, change: func(b *kmstest.Behaviour) { b.Faults = []kmstest.Fault{denied} }, want: "may not use this key"},
+		"failing":                 {trusted: profile, change: func(b *kmstest.Behaviour) { b.Faults = []kmstest.Fault{failing} }, want: "went wrong"},
+		"a plugin that only signs": {trusted: profile, change: func(b *kmstest.Behaviour) {
+			b.Capability = kmstest.ENVELOPE // as venafi-csp
+		}, want: "verification capabilities"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := asAWSSigner(t)
+			p := install(t, b)
+			sealed, _, err := signWith(t, p, profile, notationgo.SignerSignOptions{SignatureMediaType: jws.MediaTypeEnvelope})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.change != nil {
+				c.change(&b)
+				if err := p.Set(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v, err := verifier.New(policy(cmp.Or(c.store, "signingAuthority:test"), c.trusted), trust{authority(t).Certificate()},
+				notationplugin.NewCLIManager(dir.NewSysFS(filepath.Dir(filepath.Dir(p.Path)))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			outcome, err := v.Verify(t.Context(), image, sealed, notationgo.VerifierVerifyOptions{
+				ArtifactReference: "127.0.0.1:5000/app@" + image.Digest.String(), SignatureMediaType: jws.MediaTypeEnvelope, PluginConfig: p.Config(),
+			})
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got error %v, want %q in it", err, c.want)
+			}
+			if got := outcome.EnvelopeContent.SignerInfo; got.SignedAttributes.SigningScheme != signature.SigningSchemeX509SigningAuthority || len(got.SignedAttributes.ExtendedAttributes) != 3 {
+				t.Errorf("got scheme %s, attributes %v, want that of signing authorities, the profile, the job and the plugin", got.SignedAttributes.SigningScheme, got.SignedAttributes.ExtendedAttributes)
+			}
+		})
+	}
+}
+
+func TestSigningProfileHasLimits(t *testing.T) {
+	t.Parallel()
+	b := asAWSSigner(t)
+	p := install(t, b)
+	for want, options := range map[string]notationgo.SignerSignOptions{
+		"":                               {SignatureMediaType: jws.MediaTypeEnvelope},
+		"envelope type application/cose": {SignatureMediaType: cose.MediaTypeEnvelope},
+		"the signing profile decides":    {SignatureMediaType: jws.MediaTypeEnvelope, ExpiryDuration: time.Hour},
+	} {
+		if _, _, err := signWith(t, p, profile, options); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want %q in it", err, want)
+		}
+	}
+	b.MaxPayload = 100
+	if err := p.Set(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := signWith(t, p, profile, notationgo.SignerSignOptions{SignatureMediaType: jws.MediaTypeEnvelope}); err == nil || !strings.Contains(err.Error(), "more than 100") {
+		t.Errorf("got error %v, want too many bytes", err)
+	}
 }
 
 // TestLiesAreNoticedByNotation runs the faults that notation-go itself checks for.

@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,36 +40,39 @@ func (j *job) answer() ([]byte, error) {
 
 func (j *job) respond() (any, error) {
 	raw := j.behaviour.Capability == "" || j.behaviour.Capability == kmstest.RAW
-	envelope := j.behaviour.Capability == kmstest.ENVELOPE
+	envelope := j.behaviour.Capability == kmstest.ENVELOPE || j.behaviour.Capability == kmstest.MANAGED
+	verifies := j.behaviour.Capability == kmstest.VERIFIER || j.behaviour.Capability == kmstest.MANAGED
 	switch command := plugin.Command(j.command); {
 	case command == plugin.CommandGetMetadata:
-		return j.metadata(raw), nil
+		return j.metadata(raw, envelope, verifies), nil
 	case command == plugin.CommandDescribeKey && raw:
 		return j.describeKey()
 	case command == plugin.CommandGenerateSignature && raw:
 		return j.generateSignature()
 	case command == plugin.CommandGenerateEnvelope && envelope:
 		return j.generateEnvelope()
-	case command == plugin.CommandVerifySignature && !raw && !envelope:
-		return j.verifySignature(), nil
+	case command == plugin.CommandVerifySignature && verifies:
+		return j.verifySignature()
 	}
 	return nil, plugin.NewUnsupportedError(j.command)
 }
 
-func (j *job) metadata(raw bool) plugin.GetMetadataResponse {
+func (j *job) metadata(raw, envelope, verifies bool) plugin.GetMetadataResponse {
 	m := plugin.GetMetadataResponse{
 		Name:                      kmstest.Name,
 		Description:               "Signs with keys from files, for tests, and misbehaves as ordered",
 		Version:                   "1.0.0",
 		URL:                       "https://github.com/dct2notation/dct2notation",
 		SupportedContractVersions: []string{plugin.ContractVersion},
-		Capabilities:              []plugin.Capability{plugin.CapabilityEnvelopeGenerator},
 	}
 	if raw {
-		m.Capabilities = []plugin.Capability{plugin.CapabilitySignatureGenerator}
+		m.Capabilities = append(m.Capabilities, plugin.CapabilitySignatureGenerator)
 	}
-	if j.behaviour.Capability == kmstest.VERIFIER {
-		m.Capabilities = []plugin.Capability{plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier}
+	if envelope {
+		m.Capabilities = append(m.Capabilities, plugin.CapabilityEnvelopeGenerator)
+	}
+	if verifies {
+		m.Capabilities = append(m.Capabilities, plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier)
 	}
 	switch j.fault.Kind {
 	case kmstest.WrongContract:
@@ -80,11 +85,21 @@ func (j *job) metadata(raw bool) plugin.GetMetadataResponse {
 	return m
 }
 
-// verifySignature answers what it is asked, without a look at the signature.
-func (j *job) verifySignature() *plugin.VerifySignatureResponse {
+// verifySignature answers what it is asked. It looks at nothing of the signature but its signing profile.
+func (j *job) verifySignature() (*plugin.VerifySignatureResponse, error) {
+	profile, isProfile := j.request.Signature.CriticalAttributes.ExtendedAttributes[kmstest.SigningProfileVersion].(string)
+	if isProfile && slices.Contains(j.request.TrustPolicy.TrustedIdentities, "*") {
+		return nil, plugin.NewValidationError("a wildcard identity is not supported")
+	}
 	r := &plugin.VerifySignatureResponse{VerificationResults: map[plugin.Capability]*plugin.VerificationResult{}, ProcessedAttributes: []any{}}
 	for _, c := range j.request.TrustPolicy.SignatureVerification {
 		reason, rejects := j.behaviour.Rejects[string(c)]
+		if c == plugin.CapabilityTrustedIdentityVerifier && isProfile && !rejects {
+			rejects = !slices.ContainsFunc(j.request.TrustPolicy.TrustedIdentities, func(trusted string) bool {
+				return profile == trusted || path.Dir(profile) == trusted // with and without its version
+			})
+			reason = "the signing profile is not trusted"
+		}
 		r.VerificationResults[c] = &plugin.VerificationResult{Success: !rejects, Reason: reason}
 	}
 	if !j.behaviour.Ignores {
@@ -92,7 +107,7 @@ func (j *job) verifySignature() *plugin.VerifySignatureResponse {
 			r.ProcessedAttributes = append(r.ProcessedAttributes, name)
 		}
 	}
-	return r
+	return r, nil
 }
 
 func (j *job) describeKey() (*plugin.DescribeKeyResponse, error) {
@@ -167,6 +182,15 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 		return nil, err
 	}
 	payload := j.request.Payload
+	if j.behaviour.SigningAuthority && j.request.ExpiryDurationInSeconds > 0 {
+		return nil, plugin.NewValidationError("the signing profile decides on the expiry")
+	}
+	if j.behaviour.SigningAuthority && j.request.SignatureEnvelopeType != jws.MediaTypeEnvelope {
+		return nil, plugin.NewUnsupportedError("envelope type " + j.request.SignatureEnvelopeType)
+	}
+	if limit := j.behaviour.MaxPayload; limit > 0 && len(payload) > limit {
+		return nil, plugin.NewValidationErrorf("the payload has %d bytes, more than %d", len(payload), limit)
+	}
 	if j.fault.Kind == kmstest.WrongPayload {
 		if payload, err = otherTarget(payload); err != nil {
 			return nil, err
@@ -183,6 +207,12 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 		SigningScheme: signature.SigningSchemeX509,
 		SigningAgent:  "notation-kmstest/1.0.0",
 	}
+	if j.behaviour.SigningAuthority {
+		signing.SigningScheme = signature.SigningSchemeX509SigningAuthority
+	}
+	for name, value := range j.each(j.behaviour.Attributes) {
+		signing.ExtendedSignedAttributes = append(signing.ExtendedSignedAttributes, signature.Attribute{Key: name, Critical: true, Value: value})
+	}
 	if last := pen.chain[0].NotAfter; last.Before(signing.SigningTime) {
 		signing.SigningTime = last // else no envelope could be made at all with an expired certificate
 	}
@@ -196,12 +226,12 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 	return &plugin.GenerateEnvelopeResponse{
 		SignatureEnvelope:     sealed,
 		SignatureEnvelopeType: j.envelopeType(),
-		Annotations:           j.annotations(),
+		Annotations:           j.each(j.behaviour.Annotations),
 	}, nil
 }
 
-// annotations are those of the behaviour, each image's its own.
-func (j *job) annotations() map[string]string {
+// each fills in what is different for each key and image.
+func (j *job) each(template map[string]string) map[string]string {
 	var payload struct {
 		Target struct {
 			Digest string `json:"digest"`
@@ -210,9 +240,10 @@ func (j *job) annotations() map[string]string {
 	if err := json.Unmarshal(j.request.Payload, &payload); err != nil {
 		return nil
 	}
+	fill := strings.NewReplacer("{id}", j.request.KeyID, "{digest}", payload.Target.Digest)
 	all := map[string]string{}
-	for name, value := range j.behaviour.Annotations {
-		all[strings.ReplaceAll(name, "{digest}", payload.Target.Digest)] = strings.ReplaceAll(value, "{digest}", payload.Target.Digest)
+	for name, value := range template {
+		all[fill.Replace(name)] = fill.Replace(value)
 	}
 	return all
 }
@@ -250,6 +281,9 @@ type pen struct {
 // pen is the right key with its certificates, or what the fault makes of them.
 func (j *job) pen() (*pen, error) {
 	id, err := j.identity(j.request.KeyID)
+	if err == nil {
+		id, err = j.renewed(id)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,9 @@ func (j *job) deliver(answer []byte, stdout, stderr io.Writer) int {
 	var err error
 	status := 0
 	switch j.fault.Kind {
+	case kmstest.ColdStart:
+		io.WriteString(stderr, j.text("WARNING: globalization is invariant\n2026/01/02 03:04:05 INFO looking for credentials\n"))
+		j.linger()
 	case kmstest.Slow:
 		j.linger()
 	case kmstest.ChildHoldsStdout, kmstest.SetsidDaemon:
