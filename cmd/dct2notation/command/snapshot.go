@@ -81,11 +81,8 @@ func (o *snapshotOptions) check() error {
 	return nil
 }
 
-// The kinds tell the JSON apart from our other JSON.
-const (
-	snapshotKind       = "dct2notation.snapshot"
-	snapshotVerifyKind = "dct2notation.snapshot-verify"
-)
+// snapshotKind tells the JSON apart from our other JSON.
+const snapshotKind = "dct2notation.snapshot"
 
 // savedReport is what snapshot did, as JSON.
 type savedReport struct {

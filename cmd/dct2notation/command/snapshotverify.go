@@ -18,8 +18,13 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
+type snapshotVerifyOptions struct {
+	cli.Common
+	session.RemoteOptions
+}
+
 func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
-	var o snapshotOptions
+	var o snapshotVerifyOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] DIR",
 		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
@@ -47,6 +52,9 @@ func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	}
 	return c
 }
+
+// snapshotVerifyKind tells the JSON apart from our other JSON.
+const snapshotVerifyKind = "dct2notation.snapshot-verify"
 
 // verifiedSnapshot is what snapshot verify found, as JSON.
 type verifiedSnapshot struct {
@@ -76,7 +84,7 @@ type snapshotSignature struct {
 	Reason  string    `json:"reason,omitempty"` // why none is trusted
 }
 
-func runSnapshotVerify(ctx context.Context, o snapshotOptions, cfg session.Config, dir string, s cli.Streams) error {
+func runSnapshotVerify(ctx context.Context, o snapshotVerifyOptions, cfg session.Config, dir string, s cli.Streams) error {
 	if err := errors.Join(o.Common.Check(), o.RemoteOptions.Check()); err != nil {
 		return err
 	}
