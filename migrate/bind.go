@@ -21,7 +21,7 @@ func (p *Plan) Check(e *Engine) error {
 	case p.Version != PlanVersion:
 		return fmt.Errorf("the plan has version %d, and this dct2notation knows version %d", p.Version, PlanVersion)
 	}
-	keys := e.planKeys()
+	keys := planKeys(e.Keys)
 	if !slices.EqualFunc(p.Keys, keys, PlanKey.equal) {
 		return fmt.Errorf("the plan was made for other keys, or for other roles and repositories of theirs: it has %s, and the run %s", listKeys(p.Keys), listKeys(keys))
 	}

@@ -3,7 +3,6 @@ package migrate
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -92,23 +91,6 @@ func (w Work) recordedNotes(it state.Item) []string {
 		return nil
 	}
 	return unboundNotes(w.lacking(func(t dct.Target) bool { return it.Bound[t.Tag()] == t.Role() }))
-}
-
-// adopt records that the registry has signatures of ours, which were found and not made now. What
-// the ledger knows already costs no write.
-func (r *run) adopt(w Work, ours []Signature) error {
-	it, _, err := r.Ledger.Item(w.Key)
-	if err != nil {
-		return err
-	}
-	best, bound := w.best(ours, it.Signature), w.boundBy(ours)
-	if best.Digest == it.Signature {
-		best.By.Authority = it.SignedBy.Authority // which the envelope does not say
-	}
-	if it.Stage == state.Confirmed && it.Signature == best.Digest && it.SignedBy.Equal(best.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
-		return nil
-	}
-	return r.Ledger.Adopt(w.Key, best.Digest, best.By, bound)
 }
 
 // best is the signature that the item is counted by: one as the key makes them now before others

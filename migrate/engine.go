@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -61,6 +62,29 @@ type Engine struct {
 	outageSpan       time.Duration // of the breaker, for tests
 }
 
+// Run signs what the trust data of the repositories vouches for, and returns what became
+// of it. When stop is closed, it finishes what is in flight and returns with
+// Summary.Drained; when ctx ends, it returns as soon as it can. In both cases the next
+// Run on the same ledger goes on.
+//
+// The error is nil also when items failed: see Summary. It is ErrStopped, ErrKeyAstray,
+// ErrNotVouched, ErrNothingRead, ctx's, or the ledger's.
+func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) (Summary, error) {
+	r, err := newRun(e, stop)
+	if err != nil {
+		return Summary{}, err
+	}
+	return r.all(ctx, guns)
+}
+
+// MakePlan does what Run does up to the look at the registry, and changes nothing: no
+// signature, no push, no move in the ledger. A key whose certificate is known from the ledger
+// alone is proven before the first signature counts as its own, which costs a key operation. The error is ctx's, ErrNothingRead, or
+// the ledger's; a repository or item that cannot be looked at is in the plan, saying so.
+func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
+	return (&planner{e, e.inspector()}).plan(ctx, guns)
+}
+
 // perWorker is how many items may be looked at or pushed for each key operation in
 // flight. An item spends most of its time waiting for a registry, in some eight requests
 // one after the other.
@@ -74,6 +98,23 @@ func (e *Engine) now() time.Time {
 		return e.Now()
 	}
 	return time.Now()
+}
+
+func (e *Engine) notify(ev Event) {
+	if e.Observe != nil {
+		e.Observe(ev)
+	}
+}
+
+// inspector is what looks at registries for the engine.
+func (e *Engine) inspector() inspector { return inspector{e.Registry, e.now, e.Rebind, e.Resign} }
+
+// platforms says in a plan whether it has the images that an index lists.
+func (e *Engine) platforms() string {
+	if e.AllPlatforms {
+		return "all"
+	}
+	return ""
 }
 
 // Event is a piece of news for the progress display. One of its parts is set.
@@ -134,10 +175,4 @@ type FilterItem struct {
 	GUN, Place string
 	Digests    []string // its own first
 	Tags       []string
-}
-
-func (e *Engine) notify(ev Event) {
-	if e.Observe != nil {
-		e.Observe(ev)
-	}
 }

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -51,14 +52,22 @@ var schema1 = map[string]bool{
 // noSuchDigest is why an item is skipped as missing.
 const noSuchDigest = "the registry has no such digest"
 
+// inspector looks at what a registry has of an item, and changes nothing there.
+type inspector struct {
+	registry Registry
+	now      func() time.Time
+	rebind   bool // see Engine.Rebind
+	resign   bool // see Engine.Resign
+}
+
 // inspect looks at the registry without changing anything there. Its error means that
 // something is unknown, and then nothing may be signed.
-func (e *Engine) inspect(ctx context.Context, w Work) (Inspected, error) {
+func (in inspector) inspect(ctx context.Context, w Work) (Inspected, error) {
 	x := Inspected{Image: Image{Repository: w.Key.Repository}}
 	// Tags come first: what they tell of the digest, Resolve need not ask for. A failure is
 	// Resolve's to tell; not every tag is to wait for a registry in trouble.
-	tags := e.lookAtTags(ctx, w, nil)
-	desc, err := e.Registry.Resolve(ctx, w.Key.Repository, w.digest())
+	tags := in.lookAtTags(ctx, w, nil)
+	desc, err := in.registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
 	case failure.Of(err) == failure.Missing:
 		x.Skip, x.Reason = failure.Missing, noSuchDigest
@@ -80,15 +89,15 @@ func (e *Engine) inspect(ctx context.Context, w Work) (Inspected, error) {
 		}
 	}
 	if len(x.Notes) > 0 {
-		if _, err := e.Registry.Manifest(ctx, x.Image); err != nil {
+		if _, err := in.registry.Manifest(ctx, x.Image); err != nil {
 			return x, contradicted(err)
 		}
 	}
 	x.Tags = tags
 	for len(x.Tags) < len(w.named()) {
-		x.Tags = e.lookAtTags(ctx, w, x.Tags)
+		x.Tags = in.lookAtTags(ctx, w, x.Tags)
 	}
-	if x.Found, err = e.Registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
+	if x.Found, err = in.registry.Find(ctx, x.Image, w.Key.KeyName); err != nil {
 		return x, err
 	}
 	if f := x.Found; f.Broken > 0 {
@@ -98,6 +107,20 @@ func (e *Engine) inspect(ctx context.Context, w Work) (Inspected, error) {
 		x.Notes = append(x.Notes, fmt.Sprintf("unread-referrers: %d more signatures may be of this key and were not read: they are too many, or the registry lists them and does not have them", n))
 	}
 	return x, nil
+}
+
+// notes tell what a person should know of an item that was looked at.
+func (x Inspected) notes() []string {
+	notes := x.Notes
+	for _, t := range x.Tags {
+		switch t.Class {
+		case TagMoved:
+			notes = append(notes, fmt.Sprintf("%s: tag %s points to %s in the registry; DCT's digest is signed", TagMoved, t.Tag, t.Now))
+		case TagGone:
+			notes = append(notes, fmt.Sprintf("%s: the registry has no tag %s; DCT's digest is signed", TagGone, t.Tag))
+		}
+	}
+	return notes
 }
 
 // tooMany is why an image with a signature of ours is not signed again: one that was not
@@ -120,9 +143,9 @@ func crowded(all int) []string {
 }
 
 // lookAtTags looks at the tags that were not looked at yet, up to the first that fails.
-func (e *Engine) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagNow {
+func (in inspector) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagNow {
 	for _, tag := range w.tags()[len(looked):] {
-		now := e.lookAtTag(ctx, w.Key, tag)
+		now := in.lookAtTag(ctx, w.Key, tag)
 		looked = append(looked, now)
 		if now.Class == TagUnknown {
 			break
@@ -133,8 +156,8 @@ func (e *Engine) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagN
 
 // lookAtTag compares the digest that a tag has now with the item's. That it is unknown harms
 // nothing: the tag does not decide what is signed.
-func (e *Engine) lookAtTag(ctx context.Context, k state.Key, tag string) TagNow {
-	answer := e.Registry.Tag(ctx, k.Repository, tag)
+func (in inspector) lookAtTag(ctx context.Context, k state.Key, tag string) TagNow {
+	answer := in.registry.Tag(ctx, k.Repository, tag)
 	now, found := answer.Value()
 	switch {
 	case answer.Err() != nil:

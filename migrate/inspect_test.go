@@ -81,9 +81,9 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 			c.harm(s, d)
 			var asked []string
 			e := &Engine{Registry: asking{s, &asked}, Keys: []Key{{Signer: s}}, Workers: 1}
-			work, err := e.gather(trusted)
+			work, err := gather(e.Scope, e.Keys, trusted)
 			s.Must(err)
-			x, err := e.inspect(t.Context(), work[0])
+			x, err := e.inspector().inspect(t.Context(), work[0])
 			if (err != nil) != c.fails || x.Skip != c.skip {
 				t.Errorf("got skip %q, error %v, want skip %q, an error %t", x.Skip, err, c.skip, c.fails)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -12,23 +13,31 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// processItem brings one item to its end: confirmed, skipped or failed. Its error ends the
-// run; all else is recorded on the item. stage is where the ledger has it.
-func (r *run) processItem(ctx context.Context, w Work, stage state.Stage) error {
+// item is one item of a run on its way to its end. It belongs to one goroutine.
+type item struct {
+	*run
+	Work
+	stage state.Stage // where the ledger has it
+	out   Outcome     // of the present attempt
+}
+
+// process brings the item to its end: confirmed, skipped or failed. Its error ends the
+// run; all else is recorded on the item.
+func (i *item) process(ctx context.Context) error {
 	result := ResultReplayed
-	if stage == state.Planned || stage == state.Confirmed {
+	if i.stage == state.Planned || i.stage == state.Confirmed {
 		result = ResultSigned // by this run, in however many attempts
 	}
 	for try := 1; ; try++ {
-		o, err := r.attempt(ctx, w, &stage, result)
+		err := i.attempt(ctx, result)
 		var fatal *failure.Fatal
 		switch {
 		case err == nil:
-			r.breaker.Success("")
-			if o.Result == ResultSigned || o.Result == ResultReplayed {
-				r.breaker.pushed()
+			i.breaker.Success("")
+			if i.out.Result == ResultSigned || i.out.Result == ResultReplayed {
+				i.breaker.pushed()
 			}
-			r.count(w, o)
+			i.count(i.Work, i.out)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err() // the item stays in its stage; the next run goes on from there
@@ -40,262 +49,284 @@ func (r *run) processItem(ctx context.Context, w Work, stage state.Stage) error 
 		class := failure.Of(err)
 		var later *putOff
 		if errors.As(err, &later) {
-			return r.fail(w, stage, class, err)
+			return i.fail(class, err)
 		}
 		// Whoever opened the breaker says so: nobody else will.
-		if class.Repeatable() && try < retry.MaxTries && r.breaker.Open() == nil {
-			if r.pause(ctx, try) {
+		if class.Repeatable() && try < retry.MaxTries && i.breaker.Open() == nil {
+			if i.pause(ctx, try) {
 				continue
 			}
-			if ctx.Err() != nil || stage == state.Signed || stage == state.Pushed {
+			if ctx.Err() != nil || i.stage == state.Signed || i.stage == state.Pushed {
 				return ctx.Err() // the item stays in its stage: what a signal cuts short is no failure
 			}
 		}
-		var key *keyError
-		var own *refusal
-		var push *pushError
-		switch {
-		case class == failure.Full:
-			r.breaker.fill(w.Key.Repository, err)
-		case errors.As(err, &key): // the breaker was told of what cannot pass
-			r.Setbacks.note(w.Key, class, err, r.now())
-			if class.Repeatable() {
-				r.breaker.Failure(w.Key.KeyName, class, err)
-			}
-		case errors.As(err, &own): // as well
-		case errors.As(err, &push):
-			r.breaker.Failure(ofPushes, class, err)
-		default:
-			r.breaker.Failure("", class, err)
-		}
-		if err := r.fail(w, stage, class, err); err != nil {
+		i.tellBreaker(class, err)
+		if err := i.fail(class, err); err != nil {
 			return err
 		}
-		return failure.Fatally(r.breaker.Open())
+		return failure.Fatally(i.breaker.Open())
+	}
+}
+
+// tellBreaker tells the breaker, and what holds the key back, of an item that has failed.
+func (i *item) tellBreaker(class failure.Class, err error) {
+	var key *keyError
+	var own *refusal
+	var push *pushError
+	switch {
+	case class == failure.Full:
+		i.breaker.fill(i.Key.Repository, err)
+	case errors.As(err, &key): // the breaker was told of what cannot pass
+		i.Setbacks.note(i.Key, class, err, i.now())
+		if class.Repeatable() {
+			i.breaker.Failure(i.Key.KeyName, class, err)
+		}
+	case errors.As(err, &own): // as well
+	case errors.As(err, &push):
+		i.breaker.Failure(ofPushes, class, err)
+	default:
+		i.breaker.Failure("", class, err)
 	}
 }
 
 // errDrained says that an item was left as it was because the run is ending.
 var errDrained = errors.New("run is ending")
 
-// Pause waits before an item is tried again. It returns false when the run is to end.
-func (r *run) pause(ctx context.Context, try int) bool {
-	return retry.Pause(ctx, r.stop, cmp.Or(r.Pause, time.Second), try)
+// pause waits before an item is tried again. It returns false when the run is to end.
+func (i *item) pause(ctx context.Context, try int) bool {
+	return retry.Pause(ctx, i.stop, cmp.Or(i.Pause, time.Second), try)
 }
 
-// attempt takes the item as far as it goes. It updates stage as the ledger does, so that
+// attempt takes the item as far as it goes. It updates the stage as the ledger does, so that
 // another attempt goes on where this one ended; result is what publishing it amounts to.
-func (r *run) attempt(ctx context.Context, w Work, stage *state.Stage, result Result) (Outcome, error) {
-	o := r.outcome(w, result)
-	fresh := *stage == state.Planned || *stage == state.Confirmed // what is pushed is what this attempt signed
+func (i *item) attempt(ctx context.Context, result Result) error {
+	i.out = i.outcome(i.Work, result)
+	fresh := i.stage == state.Planned || i.stage == state.Confirmed // what is pushed is what this attempt signed
 	var image Image
 	var looked *Found
 	if fresh {
-		x, err := r.inspect(ctx, w)
+		x, err := i.inspector.inspect(ctx, i.Work)
 		if err != nil {
-			return o, err
+			return err
 		}
-		image, o.Notes = x.Image, append(o.Notes, x.notes()...)
-		ours, done, err := r.alreadySigned(ctx, w, x, stage, &o)
+		image, i.out.Notes = x.Image, append(i.out.Notes, x.notes()...)
+		ours, done, err := i.alreadySigned(ctx, x)
 		if done || err != nil {
-			return o, err
+			return err
 		}
-		if err := r.sign(ctx, w, x, len(ours) > 0, stage); err != nil {
-			return o, err
+		if err := i.sign(ctx, x, len(ours) > 0); err != nil {
+			return err
 		}
 		looked = &x.Found
 	} else {
 		// What an earlier run left counts as the key's only if the key has that identity, which may
 		// be known from the ledger alone.
-		err := r.keyTold(w, r.prove(ctx, w))
+		err := i.keyTold(i.prove(ctx))
 		if err != nil {
-			return o, err
+			return err
 		}
-		image, err = r.image(ctx, w)
+		image, err = i.image(ctx)
 		switch {
 		case failure.Of(err) == failure.Missing: // the envelope is kept for the day on which the image is back
-			if err := r.missing(ctx, w, *stage); err != nil {
-				return o, err
+			if err := i.missing(ctx); err != nil {
+				return err
 			}
-			o.Result, o.Class, o.Reason = ResultSkipped, failure.Missing, noSuchDigest
-			return o, failure.Fatally(r.Ledger.Skip(w.Key, string(failure.Missing), noSuchDigest))
+			return i.skip(failure.Missing, noSuchDigest)
 		case err != nil:
-			return o, err
+			return err
 		}
-		if done, err := r.outdated(ctx, w, image, stage); err != nil {
-			return o, err
+		if done, err := i.outdated(ctx, image); err != nil {
+			return err
 		} else if done {
-			return r.attempt(ctx, w, stage, ResultSigned)
+			return i.attempt(ctx, ResultSigned)
 		}
 	}
-	all, err := r.publish(ctx, w, image, stage, looked, &o)
+	all, err := i.publish(ctx, image, looked)
 	if err != nil {
-		return o, err
+		return err
 	}
-	it, _, err := r.Ledger.Item(w.Key)
-	o.Leaf = cmp.Or(it.SignedBy.Leaf, w.key.Signer.Leaf()) // of an older version's envelope, which was checked
-	o.Expires = it.SignedBy.VerifiesUntil()
-	o.Notes = append(append(o.Notes, crowded(all)...), w.recordedNotes(it)...)
-	return o, failure.Fatally(err)
+	it, _, err := i.Ledger.Item(i.Key)
+	i.out.Leaf = cmp.Or(it.SignedBy.Leaf, i.key.Signer.Leaf()) // of an older version's envelope, which was checked
+	i.out.Expires = it.SignedBy.VerifiesUntil()
+	i.out.Notes = append(append(i.out.Notes, crowded(all)...), i.recordedNotes(it)...)
+	return failure.Fatally(err)
 }
 
 // alreadySigned ends an item that is not to be signed after what the registry showed of it: it
-// cannot be, or it is already. It says in o how it ended. Else it returns the signatures of ours, if
-// there are any, beside which another is wanted.
-func (r *run) alreadySigned(ctx context.Context, w Work, x Inspected, stage *state.Stage, o *Outcome) (ours []Signature, done bool, err error) {
+// cannot be, or it is already. Else it returns the signatures of ours, if there are any, beside which
+// another is wanted.
+func (i *item) alreadySigned(ctx context.Context, x Inspected) (ours []Signature, done bool, err error) {
 	if x.Skip == failure.Missing {
-		if err := r.missing(ctx, w, *stage); err != nil {
+		if err := i.missing(ctx); err != nil {
 			return nil, true, err
 		}
 	}
 	if x.Skip != "" {
-		o.Result, o.Class, o.Reason = ResultSkipped, x.Skip, x.Reason
-		if err := r.reopen(w, stage); err != nil {
+		if err := i.reopen(); err != nil {
 			return nil, true, err
 		}
-		return nil, true, failure.Fatally(r.Ledger.Skip(w.Key, string(x.Skip), x.Reason))
+		return nil, true, i.skip(x.Skip, x.Reason)
 	}
-	known, _, err := r.Ledger.Item(w.Key)
+	known, _, err := i.Ledger.Item(i.Key)
 	if err != nil {
 		return nil, true, failure.Fatally(err)
 	}
-	ours, err = r.ours(ctx, w, x, known, r.relisted)
+	ours, err = i.inspector.ours(ctx, i.Work, x, known, i.relisted)
 	if err != nil || len(ours) == 0 {
-		return nil, err != nil, r.keyTold(w, err)
+		return nil, err != nil, i.keyTold(err)
 	}
-	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
-	renew := r.renews(w, best)
+	best, lacking := i.best(ours, known.Signature), i.unbound(ours)
+	renew := i.inspector.renews(i.Work, best)
 	switch {
-	case r.enough(w, ours, known.Signature):
-		o.Result, o.Leaf, o.Expires, o.Reason = ResultAlready, best.By.Leaf, best.By.VerifiesUntil(), "the registry has a signature of this key"
-		o.Notes = append(append(append(o.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), w.otherNotes(best)...)
-		return nil, true, failure.Fatally(r.adopt(w, ours))
+	case i.inspector.enough(i.Work, ours, known.Signature):
+		i.out.Result, i.out.Leaf, i.out.Expires, i.out.Reason = ResultAlready, best.By.Leaf, best.By.VerifiesUntil(), "the registry has a signature of this key"
+		i.out.Notes = append(append(append(i.out.Notes, crowded(x.Found.all())...), unboundNotes(lacking)...), i.otherNotes(best)...)
+		return nil, true, failure.Fatally(i.adopt(ours))
 	case x.Found.Unread > 0:
 		return nil, true, x.tooMany()
 	case renew:
-		o.Notes = append(o.Notes, resignedNote(best))
+		i.out.Notes = append(i.out.Notes, resignedNote(best))
 	}
-	if r.Rebind {
-		o.Notes = append(o.Notes, reboundNotes(lacking)...)
+	if i.Rebind {
+		i.out.Notes = append(i.out.Notes, reboundNotes(lacking)...)
 	}
 	return ours, false, nil
 }
 
+// skip records that the item is not to be signed.
+func (i *item) skip(class failure.Class, reason string) error {
+	i.out.Result, i.out.Class, i.out.Reason = ResultSkipped, class, reason
+	return failure.Fatally(i.Ledger.Skip(i.Key, string(class), reason))
+}
+
 // missing returns an error unless it may be believed that the registry does not have an image.
 // One that an earlier run has signed was there: then the registry has to answer for its repository.
-func (r *run) missing(ctx context.Context, w Work, stage state.Stage) error {
-	if stage == state.Planned {
+func (i *item) missing(ctx context.Context) error {
+	if i.stage == state.Planned {
 		return nil
 	}
-	if err := r.Registry.Answers(ctx, w.Key.Repository); err != nil {
-		return fmt.Errorf("looking for %s, which an earlier run has signed and the registry says it does not have: %w", w.Key.Digest, err)
+	if err := i.Registry.Answers(ctx, i.Key.Repository); err != nil {
+		return fmt.Errorf("looking for %s, which an earlier run has signed and the registry says it does not have: %w", i.Key.Digest, err)
 	}
 	return nil
 }
 
+// relisted is a look that stores a signature once more, as it is, if it is not listed and the list is
+// in a tag: there another writer may have lost its entry.
+func (i *item) relisted(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
+	s, found, err := i.inspector.recorded(ctx, w, image, signature)
+	if !errors.Is(err, ErrUnlisted) || !i.Registry.ListsInTag(image.Repository) {
+		return s, found, err
+	}
+	if err := i.Registry.Relist(ctx, image, signature); err != nil {
+		return Signature{}, false, fmt.Errorf("listing the signature that the ledger names again: %w", err)
+	}
+	return i.inspector.recorded(ctx, w, image, signature)
+}
+
 // keyTold tells the breaker of an error, if the key could not be proven. It returns the error.
-func (r *run) keyTold(w Work, err error) error {
+func (i *item) keyTold(err error) error {
 	var key *keyError
 	if errors.As(err, &key) {
-		return r.keyRefused(w, err)
+		return i.keyRefused(err)
 	}
 	return err
 }
 
 // keyRefused tells the breaker at once of an error that cannot pass. It returns the error.
-func (r *run) keyRefused(w Work, err error) error {
+func (i *item) keyRefused(err error) error {
 	if class := failure.Of(err); !class.Repeatable() {
-		r.breaker.Failure(w.Key.KeyName, class, err)
+		i.breaker.Failure(i.Key.KeyName, class, err)
 	}
 	return err
 }
 
 // reopen takes back an item that the ledger has as done: the registry says otherwise, or not
 // enough is bound.
-func (r *run) reopen(w Work, stage *state.Stage) error {
-	if *stage != state.Confirmed {
+func (i *item) reopen() error {
+	if i.stage != state.Confirmed {
 		return nil
 	}
-	to, err := r.Ledger.Reopen(w.Key)
+	to, err := i.Ledger.Reopen(i.Key)
 	if err != nil {
 		return failure.Fatally(err)
 	}
-	*stage = to
+	i.stage = to
 	return nil
 }
 
 // sign makes the expensive effect durable before anything rests on it. The key's slot is
 // held until the envelope is on disk, so that a kill wastes at most one key operation for
 // each slot. beside says that the image has signatures of ours, and is to have another.
-func (r *run) sign(ctx context.Context, w Work, x Inspected, beside bool, stage *state.Stage) error {
-	image := x.Image
-	slot := r.slots[w.Key.KeyName]
+func (i *item) sign(ctx context.Context, x Inspected, beside bool) error {
+	slot := i.slots[i.Key.KeyName]
 	select {
 	case slot <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-r.stop:
+	case <-i.stop:
 		return errDrained
 	}
 	defer func() { <-slot }()
-	if r.breaker.Open() != nil {
+	if i.breaker.Open() != nil {
 		return errDrained
 	}
-	if err := r.breaker.room(w.Key.Repository); err != nil {
+	if err := i.breaker.room(i.Key.Repository); err != nil {
 		return failure.New(failure.Full, fmt.Errorf("not signed, as there is no room for its signature: %w", err))
 	}
-	if err := r.Setbacks.hold(w.Key, r.now()); err != nil {
+	if err := i.Setbacks.hold(i.Key, i.now()); err != nil {
 		return err
 	}
-	if err := r.Registry.CheckList(ctx, image, x.Found.InTag); err != nil {
+	if err := i.Registry.CheckList(ctx, x.Image, x.Found.InTag); err != nil {
 		return fmt.Errorf("before signing: %w", err)
 	}
-	envelope, err := r.vouch(ctx, w, image.Descriptor)
+	envelope, err := i.vouch(ctx, x.Image.Descriptor, i.now(), i.Tool)
 	if err != nil {
-		return r.keyRefused(w, err)
+		return i.keyRefused(err)
 	}
 	envelope.Beside = beside
-	r.breaker.Success(w.Key.KeyName)
-	r.Setbacks.forget(w.Key)
-	if r.signBeforeRecord {
-		if err := r.Registry.Push(ctx, image, envelope, x.Found.InTag); err != nil {
+	i.breaker.Success(i.Key.KeyName)
+	i.Setbacks.forget(i.Key)
+	if i.signBeforeRecord {
+		if err := i.Registry.Push(ctx, x.Image, envelope, x.Found.InTag); err != nil {
 			return err
 		}
 	}
-	if err := r.reopen(w, stage); err != nil {
+	if err := i.reopen(); err != nil {
 		return err
 	}
-	if err := r.Ledger.Sign(w.Key, envelope); err != nil {
+	if err := i.Ledger.Sign(i.Key, envelope); err != nil {
 		return failure.Fatally(err)
 	}
-	*stage = state.Signed
+	i.stage = state.Signed
 	return nil
 }
 
-// notes tell what a person should know of an item that was looked at.
-func (x Inspected) notes() []string {
-	notes := x.Notes
-	for _, t := range x.Tags {
-		switch t.Class {
-		case TagMoved:
-			notes = append(notes, fmt.Sprintf("%s: tag %s points to %s in the registry; DCT's digest is signed", TagMoved, t.Tag, t.Now))
-		case TagGone:
-			notes = append(notes, fmt.Sprintf("%s: the registry has no tag %s; DCT's digest is signed", TagGone, t.Tag))
-		}
+// adopt records that the registry has signatures of ours, which were found and not made now. What
+// the ledger knows already costs no write.
+func (i *item) adopt(ours []Signature) error {
+	it, _, err := i.Ledger.Item(i.Key)
+	if err != nil {
+		return err
 	}
-	return notes
-}
-
-// fail records a failure on its item, and ends the run only if the ledger cannot. An item that
-// was done and could not be looked at again stays done in the ledger; the report tells.
-func (r *run) fail(w Work, stage state.Stage, class failure.Class, cause error) error {
-	o := r.outcome(w, ResultFailed)
-	o.Class, o.HostCause, o.Reason = class, failure.HostCause(cause), cause.Error()
-	r.count(w, o)
-	if stage == state.Confirmed {
+	best, bound := i.best(ours, it.Signature), i.boundBy(ours)
+	if best.Digest == it.Signature {
+		best.By.Authority = it.SignedBy.Authority // which the envelope does not say
+	}
+	if it.Stage == state.Confirmed && it.Signature == best.Digest && it.SignedBy.Equal(best.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
 		return nil
 	}
-	return failure.Fatally(r.Ledger.Fail(w.Key, string(class), cause.Error()))
+	return i.Ledger.Adopt(i.Key, best.Digest, best.By, bound)
+}
+
+// fail records a failure on the item, and ends the run only if the ledger cannot. An item that
+// was done and could not be looked at again stays done in the ledger; the report tells.
+func (i *item) fail(class failure.Class, cause error) error {
+	i.failed(i.Work, class, cause)
+	if i.stage == state.Confirmed {
+		return nil
+	}
+	return failure.Fatally(i.Ledger.Fail(i.Key, string(class), cause.Error()))
 }
 
 // keyError marks what went wrong with the key itself.

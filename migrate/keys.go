@@ -90,8 +90,8 @@ func (k Key) Signs(t dct.Target) bool {
 }
 
 // keyed says that something is of one key among several.
-func (e *Engine) keyed(name string) string {
-	if len(e.Keys) < 2 {
+func keyed(keys []Key, name string) string {
+	if len(keys) < 2 {
 		return ""
 	}
 	return name
@@ -99,11 +99,11 @@ func (e *Engine) keyed(name string) string {
 
 // covered returns an error unless a key stands for each of the targets: there is no key
 // that signs what nobody has assigned.
-func (e *Engine) covered(targets []dct.Target) error {
+func covered(keys []Key, targets []dct.Target) error {
 	var tags []string
 	var first dct.Target
 	for _, t := range targets {
-		if !slices.ContainsFunc(e.Keys, func(k Key) bool { return k.Signs(t) }) {
+		if !slices.ContainsFunc(keys, func(k Key) bool { return k.Signs(t) }) {
 			if len(tags) == 0 {
 				first = t
 			}
@@ -119,10 +119,10 @@ func (e *Engine) covered(targets []dct.Target) error {
 }
 
 // planKeys shows the keys in a plan.
-func (e *Engine) planKeys() []PlanKey {
-	var keys []PlanKey
-	for _, k := range e.Keys {
-		keys = append(keys, PlanKey{k.Signer.Name(), k.Signer.Leaf(), k.Roles, k.Repositories})
+func planKeys(keys []Key) []PlanKey {
+	var all []PlanKey
+	for _, k := range keys {
+		all = append(all, PlanKey{k.Signer.Name(), k.Signer.Leaf(), k.Roles, k.Repositories})
 	}
-	return keys
+	return all
 }

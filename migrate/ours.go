@@ -17,14 +17,14 @@ import (
 
 // stands reports whether the ledger's word that an item is done is enough: it says by what it was
 // signed, that identity is accepted, the signature is not past its date, and it is as is asked for.
-func (e *Engine) stands(w Work, by state.SignedBy) bool {
-	return e.acceptable(w, by) && w.key.lacks(by) == "" && (!e.Resign || by.Identity == w.key.identity())
+func (in inspector) stands(w Work, by state.SignedBy) bool {
+	return in.acceptable(w, by) && w.key.lacks(by) == "" && (!in.resign || by.Identity == w.key.identity())
 }
 
 // acceptable reports whether an item that the ledger has as done by a signature is done: by an
 // accepted identity, present or earlier, and not past its date.
-func (e *Engine) acceptable(w Work, by state.SignedBy) bool {
-	return by.Verifies(e.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
+func (in inspector) acceptable(w Work, by state.SignedBy) bool {
+	return by.Verifies(in.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
 }
 
 // A look returns the signature that the ledger names, if the registry lists it and it counts for the key.
@@ -35,9 +35,9 @@ type look func(ctx context.Context, w Work, image Image, signature string) (Sign
 // item was taken back since, as by an undo that failed. One that the registry has and does not list is
 // ErrUnlisted, unless its envelope is to be pushed anyway. The key is proven before the first that it is
 // to have made counts.
-func (e *Engine) ours(ctx context.Context, w Work, x Inspected, known state.Item, recorded look) ([]Signature, error) {
+func (in inspector) ours(ctx context.Context, w Work, x Inspected, known state.Item, recorded look) ([]Signature, error) {
 	if len(x.Found.Ours) > 0 {
-		return x.Found.Ours, e.proven(ctx, w, x.Found.Ours)
+		return x.Found.Ours, w.proven(ctx, x.Found.Ours)
 	}
 	if known.Signature == "" {
 		return nil, nil
@@ -49,17 +49,17 @@ func (e *Engine) ours(ctx context.Context, w Work, x Inspected, known state.Item
 	if err != nil || !found {
 		return nil, err
 	}
-	return []Signature{s}, e.proven(ctx, w, []Signature{s})
+	return []Signature{s}, w.proven(ctx, []Signature{s})
 }
 
 // recorded is a look that changes nothing.
-func (e *Engine) recorded(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
-	s, found, err := e.Registry.Recorded(ctx, image, signature)
+func (in inspector) recorded(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
+	s, found, err := in.registry.Recorded(ctx, image, signature)
 	unlisted := errors.Is(err, ErrUnlisted)
 	if err != nil && !unlisted {
 		return Signature{}, false, fmt.Errorf("looking for the signature that the ledger names: %w", err)
 	}
-	if !e.acceptable(w, s.By) {
+	if !in.acceptable(w, s.By) {
 		return Signature{}, false, nil
 	}
 	if unlisted {
@@ -68,25 +68,12 @@ func (e *Engine) recorded(ctx context.Context, w Work, image Image, signature st
 	return s, found, nil
 }
 
-// relisted is a look that stores a signature once more, as it is, if it is not listed and the list is
-// in a tag: there another writer may have lost its entry.
-func (r *run) relisted(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
-	s, found, err := r.recorded(ctx, w, image, signature)
-	if !errors.Is(err, ErrUnlisted) || !r.Registry.ListsInTag(image.Repository) {
-		return s, found, err
-	}
-	if err := r.Registry.Relist(ctx, image, signature); err != nil {
-		return Signature{}, false, fmt.Errorf("listing the signature that the ledger names again: %w", err)
-	}
-	return r.recorded(ctx, w, image, signature)
-}
-
 // proven returns an error unless the key is known to have the identity that made the signatures.
 // Those of identities that the configuration names need no proof.
-func (e *Engine) proven(ctx context.Context, w Work, ours []Signature) error {
+func (w Work) proven(ctx context.Context, ours []Signature) error {
 	for _, s := range ours {
 		if s.By.Identity == w.key.identity() {
-			return e.prove(ctx, w)
+			return w.prove(ctx)
 		}
 	}
 	return nil
@@ -94,7 +81,7 @@ func (e *Engine) proven(ctx context.Context, w Work, ours []Signature) error {
 
 // prove returns an error unless the key is known to have its identity. It may spend a key
 // operation, once in a process.
-func (e *Engine) prove(ctx context.Context, w Work) error {
+func (w Work) prove(ctx context.Context) error {
 	if w.key.Prove == nil {
 		return nil
 	}
@@ -113,23 +100,23 @@ func (w Work) otherNotes(s Signature) []string {
 }
 
 // renews reports whether an item is to be signed again although it has this signature of ours.
-func (e *Engine) renews(w Work, best Signature) bool { return e.Resign && !w.key.current(best.By) }
+func (in inspector) renews(w Work, best Signature) bool { return in.resign && !w.key.current(best.By) }
 
 // enough reports whether these signatures of ours, at least one, make another needless.
-func (e *Engine) enough(w Work, ours []Signature, known string) bool {
-	return !e.renews(w, w.best(ours, known)) && (!e.Rebind || len(w.unbound(ours)) == 0)
+func (in inspector) enough(w Work, ours []Signature, known string) bool {
+	return !in.renews(w, w.best(ours, known)) && (!in.rebind || len(w.unbound(ours)) == 0)
 }
 
 // superseded reports whether others make an envelope needless that was not pushed yet. Where the image
 // seemed to have none when it was made, any are enough on which it would not have been made. One that
 // was made beside another on purpose is needless only for others of the key's present identity, which bind all
 // that it binds, and lack nothing that it has.
-func (e *Engine) superseded(w Work, envelope state.Envelope, found []Signature) ([]Signature, bool) {
+func (in inspector) superseded(w Work, envelope state.Envelope, found []Signature) ([]Signature, bool) {
 	if slices.ContainsFunc(found, func(s Signature) bool { return s.Digest == envelope.ManifestDigest }) {
 		return nil, false // it was pushed
 	}
 	if !envelope.Beside {
-		return found, len(found) > 0 && e.enough(w, found, "")
+		return found, len(found) > 0 && in.enough(w, found, "")
 	}
 	others := slices.DeleteFunc(slices.Clone(found), func(s Signature) bool {
 		return s.By.Identity != w.key.identity() || w.key.lacks(s.By) != "" && w.key.lacks(envelope.SignedBy) == ""

@@ -10,7 +10,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -107,20 +106,20 @@ type PlanFinding struct {
 	Detail string `json:"detail"`
 }
 
-// MakePlan does what Run does up to the look at the registry, and changes nothing: no
-// signature, no push, no move in the ledger. A key whose certificate is known from the ledger
-// alone is proven before the first signature counts as its own, which costs a key operation. The error is ctx's, ErrNothingRead, or
-// the ledger's; a repository or item that cannot be looked at is in the plan, saying so.
-func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
-	p := &Plan{
-		Version: PlanVersion, Kind: PlanKind, Created: e.now().UTC().Truncate(time.Second), Tool: e.Tool,
-		Keys: e.planKeys(), Rebind: e.Rebind, Resign: e.Resign, Platforms: e.platforms(), Repositories: []PlanRepository{},
+// planner is one call of MakePlan.
+type planner struct {
+	*Engine
+	inspector inspector
+}
+
+func (p *planner) plan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
+	plan := &Plan{
+		Version: PlanVersion, Kind: PlanKind, Created: p.now().UTC().Truncate(time.Second), Tool: p.Tool,
+		Keys: planKeys(p.Keys), Rebind: p.Rebind, Resign: p.Resign, Platforms: p.platforms(), Repositories: []PlanRepository{},
 	}
-	h := dct.NewHosts()
+	r := &reader{Engine: p.Engine, hosts: dct.NewHosts()}
 	var last error
-	for gun, a := range ordered.Each(ctx, guns, e.Readers, func(ctx context.Context, gun dct.GUN) answer {
-		return e.ask(ctx, h, gun, false, nil)
-	}) {
+	for gun, a := range r.each(ctx, guns) {
 		read, err := a.value, a.err
 		var fatal *failure.Fatal
 		switch {
@@ -128,43 +127,43 @@ func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 			return nil, ctx.Err()
 		case errors.As(err, &fatal):
 			return nil, fatal.Err
-		case e.Scope.MayLack(gun, err):
+		case p.Scope.MayLack(gun, err):
 			last = err
 			continue
 		case err != nil:
 			last = err
-			p.Repositories = append(p.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{failure.Of(err), err.Error()}})
-			e.notify(Event{Trust: &TrustNews{GUN: gun.String(), Class: failure.Of(err), Err: err}})
+			plan.Repositories = append(plan.Repositories, PlanRepository{GUN: gun.String(), Error: &PlanReason{failure.Of(err), err.Error()}})
+			p.notify(Event{Trust: &TrustNews{GUN: gun.String(), Class: failure.Of(err), Err: err}})
 			continue
 		}
 		read.work = planned(read.work)
-		e.notify(Event{Found: len(read.work), Trust: read.news()})
-		part, err := e.planRepository(ctx, read)
+		p.notify(Event{Found: len(read.work), Trust: read.news()})
+		part, err := p.repository(ctx, read)
 		if err != nil {
 			return nil, err
 		}
-		p.Repositories = append(p.Repositories, part)
+		plan.Repositories = append(plan.Repositories, part)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return p, NothingRead(h, last)
+	return plan, NothingRead(r.hosts, last)
 }
 
-func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository, error) {
+func (p *planner) repository(ctx context.Context, r *reading) (PlanRepository, error) {
 	part := PlanRepository{GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(), Expired: r.Expired(), Judged: r.Judged(), Items: make([]PlanItem, len(r.work))}
-	if place := e.Scope.PlaceOf(r.GUN()); place != r.GUN().String() {
+	if place := p.Scope.PlaceOf(r.GUN()); place != r.GUN().String() {
 		part.Place = place
 	}
 	for _, f := range r.Findings() {
 		part.Findings = append(part.Findings, PlanFinding{f.Tag, f.Role, f.Class, f.Detail})
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(e.Workers * perWorker)
+	g.SetLimit(p.Workers * perWorker)
 	for i, w := range r.work {
 		g.Go(func() (err error) {
-			part.Items[i], err = e.planItem(gctx, w)
-			e.notify(Event{Outcome: &Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest}})
+			part.Items[i], err = p.item(gctx, w)
+			p.notify(Event{Outcome: &Outcome{Repository: w.Key.Repository, Digest: w.Key.Digest}})
 			return err
 		})
 	}
@@ -175,17 +174,9 @@ func (e *Engine) planRepository(ctx context.Context, r *reading) (PlanRepository
 	return part, err
 }
 
-// platforms says in a plan whether it has the images that an index lists.
-func (e *Engine) platforms() string {
-	if e.AllPlatforms {
-		return "all"
-	}
-	return ""
-}
-
-// planItem says what a run would do with one work. Its error is ctx's or the ledger's.
-func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
-	it := PlanItem{Digest: w.Key.Digest, Key: e.keyed(w.Key.KeyName), Action: ActionSign, Tags: []PlanTag{}, Platform: w.Platform, Notes: w.notes()}
+// item says what a run would do with one work. Its error is ctx's or the ledger's.
+func (p *planner) item(ctx context.Context, w Work) (PlanItem, error) {
+	it := PlanItem{Digest: w.Key.Digest, Key: keyed(p.Keys, w.Key.KeyName), Action: ActionSign, Tags: []PlanTag{}, Platform: w.Platform, Notes: w.notes()}
 	if w.isChild() {
 		it.Index = w.indexes()
 	}
@@ -196,7 +187,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Of(w.trouble), w.trouble.Error()}
 		return it, nil
 	}
-	x, err := e.inspect(ctx, w)
+	x, err := p.inspector.inspect(ctx, w)
 	if ctx.Err() != nil {
 		return it, ctx.Err()
 	}
@@ -213,7 +204,7 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 		it.Action, it.Reason = ActionSkip, &PlanReason{x.Skip, x.Reason}
 		return it, nil
 	}
-	if err := e.planAction(ctx, w, x, &it); err != nil {
+	if err := p.action(ctx, w, x, &it); err != nil {
 		return it, err
 	}
 	after := x.Found.all()
@@ -224,17 +215,17 @@ func (e *Engine) planItem(ctx context.Context, w Work) (PlanItem, error) {
 	return it, nil
 }
 
-// planAction decides between what may be done with an image that can be signed. It is
+// action decides between what may be done with an image that can be signed. It is
 // ActionSign unless something speaks for another. Its error is ctx's or the ledger's.
-func (e *Engine) planAction(ctx context.Context, w Work, x Inspected, it *PlanItem) error {
+func (p *planner) action(ctx context.Context, w Work, x Inspected, it *PlanItem) error {
 	var known state.Item
-	if e.Ledger != nil {
+	if p.Ledger != nil {
 		var err error
-		if known, _, err = e.Ledger.Item(w.Key); err != nil {
+		if known, _, err = p.Ledger.Item(w.Key); err != nil {
 			return err
 		}
 	}
-	ours, err := e.ours(ctx, w, x, known, e.recorded)
+	ours, err := p.inspector.ours(ctx, w, x, known, p.inspector.recorded)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -248,14 +239,14 @@ func (e *Engine) planAction(ctx context.Context, w Work, x Inspected, it *PlanIt
 		return nil
 	}
 	if len(ours) == 0 {
-		if known.Stage == state.Confirmed && !e.looksAgain() && e.stands(w, known.SignedBy) {
+		if known.Stage == state.Confirmed && !p.looksAgain() && p.inspector.stands(w, known.SignedBy) {
 			it.Action = ActionDone
 			it.Notes = append(it.Notes, "signature-gone: the ledger has it as signed, and the registry lists no signature of this key; --recheck signs again")
 		}
 		return nil
 	}
 	best, lacking := w.best(ours, known.Signature), w.unbound(ours)
-	renew, rebind := e.renews(w, best), e.Rebind && len(lacking) > 0
+	renew, rebind := p.inspector.renews(w, best), p.Rebind && len(lacking) > 0
 	switch {
 	case (renew || rebind) && x.Found.Unread > 0:
 		it.Action, it.Reason = ActionUnknown, &PlanReason{failure.Permanent, x.tooMany().Error()}

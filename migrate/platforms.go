@@ -35,13 +35,9 @@ type listing struct {
 // maxListing bounds the bytes that are read and kept of one index and those that it lists.
 const maxListing = 16 << 20
 
-// expand adds work for the images of each index that DCT names, where the engine signs all
-// platforms. An index that cannot be listed now is not signed either: its work says why. The
+// expand adds work for the images of each index that DCT names, with so many indexes read at once. An index that cannot be listed now is not signed either: its work says why. The
 // error is ctx's, or errDrained when stop is closed.
-func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) error {
-	if !e.AllPlatforms {
-		return nil
-	}
+func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Registry, limit int) error {
 	direct := map[itemID]bool{}
 	listings := map[string]*listing{}
 	for _, w := range r.work {
@@ -49,7 +45,7 @@ func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) e
 		listings[w.Key.Digest] = &listing{}
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(e.Workers * perWorker)
+	g.SetLimit(limit)
 	for d, l := range listings {
 		g.Go(func() error {
 			select {
@@ -57,7 +53,7 @@ func (e *Engine) expand(ctx context.Context, stop <-chan struct{}, r *reading) e
 				return errDrained
 			default:
 			}
-			e.list(gctx, r.place, digest.Digest(d), l)
+			l.read(gctx, registry, r.place, digest.Digest(d))
 			return gctx.Err()
 		})
 	}
@@ -104,27 +100,27 @@ func (child *Work) join(w Work, c child) {
 	}
 }
 
-// list lists the images of an index that DCT names. Where the registry itself says that it does
+// read lists the images of an index that DCT names. Where the registry itself says that it does
 // not have the digest, that is found out again, and reported, when its own work is looked at.
-func (e *Engine) list(ctx context.Context, repository string, d digest.Digest, l *listing) {
-	desc, err := e.Registry.Resolve(ctx, repository, d)
+func (l *listing) read(ctx context.Context, registry Registry, repository string, d digest.Digest) {
+	desc, err := registry.Resolve(ctx, repository, d)
 	if lookup.IsAbsent(err) {
 		return
 	}
 	if err == nil && IndexTypes[desc.MediaType] {
-		err = e.listInto(ctx, repository, desc, nil, l)
+		err = l.add(ctx, registry, repository, desc, nil)
 	}
 	if err != nil {
 		l.children, l.err = nil, fmt.Errorf("listing the platforms of %s@%s: %w", repository, d, err)
 	}
 }
 
-// listInto adds what an index lists that the indexes of above lead to.
-func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.Descriptor, above indexPath, l *listing) error {
+// add adds what an index lists that the indexes of above lead to.
+func (l *listing) add(ctx context.Context, registry Registry, repository string, desc ocispec.Descriptor, above indexPath) error {
 	if len(above) == MaxChain {
 		return beyond("indexes are nested deeper than %d levels", MaxChain)
 	}
-	raw, err := e.Registry.Manifest(ctx, Image{repository, desc})
+	raw, err := registry.Manifest(ctx, Image{repository, desc})
 	if err != nil {
 		return contradicted(err)
 	}
@@ -149,7 +145,7 @@ func (e *Engine) listInto(ctx context.Context, repository string, desc ocispec.D
 			continue
 		}
 		at := len(l.children) - 1
-		err := e.listInto(ctx, repository, m.Descriptor, through, l)
+		err := l.add(ctx, registry, repository, m.Descriptor, through)
 		if lookup.IsAbsent(err) {
 			// What it lists is not known, and fails with it; the others have no part in that.
 			l.children[at].err = fmt.Errorf("listing what %s lists, which the index %s lists: %w", m.Digest, desc.Digest, err)

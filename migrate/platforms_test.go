@@ -170,25 +170,25 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 		"an image that is listed, without bytes": {m.AMD64, []dct.Target{target("v1")}, nil},
 	} {
 		w := Work{Targets: c.targets, chains: c.chains, listed: c.image, key: e.Keys[0]}
-		if _, err := e.vouch(context.Background(), w, c.image); err == nil {
+		if _, err := w.vouch(context.Background(), c.image, e.now(), e.Tool); err == nil {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	good := Work{Targets: []dct.Target{target("v1")}, chains: []indexPath{{raw}}, listed: m.AMD64, key: e.Keys[0]}
 	stranger := good
 	stranger.key.Roles = []string{"targets/alice"}
-	if _, err := e.vouch(context.Background(), stranger, m.AMD64); err == nil {
+	if _, err := stranger.vouch(context.Background(), m.AMD64, e.now(), e.Tool); err == nil {
 		t.Error("a key of another role: got no error, want it refused")
 	}
 	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
-	if _, err := e.vouch(context.Background(), good, m.AMD64); !errors.Is(err, dct.ErrExpired) {
+	if _, err := good.vouch(context.Background(), m.AMD64, e.now(), e.Tool); !errors.Is(err, dct.ErrExpired) {
 		t.Errorf("expired: got %v, want %v", err, dct.ErrExpired)
 	}
 	if len(m.operations) != 0 {
 		t.Errorf("got %d key operations, want none", len(m.operations))
 	}
 	e.Now = nil
-	if _, err := e.vouch(context.Background(), good, m.AMD64); err != nil {
+	if _, err := good.vouch(context.Background(), m.AMD64, e.now(), e.Tool); err != nil {
 		t.Errorf("the good one: got %v, want no error", err)
 	}
 }
@@ -497,10 +497,10 @@ func TestDrainEndsTheListing(t *testing.T) {
 	r, err := m.Trust().Read(context.Background(), m.GUNs(App)[0], dct.Known{})
 	m.Must(err)
 	e := &Engine{Registry: m, Keys: []Key{{Signer: m}}, Workers: 1, AllPlatforms: true}
-	work, err := e.gather(r)
+	work, err := gather(e.Scope, e.Keys, r)
 	m.Must(err)
 	read := &reading{Repository: r, work: work, place: App}
-	if err := e.expand(context.Background(), stop, read); !errors.Is(err, errDrained) {
+	if err := read.expand(context.Background(), stop, e.Registry, e.Workers*perWorker); !errors.Is(err, errDrained) {
 		t.Errorf("got error %v, want %v", err, errDrained)
 	}
 }

@@ -5,21 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/state"
 )
 
+// What becomes of an envelope that the ledger has, whether this run made it or an earlier one.
+
 // publish replays the envelope from the ledger until the registry lists it, whether this
 // run signed it or an earlier one: recovery takes the way that is taken every day. It returns
 // how many signatures the registry lists then. Where another machine has signed meanwhile, it
-// throws the envelope away and says so in o. looked is what the look found on which this attempt
+// throws the envelope away and says so in the outcome. looked is what the look found on which this attempt
 // has signed; nil: it has not.
-func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Stage, looked *Found, o *Outcome) (all int, err error) {
-	envelope, ok, err := r.Ledger.Envelope(w.Key)
+func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int, err error) {
+	envelope, ok, err := i.Ledger.Envelope(i.Key)
 	if err == nil && !ok {
-		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", w.Key, *stage)
+		err = fmt.Errorf("ledger has no envelope of %s, which it says is %s", i.Key, i.stage)
 	}
 	if err != nil {
 		return 0, failure.Fatally(err)
@@ -27,101 +30,195 @@ func (r *run) publish(ctx context.Context, w Work, image Image, stage *state.Sta
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
 	if looked == nil {
-		err = w.key.Signer.Check(image.Descriptor, envelope)
+		err = i.key.Signer.Check(image.Descriptor, envelope)
 	}
 	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
-		return 0, failure.New(failure.Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", w.Key.Repository, w.Key.Digest, err))
+		return 0, failure.New(failure.Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", i.Key.Repository, i.Key.Digest, err))
 	}
 	if err != nil {
-		return 0, failure.New(failure.Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", w.Key.Repository, w.Key.Digest, err))
+		return 0, failure.New(failure.Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", i.Key.Repository, i.Key.Digest, err))
 	}
-	if *stage == state.Pushed {
+	if i.stage == state.Pushed {
 		// Pushed before and not seen to be listed. On a registry without the referrers API
 		// another writer may have overwritten the list; pushing the same bytes again
 		// repairs that.
-		listed, err := r.Registry.Listed(ctx, image)
+		listed, err := i.Registry.Listed(ctx, image)
 		if err != nil {
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, envelope.ManifestDigest) {
-			return len(listed), failure.Fatally(r.Ledger.Confirm(w.Key, envelope.ManifestDigest))
+			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, envelope.ManifestDigest))
 		}
 	}
 	inTag := false
-	if *stage == state.Signed {
-		last, done, err := r.meanwhile(ctx, w, image, envelope, looked, o)
+	if i.stage == state.Signed {
+		last, done, err := i.meanwhile(ctx, image, envelope, looked)
 		if done || err != nil {
 			return last.all(), err
 		}
 		inTag = last.InTag
 	}
-	if err := r.Registry.Push(ctx, image, envelope, inTag); err != nil {
+	if err := i.Registry.Push(ctx, image, envelope, inTag); err != nil {
 		return 0, &pushError{err}
 	}
-	if *stage == state.Signed {
+	if i.stage == state.Signed {
 		// Recorded even when ctx has ended meanwhile: the signature exists.
-		if err := r.Ledger.Push(w.Key, envelope.ManifestDigest); err != nil {
+		if err := i.Ledger.Push(i.Key, envelope.ManifestDigest); err != nil {
 			return 0, failure.Fatally(err)
 		}
-		*stage = state.Pushed
+		i.stage = state.Pushed
 	}
-	return r.confirm(ctx, w, image, envelope.ManifestDigest)
+	return i.confirm(ctx, image, envelope.ManifestDigest)
 }
 
 // meanwhile looks, where others may sign the same images with the same key, or an earlier attempt has
 // left the envelope, whether a signature is there now that makes it needless. Then the envelope is not
 // pushed: it would be one signature more. It returns what the last look found.
-func (r *run) meanwhile(ctx context.Context, w Work, image Image, envelope state.Envelope, looked *Found, o *Outcome) (_ Found, done bool, err error) {
-	if looked != nil && !r.Shared && !r.Registry.ListsInTag(image.Repository) {
+func (i *item) meanwhile(ctx context.Context, image Image, envelope state.Envelope, looked *Found) (_ Found, done bool, err error) {
+	if looked != nil && !i.Shared && !i.Registry.ListsInTag(image.Repository) {
 		return *looked, false, nil
 	}
-	found, err := r.Registry.Find(ctx, image, w.Key.KeyName)
+	found, err := i.Registry.Find(ctx, image, i.Key.KeyName)
 	if err != nil {
 		return Found{}, false, fmt.Errorf("looking again before the push: %w", err)
 	}
-	others, needless := r.superseded(w, envelope, found.Ours)
+	others, needless := i.inspector.superseded(i.Work, envelope, found.Ours)
 	if !needless {
 		return found, false, nil
 	}
-	if err := r.keyTold(w, r.prove(ctx, w)); err != nil {
+	if err := i.keyTold(i.prove(ctx)); err != nil {
 		return Found{}, false, err
 	}
-	if err := r.Ledger.Discard(w.Key, "another run has signed it meanwhile"); err != nil {
+	if err := i.Ledger.Discard(i.Key, "another run has signed it meanwhile"); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
-	if err := r.adopt(w, others); err != nil {
+	if err := i.adopt(others); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
-	o.Result, o.Reason, o.Wasted = ResultAlready, "another run has signed it meanwhile", true
-	o.Notes = append(o.Notes, "wasted: one key operation, whose signature was not pushed")
+	i.out.Result, i.out.Reason, i.out.Wasted = ResultAlready, "another run has signed it meanwhile", true
+	i.out.Notes = append(i.out.Notes, "wasted: one key operation, whose signature was not pushed")
 	return found, true, nil
 }
 
 // image describes an item's image anew, for an item that was signed earlier.
-func (r *run) image(ctx context.Context, w Work) (Image, error) {
-	desc, err := r.Registry.Resolve(ctx, w.Key.Repository, w.digest())
+func (i *item) image(ctx context.Context) (Image, error) {
+	desc, err := i.Registry.Resolve(ctx, i.Key.Repository, i.digest())
 	if err != nil {
 		return Image{}, err
 	}
-	return Image{w.Key.Repository, desc}, nil
+	return Image{i.Key.Repository, desc}, nil
 }
 
 // confirm waits until the registry lists the signature: a push that was answered is not
 // yet a signature that others find.
-func (r *run) confirm(ctx context.Context, w Work, image Image, signature string) (all int, err error) {
+func (i *item) confirm(ctx context.Context, image Image, signature string) (all int, err error) {
 	for try := 1; ; try++ {
-		listed, err := r.Registry.Listed(ctx, image)
+		listed, err := i.Registry.Listed(ctx, image)
 		if err != nil {
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, signature) {
-			return len(listed), failure.Fatally(r.Ledger.Confirm(w.Key, signature))
+			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, signature))
 		}
-		if try < retry.MaxTries && !r.pause(ctx, try) {
+		if try < retry.MaxTries && !i.pause(ctx, try) {
 			return 0, errDrained // it is pushed, and the next run looks again
 		}
 		if try == retry.MaxTries {
-			return 0, failure.New(failure.Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", w.Key.Repository, w.Key.Digest))
+			return 0, failure.New(failure.Transient, fmt.Errorf("the signature of %s@%s was pushed, and the registry does not list it", i.Key.Repository, i.Key.Digest))
 		}
 	}
+}
+
+// outdated drops the envelope of an earlier run that must not be pushed any more: it has expired, is by
+// another certificate than the key's, or binds a tag or an index which DCT has moved since or the plan
+// leaves out, or, with --rebind, lacks a tag. Where the registry lists it already, it is out: one
+// of the key's is left alone then, and verify tells; one by a certificate that was accepted before
+// is taken for what the item is done by. Else the item is planned again.
+func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
+	envelope, ok, err := i.Ledger.Envelope(i.Key)
+	if err != nil || !ok {
+		return false, failure.Fatally(err)
+	}
+	switch err := i.key.Signer.Check(image.Descriptor, envelope); {
+	case errors.Is(err, ErrOtherCertificate):
+		return true, i.replaced(ctx, image, envelope)
+	case errors.Is(err, ErrEnded): // out or not, nobody accepts it
+		return true, i.drop("it does not verify any more")
+	}
+	if i.stage != state.Signed {
+		return false, nil
+	}
+	stale := i.staleBinding(envelope.Metadata)
+	if stale == "" {
+		return false, nil
+	}
+	listed, err := i.Registry.Listed(ctx, image)
+	if err != nil || slices.Contains(listed, envelope.ManifestDigest) {
+		return false, err
+	}
+	return true, i.discard("what it says of " + stale + " is so no longer")
+}
+
+// staleBinding returns a name of signed metadata that is not so any more; empty: there is none.
+func (i *item) staleBinding(signed map[string]string) string {
+	now := i.metadata(i.Tool)
+	stale := ""
+	for name, role := range signed {
+		if strings.HasPrefix(name, MetadataTag) && now[name] != role {
+			stale = name
+		}
+	}
+	for name, role := range now {
+		if i.Rebind && strings.HasPrefix(name, MetadataTag) && signed[name] != role {
+			stale = name
+		}
+	}
+	// An image that has a tag of its own by now is vouched for by no index.
+	if signed[MetadataIndex] != "" && !subset(signed[MetadataIndex], now[MetadataIndex]) {
+		stale = MetadataIndex
+	}
+	return stale
+}
+
+// replaced sees to an envelope by another certificate than the key's present one, made before that
+// was renewed.
+func (i *item) replaced(ctx context.Context, image Image, envelope state.Envelope) error {
+	s, listed, err := i.relisted(ctx, i.Work, image, envelope.ManifestDigest)
+	if err != nil {
+		return err
+	}
+	if err := i.drop("it is by another certificate than the key's"); err != nil || !listed {
+		return err
+	}
+	i.stage = state.Confirmed // the next attempt finds out whether that is enough
+	return failure.Fatally(i.adopt([]Signature{s}))
+}
+
+// drop discards an envelope, whether it was pushed or not.
+func (i *item) drop(why string) (err error) {
+	if i.stage == state.Pushed {
+		if i.stage, err = i.Ledger.Reopen(i.Key); err != nil {
+			return failure.Fatally(err)
+		}
+	}
+	return i.discard(why)
+}
+
+func (i *item) discard(why string) error {
+	if err := i.Ledger.Discard(i.Key, why); err != nil {
+		return failure.Fatally(err)
+	}
+	i.stage = state.Planned
+	return nil
+}
+
+// subset reports whether all parts of one list are in another.
+func subset(part, whole string) bool {
+	all := strings.Split(whole, ",")
+	for p := range strings.SplitSeq(part, ",") {
+		if p != "" && !slices.Contains(all, p) {
+			return false
+		}
+	}
+	return true
 }

@@ -3,10 +3,13 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -22,38 +25,52 @@ type reading struct {
 	changed []string
 }
 
+// reader reads the trust data of repositories and makes work of it.
+type reader struct {
+	*Engine
+	hosts  *dct.Hosts
+	record bool            // whether the ledger takes note of what was seen
+	stop   <-chan struct{} // closed: begin nothing that takes long
+}
+
+// each reads repositories, a little ahead of its caller.
+func (r *reader) each(ctx context.Context, guns []dct.GUN) iter.Seq2[dct.GUN, answer] {
+	return ordered.Each(ctx, guns, r.Readers, r.ask)
+}
+
 // repository reads one repository's trust data and makes work of it, in the bounds of the
-// plan if there is one. record says whether the ledger takes note of what was seen.
-// When stop is closed, what takes long is not begun.
-func (e *Engine) repository(ctx context.Context, gun dct.GUN, record bool, stop <-chan struct{}) (*reading, error) {
-	before, known, err := e.remembered(gun)
+// plan if there is one.
+func (r *reader) repository(ctx context.Context, gun dct.GUN) (*reading, error) {
+	before, known, err := r.remembered(gun)
 	if err != nil {
 		return nil, failure.Fatally(err)
 	}
-	r, err := e.Trust.Read(ctx, gun, known)
+	trusted, err := r.Trust.Read(ctx, gun, known)
 	if err != nil {
 		return nil, err
 	}
-	work, err := e.gather(r)
+	work, err := gather(r.Scope, r.Keys, trusted)
 	if err != nil {
 		return nil, err
 	}
-	read := &reading{Repository: r, work: work, place: e.Scope.PlaceOf(r.GUN()), leftOut: e.Scope.leftOut(r)}
-	if err := e.expand(ctx, stop, read); err != nil {
-		return nil, err
-	}
-	if e.Plan != nil {
-		if err := e.Plan.bind(read); err != nil {
+	read := &reading{Repository: trusted, work: work, place: r.Scope.PlaceOf(trusted.GUN()), leftOut: r.Scope.leftOut(trusted)}
+	if r.AllPlatforms {
+		if err := read.expand(ctx, r.stop, r.Registry, r.Workers*perWorker); err != nil {
 			return nil, err
 		}
 	}
-	e.narrow(read)
-	if record {
-		now := remember(r, before, e)
-		if reason := replacedRoot(r); reason != "" {
-			err = e.Ledger.ReplaceRoot(now, reason)
+	if r.Plan != nil {
+		if err := r.Plan.bind(read); err != nil {
+			return nil, err
+		}
+	}
+	read.narrow(r.Filter)
+	if r.record {
+		now := remember(trusted, before, r.now())
+		if reason := replacedRoot(trusted); reason != "" {
+			err = r.Ledger.ReplaceRoot(now, reason)
 		} else {
-			err = e.Ledger.SetRepository(now)
+			err = r.Ledger.SetRepository(now)
 		}
 		if err != nil {
 			return nil, failure.Fatally(err)
@@ -75,11 +92,11 @@ func (r *reading) news() *TrustNews {
 }
 
 // remembered gives what an earlier run saw of the repository.
-func (e *Engine) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
-	if e.Ledger == nil {
+func (r *reader) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
+	if r.Ledger == nil {
 		return state.Repository{}, dct.Known{}, nil
 	}
-	before, _, err := e.Ledger.Repository(gun.String())
+	before, _, err := r.Ledger.Repository(gun.String())
 	return before, KnownOf(before), err
 }
 
@@ -94,11 +111,11 @@ func KnownOf(before state.Repository) dct.Known {
 	return known
 }
 
-func remember(r *dct.Repository, before state.Repository, e *Engine) state.Repository {
+func remember(r *dct.Repository, before state.Repository, at time.Time) state.Repository {
 	known := r.Known()
 	now := state.Repository{
 		GUN: r.GUN().String(), Root: known.Root, Roles: map[string]state.Floor{},
-		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), RootKeys: known.RootKeys, VerifiedAt: e.now(),
+		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), RootKeys: known.RootKeys, VerifiedAt: at,
 	}
 	if before.Pin != "" && now.Pin == dct.PinnedEarlier {
 		now.Pin = before.Pin // how it came to be trusted in the first place
@@ -126,10 +143,10 @@ type answer struct {
 	err   error
 }
 
-// ask reads a repository for the engine, unless its host is not to be asked any more.
-func (e *Engine) ask(ctx context.Context, h *dct.Hosts, gun dct.GUN, record bool, stop <-chan struct{}) (a answer) {
-	a.err = h.Try(ctx, gun, func() (err error) {
-		a.value, err = e.repository(ctx, gun, record, stop)
+// ask reads a repository, unless its host is not to be asked any more.
+func (r *reader) ask(ctx context.Context, gun dct.GUN) (a answer) {
+	a.err = r.hosts.Try(ctx, gun, func() (err error) {
+		a.value, err = r.repository(ctx, gun)
 		return err
 	})
 	return a

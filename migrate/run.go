@@ -11,7 +11,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -54,9 +53,10 @@ func (s Summary) ended() int {
 // run is one call of Engine.Run.
 type run struct {
 	*Engine
-	stop    <-chan struct{}          // closed: begin nothing new
-	slots   map[string]chan struct{} // by key: a slot for each operation in flight
-	breaker Breaker
+	inspector inspector
+	stop      <-chan struct{}          // closed: begin nothing new
+	slots     map[string]chan struct{} // by key: a slot for each operation in flight
+	breaker   Breaker
 
 	mu      sync.Mutex
 	summary Summary
@@ -67,39 +67,40 @@ type queued struct {
 	stage state.Stage
 }
 
-// Run signs what the trust data of the repositories vouches for, and returns what became
-// of it. When stop is closed, it finishes what is in flight and returns with
-// Summary.Drained; when ctx ends, it returns as soon as it can. In both cases the next
-// Run on the same ledger goes on.
-//
-// The error is nil also when items failed: see Summary. It is ErrStopped, ErrKeyAstray,
-// ErrNotVouched, ErrNothingRead, ctx's, or the ledger's.
-func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) (Summary, error) {
+func newRun(e *Engine, stop <-chan struct{}) (*run, error) {
 	if e.Workers < 1 {
-		return Summary{}, fmt.Errorf("workers: %d is less than 1", e.Workers)
+		return nil, fmt.Errorf("workers: %d is less than 1", e.Workers)
 	}
-	r := &run{Engine: e, stop: stop, slots: map[string]chan struct{}{}, summary: newSummary(), breaker: Breaker{span: e.outageSpan, now: e.now}}
+	r := &run{
+		Engine: e, inspector: e.inspector(), stop: stop, slots: map[string]chan struct{}{}, summary: newSummary(),
+		breaker: Breaker{span: e.outageSpan, now: e.now},
+	}
 	for _, k := range e.Keys {
 		r.slots[k.Signer.Name()] = make(chan struct{}, e.Workers)
 	}
 	if len(r.slots) != len(e.Keys) || len(e.Keys) == 0 {
-		return Summary{}, fmt.Errorf("keys: %d with %d names", len(e.Keys), len(r.slots))
+		return nil, fmt.Errorf("keys: %d with %d names", len(e.Keys), len(r.slots))
 	}
+	return r, nil
+}
+
+// all brings every item of the repositories to its end.
+func (r *run) all(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	g, gctx := errgroup.WithContext(ctx)
-	queue := make(chan queued, e.Workers)
+	queue := make(chan queued, r.Workers)
 	var nothing error
 	g.Go(func() (err error) {
 		defer close(queue)
 		nothing, err = r.feed(gctx, guns, queue)
 		return err
 	})
-	for range e.Workers * perWorker {
+	for range r.Workers * perWorker {
 		g.Go(func() error {
 			for q := range queue {
 				if r.draining() {
 					continue // the item stays as it is
 				}
-				if err := r.processItem(gctx, q.work, q.stage); err != nil {
+				if err := (&item{run: r, Work: q.work, stage: q.stage}).process(gctx); err != nil {
 					return err
 				}
 			}
@@ -141,11 +142,9 @@ func (r *run) draining() bool {
 // feed reads the repositories, a little ahead of the keys, and queues what is not done.
 // nothing is set if no repository could be read.
 func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (nothing, err error) {
-	h := dct.NewHosts()
+	trust := &reader{Engine: r.Engine, hosts: dct.NewHosts(), record: true, stop: r.stop}
 	var last error
-	for gun, a := range ordered.Each(ctx, guns, r.Readers, func(ctx context.Context, gun dct.GUN) answer {
-		return r.ask(ctx, h, gun, true, r.stop)
-	}) {
+	for gun, a := range trust.each(ctx, guns) {
 		if r.draining() {
 			return nil, nil
 		}
@@ -169,7 +168,7 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return NothingRead(h, last), nil
+	return NothingRead(trust.hosts, last), nil
 }
 
 // enqueue plans the work in the ledger and queues what is not done yet.
@@ -195,7 +194,7 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 			if err != nil {
 				return failure.Fatally(err)
 			}
-			if r.stands(w, it.SignedBy) {
+			if r.inspector.stands(w, it.SignedBy) {
 				o := r.outcome(w, ResultAlready)
 				o.Leaf, o.Expires, o.Notes = it.SignedBy.Leaf, it.SignedBy.VerifiesUntil(), append(o.Notes, w.recordedNotes(it)...)
 				r.count(w, o)
@@ -211,6 +210,33 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 		}
 	}
 	return nil
+}
+
+// notAsked reports what is not asked for, and returns the rest. What the ledger has as done
+// or skipped counts as that, so that a run of what had failed can end as complete; all else is
+// left as it is, and the run is not complete.
+func (r *run) notAsked(work []Work) ([]Work, error) {
+	asked := make([]Work, 0, len(work))
+	for _, w := range work {
+		if !w.aside {
+			asked = append(asked, w)
+			continue
+		}
+		known, _, err := r.Ledger.Item(w.Key)
+		if err != nil {
+			return nil, failure.Fatally(err)
+		}
+		o := r.outcome(w, ResultAlready)
+		switch {
+		case known.Stage == state.Confirmed:
+		case known.Stage == state.Skipped && known.Class != state.ClassUndone:
+			o.Result, o.Class, o.Reason = ResultSkipped, failure.Class(known.Class), known.Reason
+		default:
+			o.Result, o.Class, o.Reason = ResultSkipped, failure.NotAsked, "--only does not name it"
+		}
+		r.count(w, o)
+	}
+	return asked, nil
 }
 
 // leaveOut reports what the plan does not sign, and returns the rest. The ledger hears
@@ -238,10 +264,9 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 			well = append(well, w)
 			continue
 		}
-		o := r.outcome(w, ResultFailed)
-		o.Class, o.HostCause, o.Reason = failure.Of(w.trouble), failure.HostCause(w.trouble), w.trouble.Error()
-		r.count(w, o)
-		r.breaker.Failure("", o.Class, w.trouble)
+		class := failure.Of(w.trouble)
+		r.failed(w, class, w.trouble)
+		r.breaker.Failure("", class, w.trouble)
 		if err := r.breaker.Open(); err != nil {
 			return nil, failure.Fatally(err)
 		}
@@ -249,10 +274,17 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 	return well, nil
 }
 
+// failed tells of work that has failed.
+func (r *run) failed(w Work, class failure.Class, cause error) {
+	o := r.outcome(w, ResultFailed)
+	o.Class, o.HostCause, o.Reason = class, failure.HostCause(cause), cause.Error()
+	r.count(w, o)
+}
+
 // outcome is what a work's outcomes have in common.
 func (r *run) outcome(w Work, result Result) Outcome {
 	o := Outcome{
-		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: r.keyed(w.Key.KeyName), Tags: w.tags(),
+		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: keyed(r.Keys, w.Key.KeyName), Tags: w.tags(),
 		Platform: w.Platform, Result: result, Notes: w.notes(),
 	}
 	if w.isChild() {

@@ -19,11 +19,11 @@ import (
 // targets, which only verified trust data can yield, and refuses a descriptor that is not
 // their own digest, nor listed by the very bytes of an index of that digest. Expiry is
 // checked again here: a run may outlive the metadata it began with.
-func (e *Engine) vouch(ctx context.Context, w Work, image ocispec.Descriptor) (state.Envelope, error) {
-	if err := w.vouched(image, e.now()); err != nil {
+func (w Work) vouch(ctx context.Context, image ocispec.Descriptor, now time.Time, tool string) (state.Envelope, error) {
+	if err := w.vouched(image, now); err != nil {
 		return state.Envelope{}, &refusal{err}
 	}
-	envelope, err := w.key.Signer.Sign(ctx, image, w.metadata(e.Tool))
+	envelope, err := w.key.Signer.Sign(ctx, image, w.metadata(tool))
 	if err != nil {
 		return state.Envelope{}, &keyError{err}
 	}

@@ -176,7 +176,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	s.Must(err)
 	e := &Engine{Keys: []Key{{Signer: s}}}
 	before := len(s.operations)
-	work, err := e.gather(r)
+	work, err := gather(e.Scope, e.Keys, r)
 	s.Must(err)
 	good, key := work[0], e.Keys[0]
 	stranger := good
@@ -194,12 +194,12 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 		"a mixed work":                 {Work{key: key, Targets: r.Targets()}, image(r.Targets()[0].Digest())},
 		"a target and the zero target": {Work{key: key, Targets: []dct.Target{good.Targets[0], {}}}, image(good.Targets[0].Digest())},
 	} {
-		if _, err := e.vouch(context.Background(), c.work, c.image); err == nil {
+		if _, err := c.work.vouch(context.Background(), c.image, e.now(), e.Tool); err == nil {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
 	e.Now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
-	if _, err := e.vouch(context.Background(), good, image(good.Targets[0].Digest())); !errors.Is(err, dct.ErrExpired) {
+	if _, err := good.vouch(context.Background(), image(good.Targets[0].Digest()), e.now(), e.Tool); !errors.Is(err, dct.ErrExpired) {
 		t.Errorf("trust data that expired during the run: got %v, want %v", err, dct.ErrExpired)
 	}
 	if n := len(s.operations); n != before {

@@ -83,13 +83,13 @@ func (s Scope) leftOut(r *dct.Repository) (n int) {
 
 // gather makes one Work of all wanted tags with the same digest, for each key that stands
 // for them, sorted by digest and in the order of the keys.
-func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
-	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !e.Scope.Wants(t.Tag()) })
-	if err := e.covered(wanted); err != nil {
+func gather(s Scope, keys []Key, r *dct.Repository) ([]Work, error) {
+	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !s.Wants(t.Tag()) })
+	if err := covered(keys, wanted); err != nil {
 		return nil, err
 	}
 	var work []Work
-	for _, k := range e.Keys {
+	for _, k := range keys {
 		byDigest := map[digest.Digest][]dct.Target{}
 		for _, t := range wanted {
 			if k.Signs(t) {
@@ -98,7 +98,7 @@ func (e *Engine) gather(r *dct.Repository) ([]Work, error) {
 		}
 		for d, targets := range byDigest {
 			work = append(work, Work{
-				Key:     state.Key{Repository: e.Scope.PlaceOf(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
+				Key:     state.Key{Repository: s.PlaceOf(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
 				Targets: targets, key: k, rootKeys: r.RootKeyIDs(),
 			})
 		}
