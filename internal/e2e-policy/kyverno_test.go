@@ -83,7 +83,7 @@ func TestKyvernoKnowsTenThousandRepositories(t *testing.T) {
 			trust.Statements = trust.Statements[:1]
 			trust.Statements[0].Repositories = many(10_000, w.host+"/team/app", w.host+"/team/web")
 		}
-		o, err := policy.Kyverno(trust)
+		o, err := policy.Kyverno.Write(trust)
 		must(t, err)
 		servertest.WriteFile(t, filepath.Join(w.dir, folder, o.Files[0].Name), o.Files[0].Content)
 		var pods []map[string]any

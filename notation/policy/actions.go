@@ -36,33 +36,31 @@ jobs:
         trust_store: .github/notation/truststore
 `
 
-// GitHubActions writes the files of notation-action, as they lie in a repository.
-func GitHubActions(t Trust) (*Output, error) {
-	return t.output("github-actions", func(o *Output) error {
-		files, err := t.policyAndStore(o, ".github/notation/trustpolicy.json", ".github/notation/truststore/x509/")
-		if err != nil {
-			return err
+// writeGitHubActions writes the files of notation-action, as they lie in a repository.
+func writeGitHubActions(t Trust, o *Output) error {
+	files, err := t.policyAndStore(o, ".github/notation/trustpolicy.json", ".github/notation/truststore/x509/")
+	if err != nil {
+		return err
+	}
+	o.Lost = lost(lostTag("hand digests to what deploys: the workflow verifies the very digest that it is given"),
+		Loss{"Only what goes through the workflow is verified", "a policy in the cluster as well: Kyverno, Ratify or Flux"})
+	test := func(image string, foreign bool) string {
+		outcome := "must fail"
+		if foreign && t.Stage == Audit {
+			outcome = "passes with a warning at this stage; must fail at the stage enforce"
 		}
-		o.Lost = lost(lostTag("hand digests to what deploys: the workflow verifies the very digest that it is given"),
-			Loss{"Only what goes through the workflow is verified", "a policy in the cluster as well: Kyverno, Ratify or Flux"})
-		test := func(image string, foreign bool) string {
-			outcome := "must fail"
-			if foreign && t.Stage == Audit {
-				outcome = "passes with a warning at this stage; must fail at the stage enforce"
-			}
-			return "gh workflow run verify-images -f images=" + t.sample() + "@sha256:...   # the digest of " + image + "; " + outcome
-		}
-		g := guide{
-			title:    "How a GitHub workflow verifies images after the migration from Docker Content Trust.",
-			about:    []string{"Pin the actions by commit, as your rules say. Have CODEOWNERS protect .github/notation: who changes it changes what is trusted."},
-			apply:    []string{"cp -r .github <your repository>/ && git add .github/notation .github/workflows/verify-images.yml", "call it before what deploys: uses: ./.github/workflows/verify-images.yml, with: images: ..."},
-			negative: t.negatives(test),
-			next:     t.again("github-actions", "DIR"),
-		}
-		if t.Stage == Audit {
-			g.about = append(g.about, "At the stage audit a signature of anybody lets an image pass, with no more than a warning in the log of the workflow: do not let a deployment depend on it yet.")
-		}
-		o.Files = append([]File{{".github/workflows/verify-images.yml", []byte(comment(g.text(t, o)) + workflow)}}, files...)
-		return nil
-	})
+		return "gh workflow run verify-images -f images=" + t.sample() + "@sha256:...   # the digest of " + image + "; " + outcome
+	}
+	g := guide{
+		title:    "How a GitHub workflow verifies images after the migration from Docker Content Trust.",
+		about:    []string{"Pin the actions by commit, as your rules say. Have CODEOWNERS protect .github/notation: who changes it changes what is trusted."},
+		apply:    []string{"cp -r .github <your repository>/ && git add .github/notation .github/workflows/verify-images.yml", "call it before what deploys: uses: ./.github/workflows/verify-images.yml, with: images: ..."},
+		negative: t.negatives(test),
+		next:     t.again(o, "DIR"),
+	}
+	if t.Stage == Audit {
+		g.about = append(g.about, "At the stage audit a signature of anybody lets an image pass, with no more than a warning in the log of the workflow: do not let a deployment depend on it yet.")
+	}
+	o.Files = append([]File{{".github/workflows/verify-images.yml", []byte(comment(g.text(t, o)) + workflow)}}, files...)
+	return nil
 }

@@ -8,37 +8,35 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 )
 
-// Connaisseur writes values for its chart: a validator of Notation signatures for each
+// writeConnaisseur writes values for its chart: a validator of Notation signatures for each
 // statement, and, until Docker Content Trust is switched off, one of DCT's for each root key.
 // It trusts any subject under a certificate, so that the keys' own certificates are pinned.
-func Connaisseur(t Trust) (*Output, error) {
-	return t.output("connaisseur", func(o *Output) error {
-		if err := t.auditable(o); err != nil {
+func writeConnaisseur(t Trust, o *Output) error {
+	if err := t.auditable(o); err != nil {
+		return err
+	}
+	o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted, so that what was verified is what runs; which digest it is, the registry says"))
+	if t.pins() {
+		o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
+	}
+	o.Lost = append(o.Lost, Loss{"Signatures beyond the tenth of an image are not looked at", "keep what is attached to an image below that"})
+	validators := []object{
+		{"name": "allow", "type": "static", "approve": true},
+		{"name": "deny", "type": "static", "approve": false},
+	}
+	for _, s := range t.Statements {
+		v, err := s.validator()
+		if err != nil {
 			return err
 		}
-		o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted, so that what was verified is what runs; which digest it is, the registry says"))
-		if t.pins() {
-			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
-		}
-		o.Lost = append(o.Lost, Loss{"Signatures beyond the tenth of an image are not looked at", "keep what is attached to an image below that"})
-		validators := []object{
-			{"name": "allow", "type": "static", "approve": true},
-			{"name": "deny", "type": "static", "approve": false},
-		}
-		for _, s := range t.Statements {
-			v, err := s.validator()
-			if err != nil {
-				return err
-			}
-			validators = append(validators, v)
-		}
-		rules, legacy := t.connaisseurRules(o)
-		raw, err := manifest(o.Consumer, comment(t.connaisseurGuide().text(t, o)), object{
-			"application": object{"validators": append(validators, legacy...), "policy": rules},
-		})
-		o.Files = []File{{"values.yaml", raw}}
-		return err
+		validators = append(validators, v)
+	}
+	rules, legacy := t.connaisseurRules(o)
+	raw, err := o.manifest(comment(t.connaisseurGuide(o).text(t, o)), object{
+		"application": object{"validators": append(validators, legacy...), "policy": rules},
 	})
+	o.Files = []File{{"values.yaml", raw}}
+	return err
 }
 
 // auditable refuses the stage audit where Connaisseur would lose what it enforces today. It
@@ -56,13 +54,13 @@ func (t Trust) auditable(o *Output) error {
 	return nil
 }
 
-func (t Trust) connaisseurGuide() guide {
+func (t Trust) connaisseurGuide(o *Output) guide {
 	about := "An image gets one rule, the most specific: it is judged by DCT or by Notation, never by both. Where both are to be required, let Kyverno verify Notation beside Connaisseur: webhooks of admission must all agree."
 	stage := "Whatever no rule names is denied; the rules for the cluster's own images are the chart's. Registries are asked over HTTPS only."
 	if t.Stage == Audit {
 		stage += " At the stage audit DCT goes on to judge what it judged: Connaisseur cannot audit beside it, and letting DCT go for that would let everything pass. Let dct2notation verify compare both sides meanwhile. The stage enforce moves the rules over to Notation."
 	}
-	next := t.again("connaisseur", "DIR")
+	next := t.again(o, "DIR")
 	if t.Stage == Audit {
 		next[0] = "when dct2notation verify finds that both sides agree:"
 	}

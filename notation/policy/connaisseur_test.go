@@ -62,7 +62,7 @@ func TestConnaisseurJudgesImagesByTheirOwnRepository(t *testing.T) {
 		"index.docker.io/securesystemsengineering/connaisseur": "allow", "evildocker.io/securesystemsengineering/connaisseur": "deny",
 		"evil.example.com/docker.io/securesystemsengineering/x": "deny", "evil.example.com/index.docker.io/securesystemsengineering/x": "deny"}
 	for _, stage := range []policy.Stage{policy.Audit, policy.Enforce} {
-		o, err := policy.Connaisseur(rich(t, stage))
+		o, err := policy.Connaisseur.Write(rich(t, stage))
 		must(t, err)
 		for repository, want := range notation {
 			if stage == policy.Audit && repository == "registry.example.com/team/app" {
@@ -84,10 +84,10 @@ func TestConnaisseurAuditsNothingAway(t *testing.T) {
 	t.Parallel()
 	unknown := rich(t, policy.Audit)
 	unknown.Legacy = nil
-	_, err := policy.Connaisseur(unknown)
+	_, err := policy.Connaisseur.Write(unknown)
 	refused(t, err, "leave out --ledger")
 	for _, stage := range []policy.Stage{policy.Audit, policy.Enforce} {
-		o, err := policy.Connaisseur(rich(t, stage))
+		o, err := policy.Connaisseur.Write(rich(t, stage))
 		must(t, err)
 		application := at(t, objects(t, file(t, o, "values.yaml"))[0], "application").(map[string]any)
 		for _, rule := range application["policy"].([]any) {

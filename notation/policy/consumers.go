@@ -11,49 +11,79 @@ type Consumer struct {
 	Name  string
 	About string
 	Asked bool // beta or deprecated: written only where it is named
-	Write func(Trust) (*Output, error)
+	// ClusterPolicy: it has an older kind of policy, which [Trust].ClusterPolicy asks for.
+	ClusterPolicy bool
+
+	subjects  bool   // it can tell the certificates of one authority apart
+	timestamp asking // whose signatures need a timestamp, once it is told of an authority
+	installed bool   // it reads notation's own folder, where other files may be in the way
+	patches   string // how files for single statements begin; empty: there are none
+	optional  string // a file that some flags ask for; empty: there is none
+
+	write func(Trust, *Output) error
 }
+
+// asking says whose signatures a consumer wants countersigned, if it is told of a time-stamping authority.
+type asking int
+
+const (
+	ofNone  asking = iota
+	ofKeys         // those of the keys that have one
+	ofEvery        // those of all keys, if one has one
+)
+
+// The consumers.
+var (
+	Notation      = Consumer{Name: "notation", About: "the notation command: trustpolicy.json and trust store", subjects: true, installed: true, write: writeNotation}
+	Flux          = Consumer{Name: "flux", About: "Flux: Secrets, and what an OCIRepository gets", subjects: true, patches: "patch-", write: writeFlux}
+	Ratify        = Consumer{Name: "ratify", About: "Ratify v1 with Gatekeeper", subjects: true, optional: "provider.yaml", write: writeRatify}
+	RatifyV2      = Consumer{Name: "ratify-v2", About: "Ratify v2, a beta", Asked: true, subjects: true, timestamp: ofEvery, optional: "provider.yaml", write: writeRatifyV2}
+	Kyverno       = Consumer{Name: "kyverno", About: "Kyverno: ImageValidatingPolicy", ClusterPolicy: true, timestamp: ofKeys, write: writeKyverno}
+	Connaisseur   = Consumer{Name: "connaisseur", About: "Connaisseur: values for its chart, with DCT beside Notation", write: writeConnaisseur}
+	GitHubActions = Consumer{Name: "github-actions", About: "notation-action: workflow, trust policy and trust store", subjects: true, write: writeGitHubActions}
+)
 
 // Consumers are all, in the order in which they are shown.
 func Consumers() []Consumer {
-	return []Consumer{
-		{"notation", "the notation command: trustpolicy.json and trust store", false, Notation},
-		{"flux", "Flux: Secrets, and what an OCIRepository gets", false, Flux},
-		{"ratify", "Ratify v1 with Gatekeeper", false, Ratify},
-		{"ratify-v2", "Ratify v2, a beta", true, RatifyV2},
-		{"kyverno", "Kyverno: ImageValidatingPolicy", false, Kyverno},
-		{"connaisseur", "Connaisseur: values for its chart, with DCT beside Notation", false, Connaisseur},
-		{"github-actions", "notation-action: workflow, trust policy and trust store", false, GitHubActions},
-	}
+	return []Consumer{Notation, Flux, Ratify, RatifyV2, Kyverno, Connaisseur, GitHubActions}
 }
 
-// output is for a consumer's function: it checks the value first, and names the consumer in a
-// refusal that does not.
-func (t Trust) output(consumer string, write func(*Output) error) (*Output, error) {
+// Write returns what the consumer is given, or a [*Refusal]: of the value, which no consumer could be given, or
+// of what this one cannot express, with its name.
+func (c Consumer) Write(t Trust) (*Output, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	o := &Output{Consumer: consumer, Warnings: t.opened(consumer)}
-	if err := write(o); err != nil {
+	o := &Output{Consumer: c, Warnings: t.opened(c)}
+	if err := c.write(t, o); err != nil {
 		var r *Refusal
 		if errors.As(err, &r) && r.Consumer == "" {
-			r.Consumer = consumer
+			r.Consumer = c.Name
 		}
 		return nil, err
 	}
 	return o, nil
 }
 
-// pinning are the consumers that know no identities.
-var pinning = []string{"kyverno", "connaisseur"}
+// wantsTimestamp reports whether the consumer refuses a key's signatures that have no timestamp; some says that
+// one of the keys beside it has a time-stamping authority.
+func (c Consumer) wantsTimestamp(t Trust, k Key, some bool) bool {
+	switch c.timestamp {
+	case ofKeys:
+		return len(k.TSA) > 0 && !t.ClusterPolicy
+	case ofEvery:
+		return some
+	}
+	return false
+}
 
 // opened tells of the authorities of which a consumer takes every certificate.
-func (t Trust) opened(consumer string) []string {
+func (t Trust) opened(c Consumer) []string {
 	told := map[string]bool{}
 	var all []string
 	for _, s := range t.Statements {
 		ids, err := s.identities()
-		nobody := err == nil && slices.Contains(ids, anyone) || slices.Contains(pinning, consumer)
+		nobody := err == nil && slices.Contains(ids, anyone) || !c.subjects
 		for _, k := range s.Keys {
 			if !nobody && k.Leaf().Subject.CommonName != "" {
 				continue

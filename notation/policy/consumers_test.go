@@ -103,7 +103,7 @@ func file(t *testing.T, o *policy.Output, name string) []byte {
 			return f.Content
 		}
 	}
-	t.Fatalf("%s: got no file %s, want one", o.Consumer, name)
+	t.Fatalf("%s: got no file %s, want one", o.Consumer.Name, name)
 	return nil
 }
 
@@ -233,18 +233,18 @@ var judges = []struct {
 	judge   func(*testing.T, *policy.Output) verdict
 	byScope bool
 }{
-	{"notation", policy.Notation, func(t *testing.T, o *policy.Output) verdict { return commandJudges(t, o, "trustpolicy.json", "") }, true},
-	{"github-actions", policy.GitHubActions, func(t *testing.T, o *policy.Output) verdict {
+	{"notation", policy.Notation.Write, func(t *testing.T, o *policy.Output) verdict { return commandJudges(t, o, "trustpolicy.json", "") }, true},
+	{"github-actions", policy.GitHubActions.Write, func(t *testing.T, o *policy.Output) verdict {
 		return commandJudges(t, o, ".github/notation/trustpolicy.json", ".github/notation")
 	}, true},
-	{"flux", policy.Flux, fluxJudges, true},
-	{"ratify", policy.Ratify, ratifyJudges, true},
-	{"kyverno", policy.Kyverno, kyvernoJudges, false},
+	{"flux", policy.Flux.Write, fluxJudges, true},
+	{"ratify", policy.Ratify.Write, ratifyJudges, true},
+	{"kyverno", policy.Kyverno.Write, kyvernoJudges, false},
 	{"kyverno ClusterPolicy", func(trust policy.Trust) (*policy.Output, error) {
 		trust.ClusterPolicy = true
-		return policy.Kyverno(trust)
+		return policy.Kyverno.Write(trust)
 	}, kyvernoJudges, false},
-	{"connaisseur", policy.Connaisseur, connaisseurJudges, false},
+	{"connaisseur", policy.Connaisseur.Write, connaisseurJudges, false},
 }
 
 func issue(t *testing.T, ca *pki.Identity, name string) *pki.Identity {
@@ -306,7 +306,7 @@ func TestFluxLooksAtThreeSignatures(t *testing.T) {
 	t.Parallel()
 	release := issue(t, authority(t), "release")
 	foreign := issue(t, authority(t), "foreign")
-	o, err := policy.Flux(trusting(release))
+	o, err := policy.Flux.Write(trusting(release))
 	must(t, err)
 	err = fluxJudges(t, o)(t, newShelf(t, foreign, foreign, foreign, foreign), app)
 	if err == nil || !strings.Contains(err.Error(), "limit of 3 signatures") {
@@ -325,14 +325,14 @@ func TestDockerHubIsKnownByAllItsNames(t *testing.T) {
 	for _, given := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool", "registry-1.docker.io/acme/tool"} {
 		trust := trusting(release)
 		trust.Statements[0].Repositories = []string{given}
-		o, err := policy.Flux(trust)
+		o, err := policy.Flux.Write(trust)
 		must(t, err)
 		for _, name := range []string{"docker.io/acme/tool", "index.docker.io/acme/tool", given} {
 			if err := fluxJudges(t, o)(t, newShelf(t, release), name); err != nil {
 				t.Errorf("%s as %s: got error %v, want none", given, name, err)
 			}
 		}
-		o, err = policy.Kyverno(trust)
+		o, err = policy.Kyverno.Write(trust)
 		must(t, err)
 		for _, form := range []string{"acme/tool", "docker.io/acme/tool", "index.docker.io/acme/tool", "registry-1.docker.io/acme/tool"} {
 			if !strings.Contains(string(file(t, o, "kyverno.yaml")), `"`+form+`"`) {
@@ -370,7 +370,7 @@ func TestAuditLetsForeignSignaturesPass(t *testing.T) {
 	release, foreign := issue(t, authority(t), "release"), issue(t, authority(t), "foreign")
 	trust := trusting(release)
 	trust.Stage = policy.Audit
-	o, err := policy.Notation(trust)
+	o, err := policy.Notation.Write(trust)
 	must(t, err)
 	judge := commandJudges(t, o, "trustpolicy.json", "")
 	if err := judge(t, newShelf(t, foreign), app); err != nil {

@@ -12,39 +12,37 @@ import (
 // fluxSignatures is how many signatures of an image Flux looks at.
 const fluxSignatures = 3
 
-// Flux writes a Secret for each statement, since Flux asks each of its certificates for
+// writeFlux writes a Secret for each statement, since Flux asks each of its certificates for
 // everything, and for each a patch of the OCIRepositories and HelmCharts that it is for.
-func Flux(t Trust) (*Output, error) {
-	return t.output("flux", func(o *Output) error {
-		o.Lost = lost(
-			lostTag("pin what is deployed: spec.ref.digest of the OCIRepository"),
-			Loss{"Images of Pods are not verified: Flux verifies only what it pulls itself", "an admission controller beside it: Kyverno or Ratify"},
-			Loss{"Signatures beyond the third of an image are not looked at", "keep at most 3 on each image, of all keys and tools together; dct2notation run adds none where its own is there"},
-		)
-		var secrets []object
-		var patches []File
-		for _, s := range t.Statements {
-			secret, err := t.fluxSecret(o, s)
-			if err != nil {
-				return err
-			}
-			secrets = append(secrets, secret)
-			patch, err := t.fluxPatch(s, secret["metadata"].(object)["name"].(string))
-			if err != nil {
-				return err
-			}
-			patches = append(patches, patch)
-		}
-		raw, err := manifest(o.Consumer, comment(t.fluxGuide(secrets).text(t, o)), secrets...)
+func writeFlux(t Trust, o *Output) error {
+	o.Lost = lost(
+		lostTag("pin what is deployed: spec.ref.digest of the OCIRepository"),
+		Loss{"Images of Pods are not verified: Flux verifies only what it pulls itself", "an admission controller beside it: Kyverno or Ratify"},
+		Loss{"Signatures beyond the third of an image are not looked at", "keep at most 3 on each image, of all keys and tools together; dct2notation run adds none where its own is there"},
+	)
+	var secrets []object
+	var patches []File
+	for _, s := range t.Statements {
+		secret, err := t.fluxSecret(o, s)
 		if err != nil {
 			return err
 		}
-		o.Files = append([]File{{"secrets.yaml", raw}}, patches...)
-		return nil
-	})
+		secrets = append(secrets, secret)
+		patch, err := t.fluxPatch(o, s, secret["metadata"].(object)["name"].(string))
+		if err != nil {
+			return err
+		}
+		patches = append(patches, patch)
+	}
+	raw, err := o.manifest(comment(t.fluxGuide(o, secrets).text(t, o)), secrets...)
+	if err != nil {
+		return err
+	}
+	o.Files = append([]File{{"secrets.yaml", raw}}, patches...)
+	return nil
 }
 
-func (t Trust) fluxGuide(secrets []object) guide {
+func (t Trust) fluxGuide(o *Output, secrets []object) guide {
 	g := guide{
 		title: "What Flux trusts after the migration from Docker Content Trust.",
 		about: []string{
@@ -61,7 +59,7 @@ func (t Trust) fluxGuide(secrets []object) guide {
 		negative: t.negatives(func(image string, _ bool) string {
 			return "point an OCIRepository that has the patch to " + image + ": its condition SourceVerified must not be True"
 		}),
-		next: t.again("flux", "DIR"),
+		next: t.again(o, "DIR"),
 	}
 	if t.Stage == Audit {
 		g.about = append(g.about, "At the stage audit Flux goes on to deploy what is not trusted, with Ready=True. Look at the condition SourceVerified and at the events.")
@@ -114,14 +112,14 @@ func contentHash(data object) string {
 	return hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-func (t Trust) fluxPatch(s Statement, secret string) (File, error) {
+func (t Trust) fluxPatch(o *Output, s Statement, secret string) (File, error) {
 	var b strings.Builder
 	b.WriteString(wrap("For each OCIRepository or HelmChart that is one of these, in namespace "+t.Namespace+", and no other:", "", ""))
 	for _, r := range s.Repositories {
 		b.WriteString("  oci://" + r + "\n")
 	}
-	raw, err := manifest("flux", comment(b.String()), object{"spec": object{"verify": object{"provider": "notation", "secretRef": object{"name": secret}}}})
-	return File{"patch-" + s.Name + ".yaml", raw}, err
+	raw, err := o.manifest(comment(b.String()), object{"spec": object{"verify": object{"provider": "notation", "secretRef": object{"name": secret}}}})
+	return File{o.Consumer.patches + s.Name + ".yaml", raw}, err
 }
 
 // dockerNames are the names under which Flux may ask for a repository: docker.io is

@@ -175,19 +175,20 @@ func (f Folder) Stale(name string) []string {
 
 // writes reports whether this consumer's output can have a file, or trust store, of this name.
 func (f Folder) writes(store bool, file, name string) bool {
-	if patch, ok := strings.CutPrefix(strings.TrimSuffix(file, ".yaml"), "patch-"); ok && !store && f.Output.Consumer == "flux" {
+	c := f.Output.Consumer
+	if patch, ok := strings.CutPrefix(strings.TrimSuffix(file, ".yaml"), c.patches); ok && !store && c.patches != "" {
 		file, store = patch, true
 	}
 	if store {
 		return file == name || strings.HasPrefix(file, name+"-")
 	}
-	return file == "provider.yaml" && strings.HasPrefix(f.Output.Consumer, "ratify")
+	return c.optional != "" && file == c.optional
 }
 
 // InTheWay warns of files in notation's own folder that change what these files mean once they are copied there.
 // installed gives the place of a file of that folder.
 func (f Folder) InTheWay(installed func(...string) (string, error)) (warnings []Warning) {
-	if f.Output.Consumer != "notation" {
+	if !f.Output.Consumer.installed {
 		return nil
 	}
 	if file, err := installed(shadowing); err == nil && exists(file) {

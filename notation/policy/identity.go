@@ -143,7 +143,7 @@ func unnameable(c *x509.Certificate) (why, hint string) {
 // anything is signed.
 func Check(t Trust) error {
 	t.Name, t.Namespace, t.Stage = "dct2notation", "default", Enforce
-	_, err := Notation(t)
+	_, err := Notation.Write(t)
 	return err
 }
 

@@ -6,45 +6,43 @@ import (
 	"strings"
 )
 
-// Kyverno writes an ImageValidatingPolicy, or a ClusterPolicy where that is asked for. Kyverno trusts any subject under a certificate, so that the keys' own
+// writeKyverno writes an ImageValidatingPolicy, or a ClusterPolicy where that is asked for. Kyverno trusts any subject under a certificate, so that the keys' own
 // certificates are what it is given.
-func Kyverno(t Trust) (*Output, error) {
-	return t.output("kyverno", func(o *Output) error {
-		o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted (stage enforce), so that what was verified is what runs; which digest it is, the registry says"))
-		if t.pins() {
-			o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
+func writeKyverno(t Trust, o *Output) error {
+	o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted (stage enforce), so that what was verified is what runs; which digest it is, the registry says"))
+	if t.pins() {
+		o.Lost = slices.Insert(o.Lost, 0, lostIdentity)
+	}
+	names := "an alias"
+	if t.ClusterPolicy {
+		names = "with :443, in capitals, an alias"
+	}
+	o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those under another name of their registry (" + names + ")",
+		"a policy beside this one that lets nothing but known registries pass"},
+		Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
+	one := t.imageValidatingPolicy
+	if t.ClusterPolicy {
+		one = t.clusterPolicy
+	}
+	for _, s := range t.Statements {
+		switch {
+		case len(s.tsa()) == 0:
+		case t.ClusterPolicy:
+			o.Warnings = append(o.Warnings, s.Name+": a ClusterPolicy knows no time-stamping authority: when the certificate has expired, its images are refused, countersigned or not")
+		default:
+			o.Warnings = append(o.Warnings, s.Name+": Kyverno refuses a signature without a timestamp once it is told of a time-stamping authority: what was signed before that has to be signed again")
 		}
-		names := "an alias"
-		if t.ClusterPolicy {
-			names = "with :443, in capitals, an alias"
-		}
-		o.Lost = append(o.Lost, Loss{"Images of other repositories are not judged, nor those under another name of their registry (" + names + ")",
-			"a policy beside this one that lets nothing but known registries pass"},
-			Loss{"Images with more than 10 signatures, or 50 referrers of any kind, are refused", "keep what is attached to an image below that"})
-		one := t.imageValidatingPolicy
-		if t.ClusterPolicy {
-			one = t.clusterPolicy
-		}
-		for _, s := range t.Statements {
-			switch {
-			case len(s.tsa()) == 0:
-			case t.ClusterPolicy:
-				o.Warnings = append(o.Warnings, s.Name+": a ClusterPolicy knows no time-stamping authority: when the certificate has expired, its images are refused, countersigned or not")
-			default:
-				o.Warnings = append(o.Warnings, s.Name+": Kyverno refuses a signature without a timestamp once it is told of a time-stamping authority: what was signed before that has to be signed again")
-			}
-		}
-		if !t.ClusterPolicy {
-			o.Warnings = append(o.Warnings, kyvernoHangs)
-		}
-		policy := one()
-		raw, err := manifest(o.Consumer, comment(t.kyvernoGuide(policy).text(t, o)), policy)
-		o.Files = []File{{"kyverno.yaml", raw}}
-		return err
-	})
+	}
+	if !t.ClusterPolicy {
+		o.Warnings = append(o.Warnings, kyvernoHangs)
+	}
+	policy := one()
+	raw, err := o.manifest(comment(t.kyvernoGuide(o, policy).text(t, o)), policy)
+	o.Files = []File{{"kyverno.yaml", raw}}
+	return err
 }
 
-func (t Trust) kyvernoGuide(policy object) guide {
+func (t Trust) kyvernoGuide(o *Output, policy object) guide {
 	kind, other := "imagevalidatingpolicy", "clusterpolicy"
 	if t.ClusterPolicy {
 		kind, other = other, kind
@@ -60,7 +58,7 @@ func (t Trust) kyvernoGuide(policy object) guide {
 		},
 		apply:    []string{applying("kyverno.yaml", policy), "kubectl delete " + other + " " + t.Name + " --ignore-not-found   # the other kind, if this was that before", "kubectl get " + kind},
 		negative: t.pods(outcome),
-		next:     t.again("kyverno", "DIR"),
+		next:     t.again(o, "DIR"),
 	}
 	if t.ClusterPolicy {
 		g.about[0] = "ClusterPolicy is deprecated; leave out --cluster-policy where Kyverno is 1.19 or newer. Images of the repositories below are judged, in all containers of Pods; others pass, and so does every image that is a volume. In ephemeral containers (kubectl debug) Kyverno refuses them even when they are signed."

@@ -199,19 +199,16 @@ func (m *Migrated) stamped(name string) bool {
 
 // TellUnstamped tells of images that a consumer refuses because it asks every signature for a
 // timestamp, once it is told of an authority. Without a ledger nothing is known of them.
-func (m *Migrated) TellUnstamped(consumer string, t Trust) {
-	each := consumer == "kyverno" && !t.ClusterPolicy // asks for those of the keys that have an authority
-	all := consumer == "ratify-v2"                    // and this one for those of all, if one has
-	if m.recorded == nil || !each && !all {
+func (m *Migrated) TellUnstamped(c Consumer, t Trust) {
+	if m.recorded == nil {
 		return
 	}
 	images := map[string]int{}
 	for _, s := range t.Statements {
-		asked := func(k Key) bool { return len(k.TSA) > 0 }
-		some := slices.ContainsFunc(s.Keys, asked)
+		some := len(s.tsa()) > 0
 		told := map[string]bool{} // a key whose certificate was renewed is there twice
 		for _, k := range s.Keys {
-			if m.stamped(k.Name) || told[k.Name] || !asked(k) && !(all && some) {
+			if m.stamped(k.Name) || told[k.Name] || !c.wantsTimestamp(t, k, some) {
 				continue
 			}
 			told[k.Name] = true
@@ -223,7 +220,7 @@ func (m *Migrated) TellUnstamped(consumer string, t Trust) {
 	for _, name := range m.keys() {
 		if images[name] > 0 {
 			m.Problem("images are refused: it asks for timestamps, and no run had signatures of the key countersigned: leave out --timestamp-root-cert, or have them signed again with --timestamp-url",
-				"consumer", consumer, "key", safetext.Safe(name, 128), "images", images[name])
+				"consumer", c.Name, "key", safetext.Safe(name, 128), "images", images[name])
 		}
 	}
 }

@@ -2,42 +2,40 @@ package policy
 
 import "fmt"
 
-// Notation writes what belongs into the folder NOTATION_CONFIG: trustpolicy.json and the trust
+// writeNotation writes what belongs into the folder NOTATION_CONFIG: trustpolicy.json and the trust
 // store, and a guide, since JSON has no comments.
-func Notation(t Trust) (*Output, error) {
-	return t.output("notation", func(o *Output) error {
-		files, err := t.policyAndStore(o, "trustpolicy.json", "truststore/x509/")
-		if err != nil {
-			return err
+func writeNotation(t Trust, o *Output) error {
+	files, err := t.policyAndStore(o, "trustpolicy.json", "truststore/x509/")
+	if err != nil {
+		return err
+	}
+	o.Lost = lost(lostTag("have the signed tags checked: notation verify -m io.dct2notation.tag.<tag>=<role> repository@digest, as dct2notation verify does for all"))
+	test := func(image string, foreign bool) string {
+		switch {
+		case !foreign:
+			return "notation verify " + image + "   # must fail, at each stage: no signature is associated with it"
+		case t.Stage == Audit:
+			return "notation verify " + image + "   # passes with a warning at this stage; must fail at the stage enforce"
 		}
-		o.Lost = lost(lostTag("have the signed tags checked: notation verify -m io.dct2notation.tag.<tag>=<role> repository@digest, as dct2notation verify does for all"))
-		test := func(image string, foreign bool) string {
-			switch {
-			case !foreign:
-				return "notation verify " + image + "   # must fail, at each stage: no signature is associated with it"
-			case t.Stage == Audit:
-				return "notation verify " + image + "   # passes with a warning at this stage; must fail at the stage enforce"
-			}
-			return "notation verify " + image + "   # must fail"
-		}
-		g := guide{
-			title: "What the notation command trusts after the migration from Docker Content Trust.",
-			about: []string{
-				"notation 2 reads trustpolicy.oci.json first: where that file is, trustpolicy.json counts for nothing. The files must be regular ones, no links.",
-				"By digest, DCT let every image pass; Notation does not: look for running images that were never signed before this is enforced.",
-			},
-			apply: []string{
-				"mkdir -p \"${NOTATION_CONFIG:-$HOME/.config/notation}\"",
-				"cp -ri trustpolicy.json truststore \"${NOTATION_CONFIG:-$HOME/.config/notation}/\"",
-				"chmod 600 \"${NOTATION_CONFIG:-$HOME/.config/notation}/trustpolicy.json\"   # it takes the place of the one that was there",
-				"notation policy show && notation certificate list   # in the stores that it names, no certificates but those above",
-			},
-			negative: t.negatives(test),
-			next:     t.again("notation", "DIR"),
-		}
-		o.Files = append([]File{{"README.txt", []byte(g.text(t, o))}}, files...)
-		return nil
-	})
+		return "notation verify " + image + "   # must fail"
+	}
+	g := guide{
+		title: "What the notation command trusts after the migration from Docker Content Trust.",
+		about: []string{
+			"notation 2 reads trustpolicy.oci.json first: where that file is, trustpolicy.json counts for nothing. The files must be regular ones, no links.",
+			"By digest, DCT let every image pass; Notation does not: look for running images that were never signed before this is enforced.",
+		},
+		apply: []string{
+			"mkdir -p \"${NOTATION_CONFIG:-$HOME/.config/notation}\"",
+			"cp -ri trustpolicy.json truststore \"${NOTATION_CONFIG:-$HOME/.config/notation}/\"",
+			"chmod 600 \"${NOTATION_CONFIG:-$HOME/.config/notation}/trustpolicy.json\"   # it takes the place of the one that was there",
+			"notation policy show && notation certificate list   # in the stores that it names, no certificates but those above",
+		},
+		negative: t.negatives(test),
+		next:     t.again(o, "DIR"),
+	}
+	o.Files = append([]File{{"README.txt", []byte(g.text(t, o))}}, files...)
+	return nil
 }
 
 // policyAndStore are a trust policy and the trust store that it names.

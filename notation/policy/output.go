@@ -24,7 +24,7 @@ type Loss struct {
 
 // An Output is what a consumer is given.
 type Output struct {
-	Consumer string
+	Consumer Consumer
 	Files    []File // the first begins with Lost and all that is to be done
 	Lost     []Loss
 	Warnings []string // what a person has to know before it is applied
@@ -122,16 +122,16 @@ type object = map[string]any
 
 // manifest writes objects as one YAML file with a comment in front. Whatever stands in the
 // objects is escaped by the encoder.
-func manifest(consumer, head string, objects ...object) ([]byte, error) {
+func (o *Output) manifest(head string, objects ...object) ([]byte, error) {
 	var b strings.Builder
 	b.WriteString(head)
-	for i, o := range objects {
-		raw, err := yaml.Marshal(o)
+	for i, one := range objects {
+		raw, err := yaml.Marshal(one)
 		if err != nil {
 			return nil, fmt.Errorf("writing YAML: %w", err)
 		}
 		if len(raw) > maxObject {
-			return nil, &Refusal{Consumer: consumer, Reason: fmt.Sprintf("an object of %d bytes is more than Kubernetes stores (%d)", len(raw), maxObject),
+			return nil, &Refusal{Consumer: o.Consumer.Name, Reason: fmt.Sprintf("an object of %d bytes is more than Kubernetes stores (%d)", len(raw), maxObject),
 				Hint: "name the repositories that this cluster uses, in place of all; two clusters need not have the same policy"}
 		}
 		if i > 0 {
@@ -157,13 +157,13 @@ func applying(file string, objects ...object) string {
 }
 
 // again is the command that writes the stage after this one.
-func (t Trust) again(consumer, directory string) []string {
+func (t Trust) again(o *Output, directory string) []string {
 	if t.Stage == Enforce {
 		return []string{"keep the test as a check that runs: it tells when somebody switches this off"}
 	}
 	return []string{
 		"when nothing but the images of the test is reported any more:",
-		"dct2notation policy " + consumer + " --stage enforce --force -O " + directory + "   # with the other arguments as before",
+		"dct2notation policy " + o.Consumer.Name + " --stage enforce --force -O " + directory + "   # with the other arguments as before",
 	}
 }
 

@@ -32,11 +32,11 @@ func TestOutputsAreTheGoldenFiles(t *testing.T) {
 	for name, stage := range map[string]policy.Stage{"kyverno-cluster-policy": policy.Enforce, "kyverno-cluster-policy-audit": policy.Audit} {
 		cluster := rich(t, stage)
 		cluster.ClusterPolicy = true
-		compare(t, name, policy.Kyverno, cluster)
+		compare(t, name, policy.Kyverno.Write, cluster)
 	}
 	provider := one(t, "release")
 	provider.RatifyCA = []byte("-----BEGIN CERTIFICATE-----\nMFkw\n-----END CERTIFICATE-----\n")
-	compare(t, "ratify-provider", policy.Ratify, provider)
+	compare(t, "ratify-provider", policy.Ratify.Write, provider)
 }
 
 func compare(t *testing.T, name string, write func(policy.Trust) (*policy.Output, error), trust policy.Trust) {
@@ -171,7 +171,7 @@ func TestLongNamesOfKeysAreCut(t *testing.T) {
 	for n, want := range map[int]string{128: strings.Repeat("k", 128) + "\n", 129: strings.Repeat("k", 128) + "…\n"} {
 		trust := one(t, "release")
 		trust.Statements[0].Keys[0].Name = strings.Repeat("k", n)
-		o, err := policy.Notation(trust)
+		o, err := policy.Notation.Write(trust)
 		must(t, err)
 		if !strings.Contains(string(o.Files[0].Content), "key "+want) {
 			t.Errorf("got a name of %d characters not shown, want %q", n, want)
@@ -271,7 +271,7 @@ func exactScopes(t *testing.T, o *policy.Output, trust policy.Trust) {
 			}
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("%s: got the scopes %v, want %v", o.Consumer, got, want)
+			t.Errorf("%s: got the scopes %v, want %v", o.Consumer.Name, got, want)
 		}
 	}
 }

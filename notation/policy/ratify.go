@@ -30,41 +30,39 @@ const (
 	ratifyOthers        = "kubectl get verifiers.config.ratify.deislabs.io -o custom-columns=NAME:.metadata.name,FOR:.spec.artifactTypes   # verifier-notation is the only one for " + notationArtifact + " and for *"
 )
 
-// Ratify writes for Ratify v1 what verifies, and for Gatekeeper what asks it.
-func Ratify(t Trust) (*Output, error) {
-	return t.output("ratify", func(o *Output) error {
-		o.Lost = lost(lostTag("deploy by digest, or with Ratify's mutation provider, which pins a tag when it is admitted"))
-		objects, err := t.ratifyObjects(o)
+// writeRatify writes for Ratify v1 what verifies, and for Gatekeeper what asks it.
+func writeRatify(t Trust, o *Output) error {
+	o.Lost = lost(lostTag("deploy by digest, or with Ratify's mutation provider, which pins a tag when it is admitted"))
+	objects, err := t.ratifyObjects(o)
+	if err != nil {
+		return err
+	}
+	g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", o,
+		ratifyWithoutCharts, ratifyFresh, applying("ratify.yaml", objects...), ratifyRead, ratifyOthers)
+	g.about = append(g.about, ratifyChart)
+	if t.RatifyCA == nil {
+		g.about = append(g.about, "Ratify's chart makes the Provider ratify-provider. Where that is not so, --ratify-ca writes it too.")
+	}
+	verifier, err := o.manifest(comment(g.text(t, o)), objects...)
+	if err != nil {
+		return err
+	}
+	gatekeeper, err := t.gatekeeper(o, "ratify-provider", "isSuccess")
+	if err != nil {
+		return err
+	}
+	o.Files = append([]File{{"ratify.yaml", verifier}}, gatekeeper...)
+	if t.RatifyCA != nil {
+		provider, err := o.manifest(comment("How Gatekeeper reaches Ratify. Check the URL: it is that of the chart's own service.\n"), object{
+			"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "Provider", "metadata": object{"name": "ratify-provider"},
+			"spec": object{"url": ratifyURL, "timeout": 7, "caBundle": base64.StdEncoding.EncodeToString(t.RatifyCA)},
+		})
 		if err != nil {
 			return err
 		}
-		g := t.gatekeeperGuide("What Ratify v1 and Gatekeeper trust after the migration from Docker Content Trust.", "ratify",
-			ratifyWithoutCharts, ratifyFresh, applying("ratify.yaml", objects...), ratifyRead, ratifyOthers)
-		g.about = append(g.about, ratifyChart)
-		if t.RatifyCA == nil {
-			g.about = append(g.about, "Ratify's chart makes the Provider ratify-provider. Where that is not so, --ratify-ca writes it too.")
-		}
-		verifier, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
-		if err != nil {
-			return err
-		}
-		gatekeeper, err := t.gatekeeper("ratify-provider", "isSuccess")
-		if err != nil {
-			return err
-		}
-		o.Files = append([]File{{"ratify.yaml", verifier}}, gatekeeper...)
-		if t.RatifyCA != nil {
-			provider, err := manifest(o.Consumer, comment("How Gatekeeper reaches Ratify. Check the URL: it is that of the chart's own service.\n"), object{
-				"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "Provider", "metadata": object{"name": "ratify-provider"},
-				"spec": object{"url": ratifyURL, "timeout": 7, "caBundle": base64.StdEncoding.EncodeToString(t.RatifyCA)},
-			})
-			if err != nil {
-				return err
-			}
-			o.Files = append(o.Files, File{"provider.yaml", provider})
-		}
-		return nil
-	})
+		o.Files = append(o.Files, File{o.Consumer.optional, provider})
+	}
+	return nil
 }
 
 // ratifyObjects verify strictly at each stage: at the stage audit it is Gatekeeper that lets
@@ -118,7 +116,7 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --version INSTALLED --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10   # INSTALLED: the chart's version of helm list -n gatekeeper-system"
 
 // gatekeeperGuide has Gatekeeper ask Ratify after the commands that Ratify itself takes.
-func (t Trust) gatekeeperGuide(title, consumer string, ratify ...string) guide {
+func (t Trust) gatekeeperGuide(title string, o *Output, ratify ...string) guide {
 	apply := append(ratify, "kubectl apply -f gatekeeper-template.yaml",
 		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml")
 	outcome := "must be denied"
@@ -128,7 +126,7 @@ func (t Trust) gatekeeperGuide(title, consumer string, ratify ...string) guide {
 		apply = append(apply, gatekeeperWaits)
 	}
 	return guide{title: title, about: []string{fmt.Sprintf(ratifyAbout, t.Namespace), ratifyLate, ratifyCached},
-		apply: apply, negative: t.pods(outcome), next: t.again(consumer, "DIR")}
+		apply: apply, negative: t.pods(outcome), next: t.again(o, "DIR")}
 }
 
 // gatekeeperRego asks for every image of a Pod. PROVIDER and SUCCESS are ours.
@@ -157,9 +155,9 @@ violation[{"msg": msg}] {
 }
 `
 
-func (t Trust) gatekeeper(provider, success string) ([]File, error) {
+func (t Trust) gatekeeper(o *Output, provider, success string) ([]File, error) {
 	rego := strings.NewReplacer("PROVIDER", provider, "SUCCESS", success).Replace(gatekeeperRego)
-	template, err := manifest("ratify", comment("Asks Ratify for every image of a Pod. Apply it before the constraint.\n"), object{
+	template, err := o.manifest(comment("Asks Ratify for every image of a Pod. Apply it before the constraint.\n"), object{
 		"apiVersion": "templates.gatekeeper.sh/v1", "kind": "ConstraintTemplate", "metadata": object{"name": "notationverified"},
 		"spec": object{
 			"crd":     object{"spec": object{"names": object{"kind": "NotationVerified"}}},
@@ -173,7 +171,7 @@ func (t Trust) gatekeeper(provider, success string) ([]File, error) {
 	if t.Stage == Audit {
 		action = "dryrun"
 	}
-	constraint, err := manifest("ratify", comment("Where Pods are asked for. Stage: "+string(t.Stage)+". Add the namespaces whose images are all signed.\n"), object{
+	constraint, err := o.manifest(comment("Where Pods are asked for. Stage: "+string(t.Stage)+". Add the namespaces whose images are all signed.\n"), object{
 		"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": "NotationVerified", "metadata": object{"name": "notation-verified"},
 		"spec": object{"enforcementAction": action, "match": object{
 			"kinds":      []object{{"apiGroups": []string{""}, "kinds": []string{"Pod"}}},

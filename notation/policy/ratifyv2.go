@@ -2,35 +2,33 @@ package policy
 
 import "fmt"
 
-// RatifyV2 writes for the beta of Ratify v2, which is always strict: an Executor for each
+// writeRatifyV2 writes for the beta of Ratify v2, which is always strict: an Executor for each
 // statement, with its repositories as scopes.
-func RatifyV2(t Trust) (*Output, error) {
-	return t.output("ratify-v2", func(o *Output) error {
-		o.Lost = lost(lostTag("deploy by digest"))
-		o.Warnings = append(o.Warnings, "Ratify v2 is a beta (this needs 2.0.0-beta.2 or newer): its kinds may change with the next")
-		var objects []object
-		for _, s := range t.Statements {
-			ids, err := t.identities(s)
-			if err != nil {
-				return err
-			}
-			o.Warnings = append(o.Warnings, s.crossed()...)
-			if len(s.tsa()) > 0 {
-				o.Warnings = append(o.Warnings, s.Name+": a signature without a timestamp is refused, since Ratify v2 cannot be told to ask for it only after a certificate has expired")
-			}
-			objects = append(objects, s.executor(ids))
-		}
-		g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", "ratify-v2",
-			applying("ratify.yaml", objects...), "kubectl get executors.config.ratify.sh   # those of this file and no others, such as one of Ratify's own chart")
-		g.about = append(g.about, "Pods have to name images of Docker Hub in full (docker.io/library/alpine): Ratify v2 knows no short names, and denies them.")
-		raw, err := manifest(o.Consumer, comment(g.text(t, o)), objects...)
+func writeRatifyV2(t Trust, o *Output) error {
+	o.Lost = lost(lostTag("deploy by digest"))
+	o.Warnings = append(o.Warnings, "Ratify v2 is a beta (this needs 2.0.0-beta.2 or newer): its kinds may change with the next")
+	var objects []object
+	for _, s := range t.Statements {
+		ids, err := t.identities(s)
 		if err != nil {
 			return err
 		}
-		gatekeeper, err := t.gatekeeper("ratify-gatekeeper-provider", "succeeded")
-		o.Files = append([]File{{"ratify.yaml", raw}}, gatekeeper...)
+		o.Warnings = append(o.Warnings, s.crossed()...)
+		if len(s.tsa()) > 0 {
+			o.Warnings = append(o.Warnings, s.Name+": a signature without a timestamp is refused, since Ratify v2 cannot be told to ask for it only after a certificate has expired")
+		}
+		objects = append(objects, s.executor(ids))
+	}
+	g := t.gatekeeperGuide("What the beta of Ratify v2 trusts after the migration from Docker Content Trust.", o,
+		applying("ratify.yaml", objects...), "kubectl get executors.config.ratify.sh   # those of this file and no others, such as one of Ratify's own chart")
+	g.about = append(g.about, "Pods have to name images of Docker Hub in full (docker.io/library/alpine): Ratify v2 knows no short names, and denies them.")
+	raw, err := o.manifest(comment(g.text(t, o)), objects...)
+	if err != nil {
 		return err
-	})
+	}
+	gatekeeper, err := t.gatekeeper(o, "ratify-gatekeeper-provider", "succeeded")
+	o.Files = append([]File{{"ratify.yaml", raw}}, gatekeeper...)
+	return err
 }
 
 func (s Statement) executor(identities []string) object {

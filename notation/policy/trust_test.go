@@ -70,7 +70,7 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 				continue
 			}
 			must(t, err)
-			if o.Consumer == "flux" || !j.byScope {
+			if o.Consumer.Name == "flux" || !j.byScope {
 				continue // there an object for each statement; judge looks at the first
 			}
 			judge := j.judge(t, o)
@@ -81,7 +81,7 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 				t.Errorf("%s, %s: got alice passed for release, want her refused", name, j.name)
 			}
 		}
-		if _, err := policy.RatifyV2(trust); (err == nil) != c.apart {
+		if _, err := policy.RatifyV2.Write(trust); (err == nil) != c.apart {
 			t.Errorf("%s, Ratify v2: got error %v, want it accepted: %t", name, err, c.apart)
 		}
 	}
@@ -116,7 +116,7 @@ func TestSubjectOfTheWholeOrganisationIsRefused(t *testing.T) {
 		refused(t, err, "has no CN")
 	}
 	trust.Statements[0].Keys[0].Dedicated = true
-	_, err := policy.Notation(trust)
+	_, err := policy.Notation.Write(trust)
 	must(t, err)
 }
 
@@ -137,7 +137,7 @@ func TestCertificateForOtherEndsIsRefused(t *testing.T) {
 			}
 		})
 	}
-	_, err := policy.Notation(trusting(ca.issue(t, "release", "", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} })))
+	_, err := policy.Notation.Write(trusting(ca.issue(t, "release", "", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} })))
 	must(t, err)
 }
 
@@ -216,23 +216,23 @@ func TestRefusedRatherThanWider(t *testing.T) {
 		trust policy.Trust
 		why   string
 	}{
-		"subject without C, ST and O": {policy.Notation, one(t, "bare"), "it has no C"},
-		"the same for Flux":           {policy.Flux, one(t, "bare"), "it has no C"},
-		"the same for Ratify":         {policy.Ratify, one(t, "bare"), "it has no C"},
-		"the same for Ratify v2":      {policy.RatifyV2, one(t, "bare"), "it has no C"},
-		"the same for GitHub":         {policy.GitHubActions, one(t, "bare"), "it has no C"},
-		"two units in the subject":    {policy.Notation, one(t, "two-units"), "it has OU 2 times"},
-		"a subject inside another":    {policy.Notation, inside, "cannot stand side by side"},
-		"no name beside an authority": {policy.Notation, beside(one(t, "release"), "self"), "it has no C"},
-		"TSA and any subject in Flux": {policy.Flux, withTSA(one(t, "self")), "for a signing authority"},
-		"no authority in the chain":   {policy.Notation, short("release"), "neither an authority's nor self-signed"},
-		"TSA that is no root":         {policy.Notation, noRoot, "is no root"},
-		"TSA by another of its name":  {policy.Notation, roots["by name"], "is no root"},
-		"TSA by its key, renamed":     {policy.Notation, roots["by key"], "is no root"},
-		"the same for Kyverno":        {policy.Kyverno, noRoot, "is no root"},
-		"the same for Connaisseur":    {policy.Connaisseur, noRoot, "is no root"},
-		"an organisation and a key":   {policy.Notation, beside(one(t, "release"), "wide"), "has no CN"},
-		"two TSAs in Connaisseur": {policy.Connaisseur, func() policy.Trust {
+		"subject without C, ST and O": {policy.Notation.Write, one(t, "bare"), "it has no C"},
+		"the same for Flux":           {policy.Flux.Write, one(t, "bare"), "it has no C"},
+		"the same for Ratify":         {policy.Ratify.Write, one(t, "bare"), "it has no C"},
+		"the same for Ratify v2":      {policy.RatifyV2.Write, one(t, "bare"), "it has no C"},
+		"the same for GitHub":         {policy.GitHubActions.Write, one(t, "bare"), "it has no C"},
+		"two units in the subject":    {policy.Notation.Write, one(t, "two-units"), "it has OU 2 times"},
+		"a subject inside another":    {policy.Notation.Write, inside, "cannot stand side by side"},
+		"no name beside an authority": {policy.Notation.Write, beside(one(t, "release"), "self"), "it has no C"},
+		"TSA and any subject in Flux": {policy.Flux.Write, withTSA(one(t, "self")), "for a signing authority"},
+		"no authority in the chain":   {policy.Notation.Write, short("release"), "neither an authority's nor self-signed"},
+		"TSA that is no root":         {policy.Notation.Write, noRoot, "is no root"},
+		"TSA by another of its name":  {policy.Notation.Write, roots["by name"], "is no root"},
+		"TSA by its key, renamed":     {policy.Notation.Write, roots["by key"], "is no root"},
+		"the same for Kyverno":        {policy.Kyverno.Write, noRoot, "is no root"},
+		"the same for Connaisseur":    {policy.Connaisseur.Write, noRoot, "is no root"},
+		"an organisation and a key":   {policy.Notation.Write, beside(one(t, "release"), "wide"), "has no CN"},
+		"two TSAs in Connaisseur": {policy.Connaisseur.Write, func() policy.Trust {
 			trust := withTSA(one(t, "release"))
 			trust.Statements[0].Keys[0].TSA = append(trust.Statements[0].Keys[0].TSA, chain(t, "other")[1])
 			return trust
@@ -293,7 +293,7 @@ func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 			t.Errorf("%s: got %v, want %q, and %q as a hint", name, err, c.why, c.hint)
 		}
 		// It is what notation's own policy is refused for.
-		if _, werr := policy.Notation(trusting(ca.issue(t, "release", "", c.change))); (werr == nil) != (err == nil) {
+		if _, werr := policy.Notation.Write(trusting(ca.issue(t, "release", "", c.change))); (werr == nil) != (err == nil) {
 			t.Errorf("%s: got %v from the check, want the same as from writing the policy: %v", name, err, werr)
 		}
 		dedicated := trusting(ca.issue(t, "release", "", c.change))
@@ -341,7 +341,7 @@ func TestNonsenseIsRefusedByAll(t *testing.T) {
 // else whom the policy could mean.
 func TestNoSubjectIsNeededWhereNobodyElseIsMeant(t *testing.T) {
 	t.Parallel()
-	_, err := policy.Notation(one(t, "self"))
+	_, err := policy.Notation.Write(one(t, "self"))
 	must(t, err)
 	dedicated := one(t, "bare")
 	dedicated.Statements[0].Keys[0].Dedicated = true
@@ -437,7 +437,7 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 // In Flux the root of a time-stamping authority is a signing authority: that is said.
 func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
 	t.Parallel()
-	o, err := policy.Flux(rich(t, policy.Enforce))
+	o, err := policy.Flux.Write(rich(t, policy.Enforce))
 	must(t, err)
 	if len(o.Warnings) == 0 || !strings.Contains(o.Warnings[0], "for a signing authority as well") {
 		t.Errorf("got warnings %q, want one of a signing authority", o.Warnings)
@@ -448,7 +448,7 @@ func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
 func TestFluxSecretIsCalledByItsContent(t *testing.T) {
 	t.Parallel()
 	name := func(k string) string {
-		o, err := policy.Flux(one(t, k))
+		o, err := policy.Flux.Write(one(t, k))
 		must(t, err)
 		secret := at(t, objects(t, file(t, o, "secrets.yaml"))[0], "metadata", "name").(string)
 		if ref := at(t, objects(t, file(t, o, "patch-migrated.yaml"))[0], "spec", "verify", "secretRef", "name"); ref != secret {
@@ -469,7 +469,7 @@ func TestHugeObjectIsRefused(t *testing.T) {
 	for i := range 2500 {
 		trust.Statements[0].Repositories = append(trust.Statements[0].Repositories, fmt.Sprintf("registry.example.com/%s/app-%d", strings.Repeat("name", 100), i))
 	}
-	_, err := policy.Kyverno(trust)
+	_, err := policy.Kyverno.Write(trust)
 	refused(t, err, "more than Kubernetes stores")
 }
 
@@ -477,7 +477,7 @@ func TestHugeObjectIsRefused(t *testing.T) {
 // there: the command that the file gives is another then.
 func TestLargeObjectIsAppliedByTheServer(t *testing.T) {
 	t.Parallel()
-	for _, write := range []func(policy.Trust) (*policy.Output, error){policy.Kyverno, policy.Ratify, policy.RatifyV2, policy.Flux} {
+	for _, write := range []func(policy.Trust) (*policy.Output, error){policy.Kyverno.Write, policy.Ratify.Write, policy.RatifyV2.Write, policy.Flux.Write} {
 		trust := one(t, "release")
 		for n, want := range map[int]string{1: "#     kubectl apply -f ", 6000: "#     kubectl apply --server-side "} {
 			for i := range n {
@@ -486,7 +486,7 @@ func TestLargeObjectIsAppliedByTheServer(t *testing.T) {
 			o, err := write(trust)
 			must(t, err)
 			if head := string(o.Files[0].Content); !strings.Contains(head, want) {
-				t.Errorf("%s, %d repositories: got %s, want the command %s", o.Consumer, n, head, want)
+				t.Errorf("%s, %d repositories: got %s, want the command %s", o.Consumer.Name, n, head, want)
 			}
 			trust.Statements[0].Repositories = trust.Statements[0].Repositories[:1]
 		}

@@ -154,10 +154,11 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	if len(args) > 1 && slices.Contains(names, args[1]) {
 		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
 	}
-	if o.clusterAsked && o.clusterPolicy && args[0] != "kyverno" {
-		return nil, nil, cli.Usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", args[0]))
+	c := policy.Consumers()[i]
+	if o.clusterAsked && o.clusterPolicy && !c.ClusterPolicy {
+		return nil, nil, cli.Usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", c.Name))
 	}
-	return policy.Consumers()[i : i+1], args[1:], nil
+	return []policy.Consumer{c}, args[1:], nil
 }
 
 // stageOf returns the stage of that name, audit if there is none. Skipping verification is never a stage.
@@ -373,7 +374,7 @@ func (o *policyOptions) write(result *policyResult, m *policy.Migrated, t policy
 		if err != nil {
 			return cli.Usage(err)
 		}
-		m.TellUnstamped(c.Name, t)
+		m.TellUnstamped(c, t)
 		for _, w := range out.Warnings {
 			log.Warn(w, "consumer", c.Name)
 		}

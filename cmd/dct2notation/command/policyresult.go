@@ -40,7 +40,7 @@ type policyLoss struct {
 
 func (r *policyResult) add(f policy.Folder) {
 	out := f.Output
-	c := policyConsumer{Consumer: out.Consumer, Directory: f.Dir, Warnings: out.Warnings}
+	c := policyConsumer{Consumer: out.Consumer.Name, Directory: f.Dir, Warnings: out.Warnings}
 	for _, f := range out.Files {
 		c.Files = append(c.Files, f.Name)
 	}

@@ -116,7 +116,7 @@ func (o *readyOptions) check() error {
 		return cli.Usage(errors.New("--concurrency is at least 1"))
 	case o.platforms != "index" && o.platforms != "all":
 		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
-	case o.Source != "server":
+	case !o.FromServer():
 		return cli.Usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.Source))
 	}
 	if (o.ledger == "") == !o.noLedger {

@@ -104,7 +104,7 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config,
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
 	// No Notary server is asked.
-	remote := session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: "server", CacheDir: "none", DockerTrust: "none", NotaryLimit: 1}
+	remote := session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: session.SourceServer, CacheDir: "none", DockerTrust: "none", NotaryLimit: 1}
 	r, err := session.ConnectServers(remote, cfg, []string{migrate.HostOf(name)}, session.Access{ForceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err

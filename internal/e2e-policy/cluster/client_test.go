@@ -162,7 +162,7 @@ func file(t *testing.T, o *policy.Output, name string) []byte {
 			return f.Content
 		}
 	}
-	t.Fatalf("%s has no %s", o.Consumer, name)
+	t.Fatalf("%s has no %s", o.Consumer.Name, name)
 	return nil
 }
 

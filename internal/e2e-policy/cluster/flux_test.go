@@ -16,7 +16,7 @@ func TestFluxTakesOnlyOurSignatures(t *testing.T) {
 	c := newCluster(t, w.tls)
 	c.namespace(t, "apps")
 	c.install(t, sourceController, "config/crd/bases")
-	o, err := policy.Flux(w.trust(policy.Enforce))
+	o, err := policy.Flux.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "secrets.yaml")
 	health, files := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)

@@ -84,7 +84,7 @@ func gatekept(t *testing.T, w *world, stage policy.Stage, s setting) (*cluster, 
 	c.namespace(t, "apps")
 	trust := w.trust(stage)
 	trust.RatifyCA = w.tls.CertificatePEM()
-	o, err := policy.Ratify(trust)
+	o, err := policy.Ratify.Write(trust)
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
 	advice := fmt.Sprintf("validatingWebhookFailurePolicy=%s --set validatingWebhookTimeoutSeconds=%d", advised.failure, advised.seconds)
@@ -148,7 +148,7 @@ func TestGatekeeperReportsAtTheStageAudit(t *testing.T) {
 		}
 		return nil
 	}, g)
-	o, err := policy.Ratify(w.trust(policy.Enforce))
+	o, err := policy.Ratify.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "gatekeeper-constraint.yaml")
 	c.enforced(t, gatekeeperReason, g)

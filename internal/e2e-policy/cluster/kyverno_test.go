@@ -42,7 +42,7 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	c := newCluster(t, w.tls)
 	c.namespace(t, "apps")
 	k := startKyverno(t, w, c)
-	o, err := policy.Kyverno(w.trust(policy.Enforce))
+	o, err := policy.Kyverno.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.applyKyverno(t, o, k)
 	c.enforced(t, kyvernoReason, k)
@@ -86,7 +86,7 @@ func TestKyvernoClusterPolicyAdmitsOnlyOurSignatures(t *testing.T) {
 	k := startKyverno(t, w, c)
 	trust := w.trust(policy.Enforce)
 	trust.ClusterPolicy = true
-	o, err := policy.Kyverno(trust)
+	o, err := policy.Kyverno.Write(trust)
 	must(t, err)
 	c.applyKyverno(t, o, k)
 	c.enforced(t, "verify-notation", k)
@@ -129,7 +129,7 @@ func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 	c := newCluster(t, w.tls)
 	c.namespace(t, "apps")
 	k := startKyverno(t, w, c)
-	o, err := policy.Kyverno(w.trust(policy.Audit))
+	o, err := policy.Kyverno.Write(w.trust(policy.Audit))
 	must(t, err)
 	c.applyKyverno(t, o, k)
 	awaited(t, 2*time.Minute, "the policy's webhook", func() error {
@@ -161,7 +161,7 @@ func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 		}
 		return nil
 	}, k)
-	o, err = policy.Kyverno(w.trust(policy.Enforce))
+	o, err = policy.Kyverno.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "kyverno.yaml")
 	c.enforced(t, kyvernoReason, k)
@@ -176,7 +176,7 @@ func TestKyvernoDoesNotAnswerForAnImageTwice(t *testing.T) {
 	c.namespace(t, "apps")
 	k := startKyverno(t, w, c)
 	one, other := modern+"/team/app:signed", modern+"/team/app:foreign-and-signed"
-	o, err := policy.Kyverno(w.trust(policy.Enforce))
+	o, err := policy.Kyverno.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.applyKyverno(t, o, k)
 	c.enforced(t, kyvernoReason, k)
@@ -186,7 +186,7 @@ func TestKyvernoDoesNotAnswerForAnImageTwice(t *testing.T) {
 	if _, refused := c.pod(t, "two-policies", object{"containers": containers(one, modern+"/team/web:signed")}); refused != "" {
 		t.Errorf("enforced, images of two keys: %s", refused)
 	}
-	o, err = policy.Kyverno(w.trust(policy.Audit))
+	o, err = policy.Kyverno.Write(w.trust(policy.Audit))
 	must(t, err)
 	c.apply(t, o, "kyverno.yaml")
 	awaited(t, 2*time.Minute, "the stage audit", func() error {

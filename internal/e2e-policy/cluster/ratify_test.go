@@ -78,7 +78,7 @@ func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
 	c := newCluster(t, w.tls)
 	c.install(t, ratify, "config/crd/bases")
 	c.namespace(t, "gatekeeper-system")
-	o, err := policy.Ratify(w.trust(policy.Enforce))
+	o, err := policy.Ratify.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
 	r := startRatify(t, w, c)
@@ -100,7 +100,7 @@ func TestRatifyForgetsWhatItsChartTrusts(t *testing.T) {
 	stranger := modern + "/team/app:foreign"
 	awaited(t, time.Minute, "the chart's objects to let a stranger's signature pass", func() error { return r.passes(stranger) }, r.process)
 
-	o, err := policy.Ratify(w.trust(policy.Enforce))
+	o, err := policy.Ratify.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
 	awaited(t, time.Minute, "Ratify to refuse the merged Verifier, and nothing else", func() error { return c.unuses(t, o, "Verifier") }, r.process)
@@ -190,7 +190,7 @@ func TestRatify2LetsOnlyOurSignaturesPass(t *testing.T) {
 	c := newCluster(t, w.tls)
 	c.install(t, ratify2, "config/crd/bases")
 	c.namespace(t, "gatekeeper-system")
-	o, err := policy.RatifyV2(w.trust(policy.Enforce))
+	o, err := policy.RatifyV2.Write(w.trust(policy.Enforce))
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
 	r := startRatify2(t, w, c)

@@ -31,7 +31,7 @@ func (e *exam) trustData(ctx context.Context, f *session.Session, ledger *state.
 	of := map[string][]dct.GUN{}
 	for _, gun := range f.GUNs {
 		server := f.Opts.Source
-		if server == "server" {
+		if f.Opts.FromServer() {
 			server = f.NotaryURL(gun.Registry())
 		}
 		if of[server] == nil {
@@ -70,7 +70,7 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 			return
 		}
 	}
-	if f.Opts.Source == "server" {
+	if f.Opts.FromServer() {
 		e.add(report.Check{
 			Check: "notary-server", Subject: server, Result: report.Fail,
 			Detail: fmt.Sprintf("of its first %d repositories (of %d) none has trust data%s", min(len(guns), maxUnsigned), len(guns), f.Origin(server)),
@@ -81,7 +81,7 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 
 // reached notes that a Notary server answered as one, and took our credentials.
 func (e *exam) reached(f *session.Session, server string) {
-	if f.Opts.Source == "server" {
+	if f.Opts.FromServer() {
 		e.ok("notary-server", server, "answers, and takes the credentials%s", f.Origin(server))
 	}
 }
@@ -104,7 +104,7 @@ func (e *exam) verified(r *dct.Repository, of int) {
 // unreadable says why trust data could not be read, and whether another repository of the
 // server may tell more.
 func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err error) (next bool) {
-	fromServer := f.Opts.Source == "server"
+	fromServer := f.Opts.FromServer()
 	var where *dct.Error
 	switch {
 	case errors.Is(err, dct.ErrUnsigned):
@@ -139,7 +139,7 @@ func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []st
 			servers = append(servers, f.NotaryURL(h))
 		}
 	}
-	if f.Opts.Source != "server" {
+	if !f.Opts.FromServer() {
 		servers = nil
 	}
 	slices.Sort(servers)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -52,7 +51,7 @@ func (o *Options) CheckWatch() error {
 		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
 	case o.Output != "text" && o.Output != "json":
 		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
-	case o.Source != "server" && o.Source != "docker" && !strings.HasPrefix(o.Source, "docker:"):
+	case !o.SourceGrows():
 		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
 	}
 	return nil

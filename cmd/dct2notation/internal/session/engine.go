@@ -217,7 +217,7 @@ func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 		}
 	}
 	for _, host := range RegistryHosts(p.GUNs) {
-		if p.Opts.Source == "server" { // else nobody is asked there
+		if p.Opts.FromServer() { // else nobody is asked there
 			f.NotaryServers[host] = p.NotaryURL(host)
 		}
 	}

@@ -98,25 +98,8 @@ func (o *RemoteOptions) NamedFiles() []NamedFile {
 	if o.DockerTrust != "none" {
 		files = append(files, named(NamedFile{Option: "--docker-trust", Path: o.DockerTrust, dir: true, read: isDockerTrust})...)
 	}
-	switch kind, where, _ := strings.Cut(o.Source, ":"); kind {
-	case "docker":
-		files = append(files, named(NamedFile{Option: "--source docker", Path: where, dir: true, read: isDockerTrust})...)
-	case "snapshot":
-		files = append(files, named(NamedFile{Option: "--source snapshot", Path: where, dir: true, read: func(path string) error {
-			s, err := snapshot.Open(path)
-			if err != nil {
-				return err
-			}
-			return s.Close()
-		}})...)
-	case "dump":
-		files = append(files, named(NamedFile{Option: "--source dump", Path: where, read: func(path string) error {
-			d, err := dct.OpenDump(path)
-			if err != nil {
-				return err
-			}
-			return d.Close()
-		}})...)
+	if s, place := o.source(); s.check != nil {
+		files = append(files, named(NamedFile{Option: "--source " + s.name, Path: place, dir: s.dir, read: s.check})...)
 	}
 	for _, one := range o.verifyPlugins {
 		_, file, _ := strings.Cut(one, "=")
@@ -148,4 +131,20 @@ func isDockerTrust(dir string) error {
 		}
 	}
 	return fmt.Errorf("%s is no trust directory of docker's: it has neither tuf nor private\nhint: docker's own is ~/.docker/trust", safetext.Safe(dir, 300))
+}
+
+func isSnapshot(dir string) error {
+	s, err := snapshot.Open(dir)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+func isDump(file string) error {
+	d, err := dct.OpenDump(file)
+	if err != nil {
+		return err
+	}
+	return d.Close()
 }

@@ -30,7 +30,7 @@ func (v notaryVariable) holds(registry string) bool { return v.url != "" && v.re
 // flag nor the configuration does.
 func (r *Servers) useVariable(registries []string, log *slog.Logger) error {
 	set := os.Getenv(serverVariable)
-	if set == "" || r.Opts.NotaryServer != "" || r.Opts.Source != "server" {
+	if set == "" || r.Opts.NotaryServer != "" || !r.Opts.FromServer() {
 		return nil
 	}
 	said := func(registry string) bool { _, ok := r.notary[registry]; return ok }

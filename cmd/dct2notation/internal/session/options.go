@@ -65,7 +65,7 @@ func (o *RemoteOptions) Bind(f *pflag.FlagSet) {
 		f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
 		f.BoolVar(&o.TOFU, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
 		f.StringVar(&o.DockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
-		f.StringVar(&o.Source, "source", "server", sourceHelp)
+		f.StringVar(&o.Source, "source", SourceServer, "where trust data is read: "+sourceUsage())
 		f.StringVar(&o.SnapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
 		f.StringSliceVar(&o.AllowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
 		f.BoolVar(&o.AllowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
@@ -189,7 +189,7 @@ func (o *RemoteOptions) cache(log *slog.Logger) dct.Cache {
 		}
 		dir = filepath.Join(user, "dct2notation", "trust")
 	}
-	if dir == "none" || o.Source != "server" {
+	if dir == "none" || !o.FromServer() {
 		return nil
 	}
 	var once sync.Once

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
@@ -11,8 +12,62 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// sourceHelp tells what --source takes.
-const sourceHelp = "where trust data is read: server, docker[:DIR] (docker's trust directory), snapshot:DIR, dump:FILE (an export of the server's table tuf_files)"
+// A trustSource is a kind of place that trust data is read from, as --source names it.
+type trustSource struct {
+	name   string
+	usage  string // how the flag takes it
+	server bool   // requests are sent there: it has an address, credentials, a cache and a changefeed
+	grows  bool   // what DCT signs later is there, too
+	dir    bool   // its place is a directory
+	named  bool   // its place has to be named
+
+	check func(path string) error // whether the place is one of this kind; nil: it takes no place
+	open  func(r *Servers, place string) (dct.Source, error)
+}
+
+// SourceServer is the --source that sends requests to Notary servers.
+const SourceServer = "server"
+
+func trustSources() []trustSource {
+	return []trustSource{
+		{name: SourceServer, usage: "server", server: true, grows: true, open: (*Servers).openServer},
+		{name: "docker", usage: "docker[:DIR] (docker's trust directory)", grows: true, dir: true, check: isDockerTrust, open: (*Servers).openDockerTrust},
+		{name: "snapshot", usage: "snapshot:DIR", dir: true, named: true, check: isSnapshot, open: (*Servers).openSnapshot},
+		{name: "dump", usage: "dump:FILE (an export of the server's table tuf_files)", named: true, check: isDump, open: (*Servers).openDump},
+	}
+}
+
+// sourceUsage says what --source takes.
+func sourceUsage() string {
+	var all []string
+	for _, s := range trustSources() {
+		all = append(all, s.usage)
+	}
+	return strings.Join(all, ", ")
+}
+
+// source returns what --source names, and the place that it gives; the zero value if it names nothing known.
+func (o *RemoteOptions) source() (s trustSource, place string) {
+	name, place, _ := strings.Cut(o.Source, ":")
+	all := trustSources()
+	i := slices.IndexFunc(all, func(s trustSource) bool { return s.name == name })
+	if i < 0 || place != "" && all[i].check == nil {
+		return trustSource{}, ""
+	}
+	return all[i], place
+}
+
+// FromServer reports whether trust data is read from Notary servers.
+func (o *RemoteOptions) FromServer() bool {
+	s, _ := o.source()
+	return s.server
+}
+
+// SourceGrows reports whether what DCT signs later is found where trust data is read.
+func (o *RemoteOptions) SourceGrows() bool {
+	s, _ := o.source()
+	return s.grows
+}
 
 // DumpHelp is in the help of the verbs that read trust data.
 const DumpHelp = `
@@ -45,32 +100,42 @@ func (r *Servers) notaryAdvice(registry string) string {
 
 // openSource opens what --source names.
 func (r *Servers) openSource() (dct.Source, error) {
-	kind, where, _ := strings.Cut(r.Opts.Source, ":")
-	switch {
-	case kind == "server" && where == "":
-		return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, Rescue: r.Opts.rescue, Advice: r.notaryAdvice, LoggedIn: r.loggedIn}, nil
-	case kind == "docker":
-		if where == "" {
-			where = filepath.Join(cli.DockerDir(), "trust")
-		} else if err := isDockerTrust(where); err != nil {
-			return nil, cli.Usage(fmt.Errorf("--source docker: %w", err))
-		}
-		return dct.DockerTrust{Dir: where}, nil
-	case kind == "snapshot" && where != "":
-		snap, err := snapshot.Open(where)
-		if err != nil {
-			return nil, cli.Usage(err)
-		}
-		judge, err := r.Opts.SnapshotJudge(r.Transport)
-		if err != nil {
-			_ = snap.Close() // only read from
-			return nil, err
-		}
-		r.witness = snap.TimeAttestation(judge)
-		return snap, nil
-	case kind == "dump" && where != "":
-		d, err := dct.OpenDump(where)
-		return d, cli.Usage(err)
+	s, place := r.Opts.source()
+	if s.open == nil || s.named && place == "" {
+		return nil, cli.Usage(fmt.Errorf("--source %s: it takes %s", safetext.Safe(r.Opts.Source, 100), sourceUsage()))
 	}
-	return nil, cli.Usage(fmt.Errorf("--source %s: it takes %s", safetext.Safe(r.Opts.Source, 100), strings.TrimPrefix(sourceHelp, "where trust data is read: ")))
+	return s.open(r, place)
+}
+
+func (r *Servers) openServer(string) (dct.Source, error) {
+	return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, Rescue: r.Opts.rescue, Advice: r.notaryAdvice, LoggedIn: r.loggedIn}, nil
+}
+
+func (r *Servers) openDockerTrust(dir string) (dct.Source, error) {
+	if dir == "" {
+		return dct.DockerTrust{Dir: filepath.Join(cli.DockerDir(), "trust")}, nil
+	}
+	if err := isDockerTrust(dir); err != nil {
+		return nil, cli.Usage(fmt.Errorf("--source docker: %w", err))
+	}
+	return dct.DockerTrust{Dir: dir}, nil
+}
+
+func (r *Servers) openSnapshot(dir string) (dct.Source, error) {
+	snap, err := snapshot.Open(dir)
+	if err != nil {
+		return nil, cli.Usage(err)
+	}
+	judge, err := r.Opts.SnapshotJudge(r.Transport)
+	if err != nil {
+		_ = snap.Close() // only read from
+		return nil, err
+	}
+	r.witness = snap.TimeAttestation(judge)
+	return snap, nil
+}
+
+func (r *Servers) openDump(file string) (dct.Source, error) {
+	d, err := dct.OpenDump(file)
+	return d, cli.Usage(err)
 }
