@@ -1,40 +1,49 @@
-package state
+package boltfile
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 )
 
-// smallFile is a ledger of some hundred items with free pages, and its meta.
+// prefix begins the keys of what smallFile has.
+const prefix = "registry.example.com/app"
+
+// smallFile is a file of some hundred entries with free pages, and its meta.
 func smallFile(t *testing.T) ([]byte, meta) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	l, err := Open(path, Options{})
+	path := filepath.Join(t.TempDir(), "small.db")
+	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var items []Item
-	for n := range 300 {
-		i := sample
-		i.Digest = fmt.Sprintf("sha256:%064x", n)
-		items = append(items, i)
-	}
-	if _, err := l.Plan(items); err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range items[:5] {
-		if err := l.Skip(i.Key, "class", "reason"); err != nil {
+	for range 5 { // what is written again leaves pages free
+		err := db.Update(func(tx *bolt.Tx) error {
+			for _, name := range []string{"one", "two"} {
+				b, err := tx.CreateBucketIfNotExists([]byte(name))
+				if err != nil {
+					return err
+				}
+				for n := range 300 {
+					if err := b.Put(fmt.Appendf(nil, "%s %04d", prefix, n), make([]byte, 200)); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Close(); err != nil {
+	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.ReadFile(path)
@@ -46,6 +55,20 @@ func smallFile(t *testing.T) ([]byte, meta) {
 		t.Fatal(err)
 	}
 	return file, m
+}
+
+// check accounts for a whole file.
+func check(data []byte) error {
+	f, err := Read(bytes.NewReader(data), int64(len(data)))
+	for _, name := range []string{"one", "two"} {
+		if err == nil {
+			err = f.Each(name, func([]byte, []byte) error { return nil })
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return f.End()
 }
 
 // TestEveryPageIsAccountedFor damages what bbolt would only trip over later,
@@ -67,7 +90,7 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 		"page 1 is used twice":                       func(b []byte) { order.PutUint64(b[free+pageHeader:], 1) },
 		"is beyond the end":                          func(b []byte) { order.PutUint64(b[free+pageHeader:], m.pages) },
 		"65520 free pages of":                        func(b []byte) { order.PutUint16(b[free+10:], 0xFFF0) },
-		ErrDamaged.Error():                           func(b []byte) { order.PutUint16(b[free+10:], 0xFFFF) }, // its number is then the first page in it
+		"":                                           func(b []byte) { order.PutUint16(b[free+10:], 0xFFFF) }, // its number is then the first page in it
 		"not that of the free pages":                 func(b []byte) { order.PutUint16(b[free+8:], leafPage) },
 		"calls itself":                               func(b []byte) { order.PutUint64(b[root:], m.root+1) },
 		"and 4294967295 more":                        func(b []byte) { order.PutUint32(b[root+12:], 1<<32-1) },
@@ -76,12 +99,13 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 	} {
 		data := bytes.Clone(file)
 		damage(data)
-		err := audit(bytes.NewReader(data), int64(len(data)))
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %v with %q", err, ErrDamaged, want)
+		err := check(data)
+		var d Damage
+		if !errors.As(err, &d) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want damage with %q", err, want)
 		}
 	}
-	if err := audit(bytes.NewReader(file), int64(len(file))); err != nil {
+	if err := check(file); err != nil {
 		t.Errorf("undamaged: got %v, want no error", err)
 	}
 }
@@ -95,7 +119,7 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 	var pages []int
 	for id := uint64(2); id < m.pages; id++ {
 		p := file[id*uint64(m.pageSize):]
-		if order.Uint64(p) == id && order.Uint16(p[8:]) == leafPage && order.Uint16(p[10:]) > 2 && bytes.Contains(p[:m.pageSize], []byte(sample.Repository)) {
+		if order.Uint64(p) == id && order.Uint16(p[8:]) == leafPage && order.Uint16(p[10:]) > 2 && bytes.Contains(p[:m.pageSize], []byte(prefix)) {
 			pages = append(pages, int(id*uint64(m.pageSize)))
 		}
 	}
@@ -123,8 +147,9 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 		for _, at = range pages {
 			data := bytes.Clone(file)
 			damage(data)
-			err := audit(bytes.NewReader(data), int64(len(data)))
-			found = found || errors.Is(err, ErrDamaged) && strings.Contains(err.Error(), "out of order")
+			err := check(data)
+			var d Damage
+			found = found || errors.As(err, &d) && strings.Contains(err.Error(), "out of order")
 		}
 		if !found {
 			t.Errorf("%s: got it found in none of %d pages, want it found", name, len(pages))
@@ -160,19 +185,6 @@ func TestOnlyBboltsOwnStartingPageCounts(t *testing.T) {
 		}
 		if m, err := readMeta(bytes.NewReader(data), int64(len(data))); err != nil || m.txid != c.txid {
 			t.Errorf("%s: got transaction %d, %v, want %d", name, m.txid, err, c.txid)
-		}
-	}
-}
-
-func TestTheFirstFaultStays(t *testing.T) {
-	t.Parallel()
-	var f fault
-	if err := f.get(); err != nil {
-		t.Errorf("got %v before there was any, want none", err)
-	}
-	for _, next := range []error{fs.ErrPermission, fs.ErrClosed} {
-		if set, kept := f.set(next), f.get(); !errors.Is(set, fs.ErrPermission) || !errors.Is(kept, fs.ErrPermission) {
-			t.Errorf("after %v: got %v and kept %v, want the first", next, set, kept)
 		}
 	}
 }

@@ -1,16 +1,22 @@
-package state
+// Package boltfile reads a file of bbolt's as plain bytes and accounts for every page of it.
+//
+// bbolt maps its file into memory and believes what it finds there: an offset
+// that points out of the file, or a file that has become shorter, ends the
+// process in a way no recover can catch. So the file is first read here. It is sound
+// only if every page is either reached exactly once from the root or recorded as free,
+// and all keys are in order. The layout is that of bbolt's file version 2, which is written
+// in the byte order of the machine.
+//
+// What cannot be seen is damage to the newer of the two starting pages: that
+// looks like a crash before the last commit was complete, and the file is
+// then the one before that commit.
+package boltfile
 
 import (
 	"encoding/binary"
 	"hash/fnv"
 	"io"
 )
-
-// bbolt maps its file into memory and believes what it finds there: an offset
-// that points out of the file, or a file that has become shorter, ends the
-// process in a way no recover can catch. So the file is first read here as
-// plain bytes. The layout is that of bbolt's file version 2, which is written
-// in the byte order of the machine.
 
 const (
 	boltMagic   = 0xED0CDAED
@@ -80,17 +86,17 @@ func readMeta(r io.ReaderAt, size int64) (meta, error) {
 		consider(offset)
 	}
 	if !found {
-		return meta{}, damage("neither of the two starting pages is valid; is it a ledger at all?")
+		return meta{}, damaged("neither of the two starting pages is valid; is it a ledger at all?")
 	}
 	return best, best.check(size)
 }
 
 func (m meta) check(size int64) error {
 	if m.pageSize < 1024 || m.pageSize > 1024<<14 || m.pageSize&(m.pageSize-1) != 0 {
-		return damage("page size %d", m.pageSize)
+		return damaged("page size %d", m.pageSize)
 	}
 	if m.pages < 4 || m.pages > uint64(size/m.pageSize) {
-		return damage("%d pages of %d bytes are recorded, the file has %d bytes: it has been cut short",
+		return damaged("%d pages of %d bytes are recorded, the file has %d bytes: it has been cut short",
 			m.pages, m.pageSize, size)
 	}
 	return nil
@@ -132,7 +138,7 @@ func (p page) branch(i int) (key []byte, child uint64, err error) {
 		key, ok = p.slice(at+uint64(order.Uint32(e)), uint64(order.Uint32(e[4:])))
 	}
 	if !ok || len(key) == 0 {
-		return nil, 0, damage("page %d: entry %d points out of the page", p.id, i)
+		return nil, 0, damaged("page %d: entry %d points out of the page", p.id, i)
 	}
 	return key, order.Uint64(e[8:]), nil
 }
@@ -151,7 +157,7 @@ func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
 		}
 	}
 	if !ok || len(key) == 0 || flags&^bucketLeaf != 0 {
-		return 0, nil, nil, damage("page %d: entry %d points out of the page", p.id, i)
+		return 0, nil, nil, damaged("page %d: entry %d points out of the page", p.id, i)
 	}
 	return flags, key, value, nil
 }

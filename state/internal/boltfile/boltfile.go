@@ -1,0 +1,271 @@
+package boltfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const maxDepth = 48 // levels of a tree; 100 million items need six
+
+// Damage says what is wrong with a file. Other errors are of reading it.
+type Damage string
+
+func (d Damage) Error() string { return string(d) }
+
+func damaged(format string, args ...any) error { return Damage(fmt.Sprintf(format, args...)) }
+
+// A File is walked once: each page that is reached is accounted for, and no page twice.
+type File struct {
+	file    io.ReaderAt
+	meta    meta
+	used    []bool            // by page: reached, or free
+	left    uint64            // pages not accounted for yet
+	buckets map[string][]byte // by name: a header, followed by the tree itself when that is small
+}
+
+// Read reads the starting pages and the list of buckets. The caller holds the lock.
+func Read(file io.ReaderAt, size int64) (*File, error) {
+	m, err := readMeta(file, size)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{file: file, meta: m, used: make([]bool, m.pages), left: m.pages, buckets: map[string][]byte{}}
+	if err := f.claim(0, 2); err != nil {
+		return nil, err
+	}
+	top, err := f.load(m.root)
+	if err != nil {
+		return nil, err
+	}
+	return f, f.walk(top, nil, nil, 0, func(flags uint32, key, value []byte) error {
+		if flags&bucketLeaf == 0 || len(value) < bucketHeader {
+			return damaged("%q is no bucket", key)
+		}
+		f.buckets[string(key)] = value
+		return nil
+	})
+}
+
+// Has reports whether there is a bucket.
+func (f *File) Has(bucket string) bool { return f.buckets[bucket] != nil }
+
+// Buckets returns how many there are.
+func (f *File) Buckets() int { return len(f.buckets) }
+
+// Each visits the entries of a bucket that is there, in order.
+func (f *File) Each(bucket string, visit func(key, value []byte) error) error {
+	top, err := f.tree(f.buckets[bucket])
+	if err != nil {
+		return err
+	}
+	return f.walk(top, nil, nil, 0, func(flags uint32, key, value []byte) error {
+		if flags&bucketLeaf != 0 {
+			return damaged("%q in %s is a bucket", key, bucket)
+		}
+		return visit(key, value)
+	})
+}
+
+// Peek visits the entries of a bucket that is there before anything else is believed: it accounts for no page.
+func (f *File) Peek(bucket string, visit func(key, value []byte) error) error {
+	peek := *f
+	peek.used = make([]bool, len(f.used))
+	top, err := peek.tree(f.buckets[bucket])
+	if err != nil {
+		return err
+	}
+	return peek.walk(top, nil, nil, 0, func(_ uint32, key, value []byte) error { return visit(key, value) })
+}
+
+// End accounts for the pages that are free. It comes last: no page may be left then.
+func (f *File) End() error {
+	if err := f.freelist(); err != nil {
+		return err
+	}
+	if f.left != 0 {
+		return damaged("%d pages are neither used nor free", f.left)
+	}
+	return nil
+}
+
+// claim marks pages as accounted for, each once.
+func (f *File) claim(id, span uint64) error {
+	if span > f.meta.pages || id > f.meta.pages-span {
+		return damaged("page %d (and %d more) is beyond the end at %d", id, span-1, f.meta.pages)
+	}
+	for i := id; i < id+span; i++ {
+		if f.used[i] {
+			return damaged("page %d is used twice", i)
+		}
+		f.used[i] = true
+	}
+	f.left -= span
+	return nil
+}
+
+// load reads a page, claims it and checks that it is what it says.
+func (f *File) load(id uint64) (page, error) {
+	if id < 2 || id >= f.meta.pages {
+		return page{}, damaged("page %d is beyond the end at %d", id, f.meta.pages)
+	}
+	data := make([]byte, f.meta.pageSize)
+	if err := f.read(data, id); err != nil {
+		return page{}, err
+	}
+	p := parsePage(data)
+	if p.id != id {
+		return page{}, damaged("page %d calls itself %d", id, p.id)
+	}
+	if err := f.claim(id, p.span); err != nil {
+		return page{}, err
+	}
+	if p.span > 1 {
+		length := int64(p.span) * f.meta.pageSize
+		if length > maxPage {
+			return page{}, damaged("page %d is %d bytes long", id, length)
+		}
+		p.data = make([]byte, length)
+		if err := f.read(p.data, id); err != nil {
+			return page{}, err
+		}
+	}
+	return p, nil
+}
+
+func (f *File) read(data []byte, id uint64) error {
+	_, err := f.file.ReadAt(data, int64(id)*f.meta.pageSize)
+	switch {
+	case errors.Is(err, io.EOF):
+		return damaged("the file ends within page %d", id)
+	case err != nil:
+		return fmt.Errorf("reading page %d: %w", id, err)
+	}
+	return nil
+}
+
+// walk visits all entries of the tree under p in order. low and high bound its
+// keys: low <= key < high, where nil is no bound.
+func (f *File) walk(p page, low, high []byte, depth int, visit func(flags uint32, key, value []byte) error) error {
+	if depth > maxDepth {
+		return damaged("page %d is %d levels deep", p.id, depth)
+	}
+	switch p.flags {
+	case leafPage:
+		return f.walkLeaf(p, low, high, visit)
+	case branchPage:
+		return f.walkBranch(p, low, high, depth, visit)
+	}
+	return damaged("page %d has type %#x", p.id, p.flags)
+}
+
+func (f *File) walkLeaf(p page, low, high []byte, visit func(uint32, []byte, []byte) error) error {
+	for i := range p.count {
+		flags, key, value, err := p.leaf(i)
+		if err != nil {
+			return err
+		}
+		if !between(low, key, high, i > 0) {
+			return damaged("page %d: entry %d is out of order", p.id, i)
+		}
+		if err := visit(flags, key, value); err != nil {
+			return err
+		}
+		low = key
+	}
+	return nil
+}
+
+func (f *File) walkBranch(p page, low, high []byte, depth int, visit func(uint32, []byte, []byte) error) error {
+	if p.count == 0 {
+		return damaged("page %d has nothing below it", p.id)
+	}
+	for i := range p.count {
+		key, id, err := p.branch(i)
+		if err != nil {
+			return err
+		}
+		if !between(low, key, high, i > 0) {
+			return damaged("page %d: entry %d is out of order", p.id, i)
+		}
+		next := high
+		if i+1 < p.count {
+			if next, _, err = p.branch(i + 1); err != nil {
+				return err
+			}
+		}
+		child, err := f.load(id)
+		if err != nil {
+			return err
+		}
+		if err := f.walk(child, key, next, depth+1, visit); err != nil {
+			return err
+		}
+		low = key
+	}
+	return nil
+}
+
+// between reports whether low <= key < high, or low < key if strict.
+func between(low, key, high []byte, strict bool) bool {
+	if high != nil && bytes.Compare(key, high) >= 0 {
+		return false
+	}
+	c := bytes.Compare(low, key)
+	return low == nil || c < 0 || c == 0 && !strict
+}
+
+// tree returns the page at the top of a bucket.
+func (f *File) tree(root []byte) (page, error) {
+	if id := order.Uint64(root); id != 0 {
+		return f.load(id)
+	}
+	// The pages of a small bucket lie in its value, which starts anywhere; its
+	// entries count from there.
+	inline := root[bucketHeader:]
+	if len(inline) < pageHeader {
+		return page{}, damaged("a small bucket of %d bytes", len(inline))
+	}
+	p := parsePage(inline)
+	if p.flags != leafPage || p.span != 1 {
+		return page{}, damaged("a small bucket of type %#x", p.flags)
+	}
+	return p, nil
+}
+
+// freelist accounts for the pages that are free.
+func (f *File) freelist() error {
+	if f.meta.freelist == noFreelist {
+		return damaged("the list of free pages is missing")
+	}
+	p, err := f.load(f.meta.freelist)
+	if err != nil {
+		return err
+	}
+	if p.flags != freelistPage {
+		return damaged("page %d has type %#x, not that of the free pages", p.id, p.flags)
+	}
+	at, count := uint64(pageHeader), uint64(p.count)
+	if p.count == 0xFFFF {
+		// Too many for the header: the number is in the first place.
+		first, ok := p.slice(at, 8)
+		if !ok {
+			return damaged("the list of free pages is empty")
+		}
+		at, count = at+8, order.Uint64(first)
+	}
+	if count > f.meta.pages {
+		return damaged("%d free pages of %d", count, f.meta.pages)
+	}
+	ids, ok := p.slice(at, count*8)
+	if !ok {
+		return damaged("the list of %d free pages is longer than its page", count)
+	}
+	for i := range count {
+		if err := f.claim(order.Uint64(ids[i*8:]), 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
