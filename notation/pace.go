@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/dct2notation/dct2notation/internal/retry"
 )
 
 // pace says when an operation may start. It is shared by all who sign with the key. Until
@@ -62,7 +64,7 @@ func (p *pace) enter(ctx context.Context) error {
 		if d <= 0 {
 			return p.begin(ctx)
 		}
-		if err := wait(ctx, d); err != nil {
+		if err := retry.Wait(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -83,17 +85,6 @@ func (p *pace) begin(ctx context.Context) error {
 		p.mu.Unlock()
 	}
 	return ctx.Err()
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // turn takes the next turn if it is now, and else tells how long to wait before asking

@@ -18,7 +18,7 @@ func (e effort) share() float64 { return float64(e.refused) / float64(e.through+
 
 // strain signs with so many workers for a time, and counts from some time on. A process
 // takes 2 to 20 ms to start, a signature 60 ms, a refusal next to nothing, and what follows
-// a signature 60 ms more: three requests.
+// a signature 60 ms more: three requests. Each worker has random numbers of its own, the same in each run.
 func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Duration) (e effort) {
 	t.Helper()
 	p := newPace(top, nil)
@@ -38,7 +38,8 @@ func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Du
 		return takes
 	}
 	var all sync.WaitGroup
-	for range workers {
+	for w := range workers {
+		random := rand.New(rand.NewPCG(1, uint64(w)))
 		all.Go(func() {
 			for try := 1; ; try++ {
 				if err := p.enter(t.Context()); err != nil {
@@ -47,7 +48,7 @@ func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Du
 				if time.Since(began) >= lasts {
 					return
 				}
-				time.Sleep(2*time.Millisecond + rand.N(18*time.Millisecond))
+				time.Sleep(2*time.Millisecond + time.Duration(random.Int64N(int64(18*time.Millisecond))))
 				if !ask(try) {
 					time.Sleep(2 * time.Millisecond)
 					p.hit()

@@ -18,7 +18,7 @@ const module = "github.com/dct2notation/dct2notation/"
 var rules = map[string][]string{
 	"dct":                        {"internal/failure", "internal/certfile", "internal/lookup", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"dct/snapshot":               {"internal/failure", "internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
-	"notation":                   {"internal/failure", "internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
+	"notation":                   {"internal/retry", "internal/failure", "internal/certfile", "internal/lookup", "internal/registry", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"notation/policy":            {"internal/durable", "internal/safetext", "notation"},
 	"notation/signature":         {"notation", "internal/failure", "internal/lookup", "internal/registry", "internal/safetext"},
 	"state":                      {"internal/lookup", "internal/durable", "internal/safetext", "internal/strictjson"},
@@ -28,7 +28,7 @@ var rules = map[string][]string{
 	"migrate/undo":               {"internal/failure", "internal/lookup", "internal/retry", "internal/safetext", "migrate", "state"},
 	"internal/retry":             {},
 	"internal/testing/scenetest": {"dct", "internal/failure", "internal/lookup", "internal/testing"},
-	"internal/registry":          {"internal/failure", "internal/lookup", "internal/transport", "internal/safetext"},
+	"internal/registry":          {"internal/retry", "internal/failure", "internal/lookup", "internal/transport", "internal/safetext"},
 	"internal/transport":         {"internal/certfile", "internal/lookup", "internal/safetext"},
 	"internal/certfile":          {"internal/safetext"},
 	"internal/durable":           {},

@@ -106,18 +106,6 @@ func (c *Client) memory() Memory {
 
 func (c *Client) pause() time.Duration { return cmp.Or(c.o.Pause, 500*time.Millisecond) }
 
-// wait returns after that time, or with ctx's error.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // Repository returns the handle of host[:port]/path, the same one for each spelling of the
 // name: the host in any case, Docker Hub by any of its hosts, its official images with or
 // without library/. It sends no request; an error means that the name is none.

@@ -17,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
@@ -171,7 +172,7 @@ func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, e
 		pauses = pauses[:1]
 	}
 	for _, pause := range pauses {
-		if err := wait(ctx, pause); err != nil {
+		if err := retry.Wait(ctx, pause); err != nil {
 			return false, err
 		}
 		// SPEC (OCI distribution, listing referrers): an image that is not there has an empty list.

@@ -25,3 +25,15 @@ func Pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try i
 		return true
 	}
 }
+
+// Wait returns after that time, or with ctx's error.
+func Wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -363,31 +363,6 @@ func TestOnePlaceIsSignedOnce(t *testing.T) {
 	}
 }
 
-func TestCanonicalPlace(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"reg.example.com/a/b":          "reg.example.com/a/b",
-		"Reg.Example.COM/a/b":          "reg.example.com/a/b",
-		"reg.example.com:443/a":        "reg.example.com/a",
-		"reg.example.com:4430/a":       "reg.example.com:4430/a",
-		"REG.example.com:5000/a":       "reg.example.com:5000/a",
-		"docker.io/library/alpine":     "docker.io/library/alpine",
-		"registry-1.docker.io/user/a":  "docker.io/user/a",
-		"index.docker.io/user/a":       "docker.io/user/a",
-		"registry.hub.docker.com/u/a":  "docker.io/u/a",
-		"[2001:DB8::1]:443/a":          "[2001:db8::1]/a",
-		"[2001:db8::1]:5000/a":         "[2001:db8::1]:5000/a",
-		"notregistry-1.docker.io/user": "notregistry-1.docker.io/user",
-	} {
-		if got := session.CanonicalLocation(name, false); got != want {
-			t.Errorf("%s: got %s, want %s", name, got, want)
-		}
-	}
-	if got := session.CanonicalLocation("reg.example.com:80/a", true) + " " + session.CanonicalLocation("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
-		t.Errorf("without TLS: got %s, want reg.example.com/a reg.example.com:443/a", got)
-	}
-}
-
 // Promise 4: what the registry lists and then does not give may be ours. Nothing is signed a
 // second time for it, whoever answers in its place, and the run is not complete.
 func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
@@ -753,55 +728,6 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 }
 
-// Pinned authorities are what is in the file, wherever that is and whatever else it holds.
-func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
-	t.Parallel()
-	one, err := pki.NewAuthority("one")
-	must(t, err)
-	two, err := pki.NewAuthority("two")
-	must(t, err)
-	write := func(content ...string) string {
-		path := filepath.Join(t.TempDir(), "ca.pem")
-		must(t, os.WriteFile(path, []byte(strings.Join(content, "")), 0o600))
-		got, err := session.Thumbprints(path)
-		must(t, err)
-		return got
-	}
-	a, b := string(one.CertificatePEM()), string(two.CertificatePEM())
-	first := write(a)
-	for name, c := range map[string]struct {
-		content []string
-		same    bool
-	}{
-		"the same elsewhere": {[]string{a}, true}, "with a comment": {[]string{"# ours\n", a}, true}, "twice": {[]string{a, a}, true},
-		"another": {[]string{b}, false}, "one more": {[]string{a, b}, false},
-	} {
-		if got := write(c.content...); (got == first) != c.same {
-			t.Errorf("%s: got %s and %s, want them the same: %t", name, first, got, c.same)
-		}
-	}
-	if write(a, b) != write(b, a) {
-		t.Error("their order makes a difference")
-	}
-}
-
-// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
-func TestEarlierIdentitiesOfAKey(t *testing.T) {
-	t.Parallel()
-	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
-	present, err := notation.ParseIdentity(id("c"))
-	must(t, err)
-	f := &state.Fingerprint{Signers: map[string]state.Signer{
-		"release kms new": {Identity: id("c"), Earlier: []string{id("a"), id("c"), "nonsense"}},
-		"release kms old": {Identity: id("b")}, "release2 kms x": {Identity: id("d")},
-	}}
-	got := session.EarlierOf(f, "release", present)
-	slices.Sort(got)
-	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
 // Of several registries, one whose list names nothing is one whose repositories are not known: the
 // others are compared and signed, and the call is not complete.
 func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
@@ -836,7 +762,7 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 			}
 			return hit
 		})
-		check(session.DiscoverCatalog, body, 1)
+		check("catalog", body, 1)
 		g.restore()
 	}
 	g.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -847,5 +773,5 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 		return hit
 	})
 	defer g.notary.SetHook(nil)
-	check(session.DiscoverChangefeed, "", 2)
+	check("changefeed", "", 2)
 }

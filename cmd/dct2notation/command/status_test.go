@@ -31,8 +31,8 @@ func TestACopyOlderThanTheLedgersHolderIsNotRead(t *testing.T) {
 	before := time.Now().Add(-time.Hour)
 	must(t, os.Chtimes(state.CopyPath(path), before, before))
 	old, err := session.ReadLedger(path, log)
-	var busy *session.InUse
-	if !errors.As(err, &busy) {
+	var busy *state.LockedError
+	if !errors.As(err, &busy) || !strings.Contains(err.Error(), "or leave out --ledger") {
 		t.Errorf("got %v, %v, want that the ledger is in use", old, err)
 	}
 }

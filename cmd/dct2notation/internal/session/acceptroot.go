@@ -18,8 +18,8 @@ import (
 // id of their new roots. It is of one call: what is accepted once is the ledger's from then on.
 type AcceptedRoots map[dct.GUN]string
 
-// AcceptRootHelp is the help of --accept-root.
-const AcceptRootHelp = "accept once that a repository was initialised anew, REPOSITORY=KEYID: its root is to have that key, which is pinned under the repository's own name; once for each"
+// acceptRootHelp is the help of --accept-root.
+const acceptRootHelp = "accept once that a repository was initialised anew, REPOSITORY=KEYID: its root is to have that key, which is pinned under the repository's own name; once for each"
 
 // Set takes one repository with its key id.
 func (a *AcceptedRoots) Set(s string) error {

@@ -157,7 +157,7 @@ func TestSelection(t *testing.T) {
 
 func TestMoves(t *testing.T) {
 	t.Parallel()
-	m, err := ParseMirrors([]string{"docker.io/acme/app -> registry.acme.com/special", "docker.io/acme/* -> registry.acme.com/mirror/*", "old.example.com/* -> new.example.com/*"})
+	m, err := parseMirrors([]string{"docker.io/acme/app -> registry.acme.com/special", "docker.io/acme/* -> registry.acme.com/mirror/*", "old.example.com/* -> new.example.com/*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,12 +172,12 @@ func TestMoves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := m.Location(gun); got != want {
+		if got := m.location(gun); got != want {
 			t.Errorf("%s: got %s, want %s", from, got, want)
 		}
 	}
 	for _, bad := range []string{"a", "a -> ", "a/* -> b/c", "a/b -> c/*", "a/*/b -> c/d", "a/b -> c"} {
-		if _, err := ParseMirrors([]string{bad}); err == nil {
+		if _, err := parseMirrors([]string{bad}); err == nil {
 			t.Errorf("%s: got no error, want one", bad)
 		}
 	}
@@ -269,7 +269,7 @@ func TestChangefeedOfTwoRegistriesNamesEachOnce(t *testing.T) {
 		}
 	}
 	o := RemoteOptions{NotaryServer: s.URL(), RegistryOptions: RegistryOptions{RegistryLimit: 8}, Source: "server", CacheDir: "none", DockerTrust: "none", NotaryLimit: 1, maxRecords: 100, maxRead: time.Minute}
-	so := SelectOptions{Discover: DiscoverChangefeed}
+	so := SelectOptions{Discover: discoverChangefeed}
 	log := slog.New(slog.DiscardHandler)
 	f, err := Connect(t.Context(), o, so, Config{}, []string{"a.example.com/**", "b.example.com/**"}, Access{ReadOnly: true}, cli.Streams{In: strings.NewReader("")}, log)
 	if err != nil {
@@ -279,7 +279,7 @@ func TestChangefeedOfTwoRegistriesNamesEachOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := f.discover(t.Context(), DiscoverChangefeed, sel, Config{}, nil)
+	found, err := f.discover(t.Context(), discoverChangefeed, sel, Config{}, nil)
 	if err != nil || len(found.guns) != 3 || len(found.odd) != 1 || len(f.GUNs) != 3 {
 		t.Errorf("got %v, odd %v, error %v, want 3 repositories and 1 odd name", found.guns, found.odd, err)
 	}

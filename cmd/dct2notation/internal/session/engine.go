@@ -212,7 +212,7 @@ func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 	f.Keys = strings.Join(keys, ", ")
 	for prefix, file := range p.pins.CA {
 		var err error
-		if f.Authorities[prefix], err = Thumbprints(file); err != nil {
+		if f.Authorities[prefix], err = thumbprints(file); err != nil {
 			return nil, err
 		}
 	}
@@ -224,9 +224,9 @@ func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 	return f, nil
 }
 
-// Thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
+// thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
 // one that was replaced does not.
-func Thumbprints(path string) (string, error) {
+func thumbprints(path string) (string, error) {
 	certs, err := certfile.Read(path)
 	if err != nil {
 		return "", fmt.Errorf("reading pinned authorities: %w", err)

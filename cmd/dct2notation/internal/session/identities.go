@@ -48,9 +48,9 @@ func IdentitiesOf(values []string) ([]notation.Identity, error) {
 	return all, nil
 }
 
-// EarlierOf are the identities that the ledger says were accepted for a key of that name, but for
+// earlierOf are the identities that the ledger says were accepted for a key of that name, but for
 // the present one.
-func EarlierOf(f *state.Fingerprint, name string, present notation.Identity) []string {
+func earlierOf(f *state.Fingerprint, name string, present notation.Identity) []string {
 	var all []string
 	add := func(text string) {
 		if i, err := notation.ParseIdentity(text); err == nil && !i.Equal(present) && !slices.Contains(all, text) {
@@ -75,7 +75,7 @@ func (k OpenedKey) identify(to *migrate.Key, known *state.Fingerprint) {
 	for _, i := range k.Accepted() {
 		to.Accepted = append(to.Accepted, i.String())
 	}
-	to.Earlier = EarlierOf(known, k.Name(), k.Identity())
+	to.Earlier = earlierOf(known, k.Name(), k.Identity())
 	to.Expiry, to.Timestamped = k.expiry, k.TSAURL != ""
 }
 

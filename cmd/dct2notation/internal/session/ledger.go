@@ -98,16 +98,16 @@ func ReadLedger(path string, log *slog.Logger) (*Readable, error) {
 	}
 	l, made, cerr := state.OpenCopy(path, state.Options{})
 	if errors.Is(cerr, os.ErrNotExist) {
-		return nil, &InUse{locked}
+		return nil, &inUse{locked}
 	}
 	if cerr != nil {
 		log.Warn("the ledger is in use, and its copy cannot be used", "reason", safetext.FirstLine(cerr.Error()))
-		return nil, &InUse{locked}
+		return nil, &inUse{locked}
 	}
 	if made.Before(locked.Holder.Start) {
 		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
 			"as_of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
-		return nil, errors.Join(&InUse{locked}, l.Close())
+		return nil, errors.Join(&inUse{locked}, l.Close())
 	}
 	if known, err = l.Fingerprint(); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -164,15 +164,15 @@ func (o *EngineOptions) ExistingLedger() (*state.Ledger, *state.Fingerprint, err
 	return OpenLedgerWith(path, state.Options{ReadOnly: true})
 }
 
-// InUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
+// inUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
 // first pass.
-type InUse struct{ locked *state.LockedError }
+type inUse struct{ locked *state.LockedError }
 
-func (u *InUse) Error() string {
+func (u *inUse) Error() string {
 	return safetext.FirstLine(u.locked.Error()) + "\nhint: wait until it ends, or until a run --watch has made its first pass, which leaves a copy; or leave out --ledger"
 }
 
-func (u *InUse) Unwrap() error { return u.locked }
+func (u *inUse) Unwrap() error { return u.locked }
 
 // OpenRecord opens a ledger to compare with what it has; without a file, there is none.
 func OpenRecord(file string, log *slog.Logger) (*Readable, *verify.Record, error) {

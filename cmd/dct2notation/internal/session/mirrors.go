@@ -18,14 +18,14 @@ type mirror struct {
 	below    bool
 }
 
-// Mirrors are asked in order; the first that fits counts.
-type Mirrors []mirror
+// mirrors are asked in order; the first that fits counts.
+type mirrors []mirror
 
-// ParseMirrors reads rules such as "docker.io/acme/* -> registry.acme.com/mirror/*".
-func ParseMirrors(rules []string) (Mirrors, error) {
-	var all Mirrors
+// parseMirrors reads rules such as "docker.io/acme/* -> registry.acme.com/mirror/*".
+func parseMirrors(rules []string) (mirrors, error) {
+	var all mirrors
 	for _, rule := range rules {
-		wrong := func(why string) (Mirrors, error) {
+		wrong := func(why string) (mirrors, error) {
 			return nil, fmt.Errorf("map %s: %s", safetext.Safe(rule, 300), why)
 		}
 		from, to, ok := strings.Cut(rule, "->")
@@ -51,8 +51,8 @@ func ParseMirrors(rules []string) (Mirrors, error) {
 	return all, nil
 }
 
-// Location is where the images of a GUN are now.
-func (m Mirrors) Location(gun dct.GUN) string {
+// location is where the images of a GUN are now.
+func (m mirrors) location(gun dct.GUN) string {
 	name := gun.String()
 	for _, one := range m {
 		if rest, ok := strings.CutPrefix(name, one.from+"/"); ok && one.below {
@@ -65,10 +65,10 @@ func (m Mirrors) Location(gun dct.GUN) string {
 	return name
 }
 
-// CanonicalLocation writes a repository's name so that two names of one place are equal: hosts
+// canonicalLocation writes a repository's name so that two names of one place are equal: hosts
 // have no case, and no port where it is the protocol's own. It is for comparison alone:
 // credentials and trust policies are found by the name as it was given.
-func CanonicalLocation(name string, plainHTTP bool) string {
+func canonicalLocation(name string, plainHTTP bool) string {
 	host, path, _ := strings.Cut(name, "/")
 	host = strings.ToLower(host)
 	if plainHTTP {
@@ -94,7 +94,7 @@ type oneForEachPlace struct {
 // newOnePerLocation chooses of the repositories in one place that with the canonical name,
 // else the first in their order.
 func newOnePerLocation(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plain func(registry string) bool) oneForEachPlace {
-	canonical := func(gun dct.GUN) string { return CanonicalLocation(place(gun), plain(migrate.HostOf(place(gun)))) }
+	canonical := func(gun dct.GUN) string { return canonicalLocation(place(gun), plain(migrate.HostOf(place(gun)))) }
 	owner := map[string]dct.GUN{}
 	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
 	for _, gun := range sorted {

@@ -352,7 +352,7 @@ func (o *Options) Bind(c *cobra.Command) {
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
 	o.EngineOptions.Bind(c.Flags())
-	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", AcceptRootHelp) })
+	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", acceptRootHelp) })
 }
 
 // Check returns a usage error for values that mean nothing.

@@ -30,13 +30,13 @@ const (
 	DiscoverList        = "list"
 	DiscoverSource      = "source"
 	DiscoverDockerTrust = "docker-trust"
-	DiscoverCatalog     = "catalog"
-	DiscoverChangefeed  = "changefeed"
+	discoverCatalog     = "catalog"
+	discoverChangefeed  = "changefeed"
 )
 
 // DiscoverKinds are the values of --discover.
 func DiscoverKinds() []string {
-	return []string{DiscoverList, DiscoverSource, DiscoverDockerTrust, DiscoverCatalog, DiscoverChangefeed}
+	return []string{DiscoverList, DiscoverSource, DiscoverDockerTrust, discoverCatalog, discoverChangefeed}
 }
 
 // Bind adds the flags.
@@ -62,7 +62,7 @@ type selection struct {
 	globs   globs     // over what is found
 	exclude globs
 	tags    func(tag string) bool
-	moves   Mirrors
+	moves   mirrors
 	found   bool // repositories are found, not only named
 	names   []string
 	// recorded are the repositories that a ledger has, with the places of their images, and that
@@ -78,7 +78,7 @@ var ErrNoTags = cli.Usage(errors.New("no tag matches --include-tags and --exclud
 // SelectsTags reports whether tags are chosen among those of all that is read. Of what a
 // changefeed names anew, none may be meant.
 func (o *SelectOptions) SelectsTags() bool {
-	return len(o.includeTags)+len(o.excludeTags) > 0 && o.Discover != DiscoverChangefeed
+	return len(o.includeTags)+len(o.excludeTags) > 0 && o.Discover != discoverChangefeed
 }
 
 // selectOf reads what is asked for. It contacts nothing.
@@ -87,7 +87,7 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	if len(args) == 0 {
 		sel.names = cfg.Repositories
 	}
-	if len(sel.names) == 0 && (o.Discover == DiscoverList || o.Discover == DiscoverCatalog || o.Discover == DiscoverChangefeed) {
+	if len(sel.names) == 0 && (o.Discover == DiscoverList || o.Discover == discoverCatalog || o.Discover == discoverChangefeed) {
 		return nil, errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
 	}
 	for _, name := range sel.names {
@@ -112,7 +112,7 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	if sel.exclude, err = parseGlobs(excluded); err != nil {
 		return nil, err
 	}
-	if sel.moves, err = ParseMirrors(cfg.Map); err != nil {
+	if sel.moves, err = parseMirrors(cfg.Map); err != nil {
 		return nil, err
 	}
 	include, err := parseGlobs(o.includeTags)
@@ -238,7 +238,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 
 // Scope is the selection as the engine takes it.
 func (s *selection) scope() migrate.Scope {
-	return migrate.Scope{Place: s.moves.Location, Wanted: s.tags, Discovered: s.discovered}
+	return migrate.Scope{Place: s.moves.location, Wanted: s.tags, Discovered: s.discovered}
 }
 
 // discovered reports whether a repository is asked for only because it was found, or was signed once.
@@ -296,15 +296,15 @@ func (r *Servers) discover(ctx context.Context, how string, sel *selection, cfg 
 	case DiscoverSource:
 		guns, odd, err := r.sourceGUNs()
 		return listedBy("--source "+safetext.Safe(r.Opts.Source, 100), guns, odd), err
-	case DiscoverCatalog, DiscoverChangefeed:
-		if _, fromServer := r.Source.(*dct.Server); how == DiscoverChangefeed && !fromServer {
+	case discoverCatalog, discoverChangefeed:
+		if _, fromServer := r.Source.(*dct.Server); how == discoverChangefeed && !fromServer {
 			return discovery{}, cli.Usage(fmt.Errorf("--discover changefeed asks the Notary server, and --source %s takes its place\nhint: --discover source finds all that it has", safetext.Safe(r.Opts.Source, 100)))
 		}
 		hosts, err := sel.hosts()
 		if err != nil {
 			return discovery{}, cli.Usage(err)
 		}
-		if how == DiscoverCatalog {
+		if how == discoverCatalog {
 			return r.catalogs(ctx, hosts)
 		}
 		return r.changefeeds(ctx, hosts, since)
@@ -358,7 +358,7 @@ func (r *Servers) catalogs(ctx context.Context, hosts []string) (discovery, erro
 		if err == nil && names == 0 {
 			err = fmt.Errorf("listing the repositories of %s: its catalogue names %w", h, errNone)
 		}
-		if err := found.miss(ctx, h, DiscoverChangefeed, err); err != nil {
+		if err := found.miss(ctx, h, discoverChangefeed, err); err != nil {
 			return discovery{}, err
 		}
 	}
@@ -397,7 +397,7 @@ func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) 
 			err = fmt.Errorf("reading the changefeed for %s: it names %w", h, errNone)
 		}
 		if err != nil {
-			if err := found.miss(ctx, h, DiscoverCatalog, err); err != nil {
+			if err := found.miss(ctx, h, discoverCatalog, err); err != nil {
 				return discovery{}, err
 			}
 			continue

@@ -128,7 +128,7 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 // may be that the wrong server has answered, so that nothing to do is not the same as done.
 func nothingFound(how string, found int) error {
 	switch {
-	case how != DiscoverChangefeed:
+	case how != discoverChangefeed:
 		return cli.Usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", found))
 	case found > 0: // a watch may wait for the first of them
 		return fmt.Errorf("no repository of the %d that the changefeed names was selected\nhint: compare the globs with the names", found)
@@ -148,7 +148,7 @@ func (s *selection) allHosts(cfg Config) ([]string, error) {
 		hosts[h] = true
 	}
 	for _, gun := range s.exact {
-		hosts[migrate.HostOf(s.moves.Location(gun))] = true
+		hosts[migrate.HostOf(s.moves.location(gun))] = true
 	}
 	for _, m := range s.moves {
 		hosts[migrate.HostOf(m.to)] = true
@@ -164,10 +164,10 @@ func (s *selection) allHosts(cfg Config) ([]string, error) {
 
 // onePlaceEach refuses repositories whose images would be in one place: what is signed there
 // would be of two repositories at once.
-func onePlaceEach(guns []dct.GUN, m Mirrors) error {
+func onePlaceEach(guns []dct.GUN, m mirrors) error {
 	of := map[string]dct.GUN{}
 	for _, gun := range guns {
-		place := m.Location(gun)
+		place := m.location(gun)
 		if other, taken := of[place]; taken && other != gun {
 			return fmt.Errorf("map: the images of %s and of %s would both be in %s\nhint: migrate them one after the other, with a ledger each", other, gun, safetext.Safe(place, 256))
 		}

@@ -1,0 +1,27 @@
+package session
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
+func TestEarlierIdentitiesOfAKey(t *testing.T) {
+	t.Parallel()
+	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
+	present, err := notation.ParseIdentity(id("c"))
+	must(t, err)
+	f := &state.Fingerprint{Signers: map[string]state.Signer{
+		"release kms new": {Identity: id("c"), Earlier: []string{id("a"), id("c"), "nonsense"}},
+		"release kms old": {Identity: id("b")}, "release2 kms x": {Identity: id("d")},
+	}}
+	got := earlierOf(f, "release", present)
+	slices.Sort(got)
+	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
