@@ -42,7 +42,7 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 	}
 	for _, name := range g.Dedicated {
 		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("--dedicated-ca: no key %s signs what is meant; %s does", safetext.Safe(name, 128), safetext.Names(names))
+			return nil, fmt.Errorf("--dedicated-ca: no key %s signed images of these repositories; the keys that did are %s", safetext.Safe(name, 128), safetext.Names(names))
 		}
 	}
 	all := map[string][]Key{}
@@ -53,7 +53,7 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 			return nil, err
 		}
 		if m.recorded == nil && stage == Enforce && configured.CertFile == "" {
-			m.Problem("no ledger was given, so that nothing shows that this key has signed with the certificate that is given: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", Thumbprint(chains[0][0]))
+			m.Problem("without a ledger nothing shows that this key signed with the given certificate: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", Thumbprint(chains[0][0]))
 		}
 		m.tellOthers(name, chains)
 		m.tellStrangers(name, chains)
@@ -67,7 +67,7 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 				return nil, err
 			}
 		} else if u := m.authorityOf(name); u != "" {
-			m.log.Warn("signatures are countersigned, and the root of the authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
+			m.log.Warn("signatures are timestamped, and the root of the time-stamping authority is not given: they are refused once the certificate has expired; give --timestamp-root-cert", "key", safetext.Safe(name, 128), "authority", safetext.Safe(u, 200))
 		}
 		for _, chain := range chains {
 			all[name] = append(all[name], Key{Name: name, Chain: chain, TSA: tsa, Dedicated: slices.Contains(g.Dedicated, name)})
@@ -198,7 +198,7 @@ func (m *Migrated) tellAge(name string, chain []*x509.Certificate, stamped bool,
 func (m *Migrated) tellOthers(name string, chains [][]*x509.Certificate) {
 	for _, leaf := range slices.Sorted(maps.Keys(m.leaves[name])) {
 		if !holds(chains, leaf) {
-			m.Problem("images are signed by another certificate of the key, which is not given, and may be refused: give it with --certificate too, or have them signed again",
+			m.Problem("images are signed by another certificate of the key, which was not given, and may be refused: give it with --certificate too, or have the images signed again",
 				"key", safetext.Safe(name, 128), "SHA-256", safetext.Safe(leaf, 80), "images", m.leaves[name][leaf])
 		}
 	}
@@ -214,7 +214,7 @@ func (m *Migrated) tellStrangers(name string, chains [][]*x509.Certificate) {
 	last := m.leafOf(name)
 	for _, c := range chains {
 		if leaf := Thumbprint(c[0]); leaf != last && !m.signer[name][leaf] {
-			m.Problem("a certificate that is given has signed nothing in the ledger, and is trusted from now on: right if it is the key's renewed one, else leave it out and write this anew",
+			m.Problem("a given certificate has signed nothing in the ledger, and is trusted from now on: right if the key's certificate was renewed; else leave it out and write the policy again",
 				"key", safetext.Safe(name, 128), "SHA-256", leaf, "subject", safetext.Safe(c[0].Subject.String(), 200))
 		}
 	}

@@ -16,7 +16,7 @@ func (t Trust) check() error {
 		return &Refusal{Reason: "the names of the policy and of the namespace are DNS labels: lower-case letters, digits and -, at most 63"}
 	}
 	if t.Stage != Audit && t.Stage != Enforce {
-		return &Refusal{Reason: fmt.Sprintf("stage %s is none: it is audit or enforce", safetext.Safe(string(t.Stage), 64))}
+		return &Refusal{Reason: fmt.Sprintf("unknown stage %s: it is audit or enforce", safetext.Safe(string(t.Stage), 64))}
 	}
 	if len(t.Statements) == 0 {
 		return &Refusal{Reason: "no repository was migrated, so there is nothing to trust"}
@@ -24,7 +24,7 @@ func (t Trust) check() error {
 	names, repositories := map[string]bool{}, map[string]bool{}
 	for _, s := range t.Statements {
 		if !isLabel(s.Name) || names[s.Name] {
-			return &Refusal{Reason: fmt.Sprintf("statement %s: its name is no DNS label, or there twice", safetext.Safe(s.Name, 128))}
+			return &Refusal{Reason: fmt.Sprintf("statement %s: its name is not a DNS label, or another statement has it", safetext.Safe(s.Name, 128))}
 		}
 		names[s.Name] = true
 		if err := s.check(repositories); err != nil {
@@ -59,10 +59,10 @@ func (s Statement) check(seen map[string]bool) error {
 	}
 	for _, r := range s.Repositories {
 		if !isRepository(r) {
-			return &Refusal{Reason: fmt.Sprintf("%s is no repository, as host/name", safetext.Safe(r, 256))}
+			return &Refusal{Reason: fmt.Sprintf("%s is not a repository, which is written as HOST/NAME", safetext.Safe(r, 256))}
 		}
 		if seen[same(r)] {
-			return &Refusal{Reason: r + " is in two statements, or there twice"}
+			return &Refusal{Reason: r + " is in two statements, or twice in one"}
 		}
 		seen[same(r)] = true
 	}

@@ -67,7 +67,7 @@ func (f Folder) Check(base string, force bool) error {
 		}
 		if filepath.Base(file) == trustPolicy {
 			if other := filepath.Join(filepath.Dir(file), shadowing); exists(other) {
-				return &Refusal{Reason: other + " is there, and notation 2 reads it in place of trustpolicy.json", Hint: "move it away, or write to another directory"}
+				return &Refusal{Reason: other + " exists, and notation 2 reads it in place of trustpolicy.json", Hint: "move it away, or write to another directory"}
 			}
 		}
 	}
@@ -92,13 +92,13 @@ func replaceable(file string, content []byte, force bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking what is there: %w", err)
+		return fmt.Errorf("looking at a file that is to be replaced: %w", err)
 	case info.IsDir():
-		return &Refusal{Reason: file + " is a directory, and a file of that name is to be written", Hint: "move it away, or write to another directory"}
+		return &Refusal{Reason: file + " is a directory where a file has to be written", Hint: "move it away, or write to another directory"}
 	case force, info.Mode().IsRegular() && hasContent(file, content):
 		return nil
 	}
-	return &Refusal{Reason: file + " is there already, and would be another", Hint: "look what it is; --force replaces it"}
+	return &Refusal{Reason: file + " exists and has other content", Hint: "look at it first; --force replaces it"}
 }
 
 // inside makes sure that a folder is in the directory that was named, or can be made there: a
@@ -119,7 +119,7 @@ func inside(base, folder string) error {
 			return fmt.Errorf("looking at the output directory: %w", err)
 		}
 		if !info.IsDir() {
-			return &Refusal{Reason: at + " is no directory, and files are to be written in it", Hint: "name another with -O"}
+			return &Refusal{Reason: at + " is not a directory", Hint: "name another with -O"}
 		}
 		real, err := filepath.EvalSymlinks(at)
 		if err != nil {

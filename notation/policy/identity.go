@@ -71,7 +71,7 @@ func (k Key) identity() (string, error) {
 	id := identityOf(k.Leaf())
 	err := (Statement{}).tryIdentities([]string{id})
 	if safetext.Safe(id, len(id)) != id {
-		err = errors.New("it has characters that nobody who reads the policy would see")
+		err = errors.New("it has characters that cannot be seen")
 	}
 	if err != nil {
 		why, hint := unnameable(k.Leaf())

@@ -123,7 +123,7 @@ func (m *Migrated) tellUnsigned(place string, n int, left map[ImageState]int) {
 		return
 	}
 	if open := left[Unfinished]; open > 0 {
-		m.Problem("images that are to be signed are not yet, and are refused: run again first", "repository", shown, "images", open)
+		m.Problem("images that a run has begun with are not signed yet, and are refused: run again first", "repository", shown, "images", open)
 	}
 	if undone := left[Undone]; undone > 0 {
 		m.log.Warn("images whose signatures undo has deleted are refused, until a run signs them again: it does so unless DCT has withdrawn them", "repository", shown, "images", undone)
@@ -219,7 +219,7 @@ func (m *Migrated) TellUnstamped(c Consumer, t Trust) {
 	}
 	for _, name := range m.keys() {
 		if images[name] > 0 {
-			m.Problem("images are refused: it asks for timestamps, and no run had signatures of the key countersigned: leave out --timestamp-root-cert, or have them signed again with --timestamp-url",
+			m.Problem("images are refused: the consumer asks for timestamps, and no run had signatures of the key timestamped: leave out --timestamp-root-cert, or have the images signed again with --timestamp-url",
 				"consumer", c.Name, "key", safetext.Safe(name, 128), "images", images[name])
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // from trust data with [Migrated.AddVouched], or from a ledger with [Migrated.ReadLedger].
 type Migrated struct {
 	Notes    []string // what each output is to say
-	Problems []string // why what is written is not all that is meant, or should not be relied on
+	Problems []string // why the policy is not complete, or should not be relied on
 	Legacy   []Legacy
 
 	log    *slog.Logger

@@ -151,7 +151,7 @@ func TestHostileRepositoriesAreRefused(t *testing.T) {
 				trust := one(t, "release")
 				trust.Statements[0].Repositories = []string{full}
 				_, err := c.Write(trust)
-				refused(t, err, "is no repository")
+				refused(t, err, "is not a repository")
 			}
 		}
 	}
@@ -237,7 +237,7 @@ func FuzzRepositoriesStayData(f *testing.F) {
 		for _, c := range policy.Consumers() {
 			o, err := c.Write(trust)
 			if err != nil {
-				refused(t, err, "is no repository")
+				refused(t, err, "is not a repository")
 				continue
 			}
 			if strings.ContainsAny(name, "*?[]{}\\@ ") {

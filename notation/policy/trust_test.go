@@ -280,7 +280,7 @@ func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 		"no C":                {func(c *x509.Certificate) { c.Subject.Country = nil }, "it has no C", "C (country)"},
 		"no ST":               {func(c *x509.Certificate) { c.Subject.Province = nil }, "it has no ST", "ST (state or province)"},
 		"no O":                {func(c *x509.Certificate) { c.Subject.Organization = nil }, "it has no O", "O (organization)"},
-		"an invisible letter": {func(c *x509.Certificate) { c.Subject.Organization = []string{"Ex\u200bample"} }, "nobody who reads the policy would see", "--dedicated-ca"},
+		"an invisible letter": {func(c *x509.Certificate) { c.Subject.Organization = []string{"Ex\u200bample"} }, "cannot be seen", "--dedicated-ca"},
 	} {
 		err := policy.Check(trusting(ca.issue(t, "release", "", c.change)))
 		var r *policy.Refusal
@@ -317,14 +317,14 @@ func TestNonsenseIsRefusedByAll(t *testing.T) {
 		"has no key":                                  func(trust *policy.Trust) { trust.Statements[0].Keys = nil },
 		"has no repository":                           func(trust *policy.Trust) { trust.Statements[0].Repositories = nil },
 		"no repository was migrated":                  func(trust *policy.Trust) { trust.Statements = nil },
-		"stage skip is none":                          func(trust *policy.Trust) { trust.Stage = "skip" },
+		"unknown stage skip":                          func(trust *policy.Trust) { trust.Stage = "skip" },
 		"DNS labels":                                  func(trust *policy.Trust) { trust.Name = "Migrated\n" },
 		"is in two statements": func(trust *policy.Trust) {
 			second := trust.Statements[0]
 			second.Name = "second"
 			trust.Statements = append(trust.Statements, second)
 		},
-		"or there twice": func(trust *policy.Trust) {
+		"or twice in one": func(trust *policy.Trust) {
 			trust.Statements[0].Repositories = []string{"docker.io/acme/tool", "index.docker.io/acme/tool"}
 		},
 	} {

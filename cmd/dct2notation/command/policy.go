@@ -52,7 +52,7 @@ func newPolicy(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use:   "policy CONSUMER -O DIR [flags] [REPOSITORY|GLOB...]",
-		Short: "Write the trust configuration of what is to verify the new signatures",
+		Short: "Write trust policies for what verifies the new signatures",
 		Long: `Policy writes what a consumer of Notation signatures has to be told: which repositories, by
 which certificates, under which names. It says what of Docker Content Trust is lost there, how
 to apply the files, and how to prove that they are. It applies nothing itself.
@@ -99,7 +99,7 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 			return err
 		}
 		if o.ledger != "" && reading != "" {
-			return cli.Usage(fmt.Errorf("--%s is for trust data, which is not read where --ledger says what was signed", reading))
+			return cli.Usage(fmt.Errorf("--%s cannot be used with --ledger: trust data is not read then", reading))
 		}
 		if o.ledger != "" && tags != "" {
 			return cli.Usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
@@ -149,14 +149,14 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	}
 	i := slices.Index(names, args[0])
 	if i < 0 {
-		return nil, nil, cli.Usage(fmt.Errorf("%s is no consumer of signatures that is known%s", safetext.Safe(args[0], 100), which))
+		return nil, nil, cli.Usage(fmt.Errorf("unknown consumer %s%s", safetext.Safe(args[0], 100), which))
 	}
 	if len(args) > 1 && slices.Contains(names, args[1]) {
-		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are two consumers, and one is named at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
+		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are both consumers: name one at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
 	}
 	c := policy.Consumers()[i]
 	if o.clusterAsked && o.clusterPolicy && !c.ClusterPolicy {
-		return nil, nil, cli.Usage(fmt.Errorf("--cluster-policy is for kyverno, and what is written is for %s", c.Name))
+		return nil, nil, cli.Usage(fmt.Errorf("--cluster-policy is for kyverno, not for %s", c.Name))
 	}
 	return []policy.Consumer{c}, args[1:], nil
 }
@@ -254,9 +254,9 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 		}
 	}
 	if unread && m.Repositories() == 0 {
-		return errors.New("the trust data of no repository that is meant could be read: see the messages\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
+		return errors.New("the trust data of none of the repositories could be read: see the messages above\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
-	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, has not been looked at: dct2notation verify tells.")
+	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, was not looked at: dct2notation verify does that.")
 	return nil
 }
 
@@ -290,9 +290,9 @@ func (o *policyOptions) fromLedger(m *policy.Migrated, cfg session.Config, args 
 func (o *policyOptions) trust(m *policy.Migrated, cfg session.Config, stage policy.Stage) (policy.Trust, error) {
 	if m.Repositories() == 0 {
 		if o.ledger == "" {
-			return policy.Trust{}, cli.Usage(errors.New("DCT vouches for no tag that is meant: there is nothing to trust\nhint: name other repositories"))
+			return policy.Trust{}, cli.Usage(errors.New("DCT vouches for none of the selected tags: there is nothing to trust\nhint: name other repositories"))
 		}
-		return policy.Trust{}, cli.Usage(errors.New("no repository that is meant was signed: there is nothing to trust\nhint: run first; or name other repositories"))
+		return policy.Trust{}, cli.Usage(errors.New("none of the selected repositories was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}
 	t := policy.Trust{Name: o.name, Stage: stage, Namespace: o.namespace, Legacy: m.Legacy, ClusterPolicy: o.clusterPolicy}
 	given, err := o.given(cfg)

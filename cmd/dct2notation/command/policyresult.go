@@ -20,7 +20,7 @@ type policyResult struct {
 	Stage        string           `json:"stage"`
 	Repositories int              `json:"repositories"`
 	Consumers    []policyConsumer `json:"consumers"`
-	Complete     bool             `json:"complete"`           // nothing that is meant was left out, and no consumer refused
+	Complete     bool             `json:"complete"`           // nothing was left out, and no consumer refused
 	Problems     []string         `json:"problems,omitempty"` // why it is not complete, or who is trusted without having signed
 }
 
