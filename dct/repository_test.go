@@ -62,7 +62,7 @@ func (w *world) Manifest(context.Context, migrate.Image) ([]byte, error) {
 func (w *world) Find(context.Context, migrate.Image, string) (migrate.Found, error) {
 	return migrate.Found{}, nil
 }
-func (w *world) Recorded(context.Context, migrate.Image, string) (migrate.Signature, bool, error) {
+func (w *world) Recorded(context.Context, migrate.Image, string, []string) (migrate.Signature, bool, error) {
 	return migrate.Signature{}, false, nil
 }
 func (w *world) CheckList(context.Context, migrate.Image, bool) error            { return nil }

@@ -32,9 +32,9 @@ type Key struct {
 	// Accepted are further identities whose signatures count as the key's, because the
 	// configuration names them.
 	Accepted []string
-	// Earlier are identities that the ledger says were accepted before. An item that the ledger
-	// has as done by one of them stays done while that signature verifies; nothing else is
-	// theirs, as a ledger adds no authority.
+	// Earlier are identities that the ledger says were accepted before. An item of which the ledger
+	// names a signature stays done while one of theirs verifies; nothing else is theirs, as a ledger
+	// adds no authority.
 	Earlier []string
 	// Prove returns an error unless the key is known to have its identity: from the
 	// configuration, or because it has signed in this process. It spends a key operation for

@@ -214,6 +214,91 @@ func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	}
 }
 
+// Signatures by an accepted earlier certificate stay done while they verify, also where the ledger names
+// another that has come to nothing: one that was made beside it and has expired, was never pushed, or is gone.
+func TestEarlierSignatureStandsInForOneThatCameToNothing(t *testing.T) {
+	t.Parallel()
+	again := func(s *renewal, expiry time.Duration, step string) { // signs v1 once more, to bind one more tag
+		s.T.Helper()
+		s.Must(s.repo.Sign("latest", digest.FromString("image v1").Encoded(), 100))
+		s.Must(s.repo.Publish())
+		mutate, was := s.mutate, s.expiry
+		s.mutate, s.expiry = func(e *Engine) { mutate(e); e.Rebind = true }, expiry
+		if step != "" {
+			s.BreakFor(step, "v1", false, failure.New(failure.Permanent, errors.New("cut")))
+		}
+		_, _, err := s.run(App)
+		s.Must(err)
+		s.Heal()
+		s.mutate, s.expiry = mutate, was
+	}
+	move := func(s *renewal) { // what waits to be pushed is not so any more
+		s.Must(s.repo.Sign("latest", digest.FromString("image v2").Encoded(), 100))
+		s.Must(s.repo.Publish())
+	}
+	for name, change := range map[string]func(*renewal, *time.Time){
+		"expired": func(s *renewal, now *time.Time) {
+			again(s, time.Hour, "")
+			*now = now.Add(time.Hour)
+			s.renew(second)
+		},
+		"expired, by the certificate after it": func(s *renewal, now *time.Time) {
+			s.renew(second)
+			again(s, time.Hour, "")
+			*now = now.Add(time.Hour)
+		},
+		"expired, two certificates ago": func(s *renewal, now *time.Time) {
+			s.renew(second)
+			again(s, time.Hour, "")
+			*now = now.Add(time.Hour)
+			s.renew("third leaf")
+		},
+		"never pushed": func(s *renewal, _ *time.Time) {
+			again(s, 0, "push")
+			s.renew(second)
+		},
+		"never pushed and expired": func(s *renewal, now *time.Time) {
+			s.renew(second)
+			again(s, time.Hour, "push")
+			*now = now.Add(time.Hour)
+		},
+		"never pushed, and of a tag that has moved": func(s *renewal, _ *time.Time) {
+			s.renew(second)
+			again(s, 0, "push")
+			move(s)
+		},
+		"pushed, not confirmed and expired": func(s *renewal, now *time.Time) {
+			s.renew(second)
+			again(s, time.Hour, "listed")
+			*now = now.Add(time.Hour)
+		},
+		"gone": func(s *renewal, _ *time.Time) {
+			s.renew(second)
+			again(s, 0, "")
+			d := digest.FromString("image v1")
+			s.signatures[d] = s.signatures[d][:1]
+			mutate := s.mutate
+			s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRenewal(t, "v1", "v2")
+			now := time.Now()
+			s.now = func() time.Time { return now }
+			s.runs("the first run", 2, true, map[string]int{first: 2})
+			change(s, &now)
+			for _, what := range []string{"afterwards", "and again"} {
+				s.runs(what, 0, true, map[string]int{first: 2})
+			}
+			s.signatures[digest.FromString("image v1")] = nil
+			mutate := s.mutate
+			s.mutate = func(e *Engine) { mutate(e); e.Recheck = true }
+			s.runs("and when all are gone", 1, true, map[string]int{first: 1, s.leaf: 1})
+		})
+	}
+}
+
 // An envelope that was made as the list seemed to be empty is not pushed beside what is listed after all,
 // though it binds a tag more. Where that is asked for, it is.
 func TestEnvelopeThatOverlookedASignatureIsNotPushed(t *testing.T) {

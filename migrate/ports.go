@@ -91,9 +91,10 @@ type Registry interface {
 	// never none: as when the list names what the registry then does not have.
 	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Recorded returns the signature of that digest if the registry lists it for the image, and
-	// it is intact, over that image, and verifies now, whoever made it. With ErrUnlisted the
-	// registry has it, and does not list it. Any other error means that this is unknown.
-	Recorded(ctx context.Context, image Image, signature string) (Signature, bool, error)
+	// it is intact, over that image, and verifies now, whoever made it; else one that is and does, by
+	// one of the earlier identities. With ErrUnlisted the registry has the first, and does not list it.
+	// Any other error means that this is unknown.
+	Recorded(ctx context.Context, image Image, signature string, earlier []string) (Signature, bool, error)
 	// ListsInTag reports whether the list of an image's signatures is kept in a tag, where two
 	// writers lose each other's entries, or seemed to be for a while. It means something after Find.
 	ListsInTag(repository string) bool

@@ -141,9 +141,9 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	}
 	switch err := i.key.Signer.Check(image.Descriptor, envelope); {
 	case errors.Is(err, ErrOtherCertificate):
-		return true, i.replaced(ctx, image, envelope)
+		return true, i.giveUp(ctx, image, envelope, "it is by another certificate than the key's", i.relisted)
 	case errors.Is(err, ErrEnded): // out or not, nobody accepts it
-		return true, i.drop("it does not verify any more")
+		return true, i.giveUp(ctx, image, envelope, "it does not verify any more", i.inspector.recorded)
 	}
 	if i.stage != state.Signed {
 		return false, nil
@@ -156,7 +156,7 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	if err != nil || slices.Contains(listed, envelope.ManifestDigest) {
 		return false, err
 	}
-	return true, i.discard("what it says of " + stale + " is so no longer")
+	return true, i.giveUp(ctx, image, envelope, "what it says of "+stale+" is so no longer", i.inspector.recorded)
 }
 
 // staleBinding returns a name of signed metadata that is not so any more; empty: there is none.
@@ -180,36 +180,27 @@ func (i *item) staleBinding(signed map[string]string) string {
 	return stale
 }
 
-// replaced sees to an envelope by another certificate than the key's present one, made before that
-// was renewed.
-func (i *item) replaced(ctx context.Context, image Image, envelope state.Envelope) error {
-	s, listed, err := i.relisted(ctx, i.Work, image, envelope.ManifestDigest)
+// giveUp throws an envelope away. What the item had been done by before the envelope was made, or is if
+// that is out already, is recorded again.
+func (i *item) giveUp(ctx context.Context, image Image, envelope state.Envelope, why string, recorded look) error {
+	s, listed, err := recorded(ctx, i.Work, image, envelope.ManifestDigest)
 	if err != nil {
 		return err
 	}
-	if err := i.drop("it is by another certificate than the key's"); err != nil || !listed {
-		return err
-	}
-	i.stage = state.Confirmed // the next attempt finds out whether that is enough
-	return failure.Fatally(i.adopt([]Signature{s}))
-}
-
-// drop discards an envelope, whether it was pushed or not.
-func (i *item) drop(why string) (err error) {
 	if i.stage == state.Pushed {
 		if i.stage, err = i.Ledger.Reopen(i.Key); err != nil {
 			return failure.Fatally(err)
 		}
 	}
-	return i.discard(why)
-}
-
-func (i *item) discard(why string) error {
 	if err := i.Ledger.Discard(i.Key, why); err != nil {
 		return failure.Fatally(err)
 	}
 	i.stage = state.Planned
-	return nil
+	if !listed {
+		return nil
+	}
+	i.stage = state.Confirmed // the next attempt finds out whether that is enough
+	return failure.Fatally(i.adopt([]Signature{s}))
 }
 
 // subset reports whether all parts of one list are in another.

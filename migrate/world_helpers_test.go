@@ -101,7 +101,7 @@ func (w *world) Listed(_ context.Context, image Image) ([]string, error) {
 	return slices.Clone(w.signatures[d]), nil
 }
 
-func (w *world) Recorded(_ context.Context, image Image, signature string) (Signature, bool, error) {
+func (w *world) Recorded(_ context.Context, image Image, signature string, earlier []string) (Signature, bool, error) {
 	w.in.Mu.Lock()
 	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
@@ -109,7 +109,15 @@ func (w *world) Recorded(_ context.Context, image Image, signature string) (Sign
 		return Signature{}, false, err
 	}
 	s := Signature{signature, w.by[signature], w.signed[signature]}
-	return s, slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()), nil
+	if slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()) {
+		return s, true, nil
+	}
+	for _, other := range w.signatures[d] {
+		if by := w.madeBy(other); w.signedBy[other] == "release" && by.Verifies(w.now()) && slices.Contains(earlier, by.Identity) {
+			return Signature{other, by, w.signed[other]}, true, nil
+		}
+	}
+	return s, false, nil
 }
 
 func (w *world) Relist(context.Context, Image, string) error { return nil }

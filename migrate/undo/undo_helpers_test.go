@@ -117,7 +117,7 @@ func (s *scene) Listed(_ context.Context, image migrate.Image) ([]string, error)
 	return slices.Clone(s.signatures[d]), nil
 }
 
-func (s *scene) Recorded(_ context.Context, image migrate.Image, name string) (migrate.Signature, bool, error) {
+func (s *scene) Recorded(_ context.Context, image migrate.Image, name string, _ []string) (migrate.Signature, bool, error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	return migrate.Signature{Digest: name, By: s.by(), Metadata: s.signed[name]}, slices.Contains(s.signatures[image.Descriptor.Digest], name), nil

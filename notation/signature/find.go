@@ -71,15 +71,24 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	if err != nil {
 		return Found{}, err
 	}
-	f := finder{repository: r, key: key, image: image, Found: Found{InTag: inTag}}
-	candidates, foreign, malformed := candidates(list, leaves(key))
+	all := []string{key.Leaf()}
+	for _, i := range key.Accepted() {
+		all = append(all, i.Leaf())
+	}
+	f := finder{repository: r, image: image, recognise: key.Recognise, Found: Found{InTag: inTag}}
+	return f.find(ctx, list, all)
+}
+
+// find looks for signatures by these certificates among those that are listed.
+func (f *finder) find(ctx context.Context, list []ocispec.Descriptor, leaves []string) (Found, error) {
+	candidates, foreign, malformed := candidates(list, leaves)
 	tooMany := len(candidates) - maxCandidates
 	if err := f.read(ctx, candidates[:min(len(candidates), maxCandidates)]); err != nil {
 		return f.Found, err
 	}
 	// Where the registry itself makes the list, it says of an entry what its manifest says. What people
 	// can write in a list proves nothing.
-	if len(f.Ours) == 0 && r.ListsInTag() {
+	if len(f.Ours) == 0 && f.repository.ListsInTag() {
 		tooMany += len(foreign)
 		room := min(max(maxCandidates-len(candidates), 0), len(foreign))
 		if err := f.read(ctx, foreign[:room]); err != nil {
@@ -90,7 +99,7 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	}
 	if len(f.Ours) == 0 && tooMany > 0 {
 		return f.Found, failure.WithHint(failure.Permanent,
-			fmt.Errorf("looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is", image.Digest, r.Name(), tooMany+maxCandidates, maxCandidates),
+			fmt.Errorf("looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is", f.image.Digest, f.repository.Name(), tooMany+maxCandidates, maxCandidates),
 			"somebody has planted them; remove them and run again")
 	}
 	f.Unread = max(tooMany, 0) + len(f.unread)
@@ -101,11 +110,11 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 		}
 		return f.Found, nil
 	}
-	err = f.read(ctx, malformed[:min(len(malformed), maxCandidates)])
+	err := f.read(ctx, malformed[:min(len(malformed), maxCandidates)])
 	switch {
 	case err == nil && len(malformed) > maxCandidates:
 		err = failure.WithHint(failure.Permanent,
-			fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed", image.Digest, r.Name(), len(malformed)),
+			fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed", f.image.Digest, f.repository.Name(), len(malformed)),
 			"somebody has planted them; remove them and run again")
 	case err == nil && len(f.unread) > 0:
 		err = f.unread[0]
@@ -113,17 +122,17 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	return f.Found, err
 }
 
-// finder is one call of Find.
+// finder looks once for signatures of an image that count.
 type finder struct {
 	repository *registry.Repository
-	key        *notation.Signer
 	image      ocispec.Descriptor
+	recognise  func(image ocispec.Descriptor, mediaType string, blob []byte) (notation.Contents, notation.Identity, bool)
 
 	Found
 	unread []error // why a listed signature could not be read, and trying again would not read it
 }
 
-// read fetches signatures that may be the key's, and notes what they are. The error is of a request
+// read fetches signatures that may count, and notes what they are. The error is of a request
 // that may go well later.
 func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 	for _, m := range list {
@@ -139,7 +148,7 @@ func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 		default:
 			return err
 		}
-		if c, by, ours := f.key.Recognise(f.image, mediaType, blob); ours {
+		if c, by, ours := f.recognise(f.image, mediaType, blob); ours {
 			f.Ours = append(f.Ours, Signature{m.Digest.String(), mediaType, by, c})
 		} else {
 			f.Others++
@@ -154,15 +163,6 @@ func (f *finder) passOver(why error) {
 	if f.Why == "" {
 		f.Why = safetext.FirstLine(why.Error())
 	}
-}
-
-// leaves are the certificates whose signatures count as the key's.
-func leaves(key *notation.Signer) []string {
-	all := []string{key.Leaf()}
-	for _, i := range key.Accepted() {
-		all = append(all, i.Leaf())
-	}
-	return all
 }
 
 // candidates sorts the listed signatures in the order in which they are worth a look: those that may
@@ -206,29 +206,54 @@ var ErrUnlisted = errors.New("the registry has the signature and does not list i
 
 // Recorded returns the signature of that digest, if it is intact, over the image and not past its date,
 // whoever made it, and reports whether it is; with [ErrUnlisted] if the registry has it and does not list
-// it. What is listed and cannot be fetched now is an error: it may be as good as ever.
-func Recorded(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, recorded string) (Signature, bool, error) {
+// it. Where it is no good any more or is gone, another that is listed and by one of the earlier identities
+// stands in for it. What is listed and cannot be fetched now is an error: it may be as good as ever.
+func Recorded(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, recorded string, earlier []notation.Identity) (Signature, bool, error) {
 	none := Signature{}
 	list, _, err := r.Signatures(ctx, image)
 	if err != nil {
 		return none, false, err
 	}
 	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == recorded })
+	if i >= 0 && registry.CheckEntry(list[i]) == nil {
+		mediaType, blob, err := r.FetchSignature(ctx, list[i])
+		switch {
+		case errors.Is(err, registry.ErrDangling): // a moment ago it was there
+			return none, false, failure.New(failure.Transient, err)
+		case err != nil && !errors.Is(err, registry.ErrBroken):
+			return none, false, err
+		}
+		if one, good := read(image, recorded, mediaType, blob); good && err == nil {
+			return one, true, nil
+		} // what is no good could not be read later either
+	}
+	if other, found, err := standsIn(ctx, r, image, list, earlier); found || err != nil {
+		return other, found, err
+	}
 	if i < 0 {
 		return unlisted(ctx, r, image, recorded)
 	}
-	if registry.CheckEntry(list[i]) != nil {
-		return none, false, nil
+	return none, false, nil
+}
+
+// standsIn returns a listed signature by one of the identities, and reports whether there is one.
+func standsIn(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, list []ocispec.Descriptor, by []notation.Identity) (Signature, bool, error) {
+	if len(by) == 0 {
+		return Signature{}, false, nil
 	}
-	mediaType, blob, err := r.FetchSignature(ctx, list[i])
-	switch {
-	case errors.Is(err, registry.ErrDangling): // a moment ago it was there
-		return none, false, failure.New(failure.Transient, err)
-	case err != nil && !errors.Is(err, registry.ErrBroken):
-		return none, false, err
+	var leaves []string
+	for _, i := range by {
+		leaves = append(leaves, i.Leaf())
 	}
-	one, good := read(image, recorded, mediaType, blob)
-	return one, good && err == nil, nil // what is no good could not be read later either
+	f := finder{repository: r, image: image, recognise: func(image ocispec.Descriptor, mediaType string, blob []byte) (notation.Contents, notation.Identity, bool) {
+		one, good := read(image, "", mediaType, blob)
+		return one.Contents, one.By, good && slices.ContainsFunc(by, one.By.Equal)
+	}}
+	found, err := f.find(ctx, list, leaves)
+	if err != nil || len(found.Ours) == 0 {
+		return Signature{}, false, err
+	}
+	return found.Ours[0], true, nil
 }
 
 // unlisted is Recorded for a signature that the registry does not list.

@@ -126,12 +126,20 @@ func (s *SignatureRegistry) Find(ctx context.Context, image migrate.Image, key s
 }
 
 // Recorded is [migrate.Registry]'s.
-func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, recorded string) (migrate.Signature, bool, error) {
+func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, recorded string, earlier []string) (migrate.Signature, bool, error) {
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
 		return migrate.Signature{}, false, err
 	}
-	one, good, err := signature.Recorded(ctx, r, image.Descriptor, recorded)
+	var by []notation.Identity
+	for _, text := range earlier {
+		i, err := notation.ParseIdentity(text)
+		if err != nil {
+			return migrate.Signature{}, false, err
+		}
+		by = append(by, i)
+	}
+	one, good, err := signature.Recorded(ctx, r, image.Descriptor, recorded, by)
 	switch {
 	case errors.Is(err, signature.ErrUnlisted):
 		return signatureOf(one), false, migrate.ErrUnlisted
