@@ -55,14 +55,20 @@ type Tick struct {
 	Repositories []string
 }
 
-// missing are the repositories of the list that were neither compared nor waived.
-func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string) {
+// missing are the repositories of the list that were not compared, apart from those that are waived.
+func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string, waived map[string]*Waiver) {
+	waived = map[string]*Waiver{}
 	for _, name := range t.Repositories {
-		if !have[name] && d.waiver(name, "", NotCompared, planned) == nil {
+		if have[name] {
+			continue
+		}
+		if w := d.waiver(name, "", NotCompared, planned); w != nil {
+			waived[name] = w
+		} else {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, waived
 }
 
 // Check returns an error unless every decision says what it is for and whose it is.

@@ -402,6 +402,113 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	}
 }
 
+// Whatever a decision lets stay: each gate that holds says what it did not look at, or does not count.
+func TestGatesSayWhatTheyDidNotLookAt(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	notCompared := func(l *leaving, name string) { l.waive(Waiver{Repository: name, Written: name, Class: NotCompared}) }
+	everywhere := func(name string) map[string]string {
+		says := map[string]string{gateCompared: "waived: " + name + ", not compared, by Jane"}
+		for gate, what := range map[string]string{gateAgreed: "the tags", gateArchived: "the trust data", gateQuiet: "the trust data", gateDates: "the dates"} {
+			says[gate] = "not counted: " + what + " of " + name + ", which was not compared"
+		}
+		return says
+	}
+	tag := func(class Class, verdict Verdict) func(*leaving) []string {
+		return func(l *leaving) []string {
+			l.r.Verification.Judge.(verdicts)[of("v2")] = saying(verdict)
+			l.waive(Waiver{Repository: scenetest.App, Tag: "v2", Class: class})
+			return nil
+		}
+	}
+	early := time.Now().Add(-time.Hour)
+	for name, c := range map[string]struct {
+		change func(*leaving) (more []string)
+		says   map[string]string    // by gate
+		not    map[string]GateState // gates that do not hold
+	}{
+		"named by the feed alone": {func(l *leaving) []string {
+			l.feed(dct.Changed{GUN: other})
+			notCompared(l, other)
+			return nil
+		}, everywhere(other), nil},
+		"an odd name of the feed": {func(l *leaving) []string {
+			l.feed(dct.Changed{GUN: "registry.example.com/../UPPER"})
+			notCompared(l, "registry.example.com/../UPPER")
+			return nil
+		}, everywhere("registry.example.com/../UPPER"), nil},
+		"in the ledger alone": {func(l *leaving) []string {
+			l.r.Verification.Record = recordOf(l.T, signedItem(scenetest.App, scenetest.App, of("v1"), "v1"), signedItem(other, other, of("v9"), "v9"))
+			notCompared(l, other)
+			return nil
+		}, everywhere(other), nil},
+		"in the file of the tick alone": {func(l *leaving) []string {
+			l.r.Products = []string{DockerHub}
+			l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, dct.ErrFeedRefused }
+			l.r.Decisions.Ticks = []Tick{{Check: gateListed, By: "Jane", Date: l.r.Now, File: "all.txt", SHA256: strings.Repeat("a", 64), Repositories: []string{scenetest.App, other}}}
+			notCompared(l, other)
+			return nil
+		}, everywhere(other), nil},
+		"refused": {func(l *leaving) []string {
+			l.Must(l.Publish(other, "w1").BadSignature("targets"))
+			l.waive(Waiver{Repository: other, Class: Untrusted})
+			notCompared(l, other)
+			return []string{other}
+		}, everywhere(other), nil},
+		"refused, and not waived as not compared": {func(l *leaving) []string {
+			l.Must(l.Publish(other, "w1").BadSignature("targets"))
+			l.waive(Waiver{Repository: other, Class: Untrusted})
+			return []string{other}
+		}, nil, map[string]GateState{gateCompared: NotTold, gateQuiet: NotTold, gateDates: NotTold}},
+		"without trust data": {func(l *leaving) []string {
+			l.r.Verification.Scope.Discovered = func(dct.GUN) bool { return true }
+			return []string{other}
+		}, map[string]string{gateCompared: "not compared, as the server says that it has no trust data of them: 1 repository"}, nil},
+		"an expired signature": {
+			tag(Expired, Verdict{Signatures: 1, Doubt: Expired, Reason: "past"}),
+			map[string]string{gateDates: "not counted: the signature of " + scenetest.App + ":v2, which is [expired]"}, nil,
+		},
+		"an untrusted signature": {
+			tag(Untrusted, Verdict{Signatures: 1, Doubt: Untrusted, Reason: "a stranger's", NotAfter: early}),
+			map[string]string{gateDates: "not counted: the signature of " + scenetest.App + ":v2, which is [untrusted]"}, nil,
+		},
+		"no signature": {tag(DCTOnly, Verdict{}), map[string]string{gateAgreed: "waived: " + scenetest.App + ":v2, dct-only"}, nil},
+		"a good signature behind a broken one, which ends early": {
+			tag(Broken, Verdict{Signatures: 2, Trusted: true, Refused: "the first", NotAfter: early}),
+			map[string]string{gateDates: "the signature of " + scenetest.App + ":v2"}, map[string]GateState{gateDates: Fails},
+		},
+		"a signature of a tag that moved, which ends early": {func(l *leaving) []string {
+			l.move("v2")
+			return tag(Moved, Verdict{Signatures: 1, Trusted: true, NotAfter: early})(l)
+		}, map[string]string{gateDates: "the signature of " + scenetest.App + ":v2"}, map[string]GateState{gateDates: Fails}},
+		"a tag that is missing": {func(l *leaving) []string {
+			delete(l.Tagged, "v2")
+			return tag(Gone, Verdict{Signatures: 1, Trusted: true, NotAfter: early})(l)
+		}, map[string]string{gateDates: "the signature of " + scenetest.App + ":v2", gateAgreed: "waived: " + scenetest.App + ":v2, missing"}, map[string]GateState{gateDates: Fails}},
+	} {
+		l := newLeaving(t)
+		more := c.change(l)
+		gates := l.assess(append([]string{scenetest.App}, more...)...)
+		for _, id := range []string{gateListed, gateCompared, gateAgreed, gateArchived, gateQuiet, gateDates} {
+			g, want := gates[id], Holds
+			if state, ok := c.not[id]; ok {
+				want = state
+			}
+			unlisted := id == gateListed && len(more) > 0 // the feed is not of these cases
+			unkept := id == gateArchived && len(more) > 0 && len(c.says) == 0
+			if g.State != want && !unlisted && !unkept {
+				t.Errorf("%s: %s: got %s, want %s: %q", name, id, g.State, want, g.Evidence)
+			}
+			if says := c.says[id]; says != "" && !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.Contains(e, says) }) {
+				t.Errorf("%s: %s: got %q, want it to say %q", name, id, g.Evidence, says)
+			}
+		}
+		if name == "in the file of the tick alone" && !slices.ContainsFunc(gates[gateListed].Evidence, func(e string) bool { return strings.Contains(e, "all compared but 1, which") }) {
+			t.Errorf("%s: got %q, want it to say that one was not compared", name, gates[gateListed].Evidence)
+		}
+	}
+}
+
 // A repository that was found and that the snapshot lacks needs no trust data only if the server
 // itself says that it has none.
 func TestNothingToKeepByTheServersWord(t *testing.T) {
