@@ -71,6 +71,9 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 	return i.confirm(ctx, image, envelope.ManifestDigest)
 }
 
+// signedMeanwhile is why an envelope is thrown away that was just made.
+const signedMeanwhile = "it is signed already: by another run meanwhile, or the first look did not find it"
+
 // meanwhile looks, where others may sign the same images with the same key, or an earlier attempt has
 // left the envelope, whether a signature is there now that makes it needless. Then the envelope is not
 // pushed: it would be one signature more. It returns what the last look found.
@@ -89,13 +92,13 @@ func (i *item) meanwhile(ctx context.Context, image Image, envelope state.Envelo
 	if err := i.keyTold(i.prove(ctx)); err != nil {
 		return Found{}, false, err
 	}
-	if err := i.Ledger.Discard(i.Key, "another run has signed it meanwhile"); err != nil {
+	if err := i.Ledger.Discard(i.Key, signedMeanwhile); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
 	if err := i.adopt(others); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
-	i.out.Result, i.out.Reason, i.out.Wasted = ResultAlready, "another run has signed it meanwhile", true
+	i.out.Result, i.out.Reason, i.out.Wasted = ResultAlready, signedMeanwhile, true
 	i.out.Notes = append(i.out.Notes, "wasted: one key operation, whose signature was not pushed")
 	return found, true, nil
 }

@@ -368,6 +368,7 @@ func (w *world) run() string {
 	if err := json.Unmarshal(s.out, &r); err != nil && s.code == cli.ExitDone && h.only == nil {
 		return s.wrongf("its result is none: %v", err)
 	}
+	w.cutPlatforms = w.cutPlatforms || h.platforms && s.code != cli.ExitDone
 	switch {
 	case r.Complete && s.code != cli.ExitDone:
 		return s.wrongf("it says complete")
@@ -569,9 +570,12 @@ func (w *world) anyTag() bool {
 	return slices.ContainsFunc(w.repos, func(p *place) bool { return len(w.dct(p).tags) > 0 })
 }
 
-// lostPlatform reports whether a run signed the image of a platform, and the signature is gone: with the ledger,
-// that is said too.
+// lostPlatform reports whether a run signed the image of a platform, and the signature is gone or was never
+// pushed: with the ledger, that is said too.
 func (w *world) lostPlatform() bool {
+	if w.cutPlatforms {
+		return true
+	}
 	for made := range w.made[w.ledger] {
 		image, _, _ := strings.Cut(made, " ")
 		name, d, _ := strings.Cut(image, "@")
