@@ -5,8 +5,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli.version=$(VERSION)
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
-# The plugin for HSMs needs cgo, and is a module of its own so that the product does not.
-PLUGIN := cmd/notation-pkcs11
+# The plugins are modules of their own: that for HSMs needs cgo, and that for AWS KMS the AWS SDK.
+PLUGINS := cmd/notation-pkcs11 cmd/notation-awskms
 # Programs of make lint are a module of their own. It prints where one was built.
 TOOL = $$(go -C $(CURDIR)/internal/lint/tools tool -n $(1))
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
@@ -25,7 +25,7 @@ demo: build ## a migration against real servers in process, killed half way and 
 test: ## all tests that need nothing but Go
 	go test $(RACE) -timeout 20m $$(go list ./... | grep -v '/cmd/dct2notation$$')
 	go test ./cmd/dct2notation
-	go -C $(PLUGIN) test $(RACE) ./...
+	for m in $(PLUGINS); do go -C $$m test $(RACE) ./... || exit 1; done
 
 e2e: ## against notary-server, docker-registry, olareg, SoftHSM and the notation command
 	internal/e2e/run.sh
@@ -49,12 +49,9 @@ lint: ## formatting, vet, staticcheck, other checks of code and spelling, import
 	go mod tidy -diff
 	go -C internal/lint/tools mod tidy -diff
 	$(call TOOL,actionlint) .github/workflows/*.yaml
-	go -C $(PLUGIN) vet ./...
-	GOOS=windows go -C $(PLUGIN) vet ./...
-	go -C $(PLUGIN) vet -tags softhsm ./...
-	go -C $(PLUGIN) vet -vettool=$(call TOOL,vettool) -tags softhsm ./...
-	cd $(PLUGIN) && $(call TOOL,staticcheck) ./...
-	go -C $(PLUGIN) mod tidy -diff
+	GOOS=windows go -C cmd/notation-pkcs11 vet ./...
+	@for m in $(PLUGINS); do echo "lint $$m"; cd $(CURDIR)/$$m && go vet ./... && go vet -tags softhsm ./... && \
+		go vet -vettool=$(call TOOL,vettool) -tags softhsm ./... && $(call TOOL,staticcheck) ./... && go mod tidy -diff || exit 1; done
 	go test -run 'TestImportRules|TestProductNeedsNoC' ./internal/lint
 	@for p in $(PLATFORMS); do echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/dct2notation || exit 1; done
@@ -63,7 +60,7 @@ bench: build ## dct2notation beside xargs and notation sign; limited keys, reque
 	internal/e2e/bench.sh $(BENCH)
 
 fuzz: ## each fuzz target for FUZZTIME
-	@for m in . $(PLUGIN); do cd $(CURDIR)/$$m && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	@for m in . $(PLUGINS); do cd $(CURDIR)/$$m && for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 10x $$p || exit 1; done; done; done
 
 mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what no test notices; takes an hour or so

@@ -11,11 +11,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-
-	"github.com/notaryproject/notation-plugin-framework-go/cli"
 )
 
 func main() {
@@ -23,10 +20,5 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	c, err := cli.New(signer{getenv: os.Getenv})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	c.Execute(context.Background(), os.Args) // exits by itself on errors
+	pkcs11(os.Getenv).Main()
 }

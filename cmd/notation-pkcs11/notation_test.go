@@ -26,7 +26,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pkitest"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/pkitest"
 )
 
 // TestNotationSignsWithEveryKeySpec is not parallel: Notation's own plugin runner

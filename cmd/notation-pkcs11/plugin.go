@@ -4,89 +4,102 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
+	"time"
 
-	"github.com/notaryproject/notation-plugin-framework-go/plugin"
-
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/chain"
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/config"
+	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/token"
+	"github.com/dct2notation/dct2notation/internal/rawplugin"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/algorithm"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/chain"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// version is set by the release build (-ldflags "-X main.version=1.2.3"). It has
-// to be a semantic version: `notation plugin install` compares it.
+// version is set by the release build (-ldflags "-X main.version=1.2.3").
 var version = "0.1.0"
 
-// signer answers the protocol's commands. Its exported methods return either a
-// nil error or a bare *plugin.Error, see package fault.
-type signer struct {
-	getenv func(string) string
+// pkcs11 returns the plugin of this environment.
+func pkcs11(getenv func(string) string) rawplugin.Plugin {
+	return rawplugin.Plugin{
+		Name:        "pkcs11",
+		Description: "Sign with a key on a PKCS#11 token (HSM, smart card, SoftHSM)",
+		Version:     version,
+		Open: func(_ context.Context, keyID string, options map[string]string) (*rawplugin.Key, error) {
+			return open(keyID, options, getenv)
+		},
+	}
 }
 
-var _ plugin.Plugin = signer{}
+// open logs in and finds the key. What can be wrong without the token is
+// looked at first, so that a mistyped path costs no login.
+func open(keyID string, options map[string]string, getenv func(string) string) (*rawplugin.Key, error) {
+	c, err := config.Read(keyID, options, getenv)
+	if err != nil {
+		return nil, err
+	}
+	pin, hasPIN, err := c.PIN.Read(getenv)
+	if err != nil {
+		return nil, err
+	}
+	file, err := chain.ReadFile(c.CACerts)
+	if err != nil {
+		return nil, err
+	}
+	session, err := token.Open(c.Module, c.Key, pin, hasPIN)
+	if err != nil {
+		return nil, err
+	}
+	key, err := find(session, c, file)
+	if err != nil {
+		session.Close()
+		return nil, err
+	}
+	return key, nil
+}
 
-// GetMetadata opens no token: Notation calls it for each listing of plugins.
-func (signer) GetMetadata(context.Context, *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
-	return &plugin.GetMetadataResponse{
-		Name:                      "pkcs11",
-		Description:               "Sign with a key on a PKCS#11 token (HSM, smart card, SoftHSM)",
-		Version:                   version,
-		URL:                       "https://github.com/dct2notation/dct2notation",
-		SupportedContractVersions: []string{plugin.ContractVersion},
-		Capabilities:              []plugin.Capability{plugin.CapabilitySignatureGenerator},
+func find(session *token.Session, c config.Config, file []*x509.Certificate) (*rawplugin.Key, error) {
+	key, err := session.Key(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	beside, err := key.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	// Where only the curve can be compared, an authority's certificate is not mistaken for the leaf.
+	owns := func(cert *x509.Certificate) bool {
+		return key.Belongs(cert.PublicKey) && (key.KnowsPublic() || !cert.IsCA)
+	}
+	leaf, err := chain.Leaf(beside, file, owns)
+	if err != nil {
+		return nil, err
+	}
+	a, err := algorithm.Of(leaf.PublicKey)
+	if err != nil {
+		return nil, fault.Invalid("use another key", "reading the certificate %q: %w", leaf.Subject, err)
+	}
+	certs, err := build(session, leaf, file)
+	if err != nil {
+		return nil, err
+	}
+	return &rawplugin.Key{
+		Algorithm: a, Chain: certs, Close: session.Close,
+		Sign: func(_ context.Context, digest []byte) ([]byte, error) { return key.Sign(a, digest) },
 	}, nil
 }
 
-// DescribeKey makes every check that GenerateSignature makes before it signs, so
-// that a bad set-up is found out without a key operation.
-func (s signer) DescribeKey(_ context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
-	if err := sameContract(req.ContractVersion); err != nil {
-		return nil, err
+// build completes the chain from ca_certs and, only if that is not enough, from
+// all certificates on the token: reading those can take long.
+func build(session *token.Session, leaf *x509.Certificate, file []*x509.Certificate) ([]*x509.Certificate, error) {
+	now := time.Now()
+	certs, err := chain.Build(leaf, file, now)
+	if !errors.Is(err, chain.ErrIncomplete) {
+		return certs, err
 	}
-	key, err := s.prepare(req.KeyID, req.PluginConfig)
-	if err != nil {
-		return nil, fault.Protocol(err)
+	onToken, tokenErr := session.AllCertificates()
+	if tokenErr != nil {
+		return nil, tokenErr
 	}
-	defer key.Close()
-	return &plugin.DescribeKeyResponse{KeyID: req.KeyID, KeySpec: key.algorithm.KeySpec}, nil
-}
-
-// GenerateSignature spends one key operation on the payload.
-func (s signer) GenerateSignature(_ context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
-	if err := sameContract(req.ContractVersion); err != nil {
-		return nil, err
-	}
-	key, err := s.prepare(req.KeyID, req.PluginConfig)
-	if err != nil {
-		return nil, fault.Protocol(err)
-	}
-	defer key.Close()
-	if err := key.agree(req.KeySpec, req.Hash); err != nil {
-		return nil, fault.Protocol(err)
-	}
-	signature, err := key.sign(req.Payload)
-	if err != nil {
-		return nil, fault.Protocol(err)
-	}
-	return &plugin.GenerateSignatureResponse{
-		KeyID:            req.KeyID,
-		Signature:        signature,
-		SigningAlgorithm: key.algorithm.Name,
-		CertificateChain: chain.Raw(key.chain),
-	}, nil
-}
-
-// GenerateEnvelope is not among the plugin's capabilities.
-func (signer) GenerateEnvelope(context.Context, *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
-	return nil, plugin.NewUnsupportedError("generate-envelope")
-}
-
-// VerifySignature is not among the plugin's capabilities.
-func (signer) VerifySignature(context.Context, *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
-	return nil, plugin.NewUnsupportedError("verify-signature")
-}
-
-func sameContract(asked string) error {
-	if asked != plugin.ContractVersion {
-		return plugin.NewUnsupportedContractVersionError(asked)
-	}
-	return nil
+	return chain.Build(leaf, append(onToken, file...), now)
 }

@@ -18,8 +18,8 @@ import (
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pkitest"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/pkitest"
 )
 
 // binary is the plugin, built once for all tests: what is tested is the program

@@ -13,7 +13,7 @@ var bin = os.Getenv("DCT2NOTATION_E2E_BIN")
 
 // built are the programs in bin; installed are those of Debian.
 var (
-	built     = []string{"dct2notation", "dct2notation-failpoint", "ledgerload", "notation", "notation-kmstest", "notation-pkcs11", "olareg"}
+	built     = []string{"dct2notation", "dct2notation-failpoint", "ledgerload", "notation", "notation-awskms", "notation-kmstest", "notation-pkcs11", "olareg"}
 	installed = []string{"notary", "notary-server", "docker-registry", "softhsm2-util", "skopeo", "strace"}
 )
 

@@ -53,6 +53,7 @@ build() {
 		CGO_ENABLED=0 go build -o "$bin/" ./cmd/dct2notation ./internal/testing/kmstest/notation-kmstest
 		CGO_ENABLED=0 go build -tags failpoint -o "$bin/dct2notation-failpoint" ./cmd/dct2notation
 		CGO_ENABLED=1 go build -C cmd/notation-pkcs11 -o "$bin/" .
+		CGO_ENABLED=0 go build -C cmd/notation-awskms -o "$bin/" .
 	)
 	CGO_ENABLED=0 go build -o "$bin/" ./ledgerload
 	CGO_ENABLED=0 GOBIN=$bin go install tool

@@ -142,7 +142,7 @@ func count(root string) (*counts, error) {
 
 // notProduct matches folders whose code is not of the product; of those, support is what runs it in tests.
 var (
-	notProduct = regexp.MustCompile(`^(internal/(testing|e2e[^/]*|lint|mutate|schematest)|cmd/demo|cmd/notation-pkcs11)(/|$)`)
+	notProduct = regexp.MustCompile(`^(internal/(testing|e2e[^/]*|lint|mutate|schematest|rawplugin)|cmd/demo|cmd/notation-(pkcs11|awskms))(/|$)`)
 	support    = regexp.MustCompile(`^internal/(testing|e2e[^/]*)(/|$)`)
 )
 

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pin"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // ModuleEnv names the PKCS#11 library where plugin-config does not.

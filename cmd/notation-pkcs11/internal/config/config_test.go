@@ -7,8 +7,8 @@ import (
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 func env(pairs map[string]string) func(string) string {

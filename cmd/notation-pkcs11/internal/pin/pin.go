@@ -11,7 +11,7 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // DefaultEnv is the variable that is read if the configuration names no other.

@@ -8,8 +8,8 @@ import (
 	"encoding/asn1"
 	"fmt"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/algorithm"
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/algorithm"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 var curves = []struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/pkcs11"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // verdict is what a PKCS#11 return value means to whoever asked for a signature.

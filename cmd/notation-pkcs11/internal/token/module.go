@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // load opens and initialises the library at an absolute path. It checks the file

@@ -9,9 +9,9 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pin"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // Session is a login to one token.

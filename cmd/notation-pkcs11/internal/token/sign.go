@@ -8,9 +8,9 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/algorithm"
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pin"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/algorithm"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 var (

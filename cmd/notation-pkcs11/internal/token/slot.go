@@ -8,8 +8,8 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // tokenIn is a token and the slot it is in now.

@@ -17,9 +17,9 @@ import (
 	"github.com/miekg/pkcs11"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/algorithm"
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/keyref"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/algorithm"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 func TestReturnValuesHaveProtocolCodes(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	"golang.org/x/sys/unix"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // turnWait is how long a process waits for its turn. A turn takes some 20 ms.

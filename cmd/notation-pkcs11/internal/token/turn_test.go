@@ -10,7 +10,7 @@ import (
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 func TestSoftHSMProcessesTakeTurns(t *testing.T) {

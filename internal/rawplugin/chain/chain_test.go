@@ -14,8 +14,8 @@ import (
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/pkitest"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/pkitest"
 )
 
 type certs = []*x509.Certificate

@@ -13,7 +13,7 @@ import (
 
 	corex509 "github.com/notaryproject/notation-core-go/x509"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // maxDepth bounds a chain, maxTries the search for one: cross-signed

@@ -3,8 +3,8 @@ package chain
 import (
 	"crypto/x509"
 
-	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/internal/fault"
 	"github.com/dct2notation/dct2notation/internal/certfile"
+	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
 // ReadFile returns the certificates of a file, in its order; no path gives none.

@@ -8,8 +8,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
@@ -58,6 +60,27 @@ func TestOtherKeysAreUnsupported(t *testing.T) {
 	} {
 		if a, err := Of(pub); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%T: got %v, error %v, want %v", pub, a, err, ErrUnsupported)
+		}
+	}
+}
+
+func TestRawECDSA(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ der, want string }{
+		"short r and s":   {"3006020101020102", strings.Repeat("00", 31) + "01" + strings.Repeat("00", 31) + "02"},
+		"something after": {"300602010102010200", ""},
+		"zero":            {"3006020100020102", ""},
+		"negative":        {"30060201ff020102", ""},
+		"too large":       {"3026022100" + strings.Repeat("ff", 32) + "020102", ""},
+		"raw":             {strings.Repeat("01", 64), ""},
+	} {
+		der, err := hex.DecodeString(c.der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := RawECDSA(elliptic.P256(), der)
+		if hex.EncodeToString(got) != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: got %x, error %v, want %s", name, got, err, c.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha256" // the hashes that Digest makes
 	_ "crypto/sha512"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"math/big"
@@ -107,3 +108,22 @@ func PadECDSA(curve elliptic.Curve, signature []byte) ([]byte, error) {
 }
 
 func coordinateSize(curve elliptic.Curve) int { return (curve.Params().N.BitLen() + 7) / 8 }
+
+// RawECDSA brings an ASN.1 signature, as services and X.509 have it, to Notation's form.
+func RawECDSA(curve elliptic.Curve, der []byte) ([]byte, error) {
+	var signature struct{ R, S *big.Int }
+	rest, err := asn1.Unmarshal(der, &signature)
+	if err != nil {
+		return nil, fmt.Errorf("reading an ECDSA signature: %w", err)
+	}
+	size := coordinateSize(curve)
+	for _, n := range []*big.Int{signature.R, signature.S} {
+		if len(rest) > 0 || n.Sign() <= 0 || n.Cmp(curve.Params().N) >= 0 {
+			return nil, fmt.Errorf("the ECDSA signature is no r and s of %s", curve.Params().Name)
+		}
+	}
+	raw := make([]byte, 2*size)
+	signature.R.FillBytes(raw[:size])
+	signature.S.FillBytes(raw[size:])
+	return raw, nil
+}
