@@ -48,9 +48,12 @@ type Request struct {
 	Body   map[string]any
 }
 
+// setup is of the whole process: local-kms keeps these in variables.
+var setup = sync.OnceFunc(func() { config.AWSRegion, config.AWSAccountId = region, account })
+
 // Start serves KMS with its keys in a folder of its own.
 func Start(dir string) *Server {
-	config.AWSRegion, config.AWSAccountId = region, account // the same in every server of a process
+	setup()
 	s := &Server{database: data.NewDatabase(dir), counts: map[string]int{}, keys: map[string]crypto.Signer{}}
 	s.http = httptest.NewServer(s)
 	return s
