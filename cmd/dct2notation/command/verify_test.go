@@ -571,10 +571,10 @@ func TestVerificationPluginsAreAsConfigured(t *testing.T) {
 	}{
 		"":                          {},
 		"--verification-plugin aws": {plugins: []notation.VerificationPlugin{{Name: "aws"}}},
-		"--verification-plugin aws --verification-plugin own=bin/notation-own --verification-plugin-sha256 own=ab --verification-plugin-env A --verification-plugin-config k=v": {
+		"--verification-plugin aws --verification-plugin own=verify_test.go --verification-plugin-sha256 own=ab --verification-plugin-env A --verification-plugin-config k=v": {
 			plugins: []notation.VerificationPlugin{
 				{Name: "aws", Config: map[string]string{"k": "v"}, Env: []string{"A"}},
-				{Name: "own", Path: "bin/notation-own", SHA256: "ab", Config: map[string]string{"k": "v"}, Env: []string{"A"}},
+				{Name: "own", Path: "verify_test.go", SHA256: "ab", Config: map[string]string{"k": "v"}, Env: []string{"A"}},
 			}},
 		"--verification-plugin aws=":                                {says: "NAME or NAME=FILE"},
 		"--verification-plugin-sha256 aws=ab":                       {says: "does not name it"},
