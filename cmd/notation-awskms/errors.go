@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
@@ -30,7 +31,7 @@ var (
 )
 
 // explain gives an error of the AWS SDK the protocol's code, and says what was being done.
-func explain(err error, format string, args ...any) error {
+func explain(err error, format string, args ...any) *fault.Fault {
 	f := &fault.Fault{Code: plugin.ErrorCodeGeneric, Hint: "see that AWS_REGION and AWS_ENDPOINT_URL are right and the endpoint can be reached"}
 	var api smithy.APIError
 	var network net.Error
@@ -62,10 +63,14 @@ func meaning(code string) (plugin.ErrorCode, string) {
 }
 
 // denied is explain for credentials that cannot be had: trying again is of use only where their own
-// service asks for it.
+// service asks for it or cannot be reached. The one of an instance, which is looked for last, counts
+// as a place where there are none.
 func denied(err error, doing string) error {
-	var f *fault.Fault
-	if errors.As(explain(err, doing), &f) && f.Code != plugin.ErrorCodeThrottled && f.Code != plugin.ErrorCodeTimeout {
+	f := explain(err, doing)
+	var operation *smithy.OperationError
+	var network net.Error
+	isRemote := errors.As(err, &operation) && operation.Service() != imds.ServiceID
+	if f.Code != plugin.ErrorCodeThrottled && !(isRemote && errors.As(err, &network)) {
 		f.Code, f.Hint = plugin.ErrorCodeAccessDenied, "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where the AWS SDK finds a role"
 	}
 	return f

@@ -232,8 +232,20 @@ func TestWhatIsWrongIsFoundBeforeTheKeyIsUsed(t *testing.T) {
 				r.t.Fatal(err)
 			}
 		}, invalid, "DisabledException"},
-		"no region":        {func(r *rig) { without(r, "AWS_REGION") }, invalid, "AWS_REGION"},
-		"no credentials":   {func(r *rig) { without(r, "AWS_ACCESS_KEY_ID"); without(r, "AWS_SECRET_ACCESS_KEY") }, denied, "getting AWS credentials"},
+		"no region":      {func(r *rig) { without(r, "AWS_REGION") }, invalid, "AWS_REGION"},
+		"no credentials": {func(r *rig) { without(r, "AWS_ACCESS_KEY_ID"); without(r, "AWS_SECRET_ACCESS_KEY") }, denied, "getting AWS credentials"},
+		"no credentials, and no instance": {func(r *rig) {
+			without(r, "AWS_ACCESS_KEY_ID")
+			without(r, "AWS_SECRET_ACCESS_KEY")
+			without(r, "AWS_EC2_METADATA_DISABLED")
+			r.env = append(r.env, "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1")
+		}, denied, "no EC2 IMDS role found"},
+		"a role, and nobody there to give it": {func(r *rig) {
+			without(r, "AWS_ACCESS_KEY_ID")
+			without(r, "AWS_SECRET_ACCESS_KEY")
+			r.env = append(r.env, "AWS_ROLE_ARN=arn:aws:iam::111122223333:role/release", "AWS_WEB_IDENTITY_TOKEN_FILE="+r.request.PluginConfig["ca_certs"],
+				"AWS_ENDPOINT_URL_STS=http://127.0.0.1:1")
+		}, plugin.ErrorCodeGeneric, "connection refused"},
 		"no such profile":  {func(r *rig) { r.env = append(r.env, "AWS_PROFILE=none") }, invalid, "reading the AWS configuration"},
 		"another contract": {func(r *rig) { r.request.ContractVersion = "2.0" }, plugin.ErrorCodeUnsupportedContractVersion, "2.0"},
 		"nobody there":     {func(r *rig) { r.env = append(r.env, "AWS_ENDPOINT_URL=http://127.0.0.1:1") }, plugin.ErrorCodeGeneric, "connection refused"},
