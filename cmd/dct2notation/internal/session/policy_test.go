@@ -21,7 +21,7 @@ func TestALedgerAsPoliciesReadIt(t *testing.T) {
 	}
 	signature := "sha256:" + strings.Repeat("5", 64)
 	sign := func(k state.Key) {
-		must(t, l.Sign(k, state.Envelope{Blob: []byte("b"), Manifest: []byte("{}"), ManifestDigest: signature, SignedBy: state.SignedBy{Identity: "certificate:sha256:" + strings.Repeat("1", 64), Leaf: strings.Repeat("1", 64)}}))
+		must(t, l.Sign(k, state.Envelope{Blob: []byte("b"), MediaType: "application/jose+json", Manifest: []byte("{}"), ManifestDigest: signature, LeafThumbprint: strings.Repeat("1", 64)}))
 		must(t, l.Push(k, signature))
 		must(t, l.Confirm(k, signature))
 	}
