@@ -49,6 +49,7 @@ lint: ## formatting, vet, staticcheck, other checks of code and spelling, import
 	git ls-files -z '*.go' '*.md' '*.txtar' '*.yaml' '*.golden' | xargs -0 $(call TOOL,misspell) -error
 	go mod tidy -diff
 	go -C internal/lint/tools mod tidy -diff
+	go -C internal/e2e mod tidy -diff
 	$(call TOOL,actionlint) .github/workflows/*.yaml
 	GOOS=windows go -C cmd/notation-pkcs11 vet ./...
 	@for m in $(PLUGINS); do echo "lint $$m"; cd $(CURDIR)/$$m && go vet ./... && go vet -tags softhsm ./... && \

@@ -62,7 +62,7 @@ func (w *world) Manifest(context.Context, migrate.Image) ([]byte, error) {
 func (w *world) Find(context.Context, migrate.Image, string) (migrate.Found, error) {
 	return migrate.Found{}, nil
 }
-func (w *world) Recorded(context.Context, migrate.Image, string, []string) (migrate.Signature, bool, error) {
+func (w *world) Recorded(context.Context, migrate.Image, string, string) (migrate.Signature, bool, error) {
 	return migrate.Signature{}, false, nil
 }
 func (w *world) CheckList(context.Context, migrate.Image, bool) error            { return nil }
@@ -80,7 +80,7 @@ func (w *world) Sign(context.Context, ocispec.Descriptor, map[string]string) (st
 	w.operations.Add(1)
 	return state.Envelope{ManifestDigest: "sha256:0"}, nil
 }
-func (w *world) Check(ocispec.Descriptor, state.Envelope) error { return nil }
+func (w *world) Check(context.Context, ocispec.Descriptor, state.Envelope) error { return nil }
 
 // ledger knows of the repository what the vector says, and keeps nothing.
 type ledger struct {

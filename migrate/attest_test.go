@@ -22,9 +22,9 @@ type key struct {
 	err      error
 }
 
-func (k *key) Name() string                                   { return "key" }
-func (k *key) Leaf() string                                   { return "leaf" }
-func (k *key) Check(ocispec.Descriptor, state.Envelope) error { return nil }
+func (k *key) Name() string                                                    { return "key" }
+func (k *key) Leaf() string                                                    { return "leaf" }
+func (k *key) Check(context.Context, ocispec.Descriptor, state.Envelope) error { return nil }
 
 func (k *key) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[string]string) (state.Envelope, error) {
 	k.asked, k.metadata = append(k.asked, subject), metadata
@@ -35,7 +35,9 @@ func (k *key) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[s
 // is ever signed in the snapshot's eyes.
 type attesting struct{ *Attestor }
 
-func (attesting) Ours(ocispec.Descriptor, string, []byte) bool { return false }
+func (attesting) Ours(context.Context, ocispec.Descriptor, string, []byte) (bool, error) {
+	return false, nil
+}
 
 func (a attesting) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
 	_, err := a.Attestor.Attest(ctx, v)

@@ -38,7 +38,8 @@ func (p *Plan) Check(e *Engine) error {
 }
 
 func (k PlanKey) equal(other PlanKey) bool {
-	return k.Name == other.Name && k.Leaf == other.Leaf && slices.Equal(k.Roles, other.Roles) && slices.Equal(k.Repositories, other.Repositories)
+	same := k.Identity == other.Identity && (k.Identity != "" || k.Leaf == other.Leaf)
+	return same && k.Name == other.Name && slices.Equal(k.Roles, other.Roles) && slices.Equal(k.Repositories, other.Repositories)
 }
 
 func listKeys(keys []PlanKey) string {

@@ -29,12 +29,14 @@ type Key struct {
 
 	// Identity is what makes a signature the key's, as Signature.By has it; empty: its leaf.
 	Identity string
+	// Renews reports whether the identity outlives its certificates.
+	Renews bool
 	// Accepted are further identities whose signatures count as the key's, because the
 	// configuration names them.
 	Accepted []string
-	// Earlier are identities that the ledger says were accepted before. An item of which the ledger
-	// names a signature stays done while one of theirs verifies; nothing else is theirs, as a ledger
-	// adds no authority.
+	// Earlier are identities that the ledger says were accepted before. An item that the ledger
+	// has as done by one of them stays done while that signature verifies; nothing else is
+	// theirs, as a ledger adds no authority.
 	Earlier []string
 	// Prove returns an error unless the key is known to have its identity: from the
 	// configuration, or because it has signed in this process. It spends a key operation for
@@ -122,7 +124,11 @@ func covered(keys []Key, targets []dct.Target) error {
 func planKeys(keys []Key) []PlanKey {
 	var all []PlanKey
 	for _, k := range keys {
-		all = append(all, PlanKey{k.Signer.Name(), k.Signer.Leaf(), k.Roles, k.Repositories})
+		p := PlanKey{Name: k.Signer.Name(), Leaf: k.Signer.Leaf(), Roles: k.Roles, Repositories: k.Repositories}
+		if k.Renews {
+			p.Identity = k.identity()
+		}
+		all = append(all, p)
 	}
 	return all
 }

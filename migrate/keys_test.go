@@ -32,11 +32,11 @@ func (k *named) Sign(_ context.Context, subject ocispec.Descriptor, metadata map
 	return k.signAs(k.name, subject, metadata)
 }
 
-func (k *named) Check(subject ocispec.Descriptor, e state.Envelope) error {
+func (k *named) Check(ctx context.Context, subject ocispec.Descriptor, e state.Envelope) error {
 	if !strings.Contains(string(e.Blob), " by "+k.name+" ") {
 		return errors.New("envelope of another key")
 	}
-	return k.scene.Check(subject, e)
+	return k.scene.Check(ctx, subject, e)
 }
 
 // signers has the tags in alice's role, in bob's, or in both, and all in releases.

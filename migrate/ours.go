@@ -27,9 +27,7 @@ func (in inspector) acceptable(w Work, by state.SignedBy) bool {
 	return by.Verifies(in.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
 }
 
-// A look returns the signature that the ledger names, if the registry lists it and it counts for the key;
-// else another by an identity that was accepted before. The ledger adds no authority by that: it could
-// have named the other.
+// A look returns the signature that the ledger names, if the registry lists it and it counts for the key.
 type look func(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error)
 
 // ours returns the signatures that the item is done by: what the look has found, or else the one
@@ -56,7 +54,7 @@ func (in inspector) ours(ctx context.Context, w Work, x Inspected, known state.I
 
 // recorded is a look that changes nothing.
 func (in inspector) recorded(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
-	s, found, err := in.registry.Recorded(ctx, image, signature, w.key.Earlier)
+	s, found, err := in.registry.Recorded(ctx, image, w.Key.KeyName, signature)
 	unlisted := errors.Is(err, ErrUnlisted)
 	if err != nil && !unlisted {
 		return Signature{}, false, fmt.Errorf("looking for the signature that the ledger names: %w", err)

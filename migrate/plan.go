@@ -36,6 +36,7 @@ const PlanKind = "dct2notation.plan"
 type PlanKey struct {
 	Name         string   `json:"name"`
 	Leaf         string   `json:"leaf"`                   // SHA-256 of the certificate
+	Identity     string   `json:"identity,omitempty"`     // whose signatures are the key's, where a renewed certificate is no other key
 	Roles        []string `json:"roles,omitempty"`        // none: those that docker trusts
 	Repositories []string `json:"repositories,omitempty"` // globs; none: all
 }

@@ -35,8 +35,9 @@ type Signer interface {
 	// Check returns an error unless the envelope is this key's signature of the subject,
 	// intact, in the manifest beside it: ErrOtherCertificate if it is intact and by another
 	// certificate, as one that was made before a renewal is; ErrEnded if its time is over, and
-	// nothing else is wrong. No key operation is spent.
-	Check(subject ocispec.Descriptor, e state.Envelope) error
+	// nothing else is wrong; a failure of class transient if it could not be found out. No key
+	// operation is spent.
+	Check(ctx context.Context, subject ocispec.Descriptor, e state.Envelope) error
 }
 
 // ErrOtherCertificate is returned by Signer.Check for an envelope by another certificate.
@@ -91,10 +92,10 @@ type Registry interface {
 	// never none: as when the list names what the registry then does not have.
 	Find(ctx context.Context, image Image, key string) (Found, error)
 	// Recorded returns the signature of that digest if the registry lists it for the image, and
-	// it is intact, over that image, and verifies now, whoever made it; else one that is and does, by
-	// one of the earlier identities. With ErrUnlisted the registry has the first, and does not list it.
-	// Any other error means that this is unknown.
-	Recorded(ctx context.Context, image Image, signature string, earlier []string) (Signature, bool, error)
+	// it is intact, over that image, and verifies now, whoever made it; it is by the identity of the key
+	// of that name, or by one that it accepts, where that is so. With ErrUnlisted the
+	// registry has it, and does not list it. Any other error means that this is unknown.
+	Recorded(ctx context.Context, image Image, key, signature string) (Signature, bool, error)
 	// ListsInTag reports whether the list of an image's signatures is kept in a tag, where two
 	// writers lose each other's entries, or seemed to be for a while. It means something after Find.
 	ListsInTag(repository string) bool

@@ -30,7 +30,10 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 	// The ledger may have been changed by others since, or the key's certificate. What was
 	// signed a moment ago was checked then.
 	if looked == nil {
-		err = i.key.Signer.Check(image.Descriptor, envelope)
+		err = i.key.Signer.Check(ctx, image.Descriptor, envelope)
+	}
+	if err != nil && failure.Of(err) == failure.Transient {
+		return 0, fmt.Errorf("checking the envelope of %s@%s: %w", i.Key.Repository, i.Key.Digest, err)
 	}
 	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
 		return 0, failure.New(failure.Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", i.Key.Repository, i.Key.Digest, err))
@@ -71,9 +74,6 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 	return i.confirm(ctx, image, envelope.ManifestDigest)
 }
 
-// signedMeanwhile is why an envelope is thrown away that was just made.
-const signedMeanwhile = "it is signed already: by another run meanwhile, or the first look did not find it"
-
 // meanwhile looks, where others may sign the same images with the same key, or an earlier attempt has
 // left the envelope, whether a signature is there now that makes it needless. Then the envelope is not
 // pushed: it would be one signature more. It returns what the last look found.
@@ -92,13 +92,13 @@ func (i *item) meanwhile(ctx context.Context, image Image, envelope state.Envelo
 	if err := i.keyTold(i.prove(ctx)); err != nil {
 		return Found{}, false, err
 	}
-	if err := i.Ledger.Discard(i.Key, signedMeanwhile); err != nil {
+	if err := i.Ledger.Discard(i.Key, "another run has signed it meanwhile"); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
 	if err := i.adopt(others); err != nil {
 		return Found{}, false, failure.Fatally(err)
 	}
-	i.out.Result, i.out.Reason, i.out.Wasted = ResultAlready, signedMeanwhile, true
+	i.out.Result, i.out.Reason, i.out.Wasted = ResultAlready, "another run has signed it meanwhile", true
 	i.out.Notes = append(i.out.Notes, "wasted: one key operation, whose signature was not pushed")
 	return found, true, nil
 }
@@ -142,11 +142,13 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	if err != nil || !ok {
 		return false, failure.Fatally(err)
 	}
-	switch err := i.key.Signer.Check(image.Descriptor, envelope); {
+	switch err := i.key.Signer.Check(ctx, image.Descriptor, envelope); {
+	case err != nil && failure.Of(err) == failure.Transient:
+		return false, err
 	case errors.Is(err, ErrOtherCertificate):
-		return true, i.giveUp(ctx, image, envelope, "it is by another certificate than the key's", i.relisted)
+		return true, i.replaced(ctx, image, envelope)
 	case errors.Is(err, ErrEnded): // out or not, nobody accepts it
-		return true, i.giveUp(ctx, image, envelope, "it does not verify any more", i.inspector.recorded)
+		return true, i.drop("it does not verify any more")
 	}
 	if i.stage != state.Signed {
 		return false, nil
@@ -159,7 +161,7 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	if err != nil || slices.Contains(listed, envelope.ManifestDigest) {
 		return false, err
 	}
-	return true, i.giveUp(ctx, image, envelope, "what it says of "+stale+" is so no longer", i.inspector.recorded)
+	return true, i.discard("what it says of " + stale + " is so no longer")
 }
 
 // staleBinding returns a name of signed metadata that is not so any more; empty: there is none.
@@ -183,27 +185,36 @@ func (i *item) staleBinding(signed map[string]string) string {
 	return stale
 }
 
-// giveUp throws an envelope away. What the item had been done by before the envelope was made, or is if
-// that is out already, is recorded again.
-func (i *item) giveUp(ctx context.Context, image Image, envelope state.Envelope, why string, recorded look) error {
-	s, listed, err := recorded(ctx, i.Work, image, envelope.ManifestDigest)
+// replaced sees to an envelope by another certificate than the key's present one, made before that
+// was renewed.
+func (i *item) replaced(ctx context.Context, image Image, envelope state.Envelope) error {
+	s, listed, err := i.relisted(ctx, i.Work, image, envelope.ManifestDigest)
 	if err != nil {
 		return err
 	}
+	if err := i.drop("it is by another certificate than the key's"); err != nil || !listed {
+		return err
+	}
+	i.stage = state.Confirmed // the next attempt finds out whether that is enough
+	return failure.Fatally(i.adopt([]Signature{s}))
+}
+
+// drop discards an envelope, whether it was pushed or not.
+func (i *item) drop(why string) (err error) {
 	if i.stage == state.Pushed {
 		if i.stage, err = i.Ledger.Reopen(i.Key); err != nil {
 			return failure.Fatally(err)
 		}
 	}
+	return i.discard(why)
+}
+
+func (i *item) discard(why string) error {
 	if err := i.Ledger.Discard(i.Key, why); err != nil {
 		return failure.Fatally(err)
 	}
 	i.stage = state.Planned
-	if !listed {
-		return nil
-	}
-	i.stage = state.Confirmed // the next attempt finds out whether that is enough
-	return failure.Fatally(i.adopt([]Signature{s}))
+	return nil
 }
 
 // subset reports whether all parts of one list are in another.

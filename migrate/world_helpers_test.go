@@ -101,7 +101,7 @@ func (w *world) Listed(_ context.Context, image Image) ([]string, error) {
 	return slices.Clone(w.signatures[d]), nil
 }
 
-func (w *world) Recorded(_ context.Context, image Image, signature string, earlier []string) (Signature, bool, error) {
+func (w *world) Recorded(_ context.Context, image Image, _, signature string) (Signature, bool, error) {
 	w.in.Mu.Lock()
 	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
@@ -109,15 +109,7 @@ func (w *world) Recorded(_ context.Context, image Image, signature string, earli
 		return Signature{}, false, err
 	}
 	s := Signature{signature, w.by[signature], w.signed[signature]}
-	if slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()) {
-		return s, true, nil
-	}
-	for _, other := range w.signatures[d] {
-		if by := w.madeBy(other); w.signedBy[other] == "release" && by.Verifies(w.now()) && slices.Contains(earlier, by.Identity) {
-			return Signature{other, by, w.signed[other]}, true, nil
-		}
-	}
-	return s, false, nil
+	return s, slices.Contains(w.signatures[d], signature) && s.By.Verifies(w.now()), nil
 }
 
 func (w *world) Relist(context.Context, Image, string) error { return nil }
@@ -161,7 +153,7 @@ func (w *world) signAs(name string, subject ocispec.Descriptor, metadata map[str
 	}, nil
 }
 
-func (w *world) Check(subject ocispec.Descriptor, e state.Envelope) error {
+func (w *world) Check(ctx context.Context, subject ocispec.Descriptor, e state.Envelope) error {
 	w.in.Mu.Lock()
 	defer w.in.Mu.Unlock()
 	if !strings.HasSuffix(string(e.Blob), subject.Digest.String()) {

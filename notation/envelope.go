@@ -52,6 +52,23 @@ type Contents struct {
 	// Stamped is the time in the countersignature of a time-stamping authority; zero if
 	// there is none. Which authority it is, the trust policy has to judge.
 	Stamped time.Time
+	Scheme  signature.SigningScheme
+	Profile string // ARN of the signing profile and its version, where a signing service says so
+	Plugin  string // that the envelope demands for its verification; empty: none
+}
+
+// Signed attributes that say more of the signer than its certificate does.
+//
+// SOURCE (facts: signers, AWS Signer); SPEC (Notary Project, plugin-extensibility, io.cncf.notary.verificationPlugin).
+const (
+	attributeProfile = "com.amazonaws.signer.signingProfileVersion"
+	attributePlugin  = "io.cncf.notary.verificationPlugin"
+)
+
+// Attested reports whether the signature does not need its certificates to be valid now: a time-stamping
+// authority, or the one that signs, says when it was made.
+func (c Contents) Attested() bool {
+	return !c.Stamped.IsZero() || c.Scheme == signature.SigningSchemeX509SigningAuthority
 }
 
 // SignedAt is when the envelope was signed, at the latest of what it says: a signer who
@@ -73,7 +90,7 @@ func (c Contents) Verifies(at time.Time) bool {
 	if !c.Expires.IsZero() && !at.Before(c.Expires) {
 		return false
 	}
-	return !c.Stamped.IsZero() || !at.After(c.ChainEnds())
+	return c.Attested() || !at.After(c.ChainEnds())
 }
 
 // Over reports whether the signature is over the subject.
@@ -110,8 +127,20 @@ func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 		return Contents{}, fmt.Errorf("reading the envelope's payload: %w", err)
 	}
 	signer := c.SignerInfo
-	return Contents{payload.Target, signer.CertificateChain, signer.SignedAttributes.SigningTime, signer.SignedAttributes.Expiry,
-		stampedAt(signer.UnsignedAttributes.TimestampSignature, signer.Signature)}, nil
+	contents := Contents{
+		Target: payload.Target, Chain: signer.CertificateChain, SigningTime: signer.SignedAttributes.SigningTime, Expires: signer.SignedAttributes.Expiry,
+		Stamped: stampedAt(signer.UnsignedAttributes.TimestampSignature, signer.Signature), Scheme: signer.SignedAttributes.SigningScheme,
+	}
+	for _, a := range signer.SignedAttributes.ExtendedAttributes {
+		value, _ := a.Value.(string)
+		switch a.Key {
+		case attributeProfile:
+			contents.Profile = value
+		case attributePlugin:
+			contents.Plugin = value
+		}
+	}
+	return contents, nil
 }
 
 // errLeaf says that the certificate is another one, as also happens when it is renewed.
@@ -121,7 +150,7 @@ var errLeaf = errors.New("another certificate")
 // metadata. An envelope plugin may add metadata, but none under our own prefix:
 // that would bind a tag that nobody asked for.
 func (c Contents) expect(by Identity, subject ocispec.Descriptor, metadata map[string]string) error {
-	if err := by.Matches(c.Chain); err != nil {
+	if err := by.Matches(c); err != nil {
 		return fmt.Errorf("%w: %w", errLeaf, err)
 	}
 	if !c.Over(subject) {

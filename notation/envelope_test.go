@@ -131,11 +131,11 @@ func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 		other.Manifest, err = json.Marshal(m)
 		must(t, err)
 		other.ManifestDigest = digest.FromBytes(other.Manifest)
-		if s.Check(image("a"), other) == nil {
+		if s.Check(context.Background(), image("a"), other) == nil {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
-	must(t, s.Check(image("a"), e))
+	must(t, s.Check(context.Background(), image("a"), e))
 }
 
 // A plugin that describes another key than the one asked for is found before it signs.

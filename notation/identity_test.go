@@ -66,14 +66,14 @@ func TestZeroIdentityIsNobodys(t *testing.T) {
 	t.Parallel()
 	var zero notation.Identity
 	leaf := &x509.Certificate{Raw: []byte("leaf")}
-	if zero.Equal(zero) || zero.String() != "" || zero.Matches([]*x509.Certificate{leaf}) == nil {
+	if zero.Equal(zero) || zero.String() != "" || zero.Matches(notation.Contents{Chain: []*x509.Certificate{leaf}}) == nil {
 		t.Errorf("zero identity: got %q or a match, want nothing and none", zero)
 	}
 	i := notation.IdentityOf(leaf)
-	if i.Matches(nil) == nil || i.Matches([]*x509.Certificate{{Raw: []byte("other")}, leaf}) == nil {
+	if i.Matches(notation.Contents{}) == nil || i.Matches(notation.Contents{Chain: []*x509.Certificate{{Raw: []byte("other")}, leaf}}) == nil {
 		t.Error("the leaf is another's: got a match, want none")
 	}
-	if err := i.Matches([]*x509.Certificate{leaf}); err != nil {
+	if err := i.Matches(notation.Contents{Chain: []*x509.Certificate{leaf}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -114,6 +114,12 @@ func newSigner(key Key, o Options) (*Signer, error) {
 		key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: newPace(o.Rate, o.OnThrottled), tsa: o.TSA,
 		accepted: o.Accepted, proving: make(chan struct{}, 1),
 	}
+	if s.identity = o.Identity; s.identity.Renews() {
+		if err := s.outlive(o); err != nil {
+			return nil, err
+		}
+		s.proven.Store(true) // the configuration names the identity
+	}
 	if s.mediaType == "" {
 		return nil, fmt.Errorf("signature format %s: it is jws or cose", safetext.Safe(format, 32))
 	}
@@ -134,14 +140,16 @@ func (s *Signer) steps(known [][]byte) []step {
 		steps = append(steps, step{StepPluginSum, s.compareSum})
 	}
 	steps = append(steps, step{StepPlugin, s.introduce}, step{StepDescribe, s.describe})
-	if len(known) == 0 {
+	if len(known) == 0 || !s.fits(known) {
 		return append(steps, step{StepSignature, s.prove}, step{StepChain, s.judgeChain})
 	}
 	return append(steps, step{StepChain, func(ctx context.Context) (_ string, err error) {
 		if s.chain, err = parseChain(known); err != nil {
 			return "", err
 		}
-		s.proven.Store(slices.ContainsFunc(s.accepted, s.Identity().Equal))
+		if slices.ContainsFunc(s.accepted, s.Identity().Equal) {
+			s.proven.Store(true)
+		}
 		return s.judgeChain(ctx)
 	}})
 }
@@ -241,46 +249,56 @@ func (s *Signer) describe(ctx context.Context) (string, error) {
 // prove makes one signature over something that is no image and throws it away: it shows
 // that the key signs and, with a plugin, which certificate chain it has.
 func (s *Signer) prove(ctx context.Context) (string, error) {
-	chain, err := s.proof(ctx)
+	c, err := s.proof(ctx)
 	if err != nil {
 		return "", err
 	}
-	if s.mayBeMadeForOne(chain) {
+	if s.mayBeMadeForOne(c.Chain) {
 		again, err := s.proof(ctx)
 		if err != nil {
 			return "", err
 		}
-		if !again[0].Equal(chain[0]) {
+		if !again.Chain[0].Equal(c.Chain[0]) && !s.identity.Renews() {
 			return "", failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so that no trust policy could name them", safetext.Safe(s.key.Plugin, 64)), "give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE")
 		}
+		c = again
 	}
-	s.chain = chain
+	if s.identity.Renews() {
+		if err := s.named(c); err != nil {
+			return "", err
+		}
+	}
+	if err := s.verifiable(ctx, c); err != nil {
+		return "", err
+	}
+	s.chain = c.Chain
 	s.proven.Store(true)
 	return "a signature over no image verifies, and was thrown away", nil
 }
 
 // mayBeMadeForOne reports whether the certificate may have been made for the one signature that came
-// with it: it is self-signed, and only minutes old.
+// with it: it is only minutes old, and self-signed or of a key that renews it.
 func (s *Signer) mayBeMadeForOne(chain []*x509.Certificate) bool {
 	leaf := chain[0]
-	return s.key.Plugin != "" && len(chain) == 1 && bytes.Equal(leaf.RawSubject, leaf.RawIssuer) && s.now().Sub(leaf.NotBefore) < 10*time.Minute
+	alone := len(chain) == 1 && bytes.Equal(leaf.RawSubject, leaf.RawIssuer)
+	return s.key.Plugin != "" && (alone || s.identity.Renews()) && s.now().Sub(leaf.NotBefore) < 10*time.Minute
 }
 
-// proof spends a key operation and returns the chain that came with the signature.
-func (s *Signer) proof(ctx context.Context) ([]*x509.Certificate, error) {
+// proof spends a key operation and returns what the signature says.
+func (s *Signer) proof(ctx context.Context) (Contents, error) {
 	s.pace.proof()
 	nothing := []byte("dct2notation proves a key")
 	blob, _, err := s.envelope(ctx, ocispec.Descriptor{
 		MediaType: "application/vnd.dct2notation.proof", Digest: digest.FromBytes(nothing), Size: int64(len(nothing)),
 	}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err)
+		return Contents{}, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err)
 	}
 	c, err := Read(s.mediaType, blob)
 	if err != nil {
-		return nil, failure.New(failure.Security, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err))
+		return Contents{}, failure.New(failure.Security, fmt.Errorf("proving key %s: %w", shown(s.key.Name), err))
 	}
-	return c.Chain, nil
+	return c, nil
 }
 
 // unfitChain marks an error that is about the certificate chain.

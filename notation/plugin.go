@@ -209,3 +209,9 @@ func (p *pluginClient) reported(command string, stderr []byte) error {
 	}
 	return e
 }
+
+// verifies reports whether the plugin verifies signatures, too.
+func (p *pluginClient) verifies(ctx context.Context, config map[string]string) (bool, error) {
+	m, err := p.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: config})
+	return err == nil && slices.ContainsFunc(verifiers, m.HasCapability), err
+}

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,12 @@ type Options struct {
 	// Accepted are identities whose signatures count as this key's, as the configuration says.
 	// With that of the known chain among them, the key needs no proof.
 	Accepted []Identity
+	// Identity is what the configuration says of the key, where it renews its certificates; else it is
+	// zero, and the key has that of its certificate. For a subject, Root is its root, and Client asks
+	// whether certificates were revoked; TSA is needed then.
+	Identity Identity
+	Root     *x509.Certificate
+	Client   *http.Client
 	Now      func() time.Time // nil: time.Now
 }
 
@@ -50,13 +58,18 @@ type Signer struct {
 	mediaType string
 	expiry    time.Duration
 	now       func() time.Time
-	chain     []*x509.Certificate
 	local     notationgo.Signer // of a key in files; nil for a plugin
 	plug      *pluginClient
 	raw       bool // the plugin makes signatures, and not whole envelopes
 	pace      *pace
 	tsa       *TSA // nil: nothing is countersigned
 	accepted  []Identity
+	identity  Identity  // of the configuration; zero: that of the certificate
+	renewals  *renewals // of an identity that renews its certificates; nil: the name decides
+	onRenewed func(chain [][]byte)
+
+	mu    sync.Mutex
+	chain []*x509.Certificate // of the last signature; guarded by mu once the key is open
 
 	proven  atomic.Bool   // the key has the identity that it is taken to have
 	proving chan struct{} // held by who asks the key for that
@@ -67,16 +80,47 @@ type Signer struct {
 func (s *Signer) Name() string { return s.key.Name }
 
 // Leaf is the thumbprint of the certificate that signatures are made with.
-func (s *Signer) Leaf() string { return Thumbprint(s.chain[0]) }
+func (s *Signer) Leaf() string { return Thumbprint(s.Certificates()[0]) }
 
 // Identity is what makes a signature one of this key's.
-func (s *Signer) Identity() Identity { return IdentityOf(s.chain[0]) }
+func (s *Signer) Identity() Identity {
+	if !s.identity.IsZero() {
+		return s.identity
+	}
+	return IdentityOf(s.Certificates()[0])
+}
+
+// VerifierNeeds says what the verifiers of the key's signatures have to have.
+func (s *Signer) VerifierNeeds() string {
+	switch s.identity.kind {
+	case kindProfile:
+		return "the root in a trust store of type signingAuthority, and verification plugin " + shown(s.key.Plugin)
+	case kindSubject:
+		return "the root in a trust store of type ca, and that of the time-stamping authority in one of type tsa"
+	}
+	return "a certificate of its chain in a trust store of type ca"
+}
+
+// OnRenewed has tell be told when the key has begun to sign by another certificate of its identity. It is
+// for before the first signature.
+func (s *Signer) OnRenewed(tell func(chain [][]byte)) { s.onRenewed = tell }
+
+// renewed notes the certificates of a signature that was made, which is the identity's.
+func (s *Signer) renewed(chain []*x509.Certificate) {
+	s.mu.Lock()
+	was := s.chain
+	s.chain = chain
+	s.mu.Unlock()
+	if s.onRenewed != nil && !was[0].Equal(chain[0]) {
+		s.onRenewed(s.Chain())
+	}
+}
 
 // Accepted are the identities beside Identity whose signatures count as this key's.
 func (s *Signer) Accepted() []Identity { return s.accepted }
 
 // NotAfter is when the first certificate of the chain expires: the key must not sign after that.
-func (s *Signer) NotAfter() time.Time { return SigningEnds(s.chain) }
+func (s *Signer) NotAfter() time.Time { return SigningEnds(s.Certificates()) }
 
 // Calls tells what the key was asked for so far, the proof of it included.
 func (s *Signer) Calls() Calls {
@@ -87,8 +131,9 @@ func (s *Signer) Calls() Calls {
 
 // NotBefore is when the last certificate of the chain became valid.
 func (s *Signer) NotBefore() time.Time {
-	at := s.chain[0].NotBefore
-	for _, c := range s.chain {
+	chain := s.Certificates()
+	at := chain[0].NotBefore
+	for _, c := range chain {
 		if c.NotBefore.After(at) {
 			at = c.NotBefore
 		}
@@ -97,12 +142,16 @@ func (s *Signer) NotBefore() time.Time {
 }
 
 // Certificates are the key's certificate chain, leaf first.
-func (s *Signer) Certificates() []*x509.Certificate { return slices.Clone(s.chain) }
+func (s *Signer) Certificates() []*x509.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.chain)
+}
 
 // Chain is the certificate chain in DER, leaf first, to be given to [Open] next time.
 func (s *Signer) Chain() [][]byte {
 	var der [][]byte
-	for _, c := range s.chain {
+	for _, c := range s.Certificates() {
 		der = append(der, c.Raw)
 	}
 	return der
@@ -114,7 +163,8 @@ func (s *Signer) Chain() [][]byte {
 func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (Envelope, error) {
 	// An expired certificate is found before the operation is spent, not after. All else
 	// about the chain was checked when the key was opened, and does not change.
-	if now := s.now(); now.Before(s.NotBefore()) || now.After(s.NotAfter()) {
+	// A key that renews its certificate may have done so since.
+	if now := s.now(); !s.identity.Renews() && (now.Before(s.NotBefore()) || now.After(s.NotAfter())) {
 		if err := s.checkChain(); err != nil {
 			return Envelope{}, err
 		}
@@ -130,8 +180,11 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	}
 	fail := func(err error) (Envelope, error) {
 		hint := "the key or its plugin does not do what it was asked; nothing was pushed"
-		if errors.Is(err, errLeaf) {
-			hint = "if the key's certificate was renewed on purpose, accept that with --accept-changes; nothing was pushed"
+		switch {
+		case errors.Is(err, errLeaf) && s.identity.Renews():
+			hint = "the configuration says whose signatures are the key's, and this is somebody else's; nothing was pushed"
+		case errors.Is(err, errLeaf):
+			hint = "if the key's certificate was renewed on purpose, accept that with --accept-changes; if its service renews it by itself, say whose signatures are the key's with --identity; nothing was pushed"
 		}
 		return Envelope{}, failure.WithHint(failure.Security, fmt.Errorf("signing %s with key %s: %w", subject.Digest, shown(s.key.Name), err), hint)
 	}
@@ -148,7 +201,16 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if s.tsa != nil && contents.Stamped.IsZero() {
 		return fail(errors.New("signed without the timestamp"))
 	}
+	if s.renewals != nil {
+		switch good, err := s.renewals.judge(ctx, subject, s.mediaType, blob, contents); {
+		case err != nil:
+			return Envelope{}, fmt.Errorf("signing %s with key %s: %w", subject.Digest, shown(s.key.Name), err)
+		case good != "":
+			return fail(errors.New(good))
+		}
+	}
 	s.proven.Store(true)
+	s.renewed(contents.Chain)
 	annotations, err := contents.annotations(fromPlugin)
 	if err != nil {
 		return fail(err)
@@ -157,7 +219,7 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	if err != nil {
 		return fail(err)
 	}
-	return Envelope{s.mediaType, blob, manifest, desc.Digest, s.Leaf(), contents.Target.Annotations, contents}, nil
+	return Envelope{s.mediaType, blob, manifest, desc.Digest, Thumbprint(contents.Chain[0]), contents.Target.Annotations, contents}, nil
 }
 
 // payloadLimits are the largest payloads that services sign, in bytes, by plugin.
@@ -227,21 +289,40 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	return nil, nil, failure.WithHint(failure.Security, wrong, "the plugin's signature does not fit its certificate or the request")
 }
 
+// MayBe reports whether a signature can count as one of this key's: see [Identity.MayBe].
+func (s *Signer) MayBe(thumbprints []string) bool {
+	return slices.ContainsFunc(append([]Identity{s.Identity()}, s.accepted...), func(i Identity) bool { return i.MayBe(thumbprints) })
+}
+
 // Recognise reports whether an envelope found in a registry counts as one of this key's for the
-// subject, by its identity or by an accepted one, and returns what it says. Whatever it is not
-// certain of is not ours, and neither is a signature that does not verify any more: its expiry has
+// subject, by its identity or by an accepted one, and returns what it says. What is not certainly the
+// key's is not, and neither is a signature that does not verify any more: its expiry has
 // passed, or a certificate's end without a timestamp. That the key has its identity is for Prove.
-func (s *Signer) Recognise(subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by Identity, ours bool) {
-	c, err := Read(mediaType, blob)
+//
+// Where the identity renews its certificates, the signature has to have a timestamp of the configured
+// authority at which they were valid, and they must not be revoked. That this could not be found out is
+// an error of class transient; nobody may sign then.
+func (s *Signer) Recognise(ctx context.Context, subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by Identity, ours bool, err error) {
+	c, err = Read(mediaType, blob)
 	if err != nil || !c.Verifies(s.now()) {
-		return Contents{}, by, false
+		return Contents{}, by, false, nil
 	}
 	for _, by := range append([]Identity{s.Identity()}, s.accepted...) {
-		if c.expect(by, subject, c.Target.Annotations) == nil {
-			return c, by, true
+		if c.expect(by, subject, c.Target.Annotations) != nil {
+			continue
 		}
+		if s.renewals != nil && by == s.identity {
+			why, err := s.renewals.judge(ctx, subject, mediaType, blob, c)
+			if err != nil {
+				return Contents{}, Identity{}, false, err
+			}
+			if why != "" {
+				continue
+			}
+		}
+		return c, by, true, nil
 	}
-	return Contents{}, by, false
+	return Contents{}, by, false, nil
 }
 
 // Prove returns an error unless the key is known to have its identity: it was opened with a
@@ -262,11 +343,11 @@ func (s *Signer) Prove(ctx context.Context) error {
 	if s.proven.Load() || s.astray != nil {
 		return s.astray
 	}
-	chain, err := s.proof(ctx)
+	c, err := s.proof(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.Identity().Matches(chain); err != nil {
+	if err := s.Identity().Matches(c); err != nil {
 		s.astray = failure.WithHint(failure.Security, fmt.Errorf("proving key %s: %w than the ledger says: %w", shown(s.key.Name), errLeaf, err), "if the key's certificate was renewed on purpose, accept that with --accept-changes; if not, the ledger was changed by others; nothing was pushed")
 		return s.astray
 	}
@@ -285,7 +366,7 @@ var ErrEnded = errors.New("the signature does not verify any more")
 // Check returns an error unless an envelope is one of this key's for the subject, intact,
 // in the very manifest beside it: ErrEnded if all that is wrong is its age. It spends no key
 // operation.
-func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
+func (s *Signer) Check(ctx context.Context, subject ocispec.Descriptor, e Envelope) error {
 	c, err := Read(e.MediaType, e.Blob)
 	if err != nil {
 		return err
@@ -306,6 +387,15 @@ func (s *Signer) Check(subject ocispec.Descriptor, e Envelope) error {
 	}
 	if !c.Verifies(s.now()) {
 		return ErrEnded
+	}
+	if s.renewals == nil {
+		return nil
+	}
+	switch why, err := s.renewals.judge(ctx, subject, e.MediaType, e.Blob, c); {
+	case err != nil:
+		return err
+	case why != "":
+		return errors.New(why)
 	}
 	return nil
 }

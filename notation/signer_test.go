@@ -39,12 +39,12 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 					if e.MediaType != formats[format] || e.Leaf != s.Leaf() || e.Metadata[Prefix+"tag.v1"] != "targets" {
 						t.Errorf("got envelope %+v, want media type %s, leaf %s, tag targets", e, formats[format], s.Leaf())
 					}
-					must(t, s.Check(image("a"), e))
-					got, _, ours := s.Recognise(image("a"), e.MediaType, e.Blob)
+					must(t, s.Check(context.Background(), image("a"), e))
+					got, _, ours, _ := s.Recognise(context.Background(), image("a"), e.MediaType, e.Blob)
 					if !ours || got.Target.Annotations[Prefix+"tag.v1"] != "targets" {
 						t.Errorf("got ours %t, metadata %v, want true, tag targets", ours, got)
 					}
-					if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
+					if _, _, ours, _ := s.Recognise(context.Background(), image("b"), e.MediaType, e.Blob); ours {
 						t.Error("got it recognised as another image's, want it unknown")
 					}
 				})
@@ -77,10 +77,10 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			}
 			for later, ours := range map[time.Duration]bool{time.Minute: true, time.Hour - 1: true, time.Hour: false, 2 * time.Hour: false} {
 				s.now = func() time.Time { return c.SigningTime.Add(later) }
-				if _, _, got := s.Recognise(image("a"), e.MediaType, e.Blob); got != ours {
+				if _, _, got, _ := s.Recognise(context.Background(), image("a"), e.MediaType, e.Blob); got != ours {
 					t.Errorf("%s %s: got ours %t after %s, want %t", capability, format, got, later, ours)
 				}
-				if err := s.Check(image("a"), e); errors.Is(err, ErrEnded) == ours || ours != (err == nil) {
+				if err := s.Check(context.Background(), image("a"), e); errors.Is(err, ErrEnded) == ours || ours != (err == nil) {
 					t.Errorf("%s %s: got %v after %s, want ErrEnded: %t", capability, format, err, later, !ours)
 				}
 			}
@@ -194,13 +194,13 @@ func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 	must(t, err)
 	s, err := Open(context.Background(), now.key, Options{Accepted: []Identity{old.Identity()}})
 	must(t, err)
-	if _, by, ours := s.Recognise(image("a"), e.MediaType, e.Blob); !ours || !by.Equal(old.Identity()) {
+	if _, by, ours, _ := s.Recognise(context.Background(), image("a"), e.MediaType, e.Blob); !ours || !by.Equal(old.Identity()) {
 		t.Errorf("got ours %t, by %s, want it by %s", ours, by, old.Identity())
 	}
-	if _, _, ours := s.Recognise(image("b"), e.MediaType, e.Blob); ours {
+	if _, _, ours, _ := s.Recognise(context.Background(), image("b"), e.MediaType, e.Blob); ours {
 		t.Error("got it recognised as another image's, want it unknown")
 	}
-	if err := s.Check(image("a"), e); !errors.Is(err, ErrCertificate) {
+	if err := s.Check(context.Background(), image("a"), e); !errors.Is(err, ErrCertificate) {
 		t.Errorf("got %v, want it refused as another certificate's", err)
 	}
 }
@@ -243,7 +243,7 @@ func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[st
 		t.Error(err)
 		return
 	}
-	if err := s.Check(image, e); err != nil || c.Target.Digest != image.Digest || !maps.Equal(c.Target.Annotations, metadata) || !maps.Equal(e.Metadata, metadata) {
+	if err := s.Check(context.Background(), image, e); err != nil || c.Target.Digest != image.Digest || !maps.Equal(c.Target.Annotations, metadata) || !maps.Equal(e.Metadata, metadata) {
 		t.Errorf("%s: got it signed with %s and %v, error %v, want its digest and %v", image.Digest, c.Target.Digest, c.Target.Annotations, err, metadata)
 	}
 	var manifest ocispec.Manifest
@@ -279,7 +279,7 @@ func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
 		"another digest": {Envelope{MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: digest.FromString("")}, "a"},
 		"a broken blob":  {Envelope{MediaType: e.MediaType, Blob: e.Blob[1:], Manifest: e.Manifest, ManifestDigest: e.ManifestDigest}, "a"},
 	} {
-		if s.Check(image(c.image), c.envelope) == nil {
+		if s.Check(context.Background(), image(c.image), c.envelope) == nil {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
@@ -302,7 +302,7 @@ func TestKeyInFiles(t *testing.T) {
 	must(t, err)
 	e, err := s.Sign(context.Background(), image("a"), nil)
 	must(t, err)
-	must(t, s.Check(image("a"), e))
+	must(t, s.Check(context.Background(), image("a"), e))
 
 	expired := issue("expired", pki.Valid(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)))
 	if _, err := Open(context.Background(), expired, Options{}); failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "must be valid now") {

@@ -28,6 +28,7 @@ type TSA struct {
 	url     string
 	client  *http.Client
 	roots   *x509.CertPool
+	root    *x509.Certificate
 	revoked *revocationOnce
 
 	patience, pause time.Duration // stampPatience and stampPause, or shorter in tests
@@ -56,9 +57,11 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 		return nil, failure.WithHint(failure.Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA)
 	}
 	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience, pause: stampPause}
-	if t.roots, err = rootPool(o.RootCert); err != nil {
+	if t.root, err = readRoot(o.RootCert); err != nil {
 		return nil, fileError{failure.WithHint(failure.Denied, err, hintTSARoot)}
 	}
+	t.roots = x509.NewCertPool()
+	t.roots.AddCert(t.root)
 	if t.revoked, err = newRevocationOnce(o.Client); err != nil {
 		return nil, err
 	}
@@ -72,8 +75,8 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	return t, nil
 }
 
-// rootPool reads a file with one root certificate.
-func rootPool(file string) (*x509.CertPool, error) {
+// readRoot reads a file with one root certificate.
+func readRoot(file string) (*x509.Certificate, error) {
 	certs, err := certfile.Read(file)
 	switch {
 	case err != nil:
@@ -83,9 +86,7 @@ func rootPool(file string) (*x509.CertPool, error) {
 	case certs[0].CheckSignatureFrom(certs[0]) != nil || !bytes.Equal(certs[0].RawSubject, certs[0].RawIssuer):
 		return nil, fmt.Errorf("reading the authority's root certificate: %s is no root", file)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(certs[0])
-	return pool, nil
+	return certs[0], nil
 }
 
 // stamp asks for one timestamp and returns it if everything about it is right. Errors are

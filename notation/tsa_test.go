@@ -268,7 +268,7 @@ func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 		})
 		e, err := s.Sign(context.Background(), image("a"), nil)
 		must(t, err)
-		must(t, s.Check(image("a"), e))
+		must(t, s.Check(context.Background(), image("a"), e))
 		if calls, _ := r.plugin.Calls(r.command()); len(calls) != 2+i {
 			t.Errorf("status %d: got %d key operations, want the proof and %d", status, len(calls), 1+i)
 		}

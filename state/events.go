@@ -24,6 +24,7 @@ const (
 	EventRebound   EventKind = "rebound" // the ledger was given another configuration
 	EventTOFU      EventKind = "tofu"    // a root was trusted at first sight
 
+	EventRenewed      EventKind = "renewed"       // a key signs by another certificate of its identity
 	EventRootReplaced EventKind = "root-replaced" // another root was accepted in place of the trusted one
 )
 
@@ -33,20 +34,21 @@ type Event struct {
 	Seq            uint64 // 1, 2, 3, ...
 	Time           time.Time
 	Kind           EventKind
-	Item           Key // zero for EventRebound, EventTOFU and EventRootReplaced
+	Item           Key // zero for EventRebound, EventTOFU, EventRenewed and EventRootReplaced
 	GUN            string
 	Signature      string // digest of the signature's manifest, as the item had it afterwards; of EventUndone the one that is gone
 	LeafThumbprint string // for EventSigned
 	Class          string
 	Reason         string
-	Previous       string // sha256 (hex) of the event before, "" for the first
+	Chain          [][]byte // of EventRenewed: DER, leaf first
+	Previous       string   // sha256 (hex) of the event before, "" for the first
 }
 
 // log appends an event to the chain.
 func (b *batch) log(e Event) error {
 	r := eventRecord{
 		stamp: stamp{recordV}, Seq: b.tally.Events + 1, Time: b.now, Kind: e.Kind, GUN: e.GUN,
-		Signature: e.Signature, LeafThumbprint: e.LeafThumbprint, Class: e.Class, Reason: e.Reason,
+		Signature: e.Signature, LeafThumbprint: e.LeafThumbprint, Class: e.Class, Reason: e.Reason, Chain: e.Chain,
 		Previous: b.tally.LastEvent,
 	}
 	if e.Item != (Key{}) {
@@ -119,7 +121,7 @@ func (t *table) events(after uint64, limit int, visit func(Event, string) error)
 func (r eventRecord) event() Event {
 	e := Event{
 		Seq: r.Seq, Time: r.Time, Kind: r.Kind, GUN: r.GUN, Signature: r.Signature,
-		LeafThumbprint: r.LeafThumbprint, Class: r.Class, Reason: r.Reason, Previous: r.Previous,
+		LeafThumbprint: r.LeafThumbprint, Class: r.Class, Reason: r.Reason, Chain: r.Chain, Previous: r.Previous,
 	}
 	if r.Item != nil {
 		e.Item = r.Item.key()

@@ -33,6 +33,7 @@ type Signer struct {
 	Identity string   // whose signatures are the key's
 	Earlier  []string // identities that were accepted before, oldest first; kept by Bind
 	Chain    [][]byte // DER, leaf first
+	Renews   bool     // the identity outlives the chain, so that another chain is no other configuration
 	TSA      string   // URL of the time-stamping authority; stays once it is known
 }
 
@@ -102,11 +103,49 @@ func (l *Ledger) Bind(f *Fingerprint, force bool) error {
 			return nil
 		}
 		err = b.put(bucketMeta, keyFingerprint, fingerprintRecord{stamp: stamp{recordV}, Fields: merged})
+		if err == nil {
+			err = b.logRenewals(stored, merged)
+		}
 		if err != nil || len(changed) == 0 {
 			return err
 		}
 		return b.log(Event{Kind: EventRebound, Reason: bounded("changed: "+strings.Join(changed, ", "), MaxReason)})
 	})
+}
+
+// Renewed keeps the chain by which a key signs now, where its identity renews it, and leaves an event. id is
+// a KeyID of the fingerprint that the ledger is bound to.
+func (l *Ledger) Renewed(id string, chain [][]byte) error {
+	return l.do(func(b *batch) error {
+		stored, _, err := b.fingerprint()
+		if err != nil {
+			return err
+		}
+		merged := maps.Clone(stored)
+		if merged == nil || merged[fieldLastChain+id] == encodeChain(chain) {
+			return nil
+		}
+		merged[fieldLastChain+id] = encodeChain(chain)
+		if err := b.put(bucketMeta, keyFingerprint, fingerprintRecord{stamp: stamp{recordV}, Fields: merged}); err != nil {
+			return err
+		}
+		return b.logRenewals(stored, merged)
+	})
+}
+
+// logRenewals leaves an event for each chain that has taken the place of another of the same identity.
+func (b *batch) logRenewals(was, now fields) error {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		id, ok := strings.CutPrefix(name, fieldLastChain)
+		if !ok || was[name] == "" || was[name] == now[name] {
+			continue
+		}
+		chain, _ := decodeChain(now[name])
+		if err := b.log(Event{Kind: EventRenewed, Reason: bounded("key "+id, MaxReason), Chain: chain}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fingerprint returns the configuration that the ledger is tied to, nil if it has not
@@ -134,6 +173,7 @@ const (
 	fieldIdentity      = "identity of "
 	fieldEarlier       = "earlier identities of "
 	fieldChain         = "chain of "
+	fieldLastChain     = "last chain of " // of an identity that renews it: never compared
 	fieldTSA           = "time-stamping authority of "
 	fieldPin           = "pin of "
 	fieldRootKeys      = "pinned root keys of "
@@ -161,8 +201,11 @@ func (f *Fingerprint) fields() fields {
 		put(fieldEarlier+id, strings.Join(s.Earlier, listSeparator))
 		put(fieldTSA+id, s.TSA)
 		if s.Chain != nil {
-			chain, _ := json.Marshal(s.Chain) // bytes always encode
-			all[fieldChain+id] = string(chain)
+			name := fieldChain
+			if s.Renews {
+				name = fieldLastChain
+			}
+			all[name+id] = encodeChain(s.Chain)
 		}
 	}
 	for name, ids := range f.Pins {
@@ -207,9 +250,12 @@ func (f *Fingerprint) set(name, value string) {
 	} else if id, ok := is(fieldEarlier); ok {
 		f.change(id, func(s *Signer) { s.Earlier = list(value) })
 	} else if id, ok := is(fieldChain); ok {
-		var chain [][]byte
-		if json.Unmarshal([]byte(value), &chain) == nil { // else nobody can use it
+		if chain, ok := decodeChain(value); ok {
 			f.change(id, func(s *Signer) { s.Chain = chain })
+		}
+	} else if id, ok := is(fieldLastChain); ok {
+		if chain, ok := decodeChain(value); ok {
+			f.change(id, func(s *Signer) { s.Chain, s.Renews = chain, true })
 		}
 	} else if id, ok := is(fieldTSA); ok {
 		f.change(id, func(s *Signer) { s.TSA = value })
@@ -222,6 +268,16 @@ func (f *Fingerprint) set(name, value string) {
 	} else if of, ok := is(fieldNotaryServers); ok {
 		f.NotaryServers[of] = value
 	}
+}
+
+func encodeChain(chain [][]byte) string {
+	raw, _ := json.Marshal(chain) // bytes always encode
+	return string(raw)
+}
+
+// decodeChain reads a chain; false: nobody can use it.
+func decodeChain(value string) (chain [][]byte, ok bool) {
+	return chain, json.Unmarshal([]byte(value), &chain) == nil
 }
 
 func (f *Fingerprint) change(id string, change func(*Signer)) {
@@ -275,7 +331,7 @@ func (stored fields) without(key, identity string) []string {
 func (stored fields) differences(other fields) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(stored)) {
-		if value, ok := other[name]; ok && value != stored[name] {
+		if value, ok := other[name]; ok && value != stored[name] && !strings.HasPrefix(name, fieldLastChain) {
 			names = append(names, name)
 		}
 	}

@@ -109,5 +109,6 @@ type eventRecord struct {
 	LeafThumbprint string     `json:"leaf_thumbprint,omitempty"`
 	Class          string     `json:"class,omitempty"`
 	Reason         string     `json:"reason,omitempty"`
+	Chain          [][]byte   `json:"chain,omitempty"`
 	Previous       string     `json:"previous"`
 }

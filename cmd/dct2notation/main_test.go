@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -107,6 +108,7 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 	if err := f.write("tsa.pem", f.tsa.RootPEM()); err != nil {
 		return nil, err
 	}
+	env.Setenv("ROOT", filepath.Join(env.WorkDir, "notation", "truststore", "x509", "ca", "script", "root.pem"))
 	env.Setenv("NOTARY", f.notary.URL())
 	env.Setenv("NOTARY_HOST", f.notary.Host())
 	env.Setenv("REGISTRY", f.registry.Host())
@@ -607,7 +609,9 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 // key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes
 // it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, ending one
 // that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
-// plugin of whole envelopes.
+// plugin of whole envelopes, rolling [OID...] one that renews the certificate for each signature, with those
+// extended key usages, profile such a one of signing profiles, and unverifiable one that asks for itself when
+// its signatures are verified, and cannot verify.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	var change []func(*x509.Certificate)
 	kind := ""
@@ -651,8 +655,37 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	if b.Keys["alice"], err = f.alice.Save(f.dir, "alice"); err != nil {
 		return err
 	}
-	if kind == "envelope" {
+	switch kind {
+	case "envelope":
 		b.Capability, kind = kmstest.ENVELOPE, ""
+	case "unverifiable":
+		b.Capability, kind = kmstest.ENVELOPE, ""
+		b.Attributes = map[string]string{kmstest.VerificationPlugin: "kmstest"}
+	case "rolling", "profile":
+		authority, err := f.ca.Save(f.dir, "authority")
+		if err != nil {
+			return err
+		}
+		b.Rolling = &kmstest.Rolling{Authority: authority, Signatures: 1}
+		for _, usage := range args[1:] {
+			var oid asn1.ObjectIdentifier
+			for part := range strings.SplitSeq(usage, ".") {
+				n, err := strconv.Atoi(part)
+				if err != nil {
+					return err
+				}
+				oid = append(oid, n)
+			}
+			b.Rolling.EKUs = append(b.Rolling.EKUs, oid)
+		}
+		if kind == "profile" {
+			b.Capability, b.SigningAuthority = kmstest.MANAGED, true
+			b.Attributes = map[string]string{kmstest.VerificationPlugin: "kmstest", kmstest.SigningProfileVersion: "{id}/v1"}
+			for _, name := range []string{"release", "neighbour"} {
+				b.Keys["arn:aws:signer:eu-west-1:111122223333:/signing-profiles/"+name] = b.Keys["release"]
+			}
+		}
+		kind = ""
 	}
 	if kind != "" {
 		fault := kmstest.Fault{Kind: kmstest.Kind(kind), Command: "generate-signature", Ms: 300}

@@ -44,7 +44,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning, Expired: r.expired}
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
 	switch {
-	case before != nil && slices.Equal(before.files, files) && w.maySign(before, manifest):
+	case before != nil && slices.Equal(before.files, files) && w.maySign(ctx, before, manifest):
 		done.Outcome = Unchanged // its blobs may be damaged all the same
 	case before != nil:
 		done.Outcome = Changed

@@ -39,8 +39,8 @@ func (v Verified) Expired() []string { return slices.Clone(v.expired) }
 // A Signer signs what [Save] has verified. It is used from one goroutine.
 type Signer interface {
 	// Ours reports whether a signature is by this signer's key, over the manifest, and
-	// intact. No key operation is spent.
-	Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool
+	// intact. No key operation is spent. An error means that this is unknown.
+	Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error)
 	// Attest spends a key operation. An error is the one repository's: it stays saved,
 	// without a signature.
 	Attest(ctx context.Context, v Verified) (Signature, error)
@@ -88,10 +88,12 @@ type pending struct {
 // sign puts a signature beside a manifest, unless there is one of ours. fresh says that a
 // key operation was spent.
 func (w *writer) sign(ctx context.Context, v Verified) (fresh bool, err error) {
-	if _, ok := w.ours(w.saved, v.manifest); ok {
-		return false, nil
+	if _, ok, err := w.ours(ctx, w.saved, v.manifest); ok || err != nil {
+		return false, err
 	}
-	if a, ok := w.ours(&Snapshot{fsys: w.saved.fsys, attached: w.unlisted}, v.manifest); ok {
+	if a, ok, err := w.ours(ctx, &Snapshot{fsys: w.saved.fsys, attached: w.unlisted}, v.manifest); err != nil {
+		return false, err
+	} else if ok {
 		w.saved.attached = append(w.saved.attached, a)
 		return false, nil
 	}
@@ -101,9 +103,14 @@ func (w *writer) sign(ctx context.Context, v Verified) (fresh bool, err error) {
 	}
 	d := signatureDescriptor(sig.Manifest)
 	a, ok := attachmentOf(d, sig.Manifest)
-	if !ok || !a.signs(v.manifest) || a.envelope.Digest != sumOf(sig.Envelope) || d.Size > maxManifest ||
-		!w.options.Signer.Ours(v.manifest, a.envelope.MediaType, sig.Envelope) {
-		return false, errors.New("what the signer made is no signature of it")
+	wrong := errors.New("what the signer made is no signature of it")
+	if !ok || !a.signs(v.manifest) || a.envelope.Digest != sumOf(sig.Envelope) || d.Size > maxManifest {
+		return false, wrong
+	}
+	if ours, err := w.options.Signer.Ours(ctx, v.manifest, a.envelope.MediaType, sig.Envelope); err != nil {
+		return false, err
+	} else if !ours {
+		return false, wrong
 	}
 	// Each is on the disk before the next key operation.
 	if err := w.put(sig.Envelope, ocispec.DescriptorEmptyJSON.Data, sig.Manifest); err != nil {
@@ -127,14 +134,17 @@ func signatureDescriptor(manifest []byte) ocispec.Descriptor {
 }
 
 // ours finds the signer's own signature of a manifest.
-func (w *writer) ours(s *Snapshot, manifest ocispec.Descriptor) (attachment, bool) {
+func (w *writer) ours(ctx context.Context, s *Snapshot, manifest ocispec.Descriptor) (attachment, bool, error) {
 	for _, a := range s.signatures(manifest) {
 		blob, err := s.blob(a.envelope.Digest, a.envelope.Size)
-		if err == nil && w.options.Signer.Ours(manifest, a.envelope.MediaType, blob) {
-			return a, true
+		if err != nil {
+			continue
+		}
+		if ours, err := w.options.Signer.Ours(ctx, manifest, a.envelope.MediaType, blob); ours || err != nil {
+			return a, ours, err
 		}
 	}
-	return attachment{}, false
+	return attachment{}, false, nil
 }
 
 // findUnlisted looks for signatures among the blobs that no index leads to, as a killed run
@@ -164,12 +174,12 @@ func (w *writer) findUnlisted() error {
 // maySign reports whether a saved manifest can stay as it is where a signer is given: it is
 // signed already, or what would be written now, but for when it was saved and by which
 // version. So nothing is signed that was not made or verified in this process.
-func (w *writer) maySign(before *entry, now []byte) bool {
+func (w *writer) maySign(ctx context.Context, before *entry, now []byte) bool {
 	if w.options.Signer == nil || w.asWritten(before, now) {
 		return true
 	}
-	_, signed := w.ours(w.saved, before.descriptor)
-	return signed
+	_, signed, err := w.ours(ctx, w.saved, before.descriptor)
+	return signed || err != nil // sign says what is not known
 }
 
 func (w *writer) asWritten(before *entry, now []byte) bool {

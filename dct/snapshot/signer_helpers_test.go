@@ -31,9 +31,9 @@ type notary struct {
 	signed []string               // GUNs
 }
 
-func (n *notary) Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool {
+func (n *notary) Ours(_ context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error) {
 	var found note
-	return mediaType == noteType && json.Unmarshal(envelope, &found) == nil && found.Key == n.key && found.Manifest == manifest.Digest
+	return mediaType == noteType && json.Unmarshal(envelope, &found) == nil && found.Key == n.key && found.Manifest == manifest.Digest, nil
 }
 
 func (n *notary) Attest(_ context.Context, v Verified) (Signature, error) {

@@ -34,9 +34,10 @@ type Head struct {
 // SigningKey is a key that a run signed with.
 type SigningKey struct {
 	Name        string    `json:"name"`
-	Certificate string    `json:"certificate"` // SHA-256 of the one that it signs with
-	Begins      time.Time `json:"begins"`      // when the last certificate of its chain became valid
-	Ends        time.Time `json:"ends"`        // the first end of its chain: it must sign no more, and signatures without a timestamp verify no more
+	Certificate string    `json:"certificate"`        // SHA-256 of the one that it signs with
+	Identity    string    `json:"identity,omitempty"` // whose signatures are the key's, where a renewed certificate is no other key
+	Begins      time.Time `json:"begins"`             // when the last certificate of its chain became valid
+	Ends        time.Time `json:"ends"`               // the first end of its chain: it must sign no more, and signatures without a timestamp verify no more
 }
 
 // ResultKind tells the lines apart from our other JSON.

@@ -211,6 +211,10 @@ func RunText(w io.Writer, r *Run) error {
 	b.WriteString("\n")
 	b.WriteString(r.totals() + "\n")
 	for _, k := range r.Keys {
+		if k.Identity != "" {
+			fmt.Fprintf(&b, "key %s: %s; certificate %s now\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Identity, 1024), safetext.Safe(k.Certificate, 80))
+			continue
+		}
 		fmt.Fprintf(&b, "key %s: certificate %s, whose chain ends on %s\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Certificate, 80), date(k.Ends))
 	}
 	r.byCertificate(&b)

@@ -76,7 +76,7 @@ func (s *scene) Sign(_ context.Context, subject ocispec.Descriptor, metadata map
 	}, nil
 }
 
-func (s *scene) Check(ocispec.Descriptor, state.Envelope) error { return nil }
+func (s *scene) Check(context.Context, ocispec.Descriptor, state.Envelope) error { return nil }
 
 func (s *scene) Manifest(_ context.Context, image migrate.Image) ([]byte, error) {
 	return s.ManifestOf(image.Descriptor.Digest)
@@ -117,7 +117,7 @@ func (s *scene) Listed(_ context.Context, image migrate.Image) ([]string, error)
 	return slices.Clone(s.signatures[d]), nil
 }
 
-func (s *scene) Recorded(_ context.Context, image migrate.Image, name string, _ []string) (migrate.Signature, bool, error) {
+func (s *scene) Recorded(_ context.Context, image migrate.Image, _, name string) (migrate.Signature, bool, error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	return migrate.Signature{Digest: name, By: s.by(), Metadata: s.signed[name]}, slices.Contains(s.signatures[image.Descriptor.Digest], name), nil

@@ -55,20 +55,14 @@ type Tick struct {
 	Repositories []string
 }
 
-// missing are the repositories of the list that were not compared, apart from those that are waived.
-func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string, waived map[string]*Waiver) {
-	waived = map[string]*Waiver{}
+// missing are the repositories of the list that were neither compared nor waived.
+func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string) {
 	for _, name := range t.Repositories {
-		if have[name] {
-			continue
-		}
-		if w := d.waiver(name, "", NotCompared, planned); w != nil {
-			waived[name] = w
-		} else {
+		if !have[name] && d.waiver(name, "", NotCompared, planned) == nil {
 			names = append(names, name)
 		}
 	}
-	return names, waived
+	return names
 }
 
 // Check returns an error unless every decision says what it is for and whose it is.

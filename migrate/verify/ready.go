@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,30 +97,27 @@ type assessment struct {
 	dates   map[string]bool // that are too early, each noted once
 	excused map[string]bool // repositories whose unreadable trust data is waived
 	deleted map[string]bool // repositories that were deleted from Notary, and compared as a whole as withdrawn
-	outside map[string]bool // repositories that nobody compared, as a decision lets that be
 }
 
 // Assess compares both sides anew and returns all gates, those that are found out first.
 // The error is ctx's, or of a comparison that could not go on; gates that depend on a
 // server that cannot be reached are NotTold.
 func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) {
-	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}, deleted: map[string]bool{}, outside: map[string]bool{}}
+	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}, deleted: map[string]bool{}}
 	for id, title := range map[string]string{
-		gateListed:   "the comparison covers every repository that the Notary server has, or a decision waives it",
-		gateCompared: "every tag of every repository with trust data was compared, from trust data read now, or a decision waives it",
-		gateAgreed:   "DCT and Notation agree on every tag that was compared, or a decision waives it",
-		gateArchived: "the snapshot was read back, and verifies for every repository, or a decision waives it",
-		gateQuiet:    "nothing was signed with DCT since the snapshot, in what was compared",
-		gateDates:    "no root, targets or delegation and no signature expires before the planned date, in what was compared",
+		gateListed:   "the comparison covers every repository that the Notary server has",
+		gateCompared: "every tag of every repository was compared, from trust data read now, or a decision waives it",
+		gateAgreed:   "DCT and Notation agree on every tag, or a decision waives it",
+		gateArchived: "the snapshot was read back, and verifies for every repository",
+		gateQuiet:    "nothing was signed with DCT since the snapshot",
+		gateDates:    "no trust data and no signature expires before the planned date",
 	} {
 		a.gates[id] = &Gate{ID: id, Title: title, State: Holds}
 	}
 	v := *r.Verification
 	a.server = &watched{Trust: v.Trust, seen: map[dct.GUN]reception{}}
 	v.Trust = a.server
-	without := len(guns)
 	err := v.Verify(ctx, guns, func(one Repository) error {
-		without--
 		a.compared(one)
 		return nil
 	})
@@ -141,9 +136,6 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	if r.Behind != "" {
 		a.gates[gateCompared].unclear("%s", r.Behind)
 		a.gates[gateCompared].Hint = "ask again between two passes of the watch, or stop it"
-	}
-	if without > 0 {
-		a.gates[gateCompared].note("not compared, as the server says that it has no trust data of them: %s", safetext.Count(without, "repository"))
 	}
 	a.left(guns)
 	a.lost(guns)
@@ -216,19 +208,8 @@ func (a *assessment) unread(r Repository) {
 		}
 		return
 	}
-	a.notCompared(r.GUN, w)
-}
-
-// notCompared says of a repository that no gate counts it, which a decision lets be.
-func (a *assessment) notCompared(name string, w *Waiver) {
-	if a.outside[name] {
-		return
-	}
-	a.outside[name] = true
-	a.gates[gateCompared].note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
-	for id, what := range map[string]string{gateAgreed: "the tags", gateArchived: "the trust data", gateQuiet: "the trust data", gateDates: "the dates"} {
-		a.gates[id].note("not counted: %s of %s, which was not compared", what, name)
-	}
+	compared.note("waived: %s, not compared, by %s until %s: %s", r.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
+	dates.note("not counted: the dates of %s, which was not compared", r.GUN)
 }
 
 // tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what
@@ -252,18 +233,10 @@ func (a *assessment) tag(gun string, t Row) {
 			a.gates[gateAgreed].fail("%s is %s: %s", name, class, t.Reason)
 		}
 	}
-	what := "the signature of " + name
-	switch at := t.CertificateExpires; {
-	case !slices.ContainsFunc(t.Classes, func(c Class) bool { return !slices.Contains(goodSigned, c) }):
-		a.date(at, what)
-	case !at.IsZero() || slices.Contains(t.Classes, Expired):
-		a.gates[gateDates].note("not counted: %s, which is %s", what, strings.ReplaceAll(fmt.Sprint(t.Classes), " ", ", "))
+	if t.Class == Agree {
+		a.date(t.CertificateExpires, "the signature of "+name)
 	}
 }
-
-// goodSigned are the classes of rows whose digest of DCT has a signature that Notation trusts, if it
-// has a date: that it lasts matters, whatever else a decision lets stay.
-var goodSigned = []Class{Agree, Conflict, Moved, Broken, Gone}
 
 func (a *assessment) waived(w *Waiver, name string) {
 	a.counts.waived++
@@ -313,7 +286,7 @@ func (a *assessment) left(guns []dct.GUN) {
 			continue
 		}
 		if w := a.Decisions.waiver(name, "", NotCompared, a.Planned); w != nil {
-			a.notCompared(name, w)
+			a.gates[gateCompared].note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
 			continue
 		}
 		a.gates[gateCompared].unclear("%s is in the ledger, and was not compared", name)
@@ -355,7 +328,6 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		}
 		if w := a.Decisions.waiver(c.GUN, "", NotCompared, a.Planned); w != nil {
 			g.note("waived: %s, not compared, by %s until %s: %s", c.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
-			a.notCompared(c.GUN, w)
 			continue
 		}
 		if !c.Deleted {
@@ -428,7 +400,7 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 		if t.Check != gateListed {
 			continue
 		}
-		switch missing, waived := t.missing(have, &a.Decisions, a.Planned); {
+		switch missing := t.missing(have, &a.Decisions, a.Planned); {
 		case len(a.Products) == 0 || len(t.Repositories) == 0:
 			g.note("not counted: the tick by %s names no file of repositories", t.By)
 		case a.Now.Sub(t.Date) > maxListAge:
@@ -437,12 +409,7 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 			g.fail("%s is in the file %s and was not compared (%d in all)", missing[0], t.File, len(missing))
 		case g.State != Fails:
 			g.State = Holds
-			compared := "all compared"
-			for _, name := range slices.Sorted(maps.Keys(waived)) {
-				compared = fmt.Sprintf("all compared but %d, which are waived as %s", len(waived), NotCompared)
-				a.notCompared(name, waived[name])
-			}
-			g.note("ticked by %s on %s: %s of %s (SHA-256 %s), %s%s", t.By, t.Date.Format(time.DateOnly), safetext.Count(len(t.Repositories), "repository"), t.File, t.SHA256, compared, prefixed(": ", t.Note))
+			g.note("ticked by %s on %s: %s of %s (SHA-256 %s), all compared%s", t.By, t.Date.Format(time.DateOnly), safetext.Count(len(t.Repositories), "repository"), t.File, t.SHA256, prefixed(": ", t.Note))
 		}
 	}
 }
@@ -465,13 +432,8 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		now := a.server.of(gun)
 		read, lacks := now.fingerprint != "", errors.Is(err, dct.ErrUnsigned)
 		switch {
-		case !read && a.excused[gun.String()]:
-			if err != nil {
-				archived.note("waived: %s: %v", gun, err)
-			}
-			if !a.outside[gun.String()] {
-				quiet.unclear("%s: the server's trust data was not read", gun)
-			}
+		case (err != nil || !read) && a.excused[gun.String()]:
+			archived.note("waived: %s", gun)
 		case lacks && (a.Verification.Scope.MayLack(gun, now.err) || a.deleted[gun.String()]):
 			// Without trust data on the server, there is none to keep. What is kept and damaged was there once.
 		case lacks:

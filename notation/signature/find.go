@@ -71,24 +71,15 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	if err != nil {
 		return Found{}, err
 	}
-	all := []string{key.Leaf()}
-	for _, i := range key.Accepted() {
-		all = append(all, i.Leaf())
-	}
-	f := finder{repository: r, image: image, recognise: key.Recognise, Found: Found{InTag: inTag}}
-	return f.find(ctx, list, all)
-}
-
-// find looks for signatures by these certificates among those that are listed.
-func (f *finder) find(ctx context.Context, list []ocispec.Descriptor, leaves []string) (Found, error) {
-	candidates, foreign, malformed := candidates(list, leaves)
+	f := finder{repository: r, key: key, image: image, Found: Found{InTag: inTag}}
+	candidates, foreign, malformed := candidates(list, key.MayBe)
 	tooMany := len(candidates) - maxCandidates
 	if err := f.read(ctx, candidates[:min(len(candidates), maxCandidates)]); err != nil {
 		return f.Found, err
 	}
 	// Where the registry itself makes the list, it says of an entry what its manifest says. What people
 	// can write in a list proves nothing.
-	if len(f.Ours) == 0 && f.repository.ListsInTag() {
+	if len(f.Ours) == 0 && r.ListsInTag() {
 		tooMany += len(foreign)
 		room := min(max(maxCandidates-len(candidates), 0), len(foreign))
 		if err := f.read(ctx, foreign[:room]); err != nil {
@@ -99,7 +90,7 @@ func (f *finder) find(ctx context.Context, list []ocispec.Descriptor, leaves []s
 	}
 	if len(f.Ours) == 0 && tooMany > 0 {
 		return f.Found, failure.WithHint(failure.Permanent,
-			fmt.Errorf("looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is", f.image.Digest, f.repository.Name(), tooMany+maxCandidates, maxCandidates),
+			fmt.Errorf("looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is", image.Digest, r.Name(), tooMany+maxCandidates, maxCandidates),
 			"somebody has planted them; remove them and run again")
 	}
 	f.Unread = max(tooMany, 0) + len(f.unread)
@@ -110,11 +101,11 @@ func (f *finder) find(ctx context.Context, list []ocispec.Descriptor, leaves []s
 		}
 		return f.Found, nil
 	}
-	err := f.read(ctx, malformed[:min(len(malformed), maxCandidates)])
+	err = f.read(ctx, malformed[:min(len(malformed), maxCandidates)])
 	switch {
 	case err == nil && len(malformed) > maxCandidates:
 		err = failure.WithHint(failure.Permanent,
-			fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed", f.image.Digest, f.repository.Name(), len(malformed)),
+			fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed", image.Digest, r.Name(), len(malformed)),
 			"somebody has planted them; remove them and run again")
 	case err == nil && len(f.unread) > 0:
 		err = f.unread[0]
@@ -122,17 +113,17 @@ func (f *finder) find(ctx context.Context, list []ocispec.Descriptor, leaves []s
 	return f.Found, err
 }
 
-// finder looks once for signatures of an image that count.
+// finder is one call of Find.
 type finder struct {
 	repository *registry.Repository
+	key        *notation.Signer
 	image      ocispec.Descriptor
-	recognise  func(image ocispec.Descriptor, mediaType string, blob []byte) (notation.Contents, notation.Identity, bool)
 
 	Found
 	unread []error // why a listed signature could not be read, and trying again would not read it
 }
 
-// read fetches signatures that may count, and notes what they are. The error is of a request
+// read fetches signatures that may be the key's, and notes what they are. The error is of a request
 // that may go well later.
 func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 	for _, m := range list {
@@ -148,9 +139,15 @@ func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 		default:
 			return err
 		}
-		if c, by, ours := f.recognise(f.image, mediaType, blob); ours {
+		c, by, ours, err := f.key.Recognise(ctx, f.image, mediaType, blob)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil: // it may be ours
+			f.unread = append(f.unread, err)
+		case ours:
 			f.Ours = append(f.Ours, Signature{m.Digest.String(), mediaType, by, c})
-		} else {
+		default:
 			f.Others++
 		}
 	}
@@ -168,14 +165,14 @@ func (f *finder) passOver(why error) {
 // candidates sorts the listed signatures in the order in which they are worth a look: those that may
 // be by one of the certificates, those first that say so; those that say that they are by another;
 // and those that the list describes as no signature.
-func candidates(list []ocispec.Descriptor, leaves []string) (candidates, foreign, malformed []ocispec.Descriptor) {
+func candidates(list []ocispec.Descriptor, mayBe func(thumbprints []string) bool) (candidates, foreign, malformed []ocispec.Descriptor) {
 	var say, silent []ocispec.Descriptor
 	for _, m := range list {
 		by, known := claims(m)
 		switch {
 		case registry.CheckEntry(m) != nil:
 			malformed = append(malformed, m)
-		case known && !slices.Contains(leaves, by):
+		case known && !mayBe(by):
 			foreign = append(foreign, m)
 		case known:
 			say = append(say, m)
@@ -186,96 +183,80 @@ func candidates(list []ocispec.Descriptor, leaves []string) (candidates, foreign
 	return append(say, silent...), foreign, malformed
 }
 
-// claims returns the certificate that a listed signature says it is by, and reports whether it
-// says so; some registries leave that out. Where the list is kept in a tag, who may push can write
+// claims returns the thumbprints of the certificates, leaf first, that a listed signature says it is by,
+// and reports whether it says so; some registries leave that out. Where the list is kept in a tag, who may push can write
 // what they like beside our own signature: then it says where to look first, and decides nothing.
-func claims(m ocispec.Descriptor) (leaf string, known bool) {
+func claims(m ocispec.Descriptor) (thumbprints []string, known bool) {
 	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
 	if !ok {
-		return "", false
+		return nil, false
 	}
-	var prints []string
-	if err := json.Unmarshal([]byte(list), &prints); err != nil || len(prints) == 0 {
-		return "", false
+	if err := json.Unmarshal([]byte(list), &thumbprints); err != nil || len(thumbprints) == 0 {
+		return nil, false
 	}
-	return prints[0], true
+	return thumbprints, true
 }
 
 // ErrUnlisted is returned by Recorded for a good signature that is not listed.
 var ErrUnlisted = errors.New("the registry has the signature and does not list it")
 
 // Recorded returns the signature of that digest, if it is intact, over the image and not past its date,
-// whoever made it, and reports whether it is; with [ErrUnlisted] if the registry has it and does not list
-// it. Where it is no good any more or is gone, another that is listed and by one of the earlier identities
-// stands in for it. What is listed and cannot be fetched now is an error: it may be as good as ever.
-func Recorded(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, recorded string, earlier []notation.Identity) (Signature, bool, error) {
+// whoever made it, and reports whether it is: by an identity of the key, or else by that of its certificate;
+// with [ErrUnlisted] if the registry has it and does not list
+// it. What is listed and cannot be fetched now is an error: it may be as good as ever.
+func Recorded(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor, recorded string) (Signature, bool, error) {
 	none := Signature{}
 	list, _, err := r.Signatures(ctx, image)
 	if err != nil {
 		return none, false, err
 	}
 	i := slices.IndexFunc(list, func(m ocispec.Descriptor) bool { return m.Digest.String() == recorded })
-	if i >= 0 && registry.CheckEntry(list[i]) == nil {
-		mediaType, blob, err := r.FetchSignature(ctx, list[i])
-		switch {
-		case errors.Is(err, registry.ErrDangling): // a moment ago it was there
-			return none, false, failure.New(failure.Transient, err)
-		case err != nil && !errors.Is(err, registry.ErrBroken):
-			return none, false, err
-		}
-		if one, good := read(image, recorded, mediaType, blob); good && err == nil {
-			return one, true, nil
-		} // what is no good could not be read later either
-	}
-	if other, found, err := standsIn(ctx, r, image, list, earlier); found || err != nil {
-		return other, found, err
-	}
 	if i < 0 {
-		return unlisted(ctx, r, image, recorded)
+		return unlisted(ctx, r, key, image, recorded)
 	}
-	return none, false, nil
-}
-
-// standsIn returns a listed signature by one of the identities, and reports whether there is one.
-func standsIn(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, list []ocispec.Descriptor, by []notation.Identity) (Signature, bool, error) {
-	if len(by) == 0 {
-		return Signature{}, false, nil
+	if registry.CheckEntry(list[i]) != nil {
+		return none, false, nil
 	}
-	var leaves []string
-	for _, i := range by {
-		leaves = append(leaves, i.Leaf())
+	mediaType, blob, err := r.FetchSignature(ctx, list[i])
+	switch {
+	case errors.Is(err, registry.ErrDangling): // a moment ago it was there
+		return none, false, failure.New(failure.Transient, err)
+	case err != nil && !errors.Is(err, registry.ErrBroken):
+		return none, false, err
 	}
-	f := finder{repository: r, image: image, recognise: func(image ocispec.Descriptor, mediaType string, blob []byte) (notation.Contents, notation.Identity, bool) {
-		one, good := read(image, "", mediaType, blob)
-		return one.Contents, one.By, good && slices.ContainsFunc(by, one.By.Equal)
-	}}
-	found, err := f.find(ctx, list, leaves)
-	if err != nil || len(found.Ours) == 0 {
-		return Signature{}, false, err
+	if err != nil {
+		return none, false, nil // it could not be read later either
 	}
-	return found.Ours[0], true, nil
+	return read(ctx, key, image, recorded, mediaType, blob)
 }
 
 // unlisted is Recorded for a signature that the registry does not list.
-func unlisted(ctx context.Context, r *registry.Repository, image ocispec.Descriptor, recorded string) (Signature, bool, error) {
+func unlisted(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor, recorded string) (Signature, bool, error) {
 	answer := r.StoredSignature(ctx, image.Digest, digest.Digest(recorded))
 	stored, there := answer.Value()
 	if answer.Err() != nil || !there {
 		return Signature{}, false, answer.Err()
 	}
-	one, good := read(image, recorded, stored.MediaType, stored.Envelope)
-	if !good {
-		return Signature{}, false, nil
+	one, good, err := read(ctx, key, image, recorded, stored.MediaType, stored.Envelope)
+	if err != nil || !good {
+		return Signature{}, false, err
 	}
 	return one, false, ErrUnlisted
 }
 
 // read returns what a signature of that digest says, and reports whether it is intact, over the image
 // and not past its date.
-func read(image ocispec.Descriptor, digest, mediaType string, blob []byte) (Signature, bool) {
+func read(ctx context.Context, key *notation.Signer, image ocispec.Descriptor, digest, mediaType string, blob []byte) (Signature, bool, error) {
 	c, err := notation.Read(mediaType, blob)
 	if err != nil || !c.Over(image) || !c.Verifies(time.Now()) {
-		return Signature{}, false
+		return Signature{}, false, nil
 	}
-	return Signature{digest, mediaType, notation.IdentityOf(c.Chain[0]), c}, true
+	_, by, ours, err := key.Recognise(ctx, image, mediaType, blob)
+	switch {
+	case err != nil:
+		return Signature{}, false, err
+	case !ours:
+		by = notation.IdentityOf(c.Chain[0])
+	}
+	return Signature{digest, mediaType, by, c}, true, nil
 }

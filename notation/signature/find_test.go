@@ -16,7 +16,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/registry"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
-	"github.com/dct2notation/dct2notation/notation"
 )
 
 // Ours is what our certificate signed for this image, whatever the registry's annotations
@@ -248,7 +247,7 @@ func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
 	must(t, err)
 	recorded := func(image ocispec.Descriptor, d digest.Digest) (Signature, bool, error) {
 		c.use(t, c.signer)
-		return Recorded(context.Background(), c.repository, image, d.String(), nil)
+		return Recorded(context.Background(), c.repository, c.signer, image, d.String())
 	}
 	s, found, err := recorded(c.image, list[0].Digest)
 	if err != nil || !found || s.By != old.Identity() || !s.Contents.ChainEnds().Equal(old.NotAfter()) || s.Contents.Target.Annotations["by"] != old.Leaf() {
@@ -271,44 +270,5 @@ func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
 	c.registry.SetHook(nil)
 	if listed := c.repository.ListsInTag(); listed {
 		t.Error("with the referrers API: got a list in a tag, want none")
-	}
-}
-
-// Another signature stands in for a recorded one that is gone only if it is by one of the earlier
-// identities, over this image, and listed; and where that cannot be found out, it is unknown.
-func TestEarlierIdentityStandsInForTheRecorded(t *testing.T) {
-	t.Parallel()
-	for _, api := range []bool{true, false} {
-		c := newCounterOn(t, registrytest.Options{Referrers: api})
-		old, older, stranger := c.key(t, c.ca), c.key(t, c.ca), c.key(t, c.ca)
-		c.sign(t, stranger)
-		c.sign(t, old)
-		another := c.image
-		another.Size++
-		gone := digest.FromString("gone").String()
-		for name, x := range map[string]struct {
-			image   ocispec.Descriptor
-			earlier []*notation.Signer
-			want    string
-		}{
-			"by it":             {c.image, []*notation.Signer{older, old}, old.Leaf()},
-			"by another":        {c.image, []*notation.Signer{older}, ""},
-			"by nobody":         {c.image, nil, ""},
-			"over another size": {another, []*notation.Signer{old}, ""},
-		} {
-			var by []notation.Identity
-			for _, k := range x.earlier {
-				by = append(by, k.Identity())
-			}
-			s, found, err := Recorded(t.Context(), c.open(t), x.image, gone, by)
-			if err != nil || found != (x.want != "") || found && (s.By.Leaf() != x.want || s.Digest == "" || s.Digest == gone) {
-				t.Errorf("%s, API %t: got %s by %q, %t, error %v, want one by %q", name, api, s.Digest, s.By.Leaf(), found, err, x.want)
-			}
-		}
-		c.answer(http.MethodGet, "/blobs/", code(http.StatusNotFound))
-		if s, found, err := Recorded(t.Context(), c.open(t), c.image, gone, []notation.Identity{old.Identity()}); found || err == nil {
-			t.Errorf("API %t, 404 for what is listed: got %+v, %t, and no error, want it unknown", api, s, found)
-		}
-		c.registry.SetHook(nil)
 	}
 }

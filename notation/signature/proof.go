@@ -39,9 +39,9 @@ func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) looku
 		return lookup.Of(c, err)
 	}
 	hint := "the ledger does not tell the truth about it; nothing of this image was deleted"
-	by, err := p.proven(c, stored)
-	if err == nil && len(p.Named) > 0 && !slices.ContainsFunc(p.Named, by.Equal) {
-		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", by.Leaf())
+	says, err := p.proven(c, stored)
+	if err == nil && len(p.Named) > 0 && !slices.ContainsFunc(p.Named, func(i notation.Identity) bool { return i.Matches(says) == nil }) {
+		err = fmt.Errorf("it is by certificate %s, which is not among those that are named", notation.Thumbprint(says.Chain[0]))
 		hint = "if that is a certificate of yours, name it with --certificate too; nothing of this image was deleted"
 	}
 	if err != nil {
@@ -51,23 +51,23 @@ func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) looku
 	return lookup.Found(c)
 }
 
-// proven returns by whom a signature is, or an error unless it is the one that the ledger says a run
+// proven returns what a signature says, or an error unless it is the one that the ledger says a run
 // has made. The GUN tells it from those that the same key made by other tools.
-func (p Proof) proven(c Claim, s registry.Stored) (by notation.Identity, err error) {
-	says, err := notation.Read(s.MediaType, s.Envelope)
+func (p Proof) proven(c Claim, s registry.Stored) (says notation.Contents, err error) {
+	says, err = notation.Read(s.MediaType, s.Envelope)
 	if err != nil {
-		return by, err
+		return says, err
 	}
-	by, gun := notation.IdentityOf(says.Chain[0]), says.Target.Annotations[p.MetadataGUN]
+	leaf, gun := notation.Thumbprint(says.Chain[0]), says.Target.Annotations[p.MetadataGUN]
 	switch {
-	case by.Leaf() != c.Leaf:
-		return by, fmt.Errorf("it is by certificate %s, and the ledger says by %s", by.Leaf(), safetext.Safe(c.Leaf, 80))
+	case leaf != c.Leaf:
+		return says, fmt.Errorf("it is by certificate %s, and the ledger says by %s", leaf, safetext.Safe(c.Leaf, 80))
 	case says.Target.Digest != c.Image:
-		return by, fmt.Errorf("it is over %s", safetext.Safe(says.Target.Digest.String(), 80))
+		return says, fmt.Errorf("it is over %s", safetext.Safe(says.Target.Digest.String(), 80))
 	case gun == "":
-		return by, errors.New("it was not made by this tool")
+		return says, errors.New("it was not made by this tool")
 	case gun != c.GUN:
-		return by, fmt.Errorf("it is of repository %s, and the ledger says of %s", safetext.Safe(gun, 256), safetext.Safe(c.GUN, 256))
+		return says, fmt.Errorf("it is of repository %s, and the ledger says of %s", safetext.Safe(gun, 256), safetext.Safe(c.GUN, 256))
 	}
-	return by, nil
+	return says, nil
 }

@@ -23,6 +23,7 @@ func completeValues(root *cobra.Command) {
 		"discover":         session.DiscoverKinds(),
 		"allow-expired":    dct.Everything(),
 		"signature-format": {"jws", "cose"},
+		"identity":         {"certificate", "subject", "profile"},
 		"platforms":        {"index", "all"},
 		"product":          verify.Products(),
 		"stage":            {"audit", "enforce"},

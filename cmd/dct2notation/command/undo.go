@@ -156,15 +156,22 @@ func (o *undoOptions) named(cfg session.Config) ([]notation.Identity, error) {
 			values[i] = after
 		}
 	}
-	values = append(values, cfg.Flags["accept-certificate"]...)
-	rules := cfg.Keys
-	if names := cfg.Flags["key"]; len(names) == 1 {
-		rules = append(slices.Clone(rules), session.KeyRule{KeyOptions: session.KeyOptions{Key: names[0]}})
+	rules, err := cfg.KeyRules()
+	if err != nil {
+		return nil, err
 	}
+	var all []notation.Identity
 	for _, rule := range rules {
 		values = append(values, rule.Accepted...)
-		if rule.Plugin != "" {
+		i, _, err := rule.Identity()
+		switch {
+		case err != nil:
+			return nil, err
+		case !i.IsZero():
+			all = append(all, i)
 			continue
+		case rule.Key == "":
+			continue // the certificate of a plugin's key is not known here
 		}
 		key, err := rule.NotationKey()
 		if err != nil {
@@ -174,7 +181,8 @@ func (o *undoOptions) named(cfg session.Config) ([]notation.Identity, error) {
 			values = append(values, key.CertFile)
 		}
 	}
-	return session.IdentitiesOf(values)
+	certificates, err := session.IdentitiesOf(values)
+	return append(all, certificates...), err
 }
 
 // hintOfIdentities says which certificates the ledger has, for its user to compare.
@@ -185,7 +193,7 @@ func hintOfIdentities(known *state.Fingerprint) string {
 	}
 	for _, s := range known.Signers {
 		for _, text := range append(s.Earlier, s.Identity) {
-			if i, err := notation.ParseIdentity(text); err == nil && !slices.Contains(all, "sha256:"+i.Leaf()) {
+			if i, err := notation.ParseIdentity(text); err == nil && !i.Renews() && !slices.Contains(all, "sha256:"+i.Leaf()) {
 				all = append(all, "sha256:"+i.Leaf())
 			}
 		}

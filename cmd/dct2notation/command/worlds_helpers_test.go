@@ -48,18 +48,17 @@ type world struct {
 	children map[digest.Digest][]ocispec.Descriptor
 	feed     func() []feedEntry // nil: the server's own
 
-	ledger       string                     // that runs write to
-	made         map[string]map[string]bool // by ledger: the signatures that runs with it made
-	copyOf       map[string]string          // by ledger: the one it was copied from
-	robbed       map[digest.Digest]bool     // images whose signature somebody deleted
-	quiet        bool                       // little is odd here, and little changes
-	vague        bool                       // something is here of which false alarms are allowed
-	final        bool                       // all is repaired
-	faulty       bool                       // a fault is being injected
-	cutPlatforms bool                       // a run of all platforms failed: it may have signed some, and pushed none
-	hidden       bool                       // it hides the referrers API for good
-	lies         sync.Map                   // paths of which a server said with its own code that nothing is there
-	expiring     map[digest.Digest]bool     // images that were signed with an expiry that has passed
+	ledger   string                     // that runs write to
+	made     map[string]map[string]bool // by ledger: the signatures that runs with it made
+	copyOf   map[string]string          // by ledger: the one it was copied from
+	robbed   map[digest.Digest]bool     // images whose signature somebody deleted
+	quiet    bool                       // little is odd here, and little changes
+	vague    bool                       // something is here of which false alarms are allowed
+	final    bool                       // all is repaired
+	faulty   bool                       // a fault is being injected
+	hidden   bool                       // it hides the referrers API for good
+	lies     sync.Map                   // paths of which a server said with its own code that nothing is there
+	expiring map[digest.Digest]bool     // images that were signed with an expiry that has passed
 }
 
 // A feedEntry is a record of the changefeed as notary-server writes it.

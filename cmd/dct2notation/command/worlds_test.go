@@ -291,16 +291,10 @@ type ran struct {
 
 // How a run is asked for.
 type how struct {
-	args                                                       []string
-	recheck, rebind, resign, platforms, planned, expiry, watch bool
-	wants                                                      func(tag string) bool // nil: all tags
-	excluded                                                   *place                // by the configuration
-	only                                                       map[string]bool       // references; nil: all
-}
-
-// asks reports whether the run is to look at an image at all.
-func (h how) asks(p *place, d digest.Digest) bool {
-	return h.only == nil || h.only[p.trust.GUN()+"@"+d.String()]
+	args                                        []string
+	recheck, rebind, platforms, planned, expiry bool
+	some                                        bool            // tags that begin with v
+	only                                        map[string]bool // references; nil: all
 }
 
 // howToRun draws the flags of a run.
@@ -315,8 +309,7 @@ func (w *world) howToRun() (h how) {
 	}
 	h.args = append(h.args, "--signature-format", format, "--key", w.key)
 	h.rebind, h.platforms, h.recheck, h.expiry = w.coin("rebind", 15), w.coin("platforms-all", 20), w.coin("recheck", 30) || w.final, w.coin("expiry", 8)
-	h.resign = w.coin("resign", 8)
-	for flag, on := range map[string]bool{"--rebind": h.rebind, "--resign": h.resign, "--platforms=all": h.platforms, "--recheck": h.recheck, "--expiry=1s": h.expiry} {
+	for flag, on := range map[string]bool{"--rebind": h.rebind, "--platforms=all": h.platforms, "--recheck": h.recheck, "--expiry=1s": h.expiry} {
 		if on {
 			h.args = append(h.args, flag)
 		}
@@ -330,18 +323,8 @@ func (w *world) howToRun() (h how) {
 		must(w.t, os.Rename(failures, failures+".only"))
 		h.args = append(h.args, "--only", failures+".only")
 	case w.coin("run-include-tags", 10):
-		h.wants = func(tag string) bool { return strings.HasPrefix(tag, "v") }
+		h.some = true
 		h.args = append(h.args, "--include-tags", "v*")
-	case w.coin("run-exclude-tags", 10):
-		h.wants = func(tag string) bool { return !strings.HasPrefix(tag, "v") }
-		h.args = append(h.args, "--exclude-tags", "v*")
-	case discovers(h.args) && len(w.repos) > 1 && w.coin("run-exclude", 25):
-		h.excluded = w.repos[0]
-		w.write("exclude.yaml", fmt.Appendf(nil, "version: 1\nexclude: [%s]\n", h.excluded.trust.GUN()))
-		h.args = append(h.args, "--config", w.path("exclude.yaml"))
-	case w.coin("watch", 10): // a few passes, ended by its time
-		h.watch = true
-		h.args = append(h.args, "--watch", "10ms", "--max-duration", "300ms", "--metrics-address", "none")
 	case noPlan == nil && w.coin("run-plan", 40):
 		h.planned = true
 		h.args = append(h.args, "--plan", plan)
@@ -368,13 +351,12 @@ func (w *world) run() string {
 	if err := json.Unmarshal(s.out, &r); err != nil && s.code == cli.ExitDone && h.only == nil {
 		return s.wrongf("its result is none: %v", err)
 	}
-	w.cutPlatforms = w.cutPlatforms || h.platforms && s.code != cli.ExitDone
 	switch {
 	case r.Complete && s.code != cli.ExitDone:
 		return s.wrongf("it says complete")
 	case s.code == cli.ExitDone:
 		wrong = w.checkComplete(s, r, h)
-	case w.allMayBeSigned() && h.only == nil && !h.planned && h.wants == nil && !h.watch:
+	case w.allMayBeSigned() && h.only == nil && !h.planned && !h.some:
 		wrong = s.wrongf("nothing was in its way")
 	}
 	if h.expiry {
@@ -405,9 +387,6 @@ func (w *world) checkSigned(s said, signedBefore map[string]bool, h how) string 
 			if !w.ours(one) || one.over.String() != d {
 				return s.wrongf("it pushed a signature to %s that is not by the key, or over %s", image, one.over)
 			}
-			if p == h.excluded {
-				return s.wrongf("it signed %s, which is excluded", image)
-			}
 			if !w.vouched(p, h.platforms)[one.over] {
 				return s.wrongf("it signed %s, which DCT does not vouch for", image)
 			}
@@ -423,7 +402,7 @@ func (w *world) checkSigned(s said, signedBefore map[string]bool, h how) string 
 		if len(list) > 1 {
 			return s.wrongf("it signed %s %d times", image, len(list))
 		}
-		if signedBefore[image] && !h.rebind && !h.resign && !w.hides(p, true) && !w.liedAbout("sha256-"+strings.TrimPrefix(d, "sha256:")) {
+		if signedBefore[image] && !h.rebind && !w.hides(p, true) && !w.liedAbout("sha256-"+strings.TrimPrefix(d, "sha256:")) {
 			return s.wrongf("it signed %s again, which had a good signature of ours", image)
 		}
 	}
@@ -439,8 +418,6 @@ func (w *world) checkComplete(s said, r ran, h how) string {
 	for _, p := range w.repos {
 		state := w.dct(p).state
 		switch {
-		case p == h.excluded:
-			continue
 		case h.planned && state != dctGood, h.only != nil && !r.Complete && state != dctGood, state == dctNone && discovers(h.args):
 			continue
 		case state == dctGood || w.liedAbout(p.trust.GUN()):
@@ -477,22 +454,21 @@ func (r ran) class(p *place, d digest.Digest) string {
 
 // excused reports whether a run that ended with 0 may have left an image without a good signature.
 func (w *world) excused(p *place, d digest.Digest, r ran, h how) bool {
-	asked := h.asks(p, d)
 	switch class := r.class(p, d); {
-	case class == "missing": // else by the ledger's word, which an earlier run may have been lied to for
-		return !w.stored(p, d) || w.liedAbout(d.String()) || !asked
-	case h.planned && !r.Complete, h.wants != nil && !r.Complete && !w.namedBy(p, d, h.wants), !asked && !r.Complete:
+	case class == "missing":
+		return !w.stored(p, d) || w.liedAbout(d.String())
+	case h.planned && !r.Complete, h.some && !r.Complete && !w.namedBy(p, d, "v"), h.only != nil && !r.Complete && !h.only[p.trust.GUN()+"@"+d.String()]:
 		return true // it was not asked for
-	case w.robbed[d] && (!asked || !h.recheck && h.only == nil):
+	case w.robbed[d] && !h.recheck && h.only == nil:
 		return true // what the ledger has as done is not looked up
 	}
 	return w.liedAbout(p.trust.GUN()) && discovers(h.args)
 }
 
-// namedBy reports whether DCT has a tag of an image that is one of the wanted.
-func (w *world) namedBy(p *place, d digest.Digest, wants func(tag string) bool) bool {
+// namedBy reports whether DCT has a tag of an image that begins so.
+func (w *world) namedBy(p *place, d digest.Digest, prefix string) bool {
 	for tag, named := range w.dct(p).tags {
-		if named == d && wants(tag) {
+		if named == d && strings.HasPrefix(tag, prefix) {
 			return true
 		}
 	}
@@ -570,12 +546,9 @@ func (w *world) anyTag() bool {
 	return slices.ContainsFunc(w.repos, func(p *place) bool { return len(w.dct(p).tags) > 0 })
 }
 
-// lostPlatform reports whether a run signed the image of a platform, and the signature is gone or was never
-// pushed: with the ledger, that is said too.
+// lostPlatform reports whether a run signed the image of a platform, and the signature is gone: with the ledger,
+// that is said too.
 func (w *world) lostPlatform() bool {
-	if w.cutPlatforms {
-		return true
-	}
 	for made := range w.made[w.ledger] {
 		image, _, _ := strings.Cut(made, " ")
 		name, d, _ := strings.Cut(image, "@")

@@ -32,7 +32,7 @@ func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.Key
 		}
 		seen[key.Name] = true
 		stamped := e.authority(ctx, f, rule, authorities)
-		if s := e.key(ctx, rule, key, authorities[rule.TSAURL], known); s != nil && stamped {
+		if s := e.key(ctx, f, rule, key, authorities[rule.TSAURL], known); s != nil && stamped {
 			opened = append(opened, session.OpenedKey{KeyRule: rule, Signer: s})
 		}
 	}
@@ -65,24 +65,15 @@ func (e *exam) authority(ctx context.Context, f *session.Session, rule session.K
 }
 
 // Key takes the steps in which a run proves a key. It gives the key if all of them went well.
-func (e *exam) key(ctx context.Context, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known *state.Fingerprint) *notation.Signer {
-	options, err := rule.Signing(key, known, e.log)
-	if err != nil {
-		e.failed("key", key.Name, err)
-		return nil
-	}
-	options.TSA = tsa
+func (e *exam) key(ctx context.Context, f *session.Session, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known *state.Fingerprint) *notation.Signer {
 	told := false
-	s, err := notation.Examine(ctx, key, options, !e.noSign, func(f notation.Finding) {
-		told = told || f.Err != nil
-		if f.Err != nil {
-			e.failed(string(f.Step), key.Name, f.Err)
+	s, err := f.Examine(ctx, rule.KeyOptions, key, tsa, known, !e.noSign, e.log, func(found notation.Finding) {
+		told = told || found.Err != nil
+		if found.Err != nil {
+			e.failed(string(found.Step), key.Name, found.Err)
 			return
 		}
-		if f.Step == notation.StepSignature && key.Plugin != "" {
-			f.Found += "; it cost one key operation"
-		}
-		e.ok(string(f.Step), key.Name, "%s", f.Found)
+		e.ok(string(found.Step), key.Name, "%s", found.Found)
 	})
 	if err != nil && !told {
 		e.failed("key", key.Name, err)
@@ -95,9 +86,22 @@ func (e *exam) key(ctx context.Context, rule session.KeyRule, key notation.Key, 
 		e.add(c)
 	}
 	if s != nil {
+		e.identity(s)
+	}
+	if s != nil && !s.Identity().Renews() {
 		e.expiry(key.Name, s.NotAfter(), tsa != nil, time.Now())
 	}
 	return s
+}
+
+// identity says whose signatures are the key's, what that rests on, and what a verifier needs.
+func (e *exam) identity(s *notation.Signer) {
+	i := s.Identity()
+	rests := "its certificate"
+	if i.Renews() {
+		rests = "the configuration: a renewed certificate is no other key"
+	}
+	e.ok("key-identity", s.Name(), "%s; it rests on %s. Verifiers need %s", i.Title(), rests, s.VerifierNeeds())
 }
 
 // subjects says whether a trust policy could name the certificates.

@@ -14,6 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/monitor"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -132,6 +133,18 @@ func (r *Runner) bind(f *session.Session) error {
 	if err := r.Ledger.Bind(now, r.AcceptChanges || r.AcceptRoot.OnlyAccepted(r.Known, now)); err != nil {
 		return r.AcceptRoot.NamingRoots(err, r.Ledger, now)
 	}
+	for _, k := range r.keys {
+		key, err := k.NotationKey()
+		if err != nil {
+			return err
+		}
+		k.OnRenewed(func(chain [][]byte) {
+			r.Log.Info("renewed", "key", safetext.Safe(k.Name(), 128), "leaf", k.Leaf(), "valid_until", k.NotAfter().UTC().Format(time.RFC3339))
+			if err := r.Ledger.Renewed(session.KeyID(key), chain); err != nil {
+				r.Log.Error("the ledger has not kept that the key was renewed", "key", safetext.Safe(k.Name(), 128), "error", report.Why(err))
+			}
+		})
+	}
 	r.Known, err = r.Ledger.Fingerprint()
 	return err
 }
@@ -172,7 +185,11 @@ func (m made) part() bool {
 func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
 	head := report.NewHead(report.OfRun, cli.Tool(), parts.Asked, time.Now())
 	for _, k := range r.keys {
-		head.Keys = append(head.Keys, report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()})
+		key := report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()}
+		if i := k.Signer.Identity(); i.Renews() {
+			key.Identity = i.Title()
+		}
+		head.Keys = append(head.Keys, key)
 	}
 	saved, err := r.Record(head, r.Output, r.Log)
 	if err != nil {

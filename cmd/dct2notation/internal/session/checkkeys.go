@@ -21,6 +21,9 @@ import (
 // ends soon.
 func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, log *slog.Logger) error {
 	for _, k := range keys {
+		if k.Signer.Identity().Renews() {
+			continue // its certificates end all the time
+		}
 		if err := o.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
 			return err
 		}
@@ -50,6 +53,9 @@ func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now tim
 func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 	certificates, rules := map[string][]policy.Key{}, map[string]OpenedKey{}
 	for _, k := range keys {
+		if k.Signer.Identity().Renews() && !k.Signer.Identity().NamedBySubject() {
+			continue // a trust policy names the profile
+		}
 		certificates[k.Name()] = []policy.Key{{Name: k.Name(), Chain: k.Certificates(), Dedicated: slices.Contains(o.dedicated, k.Name())}}
 		rules[k.Name()] = k
 	}

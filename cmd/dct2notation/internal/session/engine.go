@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -136,7 +137,7 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 			return nil, err
 		}
 	}
-	options.TSA = tsa
+	options.TSA, options.Client = tsa, r.client()
 	s, err := notation.Open(ctx, key, options)
 	if err != nil {
 		return nil, err
@@ -147,7 +148,20 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 
 // OpenTSA asks the time-stamping authority for a first timestamp, and returns it ready to sign.
 func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions) (*notation.TSA, error) {
-	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.TSAURL, RootCert: o.TSARoot, Client: transport.Client(r.Transport, nil).Client})
+	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.TSAURL, RootCert: o.TSARoot, Client: r.client()})
+}
+
+// client is of the one HTTP stack, for what is neither registry nor Notary server.
+func (r *Servers) client() *http.Client { return transport.Client(r.Transport, nil).Client }
+
+// Examine is [notation.Examine] of the key that the options name.
+func (r *Servers) Examine(ctx context.Context, o KeyOptions, key notation.Key, tsa *notation.TSA, known *state.Fingerprint, sign bool, log *slog.Logger, tell func(notation.Finding)) (*notation.Signer, error) {
+	options, err := o.Signing(key, known, log)
+	if err != nil {
+		return nil, err
+	}
+	options.TSA, options.Client = tsa, r.client()
+	return notation.Examine(ctx, key, options, sign, tell)
 }
 
 // Signing says how the key is to sign, but for the time-stamping authority.
@@ -156,8 +170,12 @@ func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *sl
 	if err != nil {
 		return notation.Options{}, cli.Usage(fmt.Errorf("--accept-certificate: %w", err))
 	}
+	identity, root, err := o.Identity()
+	if err != nil {
+		return notation.Options{}, err
+	}
 	return notation.Options{
-		Format: o.format, Chain: knownChain(known, key, time.Now()), Accepted: accepted,
+		Identity: identity, Root: root, Format: o.format, Chain: knownChain(known, key, time.Now()), Accepted: accepted,
 		Rate: o.keyRate, Expiry: o.expiry,
 		OnThrottled: func(t notation.Throttling) {
 			if t.Wait > 0 {
@@ -176,7 +194,7 @@ func knownChain(known *state.Fingerprint, key notation.Key, now time.Time) [][]b
 	if key.Plugin == "" || known == nil {
 		return nil
 	}
-	chain := known.Signers[keyID(key)].Chain
+	chain := known.Signers[KeyID(key)].Chain
 	for _, der := range chain {
 		if c, err := x509.ParseCertificate(der); err != nil || now.After(c.NotAfter) {
 			return nil
@@ -186,7 +204,7 @@ func knownChain(known *state.Fingerprint, key notation.Key, now time.Time) [][]b
 }
 
 // keyID names a key in the ledger, without its secrets.
-func keyID(k notation.Key) string {
+func KeyID(k notation.Key) string {
 	if k.Plugin == "" {
 		return state.KeyID(k.Name, k.KeyFile)
 	}
@@ -205,8 +223,8 @@ func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 		if err != nil {
 			return nil, err
 		}
-		id := keyID(key)
-		f.Signers[id] = state.Signer{Identity: k.Identity().String(), Chain: k.Chain(), TSA: transport.RedactText(k.TSAURL)}
+		id := KeyID(key)
+		f.Signers[id] = state.Signer{Identity: k.Signer.Identity().String(), Renews: k.Signer.Identity().Renews(), Chain: k.Chain(), TSA: transport.RedactText(k.TSAURL)}
 		keys = append(keys, strings.Join(append([]string{id}, slices.Concat(k.Roles, k.repositories)...), " "))
 	}
 	f.Keys = strings.Join(keys, ", ")

@@ -2,8 +2,10 @@ package session
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/certfile"
@@ -31,6 +33,60 @@ func identityOf(value string) (notation.Identity, error) {
 			safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
 	}
 	return notation.IdentityOf(chain[0]), nil
+}
+
+// checkIdentity returns an error unless the parts of the key's identity belong together.
+func (o *KeyOptions) checkIdentity() error {
+	switch o.identity {
+	case "", "certificate":
+		if o.root != "" || o.subject != "" || len(o.ekus) > 0 {
+			return errors.New("--key-root, --key-subject and --key-eku need --identity subject or profile")
+		}
+	case "subject":
+		switch {
+		case o.root == "" || o.subject == "":
+			return errors.New("--identity subject needs --key-root and --key-subject")
+		case o.TSAURL == "":
+			return errors.New("--identity subject needs --timestamp-url and --timestamp-root-cert: certificates that are renewed often end soon, and signatures without a timestamp with them")
+		case len(o.ekus) == 0 && (strings.Contains(o.Plugin, "artifactsigning") || strings.Contains(o.Plugin, "trustedsigning")):
+			return errors.New("--identity subject needs --key-eku with this plugin: its root certifies everybody who uses the service\nhint: the usage that is yours begins with 1.3.6.1.4.1.311.97. and stands in the certificate: openssl x509 -in FILE -noout -ext extendedKeyUsage")
+		}
+	case "profile":
+		switch {
+		case o.root == "" || o.ID == "":
+			return errors.New("--identity profile needs --key-root, and --plugin and --id with the profile's ARN")
+		case o.subject != "" || len(o.ekus) > 0:
+			return errors.New("--key-subject and --key-eku are for --identity subject")
+		}
+	default:
+		return fmt.Errorf("--identity %s: it is certificate, subject or profile", safetext.Safe(o.identity, 32))
+	}
+	return nil
+}
+
+// Identity is the one that the options give the key, and its root; the zero Identity if that is the one of
+// its certificate.
+func (o *KeyOptions) Identity() (notation.Identity, *x509.Certificate, error) {
+	if o.identity == "" || o.identity == "certificate" {
+		return notation.Identity{}, nil, nil
+	}
+	certs, err := ReadCertificates(o.root)
+	if err != nil {
+		return notation.Identity{}, nil, err
+	}
+	if len(certs) != 1 {
+		return notation.Identity{}, nil, cli.Usage(fmt.Errorf("--key-root %s has %d certificates, and is the root alone", safetext.Safe(o.root, 300), len(certs)))
+	}
+	var i notation.Identity
+	if o.identity == "profile" {
+		i, err = notation.ProfileIdentity(certs[0], o.ID)
+	} else {
+		i, err = notation.SubjectIdentity(certs[0], o.subject, o.ekus)
+	}
+	if err != nil {
+		return notation.Identity{}, nil, cli.Usage(fmt.Errorf("--identity %s: %w", o.identity, err))
+	}
+	return i, certs[0], nil
 }
 
 // IdentitiesOf reads certificates that somebody names, each once.
@@ -71,11 +127,12 @@ func earlierOf(f *state.Fingerprint, name string, present notation.Identity) []s
 
 // identify gives the engine's key what its signatures are known by.
 func (k OpenedKey) identify(to *migrate.Key, known *state.Fingerprint) {
-	to.Identity = k.Identity().String()
+	to.Identity = k.Signer.Identity().String()
 	for _, i := range k.Accepted() {
 		to.Accepted = append(to.Accepted, i.String())
 	}
-	to.Earlier = earlierOf(known, k.Name(), k.Identity())
+	to.Renews = k.Signer.Identity().Renews()
+	to.Earlier = earlierOf(known, k.Name(), k.Signer.Identity())
 	to.Expiry, to.Timestamped = k.expiry, k.TSAURL != ""
 }
 

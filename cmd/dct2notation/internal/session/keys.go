@@ -115,6 +115,26 @@ func (r KeyRule) with(o KeyOptions) KeyRule {
 	return r
 }
 
+// KeyRules are the keys that the configuration alone names, in keys or by the flags of one.
+func (c Config) KeyRules() ([]KeyRule, error) {
+	if len(c.Keys) > 0 {
+		return c.Keys, nil
+	}
+	var rule KeyRule
+	flags := pflag.NewFlagSet("key", pflag.ContinueOnError)
+	rule.Bind(flags)
+	for name, values := range c.Flags {
+		for _, value := range values {
+			if f := flags.Lookup(name); f != nil {
+				if err := flags.Set(name, value); err != nil {
+					return nil, cli.Usage(fmt.Errorf("%s: %w", name, cli.FlagError(err)))
+				}
+			}
+		}
+	}
+	return []KeyRule{rule}, rule.Check()
+}
+
 // EngineKey is the key as the engine takes it.
 func (r KeyRule) EngineKey(s migrate.Signer) migrate.Key {
 	k := migrate.Key{Signer: s, Roles: r.Roles, Repositories: r.repositories, Metadata: r.Metadata}

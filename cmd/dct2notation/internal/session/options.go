@@ -217,6 +217,10 @@ type KeyOptions struct {
 	TSAURL       string
 	TSARoot      string
 	Accepted     []string
+	identity     string
+	root         string
+	subject      string
+	ekus         []string
 }
 
 // Bind adds the flags.
@@ -230,6 +234,10 @@ func (o *KeyOptions) Bind(f *pflag.FlagSet) {
 		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
 		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
 		f.StringArrayVar(&o.Accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first), or SHA-256 thumbprint; once for each")
+		f.StringVar(&o.identity, "identity", "certificate", "whose signatures are the key's: certificate (of its certificate alone); subject (of any certificate that --key-root has issued for --key-subject, with a timestamp); profile (of the signing profile whose ARN is --id, under --key-root)")
+		f.StringVar(&o.root, "key-root", "", "file with the root certificate that the key's certificates lead to, for --identity")
+		f.StringVar(&o.subject, "key-subject", "", "complete subject of the key's certificates, such as C=US,ST=WA,O=Example,CN=release, for --identity subject")
+		f.StringSliceVar(&o.ekus, "key-eku", nil, "extended key usage (OID) that the key's certificates have, needed where the root certifies others, too")
 		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
 	})
 	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
@@ -259,6 +267,9 @@ func (o *KeyOptions) Check() error {
 		return cli.Usage(errors.New("--key-rate is not negative"))
 	case (o.TSAURL == "") != (o.TSARoot == ""):
 		return cli.Usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
+	}
+	if err := o.checkIdentity(); err != nil {
+		return cli.Usage(err)
 	}
 	return cli.Usage(migrate.CheckMetadata(o.Metadata))
 }

@@ -126,20 +126,16 @@ func (s *SignatureRegistry) Find(ctx context.Context, image migrate.Image, key s
 }
 
 // Recorded is [migrate.Registry]'s.
-func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, recorded string, earlier []string) (migrate.Signature, bool, error) {
+func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, key, recorded string) (migrate.Signature, bool, error) {
+	signer, ok := s.Signers[key]
+	if !ok {
+		return migrate.Signature{}, false, fmt.Errorf("looking for signatures of key %s: it is not open", safetext.Safe(key, 128))
+	}
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
 		return migrate.Signature{}, false, err
 	}
-	var by []notation.Identity
-	for _, text := range earlier {
-		i, err := notation.ParseIdentity(text)
-		if err != nil {
-			return migrate.Signature{}, false, err
-		}
-		by = append(by, i)
-	}
-	one, good, err := signature.Recorded(ctx, r, image.Descriptor, recorded, by)
+	one, good, err := signature.Recorded(ctx, r, signer, image.Descriptor, recorded)
 	switch {
 	case errors.Is(err, signature.ErrUnlisted):
 		return signatureOf(one), false, migrate.ErrUnlisted
@@ -199,7 +195,7 @@ func signatureOf(s signature.Signature) migrate.Signature {
 func signedBy(by notation.Identity, mediaType string, c notation.Contents) state.SignedBy {
 	s := state.SignedBy{
 		Identity: by.String(), Leaf: notation.Thumbprint(c.Chain[0]), ChainEnds: c.ChainEnds().UTC(),
-		Timestamped: !c.Stamped.IsZero(), Format: mediaType,
+		Timestamped: c.Attested(), Format: mediaType,
 	}
 	if !c.Expires.IsZero() {
 		s.Expires, s.Expiry = c.Expires.UTC(), int64(c.Expires.Sub(c.SigningTime)/time.Second)
@@ -308,8 +304,8 @@ func (s Signer) failed(ctx context.Context, err error) {
 }
 
 // Check compares an envelope from the ledger with what this key would have made.
-func (s Signer) Check(subject ocispec.Descriptor, e state.Envelope) error {
-	err := s.Signer.Check(subject, notation.Envelope{
+func (s Signer) Check(ctx context.Context, subject ocispec.Descriptor, e state.Envelope) error {
+	err := s.Signer.Check(ctx, subject, notation.Envelope{
 		MediaType: e.MediaType, Blob: e.Blob, Manifest: e.Manifest, ManifestDigest: digest.Digest(e.ManifestDigest),
 	})
 	if errors.Is(err, notation.ErrCertificate) {

@@ -53,9 +53,9 @@ func NewSnapshotSigner(s *notation.Signer, metadata map[string]string) *snapshot
 	return &snapshotSigner{s, &migrate.Attestor{Signer: Signer{Signer: s}, Tool: cli.Tool(), Metadata: metadata}}
 }
 
-func (s *snapshotSigner) Ours(manifest ocispec.Descriptor, mediaType string, envelope []byte) bool {
-	_, _, ours := s.Recognise(manifest, mediaType, envelope)
-	return ours
+func (s *snapshotSigner) Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error) {
+	_, _, ours, err := s.Recognise(ctx, manifest, mediaType, envelope)
+	return ours, err
 }
 
 func (s *snapshotSigner) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
