@@ -253,7 +253,12 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	cost := ""
+	if s.key.Plugin != "" {
+		cost = "; it cost one key operation"
+	}
 	if s.mayBeMadeForOne(c.Chain) {
+		cost = "; it cost two key operations, as its certificate is only minutes old"
 		again, err := s.proof(ctx)
 		if err != nil {
 			return "", err
@@ -273,7 +278,7 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 	}
 	s.chain = c.Chain
 	s.proven.Store(true)
-	return "a signature over no image verifies, and was thrown away", nil
+	return "a signature over no image verifies, and was thrown away" + cost, nil
 }
 
 // mayBeMadeForOne reports whether the certificate may have been made for the one signature that came
