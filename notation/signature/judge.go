@@ -41,7 +41,7 @@ type Judge struct{ Verifier *notation.Verifier }
 // it. An error means that the verdict is unknown.
 func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor) (Verdict, error) {
 	v, inTag, err := j.judgeListed(ctx, r, name, image)
-	if err == nil && inTag && !v.Trusted { // which is not said on the word of an older answer
+	if err == nil && inTag { // what is said of it does not rest on the word of an older answer
 		if err = r.CheckList(ctx, image, inTag); errors.Is(err, registry.ErrListMoved) {
 			v, _, err = j.judgeListed(ctx, r, name, image)
 		}

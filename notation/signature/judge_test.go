@@ -2,15 +2,18 @@ package signature
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -204,6 +207,35 @@ func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
 		v, err := f.verdict(context.Background())
 		if err != nil || v.Unread != want || v.Trusted {
 			t.Errorf("%d signatures: got %+v, %v, want unread %t", n, v, err, want)
+		}
+	}
+}
+
+// A list in a tag is what notation looks at only where there is no referrers API: where that was away for
+// a moment, and lists nothing, no good signature in a tag makes the image trusted.
+func TestJudgeAsksForTheReferrersAPIAnew(t *testing.T) {
+	k := newCounter(t)
+	k.trust(t)
+	k.sign(t, k.signer)
+	body, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: k.listed(t)})
+	must(t, err)
+	_, err = k.registry.PutManifest("app", "sha256-"+k.image.Digest.Encoded(), ocispec.MediaTypeImageIndex, body)
+	must(t, err)
+	for hidden, trusted := range map[int32]bool{2: false, 100: true} {
+		var asked atomic.Int32
+		k.answer(http.MethodGet, "/referrers/", func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) <= hidden {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			fmt.Fprint(w, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+		})
+		v, err := notation.OpenVerifier(notation.VerifierOptions{})
+		must(t, err)
+		got, err := Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image)
+		if err != nil || got.Trusted != trusted {
+			t.Errorf("404 for the first %d requests: got %+v, error %v, want trusted %t", hidden, got, err, trusted)
 		}
 	}
 }
