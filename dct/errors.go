@@ -44,6 +44,11 @@ var (
 	ErrForeign404 = errors.New("without the error code of a Notary server")
 )
 
+// loginRefused says that a token server has refused the credentials themselves.
+type loginRefused struct{ error }
+
+func (l loginRefused) Unwrap() error { return l.error }
+
 // Error says which repository and role failed, why, and what to do. Its text holds
 // names from servers in a form that harms no terminal.
 type Error struct {

@@ -29,7 +29,8 @@ func WrongServer(read map[GUN]error) error {
 // thousand repositories as well. It is safe for concurrent use.
 type Hosts struct {
 	// ByRepository says that a refusal is of the one repository, and that the others of its host are
-	// asked all the same. Set before the first call.
+	// asked all the same, unless it is the login that is refused: a wrong password that is tried ten
+	// thousand times locks its user out. Set before the first call.
 	ByRepository bool
 
 	mu       sync.Mutex
@@ -109,7 +110,7 @@ func (h *Hosts) note(gun GUN, err error) {
 	case err == nil:
 		h.read[host]++
 		h.failed[host] = 0
-	case errors.Is(err, ErrNotNotary), errors.Is(err, ErrDenied) && h.read[host] == 0 && !h.ByRepository, errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrNotNotary), errors.Is(err, ErrDenied) && h.read[host] == 0 && (!h.ByRepository || errors.As(err, &loginRefused{})), errors.Is(err, ErrUnavailable):
 		h.failed[host]++
 		h.why[host] = err
 	}

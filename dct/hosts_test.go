@@ -33,3 +33,22 @@ func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
 		t.Errorf("got %v, want %v, as it is given up", h.closed(gun), ErrNotNotary)
 	}
 }
+
+// A snapshot goes on past repositories that are refused, and not past a login that is.
+func TestARefusedLoginIsOfTheHost(t *testing.T) {
+	t.Parallel()
+	gun, err := ParseGUN("registry.example.com/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for why, given := range map[error]bool{error(&Error{Kind: ErrDenied, Err: errors.New("403")}): false, error(&Error{Kind: ErrDenied, Err: loginRefused{errors.New("401")}}): true} {
+		h := NewHosts()
+		h.ByRepository = true
+		for range hostPatience {
+			h.note(gun, why)
+		}
+		if got := h.closed(gun) != nil; got != given {
+			t.Errorf("%v: got the host given up %t, want %t", why, got, given)
+		}
+	}
+}

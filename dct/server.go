@@ -136,7 +136,11 @@ func (s *Server) explainUnsent(err error, registry, shown string) (kind error, h
 	case transport.Unsent(err):
 		return ErrDenied, transport.Hint(err), transport.Redact(err)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return ErrDenied, s.hintLogin(registry, answer.StatusCode), transport.Redact(err) // by the token server
+		cause = transport.Redact(err) // by the token server
+		if answer.StatusCode == http.StatusUnauthorized {
+			cause = loginRefused{cause}
+		}
+		return ErrDenied, s.hintLogin(registry, answer.StatusCode), cause
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		return ErrDenied, s.hintLogin(registry, http.StatusUnauthorized), transport.Redact(err)
 	}
