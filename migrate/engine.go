@@ -52,6 +52,10 @@ type Engine struct {
 	// again just before its signature is pushed. So it always is where ListsInTag.
 	Shared bool
 
+	// LastRate is how many images per second the last run on the ledger has signed, for the plan's
+	// cost; 0: it is not known.
+	LastRate float64
+
 	// Setbacks, shared by the engines of one process, keep the key from being asked for what
 	// it has failed for a moment ago; nil: each run tries everything.
 	Setbacks *Setbacks

@@ -42,6 +42,11 @@ type Key struct {
 	// configuration, or because it has signed in this process. It spends a key operation for
 	// that, at most once; nil: it is known.
 	Prove func(context.Context) error
+	// Proofs says how many signatures were asked for to see the key's certificate, and whether the key
+	// needs none any more; nil: it never needs one. Rate is how many operations per second the user lets
+	// it do; 0: as many as it can. Both are for the plan's cost.
+	Proofs func() (made int, proven bool)
+	Rate   float64
 	// Expiry and Timestamped are how the key signs now; see lacks.
 	Expiry      time.Duration
 	Timestamped bool

@@ -26,6 +26,7 @@ type Plan struct {
 	Resign       bool             `json:"resign,omitempty"`    // made with --resign
 	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists
 	Keys         []PlanKey        `json:"keys"`
+	Cost         PlanCost         `json:"cost"`
 	Repositories []PlanRepository `json:"repositories"`
 }
 
@@ -39,6 +40,7 @@ type PlanKey struct {
 	Identity     string   `json:"identity,omitempty"`     // whose signatures are the key's, where a renewed certificate is no other key
 	Roles        []string `json:"roles,omitempty"`        // none: those that docker trusts
 	Repositories []string `json:"repositories,omitempty"` // globs; none: all
+	Operations   int      `json:"operations"`             // that a run asks it for, proofs included
 }
 
 // PlanRepository is one repository's part. Error is set where its trust data could not
@@ -148,6 +150,7 @@ func (p *planner) plan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	p.cost(plan)
 	return plan, NothingRead(r.hosts, last)
 }
 

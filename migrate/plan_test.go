@@ -65,6 +65,45 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	}
 }
 
+// A plan says what its run costs: what is signed, the proofs of the keys, and the time at the rate that is known.
+func TestPlanSaysWhatItCosts(t *testing.T) {
+	t.Parallel()
+	proofs := func(made int, proven bool) func() (int, bool) { return func() (int, bool) { return made, proven } }
+	for name, c := range map[string]struct {
+		key  Key
+		last float64
+		want PlanCost
+	}{
+		"a key in files":        {Key{}, 0, PlanCost{Operations: 2}},
+		"opened with a proof":   {Key{Proofs: proofs(1, true)}, 0, PlanCost{Operations: 3, Proofs: 1}},
+		"with two":              {Key{Proofs: proofs(2, true)}, 0, PlanCost{Operations: 4, Proofs: 2}},
+		"known without":         {Key{Proofs: proofs(0, true)}, 0, PlanCost{Operations: 2}},
+		"at the user's rate":    {Key{Rate: 0.1}, 50, PlanCost{Operations: 2, Minutes: 0.4, RateFrom: RateSet}},
+		"at the last run's":     {Key{}, 0.02, PlanCost{Operations: 2, Minutes: 1.7, RateFrom: RateSeen}},
+		"at a rate that is odd": {Key{}, 1e-300, PlanCost{Operations: 2}},
+	} {
+		s := newScene(t)
+		s.Publish(App, "v1", "v2", "done", "gone")
+		s.signatures[digest.FromString("image done")], s.signedBy["ours"] = []string{"ours"}, "release"
+		delete(s.Images, digest.FromString("image gone"))
+		c.key.Signer = s
+		s.mutate = func(e *Engine) { e.Keys, e.LastRate = []Key{c.key}, c.last }
+		p := s.plan(App)
+		if p.Cost != c.want || p.Keys[0].Operations != c.want.Operations {
+			t.Errorf("%s: got %+v, and %d of the key, want %+v", name, p.Cost, p.Keys[0].Operations, c.want)
+		}
+	}
+	two := newScene(t)
+	two.Publish(App, "v1", "v2")
+	two.mutate = func(e *Engine) {
+		e.Keys = []Key{{Signer: two, Rate: 1}, {Signer: &named{scene: two, name: "second"}, Rate: 0.01}}
+	}
+	p := two.plan(App)
+	if want := (PlanCost{Operations: 4, Minutes: 3.4, RateFrom: RateSet}); p.Cost != want || p.Keys[1].Operations != 2 {
+		t.Errorf("two keys: got %+v, %+v, want %+v, 2 of the second", p.Cost, p.Keys[1], want)
+	}
+}
+
 // run --plan signs nothing outside the plan, binds no tag outside it, and tells what
 // changed since.
 func TestRunIsBoundToItsPlan(t *testing.T) {
@@ -263,9 +302,13 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	_, err = l.Plan(items)
 	s.Must(err)
 	before := len(s.operations)
-	e := &Engine{Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s}}, Ledger: l, Workers: 4, Tool: "test/1"}
+	unproven := func() (int, bool) { return 0, false }
+	e := &Engine{Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s, Proofs: unproven}}, Ledger: l, Workers: 4, Tool: "test/1"}
 	p, err := e.MakePlan(context.Background(), s.GUNs(App))
 	s.Must(err)
+	if want := (PlanCost{Operations: 2, Proofs: 1}); p.Cost != want {
+		t.Errorf("got %+v, want %+v: what is pushed needs a proven key", p.Cost, want)
+	}
 	want := map[string]Action{"done": ActionDone, "signed": ActionPush, "new": ActionSign}
 	for _, it := range p.Repositories[0].Items {
 		if it.Action != want[it.Tags[0].Tag] {

@@ -129,6 +129,9 @@ func (s *Signer) Calls() Calls {
 	return s.pace.calls
 }
 
+// Proven reports whether the key is known to have its identity, so that [Signer.Prove] costs nothing.
+func (s *Signer) Proven() bool { return s.proven.Load() }
+
 // NotBefore is when the last certificate of the chain became valid.
 func (s *Signer) NotBefore() time.Time {
 	chain := s.Certificates()

@@ -50,6 +50,7 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 		fmt.Fprintf(&b, "%s %d, ", a, totals[a])
 	}
 	fmt.Fprintf(&b, "repositories not read %d\n", unread)
+	planCost(&b, p, totals[migrate.ActionUnknown])
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -63,6 +64,30 @@ func planKey(b *strings.Builder, k migrate.PlanKey) {
 		fmt.Fprintf(b, ", in %s", safetext.Safe(strings.Join(k.Repositories, ", "), 500))
 	}
 	b.WriteString("\n")
+}
+
+// planCost says what a run of the plan takes of the keys.
+func planCost(b *strings.Builder, p *migrate.Plan, unknown int) {
+	fmt.Fprintf(b, "run costs at most %s", safetext.Count(p.Cost.Operations, "key operation"))
+	if p.Cost.Proofs > 0 {
+		fmt.Fprintf(b, ", %d of them to prove the key", p.Cost.Proofs)
+	}
+	if unknown > 0 {
+		fmt.Fprintf(b, ", and up to %d more for what is unknown", unknown)
+	}
+	switch p.Cost.RateFrom {
+	case migrate.RateSet:
+		fmt.Fprintf(b, "; %.1f minutes at --key-rate", p.Cost.Minutes)
+	case migrate.RateSeen:
+		fmt.Fprintf(b, "; %.1f minutes at the rate of the last run", p.Cost.Minutes)
+	}
+	b.WriteString("\n")
+	if len(p.Keys) < 2 {
+		return
+	}
+	for _, k := range p.Keys {
+		fmt.Fprintf(b, "  key %s: %d\n", safetext.Safe(k.Name, 128), k.Operations)
+	}
 }
 
 func planItem(b *strings.Builder, it migrate.PlanItem) {

@@ -73,6 +73,11 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	}
 	if ledger != nil {
 		parts.Engine.Ledger = ledger
+		path, err := o.StatePath()
+		if err != nil {
+			return err
+		}
+		parts.Engine.LastRate = output.LastRate(path)
 	}
 	if narrow != nil {
 		parts.Engine.Filter = narrow.Matches

@@ -71,6 +71,18 @@ func ReadStatus(ledger string) (st Status, err error) {
 	return st, nil
 }
 
+// telling is how many signatures a run has to have made for its rate to say something.
+const telling = 10
+
+// LastRate is how many images per second the last run on a ledger has signed; 0: it is not known.
+func LastRate(ledger string) float64 {
+	st, err := ReadStatus(ledger)
+	if err != nil || st.Results[migrate.ResultSigned] < telling {
+		return 0
+	}
+	return st.Rate
+}
+
 // StatusFile writes a run's status beside its ledger, at most once a second. Its owner's
 // lock guards it.
 type StatusFile struct {

@@ -104,6 +104,8 @@ func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known *state.Fin
 		s := Signer{Signer: k.Signer, monitor: f.monitor}
 		key := k.EngineKey(s)
 		key.Prove = s.Prove
+		key.Proofs = func() (int, bool) { return k.Calls().Proofs, k.Proven() }
+		key.Rate = k.keyRate
 		k.identify(&key, known)
 		keys = append(keys, key)
 	}
