@@ -64,6 +64,7 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, and change nothing")
 	f.BoolVar(&o.yes, "yes", false, "delete")
 	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate whose signatures may be deleted: PEM file (leaf first), or SHA-256 thumbprint; once for each, also for those before a renewal")
+	session.BindRepositoriesFrom(f)
 	f.StringVar(&o.since, "since", "", "only what was signed since: a time (2026-01-02T15:04:05Z), or so long ago (36h)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)

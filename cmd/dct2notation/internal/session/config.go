@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -43,7 +44,57 @@ var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", 
 
 // LoadConfig reads the file that --config names and sets the command's flags from it that
 // the command line has not set. Without --config it is empty.
+//
+// A list that --repositories-from names takes the place of its repositories.
 func LoadConfig(c *cobra.Command) (Config, error) {
+	cfg, err := loadConfig(c)
+	if f := c.Flags().Lookup(repositoriesFrom); err == nil && f != nil && f.Value.String() != "" {
+		cfg.Repositories, err = readRepositories(f.Value.String(), c.InOrStdin())
+	}
+	return cfg, err
+}
+
+const repositoriesFrom = "repositories-from"
+
+// BindRepositoriesFrom adds the flag that names a list of repositories. LoadConfig reads it.
+func BindRepositoriesFrom(f *pflag.FlagSet) {
+	f.String(repositoriesFrom, "", "file with the repositories, one on a line, or - for stdin; in place of those in the configuration")
+}
+
+// maxRepositoriesFile bounds a list: a million names of 128 bytes.
+const maxRepositoriesFile = 128 << 20
+
+// readRepositories reads a list of repositories; what stands behind # is a comment.
+func readRepositories(path string, stdin io.Reader) ([]string, error) {
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, cli.Usage(fmt.Errorf("--repositories-from: %w", err))
+		}
+		defer func() { _ = file.Close() }() // only read from
+		stdin = file
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, maxRepositoriesFile+1))
+	switch {
+	case err != nil:
+		return nil, cli.Usage(fmt.Errorf("--repositories-from: %w", err))
+	case len(raw) > maxRepositoriesFile:
+		return nil, cli.Usage(fmt.Errorf("--repositories-from %s: it is larger than %d MiB", safetext.Safe(path, 300), maxRepositoriesFile>>20))
+	}
+	var names []string
+	for line := range strings.Lines(strings.TrimPrefix(string(raw), "\ufeff")) {
+		name, _, _ := strings.Cut(line, "#")
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, cli.Usage(fmt.Errorf("--repositories-from %s: it names no repository", safetext.Safe(path, 300)))
+	}
+	return names, nil
+}
+
+func loadConfig(c *cobra.Command) (Config, error) {
 	path, err := c.Flags().GetString("config")
 	if err != nil || path == "" {
 		return Config{}, err

@@ -43,6 +43,7 @@ func DiscoverKinds() []string {
 func (o *SelectOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupSelect, func(f *pflag.FlagSet) {
 		f.StringVar(&o.Discover, "discover", DiscoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
+		BindRepositoriesFrom(f)
 		f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
 		f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
 	})

@@ -1,0 +1,199 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
+)
+
+type pinsOptions struct {
+	cli.Common
+	session.RemoteOptions
+	session.SelectOptions
+	rootKeys bool
+	folds    []string
+}
+
+func newPins(stop <-chan struct{}, s cli.Streams) *cobra.Command {
+	var o pinsOptions
+	c := &cobra.Command{
+		Use:   "pins [flags] [REPOSITORY...]",
+		Short: "List the root keys of repositories, to be compared and pinned",
+		Long: `Pins lists the root keys that repositories have now: key ids, certificate and its end. It is to
+Notary what ssh-keyscan is to SSH: nothing is trusted by being listed. Compare the ids with those that
+the owners of the repositories give you.
+
+With -o json the result is a file for --trust-pinning: notary's trust_pinning, by the ids of certificates,
+which differ for each repository. With --root-keys the ids are those of the keys, as notary key list shows
+them, which many repositories may share: --fold 'registry.example.com/team/*' makes one pin of theirs.`,
+		Example: `  dct2notation pins registry.example.com/team/app
+  dct2notation pins --discover changefeed --root-keys --fold 'registry.example.com/team/*' -o json 'registry.example.com/**' > pins.json`,
+	}
+	o.Common.Bind(c.Flags())
+	o.RemoteOptions.Bind(c.Flags())
+	o.SelectOptions.Bind(c.Flags())
+	cli.HideFlags(c.Flags(), "tofu", "trust-pinning", "docker-trust", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags")
+	c.Flags().BoolVar(&o.rootKeys, "root-keys", false, "list by the ids of the keys alone, as notary key list has them, instead of those of certificates")
+	c.Flags().StringArrayVar(&o.folds, "fold", nil, "PREFIX* that becomes one pin, where all repositories that it covers have the same keys; needs --root-keys; once for each")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := session.LoadConfig(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := cli.Until(c.Context(), stop)
+		defer cancel()
+		return runPins(ctx, o, cfg, args, s)
+	}
+	return c
+}
+
+func (o *pinsOptions) check() error {
+	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if len(o.folds) > 0 && !o.rootKeys {
+		return cli.Usage(errors.New("--fold needs --root-keys: ids of certificates are one for each repository"))
+	}
+	for _, fold := range o.folds {
+		if prefix, ok := strings.CutSuffix(fold, "*"); !ok || strings.Contains(prefix, "*") || !strings.Contains(prefix, "/") {
+			return cli.Usage(fmt.Errorf("--fold %s: it is a prefix and *, such as registry.example.com/team/*", safetext.Safe(fold, 200)))
+		}
+	}
+	return nil
+}
+
+// listedRoot is what one repository's root has.
+type listedRoot struct {
+	gun     dct.GUN
+	version int
+	keys    []dct.RootKey
+	err     error
+}
+
+func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []string, s cli.Streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	log := o.Logger(s.Err)
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	hosts, reader := dct.NewHosts(), f.Reader()
+	var roots []listedRoot
+	failed := 0
+	for _, gun := range f.GUNs {
+		root := listedRoot{gun: gun}
+		root.err = hosts.Try(ctx, gun, func() (err error) {
+			root.version, root.keys, err = reader.ListRoot(ctx, gun)
+			return err
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if root.err != nil {
+			failed++
+			log.Error("not listed", "repository", gun.String(), "reason", report.Why(root.err))
+		}
+		roots = append(roots, root)
+	}
+	if failed == len(roots) {
+		return errors.Join(dct.ErrNothingRead, hosts.Suspects())
+	}
+	if o.Output == "json" {
+		pins, covered, err := o.pins(roots)
+		if err != nil {
+			return err
+		}
+		for _, fold := range o.folds {
+			fmt.Fprintf(s.Err, "%s covers %s, and whatever else begins so and has these keys\n", safetext.Safe(fold, 200), strings.Join(covered[fold], ", "))
+		}
+		if err := report.JSON(s.Out, map[string]any{"trust_pinning": pins}); err != nil {
+			return err
+		}
+	} else if err := writeRoots(s.Out, roots); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.Err, "Nothing is trusted by being listed: compare the ids with those that the owners of the repositories give you.")
+	if failed > 0 || f.Unlisted != nil {
+		return cli.Exit(cli.ExitFailures)
+	}
+	return nil
+}
+
+// pins are the roots in the form of notary's trust_pinning, and which repositories each fold covers.
+func (o *pinsOptions) pins(roots []listedRoot) (pins map[string]map[string][]string, covered map[string][]string, _ error) {
+	name, all := "certs", map[string][]string{}
+	if o.rootKeys {
+		name = "root-keys"
+	}
+	covered = map[string][]string{}
+	for _, root := range roots {
+		if root.err != nil {
+			continue
+		}
+		var ids []string
+		for _, key := range root.keys {
+			switch {
+			case !o.rootKeys:
+				ids = append(ids, key.ID)
+			case key.PublicID != "":
+				ids = append(ids, key.PublicID)
+			}
+		}
+		slices.Sort(ids)
+		if len(ids) == 0 {
+			return nil, nil, fmt.Errorf("%s: its root has no certificate that can be read\nhint: list it without --root-keys", root.gun)
+		}
+		as := root.gun.String()
+		if i := slices.IndexFunc(o.folds, func(fold string) bool { return strings.HasPrefix(as, strings.TrimSuffix(fold, "*")) }); i >= 0 {
+			as = o.folds[i]
+			if before, ok := all[as]; ok && !slices.Equal(before, ids) {
+				return nil, nil, fmt.Errorf("--fold %s: %s has other keys than %s\nhint: one pin for both would trust either's root in the other: leave it out of the prefix, or give no --fold for it",
+					as, root.gun, strings.Join(covered[as], ", "))
+			}
+			covered[as] = append(covered[as], root.gun.String())
+		}
+		all[as] = ids
+	}
+	for _, fold := range o.folds {
+		if len(covered[fold]) == 0 {
+			return nil, nil, cli.Usage(fmt.Errorf("--fold %s covers none of the repositories", safetext.Safe(fold, 200)))
+		}
+	}
+	return map[string]map[string][]string{name: all}, covered, nil
+}
+
+func writeRoots(w io.Writer, roots []listedRoot) error {
+	var b strings.Builder
+	for _, root := range roots {
+		if root.err != nil {
+			continue
+		}
+		fmt.Fprintf(&b, "%s  root version %d\n", root.gun, root.version)
+		for _, key := range root.keys {
+			fmt.Fprintf(&b, "    certificate %s\n", key.ID)
+			if key.PublicID == "" {
+				continue
+			}
+			fmt.Fprintf(&b, "    key         %s\n    %s, until %s, SHA-256 %s\n", key.PublicID, safetext.Safe(key.Subject, 200), key.Expires.Format(time.DateOnly), key.SHA256)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,51 @@
+package dct
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/theupdateframework/notary/tuf/utils"
+)
+
+// A RootKey is a key of a root, as the root itself describes it.
+type RootKey struct {
+	ID       string    // of its certificate, which notary pins under certs
+	PublicID string    // of the key alone, as notary key list has it; empty where its certificate cannot be read
+	Subject  string    // of the certificate
+	Expires  time.Time // of the certificate
+	SHA256   string    // of the certificate in DER, in hex
+}
+
+// ListRoot fetches the newest root of a repository and returns its version and its keys, to be compared with
+// what its owner says. It checks that the root is signed by these keys, and no more: listing trusts nothing.
+// Errors are an [*Error] or ctx's.
+func (r *Reader) ListRoot(ctx context.Context, gun GUN) (version int, keys []RootKey, err error) {
+	l := &loader{source: r.Source, gun: gun, left: cmp.Or(r.MaxBytes, DefaultMaxBytes)}
+	if r.Listing != nil {
+		l.listing = r.Listing(gun)
+	}
+	raw, err := l.fetch(ctx, "root", "root", maxRoot)
+	if err != nil {
+		return 0, nil, err
+	}
+	root, err := decodeRoot(raw)
+	if err == nil {
+		err = selfSigned(root, raw)
+	}
+	if err != nil {
+		return 0, nil, l.refuse("root", err)
+	}
+	for _, key := range rootKeys(root) {
+		one := RootKey{ID: key.ID()}
+		if chain, err := utils.LoadCertBundleFromPEM(key.Public()); err == nil && len(chain) > 0 {
+			sum := sha256.Sum256(chain[0].Raw)
+			one.PublicID, one.Subject = publicKeyID(chain[0].PublicKey), chain[0].Subject.String()
+			one.Expires, one.SHA256 = chain[0].NotAfter.UTC(), hex.EncodeToString(sum[:])
+		}
+		keys = append(keys, one)
+	}
+	return root.Signed.Version, keys, nil
+}
