@@ -194,6 +194,24 @@ func (i Identity) Renews() bool { return i.kind == kindSubject || i.kind == kind
 // NamedBySubject reports whether trust policies name the signer by the subject of its certificates.
 func (i Identity) NamedBySubject() bool { return i.kind != kindProfile }
 
+// Trusted returns the identity as trust policies name it among trustedIdentities, where it outlives its
+// certificates: the subject, or the ARN of the signing profile. Else it is empty.
+func (i Identity) Trusted() string {
+	if i.kind == kindSubject {
+		return "x509.subject: " + i.subject
+	}
+	return i.profile
+}
+
+// Usages returns the extended key usages that the identity's certificates must have beside code signing,
+// as OIDs. No trust policy can ask for them.
+func (i Identity) Usages() []string {
+	if i.ekus == "" {
+		return nil
+	}
+	return strings.Split(i.ekus, "+")
+}
+
 // IsZero reports whether the identity names nobody.
 func (i Identity) IsZero() bool { return i == Identity{} }
 

@@ -1,7 +1,13 @@
 package policy
 
-// workflow is what the action is called by. References come as data, through with.
-const workflow = `name: verify-images
+import (
+	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// plainWorkflow is what the action is called by. References come as data, through with.
+const plainWorkflow = `name: verify-images
 
 on:
   workflow_call:
@@ -36,6 +42,20 @@ jobs:
         trust_store: .github/notation/truststore
 `
 
+// workflow is what the action is called by, with the region of the service that a verification plugin asks.
+func (t Trust) workflow() string {
+	const verify = "    - uses: notaryproject/notation-action/verify@v1\n"
+	for _, s := range t.Statements {
+		for _, k := range s.Keys {
+			if k.byProfile() {
+				return strings.Replace(plainWorkflow, verify, "    # Install the verification plugin "+safetext.Safe(k.Plugin, 64)+" here (notation plugin install), and give it credentials.\n"+
+					verify+"      env:\n        AWS_REGION: "+k.region()+"\n", 1)
+			}
+		}
+	}
+	return plainWorkflow
+}
+
 // writeGitHubActions writes the files of notation-action, as they lie in a repository.
 func writeGitHubActions(t Trust, o *Output) error {
 	files, err := t.policyAndStore(o, ".github/notation/trustpolicy.json", ".github/notation/truststore/x509/")
@@ -61,6 +81,6 @@ func writeGitHubActions(t Trust, o *Output) error {
 	if t.Stage == Audit {
 		g.about = append(g.about, "At the stage audit a signature of anybody lets an image pass, with no more than a warning in the log of the workflow: do not let a deployment depend on it yet.")
 	}
-	o.Files = append([]File{{".github/workflows/verify-images.yml", []byte(comment(g.text(t, o)) + workflow)}}, files...)
+	o.Files = append([]File{{".github/workflows/verify-images.yml", []byte(comment(g.text(t, o)) + t.workflow())}}, files...)
 	return nil
 }

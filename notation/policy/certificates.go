@@ -31,6 +31,30 @@ type Given struct {
 type Configured struct {
 	CertFile string // file with its chain; empty if it has none of its own
 	TSARoot  string // file with the root of the authority that countersigns; empty if none does
+
+	// Identity is one that outlives the key's certificates, with its root and the key's plugin; the zero
+	// Identity: the key is known by its certificate.
+	Identity notation.Identity
+	Root     *x509.Certificate
+	Plugin   string
+}
+
+// ReadTSA returns the root of the authority that countersigns, if one does.
+func (c Configured) ReadTSA(read func(path string) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
+	if c.TSARoot == "" {
+		return nil, nil
+	}
+	return read(c.TSARoot)
+}
+
+// Key returns the key of that name, known by its identity that outlives certificates. A signing profile
+// needs no time-stamping authority: its service says when it has signed.
+func (c Configured) Key(name string, dedicated bool, tsa []*x509.Certificate) Key {
+	k := Key{Name: name, Chain: []*x509.Certificate{c.Root}, Identity: c.Identity, Plugin: c.Plugin, Dedicated: dedicated}
+	if !k.byProfile() {
+		k.TSA = tsa
+	}
+	return k
 }
 
 // Certificates finds the certificates of each key that signed. Its errors are about what was given.
@@ -48,6 +72,17 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 	all := map[string][]Key{}
 	for _, name := range names {
 		configured, known := g.Keys[name]
+		if err := m.checkIdentity(name, configured.Identity, len(given[name]) > 0); err != nil {
+			return nil, err
+		}
+		if configured.Identity.Renews() {
+			k, err := m.renewing(name, configured, g)
+			if err != nil {
+				return nil, err
+			}
+			all[name] = []Key{k}
+			continue
+		}
 		chains, err := m.chains(name, given[name], configured.CertFile, g)
 		if err != nil {
 			return nil, err
@@ -76,6 +111,61 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 		}
 	}
 	return all, nil
+}
+
+// checkIdentity returns an error unless the identity that the configuration gives a key is the ledger's, where
+// either outlives certificates. A ledger alone gives no identity.
+func (m *Migrated) checkIdentity(name string, configured notation.Identity, certificates bool) error {
+	shown := safetext.Safe(name, 128)
+	if configured.Renews() && certificates {
+		return fmt.Errorf("key %s: its identity is not that of a certificate, but %s\nhint: leave out --certificate for this key", shown, configured.Title())
+	}
+	if m.recorded == nil {
+		return nil
+	}
+	for _, r := range m.recorded(name) {
+		recorded, err := notation.ParseIdentity(r.Identity)
+		switch {
+		case err != nil:
+		case recorded.Renews() && !configured.Renews():
+			return fmt.Errorf("key %s: the ledger's signatures are those of %s, which a ledger alone does not vouch for\nhint: give the key's identity as the runs had it, in the file of --config (identity, key-root and its other parts)", shown, recorded.Title())
+		case configured.Renews() && !recorded.Equal(configured):
+			return fmt.Errorf("key %s: the ledger's signatures are those of %s, and the configuration says %s\nhint: give the configuration of the runs that signed", shown, recorded.Title(), configured.Title())
+		}
+	}
+	return nil
+}
+
+// tellEarlier tells of images that were signed before a key had the identity that outlives certificates.
+func (m *Migrated) tellEarlier(name string) {
+	if m.recorded == nil {
+		return
+	}
+	for _, r := range m.recorded(name) {
+		for _, text := range r.Earlier {
+			earlier, err := notation.ParseIdentity(text)
+			n := m.leaves[name][earlier.Leaf()]
+			switch {
+			case err != nil:
+			case n > 0:
+				m.Problem("images are signed by a certificate of before the key's present identity, and are refused if that is not one of the identity: have the images signed again",
+					"key", safetext.Safe(name, 128), "SHA-256", earlier.Leaf(), "images", n)
+			case earlier.Renews():
+				m.Problem("the key had another identity before, and images that are signed as such are refused: dct2notation verify with this policy shows which; have them signed again", "key", safetext.Safe(name, 128), "identity", earlier.Title())
+			}
+		}
+	}
+}
+
+// renewing is a key whose identity outlives its certificates.
+func (m *Migrated) renewing(name string, c Configured, g Given) (Key, error) {
+	tsa, err := c.ReadTSA(g.Read)
+	if err != nil {
+		return Key{}, err
+	}
+	m.tellEarlier(name)
+	m.log.Info("key", "name", safetext.Safe(name, 128), "identity", c.Identity.Title())
+	return c.Key(name, slices.Contains(g.Dedicated, name), tsa), nil
 }
 
 // byName are the certificates that are given, by the key's name.

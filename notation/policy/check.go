@@ -43,7 +43,7 @@ func (t Trust) checkDedicated() error {
 	}
 	for _, k := range keys {
 		for _, other := range keys {
-			if k.Dedicated && k.Name != other.Name && !k.Leaf().Equal(other.Leaf()) && other.under(k.Anchor()) {
+			if k.Dedicated && k.Name != other.Name && k.id() != other.id() && other.under(k.Anchor()) {
 				return &Refusal{Reason: fmt.Sprintf("key %s: its authority, %s, issued the certificate of key %s as well, so that it is not dedicated to the one",
 					k.shown(), subject(k.Anchor()), other.shown()),
 					Hint: "leave out --dedicated-ca; or end the chain with an intermediate authority that does issue to this key alone"}
@@ -70,6 +70,12 @@ func (s Statement) check(seen map[string]bool) error {
 		return &Refusal{Reason: "statement " + s.Name + " has no key: nothing could be good"}
 	}
 	for _, k := range s.Keys {
+		if k.renews() {
+			if err := k.checkRenewing(); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := k.check(); err != nil {
 			return &Refusal{Reason: fmt.Sprintf("key %s: %s", k.shown(), err), Hint: "give the chain that the signatures carry, leaf first, up to the authority that is to be trusted"}
 		}

@@ -14,11 +14,14 @@ type Consumer struct {
 	// ClusterPolicy: it has an older kind of policy, which [Trust].ClusterPolicy asks for.
 	ClusterPolicy bool
 
-	subjects  bool   // it can tell the certificates of one authority apart
-	timestamp asking // whose signatures need a timestamp, once it is told of an authority
-	installed bool   // it reads notation's own folder, where other files may be in the way
-	patches   string // how files for single statements begin; empty: there are none
-	optional  string // a file that some flags ask for; empty: there is none
+	subjects bool // it can tell the certificates of one authority apart
+	plugins  bool // it runs verification plugins
+	// pluginPlace says where it looks for them; empty: where notation keeps them.
+	pluginPlace string
+	timestamp   asking // whose signatures need a timestamp, once it is told of an authority
+	installed   bool   // it reads notation's own folder, where other files may be in the way
+	patches     string // how files for single statements begin; empty: there are none
+	optional    string // a file that some flags ask for; empty: there is none
 
 	write func(Trust, *Output) error
 }
@@ -34,13 +37,13 @@ const (
 
 // The consumers.
 var (
-	Notation      = Consumer{Name: "notation", About: "the notation command: trustpolicy.json and trust store", subjects: true, installed: true, write: writeNotation}
+	Notation      = Consumer{Name: "notation", About: "the notation command: trustpolicy.json and trust store", subjects: true, plugins: true, installed: true, write: writeNotation}
 	Flux          = Consumer{Name: "flux", About: "Flux: Secrets, and what an OCIRepository gets", subjects: true, patches: "patch-", write: writeFlux}
-	Ratify        = Consumer{Name: "ratify", About: "Ratify v1 with Gatekeeper", subjects: true, optional: "provider.yaml", write: writeRatify}
+	Ratify        = Consumer{Name: "ratify", About: "Ratify v1 with Gatekeeper", subjects: true, plugins: true, pluginPlace: ", in Ratify's container, with the plugin's file in its folder of plugins (/.ratify/plugins)", optional: "provider.yaml", write: writeRatify}
 	RatifyV2      = Consumer{Name: "ratify-v2", About: "Ratify v2, a beta", Asked: true, subjects: true, timestamp: ofEvery, optional: "provider.yaml", write: writeRatifyV2}
 	Kyverno       = Consumer{Name: "kyverno", About: "Kyverno: ImageValidatingPolicy", ClusterPolicy: true, timestamp: ofKeys, write: writeKyverno}
 	Connaisseur   = Consumer{Name: "connaisseur", About: "Connaisseur: values for its chart, with DCT beside Notation", write: writeConnaisseur}
-	GitHubActions = Consumer{Name: "github-actions", About: "notation-action: workflow, trust policy and trust store", subjects: true, write: writeGitHubActions}
+	GitHubActions = Consumer{Name: "github-actions", About: "notation-action: workflow, trust policy and trust store", subjects: true, plugins: true, write: writeGitHubActions}
 )
 
 // Consumers are all, in the order in which they are shown.
@@ -54,7 +57,11 @@ func (c Consumer) Write(t Trust) (*Output, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	o := &Output{Consumer: c, Warnings: t.opened(c)}
+	warnings, err := t.renewing(c)
+	if err != nil {
+		return nil, err
+	}
+	o := &Output{Consumer: c, Warnings: append(warnings, t.opened(c)...)}
 	if err := c.write(t, o); err != nil {
 		var r *Refusal
 		if errors.As(err, &r) && r.Consumer == "" {
@@ -85,11 +92,11 @@ func (t Trust) opened(c Consumer) []string {
 		ids, err := s.identities()
 		nobody := err == nil && slices.Contains(ids, anyone) || !c.subjects
 		for _, k := range s.Keys {
-			if !nobody && k.Leaf().Subject.CommonName != "" {
+			if !nobody && k.hasName() {
 				continue
 			}
 			warning := fmt.Sprintf("key %s: whatever %s issues passes, now and later, and what an authority below it issues: that is what --dedicated-ca means here", k.shown(), subject(k.Anchor()))
-			if k.Dedicated && k.Anchor() != k.Leaf() && !told[warning] {
+			if k.Dedicated && (k.renews() || k.Anchor() != k.Leaf()) && !told[warning] {
 				told[warning] = true
 				all = append(all, warning)
 			}

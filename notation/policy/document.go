@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-go/verifier/truststore"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
@@ -31,16 +33,21 @@ func (t Trust) document(level string, statements []Statement, scopes func(string
 			return nil, err
 		}
 		p := trustpolicy.TrustPolicy{
-			Name: s.Name, TrustStores: []string{"ca:" + s.Name}, TrustedIdentities: ids,
+			Name: s.Name, TrustedIdentities: ids,
 			SignatureVerification: trustpolicy.SignatureVerification{VerificationLevel: level},
 		}
 		for _, r := range s.Repositories {
 			p.RegistryScopes = append(p.RegistryScopes, scopes(r)...)
 		}
+		for _, store := range s.stores() {
+			p.TrustStores = append(p.TrustStores, string(store.kind)+":"+s.Name)
+		}
 		if len(s.tsa()) > 0 {
-			p.TrustStores = append(p.TrustStores, "tsa:"+s.Name)
 			// Else every signature without a timestamp would fail, those of before as well.
 			p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAfterCertExpiry
+			if !slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.renews() }) {
+				p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAlways // as each signature by a subject has one
+			}
 		}
 		doc.TrustPolicies = append(doc.TrustPolicies, p)
 	}
@@ -76,15 +83,28 @@ func documentJSON(doc *trustpolicy.Document) ([]byte, error) {
 	return safetext.JSON(b.Bytes()), nil
 }
 
+// store is one type of the trust stores of a statement.
+type store struct {
+	kind  truststore.Type
+	certs []*x509.Certificate
+}
+
+// stores are those that have a certificate.
+func (s Statement) stores() []store {
+	all := []store{
+		{truststore.TypeCA, s.anchorsIn(truststore.TypeCA)},
+		{truststore.TypeSigningAuthority, s.anchorsIn(truststore.TypeSigningAuthority)},
+		{truststore.TypeTSA, s.tsa()},
+	}
+	return slices.DeleteFunc(all, func(one store) bool { return len(one.certs) == 0 })
+}
+
 // storeFiles are the files of a trust store, a certificate in each, below a folder.
 func (s Statement) storeFiles(folder string) []File {
 	var files []File
-	for _, one := range []struct {
-		kind  string
-		certs []*x509.Certificate
-	}{{"ca", s.anchors()}, {"tsa", s.tsa()}} {
+	for _, one := range s.stores() {
 		for _, c := range one.certs {
-			files = append(files, File{Name: folder + one.kind + "/" + s.Name + "/" + Thumbprint(c)[:16] + ".pem", Content: pemOf(c)})
+			files = append(files, File{Name: folder + string(one.kind) + "/" + s.Name + "/" + Thumbprint(c)[:16] + ".pem", Content: pemOf(c)})
 		}
 	}
 	return files

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,9 +54,9 @@ func (s Statement) identities() ([]string, error) {
 		return []string{anyone}, nil
 	}
 	// An authority issues to others as well, and without a CN a subject is that of them all.
-	if i := slices.IndexFunc(s.Keys, func(k Key) bool { return k.Leaf().Subject.CommonName == "" }); i >= 0 && !alone {
+	if i := slices.IndexFunc(s.Keys, func(k Key) bool { return !k.hasName() }); i >= 0 && !alone {
 		return nil, &Refusal{Reason: fmt.Sprintf("key %s: the subject of its certificate, %s, has no CN: whatever the authority issues with these parts would pass as well",
-			s.Keys[i].shown(), subject(s.Keys[i].Leaf())), Hint: hintOwnSubject}
+			s.Keys[i].shown(), s.Keys[i].subject()), Hint: hintOwnSubject}
 	}
 	slices.Sort(all)
 	if err := s.tryIdentities(all); err != nil {
@@ -68,18 +69,21 @@ func (s Statement) identities() ([]string, error) {
 // identity is the subject of the leaf. Notation wants C, ST and O in it, each attribute once,
 // and reads no others than those with a name.
 func (k Key) identity() (string, error) {
-	id := identityOf(k.Leaf())
+	id := k.trustedIdentity()
 	err := (Statement{}).tryIdentities([]string{id})
 	if safetext.Safe(id, len(id)) != id {
 		err = errors.New("it has characters that cannot be seen")
 	}
 	if err != nil {
-		why, hint := unnameable(k.Leaf())
+		why, hint := "", ""
+		if !k.renews() {
+			why, hint = unnameable(k.Leaf())
+		}
 		if why == "" {
 			why, hint = safetext.Safe(err.Error(), 400), "have the certificate issued with another subject"
 		}
 		return "", &Refusal{Reason: fmt.Sprintf("key %s: no trust policy can name the subject of its certificate, %s: %s",
-			k.shown(), subject(k.Leaf()), why),
+			k.shown(), k.subject(), why),
 			Hint: hint + "; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"}
 	}
 	return id, nil
@@ -152,10 +156,10 @@ func Check(t Trust) error {
 func (t Trust) checkStrangers(s Statement, ids []string) error {
 	anchors := s.anchors()
 	for _, k := range t.strangers(s) {
-		mistaken := slices.Contains(ids, anyone) || slices.ContainsFunc(s.Keys, func(own Key) bool { return overlap(own.Leaf(), k.Leaf()) })
+		mistaken := slices.Contains(ids, anyone) || slices.ContainsFunc(s.Keys, func(own Key) bool { return overlap(own, k) })
 		if mistaken && slices.ContainsFunc(anchors, k.under) {
 			return &Refusal{Reason: fmt.Sprintf("key %s signs other repositories only, and would pass for %s in those of %s: its certificate, %s, is under the same authority and the subject does not tell them apart",
-				k.shown(), s.keyNames(), s.Name, subject(k.Leaf())),
+				k.shown(), s.keyNames(), s.Name, k.subject()),
 				Hint: "have each key's certificate issued with a CN of its own"}
 		}
 	}
@@ -166,13 +170,13 @@ func (t Trust) checkStrangers(s Statement, ids []string) error {
 func (t Trust) strangers(s Statement) []Key {
 	seen := map[string]bool{}
 	for _, k := range s.Keys {
-		seen[string(k.Leaf().Raw)] = true
+		seen[k.id()] = true
 	}
 	var all []Key
 	for _, other := range t.Statements {
 		for _, k := range other.Keys {
-			if raw := string(k.Leaf().Raw); !seen[raw] {
-				seen[raw] = true
+			if id := k.id(); !seen[id] {
+				seen[id] = true
 				all = append(all, k)
 			}
 		}
@@ -180,17 +184,48 @@ func (t Trust) strangers(s Statement) []Key {
 	return all
 }
 
-// overlap reports whether the subject of one certificate is a part of the other's, or the same.
-// What no trust policy could name matches nothing.
-func overlap(a, b *x509.Certificate) bool {
-	if cn, other := a.Subject.CommonName, b.Subject.CommonName; cn != "" && other != "" && cn != other {
-		return false // as for nearly all: hundreds of keys are compared with one another
+// overlap reports whether the subject of one key is a part of the other's, or the same, or so the ARN of
+// its signing profile. What no trust policy could name matches nothing.
+func overlap(a, b Key) bool {
+	first, second := a.trustedIdentity(), b.trustedIdentity()
+	if a.byProfile() || b.byProfile() {
+		return strings.HasPrefix(first+"/", second+"/") || strings.HasPrefix(second+"/", first+"/") // a version is a part
 	}
-	s, first, second := Statement{}, identityOf(a), identityOf(b)
+	if !a.renews() && !b.renews() {
+		if cn, other := a.Leaf().Subject.CommonName, b.Leaf().Subject.CommonName; cn != "" && other != "" && cn != other {
+			return false // as for nearly all: hundreds of keys are compared with one another
+		}
+	}
+	s := Statement{}
 	return s.tryIdentities([]string{first}) == nil && s.tryIdentities([]string{second}) == nil && s.tryIdentities([]string{first, second}) != nil
 }
 
-func identityOf(c *x509.Certificate) string { return "x509.subject: " + c.Subject.String() }
+// trustedIdentity is whom a trust policy is to trust for the key.
+func (k Key) trustedIdentity() string {
+	if k.renews() {
+		return k.Identity.Trusted()
+	}
+	return "x509.subject: " + k.Leaf().Subject.String()
+}
+
+// subject shows whose the key's certificates are.
+func (k Key) subject() string {
+	if k.renews() {
+		return safetext.Safe(strings.TrimPrefix(k.Identity.Trusted(), "x509.subject: "), 200)
+	}
+	return subject(k.Leaf())
+}
+
+// subjectHasCN matches a subject as package notation writes it: a comma in a value has a backslash before it.
+var subjectHasCN = regexp.MustCompile(`(:|[^\\],) CN=`)
+
+// hasName reports whether the key is named by more than what many of an authority's certificates have.
+func (k Key) hasName() bool {
+	if k.renews() {
+		return k.byProfile() || subjectHasCN.MatchString(k.Identity.Trusted())
+	}
+	return k.Leaf().Subject.CommonName != ""
+}
 
 // tryIdentities asks notation-go whether it would take them.
 func (s Statement) tryIdentities(ids []string) error {

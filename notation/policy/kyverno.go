@@ -69,7 +69,7 @@ func (t Trust) kyvernoGuide(o *Output, policy object) guide {
 // trusted is the certificate that stands for a key where there are no identities: its own,
 // or its authority's if that issues to no other.
 func (k Key) trusted() []byte {
-	if k.Dedicated {
+	if k.Dedicated { // as each key is whose certificates change: see canTell
 		return pemOf(k.Anchor())
 	}
 	return pemOf(k.Leaf())

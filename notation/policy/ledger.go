@@ -24,6 +24,7 @@ type Ledger struct {
 // Recorded is what a ledger has of a key: two of one name if the key was moved.
 type Recorded struct {
 	Identity string   // as package notation writes it
+	Earlier  []string // identities that it had before
 	Chain    [][]byte // DER, leaf first
 	TSA      string   // URL
 }

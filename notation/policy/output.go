@@ -60,8 +60,12 @@ func (g guide) text(t Trust, o *Output) string {
 	for _, s := range t.Statements {
 		b.WriteString(wrap(fmt.Sprintf("%s, %s: any one signature by", s.Name, safetext.Count(len(s.Repositories), "repository")), "- ", "  "))
 		for _, k := range s.Keys {
-			fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", k.shown(), subject(k.Leaf()), Thumbprint(k.Leaf()))
-			if k.Anchor() != k.Leaf() {
+			if k.renews() {
+				fmt.Fprintf(&b, "    key %s, whatever certificate it has\n      %s\n", k.shown(), k.Identity.Title())
+			} else {
+				fmt.Fprintf(&b, "    key %s\n      certificate %s\n      SHA-256 %s\n", k.shown(), subject(k.Leaf()), Thumbprint(k.Leaf()))
+			}
+			if k.renews() || k.Anchor() != k.Leaf() {
 				fmt.Fprintf(&b, "      issued under %s\n      SHA-256 %s\n", subject(k.Anchor()), Thumbprint(k.Anchor()))
 			}
 		}

@@ -33,18 +33,12 @@ func writeRatifyV2(t Trust, o *Output) error {
 
 func (s Statement) executor(identities []string) object {
 	var certificates []object
-	for _, one := range []string{"ca", "tsa"} {
-		list := s.anchors()
-		if one == "tsa" {
-			list = s.tsa()
-		}
+	for _, one := range s.stores() { // one entry for each type
 		var pem string
-		for _, c := range list {
+		for _, c := range one.certs {
 			pem += string(pemOf(c))
 		}
-		if pem != "" { // one entry for each type
-			certificates = append(certificates, object{"type": one, "inline": object{"certs": pem}})
-		}
+		certificates = append(certificates, object{"type": string(one.kind), "inline": object{"certs": pem}})
 	}
 	verifier := fmt.Sprintf("notation-%s", s.Name)
 	return object{

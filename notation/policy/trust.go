@@ -9,7 +9,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/notaryproject/notation-go/verifier/truststore"
+
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 // A Stage says whether consumers only tell of bad signatures, or refuse the images.
@@ -43,11 +46,14 @@ type Statement struct {
 }
 
 // A Key is a signing key by its certificate. A key whose certificate was renewed is there
-// once for each.
+// once for each, unless its identity outlives them.
 type Key struct {
 	Name  string
-	Chain []*x509.Certificate // leaf first; the last is the trust anchor
-	TSA   []*x509.Certificate // roots of the authority that countersigns, if any
+	Chain []*x509.Certificate // leaf first; the last is the trust anchor. Of an Identity: the root alone
+	// Identity is one that outlives its certificates; the zero Identity: the key is known by Chain's leaf.
+	Identity notation.Identity
+	Plugin   string              // with which such a key signs
+	TSA      []*x509.Certificate // roots of the authority that countersigns, if any
 	// Dedicated: the anchor issues certificates to this key alone, as the user says. So
 	// trusting the anchor is trusting the key, whatever the subject.
 	Dedicated bool
@@ -81,7 +87,29 @@ func (r *Refusal) Error() string {
 // shown is the key's name, fit to be shown.
 func (k Key) shown() string { return safetext.Safe(k.Name, 128) }
 
-// Leaf is the certificate that signs.
+// renews reports whether the key is known by an identity that outlives its certificates.
+func (k Key) renews() bool { return k.Identity.Renews() }
+
+// byProfile reports whether the key is known by its signing profile.
+func (k Key) byProfile() bool { return k.renews() && !k.Identity.NamedBySubject() }
+
+// id tells keys apart that are not one.
+func (k Key) id() string {
+	if k.renews() {
+		return k.Identity.String()
+	}
+	return string(k.Leaf().Raw)
+}
+
+// store is the type of trust store that the key's anchor belongs in.
+func (k Key) store() truststore.Type {
+	if k.byProfile() {
+		return truststore.TypeSigningAuthority
+	}
+	return truststore.TypeCA
+}
+
+// Leaf is the certificate that signs, of a key that is known by it.
 func (k Key) Leaf() *x509.Certificate { return k.Chain[0] }
 
 // Anchor is the certificate that others trust the key by: the last of the chain that was
@@ -94,7 +122,7 @@ func (k Key) Anchor() *x509.Certificate {
 }
 
 // alone reports whether who trusts the anchor trusts this key and no other.
-func (k Key) alone() bool { return k.Dedicated || k.Anchor() == k.Leaf() }
+func (k Key) alone() bool { return k.Dedicated || !k.renews() && k.Anchor() == k.Leaf() }
 
 // under reports whether a certificate stands above the key's: one that trusts it could trust
 // the key.
@@ -146,9 +174,16 @@ func (s Statement) tsa() []*x509.Certificate {
 
 // anchors are the trust anchors of the statement, each once.
 func (s Statement) anchors() []*x509.Certificate {
+	return distinct(append(s.anchorsIn(truststore.TypeCA), s.anchorsIn(truststore.TypeSigningAuthority)...))
+}
+
+// anchorsIn are those that belong in a type of trust store.
+func (s Statement) anchorsIn(store truststore.Type) []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, k := range s.Keys {
-		all = append(all, k.Anchor())
+		if k.store() == store {
+			all = append(all, k.Anchor())
+		}
 	}
 	return distinct(all)
 }

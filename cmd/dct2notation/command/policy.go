@@ -344,7 +344,9 @@ func (o *policyOptions) given(cfg session.Config) (policy.Given, error) {
 		if err != nil {
 			return g, err
 		}
-		g.Keys[k.Name] = policy.Configured{CertFile: k.CertFile, TSARoot: rule.TSARoot}
+		if g.Keys[k.Name], err = rule.ForPolicy(k); err != nil {
+			return g, err
+		}
 	}
 	return g, nil
 }

@@ -53,10 +53,11 @@ func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now tim
 func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 	certificates, rules := map[string][]policy.Key{}, map[string]OpenedKey{}
 	for _, k := range keys {
-		if k.Signer.Identity().Renews() && !k.Signer.Identity().NamedBySubject() {
-			continue // a trust policy names the profile
+		key, err := k.forPolicy(slices.Contains(o.dedicated, k.Name()))
+		if err != nil {
+			return err
 		}
-		certificates[k.Name()] = []policy.Key{{Name: k.Name(), Chain: k.Certificates(), Dedicated: slices.Contains(o.dedicated, k.Name())}}
+		certificates[k.Name()] = []policy.Key{key}
 		rules[k.Name()] = k
 	}
 	for _, name := range o.dedicated {
@@ -85,6 +86,23 @@ func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 		return nil
 	}
 	return o.canBeTrusted(signed, certificates)
+}
+
+// forPolicy is the key as policies know it.
+func (k OpenedKey) forPolicy(dedicated bool) (policy.Key, error) {
+	if !k.Signer.Identity().Renews() {
+		return policy.Key{Name: k.Name(), Chain: k.Certificates(), Dedicated: dedicated}, nil
+	}
+	key, err := k.NotationKey()
+	if err != nil {
+		return policy.Key{}, err
+	}
+	c, err := k.ForPolicy(key)
+	if err != nil {
+		return policy.Key{}, err
+	}
+	tsa, err := c.ReadTSA(ReadCertificates)
+	return c.Key(k.Name(), dedicated, tsa), err
 }
 
 // canBeTrusted returns an error where policy would refuse a trust policy for the repositories that

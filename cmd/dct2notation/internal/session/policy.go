@@ -6,9 +6,11 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -42,13 +44,23 @@ func (f *Session) Vouched(r *dct.Repository, keys map[string]migrate.Key) policy
 	return v
 }
 
+// ForPolicy returns the key as a policy is told of it.
+func (o *KeyOptions) ForPolicy(key notation.Key) (policy.Configured, error) {
+	c := policy.Configured{CertFile: key.CertFile, TSARoot: o.TSARoot, Plugin: key.Plugin}
+	err := o.checkIdentity()
+	if err == nil {
+		c.Identity, c.Root, err = o.Identity()
+	}
+	return c, cli.Usage(err)
+}
+
 // ForPolicy returns what the ledger says to a policy of the selected images.
 func (r *Readable) ForPolicy(selected func(state.Item) bool) policy.Ledger {
 	l := policy.Ledger{Signatures: r.signatures, Images: r.images(selected)}
 	if r.Known != nil {
 		l.Recorded = func(key string) (all []policy.Recorded) {
 			for _, s := range r.Known.Named(key) {
-				all = append(all, policy.Recorded{Identity: s.Identity, Chain: s.Chain, TSA: s.TSA})
+				all = append(all, policy.Recorded{Identity: s.Identity, Earlier: s.Earlier, Chain: s.Chain, TSA: s.TSA})
 			}
 			return all
 		}

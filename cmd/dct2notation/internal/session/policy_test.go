@@ -2,6 +2,7 @@ package session
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,8 +64,8 @@ func TestALedgerAsPoliciesReadIt(t *testing.T) {
 	if signed != 2 || p.Recorded != nil {
 		t.Errorf("got %d signatures, keys known %t, want 2, and no keys of a ledger that no run was bound to", signed, p.Recorded != nil)
 	}
-	r.Known = &state.Fingerprint{Signers: map[string]state.Signer{state.KeyID("release", "file"): {Identity: "i", TSA: "u"}}}
-	if got := r.ForPolicy(nil).Recorded("release"); len(got) != 1 || got[0].Identity != "i" || got[0].TSA != "u" {
+	r.Known = &state.Fingerprint{Signers: map[string]state.Signer{state.KeyID("release", "file"): {Identity: "i", Earlier: []string{"e"}, TSA: "u"}}}
+	if got := r.ForPolicy(nil).Recorded("release"); len(got) != 1 || got[0].Identity != "i" || !slices.Equal(got[0].Earlier, []string{"e"}) || got[0].TSA != "u" {
 		t.Errorf("got %+v recorded, want the one key", got)
 	}
 }
