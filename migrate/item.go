@@ -41,6 +41,9 @@ func (i *item) process(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err() // the item stays in its stage; the next run goes on from there
+		case errors.Is(err, ErrSpent):
+			i.spent.Store(true)
+			return nil
 		case errors.Is(err, errDrained):
 			return nil
 		case errors.As(err, &fatal):
@@ -233,9 +236,10 @@ func (i *item) keyTold(err error) error {
 	return err
 }
 
-// keyRefused tells the breaker at once of an error that cannot pass. It returns the error.
+// keyRefused tells the breaker at once of an error that cannot pass, but for that the key was not asked,
+// as the run may spend no more. It returns the error.
 func (i *item) keyRefused(err error) error {
-	if class := failure.Of(err); !class.Repeatable() {
+	if class := failure.Of(err); !class.Repeatable() && !errors.Is(err, ErrSpent) {
 		i.breaker.Failure(i.Key.KeyName, class, err)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,7 +28,8 @@ type Summary struct {
 	Findings     map[string]int // entries of trust data that are not to be signed, by class
 	Certificates map[string]int // items that are signed, by the SHA-256 of the certificate
 	Wasted       int            // signatures that were made and thrown away, as another had made one meanwhile
-	Drained      bool           // ended by a signal or a time budget before all was tried
+	Drained      bool           // ended by a signal or a budget of time or operations before all was tried
+	Spent        bool           // that was the budget of operations
 }
 
 // Complete reports whether everything that DCT vouches for cannot be signed or is: by a signature
@@ -57,6 +59,7 @@ type run struct {
 	stop      <-chan struct{}          // closed: begin nothing new
 	slots     map[string]chan struct{} // by key: a slot for each operation in flight
 	breaker   Breaker
+	spent     atomic.Bool // the keys may do no more in this run
 
 	mu      sync.Mutex
 	summary Summary
@@ -108,7 +111,7 @@ func (r *run) all(ctx context.Context, guns []dct.GUN) (Summary, error) {
 		})
 	}
 	err := g.Wait()
-	r.summary.Drained = r.summary.Drained || r.draining()
+	r.summary.Drained, r.summary.Spent = r.draining(), r.spent.Load()
 	var f *failure.Fatal
 	switch {
 	case ctx.Err() != nil:
@@ -135,7 +138,7 @@ func (r *run) draining() bool {
 	case <-r.stop:
 		return true
 	default:
-		return false
+		return r.spent.Load()
 	}
 }
 

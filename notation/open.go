@@ -38,6 +38,10 @@ const (
 	StepChain      Step = "certificate-chain" // fit for Notation, now
 )
 
+// MaxProofs is how many signatures that are thrown away it takes at most to prove a key: see
+// [Signer.Prove] as well, which takes one where Open took none.
+const MaxProofs = 2
+
 // Finding is what became of one step.
 type Finding struct {
 	Step  Step
@@ -114,6 +118,7 @@ func newSigner(key Key, o Options) (*Signer, error) {
 		key: key, mediaType: formats[format], now: o.Now, expiry: o.Expiry, pace: newPace(o.Rate, o.OnThrottled), tsa: o.TSA,
 		accepted: o.Accepted, proving: make(chan struct{}, 1),
 	}
+	s.pace.budget = o.Budget
 	if s.identity = o.Identity; s.identity.Renews() {
 		if err := s.outlive(o); err != nil {
 			return nil, err

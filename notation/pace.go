@@ -14,7 +14,8 @@ import (
 // goes through any more, the gate is closed, and one operation now and then tries whether
 // that has ended.
 type pace struct {
-	told func(Throttling)
+	told   func(Throttling)
+	budget Budget // nil: there is no bound
 
 	mu      sync.Mutex
 	limit   limit
@@ -79,12 +80,18 @@ func (p *pace) proof() {
 
 // begin counts an operation that has got its turn.
 func (p *pace) begin(ctx context.Context) error {
-	if ctx.Err() == nil {
-		p.mu.Lock()
-		p.calls.Begun++
-		p.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return ctx.Err()
+	if p.budget != nil {
+		if err := p.budget.Take(); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	p.calls.Begun++
+	p.mu.Unlock()
+	return nil
 }
 
 // turn takes the next turn if it is now, and else tells how long to wait before asking
@@ -134,6 +141,9 @@ func (p *pace) ok() {
 
 // hit takes note of a throttled call.
 func (p *pace) hit() {
+	if p.budget != nil {
+		p.budget.Return()
+	}
 	if news, tell := p.slow(time.Now()); tell {
 		p.told(news)
 	}

@@ -1,6 +1,7 @@
 package notation
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -266,6 +267,47 @@ func TestPaceTellsOfThrottling(t *testing.T) {
 		}
 		if n := len(waits); n < 5 || n > 7 || waits[0] > 10*time.Second {
 			t.Errorf("got told of waits after %v, want 5 to 7 times, first within 10s", waits)
+		}
+	})
+}
+
+// allowance is a budget of operations.
+type allowance int
+
+func (a *allowance) Take() error {
+	if *a < 1 {
+		return errSpent
+	}
+	*a--
+	return nil
+}
+
+func (a *allowance) Return() { *a++ }
+
+var errSpent = errors.New("spent")
+
+// No operation begins that is not in the budget; one that was refused is in it again.
+func TestPaceKeepsTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, budget := newPace(0, nil), allowance(5)
+		p.budget = &budget
+		began := 0
+		for ; ; began++ {
+			if err := p.enter(t.Context()); err != nil {
+				if !errors.Is(err, errSpent) {
+					t.Error(err)
+				}
+				break
+			}
+			if began < 3 {
+				p.hit()
+			} else {
+				p.ok()
+			}
+		}
+		if began != 8 || p.calls.Begun != 8 || budget != 0 {
+			t.Errorf("got %d begun, %d counted, %d left, want 8, 8, 0", began, p.calls.Begun, budget)
 		}
 	})
 }

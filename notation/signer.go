@@ -39,7 +39,8 @@ type Options struct {
 	// OnThrottled is told when the key's service throttles: at once, then every ten
 	// seconds or so, and of a wait of a second when it begins. It must return at once.
 	OnThrottled func(Throttling)
-	TSA         *TSA // countersigns each signature; nil: none is
+	Budget      Budget // of operations; nil: there is no bound
+	TSA         *TSA   // countersigns each signature; nil: none is
 	// Accepted are identities whose signatures count as this key's, as the configuration says.
 	// With that of the known chain among them, the key needs no proof.
 	Accepted []Identity
@@ -50,6 +51,14 @@ type Options struct {
 	Root     *x509.Certificate
 	Client   *http.Client
 	Now      func() time.Time // nil: time.Now
+}
+
+// A Budget bounds the operations of keys. It is safe for concurrent use.
+type Budget interface {
+	// Take takes an operation before the key is asked for it, which it is not if there is an error.
+	Take() error
+	// Return gives back an operation that the key's service has refused because there were too many.
+	Return()
 }
 
 // Signer signs with one key. It is safe for concurrent use.

@@ -131,6 +131,7 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 			failed = errors.New("ended: " + c.text())
 		}
 		sum := migrate.Summary{Unread: map[failure.Class]int{}, Results: map[migrate.Result]int{}, Failed: map[failure.Class]int{}, Skipped: map[failure.Class]int{}, Drained: c.IntN(5) == 0}
+		sum.Spent = sum.Drained && c.IntN(2) == 0
 		var pieces []func(Sink) error
 		for range c.IntN(8) {
 			pieces = append(pieces, randomPiece(c, &live, &sum))
@@ -139,7 +140,7 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 			sum.Items += c.IntN(3)
 		}
 		live.Close(sum, failed, ended)
-		end := End{Well: live.Complete, Complete: failed == nil && !sum.Drained, Stopped: sum.Drained, Items: sum.Items, Error: live.Error}
+		end := End{Well: live.Complete, Complete: failed == nil && !sum.Drained, Stopped: sum.Drained, Spent: sum.Spent, Items: sum.Items, Error: live.Error}
 		saved := loaded(t, recorded(t, OfRun, func(to Sink) {
 			for _, p := range pieces {
 				must(t, p(to))

@@ -85,7 +85,7 @@ func (s *Saved) run() (*Run, error) {
 		func(one Section) error { r.again(&one, nil); return nil },
 		func(row Row) error { r.again(nil, &row); return nil },
 	)
-	r.Close(migrate.Summary{Repositories: r.Repositories, Items: s.End.Items, LeftOut: r.LeftOut, Drained: s.End.Stopped}, nil, s.End.Ended)
+	r.Close(migrate.Summary{Repositories: r.Repositories, Items: s.End.Items, LeftOut: r.LeftOut, Drained: s.End.Stopped, Spent: s.End.Spent}, nil, s.End.Ended)
 	if r.Complete, r.Error = s.End.Well, s.End.Error; s.asked() {
 		r.Error = ""
 	}

@@ -100,7 +100,8 @@ type End struct {
 	// is signed that can be.
 	Well     bool           `json:"well"`
 	Complete bool           `json:"complete"`          // all was looked at
-	Stopped  bool           `json:"stopped,omitempty"` // a run's: by a signal or --max-duration, before all was tried
+	Stopped  bool           `json:"stopped,omitempty"` // a run's: by a signal, --max-duration or --max-operations, before all was tried
+	Spent    bool           `json:"spent,omitempty"`   // a run's: that was by --max-operations
 	Error    string         `json:"error,omitempty"`
 	Totals   map[string]int `json:"totals"` // rows by class
 	Items    int            `json:"items"`  // known of; more than there are rows where it ended early

@@ -23,7 +23,8 @@ type Run struct {
 	Ended    time.Time `json:"ended,omitzero"`
 	Complete bool      `json:"complete"` // all that DCT vouches for is signed by an accepted certificate and verifies still, or cannot be
 	Error    string    `json:"error,omitempty"`
-	Stopped  bool      `json:"stopped,omitempty"` // by a signal or --max-duration, before all was tried
+	Stopped  bool      `json:"stopped,omitempty"` // by a signal, --max-duration or --max-operations, before all was tried
+	Spent    bool      `json:"spent,omitempty"`   // that was by --max-operations
 
 	Repositories int                    `json:"repositories"` // whose trust data was read
 	Items        int                    `json:"items"`
@@ -150,7 +151,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	r.Version, r.Kind = 1, RunKind
 	r.Started, r.Ended = r.Started.UTC(), at.UTC()
 	r.Repositories, r.Items, r.LeftOut = s.Repositories, s.Items, s.LeftOut
-	r.Complete, r.Stopped = s.Complete() && err == nil, s.Drained
+	r.Complete, r.Stopped, r.Spent = s.Complete() && err == nil, s.Drained, s.Spent
 	if err != nil {
 		r.Error = Why(err)
 		if ended := (*migrate.Ended)(nil); errors.As(err, &ended) {
@@ -226,6 +227,8 @@ func RunText(w io.Writer, r *Run) error {
 	case r.Complete:
 	case r.Ended.IsZero():
 		b.WriteString("not complete, as it has not finished: dct2notation status tells whether it is still at work; if it is not, run the same command again\n")
+	case r.Spent && r.Error == "":
+		b.WriteString("not complete: the key operations of --max-operations were spent before all was tried; run the same command again to go on\n")
 	case r.Stopped && r.Error == "":
 		b.WriteString("not complete: it was stopped before all was tried; run the same command again to go on\n")
 	case r.part():

@@ -78,6 +78,7 @@ func (o *runOptions) bind(c *cobra.Command) {
 		f.BoolVar(&o.AcceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
 		f.DurationVar(&o.Every, "watch", 0, "go on until stopped: look again so long after each pass for what DCT signed meanwhile, as in 10m (at least 10s)")
 		f.DurationVar(&o.MaxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
+		f.IntVar(&o.MaxOperations, "max-operations", 0, "spend no more key operations than this, those that prove the keys included, and exit with 5 where that is not enough (0: no limit)")
 	})
 	cli.Grouped(c.Flags(), cli.GroupOutput, func(f *pflag.FlagSet) {
 		f.StringVar(&o.Metrics, "metrics-address", "", "HOST:PORT that answers /metrics (Prometheus) and /healthz; none for none (default: "+runner.WatchAddress+" with --watch, else none)")
@@ -91,6 +92,9 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 		}
 	}
 	session.UseNotationFolders()
+	if err := o.CheckOperations(cfg); err != nil {
+		return err
+	}
 	log := o.Logger(s.Err)
 	plan, narrow, args, err := o.Bounds(args)
 	if errors.Is(err, runner.ErrNothingToDo) {

@@ -14,6 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 // Options are those of run.
@@ -24,6 +25,7 @@ type Options struct {
 	OnlyFile      string // a list of what alone is asked for; empty: all is
 	AcceptChanges bool   // of the configuration
 	MaxDuration   time.Duration
+	MaxOperations int           // of all keys; 0: no limit
 	Every         time.Duration // of a watch; 0: there is one pass
 	Metrics       string        // where they are answered; empty: the default, "none": nowhere
 }
@@ -49,10 +51,38 @@ func (o *Options) CheckWatch() error {
 		return cli.Usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
 	case o.MaxDuration > 0:
 		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
+	case o.MaxOperations != 0:
+		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-operations ends a run"))
 	case o.Output != "text" && o.Output != "json":
 		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
 	case !o.SourceGrows():
 		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
+	}
+	return nil
+}
+
+// CheckOperations refuses a bound with which no run might get on: what it allows could all go to proving
+// the keys, each time anew.
+func (o *Options) CheckOperations(cfg session.Config) error {
+	if o.MaxOperations == 0 {
+		return nil
+	}
+	rules, err := o.Rules(cfg)
+	if err != nil {
+		return err
+	}
+	least := 1
+	for _, rule := range rules {
+		key, err := rule.NotationKey()
+		if err != nil {
+			return err
+		}
+		if key.Plugin != "" {
+			least += notation.MaxProofs
+		}
+	}
+	if o.MaxOperations < least {
+		return cli.Usage(fmt.Errorf("--max-operations %d: at least %d, as to prove a plugin's key may take %d\nhint: --only names images to begin with", o.MaxOperations, least, notation.MaxProofs))
 	}
 	return nil
 }

@@ -67,6 +67,9 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		return nil, err
 	}
 	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.Monitor}
+	if r.MaxOperations > 0 {
+		a.Budget = migrate.NewBudget(r.MaxOperations)
+	}
 	f, sel, err := session.Prepare(r.RemoteOptions, r.SelectOptions, r.Config, r.Args, a, r.Streams, r.Log)
 	if err != nil {
 		return nil, err
@@ -218,7 +221,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	}
 	m.result = p.Result(m.summary, m.missed)
 	end := report.End{
-		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Stopped: m.summary.Drained, Items: m.summary.Items, Error: m.result.Error,
+		Ended: m.result.Ended, Well: m.result.Complete, Complete: m.missed == nil && !m.summary.Drained, Stopped: m.summary.Drained, Spent: m.summary.Spent, Items: m.summary.Items, Error: m.result.Error,
 	}
 	if m.part() {
 		end.Complete, end.Error = false, report.ErrPart.Error()
@@ -228,14 +231,14 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	return m
 }
 
-// ExitStatus is the error that a pass comes to. early says that its time was over.
+// exitStatus is the error that a pass comes to. early says that its time was over.
 func (r *Runner) exitStatus(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
 		return errors.Join(m.err, m.unsaved)
 	case m.err != nil:
 		return cli.Reported(m.err)
-	case m.summary.Drained && early:
+	case m.summary.Drained && early, m.summary.Spent:
 		return cli.Exit(cli.ExitEarly)
 	case m.summary.Drained:
 		return cli.Exit(cli.ExitInterrupted)

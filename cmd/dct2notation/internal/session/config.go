@@ -40,7 +40,7 @@ type Config struct {
 }
 
 // callFlags belong to one call and are no keys.
-var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all"}
+var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations"}
 
 // LoadConfig reads the file that --config names and sets the command's flags from it that
 // the command line has not set. Without --config it is empty.

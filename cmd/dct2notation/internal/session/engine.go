@@ -139,7 +139,7 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 			return nil, err
 		}
 	}
-	options.TSA, options.Client = tsa, r.client()
+	options.TSA, options.Client, options.Budget = tsa, r.client(), r.budget
 	s, err := notation.Open(ctx, key, options)
 	if err != nil {
 		return nil, err

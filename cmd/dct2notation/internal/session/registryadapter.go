@@ -296,9 +296,9 @@ func (s Signer) Prove(ctx context.Context) error {
 	return err
 }
 
-// failed tells the monitor of a failure of the key, unless it was only told to end.
+// failed tells the monitor of a failure of the key, unless it was only told to end, or not asked.
 func (s Signer) failed(ctx context.Context, err error) {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !errors.Is(err, migrate.ErrSpent) {
 		s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(failure.Of(err)))
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate/verify"
+	"github.com/dct2notation/dct2notation/notation"
 )
 
 // Servers reaches the servers of one call: registries, and the Notary servers that belong
@@ -45,6 +46,7 @@ type Servers struct {
 	pins       dct.Pins
 	Listed     map[dct.GUN]dct.Listing // what lists the repositories that were found
 	monitor    *monitor.Monitor        // nil: nobody watches
+	budget     notation.Budget         // of all keys' operations; nil: there is no bound
 
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
@@ -73,6 +75,7 @@ type Access struct {
 
 	Transport *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
 	Monitor   *monitor.Monitor     // told of requests and waits; may be nil
+	Budget    notation.Budget      // of all keys' operations; nil: there is no bound
 }
 
 // ConnectServers prepares the one HTTP stack for the given registries. It sends no request.
@@ -83,7 +86,7 @@ func ConnectServers(o RemoteOptions, cfg Config, hosts []string, a Access, s cli
 	if o.username != "" && len(hosts) > 1 {
 		return nil, cli.Usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
-	r := &Servers{Opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.Monitor, clients: map[string]*auth.Client{}, users: map[string]bool{}}
+	r := &Servers{Opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.Monitor, budget: a.Budget, clients: map[string]*auth.Client{}, users: map[string]bool{}}
 	for host, u := range cfg.Notary {
 		if err := checkNotaryURL(u); err != nil {
 			return nil, cli.Usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
