@@ -192,8 +192,9 @@ func (e *evidence) named() {
 	e.plugin = true
 }
 
-// doubt is what a failed step of the verification means.
-func (e *evidence) doubt(step trustpolicy.ValidationType) Doubt {
+// doubt is what a failed step of the verification means. Whether a certificate was revoked does not matter
+// where the signature is of another image.
+func (e *evidence) doubt(step trustpolicy.ValidationType, sameTarget bool) Doubt {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -202,7 +203,7 @@ func (e *evidence) doubt(step trustpolicy.ValidationType) Doubt {
 	case (step == trustpolicy.TypeAuthenticity || step == trustpolicy.TypeAuthenticTimestamp) && e.unread:
 		return Unsure
 	case step == trustpolicy.TypeAuthenticTimestamp && e.tsa == revocationresult.ResultUnknown,
-		step == trustpolicy.TypeRevocation && e.code == revocationresult.ResultUnknown:
+		step == trustpolicy.TypeRevocation && e.code == revocationresult.ResultUnknown && sameTarget:
 		return Unsure
 	case step == trustpolicy.TypeAuthenticTimestamp && e.tsa != revocationresult.ResultRevoked:
 		return Dated

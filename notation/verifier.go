@@ -203,7 +203,7 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 				continue
 			}
 			known = known || errors.Is(err, r.Error)
-			if d := found.doubt(r.Type); d.worse(verdict.Doubt) {
+			if d := found.doubt(r.Type, sameTarget); d.worse(verdict.Doubt) {
 				verdict.Doubt = d
 			}
 			if verdict.Reason == "" {

@@ -2,13 +2,19 @@ package notation
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/notaryproject/notation-core-go/revocation/purpose"
+	revocationresult "github.com/notaryproject/notation-core-go/revocation/result"
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -32,7 +38,8 @@ type pluginManager map[string]plugin.Plugin
 
 type verificationPlugin struct {
 	*pluginClient
-	config map[string]string
+	config  map[string]string
+	answers pluginAnswers
 }
 
 func newPluginManager(configured []VerificationPlugin) (pluginManager, error) {
@@ -46,7 +53,7 @@ func newPluginManager(configured []VerificationPlugin) (pluginManager, error) {
 		}
 		p := newPlug(pluginFile{name: c.Name, given: c.Path, sum: c.SHA256}, c.Config, c.Env, c.Timeout)
 		p.needs = verifiers
-		m[c.Name] = &verificationPlugin{p, maps.Clone(c.Config)}
+		m[c.Name] = &verificationPlugin{pluginClient: p, config: maps.Clone(c.Config), answers: pluginAnswers{ask: p.VerifySignature}}
 	}
 	return m, nil
 }
@@ -105,11 +112,86 @@ func (p *verificationPlugin) GetMetadata(ctx context.Context, _ *plugin.GetMetad
 	return p.pluginClient.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: p.config})
 }
 
-// VerifySignature has the plugin verify what notation-go leaves to it.
+// VerifySignature has the plugin verify what notation-go leaves to it, and notes what it said of revocation.
 func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
 	with := *req
 	with.PluginConfig = p.config
-	return p.pluginClient.VerifySignature(ctx, &with)
+	answer, err := p.answers.get(ctx, &with)
+	if err != nil {
+		return nil, err
+	}
+	if r := answer.VerificationResults[plugin.CapabilityRevocationCheckVerifier]; r != nil && !r.Success {
+		evidenceOf(ctx).heard(purpose.CodeSigning, revocationIn(r.Reason))
+	}
+	return answer, nil
+}
+
+var (
+	revokedWord = regexp.MustCompile(`(?i)\brevoked\b`)
+	errorWord   = regexp.MustCompile(`(?i)\b(error|exception|failed to|unable to|could not|cannot|can't|timed out|timeout)\b`)
+)
+
+// revocationIn is what a plugin means that lets the check of revocation fail for a reason. The protocol has
+// one answer for what was revoked and for what could not be found out, and AWS Signer's plugin gives it for
+// both. So only a reason that says it was revoked, and tells of no error, speaks against the signature.
+func revocationIn(reason string) revocationresult.Result {
+	if revokedWord.MatchString(reason) && !errorWord.MatchString(reason) {
+		return revocationresult.ResultRevoked
+	}
+	return revocationresult.ResultUnknown
+}
+
+// pluginAnswers asks a plugin once in a while about each signature, as for certificates: many tags may be
+// of one image, and its service is asked each time. A failure to answer is not remembered. It is safe for
+// concurrent use.
+type pluginAnswers struct {
+	ask func(context.Context, *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error)
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]*pluginAnswer // by all that is asked
+}
+
+type pluginAnswer struct {
+	mu     sync.Mutex
+	answer *plugin.VerifySignatureResponse
+	until  time.Time
+}
+
+func (p *pluginAnswers) get(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
+	asked, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to ask the verification plugin: %w", err)
+	}
+	a := p.about(sha256.Sum256(asked))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Now().Before(a.until) {
+		return a.answer, nil
+	}
+	answer, err := p.ask(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	keep := goodFor
+	for _, r := range answer.VerificationResults {
+		if r == nil || !r.Success {
+			keep = otherwise
+		}
+	}
+	a.answer, a.until = answer, time.Now().Add(keep)
+	return answer, nil
+}
+
+func (p *pluginAnswers) about(asked [sha256.Size]byte) *pluginAnswer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil || len(p.known) >= maxChains {
+		p.known = map[[sha256.Size]byte]*pluginAnswer{}
+	}
+	if p.known[asked] == nil {
+		p.known[asked] = &pluginAnswer{}
+	}
+	return p.known[asked]
 }
 
 // checkPluginName refuses what cannot be the name of a plugin: it becomes part of a path.

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -75,6 +77,9 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 	must(t, err)
 	stranger := issued(t)
 	const identity, revocation = "SIGNATURE_VERIFIER.TRUSTED_IDENTITY", "SIGNATURE_VERIFIER.REVOCATION_CHECK"
+	rejects := func(what, why string) kmstest.Behaviour {
+		return kmstest.Behaviour{Rejects: map[string]string{what: why}}
+	}
 	fault := func(command string, kind kmstest.Kind) kmstest.Behaviour {
 		return kmstest.Behaviour{Faults: []kmstest.Fault{{Command: command, Kind: kind, Ms: 20_000}}}
 	}
@@ -92,7 +97,19 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 		"processes attributes":          {more: attribute, want: Verdict{Trusted: true}, started: 1},
 		"processes none":                {does: kmstest.Behaviour{Ignores: true}, more: attribute, want: Verdict{Doubt: Unsure}, started: 1},
 		"rejects the identity":          {does: kmstest.Behaviour{Rejects: map[string]string{identity: "unknown profile"}}, want: Verdict{Doubt: Unproven}, started: 1},
-		"says it was revoked":           {does: kmstest.Behaviour{Rejects: map[string]string{revocation: "revoked"}}, want: Verdict{Doubt: Unproven}, started: 1},
+		"says it was revoked":           {does: rejects(revocation, "revoked"), want: Verdict{Doubt: Unproven}, started: 1},
+		"says so as AWS Signer's":       {does: rejects(revocation, kmstest.Revoked), want: Verdict{Doubt: Unproven}, started: 1},
+		"says so, audited":              {does: rejects(revocation, kmstest.Revoked), level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
+		"its service is away":           {does: rejects(revocation, kmstest.ServiceAway), want: Verdict{Doubt: Unsure}, started: 1},
+		"its service is away, audited":  {does: rejects(revocation, kmstest.ServiceAway), level: "audit", want: Verdict{Trusted: true, Doubt: Unsure}, started: 1},
+		"has no credentials":            {does: rejects(revocation, kmstest.NoCredentials), want: Verdict{Doubt: Unsure}, started: 1},
+		"could not ask what is revoked": {does: rejects(revocation, "error: asking whether it was revoked: 503"), want: Verdict{Doubt: Unsure}, started: 1},
+		"gives no reason":               {does: rejects(revocation, ""), want: Verdict{Doubt: Unsure}, started: 1},
+		"cannot ask for a stranger's":   {does: rejects(revocation, kmstest.ServiceAway), by: stranger, want: Verdict{Doubt: Unproven}},
+		"cannot ask, another image's":   {does: rejects(revocation, kmstest.ServiceAway), of: "b", want: Verdict{Doubt: Unproven}, started: 1},
+		"cannot ask, another's profile": {does: kmstest.Behaviour{Rejects: map[string]string{identity: "no", revocation: kmstest.ServiceAway}}, level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
+		"is throttled":                  {does: fault("verify-signature", kmstest.Throttled), want: Verdict{Doubt: Unsure}, started: 1},
+		"times out":                     {does: fault("verify-signature", kmstest.TimeoutCode), want: Verdict{Doubt: Unsure}, started: 1},
 		"rejects, audited":              {does: kmstest.Behaviour{Rejects: map[string]string{identity: "no"}}, level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
 		"another image's":               {of: "b", want: Verdict{Doubt: Unproven}, started: 1},
 		"a stranger's":                  {by: stranger, want: Verdict{Doubt: Unproven}},
@@ -157,6 +174,68 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a plugin has said of a signature counts for a while, as what was found out about certificates does: good
+// answers for longer than others, and none that it did not give.
+func TestPluginAnswersAreRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &answering{}
+		answers := pluginAnswers{ask: p.VerifySignature}
+		asked := 0
+		for _, step := range []struct {
+			profile string
+			answer  string
+			after   time.Duration
+			asks    bool
+			reason  string // empty: success
+		}{
+			{profile: "a", asks: true},
+			{profile: "a", answer: "was revoked", after: goodFor - time.Second},
+			{profile: "b", answer: "was revoked", asks: true, reason: "was revoked"},
+			{profile: "b", after: otherwise - time.Second, reason: "was revoked"},
+			{profile: "b", after: time.Second, asks: true},
+			{profile: "a", answer: "error: away", asks: true, reason: "error: away"},
+			{profile: "c", answer: "fails", asks: true, reason: "fails"},
+			{profile: "c", asks: true},
+		} {
+			time.Sleep(step.after)
+			p.reason = step.answer
+			got, err := answers.get(t.Context(), &plugin.VerifySignatureRequest{Signature: plugin.Signature{
+				CriticalAttributes: plugin.CriticalAttributes{ExtendedAttributes: map[string]any{"profile": step.profile}},
+			}})
+			reason := ""
+			switch {
+			case err != nil:
+				reason = err.Error()
+			case !got.VerificationResults[plugin.CapabilityRevocationCheckVerifier].Success:
+				reason = got.VerificationResults[plugin.CapabilityRevocationCheckVerifier].Reason
+			}
+			if step.asks {
+				asked++
+			}
+			if reason != step.reason || p.asked != asked {
+				t.Fatalf("%+v: got %q, asked %d times, want %d", step, reason, p.asked, asked)
+			}
+		}
+	})
+}
+
+// answering is a plugin that gives its reason.
+type answering struct {
+	reason string
+	asked  int
+}
+
+func (a *answering) VerifySignature(context.Context, *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
+	a.asked++
+	if a.reason == "fails" {
+		return nil, errors.New(a.reason)
+	}
+	return &plugin.VerifySignatureResponse{VerificationResults: map[plugin.Capability]*plugin.VerificationResult{
+		plugin.CapabilityTrustedIdentityVerifier: {Success: true}, plugin.CapabilityRevocationCheckVerifier: {Success: a.reason == "", Reason: a.reason},
+	}}, nil
 }
 
 // only applies changes of which the last of each attribute counts.

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -610,7 +611,8 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 // it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, ending one
 // that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
 // plugin of whole envelopes, rolling [OID...] one that renews the certificate for each signature, with those
-// extended key usages, profile such a one of signing profiles, and unverifiable one that asks for itself when
+// extended key usages, profile [revoked|service-away|no-credentials] such a one of signing profiles with what it says
+// of revocation, and unverifiable one that asks for itself when
 // its signatures are verified, and cannot verify.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	var change []func(*x509.Certificate)
@@ -667,6 +669,11 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 			return err
 		}
 		b.Rolling = &kmstest.Rolling{Authority: authority, Signatures: 1}
+		answer, refused := map[string]string{"revoked": kmstest.Revoked, "service-away": kmstest.ServiceAway, "no-credentials": kmstest.NoCredentials}[args[len(args)-1]]
+		if refused {
+			b.Rejects = map[string]string{string(plugin.CapabilityRevocationCheckVerifier): answer}
+			args = args[:len(args)-1]
+		}
 		for _, usage := range args[1:] {
 			var oid asn1.ObjectIdentifier
 			for part := range strings.SplitSeq(usage, ".") {
