@@ -299,6 +299,14 @@ func (r *Servers) Reader() *dct.Reader {
 	}
 }
 
+// DockerTrust reads docker's trust directory, whose roots are pins; nil: none are.
+func (r *Servers) DockerTrust() *dct.Reader {
+	if r.pins.DockerTrust == "" {
+		return nil
+	}
+	return &dct.Reader{Source: dct.DockerTrust{Dir: r.pins.DockerTrust}}
+}
+
 // Close gives back what connect opened.
 func (r *Servers) Close() error {
 	r.Transport.CloseIdleConnections()
