@@ -42,7 +42,7 @@ func TestAWSKMSEndToEnd(t *testing.T) {
 func TestAWSKMSKilledAndResumed(t *testing.T) {
 	t.Parallel()
 	const items, killedAt = 24, 10
-	k := newKilling(t, killingWorld{"dct2notation", true, items, nil, nil})
+	k := newKilling(t, killingWorld{program: "dct2notation", referrers: true, items: items})
 	kms, arn, public := startKMS(t, pki.EC256)
 	ca := newAuthority(t, "ours")
 	k.home.trust(t, ca)

@@ -10,6 +10,7 @@ import (
 
 const (
 	killsPerKind  = 250
+	killsRenewing = 60
 	killsNaive    = 40 // in each round, until it is noticed
 	roundsNaive   = 12
 	itemsPerKind  = 160 // at the start; more are published whenever a run comes to its end
@@ -34,7 +35,7 @@ func TestKillAnywhere(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
 			kills := number(t, "DCT2NOTATION_E2E_KILLS", killsPerKind)
-			k := newKilling(t, killingWorld{"dct2notation", referrers, itemsPerKind, throttling, seed(t)})
+			k := newKilling(t, killingWorld{program: "dct2notation", referrers: referrers, items: itemsPerKind, faults: throttling, rand: seed(t)})
 			k.faulty.on.Store(true)
 			k.kill(kills)
 			v := k.verdict()
@@ -51,12 +52,26 @@ func TestKillAnywhere(t *testing.T) {
 	}
 }
 
+// TestKillWhileCertificatesAreRenewed kills likewise, fewer times, where the key has another certificate after
+// every third signature, so that what a killed run has left was signed by one that is gone.
+func TestKillWhileCertificatesAreRenewed(t *testing.T) {
+	kills := number(t, "DCT2NOTATION_E2E_KILLS", killsRenewing)
+	k := newKilling(t, killingWorld{program: "dct2notation", referrers: true, items: itemsPerKind, rand: seed(t), renews: 3})
+	k.kill(kills)
+	v := k.verdict()
+	t.Log(v)
+	if !v.good() || v.kills < kills || v.operations < v.items {
+		t.Errorf("got %s, want each image signed once, after %d kills", v, kills)
+	}
+	k.judge()
+}
+
 // TestKillFindsTheNaiveOrder shows that the test above would notice: a program that signs
 // and pushes before it records is found out by the same oracle. It is so with the referrers API:
 // without it each run waits for half a second before it looks, and what a killed one has sent has
 // arrived by then.
 func TestKillFindsTheNaiveOrder(t *testing.T) {
-	k := newKilling(t, killingWorld{"dct2notation-failpoint", true, itemsPerKind, nil, seed(t)})
+	k := newKilling(t, killingWorld{program: "dct2notation-failpoint", referrers: true, items: itemsPerKind, rand: seed(t)})
 	k.extra = append(k.extra, "DCT2NOTATION_TEST_SIGN_BEFORE_RECORD=1")
 	for range roundsNaive {
 		k.kill(killsNaive)

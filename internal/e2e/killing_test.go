@@ -45,6 +45,7 @@ type killingWorld struct {
 	items     int  // at the start
 	faults    []kmstest.Fault
 	rand      *rand.Rand // nil if no moments are to be chosen
+	renews    int        // signatures after which the key has another certificate; 0: never
 }
 
 func newKilling(t *testing.T, o killingWorld) *killing {
@@ -69,9 +70,15 @@ func newKilling(t *testing.T, o killingWorld) *killing {
 	store.SetHook(k.faulty.hook(k.late.hook))
 	ca := newAuthority(t, "ours")
 	k.home.trust(t, ca)
-	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", pki.EC256), kmstest.Behaviour{
-		Delay: map[string]int{"generate-signature": signatureTime}, Faults: o.faults,
-	})
+	b := kmstest.Behaviour{Delay: map[string]int{"generate-signature": signatureTime}, Faults: o.faults}
+	var identity []string
+	if o.renews > 0 {
+		root, authority, tsa := renewal(t, k.home, ca)
+		b.Rolling = &kmstest.Rolling{Authority: authority, Signatures: o.renews}
+		identity = subjectFlags(root, "release", tsa)
+	}
+	k.kms, k.key = installKMS(t, k.home, issue(t, ca, "release", pki.EC256), b)
+	k.key = append(k.key, identity...)
 	for _, name := range []string{"team/app", "team/tool"} {
 		repo, err := notary.NewRepository(store.Host() + "/" + name)
 		if err != nil {
