@@ -57,6 +57,9 @@ func (c Configured) Key(name string, dedicated bool, tsa []*x509.Certificate) Ke
 	return k
 }
 
+// unshown begins what is told of each key at the stage enforce: from then on images that it did not sign are refused.
+const unshown = "without a ledger nothing shows that this key signed: "
+
 // Certificates finds the certificates of each key that signed. Its errors are about what was given.
 func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) {
 	names := m.keys()
@@ -80,6 +83,9 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 			if err != nil {
 				return nil, err
 			}
+			if m.recorded == nil && stage == Enforce {
+				m.Problem(unshown+"compare its identity, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "identity", configured.Identity.Title())
+			}
 			all[name] = []Key{k}
 			continue
 		}
@@ -87,8 +93,8 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 		if err != nil {
 			return nil, err
 		}
-		if m.recorded == nil && stage == Enforce && configured.CertFile == "" {
-			m.Problem("without a ledger nothing shows that this key signed with the given certificate: compare the thumbprint, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", Thumbprint(chains[0][0]))
+		if m.recorded == nil && stage == Enforce {
+			m.Problem(unshown+"compare the thumbprint of its certificate, or name the ledger with --ledger", "key", safetext.Safe(name, 128), "SHA-256", Thumbprint(chains[0][0]))
 		}
 		m.tellOthers(name, chains)
 		m.tellStrangers(name, chains)
