@@ -19,7 +19,7 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# dct2notation %s of %s: %s; for run --only\n", s.Head.Of, date(s.Head.Started), s.verdict())
 	if !s.asked() {
-		fmt.Fprintf(out, "# what it did not come to is not in this list: %s\n", comment(s.End.Error))
+		fmt.Fprintf(out, "%s: %s\n", cutList, comment(cmp.Or(s.End.Error, "it was ended before all was tried")))
 	}
 	err := s.Each(func(one Section) error {
 		switch {
@@ -40,6 +40,10 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	}
 	return out.Flush()
 }
+
+// cutList begins the comment that says of a list that its result did not come to its end. Readers look for it: with
+// it, a list that names nothing does not say that nothing is to be done.
+const cutList = "# what it did not come to is not in this list"
 
 // untagged is the digest of an image that DCT has withdrawn, whose row has no tag.
 func untagged(r Row) string {

@@ -187,6 +187,9 @@ func failuresOfLines(r io.Reader) (*Failures, error) {
 	n := 0
 	for in.Scan() {
 		n++
+		if strings.HasPrefix(in.Text(), cutList) {
+			all.Whole = false
+		}
 		text, _, _ := strings.Cut(in.Text(), "#")
 		if text = strings.TrimSpace(text); text == "" {
 			continue
