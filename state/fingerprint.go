@@ -82,13 +82,17 @@ func (f *Fingerprint) Check(other *Fingerprint) error {
 // Bind ties the ledger to a configuration. A field that was stored with another value is
 // a *FingerprintError, unless force is given: then the new value replaces it and an event
 // is left. A field that is new is stored beside the others, since a further repository or
-// pin is no other configuration; one that is missing stays as it was.
+// pin is no other configuration; one that is missing stays as it was. A ledger that has nothing yet, as after
+// a first run with a wrong address, is bound anew.
 func (l *Ledger) Bind(f *Fingerprint, force bool) error {
 	run := f.fields() // the caller may go on using its value while the writer reads
 	return l.do(func(b *batch) error {
 		stored, _, err := b.fingerprint()
 		if err != nil {
 			return err
+		}
+		if b.unused() {
+			stored = nil
 		}
 		changed := run.differences(stored)
 		if len(changed) > 0 && !force {
@@ -111,6 +115,16 @@ func (l *Ledger) Bind(f *Fingerprint, force bool) error {
 		}
 		return b.log(Event{Kind: EventRebound, Reason: bounded("changed: "+strings.Join(changed, ", "), MaxReason)})
 	})
+}
+
+// unused reports whether nothing in the ledger rests on its configuration.
+func (b *batch) unused() bool {
+	for _, name := range []string{bucketItems, bucketRepositories} {
+		if key, _ := b.tx.Bucket([]byte(name)).Cursor().First(); key != nil {
+			return false
+		}
+	}
+	return b.tally.Events == 0
 }
 
 // Renewed keeps the chain by which a key signs now, where its identity renews it, and leaves an event. id is

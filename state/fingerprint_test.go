@@ -212,6 +212,7 @@ func TestReplacedIdentityIsKeptAsAnEarlierOne(t *testing.T) {
 	}
 	bind("a", false)
 	bind("a", true)
+	plan(t, l, item(1))
 	another := &state.Fingerprint{Signers: map[string]state.Signer{id: {Identity: "b"}}}
 	if err := l.Bind(another, false); !errors.Is(err, state.ErrFingerprint) {
 		t.Errorf("another identity: got %v, want it refused", err)

@@ -90,6 +90,10 @@ func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 	if f, err := l.Fingerprint(); err != nil || f.Keys != first.Keys || !reflect.DeepEqual(f.NotaryServers, first.NotaryServers) || !reflect.DeepEqual(f.Pins, first.Pins) || len(f.Signers)+len(f.RootKeys)+len(f.Authorities) > 0 {
 		t.Errorf("got bound to %v, %v, want %v", f, err, first)
 	}
+	// While it has nothing, it is nobody's: a first run with a wrong address spoils no ledger.
+	must(t, l.Bind(other, false))
+	must(t, l.Bind(first, false))
+	plan(t, l, item(1))
 	err := l.Bind(other, false)
 	var differs *state.FingerprintError
 	if !errors.Is(err, state.ErrFingerprint) || !errors.As(err, &differs) || !slices.Equal(differs.Fields, []string{"keys"}) {
