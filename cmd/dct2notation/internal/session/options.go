@@ -302,7 +302,7 @@ func (o *EngineOptions) Bind(f *pflag.FlagSet) {
 		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone: sign though no trust policy could name the certificate's subject; once for each, as for policy")
 		f.DurationVar(&o.MinValidity, "min-validity", 24*time.Hour, "sign only while the key's certificate is valid for so long; not asked of a key whose signatures get a timestamp")
 		f.BoolVar(&o.Resign, "resign", false, "sign again what is signed by an accepted earlier certificate, or without the expiry or timestamp that is asked for")
-		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push")
+		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push, which makes two signatures of an image rarer, and does not exclude them")
 	})
 	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.State, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
