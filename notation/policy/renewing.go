@@ -39,6 +39,10 @@ func (t Trust) renewing(c Consumer) (warnings []string, err error) {
 			if w := c.limits(k); w != "" && !slices.Contains(warnings, w) {
 				warnings = append(warnings, w)
 			}
+			if k.byProfile() && slices.ContainsFunc(s.Keys, func(other Key) bool { return !other.byProfile() }) {
+				warnings = append(warnings, fmt.Sprintf("%s: whatever plugin a signature names decides for it who has signed. Whether a certificate of the other keys' authorities could pass for key %s is up to plugin %s, which has to refuse their signing scheme",
+					s.Name, k.shown(), safetext.Safe(k.Plugin, 64)))
+			}
 		}
 	}
 	return warnings, nil

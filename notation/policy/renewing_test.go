@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
@@ -94,6 +96,9 @@ func TestConsumersOfKeysThatRenewTheirCertificates(t *testing.T) {
 			var text strings.Builder
 			for _, f := range o.Files {
 				text.WriteString(f.Name + "\n" + string(f.Content))
+				if workflow := (map[string]any{}); strings.HasSuffix(f.Name, ".yml") {
+					must(t, yaml.UnmarshalStrict(f.Content, &workflow))
+				}
 			}
 			// The head of a file is wrapped.
 			got := strings.Join(strings.Fields(strings.ReplaceAll(text.String(), "\n# ", " ")), " ")
@@ -105,6 +110,25 @@ func TestConsumersOfKeysThatRenewTheirCertificates(t *testing.T) {
 			if c.not != "" && strings.Contains(got, c.not) {
 				t.Errorf("%s, %s: got %q, want it nowhere", name, consumer.Name, c.not)
 			}
+		}
+	}
+}
+
+// Beside a signing profile, a key of another kind: who is trusted for it could vouch for the profile.
+func TestProfileBesideAnotherKeyIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		beside policy.Key
+		want   bool
+	}{
+		"a certificate": {key(t, "alice"), true}, "a subject": {bySubject(t, wholeSubject), true}, "another profile": {byProfile(t, arn+"2"), false},
+	} {
+		trust := one(t, "release")
+		trust.Statements[0].Keys = []policy.Key{byProfile(t, arn), c.beside}
+		o, err := policy.Notation.Write(trust)
+		must(t, err)
+		if got := strings.Contains(strings.Join(o.Warnings, "\n"), "whatever plugin a signature names"); got != c.want {
+			t.Errorf("%s: got warnings %q, want one of its authority: %t", name, o.Warnings, c.want)
 		}
 	}
 }

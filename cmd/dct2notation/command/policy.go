@@ -332,7 +332,7 @@ func (o *policyOptions) given(cfg session.Config) (policy.Given, error) {
 	if s := cfg.Flags["state"]; len(s) == 1 {
 		g.State = s[0]
 	}
-	if o.ledger != "" && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" {
+	if o.ledger != "" && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" && !o.Renews() {
 		return g, nil
 	}
 	rules, err := o.Rules(cfg)

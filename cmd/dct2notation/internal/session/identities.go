@@ -64,10 +64,13 @@ func (o *KeyOptions) checkIdentity() error {
 	return nil
 }
 
+// Renews reports whether the options give the key an identity that outlives its certificates.
+func (o *KeyOptions) Renews() bool { return o.identity != "" && o.identity != "certificate" }
+
 // Identity is the one that the options give the key, and its root; the zero Identity if that is the one of
 // its certificate.
 func (o *KeyOptions) Identity() (notation.Identity, *x509.Certificate, error) {
-	if o.identity == "" || o.identity == "certificate" {
+	if !o.Renews() {
 		return notation.Identity{}, nil, nil
 	}
 	certs, err := ReadCertificates(o.root)
