@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema),
+			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema), "today": cmd(today),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -110,6 +110,7 @@ func newFixture(env *testscript.Env) (*fixture, error) {
 		return nil, err
 	}
 	env.Setenv("ROOT", filepath.Join(env.WorkDir, "notation", "truststore", "x509", "ca", "script", "root.pem"))
+	env.Setenv("SOON", time.Now().AddDate(0, 0, 8).Format(time.DateOnly))
 	env.Setenv("NOTARY", f.notary.URL())
 	env.Setenv("NOTARY_HOST", f.notary.Host())
 	env.Setenv("REGISTRY", f.registry.Host())
@@ -309,6 +310,15 @@ func offline(_ *testscript.TestScript, f *fixture, _ []string) error {
 		}
 	}
 	return f.write("dump.tsv", []byte(dump.String()))
+}
+
+// today FILE puts the date of today in place of each TODAY.
+func today(_ *testscript.TestScript, f *fixture, args []string) error {
+	raw, err := os.ReadFile(filepath.Join(f.dir, args[0]))
+	if err != nil {
+		return err
+	}
+	return f.write(args[0], bytes.ReplaceAll(raw, []byte("TODAY"), []byte(time.Now().Format(time.DateOnly))))
 }
 
 // sameplan FILE FILE checks that two plans are the same but for the time.

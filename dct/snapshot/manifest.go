@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -79,6 +80,16 @@ func parseManifest(raw []byte) (dct.GUN, []file, error) {
 	}
 	files, err := parseLayers(m.Layers)
 	return gun, files, err
+}
+
+// savedAt is when the manifest says that its repository was saved; zero if it does not.
+func savedAt(raw []byte) time.Time {
+	var m ocispec.Manifest
+	if err := decode(raw, &m); err != nil {
+		return time.Time{}
+	}
+	at, _ := time.Parse(time.RFC3339, m.Annotations[annotationSaved])
+	return at
 }
 
 // parseGUN takes a GUN in its full spelling only.

@@ -21,7 +21,8 @@ const (
 )
 
 // Annotations. They tell people and tools what is inside. Reading goes by gun and file,
-// which can hide files and rename them, as a server could; it believes none of the others.
+// which can hide files and rename them, as a server could; it believes none of the others. [Snapshot.Saved] gives the
+// newest of the times, for people to compare with their own.
 const (
 	annotationGUN    = "io.dct2notation.gun"
 	annotationServer = "io.dct2notation.server"

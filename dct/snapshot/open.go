@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -31,6 +32,7 @@ type Snapshot struct {
 type entry struct {
 	descriptor ocispec.Descriptor // as index.json has it
 	files      []file             // nil if the manifest is damaged
+	saved      time.Time          // as the manifest has it; zero if it has no such time
 	damage     error              // of the manifest; an *dct.Error
 }
 
@@ -71,6 +73,22 @@ func (s *Snapshot) GUNs() []dct.GUN { return sortedGUNs(s.entries) }
 
 func sortedGUNs(entries map[dct.GUN]*entry) []dct.GUN {
 	return slices.SortedFunc(maps.Keys(entries), byGUN)
+}
+
+// Saved returns when something was saved last that was not in the snapshot before; the zero time if nothing is saved
+// or a manifest does not say when. It is what the manifests say.
+func (s *Snapshot) Saved() time.Time {
+	var last time.Time
+	for _, e := range s.entries {
+		switch {
+		case e.damage != nil: // it fails where it is read
+		case e.saved.IsZero():
+			return time.Time{}
+		case e.saved.After(last):
+			last = e.saved
+		}
+	}
+	return last
 }
 
 // Manifest describes a repository's manifest, which is what to sign in order to sign all of
@@ -160,7 +178,7 @@ func (s *Snapshot) add(d ocispec.Descriptor) error {
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	return s.enter(gun, &entry{descriptor: d, files: files})
+	return s.enter(gun, &entry{descriptor: d, files: files, saved: savedAt(raw)})
 }
 
 func (s *Snapshot) enter(gun dct.GUN, e *entry) error {

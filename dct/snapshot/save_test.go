@@ -114,6 +114,9 @@ func TestManifestTellsWhatItHolds(t *testing.T) {
 	dir := t.TempDir()
 	s.save(t, dir)
 	saved := opened(t, dir)
+	if got := saved.Saved().Format(time.RFC3339); got != "2026-05-01T11:00:00Z" {
+		t.Errorf("saved: got %s, want when it was saved", got)
+	}
 	d, ok := saved.Manifest(gun(t, rotated))
 	if !ok {
 		t.Fatal("got no manifest, want one")

@@ -24,7 +24,7 @@ func checklist(products []string) []Gate {
 		{ID: "clients", Title: "DOCKER_CONTENT_TRUST and DOCKER_CONTENT_TRUST_SERVER are unset in CI and on hosts", Hint: "docker CLI 29 and later checks nothing, with the variable or without: what relies on it is not protected today"},
 		{ID: "admission", Title: "no admission rule asks for DCT any more: Portieris' trust, Connaisseur's notaryv1, MCR's content-trust"},
 		{ID: "writers", Title: "no pipeline signs with DCT any more", Hint: "look for docker trust sign, notary publish, and docker push with DOCKER_CONTENT_TRUST=1"},
-		{ID: "kept", Title: "the snapshot is in two places, neither of which is the Notary server's, and was restored once"},
+		{ID: "kept", ofSnapshot: true, Title: "the snapshot is in two places, neither of which is the Notary server's, and was restored once"},
 		{ID: "withdrawal", Title: "people know how an image is withdrawn now: its signature is deleted or its certificate revoked, where DCT removed a target"},
 	}
 	own := map[string][]Gate{
@@ -33,7 +33,7 @@ func checklist(products []string) []Gate {
 			{ID: "docker-hub-official", Title: "images of others, such as Docker's official ones, have an owner for their signatures", Hint: "re-sign only what you own: official images have no successor signature"},
 		},
 		ACR: {
-			{ID: "acr-order", Title: "the snapshot was taken before content trust is disabled", Hint: "az acr config content-trust update -r NAME --status disabled deletes all trust data of the registry, and cannot be undone"},
+			{ID: "acr-order", ofSnapshot: true, Title: "the snapshot was taken before content trust is disabled", Hint: "az acr config content-trust update -r NAME --status disabled deletes all trust data of the registry, and cannot be undone"},
 			{ID: "acr-date", Title: "content trust is disabled before 2028-03-31, when Azure removes it"},
 		},
 		Harbor: {
@@ -45,7 +45,7 @@ func checklist(products []string) []Gate {
 			{ID: "msr-version", Title: "the upgrade of MSR that drops Notary is planned: 2.9 ends 2027-03-24, and its notary containers cannot be removed alone"},
 		},
 		SelfHosted: {
-			{ID: "self-hosted-dumps", Title: "the databases of server and signer were dumped after the writers stopped", Hint: "the signer's holds the keys of timestamp and snapshot, encrypted"},
+			{ID: "self-hosted-dumps", ofSnapshot: true, Title: "the databases of server and signer were dumped after the writers stopped", Hint: "the signer's holds the keys of timestamp and snapshot, encrypted"},
 			{ID: "self-hosted-readonly", Title: "the server was read-only for a while before it is removed"},
 		},
 	}

@@ -133,14 +133,32 @@ func (d *Decisions) unused(g *Gate, planned time.Time) {
 	}
 }
 
-// tick notes who made a check.
-func (d *Decisions) tick(g *Gate) {
+// maxTickAge is how many days a check of people counts: clients and pipelines change.
+const maxTickAge = 90
+
+// tick notes who made a check, and whether that still counts. saved is when the snapshot was saved last.
+func (d *Decisions) tick(g *Gate, saved, now time.Time) {
 	for _, t := range d.Ticks {
-		if t.Check == g.ID {
+		date := t.Date.Format(time.DateOnly)
+		switch {
+		case t.Check != g.ID:
+		case t.Date.Before(dayOf(now).AddDate(0, 0, -maxTickAge)):
+			g.note("not counted: the tick by %s is of %s, more than %d days ago: check it again, and tick it with the new date", t.By, date, maxTickAge)
+		case g.ofSnapshot && saved.IsZero():
+			g.note("not counted: the tick by %s, as it is not known when the snapshot was saved", t.By)
+		case g.ofSnapshot && t.Date.Before(dayOf(saved)):
+			g.note("not counted: the tick by %s is of %s, and the snapshot was saved on %s: check it again, and tick it with the new date", t.By, date, dayOf(saved).Format(time.DateOnly))
+		default:
 			g.State = Holds
-			g.note("ticked by %s on %s%s", t.By, t.Date.Format(time.DateOnly), prefixed(": ", t.Note))
+			g.note("ticked by %s on %s%s", t.By, date, prefixed(": ", t.Note))
 		}
 	}
+}
+
+// dayOf is the day of a time as people here call it, as a tick has it.
+func dayOf(at time.Time) time.Time {
+	year, month, day := at.Local().Date()
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 }
 
 func prefixed(prefix, s string) string {

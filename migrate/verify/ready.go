@@ -21,6 +21,7 @@ type Readiness struct {
 	Verification *Verification // of all that the server has; its Trust reads the server
 	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
 	Archive migrate.Trust
+	Saved   time.Time // when it was saved last; zero: nobody knows
 	// Feed returns all that the server has; nil: it cannot be asked. An error that is
 	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
 	Feed      func(context.Context) ([]dct.Changed, error)
@@ -52,6 +53,8 @@ type Gate struct {
 	Evidence []string  `json:"evidence,omitempty"` // some of many: see Count
 	Count    int       `json:"count,omitempty"`    // pieces of evidence
 	Hint     string    `json:"hint,omitempty"`
+
+	ofSnapshot bool // a tick from before the snapshot was saved says nothing
 }
 
 // maxEvidence bounds what is listed for each gate; Count counts all.
@@ -480,7 +483,7 @@ func (a *assessment) all() []Gate {
 	}
 	for _, g := range checklist(a.Products) {
 		g.Manual, g.State = true, Open
-		a.Decisions.tick(&g)
+		a.Decisions.tick(&g, a.Saved, a.Now)
 		gates = append(gates, g)
 	}
 	return gates

@@ -60,7 +60,7 @@ func newLeaving(t *testing.T) *leaving {
 	l.r = &Readiness{
 		Verification: &Verification{Trust: l.Trust(), Registry: l, Judge: judge, Workers: 2},
 		Feed:         func(context.Context) ([]dct.Changed, error) { return []dct.Changed{{GUN: scenetest.App}}, nil },
-		Planned:      now.Add(24 * time.Hour), Now: now,
+		Planned:      now.Add(24 * time.Hour), Now: now, Saved: now.Add(-2 * time.Hour),
 	}
 	l.archive()
 	return l
@@ -305,6 +305,40 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 	}
 	if Ready(nil) {
 		t.Error("no gates at all: got ready, want not ready")
+	}
+}
+
+// A tick from before the snapshot says nothing of it, and what was true last season may be so no more.
+func TestTicksAge(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.Local)
+	day := func(daysAgo int) time.Time { return dayOf(now.AddDate(0, 0, -daysAgo)) }
+	for name, c := range map[string]struct {
+		check string
+		date  time.Time
+		saved time.Time
+		want  GateState
+		says  string
+	}{
+		"of today":                         {"clients", day(0), now, Holds, "ticked by Jane on 2026-11-30"},
+		"of anything, before the snapshot": {"clients", day(9), now, Holds, "ticked"},
+		"90 days old":                      {"clients", day(90), now, Holds, "ticked"},
+		"older":                            {"clients", day(91), now, Open, "more than 90 days ago: check it again, and tick it with the new date"},
+		"of another year":                  {"clients", time.Date(2019, 5, 5, 0, 0, 0, 0, time.UTC), now, Open, "of 2019-05-05"},
+		"of the snapshot, the same day":    {"kept", day(3), now.AddDate(0, 0, -3), Holds, "ticked"},
+		"of the snapshot, the day before":  {"kept", day(4), now.AddDate(0, 0, -3), Open, "the snapshot was saved on 2026-11-27: check it again"},
+		"of one that has no date":          {"kept", day(0), time.Time{}, Open, "not known when the snapshot was saved"},
+		"of the dumps, the day before":     {"self-hosted-dumps", day(1), now, Open, "the snapshot was saved on 2026-11-30"},
+		"of Azure's order, before":         {"acr-order", day(1), now, Open, "the snapshot was saved on 2026-11-30"},
+	} {
+		list := checklist(Products())
+		g := list[slices.IndexFunc(list, func(g Gate) bool { return g.ID == c.check })]
+		g.State = Open
+		d := Decisions{Ticks: []Tick{{Check: c.check, By: "Jane", Date: c.date}}}
+		d.tick(&g, c.saved, now)
+		if said := strings.Join(g.Evidence, "\n"); g.State != c.want || !strings.Contains(said, c.says) {
+			t.Errorf("%s: got %s and %q, want %s and %q", name, g.State, said, c.want, c.says)
+		}
 	}
 }
 

@@ -58,7 +58,8 @@ the registry products in use, to be ticked in a file:
   ticks:                # checks that were made
   - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
 
-An image that no tag leads to is waived by its digest in place of the tag. Docker Hub, Azure and
+A tick counts for 90 days, and those of the snapshot and the dumps only if they are not older
+than the snapshot. An image that no tag leads to is waived by its digest in place of the tag. Docker Hub, Azure and
 Harbor keep the list of what they have to themselves: there, listed is ticked with a file that
 has all repositories, one on a line, is not older than seven days, and was compared as a whole:
 
@@ -166,7 +167,7 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 		return err
 	}
 	feed := o.feed(ctx, f)
-	archive, done, err := o.archive(f)
+	archive, saved, done, err := o.archive(f)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	}
 	now := time.Now()
 	r := &verify.Readiness{
-		Verification: v, Archive: archive, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions,
+		Verification: v, Archive: archive, Saved: saved, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions,
 		Products: o.used(f.GUNs), Planned: latest(verify.EndOfDay(o.at), now), Now: now,
 	}
 	if ledger != nil {
@@ -216,19 +217,19 @@ func latest(planned, now time.Time) time.Time {
 	return planned
 }
 
-// archive reads the snapshot that is to stay, by the same pins; nil where none is named.
-func (o *readyOptions) archive(f *session.Session) (_ migrate.Trust, done func(), err error) {
+// archive reads the snapshot that is to stay, by the same pins, and says when it was saved last; nil where none is named.
+func (o *readyOptions) archive(f *session.Session) (_ migrate.Trust, saved time.Time, done func(), err error) {
 	if o.snapshot == "" {
-		return nil, func() {}, nil
+		return nil, saved, func() {}, nil
 	}
 	snap, err := snapshot.Open(o.snapshot)
 	if err != nil {
-		return nil, nil, cli.Usage(err)
+		return nil, saved, nil, cli.Usage(err)
 	}
 	reader := f.Reader()
 	reader.Source, reader.Cache = snap, nil
-	reader.Listing = nil                            // that the server lists it is not the snapshot's word
-	return reader, func() { _ = snap.Close() }, nil // only read from
+	reader.Listing = nil                                          // that the server lists it is not the snapshot's word
+	return reader, snap.Saved(), func() { _ = snap.Close() }, nil // only read from
 }
 
 // feed asks the changefeeds of the Notary servers for all that they have. They are read at once too, for
