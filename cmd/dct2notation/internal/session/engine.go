@@ -205,7 +205,7 @@ func knownChain(known *state.Fingerprint, key notation.Key, now time.Time) [][]b
 	return chain
 }
 
-// keyID names a key in the ledger, without its secrets.
+// KeyID names a key in the ledger, without its secrets.
 func KeyID(k notation.Key) string {
 	if k.Plugin == "" {
 		return state.KeyID(k.Name, k.KeyFile)
