@@ -126,7 +126,7 @@ func subjectFlags(root, name string, tsa []string) []string {
 func (w *renewing) useWrittenPolicy(t *testing.T) {
 	t.Helper()
 	folder := w.home.path("policy")
-	w.exits(t, 0, "policy", "notation", "-O", folder, "--stage", "enforce", w.gun)
+	w.exits(t, 3, "policy", "notation", "-O", folder, "--stage", "enforce", w.gun) // nothing shows yet that the key signed
 	w.extra = append(w.extra, "NOTATION_CONFIG="+folder)
 }
 
