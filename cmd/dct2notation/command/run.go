@@ -53,7 +53,9 @@ The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.
 		if o.dryRun {
 			_, narrow, args, err := o.Bounds(args)
 			if errors.Is(err, runner.ErrNothingToDo) {
-				return o.nothing(err, s)
+				o.Logger(s.Err).Info(err.Error())
+				_, err = o.Asked(args, cfg) // what is misspelt is refused all the same
+				return err
 			}
 			if err != nil {
 				return err
@@ -98,7 +100,8 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 	log := o.Logger(s.Err)
 	plan, narrow, args, err := o.Bounds(args)
 	if errors.Is(err, runner.ErrNothingToDo) {
-		return o.nothing(err, s)
+		log.Info(err.Error())
+		return (&runner.Runner{Options: o.Options, Config: cfg, Args: args, Streams: s, Log: log}).Nothing()
 	}
 	if err != nil {
 		return err
@@ -122,10 +125,4 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 	}
 	r := &runner.Runner{Options: o.Options, Config: cfg, Args: args, Plan: plan, Filter: narrow, Ledger: ledger, Known: known, Path: path, Monitor: watched, Streams: s, Log: log}
 	return r.Run(ctx, stop)
-}
-
-// nothing says that there was nothing to do, which is no failure.
-func (o *runOptions) nothing(why error, s cli.Streams) error {
-	o.Logger(s.Err).Info(why.Error())
-	return nil
 }

@@ -97,7 +97,7 @@ func (o *Options) Bounds(args []string) (*migrate.Plan, *Filter, []string, error
 	}
 	narrow, err := ReadFilter(o.OnlyFile)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, args, err
 	}
 	if len(args) == 0 {
 		o.Discover = session.DiscoverList

@@ -231,6 +231,27 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	return m
 }
 
+// Nothing is a run by a list that names nothing, of a result that came to its end: it asks no server and no key, and
+// its result is complete and has nothing in it.
+func (r *Runner) Nothing() error {
+	asked, err := r.Asked(r.Args, r.Config)
+	if err != nil {
+		return err
+	}
+	if asked, err = r.scope(asked); err != nil {
+		return err
+	}
+	head := report.NewHead(report.OfRun, cli.Tool(), asked, time.Now())
+	saved, err := r.Record(head, r.Output, r.Log)
+	if err != nil {
+		return err
+	}
+	result := &report.Run{Started: head.Started}
+	result.Close(migrate.Summary{}, nil, time.Now())
+	werr := saved.Finish(report.End{Ended: result.Ended, Well: result.Complete, Complete: true}, r.Output, false, r.Streams.Out)
+	return errors.Join(r.show(result), werr)
+}
+
 // exitStatus is the error that a pass comes to. early says that its time was over.
 func (r *Runner) exitStatus(m made, early bool) error {
 	switch {

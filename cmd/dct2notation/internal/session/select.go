@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -132,6 +133,19 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	slices.Sort(sel.choice)
 	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
 	return sel, nil
+}
+
+// Asked is what a result says of what arguments and configuration ask for. It contacts nothing, and refuses what
+// Connect would.
+func (o *SelectOptions) Asked(args []string, cfg Config) (string, error) {
+	if len(args)+len(cfg.Repositories) == 0 {
+		return "", nil
+	}
+	sel, err := o.selectOf(args, cfg)
+	if err != nil {
+		return "", cli.Usage(err)
+	}
+	return output.ScopeText(sel.names, sel.choice), nil
 }
 
 // addRecorded adds the repositories of a ledger: all but those that are excluded, and unless all are
