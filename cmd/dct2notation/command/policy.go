@@ -253,6 +253,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 			m.AddVouched(f.Vouched(r, keys))
 		}
 	}
+	f.TellUnmatchedTags(log)
 	if unread && m.Repositories() == 0 {
 		return errors.New("the trust data of none of the repositories could be read: see the messages above\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}

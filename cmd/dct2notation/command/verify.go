@@ -189,6 +189,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 		return out.Repository(one)
 	})
 	output.WarnOfUnseen(unseen, log)
+	f.TellUnmatchedTags(log)
 	chosen := len(tagsLeftOut(f.Choice)) > 0
 	switch {
 	case err != nil || !totals.Empty():

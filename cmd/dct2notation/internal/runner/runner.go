@@ -209,6 +209,9 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	m := made{}
 	m.summary, m.err = parts.Engine.Run(ctx, stop, parts.GUNs)
 	p.Finish()
+	if !m.summary.Drained {
+		parts.TellUnmatchedTags(r.Log)
+	}
 	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.SelectsTags() {
 		m.err = session.ErrNoTags // no report may say that all is well
 	}

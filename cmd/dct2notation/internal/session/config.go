@@ -37,6 +37,8 @@ type Config struct {
 	// TrustPinning is notary's trust_pinning, in place of a file.
 	TrustPinning *dct.Pins
 	Flags        map[string][]string
+
+	listed bool // Repositories are those of --repositories-from, in place of its own
 }
 
 // callFlags belong to one call and are no keys.
@@ -50,6 +52,7 @@ func LoadConfig(c *cobra.Command) (Config, error) {
 	cfg, err := loadConfig(c)
 	if f := c.Flags().Lookup(repositoriesFrom); err == nil && f != nil && f.Value.String() != "" {
 		cfg.Repositories, err = readRepositories(f.Value.String(), c.InOrStdin())
+		cfg.listed = true
 	}
 	return cfg, err
 }

@@ -55,14 +55,19 @@ func parseMirrors(rules []string) (mirrors, error) {
 func (m mirrors) location(gun dct.GUN) string {
 	name := gun.String()
 	for _, one := range m {
-		if rest, ok := strings.CutPrefix(name, one.from+"/"); ok && one.below {
-			return one.to + "/" + rest
-		}
-		if name == one.from && !one.below {
-			return one.to
+		if to, ok := one.move(name); ok {
+			return to
 		}
 	}
 	return name
+}
+
+// move returns where the images of a name are by this rule, and reports whether it is for that name.
+func (m mirror) move(name string) (to string, ok bool) {
+	if rest, ok := strings.CutPrefix(name, m.from+"/"); ok && m.below {
+		return m.to + "/" + rest, true
+	}
+	return m.to, name == m.from && !m.below
 }
 
 // canonicalLocation writes a repository's name so that two names of one place are equal: hosts

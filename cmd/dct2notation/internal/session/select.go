@@ -72,6 +72,8 @@ type selection struct {
 	recorded map[dct.GUN][]string
 	unlisted map[dct.GUN]bool // of these, what nothing else has led to
 	choice   []string         // what of the configuration and flags chooses among them, and their tags
+
+	unmatched *unmatched // nil: not all repositories of the configuration are looked at
 }
 
 // ErrNoTags is returned where tags are selected and none matches, which is rather a typing error.
@@ -131,7 +133,13 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 		}
 	}
 	slices.Sort(sel.choice)
-	sel.tags = func(tag string) bool { return (len(include) == 0 || include.match(tag)) && !exclude.match(tag) }
+	if len(args) == 0 && !cfg.listed {
+		sel.unmatched = newUnmatched(include, exclude)
+	}
+	sel.tags = func(tag string) bool {
+		sel.unmatched.note(tag)
+		return (len(include) == 0 || include.match(tag)) && !exclude.match(tag)
+	}
 	return sel, nil
 }
 
@@ -159,6 +167,9 @@ func (s *selection) addRecorded(args []string, a Access) error {
 		gun, err := dct.ParseGUN(name)
 		if err != nil || gun.String() != name {
 			return fmt.Errorf("the ledger has a repository that cannot be one: %s", safetext.Safe(name, 256))
+		}
+		if s.unmatched != nil {
+			s.unmatched.recorded = append(s.unmatched.recorded, gun)
 		}
 		meant := a.AllRecord || len(args) == 0 || slices.Contains(s.exact, gun) || s.globs.match(name)
 		if meant && !s.exclude.match(name) {

@@ -32,6 +32,8 @@ type Session struct {
 	Odd      int   // names that were found and are no repository's
 	Unlisted error // why the repositories of some of the registries are not known
 	Part     bool  // of the repositories, only those that have changed since an earlier pass
+
+	unmatched *unmatched
 }
 
 // Connect connects to the servers and finds the repositories. The field is to be closed.
@@ -50,6 +52,13 @@ func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config,
 // trust data is no failure then.
 func (f *Session) Found(gun dct.GUN) bool {
 	return f.Scope.Discovered != nil && f.Scope.Discovered(gun)
+}
+
+// TellUnmatchedTags warns of each glob of tags that has matched none, once trust data was read.
+func (f *Session) TellUnmatchedTags(log *slog.Logger) {
+	if f.Unlisted == nil && !f.Part {
+		f.unmatched.tellTags(log)
+	}
 }
 
 // Prepare is enter before any request is sent: the field has no repositories yet.
@@ -76,7 +85,7 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	if err := r.useVariable(named, log); err != nil {
 		return nil, nil, errors.Join(err, r.Close())
 	}
-	return &Session{Servers: r, Scope: sel.scope(), Asked: output.ScopeText(sel.names, sel.choice), Choice: sel.choice}, sel, nil
+	return &Session{Servers: r, Scope: sel.scope(), Asked: output.ScopeText(sel.names, sel.choice), Choice: sel.choice, unmatched: sel.unmatched}, sel, nil
 }
 
 // Find finds the repositories that the selection means. since is what an earlier pass has
@@ -96,6 +105,9 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	}
 	if f.GUNs, err = sel.pick(found.guns); err != nil {
 		return cli.Usage(err)
+	}
+	if since == nil && f.Unlisted == nil {
+		sel.unmatched.tell(slices.Concat(sel.exact, found.guns), sel, cfg, log)
 	}
 	if err := onePlaceEach(f.GUNs, sel.moves); err != nil {
 		return cli.Usage(err)

@@ -1,0 +1,81 @@
+package session
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// unmatched finds what the configuration says of repositories and tags and none of them has: rather a typing error,
+// and nothing else tells of it. It is safe for concurrent use; nil looks for nothing.
+type unmatched struct {
+	recorded []dct.GUN // all repositories of the ledger, if it is looked at
+
+	mu               sync.Mutex
+	include, exclude globs // of tags: those that have matched none yet
+	read             bool  // there was a tag
+}
+
+func newUnmatched(include, exclude globs) *unmatched {
+	return &unmatched{include: slices.Clone(include), exclude: slices.Clone(exclude)}
+}
+
+// note takes a tag of trust data.
+func (u *unmatched) note(tag string) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.read = true
+	matches := func(g glob) bool { return g.pattern.MatchString(tag) }
+	u.include, u.exclude = slices.DeleteFunc(u.include, matches), slices.DeleteFunc(u.exclude, matches)
+}
+
+// tell warns of what none of the repositories has, those that are left out included.
+func (u *unmatched) tell(guns []dct.GUN, sel *selection, cfg Config, log *slog.Logger) {
+	if u == nil {
+		return
+	}
+	guns = slices.Concat(guns, u.recorded)
+	none := func(matches func(dct.GUN) bool) bool { return !slices.ContainsFunc(guns, matches) }
+	const why = "no repository matches it: is it mistyped?"
+	for _, g := range sel.exclude {
+		if none(func(gun dct.GUN) bool { return g.pattern.MatchString(gun.String()) }) {
+			log.Warn(why, "exclude", safetext.Safe(g.text, 256))
+		}
+	}
+	for _, m := range sel.moves {
+		if none(func(gun dct.GUN) bool { _, ok := m.move(gun.String()); return ok }) {
+			log.Warn(why, "map", safetext.Safe(m.from, 256))
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(cfg.Notary)) {
+		if none(func(gun dct.GUN) bool { return gun.Registry() == host }) {
+			log.Warn("no repository has this host: is it mistyped?", "notary", safetext.Safe(host, 256))
+		}
+	}
+}
+
+// tellTags warns of globs of tags that have matched none.
+func (u *unmatched) tellTags(log *slog.Logger) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.read {
+		return // nothing was read
+	}
+	const why = "no tag that was read matches it: is it mistyped?"
+	for _, g := range u.include {
+		log.Warn(why, "include-tags", safetext.Safe(g.text, 256))
+	}
+	for _, g := range u.exclude {
+		log.Warn(why, "exclude-tags", safetext.Safe(g.text, 256))
+	}
+}
