@@ -94,6 +94,13 @@ func (p *pace) begin(ctx context.Context) error {
 	return nil
 }
 
+// closed reports whether the gate is closed, as nothing goes through.
+func (p *pace) closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused >= stubborn
+}
+
 // turn takes the next turn if it is now, and else tells how long to wait before asking
 // again.
 func (p *pace) turn() time.Duration {

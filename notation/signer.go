@@ -262,6 +262,9 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType, ExpiryDuration: s.expiry}
 	stamp := &stamping{tsa: tsa}
 	if tsa != nil {
+		if err := tsa.ready(ctx); err != nil {
+			return nil, nil, err
+		}
 		opts.Timestamper, opts.TSARootCAs = stamp, tsa.roots
 	}
 	if s.local != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/retry"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
@@ -30,8 +31,10 @@ type TSA struct {
 	roots   *x509.CertPool
 	root    *x509.Certificate
 	revoked *revocationOnce
+	pace    *pace // nil: nobody has signed yet
 
-	patience, pause time.Duration // stampPatience and stampPause, or shorter in tests
+	patience time.Duration                                                          // stampPatience, or shorter in tests
+	once     func(context.Context, *tspclient.Request) (*tspclient.Response, error) // stamp, or another in tests
 }
 
 // TSAOptions say where an authority is, and which root its certificate leads to.
@@ -39,6 +42,10 @@ type TSAOptions struct {
 	URL      string
 	RootCert string       // file with the one root certificate, PEM or DER
 	Client   *http.Client // of the one HTTP stack
+	// Rate bounds the timestamps that are asked for per second; 0: no bound but the authority's own.
+	Rate float64
+	// OnThrottled is told when the authority throttles or does not answer, as [Options].OnThrottled is.
+	OnThrottled func(Throttling)
 }
 
 const (
@@ -56,7 +63,8 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, failure.WithHint(failure.Denied, fmt.Errorf("time-stamping authority %s: that is no http or https address", transport.RedactText(o.URL)), hintTSA)
 	}
-	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience, pause: stampPause}
+	t := &TSA{url: o.URL, client: o.Client, patience: stampPatience}
+	t.once = t.stamp
 	if t.root, err = readRoot(o.RootCert); err != nil {
 		return nil, fileError{failure.WithHint(failure.Denied, err, hintTSARoot)}
 	}
@@ -65,14 +73,59 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	if t.revoked, err = newRevocationOnce(o.Client); err != nil {
 		return nil, err
 	}
-	request, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte("dct2notation asks a time-stamping authority"), HashAlgorithm: crypto.SHA256})
-	if err != nil {
-		return nil, fmt.Errorf("asking the time-stamping authority: %w", err)
-	}
-	if _, err := t.stamp(ctx, request); err != nil {
+	if err := t.probe(ctx); err != nil {
 		return nil, err
 	}
+	t.pace = newPace(o.Rate, o.OnThrottled)
 	return t, nil
+}
+
+// probe asks for a timestamp of what is no signature.
+func (t *TSA) probe(ctx context.Context) error {
+	request, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte("dct2notation asks a time-stamping authority"), HashAlgorithm: crypto.SHA256})
+	if err != nil {
+		return fmt.Errorf("asking the time-stamping authority: %w", err)
+	}
+	_, err = t.once(ctx, request)
+	return err
+}
+
+// ready waits as long as the authority throttles or does not answer: a signature that is made meanwhile
+// might never get its timestamp, and the key operation would be lost. One or another that waits asks now
+// and then for a timestamp of no signature, whether that has ended.
+func (t *TSA) ready(ctx context.Context) error {
+	for began := time.Now(); t.pace.closed(); {
+		if time.Since(began) >= t.patience {
+			return failure.WithHint(failure.Permanent, fmt.Errorf("time-stamping authority %s: it has throttled, or not answered, for %s; nothing was signed", transport.RedactText(t.url), t.patience), "once the authority answers, run again; --timestamp-rate bounds how often it is asked")
+		}
+		if d := t.pace.turn(); d > 0 {
+			if err := retry.Wait(ctx, d); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := t.noted(t.probe(ctx)); err != nil && !passes(err) {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// noted tells the pace how a request ended. It returns the error.
+func (t *TSA) noted(err error) error {
+	switch {
+	case err == nil:
+		t.pace.ok()
+	case passes(err):
+		t.pace.hit()
+	}
+	return err
+}
+
+// passes reports whether an authority that has failed so may be asked again.
+func passes(err error) bool {
+	class := failure.Of(err)
+	return class == failure.Transient || class == failure.Throttled
 }
 
 // readRoot reads a file with one root certificate.
@@ -125,6 +178,9 @@ func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.R
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(query))
 	if err != nil {
 		return nil, failure.WithHint(failure.Denied, transport.Redact(err), hintTSA)
+	}
+	if t.pace != nil {
+		r = r.WithContext(transport.OwnPace(ctx))
 	}
 	r.Header.Set("Content-Type", tspclient.MediaTypeTimestampQuery)
 	answer, err := t.client.Do(r)
@@ -208,36 +264,28 @@ type stamping struct {
 	cause error
 }
 
-// How long a signature that is made waits for its timestamp, and how long at first between two
-// requests.
-const (
-	stampPatience = 10 * time.Minute
-	stampPause    = 300 * time.Millisecond
-)
+// stampPatience is how long a signature that is made waits for its timestamp, and one that is to be made
+// for the authority.
+const stampPatience = 10 * time.Minute
 
 // Timestamp implements tspclient.Timestamper. What may pass is tried again here, for minutes if it
 // must be: to repeat the whole signature would spend another key operation. After that the error is
 // permanent, so that nobody does within this run.
-func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
-	for wait, waited := s.tsa.pause, time.Duration(0); ; wait = min(2*wait, 100*s.tsa.pause) {
-		response, err := s.tsa.stamp(ctx, request)
-		s.cause = err
-		class := failure.Of(err)
-		if err == nil || class != failure.Transient && class != failure.Throttled {
+func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (response *tspclient.Response, err error) {
+	for began := time.Now(); ; {
+		if s.cause = s.tsa.pace.enter(ctx); s.cause != nil {
+			return nil, s.cause
+		}
+		response, err = s.tsa.once(ctx, request)
+		s.cause = s.tsa.noted(err)
+		if err == nil || !passes(err) {
 			return response, err
 		}
-		if waited >= s.tsa.patience {
+		if time.Since(began) >= s.tsa.patience {
 			var e *failure.Error
-			errors.As(err, &e) // ClassOf says that it is one
+			errors.As(err, &e) // its class says that it is one
 			s.cause = failure.WithHint(failure.Permanent, fmt.Errorf("%w; asked again for %s", e.Err, s.tsa.patience), "once the authority answers, run again: the signature that waited for it is lost")
 			return nil, s.cause
-		}
-		select {
-		case <-ctx.Done():
-			s.cause = ctx.Err()
-			return nil, s.cause
-		case <-time.After(wait):
-			waited += wait
 		}
 	}
 }

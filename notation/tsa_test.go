@@ -4,18 +4,25 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	notationgo "github.com/notaryproject/notation-go"
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/notaryproject/tspclient-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
@@ -40,7 +47,7 @@ func openTSA(t *testing.T, o TSAOptions) *TSA {
 	t.Helper()
 	tsa, err := OpenTSA(context.Background(), o)
 	must(t, err)
-	tsa.patience, tsa.pause = 100*time.Millisecond, time.Millisecond
+	tsa.patience = 0 // what fails is not asked again
 	return tsa
 }
 
@@ -255,12 +262,14 @@ func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
 	r := newRig(t, pki.EC256, kmstest.RAW)
-	s, err := Open(context.Background(), r.key, Options{TSA: openTSA(t, options)})
+	tsa := openTSA(t, options)
+	tsa.patience = time.Minute
+	s, err := Open(context.Background(), r.key, Options{TSA: tsa})
 	must(t, err)
 	for i, status := range []int{http.StatusBadGateway, http.StatusTooManyRequests} {
 		before := server.Asked()
 		server.SetFault(func(w http.ResponseWriter) bool {
-			if server.Asked() > before+6 {
+			if server.Asked() > before+1 {
 				return false
 			}
 			w.WriteHeader(status)
@@ -273,6 +282,95 @@ func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 			t.Errorf("status %d: got %d key operations, want the proof and %d", status, len(calls), 1+i)
 		}
 	}
+}
+
+// countersigned is a key in files whose signatures take a while and need a timestamp.
+type countersigned struct{ operations atomic.Int32 }
+
+func (c *countersigned) Sign(ctx context.Context, _ ocispec.Descriptor, o notationgo.SignerSignOptions) ([]byte, *signature.SignerInfo, error) {
+	c.operations.Add(1)
+	time.Sleep(60 * time.Millisecond)
+	_, err := o.Timestamper.Timestamp(ctx, nil)
+	return nil, nil, err
+}
+
+// While the authority throttles no key operation is spent on what could not be finished, however long that
+// lasts; what was signed before waits for its timestamp. When it is back, so is the pace.
+func TestThrottlingAuthorityCostsNoKeyOperation(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		quota  quota
+		each   int // signatures of a worker
+		atOnce int // key operations that are spent while it throttles, at most
+		within time.Duration
+	}{
+		"for minutes": {&changing{quotas: []quota{&bucket{perSecond: 100, burst: 100}, &fixed{}, &bucket{perSecond: 100, burst: 100}}, each: 5 * time.Minute}, 4000, 8, 13 * time.Minute},
+		"50 a second": {&sliding{many: 50, each: time.Second}, 250, 2000, 43 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const workers = 8
+				key := &countersigned{}
+				var mu sync.Mutex
+				began, spent := time.Now(), int32(0)
+				tsa := &TSA{pace: newPace(0, nil), patience: stampPatience, once: func(context.Context, *tspclient.Request) (*tspclient.Response, error) {
+					time.Sleep(20 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					if !c.quota.takes(time.Now()) {
+						if spent == 0 {
+							spent = key.operations.Load()
+						}
+						return nil, failure.New(failure.Throttled, errors.New("429"))
+					}
+					if over := int(key.operations.Load() - spent); spent > 0 && over > c.atOnce {
+						t.Errorf("got %d key operations while the authority throttled, want at most %d", over, c.atOnce)
+					}
+					spent = 0
+					return nil, nil
+				}}
+				s := &Signer{local: key, pace: newPace(0, nil), tsa: tsa}
+				var all sync.WaitGroup
+				for range workers {
+					all.Go(func() {
+						for range c.each {
+							if _, _, err := s.envelope(t.Context(), ocispec.Descriptor{}, tsa); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				all.Wait()
+				if n := int(key.operations.Load()); n != workers*c.each {
+					t.Errorf("got %d key operations, want %d", n, workers*c.each)
+				}
+				if took := time.Since(began); took > c.within {
+					t.Errorf("took %s, want at most %s", took, c.within)
+				}
+			})
+		})
+	}
+}
+
+// An authority that does not come back fails the signature, and no further one is made for it.
+func TestAuthorityThatStaysAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key := &countersigned{}
+		tsa := &TSA{pace: newPace(0, nil), patience: stampPatience, once: func(context.Context, *tspclient.Request) (*tspclient.Response, error) {
+			return nil, failure.New(failure.Transient, errors.New("503"))
+		}}
+		s := &Signer{local: key, pace: newPace(0, nil), tsa: tsa}
+		for range 3 {
+			if _, _, err := s.envelope(t.Context(), ocispec.Descriptor{}, tsa); failure.Of(err) != failure.Permanent {
+				t.Errorf("got %v, want class %s", err, failure.Permanent)
+			}
+		}
+		if n := key.operations.Load(); n != 1 {
+			t.Errorf("got %d key operations, want 1", n)
+		}
+	})
 }
 
 // notation-go leaves the timestamp out of what such a plugin makes, and says nothing.

@@ -17,6 +17,7 @@ type verdict struct {
 	again  bool          // the request may be repeated
 	wait   time.Duration // before it is
 	pause  bool          // the wait concerns every request to this host
+	asked  bool          // for by the server
 	reason string        // for people: "429 Too Many Requests, Retry-After 10s"
 }
 
@@ -39,7 +40,7 @@ func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
 		v.again = replayable(req)
 		v.pause = resp.StatusCode == http.StatusTooManyRequests
 		if after, ok := retryAfter(resp.Header, time.Now()); ok {
-			v.wait, v.pause = after, true
+			v.wait, v.pause, v.asked = after, true, true
 			v.reason += ", Retry-After " + after.Round(time.Second).String()
 		}
 	case http.StatusRequestTimeout, http.StatusInternalServerError,

@@ -34,6 +34,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp, err := t.send(l, req, try)
 		v := judge(req, resp, err, try)
+		if req.Context().Value(ownPace{}) != nil {
+			v.again, v.pause = false, v.pause && v.asked
+		}
 		if v.pause {
 			t.pause(l, v)
 		}
@@ -45,6 +48,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+type ownPace struct{}
+
+// OwnPace marks requests of a caller that has a pace of its own for the server, and repeats them itself: it
+// is told of each failure. A pause that the server asks for counts all the same.
+func OwnPace(ctx context.Context) context.Context {
+	return context.WithValue(ctx, ownPace{}, true)
 }
 
 // send makes one try: its own context, so that a stalled body can be abandoned, and its own

@@ -193,6 +193,39 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 	}
 }
 
+// A caller with a pace of its own is told of each failure at once. What the server asks for counts.
+func TestOwnPaceIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer  func(*http.Request) (*http.Response, error)
+		waits   time.Duration // until the next request is sent
+		refused int
+	}{
+		"429":              {status(429), 0, 429},
+		"503":              {status(503), 0, 503},
+		"asked for 429":    {status(429, "Retry-After", "60"), time.Minute, 429},
+		"asked for by 503": {status(503, "Retry-After", "60"), time.Minute, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				base := &script{answers: answers{c.answer, status(200)}}
+				tr := mustNew(t, Options{Base: base})
+				began := time.Now()
+				for _, want := range []int{c.refused, 200} {
+					got, err := send(t, tr, request(t, OwnPace(t.Context()), "POST", "https://tsa.example/", "x"))
+					if err != nil || got != want {
+						t.Fatalf("got %d, %v, want status %d", got, err, want)
+					}
+				}
+				if took := time.Since(began); base.count() != 2 || took < c.waits || took > c.waits+time.Second {
+					t.Errorf("got %d requests in %s, want 2 in %s", base.count(), took, c.waits)
+				}
+			})
+		})
+	}
+}
+
 func TestBackoffGrows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -40,7 +40,7 @@ Each row ends ok, warn, fail (the run would fail, in whole or in part: exit code
 	}
 	o.bind(c)
 	// It takes the command line of a run, of which these say nothing of what is looked at.
-	cli.HideFlags(c.Flags(), "dry-run", "max-duration", "recheck", "rebind", "resign", "shared", "platforms", "workers", "key-rate", "user-metadata", "no-tty")
+	cli.HideFlags(c.Flags(), "dry-run", "max-duration", "max-operations", "recheck", "rebind", "resign", "shared", "platforms", "workers", "key-rate", "timestamp-rate", "user-metadata", "no-tty")
 	c.Flags().BoolVar(&o.noSign, "no-sign", false, "spend no key operation: whether the key signs, and its certificate, stay unknown")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)

@@ -88,7 +88,7 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 	o.SelectOptions.Bind(f)
 	o.KeyOptions.Bind(f)
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned"
-	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "key-rate")
+	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "timestamp-rate", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
 		reading := cli.FirstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })

@@ -54,7 +54,7 @@ func (e *exam) authority(ctx context.Context, f *session.Session, rule session.K
 	if tsa, done := asked[rule.TSAURL]; done {
 		return tsa != nil
 	}
-	tsa, err := f.OpenTSA(ctx, rule.KeyOptions)
+	tsa, err := f.OpenTSA(ctx, rule.KeyOptions, e.log)
 	asked[rule.TSAURL] = tsa
 	if err != nil {
 		e.failed("timestamp-authority", rule.TSAURL, err)

@@ -135,7 +135,7 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 	}
 	var tsa *notation.TSA
 	if o.TSAURL != "" {
-		if tsa, err = r.OpenTSA(ctx, o); err != nil {
+		if tsa, err = r.OpenTSA(ctx, o, log); err != nil {
 			return nil, err
 		}
 	}
@@ -148,9 +148,32 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 	return s, nil
 }
 
-// OpenTSA asks the time-stamping authority for a first timestamp, and returns it ready to sign.
-func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions) (*notation.TSA, error) {
-	return notation.OpenTSA(ctx, notation.TSAOptions{URL: o.TSAURL, RootCert: o.TSARoot, Client: r.client()})
+// OpenTSA asks the time-stamping authority for a first timestamp, and returns it ready to sign. Keys that
+// name the same one share its pace.
+func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions, log *slog.Logger) (*notation.TSA, error) {
+	name := fmt.Sprintf("%s %s %g", o.TSAURL, o.TSARoot, o.tsaRate)
+	if t, ok := r.authorities[name]; ok {
+		return t, nil
+	}
+	t, err := notation.OpenTSA(ctx, notation.TSAOptions{
+		URL: o.TSAURL, RootCert: o.TSARoot, Client: r.client(), Rate: o.tsaRate,
+		OnThrottled: throttled(log.With("authority", transport.RedactText(o.TSAURL)), "it throttles, or does not answer"),
+	})
+	if err == nil {
+		r.authorities[name] = t
+	}
+	return t, err
+}
+
+// throttled logs that something is waited for.
+func throttled(log *slog.Logger, reason string) func(notation.Throttling) {
+	return func(t notation.Throttling) {
+		if t.Wait > 0 {
+			log.Warn("waiting", "reason", reason, "for", t.Wait)
+			return
+		}
+		log.Warn("slower", "reason", reason, "now", fmt.Sprintf("%.1f/s", t.Rate))
+	}
 }
 
 // client is of the one HTTP stack, for what is neither registry nor Notary server.
@@ -179,13 +202,7 @@ func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *sl
 	return notation.Options{
 		Identity: identity, Root: root, Format: o.format, Chain: knownChain(known, key, time.Now()), Accepted: accepted,
 		Rate: o.keyRate, Expiry: o.expiry,
-		OnThrottled: func(t notation.Throttling) {
-			if t.Wait > 0 {
-				log.Warn("waiting", "key", key.Name, "reason", "its service throttles", "for", t.Wait)
-				return
-			}
-			log.Warn("slower", "key", key.Name, "reason", "its service throttles", "now", fmt.Sprintf("%.1f/s", t.Rate))
-		},
+		OnThrottled: throttled(log.With("key", key.Name), "its service throttles"),
 	}, nil
 }
 

@@ -106,6 +106,7 @@ func (r KeyRule) with(o KeyOptions) KeyRule {
 		"user-metadata":       func() { r.Metadata = o.Metadata },
 		"timestamp-url":       func() { r.TSAURL = o.TSAURL },
 		"timestamp-root-cert": func() { r.TSARoot = o.TSARoot },
+		"timestamp-rate":      func() { r.tsaRate = o.tsaRate },
 		"accept-certificate":  func() { r.Accepted = o.Accepted },
 	} {
 		if !r.given[name] {

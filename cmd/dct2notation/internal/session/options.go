@@ -216,6 +216,7 @@ type KeyOptions struct {
 	Metadata     map[string]string
 	TSAURL       string
 	TSARoot      string
+	tsaRate      float64
 	Accepted     []string
 	identity     string
 	root         string
@@ -249,6 +250,7 @@ func (o *KeyOptions) Bind(f *pflag.FlagSet) {
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
+		f.Float64Var(&o.tsaRate, "timestamp-rate", 0, "timestamps per second that the authority may be asked for (0: as many as it gives, which is found out)")
 	})
 }
 
@@ -263,8 +265,8 @@ func (o *KeyOptions) Check() error {
 		return cli.Usage(errors.New("--plugin-config needs --plugin and --id"))
 	case o.expiry < 0 || o.expiry%time.Second != 0:
 		return cli.Usage(errors.New("--expiry is in whole seconds and not negative"))
-	case o.keyRate < 0:
-		return cli.Usage(errors.New("--key-rate is not negative"))
+	case o.keyRate < 0 || o.tsaRate < 0:
+		return cli.Usage(errors.New("--key-rate and --timestamp-rate are not negative"))
 	case (o.TSAURL == "") != (o.TSARoot == ""):
 		return cli.Usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
 	}

@@ -48,6 +48,8 @@ type Servers struct {
 	monitor    *monitor.Monitor        // nil: nobody watches
 	budget     notation.Budget         // of all keys' operations; nil: there is no bound
 
+	authorities map[string]*notation.TSA // that were asked
+
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
 	users   map[string]bool         // registry hosts for which credentials were found and used at a Notary server
@@ -86,7 +88,7 @@ func ConnectServers(o RemoteOptions, cfg Config, hosts []string, a Access, s cli
 	if o.username != "" && len(hosts) > 1 {
 		return nil, cli.Usage(fmt.Errorf("--username is for one registry, and the repositories are on %s\nhint: use docker login for each", strings.Join(hosts, ", ")))
 	}
-	r := &Servers{Opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.Monitor, budget: a.Budget, clients: map[string]*auth.Client{}, users: map[string]bool{}}
+	r := &Servers{Opts: o, notary: cfg.Notary, plainHosts: cfg.PlainHTTPHosts, cache: o.cache(log), monitor: a.Monitor, budget: a.Budget, authorities: map[string]*notation.TSA{}, clients: map[string]*auth.Client{}, users: map[string]bool{}}
 	for host, u := range cfg.Notary {
 		if err := checkNotaryURL(u); err != nil {
 			return nil, cli.Usage(fmt.Errorf("notary of %s: %w", safetext.Safe(host, 256), err))
