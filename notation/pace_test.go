@@ -17,15 +17,21 @@ type effort struct {
 
 func (e effort) share() float64 { return float64(e.refused) / float64(e.through+e.refused) }
 
-// strain signs with so many workers for a time, and counts from some time on. A process
+// strain has one process compete with nobody.
+func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Duration) effort {
+	t.Helper()
+	return compete(t, q, top, 1, workers, from, lasts)[0]
+}
+
+// compete has processes, which know nothing of each other, sign with so many workers each for a time, and
+// counts from some time on what comes of each. They begin a quarter of a second apart. A process
 // takes 2 to 20 ms to start, a signature 60 ms, a refusal next to nothing, and what follows
 // a signature 60 ms more: three requests. Each worker has random numbers of its own, the same in each run.
-func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Duration) (e effort) {
+func compete(t *testing.T, q quota, top float64, processes, workers int, from, lasts time.Duration) []effort {
 	t.Helper()
-	p := newPace(top, nil)
 	var mu sync.Mutex
-	began := time.Now()
-	ask := func(try int) bool {
+	began, efforts := time.Now(), make([]effort, processes)
+	ask := func(e *effort, try int) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		takes, counts := q.takes(time.Now()), time.Since(began) >= from
@@ -39,31 +45,35 @@ func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Du
 		return takes
 	}
 	var all sync.WaitGroup
-	for w := range workers {
-		random := rand.New(rand.NewPCG(1, uint64(w)))
-		all.Go(func() {
-			for try := 1; ; try++ {
-				if err := p.enter(t.Context()); err != nil {
-					t.Error(err)
+	for i := range efforts {
+		p := newPace(top, nil)
+		for w := range workers {
+			random := rand.New(rand.NewPCG(uint64(1+i), uint64(w)))
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second / 4)
+				for try := 1; ; try++ {
+					if err := p.enter(t.Context()); err != nil {
+						t.Error(err)
+					}
+					if time.Since(began) >= lasts {
+						return
+					}
+					time.Sleep(2*time.Millisecond + time.Duration(random.Int64N(int64(18*time.Millisecond))))
+					if !ask(&efforts[i], try) {
+						time.Sleep(2 * time.Millisecond)
+						p.hit()
+						continue
+					}
+					time.Sleep(60 * time.Millisecond)
+					p.ok()
+					time.Sleep(60 * time.Millisecond)
+					try = 0
 				}
-				if time.Since(began) >= lasts {
-					return
-				}
-				time.Sleep(2*time.Millisecond + time.Duration(random.Int64N(int64(18*time.Millisecond))))
-				if !ask(try) {
-					time.Sleep(2 * time.Millisecond)
-					p.hit()
-					continue
-				}
-				time.Sleep(60 * time.Millisecond)
-				p.ok()
-				time.Sleep(60 * time.Millisecond)
-				try = 0
-			}
-		})
+			})
+		}
 	}
 	all.Wait()
-	return e
+	return efforts
 }
 
 // In half a minute nearly as much goes through as the key's service allows, whatever its
@@ -143,6 +153,57 @@ func TestPaceStaysAtTheLimit(t *testing.T) {
 				}
 				if e.share() > c.refused || e.tries > maxTries*2/3 {
 					t.Errorf("got %.1f %% refused, one %d times, want at most %.1f %%, %d times", 100*e.share(), e.tries, 100*c.refused, maxTries*2/3)
+				}
+			})
+		})
+	}
+}
+
+// Four processes on one key get nearly all of its quota together, each a fair part, and no item fails. Some kinds
+// of quota give less: one that takes one by one refuses whoever comes at the same moment; one of any ten
+// seconds is used up at once, and found to be free again a little late; of very few a second, one process
+// may get nearly none for minutes.
+func TestPaceIsSharedByProcesses(t *testing.T) {
+	t.Parallel()
+	second, ten, minute := time.Second, 10*time.Second, time.Minute
+	for name, c := range map[string]struct {
+		quota func() quota
+		least float64 // of what is allowed
+		fair  float64 // the least that one gets of what another does
+	}{
+		"50 in any second":        {func() quota { return &sliding{many: 50, each: second} }, 0.95, 0.5},
+		"100 in any second":       {func() quota { return &sliding{many: 100, each: second} }, 0.95, 0.5},
+		"50 a second":             {func() quota { return &bucket{perSecond: 50, burst: 50} }, 0.98, 0.5},
+		"25 a second":             {func() quota { return &bucket{perSecond: 25, burst: 25} }, 0.98, 0.5},
+		"50 a second, 5 at once":  {func() quota { return &bucket{perSecond: 50, burst: 5} }, 0.98, 0.5},
+		"50 a second, one by one": {func() quota { return &bucket{perSecond: 50, burst: 1} }, 0.32, 0.3},
+		"50 in each second":       {func() quota { return &fixed{many: 50, each: second, ago: second / 3} }, 0.98, 0.5},
+		"500 in ten seconds":      {func() quota { return &fixed{many: 500, each: ten} }, 0.98, 0.5},
+		"500 in any ten seconds":  {func() quota { return &sliding{many: 500, each: ten} }, 0.85, 0.5},
+		"500 in a minute":         {func() quota { return &fixed{many: 500, each: minute, ago: 40 * second} }, 0.98, 0.5},
+		"2 a second":              {func() quota { return &bucket{perSecond: 2, burst: 2} }, 0.98, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const from, lasts = 30 * time.Second, 150 * time.Second
+				allowed := allows(c.quota(), from, lasts)
+				var sum, tries, slowest, fastest int
+				for i, e := range compete(t, c.quota(), 0, 4, 8, from, lasts) {
+					sum, tries, fastest = sum+e.through, max(tries, e.tries), max(fastest, e.through)
+					if i == 0 || e.through < slowest {
+						slowest = e.through
+					}
+				}
+				t.Logf("%.1f %% of %d, %d to %d each, one %d times", 100*float64(sum)/float64(allowed), allowed, slowest, fastest, tries)
+				if got := float64(sum) / float64(allowed); got < c.least {
+					t.Errorf("got %.1f %% of the %d that are allowed, want %.1f %%", 100*got, allowed, 100*c.least)
+				}
+				if float64(slowest) < c.fair*float64(fastest) {
+					t.Errorf("got from %d to %d signatures of each process, want %.1f at least of the most", slowest, fastest, c.fair)
+				}
+				if tries > maxTries*2/3 {
+					t.Errorf("got one tried %d times, want at most %d, as it fails after %d", tries, maxTries*2/3, maxTries)
 				}
 			})
 		})

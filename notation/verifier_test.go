@@ -306,7 +306,8 @@ func (w *world) addTSAOfThePast(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(server.Root())
 	server.SetNow(func() time.Time { return time.Now().AddDate(0, -1, -15) })
-	w.stamps["past"] = &TSA{url: server.URL(), client: then.client, roots: pool, revoked: then.revoked}
+	past := &TSA{url: server.URL(), client: then.client, roots: pool, revoked: then.revoked, pace: newPace(0, nil)}
+	past.once, w.stamps["past"] = past.stamp, past
 	w.stores["tsa:past"] = []*x509.Certificate{server.Root()}
 }
 
