@@ -36,6 +36,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/state"
 )
 
 func TestMain(m *testing.M) {
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema), "today": cmd(today),
+			"renewals": renewals, "outlive": cmd(outlive),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -621,7 +623,7 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 // it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, ending one
 // that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
 // plugin of whole envelopes, rolling [OID...] one that renews the certificate for each signature, with those
-// extended key usages, profile [revoked|service-away|no-credentials] such a one of signing profiles with what it says
+// extended key usages, brief such a one whose certificates live for three seconds, profile [revoked|service-away|no-credentials] such a one of signing profiles with what it says
 // of revocation, and unverifiable one that asks for itself when
 // its signatures are verified, and cannot verify.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
@@ -673,12 +675,15 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	case "unverifiable":
 		b.Capability, kind = kmstest.ENVELOPE, ""
 		b.Attributes = map[string]string{kmstest.VerificationPlugin: "kmstest"}
-	case "rolling", "profile":
+	case "rolling", "brief", "profile":
 		authority, err := f.ca.Save(f.dir, "authority")
 		if err != nil {
 			return err
 		}
 		b.Rolling = &kmstest.Rolling{Authority: authority, Signatures: 1}
+		if kind == "brief" {
+			b.Rolling.LifetimeMs = 3000
+		}
 		answer, refused := map[string]string{"revoked": kmstest.Revoked, "service-away": kmstest.ServiceAway, "no-credentials": kmstest.NoCredentials}[args[len(args)-1]]
 		if refused {
 			b.Rejects = map[string]string{string(plugin.CapabilityRevocationCheckVerifier): answer}
@@ -848,6 +853,32 @@ func operations(_ *testscript.TestScript, f *fixture, args []string) error {
 		return fmt.Errorf("%d proofs of the key, want %s", proofs, args[1])
 	}
 	return nil
+}
+
+// renewals LEDGER N checks that the ledger's history has N renewals of a key's certificate, each with another chain.
+func renewals(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := state.Open(ts.MkAbs(args[0]), state.Options{ReadOnly: true})
+	ts.Check(err)
+	events, err := l.Events(0, 10_000)
+	ts.Check(errors.Join(err, l.VerifyEvents(), l.Close()))
+	leaves := map[string]bool{}
+	for _, e := range events {
+		if e.Kind == state.EventRenewed {
+			leaves[string(e.Chain[0])] = true
+		}
+	}
+	if strconv.Itoa(len(leaves)) != args[1] {
+		ts.Fatalf("the history has %d renewed certificates, want %s", len(leaves), args[1])
+	}
+}
+
+// outlive REPOSITORY TAG waits until the certificate of a tag's signature has expired.
+func outlive(_ *testscript.TestScript, f *fixture, args []string) error {
+	c, err := f.contents(args[0], args[1])
+	if err == nil {
+		time.Sleep(time.Until(c.Chain[0].NotAfter.Add(time.Second)))
+	}
+	return err
 }
 
 // freeport NAME puts an address on which nobody listens into the environment.
