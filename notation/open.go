@@ -71,6 +71,10 @@ func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	return s, nil
 }
 
+// Unopened returns a signer that knows the key's signatures as far as the configuration says whose those
+// are: it can recognise them, and do nothing else. It asks the key for nothing.
+func Unopened(key Key, o Options) (*Signer, error) { return newSigner(key, o) }
+
 // Examine takes the steps of [Open] and tells each, up to the first that fails. With sign
 // the key makes a throw-away signature, whether its chain is known or not. Without, and
 // with no chain known, nothing is learned of the certificate: the Signer is nil, and so is

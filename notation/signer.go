@@ -306,7 +306,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 
 // MayBe reports whether a signature can count as one of this key's: see [Identity.MayBe].
 func (s *Signer) MayBe(thumbprints []string) bool {
-	return slices.ContainsFunc(append([]Identity{s.Identity()}, s.accepted...), func(i Identity) bool { return i.MayBe(thumbprints) })
+	return slices.ContainsFunc(s.known(), func(i Identity) bool { return i.MayBe(thumbprints) })
 }
 
 // Recognise reports whether an envelope found in a registry counts as one of this key's for the
@@ -322,7 +322,7 @@ func (s *Signer) Recognise(ctx context.Context, subject ocispec.Descriptor, medi
 	if err != nil || !c.Verifies(s.now()) {
 		return Contents{}, by, false, nil
 	}
-	for _, by := range append([]Identity{s.Identity()}, s.accepted...) {
+	for _, by := range s.known() {
 		if c.expect(by, subject, c.Target.Annotations) != nil {
 			continue
 		}
@@ -338,6 +338,15 @@ func (s *Signer) Recognise(ctx context.Context, subject ocispec.Descriptor, medi
 		return c, by, true, nil
 	}
 	return Contents{}, by, false, nil
+}
+
+// known are the identities whose signatures count as the key's. That of its certificate is not known before
+// the key is open.
+func (s *Signer) known() []Identity {
+	if s.identity.IsZero() && len(s.Certificates()) == 0 {
+		return s.accepted
+	}
+	return append([]Identity{s.Identity()}, s.accepted...)
 }
 
 // Prove returns an error unless the key is known to have its identity: it was opened with a

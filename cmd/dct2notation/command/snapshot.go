@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,9 +102,9 @@ type savedReport struct {
 
 // signedReport counts the signatures of repositories that were verified.
 type signedReport struct {
-	Leaf   string `json:"leaf"`   // SHA-256 of the certificate
-	Made   int    `json:"made"`   // by this call
-	Before int    `json:"before"` // by an earlier one
+	Leaf   string `json:"leaf,omitempty"` // SHA-256 of the certificate; empty: nothing was to be signed, and nothing is
+	Made   int    `json:"made"`           // by this call
+	Before int    `json:"before"`         // by an earlier one
 	Failed int    `json:"failed"`
 }
 
@@ -132,15 +133,15 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	defer func() { _ = f.Close() }() // only read from
 	options := snapshot.Options{Tool: cli.Tool(), Server: f.NotaryURL, Readers: o.NotaryLimit}
 	var signed *signedReport
+	var key *session.SnapshotSigner
 	if o.sign {
 		if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
 			return cli.Usage(errors.New("--sign with keys in the configuration: name the one that signs the snapshot with --key, or --plugin and --id"))
 		}
-		key, err := f.OpenKey(ctx, o.KeyOptions, nil, log)
-		if err != nil {
+		if key, err = f.SnapshotSigner(ctx, o.KeyOptions, log); err != nil {
 			return err
 		}
-		options.Signer, signed = session.NewSnapshotSigner(key, o.Metadata), &signedReport{Leaf: key.Leaf()}
+		options.Signer, signed = key, &signedReport{}
 	}
 	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
@@ -148,7 +149,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Expired: sum.Expired, Signed: signed,
 	}
 	if signed != nil {
-		signed.Made, signed.Before, signed.Failed = sum.Signed, sum.SignedBefore, sum.Unsigned
+		signed.Made, signed.Before, signed.Failed, signed.Leaf = sum.Signed, sum.SignedBefore, sum.Unsigned, key.Leaf()
 	}
 	out.attend(sum, f.Found)
 	if o.Output == "json" {
@@ -238,7 +239,7 @@ func (r savedReport) text(s cli.Streams) error {
 		fmt.Fprintf(&b, "of these past their date %d: saved, not signed, and read with --allow-expired alone\n", r.Expired)
 	}
 	if r.Signed != nil {
-		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, r.Signed.Leaf)
+		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, cmp.Or(r.Signed.Leaf, "none"))
 	}
 	_, err := fmt.Fprint(s.Out, b.String())
 	return err

@@ -125,21 +125,33 @@ func Twice(key string) error {
 // OpenKey proves the key that the options name, and before that the authority that is to
 // countersign: a key operation is not to be spent for a signature that cannot be finished.
 func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
-	key, err := o.NotationKey()
+	key, options, err := r.keyOf(ctx, o, known, log)
 	if err != nil {
 		return nil, err
+	}
+	return openKey(ctx, key, options, log)
+}
+
+// keyOf is the key that the options name, and how it is to be opened.
+func (r *Servers) keyOf(ctx context.Context, o KeyOptions, known *state.Fingerprint, log *slog.Logger) (notation.Key, notation.Options, error) {
+	key, err := o.NotationKey()
+	if err != nil {
+		return key, notation.Options{}, err
 	}
 	options, err := o.Signing(key, known, log)
 	if err != nil {
-		return nil, err
+		return key, options, err
 	}
-	var tsa *notation.TSA
 	if o.TSAURL != "" {
-		if tsa, err = r.OpenTSA(ctx, o, log); err != nil {
-			return nil, err
+		if options.TSA, err = r.OpenTSA(ctx, o, log); err != nil {
+			return key, options, err
 		}
 	}
-	options.TSA, options.Client, options.Budget = tsa, r.client(), r.budget
+	options.Client, options.Budget = r.client(), r.budget
+	return key, options, nil
+}
+
+func openKey(ctx context.Context, key notation.Key, options notation.Options, log *slog.Logger) (*notation.Signer, error) {
 	s, err := notation.Open(ctx, key, options)
 	if err != nil {
 		return nil, err

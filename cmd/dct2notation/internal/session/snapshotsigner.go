@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -42,23 +43,70 @@ func (j snapshotJudge) Judge(ctx context.Context, gun dct.GUN, manifest ocispec.
 	return verdict, nil
 }
 
-// snapshotSigner is the key as package snapshot needs it.
-type snapshotSigner struct {
-	*notation.Signer
-	attestor *migrate.Attestor
+// SnapshotSigner is the key as package snapshot needs it.
+type SnapshotSigner struct {
+	metadata map[string]string
+	open     func(context.Context) (*notation.Signer, error)
+
+	knows    *notation.Signer  // recognises the key's signatures; open or not
+	attestor *migrate.Attestor // nil: the key is not open
+	failed   error             // that it could not be opened
+	leaf     string            // of the last signature that was recognised
 }
 
-// NewSnapshotSigner lets a key sign saved trust data.
-func NewSnapshotSigner(s *notation.Signer, metadata map[string]string) *snapshotSigner {
-	return &snapshotSigner{s, &migrate.Attestor{Signer: Signer{Signer: s}, Tool: cli.Tool(), Metadata: metadata}}
+// SnapshotSigner lets the key that the options name sign saved trust data. Where the configuration says whose
+// signatures are the key's, it is opened when the first is to be made: to find that all is signed costs no key
+// operation then.
+func (r *Servers) SnapshotSigner(ctx context.Context, o KeyOptions, log *slog.Logger) (*SnapshotSigner, error) {
+	key, options, err := r.keyOf(ctx, o, nil, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &SnapshotSigner{metadata: o.Metadata, open: func(ctx context.Context) (*notation.Signer, error) { return openKey(ctx, key, options, log) }}
+	if len(options.Accepted) == 0 && !options.Identity.Renews() {
+		return s, s.ready(ctx)
+	}
+	s.knows, err = notation.Unopened(key, options)
+	return s, err
 }
 
-func (s *snapshotSigner) Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error) {
-	_, _, ours, err := s.Recognise(ctx, manifest, mediaType, envelope)
+// ready opens the key, once.
+func (s *SnapshotSigner) ready(ctx context.Context) error {
+	if s.attestor != nil || s.failed != nil {
+		return s.failed
+	}
+	key, err := s.open(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.failed = err
+		}
+		return err
+	}
+	s.knows, s.attestor = key, &migrate.Attestor{Signer: Signer{Signer: key}, Tool: cli.Tool(), Metadata: s.metadata}
+	return nil
+}
+
+// Leaf is the SHA-256 of the certificate that the key signs by, or while that was not asked for, of one that it has
+// signed by; empty: there is none.
+func (s *SnapshotSigner) Leaf() string {
+	if s.attestor != nil {
+		return s.knows.Leaf()
+	}
+	return s.leaf
+}
+
+func (s *SnapshotSigner) Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error) {
+	c, _, ours, err := s.knows.Recognise(ctx, manifest, mediaType, envelope)
+	if ours {
+		s.leaf = notation.Thumbprint(c.Chain[0])
+	}
 	return ours, err
 }
 
-func (s *snapshotSigner) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
+func (s *SnapshotSigner) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
+	if err := s.ready(ctx); err != nil {
+		return snapshot.Signature{}, err
+	}
 	e, err := s.attestor.Attest(ctx, v)
 	if err != nil {
 		return snapshot.Signature{}, err
