@@ -235,7 +235,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 }
 
 // Nothing is a run by a list that names nothing, of a result that came to its end: it asks no server and no key, and
-// its result is complete and has nothing in it.
+// its result has nothing in it, and is that of a part.
 func (r *Runner) Nothing() error {
 	asked, err := r.Asked(r.Args, r.Config)
 	if err != nil {
@@ -251,7 +251,8 @@ func (r *Runner) Nothing() error {
 	}
 	result := &report.Run{Started: head.Started}
 	result.Close(migrate.Summary{}, nil, time.Now())
-	werr := saved.Finish(report.End{Ended: result.Ended, Well: result.Complete, Complete: true}, r.Output, false, r.Streams.Out)
+	result.Complete = false // all that was asked for was done, and nobody looked at what DCT vouches for
+	werr := saved.Finish(report.End{Ended: result.Ended, Error: report.ErrPart.Error()}, r.Output, false, r.Streams.Out)
 	return errors.Join(r.show(result), werr)
 }
 
