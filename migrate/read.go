@@ -38,17 +38,9 @@ func (r *reader) each(ctx context.Context, guns []dct.GUN) iter.Seq2[dct.GUN, an
 	return ordered.Each(ctx, guns, r.Readers, r.ask)
 }
 
-// repository reads one repository's trust data and makes work of it, in the bounds of the
-// plan if there is one.
-func (r *reader) repository(ctx context.Context, gun dct.GUN) (*reading, error) {
-	before, known, err := r.remembered(gun)
-	if err != nil {
-		return nil, failure.Fatally(err)
-	}
-	trusted, err := r.Trust.Read(ctx, gun, known)
-	if err != nil {
-		return nil, err
-	}
+// repository makes work of a repository's trust data, in the bounds of the plan if there is one. before is what an
+// earlier run saw of it.
+func (r *reader) repository(ctx context.Context, trusted *dct.Repository, before state.Repository) (*reading, error) {
 	work, err := gather(r.Scope, r.Keys, trusted)
 	if err != nil {
 		return nil, err
@@ -145,10 +137,19 @@ type answer struct {
 
 // ask reads a repository, unless its host is not to be asked any more.
 func (r *reader) ask(ctx context.Context, gun dct.GUN) (a answer) {
+	before, known, err := r.remembered(gun)
+	if err != nil {
+		return answer{err: failure.Fatally(err)}
+	}
+	var trusted *dct.Repository
 	a.err = r.hosts.Try(ctx, gun, func() (err error) {
-		a.value, err = r.repository(ctx, gun)
+		trusted, err = r.Trust.Read(ctx, gun, known)
 		return err
 	})
+	// What follows says nothing of the host: the trust data was read.
+	if a.err == nil {
+		a.value, a.err = r.repository(ctx, trusted, before)
+	}
 	return a
 }
 

@@ -48,6 +48,9 @@ func prepare(dir string) error {
 	return durable.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(layoutFile), fileMode)
 }
 
+// ErrOther is returned by Save for a directory that holds something else than a snapshot.
+var ErrOther = errors.New("it is no snapshot")
+
 // checkUnused takes an empty directory, and one in which prepare was interrupted.
 func checkUnused(dir string) error {
 	list, err := os.ReadDir(dir)
@@ -63,7 +66,7 @@ func checkUnused(dir string) error {
 				return err
 			}
 			if len(blobs) > 0 {
-				return errors.New("it has blobs and no oci-layout, so it is no snapshot, or a damaged one")
+				return fmt.Errorf("%w, or a damaged one: it has blobs and no oci-layout", ErrOther)
 			}
 		case e.Name() == ocispec.ImageIndexFile:
 			raw, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -71,10 +74,10 @@ func checkUnused(dir string) error {
 				return err
 			}
 			if empty, err := newIndex(nil); err != nil || !bytes.Equal(raw, empty) {
-				return errors.New("it has an index.json and no oci-layout, so it is no snapshot, or a damaged one")
+				return fmt.Errorf("%w, or a damaged one: it has an index.json and no oci-layout", ErrOther)
 			}
 		default:
-			return fmt.Errorf("it has other things in it, such as %q: choose an empty directory", e.Name())
+			return fmt.Errorf("%w, and has other things in it, such as %q: choose an empty directory", ErrOther, e.Name())
 		}
 	}
 	return nil

@@ -78,7 +78,8 @@ type Vouched struct {
 	GUN       string
 	Place     string   // of the images; another than the GUN if they were moved
 	Keys      []string // names of keys that stand for tags
-	Wanted    int      // tags
+	Tags      int      // that DCT vouches for
+	Wanted    int      // of those, by --include-tags and --exclude-tags
 	Uncovered int      // of those, without a key
 	Legacy    *Legacy  // what DCT goes on to say; nil if a consumer could not be told
 }
@@ -90,6 +91,10 @@ func (m *Migrated) AddVouched(v Vouched) {
 	}
 	if v.Uncovered > 0 {
 		m.Problem("no key stands for some of its tags: their images would be refused", "repository", v.GUN, "tags", v.Uncovered)
+	}
+	if v.Tags == 0 {
+		m.Problem("left out: DCT vouches for no tag of it", "repository", v.GUN)
+		return
 	}
 	if v.Wanted == 0 {
 		m.Problem("left out: it has no tag that matches --include-tags and --exclude-tags", "repository", v.GUN)

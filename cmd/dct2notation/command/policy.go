@@ -239,7 +239,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 		return f.Unlisted // it speaks of all of them
 	}
 	reader := f.Reader()
-	unread := false // there may be trust data that nobody has seen
+	read := false
 	for _, gun := range f.GUNs {
 		r, err := reader.Read(ctx, gun, dct.Known{})
 		switch {
@@ -248,13 +248,13 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 		case errors.Is(err, dct.ErrUnsigned) && f.Found(gun):
 		case err != nil:
 			m.Problem("left out", append([]any{"repository", gun.String()}, cli.Reasoned(err.Error())...)...)
-			unread = unread || !errors.Is(err, dct.ErrUnsigned)
 		default:
+			read = true
 			m.AddVouched(f.Vouched(r, keys))
 		}
 	}
 	f.TellUnmatchedTags(log)
-	if unread && m.Repositories() == 0 {
+	if !read {
 		return errors.New("the trust data of none of the repositories could be read: see the messages above\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
 	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, was not looked at: dct2notation verify does that.")
@@ -291,7 +291,7 @@ func (o *policyOptions) fromLedger(m *policy.Migrated, cfg session.Config, args 
 func (o *policyOptions) trust(m *policy.Migrated, cfg session.Config, stage policy.Stage) (policy.Trust, error) {
 	if m.Repositories() == 0 {
 		if o.ledger == "" {
-			return policy.Trust{}, cli.Usage(errors.New("DCT vouches for none of the selected tags: there is nothing to trust\nhint: name other repositories"))
+			return policy.Trust{}, cli.Usage(errors.New("nothing to trust: no key stands for a tag that DCT vouches for in the selected repositories\nhint: name other repositories, or give a key their roles (roles, under keys in the configuration)"))
 		}
 		return policy.Trust{}, cli.Usage(errors.New("none of the selected repositories was signed: there is nothing to trust\nhint: run first; or name other repositories"))
 	}

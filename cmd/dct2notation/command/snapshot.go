@@ -160,6 +160,9 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	if err == nil {
 		err = wrongServer(f.GUNs, sum)
 	}
+	if err == nil && out.Added+out.Changed+out.Unchanged == 0 && out.Kept+out.Failed > 0 {
+		err = fmt.Errorf("%w: see the result", dct.ErrNothingRead)
+	}
 	if err == nil && (f.Unlisted != nil || out.Kept+out.Failed+out.Expired+sum.Unsigned > 0) {
 		return cli.Exit(cli.ExitFailures)
 	}

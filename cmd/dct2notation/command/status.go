@@ -54,6 +54,8 @@ func showStatus(ledger, format string, s cli.Streams) error {
 		return session.NoLedger(ledger)
 	case errors.Is(err, os.ErrNotExist): // deleted, or never written
 		st = output.Status{Version: 1, Kind: output.StatusKind, State: output.Unknown, Results: map[migrate.Result]int{}}
+	case errors.Is(err, os.ErrPermission):
+		return cli.Usage(err) // a file that is named, as the ledger beside it
 	case err != nil:
 		return err
 	case st.State != output.Ended && !cli.Alive(st.PID):

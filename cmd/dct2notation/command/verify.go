@@ -241,7 +241,7 @@ func ending(totals report.Totals, leftOut int, err error) report.End {
 }
 
 var (
-	errNothingChosen   = errors.New("nothing was compared: the repositories have no tag that matches\nhint: check --include-tags and --exclude-tags")
+	errNothingChosen   = fmt.Errorf("nothing was compared: %w", session.ErrNoTags)
 	errNothingCompared = errors.New("nothing was compared: neither DCT nor Notation trusts a tag of the repositories\nhint: are these the ones that were signed?")
 )
 

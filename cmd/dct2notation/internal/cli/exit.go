@@ -74,7 +74,7 @@ func ExitCode(err error) int {
 		return ExitDone
 	case errors.As(err, &v):
 		return v.Code
-	case errors.As(err, &u), errors.Is(err, state.ErrFingerprint):
+	case errors.As(err, &u), errors.Is(err, state.ErrFingerprint), errors.Is(err, snapshot.ErrOther):
 		return ExitUsage
 	case errors.Is(err, state.ErrLocked), errors.Is(err, snapshot.ErrLocked):
 		return exitLocked

@@ -36,7 +36,7 @@ func OpenLedgerWith(path string, o state.Options) (*state.Ledger, *state.Fingerp
 		switch {
 		case errors.Is(lerr, os.ErrNotExist) && o.ReadOnly:
 			return nil, nil, NoLedger(path)
-		case lerr == nil && (!info.Mode().IsRegular() || errors.Is(err, os.ErrPermission)):
+		case errors.Is(err, os.ErrPermission), lerr == nil && !info.Mode().IsRegular():
 			return nil, nil, cli.Usage(err)
 		}
 		return nil, nil, err

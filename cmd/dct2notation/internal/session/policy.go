@@ -22,6 +22,7 @@ func (f *Session) Vouched(r *dct.Repository, keys map[string]migrate.Key) policy
 	v := policy.Vouched{GUN: r.GUN().String(), Place: f.Scope.Place(r.GUN())}
 	names := map[string]bool{}
 	for _, t := range r.Targets() {
+		v.Tags++
 		if !f.Scope.Wanted(t.Tag()) {
 			continue
 		}
