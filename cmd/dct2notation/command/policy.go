@@ -333,16 +333,17 @@ func (o *policyOptions) given(cfg session.Config) (policy.Given, error) {
 	if s := cfg.Flags["state"]; len(s) == 1 {
 		g.State = s[0]
 	}
-	if o.ledger != "" && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" && !o.Renews() {
-		return g, nil
-	}
+	unnamed := o.ledger != "" && len(cfg.Keys) == 0 && o.Key == "" && o.Plugin == "" && !o.Renews()
 	rules, err := o.Rules(cfg)
 	if err != nil {
 		return g, err
 	}
 	for _, rule := range rules {
-		k, err := rule.NotationKey()
-		if err != nil {
+		k, err := rule.NotationKey() // where none is named the default one, as in run
+		switch {
+		case err != nil && unnamed:
+			return g, nil // the machine need not be the one that signed
+		case err != nil:
 			return g, err
 		}
 		if g.Keys[k.Name], err = rule.ForPolicy(k); err != nil {

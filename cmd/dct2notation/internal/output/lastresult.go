@@ -81,6 +81,9 @@ func (o *SavedResults) file(last string, files []string) (string, error) {
 	newest, path := int64(0), ""
 	for _, of := range kinds {
 		info, err := os.Stat(lastResult(dir, of))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", cli.Usage(fmt.Errorf("looking for the last result: %w", err))
+		}
 		if err == nil && info.ModTime().UnixNano() > newest {
 			newest, path = info.ModTime().UnixNano(), lastResult(dir, of)
 		}

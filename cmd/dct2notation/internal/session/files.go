@@ -126,8 +126,11 @@ func (o *KeyOptions) NamedFiles() []NamedFile {
 // no pins and no repositories, which would pass for none that are known.
 func isDockerTrust(dir string) error {
 	for _, folder := range []string{"tuf", "private"} {
-		if info, err := os.Stat(filepath.Join(dir, folder)); err == nil && info.IsDir() {
+		switch info, err := os.Stat(filepath.Join(dir, folder)); {
+		case err == nil && info.IsDir():
 			return nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err // nobody knows what is in it
 		}
 	}
 	return fmt.Errorf("%s is no trust directory of docker's: it has neither tuf nor private\nhint: docker's own is ~/.docker/trust", safetext.Safe(dir, 300))
