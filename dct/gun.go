@@ -23,8 +23,12 @@ func ParseGUN(s string) (GUN, error) {
 	}
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
+		hint := "it is HOST/PATH, in lower case, such as registry.example.com/team/app"
+		if bare := strings.TrimRight(s, "/"); bare != s && bare != "" {
+			hint = "write " + safetext.Safe(bare, 256)
+		}
 		// Its text repeats the name as it is.
-		return GUN{}, fmt.Errorf("repository %s: %s", safetext.Safe(s, 256), safetext.Safe(err.Error(), 400))
+		return GUN{}, fmt.Errorf("repository %s: %s\nhint: %s", safetext.Safe(s, 256), safetext.Safe(err.Error(), 400), hint)
 	}
 	if reference.Domain(named) == "" {
 		return GUN{}, fmt.Errorf("repository %s: its host is none", safetext.Safe(s, 256))

@@ -138,7 +138,7 @@ func readTrustPolicy(file string) (*trustpolicy.Document, error) {
 	}
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, failure.WithHint(failure.Permanent, fmt.Errorf("reading the trust policy: %w", err), "write one as for notation verify, or name another one")
+		return nil, failure.WithHint(failure.Permanent, fmt.Errorf("reading the trust policy: %w", err), "dct2notation policy notation -O DIR writes one; or name another file with --trust-policy")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy: %w", err)

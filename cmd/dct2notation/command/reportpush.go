@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -89,6 +90,9 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config,
 		return cli.Usage(errors.New("there are keys in the configuration: name the one that signs the report with --key, or --plugin and --id"))
 	}
 	name, tag := splitTag(args[0])
+	if _, err := dct.ParseGUN(name); err != nil {
+		return cli.Usage(err)
+	}
 	saved, err := o.Saved(o.last, args[1:])
 	if err != nil {
 		return err

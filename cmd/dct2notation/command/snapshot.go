@@ -119,7 +119,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 		return err
 	}
 	if o.dir == "" {
-		return cli.Usage(errors.New("-O names the directory of the snapshot"))
+		return cli.Usage(errors.New("-O names the directory of the snapshot\nhint: to check one that is there: dct2notation snapshot verify DIR"))
 	}
 	if info, err := os.Stat(o.dir); err == nil && !info.IsDir() {
 		return cli.Usage(fmt.Errorf("-O %s: it is no directory", safetext.Safe(o.dir, 300)))

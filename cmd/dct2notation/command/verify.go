@@ -91,8 +91,10 @@ func (o *verifyOptions) checkVerify() error {
 	switch {
 	case o.workers < 1:
 		return cli.Usage(errors.New("--concurrency is at least 1"))
-	case o.sample < 0 || o.sample == 0 && o.seed != "":
-		return cli.Usage(errors.New("--sample is at least 1, and --sample-seed needs it"))
+	case o.sample < 0:
+		return cli.Usage(fmt.Errorf("--sample %d: it is 0 (all tags) or more", o.sample))
+	case o.sample == 0 && o.seed != "":
+		return cli.Usage(errors.New("--sample-seed is of a sample: give --sample too"))
 	case o.platforms != "index" && o.platforms != "all":
 		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
 	}
