@@ -26,7 +26,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 	must(t, os.Mkdir(folder, 0o700))
 	const from = " --notary-server http://127.0.0.1:1 --cache-dir none 127.0.0.1:1/x "
 	signing := " --plugin x --id y --state " + filepath.Join(dir, "new.db") + from
-	ready := "ready --no-ledger --date 2026-12-08" + from
+	ready := "ready --no-ledger --date 2099-12-08" + from
 	written := "policy notation -O " + filepath.Join(dir, "out") + " --plugin x --id y" + from
 	saved := "snapshot -O " + filepath.Join(dir, "out") + from
 	plan, run, verify := "plan"+signing, "run --results none"+signing, "verify --results none"+from
@@ -57,7 +57,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 		"--plan FILE":                    {run},
 		"--state GONE/new.db":            {"plan --plugin x --id y" + from, "run --results none --plugin x --id y" + from},
 		"--results GONE":                 {"report", "report push --plugin x --id y 127.0.0.1:1/x:v"},
-		"--ledger FILE":                  {verify + judged, "ready --date 2026-12-08" + from + judged, "policy notation -O " + filepath.Join(dir, "out")},
+		"--ledger FILE":                  {verify + judged, "ready --date 2099-12-08" + from + judged, "policy notation -O " + filepath.Join(dir, "out")},
 		"--state FILE":                   {"status", "undo --dry-run", "undo --yes", "run --results none --plugin x --id y" + from},
 		"--decisions FILE":               {ready + judged},
 		"--snapshot FILE":                {ready + judged},
@@ -115,7 +115,7 @@ func TestWordsOfUsage(t *testing.T) {
 	must(t, os.WriteFile(decisions, []byte("version: 1\nwaiver: []\n"), 0o600))
 	for args, want := range map[string]string{
 		"completion foo": "unknown command",
-		"ready --no-ledger --date 2026-12-08 --decisions " + dated + " 127.0.0.1:1/x": "dated.yaml: soon is no date, such as 2026-12-31",
+		"ready --no-ledger --date 2099-12-08 --decisions " + dated + " 127.0.0.1:1/x": "dated.yaml: soon is no date, such as 2026-12-31",
 		"help verfy":          "Did you mean this?",
 		"help snapshot verfy": "unknown command",
 		"verfy":               "Did you mean this?",
@@ -125,7 +125,7 @@ func TestWordsOfUsage(t *testing.T) {
 		"run --recheck=maybe": "--recheck maybe: it takes true or false",
 		"status x":            "status takes no arguments",
 		"snapshot verify":     "snapshot verify takes one directory",
-		"ready --no-ledger --date 2026-12-08 --decisions " + decisions + " 127.0.0.1:1/x": "decisions.yaml: unknown field \"waiver\"",
+		"ready --no-ledger --date 2099-12-08 --decisions " + decisions + " 127.0.0.1:1/x": "decisions.yaml: unknown field \"waiver\"",
 		"run --sample 3":           "hint: --sample is of verify",
 		"run --wokers 3":           "hint: is --workers meant?",
 		"plan -u me 127.0.0.1:1/x": "hint: give --password-stdin",
