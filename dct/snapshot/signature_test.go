@@ -173,8 +173,8 @@ func TestSignatureDoesNotHealWhatWasExpired(t *testing.T) {
 	if sum.Signed != 1 {
 		t.Errorf("got %+v, want 1 signed", sum)
 	}
-	if _, err := s.later(t, dir, plain, trusting("a")); !errors.Is(err, dct.ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
-		t.Errorf("got %v, want %v that says already when it was signed", err, dct.ErrExpired)
+	if _, err := s.later(t, dir, plain, trusting("a")); !errors.Is(err, dct.ErrExpired) || !strings.Contains(err.Error(), "already expired when it was signed") {
+		t.Errorf("got %v, want %v that says already expired when it was signed", err, dct.ErrExpired)
 	}
 }
 
