@@ -22,7 +22,7 @@ const (
 	Delegations = "delegations"
 )
 
-// Everything is all that may be allowed to be expired.
+// Everything lists all roles that can be allowed to be expired.
 func Everything() []string {
 	return []string{RootCert, "root", "timestamp", "snapshot", "targets", Delegations}
 }
@@ -33,7 +33,7 @@ func CheckAllowExpired(names []string) error {
 	for _, n := range names {
 		role := data.RoleName(n)
 		if n != RootCert && n != Delegations && !data.ValidRole(role) {
-			return fmt.Errorf("%s is no role: name root-cert, root, timestamp, snapshot, targets, delegations, or a role such as targets/releases", safetext.Safe(n, 64))
+			return fmt.Errorf("%s is not a role: use root-cert, root, timestamp, snapshot, targets, delegations, or a role such as targets/releases", safetext.Safe(n, 64))
 		}
 	}
 	return nil

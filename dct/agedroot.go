@@ -162,7 +162,7 @@ func byAuthority(chain []*x509.Certificate, file string) (bool, error) {
 	return err == nil, nil
 }
 
-// lastMoment is the last at which all certificates were valid.
+// lastMoment returns the last time at which all certificates were valid.
 func lastMoment(chain []*x509.Certificate) time.Time {
 	at := chain[0].NotAfter
 	for _, c := range chain {

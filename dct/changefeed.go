@@ -138,7 +138,7 @@ func (s *Server) records(ctx context.Context, registry, after string, each func(
 		}
 		after = page[len(page)-1].ID
 		if passed[after] {
-			return fail(errors.New("it goes in circles"))
+			return fail(errors.New("its pages repeat"))
 		}
 		passed[after] = true
 	}
@@ -246,7 +246,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	case refuses(code) && saysOnly(resp.Body, refusals...), code == http.StatusNotFound && saysNotFound(resp.Body):
 		return nil, fail(fmt.Errorf("%w: it answered %d", ErrFeedRefused, code), hint)
 	case refuses(code):
-		return nil, fail(fmt.Errorf("it answered %d, which is no refusal in the Notary server's own words", code), "is that the Notary server, or a proxy before it? Who may not read the changefeed finds repositories with --discover catalog")
+		return nil, fail(fmt.Errorf("it answered %d, without the error code of a Notary server", code), "is that the Notary server, or a proxy before it? Who may not read the changefeed finds repositories with --discover catalog")
 	case code == http.StatusNotFound:
 		return nil, fail(fmt.Errorf("it answered %d, %w", code, ErrForeign404), "is that the Notary server, or a proxy before it?")
 	default:
@@ -272,7 +272,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 		err = json.Unmarshal(page.Records, &records)
 	}
 	if err != nil {
-		return nil, fail(errors.New("the answer is no changefeed"), "is that a Notary v1 server?")
+		return nil, fail(errors.New("the answer is not a changefeed"), "is that a Notary v1 server?")
 	}
 	if *page.Count != len(records) {
 		return nil, fail(fmt.Errorf("the answer says %d records and has %d", *page.Count, len(records)), "")

@@ -24,7 +24,7 @@ import (
 type Dump struct {
 	file dumpFile
 	rows map[string]map[string]row // by GUN, then by the name that File is asked for
-	odd  map[string]bool           // names that no image can have
+	odd  map[string]bool           // names that are not valid for an image
 }
 
 // dumpFile is what is needed of a dump's file.
@@ -34,7 +34,7 @@ type dumpFile interface {
 	io.Closer
 }
 
-// row is where the text of one file is.
+// row is the position of one file's data in the dump.
 type row struct {
 	offset, length int64
 	version        int
@@ -71,7 +71,7 @@ func readDump(f dumpFile) (*Dump, error) {
 // Close gives the file back.
 func (d *Dump) Close() error { return d.file.Close() }
 
-// GUNs lists the repositories in the dump, and beside them the names that no image can have;
+// GUNs lists the repositories in the dump, and beside them the names that are not valid for an image;
 // both sorted.
 func (d *Dump) GUNs() (guns []GUN, odd []string) {
 	for _, name := range slices.Sorted(maps.Keys(d.rows)) {
@@ -155,7 +155,7 @@ func (d *Dump) add(line string, offset int64, number int) error {
 		return nil
 	}
 	if len(at.sum) != 64 || strings.Trim(at.sum, "0123456789abcdef") != "" {
-		return fmt.Errorf("sha256 %s is none", safetext.Safe(at.sum, 80))
+		return fmt.Errorf("sha256 %s is not a SHA-256 digest", safetext.Safe(at.sum, 80))
 	}
 	return d.note(name, role, at)
 }

@@ -44,13 +44,13 @@ var (
 	ErrForeign404 = errors.New("without the error code of a Notary server")
 )
 
-// loginRefused says that a token server has refused the credentials themselves.
+// loginRefused reports whether a token server has rejected the credentials.
 type loginRefused struct{ error }
 
 func (l loginRefused) Unwrap() error { return l.error }
 
-// Error says which repository and role failed, why, and what to do. Its text holds
-// names from servers in a form that harms no terminal.
+// Error says which repository and role failed, why, and what to do. In its text, names from
+// servers are escaped so that they cannot harm a terminal.
 type Error struct {
 	GUN  string
 	Role string // empty where no single role is to blame

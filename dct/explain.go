@@ -15,7 +15,7 @@ import (
 func (l *loader) refuse(role string, err error) error {
 	return &Error{
 		GUN: l.gun.String(), Role: role, Kind: ErrRefused, Err: err,
-		Hint: "nothing of this repository is signed; ask its owner whether the trust data was damaged before you suspect less",
+		Hint: "nothing in this repository is signed; ask its owner whether the trust data was tampered with",
 	}
 }
 
@@ -52,7 +52,7 @@ func (l *loader) notPinned(root *data.SignedRoot, pinned *pin) error {
 	}
 	const asked = "if the owner changed the root key, they can tell you the new id"
 	what := "its certificate is not the pinned one: it has key ids " + strings.Join(rootKeyIDs(root), ", ")
-	hint := "pins under certs are the ids that root.json has, of certificates; those of notary key list, of public keys, are pinned under root-keys. " + strings.ToUpper(asked[:1]) + asked[1:]
+	hint := "pin certificate ids (as in root.json) under certs, and public key ids (as shown by notary key list) under root-keys. " + strings.ToUpper(asked[:1]) + asked[1:]
 	switch {
 	case pinned == nil:
 	case pinned.ca != "":
@@ -62,7 +62,7 @@ func (l *loader) notPinned(root *data.SignedRoot, pinned *pin) error {
 		hint = "the pinned id is that of its public key, as notary key list shows it: pin it under root-keys, not under certs"
 	case len(pinned.keys) > 0:
 		what = "its key is not the pinned one: it has public keys " + strings.Join(public, ", ")
-		hint = "pins under root-keys are the ids of public keys, as notary key list shows them; " + asked
+		hint = "pin public key ids (as shown by notary key list) under root-keys; " + asked
 		if among(pinned.keys, rootKeyIDs(root)) {
 			hint = "the pinned id is that of its certificate, as root.json has it: pin it under certs, not under root-keys"
 		}

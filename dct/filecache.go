@@ -20,8 +20,8 @@ type FileCache struct {
 	Trouble func(error)
 }
 
-// maxKept bounds what is kept of one repository, in bytes: it is held in memory while the
-// repository is read.
+// maxKept is the maximum size of one repository's cached files, in bytes. They are held in memory
+// while the repository is read.
 const maxKept = 64 << 20
 
 func (c FileCache) path(gun GUN) string {

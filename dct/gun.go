@@ -31,7 +31,7 @@ func ParseGUN(s string) (GUN, error) {
 		return GUN{}, fmt.Errorf("repository %s: %s\nhint: %s", safetext.Safe(s, 256), safetext.Safe(err.Error(), 400), hint)
 	}
 	if reference.Domain(named) == "" {
-		return GUN{}, fmt.Errorf("repository %s: its host is none", safetext.Safe(s, 256))
+		return GUN{}, fmt.Errorf("repository %s: its host is not valid", safetext.Safe(s, 256))
 	}
 	if !reference.IsNameOnly(named) {
 		return GUN{}, fmt.Errorf("repository %s: give the repository without tag or digest", safetext.Safe(s, 256))

@@ -14,8 +14,8 @@ import (
 // ErrNothingRead is returned when no repository's trust data could be read.
 var ErrNothingRead = errors.New("no trust data could be read")
 
-// WrongServer returns an error if none of the repositories of a registry has trust data, by what
-// reading each of them came to: then rather the address of its Notary server is wrong.
+// WrongServer returns an error if no repository of a registry has trust data, given the result of
+// reading each: the address of its Notary server is then probably wrong.
 func WrongServer(read map[GUN]error) error {
 	h := NewHosts()
 	for gun, err := range read {
@@ -133,7 +133,7 @@ func (h *Hosts) AnyRead() bool {
 func (h *Hosts) Suspects() error {
 	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
 		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {
-			return fmt.Errorf("%w: of %s of %s none has any\nhint: wrong Notary URL? check --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER; Harbor's is https://<host>:4443; or is the repository's name mistyped?", ErrNothingRead, safetext.Count(n, "repository"), host)
+			return fmt.Errorf("%w: of %s of %s none has any\nhint: check the Notary URL in --notary-server, notary in the configuration and DOCKER_CONTENT_TRUST_SERVER (Harbor's is https://<host>:4443), and the repository's name", ErrNothingRead, safetext.Count(n, "repository"), host)
 		}
 	}
 	return nil

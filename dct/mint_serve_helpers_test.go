@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// served is what a mint was asked for, and how it answers.
+// served records the requests to a mint, and sets how it answers.
 type served struct {
 	mu    sync.Mutex
 	asked []string                    // roles and N.root, in order

@@ -150,7 +150,7 @@ func (p pinning) pins(dir string) (Pins, error) {
 	}
 	for name := range pins.RootKeys {
 		if _, both := pins.Certs[name]; both {
-			return Pins{}, fmt.Errorf("trust pinning of %s is there under certs and under root-keys: it takes one of them", safetext.Safe(name, 256))
+			return Pins{}, fmt.Errorf("trust pinning of %s is under both certs and root-keys: use only one of them", safetext.Safe(name, 256))
 		}
 	}
 	return pins, nil
@@ -167,7 +167,7 @@ func checkKeyIDs(pinned map[string]keyIDs) (map[string][]string, error) {
 		}
 		for _, id := range ids {
 			if !IsKeyID(id) {
-				return nil, fmt.Errorf("trust pinning of %s: %s is no key id, which is 64 hexadecimal digits", safetext.Safe(name, 256), safetext.Safe(id, 80))
+				return nil, fmt.Errorf("trust pinning of %s: %s is not a key id (64 hexadecimal digits)", safetext.Safe(name, 256), safetext.Safe(id, 80))
 			}
 		}
 		checked[name] = ids
@@ -194,7 +194,7 @@ func checkAuthorities(file string) error {
 // IsKeyID reports whether a string has the form of notary's key ids.
 func IsKeyID(id string) bool { return len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" }
 
-// A pin is what the configuration says of the root of one repository.
+// A pin is what the configuration says about the root of one repository.
 type pin struct {
 	name  string   // the repository's, or the prefix that it begins with
 	certs []string // ids of root keys

@@ -43,8 +43,8 @@ type Reader struct {
 	TimeAttestation TimeAttestation
 }
 
-// Listing is what a list of repositories that have trust data says of one. A source that
-// says that it has no root contradicts it: that is [ErrIncomplete] then, never [ErrUnsigned].
+// Listing is the entry of one repository in a list of repositories that have trust data. If the
+// source then says that it has no root, the error is [ErrIncomplete], never [ErrUnsigned].
 type Listing struct {
 	By      string // whose list it is, as in "the changefeed of https://notary.example.com"; empty: nobody lists it
 	Deleted bool   // it says that the trust data was deleted: believed if the source has no root, either
@@ -164,7 +164,7 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	return repository, err
 }
 
-// keep hands on what was verified, but for the timestamp, unless all of it was kept before.
+// keep caches the verified files except the timestamp, unless all of them are cached already.
 func (l *loader) keep(c Cache) {
 	files := slices.DeleteFunc(slices.Clone(l.files), func(raw []byte) bool {
 		return sumOf(raw) == l.seen[data.CanonicalTimestampRole.String()].SHA256

@@ -47,7 +47,7 @@ type Target struct {
 	flags   []string
 }
 
-// Flags of a target: it may be signed, and a person should know.
+// Flags mark targets that may be signed but that a person should know about.
 const (
 	// FlagLegacyTargets: the tag is in the targets role only, while delegations exist.
 	// docker trust revoke leaves such entries behind, so an old digest may come back.
@@ -65,7 +65,7 @@ const (
 	// Shadowed: a role below targets/releases names the tag and hides the entry in
 	// targets; docker says no trust data.
 	Shadowed = "shadowed"
-	// InvalidTarget: the tag or the digest is none, or the length is not positive.
+	// InvalidTarget: the tag or the digest is not valid, or the length is not positive.
 	InvalidTarget = "invalid-target"
 	// UnreachableTarget: the role that names the tag may not, by its paths.
 	UnreachableTarget = "unreachable-target"
@@ -137,7 +137,7 @@ func (r *Repository) Known() Known { return r.known }
 // Expired names what is past its date and was allowed to be, sorted.
 func (r *Repository) Expired() []string { return slices.Clone(r.proof.expired) }
 
-// PinnedBy tells why the root is trusted, as one of the Pinned constants.
+// PinnedBy returns why the root is trusted, as one of the Pinned constants.
 func (r *Repository) PinnedBy() string { return r.pinnedBy }
 
 // Replaced returns the root that was trusted before, where [Reader.AcceptRoot] has accepted
@@ -222,7 +222,7 @@ func (t Target) Expired() []string {
 	return slices.Clone(t.proof.expired)
 }
 
-// Flags are the Flag constants that apply.
+// Flags returns the Flag constants that apply.
 func (t Target) Flags() []string { return slices.Clone(t.flags) }
 
 // Check returns an error unless the target comes from verified trust data that is still

@@ -35,9 +35,9 @@ type Server struct {
 	// HTTP gives what to send requests with for the repositories of a registry host: the
 	// credentials are those of the registry, whatever the Notary server's host.
 	HTTP func(registry string) Doer
-	// Rescue asks for each timestamp by the hash that the repository's changefeed names
-	// last. A server that cannot sign a timestamp any more, since it lost its keys or the
-	// root expired, answers 500 for the latest one for ever, and still has it by its hash.
+	// Rescue fetches each timestamp by the hash that the changefeed named last for the
+	// repository. A server that can no longer sign timestamps, because it lost its keys or the
+	// root expired, answers 500 for the latest one, but still has it under its hash.
 	Rescue bool
 	// MaxTime bounds how long a changefeed is read; 0: as long as it takes.
 	MaxTime time.Duration
@@ -176,7 +176,7 @@ func saysOnly(body io.Reader, codes ...string) bool {
 	return true
 }
 
-// maxErrorBody bounds an answer that says why not, in bytes.
+// maxErrorBody is the maximum size of an error response, in bytes.
 const maxErrorBody = 64 << 10
 
 // hintLogin says who should be asked for what is refused.

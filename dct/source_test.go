@@ -59,7 +59,7 @@ func dockerTrust(t *testing.T, s *notarytest.Server, repos map[string]*notarytes
 	return dir
 }
 
-// oddNames are names that no image can have, sorted. Every source passes them over and names
+// oddNames are names that are not valid for an image, sorted. Every source passes them over and names
 // them: the other repositories are not to fail for them, nor they to vanish.
 var oddNames = []string{"", "a b/c", "docker.com/Notary", "test", "x:y"}
 

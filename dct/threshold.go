@@ -42,7 +42,7 @@ func enough(raw []byte, role data.BaseRole) error {
 		}
 	}
 	if len(signers) < role.Threshold {
-		return fmt.Errorf("its threshold is %d keys, and %d signed, under more than one id", role.Threshold, len(signers))
+		return fmt.Errorf("its threshold is %d keys, but only %d signed, some under more than one id", role.Threshold, len(signers))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// A TimeAttestation says when somebody who is trusted to tell had seen the very files that the
+// A TimeAttestation says when a trusted signer had seen exactly the files that the
 // source gives of a repository, verified. What was valid then is not refused for its age
 // now. It is asked once for each read, and only where something is past its date. An error
 // is as good as none.
@@ -132,9 +132,9 @@ func (l *loader) unseen(hint string) string {
 	s := l.validAt()
 	switch {
 	case s.Why != "":
-		return hint + "; it is judged by today's date, as " + s.Why
+		return hint + "; it is checked against today's date, since " + s.Why
 	case !s.At.IsZero():
-		return hint + "; it was past its date already when it was signed, at " + s.At.UTC().Format(time.RFC3339)
+		return hint + "; it had already expired when it was signed, at " + s.At.UTC().Format(time.RFC3339)
 	}
 	return hint
 }

@@ -245,7 +245,7 @@ func (l *loader) spend(ctx context.Context, name string, limit int64) ([]byte, e
 	raw, err := l.file(ctx, name, limit)
 	if l.left -= int64(len(raw)); err == nil && l.left < 0 {
 		return nil, &Error{
-			GUN: l.gun.String(), Role: roleOf(name), Kind: ErrTooLarge, Err: errors.New("its files have more bytes together than are allowed"),
+			GUN: l.gun.String(), Role: roleOf(name), Kind: ErrTooLarge, Err: errors.New("its files have more bytes together than allowed"),
 			Hint: "if its owner has published so much, allow it with --max-trust-data",
 		}
 	}

@@ -1188,7 +1188,7 @@ func parseVectors(file, text string) ([]vector, error) {
 			each := v.forRole(role)
 			each.name = file + "/" + each.name
 			if seen[each.name] {
-				return nil, fmt.Errorf("%s is there twice", each.name)
+				return nil, fmt.Errorf("%s is listed twice", each.name)
 			}
 			seen[each.name] = true
 			all = append(all, each)

@@ -17,7 +17,7 @@ import (
 func (p *Plan) Check(e *Engine) error {
 	switch {
 	case p.Kind != PlanKind:
-		return fmt.Errorf("the file is no plan of dct2notation")
+		return fmt.Errorf("not a plan of dct2notation")
 	case p.Version != PlanVersion:
 		return fmt.Errorf("the plan has version %d, and this dct2notation knows version %d", p.Version, PlanVersion)
 	}

@@ -16,12 +16,12 @@ var ErrStopped = errors.New("run stopped early")
 
 // ErrKeyAstray is returned when the key signed something else than it was asked for. It
 // ends the run, and running again is no cure.
-var ErrKeyAstray = errors.New("run ended: the key did what it was not asked to do")
+var ErrKeyAstray = errors.New("run ended: the key signed something other than what was requested")
 
 // ErrNotVouched is returned when the run was about to sign what DCT does not vouch for, and the
 // last check before the key found it. It ends the run: something is wrong with this program,
 // or somebody has changed its memory.
-var ErrNotVouched = errors.New("run ended: it was to sign what DCT does not vouch for, and did not; this is not supposed to happen, please report it")
+var ErrNotVouched = errors.New("run ended: it was about to sign something that DCT does not vouch for, and did not; this is a bug, please report it")
 
 // Breaker ends a run when the same refusal repeats: a key that is denied for one image is
 // denied for all. It is safe for concurrent use.
@@ -110,9 +110,9 @@ func (b *Breaker) pushed() {
 	b.mu.Unlock()
 }
 
-// Failure notes what failed: with the key of that name, or without one. What the key refuses is
-// noted while its slot is held, so that the next in line already sees it; what may pass, after the
-// last try.
+// Failure records a failure, of the key of that name if it has one. Call it for a refusal by the key
+// while the key's slot is held, so that the next item already sees it, and for a temporary failure
+// after the last retry.
 func (b *Breaker) Failure(name string, class failure.Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

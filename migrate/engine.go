@@ -39,21 +39,21 @@ type Engine struct {
 
 	// AllPlatforms signs, with an index that DCT names, the images that its bytes list.
 	AllPlatforms bool
-	// Recheck looks up in the registry also what the ledger has as done, and signs again what
+	// Recheck also looks up in the registry what the ledger has as done, and signs again what
 	// the registry has lost.
 	Recheck bool
-	// Rebind does the same, and signs again a digest with a tag that no signature of the key
-	// binds: it joined after the signature was made. One more signature then binds all.
+	// Rebind does the same, and also signs a digest again if it was tagged after its signature was
+	// made, so that no signature of the key binds the tag. The new signature binds all its tags.
 	Rebind bool
-	// Resign signs again what is signed by an accepted identity other than the key's present one,
-	// or lacks what is asked for now.
+	// Resign signs an image again if its signature is by an accepted identity other than the key's
+	// current one, or lacks the requested expiry or timestamp.
 	Resign bool
-	// Shared says that others sign with the same key meanwhile: what an item has is looked up
-	// again just before its signature is pushed. So it always is where ListsInTag.
+	// Shared says that other machines sign with the same key: the signatures of an image are looked
+	// up again just before the push. With ListsInTag this is always done.
 	Shared bool
 
-	// LastRate is how many images per second the last run on the ledger has signed, for the plan's
-	// cost; 0: it is not known.
+	// LastRate is how many images per second the last run with the ledger signed, to estimate the
+	// plan's cost; 0 if it is not known.
 	LastRate float64
 
 	// Setbacks, shared by the engines of one process, keep the key from being asked for what

@@ -102,7 +102,7 @@ func ReadIndex(raw []byte) ([]Member, error) {
 	case field(top, "schemaVersion", &version) != nil || version != 2:
 		return nil, errors.New("index: its schemaVersion is not 2")
 	case top["mediaType"] != nil && (field(top, "mediaType", &mediaType) != nil || !IndexTypes[mediaType]):
-		return nil, errors.New("index: its mediaType is that of no index")
+		return nil, errors.New("index: its mediaType is not that of an index")
 	case field(top, "manifests", &entries) != nil || entries == nil:
 		return nil, errors.New("index: it lists nothing")
 	case len(entries) > maxMembers:
@@ -121,7 +121,7 @@ func ReadIndex(raw []byte) ([]Member, error) {
 			members = append(members, m)
 			known[m.Digest] = m
 		case before.MediaType != m.MediaType || before.Size != m.Size:
-			return nil, fmt.Errorf("index: %s is there twice and differs", m.Digest)
+			return nil, fmt.Errorf("index: %s is listed twice and differs", m.Digest)
 		}
 	}
 	return members, nil

@@ -109,7 +109,7 @@ func (in inspector) inspect(ctx context.Context, w Work) (Inspected, error) {
 	return x, nil
 }
 
-// notes tell what a person should know of an item that was looked at.
+// notes returns what a person should know about an item that was inspected.
 func (x Inspected) notes() []string {
 	notes := x.Notes
 	for _, t := range x.Tags {

@@ -121,7 +121,7 @@ func covered(keys []Key, targets []dct.Target) error {
 		return nil
 	}
 	roles := append([]string{first.Role()}, first.Signers()...)
-	return failure.New(failure.NoKey, fmt.Errorf("%s: no key stands for %d of its tags, such as %s of %s\nhint: give a key in the configuration these roles and this repository, or leave the tags out with --exclude-tags",
+	return failure.New(failure.NoKey, fmt.Errorf("%s: no key is configured for %d of its tags, such as %s of %s\nhint: give a key in the configuration these roles and this repository, or leave the tags out with --exclude-tags",
 		first.GUN(), len(tags), first.Tag(), strings.Join(roles, ", ")))
 }
 

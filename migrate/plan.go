@@ -50,7 +50,7 @@ type PlanRepository struct {
 	Place    string        `json:"place,omitempty"` // the repository that the images are in, where it is another
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	RootKeys []string      `json:"root_keys,omitempty"`
-	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
+	Expired  []string      `json:"expired,omitempty"` // expired, allowed by --allow-expired
 	Judged   dct.Judged    `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Error    *PlanReason   `json:"error,omitempty"`
 	Items    []PlanItem    `json:"items,omitempty"`

@@ -172,7 +172,7 @@ func beyond(format string, args ...any) error {
 	return failure.New(failure.Permanent, fmt.Errorf(format+"\nhint: --platforms index signs the index alone", args...))
 }
 
-// notes are known of the work before anything is looked at.
+// notes returns the notes that are known before anything is looked up.
 func (w Work) notes() []string {
 	notes := slices.Clone(w.Changed)
 	if w.attestations > 0 {

@@ -12,13 +12,13 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// What becomes of an envelope that the ledger has, whether this run made it or an earlier one.
+// Publishing an envelope that is in the ledger, made by this run or an earlier one.
 
-// publish replays the envelope from the ledger until the registry lists it, whether this
-// run signed it or an earlier one: recovery takes the way that is taken every day. It returns
-// how many signatures the registry lists then. Where another machine has signed meanwhile, it
-// throws the envelope away and says so in the outcome. looked is what the look found on which this attempt
-// has signed; nil: it has not.
+// publish pushes the envelope from the ledger until the registry lists it, whether this run signed
+// it or an earlier one did: recovery uses the same path as every push. It returns how many
+// signatures the registry then lists. If another machine has signed in the meantime, it discards
+// the envelope and says so in the outcome. looked is what was found before this attempt signed;
+// nil if this attempt has not signed.
 func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int, err error) {
 	envelope, ok, err := i.Ledger.Envelope(i.Key)
 	if err == nil && !ok {

@@ -180,7 +180,7 @@ func TestAllUnsignedAsksForTheURL(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	_, _, err := s.run("registry.example.com/a", "registry.example.com/b")
-	if !errors.Is(err, dct.ErrNothingRead) || !strings.Contains(err.Error(), "wrong Notary URL?") {
+	if !errors.Is(err, dct.ErrNothingRead) || !strings.Contains(err.Error(), "check the Notary URL") {
 		t.Errorf("got error %v, want %v that asks for the URL", err, dct.ErrNothingRead)
 	}
 }

@@ -38,11 +38,11 @@ const (
 type putOff struct{ setback }
 
 func (p *putOff) Error() string {
-	return fmt.Sprintf("the key is not asked for it again before %s, after %d failures, last: %s",
+	return fmt.Sprintf("not tried again before %s, after %d failures, the last: %s",
 		p.until.UTC().Format(time.RFC3339), p.failures, p.reason)
 }
 
-// hold returns an error if the key is not to be asked for the item now.
+// hold returns an error if the item must not be tried with the key now.
 func (s *Setbacks) hold(k state.Key, now time.Time) error {
 	if s == nil {
 		return nil

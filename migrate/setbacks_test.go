@@ -38,7 +38,7 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 						tried = append(tried, n)
 					}
 				}
-				if put := said(outcomes, "is not asked for it again before"); put == (len(tried) > 0 && tried[len(tried)-1] == n) {
+				if put := said(outcomes, "not tried again before"); put == (len(tried) > 0 && tried[len(tried)-1] == n) {
 					t.Errorf("run %d: got put off %t, tried in runs %v, want it either put off or tried", n, put, tried)
 				}
 				now = now.Add(10 * time.Minute)

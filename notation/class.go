@@ -80,7 +80,7 @@ func pluginError(name, command, code, message string, secrets redactor) *failure
 	case hint != "":
 		e.Hint = safetext.Safe(secrets.hide(hint), 512)
 	case e.Class == failure.Throttled:
-		e.Hint = "the service takes fewer operations than it is asked for: --key-rate bounds them"
+		e.Hint = "the key service allows fewer operations per second: limit them with --key-rate"
 	case e.Class == failure.Denied:
 		e.Hint = "check the key id, the plugin's configuration, its credentials and its permission to sign"
 	}

@@ -115,7 +115,7 @@ func Read(mediaType string, blob []byte) (Contents, error) {
 	return contentsOf(c)
 }
 
-// contentsOf reads what an envelope says that was found intact.
+// contentsOf returns the contents of an envelope whose signature is intact.
 func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 	if c.Payload.ContentType != payloadType {
 		return Contents{}, fmt.Errorf("checking the envelope: its payload is of type %.100q", c.Payload.ContentType)

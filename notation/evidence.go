@@ -122,7 +122,7 @@ func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.
 	return askFor(chain, anchor), true
 }
 
-// askFor is who may be asked for a chain with that anchor.
+// askFor returns whose revocation servers may be asked for a chain with that anchor.
 func askFor(chain []*x509.Certificate, anchor int) askable {
 	may := askable{anchor: anchor, issuers: chain[:min(anchor+2, len(chain))]}
 	for _, c := range chain[:anchor+1] {

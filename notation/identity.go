@@ -215,11 +215,11 @@ func (i Identity) Usages() []string {
 // IsZero reports whether the identity names nobody.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
-// Equal reports whether both name the same. The zero Identity equals none, itself included.
+// Equal reports whether both are the same identity. The zero Identity equals nothing, not even itself.
 func (i Identity) Equal(other Identity) bool { return !i.IsZero() && i == other }
 
-// MayBe reports whether a signature can be the identity's whose manifest says that its certificates, leaf
-// first, have these thumbprints. It is no proof: anybody can write that.
+// MayBe reports whether a signature could be by this identity, given the certificate thumbprints in its
+// manifest, leaf first. It is not proof: anyone can write a manifest.
 func (i Identity) MayBe(thumbprints []string) bool {
 	switch {
 	case len(thumbprints) == 0:
@@ -291,7 +291,7 @@ func subjectOf(c *x509.Certificate) string {
 	return strings.Join(all, ", ")
 }
 
-// parseSubject reads a subject that somebody has written.
+// parseSubject parses a subject as written in a flag or the configuration.
 func parseSubject(text string) (string, error) {
 	dn, err := ldap.ParseDN(text)
 	if err != nil {

@@ -273,7 +273,7 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if !again.Chain[0].Equal(c.Chain[0]) && !s.identity.Renews() {
-			return "", failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so that no trust policy could name them", safetext.Safe(s.key.Plugin, 64)), "give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE")
+			return "", failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes a new self-signed certificate for each signature, so no trust policy can name its signatures", safetext.Safe(s.key.Plugin, 64)), "give the plugin the certificate of its key, in its own configuration: for alibabacloud.secretmanager that is --plugin-config ca_certs=FILE")
 		}
 		c = again
 	}
@@ -287,11 +287,11 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 	}
 	s.chain = c.Chain
 	s.proven.Store(true)
-	return "a signature over no image verifies, and was thrown away" + cost, nil
+	return "a test signature verifies, and was thrown away" + cost, nil
 }
 
-// mayBeMadeForOne reports whether the certificate may have been made for the one signature that came
-// with it: it is only minutes old, and self-signed or of a key that renews it.
+// mayBeMadeForOne reports whether the certificate may have been issued for this one signature: it is
+// only minutes old, and either self-signed or of a key that renews its certificates.
 func (s *Signer) mayBeMadeForOne(chain []*x509.Certificate) bool {
 	leaf := chain[0]
 	alone := len(chain) == 1 && bytes.Equal(leaf.RawSubject, leaf.RawIssuer)

@@ -7,7 +7,7 @@ import "io/fs"
 func binaryName(plugin string) string { return "notation-" + plugin + ".exe" }
 
 // untold is what is said of a plugin's file beside its place.
-const untold = "; who could change or replace it is not looked at on this system"
+const untold = "; who can change or replace it is not checked on this system"
 
 // alterable cannot tell: Windows keeps who may write in access lists that file modes do
 // not show.

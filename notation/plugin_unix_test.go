@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// owned is a file as it would be if another user owned it: only root can make one.
+// owned is file information with another owner, which only root could create for real.
 type owned struct {
 	fs.FileInfo
 	by uint32

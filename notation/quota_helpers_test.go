@@ -76,7 +76,7 @@ func (s *shared) takes(now time.Time) bool {
 	return s.quota.takes(now)
 }
 
-// changing is one quota after the other, each for a time, and the last for ever.
+// changing applies one quota after another, each for a time, and the last forever.
 type changing struct {
 	quotas []quota
 	each   time.Duration

@@ -138,6 +138,6 @@ func (s *Signer) verifiable(ctx context.Context, c Contents) error {
 	if err != nil || can {
 		return err
 	}
-	return failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes signatures that ask for plugin %s when they are verified, and that plugin verifies nothing: nobody could trust them", shown(s.key.Plugin), shown(c.Plugin)),
+	return failure.WithHint(failure.Denied, fmt.Errorf("plugin %s makes signatures that need plugin %s for verification, which verifies nothing: nobody could trust them", shown(s.key.Plugin), shown(c.Plugin)),
 		"the plugin's manual says how it signs without; for venafi-csp that is --plugin-env VENAFI_CSP_NO_VERIFICATION_PLUGIN, with the variable set to 1")
 }

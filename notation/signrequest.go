@@ -17,7 +17,7 @@ type signRequest struct {
 	cause error
 }
 
-// GenerateSignature calls the key, again as long as it throttles.
+// GenerateSignature calls the key and retries while the key throttles.
 func (j *signRequest) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
 	return paced(ctx, j, func() (*plugin.GenerateSignatureResponse, error) { return j.pluginClient.GenerateSignature(ctx, req) })
 }

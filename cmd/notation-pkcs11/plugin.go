@@ -67,7 +67,7 @@ func find(session *token.Session, c config.Config, file []*x509.Certificate) (*r
 	if err != nil {
 		return nil, err
 	}
-	// Where only the curve can be compared, an authority's certificate is not mistaken for the leaf.
+	// If only the curve can be compared, do not mistake a CA certificate for the leaf.
 	owns := func(cert *x509.Certificate) bool {
 		return key.Belongs(cert.PublicKey) && (key.KnowsPublic() || !cert.IsCA)
 	}

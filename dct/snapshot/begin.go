@@ -44,7 +44,7 @@ func prepare(dir string) error {
 	if err := durable.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), index, fileMode); err != nil {
 		return err
 	}
-	// Last: with it, the directory is a layout, and no longer to be made.
+	// Last: this file makes the directory a complete layout.
 	return durable.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(layoutFile), fileMode)
 }
 

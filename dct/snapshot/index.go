@@ -17,7 +17,7 @@ import (
 // layoutFile is the content of oci-layout.
 const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
 
-// newIndex makes index.json of descriptors in the order they are given.
+// newIndex builds index.json from the descriptors in the given order.
 func newIndex(manifests []ocispec.Descriptor) ([]byte, error) {
 	if manifests == nil {
 		manifests = []ocispec.Descriptor{}
@@ -71,7 +71,7 @@ func claimed(d ocispec.Descriptor) (gun dct.GUN, ok bool, err error) {
 	return gun, err == nil, err
 }
 
-// checkEntry compares what index.json says of an entry with the repository that it is.
+// checkEntry compares an entry of index.json with the repository it points to.
 func checkEntry(d ocispec.Descriptor, gun dct.GUN) error {
 	if d.ArtifactType != "" && d.ArtifactType != ArtifactType {
 		return fmt.Errorf("the artifact type of %s is given as %s", gun, safetext.Safe(d.ArtifactType, 100))
@@ -93,7 +93,7 @@ func checkEntry(d ocispec.Descriptor, gun dct.GUN) error {
 
 func byGUN(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) }
 
-// sortEntries puts descriptors into the order of index.json.
+// sortEntries sorts descriptors into the order of index.json.
 func sortEntries(entries map[dct.GUN]*entry, attached []attachment) []ocispec.Descriptor {
 	var list []ocispec.Descriptor
 	present := map[string]bool{}

@@ -12,8 +12,8 @@ import (
 // ErrLocked is returned by [Save] when another process is saving into the directory.
 var ErrLocked = errors.New("snapshot is being written by another process")
 
-// lockName is the file that the writer locks. It is empty and stays: to remove it would let
-// two writers lock two files of one name.
+// lockName is the file that the writer locks. It is empty and is never removed: otherwise two
+// writers could lock two different files of the same name.
 const lockName = ".dct2notation.lock"
 
 // lock makes the caller the only writer until it calls the function in the result. The

@@ -110,7 +110,7 @@ func parseLayers(layers []ocispec.Descriptor) ([]file, error) {
 			return nil, fmt.Errorf("layer %d: %w", i, err)
 		}
 		if seen[f.name] {
-			return nil, fmt.Errorf("layer %d: file %s is there twice", i, f.name)
+			return nil, fmt.Errorf("layer %d: file %s is listed twice", i, f.name)
 		}
 		seen[f.name] = true
 		files = append(files, f)

@@ -43,8 +43,8 @@ const (
 	maxRoot     = 4 << 20
 )
 
-// maxChain bounds how many root versions before the newest are saved, as the reader
-// bounds how many it follows.
+// maxChain is how many root versions before the newest are saved at most, like the reader's
+// limit on how many it follows.
 const maxChain = 1000
 
 // latest are the files that every repository has.

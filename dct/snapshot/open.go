@@ -186,13 +186,13 @@ func (s *Snapshot) enter(gun dct.GUN, e *entry) error {
 		return err
 	}
 	if _, twice := s.entries[gun]; twice {
-		return fmt.Errorf("%s is there twice", gun)
+		return fmt.Errorf("%s is listed twice", gun)
 	}
 	s.entries[gun] = e
 	return nil
 }
 
-// attachmentOf reads a manifest that tools for signing put beside ours.
+// attachmentOf parses a manifest that a signing tool has added to the layout.
 func attachmentOf(d ocispec.Descriptor, raw []byte) (attachment, bool) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(raw, &m); err != nil || m.Subject == nil || m.ArtifactType == ArtifactType {

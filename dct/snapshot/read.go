@@ -60,14 +60,14 @@ type damage struct {
 func (d *damage) Error() string   { return d.err.Error() }
 func (d *damage) Unwrap() []error { return []error{d.kind, d.err} }
 
-// blob gives the bytes of a blob, checked against its size and digest. An error is a
+// blob returns the bytes of a blob, checked against its size and digest. An error is a
 // *damage.
 func (s *Snapshot) blob(d digest.Digest, size int64) ([]byte, error) {
 	path := blobName(d)
 	raw, err := readRegular(s.fsys, path, maxFile)
 	var irregular *damage
 	switch {
-	// Not an absence: that would make a repository with a lost root an unsigned one.
+	// This is not absence: otherwise a repository that lost its root would count as unsigned.
 	case isNotThere(err):
 		return nil, &damage{dct.ErrIncomplete, fmt.Errorf("%s is missing", path)}
 	case errors.As(err, &irregular):

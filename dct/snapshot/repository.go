@@ -39,7 +39,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 		return Saved{GUN: gun, Outcome: Failed, Err: err}, nil
 	}
 	if j := r.repository.Judged(); !j.IsZero() {
-		r.warn("past its date, and signed before: " + j.String())
+		r.warn("expired, signed while it was valid: " + j.String())
 	}
 	done := Saved{GUN: gun, Outcome: Added, Warning: r.warning, Expired: r.expired}
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
@@ -134,7 +134,7 @@ func (r *recording) list() []file {
 	return files
 }
 
-// bytes gives the content of files that list described.
+// bytes returns the content of files that list described.
 func (r *recording) bytes(files []file) [][]byte {
 	content := make([][]byte, 0, len(files)+1)
 	for _, f := range files {

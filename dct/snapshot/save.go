@@ -72,8 +72,8 @@ type Summary struct {
 	Attention []Saved
 }
 
-// commitEvery is after how many repositories the index is written, so that a long run that
-// is killed has something to show for it.
+// commitEvery is after how many repositories the index is written, so that a long run that is
+// killed keeps most of its work.
 const commitEvery = 100
 
 // Save reads and verifies the repositories through the reader, one after the other, and
@@ -206,7 +206,7 @@ func (s *Summary) count(done Saved) {
 	}
 }
 
-// attend notes why a repository was not signed, in its place if it has one.
+// attend records why a repository was not signed, replacing its entry if it has one.
 func (s *Summary) attend(done Saved) {
 	i := slices.IndexFunc(s.Attention, func(one Saved) bool { return one.GUN == done.GUN })
 	if i < 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// Verified is the manifest of trust data that [Save] has verified in this process and
-// saved. Save alone makes one; the zero Verified is of nothing, and not to be signed.
+// Verified is the manifest of trust data that [Save] has verified in this process and saved.
+// Only Save makes one; the zero Verified must not be signed.
 type Verified struct {
 	gun      dct.GUN
 	manifest ocispec.Descriptor

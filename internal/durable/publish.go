@@ -42,8 +42,8 @@ func publish(temp, path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// renameAbsent renames temp to path if nothing is there. Two processes can
-// pass the look at the same moment; the later one then wins.
+// renameAbsent renames temp to path if path does not exist. Two processes can pass this
+// check at the same time; the later one then wins.
 func renameAbsent(temp, path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return &fs.PathError{Op: "rename", Path: path, Err: fs.ErrExist}

@@ -40,8 +40,8 @@ func replaceFile(path string, perm os.FileMode, content func(io.Writer) error) e
 	return SyncDir(filepath.Dir(path))
 }
 
-// writeTemp puts content on the disk beside path and returns the name it has
-// there. Nothing is left behind on error.
+// writeTemp writes content to a temporary file next to path, flushes it and returns its
+// name. On error no file is left.
 func writeTemp(path string, perm os.FileMode, content func(io.Writer) error) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -59,7 +59,7 @@ func writeTemp(path string, perm os.FileMode, content func(io.Writer) error) (na
 	if err := content(f); err != nil {
 		return "", err
 	}
-	// Before the rename: else the name can reach the disk before the bytes.
+	// Flush before the rename: otherwise the name can reach the disk before the bytes.
 	if err := f.Sync(); err != nil {
 		return "", err
 	}

@@ -92,7 +92,7 @@ func newNovice(t *testing.T) *novice {
 		"notary.example.com": own, "registry.example.com": ownImages,
 		"github.com": releasePage(t),
 	})
-	// The only way out: a name that no server has is refused there.
+	// The only way out: a host name that does not exist is refused there.
 	r.extra = append(r.extra, "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+r.path("ca.pem"), "CURL_CA_BUNDLE="+r.path("ca.pem"))
 	r.shim(t)
 	r.modules(t)

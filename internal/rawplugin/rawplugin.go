@@ -119,8 +119,8 @@ func sameContract(asked string) error {
 	return nil
 }
 
-// agree refuses a request that was made for another key: describe-key's answer
-// may be older than the key that is there now.
+// agree rejects a request that was made for another key: the key may have been replaced
+// since describe-key answered.
 func (k *Key) agree(spec plugin.KeySpec, hash plugin.HashAlgorithm) error {
 	if spec != k.Algorithm.KeySpec {
 		return fault.Invalid("the key was exchanged; begin again with describe-key",

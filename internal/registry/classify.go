@@ -60,7 +60,7 @@ func classed(err error) error {
 	return failure.New(class, err)
 }
 
-// classedAnswer is classed for the reason why an answer is unknown.
+// classedAnswer classifies the error of an unknown answer, as classed does.
 func classedAnswer[T any](a lookup.Answer[T]) lookup.Answer[T] {
 	if err := a.Err(); err != nil {
 		return lookup.Unknown[T](classed(err))

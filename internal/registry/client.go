@@ -58,7 +58,7 @@ type Memory interface {
 	HostHasReferrers(host string) (bool, error)
 }
 
-// A Client hands out repositories. It is safe for concurrent use.
+// A Client opens repositories. It is safe for concurrent use.
 type Client struct {
 	o      Options
 	client *auth.Client // the one of o, watched for who is logged in

@@ -134,7 +134,7 @@ func (r *Repository) contradicted(ctx context.Context, err error) error {
 
 // ErrDangling is returned for a signature that the registry lists, and says that it does not have.
 // Somebody may have deleted it and left its entry; it may also come back, or be ours.
-var ErrDangling = errors.New("the registry lists it and answers that it is not there")
+var ErrDangling = errors.New("the registry lists it, but answers that it does not exist")
 
 // mediaTypeArtifact is what clients before Notation 1.0 wrote.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"

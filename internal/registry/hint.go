@@ -48,11 +48,11 @@ func (r *Repository) hintLogin(err error) (hint, cause string) {
 	login := "docker login " + r.remote.Reference.Registry + ", or give -u and --password-stdin, as a user who may " + may
 	switch _, loggedIn := r.of.users.Load(r.remote.Reference.Host()); {
 	case !loggedIn:
-		return "log in with " + login, "it wants a login"
+		return "log in with " + login, "it requires a login"
 	case r.lacksRight(err):
 		return "the user who is logged in may not do that: have the right granted, or use the login of a user who may " + may, ""
 	}
-	return "the login is refused: log in again with " + login, "it refuses the login"
+	return "the login is refused: log in again with " + login, "it rejects the login"
 }
 
 // A loginError is an error by which the registry refuses everything, until somebody logs in.
@@ -71,7 +71,7 @@ func hostCause(err error) string {
 	case errors.As(err, &login):
 		return login.cause
 	case unknownHost(err):
-		return "its name is unknown"
+		return "its host name cannot be resolved"
 	case transport.UntrustedTLS(err):
 		return "its certificate is not trusted"
 	case errors.Is(err, http.ErrSchemeMismatch):
@@ -82,7 +82,7 @@ func hostCause(err error) string {
 	return ""
 }
 
-// lacksRight reports whether a known user was refused for want of a right, and not for a password.
+// lacksRight reports whether a known user was refused for a missing permission, not for a wrong password.
 func (r *Repository) lacksRight(err error) bool {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {
@@ -131,13 +131,13 @@ func hint(err error) string {
 	case transport.UntrustedTLS(err):
 		return "name the certificate of the registry's authority with --ca-file, or put it where docker looks: ~/.docker/tls/<host>/ca.crt"
 	case unknownHost(err):
-		return "is the name right, and known to the name servers of this machine?" + hintMoved
+		return "check the name, and whether this machine can resolve it" + hintMoved
 	case errors.Is(err, ErrDeleteRefused):
 		return "docker-registry deletes only where it was started with REGISTRY_STORAGE_DELETE_ENABLED=true; elsewhere it may be a setting of the repository, or a locked image"
 	case errors.Is(err, ErrDangling):
 		return "somebody may have deleted the signature and left its entry: notation list shows it; without a referrers API the list is the index under the tag sha256-..., which oras manifest fetch and oras manifest push change"
 	case errors.Is(err, errHiddenAPI):
-		return "find out what answers at /v2/<repository>/referrers/, a proxy perhaps, and run again; nothing is lost, and what is signed already will only be pushed. If this registry really has no referrers API any more, --force-referrers-tag says so: signatures are listed under tags then, and those that the API listed are not seen"
+		return "check what answers at /v2/<repository>/referrers/, such as a proxy, and run again; nothing is lost, and existing signatures will only be pushed. If this registry no longer has a referrers API, give --force-referrers-tag: signatures are then listed under tags, and those that the API listed are not found"
 	case errors.Is(err, errRefusedAPI):
 		return "if this registry has no referrers API, give --force-referrers-tag: signatures are listed under tags then, where notation finds them too"
 	case errors.Is(err, errSilent):

@@ -95,7 +95,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 			r := open(t, serve(t, c.answer)+"/app", -1, set...)
 			_, err := r.CanPush(t.Context())
 			checkHint(t, err, c.want)
-			if cause := map[string]string{login: "it wants a login", again: "it refuses the login"}[c.want]; hostCause(err) != cause {
+			if cause := map[string]string{login: "it requires a login", again: "it rejects the login"}[c.want]; hostCause(err) != cause {
 				t.Errorf("got the host's cause %q, want %q: %v", hostCause(err), cause, err)
 			}
 			if c.want != login && strings.Contains(err.Error(), "log in with") {
@@ -201,7 +201,7 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	causes = append(causes, hostCause(err))
 	_, err = open(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })+"/app", -1).CanPush(t.Context())
 	causes = append(causes, hostCause(err))
-	if want := []string{"it answers without TLS", "its certificate is not trusted", "its name is unknown", "it cannot be reached", ""}; !slices.Equal(causes, want) {
+	if want := []string{"it answers without TLS", "its certificate is not trusted", "its host name cannot be resolved", "it cannot be reached", ""}; !slices.Equal(causes, want) {
 		t.Errorf("got causes %q, want %q", causes, want)
 	}
 }

@@ -300,12 +300,12 @@ func (r *Repository) subjectTold() error {
 
 // ErrListMoved is returned where signatures were looked for in a tag, and the referrers API
 // answers now. Signatures asks the API from then on.
-var ErrListMoved = errors.New("the registry seemed to have no referrers API, and now it answers: signatures are listed there")
+var ErrListMoved = errors.New("the registry seemed to have no referrers API, but now it answers: signatures are listed there")
 
 var (
 	errHiddenAPI  = errors.New("the registry has the referrers API, and it answers 404 now: which signatures there are is unknown")
-	errNoList     = errors.New("what is under the tag for the list of signatures is no such list")
-	errRefusedAPI = errors.New("the registry neither has the referrers API nor says that it has none")
+	errNoList     = errors.New("the referrers tag does not hold a list of signatures")
+	errRefusedAPI = errors.New("the registry does not say whether it has the referrers API")
 )
 
 // asksReferrers asks once, and reports whether the answer is that of the API. It is not where

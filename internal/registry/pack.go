@@ -19,7 +19,7 @@ func configDescriptor() ocispec.Descriptor {
 	return describe(ArtifactType, emptyConfig)
 }
 
-// describe makes the descriptor of bytes.
+// describe returns the descriptor of raw bytes.
 func describe(mediaType string, data []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }

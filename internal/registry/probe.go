@@ -14,7 +14,7 @@ import (
 )
 
 // ErrNotRegistry is returned when something answers, and not as a registry does.
-var ErrNotRegistry = errors.New("that is no registry's answer")
+var ErrNotRegistry = errors.New("not the answer of a registry")
 
 // nothing is a digest that no image has.
 const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")

@@ -81,8 +81,8 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	}
 	err = put()
 	if listRefused(err, subject.Digest) {
-		// Somebody deleted a signature and left its entry: the list that oras-go keeps would
-		// be refused for good.
+		// Someone deleted a signature but left its entry: the registry would keep rejecting the list
+		// that oras-go maintains.
 		if changed, unlistErr := r.unlistGone(ctx, subject.Digest); unlistErr != nil {
 			err = fmt.Errorf("%w; and taking off the list what is gone: %w", err, unlistErr)
 		} else if changed {

@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// ErrDeleteRefused is returned when the registry does not delete manifests, of anybody.
+// ErrDeleteRefused is returned when the registry does not support deleting manifests.
 var ErrDeleteRefused = errors.New("the registry does not delete manifests")
 
 // ErrNotSignature is returned when what the registry has under the digest of a signature is

@@ -123,7 +123,7 @@ func problem(resp *http.Response) error {
 // no evidence of absence: see Repository.absence.
 func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
-// statusOf returns the status of an error that is an answer; 0: it is none.
+// statusOf returns the HTTP status of an error response; 0 for any other error.
 func statusOf(err error) int {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {

@@ -189,8 +189,8 @@ var (
 	errForeign404   = errors.New("404 without a registry's error: something else answers at that address")
 )
 
-// Tags calls each with every tag of the repository, page by page to the end. The names are
-// the registry's: anything at all. ErrBudget: there is no end in sight.
+// Tags calls each with every tag of the repository, page by page. The names are unchecked
+// data from the registry. ErrBudget means that the list exceeds the limits.
 func (r *Repository) Tags(ctx context.Context, each func(tag string) error) (err error) {
 	defer func() { err = classed(err) }()
 	err = r.budget.run(ctx, each, func(ctx context.Context, page func([]string) error) error {

@@ -17,7 +17,7 @@ import (
 // itself, and cut to max characters with a mark where it was longer.
 func Safe(s string, limit int) string { return safe(s, limit, false) }
 
-// Lines is [Safe] for text of several lines: line feeds stay.
+// Lines is [Safe] for text of several lines: it keeps line feeds.
 func Lines(s string, limit int) string { return safe(s, limit, true) }
 
 func safe(s string, limit int, lines bool) string {
@@ -57,8 +57,8 @@ func plain(s string) bool {
 	return true
 }
 
-// JSON writes the harmful characters of a JSON value as its escapes. The value stays the
-// same: they stand nowhere but in strings.
+// JSON replaces harmful characters in a JSON document by JSON escapes. The value stays the
+// same, since they can only occur in strings.
 func JSON(raw []byte) []byte {
 	if !bytes.ContainsFunc(raw, harmful) {
 		return raw
@@ -88,7 +88,7 @@ func harmless(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Z, r)
 }
 
-// Names lists names of something that is not ours, such as keys.
+// Names joins foreign names, such as names of keys.
 func Names(names []string) string {
 	var all []string
 	for _, n := range names {

@@ -85,7 +85,7 @@ func end(d *json.Decoder) error {
 	return nil
 }
 
-// value reads one value with all that is in it; depth is how many objects and arrays it is in.
+// value reads one value, including nested values; depth is the number of enclosing objects and arrays.
 func value(d *json.Decoder, r Rule, depth int) error {
 	t, err := token(d)
 	if err != nil {

@@ -68,8 +68,8 @@ func (b *body) Read(p []byte) (int, error) {
 		if late {
 			return n, slowError{b.limit}
 		}
-		// Not the error underneath: it is our own cancelling, which callers would take
-		// for theirs.
+		// Do not wrap the cause: it is our own cancellation, which callers would mistake for
+		// theirs.
 		return n, ErrStalled
 	}
 	if err != nil {

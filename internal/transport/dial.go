@@ -17,7 +17,7 @@ import (
 // errLinkLocal is returned for connections to 169.254.0.0/16 and fe80::/10. No registry
 // lives there, but the clouds' metadata services do, and a redirect or an upload address
 // from a hostile server must not make us ask them.
-var errLinkLocal = errors.New("link-local addresses are not connected to")
+var errLinkLocal = errors.New("connections to link-local addresses are not allowed")
 
 // errProxy stands for net/http's own error, which quotes the variable with its password.
 var errProxy = errors.New("the proxy address in HTTP_PROXY or HTTPS_PROXY cannot be parsed")

@@ -34,7 +34,7 @@ type ThrottledError struct {
 }
 
 func (e *ThrottledError) Error() string {
-	return fmt.Sprintf("%s wants no requests for another %s (%s)", e.Host, e.Wait.Round(time.Second), e.Reason)
+	return fmt.Sprintf("%s asks to wait another %s before the next request (%s)", e.Host, e.Wait.Round(time.Second), e.Reason)
 }
 
 // limiter returns that of the URL's host, made when it is first asked for.
@@ -172,7 +172,7 @@ func (l *hostLimiter) close(d time.Duration, reason string) bool {
 	return news
 }
 
-// pausedFor tells how long the pause still lasts, zero or less if there is none, and why.
+// pausedFor returns how long the pause still lasts, zero or less if there is none, and why.
 func (l *hostLimiter) pausedFor() (time.Duration, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

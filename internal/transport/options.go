@@ -53,14 +53,14 @@ type Options struct {
 	BodyTimeout           time.Duration // reading one body in all; 10 min
 
 	Retries      int           // repetitions of one request, after the first try; 6, negative: none
-	MaxRetryWait time.Duration // one request, from its first try to the start of its last; 5 min
+	MaxRetryWait time.Duration // from the first try of a request to the start of the last; 5 min
 
 	// Base replaces the network in tests. CAFile, TLSDir and the two timeouts before the
 	// body have no effect then.
 	Base http.RoundTripper
 }
 
-// withDefaults fills what the caller left open.
+// withDefaults fills in the defaults of unset fields.
 func (o Options) withDefaults() Options {
 	setDefault(&o.ConnectTimeout, 15*time.Second)
 	setDefault(&o.ResponseHeaderTimeout, 60*time.Second)

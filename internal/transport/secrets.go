@@ -125,7 +125,7 @@ func (s *secrets) in(text string) []string {
 	return found
 }
 
-// forms are a secret as it stands, and as addresses and quoted text have it.
+// forms returns a secret as it is, and as it is escaped in URLs and quoted text.
 func forms(secret string) []string {
 	all := []string{secret}
 	quoted := strconv.Quote(secret)

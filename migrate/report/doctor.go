@@ -14,12 +14,12 @@ type Doctor struct {
 	Version int            `json:"version"`
 	Kind    string         `json:"kind"`
 	Checked time.Time      `json:"checked"`
-	Healthy bool           `json:"healthy"` // nothing was found that would fail the run
+	Healthy bool           `json:"healthy"` // no problem was found
 	Results map[Health]int `json:"results"`
 	Checks  []Check        `json:"checks"`
 }
 
-// Check is one thing that was looked at.
+// Check is one check and its result.
 type Check struct {
 	Check   string `json:"check"`   // which kind of thing
 	Subject string `json:"subject"` // which one
@@ -76,11 +76,11 @@ func DoctorText(w io.Writer, d *Doctor) error {
 	fmt.Fprintf(&b, "\nok %d, warn %d, fail %d, unknown %d\n", d.Results[OK], d.Results[Warn], d.Results[Fail], d.Results[Unknown])
 	switch {
 	case !d.Healthy:
-		b.WriteString("the run would fail: mend what is named above\n")
+		b.WriteString("the run would fail: fix the problems above\n")
 	case d.Results[Unknown] > 0:
-		b.WriteString("nothing was found that would fail the run, and not everything could be found out\n")
+		b.WriteString("no problem was found, but some checks could not be made\n")
 	default:
-		b.WriteString("nothing was found that would fail the run\n")
+		b.WriteString("no problem was found\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -13,8 +13,8 @@ func TestDoctorIsHealthyOnlyWithoutFailures(t *testing.T) {
 		healthy bool
 		says    string
 	}{
-		{[]Health{OK, Warn}, true, "nothing was found that would fail the run\n"},
-		{[]Health{OK, Unknown}, true, "not everything could be found out"},
+		{[]Health{OK, Warn}, true, "no problem was found\n"},
+		{[]Health{OK, Unknown}, true, "not everything could be checked"},
 		{[]Health{OK, Fail, Unknown}, false, "the run would fail"},
 	} {
 		var checks []Check

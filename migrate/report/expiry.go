@@ -120,7 +120,7 @@ func timeLeft(at, now time.Time) string {
 	return "ended " + safetext.Count(int(now.Sub(at)/(24*time.Hour)), "day") + " ago"
 }
 
-// daysLeft are whole days, negative where the date has passed.
+// daysLeft returns whole days, negative if the date has passed.
 func daysLeft(at, now time.Time) int {
 	d := at.Sub(now)
 	if d < 0 {

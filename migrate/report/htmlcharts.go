@@ -138,7 +138,7 @@ type progress struct {
 	Columns []columnOf
 	Earlier int // results that are not shown
 	Most    int
-	Cut     bool // one did not come to its end
+	Cut     bool // one did not finish
 }
 
 // newProgress is nil where there is nothing to compare the result with.
@@ -195,7 +195,7 @@ func (p Past) column(most int) columnOf {
 	c.Counts = append(c.Counts, counts[kind{Unclear, trustDataNotRead}])
 	switch {
 	case !p.Whole:
-		c.State = "did not come to its end"
+		c.State = "did not finish"
 	case p.Well:
 		c.State = "all well"
 	default:

@@ -164,9 +164,9 @@ func (s *Section) facts(now time.Time) (all [][2]string) {
 		add("deleted from Notary", "what it signed is compared as withdrawn")
 	}
 	add("root vouched for by", s.PinnedBy)
-	add("past its date, and allowed to be", strings.Join(s.Expired, ", "))
+	add("expired, allowed by --allow-expired", strings.Join(s.Expired, ", "))
 	if !s.Judged.IsZero() {
-		add("past its date, and judged when it was saved", s.Judged.String())
+		add("expired now, valid when it was saved", s.Judged.String())
 	}
 	var dates []string
 	for _, e := range s.Expiries {

@@ -167,10 +167,10 @@ var meanings = map[string]map[string]string{
 		"tag-moved":        "the tag has another digest than the one that DCT vouches for",
 		"missing":          "the registry lacks the digest or the tag",
 		"untrusted":        "it has Notation signatures, and the trust policy trusts none",
-		"broken-signature": "one signature is good, and notation verify refuses the image for another",
+		"broken-signature": "one signature is good, but notation verify rejects the image because of another",
 		"expired":          "trusted, but for a date that has passed",
-		"unknown":          "it could not be found out",
-		"not looked at":    "something of the repository was not looked at",
+		"unknown":          "it could not be checked",
+		"not looked at":    "part of the repository was not checked",
 	},
 	OfRun: {
 		"signed":        "signed by this run, and the registry lists it",
@@ -178,7 +178,7 @@ var meanings = map[string]map[string]string{
 		"replayed":      "signed by an earlier run, pushed by this one",
 		"skipped":       "not signed, since it cannot or need not be",
 		"failed":        "not signed: something failed",
-		"not looked at": "something of the repository was not looked at",
+		"not looked at": "part of the repository was not checked",
 	},
 }
 
@@ -196,7 +196,7 @@ func share(n, all int) string {
 // remarks are what a person should know beside the totals.
 func (s *Saved) remarks(t *tally) (all []string) {
 	if rows := sum(t.totals, func(k kind) bool { return k.class != trustDataNotRead }); s.End.Items > rows {
-		all = append(all, thousands(s.End.Items-rows)+" more were known of and not settled when it ended")
+		all = append(all, thousands(s.End.Items-rows)+" more were not finished when it ended")
 	}
 	if t.allowed > 0 {
 		all = append(all, "Trust data past its date, which was allowed: "+thousands(t.allowed)+" repositories")

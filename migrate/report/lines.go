@@ -88,7 +88,7 @@ func (l *Lines) End(e End) error {
 // Saved is a result that was written as lines. Its methods may be called several times.
 type Saved struct {
 	Head   Head
-	End    End // of a result that did not come to its end: not Complete, and not Well
+	End    End // of a result that did not finish: not Complete, and not Well
 	Counts map[Standing]int
 	// leftOut are the tags that a sample or a choice left out.
 	leftOut int
@@ -128,7 +128,7 @@ func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	}
 	s.Counts, s.leftOut, s.sum = c.standings, c.leftOut, sum
 	if !ended {
-		s.End = End{Error: "no end was recorded: the process was killed, or is still at work", Totals: c.classes, Unread: c.unread, Items: c.rows}
+		s.End = End{Error: "no end was recorded: the process was killed or is still running", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
 	return s, s.judge(c)
 }

@@ -71,9 +71,9 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 func (s *Saved) verdict() string {
 	switch {
 	case s.rest() == Aside && s.Head.Of == OfRun:
-		return "not complete: what was asked for is done, which is not all"
+		return "not complete: what was selected is done, which is not everything"
 	case s.rest() == Aside && s.Counts[Problem]+s.Counts[Unclear] == 0:
-		return "the signature sets agree on what was compared, which is not all"
+		return "the signature sets agree on what was compared, which is not everything"
 	case s.rest() == Aside && s.Counts[Problem] > 0:
 		return "the signature sets disagree"
 	case s.End.Well && s.Head.Of == OfVerify:
@@ -81,11 +81,11 @@ func (s *Saved) verdict() string {
 	case s.End.Well:
 		return "complete"
 	case !s.End.Complete:
-		return "did not come to its end"
+		return "did not finish"
 	case s.Head.Of == OfRun:
 		return "not complete"
 	case s.Counts[Problem] == 0:
-		return "not everything could be found out"
+		return "not everything could be checked"
 	}
 	return "the signature sets disagree"
 }

@@ -32,10 +32,10 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 			fmt.Fprintf(&b, "  images in %s\n", safetext.Safe(r.Place, 256))
 		}
 		if len(r.Expired) > 0 {
-			fmt.Fprintf(&b, "  past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
+			fmt.Fprintf(&b, "  expired, allowed by --allow-expired: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 		}
 		if !r.Judged.IsZero() {
-			fmt.Fprintf(&b, "  past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+			fmt.Fprintf(&b, "  expired, signed while it was valid: %s\n", safetext.Safe(r.Judged.String(), 300))
 		}
 		for _, it := range r.Items {
 			totals[it.Action]++

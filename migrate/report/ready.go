@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Ready says whether the Notary v1 server may be switched off, and what that rests on.
+// Ready says whether the Notary v1 server may be switched off, with the evidence.
 type Ready struct {
 	Version int           `json:"version"`
 	Kind    string        `json:"kind"`

@@ -62,7 +62,7 @@ type Section struct {
 	Deleted  bool           `json:"deleted,omitempty"`  // from the Notary server, by its changefeed and its own answer: all of it was compared as withdrawn
 	PinnedBy string         `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry   `json:"expiries,omitempty"` // of the trust data
-	Expired  []string       `json:"expired,omitempty"`  // past its date, and allowed to be
+	Expired  []string       `json:"expired,omitempty"`  // expired, allowed by --allow-expired
 	Judged   dct.Judged     `json:"judged,omitzero"`    // past its date, and signed in a snapshot before
 	Findings map[string]int `json:"findings,omitempty"` // a run's: tags that are not to be signed, by class
 }
@@ -93,7 +93,7 @@ type Row struct {
 	Wasted      bool   `json:"wasted,omitempty"`      // of a run: a signature was made for it and not pushed
 }
 
-// End closes a result. One without it did not come to its end.
+// End closes a result. One without it did not finish.
 type End struct {
 	Ended time.Time `json:"ended"`
 	// Well says that nothing is left to do and nothing is unknown: the sides agree, or all
@@ -167,7 +167,7 @@ func sampled(leftOut int) string {
 	return fmt.Sprintf("a sample: %d tags were not compared", leftOut)
 }
 
-// rest is what there is to say of what was not looked at.
+// rest says what was not compared.
 func (s *Saved) rest() Standing {
 	switch {
 	case s.End.Complete:

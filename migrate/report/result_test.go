@@ -193,7 +193,7 @@ func verifications(repository, text string) []verify.Repository {
 	return []verify.Repository{
 		first,
 		{GUN: "registry.example.com/team/empty", Totals: map[verify.Class]int{}},
-		{GUN: "registry.example.com/team/half", PinnedBy: "configuration", Reason: "other tags than DCT's were not looked at: " + text, Totals: map[verify.Class]int{verify.Unknown: 1}},
+		{GUN: "registry.example.com/team/half", PinnedBy: "configuration", Reason: "tags other than DCT's were not compared: " + text, Totals: map[verify.Class]int{verify.Unknown: 1}},
 		{GUN: "registry.example.com/team/forged", Class: verify.Untrusted, Reason: text},
 		{GUN: "registry.example.com/team/old", Class: verify.Expired, Reason: "targets is past its date\nhint: " + text},
 		{GUN: "registry.example.com/team/busy", Class: verify.Unknown, Reason: text},

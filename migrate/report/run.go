@@ -194,13 +194,13 @@ func RunText(w io.Writer, r *Run) error {
 	}
 	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
 		if class == OddName {
-			fmt.Fprintf(&b, "passed over: %s that no image can have (the messages show what)\n", safetext.Count(r.Findings[class], "name"))
+			fmt.Fprintf(&b, "skipped: %s that are not valid for an image (see the messages)\n", safetext.Count(r.Findings[class], "name"))
 			continue
 		}
-		fmt.Fprintf(&b, "not to be signed: %s %s (plan has all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
+		fmt.Fprintf(&b, "not to be signed: %s %s (plan lists all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
 	}
 	if r.NotAsked > 0 {
-		fmt.Fprintf(&b, "not done, and not asked for: %s that --only does not name\n", safetext.Count(r.NotAsked, "digest"))
+		fmt.Fprintf(&b, "not done: %s not listed by --only\n", safetext.Count(r.NotAsked, "digest"))
 	}
 	if r.LeftOut > 0 {
 		fmt.Fprintf(&b, "left out: %s, by --include-tags and --exclude-tags\n", safetext.Count(r.LeftOut, "tag"))
@@ -226,15 +226,15 @@ func RunText(w io.Writer, r *Run) error {
 	switch {
 	case r.Complete:
 	case r.Ended.IsZero():
-		b.WriteString("not complete, as it has not finished: dct2notation status tells whether it is still at work; if it is not, run the same command again\n")
+		b.WriteString("not complete, as it has not finished: dct2notation status shows whether it is still running; if it is not, run the same command again\n")
 	case r.Spent && r.Error == "":
 		b.WriteString("not complete: the key operations of --max-operations were spent before all was tried; run the same command again to go on\n")
 	case r.Stopped && r.Error == "":
-		b.WriteString("not complete: it was stopped before all was tried; run the same command again to go on\n")
+		b.WriteString("not complete: stopped before everything was tried; run the same command again to continue\n")
 	case r.part():
 		b.WriteString("not complete: what was not asked for was left out; a run without --only, --plan and chosen tags does the rest\n")
 	default:
-		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
+		b.WriteString("not complete: fix the problems above, then run the same command again\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

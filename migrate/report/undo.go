@@ -57,11 +57,11 @@ func (t *undoText) End(s undo.Summary, err error) error {
 	case err != nil || s.Drained:
 		b.WriteString("not complete: run the same command again\n")
 	case !s.Complete():
-		b.WriteString("not complete: run the same command again, once what is named above is mended\n")
+		b.WriteString("not complete: fix the problems above, then run the same command again\n")
 	}
 	switch {
 	case t.dry:
-		b.WriteString("nothing was changed; --yes in place of --dry-run deletes\n")
+		b.WriteString("nothing was changed; to delete, give --yes instead of --dry-run\n")
 	case n[undo.Removed]+n[undo.Gone] > 0:
 		b.WriteString("the next run with this ledger signs these images again, unless DCT has withdrawn them\n")
 	}

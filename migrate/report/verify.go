@@ -113,10 +113,10 @@ func (v *verifyText) Repository(r verify.Repository) error {
 		fmt.Fprintf(&b, "    images in %s\n", safetext.Safe(r.Place, 256))
 	}
 	if len(r.Expired) > 0 {
-		fmt.Fprintf(&b, "    past its date, and allowed to be: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
+		fmt.Fprintf(&b, "    expired, allowed by --allow-expired: %s\n", safetext.Safe(strings.Join(r.Expired, ", "), 300))
 	}
 	if !r.Judged.IsZero() {
-		fmt.Fprintf(&b, "    past its date, and signed before: %s\n", safetext.Safe(r.Judged.String(), 300))
+		fmt.Fprintf(&b, "    expired, signed while it was valid: %s\n", safetext.Safe(r.Judged.String(), 300))
 	}
 	if next := expiresNext(r, v.now); next != "" {
 		fmt.Fprintf(&b, "    expires next: %s\n", next)
@@ -191,12 +191,12 @@ func (v *verifyText) End(t Totals, err error) error {
 	fmt.Fprintf(&b, "%-16s %d\n", "total", total)
 	switch {
 	case err != nil && !errors.Is(err, ErrChosen):
-		b.WriteString("the comparison did not come to its end\n")
+		b.WriteString("the comparison did not finish\n")
 		indent(&b, Why(err))
 	case t.Disagree():
 		b.WriteString("the signature sets disagree\n")
 	case t.Unknown():
-		b.WriteString("not everything could be found out\n")
+		b.WriteString("not everything could be checked\n")
 	case err != nil && v.leftOut == 0:
 		b.WriteString("the signature sets agree on the tags that were chosen\n")
 	case v.leftOut > 0:

@@ -38,14 +38,14 @@ func checklist(products []string) []Gate {
 		},
 		Harbor: {
 			{ID: "harbor-order", Title: "every image was signed with Notation before a project's policy asks for it", Hint: "enable_content_trust means Notary v1 before Harbor 2.9 and Notation from there on: upgrading with it on blocks what DCT alone signed"},
-			{ID: "harbor-signers", Title: "signing works under the policy, which refuses an unsigned image to signers too", Hint: "412 PROJECTPOLICYVIOLATION: sign first, and enable the policy after"},
+			{ID: "harbor-signers", Title: "signing was tested under the policy, which also blocks signers from pulling unsigned images", Hint: "412 PROJECTPOLICYVIOLATION: sign first, and enable the policy after"},
 		},
 		MSR: {
 			{ID: "msr-delete", Title: "it is known that a repository with trust data can only be deleted after notary delete GUN --remote"},
 			{ID: "msr-version", Title: "the upgrade of MSR that drops Notary is planned: 2.9 ends 2027-03-24, and its notary containers cannot be removed alone"},
 		},
 		SelfHosted: {
-			{ID: "self-hosted-dumps", ofSnapshot: true, Title: "the databases of server and signer were dumped after the writers stopped", Hint: "the signer's holds the keys of timestamp and snapshot, encrypted"},
+			{ID: "self-hosted-dumps", ofSnapshot: true, Title: "the databases of server and signer were dumped after the writers stopped", Hint: "the signer's database has the timestamp and snapshot keys, encrypted"},
 			{ID: "self-hosted-readonly", Title: "the server was read-only for a while before it is removed"},
 		},
 	}

@@ -90,7 +90,7 @@ func (b *rowBuilder) signed(v Verdict) {
 // refused says that notation verify refuses what has a trusted signature.
 func (b *rowBuilder) refused(v Verdict) {
 	if v.Trusted && v.Refused != "" {
-		b.say(Broken, "one of its signatures is good, and notation verify refuses the image: %s", v.Refused)
+		b.say(Broken, "one of its signatures is good, but notation verify rejects the image: %s", v.Refused)
 	}
 }
 
@@ -142,13 +142,13 @@ func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed boo
 	case image.Err() != nil:
 		b.say(Unknown, "%v", image.Err())
 	case tagged && now == b.DCT:
-		b.say(Unknown, "the registry's tag names the digest, and the registry answers that it has no such digest")
+		b.say(Unknown, "the registry's tag names the digest, but the registry answers that it has no such digest")
 	default:
 		b.say(Gone, "the registry has no such digest")
 	}
 	switch _, absent := tag.Absent(); {
 	case absent && listed:
-		b.say(Unknown, "the registry lists the tag, and answers that it has no such tag")
+		b.say(Unknown, "the registry lists the tag, but answers that it has no such tag")
 	case absent:
 		b.say(Gone, "the registry has no such tag")
 	case tagged && now != b.DCT:
@@ -195,7 +195,7 @@ func (l *verdictCache) finding(ctx context.Context, f dct.Finding, listed bool) 
 		case tag.Err() != nil:
 			b.say(Unknown, "looking up the tag: %v", tag.Err())
 		case listed:
-			b.say(Unknown, "the registry lists the tag, and answers that it has no such tag")
+			b.say(Unknown, "the registry lists the tag, but answers that it has no such tag")
 		}
 		return b.row(NoneSigned, why)
 	}

@@ -310,7 +310,7 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 		return nil, fmt.Errorf("decisions %s: %w", path, strictjson.Plain(err))
 	}
 	if file.Version != 1 {
-		return nil, fmt.Errorf("decisions %s: it needs version: 1", path)
+		return nil, fmt.Errorf("decisions %s: version: 1 is missing", path)
 	}
 	for _, w := range file.Waivers {
 		name := w.Repository

@@ -134,7 +134,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	}
 	if len(r.LeftOut) > 0 {
 		a.gates[gateCompared].fail("what is chosen leaves something out: %s", strings.Join(r.LeftOut, " "))
-		a.gates[gateCompared].Hint = "ready has to look at all of it: leave the choice out for this call"
+		a.gates[gateCompared].Hint = "ready must check everything: run it without selecting repositories or tags"
 	}
 	if r.Behind != "" {
 		a.gates[gateCompared].unclear("%s", r.Behind)
@@ -180,7 +180,7 @@ func (a *assessment) compared(r Repository) {
 		a.deleted[r.GUN] = true
 	}
 	if r.PinnedBy == dct.PinnedTOFU {
-		compared.unclear("%s: its root was trusted at first sight", r.GUN)
+		compared.unclear("%s: its root was trusted on first use", r.GUN)
 		compared.Hint = "pin the root: a server that shows another one would not be noticed"
 	}
 	for _, t := range r.Tags {
@@ -212,7 +212,7 @@ func (a *assessment) unread(r Repository) {
 		return
 	}
 	compared.note("waived: %s, not compared, by %s until %s: %s", r.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
-	dates.note("not counted: the dates of %s, which was not compared", r.GUN)
+	dates.note("not counted: expiry dates of %s, which was not compared", r.GUN)
 }
 
 // tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what

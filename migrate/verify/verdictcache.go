@@ -65,7 +65,7 @@ func (l *verdictCache) judge(ctx context.Context, d digest.Digest) lookup.Answer
 func (l *verdictCache) named(ctx context.Context, d digest.Digest) (Verdict, error) {
 	image := l.judge(ctx, d)
 	if _, absent := image.Absent(); absent {
-		return Verdict{}, fmt.Errorf("the registry's tag names %s, and the registry answers that it has no such digest", d)
+		return Verdict{}, fmt.Errorf("the registry's tag names %s, but the registry answers that it has no such digest", d)
 	}
 	return image.Result()
 }

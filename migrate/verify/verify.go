@@ -115,7 +115,7 @@ type Repository struct {
 	Deleted  bool          `json:"deleted,omitempty"` // from the Notary server, by its changefeed and its own answer: all of it is compared as withdrawn
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	Expiries []dct.Expiry  `json:"expiries,omitempty"`
-	Expired  []string      `json:"expired,omitempty"` // past its date, and allowed to be
+	Expired  []string      `json:"expired,omitempty"` // expired, allowed by --allow-expired
 	Judged   dct.Judged    `json:"judged,omitzero"`   // past its date, and signed in a snapshot before
 	Totals   map[Class]int `json:"totals,omitempty"`
 	Tags     []Row         `json:"tags,omitempty"`
@@ -153,7 +153,7 @@ type Verification struct {
 	// run holds it: no older versions, no other root. nil: each read stands for itself. It
 	// is called from several goroutines at once.
 	Before  func(gun string) (state.Repository, bool, error)
-	Workers int // tags looked at at the same time, of all repositories; at least 1
+	Workers int // tags compared in parallel, of all repositories; at least 1
 	Readers int // repositories whose trust data is read at the same time; 0: one
 	Now     func() time.Time
 }
@@ -224,7 +224,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 	}
 	if err != nil {
 		// The tags that DCT names are compared all the same.
-		result.Reason = "other tags than DCT's were not looked at: " + err.Error()
+		result.Reason = "tags other than DCT's were not compared: " + err.Error()
 		result.Totals[Unknown]++
 	}
 	all := t.len()
@@ -236,7 +236,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 		return result, err
 	}
 	add := func(row Row, stray bool) {
-		// A tag that neither side signed is none of the migration's.
+		// A tag that neither side signed is not part of the migration.
 		if !stray || row.Class != NoneSigned || v.AllTags {
 			result.Tags = append(result.Tags, row)
 		}
@@ -245,7 +245,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 		stray := i >= len(t.targets)+len(t.findings)
 		if result.Reason == "" && !stray && row.Registry != "" && !t.listed[row.Tag] {
 			// A list without a tag that is there is not the whole one: others may be missing too.
-			result.Reason = "other tags than DCT's were not looked at: the registry has the tag " + row.Tag + " and does not list it"
+			result.Reason = "tags other than DCT's were not compared: the registry has the tag " + row.Tag + " and does not list it"
 			result.Totals[Unknown]++
 		}
 		add(row, stray)

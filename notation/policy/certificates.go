@@ -213,7 +213,7 @@ func (m *Migrated) chains(name string, given []string, file string, g Given) ([]
 		if err != nil {
 			return nil, err
 		}
-		// What is given twice is one.
+		// Drop duplicates.
 		if !slices.ContainsFunc(all, func(c []*x509.Certificate) bool { return slices.EqualFunc(c, chain, (*x509.Certificate).Equal) }) {
 			all = append(all, chain)
 		}
@@ -256,7 +256,7 @@ func (m *Migrated) chain(shown, value string, recorded []*x509.Certificate, g Gi
 		return nil, err
 	}
 	if chain[0].IsCA {
-		return nil, fmt.Errorf("key %s: %s begins with an authority's certificate (%s), not the key's\nhint: leaf first, then what issued it, up to what is to be trusted",
+		return nil, fmt.Errorf("key %s: %s begins with a CA certificate (%s), not the key's\nhint: leaf first, then what issued it, up to what is to be trusted",
 			shown, safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
 	}
 	return chain, nil

@@ -85,7 +85,7 @@ func (f Folder) Check(base string, force bool) error {
 	return nil
 }
 
-// replaceable tells why a file cannot be written: nil where there is none, or the same.
+// replaceable returns why a file cannot be written; nil if it does not exist or has the same content.
 func replaceable(file string, content []byte, force bool) error {
 	info, err := os.Lstat(file)
 	switch {

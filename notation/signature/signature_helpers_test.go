@@ -57,7 +57,7 @@ func newCounterOn(t *testing.T, o registrytest.Options) *counter {
 // use takes signatures of that key for ours.
 func (c *counter) use(t *testing.T, s *notation.Signer) { c.signer, c.repository = s, c.open(t) }
 
-// open reaches the repository anew: it knows nothing and tries nothing twice.
+// open opens the repository with a new client that has no cache and does not retry.
 func (c *counter) open(t *testing.T) *registry.Repository {
 	t.Helper()
 	rt, err := transport.New(transport.Options{Retries: -1})

@@ -24,24 +24,25 @@ func newDoctor(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o doctorOptions
 	c := &cobra.Command{
 		Use:   "doctor [flags] [REPOSITORY...]",
-		Short: "Look, before a run, for what would fail it",
-		Long: `Doctor takes the flags and the configuration of a run and looks at all that the run will
-need: the ledger's place, the Notary servers with one repository of each, the registries
+		Short: "Check the prerequisites of a run",
+		Long: `Doctor takes the flags and the configuration of a run and checks everything the run will
+need: where the ledger is kept, each Notary server (with one repository), the registries
 (reading, pushing, how signatures are listed), the time-stamping authority, plugins, keys,
-certificates and the clock. Without a repository it looks at what does not depend on one.
+certificates and the clock. Without a repository it checks what does not depend on one.
 
-It signs no image, pushes nothing and leaves the ledger as it is. To see whether a push would
-be let in it begins an upload and cancels it; of up to 10 repositories for each registry. Each key
-makes one throw-away signature, over no image: a key operation, which --no-sign saves.
+It signs no image, pushes nothing and does not change the ledger. To check that it may push,
+it starts an upload and cancels it, in up to 10 repositories of each registry. Each key makes
+one test signature that is thrown away; --no-sign saves this key operation.
 
-Each row ends ok, warn, fail (the run would fail, in whole or in part: exit code 1) or unknown.`,
+The result of each check is ok, warn, fail (some or all of the run would fail: exit code 1)
+or unknown.`,
 		Example: `  dct2notation doctor --config migration.yaml
   dct2notation doctor --trust-pinning pins.json --key release --no-sign registry.example.com/team/app`,
 	}
 	o.bind(c)
-	// It takes the command line of a run, of which these say nothing of what is looked at.
+	// It accepts the command line of a run; these flags do not affect any check.
 	cli.HideFlags(c.Flags(), "dry-run", "max-duration", "max-operations", "recheck", "rebind", "resign", "shared", "platforms", "workers", "key-rate", "timestamp-rate", "user-metadata", "no-tty")
-	c.Flags().BoolVar(&o.noSign, "no-sign", false, "spend no key operation: whether the key signs, and its certificate, stay unknown")
+	c.Flags().BoolVar(&o.noSign, "no-sign", false, "make no test signature: whether the key works, and its certificate, stay unknown")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
 		if err != nil {
@@ -58,7 +59,7 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 	session.UseNotationFolders()
 	_, _, args, unbound := o.Bounds(args)
 	if errors.Is(unbound, runner.ErrNothingToDo) {
-		return cli.Usage(fmt.Errorf("%w, so that doctor has nothing to look at\nhint: leave out --only", unbound))
+		return cli.Usage(fmt.Errorf("%w, so doctor has nothing to check\nhint: leave out --only", unbound))
 	}
 	if checks := preflight.Files(o.Options.Options, unbound); len(checks) > 0 {
 		return o.show(checks, s)

@@ -306,7 +306,7 @@ func (p *place) keepTrust() {
 	p.ground.later(func() { p.serve(files) })
 }
 
-// later notes what takes a tamper back.
+// later registers a function that reverts a tamper.
 func (g *ground) later(undo func()) { g.undo = append(g.undo, undo) }
 
 // restore takes all tampers back, the last one first.

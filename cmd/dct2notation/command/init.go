@@ -35,12 +35,12 @@ func newInit(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o initOptions
 	c := &cobra.Command{
 		Use:   "init [flags] [REPOSITORY...]",
-		Short: "Write a configuration from what docker, notation and the Notary server know",
-		Long: `Init writes migration.yaml, with comments: the repositories that are named or found (without either, those
-that docker has trust data of on this machine), their Notary servers, the roots that docker trusts as pins,
-and the key. Roots that docker does not trust are written as comments, since listing is not trusting.
+		Short: "Write a configuration from docker, notation and the Notary server",
+		Long: `Init writes a commented migration.yaml with the repositories that are named or found (else those
+in docker's trust directory on this machine), their Notary servers, the key, and as pins the roots
+that docker trusts. Other roots are only written as comments: check them before you pin them.
 
-It asks nothing, and replaces no file.`,
+It asks no questions, and does not overwrite files.`,
 		Example: `  dct2notation init
   dct2notation init --notary-server https://notary.example.com --key release registry.example.com/team/app`,
 	}
@@ -48,9 +48,9 @@ It asks nothing, and replaces no file.`,
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
 	cli.HideFlags(c.Flags(), "config", "output", "tofu", "trust-pinning", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags", "snapshot-trust-policy")
-	c.Flags().StringVarP(&o.key, "key", "k", "", "key of notation's signingkeys.json (default: notation's default key)")
+	c.Flags().StringVarP(&o.key, "key", "k", "", "name of a key in notation's signingkeys.json (default: notation's default key)")
 	c.Flags().StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
-	c.Flags().StringVar(&o.id, "id", "", "the key's id, as the plugin takes it")
+	c.Flags().StringVar(&o.id, "id", "", "key id to pass to the plugin")
 	c.Flags().StringVarP(&o.file, "output-file", "O", "migration.yaml", "file that is written")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
@@ -77,7 +77,7 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 		}
 	}
 	if (o.plugin == "") != (o.id == "") || o.plugin != "" && o.key != "" {
-		return cli.Usage(errors.New("--plugin and --id belong together, and exclude --key"))
+		return cli.Usage(errors.New("--plugin and --id must be used together, and exclude --key"))
 	}
 	if _, err := os.Lstat(o.file); !errors.Is(err, fs.ErrNotExist) {
 		return cli.Usage(fmt.Errorf("%s is there already\nhint: -O names another file; nothing is replaced", safetext.Safe(o.file, 300)))

@@ -18,11 +18,11 @@ func newPlan(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o session.Options
 	c := &cobra.Command{
 		Use:   "plan [flags] [REPOSITORY...]",
-		Short: "Show what run would sign, with which key, and why the rest not",
+		Short: "Show what run would sign, with which key, and why not the rest",
 		Long: `Plan reads and verifies the trust data, looks up each digest in its registry and shows
-what run would do. It signs nothing, pushes nothing and leaves the ledger as it is.
+what run would do. It signs nothing, pushes nothing and does not change the ledger.
 
-With -o json the result is a plan that run --plan is bound to.
+Save the result of -o json and give it to run --plan, which then signs nothing else.
 ` + session.DumpHelp,
 		Example: `  dct2notation plan --trust-pinning pins.json --key release registry.example.com/team/app
   dct2notation plan --config migration.yaml -o json > plan.json`,

@@ -52,42 +52,43 @@ func newPolicy(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use:   "policy CONSUMER -O DIR [flags] [REPOSITORY|GLOB...]",
-		Short: "Write trust policies for what verifies the new signatures",
-		Long: `Policy writes what a consumer of Notation signatures has to be told: which repositories, by
-which certificates, under which names. It says what of Docker Content Trust is lost there, how
-to apply the files, and how to prove that they are. It applies nothing itself.
+		Short: "Write trust policies for the tools that verify the new signatures",
+		Long: `Policy writes the configuration that a consumer of Notation signatures needs: which
+repositories to verify, and which certificates and identities to trust. It also says which
+guarantees of Docker Content Trust the consumer cannot give, how to apply the files, and how
+to test that they work. It applies nothing itself.
 
 Consumers:
 ` + list.String() + `
-With --ledger the repositories are those that runs have signed; nothing is asked for. Without,
-they are those that are named, as for verify, and trust data is read from --source.
-The certificates are not taken from the ledger alone, since a file can be forged: name a file
-with the chain, or the thumbprint that the ledger's must have. A key of notation's with files
-brings its own.
+With --ledger, the repositories are those that runs have signed, and no server is contacted.
+Without it, name the repositories as for verify; trust data is then read from --source.
+A ledger file can be forged, so its certificates are not trusted by themselves: name a file
+with the certificate chain, or the thumbprint of the certificate in the ledger. A key in
+notation's signingkeys.json that has a certificate file needs neither.
 
-The stage audit, which comes first, tells of what would be refused; enforce refuses it.`,
+Start with the stage audit, which reports images that would be rejected; enforce rejects them.`,
 		Example: `  dct2notation policy notation -O trust --ledger migration.db --certificate release=release-chain.pem
   dct2notation policy kyverno -O trust --stage enforce --config migration.yaml --certificate azure-kv/https://vault.example.com/keys/release/1=chain.pem
   dct2notation policy --all -O trust --ledger migration.db --certificate release=sha256:<thumbprint>`,
 		Args: cobra.ArbitraryArgs,
 	}
 	f := c.Flags()
-	f.StringVarP(&o.dir, "output-dir", "O", "", "directory of the files, made if it is not there; with --all a folder in it for each consumer")
-	f.BoolVar(&o.all, "all", false, "write for all consumers but betas")
-	f.BoolVar(&o.force, "force", false, "replace files that are there")
+	f.StringVarP(&o.dir, "output-dir", "O", "", "directory to write to, created if it does not exist; with --all, one subdirectory for each consumer")
+	f.BoolVar(&o.all, "all", false, "write files for all consumers except betas")
+	f.BoolVar(&o.force, "force", false, "overwrite existing files")
 	f.StringVar(&o.stage, "stage", "", "audit or enforce (default audit)")
-	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it trust data is read")
-	f.StringArrayVar(&o.certificates, "certificate", nil, "KEY=FILE: the chain of a key (PEM, leaf first, up to what is to be trusted); KEY=THUMBPRINT (SHA-256): the ledger's, if its leaf has this thumbprint; once for each, twice for a key whose certificate was renewed")
-	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone, so that the authority may be trusted where identities cannot be told apart")
-	f.StringVar(&o.name, "name", "dct2notation", "name of what is written, a DNS label")
-	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets, and where Gatekeeper asks")
-	f.BoolVar(&o.clusterPolicy, "cluster-policy", false, "kyverno: the deprecated ClusterPolicy")
-	f.StringVar(&o.ratifyCA, "ratify-ca", "", "ratify: PEM file of the authority of its TLS certificate; writes the Provider")
+	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs that signed; without it, trust data is read")
+	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate chain of a key: KEY=FILE (PEM, leaf first, up to the certificate to trust), or KEY=THUMBPRINT (SHA-256 of the leaf) to take the chain from the ledger; repeat for each key, and for a renewed certificate")
+	f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose CA issues certificates to this key only, so that the CA itself can be trusted where a policy cannot check the subject")
+	f.StringVar(&o.name, "name", "dct2notation", "name of the policies and resources written (a DNS label)")
+	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets and of Ratify")
+	f.BoolVar(&o.clusterPolicy, "cluster-policy", false, "kyverno: write the deprecated ClusterPolicy")
+	f.StringVar(&o.ratifyCA, "ratify-ca", "", "ratify: PEM file with the CA of Ratify's TLS certificate; writes the Provider too")
 	o.Common.Bind(f)
 	o.RemoteOptions.Bind(f)
 	o.SelectOptions.Bind(f)
 	o.KeyOptions.Bind(f)
-	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned"
+	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned the signatures"
 	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "timestamp-rate", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		// Before the configuration, which serves all verbs, sets some.
@@ -99,10 +100,10 @@ The stage audit, which comes first, tells of what would be refused; enforce refu
 			return err
 		}
 		if o.ledger != "" && reading != "" {
-			return cli.Usage(fmt.Errorf("--%s cannot be used with --ledger: trust data is not read then", reading))
+			return cli.Usage(fmt.Errorf("--%s cannot be used with --ledger: no trust data is read in that case", reading))
 		}
 		if o.ledger != "" && tags != "" {
-			return cli.Usage(fmt.Errorf("--%s: a policy is for repositories, and those of --ledger are signed already, whichever their tags", tags))
+			return cli.Usage(fmt.Errorf("--%s: a policy covers whole repositories, and the images of --ledger are already signed, whatever their tags", tags))
 		}
 		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
@@ -119,11 +120,11 @@ func (o *policyOptions) check() error {
 	}
 	switch {
 	case o.dir == "":
-		return cli.Usage(errors.New("policy writes files: name their directory with -O"))
+		return cli.Usage(errors.New("policy writes files: give their directory with -O"))
 	case o.Key != "" && o.Plugin != "":
-		return cli.Usage(errors.New("--key and --plugin exclude each other"))
+		return cli.Usage(errors.New("--key and --plugin cannot be used together"))
 	case (o.Plugin == "") != (o.ID == ""):
-		return cli.Usage(errors.New("--plugin and --id belong together"))
+		return cli.Usage(errors.New("--plugin and --id must be used together"))
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 	which := "\nhint: it is " + strings.Join(names, ", ") + "; or --all"
 	switch {
 	case o.all && len(args) > 0 && slices.Contains(names, args[0]):
-		return nil, nil, cli.Usage(fmt.Errorf("--all and the consumer %s exclude each other", args[0]))
+		return nil, nil, cli.Usage(fmt.Errorf("--all and the consumer %s cannot be used together", args[0]))
 	case o.all:
 		return usual, args, nil
 	case len(args) == 0:
@@ -152,7 +153,7 @@ func (o *policyOptions) consumers(args []string) ([]policy.Consumer, []string, e
 		return nil, nil, cli.Usage(fmt.Errorf("unknown consumer %s%s", safetext.Safe(args[0], 100), which))
 	}
 	if len(args) > 1 && slices.Contains(names, args[1]) {
-		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are both consumers: name one at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
+		return nil, nil, cli.Usage(fmt.Errorf("%s and %s are both consumers: give one at a time\nhint: give each its own directory; or --all. A repository of that name is docker.io/library/%s", args[0], args[1], args[1]))
 	}
 	c := policy.Consumers()[i]
 	if o.clusterAsked && o.clusterPolicy && !c.ClusterPolicy {
@@ -227,7 +228,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 		}
 		keys[k.Name] = rule.EngineKey(nil)
 		if len(rule.Roles) > 0 {
-			m.Notes = append(m.Notes, fmt.Sprintf("Key %s stands for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.Roles, ", ")))
+			m.Notes = append(m.Notes, fmt.Sprintf("Key %s signs for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.Roles, ", ")))
 		}
 	}
 	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
@@ -255,9 +256,9 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 	}
 	f.TellUnmatchedTags(log)
 	if !read {
-		return errors.New("the trust data of none of the repositories could be read: see the messages above\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
+		return errors.New("no repository's trust data could be read: see the messages above\nhint: dct2notation doctor looks at the Notary server and the pins of its roots")
 	}
-	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. Whether their images are signed by now, and by these certificates, was not looked at: dct2notation verify does that.")
+	m.Notes = append(m.Notes, "The repositories are those that DCT vouches for. This does not check whether their images are signed, or by these certificates: dct2notation verify does.")
 	return nil
 }
 
@@ -268,7 +269,7 @@ func (o *policyOptions) fromLedger(m *policy.Migrated, cfg session.Config, args 
 		return cli.Usage(err)
 	}
 	if i := slices.IndexFunc(args, func(a string) bool { return strings.Contains(a, "@") }); i >= 0 {
-		return cli.Usage(fmt.Errorf("%s names one image, and a policy is for repositories", safetext.Safe(args[i], 256)))
+		return cli.Usage(fmt.Errorf("%s names one image, and a policy covers whole repositories", safetext.Safe(args[i], 256)))
 	}
 	ledger, err := session.ReadLedger(o.ledger, log)
 	if err != nil {
@@ -276,13 +277,13 @@ func (o *policyOptions) fromLedger(m *policy.Migrated, cfg session.Config, args 
 	}
 	defer func() { _ = ledger.Close() }() // only read from
 	if ledger.Behind != "" {
-		m.Problem(ledger.Behind + ": what was signed since is left out")
+		m.Problem(ledger.Behind + ": images signed since then are left out")
 	}
 	if _, err := sel.Hosts(ledger.Ledger); err != nil {
 		return err
 	}
 	for _, name := range sel.Absent {
-		m.Problem("left out: the ledger has no image of it", "repository", safetext.Safe(name, 256))
+		m.Problem("left out: the ledger has no image in it", "repository", safetext.Safe(name, 256))
 	}
 	return m.ReadLedger(ledger.ForPolicy(sel.Meant))
 }
@@ -353,7 +354,7 @@ func (o *policyOptions) given(cfg session.Config) (policy.Given, error) {
 	return g, nil
 }
 
-const stale = "of an earlier policy, and not written now: remove it, and what was applied of it"
+const stale = "left by an earlier policy, and not written this time: remove it, and undo it where it was applied"
 
 // write writes for each consumer. With several, one that is refused stops none of the others.
 func (o *policyOptions) write(result *policyResult, m *policy.Migrated, t policy.Trust, consumers []policy.Consumer, log *slog.Logger) error {

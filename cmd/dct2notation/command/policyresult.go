@@ -69,7 +69,7 @@ func (r *policyResult) show(w io.Writer, format string) error {
 		for _, l := range c.Lost {
 			fmt.Fprintf(&b, "    lost: %s\n", l.Guarantee)
 		}
-		fmt.Fprintf(&b, "    what to do is at the head of %s\n", c.Files[0])
+		fmt.Fprintf(&b, "    next steps are at the top of %s\n", c.Files[0])
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "not complete: %s\n", safetext.Safe(p, 2000))

@@ -46,11 +46,11 @@ func newReady(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ready --date DATE --snapshot DIR --ledger FILE [flags] [REPOSITORY...]",
 		Short: "Check whether the Notary v1 server may be switched off, gate by gate",
-		Long: `Ready compares both signature sets anew, as verify --ledger does, reads the snapshot back,
-and asks the server for all that it has. Each gate is shown with what it rests on. Without the
-ledger of the runs (--no-ledger), images that DCT has withdrawn since they were signed and a
-Notary server that was rolled back are not noticed. What no program can find out is listed for
-the registry products in use, to be ticked in a file:
+		Long: `Ready compares both signature sets as verify --ledger does, reads the snapshot back, and asks
+the Notary server for a list of all its repositories. It shows each gate with its evidence.
+Without the ledger (--no-ledger), it cannot notice images that DCT has withdrawn since they
+were signed, or a Notary server that was rolled back. Checks that no program can make are
+listed for the registry products in use; record them in a file:
 
   version: 1
   waivers:              # disagreements that may stay
@@ -59,13 +59,13 @@ the registry products in use, to be ticked in a file:
   - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
 
 A tick counts for 90 days, and those of the snapshot and the dumps only if they are not older
-than the snapshot. An image that no tag leads to is waived by its digest in place of the tag. Docker Hub, Azure and
-Harbor keep the list of what they have to themselves: there, listed is ticked with a file that
-has all repositories, one on a line, is not older than seven days, and was compared as a whole:
+than the snapshot. Waive an untagged image by its digest in place of the tag. Docker Hub, Azure and Harbor do
+not let anyone list their Notary repositories: there, the check listed needs a file with all
+repositories, one per line, at most seven days old, all of which were compared:
 
   - {check: listed, by: Jane, date: 2026-12-01, file: repositories.txt, sha256: 5891b5b5...}
 
-Exit code 0: all gates hold. 4: they do not.`,
+Exit code 0: all gates hold. 4: at least one does not.`,
 		Example: `  dct2notation ready --config migration.yaml --date 2026-12-08 --snapshot archive --ledger migration.db --decisions decisions.yaml`,
 	}
 	f := c.Flags()
@@ -73,17 +73,17 @@ Exit code 0: all gates hold. 4: they do not.`,
 	o.RemoteOptions.Bind(f)
 	o.SelectOptions.Bind(f)
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
-	f.StringVar(&o.planned, "date", "", "when the server is to be switched off, as 2026-12-08")
-	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot that is to stay")
-	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs, to compare with as verify does")
-	f.BoolVar(&o.noLedger, "no-ledger", false, "compare without a ledger, where none is left")
+	f.StringVar(&o.planned, "date", "", "date on which the server will be switched off, such as 2026-12-08")
+	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot to keep")
+	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with, as for verify")
+	f.BoolVar(&o.noLedger, "no-ledger", false, "compare without a ledger, if it is lost")
 	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
-	f.StringSliceVar(&o.products, "product", nil, "registry product whose own checks are listed: "+strings.Join(verify.Products(), ", ")+" (default: by the names of the registries)")
+	f.StringSliceVar(&o.products, "product", nil, "registry product whose checks to list: "+strings.Join(verify.Products(), ", ")+" (default: guessed from the registry names)")
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
-	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "concurrency", 16, "tags looked at at the same time")
+		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
 	})
 	cli.HideFlags(f, "source")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -110,13 +110,13 @@ func (o *readyOptions) check() error {
 	at, err := time.Parse(time.DateOnly, o.planned)
 	switch {
 	case o.planned == "":
-		return cli.Usage(errors.New("when is the server to be switched off?\nhint: --date 2026-12-08"))
+		return cli.Usage(errors.New("when will the server be switched off?\nhint: --date 2026-12-08"))
 	case err != nil:
 		return cli.Usage(fmt.Errorf("--date %s: it takes a date such as 2026-12-08", o.planned))
 	case o.workers < 1:
-		return cli.Usage(errors.New("--concurrency is at least 1"))
+		return cli.Usage(errors.New("--concurrency must be at least 1"))
 	case o.platforms != "index" && o.platforms != "all":
-		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+		return cli.Usage(fmt.Errorf("--platforms %s: must be index or all", o.platforms))
 	case !o.FromServer():
 		return cli.Usage(fmt.Errorf("--source %s: whether a server may go is asked of the server\nhint: the snapshot that is to stay is named with --snapshot", o.Source))
 	}

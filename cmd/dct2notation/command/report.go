@@ -28,10 +28,10 @@ func newReport(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Use:   "report [flags] [FILE]",
 		Short: "Show a saved result in another format; offline",
 		Long: `Report shows the result of the last run or verify, or one that was saved with
---report jsonl=FILE, in another format. It reaches no server and reads no ledger.
+--report jsonl=FILE, in another format. It contacts no server and reads no ledger.
 
-Exit code 0 says that the report was written, whatever the result is: the exit code of run
-and verify reports whether all is well.`,
+Exit code 0 means that the report was written, not that the result is good: that is what the
+exit codes of run and verify are for.`,
 		Example: `  dct2notation report --last verify -o html > coexistence.html
   dct2notation report -o csv results.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -45,7 +45,7 @@ and verify reports whether all is well.`,
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "format on stdout: "+strings.Join(report.Formats(), ", "))
 	output.BindLast(c.Flags(), &o.last)
 	c.Flags().StringVar(&o.schema, "schema", "", "print the JSON Schema of a result instead: "+strings.Join(report.SchemaKinds(), ", "))
-	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list also the tags on which both sides agree")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, also list the tags on which both sides agree")
 	o.Results.Bind(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if _, err := session.LoadConfig(c); err != nil {

@@ -37,8 +37,8 @@ func newReportPush(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Use:   "push [flags] REPOSITORY[:TAG] [FILE]",
 		Short: "Push a saved result to a registry, signed with Notation",
 		Long: `Push stores the result of the last run or verify, or a saved one, as an OCI artifact and signs
-it with the key, so that notation verify tells whose it is and that nobody changed it; oras pull
-fetches its files. A tag that is in use is left as it is.`,
+it with the key, so that notation verify can check who made it and that it is unchanged;
+oras pull fetches its files. An existing tag is not overwritten.`,
 		Example: `  dct2notation report push --last verify --key release registry.example.com/team/reports:2026-12-01
   notation verify registry.example.com/team/reports:2026-12-01`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -51,7 +51,7 @@ fetches its files. A tag that is in use is left as it is.`,
 	f := c.Flags()
 	output.BindLast(f, &o.last)
 	o.SavedResults.Bind(f)
-	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store the signature by the tag schema without asking for the referrers API")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "store the signature with the referrers tag schema, without trying the referrers API")
 	o.KeyOptions.Bind(f)
 	o.RegistryOptions.Bind(f)
 	o.Common.Bind(f)
@@ -87,7 +87,7 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config,
 		}
 	}
 	if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
-		return cli.Usage(errors.New("there are keys in the configuration: name the one that signs the report with --key, or --plugin and --id"))
+		return cli.Usage(errors.New("the configuration has several keys: choose the one that signs the report with --key, or --plugin and --id"))
 	}
 	name, tag := splitTag(args[0])
 	if _, err := dct.ParseGUN(name); err != nil {
@@ -162,7 +162,7 @@ func pushReport(ctx context.Context, r *session.Servers, key *notation.Signer, m
 	case err != nil:
 		return nil, err
 	case !slices.Contains(listed, e.ManifestDigest):
-		return nil, fmt.Errorf("%s: the registry took the signature and does not list it\nhint: push again; no key operation is spent once it does", safetext.Safe(out.Reference, 300))
+		return nil, fmt.Errorf("%s: the registry accepted the signature but does not list it\nhint: push again; no key operation is spent once it does", safetext.Safe(out.Reference, 300))
 	}
 	out.Signature, out.Signed = e.ManifestDigest, true
 	return out, nil

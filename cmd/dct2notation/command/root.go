@@ -32,8 +32,8 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	}
 	var shown *cli.ExitStatus
 	if !errors.As(err, &shown) {
-		// The text is made of parts that each escaped what came from elsewhere; this is
-		// for what cobra and the operating system quote of the command line.
+		// Each part of the text has already escaped foreign data; this escapes what cobra and
+		// the operating system quote from the command line.
 		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))
 	}
 	return cli.ExitCode(err)

@@ -121,13 +121,13 @@ func TestWordsOfUsage(t *testing.T) {
 		"verfy":               "Did you mean this?",
 		"run --workers x":     "--workers x: it takes a whole number",
 		"run --key-rate x":    "--key-rate x: it takes a number",
-		"run --watch 5":       "--watch 5: it takes a time with its unit",
+		"run --watch 5":       "--watch 5: it takes a duration with a unit",
 		"run --recheck=maybe": "--recheck maybe: it takes true or false",
 		"status x":            "status takes no arguments",
 		"snapshot verify":     "snapshot verify takes one directory",
 		"ready --no-ledger --date 2099-12-08 --decisions " + decisions + " 127.0.0.1:1/x": "decisions.yaml: unknown field \"waiver\"",
-		"run --sample 3":           "hint: --sample is of verify",
-		"run --wokers 3":           "hint: is --workers meant?",
+		"run --sample 3":           "hint: --sample is a flag of verify",
+		"run --wokers 3":           "hint: did you mean --workers?",
 		"plan -u me 127.0.0.1:1/x": "hint: give --password-stdin",
 	} {
 		var msg strings.Builder

@@ -24,13 +24,13 @@ func newRun(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Use:   "run [flags] [REPOSITORY...]",
 		Short: "Sign with Notation what Docker Content Trust vouches for; run again to resume",
 		Long: `Run reads and verifies the trust data, signs each digest that it vouches for and that has
-no signature of the key yet, and pushes the signatures. Progress is kept in the ledger: after
+no signature by the key yet, and pushes the signatures. Progress is kept in the ledger: after
 a failure, a signal or a kill, run the same command again.
 
-With --watch it does so again and again until it is stopped, so that the Notation signatures
-follow what is signed in Docker Content Trust meanwhile.
+With --watch it repeats this until it is stopped, so that images signed with Docker Content
+Trust in the meantime are signed with Notation too.
 
-The first SIGINT or SIGTERM finishes what is in flight; the second ends at once.`,
+On the first SIGINT or SIGTERM it finishes the work in flight; on the second it exits at once.`,
 		Example: `  dct2notation run --trust-pinning pins.json --key release registry.example.com/team/app
   dct2notation run --config migration.yaml --plan plan.json
   dct2notation run --config migration.yaml --watch 10m`,
@@ -75,15 +75,15 @@ func (o *runOptions) bind(c *cobra.Command) {
 	output.Formats(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.PlanFile, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
-		f.StringVar(&o.OnlyFile, "only", "", "do nothing but what a list names: --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")
+		f.StringVar(&o.OnlyFile, "only", "", "process only what this file lists: one written by --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")
 		f.BoolVar(&o.dryRun, "dry-run", false, "the same as plan")
-		f.BoolVar(&o.AcceptChanges, "accept-changes", false, "accept that servers, pins, key or certificate differ from those that the ledger was made with")
-		f.DurationVar(&o.Every, "watch", 0, "go on until stopped: look again so long after each pass for what DCT signed meanwhile, as in 10m (at least 10s)")
-		f.DurationVar(&o.MaxDuration, "max-duration", 0, "begin nothing new after this time, and exit with 5 (0: no limit)")
-		f.IntVar(&o.MaxOperations, "max-operations", 0, "spend no more key operations than this, those that prove the keys included, and exit with 5 where that is not enough (0: no limit)")
+		f.BoolVar(&o.AcceptChanges, "accept-changes", false, "accept servers, pins, a key or a certificate other than those the ledger was made with")
+		f.DurationVar(&o.Every, "watch", 0, "run until stopped: wait this long after each pass, then look for newly signed images, such as 10m (at least 10s)")
+		f.DurationVar(&o.MaxDuration, "max-duration", 0, "start no new work after this time, and exit with code 5 (0: no limit)")
+		f.IntVar(&o.MaxOperations, "max-operations", 0, "spend at most this many key operations, including those that prove the keys, and exit with code 5 when they are used up (0: no limit)")
 	})
 	cli.Grouped(c.Flags(), cli.GroupOutput, func(f *pflag.FlagSet) {
-		f.StringVar(&o.Metrics, "metrics-address", "", "HOST:PORT that answers /metrics (Prometheus) and /healthz; none for none (default: "+runner.WatchAddress+" with --watch, else none)")
+		f.StringVar(&o.Metrics, "metrics-address", "", "HOST:PORT that serves /metrics (Prometheus) and /healthz, or none (default: "+runner.WatchAddress+" with --watch, else none)")
 	})
 }
 

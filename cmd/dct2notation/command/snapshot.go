@@ -34,16 +34,15 @@ func newSnapshot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot -O DIR [flags] [REPOSITORY...]",
 		Short: "Save the raw, verified trust data before its server is gone",
-		Long: `Snapshot reads and verifies trust data and saves it, in the bytes that the server sent, as an
-OCI image layout: oras and skopeo can copy it, and notation can sign it. Run again, it
-fetches what has changed; killed, it goes on. Every verb that reads trust data takes it with
---source snapshot:DIR. A snapshot vouches for nothing by itself: whoever reads it verifies
-it with pins.
+		Long: `Snapshot reads and verifies trust data and saves it, byte for byte, as an OCI image layout:
+oras and skopeo can copy it, and notation can sign it. Run it again to resume it, or to fetch
+what has changed. Every command that reads trust data can read it with --source snapshot:DIR.
+A snapshot vouches for nothing by itself: it is verified with pins each time it is read.
 
-With --sign, a Notation key signs what was verified in this call, once for each repository. Who
-reads the snapshot with --snapshot-trust-policy, and trusts that signature, has the trust data judged
-for expiry at the time it was signed, and needs no --allow-expired for what was valid then.
-Take a key of its own for this, or a trust policy that tells it from the keys of images.`,
+With --sign, a Notation key signs what was verified in this run, once for each repository.
+When the snapshot is read with a --snapshot-trust-policy that trusts this signature, expiry is
+checked at the time of signing, so trust data that was valid then needs no --allow-expired.
+Use a separate key for this, or a trust policy that distinguishes it from the keys of images.`,
 		Example: `  dct2notation snapshot -O trust-data --trust-pinning pins.json registry.example.com/team/app
   dct2notation snapshot -O trust-data --sign --key archive --trust-pinning pins.json --discover catalog 'registry.example.com/**'
   dct2notation snapshot verify --trust-pinning pins.json --allow-expired=timestamp trust-data
@@ -53,8 +52,8 @@ Take a key of its own for this, or a trust policy that tells it from the keys of
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
 	o.KeyOptions.Bind(c.Flags())
-	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this call with a Notation key")
-	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, made if it is not there")
+	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this run with a Notation key")
+	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, created if it does not exist")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		keyed := cli.FirstChanged(c.Flags(), new(session.KeyOptions).Bind) // before the configuration, which serves all verbs, sets some
 		cfg, err := session.LoadConfig(c)
@@ -119,10 +118,10 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 		return err
 	}
 	if o.dir == "" {
-		return cli.Usage(errors.New("-O names the directory of the snapshot\nhint: to check one that is there: dct2notation snapshot verify DIR"))
+		return cli.Usage(errors.New("-O is required: the directory of the snapshot\nhint: to check one that is there: dct2notation snapshot verify DIR"))
 	}
 	if info, err := os.Stat(o.dir); err == nil && !info.IsDir() {
-		return cli.Usage(fmt.Errorf("-O %s: it is no directory", safetext.Safe(o.dir, 300)))
+		return cli.Usage(fmt.Errorf("-O %s: not a directory", safetext.Safe(o.dir, 300)))
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
@@ -184,7 +183,7 @@ func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
 // save saves what the field has, and tells how far it is.
 func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
 	if o.TOFU {
-		log.Warn("roots without a pin are trusted at first sight, as --tofu says")
+		log.Warn("roots without a pin are trusted on first use (--tofu)")
 	}
 	began, done := time.Now(), 0
 	options.Observe = func(one snapshot.Saved) {
@@ -239,7 +238,7 @@ func (r savedReport) text(s cli.Streams) error {
 	}
 	fmt.Fprintf(&b, "added %d, changed %d, unchanged %d, kept from before %d, failed %d\n", r.Added, r.Changed, r.Unchanged, r.Kept, r.Failed)
 	if r.Expired > 0 {
-		fmt.Fprintf(&b, "of these past their date %d: saved, not signed, and read with --allow-expired alone\n", r.Expired)
+		fmt.Fprintf(&b, "of these expired %d: saved, not signed, and readable only with --allow-expired\n", r.Expired)
 	}
 	if r.Signed != nil {
 		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, cmp.Or(r.Signed.Leaf, "none"))

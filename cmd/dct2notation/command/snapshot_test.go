@@ -85,7 +85,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		"out of scope":             {app, app, attested, other, "no applicable", "", signer.Sign},
 		"of another manifest":      {app, other, attested, "*", "mismatch", "", signer.Sign},
 		"of another repository":    {other, other, attested, "*", "for another repository", "", signer.Sign},
-		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "over an image", "", signer.Sign},
+		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "it is for an image", "", signer.Sign},
 		// A date that the policy lets pass would decide about another date.
 		"its own, permissive":      {app, app, attested, "*", "", "permissive", signer.Sign},
 		"its own, audited":         {app, app, attested, "*", "", "audit", signer.Sign},

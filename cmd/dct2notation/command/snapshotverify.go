@@ -27,18 +27,18 @@ func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o snapshotVerifyOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] DIR",
-		Short: "Check a snapshot offline: each file's bytes, and the trust data by the pins",
+		Short: "Check a snapshot offline: the digest of each file, and the trust data against the pins",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return cli.Usage(errors.New("snapshot verify takes one directory, which snapshot -O has written"))
+				return cli.Usage(errors.New("snapshot verify takes one directory, written by snapshot -O"))
 			}
 			return nil
 		},
 	}
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
-	// It takes the configuration of the other verbs, and contacts nobody but, with a trust policy, those
-	// who say whether a certificate was revoked.
+	// It accepts the configuration of the other verbs. The only servers it contacts are those that answer
+	// whether a certificate was revoked, and only with a trust policy.
 	cli.HideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
 		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -68,7 +68,7 @@ type verifiedSnapshotPart struct {
 	Manifest  string             `json:"manifest"`
 	Targets   int                `json:"targets"`
 	PinnedBy  string             `json:"pinned_by,omitempty"`
-	Expired   []string           `json:"expired,omitempty"` // past its date, and allowed to be
+	Expired   []string           `json:"expired,omitempty"` // expired, allowed by --allow-expired
 	Judged    dct.Judged         `json:"judged,omitzero"`   // past its date, and valid when it was signed
 	Expiries  []dct.Expiry       `json:"expiries,omitempty"`
 	Signature *snapshotSignature `json:"signature,omitempty"` // if it has any
@@ -158,7 +158,7 @@ func partOf(r snapshot.Result) verifiedSnapshotPart {
 func (p verifiedSnapshotPart) text(b *strings.Builder) {
 	fmt.Fprintf(b, "%s  %s", safetext.Safe(p.GUN, 256), safetext.Count(p.Targets, "target"))
 	if len(p.Expired) > 0 {
-		fmt.Fprintf(b, ", past its date and allowed to be: %s", safetext.Safe(strings.Join(p.Expired, ", "), 200))
+		fmt.Fprintf(b, ", expired, allowed by --allow-expired: %s", safetext.Safe(strings.Join(p.Expired, ", "), 200))
 	}
 	if p.Error != "" {
 		fmt.Fprintf(b, "  not verified\n    %s", strings.ReplaceAll(safetext.Lines(p.Error, 2048), "\n", "\n    "))
@@ -172,6 +172,6 @@ func (p verifiedSnapshotPart) text(b *strings.Builder) {
 		fmt.Fprintf(b, "\n    signed at %s by %s\n", sig.At.UTC().Format(time.RFC3339), sig.Leaf)
 	}
 	if !p.Judged.IsZero() {
-		fmt.Fprintf(b, "    past its date, and signed before: %s\n", safetext.Safe(p.Judged.String(), 300))
+		fmt.Fprintf(b, "    expired, signed while it was valid: %s\n", safetext.Safe(p.Judged.String(), 300))
 	}
 }

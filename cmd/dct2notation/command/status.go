@@ -24,8 +24,8 @@ func newStatus(s cli.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [--state LEDGER]",
 		Short: "Show the progress of a run, also while it runs",
-		Long: `Status shows how far the last run on a ledger is or was, and, where no run holds the ledger, what
-it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
+		Long: `Status shows the progress of the last run with a ledger and, while no run is using the ledger,
+the totals of all runs. A damaged ledger is reported, with exit code 1.`,
 		Args: cli.NoArgs,
 	}
 	c.Flags().StringVar(&configFile, "config", "", "configuration file (YAML)")
@@ -36,7 +36,7 @@ it has of all runs. A ledger that is damaged is said to be: exit code 1.`,
 			return err
 		}
 		if format != "text" && format != "json" {
-			return cli.Usage(fmt.Errorf("--output %s: it is text or json", format))
+			return cli.Usage(fmt.Errorf("--output %s: must be text or json", format))
 		}
 		path, err := o.StatePath()
 		if err != nil {
@@ -80,13 +80,13 @@ func showStatus(ledger, format string, s cli.Streams) error {
 
 // ledgerAlone writes what is known without a status file.
 func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
-	_, err := fmt.Fprintf(s.Out, "how far the last run came is not known: its status file %s is not there\n", output.StatusPath(ledger))
+	_, err := fmt.Fprintf(s.Out, "the progress of the last run is unknown: its status file %s does not exist\n", output.StatusPath(ledger))
 	switch {
 	case err != nil:
 	case st.Ledger != nil:
 		_, err = fmt.Fprintln(s.Out, "in the ledger, of all runs: "+stages(st.Ledger))
 	default:
-		_, err = fmt.Fprintln(s.Out, "what is in the ledger is not known either: it cannot be read now")
+		_, err = fmt.Fprintln(s.Out, "the ledger cannot be read now, so its contents are unknown too")
 	}
 	return err
 }
@@ -94,7 +94,7 @@ func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
 // countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.
 func countLedger(path string) (map[state.Stage]int, error) {
 	if !session.Exists(path) {
-		return nil, cli.Usage(fmt.Errorf("the ledger %s is gone, and what is shown is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))
+		return nil, cli.Usage(fmt.Errorf("the ledger %s is gone; this is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))
 	}
 	l, _, err := session.OpenLedgerWith(path, state.Options{ReadOnly: true})
 	if errors.Is(err, state.ErrLocked) {
@@ -109,7 +109,7 @@ func countLedger(path string) (map[state.Stage]int, error) {
 
 func showText(st output.Status, s cli.Streams) error {
 	c := output.Counts{Repositories: st.Repositories, Read: st.Read, Known: st.Known, Done: st.Done, Rate: st.Rate}
-	_, err := fmt.Fprintf(s.Out, "%s, process %d, started %s, last news %s\n", st.State, st.PID,
+	_, err := fmt.Fprintf(s.Out, "%s, process %d, started %s, last update %s\n", st.State, st.PID,
 		st.Started.Format(time.RFC3339), st.Updated.Format(time.RFC3339))
 	if err != nil {
 		return err
@@ -134,10 +134,10 @@ func showText(st output.Status, s cli.Streams) error {
 		_, err = fmt.Fprintln(s.Out, "in the ledger"+at+", of all runs: "+stages(st.Ledger))
 	}
 	if err == nil && st.State == output.Waits {
-		_, err = fmt.Fprintln(s.Out, "it waits for its next pass, in which it looks for what is signed meanwhile")
+		_, err = fmt.Fprintln(s.Out, "waiting for its next pass, which signs what DCT has signed in the meantime")
 	}
 	if err == nil && st.State == output.Gone {
-		_, err = fmt.Fprintln(s.Out, "the run ended without a word; run the same command again to go on")
+		_, err = fmt.Fprintln(s.Out, "the run ended without recording a result; run the same command again to continue")
 	}
 	if err == nil && st.Error != "" {
 		_, err = fmt.Fprintln(s.Out, "ended with: "+safetext.Lines(st.Error, 1024))

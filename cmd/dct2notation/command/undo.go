@@ -38,20 +38,20 @@ func newUndo(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "undo [flags] [REPOSITORY[@DIGEST]|GLOB...]",
 		Short: "Delete the signatures that the ledger proves were made by its runs, and no others",
-		Long: `Undo deletes signatures from the registry: those that a run with this ledger has made, of
-the repositories named, of the configuration's, or of all; of one image where a name has its
-digest. Each is fetched before: it must be a Notation signature of the very image, by the
-certificate that the ledger says, and that must be one of yours: --certificate names them, or
-the configuration does (the certificate file of a key of notation's, accept-certificate). The
-ledger alone does not say what may be deleted, since a file can be forged. Signatures that a
-run only found in the registry, as after the ledger was rebuilt, are listed and left.
+		Long: `Undo deletes signatures that runs with this ledger have made from the registry: those of the
+repositories named, else of the configuration's, else of all; with REPOSITORY@DIGEST, those of
+one image. It fetches each signature first and deletes it only if it is a Notation signature
+of that image, by the certificate recorded in the ledger, and that certificate is yours:
+named by --certificate or by the configuration (a key's certificate file, accept-certificate).
+The ledger alone is not proof, since a file can be forged. Signatures that a run only found in
+the registry, for example after the ledger was rebuilt, are listed and kept.
 It needs no key, no trust policy and no Notary server.
 
-Look at --dry-run first, then give --yes. What was deleted cannot be brought back, only signed
-again: the next run does so, unless DCT has withdrawn the image. After a failure, a signal or a
-kill, run the same command again.
+Try --dry-run first, then give --yes. Deleted signatures cannot be restored; the next run
+signs the images again, unless DCT has withdrawn them. After a failure, a signal or a kill,
+run the same command again.
 
-Exit code 0: nothing of ours is left. 3: something is, and the result says why.`,
+Exit code 0: none of our signatures is left. 3: some are left, and the result says why.`,
 		Example: `  dct2notation undo --state migration.db --dry-run registry.example.com/team/app
   dct2notation undo --state migration.db --yes --certificate release.pem registry.example.com/team/app`,
 	}
@@ -59,13 +59,13 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 	o.Common.Bind(f)
 	o.RegistryOptions.Bind(f)
 	f.StringVar(&o.state, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
-	f.IntVar(&o.workers, "concurrency", 8, "images looked at and deleted from at the same time")
-	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
-	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, and change nothing")
-	f.BoolVar(&o.yes, "yes", false, "delete")
-	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate whose signatures may be deleted: PEM file (leaf first), or SHA-256 thumbprint; once for each, also for those before a renewal")
+	f.IntVar(&o.workers, "concurrency", 8, "images processed in parallel")
+	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted, without deleting it")
+	f.BoolVar(&o.yes, "yes", false, "delete the signatures")
+	f.StringArrayVar(&o.certificates, "certificate", nil, "certificate whose signatures may be deleted: PEM file (leaf first), or SHA-256 thumbprint; repeat for each, including those before a renewal")
 	session.BindRepositoriesFrom(f)
-	f.StringVar(&o.since, "since", "", "only what was signed since: a time (2026-01-02T15:04:05Z), or so long ago (36h)")
+	f.StringVar(&o.since, "since", "", "only signatures made since a time (2026-01-02T15:04:05Z) or within a duration (36h)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
 		if err != nil {
@@ -79,9 +79,9 @@ Exit code 0: nothing of ours is left. 3: something is, and the result says why.`
 func (o *undoOptions) check() error {
 	switch {
 	case o.dryRun && o.yes:
-		return cli.Usage(errors.New("--dry-run and --yes exclude each other"))
+		return cli.Usage(errors.New("--dry-run and --yes cannot be used together"))
 	case !o.dryRun && !o.yes:
-		return cli.Usage(errors.New("undo deletes signatures, and does so only with --yes\nhint: look at --dry-run first: it shows which"))
+		return cli.Usage(errors.New("undo deletes signatures only with --yes\nhint: look at --dry-run first: it shows which"))
 	case o.workers < 1:
 		return cli.Usage(fmt.Errorf("--concurrency %d: at least 1", o.workers))
 	}
@@ -123,9 +123,9 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	defer func() { err = session.CloseLedger(ledger, err) }()
 	switch {
 	case len(named) == 0 && !o.dryRun:
-		return cli.Usage(fmt.Errorf("undo deletes what was signed by certificates that you name, and none is\nhint: %s", hintOfIdentities(known)))
+		return cli.Usage(fmt.Errorf("undo deletes only signatures by certificates that you name, and none is named\nhint: %s", hintOfIdentities(known)))
 	case len(named) == 0:
-		log.Warn("no certificate is named: what is shown rests on the ledger alone", "hint", hintOfIdentities(known))
+		log.Warn("no certificate is named: this list is based on the ledger alone", "hint", hintOfIdentities(known))
 	}
 	hosts, err := sel.Hosts(ledger)
 	if err != nil {

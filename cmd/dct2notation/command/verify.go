@@ -46,16 +46,16 @@ func newVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
 		Use:   "verify [flags] [REPOSITORY...]",
-		Short: "Read both signature sets anew and compare them, tag by tag",
-		Long: `Verify reads the trust data, the registry and the Notation signatures anew and compares
+		Short: "Read both signature sets again and compare them, tag by tag",
+		Long: `Verify reads the trust data, the registry and the Notation signatures again and compares
 them for each tag. It uses neither the ledger nor the docker command. Notation signatures are
-judged by a trust policy and notation's trust store, as notation verify does.
+verified with a trust policy and notation's trust store, as notation verify does.
 
-With --ledger, which is only read, what is there is compared with what runs have done as well,
-and trust data that is older than they have read, or has another root, is refused. All
-repositories that the ledger has are compared then, unless some are named as arguments.
+With --ledger, it also compares with what runs have done, and rejects trust data that is older
+than the data they read or has another root. It then compares all repositories in the ledger,
+unless some are named as arguments. The ledger is only read.
 
-Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be found out.`,
+Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be checked.`,
 		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
 	}
 	o.Common.Bind(c.Flags())
@@ -64,15 +64,15 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.Results.Bind(c.Flags())
 	output.Formats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
-	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list also the tags on which both sides agree")
-	c.Flags().BoolVar(&o.allTags, "all-tags", false, "list also the registry's tags that neither side signed")
-	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: a tag that only Notation trusts is reported; all: unless DCT names an index that lists its image")
-	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with as well: what it has as signed and is gone, what others have signed, what DCT has withdrawn since; trust data older than they have read is refused")
-	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures by the tag schema without asking for the referrers API")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "also list the tags on which both sides agree")
+	c.Flags().BoolVar(&o.allTags, "all-tags", false, "also list tags in the registry that neither side signed")
+	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: report every tag that only Notation trusts; all: not those whose image is listed by an index that DCT signed")
+	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with too: reports signatures that are gone, signatures by others and images DCT has withdrawn since; rejects trust data older than the runs have read")
+	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
 	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "concurrency", 16, "tags looked at at the same time")
-		f.IntVar(&o.sample, "sample", 0, "compare so many tags of each repository, drawn at random (0: all)")
-		f.StringVar(&o.seed, "sample-seed", "", "draw the same sample as an earlier call, which has said its seed")
+		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
+		f.IntVar(&o.sample, "sample", 0, "compare this many tags of each repository, chosen at random (0: all)")
+		f.StringVar(&o.seed, "sample-seed", "", "seed printed by an earlier --sample, to choose the same tags")
 	})
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
@@ -90,13 +90,13 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 func (o *verifyOptions) checkVerify() error {
 	switch {
 	case o.workers < 1:
-		return cli.Usage(errors.New("--concurrency is at least 1"))
+		return cli.Usage(errors.New("--concurrency must be at least 1"))
 	case o.sample < 0:
 		return cli.Usage(fmt.Errorf("--sample %d: it is 0 (all tags) or more", o.sample))
 	case o.sample == 0 && o.seed != "":
 		return cli.Usage(errors.New("--sample-seed is of a sample: give --sample too"))
 	case o.platforms != "index" && o.platforms != "all":
-		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+		return cli.Usage(fmt.Errorf("--platforms %s: must be index or all", o.platforms))
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []
 		return err
 	}
 	if chosen := tagsLeftOut(f.Choice); len(chosen) > 0 {
-		log.Warn("only chosen tags are compared, and nothing is said of the others", "chosen_by", strings.Join(chosen, " "))
+		log.Warn("only the selected tags are compared", "chosen_by", strings.Join(chosen, " "))
 	}
 	return o.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), s, log)
 }
@@ -166,7 +166,7 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 	if used, err := os.Stat(read); err == nil && os.SameFile(used, beside) {
 		return
 	}
-	log.Warn("the trust store beside the trust policy is not read, but notation's own; if the two belong together, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
+	log.Warn("notation's own trust store is used, not the one next to the trust policy; to use both, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
 // compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
@@ -200,7 +200,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	case deleted == 0:
 		err = errNothingCompared
 	default:
-		log.Info("what was compared was deleted from Notary, and Notation trusts nothing of it either", "repositories", deleted)
+		log.Info("everything that was compared was deleted from Notary, and Notation trusts none of it either", "repositories", deleted)
 	}
 	part := err
 	if part == nil && chosen {

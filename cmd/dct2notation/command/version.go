@@ -51,7 +51,7 @@ func newVersion(s cli.Streams) *cobra.Command {
 		case "json":
 			return report.JSON(s.Out, v)
 		}
-		return cli.Usage(fmt.Errorf("--output %s: it is text or json", format))
+		return cli.Usage(fmt.Errorf("--output %s: must be text or json", format))
 	}
 	return c
 }

@@ -323,7 +323,7 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 		"the key signs something else": {func(y *yard) {
 			must(y.t, y.plugin.Set(kmstest.Behaviour{Keys: map[string]pki.Files{"release": y.key}, Faults: []kmstest.Fault{{Kind: kmstest.WrongPayload, Command: "generate-signature"}}}))
 			y.sign("good", "v2")
-		}, cli.ExitCannot, "the key did what it was not asked to do"},
+		}, cli.ExitCannot, "the key signed something other than what was requested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -544,7 +544,7 @@ func (w *world) trouble() (over func()) {
 	}
 }
 
-// answerBadly is one bad answer. next is nil where there is none to be cut off.
+// answerBadly sends one bad answer. next is nil if there is no real answer to cut off.
 func (w *world) answerBadly(wr http.ResponseWriter, r *http.Request, next http.Handler, kind, own string) {
 	say := func(code int, mediaType, body string) {
 		wr.Header().Set("Content-Type", mediaType)

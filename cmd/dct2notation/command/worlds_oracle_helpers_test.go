@@ -147,8 +147,8 @@ func (w *world) isList(p *place, tag string) bool {
 	})
 }
 
-// hides reports whether something hides the referrers API of a repository for as long as the verb
-// goes on, and nothing that the verb reads says that there is one: no run with the ledger has signed there.
+// hides reports whether the referrers API of a repository is hidden for the whole run of the verb and
+// the verb cannot know that it exists, since no run with the ledger has signed there.
 func (w *world) hides(p *place, ledger bool) bool {
 	if !w.hidden {
 		return false

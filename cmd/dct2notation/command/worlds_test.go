@@ -32,7 +32,7 @@ const (
 	worldsAtOnce  = 6
 )
 
-// notYet are features of worlds that the program does not withstand yet, and why.
+// notYet lists features of worlds that the program does not handle yet, and why.
 var notYet = map[string]string{}
 
 // A yes that can be trusted: whatever state ledgers, registries and Notary servers are in, and whatever

@@ -15,7 +15,7 @@ import (
 // ErrNotInstalled is returned by New where SoftHSM2 is missing.
 var ErrNotInstalled = errors.New("SoftHSM2 is not installed: install the Debian package softhsm2, or set SOFTHSM2_MODULE to the path of libsofthsm2.so")
 
-// modules are the places where systems put the library.
+// modules are the paths at which systems install the library.
 var modules = []string{
 	"/usr/lib/softhsm/libsofthsm2.so",                      // Debian, Ubuntu
 	"/usr/lib64/softhsm/libsofthsm.so",                     // older Fedora

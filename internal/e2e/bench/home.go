@@ -108,7 +108,7 @@ func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *home) program(name string) string { return filepath.Join(h.bin, name) }
 
-// env is the environment of both contestants. Nothing of the real user's gets in.
+// env is the environment of both tools. It has nothing from the real user's.
 func (h *home) env() []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir(),

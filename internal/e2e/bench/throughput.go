@@ -194,8 +194,8 @@ const (
 	aimShare   = 0.85 // of what the key allows, unless the CPU is the limit
 	aimMemory  = 150  // MB
 
-	// cpuUsable is how much of the cores can be had: some is always lost between a core
-	// that falls idle and the next process on it.
+	// cpuUsable is the usable fraction of the cores: some time is always lost between a core
+	// becoming idle and the next process running on it.
 	cpuUsable = 0.90
 
 	// disturbing is from which use of the cores by others on a row is worth little.

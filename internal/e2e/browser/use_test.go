@@ -44,7 +44,7 @@ func TestPageShowsHowItEnded(t *testing.T) {
 	}
 }
 
-// cut is a result that says nothing bad, but did not come to its end.
+// cut is a result that says nothing bad, but did not finish.
 func cut() *result {
 	r := verified(100, false)
 	r.end.Complete, r.end.Error = false, "interrupted"

@@ -28,7 +28,7 @@ func (f *Fault) Error() string { return f.Cause.Error() }
 // Unwrap returns what is wrong, so that sentinels below a fault stay visible.
 func (f *Fault) Unwrap() error { return f.Cause }
 
-// Invalid is a request or configuration that repeating cannot mend.
+// Invalid is an invalid request or configuration, so that a retry cannot help.
 func Invalid(hint, format string, args ...any) error {
 	return &Fault{plugin.ErrorCodeValidation, hint, fmt.Errorf(format, args...)}
 }

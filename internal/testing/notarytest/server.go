@@ -351,7 +351,7 @@ const (
 	feedOfAll      // GET the changefeed of all
 )
 
-// A route is a request understood. A name is the last part of the path without extension.
+// A route is a parsed request. Its name is the last part of the path, without extension.
 type route struct {
 	kind kind
 	gun  string

@@ -13,9 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Pairs is a flag of k=v, given once for each pair as notation's are. The value is taken as
-// it stands: pflag's own type splits it at commas, and what is signed would not be what was
-// written.
+// Pairs is a repeatable flag of k=v, as in notation. The value is used unchanged: pflag's own
+// type splits it at commas, so the signed metadata would differ from what was typed.
 type Pairs map[string]string
 
 // Set takes one pair.
@@ -48,7 +47,7 @@ func (p *Pairs) String() string {
 
 // errGivenTwice is for a flag, or a name of k=v, that has two values of which one would count: who
 // wrote both expects the other.
-var errGivenTwice = errors.New("it is given twice, with different values, and takes one")
+var errGivenTwice = errors.New("given twice with different values")
 
 // single is the value of a flag that takes one.
 type single struct {
@@ -88,7 +87,7 @@ func RefuseTwice(f *pflag.FlagSet) {
 
 // wanted says what flags of a type take.
 var wanted = map[string]string{
-	"int": "a whole number", "float64": "a number", "bool": "true or false", "duration": "a time with its unit, as in 90s, 10m or 24h",
+	"int": "a whole number", "float64": "a number", "bool": "true or false", "duration": "a duration with a unit, such as 90s, 10m or 24h",
 }
 
 // FlagError is the error for a value that a flag does not take, without the value where that may be a
@@ -124,18 +123,18 @@ func HintOfFlag(c *cobra.Command, err error) string {
 		name := unknown.GetSpecifiedName()
 		switch like := Nearest(name, names); {
 		case name == "state" && slices.Contains(names, "ledger"):
-			return c.Name() + " reads a ledger with --ledger; --state is of the verbs that write it"
+			return c.Name() + " reads a ledger with --ledger; --state is for commands that write one"
 		case name == "ledger" && slices.Contains(names, "state"):
-			return c.Name() + " takes its ledger with --state; --ledger is of verbs that only compare with it"
+			return c.Name() + " takes its ledger with --state; --ledger is for commands that only read one"
 		case name == "workers" && slices.Contains(names, "concurrency"):
-			return c.Name() + " uses no key, and takes --concurrency; --workers is how many key operations a run has in flight"
+			return c.Name() + " uses no key and takes --concurrency; --workers limits the key operations of a run"
 		case len(verbsWith(c.Root(), name)) > 0:
-			return fmt.Sprintf("--%s is of %s; %s --help shows the flags", name, strings.Join(verbsWith(c.Root(), name), ", "), c.CommandPath())
+			return fmt.Sprintf("--%s is a flag of %s; see %s --help", name, strings.Join(verbsWith(c.Root(), name), ", "), c.CommandPath())
 		case like != "":
-			return "is --" + like + " meant? " + c.CommandPath() + " --help shows the flags"
+			return "did you mean --" + like + "? " + c.CommandPath() + " --help lists the flags"
 		}
 	}
-	return c.CommandPath() + " --help shows the flags"
+	return c.CommandPath() + " --help lists the flags"
 }
 
 // verbsWith are the verbs that have a flag.

@@ -22,7 +22,7 @@ const (
 	GroupOutput   = "Configuration and output"
 )
 
-// groups in their order; flags of no group are first.
+// groups lists the groups in order; flags without a group come first.
 var groups = []string{"", GroupTrust, GroupSelect, GroupKey, GroupSigning, GroupProgress, GroupServers, GroupLimits, GroupOutput}
 
 // groupOf is the annotation of a flag that names its group.
@@ -74,7 +74,7 @@ func groupedUsages(all *pflag.FlagSet) string {
 // addTemplate is done once: cobra keeps what templates may call in a map that nothing guards.
 var addTemplate = sync.OnceFunc(func() { cobra.AddTemplateFunc("groupedUsages", groupedUsages) })
 
-// GroupFlags has a command and those below it list flags under headings.
+// GroupFlags makes the help of a command and its subcommands list flags under headings.
 func GroupFlags(root *cobra.Command) {
 	addTemplate()
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\nFlags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "\n{{groupedUsages .LocalFlags}}", 1))

@@ -10,7 +10,7 @@ import (
 // Heartbeat is how often a line is written where there is no bar.
 const Heartbeat = 10 * time.Second
 
-// Reasoned gives a log the reason for a failure and, apart from it, what to do.
+// Reasoned returns the log attributes of a failure: its reason and, separately, the hint.
 func Reasoned(text string) []any {
 	reason, hint, hinted := strings.Cut(text, "\nhint: ")
 	attrs := []any{"reason", safetext.FirstLine(reason)}

@@ -17,7 +17,7 @@ import (
 // CheckFormat returns a usage error unless results can be shown in the format that a flag names.
 func CheckFormat(flag, format string) error {
 	if !slices.Contains(report.Formats(), format) {
-		return Usage(fmt.Errorf("%s %s: it is one of %s", flag, format, strings.Join(report.Formats(), ", ")))
+		return Usage(fmt.Errorf("%s %s: must be one of %s", flag, format, strings.Join(report.Formats(), ", ")))
 	}
 	return nil
 }
@@ -36,16 +36,16 @@ func (o *Common) Bind(f *pflag.FlagSet) {
 	Grouped(f, GroupOutput, func(f *pflag.FlagSet) {
 		f.StringVar(&o.config, "config", "", "configuration file (YAML)")
 		f.StringVarP(&o.Output, "output", "o", "text", "format of the result on stdout: text or json")
-		f.StringVar(&o.LogFormat, "log-format", "text", "format of messages on stderr: text or json")
-		f.BoolVarP(&o.debug, "debug", "d", false, "more messages on stderr")
-		f.BoolVar(&o.noTTY, "no-tty", false, "plain lines in place of a progress bar")
+		f.StringVar(&o.LogFormat, "log-format", "text", "format of log messages on stderr: text or json")
+		f.BoolVarP(&o.debug, "debug", "d", false, "print debug messages to stderr")
+		f.BoolVar(&o.noTTY, "no-tty", false, "print plain lines instead of a progress bar")
 	})
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *Common) Check() error {
 	if o.Output != "text" && o.Output != "json" {
-		return Usage(fmt.Errorf("--output %s: it is text or json", o.Output))
+		return Usage(fmt.Errorf("--output %s: must be text or json", o.Output))
 	}
 	return o.CheckLog()
 }
@@ -61,7 +61,7 @@ func (o *Common) CheckResult() error {
 // CheckLog is Check for verbs that have formats of their own.
 func (o *Common) CheckLog() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
-		return Usage(fmt.Errorf("--log-format %s: it is text or json", o.LogFormat))
+		return Usage(fmt.Errorf("--log-format %s: must be text or json", o.LogFormat))
 	}
 	return nil
 }

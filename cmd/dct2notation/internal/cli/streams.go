@@ -13,15 +13,15 @@ func AnnounceEnd(stop <-chan struct{}, log *slog.Logger) func() {
 	go func() {
 		select {
 		case <-stop:
-			log.Warn("ending: what is in flight is finished first; a second signal ends at once")
+			log.Warn("stopping: finishing work in flight; a second signal stops at once")
 		case <-done:
 		}
 	}()
 	return func() { close(done) }
 }
 
-// Within closes the returned channel when stop is closed or the time is over; early then
-// reports whether it was the time.
+// Within returns a channel that is closed when stop is closed or the time has passed; early then
+// reports whether the time had passed.
 func Within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early func() bool) {
 	signalled := func() bool {
 		select {

@@ -28,7 +28,7 @@ func NoArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return Usage(fmt.Errorf("%s takes no arguments, and %s is one\nhint: %s --help shows the flags", c.Name(), safetext.Safe(args[0], 128), c.CommandPath()))
+	return Usage(fmt.Errorf("%s takes no arguments, and %s is one\nhint: %s --help lists the flags", c.Name(), safetext.Safe(args[0], 128), c.CommandPath()))
 }
 
 // Tool names this program and its version, for servers, signatures and reports.

@@ -19,13 +19,13 @@ type SavedResults struct{ dir string }
 // Bind adds the flags.
 func (o *SavedResults) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupOutput, func(f *pflag.FlagSet) {
-		f.StringVar(&o.dir, "results", "", "directory where the last results are saved for report; none for nowhere (default: dct2notation/results in the XDG state directory)")
+		f.StringVar(&o.dir, "results", "", "directory in which to save the last results for report, or none (default: dct2notation/results in the XDG state directory)")
 	})
 }
 
 // BindLast chooses among the last results.
 func BindLast(f *pflag.FlagSet, last *string) {
-	f.StringVar(last, "last", "", "the last run or the last verify (default: whichever ended last)")
+	f.StringVar(last, "last", "", "show show show show show show show the last run or the last verify (default: whichever ended last)")
 }
 
 // resultsDir is where results are saved; empty: nowhere.
@@ -59,7 +59,7 @@ func (o *SavedResults) Saved(last string, files []string) (*report.Saved, error)
 func (o *SavedResults) file(last string, files []string) (string, error) {
 	if len(files) == 1 {
 		if last != "" {
-			return "", cli.Usage(errors.New("--last and a file exclude each other"))
+			return "", cli.Usage(errors.New("--last and a file cannot be used together"))
 		}
 		return files[0], nil
 	}
@@ -69,7 +69,7 @@ func (o *SavedResults) file(last string, files []string) (string, error) {
 	case report.OfRun, report.OfVerify:
 		kinds = []string{last}
 	default:
-		return "", cli.Usage(fmt.Errorf("--last %s: it is run or verify", last))
+		return "", cli.Usage(fmt.Errorf("--last %s: must be run or verify", last))
 	}
 	dir, err := o.resultsDir()
 	if err != nil {

@@ -113,7 +113,7 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 	}
 	if n.PinnedBy == dct.PinnedTOFU {
 		p.unseen++
-		p.log.Debug("root trusted at first sight", "repository", gun, "keys", n.RootKeys)
+		p.log.Debug("root trusted on first use", "repository", gun, "keys", n.RootKeys)
 	}
 	if n.Replaced != "" {
 		p.clear()
@@ -178,7 +178,7 @@ func (c Counts) Of() string {
 // ToGo says how long the rest takes, as far as that can be said.
 func (c Counts) ToGo() string {
 	if c.Rate <= 0 {
-		return "time to go is not known yet"
+		return "remaining time not known yet"
 	}
 	rest := time.Duration(float64(c.Known-c.Done) / c.Rate * float64(time.Second)).Round(time.Second)
 	if c.Read < c.Repositories {
@@ -196,7 +196,7 @@ func (p *Progress) Finish() {
 	}
 	for _, t := range p.troubles.sorted() {
 		if affects := p.troubles[t].String(); affects != "" {
-			p.log.Error("one problem of a host, told above", "host", safetext.Safe(t.host, 256), "affects", affects)
+			p.log.Error("one problem of a host, reported above", "host", safetext.Safe(t.host, 256), "affects", affects)
 		}
 	}
 	WarnOfUnseen(p.unseen, p.log)
@@ -206,7 +206,7 @@ func (p *Progress) Finish() {
 // on what the server shows now.
 func WarnOfUnseen(repositories int, log *slog.Logger) {
 	if repositories > 0 {
-		log.Warn("roots trusted at first sight, as --tofu says; --debug names them", "repositories", repositories)
+		log.Warn("roots trusted on first use (--tofu); --debug lists them", "repositories", repositories)
 	}
 }
 

@@ -29,7 +29,7 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 		failed(fmt.Sprintf("down.example.com/app%d", i%4), "it cannot be reached", fmt.Sprintf("resolving %d: connection refused\nhint: is it there?", i))
 	}
 	failed("other.example.com/app", "it cannot be reached", "another host")
-	failed("down.example.com/app", "it refuses the login", "another cause")
+	failed("down.example.com/app", "it rejects the login", "another cause")
 	failed("down.example.com/app", "", "of one image")
 	failed("down.example.com/app", "", "of one image")
 	for i := range 3 {
@@ -58,10 +58,10 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[[2]string]Counts{
-		{"92 of at least 100", "time to go is not known yet"}:             {Repositories: 300, Read: 70, Known: 100, Done: 92},
+		{"92 of at least 100", "remaining time not known yet"}:            {Repositories: 300, Read: 70, Known: 100, Done: 92},
 		{"92 of at least 100", "2.0 signatures/s, at least 4s to go"}:     {Repositories: 300, Read: 299, Known: 100, Done: 92, Rate: 2},
 		{"92 of 100", "2.0 signatures/s, 4s to go at most"}:               {Repositories: 300, Read: 300, Known: 100, Done: 92, Rate: 2},
-		{"0 of at least 0", "time to go is not known yet"}:                {Repositories: 1},
+		{"0 of at least 0", "remaining time not known yet"}:               {Repositories: 1},
 		{"100000 of 1000000", "10.0 signatures/s, 25h0m0s to go at most"}: {Repositories: 1, Read: 1, Known: 1_000_000, Done: 100_000, Rate: 10},
 	} {
 		if got := [2]string{c.Of(), c.ToGo()}; got != want {

@@ -33,7 +33,7 @@ type wantedReport struct{ format, path string }
 // Bind adds the flags.
 func (o *Results) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupOutput, func(f *pflag.FlagSet) {
-		f.StringArrayVar(&o.Reports, "report", nil, "write the result also to a file, FORMAT=PATH; once for each: "+strings.Join(report.Formats(), ", "))
+		f.StringArrayVar(&o.Reports, "report", nil, "also write the result to a file, FORMAT=PATH; repeatable: "+strings.Join(report.Formats(), ", "))
 	})
 	o.SavedResults.Bind(f)
 }
@@ -50,13 +50,13 @@ func (o *Results) CheckReports() error {
 			return err
 		}
 		if slices.ContainsFunc(o.wanted, func(w wantedReport) bool { return filepath.Clean(w.path) == filepath.Clean(path) }) {
-			return cli.Usage(fmt.Errorf("--report %s: another one has the same path", one))
+			return cli.Usage(fmt.Errorf("--report %s: another --report has the same path", one))
 		}
 		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-			return cli.Usage(fmt.Errorf("--report %s: there is no directory %s", one, filepath.Dir(path)))
+			return cli.Usage(fmt.Errorf("--report %s: directory %s does not exist", one, filepath.Dir(path)))
 		}
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-			return cli.Usage(fmt.Errorf("--report %s: %s is no regular file", one, path))
+			return cli.Usage(fmt.Errorf("--report %s: %s is not a regular file", one, path))
 		}
 		o.wanted = append(o.wanted, wantedReport{format, path})
 	}
@@ -203,7 +203,7 @@ func (r *recording) Finish(end report.End, format string, verbose bool, out io.W
 	return r.o.Render(saved, format, verbose, toStdout, out)
 }
 
-// keep makes the recording the last result of its kind and returns where it is.
+// keep makes the recording the last result of its kind and returns its path.
 func (r *recording) keep() (string, error) {
 	if r.file == nil {
 		return "", r.err

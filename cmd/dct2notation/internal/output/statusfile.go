@@ -66,7 +66,7 @@ func ReadStatus(ledger string) (st Status, err error) {
 		return st, err
 	}
 	if err := json.Unmarshal(raw, &st); err != nil || st.Kind != StatusKind {
-		return st, fmt.Errorf("reading the status of the ledger %s: the file is none of ours", ledger)
+		return st, fmt.Errorf("reading the status of the ledger %s: not a status file of dct2notation", ledger)
 	}
 	return st, nil
 }

@@ -56,7 +56,7 @@ func (e *exam) clocks() {
 		agreed = agreed || skew.Abs() <= smallSkew
 	}
 	if len(e.clock.skew) == 0 {
-		e.add(report.Check{Check: "clock", Subject: "local", Result: report.Unknown, Detail: "no server told its time"})
+		e.add(report.Check{Check: "clock", Subject: "local", Result: report.Unknown, Detail: "no server sent its time"})
 	}
 	for _, host := range slices.Sorted(maps.Keys(e.clock.skew)) {
 		e.add(clockOf(host, e.clock.skew[host], agreed))
@@ -64,7 +64,7 @@ func (e *exam) clocks() {
 }
 
 func clockOf(host string, skew time.Duration, agreed bool) report.Check {
-	c := report.Check{Check: "clock", Subject: host, Result: report.OK, Detail: "agrees with ours"}
+	c := report.Check{Check: "clock", Subject: host, Result: report.OK, Detail: "agrees with this machine's"}
 	if skew.Abs() <= smallSkew {
 		return c
 	}
@@ -72,12 +72,12 @@ func clockOf(host string, skew time.Duration, agreed bool) report.Check {
 	if skew < 0 {
 		way = "behind"
 	}
-	c.Detail = fmt.Sprintf("ours is %s %s this server's", skew.Abs().Round(time.Second), way)
+	c.Detail = fmt.Sprintf("this machine's clock is %s %s this server's", skew.Abs().Round(time.Second), way)
 	switch {
 	case agreed:
-		c.Result, c.Hint = report.Warn, "another server agrees with ours, so it is rather this server's that is wrong"
+		c.Result, c.Hint = report.Warn, "another server agrees with this machine, so this server's clock is probably wrong"
 	case skew.Abs() > largeSkew:
-		c.Result, c.Hint = report.Fail, "set this machine's clock: signatures would carry a wrong time, and dates of expiry be judged by it"
+		c.Result, c.Hint = report.Fail, "set this machine's clock: it is used for signing times and to check expiry"
 	default:
 		c.Result, c.Hint = report.Warn, "set this machine's clock"
 	}

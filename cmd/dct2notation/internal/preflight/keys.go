@@ -60,7 +60,7 @@ func (e *exam) authority(ctx context.Context, f *session.Session, rule session.K
 		e.failed("timestamp-authority", rule.TSAURL, err)
 		return false
 	}
-	e.ok("timestamp-authority", rule.TSAURL, "gives timestamps that lead to the given root")
+	e.ok("timestamp-authority", rule.TSAURL, "issues timestamps under the given root")
 	return true
 }
 
@@ -79,9 +79,9 @@ func (e *exam) key(ctx context.Context, f *session.Session, rule session.KeyRule
 		e.failed("key", key.Name, err)
 	}
 	if e.noSign && err == nil {
-		c := report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not asked for, as --no-sign says"}
+		c := report.Check{Check: string(notation.StepSignature), Subject: key.Name, Result: report.Unknown, Detail: "not checked (--no-sign)"}
 		if s == nil {
-			c.Detail += "; nothing else shows the key's certificate"
+			c.Detail += "; without a signature, the key's certificate is unknown"
 		}
 		e.add(c)
 	}
@@ -99,9 +99,9 @@ func (e *exam) identity(s *notation.Signer) {
 	i := s.Identity()
 	rests := "its certificate"
 	if i.Renews() {
-		rests = "the configuration: a renewed certificate is no other key"
+		rests = "the configuration: a renewed certificate counts as the same key"
 	}
-	e.ok("key-identity", s.Name(), "%s; it rests on %s. Verifiers need %s", i.Title(), rests, s.VerifierNeeds())
+	e.ok("key-identity", s.Name(), "%s; according to %s. Verifiers need %s", i.Title(), rests, s.VerifierNeeds())
 }
 
 // subjects says whether a trust policy could name the certificates.
@@ -115,7 +115,7 @@ func (e *exam) subjects(f *session.Session, opened []session.OpenedKey) {
 		e.failed("certificate-subject", subject, err)
 		return
 	}
-	e.ok("certificate-subject", subject, "a trust policy can say whose signatures are good")
+	e.ok("certificate-subject", subject, "a trust policy can name its signatures")
 }
 
 // expiry says how long the certificates of a key last.
@@ -128,7 +128,7 @@ func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
 	left := at.Sub(now)
 	c.Detail = fmt.Sprintf("expires in %s, on %s", safetext.Count(int(left/(24*time.Hour)), "day"), at.UTC().Format(time.DateOnly))
 	if left < notation.Soon {
-		c.Result, c.Hint = report.Warn, "signatures without a timestamp are worth nothing after that: renew it before the run, or give --timestamp-url"
+		c.Result, c.Hint = report.Warn, "signatures without a timestamp are not valid after that: renew it before the run, or give --timestamp-url"
 	}
 	e.add(c)
 }

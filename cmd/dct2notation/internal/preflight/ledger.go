@@ -27,19 +27,19 @@ func (e *exam) ledger(path string) (*state.Ledger, *state.Fingerprint) {
 		e.failed("ledger-place", path, err)
 		return nil, nil
 	}
-	c := report.Check{Check: "ledger-place", Subject: place.Dir, Result: report.OK, Detail: "may be written to"}
+	c := report.Check{Check: "ledger-place", Subject: place.Dir, Result: report.OK, Detail: "writable"}
 	if place.Sized {
 		c.Detail += fmt.Sprintf(", %d MiB free", place.Free>>20)
 		switch {
 		case place.Free < noPlace:
-			c.Result, c.Hint = report.Fail, "make room, or name another place with --state"
+			c.Result, c.Hint = report.Fail, "free some space, or choose another place with --state"
 		case place.Free < amplePlace:
-			c.Result, c.Hint = report.Warn, "a large run may need more; --state names another place"
+			c.Result, c.Hint = report.Warn, "a large run may need more; choose another place with --state"
 		}
 	}
 	e.add(c)
 	if !place.Exists {
-		e.ok("ledger", path, "none yet: the run will make it")
+		e.ok("ledger", path, "does not exist yet: the run will create it")
 		return nil, nil
 	}
 	ledger, known, err := session.OpenLedgerWith(path, state.Options{ReadOnly: true})
@@ -47,11 +47,11 @@ func (e *exam) ledger(path string) (*state.Ledger, *state.Fingerprint) {
 		e.failed("ledger", path, err)
 		return nil, nil
 	}
-	e.ok("ledger", path, "whole, and not in use")
+	e.ok("ledger", path, "intact, and not in use")
 	return ledger, known
 }
 
-// remembered gives what an earlier run saw of a repository.
+// remembered returns what an earlier run recorded about a repository.
 func remembered(ledger *state.Ledger, gun dct.GUN) (dct.Known, error) {
 	if ledger == nil {
 		return dct.Known{}, nil
@@ -72,7 +72,7 @@ func (e *exam) sameConfiguration(f *session.Session, keys []session.OpenedKey, k
 	}
 	switch {
 	case err == nil:
-		e.ok("ledger-configuration", "ledger", "servers, pins, keys and certificates are those that it was made with")
+		e.ok("ledger-configuration", "ledger", "servers, pins, keys and certificates match")
 	case e.acceptChanges || e.opts.AcceptRoot.OnlyAccepted(known, now):
 		e.ended(report.Warn, "ledger-configuration", "ledger", err)
 	default:

@@ -73,7 +73,7 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 	if f.Opts.FromServer() {
 		e.add(report.Check{
 			Check: "notary-server", Subject: server, Result: report.Fail,
-			Detail: fmt.Sprintf("of its first %d repositories (of %d) none has trust data%s", min(len(guns), maxUnsigned), len(guns), f.Origin(server)),
+			Detail: fmt.Sprintf("none of its first %d repositories (of %d) has trust data%s", min(len(guns), maxUnsigned), len(guns), f.Origin(server)),
 			Hint:   session.WrongURL,
 		})
 	}
@@ -82,7 +82,7 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 // reached notes that a Notary server answered as one, and took our credentials.
 func (e *exam) reached(f *session.Session, server string) {
 	if f.Opts.FromServer() {
-		e.ok("notary-server", server, "answers, and takes the credentials%s", f.Origin(server))
+		e.ok("notary-server", server, "answers, and accepts the credentials%s", f.Origin(server))
 	}
 }
 
@@ -90,7 +90,7 @@ func (e *exam) reached(f *session.Session, server string) {
 func (e *exam) verified(r *dct.Repository, of int) {
 	detail := fmt.Sprintf("verifies, pinned by %s, %s", r.PinnedBy(), safetext.Count(len(r.Targets()), "tag"))
 	if expired := r.Expired(); len(expired) > 0 {
-		detail += ", past its date and allowed to be: " + strings.Join(expired, ", ")
+		detail += ", expired, allowed by --allow-expired: " + strings.Join(expired, ", ")
 	}
 	if first := slices.MinFunc(r.Expiries(), func(a, b dct.Expiry) int { return a.At.Compare(b.At) }); first.Role != "" {
 		detail += fmt.Sprintf(", %s until %s", first.Role, first.At.UTC().Format(time.DateOnly))
@@ -148,7 +148,7 @@ func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []st
 			e.failed("notary-server", server, err)
 			continue
 		}
-		e.ok("notary-server", server, "answers; whether it is a Notary server, a repository would show")
+		e.ok("notary-server", server, "answers; only a repository can show whether it is a Notary server")
 	}
 }
 
@@ -157,7 +157,7 @@ func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []st
 func ping(ctx context.Context, r *session.Servers, server string) error {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" {
-		return errors.New("that is no address")
+		return errors.New("not a valid address")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/v2/", nil)
 	if err != nil {
@@ -175,11 +175,11 @@ func ping(ctx context.Context, r *session.Servers, server string) error {
 	case err != nil:
 		return transport.Redact(err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return fmt.Errorf("it answers %d, a redirect to %s\nhint: if that is the Notary server's new address, configure it as notary-server", resp.StatusCode, safetext.Safe(resp.Header.Get("Location"), 200))
+		return fmt.Errorf("the server answers %d, a redirect to %s\nhint: if that is the Notary server's new address, configure it as notary-server", resp.StatusCode, safetext.Safe(resp.Header.Get("Location"), 200))
 	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized:
 		return fmt.Errorf("it answers %d\nhint: check the Notary URL", resp.StatusCode)
 	case transport.MediaType(resp.Header) == "text/html" || strings.HasPrefix(strings.TrimSpace(string(begins)), "<"):
-		return errors.New("it answers with a web page\nhint: check the Notary URL; Harbor's is https://<host>:4443")
+		return errors.New("the server answers with a web page\nhint: check the Notary URL; Harbor's is https://<host>:4443")
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func Files(o session.Options, bounds error) []report.Check {
 			f.failed("file", file.Option+" "+file.Path, err)
 		}
 	}
-	f.add(report.Check{Check: "others", Subject: "all", Result: report.Unknown, Detail: "not looked at, as these files say what to look at"})
+	f.add(report.Check{Check: "others", Subject: "all", Result: report.Unknown, Detail: "not checked, since these files say what to check"})
 	return f.checks
 }
 
@@ -112,7 +112,7 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 			return nil, nil, err
 		}
 		e.add(report.Check{
-			Check: "repositories", Subject: "none", Result: report.Unknown, Detail: "what depends on a repository was not looked at",
+			Check: "repositories", Subject: "none", Result: report.Unknown, Detail: "what depends on a repository was not checked",
 			Hint: "name them as arguments, or under repositories in the configuration",
 		})
 		f := &session.Session{Servers: r, Scope: migrate.Scope{Place: dct.GUN.String}}

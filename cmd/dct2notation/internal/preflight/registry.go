@@ -19,7 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// maxProbed is how many repositories of a registry are looked at.
+// maxProbed is how many repositories of a registry are checked.
 const maxProbed = 10
 
 // registries looks at each registry that images are in. targets are verified ones, whose
@@ -44,7 +44,7 @@ func (e *exam) registry(ctx context.Context, f *session.Session, h string, names
 	answers := false
 	for i, name := range names {
 		if i == maxProbed {
-			e.add(report.Check{Check: "registry-push", Subject: h, Result: report.Unknown, Detail: safetext.Count(len(names)-maxProbed, "repository") + " not looked at"})
+			e.add(report.Check{Check: "registry-push", Subject: h, Result: report.Unknown, Detail: safetext.Count(len(names)-maxProbed, "repository") + " not checked"})
 			break
 		}
 		r, err := f.Registry.Repository(name)
@@ -62,20 +62,20 @@ func (e *exam) registry(ctx context.Context, f *session.Session, h string, names
 			answers = true
 			e.ok("registry", h, "answers")
 		}
-		if !e.allowed("registry-pull", name, "may be read", err) {
+		if !e.allowed("registry-pull", name, "readable", err) {
 			continue
 		}
 		if _, absent := image.Absent(); images[name] != "" && absent {
 			e.add(report.Check{
 				Check: "registry-image", Subject: name, Result: report.Warn,
-				Detail: fmt.Sprintf("%s, which DCT vouches for, is not there", images[name]),
-				Hint:   "were the images moved to another place? then map in the configuration says where; plan lists all that are missing",
+				Detail: fmt.Sprintf("%s, which DCT vouches for, does not exist", images[name]),
+				Hint:   "if the images were moved, say where with map in the configuration; plan lists all that are missing",
 			})
 		}
 		left, err := r.CanPush(ctx)
-		good := "an upload was begun and cancelled"
+		good := "an upload was started and cancelled"
 		if left {
-			good = "an upload was begun; the registry did not cancel it, and drops it by itself"
+			good = "an upload was started; the registry did not cancel it and will discard it later"
 		}
 		if e.allowed("registry-push", name, good, err) {
 			e.referrers(ctx, r, images[name])
@@ -106,7 +106,7 @@ func (e *exam) referrers(ctx context.Context, r *registry.Repository, image dige
 	api, err := r.HasReferrers(ctx, image)
 	switch {
 	case e.opts.ForceTag:
-		e.ok("registry-referrers", r.Name(), "signatures go under tags, as --force-referrers-tag says")
+		e.ok("registry-referrers", r.Name(), "signatures are listed under tags (--force-referrers-tag)")
 	case err != nil && failure.Of(err) == failure.Throttled:
 		e.ended(report.Unknown, "registry-referrers", r.Name(), err)
 	case err != nil:
@@ -114,6 +114,6 @@ func (e *exam) referrers(ctx context.Context, r *registry.Repository, image dige
 	case api:
 		e.ok("registry-referrers", r.Name(), "it has the referrers API")
 	default:
-		e.ok("registry-referrers", r.Name(), "no referrers API: signatures go under tags sha256-...; no other tool should sign the same images meanwhile")
+		e.ok("registry-referrers", r.Name(), "no referrers API: signatures are listed under tags sha256-...; no other tool should sign the same images at the same time")
 	}
 }

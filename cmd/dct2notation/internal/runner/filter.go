@@ -29,7 +29,7 @@ type Filter struct {
 
 // ErrNothingToDo is said of the list of a result that came to its end and has no failures. It is
 // no failure either.
-var ErrNothingToDo = errors.New("nothing is to be done")
+var ErrNothingToDo = errors.New("nothing to do")
 
 // ReadFilter reads the file that --only names.
 func ReadFilter(path string) (*Filter, error) {
@@ -38,9 +38,9 @@ func ReadFilter(path string) (*Filter, error) {
 	case err != nil:
 		return nil, cli.Usage(fmt.Errorf("reading the list %s: %w", safetext.Safe(path, 256), err))
 	case len(failures.Named) == 0 && !failures.Whole:
-		return nil, cli.Usage(fmt.Errorf("the list %s names nothing, and its result did not come to its end\nhint: run without --only", safetext.Safe(path, 256)))
+		return nil, cli.Usage(fmt.Errorf("the list %s is empty, and the run that wrote it did not finish\nhint: run without --only", safetext.Safe(path, 256)))
 	case len(failures.Named) == 0:
-		return nil, fmt.Errorf("%w: the list %s names nothing", ErrNothingToDo, safetext.Safe(path, 256))
+		return nil, fmt.Errorf("%w: the list %s is empty", ErrNothingToDo, safetext.Safe(path, 256))
 	}
 	o := &Filter{file: path, failures: failures, met: map[report.Named]bool{}, seen: map[string]bool{}}
 	for _, n := range failures.Named {
@@ -111,14 +111,14 @@ func (o *Filter) missed(log *slog.Logger) error {
 	}
 	switch {
 	case !some:
-		return fmt.Errorf("nothing of what %s names is in the repositories that were read", safetext.Safe(o.file, 256))
+		return fmt.Errorf("nothing listed in %s is in the repositories that were read", safetext.Safe(o.file, 256))
 	case len(names) == 0:
 		return nil
 	}
 	slices.Sort(names)
 	const most = 20
 	for _, name := range names[:min(len(names), most)] {
-		log.Warn("named and not found", "what", name, "hint", "DCT does not vouch for it, or it is left out by --plan, --include-tags or --exclude-tags")
+		log.Warn("listed but not found", "what", name, "hint", "DCT does not vouch for it, or it is left out by --plan, --include-tags or --exclude-tags")
 	}
-	return fmt.Errorf("%d of what %s names is not in the trust data that was read: %s", len(names), safetext.Safe(o.file, 256), safetext.Safe(strings.Join(names, ", "), 1000))
+	return fmt.Errorf("%d entries of %s are not in the trust data that was read: %s", len(names), safetext.Safe(o.file, 256), safetext.Safe(strings.Join(names, ", "), 1000))
 }

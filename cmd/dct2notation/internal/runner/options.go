@@ -40,23 +40,23 @@ func (o *Options) CheckWatch() error {
 	case o.Every == 0:
 		return nil
 	case o.Every < ShortestWatch:
-		return cli.Usage(fmt.Errorf("--watch %s: at least %s", o.Every, ShortestWatch))
+		return cli.Usage(fmt.Errorf("--watch %s: must be at least %s", o.Every, ShortestWatch))
 	case o.PlanFile != "":
-		return cli.Usage(errors.New("--plan is what there was to sign when it was made, and --watch signs what comes later"))
+		return cli.Usage(errors.New("--plan cannot be used with --watch, which signs images that are not in the plan"))
 	case o.OnlyFile != "":
-		return cli.Usage(errors.New("--only is what there was to do when it was made, and --watch does what comes later"))
+		return cli.Usage(errors.New("--only cannot be used with --watch, which signs images that are not in the list"))
 	case len(o.AcceptRoot) > 0:
-		return cli.Usage(errors.New("--accept-root accepts a root once, and --watch goes on: make a run with --accept-root first"))
+		return cli.Usage(errors.New("--accept-root cannot be used with --watch: make one run with --accept-root first"))
 	case o.Resign:
-		return cli.Usage(errors.New("--resign renews what is there once, and --watch goes on: make a run with --resign first"))
+		return cli.Usage(errors.New("--resign cannot be used with --watch: make one run with --resign first"))
 	case o.MaxDuration > 0:
-		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-duration ends a run"))
+		return cli.Usage(errors.New("--max-duration cannot be used with --watch, which runs until it is stopped"))
 	case o.MaxOperations != 0:
-		return cli.Usage(errors.New("--watch goes on until it is stopped, and --max-operations ends a run"))
+		return cli.Usage(errors.New("--max-operations cannot be used with --watch, which runs until it is stopped"))
 	case o.Output != "text" && o.Output != "json":
-		return cli.Usage(fmt.Errorf("--output %s: with --watch it is text or json\nhint: --report writes the other formats, anew after each pass", o.Output))
+		return cli.Usage(fmt.Errorf("--output %s: with --watch it must be text or json\nhint: --report writes the other formats after each pass", o.Output))
 	case !o.SourceGrows():
-		return cli.Usage(fmt.Errorf("--watch looks for what was signed meanwhile, and --source %s stays as it is", safetext.Safe(o.Source, 100)))
+		return cli.Usage(fmt.Errorf("--watch waits for newly signed images, and --source %s never changes", safetext.Safe(o.Source, 100)))
 	}
 	return nil
 }
@@ -87,9 +87,8 @@ func (o *Options) CheckOperations(cfg session.Config) error {
 	return nil
 }
 
-// Bounds gives the reviewed plan and the list of failures, if they are named, and the names
-// of the repositories of the run. Plan and list name them themselves; arguments can only
-// narrow them.
+// Bounds returns the reviewed plan and the list of failures, if given, and the names of the
+// run's repositories. A plan or a list names its repositories; arguments can only narrow them.
 func (o *Options) Bounds(args []string) (*migrate.Plan, *Filter, []string, error) {
 	if o.OnlyFile == "" {
 		plan, args, err := o.planned(args)

@@ -119,7 +119,7 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		// What is named was amiss, whatever the ledger says of it.
 		parts.Engine.Filter, parts.Engine.Recheck = r.Filter.Matches, true
 		if !r.Filter.failures.Whole {
-			r.Log.Warn("the list is of a result that did not come to its end", "hint", "a run without --only does what that one had not come to")
+			r.Log.Warn("the list was written by a run that did not finish", "hint", "a run without --only processes the rest")
 		}
 	}
 	parts.Asked, err = r.scope(parts.Asked)
@@ -144,7 +144,7 @@ func (r *Runner) bind(f *session.Session) error {
 		k.OnRenewed(func(chain [][]byte) {
 			r.Log.Info("renewed", "key", safetext.Safe(k.Name(), 128), "leaf", k.Leaf(), "valid_until", k.NotAfter().UTC().Format(time.RFC3339))
 			if err := r.Ledger.Renewed(session.KeyID(key), chain); err != nil {
-				r.Log.Error("the ledger has not kept that the key was renewed", "key", safetext.Safe(k.Name(), 128), "error", report.Why(err))
+				r.Log.Error("the renewal of the key could not be recorded in the ledger", "key", safetext.Safe(k.Name(), 128), "error", report.Why(err))
 			}
 		})
 	}

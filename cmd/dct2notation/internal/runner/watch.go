@@ -85,7 +85,7 @@ func (r *Runner) round(ctx context.Context, stop <-chan struct{}, told *printer,
 	defer func() { _ = parts.Close() }() // only read from
 	m := r.pass(ctx, stop, parts, told.pass)
 	if err := r.Ledger.SaveCopy(); err != nil && r.Ledger.Err() == nil {
-		r.Log.Warn("no copy of the ledger for verbs that read it meanwhile", "reason", safetext.FirstLine(err.Error()))
+		r.Log.Warn("cannot make a copy of the ledger for commands that read it during the watch", "reason", safetext.FirstLine(err.Error()))
 	}
 	err = r.exitStatus(m, false)
 	switch {

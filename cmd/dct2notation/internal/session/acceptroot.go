@@ -19,7 +19,7 @@ import (
 type AcceptedRoots map[dct.GUN]string
 
 // acceptRootHelp is the help of --accept-root.
-const acceptRootHelp = "accept once that a repository was initialised anew, REPOSITORY=KEYID: its root is to have that key, which is pinned under the repository's own name; once for each"
+const acceptRootHelp = "accept once a new root of a repository that was initialised again: REPOSITORY=KEYID, where KEYID is the new root key, pinned for exactly this repository; repeatable"
 
 // Set takes one repository with its key id.
 func (a *AcceptedRoots) Set(s string) error {
@@ -32,10 +32,10 @@ func (a *AcceptedRoots) Set(s string) error {
 		return err
 	}
 	if !dct.IsKeyID(id) {
-		return fmt.Errorf("%s is no key id, which is 64 hexadecimal digits in lower case", safetext.Safe(id, 80))
+		return fmt.Errorf("%s is not a key id (64 hexadecimal digits in lower case)", safetext.Safe(id, 80))
 	}
 	if was, ok := (*a)[gun]; ok && was != id {
-		return fmt.Errorf("%s is there twice", gun)
+		return fmt.Errorf("%s is listed twice", gun)
 	}
 	if *a == nil {
 		*a = AcceptedRoots{}
@@ -107,7 +107,7 @@ func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now *state.F
 		if lerr != nil || !found || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(known, id) }) {
 			continue
 		}
-		return fmt.Errorf("%s: the ledger knows root %s, your pin says %s: %w", safetext.Safe(name, 256),
+		return fmt.Errorf("%s: the ledger has root %s, your pin has %s: %w", safetext.Safe(name, 256),
 			safetext.Safe(strings.Join(before.RootKeyIDs, ", "), 512), strings.Join(ids, ", "), err)
 	}
 	return err

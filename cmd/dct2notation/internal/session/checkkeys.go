@@ -28,7 +28,7 @@ func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, l
 			return err
 		}
 		if left := k.NotAfter().Sub(now); left < notation.Soon {
-			log.Warn("certificate expires soon: signatures without a timestamp are refused after that", "key", safetext.Safe(k.Name(), 128), "on", k.NotAfter().UTC().Format(time.RFC3339))
+			log.Warn("certificate expires soon: signatures without a timestamp are rejected after that", "key", safetext.Safe(k.Name(), 128), "on", k.NotAfter().UTC().Format(time.RFC3339))
 		}
 	}
 	return o.Nameable(f, keys)
@@ -43,7 +43,7 @@ func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now tim
 	case left <= 0:
 		return fmt.Errorf("the certificate of key %s expired at %s\nhint: renew it, and begin again with --accept-changes", name, at)
 	case left < o.MinValidity && !stamped:
-		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and its signatures with it\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity, as for the one-day certificate of notation cert generate-test", name, at, o.MinValidity)
+		return fmt.Errorf("the certificate of key %s expires at %s, in less than %s, and so would its signatures\nhint: renew it first; or have signatures timestamped with --timestamp-url; or lower --min-validity, as for the one-day certificate of notation cert generate-test", name, at, o.MinValidity)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (k OpenedKey) forPolicy(dedicated bool) (policy.Key, error) {
 // the named keys sign.
 func (o *EngineOptions) canBeTrusted(signed map[string][]string, certificates map[string][]policy.Key) error {
 	if err := policy.Check(policy.Trust{Statements: policy.Group("dct2notation", signed, certificates)}); err != nil {
-		return fmt.Errorf("nothing is signed, since nobody could be told to trust it: %w", err)
+		return fmt.Errorf("nothing is signed, since no trust policy could name the signer: %w", err)
 	}
 	return nil
 }

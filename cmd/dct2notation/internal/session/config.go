@@ -141,7 +141,7 @@ func parseConfig(raw []byte, flags map[string]bool, env environment) (Config, er
 	}
 	all, _ = expanded.(map[string]any)
 	if v, ok := all["version"]; !ok || fmt.Sprint(v) != "1" {
-		return Config{}, errors.New("it needs version: 1")
+		return Config{}, errors.New("version: 1 is missing")
 	}
 	delete(all, "version")
 	cfg := Config{Flags: map[string][]string{}}
@@ -198,7 +198,7 @@ func (e *entryError) Unwrap() error { return e.err }
 // unknownKey returns the error for a key that does not exist, with the most similar one that does.
 func unknownKey(key string, known []string) error {
 	if like := cli.Nearest(key, known); like != "" {
-		return fmt.Errorf("unknown key\nhint: is %s meant?", like)
+		return fmt.Errorf("unknown key\nhint: did you mean %s?", like)
 	}
 	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; docs/reference/configuration.md has the others")
 }
@@ -210,7 +210,7 @@ var fields = []string{"version", "notary", "repositories", "exclude", "map", "ke
 func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	switch key {
 	case "ledger":
-		return errors.New("it is named on the command line alone, with --ledger\nhint: a configuration serves all verbs; state is the ledger that runs write")
+		return errors.New("give it on the command line, with --ledger\nhint: a configuration serves all verbs; state is the ledger that runs write")
 	case "notary":
 		c.Notary, err = stringMap(v)
 	case "repositories":
@@ -230,7 +230,7 @@ func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 		c.Flags[key], err = stringList(v)
 	default:
 		if slices.Contains(callFlags, key) {
-			return fmt.Errorf("it is of one call, and not for a configuration\nhint: give --%s on the command line", key)
+			return fmt.Errorf("give it on the command line; it is not for a configuration\nhint: give --%s on the command line", key)
 		}
 		if !flags[key] {
 			return unknownKey(key, append(slices.Collect(maps.Keys(flags)), fields...))
@@ -302,7 +302,7 @@ func hostList(v any) ([]string, error) {
 	list, err := stringList(v)
 	for _, h := range list {
 		if strings.ContainsAny(h, "/@= ") || h == "" {
-			return nil, fmt.Errorf("%s: it takes registries as in names of images, such as registry.example.com:5000", safetext.Safe(h, 256))
+			return nil, fmt.Errorf("%s: must be a registry host as in image names, such as registry.example.com:5000", safetext.Safe(h, 256))
 		}
 	}
 	return list, err

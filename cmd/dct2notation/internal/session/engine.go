@@ -119,11 +119,11 @@ func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known *state.Fin
 
 // Twice refuses a key that the configuration names in two entries.
 func Twice(key string) error {
-	return cli.Usage(fmt.Errorf("keys: %s is there twice; give it all its roles and repositories in one entry", safetext.Safe(key, 128)))
+	return cli.Usage(fmt.Errorf("keys: %s is listed twice; put all its roles and repositories in one entry", safetext.Safe(key, 128)))
 }
 
-// OpenKey proves the key that the options name, and before that the authority that is to
-// countersign: a key operation is not to be spent for a signature that cannot be finished.
+// OpenKey proves the key that the options name. It checks the time-stamping authority first, so that
+// no key operation is spent on a signature that cannot be finished.
 func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Fingerprint, log *slog.Logger) (*notation.Signer, error) {
 	key, options, err := r.keyOf(ctx, o, known, log)
 	if err != nil {
@@ -177,7 +177,7 @@ func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions, log *slog.Logger) (
 	return t, err
 }
 
-// throttled logs that something is waited for.
+// throttled logs a wait because of throttling.
 func throttled(log *slog.Logger, reason string) func(notation.Throttling) {
 	return func(t notation.Throttling) {
 		if t.Wait > 0 {

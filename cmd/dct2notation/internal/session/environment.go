@@ -59,7 +59,7 @@ func (e environment) expandString(s string) (string, error) {
 	}
 }
 
-// hide writes the variables into text as the configuration has them.
+// hide replaces the values of variables in text by their names, as written in the configuration.
 func (e environment) hide(text string) string {
 	for name, value := range e {
 		if len(value) < 4 {

@@ -8,7 +8,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Failpoints has crash tests stop the engine; in this build it does nothing.
+// Failpoints lets crash tests stop the engine; in this build it does nothing.
 func Failpoints(*migrate.Engine) {}
 
 func failingRegistry(c *auth.Client) *auth.Client { return c }

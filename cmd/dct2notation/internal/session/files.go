@@ -32,7 +32,7 @@ func (f NamedFile) missing() error {
 	case err != nil:
 		return err
 	case f.dir && !info.IsDir():
-		return fmt.Errorf("%s is no directory", safetext.Safe(f.Path, 300))
+		return fmt.Errorf("%s is not a directory", safetext.Safe(f.Path, 300))
 	case !f.dir && info.IsDir():
 		return fmt.Errorf("%s is a directory", safetext.Safe(f.Path, 300))
 	}
@@ -133,7 +133,7 @@ func isDockerTrust(dir string) error {
 			return err // nobody knows what is in it
 		}
 	}
-	return fmt.Errorf("%s is no trust directory of docker's: it has neither tuf nor private\nhint: docker's own is ~/.docker/trust", safetext.Safe(dir, 300))
+	return fmt.Errorf("%s is not a docker trust directory: it has neither tuf nor private\nhint: docker's own is ~/.docker/trust", safetext.Safe(dir, 300))
 }
 
 func isSnapshot(dir string) error {

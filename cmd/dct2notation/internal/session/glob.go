@@ -23,7 +23,7 @@ func parseGlob(s string) (glob, error) {
 		return glob{}, errors.New("an empty glob")
 	}
 	if strings.ContainsAny(s, "[]{}") {
-		return glob{}, fmt.Errorf("glob %s: it may hold *, ** and ?", safetext.Safe(s, 256))
+		return glob{}, fmt.Errorf("glob %s: only *, ** and ? are supported", safetext.Safe(s, 256))
 	}
 	var b strings.Builder
 	b.WriteString(`^`)

@@ -29,7 +29,7 @@ func identityOf(value string) (notation.Identity, error) {
 		return notation.Identity{}, err
 	}
 	if chain[0].IsCA {
-		return notation.Identity{}, fmt.Errorf("%s begins with an authority's certificate (%s), not the key's\nhint: leaf first, or give sha256:<thumbprint>",
+		return notation.Identity{}, fmt.Errorf("%s begins with a CA certificate (%s), not the key's\nhint: leaf first, or give sha256:<thumbprint>",
 			safetext.Safe(value, 300), safetext.Safe(chain[0].Subject.String(), 200))
 	}
 	return notation.IdentityOf(chain[0]), nil

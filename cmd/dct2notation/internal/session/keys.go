@@ -82,11 +82,11 @@ func parseKeyRule(entry map[string]any) (KeyRule, error) {
 // complete checks the entry, but for what it takes from the command line.
 func (r *KeyRule) complete() (err error) {
 	if r.Key == "" && r.Plugin == "" {
-		return errors.New("it names no key: give key, or plugin and id")
+		return errors.New("no key: give key, or plugin and id")
 	}
 	for _, role := range r.Roles {
 		if !dct.IsTargetsRole(role) {
-			return fmt.Errorf("roles: %s is none: it is targets, targets/releases, or a signer's, such as targets/alice", safetext.Safe(role, 64))
+			return fmt.Errorf("roles: %s is not a role: use targets, targets/releases, or a signer's, such as targets/alice", safetext.Safe(role, 64))
 		}
 	}
 	if r.globs, err = parseGlobs(r.repositories); err != nil {
@@ -151,7 +151,7 @@ func (o *KeyOptions) Rules(cfg Config) ([]KeyRule, error) {
 		return []KeyRule{{KeyOptions: *o}}, nil
 	}
 	if o.Key != "" || o.Plugin != "" {
-		return nil, cli.Usage(errors.New("keys in the configuration say which key signs what: --key, --plugin and --id do not go with them"))
+		return nil, cli.Usage(errors.New("--key, --plugin and --id cannot be used with keys in the configuration, which say which key signs what"))
 	}
 	var rules []KeyRule
 	for _, r := range cfg.Keys {

@@ -66,7 +66,7 @@ func CloseLedger(l *state.Ledger, err error) error {
 
 // NoLedger is the error of verbs that read a ledger which is not there.
 func NoLedger(path string) error {
-	return cli.Usage(fmt.Errorf("there is no ledger %s\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))
+	return cli.Usage(fmt.Errorf("ledger %s does not exist\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))
 }
 
 // Readable is a ledger that was opened for reading.
@@ -105,14 +105,14 @@ func ReadLedger(path string, log *slog.Logger) (*Readable, error) {
 		return nil, &inUse{locked}
 	}
 	if made.Before(locked.Holder.Start) {
-		log.Warn("the ledger is in use, and its copy is not read, being older than the process that has it", "copy", state.CopyPath(path),
+		log.Warn("the ledger is in use, and its copy is older than the process that uses it", "copy", state.CopyPath(path),
 			"as_of", made.UTC().Format(time.RFC3339), "since", locked.Holder.Start.UTC().Format(time.RFC3339))
 		return nil, errors.Join(&inUse{locked}, l.Close())
 	}
 	if known, err = l.Fingerprint(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	log.Warn("the ledger is in use, and is read from its copy", "copy", state.CopyPath(path), "as_of", made.UTC().Format(time.RFC3339))
+	log.Warn("the ledger is in use; reading its copy", "copy", state.CopyPath(path), "as_of", made.UTC().Format(time.RFC3339))
 	return &Readable{l, known, behind(path, made, locked.Holder)}, nil
 }
 
@@ -123,7 +123,7 @@ func behind(path string, made time.Time, holder state.Holder) string {
 	if err == nil && st.PID == holder.PID && st.State == "waiting" && !made.Before(st.Updated) {
 		return ""
 	}
-	return fmt.Sprintf("the ledger is in use, and its copy of %s was not made after the last pass of the run that has it", made.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the ledger is in use, and its copy of %s was made before the last pass of the run that uses it", made.UTC().Format(time.RFC3339))
 }
 
 // knownReferrers are the repositories that a ledger says have the referrers API, for verbs that
@@ -154,8 +154,8 @@ func (k knownReferrers) HostHasReferrers(host string) (bool, error) {
 
 func (knownReferrers) SetReferrers(string) error { return nil }
 
-// ExistingLedger opens the ledger if there is one: a plan makes none. Then it also gives
-// the configuration that the ledger belongs to.
+// ExistingLedger opens the ledger if it exists, since a plan must not create one. It then also
+// returns the configuration that the ledger belongs to.
 func (o *EngineOptions) ExistingLedger() (*state.Ledger, *state.Fingerprint, error) {
 	path, err := o.StatePath()
 	if err != nil || !Exists(path) {

@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// A move says that the images of some GUNs are in other repositories now: from one name
-// to one, or from all below a prefix to the same below another.
+// A move says that the images of some GUNs are now in other repositories: of one GUN, or of all
+// GUNs below a prefix.
 type mirror struct {
 	from, to string
 	below    bool
@@ -31,12 +31,12 @@ func parseMirrors(rules []string) (mirrors, error) {
 		from, to, ok := strings.Cut(rule, "->")
 		from, to = strings.TrimSpace(from), strings.TrimSpace(to)
 		if !ok || from == "" || to == "" {
-			return wrong("it takes FROM -> TO")
+			return wrong("must be FROM -> TO")
 		}
 		m := mirror{from: from, to: to}
 		m.from, m.below = strings.CutSuffix(from, "/*")
 		if prefix, below := strings.CutSuffix(to, "/*"); below != m.below {
-			return wrong("both sides end in /*, or none")
+			return wrong("either both sides or neither must end in /*")
 		} else {
 			m.to = prefix
 		}
@@ -44,7 +44,7 @@ func parseMirrors(rules []string) (mirrors, error) {
 			return wrong("a * may only be the last part")
 		}
 		if !strings.Contains(m.to, "/") && !m.below {
-			return wrong("it has to name the registry's host")
+			return wrong("must begin with the registry's host")
 		}
 		all = append(all, m)
 	}
@@ -120,7 +120,7 @@ func newOnePerLocation(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) stri
 // Read is [migrate.Trust]'s.
 func (o oneForEachPlace) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
 	if first, taken := o.taken[gun]; taken {
-		return nil, fmt.Errorf("reading trust data of %s: its images are in the place of those of %s, which is written differently\nhint: exclude one of them; or migrate them one after the other, with a ledger each", gun, first)
+		return nil, fmt.Errorf("reading trust data of %s: its images are in the same repository as those of %s, written differently\nhint: exclude one of them; or migrate them one after the other, with a ledger each", gun, first)
 	}
 	return o.Trust.Read(ctx, gun, known)
 }

@@ -14,7 +14,7 @@ import (
 const serverVariable = "DOCKER_CONTENT_TRUST_SERVER"
 
 // WrongURL is the hint where a Notary server has nothing of what it is asked for.
-const WrongURL = "wrong Notary URL? check --notary-server, notary in the configuration and " + serverVariable + "; Harbor's is https://<host>:4443; or is the repository's name mistyped?"
+const WrongURL = "check the Notary URL in --notary-server, notary in the configuration and " + serverVariable + " (Harbor's is https://<host>:4443), and the repository's name"
 
 // notaryVariable is what serverVariable says, and of which registry. docker takes it for every
 // registry; here it is of the only one that is named, as that one's login is sent there.
@@ -40,12 +40,12 @@ func (r *Servers) useVariable(registries []string, log *slog.Logger) error {
 		return nil
 	case len(registries) != 1:
 		r.variable.unused = true
-		log.Warn(serverVariable+" is not used: the login of each registry would go there", "registries", len(registries), "hint", "name the Notary server of each under notary in the configuration, or one for all with --notary-server")
+		log.Warn(serverVariable+" is not used: the login of each registry would go there", "registries", len(registries), "hint", "set the Notary server of each under notary in the configuration, or one for all with --notary-server")
 		return nil
 	}
 	err := checkNotaryURL(set)
 	if err == nil && !strings.HasPrefix(set, "https://") {
-		err = fmt.Errorf("it takes https, as for docker\nhint: --notary-server takes http")
+		err = fmt.Errorf("must be an https URL, as for docker\nhint: --notary-server takes http")
 	}
 	if err != nil {
 		return cli.Usage(fmt.Errorf("%s: %w", serverVariable, err))

@@ -61,48 +61,48 @@ type RegistryOptions struct {
 // Bind adds the flags.
 func (o *RemoteOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupTrust, func(f *pflag.FlagSet) {
-		f.StringVar(&o.NotaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: notary in the configuration, then DOCKER_CONTENT_TRUST_SERVER, then as docker has it)")
+		f.StringVar(&o.NotaryServer, "notary-server", "", "URL of the Notary v1 server of all repositories (default: notary in the configuration, else DOCKER_CONTENT_TRUST_SERVER, else the server docker would use)")
 		f.StringVar(&o.trustPinning, "trust-pinning", "", "file with notary's trust_pinning (JSON)")
-		f.BoolVar(&o.TOFU, "tofu", false, "trust the first root seen of a repository without a pin, and record it")
-		f.StringVar(&o.DockerTrust, "docker-trust", "", "docker's trust directory, whose roots are pins; none for none (default ~/.docker/trust)")
-		f.StringVar(&o.Source, "source", SourceServer, "where trust data is read: "+sourceUsage())
-		f.StringVar(&o.SnapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: what a trusted one covers is judged for expiry at the time it was signed")
-		f.StringSliceVar(&o.AllowExpired, "allow-expired", nil, "accept trust data past its date: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
-		f.BoolVar(&o.AllowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases, do not publish it, and have tags in targets")
-		f.BoolVar(&o.rescue, "rescue", false, "ask for timestamps through the changefeed, by hash: for a Notary server that answers 500 for them")
-		f.StringVar(&o.CacheDir, "cache-dir", "", "where files of the Notary server are kept, so that unchanged repositories cost one request; none for nowhere (default: dct2notation in the XDG cache directory)")
+		f.BoolVar(&o.TOFU, "tofu", false, "trust on first use: accept and record the first root of a repository that has no pin")
+		f.StringVar(&o.DockerTrust, "docker-trust", "", "docker's trust directory, whose roots are used as pins, or none (default ~/.docker/trust)")
+		f.StringVar(&o.Source, "source", SourceServer, "where to read trust data from: "+sourceUsage())
+		f.StringVar(&o.SnapshotPolicy, "snapshot-trust-policy", "", "trust policy for the signatures of a snapshot: trust data that one covers is checked for expiry at the time of signing")
+		f.StringSliceVar(&o.AllowExpired, "allow-expired", nil, "accept expired trust data of these roles: root-cert, root, timestamp, snapshot, targets, delegations or a role's name; recorded in signatures and reports")
+		f.BoolVar(&o.AllowDegraded, "allow-degraded", false, "accept repositories that declare targets/releases but do not publish it, and have tags in targets")
+		f.BoolVar(&o.rescue, "rescue", false, "fetch timestamp metadata by its hash in the changefeed, for a Notary server that answers 500 for it")
+		f.StringVar(&o.CacheDir, "cache-dir", "", "directory in which to cache metadata of the Notary server, so that an unchanged repository takes one request, or none (default: dct2notation in the XDG cache directory)")
 	})
 	cli.Grouped(f, cli.GroupTrust, o.verifierOptions.bind)
 	o.RegistryOptions.Bind(f)
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.MaxTrust, "max-trust-data", dct.DefaultMaxBytes>>20, "MiB of trust data that one repository may have")
-		f.DurationVar(&o.maxRead, "notary-timeout", 30*time.Minute, "how long reading the trust data of one repository, or a changefeed, may take")
-		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "records of a changefeed that are read at most")
-		f.IntVar(&o.NotaryLimit, "notary-concurrency", 1, "requests in flight for each Notary host; real servers crash under parallel reads")
+		f.IntVar(&o.MaxTrust, "max-trust-data", dct.DefaultMaxBytes>>20, "maximum size of one repository's trust data, in MiB")
+		f.DurationVar(&o.maxRead, "notary-timeout", 30*time.Minute, "time limit for reading the trust data of one repository, or a changefeed")
+		f.IntVar(&o.maxRecords, "max-changefeed-records", 10_000_000, "maximum number of changefeed records to read")
+		f.IntVar(&o.NotaryLimit, "notary-concurrency", 1, "concurrent requests per Notary host; Notary servers are known to crash under parallel reads")
 	})
 }
 
 // Bind adds the flags.
 func (o *RegistryOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupServers, func(f *pflag.FlagSet) {
-		f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: as docker login left it)")
+		f.StringVarP(&o.username, "username", "u", "", "user of the registry (default: from docker login)")
 		f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from stdin")
 		f.StringVar(&o.registryConfig, "registry-config", "", "credentials file (default: docker's config.json)")
-		f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host that registries and Notary servers may have credentials sent to, beside themselves: a token server of your own")
-		f.StringVar(&o.caFile, "ca-file", "", "PEM file of more certificate authorities to trust for TLS")
-		f.BoolVar(&o.PlainHTTP, "plain-http", false, "reach registries without TLS")
+		f.StringSliceVar(&o.tokenHosts, "token-host", nil, "host of a token server that may receive the credentials of registries and Notary servers, besides themselves")
+		f.StringVar(&o.caFile, "ca-file", "", "PEM file with additional CAs to trust for TLS")
+		f.BoolVar(&o.PlainHTTP, "plain-http", false, "connect to registries over plain HTTP")
 		f.BoolVar(&o.PlainHTTP, "insecure-registry", false, "the same as --plain-http")
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.RegistryLimit, "registry-concurrency", 64, "requests in flight for each registry host")
-		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second for each registry host (0: no limit)")
-		f.IntVar(&o.maxPages, "max-pages", 10_000, "pages of one list of tags or repositories that are read, of 32 KiB each on average")
-		f.DurationVar(&o.listTimeout, "list-timeout", time.Hour, "how long reading one list of tags or repositories may take")
-		f.DurationVar(&o.bodyTimeout, "body-timeout", 10*time.Minute, "how long reading one answer of a registry or Notary server may take")
+		f.IntVar(&o.RegistryLimit, "registry-concurrency", 64, "concurrent requests per registry host")
+		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second per registry host (0: no limit)")
+		f.IntVar(&o.maxPages, "max-pages", 10_000, "maximum number of pages to read of one list of tags or repositories, of 32 KiB each on average")
+		f.DurationVar(&o.listTimeout, "list-timeout", time.Hour, "time limit for reading one list of tags or repositories")
+		f.DurationVar(&o.bodyTimeout, "body-timeout", 10*time.Minute, "time limit for reading one response body of a registry or Notary server")
 	})
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *RegistryOptions) Check() error {
 	switch {
 	case o.passwordStdin && o.username == "":
@@ -110,30 +110,30 @@ func (o *RegistryOptions) Check() error {
 	case o.username != "" && !o.passwordStdin:
 		return cli.Usage(errors.New("--username needs a password\nhint: give --password-stdin and the password on stdin; or set NOTATION_USERNAME and NOTATION_PASSWORD, or use docker login, without --username"))
 	case o.RegistryLimit < 1:
-		return cli.Usage(errors.New("--registry-concurrency is at least 1"))
+		return cli.Usage(errors.New("--registry-concurrency must be at least 1"))
 	case o.registryRate < 0:
-		return cli.Usage(errors.New("--registry-rate is not negative"))
+		return cli.Usage(errors.New("--registry-rate must not be negative"))
 	case o.maxPages < 1:
-		return cli.Usage(errors.New("--max-pages is at least 1"))
+		return cli.Usage(errors.New("--max-pages must be at least 1"))
 	case o.listTimeout <= 0 || o.bodyTimeout <= 0:
-		return cli.Usage(errors.New("--list-timeout and --body-timeout are longer than 0"))
+		return cli.Usage(errors.New("--list-timeout and --body-timeout must be longer than 0"))
 	}
 	return checkThere(o.NamedFiles())
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *RemoteOptions) Check() error {
 	if err := o.RegistryOptions.Check(); err != nil {
 		return err
 	}
 	if o.maxRead <= 0 {
-		return cli.Usage(errors.New("--notary-timeout is more than 0"))
+		return cli.Usage(errors.New("--notary-timeout must be longer than 0"))
 	}
 	if o.maxRecords < 1 || o.MaxTrust < 1 {
-		return cli.Usage(errors.New("--max-changefeed-records and --max-trust-data are at least 1"))
+		return cli.Usage(errors.New("--max-changefeed-records and --max-trust-data must be at least 1"))
 	}
 	if o.NotaryLimit < 1 {
-		return cli.Usage(errors.New("--notary-concurrency is at least 1"))
+		return cli.Usage(errors.New("--notary-concurrency must be at least 1"))
 	}
 	if o.NotaryServer != "" {
 		if err := checkNotaryURL(o.NotaryServer); err != nil {
@@ -184,7 +184,7 @@ func (o *RemoteOptions) cache(log *slog.Logger) dct.Cache {
 	if dir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			log.Debug("nothing is kept between calls", "reason", err)
+			log.Debug("trust data is not cached", "reason", err)
 			return nil
 		}
 		dir = filepath.Join(user, "dct2notation", "trust")
@@ -195,7 +195,7 @@ func (o *RemoteOptions) cache(log *slog.Logger) dct.Cache {
 	var once sync.Once
 	return dct.FileCache{Dir: dir, Trouble: func(err error) {
 		once.Do(func() {
-			log.Warn("the cache of trust data", "trouble", err, "hint", "nothing is lost but time; --cache-dir names another place, or none")
+			log.Warn("cannot use the cache of trust data", "error", err, "hint", "this costs only time; name another directory, or none, with --cache-dir")
 		})
 	}}
 }
@@ -227,48 +227,48 @@ type KeyOptions struct {
 // Bind adds the flags.
 func (o *KeyOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupKey, func(f *pflag.FlagSet) {
-		f.StringVarP(&o.Key, "key", "k", "", "key of notation's signingkeys.json (without --key and --plugin: notation's default key, which has a * in notation key list)")
+		f.StringVarP(&o.Key, "key", "k", "", "name of a key in notation's signingkeys.json (without --key and --plugin: notation's default key, marked * in notation key list)")
 		f.StringVar(&o.Plugin, "plugin", "", "notation plugin that holds the key; needs --id")
-		f.StringVar(&o.ID, "id", "", "the key's id, as the plugin takes it")
-		f.Var((*cli.Pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; once for each")
-		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "further environment variables that the plugin may see")
-		f.StringVar(&o.pluginPath, "plugin-path", "", "the plugin's file (default: where notation keeps it)")
-		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "SHA-256 that the plugin's file must have")
-		f.StringArrayVar(&o.Accepted, "accept-certificate", nil, "certificate whose signatures count as the key's, such as the one before it was renewed: PEM file (leaf first), or SHA-256 thumbprint; once for each")
-		f.StringVar(&o.identity, "identity", "certificate", "whose signatures are the key's: certificate (of its certificate alone); subject (of any certificate that --key-root has issued for --key-subject, with a timestamp); profile (of the signing profile whose ARN is --id, under --key-root)")
-		f.StringVar(&o.root, "key-root", "", "file with the root certificate that the key's certificates lead to, for --identity")
+		f.StringVar(&o.ID, "id", "", "key id to pass to the plugin")
+		f.Var((*cli.Pairs)(&o.pluginConfig), "plugin-config", "configuration of the plugin, k=v; repeatable")
+		f.StringSliceVar(&o.pluginEnv, "plugin-env", nil, "additional environment variables to pass to the plugin")
+		f.StringVar(&o.pluginPath, "plugin-path", "", "path of the plugin (default: installed as for notation)")
+		f.StringVar(&o.pluginSHA256, "plugin-sha256", "", "expected SHA-256 of the plugin's file")
+		f.StringArrayVar(&o.Accepted, "accept-certificate", nil, "another certificate whose signatures count as the key's, such as the one before a renewal: PEM file (leaf first), or SHA-256 thumbprint; repeatable")
+		f.StringVar(&o.identity, "identity", "certificate", "which signatures count as the key's: certificate (made with its current certificate); subject (timestamped, by any certificate for --key-subject under --key-root); profile (by the signing profile whose ARN is --id, under --key-root)")
+		f.StringVar(&o.root, "key-root", "", "file with the root certificate of the key's certificates, for --identity")
 		f.StringVar(&o.subject, "key-subject", "", "complete subject of the key's certificates, such as C=US,ST=WA,O=Example,CN=release, for --identity subject")
-		f.StringSliceVar(&o.ekus, "key-eku", nil, "extended key usage (OID) that the key's certificates have, needed where the root certifies others, too")
-		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "how long one call of the plugin may take")
+		f.StringSliceVar(&o.ekus, "key-eku", nil, "extended key usage (OID) of the key's certificates, needed where others have certificates from the same root")
+		f.DurationVar(&o.timeout, "plugin-timeout", time.Minute, "time limit for one call of the plugin")
 	})
 	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
-		f.StringVar(&o.format, "signature-format", "jws", "envelope: jws or cose")
-		f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long a signature is valid, in whole seconds (0: as long as its certificate)")
-		f.VarP((*cli.Pairs)(&o.Metadata), "user-metadata", "m", "more signed metadata, k=v; once for each")
+		f.StringVar(&o.format, "signature-format", "jws", "signature envelope format: jws or cose")
+		f.DurationVarP(&o.expiry, "expiry", "e", 0, "how long signatures are valid, in whole seconds (0: as long as the certificate)")
+		f.VarP((*cli.Pairs)(&o.Metadata), "user-metadata", "m", "metadata to add to each signature, k=v; repeatable")
 		f.StringVar(&o.TSAURL, "timestamp-url", "", "time-stamping authority (RFC 3161) that countersigns each signature; needs --timestamp-root-cert")
 		f.StringVar(&o.TSARoot, "timestamp-root-cert", "", "file with the root certificate of the time-stamping authority")
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.Float64Var(&o.keyRate, "key-rate", 0, "operations per second that the key may be asked for (0: as many as its service takes, which is found out)")
+		f.Float64Var(&o.keyRate, "key-rate", 0, "key operations per second (0: adapt to what the key service allows)")
 		f.Float64Var(&o.tsaRate, "timestamp-rate", 0, "timestamps per second that the authority may be asked for (0: as many as it gives, which is found out)")
 	})
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *KeyOptions) Check() error {
 	switch {
 	case o.Key != "" && o.Plugin != "":
-		return cli.Usage(errors.New("--key and --plugin exclude each other"))
+		return cli.Usage(errors.New("--key and --plugin cannot be used together"))
 	case (o.Plugin == "") != (o.ID == ""):
-		return cli.Usage(errors.New("--plugin and --id belong together"))
+		return cli.Usage(errors.New("--plugin and --id must be used together"))
 	case o.Plugin == "" && len(o.pluginConfig) > 0:
 		return cli.Usage(errors.New("--plugin-config needs --plugin and --id"))
 	case o.expiry < 0 || o.expiry%time.Second != 0:
-		return cli.Usage(errors.New("--expiry is in whole seconds and not negative"))
+		return cli.Usage(errors.New("--expiry must be in whole seconds and not negative"))
 	case o.keyRate < 0 || o.tsaRate < 0:
 		return cli.Usage(errors.New("--key-rate and --timestamp-rate are not negative"))
 	case (o.TSAURL == "") != (o.TSARoot == ""):
-		return cli.Usage(errors.New("--timestamp-url and --timestamp-root-cert belong together"))
+		return cli.Usage(errors.New("--timestamp-url and --timestamp-root-cert must be used together"))
 	}
 	if err := o.checkIdentity(); err != nil {
 		return cli.Usage(err)
@@ -296,44 +296,44 @@ type EngineOptions struct {
 func (o *EngineOptions) Bind(f *pflag.FlagSet) {
 	o.KeyOptions.Bind(f)
 	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
-		f.StringVar(&o.platforms, "platforms", "index", "what of a multi-platform image is signed: index, the digest that DCT names; all, also the images that it lists (attestations are left out)")
-		f.BoolVar(&o.ForceTag, "force-referrers-tag", false, "store signatures by the tag schema without asking for the referrers API")
-		f.BoolVar(&o.Rebind, "rebind", false, "sign again digests that got a tag after they were signed, so that a signature binds all their tags")
+		f.StringVar(&o.platforms, "platforms", "index", "what to sign of a multi-platform image: index (the digest that DCT signed) or all (also the images that the index lists, except attestations)")
+		f.BoolVar(&o.ForceTag, "force-referrers-tag", false, "store signatures with the referrers tag schema, without trying the referrers API")
+		f.BoolVar(&o.Rebind, "rebind", false, "sign digests again that were tagged after they were signed, so that one signature binds all their tags")
 	})
 	cli.Grouped(f, cli.GroupSigning, func(f *pflag.FlagSet) {
-		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose authority issues certificates to it alone: sign though no trust policy could name the certificate's subject; once for each, as for policy")
-		f.DurationVar(&o.MinValidity, "min-validity", 24*time.Hour, "sign only while the key's certificate is valid for so long; not asked of a key whose signatures get a timestamp")
-		f.BoolVar(&o.Resign, "resign", false, "sign again what is signed by an accepted earlier certificate, or without the expiry or timestamp that is asked for")
-		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key meanwhile: look again before each push, which makes two signatures of an image rarer, and does not exclude them")
+		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose CA issues certificates to this key only: sign even if no trust policy can name the certificate's subject; repeatable, as for policy")
+		f.DurationVar(&o.MinValidity, "min-validity", 24*time.Hour, "sign only if the key's certificate is valid for at least this long; does not apply to timestamped signatures")
+		f.BoolVar(&o.Resign, "resign", false, "sign again images whose signature is by an accepted earlier certificate, or lacks the expiry or timestamp now requested")
+		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key: check the registry again before each push, which makes two signatures of an image rarer, and does not exclude them")
 	})
 	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.State, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
-		f.BoolVar(&o.Recheck, "recheck", false, "look up in the registry also what the ledger has as done, and sign again what was deleted there")
+		f.BoolVar(&o.Recheck, "recheck", false, "also check the registry for signatures that the ledger has as done, and sign again where they were deleted")
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "workers", 8, "key operations in flight")
+		f.IntVar(&o.workers, "workers", 8, "concurrent key operations")
 	})
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *EngineOptions) Check() error {
 	if o.MinValidity < 0 {
-		return cli.Usage(fmt.Errorf("--min-validity %s: it is not negative", o.MinValidity))
+		return cli.Usage(fmt.Errorf("--min-validity %s: must not be negative", o.MinValidity))
 	}
 	if o.workers < 1 {
-		return cli.Usage(fmt.Errorf("--workers %d: at least 1", o.workers))
+		return cli.Usage(fmt.Errorf("--workers %d: must be at least 1", o.workers))
 	}
 	if o.platforms != "index" && o.platforms != "all" {
-		return cli.Usage(fmt.Errorf("--platforms %s: it is index or all", o.platforms))
+		return cli.Usage(fmt.Errorf("--platforms %s: must be index or all", o.platforms))
 	}
 	return o.KeyOptions.Check()
 }
 
-// StatePath is the ledger's path. The folder of one that is named has to be there: a slip of the pen
-// would begin a new ledger in a new place, and the old one not be gone on with.
+// StatePath returns the ledger's path. The folder of a named ledger must exist: a mistyped path
+// would start a new ledger elsewhere instead of resuming the old one.
 func (o *EngineOptions) StatePath() (string, error) {
 	if folder := filepath.Dir(o.State); o.State != "" && !Exists(folder) {
-		return "", cli.Usage(fmt.Errorf("--state %s: there is no folder %s\nhint: make it, if the ledger is to be there", safetext.Safe(o.State, 300), safetext.Safe(folder, 300)))
+		return "", cli.Usage(fmt.Errorf("--state %s: folder %s does not exist\nhint: create it, if this is where the ledger belongs", safetext.Safe(o.State, 300), safetext.Safe(folder, 300)))
 	}
 	return LedgerPath(o.State)
 }
@@ -368,7 +368,7 @@ func (o *Options) Bind(c *cobra.Command) {
 	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", acceptRootHelp) })
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *Options) Check() error {
 	if err := o.Common.Check(); err != nil {
 		return err
@@ -376,7 +376,7 @@ func (o *Options) Check() error {
 	return o.CheckRest()
 }
 
-// CheckRest is check but for the formats of the result.
+// CheckRest is Check without the formats of the result.
 func (o *Options) CheckRest() error {
 	for _, check := range []func() error{o.RemoteOptions.Check, o.SelectOptions.Check, o.EngineOptions.Check} {
 		if err := check(); err != nil {

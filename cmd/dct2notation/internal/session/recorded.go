@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// recorded chooses among the repositories of a ledger: by the name that they have in DCT, or
-// by where their images are.
+// recorded selects repositories of a ledger by their name in DCT or by the location of their
+// images.
 type recorded struct {
 	names   []string
 	wanted  []image // none: all
@@ -47,7 +47,7 @@ func SelectRecorded(args []string, cfg Config) (*recorded, error) {
 		// In the configuration names are those of repositories, for all verbs.
 		if before, after, ok := strings.Cut(name, "@"); ok && sel.named {
 			if err := digest.Digest(after).Validate(); err != nil {
-				return nil, fmt.Errorf("%s: after @ comes a digest such as sha256:<64 hex digits>", safetext.Safe(name, 256))
+				return nil, fmt.Errorf("%s: @ must be followed by a digest such as sha256:<64 hex digits>", safetext.Safe(name, 256))
 			}
 			repositories[i], digests[i] = before, after
 		}
@@ -108,7 +108,7 @@ func (s *recorded) Hosts(l *state.Ledger) ([]string, error) {
 		}
 	}
 	if i := slices.Index(found, false); i >= 0 && s.named {
-		return nil, cli.Usage(fmt.Errorf("the ledger has no image of %s\nhint: is it another run's --state?", safetext.Safe(s.names[i], 256)))
+		return nil, cli.Usage(fmt.Errorf("the ledger has no image in %s\nhint: is it another run's --state?", safetext.Safe(s.names[i], 256)))
 	}
 	return slices.Sorted(maps.Keys(hosts)), nil
 }

@@ -111,7 +111,7 @@ type SignatureRegistry struct {
 func (s *SignatureRegistry) Find(ctx context.Context, image migrate.Image, key string) (migrate.Found, error) {
 	signer, ok := s.Signers[key]
 	if !ok {
-		return migrate.Found{}, fmt.Errorf("looking for signatures of key %s: it is not open", safetext.Safe(key, 128))
+		return migrate.Found{}, fmt.Errorf("looking for signatures of key %s: the key is not open", safetext.Safe(key, 128))
 	}
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *SignatureRegistry) Find(ctx context.Context, image migrate.Image, key s
 func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, key, recorded string) (migrate.Signature, bool, error) {
 	signer, ok := s.Signers[key]
 	if !ok {
-		return migrate.Signature{}, false, fmt.Errorf("looking for signatures of key %s: it is not open", safetext.Safe(key, 128))
+		return migrate.Signature{}, false, fmt.Errorf("looking for signatures of key %s: the key is not open", safetext.Safe(key, 128))
 	}
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *SignatureRegistry) Recorded(ctx context.Context, image migrate.Image, k
 	return signatureOf(one), true, nil
 }
 
-// Relist stores again what the registry has under the signature's digest, which lists it.
+// Relist pushes the signature's manifest again, so that the registry lists it.
 func (s *SignatureRegistry) Relist(ctx context.Context, image migrate.Image, recorded string) error {
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
@@ -268,7 +268,7 @@ func (s *Remover) Remove(ctx context.Context, c undo.Claim) error {
 	return err
 }
 
-// Signer is the key as package migrate needs it.
+// Signer adapts the key to the interface of package migrate.
 type Signer struct {
 	*notation.Signer
 	monitor *monitor.Monitor // told when the key does not sign; may be nil

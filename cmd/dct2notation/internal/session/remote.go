@@ -215,11 +215,11 @@ func checkNotaryURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("%s: it takes a URL, such as https://notary.example.com", transport.RedactText(s))
+		return fmt.Errorf("%s: must be a URL, such as https://notary.example.com", transport.RedactText(s))
 	case u.User != nil:
-		return fmt.Errorf("%s: an address holds no user and password\nhint: the Notary server gets the registry's credentials: docker login, or -u and --password-stdin", transport.RedactText(s))
+		return fmt.Errorf("%s: must not contain a user or password\nhint: the Notary server gets the registry's credentials: docker login, or -u and --password-stdin", transport.RedactText(s))
 	case u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%s: it takes a URL without ? and #", transport.RedactText(s))
+		return fmt.Errorf("%s: must be a URL without ? and #", transport.RedactText(s))
 	}
 	return nil
 }

@@ -43,14 +43,14 @@ func DiscoverKinds() []string {
 // Bind adds the flags.
 func (o *SelectOptions) Bind(f *pflag.FlagSet) {
 	cli.Grouped(f, cli.GroupSelect, func(f *pflag.FlagSet) {
-		f.StringVar(&o.Discover, "discover", DiscoverList, "how repositories are found: list (as named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all that --source has)")
+		f.StringVar(&o.Discover, "discover", DiscoverList, "how to find repositories: list (those named), changefeed (of the Notary server), catalog (of the registry), docker-trust, source (all in --source)")
 		BindRepositoriesFrom(f)
-		f.StringSliceVar(&o.includeTags, "include-tags", nil, "only tags that match one of these globs")
-		f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "no tags that match one of these globs")
+		f.StringSliceVar(&o.includeTags, "include-tags", nil, "process only tags that match one of these globs")
+		f.StringSliceVar(&o.excludeTags, "exclude-tags", nil, "skip tags that match one of these globs")
 	})
 }
 
-// Check returns a usage error for values that mean nothing.
+// Check returns a usage error for invalid values.
 func (o *SelectOptions) Check() error {
 	if !slices.Contains(DiscoverKinds(), o.Discover) {
 		return cli.Usage(fmt.Errorf("--discover %s: it is list, changefeed, catalog, docker-trust or source", safetext.Safe(o.Discover, 64)))
@@ -166,7 +166,7 @@ func (s *selection) addRecorded(args []string, a Access) error {
 	for _, name := range a.Record.GUNs() {
 		gun, err := dct.ParseGUN(name)
 		if err != nil || gun.String() != name {
-			return fmt.Errorf("the ledger has a repository that cannot be one: %s", safetext.Safe(name, 256))
+			return fmt.Errorf("the ledger has an invalid repository name: %s", safetext.Safe(name, 256))
 		}
 		if s.unmatched != nil {
 			s.unmatched.recorded = append(s.unmatched.recorded, gun)
@@ -217,7 +217,7 @@ func (s *selection) hosts() ([]string, error) {
 	for _, g := range s.globs {
 		h := migrate.HostOf(g.text)
 		if isGlob(h) {
-			return nil, fmt.Errorf("glob %s: it has to name the registry's host", safetext.Safe(g.text, 256))
+			return nil, fmt.Errorf("glob %s: must begin with the registry's host", safetext.Safe(g.text, 256))
 		}
 		hosts[h] = true
 	}
@@ -254,7 +254,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 		return guns, nil // that nothing is new is no mistake
 	}
 	if i := slices.Index(matched, false); i >= 0 {
-		return nil, fmt.Errorf("%s matches nothing in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), safetext.Count(len(candidates), "repository"))
+		return nil, fmt.Errorf("%s matches no repository in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), safetext.Count(len(candidates), "repository"))
 	}
 	if len(guns) == 0 {
 		return nil, errors.New("every repository is excluded by the configuration")
@@ -346,14 +346,14 @@ const maxOdd = 20
 // data of any under them, and there is nothing to sign.
 func (d *discovery) tellOdd(log *slog.Logger) {
 	for _, name := range d.odd[:min(len(d.odd), maxOdd)] {
-		log.Warn("a name that no image can have: passed over", "name", safetext.Safe(name, 256))
+		log.Warn("skipped a name that is not valid for an image", "name", safetext.Safe(name, 256))
 	}
 	if more := len(d.odd) - maxOdd; more > 0 {
-		log.Warn("more names that no image can have: passed over", "names", more)
+		log.Warn("skipped more names that are not valid for an image", "names", more)
 	}
 }
 
-// sourceGUNs are all repositories that --source has, and its names that no image can have.
+// sourceGUNs are all repositories that --source has, and its names that are not valid for an image.
 func (r *Servers) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
 	switch s := r.Source.(type) {
 	case *dct.Dump:
@@ -373,7 +373,7 @@ func (r *Servers) catalogs(ctx context.Context, hosts []string) (discovery, erro
 		names := 0
 		err := r.Registry.Catalog(ctx, h, func(name string) error {
 			names++
-			// Names from servers are data: what is no repository's name is none.
+			// Names from servers are data: skip what is not a valid repository name.
 			if gun, err := dct.ParseGUN(h + "/" + name); err == nil {
 				found.guns = append(found.guns, gun)
 			} else {

@@ -88,8 +88,8 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	return &Session{Servers: r, Scope: sel.scope(), Asked: output.ScopeText(sel.names, sel.choice), Choice: sel.choice, unmatched: sel.unmatched}, sel, nil
 }
 
-// Find finds the repositories that the selection means. since is what an earlier pass has
-// read of the changefeeds: of what they name, only what has changed is found again.
+// Find returns the selected repositories. since is the position that an earlier pass has reached
+// in the changefeeds: repositories found there are returned only if they have changed since.
 func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Config, since Feeds, log *slog.Logger) error {
 	found, err := f.discover(ctx, how, sel, cfg, since)
 	if err != nil {
@@ -101,7 +101,7 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 		return f.Unlisted
 	}
 	if f.Unlisted != nil {
-		log.Error("not all repositories are known, and the call goes on with the others", cli.Reasoned(f.Unlisted.Error())...)
+		log.Error("not all repositories could be listed; continuing with the others", cli.Reasoned(f.Unlisted.Error())...)
 	}
 	if f.GUNs, err = sel.pick(found.guns); err != nil {
 		return cli.Usage(err)
@@ -130,7 +130,7 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	if before := len(f.GUNs); sel.recorded != nil {
 		f.GUNs = sel.withRecorded(f.GUNs)
 		if more := len(f.GUNs) - before; more > 0 {
-			log.Info("repositories that only the ledger has are compared as well", "repositories", more)
+			log.Info("also comparing repositories that only the ledger has", "repositories", more)
 		}
 	}
 	return nil
@@ -141,11 +141,11 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 func nothingFound(how string, found int) error {
 	switch {
 	case how != discoverChangefeed:
-		return cli.Usage(fmt.Errorf("no repository of the %d that were found was selected\nhint: compare the globs with the names", found))
+		return cli.Usage(fmt.Errorf("none of the %d repositories found was selected\nhint: compare the globs with the names", found))
 	case found > 0: // a watch may wait for the first of them
-		return fmt.Errorf("no repository of the %d that the changefeed names was selected\nhint: compare the globs with the names", found)
+		return fmt.Errorf("none of the %d repositories in the changefeed was selected\nhint: compare the globs with the names", found)
 	}
-	return errors.New("the changefeed names no repository at all\nhint: is that the Notary server, or did a proxy answer? else name the repositories, or find them with --discover catalog")
+	return errors.New("the changefeed is empty\nhint: is that the Notary server, or did a proxy answer? else name the repositories, or find them with --discover catalog")
 }
 
 // allHosts are the registries that may be spoken to: of the names, of the configuration's

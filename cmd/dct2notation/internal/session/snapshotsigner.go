@@ -30,7 +30,8 @@ func (o *RemoteOptions) SnapshotJudge(rt http.RoundTripper) (snapshot.Judge, err
 	return snapshotJudge{verifier}, nil
 }
 
-// Judge trusts no leniency: a date that the policy lets pass decides about another date.
+// Judge does not accept a lenient verification level: the signature's time decides whether trust
+// data counts as expired, so it must be valid itself.
 func (j snapshotJudge) Judge(ctx context.Context, gun dct.GUN, manifest ocispec.Descriptor, mediaType string, envelope []byte) (snapshot.Verdict, error) {
 	v, err := j.verifier.Verify(ctx, gun.String()+"@"+manifest.Digest.String(), manifest, mediaType, envelope)
 	if err != nil {
@@ -38,7 +39,7 @@ func (j snapshotJudge) Judge(ctx context.Context, gun dct.GUN, manifest ocispec.
 	}
 	verdict := snapshot.Verdict{Trusted: v.Strict(), At: v.SignedAt, Leaf: v.Leaf, Reason: v.Reason}
 	if verdict.Trusted && !migrate.Attests(v.Metadata, gun.String()) {
-		verdict.Trusted, verdict.Reason = false, "it was made over an image, or for another repository"
+		verdict.Trusted, verdict.Reason = false, "it is for an image, or for another repository"
 	}
 	return verdict, nil
 }

@@ -46,7 +46,7 @@ func sourceUsage() string {
 	return strings.Join(all, ", ")
 }
 
-// source returns what --source names, and the place that it gives; the zero value if it names nothing known.
+// source returns the trust source of --source, and its path; the zero value if it is unknown.
 func (o *RemoteOptions) source() (s trustSource, place string) {
 	name, place, _ := strings.Cut(o.Source, ":")
 	all := trustSources()
@@ -90,7 +90,7 @@ func (r *Servers) notaryAdvice(registry string) string {
 	case r.variable.holds(registry):
 		return "its address is from " + serverVariable
 	case r.variable.unused:
-		return serverVariable + " is set and not used, as several registries are named"
+		return serverVariable + " is ignored, since several registries are named"
 	}
 	if _, configured := r.notary[registry]; !r.plain(registry) || configured || r.Opts.NotaryServer != "" {
 		return ""

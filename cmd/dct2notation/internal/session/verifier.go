@@ -27,11 +27,11 @@ type verifierOptions struct {
 }
 
 func (o *verifierOptions) bind(f *pflag.FlagSet) {
-	f.StringSliceVar(&o.verifyPlugins, "verification-plugin", nil, "notation plugin that signatures may name for their verification, NAME or NAME=FILE (default file: where notation keeps it); signatures that name any other are unknown")
-	f.Var((*cli.Pairs)(&o.verifySums), "verification-plugin-sha256", "SHA-256 that the file of a verification plugin must have, NAME=SHA256; once for each")
-	f.Var((*cli.Pairs)(&o.verifyConfig), "verification-plugin-config", "configuration of the verification plugins, k=v; once for each")
-	f.StringSliceVar(&o.verifyEnv, "verification-plugin-env", nil, "further environment variables that the verification plugins may see")
-	f.DurationVar(&o.verifyTimeout, "verification-plugin-timeout", time.Minute, "how long one call of a verification plugin may take")
+	f.StringSliceVar(&o.verifyPlugins, "verification-plugin", nil, "notation plugin that may verify signatures that ask for it, NAME or NAME=FILE (default: installed as for notation); signatures that ask for any other are unknown")
+	f.Var((*cli.Pairs)(&o.verifySums), "verification-plugin-sha256", "expected SHA-256 of a verification plugin's file, NAME=SHA256; repeatable")
+	f.Var((*cli.Pairs)(&o.verifyConfig), "verification-plugin-config", "configuration of the verification plugins, k=v; repeatable")
+	f.StringSliceVar(&o.verifyEnv, "verification-plugin-env", nil, "additional environment variables to pass to the verification plugins")
+	f.DurationVar(&o.verifyTimeout, "verification-plugin-timeout", time.Minute, "time limit for one call of a verification plugin")
 }
 
 // Plugins returns the verification plugins as they are configured.
