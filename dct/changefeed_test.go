@@ -164,15 +164,15 @@ func TestALateRecordOverrulesNoLaterOne(t *testing.T) {
 func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, want string }{
-		"a web page":        {"<html>", "no changefeed"},
-		"nothing":           {"null", "no changefeed"},
-		"an empty object":   {"{}", "no changefeed"},
-		"another's answer":  {`{"status":"ok"}`, "no changefeed"},
-		"no records":        {`{"count":0}`, "no changefeed"},
-		"no count":          {`{"records":[]}`, "no changefeed"},
+		"a web page":        {"<html>", "not a changefeed"},
+		"nothing":           {"null", "not a changefeed"},
+		"an empty object":   {"{}", "not a changefeed"},
+		"another's answer":  {`{"status":"ok"}`, "not a changefeed"},
+		"no records":        {`{"count":0}`, "not a changefeed"},
+		"no count":          {`{"records":[]}`, "not a changefeed"},
 		"half a page":       {`{"count":3,"records":[{"ID":"1","GUN":"a"}]}`, "3 records and has 1"},
-		"circles":           {`{"count":1,"records":[{"ID":"","GUN":"a"}]}`, "circles"},
-		"one page for ever": {`{"count":2,"records":[{"ID":"1","GUN":"a"},{"ID":"2","GUN":"b"}]}`, "circles"},
+		"circles":           {`{"count":1,"records":[{"ID":"","GUN":"a"}]}`, "pages repeat"},
+		"one page for ever": {`{"count":2,"records":[{"ID":"1","GUN":"a"},{"ID":"2","GUN":"b"}]}`, "pages repeat"},
 		"a large page":      {`{"count":0,"records":[]}` + strings.Repeat(" ", maxPage), "larger than"},
 	} {
 		s := notary(t)
@@ -280,8 +280,8 @@ func TestChangesHaveAnEnd(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"count":1,"records":[{"ID":%q,"GUN":"a.example.com/x"}]}`, id)
 		return true
 	})
-	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "circles") || asked > 4 {
-		t.Errorf("round: got %v after %d requests, want an error that says circles after at most 4", err, asked)
+	if _, _, err := server(s).Changes(t.Context(), "a.example.com", nil); err == nil || !strings.Contains(err.Error(), "pages repeat") || asked > 4 {
+		t.Errorf("round: got %v after %d requests, want an error that says that pages repeat after at most 4", err, asked)
 	}
 	asked = 0
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {

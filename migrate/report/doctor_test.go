@@ -14,7 +14,7 @@ func TestDoctorIsHealthyOnlyWithoutFailures(t *testing.T) {
 		says    string
 	}{
 		{[]Health{OK, Warn}, true, "no problem was found\n"},
-		{[]Health{OK, Unknown}, true, "not everything could be checked"},
+		{[]Health{OK, Unknown}, true, "some checks could not be made"},
 		{[]Health{OK, Fail, Unknown}, false, "the run would fail"},
 	} {
 		var checks []Check

@@ -41,8 +41,8 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	return out.Flush()
 }
 
-// cutList begins the comment that says of a list that its result did not finish. Readers look for it: with
-// it, a list that names nothing does not say that nothing to do.
+// cutList begins the comment of a list whose result did not finish. Readers look for it: with
+// it, an empty list does not mean that there is nothing to do.
 const cutList = "# what it did not come to is not in this list"
 
 // untagged is the digest of an image that DCT has withdrawn, whose row has no tag.

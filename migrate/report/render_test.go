@@ -88,7 +88,7 @@ func looksWell(format string, s *Saved, text string) bool {
 	case "prometheus":
 		return has("_well 1\n")
 	case "failures":
-		return !has("registry.example.com") && !has("not come to its end")
+		return !has("registry.example.com") && !has("did not finish")
 	}
 	return s.End.Well // a format of another test
 }

@@ -423,7 +423,7 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	}
 	l.waive(Waiver{Repository: other, Class: NotCompared})
 	gates = l.assess(scenetest.App, other)
-	if g := gates[gateDates]; !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "not counted: the dates of "+other) }) {
+	if g := gates[gateDates]; !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "not counted: expiry dates of "+other) }) {
 		t.Errorf("dates: got %+v, want that those of %s are not counted", g, other)
 	}
 	if g := gates[gateCompared]; !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "waived: "+other+", not compared") }) || !slices.ContainsFunc(g.Evidence, func(e string) bool { return strings.HasPrefix(e, "no ledger was compared with") }) {

@@ -61,7 +61,7 @@ const repositoriesFrom = "repositories-from"
 
 // BindRepositoriesFrom adds the flag that names a list of repositories. LoadConfig reads it.
 func BindRepositoriesFrom(f *pflag.FlagSet) {
-	f.String(repositoriesFrom, "", "file with the repositories, one on a line, or - for stdin; in place of those in the configuration")
+	f.String(repositoriesFrom, "", "file with the repositories, one per line, or - for stdin; replaces those of the configuration")
 }
 
 // maxRepositoriesFile bounds a list: a million names of 128 bytes.
