@@ -38,8 +38,8 @@ func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 		t.Errorf("got asked %d times, %s, expired %v, want once, snapshot and targets, none expired", asked, got.Judged(), got.Expired())
 	}
 	reader.TimeAttestation = saw(time.Now(), &asked)
-	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "already when it was signed") {
-		t.Errorf("seen when it was expired: got %v, want %v that says already when it was signed", err, ErrExpired)
+	if _, err := read(t, reader, app, Known{}); !errors.Is(err, ErrExpired) || !strings.Contains(err.Error(), "already expired when it was signed") {
+		t.Errorf("seen when it was expired: got %v, want %v that says already expired when it was signed", err, ErrExpired)
 	}
 	reader.TimeAttestation = func(context.Context, GUN) (ValidAt, error) {
 		return ValidAt{At: time.Now().AddDate(-1, 0, 0)}, errors.New("blind")
