@@ -107,7 +107,7 @@ func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now *state.F
 		if lerr != nil || !found || slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(known, id) }) {
 			continue
 		}
-		return fmt.Errorf("%s: the ledger has root %s, your pin has %s: %w", safetext.Safe(name, 256),
+		return fmt.Errorf("%s: the ledger knows root %s, your pin says %s: %w", safetext.Safe(name, 256),
 			safetext.Safe(strings.Join(before.RootKeyIDs, ", "), 512), strings.Join(ids, ", "), err)
 	}
 	return err
