@@ -96,6 +96,7 @@ func (s *SnapshotSigner) Leaf() string {
 	return s.leaf
 }
 
+// Ours is [snapshot.Signer]'s.
 func (s *SnapshotSigner) Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error) {
 	c, _, ours, err := s.knows.Recognise(ctx, manifest, mediaType, envelope)
 	if ours {
@@ -104,6 +105,7 @@ func (s *SnapshotSigner) Ours(ctx context.Context, manifest ocispec.Descriptor, 
 	return ours, err
 }
 
+// Attest is [snapshot.Signer]'s.
 func (s *SnapshotSigner) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Signature, error) {
 	if err := s.ready(ctx); err != nil {
 		return snapshot.Signature{}, err

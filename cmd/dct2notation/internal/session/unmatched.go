@@ -73,9 +73,9 @@ func (u *unmatched) tellTags(log *slog.Logger) {
 	}
 	const why = "no tag that was read matches it: is it mistyped?"
 	for _, g := range u.include {
-		log.Warn(why, "include-tags", safetext.Safe(g.text, 256))
+		log.Warn(why, "include_tags", safetext.Safe(g.text, 256))
 	}
 	for _, g := range u.exclude {
-		log.Warn(why, "exclude-tags", safetext.Safe(g.text, 256))
+		log.Warn(why, "exclude_tags", safetext.Safe(g.text, 256))
 	}
 }
