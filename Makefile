@@ -50,6 +50,7 @@ lint: ## formatting, vet, staticcheck, other checks of code and spelling, import
 	go mod tidy -diff
 	go -C internal/lint/tools mod tidy -diff
 	go -C internal/e2e mod tidy -diff
+	go -C internal/e2e vet ./...
 	$(call TOOL,actionlint) .github/workflows/*.yaml
 	GOOS=windows go -C cmd/notation-pkcs11 vet ./...
 	@for m in $(PLUGINS); do echo "lint $$m"; cd $(CURDIR)/$$m && go vet ./... && go vet -tags softhsm ./... && \

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
 
@@ -86,7 +87,7 @@ func judgeImage(path string, acked map[int]int, all []state.Event) error {
 	if err != nil {
 		return err
 	}
-	if len(at.events) > len(all) || !slices.Equal(at.events, all[:len(at.events)]) {
+	if len(at.events) > len(all) || !slices.EqualFunc(at.events, all[:len(at.events)], func(a, b state.Event) bool { return reflect.DeepEqual(a, b) }) {
 		return fmt.Errorf("the %d events are not the first of those that were recorded", len(at.events))
 	}
 	return at.matches(acked)
