@@ -23,7 +23,7 @@ func TestPageShowsHowItEnded(t *testing.T) {
 		"well":    {verified(100, false), "The signature sets agree", "good"},
 		"trouble": {verified(5000, true), "The signature sets disagree", "bad"},
 		"a run":   {ran(100), "Not complete", "bad"},
-		"cut":     {cut(), "Did not come to its end", "unsure"},
+		"cut":     {cut(), "Did not finish", "unsure"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
