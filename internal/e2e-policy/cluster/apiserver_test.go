@@ -37,7 +37,7 @@ func newCluster(t *testing.T, tls *authority) *cluster {
 	server := start(t, apiserver, nil, "--etcd-servers="+store, "--bind-address=127.0.0.1", "--secure-port="+port,
 		"--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--cert-dir="+folder, "--tls-cert-file="+crt, "--tls-private-key-file="+key,
 		"--token-auth-file="+tokens, "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+key, "--service-account-signing-key-file="+key,
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+crt, "--service-account-signing-key-file="+key,
 		// Nobody makes the account that every Pod would have to have.
 		"--disable-admission-plugins=ServiceAccount")
 	c := &cluster{client: &client{base: "https://127.0.0.1:" + port, http: &http.Client{Transport: &http.Transport{TLSClientConfig: tls.client()}}}}
