@@ -186,3 +186,25 @@ func TestProfileIsTheSignedAttribute(t *testing.T) {
 		}
 	}
 }
+
+// Of two answers that cross, the one from before the renewal takes nothing back and tells nothing.
+func TestALateAnswerUndoesNoRenewal(t *testing.T) {
+	t.Parallel()
+	ca, err := pki.NewAuthority("root")
+	must(t, err)
+	issued := func(ago time.Duration) []*x509.Certificate {
+		leaf, err := ca.Issue("release", nil, pki.Valid(time.Now().Add(-ago), time.Now().Add(time.Hour)))
+		must(t, err)
+		return leaf.Chain
+	}
+	before, after := issued(2*time.Hour), issued(time.Hour)
+	told := 0
+	s := &Signer{chain: before}
+	s.OnRenewed(func([][]byte) { told++ })
+	for _, chain := range [][]*x509.Certificate{before, after, before, after} {
+		s.renewed(chain)
+	}
+	if got, want := s.Leaf(), Thumbprint(after[0]); got != want || told != 1 {
+		t.Errorf("got leaf %s and %d renewals told, want %s and 1", got, told, want)
+	}
+}

@@ -118,6 +118,10 @@ func (s *Signer) OnRenewed(tell func(chain [][]byte)) { s.onRenewed = tell }
 func (s *Signer) renewed(chain []*x509.Certificate) {
 	s.mu.Lock()
 	was := s.chain
+	if chain[0].NotBefore.Before(was[0].NotBefore) { // an answer that comes late, of before the renewal
+		s.mu.Unlock()
+		return
+	}
 	s.chain = chain
 	s.mu.Unlock()
 	if s.onRenewed != nil && !was[0].Equal(chain[0]) {

@@ -157,7 +157,7 @@ func TestCertificatesRoll(t *testing.T) {
 		"a new order keeps the count": {rolling: kmstest.Rolling{Signatures: 4}, change: func(b *kmstest.Behaviour) { b.MaxPerSecond = 100 }, want: "AAAAB"},
 		"another usage":               {change: func(b *kmstest.Behaviour) { b.Rolling = &kmstest.Rolling{Authority: b.Rolling.Authority} }, want: "AABBB"},
 		"another subject":             {change: func(b *kmstest.Behaviour) { b.Keys = map[string]pki.Files{"k": other} }, want: "AABBB"},
-		"a refused call is none": {rolling: kmstest.Rolling{Signatures: 2}, change: func(b *kmstest.Behaviour) {
+		"a refused call does not count": {rolling: kmstest.Rolling{Signatures: 2}, change: func(b *kmstest.Behaviour) {
 			b.Faults = []kmstest.Fault{{Command: "generate-signature", Kind: kmstest.AccessDenied, Count: 1}}
 		}, want: "AA!BB"},
 	} {
