@@ -36,7 +36,7 @@ type Key struct {
 	Accepted []string
 	// Earlier are identities that the ledger says were accepted before. An item that the ledger
 	// has as done by one of them stays done while that signature verifies; nothing else is
-	// theirs, as a ledger adds no authority.
+	// theirs, as a ledger adds no authority. No certificates are among them where Renews.
 	Earlier []string
 	// Prove returns an error unless the key is known to have its identity: from the
 	// configuration, or because it has signed in this process. It spends a key operation for

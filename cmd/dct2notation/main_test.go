@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,7 +60,7 @@ func TestScripts(t *testing.T) {
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
 			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema), "today": cmd(today),
-			"renewals": renewals, "outlive": cmd(outlive),
+			"renewals": renewals, "outlive": cmd(outlive), "forge": cmd(forge),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
 		},
@@ -870,6 +872,81 @@ func renewals(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(len(leaves)) != args[1] {
 		ts.Fatalf("the history has %d renewed certificates, want %s", len(leaves), args[1])
 	}
+}
+
+// forge LEDGER WHAT REPO TAG changes a ledger as somebody does who can write to its file and knows what it is bound to.
+// It is about the one signature that the registry has of the tag. WHAT is done: the ledger has the item as done by it,
+// and by the key's identity; made: a run of this ledger has made it; listed: it is in the outbox; pending: and
+// is gone from the registry; earlier NAME OTHER: its certificate, and the key's identity with OTHER in place of
+// NAME, are earlier identities of the key, whose last chain is the signature's.
+func forge(ts *testscript.TestScript, f *fixture, args []string) error {
+	what, repo, tag := args[1], args[2], args[3]
+	image, err := f.registry.PutImage(repo, "", repo+"/"+tag)
+	if err != nil {
+		return err
+	}
+	list, err := f.registry.Signatures(repo, image.Digest.String())
+	if err != nil || len(list) != 1 {
+		return fmt.Errorf("%d signatures: %w", len(list), err)
+	}
+	signature := list[0].Digest.String()
+	mediaType, blob, err := f.registry.SignatureBlob(repo, list[0])
+	if err != nil {
+		return err
+	}
+	manifest, err := f.registry.Manifest(repo, signature)
+	if err != nil {
+		return err
+	}
+	says, err := notation.Read(mediaType, blob)
+	if err != nil {
+		return err
+	}
+	l, err := state.Open(ts.MkAbs(args[0]), state.Options{Tool: "forger"})
+	if err != nil {
+		return err
+	}
+	defer func() { ts.Check(l.Close()) }()
+	bound, err := l.Fingerprint()
+	if err != nil {
+		return err
+	}
+	items, err := l.Items(state.Key{}, 1)
+	if err != nil {
+		return err
+	}
+	id := slices.Collect(maps.Keys(bound.Signers))[0]
+	signer := bound.Signers[id]
+	own := signer.Identity
+	if what == "earlier" {
+		signer.Chain = nil
+		for _, c := range says.Chain {
+			signer.Chain = append(signer.Chain, c.Raw)
+		}
+		for _, signer.Identity = range []string{notation.IdentityOf(says.Chain[0]).String(), strings.Replace(own, args[4], args[5], 1), own} {
+			bound.Signers[id] = signer
+			if err := l.Bind(bound, true); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	k := state.Key{Repository: f.registry.Host() + "/" + repo, Digest: image.Digest.String(), KeyName: items[0].Key.KeyName}
+	if _, err := l.Plan([]state.Item{{Key: k, GUN: k.Repository, Tags: []state.Tag{{Name: tag, Role: "targets"}}}}); err != nil {
+		return err
+	}
+	by := state.SignedBy{Identity: own, Leaf: notation.Thumbprint(says.Chain[0]), ChainEnds: says.ChainEnds(), Timestamped: true, Format: mediaType}
+	if what == "done" {
+		return l.Adopt(k, signature, by, map[string]string{tag: "targets"})
+	}
+	err = l.Sign(k, state.Envelope{MediaType: mediaType, Blob: blob, Manifest: manifest, ManifestDigest: signature, LeafThumbprint: by.Leaf, Metadata: says.Target.Annotations, SignedBy: by})
+	switch {
+	case err == nil && what == "made":
+		err = l.Confirm(k, signature)
+	case err == nil && what == "pending":
+		err = f.registry.Delete(repo, signature)
+	}
+	return err
 }
 
 // outlive REPOSITORY TAG waits until the certificate of a tag's signature has expired.

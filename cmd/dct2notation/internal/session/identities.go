@@ -108,11 +108,12 @@ func IdentitiesOf(values []string) ([]notation.Identity, error) {
 }
 
 // earlierOf are the identities that the ledger says were accepted for a key of that name, but for
-// the present one.
+// the present one. Where that outlives its certificates, no certificate is among them: it may be one by which
+// a service signs for others too, and what is in the registry counts by the configuration alone.
 func earlierOf(f *state.Fingerprint, name string, present notation.Identity) []string {
 	var all []string
 	add := func(text string) {
-		if i, err := notation.ParseIdentity(text); err == nil && !i.Equal(present) && !slices.Contains(all, text) {
+		if i, err := notation.ParseIdentity(text); err == nil && !i.Equal(present) && (i.Renews() || !present.Renews()) && !slices.Contains(all, text) {
 			all = append(all, text)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense.
+// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense; and no certificate,
+// where a service may sign by it for others.
 func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	t.Parallel()
 	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }
@@ -23,5 +24,13 @@ func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	slices.Sort(got)
 	if want := []string{id("a"), id("b")}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	const profile = "profile:sha256:"
+	renews, before := profile+strings.Repeat("e", 64)+":new", profile+strings.Repeat("e", 64)+":old"
+	present, err = notation.ParseIdentity(renews)
+	must(t, err)
+	f.Signers["release kms new"] = state.Signer{Identity: renews, Earlier: []string{id("a"), before}}
+	if got, want := earlierOf(f, "release", present), []string{before}; !slices.Equal(got, want) {
+		t.Errorf("of a profile: got %v, want %v", got, want)
 	}
 }
