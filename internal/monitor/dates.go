@@ -22,15 +22,20 @@ func kind(role string) string {
 // Read says that a repository's trust data was read, and when which role expires.
 func (m *Monitor) Read(repository string, expires map[string]time.Time) {
 	m.with(func() {
-		d := dates{seen: m.sign, at: map[string]time.Time{}}
-		for role, at := range expires {
-			k := kind(role)
-			if first, ok := d.at[k]; !ok || at.Before(first) {
-				d.at[k] = at
-			}
-		}
-		m.dates[repository] = d
+		m.dates[repository] = dates{seen: m.sign, at: byKind(expires)}
 	})
+}
+
+// byKind are the first dates of each kind of role.
+func byKind(expires map[string]time.Time) map[string]time.Time {
+	first := map[string]time.Time{}
+	for role, at := range expires {
+		k := kind(role)
+		if before, ok := first[k]; !ok || at.Before(before) {
+			first[k] = at
+		}
+	}
+	return first
 }
 
 // Unread says that a repository's trust data was not read. What was known of it still holds,

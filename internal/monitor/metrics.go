@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"maps"
 	"runtime"
 	"time"
 
@@ -56,6 +57,11 @@ var (
 	descProofs    = counted("key_proofs_total", "Throw-away signatures that the key was asked for, to see its certificate.", "key")
 	descCalls     = counted("key_operations_total", "Operations that the key was asked for, the proof of it and repetitions included.", "key")
 	descThrottled = counted("key_throttled_total", "Of those, refused because there were too many.", "key")
+	descRows      = desc("verify_rows", "Tags compared, by repository and class; a class that disagreed stays until a pass has looked again.", "repository", "class")
+	descUnread    = desc("verify_unread", "1 if the last pass could not compare the repository, or not all of it, by class.", "repository", "class")
+	descCompared  = desc("verify_compared_timestamp_seconds", "When all of the repository was last compared; 0: never.", "repository")
+	descExpires   = desc("verify_trust_data_expires_timestamp_seconds", "When the repository's metadata, or its root certificate, expires, by kind of role.", "repository", "role")
+	descSigned    = desc("verify_certificate_expires_timestamp_seconds", "Until when the first trusted signature of the repository verifies.", "repository")
 	descBytes     = desc("ledger_size_bytes", "Size of the ledger's file.")
 	descStages    = desc("ledger_items", "Items in the ledger, by stage.", "stage")
 )
@@ -81,6 +87,7 @@ func (n now) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []described{
 		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole, descUndone,
 		descTrust, descCert, descCalls, descProofs, descThrottled, descBytes, descStages,
+		descRows, descUnread, descCompared, descExpires, descSigned,
 	} {
 		out <- d.Desc
 	}
@@ -99,6 +106,7 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	m := n.m
 	m.mu.Lock()
 	p, whole, undone, first, keys, ledger, clock := m.pass, m.whole, m.undone, m.soonest(), m.keys, m.ledger, m.o.Now()
+	compared := maps.Clone(m.sides) // what is in it is replaced, and never changed
 	m.mu.Unlock()
 
 	tell(descBuild, 1, m.o.Version, runtime.Version())
@@ -125,6 +133,21 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	tell(descUndone, left)
 	for role, t := range first {
 		at(descTrust, t, role)
+	}
+	for name, s := range compared {
+		for class, count := range s.rows {
+			tell(descRows, float64(count), name, class)
+		}
+		if s.unread != "" {
+			tell(descUnread, 1, name, s.unread)
+		}
+		if at(descCompared, s.whole, name); s.whole.IsZero() {
+			tell(descCompared, 0, name)
+		}
+		for role, t := range s.expires {
+			at(descExpires, t, name, role)
+		}
+		at(descSigned, s.signed, name)
 	}
 	if keys != nil {
 		for _, k := range keys() {

@@ -21,6 +21,10 @@ type Options struct {
 	Outcomes []string            // of passes
 	Results  map[string][]string // of items, with their classes
 	Unread   []string            // classes of repositories that are not read
+
+	// Fine are the classes of tags on which all is well. They are shown only of what was compared in the
+	// last pass; the others stay until a pass has looked again. Of Counted, a repository without any has 0.
+	Fine, Counted []string
 }
 
 // A Monitor is told what a run does. Its methods are called from several goroutines at once
@@ -38,6 +42,7 @@ type Monitor struct {
 	sign   time.Time  // the last sign of life
 	ended  string     // why there are no more passes; empty: there are
 	dates  map[string]dates
+	sides  map[string]sides // by repository, of those that are compared
 	keys   func() []Key
 	ledger func() (Ledger, bool)
 }
@@ -67,7 +72,7 @@ func New(o Options) *Monitor {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Monitor{o: o, counters: newCounters(), dates: map[string]dates{}, sign: o.Now()}
+	m := &Monitor{o: o, counters: newCounters(), dates: map[string]dates{}, sides: map[string]sides{}, sign: o.Now()}
 	for _, outcome := range o.Outcomes {
 		m.counters.passes.WithLabelValues(outcome)
 	}
@@ -105,7 +110,8 @@ func (m *Monitor) Began() {
 }
 
 // Ended says that a pass ended. outcome is one of few words; all says that it has read all
-// repositories there are: of those that it has not named, no dates are kept.
+// repositories there are: of those that it has not named, no dates are kept. If it has not, those that
+// were compared before and not in this pass are unknown.
 func (m *Monitor) Ended(outcome string, complete, all bool) {
 	m.with(func() {
 		m.pass.ended, m.pass.outcome = m.sign, outcome
@@ -116,6 +122,7 @@ func (m *Monitor) Ended(outcome string, complete, all bool) {
 		if all {
 			m.forget(m.pass.began)
 		}
+		m.leave(m.pass.began, all)
 		m.counters.passes.WithLabelValues(outcome).Inc()
 	})
 }

@@ -23,6 +23,9 @@ var classes = []verify.Class{
 	verify.Untrusted, verify.Broken, verify.Expired, verify.Unknown, verify.NoneSigned,
 }
 
+// Classes are those of tags, in the order in which reports show them.
+func Classes() []verify.Class { return slices.Clone(classes) }
+
 // Add counts one repository.
 func (t Totals) Add(r verify.Repository) {
 	if r.Class != "" {
@@ -189,23 +192,29 @@ func (v *verifyText) End(t Totals, err error) error {
 		}
 	}
 	fmt.Fprintf(&b, "%-16s %d\n", "total", total)
-	switch {
-	case err != nil && !errors.Is(err, ErrChosen):
-		b.WriteString("the comparison did not finish\n")
+	b.WriteString(conclusion(t, err, v.leftOut) + "\n")
+	if err != nil && !errors.Is(err, ErrChosen) {
 		indent(&b, Why(err))
-	case t.Disagree():
-		b.WriteString("the signature sets disagree\n")
-	case t.Unknown():
-		b.WriteString("not everything could be checked\n")
-	case err != nil && v.leftOut == 0:
-		b.WriteString("the signature sets agree on the tags that were chosen\n")
-	case v.leftOut > 0:
-		fmt.Fprintf(&b, "the signature sets agree on what was compared; %s not compared\n", safetext.Count(v.leftOut, "tag"))
-	default:
-		b.WriteString("the signature sets agree\n")
 	}
 	_, werr := io.WriteString(v.w, b.String())
 	return werr
+}
+
+// conclusion is what a verification comes to, that ended with err (see [Verify]).
+func conclusion(t Totals, err error, leftOut int) string {
+	switch {
+	case err != nil && !errors.Is(err, ErrChosen):
+		return "the comparison did not finish"
+	case t.Disagree():
+		return "the signature sets disagree"
+	case t.Unknown():
+		return "not everything could be checked"
+	case err != nil && leftOut == 0:
+		return "the signature sets agree on the tags that were chosen"
+	case leftOut > 0:
+		return fmt.Sprintf("the signature sets agree on what was compared; %s not compared", safetext.Count(leftOut, "tag"))
+	}
+	return "the signature sets agree"
 }
 
 // verifyJSON writes one object whose list of repositories grows as they come, so that
@@ -215,6 +224,15 @@ type verifyJSON struct {
 	tool    string
 	begun   bool
 	leftOut int
+	line    bool // all of it
+}
+
+// newline begins a line, where the object may have several.
+func (v *verifyJSON) newline() string {
+	if v.line {
+		return ""
+	}
+	return "\n"
 }
 
 // NewVerifyJSON writes the versioned JSON.
@@ -234,9 +252,9 @@ func (v *verifyJSON) begin() error {
 
 func (v *verifyJSON) Repository(r verify.Repository) error {
 	v.leftOut += r.LeftOut
-	separator := "\n"
+	separator := v.newline()
 	if v.begun {
-		separator = ",\n"
+		separator = "," + separator
 	}
 	raw, err := compact(r)
 	if err == nil {
@@ -255,7 +273,7 @@ func (v *verifyJSON) End(t Totals, ended error) error {
 		err = v.begin()
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", raw, whole, whole && !t.Disagree() && !t.Unknown())
+		_, err = fmt.Fprintf(v.w, "%s],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", v.newline(), raw, whole, whole && !t.Disagree() && !t.Unknown())
 	}
 	return err
 }

@@ -27,6 +27,7 @@ func completeValues(root *cobra.Command) {
 		"platforms":        {"index", "all"},
 		"product":          verify.Products(),
 		"stage":            {"audit", "enforce"},
+		"fail-on":          failClasses(),
 		"last":             {"run", "verify"},
 		"schema":           report.SchemaKinds(),
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/monitor"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation/signature"
@@ -40,6 +44,12 @@ type verifyOptions struct {
 	seed        string
 	platforms   string
 	ledger      string
+	failOn      []string
+	every       time.Duration // of a watch; 0: there is one pass
+	metrics     string        // where a watch answers; empty: the default, "none": nowhere
+
+	monitor   *monitor.Monitor     // nil: nobody watches
+	transport *transport.Transport // of the pass before, with the pauses that servers asked for
 }
 
 func newVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
@@ -55,8 +65,11 @@ With --ledger, it also compares with what runs have done, and rejects trust data
 than the data they read or has another root. It then compares all repositories in the ledger,
 unless some are named as arguments. The ledger is only read.
 
+With --watch it repeats this until it is stopped, and shows what it finds as metrics.
+
 Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be checked.`,
-		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app`,
+		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app
+  dct2notation verify --config migration.yaml --watch 1h --fail-on unsigned`,
 	}
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
@@ -68,7 +81,9 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "also list tags in the registry that neither side signed")
 	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: report every tag that only Notation trusts; all: not those whose image is listed by an index that DCT signed")
 	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with too: reports signatures that are gone, signatures by others and images DCT has withdrawn since; rejects trust data older than the runs have read")
+	c.Flags().StringSliceVar(&o.failOn, "fail-on", nil, "also exit with code 4 if a tag is in one of these classes, besides all that do anyway: unsigned, unknown")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
+	o.bindWatch(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
 		f.IntVar(&o.sample, "sample", 0, "compare this many tags of each repository, chosen at random (0: all)")
@@ -81,7 +96,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 		}
 		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
-		return runVerify(ctx, o, cfg, args, s)
+		return runVerify(ctx, stop, o, cfg, args, s)
 	}
 	return c
 }
@@ -98,10 +113,25 @@ func (o *verifyOptions) checkVerify() error {
 	case o.platforms != "index" && o.platforms != "all":
 		return cli.Usage(fmt.Errorf("--platforms %s: must be index or all", o.platforms))
 	}
-	return nil
+	for _, class := range o.failOn {
+		if !slices.Contains(failClasses(), class) {
+			return cli.Usage(fmt.Errorf("--fail-on %s: must be one of %s", safetext.Safe(class, 64), strings.Join(failClasses(), ", ")))
+		}
+	}
+	return o.checkWatch()
 }
 
-func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []string, s cli.Streams) error {
+// failClasses are the classes that --fail-on takes: all but the one on which all is well.
+func failClasses() (all []string) {
+	for _, c := range report.Classes() {
+		if c != verify.Agree {
+			all = append(all, string(c))
+		}
+	}
+	return all
+}
+
+func runVerify(ctx context.Context, stop <-chan struct{}, o verifyOptions, cfg session.Config, args []string, s cli.Streams) error {
 	for _, check := range []func() error{o.CheckResult, o.RemoteOptions.Check, o.SelectOptions.Check, o.CheckReports, o.checkVerify} {
 		if err := check(); err != nil {
 			return err
@@ -109,9 +139,24 @@ func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
+	if o.every > 0 {
+		return o.watch(ctx, stop, cfg, args, s, log)
+	}
+	_, err := o.pass(ctx, cfg, args, liveVerify(o.Output, o.verbose, s.Out), s, log)
+	return err
+}
+
+// passed is what a pass has looked at, whatever it found.
+type passed struct {
+	whole bool // all was compared, and nothing left unknown
+	all   bool // it came to all repositories there are
+}
+
+// pass compares both sides once.
+func (o *verifyOptions) pass(ctx context.Context, cfg session.Config, args []string, out report.Verify, s cli.Streams, log *slog.Logger) (passed, error) {
 	ledger, record, err := session.OpenRecord(o.ledger, log)
 	if err != nil {
-		return err
+		return passed{}, err
 	}
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
@@ -119,19 +164,22 @@ func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []
 	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.Discover == session.DiscoverList {
 		cfg.Repositories = record.GUNs()
 	}
-	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record}, s, log)
+	access := session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record, Transport: o.transport, Monitor: o.monitor}
+	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, access, s, log)
 	if err != nil {
-		return err
+		return passed{}, err
 	}
 	defer func() { _ = f.Close() }() // only read from
+	o.transport = f.Transport
 	verifier, err := o.OpenVerifier(o.trustPolicy, f.Transport)
 	if err != nil {
-		return err
+		return passed{}, err
 	}
 	warnOfStore(o.trustPolicy, log)
 	v := &verify.Verification{
-		Trust: f.Reader(), Registry: &session.ImageRegistry{Client: f.Registry}, Scope: f.Scope, AllTags: o.allTags,
-		Judge: &session.Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.NotaryLimit,
+		Trust: f.Reader(), Registry: &session.ImageRegistry{Client: f.Registry}, Scope: f.Scope,
+		AllTags: o.allTags || slices.Contains(o.failOn, string(verify.NoneSigned)),
+		Judge:   &session.Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier}}, Workers: o.workers, Readers: o.NotaryLimit,
 		AllPlatforms: o.platforms == "all",
 	}
 	if o.sample > 0 {
@@ -140,12 +188,12 @@ func runVerify(ctx context.Context, o verifyOptions, cfg session.Config, args []
 		log.Info("a sample is compared, not all tags", "per_repository", v.Sample, "seed", v.Seed)
 	}
 	if err := session.CompareWith(v, f.Registry, ledger, record); err != nil {
-		return err
+		return passed{}, err
 	}
 	if chosen := tagsLeftOut(f.Choice); len(chosen) > 0 {
 		log.Warn("only the selected tags are compared", "chosen_by", strings.Join(chosen, " "))
 	}
-	return o.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), s, log)
+	return o.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), out, s, log)
 }
 
 // warnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
@@ -171,11 +219,10 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 
 // compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
 // meant; nil: it can.
-func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, s cli.Streams, log *slog.Logger) error {
-	out := liveVerify(o.Output, o.verbose, s.Out)
+func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, out report.Verify, s cli.Streams, log *slog.Logger) (passed, error) {
 	saved, err := o.Record(report.NewHead(report.OfVerify, cli.Tool(), f.Asked, time.Now()), o.Output, log)
 	if err != nil {
-		return err
+		return passed{}, err
 	}
 	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
 	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
@@ -187,6 +234,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 		if one.Deleted {
 			deleted++
 		}
+		o.monitor.Compared(compared(one))
 		saved.Note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
@@ -209,8 +257,10 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	if lacking != nil {
 		part = errors.Join(part, lacking)
 	}
-	if endErr := errors.Join(out.End(totals, part), saved.Finish(ending(totals, leftOut, part), o.Output, o.verbose, s.Out)); endErr != nil {
-		return errors.Join(err, endErr)
+	end := ending(totals, leftOut, part)
+	looked := passed{whole: end.Complete && !totals.Unknown(), all: err == nil && lacking == nil}
+	if endErr := errors.Join(out.End(totals, part), saved.Finish(end, o.Output, o.verbose, s.Out)); endErr != nil {
+		return looked, errors.Join(err, endErr)
 	}
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
@@ -220,13 +270,24 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	}
 	switch {
 	case err != nil:
-		return err
-	case totals.Disagree():
-		return cli.Exit(cli.ExitDisagree)
+		return looked, err
+	case totals.Disagree(), o.fails(totals, log):
+		return looked, cli.Exit(cli.ExitDisagree)
 	case totals.Unknown(), lacking != nil:
-		return cli.Exit(cli.ExitFailures)
+		return looked, cli.Exit(cli.ExitFailures)
 	}
-	return nil
+	return looked, nil
+}
+
+// fails reports whether a class that --fail-on names has tags.
+func (o *verifyOptions) fails(totals report.Totals, log *slog.Logger) (fails bool) {
+	for _, class := range o.failOn {
+		if n := totals[verify.Class(class)]; n > 0 {
+			log.Error("tags are in a class of --fail-on", "class", class, "tags", n)
+			fails = true
+		}
+	}
+	return fails
 }
 
 // ending is what is saved of how a verification ended. A part is no whole.

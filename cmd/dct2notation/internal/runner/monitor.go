@@ -26,6 +26,20 @@ func (o *Options) Monitored(log *slog.Logger) (*monitor.Monitor, func(), error) 
 	if address == "" && o.Every > 0 {
 		address = WatchAddress
 	}
+	return Serve(address, log, monitor.Options{
+		Interval: o.Every,
+		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
+		Results: map[string][]string{
+			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
+			string(migrate.ResultSkipped): words(failure.SkipClasses), string(migrate.ResultFailed): words(failure.FailureClasses),
+		},
+		Unread: words(failure.FailureClasses),
+	})
+}
+
+// Serve listens at an address, and shows there what the monitor is told. nil: nowhere. The returned function
+// ends it.
+func Serve(address string, log *slog.Logger, o monitor.Options) (*monitor.Monitor, func(), error) {
 	if address == "" || address == "none" {
 		return nil, func() {}, nil
 	}
@@ -37,15 +51,8 @@ func (o *Options) Monitored(log *slog.Logger) (*monitor.Monitor, func(), error) 
 		log.Warn("metrics can be read from other machines", "address", l.Addr().String())
 	}
 	log.Info("metrics", "address", "http://"+l.Addr().String()+"/metrics")
-	m := monitor.New(monitor.Options{
-		Version: cli.Version(), Interval: o.Every,
-		Outcomes: []string{"complete", "partial", "incomplete", "stopped", "nothing-read", "interrupted", "error"},
-		Results: map[string][]string{
-			string(migrate.ResultSigned): {""}, string(migrate.ResultAlready): {""}, string(migrate.ResultReplayed): {""},
-			string(migrate.ResultSkipped): words(failure.SkipClasses), string(migrate.ResultFailed): words(failure.FailureClasses),
-		},
-		Unread: words(failure.FailureClasses),
-	})
+	o.Version = cli.Version()
+	m := monitor.New(o)
 	return m, m.Serve(l), nil
 }
 

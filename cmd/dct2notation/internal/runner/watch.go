@@ -25,7 +25,7 @@ func (r *Runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	defer quiet()
 	told := &printer{out: r.Streams.Out, json: r.Output == "json"}
 	first := true
-	err := every(ctx, stop, r.Every, func() (bool, error) {
+	err := Repeat(ctx, stop, r.Every, func() (bool, error) {
 		r.Monitor.Began()
 		complete, all, err := r.round(ctx, stop, told, first)
 		first = false
@@ -49,9 +49,9 @@ func (r *Runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	return err
 }
 
-// every calls pass, waits, and calls it again, until one is the last, stop is closed or ctx
+// Repeat calls pass, waits, and calls it again, until one is the last, stop is closed or ctx
 // has ended. It returns the error of the last one.
-func every(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass func() (last bool, err error)) error {
+func Repeat(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass func() (last bool, err error)) error {
 	for {
 		last, err := pass()
 		if last {

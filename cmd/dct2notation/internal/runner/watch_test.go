@@ -17,7 +17,7 @@ func TestPassesFollowOneAnother(t *testing.T) {
 		var at []time.Duration
 		running := false
 		failed := errors.New("the last one's")
-		err := every(t.Context(), nil, 10*time.Minute, func() (bool, error) {
+		err := Repeat(t.Context(), nil, 10*time.Minute, func() (bool, error) {
 			if running {
 				t.Error("got two passes at once, want one")
 			}
@@ -67,7 +67,7 @@ func TestStopEndsTheWaitAndMakesThePassTheLast(t *testing.T) {
 					}()
 					began, calls := time.Now(), 0
 					failed := errors.New("not complete")
-					err := every(ctx, stop, 10*time.Minute, func() (bool, error) {
+					err := Repeat(ctx, stop, 10*time.Minute, func() (bool, error) {
 						calls++
 						// A timer that ends as the signal comes: whichever is seen first.
 						time.Sleep(5*time.Minute - time.Nanosecond)

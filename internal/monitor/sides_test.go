@@ -1,0 +1,144 @@
+package monitor
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A pass that could not read a repository, or did not come to it, leaves what was amiss as it was, shows
+// nothing as well, and makes nothing fresh.
+func TestWhatWasNotComparedIsNotShownAsWell(t *testing.T) {
+	t.Parallel()
+	const app = "registry.example.com/app"
+	rows := func(class string, n string) string {
+		return `dct2notation_verify_rows{class="` + class + `",repository="` + app + `"} ` + n
+	}
+	const (
+		compared = `dct2notation_verify_compared_timestamp_seconds{repository="` + app + `"} `
+		first    = "1.7672256e+09"
+		unread   = `dct2notation_verify_unread{class="unknown",repository="` + app + `"} 1`
+		signed   = `dct2notation_verify_certificate_expires_timestamp_seconds{repository="` + app + `"} 2e+09`
+	)
+	for name, c := range map[string]struct {
+		second      func(m *Monitor)
+		shown, gone []string
+	}{
+		"read": {
+			func(m *Monitor) {
+				m.Compared(Comparison{Repository: app, Rows: map[string]int{"agree": 4}, Whole: true})
+				m.Ended("complete", true, true)
+			},
+			[]string{rows("agree", "4"), rows("untrusted", "0"), rows("dct-only", "0"), compared + "1.7672292e+09"}, []string{"verify_unread", "verify_certificate"},
+		},
+		"not read": {
+			func(m *Monitor) {
+				m.Compared(Comparison{Repository: app, Unread: "unknown"})
+				m.Ended("incomplete", false, true)
+			},
+			[]string{rows("agree", "0"), rows("untrusted", "1"), unread, compared + first, signed}, nil,
+		},
+		"read in part": {
+			func(m *Monitor) {
+				m.Compared(Comparison{Repository: app, Rows: map[string]int{"agree": 3, "unknown": 1}, Unread: "unknown"})
+				m.Ended("incomplete", false, true)
+			},
+			[]string{rows("agree", "3"), rows("unknown", "1"), unread, compared + first}, nil,
+		},
+		"a pass that did not come to it": {
+			func(m *Monitor) { m.Ended("error", false, false) },
+			[]string{rows("agree", "0"), rows("untrusted", "1"), unread, compared + first, "dct2notation_pass_incomplete 1"}, nil,
+		},
+		"not there any more": {
+			func(m *Monitor) { m.Ended("complete", true, true) },
+			nil, []string{"verify_rows", "verify_unread", "verify_compared", "verify_trust_data"},
+		},
+	} {
+		m, clock := fixed(time.Hour)
+		m.o.Fine, m.o.Counted = []string{"agree"}, []string{"dct-only"}
+		m.Began()
+		m.Compared(Comparison{
+			Repository: app, Rows: map[string]int{"agree": 5, "untrusted": 1}, Whole: true,
+			Expires: map[string]time.Time{"targets/alice": time.Unix(1.9e9, 0), "targets/bob": time.Unix(1.8e9, 0)}, Signed: time.Unix(2e9, 0),
+		})
+		m.Ended("disagree", true, true)
+		clock.pass(time.Hour)
+		m.Began()
+		c.second(m)
+		_, body := get(t, m, "GET", "/metrics")
+		for _, line := range c.shown {
+			if !strings.Contains(body, "\n"+line+"\n") {
+				t.Errorf("%s: not shown: %s", name, line)
+			}
+		}
+		for _, part := range c.gone {
+			if strings.Contains(body, "dct2notation_"+part) {
+				t.Errorf("%s: shown: %s", name, part)
+			}
+		}
+		if t.Failed() {
+			t.Log(body)
+		}
+	}
+}
+
+// A repository that was never compared as a whole says so, for an alert on how long ago that was.
+func TestNeverComparedIsShown(t *testing.T) {
+	t.Parallel()
+	m, _ := fixed(time.Hour)
+	m.Began()
+	m.Compared(Comparison{Repository: "a", Unread: "unknown"})
+	m.Ended("incomplete", false, true)
+	if _, body := get(t, m, "GET", "/metrics"); !strings.Contains(body, `dct2notation_verify_compared_timestamp_seconds{repository="a"} 0`) {
+		t.Errorf("got\n%s\nwant 0 for when it was compared", body)
+	}
+}
+
+var metricName = regexp.MustCompile(`\bdct2notation_[a-z0-9_]+`)
+
+// What the rules, the dashboard and the documentation speak of are metrics that exist.
+func TestDeployedNamesExist(t *testing.T) {
+	t.Parallel()
+	m, _ := fixed(time.Hour)
+	descs := make(chan *prometheus.Desc, 1000)
+	m.registry.Describe(descs)
+	close(descs)
+	exist := map[string]bool{}
+	for d := range descs {
+		exist[metricName.FindString(d.String())] = true
+	}
+	root := filepath.Join("..", "..")
+	for _, file := range []string{"deploy/prometheus/dct2notation.rules.yaml", "deploy/grafana/dct2notation.json"} {
+		raw, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := metricName.FindAllString(string(raw), -1)
+		if len(names) < 5 {
+			t.Errorf("%s: got %d names of metrics, want more", file, len(names))
+		}
+		for _, name := range names {
+			if !exist[name] {
+				t.Errorf("%s: got %s, want the name of a metric", file, name)
+			}
+		}
+	}
+	// The table there writes names without what they begin with.
+	raw, err := os.ReadFile(filepath.Join(root, "docs", "reference", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(exist)) {
+		short := strings.TrimPrefix(name, prefix)
+		if name != "" && !strings.Contains(string(raw), "`"+short) && !strings.Contains(short, "timestamp_seconds") {
+			t.Errorf("docs/reference/metrics.md: got no %s, want it", short)
+		}
+	}
+}
