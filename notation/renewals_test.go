@@ -187,6 +187,42 @@ func TestProfileIsTheSignedAttribute(t *testing.T) {
 	}
 }
 
+// The profile is in one signed attribute, the one that the service's own verification plugin compares: no other is
+// looked at, whatever it is called and says.
+func TestProfileIsInOneAttribute(t *testing.T) {
+	t.Parallel()
+	ca, err := pki.NewAuthority("service")
+	must(t, err)
+	leaf, err := ca.Issue("AWS Signer", nil)
+	must(t, err)
+	const own, other = "arn:aws:signer:eu-west-1:111122223333:/signing-profiles/release", "arn:aws:signer:eu-west-1:111122223333:/signing-profiles/other"
+	id, err := ProfileIdentity(ca.Certificate(), own)
+	must(t, err)
+	const service = "com.amazonaws.signer."
+	for name, c := range map[string]struct {
+		attributes map[string]any
+		is         bool
+	}{
+		"that one":                       {map[string]any{service + "signingProfileVersion": own + "/v1"}, true},
+		"and what else there may be":     {map[string]any{service + "signingProfileVersion": own + "/v1", service + "signingProfileAlias": other, service + "signingJob": "arn"}, true},
+		"others alone":                   {map[string]any{service + "signingProfileAlias": own, service + "signingProfile": own, service + "signingJob": own}, false},
+		"others, beside another profile": {map[string]any{service + "signingProfileVersion": other + "/v1", service + "signingProfileAlias": own}, false},
+		"in other letters":               {map[string]any{"com.amazonaws.Signer.signingProfileVersion": own + "/v1"}, false},
+		"a list":                         {map[string]any{service + "signingProfileVersion": []string{own + "/v1"}}, false},
+	} {
+		got, err := Read(jws.MediaTypeEnvelope, signedBy(t, leaf, "a", func(r *signature.SignRequest) {
+			r.SigningScheme = signature.SigningSchemeX509SigningAuthority
+			for key, value := range c.attributes {
+				r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, signature.Attribute{Key: key, Critical: true, Value: value})
+			}
+		}))
+		must(t, err)
+		if err := id.Matches(got); (err == nil) != c.is {
+			t.Errorf("%s: got %v, want a match: %t", name, err, c.is)
+		}
+	}
+}
+
 // Of two answers that cross, the one from before the renewal takes nothing back and tells nothing.
 func TestALateAnswerUndoesNoRenewal(t *testing.T) {
 	t.Parallel()

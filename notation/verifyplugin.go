@@ -127,14 +127,19 @@ func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.Ve
 }
 
 var (
-	revokedWord = regexp.MustCompile(`(?i)\brevoked\b`)
-	errorWord   = regexp.MustCompile(`(?i)\b(error|exception|failed to|unable to|could not|cannot|can't|timed out|timeout)\b`)
+	resourceName = regexp.MustCompile(`\barn:\S+`)
+	revokedWord  = regexp.MustCompile(`(?i)\brevoked\b`)
+	errorWord    = regexp.MustCompile(`(?i)\b(error|exception|failed to|unable to|could not|cannot|can't|timed out|timeout)\b`)
 )
 
 // revocationIn is what a plugin means that lets the check of revocation fail for a reason. The protocol has
 // one answer for what was revoked and for what could not be found out, and AWS Signer's plugin gives it for
-// both. So only a reason that says it was revoked, and tells of no error, speaks against the signature.
+// both. So only a reason that says it was revoked, and tells of no error, speaks against the signature. What
+// resources are called is no part of what it says.
+//
+// SPEC (Notary Project, plugin-extensibility, verify-signature: success and reason for each capability).
 func revocationIn(reason string) revocationresult.Result {
+	reason = resourceName.ReplaceAllString(reason, "")
 	if revokedWord.MatchString(reason) && !errorWord.MatchString(reason) {
 		return revocationresult.ResultRevoked
 	}

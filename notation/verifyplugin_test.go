@@ -99,6 +99,8 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 		"rejects the identity":          {does: kmstest.Behaviour{Rejects: map[string]string{identity: "unknown profile"}}, want: Verdict{Doubt: Unproven}, started: 1},
 		"says it was revoked":           {does: rejects(revocation, "revoked"), want: Verdict{Doubt: Unproven}, started: 1},
 		"says so as AWS Signer's":       {does: rejects(revocation, kmstest.Revoked), want: Verdict{Doubt: Unproven}, started: 1},
+		"says so of a profile error":    {does: rejects(revocation, strings.Replace(kmstest.Revoked, "signing-jobs/1", "signing-profiles/error/1", 1)), want: Verdict{Doubt: Unproven}, started: 1},
+		"knows no profile revoked":      {does: rejects(revocation, "no answer about arn:aws:signer:eu-central-1:111122223333:/signing-profiles/revoked/1"), want: Verdict{Doubt: Unsure}, started: 1},
 		"says so, audited":              {does: rejects(revocation, kmstest.Revoked), level: "audit", want: Verdict{Trusted: true, Doubt: Unproven}, started: 1},
 		"its service is away":           {does: rejects(revocation, kmstest.ServiceAway), want: Verdict{Doubt: Unsure}, started: 1},
 		"its service is away, audited":  {does: rejects(revocation, kmstest.ServiceAway), level: "audit", want: Verdict{Trusted: true, Doubt: Unsure}, started: 1},
