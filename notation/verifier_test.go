@@ -525,7 +525,8 @@ func TestVerdictsAreNotations(t *testing.T) {
 	seed := number(verdictSeedVar, rand.Uint64())
 	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
 	differences, trusted, refused := map[string]int{}, 0, 0
-	for i := range int(number(verdictsVar, 2500)) {
+	// One of the differences is rare: up to four times as many are tried until each was seen.
+	for i, n := 0, int(number(verdictsVar, 2500)); i < n || len(differences) < len(deliberate) && i < 4*n; i++ {
 		l, blob := w.deliver()
 		doc := w.policy()
 		plain, ours := w.verdicts(doc, l, blob)
