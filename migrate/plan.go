@@ -22,6 +22,7 @@ type Plan struct {
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
+	Shard        string           `json:"shard,omitempty"`     // the part I/N of the repositories that it is of; empty: all
 	Rebind       bool             `json:"rebind,omitempty"`    // made with --rebind
 	Resign       bool             `json:"resign,omitempty"`    // made with --resign
 	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists

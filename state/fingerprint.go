@@ -25,6 +25,8 @@ type Fingerprint struct {
 	Authorities   map[string]string   // thumbprints of pinned authorities, by prefix
 	NotaryServers map[string]string   // URLs, by registry host
 
+	Shard string // "I/N": the part of the repositories that the ledger is of; empty: all
+
 	other fields
 }
 
@@ -193,6 +195,7 @@ const (
 	fieldRootKeys      = "pinned root keys of "
 	fieldAuthorities   = "authorities pinned for "
 	fieldNotaryServers = "notary server of "
+	fieldShard         = "shard"
 )
 
 // listSeparator is between the values of a field that has several. Neither identities nor key ids have it.
@@ -210,6 +213,7 @@ func (f *Fingerprint) fields() fields {
 		}
 	}
 	put(fieldKeys, f.Keys)
+	put(fieldShard, f.Shard)
 	for id, s := range f.Signers {
 		put(fieldIdentity+id, s.Identity)
 		put(fieldEarlier+id, strings.Join(s.Earlier, listSeparator))
@@ -242,7 +246,7 @@ func (f *Fingerprint) fields() fields {
 // among the others.
 func (stored fields) typed() *Fingerprint {
 	f := &Fingerprint{
-		Keys: stored[fieldKeys], Signers: map[string]Signer{}, Pins: map[string][]string{}, RootKeys: map[string][]string{},
+		Keys: stored[fieldKeys], Shard: stored[fieldShard], Signers: map[string]Signer{}, Pins: map[string][]string{}, RootKeys: map[string][]string{},
 		Authorities: map[string]string{}, NotaryServers: map[string]string{}, other: fields{},
 	}
 	for name, value := range stored {

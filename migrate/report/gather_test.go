@@ -39,7 +39,7 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 		c := chance{rand.New(rand.NewPCG(seed, 1))}
 		verbose := c.IntN(2) == 0
 		var text, js bytes.Buffer
-		live := []Verify{NewVerifyText(&text, verbose, shown.Now), NewVerifyJSON(&js, "dct2notation/test")}
+		live := []Verify{NewVerifyText(&text, verbose, shown.Now), NewVerifyJSON(&js, "dct2notation/test", "")}
 		totals := Totals{}
 		var failed error
 		if c.IntN(4) == 0 {

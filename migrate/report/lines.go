@@ -142,7 +142,7 @@ func (s *Saved) judge(c counts) error {
 		return fmt.Errorf("%w: its totals are not those of its rows", ErrNoResult)
 	case e.Complete && e.Error != "":
 		return fmt.Errorf("%w: it is complete, and ended with an error", ErrNoResult)
-	case e.Complete && s.Head.Of == OfVerify && c.rows+c.unread+c.standings[Unclear]+c.deleted == 0:
+	case e.Complete && s.Head.Of == OfVerify && s.Head.Shard == "" && c.rows+c.unread+c.standings[Unclear]+c.deleted == 0:
 		return fmt.Errorf("%w: it is complete, and nothing was compared", ErrNoResult)
 	}
 	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0

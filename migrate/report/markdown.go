@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
 // maxMarkdown is how many rows are listed: pages of CI servers and forges end at some
@@ -69,6 +71,13 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 
 // verdict says in a few words how a result ended.
 func (s *Saved) verdict() string {
+	if s.Head.Shard != "" {
+		return "shard " + safetext.Safe(s.Head.Shard, 32) + ": " + s.judgement()
+	}
+	return s.judgement()
+}
+
+func (s *Saved) judgement() string {
 	switch {
 	case s.rest() == Aside && s.Head.Of == OfRun:
 		return "not complete: what was selected is done, which is not everything"

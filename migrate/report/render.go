@@ -75,7 +75,7 @@ func savedJSON(w io.Writer, s *Saved, _ Options) error {
 		}
 		return JSON(w, r)
 	}
-	return s.verification(NewVerifyJSON(w, s.Head.Tool))
+	return s.verification(NewVerifyJSON(w, s.Head.Tool, s.Head.Shard))
 }
 
 // run makes the report that was written when the run ended.

@@ -27,8 +27,12 @@ type Head struct {
 	Started time.Time `json:"started"`
 	// Scope tells results of the same question apart from others: what was asked for, as
 	// a person would say it.
-	Scope string       `json:"scope,omitempty"`
-	Keys  []SigningKey `json:"keys,omitempty"` // of a run
+	Scope string `json:"scope,omitempty"`
+	// Shard is the part I/N of the repositories that it is of, and Campaign the SHA-256 of what all shards are
+	// parts of: their number, what was asked for, and the repositories that were found. Empty: it is of all.
+	Shard    string       `json:"shard,omitempty"`
+	Campaign string       `json:"campaign,omitempty"`
+	Keys     []SigningKey `json:"keys,omitempty"` // of a run
 }
 
 // SigningKey is a key that a run signed with.

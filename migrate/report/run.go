@@ -26,7 +26,8 @@ type Run struct {
 	Stopped  bool      `json:"stopped,omitempty"` // by a signal, --max-duration or --max-operations, before all was tried
 	Spent    bool      `json:"spent,omitempty"`   // that was by --max-operations
 
-	Repositories int                    `json:"repositories"` // whose trust data was read
+	Shard        string                 `json:"shard,omitempty"` // the part I/N of the repositories that it is of; empty: all
+	Repositories int                    `json:"repositories"`    // whose trust data was read
 	Items        int                    `json:"items"`
 	Results      map[migrate.Result]int `json:"results"`
 	Findings     map[string]int         `json:"findings,omitempty"`

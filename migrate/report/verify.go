@@ -64,6 +64,7 @@ type Verification struct {
 	Version      int                 `json:"version"`
 	Kind         string              `json:"kind"`
 	Tool         string              `json:"tool"`
+	Shard        string              `json:"shard,omitempty"` // the part I/N of the repositories that it is of; empty: all
 	Repositories []verify.Repository `json:"repositories"`
 	Totals       Totals              `json:"totals"`
 	Complete     bool                `json:"complete"` // all was looked at
@@ -222,6 +223,7 @@ func conclusion(t Totals, err error, leftOut int) string {
 type verifyJSON struct {
 	w       io.Writer
 	tool    string
+	shard   string
 	begun   bool
 	leftOut int
 	line    bool // all of it
@@ -236,7 +238,9 @@ func (v *verifyJSON) newline() string {
 }
 
 // NewVerifyJSON writes the versioned JSON.
-func NewVerifyJSON(w io.Writer, tool string) Verify { return &verifyJSON{w: w, tool: tool} }
+func NewVerifyJSON(w io.Writer, tool, shard string) Verify {
+	return &verifyJSON{w: w, tool: tool, shard: shard}
+}
 
 func (v *verifyJSON) begin() error {
 	if v.begun {
@@ -244,9 +248,14 @@ func (v *verifyJSON) begin() error {
 	}
 	v.begun = true
 	tool, err := compact(v.tool)
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s,"repositories":[`, VerifyKind, tool)
+	if err != nil {
+		return err
 	}
+	shard := ""
+	if v.shard != "" {
+		shard = fmt.Sprintf(`,"shard":%q`, v.shard)
+	}
+	_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s%s,"repositories":[`, VerifyKind, tool, shard)
 	return err
 }
 

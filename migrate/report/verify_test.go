@@ -68,7 +68,7 @@ func TestNothingHostileIsRendered(t *testing.T) {
 		},
 		"run as JSON": func(b *bytes.Buffer) error { return JSON(b, &run) },
 		"verify as JSON": func(b *bytes.Buffer) error {
-			v := NewVerifyJSON(b, hostile)
+			v := NewVerifyJSON(b, hostile, "")
 			return errors.Join(v.Repository(verified), v.Repository(unread), v.End(Totals{}, nil))
 		},
 	} {
@@ -151,7 +151,7 @@ func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 		"interrupted": {Totals{verify.Agree: 2}, context.Canceled, false},
 	} {
 		var b, text bytes.Buffer
-		if err := errors.Join(NewVerifyJSON(&b, "test").End(c.totals, c.err), NewVerifyText(&text, false, time.Now()).End(c.totals, c.err)); err != nil {
+		if err := errors.Join(NewVerifyJSON(&b, "test", "").End(c.totals, c.err), NewVerifyText(&text, false, time.Now()).End(c.totals, c.err)); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(text.String(), "sets agree") != c.want {

@@ -89,6 +89,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if plan == nil {
 		return err
 	}
+	plan.Shard = f.Shard.String()
 	f.TellUnmatchedTags(log)
 	write := report.PlanText
 	if o.Output == "json" {

@@ -151,6 +151,9 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	}
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
+		if err := (session.Shard{}).CheckLedger(ledger.Known); err != nil {
+			return err
+		}
 	}
 	// Whatever is named now: the server goes for all that was ever signed.
 	a := session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record, AllRecord: true}

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -106,6 +107,12 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 	if err != nil {
 		return err
 	}
+	if err := o.Shard.Check(); err != nil {
+		return err
+	}
+	if o.Shard.Count > 0 && o.State == "" {
+		return cli.Usage(fmt.Errorf("--shard %s needs --state: each shard has a ledger of its own", o.Shard))
+	}
 	path, err := o.StatePath()
 	if err != nil {
 		return err
@@ -120,6 +127,9 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 		return err
 	}
 	defer func() { err = session.CloseLedger(ledger, err) }()
+	if err := o.Shard.CheckLedger(known); err != nil {
+		return err
+	}
 	if err := o.Credentials(s.In); err != nil {
 		return err
 	}

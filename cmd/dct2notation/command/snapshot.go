@@ -51,6 +51,7 @@ Use a separate key for this, or a trust policy that distinguishes it from the ke
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
+	o.Shard.Bind(c.Flags())
 	o.KeyOptions.Bind(c.Flags())
 	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this run with a Notation key")
 	c.Flags().StringVarP(&o.dir, "output-dir", "O", "", "directory of the snapshot, created if it does not exist")
@@ -89,6 +90,7 @@ type savedReport struct {
 	Version   int              `json:"version"`
 	Kind      string           `json:"kind"`
 	Directory string           `json:"directory"`
+	Shard     string           `json:"shard,omitempty"` // the part I/N of the repositories that was saved; empty: all
 	Added     int              `json:"added"`
 	Changed   int              `json:"changed"`
 	Unchanged int              `json:"unchanged"`
@@ -144,7 +146,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	}
 	sum, err := o.save(ctx, f, options, log)
 	out := savedReport{
-		Version: 1, Kind: snapshotKind, Directory: o.dir,
+		Version: 1, Kind: snapshotKind, Directory: o.dir, Shard: o.Shard.String(),
 		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Expired: sum.Expired, Signed: signed,
 	}
 	if signed != nil {

@@ -74,6 +74,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
+	o.Shard.Bind(c.Flags())
 	o.Results.Bind(c.Flags())
 	output.Formats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
@@ -142,7 +143,7 @@ func runVerify(ctx context.Context, stop <-chan struct{}, o verifyOptions, cfg s
 	if o.every > 0 {
 		return o.watch(ctx, stop, cfg, args, s, log)
 	}
-	_, err := o.pass(ctx, cfg, args, liveVerify(o.Output, o.verbose, s.Out), s, log)
+	_, err := o.pass(ctx, cfg, args, liveVerify(o.Output, o.verbose, o.Shard.String(), s.Out), s, log)
 	return err
 }
 
@@ -160,6 +161,9 @@ func (o *verifyOptions) pass(ctx context.Context, cfg session.Config, args []str
 	}
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
+		if err := o.Shard.CheckLedger(ledger.Known); err != nil {
+			return passed{}, err
+		}
 	}
 	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.Discover == session.DiscoverList {
 		cfg.Repositories = record.GUNs()
@@ -220,7 +224,7 @@ func warnOfStore(trustPolicy string, log *slog.Logger) {
 // compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
 // meant; nil: it can.
 func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, out report.Verify, s cli.Streams, log *slog.Logger) (passed, error) {
-	saved, err := o.Record(report.NewHead(report.OfVerify, cli.Tool(), f.Asked, time.Now()), o.Output, log)
+	saved, err := o.Record(f.Head(report.OfVerify), o.Output, log)
 	if err != nil {
 		return passed{}, err
 	}
@@ -243,6 +247,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	chosen := len(tagsLeftOut(f.Choice)) > 0
 	switch {
 	case err != nil || !totals.Empty():
+	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
 	case chosen:
 		err = errNothingChosen
 	case deleted == 0:
@@ -309,12 +314,12 @@ var (
 )
 
 // liveVerify writes the result as it comes, for the formats that can.
-func liveVerify(format string, verbose bool, out io.Writer) report.Verify {
+func liveVerify(format string, verbose bool, shard string, out io.Writer) report.Verify {
 	switch format {
 	case "text":
 		return report.NewVerifyText(out, verbose, time.Now())
 	case "json":
-		return report.NewVerifyJSON(out, cli.Tool())
+		return report.NewVerifyJSON(out, cli.Tool(), shard)
 	}
 	return report.NewVerifyText(io.Discard, false, time.Now())
 }

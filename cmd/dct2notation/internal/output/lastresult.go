@@ -25,7 +25,7 @@ func (o *SavedResults) Bind(f *pflag.FlagSet) {
 
 // BindLast chooses among the last results.
 func BindLast(f *pflag.FlagSet, last *string) {
-	f.StringVar(last, "last", "", "show show show show show show show show the last run or the last verify (default: whichever ended last)")
+	f.StringVar(last, "last", "", "show the last run or the last verify (default: whichever ended last)")
 }
 
 // resultsDir is where results are saved; empty: nowhere.
@@ -101,4 +101,31 @@ func load(path string) (*report.Saved, error) {
 		return nil, cli.Usage(fmt.Errorf("reading the result %s: %w", path, err))
 	}
 	return saved, nil
+}
+
+// Merged joins the results of all shards in a temporary file, which remove deletes.
+func Merged(files []string) (saved *report.Saved, remove func(), err error) {
+	shards := make([]*report.Saved, len(files))
+	for i, path := range files {
+		if shards[i], err = load(path); err != nil {
+			return nil, nil, err
+		}
+	}
+	f, err := os.CreateTemp("", recordingOf("merged"))
+	if err != nil {
+		return nil, nil, err
+	}
+	remove = func() { _ = os.Remove(f.Name()) } // it is in nobody's way
+	err = errors.Join(report.Merge(f, shards), f.Close())
+	if err == nil {
+		saved, err = load(f.Name())
+	}
+	if err != nil {
+		remove()
+		if errors.Is(err, report.ErrMixture) {
+			err = cli.Usage(fmt.Errorf("%w\nhint: give the result of each shard once, of one run or verify of them all", err))
+		}
+		return nil, nil, err
+	}
+	return saved, remove, nil
 }

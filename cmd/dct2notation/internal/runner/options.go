@@ -136,6 +136,9 @@ func (o *Options) planned(args []string) (*migrate.Plan, []string, error) {
 	if err != nil {
 		return nil, nil, cli.Usage(fmt.Errorf("reading the plan %s: %w", o.PlanFile, err))
 	}
+	if plan.Shard != "" && plan.Shard != o.Shard.String() {
+		return nil, nil, cli.Usage(fmt.Errorf("the plan %s is of --shard %s\nhint: give the same to run", o.PlanFile, safetext.Safe(plan.Shard, 32)))
+	}
 	if len(args) > 0 {
 		return plan, args, nil
 	}

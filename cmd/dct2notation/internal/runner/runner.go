@@ -186,7 +186,7 @@ func (m made) part() bool {
 
 // pass runs the engine, saves what became of it and shows it.
 func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
-	head := report.NewHead(report.OfRun, cli.Tool(), parts.Asked, time.Now())
+	head := parts.Head(report.OfRun)
 	for _, k := range r.keys {
 		key := report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()}
 		if i := k.Signer.Identity(); i.Renews() {
@@ -203,7 +203,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	p := output.NewProgress(&r.Common, r.Streams.Err, "signed", len(parts.GUNs), r.status)
 	p.Saved = saved
 	p.Report.AddOddNames(parts.Odd)
-	p.Report.Started, p.Report.Keys = head.Started, head.Keys // as in the saved result
+	p.Report.Started, p.Report.Keys, p.Report.Shard = head.Started, head.Keys, head.Shard // as in the saved result
 	parts.Engine.Observe = r.observe(p)
 	session.Failpoints(parts.Engine)
 	m := made{}

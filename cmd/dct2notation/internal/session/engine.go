@@ -110,7 +110,7 @@ func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known *state.Fin
 		keys = append(keys, key)
 	}
 	return &EngineParts{Session: f, Keys: opened, Engine: &migrate.Engine{
-		Trust:    newOnePerLocation(f.Reader(), f.GUNs, f.Scope.Place, f.plain),
+		Trust:    newOnePerLocation(f.Reader(), f.GUNs, f.canonical),
 		Registry: &SignatureRegistry{ImageRegistry: ImageRegistry{Client: f.Registry}, Signers: signers}, Keys: keys, Scope: f.Scope,
 		Workers: o.workers, Readers: f.Opts.NotaryLimit, Tool: cli.Tool(), Log: log, Pause: ItemPause,
 		AllPlatforms: o.platforms == "all", Recheck: o.Recheck, Rebind: o.Rebind, Resign: o.Resign, Shared: o.shared,
@@ -246,7 +246,7 @@ func KeyID(k notation.Key) string {
 func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 	f := &state.Fingerprint{
 		Signers: map[string]state.Signer{}, Pins: p.pins.Certs, RootKeys: p.pins.RootKeys,
-		Authorities: map[string]string{}, NotaryServers: map[string]string{},
+		Authorities: map[string]string{}, NotaryServers: map[string]string{}, Shard: p.Shard.String(),
 	}
 	var keys []string
 	for _, k := range p.Keys {

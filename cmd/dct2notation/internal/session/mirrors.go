@@ -98,8 +98,7 @@ type oneForEachPlace struct {
 
 // newOnePerLocation chooses of the repositories in one place that with the canonical name,
 // else the first in their order.
-func newOnePerLocation(t migrate.Trust, guns []dct.GUN, place func(dct.GUN) string, plain func(registry string) bool) oneForEachPlace {
-	canonical := func(gun dct.GUN) string { return canonicalLocation(place(gun), plain(migrate.HostOf(place(gun)))) }
+func newOnePerLocation(t migrate.Trust, guns []dct.GUN, canonical func(dct.GUN) string) oneForEachPlace {
 	owner := map[string]dct.GUN{}
 	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
 	for _, gun := range sorted {

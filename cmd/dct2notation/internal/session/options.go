@@ -364,6 +364,7 @@ func (o *Options) Bind(c *cobra.Command) {
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
 	o.SelectOptions.Bind(c.Flags())
+	o.Shard.Bind(c.Flags())
 	o.EngineOptions.Bind(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", acceptRootHelp) })
 }

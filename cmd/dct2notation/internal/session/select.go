@@ -24,6 +24,7 @@ type SelectOptions struct {
 	Discover    string
 	includeTags []string
 	excludeTags []string
+	Shard       Shard // of the verbs that bind it
 }
 
 // ways to find repositories.
@@ -66,6 +67,7 @@ type selection struct {
 	tags    func(tag string) bool
 	moves   mirrors
 	found   bool // repositories are found, not only named
+	shard   Shard
 	names   []string
 	// recorded are the repositories that a ledger has, with the places of their images, and that
 	// are compared with what it says, whether or not they are found or listed.
@@ -87,7 +89,7 @@ func (o *SelectOptions) SelectsTags() bool {
 
 // selectOf reads what is asked for. It contacts nothing.
 func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) {
-	sel := &selection{names: args, found: o.Discover != DiscoverList}
+	sel := &selection{names: args, found: o.Discover != DiscoverList, shard: o.Shard}
 	if len(args) == 0 {
 		sel.names = cfg.Repositories
 	}
@@ -153,7 +155,16 @@ func (o *SelectOptions) Asked(args []string, cfg Config) (string, error) {
 	if err != nil {
 		return "", cli.Usage(err)
 	}
-	return output.ScopeText(sel.names, sel.choice), nil
+	return sel.asked(), nil
+}
+
+// asked is the scope of a result.
+func (s *selection) asked() string {
+	text := output.ScopeText(s.names, s.choice)
+	if s.shard.Count > 0 {
+		text += " shard=" + s.shard.String()
+	}
+	return text
 }
 
 // addRecorded adds the repositories of a ledger: all but those that are excluded, and unless all are

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
@@ -18,6 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -32,6 +34,8 @@ type Session struct {
 	Odd      int   // names that were found and are no repository's
 	Unlisted error // why the repositories of some of the registries are not known
 	Part     bool  // of the repositories, only those that have changed since an earlier pass
+	Shard    Shard
+	campaign string // that the shard is of; empty: it is all
 
 	unmatched *unmatched
 }
@@ -52,6 +56,13 @@ func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config,
 // trust data is no failure then.
 func (f *Session) Found(gun dct.GUN) bool {
 	return f.Scope.Discovered != nil && f.Scope.Discovered(gun)
+}
+
+// Head begins a saved result of what the session works on.
+func (f *Session) Head(of string) report.Head {
+	h := report.NewHead(of, cli.Tool(), f.Asked, time.Now())
+	h.Shard, h.Campaign = f.Shard.String(), f.campaign
+	return h
 }
 
 // TellUnmatchedTags warns of each glob of tags that has matched none, once trust data was read.
@@ -85,7 +96,7 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	if err := r.useVariable(named, log); err != nil {
 		return nil, nil, errors.Join(err, r.Close())
 	}
-	return &Session{Servers: r, Scope: sel.scope(), Asked: output.ScopeText(sel.names, sel.choice), Choice: sel.choice, unmatched: sel.unmatched}, sel, nil
+	return &Session{Servers: r, Scope: sel.scope(), Asked: sel.asked(), Shard: sel.shard, Choice: sel.choice, unmatched: sel.unmatched}, sel, nil
 }
 
 // Find returns the selected repositories. since is the position that an earlier pass has reached
@@ -127,11 +138,19 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	if sel.found {
 		log.Info("repositories found", "by", how, "meant", len(f.GUNs), "of", len(found.guns))
 	}
+	if sel.shard.Count > 0 {
+		f.campaign = sel.shard.campaign(output.ScopeText(sel.names, sel.choice), f.GUNs, f.canonical)
+	}
 	if before := len(f.GUNs); sel.recorded != nil {
 		f.GUNs = sel.withRecorded(f.GUNs)
 		if more := len(f.GUNs) - before; more > 0 {
 			log.Info("also comparing repositories that only the ledger has", "repositories", more)
 		}
+	}
+	if sel.shard.Count > 0 {
+		all := len(f.GUNs)
+		f.GUNs = sel.shard.of(f.GUNs, f.canonical)
+		log.Info("one shard of the repositories", "shard", sel.shard.String(), "repositories", len(f.GUNs), "of", all)
 	}
 	return nil
 }

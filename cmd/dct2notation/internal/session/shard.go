@@ -1,0 +1,141 @@
+package session
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/state"
+)
+
+// A Shard is one of Count parts of the repositories, counted from 0, that several machines work off side by
+// side. Its zero value is all of them.
+type Shard struct{ Index, Count int }
+
+const maxShards = 10_000
+
+// jobIndex is what a Kubernetes Indexed Job calls the number of a Pod.
+const jobIndex = "JOB_COMPLETION_INDEX"
+
+// Bind adds the flag.
+func (s *Shard) Bind(f *pflag.FlagSet) {
+	cli.Grouped(f, cli.GroupSelect, func(f *pflag.FlagSet) {
+		f.Var(s, "shard", "process only part `I/N` of the repositories, counted from 0; /N takes I from "+jobIndex+", as in an Indexed Job of Kubernetes")
+	})
+}
+
+// Type is what the help shows.
+func (s *Shard) Type() string { return "I/N" }
+
+// String is the value that Set takes; empty: all repositories.
+func (s Shard) String() string {
+	if s.Count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", s.Index, s.Count)
+}
+
+// Set reads a value.
+func (s *Shard) Set(text string) error {
+	i, n, ok := strings.Cut(text, "/")
+	if !ok {
+		return errors.New("it takes I/N, such as 0/8, or /8 in an Indexed Job")
+	}
+	if i == "" {
+		if i = os.Getenv(jobIndex); i == "" {
+			return fmt.Errorf("it takes I/N: %s, which Kubernetes sets in the Pods of an Indexed Job, is not set", jobIndex)
+		}
+	}
+	index, err := strconv.ParseUint(i, 10, 31)
+	if err != nil {
+		return fmt.Errorf("%s is not a number", safetext.Safe(i, 32))
+	}
+	count, err := strconv.ParseUint(n, 10, 31)
+	if err != nil || count < 1 || count > maxShards {
+		return fmt.Errorf("%s is not a number from 1 to %d", safetext.Safe(n, 32), maxShards)
+	}
+	if index >= count {
+		return fmt.Errorf("there is no shard %d of %d: they are counted from 0", index, count)
+	}
+	s.Index, s.Count = int(index), int(count)
+	return nil
+}
+
+// Check returns a usage error for a Pod of an Indexed Job that was not told its part: each would do the
+// whole, side by side.
+func (s Shard) Check() error {
+	if i := os.Getenv(jobIndex); s.Count == 0 && i != "" && i != "0" {
+		return cli.Usage(fmt.Errorf("%s is %s, so other Pods of the same Job do the same work\nhint: --shard /N gives each of N Pods its part", jobIndex, safetext.Safe(i, 32)))
+	}
+	return nil
+}
+
+// CheckLedger returns a usage error for the ledger of another shard: it knows nothing of this one's images.
+func (s Shard) CheckLedger(known *state.Fingerprint) error {
+	if known == nil || known.Shard == s.String() {
+		return nil
+	}
+	name := func(shard, without string) string {
+		if shard == "" {
+			return without
+		}
+		return "--shard " + safetext.Safe(shard, 32)
+	}
+	return cli.Usage(fmt.Errorf("the ledger is of a run with %s, and this is one with %s\nhint: each shard has a ledger of its own; another number of shards begins with new ones, and finds in the registry what is signed",
+		name(known.Shard, "all repositories"), name(s.String(), "all repositories")))
+}
+
+// has reports whether a place is in the shard: that with the greatest hash of all has it, so that another
+// number of shards moves as few as possible.
+func (s Shard) has(place string) bool {
+	if s.Count < 2 {
+		return true
+	}
+	best, most := 0, uint64(0)
+	for i := range s.Count {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", i, place))
+		if weight := binary.BigEndian.Uint64(sum[:]); i == 0 || weight > most {
+			best, most = i, weight
+		}
+	}
+	return best == s.Index
+}
+
+// of keeps those repositories whose images are in the shard. Those that meet in one place stay together.
+func (s Shard) of(guns []dct.GUN, canonical func(dct.GUN) string) []dct.GUN {
+	return slices.DeleteFunc(guns, func(gun dct.GUN) bool { return !s.has(canonical(gun)) })
+}
+
+// campaign names what all shards are parts of: the number of shards, what was asked for and the
+// repositories that were found for it. Where these differ from shard to shard, one that each took for
+// another's may be in none.
+func (s Shard) campaign(asked string, guns []dct.GUN, canonical func(dct.GUN) string) string {
+	all := make([]string, len(guns))
+	for i, gun := range guns {
+		all[i] = gun.String() + " " + canonical(gun)
+	}
+	slices.Sort(all)
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "%d\n%s\n", s.Count, asked) // a hash returns no error
+	_, _ = io.WriteString(h, strings.Join(all, "\n"))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// canonical is the place of a repository's images, in the one form that stands for all its spellings.
+func (f *Session) canonical(gun dct.GUN) string {
+	place := f.Scope.PlaceOf(gun)
+	return canonicalLocation(place, f.plain(migrate.HostOf(place)))
+}
