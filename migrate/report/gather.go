@@ -115,6 +115,7 @@ func (r *Run) again(s *Section, row *Row) {
 		r.AddUnread(&migrate.TrustNews{GUN: s.Repository, Class: failure.Class(s.Class), Err: errors.New(s.Reason)})
 	default:
 		r.Repositories++
+		r.count(s.Repository, nil)
 		r.LeftOut += s.LeftOut
 		for class, n := range s.Findings {
 			if r.Findings == nil {

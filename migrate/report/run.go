@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,10 @@ type Run struct {
 	// Items that were not signed, with what is noted on those that were; but for NotAsked.
 	NotSigned []Item `json:"not_signed,omitempty"`
 	Noted     []Item `json:"noted,omitempty"`
+
+	// For a terminal: what became of each repository, in the order in which they came.
+	repositories map[string]*ofRepository
+	order        []string
 }
 
 // Unread is a repository whose trust data could not be read.
@@ -82,6 +87,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 		r.Results = map[migrate.Result]int{}
 	}
 	r.Results[o.Result]++
+	r.count(cmp.Or(o.GUN, o.Repository), o)
 	if o.Class == failure.NotAsked {
 		r.NotAsked++
 		return
@@ -114,6 +120,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 
 // AddFindings takes what trust data has beside its trusted targets.
 func (r *Run) AddFindings(n *migrate.TrustNews) {
+	r.count(n.GUN, nil)
 	for _, f := range n.Findings {
 		if r.Findings == nil {
 			r.Findings = map[string]int{}
@@ -187,25 +194,7 @@ func Why(err error) string {
 func RunText(w io.Writer, r *Run) error {
 	var b strings.Builder
 	r.undone(&b, func(...string) bool { return true })
-	if more := r.NotRead - len(r.Unread) + r.Results[migrate.ResultSkipped] + r.Results[migrate.ResultFailed] - r.NotAsked - len(r.NotSigned); more > 0 {
-		fmt.Fprintf(&b, "and %d more that are not listed here (-o csv and jsonl list all)\n", more)
-	}
-	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
-		fmt.Fprintf(&b, "noted %d times: %s (-o json lists them)\n", r.Notes[kind], safetext.Safe(kind, 60))
-	}
-	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
-		if class == OddName {
-			fmt.Fprintf(&b, "skipped: %s that are not valid for an image (see the messages)\n", safetext.Count(r.Findings[class], "name"))
-			continue
-		}
-		fmt.Fprintf(&b, "not to be signed: %s %s (plan lists all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
-	}
-	if r.NotAsked > 0 {
-		fmt.Fprintf(&b, "not done: %s not listed by --only\n", safetext.Count(r.NotAsked, "digest"))
-	}
-	if r.LeftOut > 0 {
-		fmt.Fprintf(&b, "left out: %s, by --include-tags and --exclude-tags\n", safetext.Count(r.LeftOut, "tag"))
-	}
+	r.remarks(&b, "-o json lists them")
 	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d", r.Repositories, r.NotRead, r.Items)
 	if !r.Ended.IsZero() {
 		fmt.Fprintf(&b, ", %.1f s", r.Ended.Sub(r.Started).Seconds())
@@ -213,16 +202,51 @@ func RunText(w io.Writer, r *Run) error {
 	b.WriteString("\n")
 	b.WriteString(r.totals() + "\n")
 	for _, k := range r.Keys {
-		if k.Identity != "" {
-			fmt.Fprintf(&b, "key %s: %s; certificate %s now\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Identity, 1024), safetext.Safe(k.Certificate, 80))
-			continue
-		}
-		fmt.Fprintf(&b, "key %s: certificate %s, whose chain ends on %s\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Certificate, 80), date(k.Ends))
+		k.write(&b)
 	}
 	r.byCertificate(&b)
+	r.end(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// remarks says what else is to be known of what was done.
+func (r *Run) remarks(b *strings.Builder, where string) {
+	if more := r.NotRead - len(r.Unread) + r.Results[migrate.ResultSkipped] + r.Results[migrate.ResultFailed] - r.NotAsked - len(r.NotSigned); more > 0 {
+		fmt.Fprintf(b, "and %d more that are not listed here (-o csv and jsonl list all)\n", more)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Notes)) {
+		b.WriteString(noted(r.Notes[kind], kind, where) + "\n")
+	}
+	for _, class := range slices.Sorted(maps.Keys(r.Findings)) {
+		if class == OddName {
+			fmt.Fprintf(b, "skipped: %s that are not valid for an image (see the messages)\n", safetext.Count(r.Findings[class], "name"))
+			continue
+		}
+		fmt.Fprintf(b, "not to be signed: %s %s (plan lists all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
+	}
+	if r.NotAsked > 0 {
+		fmt.Fprintf(b, "not done: %s not listed by --only\n", safetext.Count(r.NotAsked, "digest"))
+	}
+	if r.LeftOut > 0 {
+		fmt.Fprintf(b, "left out: %s, by --include-tags and --exclude-tags\n", safetext.Count(r.LeftOut, "tag"))
+	}
+}
+
+// write says what a key signs with.
+func (k SigningKey) write(b *strings.Builder) {
+	if k.Identity != "" {
+		fmt.Fprintf(b, "key %s: %s; certificate %s now\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Identity, 1024), safetext.Safe(k.Certificate, 80))
+		return
+	}
+	fmt.Fprintf(b, "key %s: certificate %s, whose chain ends on %s\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Certificate, 80), date(k.Ends))
+}
+
+// end says why a run is not complete, and what to do then.
+func (r *Run) end(b *strings.Builder) {
 	if r.Error != "" {
 		b.WriteString("ended with:\n")
-		indent(&b, r.Error)
+		indent(b, r.Error)
 	}
 	switch {
 	case r.Complete:
@@ -237,8 +261,6 @@ func RunText(w io.Writer, r *Run) error {
 	default:
 		b.WriteString("not complete: fix the problems above, then run the same command again\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // part reports whether all that was asked for is done, and that was not all.

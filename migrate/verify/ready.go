@@ -25,8 +25,9 @@ type Readiness struct {
 	// Feed returns all that the server has; nil: it cannot be asked. An error that is
 	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
 	Feed      func(context.Context) ([]dct.Changed, error)
-	LeftOut   []string // what was chosen among repositories and tags, as a person would say it; none: all are looked at
-	Behind    string   // why the ledger that is compared with may lack what runs have done; empty: it has all
+	LeftOut   []string         // what was chosen among repositories and tags, as a person would say it; none: all are looked at
+	Behind    string           // why the ledger that is compared with may lack what runs have done; empty: it has all
+	Each      func(Repository) // is given each repository that was compared; nil: nothing is
 	Decisions Decisions
 	Products  []string  // of registries, whose own checks are listed
 	Planned   time.Time // when the server is to be switched off
@@ -122,6 +123,9 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	v.Trust = a.server
 	err := v.Verify(ctx, guns, func(one Repository) error {
 		a.compared(one)
+		if r.Each != nil {
+			r.Each(one)
+		}
 		return nil
 	})
 	switch {

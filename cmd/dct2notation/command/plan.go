@@ -28,6 +28,7 @@ Save the result of -o json and give it to run --plan, which then signs nothing e
   dct2notation plan --config migration.yaml -o json > plan.json`,
 	}
 	o.Bind(c)
+	o.BindVerbose(c.Flags(), "on a terminal too, print the plan in full")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
 		if err != nil {
@@ -82,7 +83,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if narrow != nil {
 		parts.Engine.Filter = narrow.Matches
 	}
-	p := output.NewProgress(&o.Common, s.Err, "looked at", len(f.GUNs), nil)
+	p := output.NewProgress(&o.Common, s, "looked at", len(f.GUNs), nil)
 	parts.Engine.Observe = p.Observe
 	plan, err := parts.Engine.MakePlan(ctx, f.GUNs)
 	p.Finish()
@@ -92,7 +93,9 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	plan.Shard = f.Shard.String()
 	f.TellUnmatchedTags(log)
 	write := report.PlanText
-	if o.Output == "json" {
+	if screen, ok := o.Screen(s.Out); ok {
+		write = screen.Plan
+	} else if o.Output == "json" {
 		write = report.JSON[*migrate.Plan]
 	}
 	if werr := write(s.Out, plan); werr != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
@@ -59,9 +60,9 @@ listed for the registry products in use; record them in a file:
   - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
 
 A tick counts for 90 days, and those of the snapshot and the dumps only if they are not older
-than the snapshot. Waive an untagged image by its digest in place of the tag. Docker Hub, Azure and Harbor do
-not let anyone list their Notary repositories: there, the check listed needs a file with all
-repositories, one per line, at most seven days old, all of which were compared:
+than the snapshot. Waive an untagged image by its digest in place of the tag. Docker Hub, Azure
+and Harbor do not let anyone list their Notary repositories: there, the check listed needs a file
+with all repositories, one per line, at most seven days old, all of which were compared:
 
   - {check: listed, by: Jane, date: 2026-12-01, file: repositories.txt, sha256: 5891b5b5...}
 
@@ -72,6 +73,7 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 	o.Common.Bind(f)
 	o.RemoteOptions.Bind(f)
 	o.SelectOptions.Bind(f)
+	o.BindVerbose(f, "on a terminal too, print the evidence in full")
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
 	f.StringVar(&o.planned, "date", "", "date on which the server will be switched off, such as 2026-12-08")
 	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot to keep")
@@ -190,12 +192,22 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	if ledger != nil {
 		r.Behind = ledger.Behind
 	}
+	screen, ok := o.Screen(s.Out)
+	shown, meter := screen.Ready(s.Out, now), output.NewComparing(&o.Common, s, len(f.GUNs))
+	r.Each = func(one verify.Repository) {
+		meter.Compared(one)
+		shown.Repository(one)
+	}
 	gates, err := r.Assess(ctx, f.GUNs)
+	meter.Finish()
 	if err != nil {
 		return err
 	}
 	result := report.NewReady(cli.Tool(), gates, now, o.at)
 	write := map[string]func(io.Writer, *report.Ready) error{"text": report.ReadyText, "json": report.JSON[*report.Ready], "markdown": report.ReadyMarkdown}[o.Output]
+	if ok {
+		write = func(_ io.Writer, r *report.Ready) error { return shown.End(r) }
+	}
 	if err := write(s.Out, result); err != nil {
 		return err
 	}

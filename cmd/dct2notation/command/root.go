@@ -7,7 +7,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -21,6 +20,7 @@ import (
 // Main runs one command line and returns its exit code. When stop is closed the verb
 // finishes what it has begun; when ctx ends it returns as soon as it can.
 func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Streams) int {
+	s = s.OnTerminals()
 	root := NewRoot(stop, s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -30,8 +30,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	if err == nil {
 		return cli.ExitDone
 	}
-	var shown *cli.ExitStatus
-	if !errors.As(err, &shown) {
+	if !cli.Silent(err) {
 		// Each part of the text has already escaped foreign data; this escapes what cobra and
 		// the operating system quote from the command line.
 		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))

@@ -74,6 +74,7 @@ func (o *runOptions) bind(c *cobra.Command) {
 	o.Options.Options.Bind(c)
 	o.Results.Bind(c.Flags())
 	output.Formats(c.Flags())
+	o.BindVerbose(c.Flags(), "on a terminal too, print the result in full")
 	cli.Grouped(c.Flags(), cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.PlanFile, "plan", "", "sign nothing outside this reviewed plan (plan -o json)")
 		f.StringVar(&o.OnlyFile, "only", "", "process only what this file lists: one written by --report failures=FILE, a saved result, or lines of REPOSITORY, REPOSITORY@DIGEST, REPOSITORY:TAG")

@@ -37,7 +37,6 @@ type verifyOptions struct {
 	output.Results
 	trustPolicy string
 	workers     int
-	verbose     bool
 	allTags     bool
 	forceTag    bool
 	sample      int
@@ -48,7 +47,8 @@ type verifyOptions struct {
 	every       time.Duration // of a watch; 0: there is one pass
 	metrics     string        // where a watch answers; empty: the default, "none": nowhere
 
-	monitor   *monitor.Monitor     // nil: nobody watches
+	monitor   *monitor.Monitor // nil: nobody watches
+	told      session.Told
 	transport *transport.Transport // of the pass before, with the pauses that servers asked for
 }
 
@@ -78,7 +78,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	o.Results.Bind(c.Flags())
 	output.Formats(c.Flags())
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
-	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "also list the tags on which both sides agree")
+	o.BindVerbose(c.Flags(), "on a terminal too, print the result in full, and the tags on which both sides agree")
 	c.Flags().BoolVar(&o.allTags, "all-tags", false, "also list tags in the registry that neither side signed")
 	c.Flags().StringVar(&o.platforms, "platforms", "index", "index: report every tag that only Notation trusts; all: not those whose image is listed by an index that DCT signed")
 	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with too: reports signatures that are gone, signatures by others and images DCT has withdrawn since; rejects trust data older than the runs have read")
@@ -143,7 +143,7 @@ func runVerify(ctx context.Context, stop <-chan struct{}, o verifyOptions, cfg s
 	if o.every > 0 {
 		return o.watch(ctx, stop, cfg, args, s, log)
 	}
-	_, err := o.pass(ctx, cfg, args, liveVerify(o.Output, o.verbose, o.Shard.String(), s.Out), s, log)
+	_, err := o.pass(ctx, cfg, args, liveVerify(&o.Common, o.Shard.String(), s.Out), s, log)
 	return err
 }
 
@@ -168,7 +168,10 @@ func (o *verifyOptions) pass(ctx context.Context, cfg session.Config, args []str
 	if record != nil && len(args)+len(cfg.Repositories) == 0 && o.Discover == session.DiscoverList {
 		cfg.Repositories = record.GUNs()
 	}
-	access := session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record, Transport: o.transport, Monitor: o.monitor}
+	if o.told == nil {
+		o.told = session.Told{}
+	}
+	access := session.Access{ReadOnly: true, ForceTag: o.forceTag, Record: record, Transport: o.transport, Monitor: o.monitor, Told: o.told}
 	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, access, s, log)
 	if err != nil {
 		return passed{}, err
@@ -229,7 +232,9 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 		return passed{}, err
 	}
 	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
+	meter := output.NewComparing(&o.Common, s, len(f.GUNs))
 	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
+		meter.Compared(one)
 		totals.Add(one)
 		leftOut += one.LeftOut
 		if one.PinnedBy == dct.PinnedTOFU {
@@ -242,6 +247,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 		saved.Note(func(l *report.Lines) error { return report.Verified(l, one) })
 		return out.Repository(one)
 	})
+	meter.Finish()
 	output.WarnOfUnseen(unseen, log)
 	f.TellUnmatchedTags(log)
 	chosen := len(tagsLeftOut(f.Choice)) > 0
@@ -255,6 +261,7 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	default:
 		log.Info("everything that was compared was deleted from Notary, and Notation trusts none of it either", "repositories", deleted)
 	}
+	err = cli.Reported(err) // the rows say what its cause is
 	part := err
 	if part == nil && chosen {
 		part = report.ErrChosen
@@ -264,16 +271,20 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	}
 	end := ending(totals, leftOut, part)
 	looked := passed{whole: end.Complete && !totals.Unknown(), all: err == nil && lacking == nil}
-	if endErr := errors.Join(out.End(totals, part), saved.Finish(end, o.Output, o.verbose, s.Out)); endErr != nil {
+	if endErr := errors.Join(out.End(totals, part), saved.Finish(end, o.Output, o.Verbose, s.Out)); endErr != nil {
 		return looked, errors.Join(err, endErr)
 	}
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
-		log.Error("reading trust data", cli.Reasoned(err.Error())...)
+		if o.Output != "text" {
+			log.Error("reading trust data", cli.Reasoned(err.Error())...)
+		}
 		err = nil
 	}
 	switch {
+	case err != nil && o.every == 0 && o.Twice(s):
+		return looked, cli.Shown(err)
 	case err != nil:
 		return looked, err
 	case totals.Disagree(), o.fails(totals, log):
@@ -314,11 +325,14 @@ var (
 )
 
 // liveVerify writes the result as it comes, for the formats that can.
-func liveVerify(format string, verbose bool, shard string, out io.Writer) report.Verify {
-	switch format {
-	case "text":
-		return report.NewVerifyText(out, verbose, time.Now())
-	case "json":
+func liveVerify(o *cli.Common, shard string, out io.Writer) report.Verify {
+	screen, ok := o.Screen(out)
+	switch {
+	case ok:
+		return screen.Verify(out, time.Now())
+	case o.Output == "text":
+		return report.NewVerifyText(out, o.Verbose, time.Now())
+	case o.Output == "json":
 		return report.NewVerifyJSON(out, cli.Tool(), shard)
 	}
 	return report.NewVerifyText(io.Discard, false, time.Now())

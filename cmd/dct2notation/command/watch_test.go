@@ -412,3 +412,21 @@ func (y *yard) traces() traces {
 	least.ledger = info.Size()
 	return least
 }
+
+// A glob that is mistyped is so in each pass, and is said once.
+func TestAWatchWarnsOfAMistypedGlobOnce(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	host := y.registry.Host()
+	config := fmt.Sprintf("version: 1\nrepositories: [%s/bad, %s/good]\nexclude: ['%s/old-*']\n", host, host, host)
+	must(t, os.WriteFile(y.path("migration.yaml"), []byte(config), 0o600))
+	y.args = y.args[:len(y.args)-2]
+	v := y.watch("--config", y.path("migration.yaml"), "--exclude-tags", "rc-*")
+	v.more(3)
+	v.stopped()
+	for _, glob := range []string{"old-*", "rc-*"} {
+		if n := strings.Count(v.err.String(), glob); n != 1 {
+			t.Errorf("%s: got %d warnings, want one\n%s", glob, n, v.err.String())
+		}
+	}
+}

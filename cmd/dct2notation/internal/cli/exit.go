@@ -61,6 +61,26 @@ func Reported(err error) error {
 	return err
 }
 
+// shownError is an error that the result has said to the same person.
+type shownError struct{ error }
+
+func (s *shownError) Unwrap() error { return s.error }
+
+// Shown marks an error as said: it decides the exit code, and is not printed again. Of nil it is nil.
+func Shown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &shownError{err}
+}
+
+// Silent reports whether there is nothing left to say of an error.
+func Silent(err error) bool {
+	var v *ExitStatus
+	var s *shownError
+	return errors.As(err, &v) || errors.As(err, &s)
+}
+
 // ExitCode is the one place that turns errors into exit codes. A file or directory that is to be read,
 // and that the command line or the configuration names, is configuration: where it is missing,
 // unreadable or something else, that is ExitUsage, whichever verb reads it. A damaged ledger is not:

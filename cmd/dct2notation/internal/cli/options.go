@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -27,6 +27,9 @@ type Common struct {
 	config    string
 	Output    string
 	LogFormat string
+	Quiet     bool
+	Verbose   bool // of verbs that bind it
+	color     string
 	debug     bool
 	noTTY     bool
 }
@@ -38,8 +41,15 @@ func (o *Common) Bind(f *pflag.FlagSet) {
 		f.StringVarP(&o.Output, "output", "o", "text", "format of the result on stdout: text or json")
 		f.StringVar(&o.LogFormat, "log-format", "text", "format of log messages on stderr: text or json")
 		f.BoolVarP(&o.debug, "debug", "d", false, "print debug messages to stderr")
-		f.BoolVar(&o.noTTY, "no-tty", false, "print plain lines instead of a progress bar")
+		f.BoolVarP(&o.Quiet, "quiet", "q", false, "print failures and the last line of the result only, and no progress")
+		f.StringVar(&o.color, "color", "auto", "color words on a terminal: auto (unless NO_COLOR is set), always or never")
+		f.BoolVar(&o.noTTY, "no-tty", false, "print as to a pipe, also on a terminal")
 	})
+}
+
+// BindVerbose adds the flag of verbs that show a part of the result on a terminal.
+func (o *Common) BindVerbose(f *pflag.FlagSet, what string) {
+	Grouped(f, GroupOutput, func(f *pflag.FlagSet) { f.BoolVarP(&o.Verbose, "verbose", "v", false, what) })
 }
 
 // Check returns a usage error for invalid values.
@@ -63,14 +73,27 @@ func (o *Common) CheckLog() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return Usage(fmt.Errorf("--log-format %s: must be text or json", o.LogFormat))
 	}
+	if !slices.Contains([]string{"", "auto", "always", "never"}, o.color) {
+		return Usage(fmt.Errorf("--color %s: must be auto, always or never", o.color))
+	}
+	if o.Quiet && (o.Verbose || o.debug) {
+		return Usage(errors.New("--quiet cannot be used with --verbose or --debug"))
+	}
 	return nil
 }
 
-// Logger writes to stderr. In text it leaves out the time: a person watches.
+// Logger writes to stderr: for a person where that is a terminal, else lines for a program. In text it leaves out the
+// time: whoever keeps the lines adds one.
 func (o *Common) Logger(w io.Writer) *slog.Logger {
 	level := slog.LevelInfo
-	if o.debug {
+	switch {
+	case o.debug:
 		level = slog.LevelDebug
+	case o.Quiet:
+		level = slog.LevelWarn
+	}
+	if t := o.Terminal(w); t != nil && o.LogFormat == "text" {
+		return slog.New(&forPeople{to: t, color: o.colored(t), level: level})
 	}
 	if o.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
@@ -83,8 +106,57 @@ func (o *Common) Logger(w io.Writer) *slog.Logger {
 	}}))
 }
 
-// Terminal reports whether stderr can show a progress bar.
-func (o *Common) Terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && !o.noTTY && o.LogFormat == "text" && term.IsTerminal(int(f.Fd()))
+// Terminal returns the terminal that a stream is, unless it is to be taken for a pipe; nil: it is none.
+func (o *Common) Terminal(w io.Writer) *Terminal {
+	t, _ := w.(*Terminal)
+	if o.noTTY {
+		return nil
+	}
+	return t
+}
+
+// ProgressOn returns the terminal that shows how far the work is; nil: lines do.
+func (o *Common) ProgressOn(w io.Writer) *Terminal {
+	if o.LogFormat != "text" || o.Quiet {
+		return nil
+	}
+	return o.Terminal(w)
+}
+
+// colored reports whether words have colors.
+func (o *Common) colored(t *Terminal) bool {
+	switch o.color {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return t != nil && os.Getenv("NO_COLOR") == ""
+}
+
+// Red returns what colors a word of progress, or leaves it as it is.
+func (o *Common) Red(t *Terminal) func(string) string {
+	if !o.colored(t) {
+		return func(text string) string { return text }
+	}
+	return func(text string) string { return "\x1b[31m" + text + "\x1b[0m" }
+}
+
+// Screen is how a result is shown in text to a person, and reports whether it is: else it is written in full.
+func (o *Common) Screen(out io.Writer) (report.Screen, bool) {
+	t := o.Terminal(out)
+	if o.Output != "text" || o.Verbose || t == nil && !o.Quiet {
+		return report.Screen{}, false
+	}
+	s := report.Screen{Color: o.colored(t), Quiet: o.Quiet}
+	if t != nil {
+		s.Width = t.Width()
+	}
+	return s, true
+}
+
+// Twice reports whether what goes to both streams is read twice by the same person.
+func (o *Common) Twice(s Streams) bool {
+	_, screen := o.Screen(s.Out)
+	return screen && o.Terminal(s.Out) != nil && o.Terminal(s.Err) != nil
 }

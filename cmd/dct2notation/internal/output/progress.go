@@ -5,16 +5,12 @@ package output
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
@@ -24,16 +20,18 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Progress shows what a plan or run does: a bar on a terminal, lines elsewhere. It also
+// Progress shows what a plan or run does: below all else on a terminal, in lines elsewhere. It also
 // gathers what the report needs. Its methods are called from several goroutines.
 type Progress struct {
 	log    *slog.Logger
 	verb   string
+	silent bool // on what the result says to the same person
+	lines  bool // there is no terminal, and progress is wanted
+	stop   func()
 	status *StatusFile // nil: none
 	Saved  *recording  // nil: none
 
 	mu       sync.Mutex
-	bar      *progressbar.ProgressBar // nil: plain lines
 	so       Counts
 	first    time.Time // when the first signature was there
 	spoke    time.Time
@@ -43,18 +41,57 @@ type Progress struct {
 }
 
 // NewProgress begins the display for so many repositories.
-func NewProgress(o *cli.Common, w io.Writer, verb string, repositories int, status *StatusFile) *Progress {
+func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, status *StatusFile) *Progress {
 	now := time.Now()
-	p := &Progress{log: o.Logger(w), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}}
+	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), lines: o.ProgressOn(to.Err) == nil}
 	p.Report.Started = now
-	if o.Terminal(w) {
-		p.bar = progressbar.NewOptions(-1,
-			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(verb), progressbar.OptionShowCount(),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionEnableColorCodes(os.Getenv("NO_COLOR") == ""), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionSetRenderBlankState(true))
-	}
+	p.stop = Meter(o, to, p.line)
 	return p
+}
+
+// Meter shows a line of progress until the function that it returns is called, where there is a terminal for that. line
+// is called from another goroutine.
+func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) string) (stop func()) {
+	t := o.ProgressOn(to.Err)
+	if t == nil {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	draw := func() { t.Progress(line(o.Red(t)), line(func(s string) string { return s })) }
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for draw(); ; draw() {
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(done)
+		<-ended
+		t.Progress("", "")
+	})
+}
+
+// line says how far the work is.
+func (p *Progress) line(red func(string) string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := fmt.Sprintf("%s: %s images, %d of %s", p.verb, p.so.Of(), p.so.Read, safetext.Count(p.so.Repositories, "repository"))
+	if n := p.Report.Results[migrate.ResultFailed]; n > 0 {
+		text += ", " + red(fmt.Sprintf("%d failed", n))
+	}
+	if p.Report.NotRead > 0 {
+		text += ", " + red(fmt.Sprintf("%d not read", p.Report.NotRead))
+	}
+	if p.so.Rate > 0 {
+		text += "; " + p.so.ToGo()
+	}
+	return text
 }
 
 // Observe takes news from the engine.
@@ -63,9 +100,6 @@ func (p *Progress) Observe(ev migrate.Event) {
 	defer p.mu.Unlock()
 	if ev.Found > 0 {
 		p.so.Known += ev.Found
-		if p.bar != nil {
-			p.bar.ChangeMax(p.so.Known)
-		}
 	}
 	if ev.Trust != nil {
 		p.so.Read++
@@ -94,19 +128,11 @@ func (p *Progress) save(step func(*report.Lines) error) {
 	}
 }
 
-// clear makes room for a line where a bar is.
-func (p *Progress) clear() {
-	if p.bar != nil {
-		_ = p.bar.Clear() // a bar that cannot be cleared is no reason to stop
-	}
-}
-
 func (p *Progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
 		p.Report.AddUnread(n)
-		if cause := failure.HostCause(n.Err); cause == "" || p.troubles.add(trouble{migrate.HostOf(n.GUN), cause}, n.GUN, "") {
-			p.clear()
+		if cause := failure.HostCause(n.Err); !p.silent && (cause == "" || p.troubles.add(trouble{migrate.HostOf(n.GUN), cause}, n.GUN, "")) {
 			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, cli.Reasoned(n.Err.Error())...)...)
 		}
 		return
@@ -116,11 +142,9 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 		p.log.Debug("root trusted on first use", "repository", gun, "keys", n.RootKeys)
 	}
 	if n.Replaced != "" {
-		p.clear()
 		p.log.Warn("another root accepted", "repository", gun, "what", n.Replaced)
 	}
 	for _, c := range n.Changed {
-		p.clear()
 		p.log.Warn("plan changed", "repository", gun, "what", safetext.Safe(c, 512))
 	}
 	for _, f := range n.Findings {
@@ -132,8 +156,7 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 
 func (p *Progress) outcome(o *migrate.Outcome) {
 	p.so.Done++
-	if o.Result == migrate.ResultFailed && (o.HostCause == "" || p.troubles.add(trouble{migrate.HostOf(o.Repository), o.HostCause}, o.Repository, o.Digest)) {
-		p.clear()
+	if o.Result == migrate.ResultFailed && !p.silent && (o.HostCause == "" || p.troubles.add(trouble{migrate.HostOf(o.Repository), o.HostCause}, o.Repository, o.Digest)) {
 		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, cli.Reasoned(o.Reason)...)...)
 	}
 	for _, note := range o.Notes {
@@ -142,12 +165,7 @@ func (p *Progress) outcome(o *migrate.Outcome) {
 	p.Report.Add(o)
 	now := time.Now()
 	p.measure(o.Result, now)
-	if p.bar != nil {
-		p.bar.Describe(fmt.Sprintf("%s; repositories read: %d of %d; %s", p.verb, p.so.Read, p.so.Repositories, p.so.ToGo()))
-		_ = p.bar.Add(1) // drawing is no reason to stop
-		return
-	}
-	if now.Sub(p.spoke) >= cli.Heartbeat {
+	if p.lines && now.Sub(p.spoke) >= cli.Heartbeat {
 		p.spoke = now
 		p.log.Info("progress", "repositories_read", fmt.Sprintf("%d of %d", p.so.Read, p.so.Repositories), "digests_done", p.so.Of(), "rest", p.so.ToGo())
 	}
@@ -189,11 +207,9 @@ func (c Counts) ToGo() string {
 
 // Finish ends the display.
 func (p *Progress) Finish() {
+	p.stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar != nil {
-		_ = p.bar.Finish()
-	}
 	for _, t := range p.troubles.sorted() {
 		if affects := p.troubles[t].String(); affects != "" {
 			p.log.Error("one problem of a host, reported above", "host", safetext.Safe(t.host, 256), "affects", affects)

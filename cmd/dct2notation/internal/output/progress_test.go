@@ -19,7 +19,7 @@ import (
 func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	p := NewProgress(&cli.Common{LogFormat: "text"}, &out, "run", 8, nil)
+	p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, nil)
 	failed := func(repository, cause, reason string) {
 		p.Observe(migrate.Event{Outcome: &migrate.Outcome{
 			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: failure.Transient, HostCause: cause, Reason: reason,

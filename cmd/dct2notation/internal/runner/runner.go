@@ -40,6 +40,7 @@ type Runner struct {
 	keys     []session.OpenedKey
 	rt       *transport.Transport // with the pauses that servers asked for
 	setbacks *migrate.Setbacks
+	told     session.Told
 	status   *output.StatusFile // of the last; nil: none yet
 	feeds    session.Feeds      // of a watch: what the last complete pass had read of the changefeeds
 	left     bool               // of a watch: that chosen tags have left something out, since all was read
@@ -66,7 +67,10 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 	if err := r.valid(time.Now()); err != nil {
 		return nil, err
 	}
-	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.Monitor}
+	if r.told == nil {
+		r.told = session.Told{}
+	}
+	a := session.Access{ForceTag: r.ForceTag, Transport: r.rt, Monitor: r.Monitor, Told: r.told}
 	if r.MaxOperations > 0 {
 		a.Budget = migrate.NewBudget(r.MaxOperations)
 	}
@@ -200,7 +204,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	}
 	r.status = output.NewStatusFile(r.Path, r.Log)
 	r.status.Rests = r.Every > 0
-	p := output.NewProgress(&r.Common, r.Streams.Err, "signed", len(parts.GUNs), r.status)
+	p := output.NewProgress(&r.Common, r.Streams, "signed", len(parts.GUNs), r.status)
 	p.Saved = saved
 	p.Report.AddOddNames(parts.Odd)
 	p.Report.Started, p.Report.Keys, p.Report.Shard = head.Started, head.Keys, head.Shard // as in the saved result
@@ -261,6 +265,8 @@ func (r *Runner) exitStatus(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
 		return errors.Join(m.err, m.unsaved)
+	case m.err != nil && r.Every == 0 && r.Twice(r.Streams):
+		return cli.Shown(m.err)
 	case m.err != nil:
 		return cli.Reported(m.err)
 	case m.summary.Drained && early, m.summary.Spent:
@@ -316,10 +322,13 @@ func (r *Runner) once(ctx context.Context, stop <-chan struct{}) error {
 
 // show writes the result to stdout, unless the recording does.
 func (r *Runner) show(result *report.Run) error {
-	switch r.Output {
-	case "text":
+	screen, ok := r.Screen(r.Streams.Out)
+	switch {
+	case ok:
+		return screen.Run(r.Streams.Out, result)
+	case r.Output == "text":
 		return report.RunText(r.Streams.Out, result)
-	case "json":
+	case r.Output == "json":
 		return report.JSON(r.Streams.Out, result)
 	}
 	return nil

@@ -156,7 +156,7 @@ func openKey(ctx context.Context, key notation.Key, options notation.Options, lo
 	if err != nil {
 		return nil, err
 	}
-	log.Info("key", "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
+	log.Info(cli.KeyOpened, "name", safetext.Safe(s.Name(), 128), "leaf", s.Leaf(), "valid_until", s.NotAfter().UTC().Format(time.RFC3339))
 	return s, nil
 }
 
@@ -181,7 +181,7 @@ func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions, log *slog.Logger) (
 func throttled(log *slog.Logger, reason string) func(notation.Throttling) {
 	return func(t notation.Throttling) {
 		if t.Wait > 0 {
-			log.Warn("waiting", "reason", reason, "for", t.Wait)
+			log.Warn(cli.Waiting, "reason", reason, "for", t.Wait)
 			return
 		}
 		log.Warn("slower", "reason", reason, "now", fmt.Sprintf("%.1f/s", t.Rate))

@@ -78,6 +78,7 @@ type Access struct {
 	Transport *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
 	Monitor   *monitor.Monitor     // told of requests and waits; may be nil
 	Budget    notation.Budget      // of all keys' operations; nil: there is no bound
+	Told      Told                 // what earlier passes have warned of; nil: there were none
 }
 
 // ConnectServers prepares the one HTTP stack for the given registries. It sends no request.
@@ -102,7 +103,7 @@ func ConnectServers(o RemoteOptions, cfg Config, hosts []string, a Access, s cli
 		CAFile: o.caFile, TLSDir: filepath.Join(cli.DockerDir(), "tls"), UserAgent: cli.Tool(),
 		Limits: r.limit, OnAnswer: a.OnAnswer, Retries: RequestRetries, BodyTimeout: o.bodyTimeout,
 		OnWait: func(host, reason string, d time.Duration) {
-			log.Warn("waiting", "host", host, "reason", reason, "for", d.Round(time.Millisecond))
+			log.Warn(cli.Waiting, "host", host, "reason", reason, "for", d.Round(time.Millisecond))
 			a.Monitor.Waits(waitLabel(reason), d)
 		},
 	}

@@ -78,6 +78,9 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	if err != nil {
 		return nil, nil, cli.Usage(err)
 	}
+	if sel.unmatched != nil && a.Told != nil {
+		sel.unmatched.told = a.Told
+	}
 	if err := sel.addRecorded(args, a); err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 // unmatched finds what the configuration says of repositories and tags and none of them has: rather a typing error,
 // and nothing else tells of it. It is safe for concurrent use; nil looks for nothing.
 type unmatched struct {
+	told     Told
 	recorded []dct.GUN // all repositories of the ledger, if it is looked at
 
 	mu               sync.Mutex
@@ -21,7 +22,18 @@ type unmatched struct {
 }
 
 func newUnmatched(include, exclude globs) *unmatched {
-	return &unmatched{include: slices.Clone(include), exclude: slices.Clone(exclude)}
+	return &unmatched{told: Told{}, include: slices.Clone(include), exclude: slices.Clone(exclude)}
+}
+
+// Told has what was warned of, for the passes of a watch to say it once. It is not safe for concurrent use.
+type Told map[string]bool
+
+// warn warns once.
+func (t Told) warn(log *slog.Logger, what, key, value string) {
+	if name := key + " " + value; !t[name] {
+		t[name] = true
+		log.Warn(what, key, safetext.Safe(value, 256))
+	}
 }
 
 // note takes a tag of trust data.
@@ -46,17 +58,17 @@ func (u *unmatched) tell(guns []dct.GUN, sel *selection, cfg Config, log *slog.L
 	const why = "no repository matches it: is it mistyped?"
 	for _, g := range sel.exclude {
 		if none(func(gun dct.GUN) bool { return g.pattern.MatchString(gun.String()) }) {
-			log.Warn(why, "exclude", safetext.Safe(g.text, 256))
+			u.told.warn(log, why, "exclude", g.text)
 		}
 	}
 	for _, m := range sel.moves {
 		if none(func(gun dct.GUN) bool { _, ok := m.move(gun.String()); return ok }) {
-			log.Warn(why, "map", safetext.Safe(m.from, 256))
+			u.told.warn(log, why, "map", m.from)
 		}
 	}
 	for _, host := range slices.Sorted(maps.Keys(cfg.Notary)) {
 		if none(func(gun dct.GUN) bool { return gun.Registry() == host }) {
-			log.Warn("no repository has this host: is it mistyped?", "notary", safetext.Safe(host, 256))
+			u.told.warn(log, "no repository has this host: is it mistyped?", "notary", host)
 		}
 	}
 }
@@ -73,9 +85,9 @@ func (u *unmatched) tellTags(log *slog.Logger) {
 	}
 	const why = "no tag that was read matches it: is it mistyped?"
 	for _, g := range u.include {
-		log.Warn(why, "include_tags", safetext.Safe(g.text, 256))
+		u.told.warn(log, why, "include_tags", g.text)
 	}
 	for _, g := range u.exclude {
-		log.Warn(why, "exclude_tags", safetext.Safe(g.text, 256))
+		u.told.warn(log, why, "exclude_tags", g.text)
 	}
 }

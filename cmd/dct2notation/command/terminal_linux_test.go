@@ -1,0 +1,49 @@
+package command
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/testing/ptytest"
+)
+
+func init() { // whatever the terminal of whoever runs the tests
+	_, _ = os.Unsetenv("NO_COLOR"), os.Unsetenv("TERM")
+}
+
+// A repository that cannot be read is told once on a terminal, whatever the verb: not as a message, in the result and as
+// the error at the end.
+func TestATerminalIsToldOnce(t *testing.T) {
+	g := newGround(t)
+	p := g.places[0]
+	absent := p.registry.Host() + "/absent"
+	show := func(args ...string) (int, string) {
+		code := 0
+		text := ptytest.Capture(t, 100, func(terminal *os.File) {
+			common := []string{"--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--notary-server", g.notary.URL(), "--trust-pinning", g.path("pins.json"), "--registry-config", g.path("config.json")}
+			code = Main(context.Background(), nil, append(args, common...), cli.Streams{In: strings.NewReader(""), Out: terminal, Err: terminal})
+		})
+		return code, text
+	}
+	judged := []string{"--trust-policy", g.path("strict.json")}
+	for _, repositories := range [][]string{{absent}, {p.trust.GUN(), absent}} {
+		for _, verb := range [][]string{
+			{"plan", "--state", p.ledger}, {"run", "--results", "none", "--state", p.ledger}, append([]string{"verify", "--results", "none"}, judged...),
+			append([]string{"ready", "--no-ledger", "--date", "2099-12-08"}, judged...),
+		} {
+			code, text := show(append(verb, repositories...)...)
+			// What is not read has one reason, and where that is all there is the command ends with another.
+			for _, once := range []string{"has no file root of it", "none has any", "is the name right"} {
+				if n := strings.Count(text, once); n > 1 {
+					t.Errorf("%v %v: got %q %d times, want it once (exit code %d)\n%s", verb, repositories, once, n, code, text)
+				}
+			}
+			if !strings.Contains(text, "has no file root of it") || !strings.Contains(text, `\e[2K`) {
+				t.Errorf("%v %v: got no reason, or no line of progress (exit code %d)\n%s", verb, repositories, code, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package output
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+)
+
+// Comparing shows on a terminal how far a comparison is. It is safe for concurrent use.
+type Comparing struct {
+	stop func()
+
+	mu                        sync.Mutex
+	of, done, tags, amiss, no int
+}
+
+// NewComparing begins the display for so many repositories.
+func NewComparing(o *cli.Common, to cli.Streams, repositories int) *Comparing {
+	c := &Comparing{of: repositories}
+	c.stop = Meter(o, to, c.line)
+	return c
+}
+
+// Compared takes a repository.
+func (c *Comparing) Compared(r verify.Repository) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done++
+	c.tags += len(r.Tags)
+	if r.Class != "" {
+		c.no++
+	}
+	for _, t := range r.Tags {
+		if !t.Class.Agrees() {
+			c.amiss++
+		}
+	}
+}
+
+func (c *Comparing) line(red func(string) string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
+	if c.amiss > 0 {
+		text += ", " + red(fmt.Sprintf("%d do not agree", c.amiss))
+	}
+	if c.no > 0 {
+		text += ", " + red(fmt.Sprintf("%d not read", c.no))
+	}
+	return text
+}
+
+// Finish ends the display.
+func (c *Comparing) Finish() { c.stop() }

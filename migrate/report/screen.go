@@ -1,0 +1,375 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dct2notation/dct2notation/internal/safetext"
+)
+
+// A Screen is how a result is shown on a terminal: first a table of the repositories, then what is unusual, by its
+// class and its reason, then what follows. Repositories that are all alike are one line, and so is what they have in
+// common. Digests are shortened. The text for files and pipes leaves nothing out, and -v shows that one.
+type Screen struct {
+	Width int  // columns; 0: nothing is shortened
+	Color bool // words that mean something have a color
+	Quiet bool // only what is not well, and the last line
+}
+
+// nameColumns is how much of a repository's name the table shows: the counts stay near it.
+const nameColumns = 72
+
+// maxShown is how many repositories, or rows, of one cause are listed on a terminal.
+const maxShown = 20
+
+// colors of a standing.
+var colors = map[Standing]string{Well: "32", Unclear: "33", Aside: "33", Problem: "31"}
+
+// paint gives a word the color of what it means.
+func (s Screen) paint(st Standing, word string) string {
+	if !s.Color || word == "" || st == "" {
+		return word
+	}
+	return "\x1b[" + colors[st] + "m" + word + "\x1b[0m"
+}
+
+// An overview gathers a result for a Screen. What it holds grows neither with the rows nor, beyond maxShown for each
+// cause, with the repositories.
+type overview struct {
+	Screen
+	columns  []string // of counts; one without any is left out
+	beside   string   // head of the notes
+	groups   []*group
+	sections []*section
+	all      int // repositories
+	unread   int
+	sums     []int
+	notes    map[string]int // how often something was noted, by its first word
+}
+
+// A group is the repositories of one cause.
+type group struct {
+	standing Standing
+	cause    string
+	n        int
+	sums     []int
+	rows     []tableRow // the first of them
+}
+
+type tableRow struct {
+	name   string
+	counts []int
+	note   string // beside the columns
+	mark   Standing
+}
+
+// repository adds one to the table. cause is what it has in common with others: where all is well, what could follow
+// "repositories". Where it was not read there are no counts.
+func (o *overview) repository(name string, st Standing, cause, note string, counts []int) {
+	o.all++
+	if counts == nil {
+		o.unread++
+	}
+	i := slices.IndexFunc(o.groups, func(g *group) bool { return g.standing == st && g.cause == cause })
+	if i < 0 {
+		i, o.groups = len(o.groups), append(o.groups, &group{standing: st, cause: cause})
+	}
+	g := o.groups[i]
+	g.n++
+	g.sums, o.sums = plus(g.sums, counts), plus(o.sums, counts)
+	if o.Width == 0 && st != Well || len(g.rows) < maxShown {
+		g.rows = append(g.rows, tableRow{safetext.Safe(name, 256), counts, safetext.Safe(note, 200), st})
+	}
+}
+
+func plus(a, b []int) []int {
+	for i, n := range b {
+		if i == len(a) {
+			a = append(a, 0)
+		}
+		a[i] += n
+	}
+	return a
+}
+
+// A section is the rows of one class.
+type section struct {
+	standing    Standing
+	class, noun string
+	n           int
+	rows        []unusual // the first of them
+}
+
+// unusual is a row that is not well.
+type unusual struct{ name, text, reason, alike, hint string }
+
+// row adds what is not well. names are what its reason says of it alone, so that rows with reasons that are else the
+// same stand together.
+func (o *overview) row(st Standing, class, noun, reason, name, text string, names ...string) {
+	i := slices.IndexFunc(o.sections, func(s *section) bool { return s.class == class && s.noun == noun })
+	if i < 0 {
+		i, o.sections = len(o.sections), append(o.sections, &section{standing: st, class: class, noun: noun})
+	}
+	s := o.sections[i]
+	if s.n++; o.Width > 0 && len(s.rows) >= maxShown {
+		return
+	}
+	what, hint, _ := strings.Cut(reason, "\nhint: ")
+	what = strings.TrimPrefix(what, "reading trust data of "+name+": ")
+	alike := what
+	for _, n := range names {
+		if n != "" {
+			alike = strings.ReplaceAll(alike, n, "…")
+		}
+	}
+	alike = varying.ReplaceAllString(alike, "…")
+	s.rows = append(s.rows, unusual{safetext.Safe(name, 400), safetext.Safe(text, 300), what, alike, hint})
+}
+
+// varying is what differs between reasons that are the same: ids, times and local ports.
+var varying = regexp.MustCompile(`(sha256:)?\b[0-9a-f]{64}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z|127\.0\.0\.1:\d+->`)
+
+// note counts what is noted of images on which nothing else is unusual.
+func (o *overview) note(notes []string) {
+	for _, n := range notes {
+		if o.notes == nil {
+			o.notes = map[string]int{}
+		}
+		kind, _, _ := strings.Cut(n, ":")
+		o.notes[kind]++
+	}
+}
+
+// noted says of what was noted.
+func noted(n int, kind, where string) string {
+	return fmt.Sprintf("noted %d times: %s (%s)", n, safetext.Safe(kind, 60), where)
+}
+
+var sha256Text = regexp.MustCompile(`sha256:([0-9a-f]{12})[0-9a-f]{52}`)
+
+// short cuts digests to what tells them apart.
+func (s Screen) short(text string) string {
+	if s.Width == 0 {
+		return text
+	}
+	return sha256Text.ReplaceAllString(text, "$1")
+}
+
+// write writes the table and the rows, worst first, and then the end.
+func (o *overview) write(w io.Writer, end string) error {
+	var b strings.Builder
+	o.table(&b)
+	for _, st := range worstFirst {
+		for _, s := range o.sections {
+			if s.standing == st {
+				o.section(&b, s)
+			}
+		}
+	}
+	if b.Len() > 0 && end != "" && !o.Quiet {
+		b.WriteString("\n")
+	}
+	for line := range strings.Lines(end) {
+		begin := line[:len(line)-len(strings.TrimLeft(line, " "))]
+		if o.Width == 0 || visible(line) <= o.Width {
+			b.WriteString(line)
+			continue
+		}
+		o.wrap(&b, begin, begin+"  ", line)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (o *overview) table(b *strings.Builder) {
+	var rows []tableRow
+	for _, st := range worstFirst {
+		for _, g := range o.groups {
+			switch {
+			case g.standing != st, st == Well && o.Quiet:
+			case st == Well && g.n > maxShown:
+				rows = append(rows, tableRow{thousands(g.n) + " repositories " + g.cause, g.sums, "", Well})
+			case g.n > len(g.rows):
+				rest := slices.Clone(g.sums)
+				for _, r := range g.rows {
+					for i, n := range r.counts {
+						rest[i] -= n
+					}
+				}
+				rows = append(append(rows, g.rows...), tableRow{"and " + thousands(g.n-len(g.rows)) + " more: -v", rest, g.cause, st})
+			default:
+				rows = append(rows, g.rows...)
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	if len(rows) > 1 {
+		note := ""
+		if o.unread > 0 {
+			note = thousands(o.unread) + " not read"
+		}
+		rows = append(rows, tableRow{"total: " + safetext.Count(o.all, "repository"), o.sums, note, Problem})
+	}
+	heads, cells := o.cells(rows)
+	widths, notes := make([]int, len(heads)), 0
+	for i, h := range heads {
+		widths[i] = len(h)
+		for _, c := range cells {
+			widths[i] = max(widths[i], len(c[i]))
+		}
+	}
+	numbers, name := 0, len("repository")
+	for _, n := range widths {
+		numbers += n + 2
+	}
+	for _, r := range rows {
+		name = max(name, utf8.RuneCountInString(r.name))
+		if r.counts != nil {
+			notes = max(notes, utf8.RuneCountInString(r.note))
+		}
+	}
+	if o.Width > 0 {
+		notes = min(notes, 40)
+		name = max(min(name, nameColumns, o.Width-1-numbers-2-notes), 24)
+	}
+	line := func(first string, cells []string, note string, st Standing) {
+		first = middle(first, name)
+		text := first + strings.Repeat(" ", name-utf8.RuneCountInString(first))
+		for i, c := range cells {
+			text += fmt.Sprintf("  %*s", widths[i], c)
+		}
+		if note != "" {
+			if o.Width > 0 {
+				note = middle(note, max(o.Width-1-visible(text)-2, 20))
+			}
+			text += "  " + o.paint(st, note)
+		}
+		b.WriteString(strings.TrimRight(text, " ") + "\n")
+	}
+	if notes == 0 {
+		line("repository", heads, "", "")
+	} else {
+		line("repository", heads, o.beside, "")
+	}
+	for i, r := range rows {
+		if r.counts == nil {
+			cells[i] = nil // what is said in place of counts stands there
+		}
+		line(r.name, cells[i], r.note, r.mark)
+	}
+}
+
+// cells are the counts as they are shown, without zeros, and the heads of the columns that have any.
+func (o *overview) cells(rows []tableRow) (heads []string, cells [][]string) {
+	cells = make([][]string, len(rows))
+	for i, head := range o.columns {
+		var column []string
+		some := false
+		for _, r := range rows {
+			text := ""
+			if i < len(r.counts) && r.counts[i] > 0 {
+				text, some = thousands(r.counts[i]), true
+			}
+			column = append(column, text)
+		}
+		if !some {
+			continue
+		}
+		heads = append(heads, head)
+		for n := range rows {
+			cells[n] = append(cells[n], column[n])
+		}
+	}
+	return heads, cells
+}
+
+// section writes the rows of a class, those with the same reason together and the reason once.
+func (o *overview) section(b *strings.Builder, s *section) {
+	fmt.Fprintf(b, "\n%s: %s\n", o.paint(s.standing, safetext.Safe(s.class, 40)), safetext.Count(s.n, s.noun))
+	var done []string
+	for _, first := range s.rows {
+		if slices.Contains(done, first.alike) {
+			continue
+		}
+		done = append(done, first.alike)
+		var alike []unusual
+		for _, r := range s.rows {
+			if r.alike == first.alike {
+				alike = append(alike, r)
+			}
+		}
+		reason := first.alike
+		if len(alike) == 1 {
+			reason = first.reason
+		}
+		o.wrap(b, "  ", "    ", o.short(safetext.Lines(reason, 2048)))
+		names := 0
+		for _, r := range alike {
+			names = max(names, utf8.RuneCountInString(r.name))
+		}
+		if o.Width > 0 {
+			names = min(names, o.Width-4-1-20)
+		}
+		for _, r := range alike {
+			name := r.name
+			if o.Width > 0 {
+				name = middle(o.short(name), names)
+			}
+			b.WriteString(strings.TrimRight("    "+name+strings.Repeat(" ", max(0, names-utf8.RuneCountInString(name)))+"  "+o.short(r.text), " ") + "\n")
+		}
+		if first.hint != "" {
+			o.wrap(b, "  ", "    ", "hint: "+safetext.Lines(first.hint, maxHint))
+		}
+	}
+	if more := s.n - len(s.rows); more > 0 {
+		fmt.Fprintf(b, "  and %s more: -v\n", thousands(more))
+	}
+}
+
+// wrap writes text after what its first line begins with, the others below a margin, and breaks it at spaces alone.
+func (s Screen) wrap(b *strings.Builder, begin, margin, text string) {
+	for line := range strings.Lines(text) {
+		at := 0
+		for i, word := range strings.Fields(line) {
+			n := visible(word)
+			switch {
+			case i == 0:
+				b.WriteString(begin)
+				at = len(begin)
+			case s.Width > 0 && at+1+n >= s.Width:
+				b.WriteString("\n" + margin)
+				at = len(margin)
+			default:
+				b.WriteString(" ")
+				at++
+			}
+			b.WriteString(word)
+			at += n
+		}
+		if at > 0 {
+			b.WriteString("\n")
+		}
+		begin = margin
+	}
+}
+
+var escape = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// visible is how many columns a text takes.
+func visible(text string) int { return utf8.RuneCountInString(escape.ReplaceAllString(text, "")) }
+
+// middle cuts a name in its middle: its end tells it apart.
+func middle(s string, most int) string {
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	head := (most - 1) / 3
+	return string(r[:head]) + "…" + string(r[len(r)-(most-1-head):])
+}
