@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"publish": cmd(publish), "fault": cmd(fault), "signatures": cmd(signatures), "key": cmd(key),
 			"harm": cmd(harm), "image": cmd(image), "operations": cmd(operations), "uploads": cmd(uploads), "await": cmd(await), "hold": cmd(hold), "exits": exits, "copy": cmd(copyImage), "offline": cmd(offline), "sameplan": cmd(sameplan), "metadata": cmd(metadata), "interrupted": interrupted, "unsign": cmd(unsign), "digest": cmd(digestOf), "publishindex": cmd(publishIndex), "children": cmd(children),
-			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema), "today": cmd(today),
+			"revoke": cmd(revoke), "rollback": cmd(rollback), "lapsed": cmd(lapsed), "spoil": cmd(spoil), "forget": cmd(forget), "anew": cmd(anew), "comeback": cmd(comeback), "rootkey": cmd(rootKey), "record": cmd(record), "stamped": cmd(stamped), "attached": cmd(attached), "schema": cmd(schema), "today": cmd(today), "fill": cmd(fill),
 			"renewals": renewals, "outlive": cmd(outlive), "forge": cmd(forge),
 			"freeport": freeport, "page": page, "until": until,
 			"login": cmd(login), "echo": cmd(echo), "presigned": cmd(presigned), "nosecrets": cmd(noSecrets),
@@ -323,6 +323,11 @@ func today(_ *testscript.TestScript, f *fixture, args []string) error {
 		return err
 	}
 	return f.write(args[0], bytes.ReplaceAll(raw, []byte("TODAY"), []byte(time.Now().Format(time.DateOnly))))
+}
+
+// fill FILE puts the values of environment variables in place of $NAME.
+func fill(ts *testscript.TestScript, f *fixture, args []string) error {
+	return f.write(args[0], []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)))
 }
 
 // sameplan FILE FILE checks that two plans are the same but for the time.

@@ -12,22 +12,23 @@ import (
 // VerifyPasses writes the passes of a watch: in JSON an object a line, in text what is amiss, as far as the
 // pass before has not told it, and a line with the totals.
 type VerifyPasses struct {
-	w    io.Writer
-	json bool
-	tool string
-	n    int
-	told map[string]bool // by the last pass
+	w     io.Writer
+	json  bool
+	tool  string
+	shard string
+	n     int
+	told  map[string]bool // by the last pass
 }
 
 // NewVerifyPasses begins with the first pass.
-func NewVerifyPasses(w io.Writer, json bool, tool string) *VerifyPasses {
-	return &VerifyPasses{w: w, json: json, tool: tool}
+func NewVerifyPasses(w io.Writer, json bool, tool, shard string) *VerifyPasses {
+	return &VerifyPasses{w: w, json: json, tool: tool, shard: shard}
 }
 
 // Next is the writer of the next pass.
 func (p *VerifyPasses) Next() Verify {
 	if p.n++; p.json {
-		return &verifyJSON{w: p.w, tool: p.tool, line: true}
+		return &verifyJSON{w: p.w, tool: p.tool, shard: p.shard, line: true}
 	}
 	return &verifyPass{of: p, told: map[string]bool{}}
 }

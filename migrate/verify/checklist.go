@@ -14,12 +14,15 @@ const (
 // Products are the names of all products, sorted.
 func Products() []string { return []string{ACR, DockerHub, Harbor, MSR, SelfHosted} }
 
+// gateDigests is the check of people for which a list of what runs is evidence.
+const gateDigests = "digests"
+
 // checklist is what nobody but people can find out, for all products and for those named.
 // Sources: the vendors' pages, and measurements.
 func checklist(products []string) []Gate {
 	gates := []Gate{
 		{ID: "enforced", Title: "every consumer enforces the Notation policy, and refused an unsigned image when that was tried", Hint: "policy writes the trust policies; try each with an image that nobody signed"},
-		{ID: "digests", Title: "what runs by digest was looked at: DCT let every pull by digest pass, and Notation does not", Hint: "list the digests that run, and sign or replace those without a signature"},
+		{ID: gateDigests, Title: "what runs by digest was looked at: DCT let every pull by digest pass, and Notation does not", Hint: "ready --running lists what Notation will refuse of what runs: sign or replace it"},
 		{ID: "readers", Title: "no client has read from the Notary server for longer than the longest interval of any job", Hint: "look in the server's access log; a pull with DCT asks for timestamp.json"},
 		{ID: "clients", Title: "DOCKER_CONTENT_TRUST and DOCKER_CONTENT_TRUST_SERVER are unset in CI and on hosts", Hint: "docker CLI 29 and later checks nothing, with the variable or without: what relies on it is not protected today"},
 		{ID: "admission", Title: "no admission rule asks for DCT any more: Portieris' trust, Connaisseur's notaryv1, MCR's content-trust"},

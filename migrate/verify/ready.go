@@ -29,8 +29,10 @@ type Readiness struct {
 	Behind    string           // why the ledger that is compared with may lack what runs have done; empty: it has all
 	Each      func(Repository) // is given each repository that was compared; nil: nothing is
 	Decisions Decisions
-	Products  []string  // of registries, whose own checks are listed
-	Planned   time.Time // when the server is to be switched off
+	Running   *RunningList // what runs, as evidence; nil: nobody has said
+	Scope     RunningScope // of Running
+	Products  []string     // of registries, whose own checks are listed
+	Planned   time.Time    // when the server is to be switched off
 	Now       time.Time
 }
 
@@ -100,6 +102,7 @@ type assessment struct {
 	first   time.Time       // of all dates that count
 	dates   map[string]bool // that are too early, each noted once
 	excused map[string]bool // repositories whose unreadable trust data is waived
+	runs    Gate            // evidence of what runs
 	deleted map[string]bool // repositories that were deleted from Notary, and compared as a whole as withdrawn
 }
 
@@ -157,6 +160,9 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	}
 	a.listed(ctx, guns)
 	if err := a.archived(ctx, guns); err != nil {
+		return nil, err
+	}
+	if err := a.running(ctx); err != nil {
 		return nil, err
 	}
 	a.Decisions.unused(a.gates[gateAgreed], r.Planned)
@@ -488,6 +494,9 @@ func (a *assessment) all() []Gate {
 	for _, g := range checklist(a.Products) {
 		g.Manual, g.State = true, Open
 		a.Decisions.tick(&g, a.Saved, a.Now)
+		if g.ID == gateDigests {
+			g.also(a.runs)
+		}
 		gates = append(gates, g)
 	}
 	return gates

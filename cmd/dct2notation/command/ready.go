@@ -38,6 +38,7 @@ type readyOptions struct {
 	noLedger    bool
 	decisions   string
 	products    []string
+	running     string
 
 	at time.Time // read by check
 }
@@ -79,6 +80,7 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 	f.StringVar(&o.snapshot, "snapshot", "", "directory of the snapshot to keep")
 	f.StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with, as for verify")
 	f.BoolVar(&o.noLedger, "no-ledger", false, "compare without a ledger, if it is lost")
+	f.StringVar(&o.running, "running", "", "what runs, as evidence for the check digests: a file with what kubectl get pods -A -o json writes, or with references, or - for stdin; as for verify --images")
 	f.StringVar(&o.decisions, "decisions", "", "file with waivers and ticks (YAML)")
 	f.StringSliceVar(&o.products, "product", nil, "registry product whose checks to list: "+strings.Join(verify.Products(), ", ")+" (default: guessed from the registry names)")
 	f.StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
@@ -145,6 +147,12 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	if err != nil {
 		return cli.Usage(err)
 	}
+	var running *verify.RunningList
+	if o.running != "" {
+		if running, err = session.ReadRunning("--running", o.running, s.In); err != nil {
+			return err
+		}
+	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
 	ledger, record, err := session.OpenRecord(o.ledger, log)
@@ -186,7 +194,7 @@ func runReady(ctx context.Context, o readyOptions, cfg session.Config, args []st
 	}
 	now := time.Now()
 	r := &verify.Readiness{
-		Verification: v, Archive: archive, Saved: saved, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions,
+		Verification: v, Archive: archive, Saved: saved, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions, Running: running, Scope: f.Running(),
 		Products: o.used(f.GUNs), Planned: latest(verify.EndOfDay(o.at), now), Now: now,
 	}
 	if ledger != nil {

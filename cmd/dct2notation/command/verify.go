@@ -44,6 +44,7 @@ type verifyOptions struct {
 	platforms   string
 	ledger      string
 	failOn      []string
+	images      string        // a list of what runs, to be looked up in place of repositories
 	every       time.Duration // of a watch; 0: there is one pass
 	metrics     string        // where a watch answers; empty: the default, "none": nowhere
 
@@ -67,9 +68,13 @@ unless some are named as arguments. The ledger is only read.
 
 With --watch it repeats this until it is stopped, and shows what it finds as metrics.
 
+With --images it looks up what runs: each image is trusted by DCT, by Notation, by both or by
+neither. Only registries that the configuration or an argument names are asked.
+
 Exit code 0: both sides agree on every tag. 4: they do not. 3: something could not be checked.`,
 		Example: `  dct2notation verify --trust-pinning pins.json registry.example.com/team/app
-  dct2notation verify --config migration.yaml --watch 1h --fail-on unsigned`,
+  dct2notation verify --config migration.yaml --watch 1h --fail-on unsigned
+  kubectl get pods -A -o json | dct2notation verify --config migration.yaml --images -`,
 	}
 	o.Common.Bind(c.Flags())
 	o.RemoteOptions.Bind(c.Flags())
@@ -84,6 +89,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().StringVar(&o.ledger, "ledger", "", "ledger of the runs to compare with too: reports signatures that are gone, signatures by others and images DCT has withdrawn since; rejects trust data older than the runs have read")
 	c.Flags().StringSliceVar(&o.failOn, "fail-on", nil, "also exit with code 4 if a tag is in one of these classes, besides all that do anyway: unsigned, unknown")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
+	c.Flags().StringVar(&o.images, "images", "", "look up the images of this list in place of repositories, or - for stdin: what kubectl get pods -A -o json writes, or references with a tag or digest, one per line")
 	o.bindWatch(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
@@ -119,7 +125,7 @@ func (o *verifyOptions) checkVerify() error {
 			return cli.Usage(fmt.Errorf("--fail-on %s: must be one of %s", safetext.Safe(class, 64), strings.Join(failClasses(), ", ")))
 		}
 	}
-	return o.checkWatch()
+	return errors.Join(o.checkWatch(), o.checkImages())
 }
 
 // failClasses are the classes that --fail-on takes: all but the one on which all is well.
@@ -140,6 +146,9 @@ func runVerify(ctx context.Context, stop <-chan struct{}, o verifyOptions, cfg s
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
+	if o.images != "" {
+		return o.lookUp(ctx, cfg, args, s, log)
+	}
 	if o.every > 0 {
 		return o.watch(ctx, stop, cfg, args, s, log)
 	}

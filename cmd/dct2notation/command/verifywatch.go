@@ -67,7 +67,7 @@ func (o *verifyOptions) watch(ctx context.Context, stop <-chan struct{}, cfg ses
 		return err
 	}
 	o.monitor = watched
-	told := report.NewVerifyPasses(s.Out, o.Output == "json", cli.Tool())
+	told := report.NewVerifyPasses(s.Out, o.Output == "json", cli.Tool(), o.Shard.String())
 	return runner.Repeat(ctx, stop, o.every, func() (bool, error) {
 		watched.Began()
 		looked, err := o.pass(ctx, cfg, args, told.Next(), s, log)

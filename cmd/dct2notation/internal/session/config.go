@@ -42,7 +42,7 @@ type Config struct {
 }
 
 // callFlags belong to one call and are no keys.
-var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations"}
+var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations", "images", "running"}
 
 // LoadConfig reads the file that --config names and sets the command's flags from it that
 // the command line has not set. Without --config it is empty.

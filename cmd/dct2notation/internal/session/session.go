@@ -35,8 +35,10 @@ type Session struct {
 	Unlisted error // why the repositories of some of the registries are not known
 	Part     bool  // of the repositories, only those that have changed since an earlier pass
 	Shard    Shard
-	campaign string // that the shard is of; empty: it is all
+	Hosts    []string // registries that may be asked
+	campaign string   // that the shard is of; empty: it is all
 
+	moves     mirrors
 	unmatched *unmatched
 }
 
@@ -50,6 +52,17 @@ func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config,
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// ConnectHosts connects to the servers without a selection of repositories: those of the names are the registries
+// that may be asked. Where --discover says how repositories are found, what lists them is asked all the same: what
+// it lists is not without trust data. The session is to be closed.
+func ConnectHosts(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, error) {
+	if so.Discover != DiscoverList {
+		return Connect(ctx, o, so, cfg, args, a, s, log)
+	}
+	f, _, err := Prepare(o, so, cfg, args, a, s, log)
+	return f, err
 }
 
 // Found reports whether a repository is asked for only because it was found: that it has no
@@ -99,7 +112,7 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	if err := r.useVariable(named, log); err != nil {
 		return nil, nil, errors.Join(err, r.Close())
 	}
-	return &Session{Servers: r, Scope: sel.scope(), Asked: sel.asked(), Shard: sel.shard, Choice: sel.choice, unmatched: sel.unmatched}, sel, nil
+	return &Session{Servers: r, Scope: sel.scope(), Asked: sel.asked(), Shard: sel.shard, Choice: sel.choice, Hosts: hosts, moves: sel.moves, unmatched: sel.unmatched}, sel, nil
 }
 
 // Find returns the selected repositories. since is the position that an earlier pass has reached

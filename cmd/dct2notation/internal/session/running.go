@@ -1,0 +1,71 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+)
+
+// ReadRunning reads a list of what runs from the file of a flag, or from stdin (-).
+func ReadRunning(flag, path string, stdin io.Reader) (*verify.RunningList, error) {
+	list := &verify.RunningList{Name: "stdin", At: time.Now()}
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, cli.Usage(fmt.Errorf("%s: %w", flag, err))
+		}
+		defer func() { _ = f.Close() }() // only read from
+		info, err := f.Stat()
+		if err != nil {
+			return nil, cli.Usage(fmt.Errorf("%s: %w", flag, err))
+		}
+		list.Name, list.At, stdin = path, info.ModTime(), f
+	}
+	sum := digest.SHA256.Digester()
+	all := io.TeeReader(stdin, sum.Hash())
+	var err error
+	if list.Images, err = verify.ReadRunning(all); err != nil {
+		return nil, cli.Usage(fmt.Errorf("%s %s: %w", flag, safetext.Safe(path, 300), err))
+	}
+	list.SHA256 = sum.Digest().Encoded()
+	return list, nil
+}
+
+// Running says which images of a list may be asked for, and whose trust data is theirs: that of the repository
+// of this name, or of the one whose images have moved there.
+func (f *Session) Running() verify.RunningScope {
+	return verify.RunningScope{
+		Asks:   func(registry string) bool { return slices.Contains(f.Hosts, registry) },
+		Signed: f.moves.origin,
+	}
+}
+
+// origin is the GUN whose images are in a repository now.
+func (m mirrors) origin(repository string) (dct.GUN, error) {
+	for _, one := range m {
+		from, fits := one.from, repository == one.to
+		if one.below {
+			var rest string
+			rest, fits = strings.CutPrefix(repository, one.to+"/")
+			from += "/" + rest
+		}
+		if !fits {
+			continue
+		}
+		// An earlier rule may have moved that one elsewhere.
+		if gun, err := dct.ParseGUN(from); err == nil && m.location(gun) == repository {
+			return gun, nil
+		}
+	}
+	return dct.ParseGUN(repository)
+}
