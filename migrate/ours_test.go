@@ -292,6 +292,27 @@ func TestExpiredSignatureIsSignedAgainOnce(t *testing.T) {
 	s.runs("again", 0, true, map[string]int{first: 2})
 }
 
+// A run of some images alone calls the others done only while their signatures verify.
+func TestExpiredSignatureOfWhatIsNotAskedForIsNotDone(t *testing.T) {
+	t.Parallel()
+	s := newRenewal(t, "asked", "other")
+	start := time.Now()
+	s.now = func() time.Time { return start }
+	s.expiry = time.Hour
+	s.runs("the first run", 2, true, map[string]int{first: 2})
+	all := s.mutate
+	s.mutate = func(e *Engine) {
+		all(e)
+		e.Filter = func(a FilterItem) bool { return slices.Contains(a.Tags, "asked") }
+	}
+	s.now = func() time.Time { return start.Add(time.Hour - 1) }
+	s.runs("the moment before", 0, true, map[string]int{first: 2})
+	s.now = func() time.Time { return start.Add(time.Hour) }
+	s.runs("at the expiry", 1, false, map[string]int{first: 1})
+	s.mutate = all
+	s.runs("of all", 1, true, map[string]int{first: 2})
+}
+
 // Without a timestamp a signature ends with its chain, also one by an earlier certificate; with one
 // it stays.
 func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {

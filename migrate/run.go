@@ -197,10 +197,7 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 			if err != nil {
 				return failure.Fatally(err)
 			}
-			if r.inspector.stands(w, it.SignedBy) {
-				o := r.outcome(w, ResultAlready)
-				o.Leaf, o.Expires, o.Notes = it.SignedBy.Leaf, it.SignedBy.VerifiesUntil(), append(o.Notes, w.recordedNotes(it)...)
-				r.count(w, o)
+			if r.standing(w, it) {
 				continue
 			}
 		}
@@ -215,9 +212,21 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	return nil
 }
 
-// notAsked reports what is not asked for, and returns the rest. What the ledger has as done
-// or skipped counts as that, so that a run of what had failed can end as complete; all else is
-// left as it is, and the run is not complete.
+// standing reports whether an item is done by the ledger's word, and reports it then.
+func (r *run) standing(w Work, known state.Item) bool {
+	if known.Stage != state.Confirmed || !r.inspector.stands(w, known.SignedBy) {
+		return false
+	}
+	o := r.outcome(w, ResultAlready)
+	o.Leaf, o.Expires, o.Notes = known.SignedBy.Leaf, known.SignedBy.VerifiesUntil(), append(o.Notes, w.recordedNotes(known)...)
+	r.count(w, o)
+	return true
+}
+
+// notAsked reports what is not asked for, and returns the rest. What the ledger has as done, or as nothing
+// that can be signed, counts as that, so that a run of what had failed can end as complete; all else is
+// left as it is, and the run is not complete. A signature may have expired since, and an image that was missing
+// may be there by now.
 func (r *run) notAsked(work []Work) ([]Work, error) {
 	asked := make([]Work, 0, len(work))
 	for _, w := range work {
@@ -229,13 +238,15 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 		if err != nil {
 			return nil, failure.Fatally(err)
 		}
-		o := r.outcome(w, ResultAlready)
+		if r.standing(w, known) {
+			continue
+		}
+		o := r.outcome(w, ResultSkipped)
 		switch {
-		case known.Stage == state.Confirmed:
-		case known.Stage == state.Skipped && known.Class != state.ClassUndone:
-			o.Result, o.Class, o.Reason = ResultSkipped, failure.Class(known.Class), known.Reason
+		case known.Stage == state.Skipped && known.Class != state.ClassUndone && known.Class != string(failure.Missing):
+			o.Class, o.Reason = failure.Class(known.Class), known.Reason
 		default:
-			o.Result, o.Class, o.Reason = ResultSkipped, failure.NotAsked, "--only does not name it"
+			o.Class, o.Reason = failure.NotAsked, "--only does not name it"
 		}
 		r.count(w, o)
 	}

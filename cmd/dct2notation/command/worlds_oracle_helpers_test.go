@@ -238,8 +238,10 @@ func (w *world) listed(p *place, image digest.Digest) (all []sig) {
 }
 
 // signed reports whether an image has a listed signature of ours that verifies now.
-func (w *world) signed(p *place, image digest.Digest) bool {
-	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool { return w.ours(s) && s.good(image, time.Now()) })
+func (w *world) signed(p *place, image digest.Digest) bool { return w.signedAt(p, image, time.Now()) }
+
+func (w *world) signedAt(p *place, image digest.Digest, at time.Time) bool {
+	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool { return w.ours(s) && s.good(image, at) })
 }
 
 // known reports whether an image has a signature that a run has to take for its own: by the certificate of
