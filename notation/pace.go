@@ -2,6 +2,7 @@ package notation
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -47,11 +48,11 @@ const (
 
 	minPause = 100 * time.Millisecond // between two tries at the closed gate
 	maxPause = 5 * time.Second
-	patience = 4 // a pause is this part of the time for which the gate is closed: so late is its opening seen
+	patience = 5 // a pause is this part of the time for which the gate is closed: so late is its opening seen
 
 	often    = 10 * time.Second // between two words about it
 	long     = time.Second      // a wait that is told of at once
-	maxTries = 60               // of one operation
+	maxTries = 60               // of one operation, while nothing goes through
 )
 
 func newPace(top float64, told func(Throttling)) *pace {
@@ -94,6 +95,14 @@ func (p *pace) begin(ctx context.Context) error {
 	return nil
 }
 
+// hopeless reports whether an operation that was refused at its n-th try is to be given up. As long as other
+// calls go through, it is not: its turn comes.
+func (p *pace) hopeless(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return n >= maxTries && p.refused+1 >= maxTries
+}
+
 // closed reports whether the gate is closed, as nothing goes through.
 func (p *pace) closed() bool {
 	p.mu.Lock()
@@ -111,7 +120,12 @@ func (p *pace) turn() time.Duration {
 		if d := p.probe.Sub(now); d > 0 {
 			return min(d, look)
 		}
-		p.probe = now.Add(p.pause(now))
+		pause := p.pause(now)
+		p.probe = now.Add(pause)
+		if pause == maxPause { // so that all who share the key see in the same seconds that it is free again
+			p.probe = p.probe.Truncate(maxPause)
+		}
+		p.probe = p.probe.Add(rand.N(pause / 10)) // and nobody always comes a moment later than another
 		return 0
 	}
 	if gap := p.limit.gap(); gap > 0 {

@@ -40,7 +40,7 @@ func paced[T any](ctx context.Context, j *signRequest, call func() (T, error)) (
 			return v, nil
 		}
 		var e *failure.Error
-		if !errors.As(err, &e) || e.Class != failure.Throttled || try >= maxTries {
+		if !errors.As(err, &e) || e.Class != failure.Throttled || j.pace.hopeless(try) {
 			j.cause = err
 			return v, err
 		}
