@@ -129,6 +129,9 @@ func newVerifier(doc *trustpolicy.Document, store truststore.X509TrustStore, plu
 	return &Verifier{doc: doc, store: once, judge: j}, nil
 }
 
+// ErrNoTrustPolicy is returned where there is no trust policy.
+var ErrNoTrustPolicy = errors.New("reading the trust policy")
+
 func readTrustPolicy(file string) (*trustpolicy.Document, error) {
 	if file == "" {
 		var err error
@@ -138,7 +141,7 @@ func readTrustPolicy(file string) (*trustpolicy.Document, error) {
 	}
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, failure.WithHint(failure.Permanent, fmt.Errorf("reading the trust policy: %w", err), "dct2notation policy notation -O DIR writes one; or name another file with --trust-policy")
+		return nil, failure.WithHint(failure.Permanent, fmt.Errorf("%w: %w", ErrNoTrustPolicy, err), "name another file with --trust-policy, or have one written")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the trust policy: %w", err)

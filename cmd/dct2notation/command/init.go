@@ -118,7 +118,7 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 	}
 	name := safetext.Safe(o.file, 300)
 	fmt.Fprintf(s.Out, "%s: %s, %s\nread it, and pin the roots that are comments there; then: dct2notation doctor --config %s\n",
-		name, safetext.Count(len(roots), "repository"), safetext.Count(trusted(roots), "pin"), name)
+		name, safetext.Count(len(roots), "repository"), safetext.Count(trusted(roots), "pin"), quote(name))
 	if unread || incomplete {
 		return cli.Exit(cli.ExitFailures)
 	}

@@ -104,7 +104,15 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if err != nil {
 		return cli.Reported(err)
 	}
+	if plan.Cost.Operations == 0 && !slices.ContainsFunc(plan.Repositories, pushes) {
+		s.Then.Do("verify")
+	}
 	return planStatus(&o, plan, f)
+}
+
+// pushes reports whether a run would push what an earlier one has signed.
+func pushes(r migrate.PlanRepository) bool {
+	return slices.ContainsFunc(r.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionPush })
 }
 
 // planStatus returns the error that a plan comes to which has been shown.

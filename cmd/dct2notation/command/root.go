@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -21,21 +22,32 @@ import (
 // finishes what it has begun; when ctx ends it returns as soon as it can.
 func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Streams) int {
 	s = s.OnTerminals()
+	s.Then = &cli.Then{}
 	root := NewRoot(stop, s)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	var typed []string // before a configuration sets flags too
+	root.PersistentPreRun = func(c *cobra.Command, _ []string) {
+		c.Flags().Visit(func(f *pflag.Flag) { typed = append(typed, f.Name) })
+	}
+	verb, err := root.ExecuteContextC(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
 		err = cli.Usage(err) // cobra's own, which has no type
 	}
-	if err == nil {
-		return cli.ExitDone
-	}
-	if !cli.Silent(err) {
+	code := cli.ExitCode(err)
+	line, cures := next(end{verb, typed, code, err, *s.Then})
+	if !cli.Silent(err) && err != nil {
 		// Each part of the text has already escaped foreign data; this escapes what cobra and
 		// the operating system quote from the command line.
 		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))
+		if cures {
+			fmt.Fprintln(s.Err, "hint: "+safetext.Safe(line, 8192))
+			return code
+		}
 	}
-	return cli.ExitCode(err)
+	if o, ok := cli.CommonOf(verb.Flags()); ok && line != "" && !o.Quiet && o.Terminal(s.Err) != nil {
+		fmt.Fprintln(s.Err, "next: "+safetext.Safe(line, 8192))
+	}
+	return code
 }
 
 // NewRoot makes the command line. When stop is closed the verb finishes what it has begun.

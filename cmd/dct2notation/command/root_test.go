@@ -137,3 +137,22 @@ func TestWordsOfUsage(t *testing.T) {
 		}
 	}
 }
+
+// The help of run begins with what most people need, each flag once.
+func TestHelpOfRunBeginsWithWhatMostNeed(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	if code := Main(t.Context(), nil, []string{"run", "--help"}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}); code != cli.ExitDone {
+		t.Fatalf("got exit code %d, want %d\n%s", code, cli.ExitDone, out.String())
+	}
+	_, flags, _ := strings.Cut(out.String(), "\nFlags:\n")
+	first, _, _ := strings.Cut(flags, "\n\n")
+	for _, name := range []string{"config", "trust-pinning", "key", "plugin", "id", "state", "dry-run", "plan", "watch", "output", "help"} {
+		if !strings.Contains(first, "--"+name+" ") || strings.Count(flags, "--"+name+" string  ") > 1 {
+			t.Errorf("--%s: want it among the first flags alone, got\n%s", name, first)
+		}
+	}
+	if n := strings.Count(first, " --"); n > 14 { // three are in descriptions
+		t.Errorf("got %d flags first, want ten and --help\n%s", n, first)
+	}
+}

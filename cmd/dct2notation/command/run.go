@@ -87,6 +87,7 @@ func (o *runOptions) bind(c *cobra.Command) {
 	cli.Grouped(c.Flags(), cli.GroupOutput, func(f *pflag.FlagSet) {
 		f.StringVar(&o.Metrics, "metrics-address", "", "HOST:PORT that serves /metrics (Prometheus) and /healthz, or none (default: "+runner.WatchAddress+" with --watch, else none)")
 	})
+	cli.First(c.Flags(), "config", "trust-pinning", "key", "plugin", "id", "state", "dry-run", "plan", "watch", "output")
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session.Config, args []string, s cli.Streams) (err error) {

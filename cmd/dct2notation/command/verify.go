@@ -286,6 +286,9 @@ func (o *verifyOptions) compare(ctx context.Context, v *verify.Verification, f *
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
+		if of := (*dct.Error)(nil); errors.As(err, &of) && errors.Is(err, dct.ErrUnpinnedRoot) {
+			s.Then.Pin(of.GUN)
+		}
 		if o.Output != "text" {
 			log.Error("reading trust data", cli.Reasoned(err.Error())...)
 		}

@@ -40,20 +40,35 @@ func Grouped(f *pflag.FlagSet, group string, bind func(*pflag.FlagSet)) {
 	})
 }
 
+// firstOf is the annotation of a flag that most people need: its place among those.
+const firstOf = "dct2notation_first"
+
+// First has the help of a verb begin with some of its flags, which are bound already.
+func First(f *pflag.FlagSet, names ...string) {
+	for i, name := range names {
+		f.Lookup(name).Annotations = map[string][]string{firstOf: {fmt.Sprintf("%02d", i)}}
+	}
+}
+
 // helpWidth is where the lines of the help end.
 const helpWidth = 120
 
 // groupedUsages lists flags under their headings.
 func groupedUsages(all *pflag.FlagSet) string {
 	parts := map[string]*pflag.FlagSet{}
-	all.VisitAll(func(one *pflag.Flag) {
+	var flags []*pflag.Flag
+	all.VisitAll(func(one *pflag.Flag) { flags = append(flags, one) })
+	slices.SortStableFunc(flags, func(a, b *pflag.Flag) int { // those without a place behind those with one
+		return strings.Compare(strings.Join(a.Annotations[firstOf], "")+"~", strings.Join(b.Annotations[firstOf], "")+"~")
+	})
+	for _, one := range flags {
 		name := strings.Join(one.Annotations[groupOf], "")
 		if parts[name] == nil {
 			parts[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 			parts[name].SortFlags = false
 		}
 		parts[name].AddFlag(one)
-	})
+	}
 	var b strings.Builder
 	for _, name := range groups {
 		if parts[name] == nil || !parts[name].HasAvailableFlags() {

@@ -106,6 +106,21 @@ func (o *Common) Logger(w io.Writer) *slog.Logger {
 	}}))
 }
 
+// CommonOf returns the options that the flags of a verb have set, and reports whether it has them.
+func CommonOf(f *pflag.FlagSet) (*Common, bool) {
+	o := &Common{LogFormat: "text", color: "auto"}
+	for name, to := range map[string]*string{"log-format": &o.LogFormat, "color": &o.color} {
+		one := f.Lookup(name)
+		if one == nil {
+			return o, false
+		}
+		*to = one.Value.String()
+	}
+	o.Quiet, _ = f.GetBool("quiet") // bound with the others
+	o.noTTY, _ = f.GetBool("no-tty")
+	return o, true
+}
+
 // Terminal returns the terminal that a stream is, unless it is to be taken for a pipe; nil: it is none.
 func (o *Common) Terminal(w io.Writer) *Terminal {
 	t, _ := w.(*Terminal)

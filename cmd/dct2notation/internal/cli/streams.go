@@ -51,6 +51,7 @@ func Within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	Then     *Then // what to run next, for a verb to say; may be nil
 }
 
 // Until gives a context that ends when stop is closed as well: a verb that changes nothing

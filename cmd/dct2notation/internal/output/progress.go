@@ -28,6 +28,7 @@ type Progress struct {
 	silent bool // on what the result says to the same person
 	lines  bool // there is no terminal, and progress is wanted
 	stop   func()
+	then   *cli.Then
 	status *StatusFile // nil: none
 	Saved  *recording  // nil: none
 
@@ -43,7 +44,7 @@ type Progress struct {
 // NewProgress begins the display for so many repositories.
 func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, status *StatusFile) *Progress {
 	now := time.Now()
-	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), lines: o.ProgressOn(to.Err) == nil}
+	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), then: to.Then, lines: o.ProgressOn(to.Err) == nil}
 	p.Report.Started = now
 	p.stop = Meter(o, to, p.line)
 	return p
@@ -132,6 +133,9 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
 		p.Report.AddUnread(n)
+		if n.Class == failure.Unpinned {
+			p.then.Pin(n.GUN)
+		}
 		if cause := failure.HostCause(n.Err); !p.silent && (cause == "" || p.troubles.add(trouble{migrate.HostOf(n.GUN), cause}, n.GUN, "")) {
 			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, cli.Reasoned(n.Err.Error())...)...)
 		}

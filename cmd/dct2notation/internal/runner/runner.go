@@ -50,6 +50,7 @@ type Runner struct {
 // Run makes the passes. Its error is what the last one came to.
 func (r *Runner) Run(ctx context.Context, stop <-chan struct{}) error {
 	defer r.shown()()
+	r.Streams.Then.Wrote(r.Path)
 	if r.Every > 0 {
 		return r.watch(ctx, stop)
 	}

@@ -78,6 +78,9 @@ type selection struct {
 	unmatched *unmatched // nil: not all repositories of the configuration are looked at
 }
 
+// ErrNoRepositories is returned where nothing says which repositories are meant.
+var ErrNoRepositories = errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
+
 // ErrNoTags is returned where tags are selected and none matches, which is rather a typing error.
 var ErrNoTags = cli.Usage(errors.New("no tag matches --include-tags and --exclude-tags\nhint: compare them with the tags of the repositories"))
 
@@ -94,7 +97,7 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 		sel.names = cfg.Repositories
 	}
 	if len(sel.names) == 0 && (o.Discover == DiscoverList || o.Discover == discoverCatalog || o.Discover == discoverChangefeed) {
-		return nil, errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
+		return nil, ErrNoRepositories
 	}
 	for _, name := range sel.names {
 		if isGlob(name) {

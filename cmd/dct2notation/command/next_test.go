@@ -1,0 +1,89 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/migrate"
+	"github.com/dct2notation/dct2notation/notation"
+)
+
+// What to run next can be typed as it stands, and has nothing in it that is secret or that a server has made up.
+func TestNext(t *testing.T) {
+	t.Parallel()
+	unpinned := &migrate.Ended{Kind: dct.ErrNothingRead, Cause: &dct.Error{GUN: "registry.example.com/team/app", Kind: dct.ErrUnpinnedRoot}}
+	nothing := fmt.Errorf("%w: of any", dct.ErrNothingRead)
+	for _, one := range []struct {
+		args string
+		code int
+		err  error
+		then cli.Then
+		want string
+	}{
+		{args: "doctor --config migration.yaml --no-sign", want: "plan --config migration.yaml"},
+		{args: "doctor --config migration.yaml", code: cli.ExitCannot},
+		{args: "pins --docker-trust none registry.example.com/team/app", want: "pins -o json registry.example.com/team/app > pins.json"},
+		{args: "pins -o json registry.example.com/team/app"},
+		{args: "snapshot -O my\tarchive --tofu registry.example.com/team/app", want: "snapshot verify 'my\tarchive'"},
+		{args: "snapshot verify archive"},
+		{args: "plan --config migration.yaml -o json", want: "run --config migration.yaml"},
+		{args: "plan --config migration.yaml", then: cli.Then{Verb: "verify"}, want: "verify --config migration.yaml"},
+		{args: "plan --config migration.yaml", code: cli.ExitFailures, then: cli.Then{Verb: "verify"}, want: "doctor --config migration.yaml"},
+		{args: "plan --config migration.yaml --key release", code: cli.ExitFailures, then: cli.Then{Unpinned: []string{"registry.example.com/team/app", "Bad;name", "x\x1b/y"}}, want: "pins --config migration.yaml registry.example.com/team/app"},
+		{args: "plan --notary-server https://me:secret@notary.example.com --plugin p --id pkcs11:token=a?pin-value=1234 --plugin-config pin=1234 a.example.com/*", want: "run --notary-server https://notary.example.com --plugin p --id '…' --plugin-config 'pin=…' 'a.example.com/*'"},
+		{args: "run --config migration.yaml --report json=out.json", then: cli.Then{Ledger: "/var/lib/ledger.db"}, want: "verify --ledger /var/lib/ledger.db --config migration.yaml"},
+		{args: "run --config migration.yaml --max-duration 1h --accept-changes --include-tags v* --include-tags it's", code: cli.ExitEarly, want: `run --config migration.yaml --max-duration 1h0m0s --include-tags 'v*' --include-tags 'it'\''s'`},
+		{args: "run --config migration.yaml --watch 10m", code: cli.ExitInterrupted},
+		{args: "run --config migration.yaml --dry-run", want: "run --config migration.yaml"},
+		{args: "verify --config migration.yaml --sample 3 -v", want: "ready --date DATE --snapshot DIR --config migration.yaml"},
+		{args: "verify --config migration.yaml --trust-policy p.json", code: cli.ExitDisagree, want: "plan --config migration.yaml"},
+		{args: "verify registry.example.com/team/app", code: cli.ExitCannot, err: unpinned, want: "pins registry.example.com/team/app"},
+		{args: "verify --config migration.yaml a.example.com/b", code: cli.ExitUsage, err: fmt.Errorf("x: %w", notation.ErrNoTrustPolicy), want: "policy notation -O trust --config migration.yaml a.example.com/b"},
+		{args: "verify --config migration.yaml", code: cli.ExitCannot, err: nothing, want: "doctor --config migration.yaml"},
+		{args: "plan --key release", code: cli.ExitUsage, err: cli.Usage(session.ErrNoRepositories), want: "init --key release"},
+		{args: "plan --config migration.yaml", code: cli.ExitUsage, err: cli.Usage(session.ErrNoRepositories)},
+		{args: "plan --config migration.yaml", code: cli.ExitCannot, err: errors.New("other")},
+		{args: "undo --dry-run --state l.db", want: "undo --yes --state l.db"},
+		{args: "undo --yes --state l.db"},
+		{args: "ready --config migration.yaml --date 2099-01-01", code: cli.ExitDisagree},
+		{args: "version"},
+		{args: "plan a.example.com/1 a.example.com/2 a.example.com/3 a.example.com/4 a.example.com/5 a.example.com/6", want: "run a.example.com/1 a.example.com/2 a.example.com/3 a.example.com/4 a.example.com/5 ..."},
+	} {
+		root := NewRoot(nil, cli.Streams{In: strings.NewReader("")})
+		var verb *cobra.Command
+		var typed []string
+		root.PersistentPreRun = func(c *cobra.Command, _ []string) {
+			verb = c
+			c.Flags().Visit(func(f *pflag.Flag) { typed = append(typed, f.Name) })
+		}
+		for _, c := range root.Commands() {
+			c.RunE = func(*cobra.Command, []string) error { return nil }
+			for _, sub := range c.Commands() {
+				sub.RunE = c.RunE
+			}
+		}
+		root.SetArgs(strings.Split(one.args, " "))
+		must(t, root.Execute())
+		got, _ := next(end{verb, typed, one.code, one.err, one.then})
+		want := one.want
+		if want != "" {
+			want = "dct2notation " + want
+		}
+		if got != want {
+			t.Errorf("%s, exit code %d, %v: got\n%q, want\n%q", one.args, one.code, one.err, got, want)
+		}
+	}
+	for word, want := range map[string]string{"a/b:v1": "a/b:v1", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'", "v*": "'v*'", "": "''"} {
+		if got := quote(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
+		}
+	}
+}
