@@ -11,7 +11,7 @@ PLUGINS := cmd/notation-pkcs11 cmd/notation-awskms
 TOOL = $$(go -C $(CURDIR)/internal/lint/tools tool -n $(1))
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate metrics pages release image
+.PHONY: build demo test e2e e2e-policy e2e-policy-cluster lint bench fuzz mutate metrics pages picture release image
 
 build: ## the product, as one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/dct2notation ./cmd/dct2notation
@@ -72,6 +72,12 @@ mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what
 
 pages: ## man pages and completions, in bin/pages
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./cmd/dct2notation/internal/pages bin/pages
+
+picture: build ## README's picture of the report, docs/images/report.png, of a new demonstration; needs chromium
+	CGO_ENABLED=0 go build -o bin/demo ./cmd/demo
+	bin/demo -binary bin/dct2notation -html bin/report.html
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 --window-size=1280,900 \
+		--virtual-time-budget=10000 --screenshot=docs/images/report.png file://$(CURDIR)/bin/report.html
 
 # Builds the tools the first time, which takes minutes. A tag is released by RELEASE= and a GITHUB_TOKEN.
 RELEASE ?= --snapshot

@@ -69,15 +69,19 @@ func mustBeGone(t *testing.T, dir string) {
 
 func TestDemonstrationHoldsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
+	page := filepath.Join(t.TempDir(), "report.html")
 	var out bytes.Buffer
-	if err := demonstrate(t.Context(), binary(t), &out); err != nil {
+	if err := demonstrate(t.Context(), binary(t), page, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	mustBeGone(t, folder(t, out.String()))
 	for l := range strings.Lines(out.String()) {
-		if l = strings.TrimSuffix(l, "\n"); len(l) > width && !strings.HasPrefix(l, "$ cd ") {
+		if l = strings.TrimSuffix(l, "\n"); len(l) > width && !strings.HasPrefix(l, "$ cd ") && !strings.Contains(l, page) {
 			t.Errorf("%d columns: %s", len(l), l)
 		}
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "tag-moved") {
+		t.Errorf("the report that -html left: got %d bytes and %v, want a page with the moved tag", len(text), err)
 	}
 }
 
@@ -101,7 +105,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &canceler{at: "--plan plan.json &", cancel: cancel} // the run is about to start
-	err := demonstrate(ctx, binary(t), out)
+	err := demonstrate(ctx, binary(t), "", out)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v, want that it was canceled", err)
 	}

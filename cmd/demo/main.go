@@ -29,16 +29,17 @@ import (
 
 func main() {
 	binary := flag.String("binary", "bin/dct2notation", "the dct2notation to show")
+	page := flag.String("html", "", "file in which to leave the report of the comparison (default: nothing is left)")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "demo: it takes no arguments but -binary")
+		fmt.Fprintln(os.Stderr, "demo: it takes no arguments but -binary and -html")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// A closed pipe ends it like Ctrl-C: what was started has to be cleared. The signal
 	// itself cannot tell that from a client that hung up on one of our servers.
 	signal.Ignore(syscall.SIGPIPE)
-	err := demonstrate(ctx, *binary, &audience{os.Stdout, stop})
+	err := demonstrate(ctx, *binary, *page, &audience{os.Stdout, stop})
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -66,8 +67,8 @@ func (a *audience) Write(p []byte) (int, error) {
 }
 
 // demonstrate sets the scene, plays on it and clears it away. An error also means that
-// something was not as it should be.
-func demonstrate(ctx context.Context, binary string, out io.Writer) (err error) {
+// something was not as it should be. The HTML report is left in page, if that is not empty.
+func demonstrate(ctx context.Context, binary, page string, out io.Writer) (err error) {
 	path, err := filepath.Abs(binary)
 	if err == nil {
 		_, err = os.Stat(path)
@@ -82,5 +83,11 @@ func demonstrate(ctx context.Context, binary string, out io.Writer) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.clear()) }()
-	return (&play{scene: s, screen: show, binary: path}).perform(ctx)
+	p := &play{scene: s, screen: show, binary: path}
+	if page != "" {
+		if p.page, err = filepath.Abs(page); err != nil {
+			return err
+		}
+	}
+	return p.perform(ctx)
 }

@@ -14,6 +14,7 @@ type play struct {
 	*scene
 	*screen
 	binary string
+	page   string   // where the HTML report is left; empty: nowhere
 	done   []string // what was checked and is right
 	wrong  []string // what is not
 }
@@ -166,7 +167,11 @@ func (p *play) compare(ctx context.Context) error {
 		return err
 	}
 	p.check("verify puts each tag in the class that it was made for", p.classified(raw))
-	_, err = p.typed(ctx, exitDisagree, "the two sides do not agree everywhere, so Notary v1 cannot go yet", p.verb("verify")...)
+	verify := p.verb("verify")
+	if p.page != "" {
+		verify = append(verify, "--report", "html="+p.page)
+	}
+	_, err = p.typed(ctx, exitDisagree, "the two sides do not agree everywhere, so Notary v1 cannot go yet", verify...)
 	return err
 }
 

@@ -1,9 +1,12 @@
 package lint
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"image/color"
+	"image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -117,6 +120,86 @@ func TestReadmeIsShort(t *testing.T) {
 	for i, line := range lines {
 		if n := utf8.RuneCountInString(line); n > 120 {
 			t.Errorf("README.md:%d: got %d characters, want at most 120", i+1, n)
+		}
+	}
+}
+
+// command is a paragraph's first line that is a command: it is meant to be typed, and is shown as prose.
+var command = regexp.MustCompile(`^(\$ )?(dct2notation|docker|kubectl|notation) [a-z].* --?[a-z]`)
+
+// TestCommandsAreBlocks holds that what a reader is to type is shown as such. Markdown takes an indented line
+// below a line of text for more of that text.
+func TestCommandsAreBlocks(t *testing.T) {
+	t.Parallel()
+	for _, doc := range documents(t) {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, wrong := range unblocked(string(text)) {
+			t.Errorf("%s:%s, want a fence, or an empty line and four spaces before the first command", doc, wrong)
+		}
+	}
+	for text, want := range map[string]int{
+		"# A\n\ndct2notation undo --yes\n    dct2notation undo --yes x\n": 2,
+		"text:\n    make test\n": 1,
+		"text:\n\n    dct2notation undo --yes\n    make test\n\n- item\n    more of it\n\n```\ndct2notation undo --yes\n```\n": 0,
+	} {
+		if got := unblocked(text); len(got) != want {
+			t.Errorf("%q: got %q, want %d", text, got, want)
+		}
+	}
+}
+
+// unblocked returns the commands of a document that are shown as prose, with their lines.
+func unblocked(text string) (wrong []string) {
+	before, fenced, list := "", false, false
+	for i, line := range strings.Split(text, "\n") {
+		indented := strings.HasPrefix(line, "    ")
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			fenced = !fenced
+		case fenced:
+		case indented && before != "" && !strings.HasPrefix(before, "    ") && !list, before == "" && command.MatchString(line):
+			wrong = append(wrong, fmt.Sprintf("%d: got %q as text", i+1, line))
+		}
+		if !indented && line != "" {
+			list = item.MatchString(line) || list && strings.HasPrefix(line, " ")
+		}
+		before = line
+	}
+	return wrong
+}
+
+// item is the first line of an item of a list.
+var item = regexp.MustCompile(`^ *([-*]|\d+\.) `)
+
+// TestPicturesShowSomething holds that no picture is blank, as one of a page that was not drawn yet is.
+func TestPicturesShowSomething(t *testing.T) {
+	t.Parallel()
+	pictures, err := filepath.Glob(filepath.Join(root, "docs", "images", "*.png"))
+	if err != nil || len(pictures) == 0 {
+		t.Fatalf("got %d pictures, %v, want README's", len(pictures), err)
+	}
+	for _, path := range pictures {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = file.Close() }() // only read from
+		picture, err := png.Decode(file)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		colours, size := map[color.Color]bool{}, picture.Bounds()
+		for y := size.Min.Y; y < size.Max.Y; y++ {
+			for x := size.Min.X; x < size.Max.X; x++ {
+				colours[picture.At(x, y)] = true
+			}
+		}
+		if len(colours) < 16 {
+			t.Errorf("%s: got %d colours, want a picture of something; make picture draws it anew", path, len(colours))
 		}
 	}
 }
