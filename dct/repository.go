@@ -22,6 +22,7 @@ type Repository struct {
 	known    Known
 	pinnedBy string
 	rootKeys []string
+	roles    []Role
 	replaced *ReplacedRoot
 }
 
@@ -44,6 +45,7 @@ type Target struct {
 	size    int64
 	role    string
 	signers []string
+	others  []Named
 	flags   []string
 }
 
@@ -212,6 +214,9 @@ func (t Target) Version() int {
 // Signers are the roles other than targets and targets/releases that name the same
 // digest for the tag, sorted; docker trust inspect shows them as the signers.
 func (t Target) Signers() []string { return slices.Clone(t.signers) }
+
+// Others are the roles that name another digest for the tag, or none that is valid, sorted.
+func (t Target) Others() []Named { return slices.Clone(t.others) }
 
 // Expired names what the target rests on and is past its date: roles, and RootCert. It is
 // empty unless [Reader.AllowExpired] let that pass.

@@ -34,6 +34,7 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen), RootKeys: slices.Sorted(maps.Keys(l.trusted)), By: l.known.By},
 		pinnedBy: l.pinnedBy,
 		rootKeys: rootKeyIDs(repo.Root),
+		roles:    l.roles(expiries),
 		replaced: l.replaced,
 	}, nil
 }

@@ -120,18 +120,24 @@ func target(p *proof, name string, first entry, entries []entry, delegated bool)
 	if p.unpublished {
 		t.flags = append(t.flags, FlagDegraded)
 	}
-	disagree := false
 	for _, e := range entries {
 		same := string(e.meta.Hashes["sha256"]) == string(sum)
-		disagree = disagree || !same
+		if !same {
+			other := Named{Role: e.role.String()}
+			if len(e.meta.Hashes["sha256"]) == len(sum) {
+				other.Digest = sha256Digest(e.meta)
+			}
+			t.others = append(t.others, other)
+		}
 		if same && e.role != releasesRole && e.role != targetsRole {
 			t.signers = append(t.signers, e.role.String())
 		}
 	}
-	if disagree {
+	if len(t.others) > 0 {
 		t.flags = append(t.flags, FlagRolesDisagree)
 	}
 	slices.Sort(t.signers)
+	slices.SortFunc(t.others, func(a, b Named) int { return cmp.Compare(a.Role, b.Role) })
 	return t
 }
 

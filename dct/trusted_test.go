@@ -1,6 +1,7 @@
 package dct
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
@@ -39,6 +40,23 @@ v2 a2 targets legacy-targets
 v3 signer-only targets/bob`
 	if show(got) != want {
 		t.Errorf("got\n%s, want\n%s", show(got), want)
+	}
+	for _, target := range got.Targets() {
+		if want := map[string]string{"both": "targets", "dispute": "targets/alice"}[target.Tag()]; want != "" {
+			if others := target.Others(); len(others) != 1 || others[0].Role != want || others[0].Digest == target.Digest() {
+				t.Errorf("%s: got %v in other roles, want another digest in %s", target.Tag(), others, want)
+			}
+		}
+	}
+	var roles []string
+	for _, role := range got.Roles() {
+		if len(role.Keys) == 0 || role.Keys[0].ID == "" || role.Threshold != 1 || role.Version > 0 == role.Expires.IsZero() {
+			t.Errorf("got role %+v, want keys, a threshold of 1, and a date if it was published", role)
+		}
+		roles = append(roles, role.Name)
+	}
+	if want := "root snapshot targets targets/alice targets/bob targets/narrow targets/releases targets/releases/nested timestamp"; strings.Join(roles, " ") != want {
+		t.Errorf("got the roles %v, want %s", roles, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package migrate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,6 +17,17 @@ import (
 // Binds reports whether a signature with that metadata binds a target's tag, as DCT does now.
 func Binds(metadata map[string]string, t dct.Target) bool {
 	return metadata[MetadataGUN] == t.GUN().String() && metadata[MetadataTag+t.Tag()] == t.Role()
+}
+
+// Bound returns the tags that signed metadata binds, with the role of each.
+func Bound(metadata map[string]string) map[string]string {
+	bound := map[string]string{}
+	for name, role := range metadata {
+		if tag, ok := strings.CutPrefix(name, MetadataTag); ok {
+			bound[tag] = role
+		}
+	}
+	return bound
 }
 
 // unbound are the work's targets that none of the signatures binds.
@@ -45,10 +57,8 @@ func (w Work) lacking(bound func(dct.Target) bool) []dct.Target {
 func (w Work) boundBy(ours []Signature) map[string]string {
 	bound := map[string]string{}
 	for _, s := range ours {
-		for name, role := range s.Metadata {
-			if tag, ok := strings.CutPrefix(name, MetadataTag); ok && s.Metadata[MetadataGUN] == w.Targets[0].GUN().String() {
-				bound[tag] = role
-			}
+		if s.Metadata[MetadataGUN] == w.Targets[0].GUN().String() {
+			maps.Copy(bound, Bound(s.Metadata))
 		}
 	}
 	for _, s := range ours {

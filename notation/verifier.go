@@ -170,6 +170,23 @@ func (h held) SkipVerify(ctx context.Context, o notationgo.VerifierVerifyOptions
 	return h.judge.SkipVerify(ctx, o)
 }
 
+// A Statement is the statement of a trust policy that applies to a repository.
+type Statement struct {
+	Name       string   `json:"name"`
+	Level      string   `json:"level"`
+	Stores     []string `json:"trust_stores,omitempty"`
+	Identities []string `json:"trusted_identities,omitempty"`
+}
+
+// Statement returns the one that judges a reference (host/repository@digest). An error says that none does.
+func (v *Verifier) Statement(reference string) (Statement, error) {
+	p, err := v.doc.GetApplicableTrustPolicy(reference)
+	if err != nil {
+		return Statement{}, err
+	}
+	return Statement{p.Name, p.SignatureVerification.VerificationLevel, p.TrustStores, p.TrustedIdentities}, nil
+}
+
 // Applicable returns an error unless the policy asks for the verification of a reference
 // (host/repository@digest).
 func (v *Verifier) Applicable(ctx context.Context, reference string) error {

@@ -11,7 +11,7 @@ var schemas embed.FS
 
 // schemaKinds are the JSON forms, and what each is of.
 var schemaKinds = map[string]string{
-	"result": "a line of a saved result (jsonl)", "run": "run -o json", "verify": "verify -o json", "images": "verify --images -o json", "plan": "plan -o json",
+	"result": "a line of a saved result (jsonl)", "run": "run -o json", "verify": "verify -o json", "images": "verify --images -o json", "inspect": "inspect -o json", "plan": "plan -o json",
 	"doctor": "doctor -o json", "status": "status -o json", "snapshot": "snapshot -o json", "snapshot-verify": "snapshot verify -o json",
 	"ready": "ready -o json", "undo": "undo -o json", "report-push": "report push -o json", "policy": "policy -o json", "version": "version -o json",
 }

@@ -42,9 +42,9 @@ func TestSchemas(t *testing.T) {
 		"report.Doctor.version": {1}, "report.Doctor.kind": {DoctorKind},
 		"migrate.Plan.version": {migrate.PlanVersion}, "migrate.Plan.kind": {migrate.PlanKind}, "migrate.Plan.platforms": {"all"},
 		"report.Ready.version": {1}, "report.Ready.kind": {ReadyKind}, "report.Undoing.version": {1}, "report.Undoing.kind": {UndoKind},
-		"report.Images.version": {1}, "report.Images.kind": {ImagesKind},
+		"report.Images.version": {1}, "report.Images.kind": {ImagesKind}, "report.Inspected.version": {1}, "report.Inspected.kind": {InspectKind},
 	}
-	for kind, v := range map[string]any{"result": line{}, "run": Run{}, "verify": Verification{}, "plan": migrate.Plan{}, "doctor": Doctor{}, "ready": Ready{}, "undo": Undoing{}, "images": Images{}} {
+	for kind, v := range map[string]any{"result": line{}, "run": Run{}, "verify": Verification{}, "plan": migrate.Plan{}, "doctor": Doctor{}, "ready": Ready{}, "undo": Undoing{}, "images": Images{}, "inspect": Inspected{}} {
 		raw, err := s.Of(kind+".schema.json", schemaKinds[kind], v, limits)
 		schematest.Same(t, filepath.Join("schema", kind+".schema.json"), raw, err, *update)
 	}

@@ -35,7 +35,18 @@ type Verdict struct {
 // Judge asks the verifier about each signature of an image, so that one that is broken
 // does not hide a good one; and then, as the good one does not help who stops at the broken
 // one, whether notation verify would come to the same end. It is safe for concurrent use.
-type Judge struct{ Verifier *notation.Verifier }
+type Judge struct {
+	Verifier *notation.Verifier
+	// Seen is told of the signatures of an image that were looked at, each time they are; nil: nobody is. It
+	// decides nothing.
+	Seen func(image ocispec.Descriptor, list []Looked)
+}
+
+// Looked is a signature that was looked at.
+type Looked struct {
+	notation.Entry
+	Unknown error // why nothing is known of it; nil: its verdict holds
+}
 
 // Judge returns the verdict on an image in the repository of that name, by which trust policies know
 // it. An error means that the verdict is unknown.
@@ -70,12 +81,14 @@ func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name str
 		case ctx.Err() != nil:
 			return none, false, ctx.Err()
 		case err != nil && found.lost != nil:
+			j.seen(found)
 			return none, false, found.lost // one in trouble is enough to wait for
 		case err != nil:
 			found.lost, found.lostAt = err, len(found.entries)
 		}
 		found.entries = append(found.entries, one)
 	}
+	j.seen(found)
 	v, err := found.verdict(ctx)
 	return v, inTag, err
 }
@@ -129,6 +142,21 @@ type judgedList struct {
 	lost      error                                            // why one of them is not known, which may be good; nil: all are
 	lostAt    int                                              // its index
 	other     func(ocispec.Descriptor) (notation.Entry, error) // fetches what is listed and no signature
+}
+
+// seen tells what was looked at, if somebody wants to see it.
+func (j Judge) seen(f judgedList) {
+	if j.Seen == nil {
+		return
+	}
+	list := make([]Looked, len(f.entries))
+	for i, e := range f.entries {
+		list[i].Entry = e
+		if f.lost != nil && i == f.lostAt {
+			list[i].Unknown = f.lost
+		}
+	}
+	j.Seen(f.image, list)
 }
 
 // verdict sums up. An error means that it is unknown.

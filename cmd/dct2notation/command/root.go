@@ -70,7 +70,7 @@ moment: run the same command again and it goes on.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return cli.Usage(fmt.Errorf("%w\nhint: %s", cli.FlagError(err), cli.HintOfFlag(c, err)))
 	})
-	root.AddCommand(newInit(stop, s), newPins(stop, s), newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
+	root.AddCommand(newInit(stop, s), newPins(stop, s), newDoctor(stop, s), newSnapshot(stop, s), newPlan(stop, s), newRun(stop, s), newVerify(stop, s), newInspect(stop, s), newUndo(stop, s), newReport(stop, s), newReady(stop, s), newPolicy(stop, s), newStatus(s), newVersion(s))
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
