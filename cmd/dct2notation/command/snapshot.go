@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
@@ -144,7 +146,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 		}
 		options.Signer, signed = key, &signedReport{}
 	}
-	sum, err := o.save(ctx, f, options, log)
+	sum, err := o.save(ctx, f, options, s, log)
 	out := savedReport{
 		Version: 1, Kind: snapshotKind, Directory: o.dir, Shard: o.Shard.String(),
 		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Expired: sum.Expired, Signed: signed,
@@ -183,16 +185,27 @@ func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
 }
 
 // save saves what the field has, and tells how far it is.
-func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options snapshot.Options, log *slog.Logger) (snapshot.Summary, error) {
+func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options snapshot.Options, s cli.Streams, log *slog.Logger) (snapshot.Summary, error) {
 	if o.TOFU {
 		log.Warn("roots without a pin are trusted on first use (--tofu)")
 	}
-	began, done := time.Now(), 0
+	var done, failed atomic.Int64
+	began, below := time.Now(), o.ProgressOn(s.Err)
+	defer output.Meter(&o.Common, s, func(red func(string) string) (text, rest string) {
+		text = fmt.Sprintf("saved: %d of %s", done.Load()-failed.Load(), safetext.Count(len(f.GUNs), "repository"))
+		if n := failed.Load(); n > 0 {
+			text += ", " + red(fmt.Sprintf("%d failed", n))
+		}
+		return text, ""
+	})()
 	options.Observe = func(one snapshot.Saved) {
-		done++
-		if time.Since(began) > cli.Heartbeat {
+		done.Add(1)
+		if one.Outcome == snapshot.Failed {
+			failed.Add(1)
+		}
+		if below == nil && time.Since(began) > cli.Heartbeat {
 			began = time.Now()
-			log.Info("progress", "done", done, "of", len(f.GUNs))
+			log.Info("progress", "done", done.Load(), "of", len(f.GUNs))
 		}
 		log.Debug("saved", "repository", one.GUN.String(), "outcome", string(one.Outcome))
 	}

@@ -49,4 +49,8 @@ func TestATerminalIsToldOnce(t *testing.T) {
 			}
 		}
 	}
+	code, text := show(append([]string{"verify", "--results", "none", "--include-tags", "none-of-them", p.trust.GUN()}, judged...)...)
+	if n := strings.Count(text, "no tag matches"); n != 1 || code != cli.ExitUsage {
+		t.Errorf("tags that are not there: got the reason %d times and exit code %d, want it once and %d\n%s", n, code, cli.ExitUsage, text)
+	}
 }

@@ -59,17 +59,22 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 	}
 	all := slices.Clone(h.attrs)
 	r.Attrs(func(a slog.Attr) bool { all = append(all, a); return true })
-	take := func(key string, limit int) (text string) {
-		all = slices.DeleteFunc(all, func(a slog.Attr) bool {
+	get := func(key string, limit int) string {
+		for _, a := range all {
 			if a.Key == key {
-				text = safetext.Safe(a.Value.String(), limit)
+				return safetext.Safe(a.Value.String(), limit)
 			}
-			return a.Key == key
-		})
+		}
+		return ""
+	}
+	take := func(key string, limit int) string {
+		text := get(key, limit)
+		all = slices.DeleteFunc(all, func(a slog.Attr) bool { return a.Key == key })
 		return text
 	}
 	if i := slices.IndexFunc(all, func(a slog.Attr) bool { return a.Key == "for" }); i >= 0 && r.Message == Waiting {
-		if d, ok := all[i].Value.Any().(time.Duration); ok && h.to.waits(strings.TrimLeft(take("host", 256)+": "+take("reason", 256), ": "), d) {
+		why := strings.TrimPrefix(get("host", 256)+": "+get("reason", 256), ": ")
+		if d, ok := all[i].Value.Any().(time.Duration); ok && h.to.waits(why, d) {
 			return nil
 		}
 	}

@@ -75,28 +75,30 @@ func (t *Terminal) Width() int {
 	return 80
 }
 
-// Progress shows a line below all others, and the reason of a wait behind it; an empty one takes it away. It may have
-// colors, and shown is what it is without them.
-func (t *Terminal) Progress(line, shown string) {
+// Progress shows a line below all others; an empty one takes it away. It may have colors, and plain is what it is
+// without them. Behind it comes the reason of a wait, or else the rest, as far as there is room.
+func (t *Terminal) Progress(line, plain, rest string) {
 	t.below.mu.Lock()
 	defer t.below.mu.Unlock()
 	if line == "" {
 		if t.below.on != nil {
 			_, _ = t.file.WriteString(erase)
 		}
-		t.below.on, t.below.line, t.below.reason = nil, "", ""
+		t.below.on, t.below.line = nil, ""
 		return
 	}
-	room := t.Width() - 1 - utf8.RuneCountInString(shown)
+	room := t.Width() - 1 - utf8.RuneCountInString(plain)
 	if room < 0 {
-		line = string([]rune(shown)[:t.Width()-2]) + "…"
+		line, room = string([]rune(plain)[:t.Width()-2])+"…", 0
 	}
-	if left := time.Until(t.below.until).Round(time.Second); left > 0 && room > 10 {
-		wait := []rune("; waiting " + left.String() + ": " + t.below.reason)
-		if len(wait) > room {
-			wait = append(wait[:room-1], '…')
+	if left := time.Until(t.below.until).Round(time.Second); left > 0 {
+		rest = "waiting " + left.String() + ": " + t.below.reason
+	}
+	if behind := []rune("; " + rest); rest != "" && room > 10 {
+		if len(behind) > room {
+			behind = append(behind[:room-1], '…')
 		}
-		line += string(wait)
+		line += string(behind)
 	}
 	t.below.on, t.below.line = t, line
 	t.below.draw()

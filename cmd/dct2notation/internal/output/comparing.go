@@ -40,17 +40,17 @@ func (c *Comparing) Compared(r verify.Repository) {
 	}
 }
 
-func (c *Comparing) line(red func(string) string) string {
+func (c *Comparing) line(red func(string) string) (text, rest string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
+	text = fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
 	if c.amiss > 0 {
 		text += ", " + red(fmt.Sprintf("%d do not agree", c.amiss))
 	}
 	if c.no > 0 {
 		text += ", " + red(fmt.Sprintf("%d not read", c.no))
 	}
-	return text
+	return text, ""
 }
 
 // Finish ends the display.

@@ -51,14 +51,18 @@ func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, s
 }
 
 // Meter shows a line of progress until the function that it returns is called, where there is a terminal for that. line
-// is called from another goroutine.
-func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) string) (stop func()) {
+// is called from another goroutine; its rest gives way to the reason of a wait.
+func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) (text, rest string)) (stop func()) {
 	t := o.ProgressOn(to.Err)
 	if t == nil {
 		return func() {}
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
-	draw := func() { t.Progress(line(o.Red(t)), line(func(s string) string { return s })) }
+	draw := func() {
+		plain, _ := line(func(s string) string { return s })
+		text, rest := line(o.Red(t))
+		t.Progress(text, plain, rest)
+	}
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -74,15 +78,15 @@ func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) str
 	return sync.OnceFunc(func() {
 		close(done)
 		<-ended
-		t.Progress("", "")
+		t.Progress("", "", "")
 	})
 }
 
 // line says how far the work is.
-func (p *Progress) line(red func(string) string) string {
+func (p *Progress) line(red func(string) string) (text, rest string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text := fmt.Sprintf("%s: %s images, %d of %s", p.verb, p.so.Of(), p.so.Read, safetext.Count(p.so.Repositories, "repository"))
+	text = fmt.Sprintf("%s: %s images, %d of %s", p.verb, p.so.Of(), p.so.Read, safetext.Count(p.so.Repositories, "repository"))
 	if n := p.Report.Results[migrate.ResultFailed]; n > 0 {
 		text += ", " + red(fmt.Sprintf("%d failed", n))
 	}
@@ -90,9 +94,9 @@ func (p *Progress) line(red func(string) string) string {
 		text += ", " + red(fmt.Sprintf("%d not read", p.Report.NotRead))
 	}
 	if p.so.Rate > 0 {
-		text += "; " + p.so.ToGo()
+		rest = p.so.ToGo()
 	}
-	return text
+	return text, rest
 }
 
 // Observe takes news from the engine.
