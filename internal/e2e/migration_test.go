@@ -25,7 +25,7 @@ func (m *migration) dct2notation(t testing.TB, verb string, args ...string) resu
 // line is the command line for a verb.
 func (m *migration) line(verb string, args ...string) []string {
 	flags := append([]string{verb, "--notary-server", m.notary.url, "--trust-pinning", m.pins}, m.registry.flags()...)
-	if verb != "verify" {
+	if verb != "verify" && verb != "inspect" {
 		flags = append(flags, m.key...)
 	}
 	return append(flags, args...)

@@ -7,5 +7,6 @@
 // The programs are built from their Go modules, once, into the user's cache folder:
 // make e2e-policy-cluster says what it takes.
 //
-// No kubelet, scheduler or controller runs: what is shown is what the API server admits.
+// No kubelet, scheduler or controller runs: what is shown is what the API server admits, and what verify
+// --images and ready --running make of the list of its Pods.
 package cluster
