@@ -227,8 +227,8 @@ func (p Pins) of(gun GUN) *pin {
 	return found
 }
 
-// covers reports whether the configuration pins the repository.
-func (p Pins) covers(gun GUN) bool { return p.of(gun) != nil }
+// Covers reports whether the configuration pins the repository.
+func (p Pins) Covers(gun GUN) bool { return p.of(gun) != nil }
 
 // Exactly reports whether a repository is pinned under its own name to a key, by either id.
 func (p Pins) Exactly(gun GUN, id string) bool {

@@ -40,7 +40,7 @@ func (l *loader) root(ctx context.Context) error {
 	}
 	switch {
 	case anchor != nil:
-	case l.pins.covers(l.gun):
+	case l.pins.Covers(l.gun):
 		l.pinnedBy = PinnedConfig
 	case l.pins.TOFU:
 		l.pinnedBy = PinnedTOFU
@@ -67,7 +67,7 @@ func (l *loader) root(ctx context.Context) error {
 // come on top of it, not instead.
 func (l *loader) anchor() (*data.SignedRoot, error) {
 	raw, by := l.known.Root, PinnedEarlier
-	if len(raw) == 0 && !l.pins.covers(l.gun) {
+	if len(raw) == 0 && !l.pins.Covers(l.gun) {
 		var err error
 		if raw, err = l.pins.dockerRoot(l.gun); err != nil {
 			return nil, &Error{GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: err}
@@ -97,7 +97,7 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 		}
 	}
 	l.pinnedBy = by
-	if l.pins.covers(l.gun) {
+	if l.pins.Covers(l.gun) {
 		l.pinnedBy = PinnedConfig
 	}
 	return root, nil

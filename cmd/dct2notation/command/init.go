@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,10 +15,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
@@ -29,7 +32,18 @@ type initOptions struct {
 	session.SelectOptions
 	key, plugin, id string
 	file            string
+	given           string // keys of the flags that later commands need as well
 }
+
+// notOfInit are flags that it would ignore: it writes what others do, reads no more of trust data than roots, and
+// trusts none of them.
+var notOfInit = []string{"config", "output", "tofu", "allow-expired", "allow-degraded", "rescue", "cache-dir", "snapshot-trust-policy",
+	"verification-plugin", "verification-plugin-sha256", "verification-plugin-config", "verification-plugin-env", "verification-plugin-timeout",
+	"include-tags", "exclude-tags"}
+
+// written are flags of init that have a place of their own in what it writes, or are of one call.
+var written = []string{"key", "plugin", "id", "output-file", "notary-server", "trust-pinning", "discover", "repositories-from",
+	"username", "password-stdin", "log-format", "debug", "quiet", "color", "no-tty"}
 
 func newInit(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o initOptions
@@ -37,26 +51,27 @@ func newInit(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Use:   "init [flags] [REPOSITORY...]",
 		Short: "Write a configuration from docker, notation and the Notary server",
 		Long: `Init writes a commented migration.yaml with the repositories that are named or found (else those
-in docker's trust directory on this machine), their Notary servers, the key, and as pins the roots
-that docker trusts. Other roots are only written as comments: check them before you pin them.
+in docker's trust directory on this machine), their Notary servers, the key, and as pins those of
+--trust-pinning and the roots that docker trusts. Other roots are only written as comments: check
+them before you pin them.
 
 It asks no questions, and does not overwrite files.`,
 		Example: `  dct2notation init
   dct2notation init --notary-server https://notary.example.com --key release registry.example.com/team/app`,
 	}
-	o.Common.Bind(c.Flags())
-	o.RemoteOptions.Bind(c.Flags())
-	o.SelectOptions.Bind(c.Flags())
-	cli.HideFlags(c.Flags(), "config", "output", "tofu", "trust-pinning", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags", "snapshot-trust-policy")
+	for _, bind := range []func(*pflag.FlagSet){o.Common.Bind, o.RemoteOptions.Bind, o.SelectOptions.Bind} {
+		cli.Without(c.Flags(), bind, notOfInit...)
+	}
 	c.Flags().StringVarP(&o.key, "key", "k", "", "name of a key in notation's signingkeys.json (default: notation's default key)")
 	c.Flags().StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
 	c.Flags().StringVar(&o.id, "id", "", "key id to pass to the plugin")
 	c.Flags().StringVarP(&o.file, "output-file", "O", "migration.yaml", "file that is written")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
+		cfg, err := session.LoadConfig(c) // there is none, but for --repositories-from
 		if err != nil {
 			return err
 		}
+		o.given = givenKeys(c.Flags())
 		if len(args)+len(cfg.Repositories) == 0 && !c.Flags().Changed("discover") {
 			o.Discover = session.DiscoverDockerTrust
 			if !session.Exists(filepath.Join(cli.DockerDir(), "trust")) {
@@ -103,9 +118,9 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	roots, unread := o.roots(ctx, f, log)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	roots, unread, err := o.roots(ctx, f, log)
+	if err != nil {
+		return err
 	}
 	text := o.document(f, roots, time.Now())
 	file, err := os.OpenFile(o.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -116,10 +131,22 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
-	name := safetext.Safe(o.file, 300)
-	fmt.Fprintf(s.Out, "%s: %s, %s\nread it, and pin the roots that are comments there; then: dct2notation doctor --config %s\n",
-		name, safetext.Count(len(roots), "repository"), safetext.Count(trusted(roots), "pin"), quote(name))
-	if unread || incomplete {
+	name, todo := safetext.Safe(o.file, 300), "read it"
+	pins, comments := 0, 0
+	for _, r := range roots {
+		switch {
+		case r.pinned():
+			pins++
+		case r.unverified():
+			comments++
+		}
+	}
+	if comments > 0 {
+		todo += ", and pin the roots that are comments there"
+	}
+	fmt.Fprintf(s.Out, "%s: %s, %s\n%s; then: dct2notation doctor --config %s\n",
+		name, safetext.Count(len(roots), "repository"), safetext.Count(pins, "pin"), todo, quote(name))
+	if unread > 0 || incomplete {
 		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
@@ -128,24 +155,22 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 // aRoot is what is known of the root of one repository.
 type aRoot struct {
 	gun    dct.GUN
+	given  bool          // a pin of --trust-pinning covers it
 	docker []dct.RootKey // of the root that docker trusts here; none: it knows none
 	server []dct.RootKey // of the root that the server has now; none: not known
 }
 
-// pinned reports whether docker's root is a pin: where the server has another by now, only the chain from docker's
+// pinned reports whether there is a pin, of --trust-pinning or docker's root.
+func (r aRoot) pinned() bool { return r.given || r.dockers() }
+
+// dockers reports whether docker's root is a pin: where the server has another by now, only the chain from docker's
 // root tells whether that follows, which a pin of the old one would not allow.
-func (r aRoot) pinned() bool {
-	return len(r.docker) > 0 && (len(r.server) == 0 || slices.Equal(ids(r.docker), ids(r.server)))
+func (r aRoot) dockers() bool {
+	return !r.given && len(r.docker) > 0 && (len(r.server) == 0 || slices.Equal(ids(r.docker), ids(r.server)))
 }
 
-func trusted(roots []aRoot) (n int) {
-	for _, r := range roots {
-		if r.pinned() {
-			n++
-		}
-	}
-	return n
-}
+// unverified reports whether nothing but the server tells of the root.
+func (r aRoot) unverified() bool { return !r.given && len(r.docker) == 0 && len(r.server) > 0 }
 
 func ids(keys []dct.RootKey) (all []string) {
 	for _, k := range keys {
@@ -154,11 +179,12 @@ func ids(keys []dct.RootKey) (all []string) {
 	return all
 }
 
-// roots lists the roots that docker trusts and those that the source has, and reports whether one could not be read.
-func (o *initOptions) roots(ctx context.Context, f *session.Session, log *slog.Logger) (all []aRoot, unread bool) {
+// roots lists the roots that docker trusts and those that the source has, and counts those that could not be read.
+// It is an error if the source gave none.
+func (o *initOptions) roots(ctx context.Context, f *session.Session, log *slog.Logger) (all []aRoot, unread int, _ error) {
 	hosts, reader, docker := dct.NewHosts(), f.Reader(), f.DockerTrust()
 	for _, gun := range f.GUNs {
-		root := aRoot{gun: gun}
+		root := aRoot{gun: gun, given: reader.Pins.Covers(gun)}
 		if docker != nil {
 			_, root.docker, _ = docker.ListRoot(ctx, gun) // one that cannot be read is no pin
 		}
@@ -166,13 +192,36 @@ func (o *initOptions) roots(ctx context.Context, f *session.Session, log *slog.L
 			_, root.server, err = reader.ListRoot(ctx, gun)
 			return err
 		})
-		if err != nil && ctx.Err() == nil {
-			unread = true
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		if err != nil {
+			unread++
 			log.Error("its root could not be read", "repository", gun.String(), "reason", report.Why(err))
 		}
 		all = append(all, root)
 	}
-	return all, unread
+	if unread == len(all) {
+		return nil, unread, errors.Join(fmt.Errorf("%w, so nothing is written", dct.ErrNothingRead), hosts.Suspects())
+	}
+	return all, unread, nil
+}
+
+// givenKeys are the keys of the flags that later commands need as well.
+func givenKeys(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	flags.Visit(func(one *pflag.Flag) {
+		if slices.Contains(written, one.Name) {
+			return
+		}
+		var value any = one.Value.String()
+		if list, ok := one.Value.(pflag.SliceValue); ok {
+			value = list.GetSlice()
+		}
+		raw, _ := json.Marshal(value) // strings always encode
+		fmt.Fprintf(&b, "%s: %s\n", one.Name, raw)
+	})
+	return b.String()
 }
 
 // document is the configuration.
@@ -194,40 +243,12 @@ func (o *initOptions) document(f *session.Session, roots []aRoot, now time.Time)
 		}
 		line("  - %s", quoted(r.gun.String()))
 	}
-	line("\n# Root keys that are trusted, by the ids of their certificates: those that docker trusts on this machine. The others are")
-	line("# comments, as nobody has verified them: compare each with what its owner says before you take the # away.")
-	comment := ""
-	if trusted(roots) == 0 {
-		comment = "# "
-	}
-	line("%strust-pinning:\n%s  certs:", comment, comment)
-	for _, r := range roots {
-		keys, active := r.server, r.pinned()
-		switch {
-		case active:
-			keys = r.docker
-		case len(r.docker) > 0:
-			line("    # docker trusts another root of %s here than the server has now. Without a pin, docker's counts, and what follows from it.", safetext.Safe(r.gun.String(), 256))
-			continue
-		case len(keys) == 0:
-			line("    # %s: its root could not be read", safetext.Safe(r.gun.String(), 256))
-			continue
-		}
-		for _, k := range keys {
-			line("    # %s, until %s", safetext.Safe(k.Subject, 200), k.Expires.Format(time.DateOnly))
-		}
-		raw, _ := json.Marshal(ids(keys)) // strings always encode
-		pin := fmt.Sprintf("%s: %s", quoted(r.gun.String()), raw)
-		if !active {
-			pin = "# unverified: " + pin
-		}
-		line("    %s", pin)
-	}
+	o.pins(line, f.Reader().Pins, roots)
 	line("\n# The key that signs.")
-	key := o.key
-	if key == "" && o.plugin == "" {
-		if k, err := notation.NotationKey(""); err == nil {
-			key = k.Name
+	key, ends := o.key, time.Time{}
+	if o.plugin == "" {
+		if k, err := notation.NotationKey(key); err == nil {
+			key, ends = k.Name, endOf(k)
 		}
 	}
 	switch {
@@ -235,12 +256,93 @@ func (o *initOptions) document(f *session.Session, roots []aRoot, now time.Time)
 		line("plugin: %s\nid: %s", quoted(o.plugin), quoted(o.id))
 	case key != "":
 		line("key: %s", quoted(key))
+		if left := ends.Sub(now); left > shortValidity && left < 25*time.Hour {
+			line("# Its certificate ends at %s. By itself, run asks for 24h more.\nmin-validity: 1h", ends.UTC().Format(time.RFC3339))
+		}
 	default:
 		line("# notation has no default key on this machine: name one of notation key list, or a plugin and the key's id.\n# key: NAME\n# plugin: azure-kv\n# id: https://vault.example.net/keys/release/1")
 	}
 	line("\n# Signatures that outlive the certificate.\n# timestamp-url: http://timestamp.example.com\n# timestamp-root-cert: timestamp-root.pem")
 	line("\n# The ledger, which keeps what is done.\n# state: /var/lib/dct2notation/ledger.db")
+	if o.given != "" {
+		line("\n# As given to init.\n%s", strings.TrimSuffix(o.given, "\n"))
+	}
 	return b.String()
+}
+
+// shortValidity is what is asked of a certificate that ends too soon for what run asks by itself, as that of a test
+// key does.
+const shortValidity = time.Hour
+
+// endOf returns when the first certificate of a key with files ends; zero: nobody knows without asking a plugin.
+func endOf(k notation.Key) (first time.Time) {
+	if k.CertFile == "" {
+		return first
+	}
+	chain, err := certfile.Read(k.CertFile)
+	if err != nil {
+		return first // doctor says what is wrong with it
+	}
+	for _, c := range chain {
+		if first.IsZero() || c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+	}
+	return first
+}
+
+// pins writes those that were given and docker's, and as comments what only the server says. To take the # before
+// one away makes it a pin.
+func (o *initOptions) pins(line func(string, ...any), given dct.Pins, roots []aRoot) {
+	line("\n# Root keys that are trusted, by the ids of their certificates: those that were given, and those that docker trusts on\n" +
+		"# this machine. What is unverified is a comment: compare each with what its owner says before you take the # before it away.")
+	line("trust-pinning:\n  certs:")
+	lists := func(pinned map[string][]string) {
+		for _, name := range slices.Sorted(maps.Keys(pinned)) {
+			line("    %s: %s", quoted(name), list(pinned[name]))
+		}
+	}
+	lists(given.Certs)
+	for _, r := range roots {
+		keys, as, comment := r.server, "", ""
+		switch {
+		case r.given:
+			continue
+		case r.dockers():
+			keys = r.docker
+		case len(r.docker) > 0:
+			line("    # docker trusts another root of %s here than the server has now. Without a pin, docker's counts, and what follows from it.", safetext.Safe(r.gun.String(), 256))
+			continue
+		case !r.unverified():
+			line("    # %s: its root could not be read", safetext.Safe(r.gun.String(), 256))
+			continue
+		default:
+			as, comment = "unverified: ", "# "
+		}
+		for _, k := range keys {
+			line("    # %s%s, until %s", as, safetext.Safe(k.Subject, 200), k.Expires.Format(time.DateOnly))
+		}
+		line("    %s%s: %s", comment, quoted(r.gun.String()), list(ids(keys)))
+	}
+	if len(given.RootKeys) > 0 {
+		line("  root-keys:")
+		lists(given.RootKeys)
+	}
+	if len(given.CA) > 0 {
+		line("  ca:")
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(given.CA)) {
+		line("    %s: %s", quoted(prefix), quoted(given.CA[prefix]))
+	}
+	if given.NoTOFU {
+		line("  disable_tofu: true")
+	}
+}
+
+// list is a list of strings as YAML takes it.
+func list(all []string) string {
+	raw, _ := json.Marshal(all) // strings always encode
+	return string(raw)
 }
 
 // quoted is a string as YAML takes it, whatever is in it.

@@ -107,6 +107,18 @@ func FirstChanged(f *pflag.FlagSet, bind func(*pflag.FlagSet)) string {
 	return name
 }
 
+// Without binds flags as bind does, but those of the names: a verb refuses what it would ignore.
+func Without(f *pflag.FlagSet, bind func(*pflag.FlagSet), names ...string) {
+	all := pflag.NewFlagSet("", pflag.ContinueOnError)
+	bind(all)
+	f.SortFlags = false
+	all.VisitAll(func(one *pflag.Flag) {
+		if !slices.Contains(names, one.Name) {
+			f.AddFlag(one)
+		}
+	})
+}
+
 // HideFlags leaves flags out of the help of a verb that takes them, as another's, and has no
 // use for them.
 func HideFlags(f *pflag.FlagSet, names ...string) {

@@ -98,10 +98,11 @@ func readRepositories(path string, stdin io.Reader) ([]string, error) {
 }
 
 func loadConfig(c *cobra.Command) (Config, error) {
-	path, err := c.Flags().GetString("config")
-	if err != nil || path == "" {
-		return Config{}, err
+	f := c.Flags().Lookup("config")
+	if f == nil || f.Value.String() == "" {
+		return Config{}, nil
 	}
+	path := f.Value.String()
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, cli.Usage(fmt.Errorf("reading the configuration: %w", err))
@@ -224,8 +225,8 @@ func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	case "keys":
 		c.Keys, err = parseKeyRules(v)
 	case "trust-pinning":
-		if _, isMap := v.(map[string]any); isMap {
-			return c.takePins(v)
+		if pins, isMap := v.(map[string]any); isMap {
+			return c.takePins(pins)
 		}
 		c.Flags[key], err = stringList(v)
 	default:
@@ -240,16 +241,23 @@ func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	return err
 }
 
-func (c *Config) takePins(v any) error {
-	raw, err := yaml.Marshal(v)
+// takePins takes the pins. A heading whose pins are all comments, as init writes it, pins nothing.
+func (c *Config) takePins(pins map[string]any) error {
+	maps.DeleteFunc(pins, func(heading string, under any) bool {
+		return under == nil && slices.Contains([]string{"certs", "root-keys", "ca"}, heading)
+	})
+	if len(pins) == 0 {
+		return nil
+	}
+	raw, err := yaml.Marshal(pins)
 	if err == nil {
 		raw, err = yaml.YAMLToJSON(raw)
 	}
 	if err != nil {
 		return err
 	}
-	pins, err := dct.ParsePins(raw, ".")
-	c.TrustPinning = &pins
+	parsed, err := dct.ParsePins(raw, ".")
+	c.TrustPinning = &parsed
 	return err
 }
 

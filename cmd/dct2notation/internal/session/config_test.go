@@ -43,6 +43,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 		"a variable not set": {"version: 1\nid: ${NO_SUCH_VARIABLE_HERE}\n", "is not set"},
 		"an unclosed brace":  {"version: 1\nid: '${CONFIG_TEST'\n", "closing brace"},
 		"a map for a list":   {"version: 1\nrepositories: {a: {b: c}}\n", "single value"},
+		"misspelt heading":   {"version: 1\ntrust-pinning: {cert: }\n", "names no pins"},
 		"misspelt pins":      {"version: 1\ntrust-pinning: {cert: {a: ['1']}}\n", "names no pins"},
 		"a list in a scalar": {"version: 1\nid: [[1]]\n", "single value"},
 		"no YAML":            {"{", "line 1: did not find expected node content"},
