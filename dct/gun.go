@@ -34,7 +34,13 @@ func ParseGUN(s string) (GUN, error) {
 		return GUN{}, fmt.Errorf("repository %s: its host is not valid", safetext.Safe(s, 256))
 	}
 	if !reference.IsNameOnly(named) {
-		return GUN{}, fmt.Errorf("repository %s: give the repository without tag or digest", safetext.Safe(s, 256))
+		name := safetext.Safe(s, 256)
+		// A host with a port alone looks like a name with a tag.
+		host, port, _ := strings.Cut(s, ":")
+		if (host == "localhost" || strings.Contains(host, ".") && !strings.Contains(host, "/")) && strings.Trim(port, "0123456789") == "" {
+			return GUN{}, fmt.Errorf("repository %s: it is a registry\nhint: name a repository of it, such as %s/team/app, or find them: --discover catalog '%s/**'", name, name, name)
+		}
+		return GUN{}, fmt.Errorf("repository %s: give the repository without tag or digest\nhint: write %s", name, safetext.Safe(reference.FamiliarName(named), 256))
 	}
 	return GUN{reference.Domain(named), reference.Path(named)}, nil
 }

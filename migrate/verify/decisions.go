@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -302,6 +304,9 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 		return d, nil
 	}
 	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("decisions: %s does not exist\nhint: leave --decisions out to see what has to be decided; docs/howto/cut-over.md shows such a file", safetext.Safe(path, 300))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the decisions: %w", err)
 	}

@@ -31,7 +31,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	}
 	verb, err := root.ExecuteContextC(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
-		err = cli.Usage(err) // cobra's own, which has no type
+		err = cli.Usage(unknownVerb(err)) // cobra's own, which has no type
 	}
 	code := cli.ExitCode(err)
 	line, cures := next(end{verb, typed, code, err, *s.Then})
@@ -102,7 +102,15 @@ func showHelp(c *cobra.Command, args []string) error {
 		err = fmt.Errorf("unknown command %q for %q", rest[0], verb.CommandPath())
 	}
 	if err != nil {
-		return cli.Usage(err)
+		return cli.Usage(unknownVerb(err))
 	}
 	return verb.Help()
+}
+
+// unknownVerb adds to cobra's error for a verb that does not exist what to do, where cobra has no verb to suggest.
+func unknownVerb(err error) error {
+	if strings.Contains(err.Error(), "Did you mean") {
+		return err
+	}
+	return fmt.Errorf("%w\nhint: dct2notation --help lists the commands", err)
 }

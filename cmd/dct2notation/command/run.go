@@ -22,8 +22,9 @@ type runOptions struct {
 func newRun(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
-		Use:   "run [flags] [REPOSITORY...]",
-		Short: "Sign with Notation what Docker Content Trust vouches for; run again to resume",
+		SuggestFor: []string{"sign", "migrate"},
+		Use:        "run [flags] [REPOSITORY...]",
+		Short:      "Sign with Notation what Docker Content Trust vouches for; run again to resume",
 		Long: `Run reads and verifies the trust data, signs each digest that it vouches for and that has
 no signature by the key yet, and pushes the signatures. Progress is kept in the ledger: after
 a failure, a signal or a kill, run the same command again.
@@ -119,6 +120,9 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 	if err != nil {
 		return err
 	}
+	if err := o.CheckNames(args, cfg); err != nil {
+		return err // before a ledger is made for nothing
+	}
 	watched, unwatch, err := o.Monitored(log)
 	if err != nil {
 		return err
@@ -129,6 +133,9 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 		return err
 	}
 	defer func() { err = session.CloseLedger(ledger, err) }()
+	if o.State == "" {
+		log.Info("progress is kept in the ledger", "ledger", path)
+	}
 	if err := o.Shard.CheckLedger(known); err != nil {
 		return err
 	}

@@ -80,6 +80,14 @@ func showStatus(ledger, format string, s cli.Streams) error {
 
 // ledgerAlone writes what is known without a status file.
 func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
+	none := true
+	for _, n := range st.Ledger {
+		none = none && n == 0
+	}
+	if st.Ledger != nil && none {
+		_, err := fmt.Fprintln(s.Out, "nothing was signed with this ledger yet: "+safetext.Safe(ledger, 300))
+		return err
+	}
 	_, err := fmt.Fprintf(s.Out, "the progress of the last run is unknown: its status file %s does not exist\n", output.StatusPath(ledger))
 	switch {
 	case err != nil:

@@ -59,7 +59,7 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 		}
 		r, err := reader.Read(ctx, gun, known)
 		if err == nil {
-			e.reached(f, server)
+			e.reached(f, server, gun)
 			e.verified(r, len(guns))
 			if all := r.Targets(); len(all) > 0 {
 				targets[gun] = all[0]
@@ -79,10 +79,15 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 	}
 }
 
-// reached notes that a Notary server answered as one, and took our credentials.
-func (e *exam) reached(f *session.Session, server string) {
-	if f.Opts.FromServer() {
+// reached notes that a Notary server answered as one, and whether it took our credentials: it may have asked for none,
+// or be content with a token that anybody gets.
+func (e *exam) reached(f *session.Session, server string, gun dct.GUN) {
+	switch {
+	case !f.Opts.FromServer():
+	case f.LoggedIn(gun.Registry()):
 		e.ok("notary-server", server, "answers, and accepts the credentials%s", f.Origin(server))
+	default:
+		e.ok("notary-server", server, "answers, and was given no credentials%s", f.Origin(server))
 	}
 }
 
@@ -121,7 +126,7 @@ func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err er
 		e.failed("notary-server", server, err)
 	default:
 		if !errors.Is(err, dct.ErrUnavailable) {
-			e.reached(f, server)
+			e.reached(f, server, gun)
 		}
 		e.failed("trust-data", gun.String(), err)
 	}

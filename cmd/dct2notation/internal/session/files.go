@@ -51,7 +51,11 @@ func (f NamedFile) Check() error {
 // named, used or not: whoever names one expects it to count.
 func checkThere(files []NamedFile) error {
 	for _, f := range files {
-		if err := f.missing(); err != nil {
+		err := f.missing()
+		if errors.Is(err, fs.ErrNotExist) {
+			return cli.Usage(fmt.Errorf("%s %s: it does not exist\nhint: check the path; it is looked for from the folder that the command is typed in, also where the configuration names it", f.Option, safetext.Safe(f.Path, 300)))
+		}
+		if err != nil {
 			return cli.Usage(fmt.Errorf("%s: %w", f.Option, err))
 		}
 	}

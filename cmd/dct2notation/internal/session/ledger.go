@@ -66,7 +66,13 @@ func CloseLedger(l *state.Ledger, err error) error {
 
 // NoLedger is the error of verbs that read a ledger which is not there.
 func NoLedger(path string) error {
-	return cli.Usage(fmt.Errorf("ledger %s does not exist\nhint: name the one that run has written, in its --state", safetext.Safe(path, 300)))
+	hint := "name the one that run has written, in its --state"
+	if usual, err := LedgerPath(""); err == nil && path == usual {
+		hint = "run makes it; if a run has named another, name that one"
+	} else if err == nil {
+		hint += "; without that, it is " + safetext.Safe(usual, 300)
+	}
+	return cli.Usage(fmt.Errorf("ledger %s does not exist\nhint: %s", safetext.Safe(path, 300), hint))
 }
 
 // Readable is a ledger that was opened for reading.

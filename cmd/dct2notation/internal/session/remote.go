@@ -186,7 +186,11 @@ func (o *RemoteOptions) Pins(cfg Config) (dct.Pins, error) {
 	}
 	if o.trustPinning != "" {
 		var err error
-		if pins, err = dct.LoadPins(o.trustPinning); err != nil {
+		pins, err = dct.LoadPins(o.trustPinning)
+		if ext := filepath.Ext(o.trustPinning); err != nil && (ext == ".yaml" || ext == ".yml") {
+			err = fmt.Errorf("%w\nhint: a configuration is given with --config; --trust-pinning takes notary's JSON", err)
+		}
+		if err != nil {
 			return pins, cli.Usage(err)
 		}
 	}
@@ -286,8 +290,8 @@ func (r *Servers) notaryClient(registry string) dct.Doer {
 	return c
 }
 
-// loggedIn reports whether credentials were sent to the Notary server of a registry.
-func (r *Servers) loggedIn(registry string) bool {
+// LoggedIn reports whether credentials were sent to the Notary server of a registry.
+func (r *Servers) LoggedIn(registry string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.users[registry]

@@ -161,6 +161,12 @@ func (o *SelectOptions) Asked(args []string, cfg Config) (string, error) {
 	return sel.asked(), nil
 }
 
+// CheckNames returns a usage error unless arguments and configuration name repositories, or say how they are found.
+func (o *SelectOptions) CheckNames(args []string, cfg Config) error {
+	_, err := o.selectOf(args, cfg)
+	return cli.Usage(err)
+}
+
 // asked is the scope of a result.
 func (s *selection) asked() string {
 	text := output.ScopeText(s.names, s.choice)

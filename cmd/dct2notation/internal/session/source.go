@@ -108,7 +108,7 @@ func (r *Servers) openSource() (dct.Source, error) {
 }
 
 func (r *Servers) openServer(string) (dct.Source, error) {
-	return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, Rescue: r.Opts.rescue, Advice: r.notaryAdvice, LoggedIn: r.loggedIn}, nil
+	return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, Rescue: r.Opts.rescue, Advice: r.notaryAdvice, LoggedIn: r.LoggedIn}, nil
 }
 
 func (r *Servers) openDockerTrust(dir string) (dct.Source, error) {
