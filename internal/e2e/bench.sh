@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Measures dct2notation run beside a loop over the real notation command, with a key
-# service, with none, with limited keys and with SoftHSM; its memory, its requests, its
+# service, with none, with limited keys, with SoftHSM and local-kms; its memory, its requests, its
 # ledger; how it reads trust data, beside the real notary command; and how it verifies, beside
 # a loop over notation verify.
 # Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
 # download of modules. The part softhsm is left out without SoftHSM and a C compiler.
 #
-#   internal/e2e/bench.sh [-only throughput|memory|trust|verify|local|limits|softhsm|requests|ledger]
+#   internal/e2e/bench.sh [-only throughput|memory|trust|verify|local|limits|softhsm|localkms|requests|ledger]
 #                         [-workers 1,4,16,32] [-items 10000] [-repositories 1000]
 #   internal/e2e/bench.sh -only many [-many 100000]    # takes ten minutes
 #   internal/e2e/bench.sh -only many-verify [-many 100000]
@@ -23,6 +23,7 @@ mkdir -p "$bin"
 export CGO_ENABLED=0
 (
 	cd ../..
+	go build -C cmd/notation-awskms -trimpath -o "$bin/" .
 	go build -trimpath -ldflags '-s -w' -o "$bin/" ./cmd/dct2notation ./internal/testing/kmstest/notation-kmstest
 )
 # notation and notary at the versions of go.mod's tool lines.

@@ -108,6 +108,16 @@ func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *home) program(name string) string { return filepath.Join(h.bin, name) }
 
+// install installs a plugin as a user does.
+func (h *home) install(ctx context.Context, plugin string) error {
+	c := exec.CommandContext(ctx, h.program("notation"), "plugin", "install", "--file", h.program(plugin))
+	c.Env, c.Dir = h.env(), h.dir
+	if said, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("installing %s: %w\n%s", plugin, err, tail(string(said)))
+	}
+	return nil
+}
+
 // env is the environment of both tools. It has nothing from the real user's.
 func (h *home) env() []string {
 	return append([]string{

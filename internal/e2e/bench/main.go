@@ -3,7 +3,7 @@
 // Command bench measures what dct2notation is for: signatures per second of a whole
 // `dct2notation run`, beside `xargs -P N notation sign` with the real notation command,
 // the same plugin and the same registry, for several worker counts, then without any
-// latency, with keys whose service limits them, and with keys on a SoftHSM token; memory
+// latency, with keys whose service limits them, and with keys on a SoftHSM token and of local-kms; memory
 // and the time of a second run; how trust data is read, beside the real notary command;
 // how tags are verified, beside xargs and notation verify;
 // what a signature asks of the registry, and how fast the ledger is. With -only many, and
@@ -20,7 +20,7 @@
 // the whole machine stands beside each figure. A missed aim is printed and is no error:
 // exit code 1 means that there are no figures.
 //
-// throughput.go, limits.go, softhsm.go, memory.go, trust.go, verify.go, requests.go and
+// throughput.go, limits.go, softhsm.go, localkms.go, memory.go, trust.go, verify.go, requests.go and
 // ledger.go are the parts, home.go the contestants, servers.go and control.go the other
 // process, usage.go the instruments.
 package main
@@ -78,6 +78,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 		{"local", func(ctx context.Context, dir string) error { return local(ctx, *bin, dir, out) }},
 		{"limits", func(ctx context.Context, dir string) error { return limits(ctx, *bin, dir, out) }},
 		{"softhsm", func(ctx context.Context, dir string) error { return softHSM(ctx, *bin, dir, out) }},
+		{"localkms", func(ctx context.Context, dir string) error { return localKMS(ctx, *bin, dir, out) }},
 		{"requests", func(ctx context.Context, dir string) error { return warmRequests(ctx, *bin, dir, out) }},
 		{"ledger", func(ctx context.Context, dir string) error { return ledger(ctx, dir, out) }},
 	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }},

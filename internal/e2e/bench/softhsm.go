@@ -10,18 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/dct2notation/dct2notation/cmd/notation-pkcs11/softhsmtest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-const (
-	hsmPlugin = "notation-pkcs11"
-	hsmLoop   = 100 // images for the loop
-	hsmOurs   = 400 // images for dct2notation
-)
+const hsmPlugin = "notation-pkcs11"
 
 // softHSM measures both with keys on a SoftHSM token and request latency, through the
 // same plugin.
@@ -43,18 +38,25 @@ func softHSM(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, servers.close()) }()
-	fmt.Fprintf(out, "\nSoftHSM: beside the loop, %d workers, %d ms for each request, plugin notation-pkcs11, whose processes take turns\n%s",
-		aimWorkers, requestLatency.Milliseconds(), pairHead)
-	var rows []row
+	fmt.Fprintf(out, "\nSoftHSM: beside the loop, %d ms for each request, plugin notation-pkcs11, whose processes take turns\n%s",
+		requestLatency.Milliseconds(), pairHead)
 	for _, k := range hsmKeys {
-		r, err := measureHSM(ctx, servers, token, bin, dir, k)
+		h, err := newHome(filepath.Join(dir, k.name), bin, servers.address, nil)
 		if err != nil {
+			return err
+		}
+		public, err := k.make(token, k.name)
+		if err != nil {
+			return err
+		}
+		key, err := h.installHSM(ctx, token, k.name, public)
+		if err != nil {
+			return err
+		}
+		if err := (stage{servers, h, key}).measurePairs(ctx, k.name, out); err != nil {
 			return fmt.Errorf("with key %s: %w", k.name, err)
 		}
-		printPair(out, k.name, r)
-		rows = append(rows, r)
 	}
-	printDisturbed(out, rows)
 	return nil
 }
 
@@ -68,28 +70,6 @@ var hsmKeys = []hsmKey{
 		return t.GenerateEC(label, elliptic.P256())
 	}},
 	{"rsa-3072", func(t *softhsmtest.Token, label string) (crypto.PublicKey, error) { return t.GenerateRSA(label, 3072) }},
-}
-
-func measureHSM(ctx context.Context, servers *remote, token *softhsmtest.Token, bin, dir string, k hsmKey) (r row, err error) {
-	h, err := newHome(filepath.Join(dir, k.name), bin, servers.address, nil)
-	if err != nil {
-		return r, err
-	}
-	public, err := k.make(token, k.name)
-	if err != nil {
-		return r, err
-	}
-	key, err := h.installHSM(ctx, token, k.name, public)
-	if err != nil {
-		return r, err
-	}
-	s := stage{servers, h, key}
-	r.workers = aimWorkers
-	if r.loop, err = s.measureLoop(ctx, k.name+"-loop", aimWorkers, hsmLoop); err != nil {
-		return r, err
-	}
-	r.ours, err = s.measureOurs(ctx, k.name+"-ours", aimWorkers, hsmOurs)
-	return r, err
 }
 
 // installHSM installs the plugin as a user does and returns what names the token's key.
@@ -109,10 +89,8 @@ func (h *home) installHSM(ctx context.Context, token *softhsmtest.Token, label s
 	if err := h.write("pin", []byte(token.PIN)); err != nil {
 		return nil, err
 	}
-	install := exec.CommandContext(ctx, h.program("notation"), "plugin", "install", "--file", h.program(hsmPlugin))
-	install.Env, install.Dir = h.env(), h.dir
-	if said, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("installing %s: %w\n%s", hsmPlugin, err, tail(string(said)))
+	if err := h.install(ctx, hsmPlugin); err != nil {
+		return nil, err
 	}
 	return []string{
 		"--plugin", "pkcs11", "--id", label, "--plugin-config", "module=" + token.Module, "--plugin-config", "token=" + token.Label,

@@ -339,6 +339,29 @@ const pairHead = `                       images        signatures/s           pr
 key                 loop   ours    loop   ours  ratio      loop   ours     loop   ours   itself plugins servers others   allows
 `
 
+// pairWorkers are the worker counts that keys in services are measured with.
+var pairWorkers = []int{1, 4, aimWorkers}
+
+// measurePairs measures and prints both contestants with a key in a service, for a few worker counts.
+func (s stage) measurePairs(ctx context.Context, name string, out io.Writer) error {
+	var rows []row
+	for _, n := range pairWorkers {
+		r, at := row{workers: n}, fmt.Sprintf("%s-%d", name, n)
+		images := min(25*n, 100)
+		var err error
+		if r.loop, err = s.measureLoop(ctx, at+"-loop", n, images); err != nil {
+			return err
+		}
+		if r.ours, err = s.measureOurs(ctx, at+"-ours", n, 4*images); err != nil {
+			return err
+		}
+		printPair(out, fmt.Sprintf("%s, %d", name, n), r)
+		rows = append(rows, r)
+	}
+	printDisturbed(out, rows)
+	return nil
+}
+
 // printPair prints how both did with one kind of key.
 func printPair(out io.Writer, name string, r row) {
 	fmt.Fprintf(out, "%-16s %7d %6d %7.1f %6.1f %5.1fx    %6s %6s   %6.1f %6.1f   %4.0f %%  %4.0f %%  %4.0f %% %4.0f %%  %5.0f/s\n",
