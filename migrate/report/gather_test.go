@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -39,7 +40,9 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 		c := chance{rand.New(rand.NewPCG(seed, 1))}
 		verbose := c.IntN(2) == 0
 		var text, js bytes.Buffer
-		live := []Verify{NewVerifyText(&text, verbose, shown.Now), NewVerifyJSON(&js, "dct2notation/test", "")}
+		var onScreen, again bytes.Buffer
+		screen := Screen{Width: 60 + c.IntN(100), Quiet: c.IntN(4) == 0}
+		live := []Verify{NewVerifyText(&text, verbose, shown.Now), NewVerifyJSON(&js, "dct2notation/test", ""), screen.Verify(&onScreen, shown.Now)}
 		totals := Totals{}
 		var failed error
 		if c.IntN(4) == 0 {
@@ -49,6 +52,8 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 		for _, one := range live {
 			must(t, one.End(totals, failed))
 		}
+		must(t, screen.Saved(&again, saved, shown.Now))
+		checkScreen(t, seed, again.String(), onScreen.String())
 		o := shown
 		o.Verbose = verbose
 		for format, want := range map[string]string{"text": text.String(), "json": js.String()} {
@@ -61,6 +66,17 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 		if saved.End.Well != (failed == nil && !totals.Disagree() && !totals.Unknown()) {
 			t.Errorf("seed %d: got well %t, want %t: %v, %v", seed, saved.End.Well, !saved.End.Well, totals, failed)
 		}
+	}
+}
+
+// checkScreen compares what a terminal shows of a saved result with what it showed before. No line of it does anything.
+func checkScreen(t *testing.T, seed uint64, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("seed %d on a screen: got\n%s\nwant\n%s", seed, got, want)
+	}
+	if i := strings.IndexFunc(got, func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }); i >= 0 {
+		t.Fatalf("seed %d on a screen: got %q, want nothing that a terminal obeys", seed, got[i:])
 	}
 }
 
@@ -146,8 +162,10 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 				must(t, p(to))
 			}
 		}, end))
-		var text, js bytes.Buffer
-		must(t, errors.Join(RunText(&text, &live), JSON(&js, &live)))
+		var text, js, onScreen, again bytes.Buffer
+		screen := Screen{Width: 60 + c.IntN(100), Quiet: c.IntN(4) == 0}
+		must(t, errors.Join(RunText(&text, &live), JSON(&js, &live), screen.Run(&onScreen, &live), screen.Saved(&again, saved, ended)))
+		checkScreen(t, seed, again.String(), onScreen.String())
 		for format, want := range map[string]string{"text": text.String(), "json": js.String()} {
 			if got := rendered(t, format, saved); got != want {
 				t.Fatalf("seed %d as %s: got\n%s\nwant\n%s", seed, format, got, want)

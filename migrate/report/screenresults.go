@@ -58,7 +58,7 @@ func (s Screen) Plan(w io.Writer, p *migrate.Plan) error {
 		}
 		unknown += by[migrate.ActionUnknown]
 		for _, f := range r.Findings {
-			o.row(Aside, f.Class, "tag", f.Detail, r.GUN+":"+f.Tag, "", f.Tag, r.GUN)
+			o.row(Aside, f.Class, "tag", f.Detail, r.GUN+":"+f.Tag, "", r.GUN+":"+f.Tag, r.GUN)
 		}
 		switch {
 		case by[migrate.ActionUnknown] > 0:
@@ -345,6 +345,18 @@ func (v *verifyScreen) remarks(b *strings.Builder) {
 	if len(next) > 0 {
 		b.WriteString("expires next: " + strings.Join(next, ", ") + "\n")
 	}
+}
+
+// Saved writes a saved result as it was shown when it was made.
+func (s Screen) Saved(w io.Writer, saved *Saved, now time.Time) error {
+	if saved.Head.Of != OfRun {
+		return saved.verification(s.Verify(w, now))
+	}
+	r, err := saved.run()
+	if err != nil {
+		return err
+	}
+	return s.Run(w, r)
 }
 
 // A ReadyScreen writes what ready found: the repositories, then the gates.

@@ -13,6 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/transport"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -33,6 +34,12 @@ var ofOneCall = []string{
 	"max-duration", "max-operations", "accept-root", "accept-changes", "recheck", "resign", "rebind", "sample", "sample-seed", "fail-on", "all-tags", "yes",
 	"no-sign", "fold", "root-keys", "output-file", "help",
 }
+
+// doctor looks at what the verbs that are diagnosed need, and finds what is wrong with a server as a whole.
+var (
+	diagnosed = []string{"plan", "run", "verify", "ready", "snapshot"}
+	ofServers = []failure.Class{failure.Transient, failure.Denied, failure.NotNotary}
+)
 
 // end is how a verb ended.
 type end struct {
@@ -57,7 +64,7 @@ func next(e end) (line string, cures bool) {
 		return e.line("policy", []string{"notation", "-O", "trust"}, e.verb.Flags().Args()), true
 	case errors.Is(e.err, session.ErrNoRepositories) && !slices.Contains(e.typed, "config") && name != "init":
 		return e.line("init", nil, nil), true
-	case errors.Is(e.err, dct.ErrNothingRead) && name != "doctor":
+	case errors.Is(e.err, dct.ErrNothingRead) && name != "doctor", e.code == cli.ExitCannot && slices.Contains(ofServers, failure.Of(e.err)) && slices.Contains(diagnosed, name):
 		verb, cures = "doctor", true
 	}
 	args := e.verb.Flags().Args()

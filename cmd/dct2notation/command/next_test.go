@@ -12,6 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation"
 )
@@ -48,6 +49,8 @@ func TestNext(t *testing.T) {
 		{args: "verify registry.example.com/team/app", code: cli.ExitCannot, err: unpinned, want: "pins registry.example.com/team/app"},
 		{args: "verify --config migration.yaml a.example.com/b", code: cli.ExitUsage, err: fmt.Errorf("x: %w", notation.ErrNoTrustPolicy), want: "policy notation -O trust --config migration.yaml a.example.com/b"},
 		{args: "verify --config migration.yaml", code: cli.ExitCannot, err: nothing, want: "doctor --config migration.yaml"},
+		{args: "run --key release a.example.com/b", code: cli.ExitCannot, err: failure.New(failure.Denied, errors.New("changefeed")), want: "doctor --key release a.example.com/b"},
+		{args: "report", code: cli.ExitCannot, err: failure.New(failure.Denied, errors.New("x"))},
 		{args: "plan --key release", code: cli.ExitUsage, err: cli.Usage(session.ErrNoRepositories), want: "init --key release"},
 		{args: "plan --config migration.yaml", code: cli.ExitUsage, err: cli.Usage(session.ErrNoRepositories)},
 		{args: "plan --config migration.yaml", code: cli.ExitCannot, err: errors.New("other")},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ exit codes of run and verify are for.`,
 	output.BindLast(c.Flags(), &o.last)
 	c.Flags().BoolVar(&o.merge, "merge", false, "join the results of the shards of one run or verify")
 	c.Flags().StringVar(&o.schema, "schema", "", "print the JSON Schema of a result instead: "+strings.Join(report.SchemaKinds(), ", "))
-	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, also list the tags on which both sides agree")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "in text, list all on a terminal too, and the tags on which both sides agree")
 	o.Results.Bind(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if _, err := session.LoadConfig(c); err != nil {
@@ -100,5 +101,10 @@ func runReport(o reportOptions, args []string, s cli.Streams) error {
 	if err != nil {
 		return err
 	}
-	return o.Render(saved, o.output, o.verbose, true, s.Out)
+	screen, ok := (&cli.Common{Output: o.output, Verbose: o.verbose}).Screen(s.Out)
+	err = o.Render(saved, o.output, o.verbose, !ok, s.Out)
+	if ok {
+		err = errors.Join(err, screen.Saved(s.Out, saved, time.Now()))
+	}
+	return err
 }
