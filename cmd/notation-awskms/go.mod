@@ -11,7 +11,6 @@ require (
 	github.com/dct2notation/dct2notation v0.0.0-00010101000000-000000000000
 	github.com/notaryproject/notation-plugin-framework-go v1.0.0
 	github.com/nsmithuk/local-kms v0.0.0-20260228092603-2a5e92d09ab6
-	github.com/sirupsen/logrus v1.9.4
 )
 
 require (
@@ -32,6 +31,7 @@ require (
 	github.com/golang/snappy v0.0.4 // indirect
 	github.com/jmespath/go-jmespath v0.4.0 // indirect
 	github.com/notaryproject/notation-core-go v1.3.0 // indirect
+	github.com/sirupsen/logrus v1.9.4 // indirect
 	github.com/syndtr/goleveldb v1.0.1-0.20210819022825-2ae1ddf74ef7 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect

@@ -4,7 +4,8 @@
 # ledger; how it reads trust data, beside the real notary command; and how it verifies, beside
 # a loop over notation verify.
 # Needs Go, xargs and Linux (it reads /proc); no root, no packages, no network but the
-# download of modules. The part softhsm is left out without SoftHSM and a C compiler.
+# download of modules. The part softhsm is left out without SoftHSM and a C compiler. The figures are on stdout:
+# local-kms logs each request to stderr, and cannot be told not to.
 #
 #   internal/e2e/bench.sh [-only throughput|memory|trust|verify|local|limits|softhsm|localkms|requests|ledger]
 #                         [-workers 1,4,16,32] [-items 10000] [-repositories 1000]

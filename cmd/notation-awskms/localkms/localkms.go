@@ -21,7 +21,6 @@ import (
 	"github.com/nsmithuk/local-kms/src"
 	"github.com/nsmithuk/local-kms/src/config"
 	"github.com/nsmithuk/local-kms/src/data"
-	"github.com/sirupsen/logrus"
 
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
@@ -49,11 +48,8 @@ type Request struct {
 	Body   map[string]any
 }
 
-// setup is of the whole process: local-kms keeps these in variables. It logs each request else.
-var setup = sync.OnceFunc(func() {
-	config.AWSRegion, config.AWSAccountId = region, account
-	logrus.SetLevel(logrus.ErrorLevel)
-})
+// setup is of the whole process: local-kms keeps these in variables.
+var setup = sync.OnceFunc(func() { config.AWSRegion, config.AWSAccountId = region, account })
 
 // Start serves KMS with its keys in a folder of its own.
 func Start(dir string) *Server {
