@@ -18,7 +18,7 @@ type hostLimiter struct {
 	host  string
 	base  http.RoundTripper
 	rate  *rate.Limiter // nil: no limit
-	slots chan struct{} // a token per request in flight; nil: no limit
+	slots *window       // requests in flight; nil: no limit
 
 	mu     sync.Mutex
 	until  time.Time // no request starts before; guarded by mu
@@ -70,7 +70,7 @@ func newLane(host string, base http.RoundTripper, limit Limit) *hostLimiter {
 		l.rate = rate.NewLimiter(rate.Limit(limit.PerSecond), 1)
 	}
 	if limit.InFlight > 0 {
-		l.slots = make(chan struct{}, limit.InFlight)
+		l.slots = newWindow(limit.InFlight)
 	}
 	return l
 }
@@ -142,18 +142,20 @@ func (l *hostLimiter) take(ctx context.Context) error {
 	if l.slots == nil {
 		return ctx.Err()
 	}
-	select {
-	case l.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return l.slots.take(ctx)
 }
 
 // leave gives the in-flight slot back.
 func (l *hostLimiter) leave() {
 	if l.slots != nil {
-		<-l.slots
+		l.slots.leave()
+	}
+}
+
+// answered tells how long a good answer took.
+func (l *hostLimiter) answered(took time.Duration) {
+	if l.slots != nil {
+		l.slots.answered(took)
 	}
 }
 
@@ -168,6 +170,9 @@ func (l *hostLimiter) close(d time.Duration, reason string) bool {
 		return false
 	}
 	news := !l.until.After(now) || until.Sub(l.until) > time.Second
+	if news && l.slots != nil {
+		l.slots.throttled()
+	}
 	l.until, l.reason = until, reason
 	return news
 }

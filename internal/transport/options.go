@@ -9,7 +9,7 @@ import (
 
 // Limit bounds what is sent to one host. Zero fields mean no limit.
 type Limit struct {
-	InFlight  int     // requests whose response body is not closed yet
+	InFlight  int     // requests whose response body is not closed yet, at most: there are fewer while more would only wait
 	PerSecond float64 // requests started per second, evenly spread
 }
 

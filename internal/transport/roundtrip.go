@@ -79,7 +79,11 @@ func (t *Transport) send(l *hostLimiter, req *http.Request, try int) (*http.Resp
 		}
 		attempt.Body = body
 	}
+	began := time.Now()
 	resp, err := l.base.RoundTrip(attempt)
+	if err == nil && resp.StatusCode < http.StatusBadRequest {
+		l.answered(time.Since(began))
+	}
 	if err != nil {
 		t.o.OnTry(attempt, 0)
 		cancel()

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -128,7 +132,12 @@ func (l *verdictCache) target(ctx context.Context, t dct.Target, listed bool) Ro
 // what Notation says of the digest. All that is wrong is said, since a waiver for one thing
 // must not hide another.
 func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Verdict {
-	tag, image := l.tag(ctx, b.Tag), l.judge(ctx, b.DCT)
+	// The answer for the tag describes the image, if it is still DCT's.
+	var tag lookup.Answer[digest.Digest]
+	var asked sync.WaitGroup
+	asked.Go(func() { tag = l.tag(ctx, b.Tag) })
+	image := l.judgeAfter(ctx, b.DCT, asked.Wait)
+	asked.Wait()
 	now, tagged := tag.Value()
 	b.Registry = now
 	if err := tag.Err(); err != nil {

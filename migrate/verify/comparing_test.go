@@ -62,7 +62,7 @@ func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
 		}
 	}
 	judge := &crowdJudge{wanted: 4, full: make(chan struct{})}
-	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: judge, Workers: 4}
+	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: described{judge}, Workers: 4}
 	i := 0
 	s.Must(v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
 		if want := map[bool]int{true: 0, false: 1}[i == 5]; r.GUN != names[i] || r.Totals[DCTOnly] != want || (r.Class != "") != (i == 5) {
@@ -85,7 +85,7 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	for i, name := range names {
 		s.Publish(name, fmt.Sprintf("v%d", i))
 	}
-	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: noJudge{}, Workers: 4}
+	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: described{noJudge{}}, Workers: 4}
 	c := v.begin()
 	s.Must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large one
 	ctx, cancel := context.WithCancel(context.Background())
@@ -167,7 +167,7 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 	}
 	for want, readers := range map[int]int{1: 0, 4: 4} {
 		g := &gauge{Trust: s.Trust(), wanted: want, full: make(chan struct{})}
-		v := &Verification{Trust: g, Registry: s, Judge: noJudge{}, Workers: 1, Readers: readers}
+		v := &Verification{Trust: g, Registry: s, Judge: described{noJudge{}}, Workers: 1, Readers: readers}
 		i, reason := 0, ""
 		s.Must(v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
 			if r.GUN != names[i] {

@@ -36,7 +36,7 @@ func TestInspectSaysWhatVerifySays(t *testing.T) {
 		of("untrusted"): {Signatures: 2, Doubt: Untrusted, Reason: "not ours"}, of("expired"): {Signatures: 1, Trusted: true, Doubt: Expired, Reason: "ended"},
 		of("unsure"): {Signatures: 1, Doubt: Unknown, Reason: "revocation"}, of("down"): {Reason: "down"}, of("refused"): {Signatures: 2, Trusted: true, Refused: "entry 1"},
 	}}
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 1, AllTags: true}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 1, AllTags: true}
 	guns := s.GUNs(scenetest.App)
 	classes := map[Class]bool{}
 	s.Must(v.Verify(context.Background(), guns, func(r Repository) error {
@@ -68,7 +68,7 @@ func TestInspectOfDigests(t *testing.T) {
 		s.AMD64.Digest: {Signatures: 1, Trusted: true, Signed: []map[string]string{{"io.dct2notation.gun": scenetest.App, "io.dct2notation.index": s.List.Digest.String()}}},
 		s.ARM64.Digest: {Reason: "down"},
 	}}
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 1}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 1}
 	guns := s.GUNs(scenetest.App, "registry.example.com/team/none", "registry.example.com/team/unpinned")
 	s.Publish(guns[2].String(), "u1")
 	unpinned := *v

@@ -58,7 +58,7 @@ func newLeaving(t *testing.T) *leaving {
 		}
 	}
 	l.r = &Readiness{
-		Verification: &Verification{Trust: l.Trust(), Registry: l, Judge: judge, Workers: 2},
+		Verification: &Verification{Trust: l.Trust(), Registry: l, Judge: described{judge}, Workers: 2},
 		Feed:         func(context.Context) ([]dct.Changed, error) { return []dct.Changed{{GUN: scenetest.App}}, nil },
 		Planned:      now.Add(24 * time.Hour), Now: now, Saved: now.Add(-2 * time.Hour),
 	}
@@ -219,7 +219,7 @@ func (l *leaving) platform(says func() (Verdict, error)) {
 	l.Must(l.repo.Sign("index", index.Digest.Encoded(), index.Size))
 	l.Must(l.repo.Publish())
 	l.archive()
-	judge := l.r.Verification.Judge.(verdicts)
+	judge := l.r.Verification.Judge.(described).judge.(verdicts)
 	judge[index.Digest], judge[image.Digest] = judge[of("v1")], says
 	it := signedItem(scenetest.App, scenetest.App, image.Digest, "")
 	it.Tags, it.Indexes = nil, []string{index.Digest.String()}
@@ -476,10 +476,10 @@ func TestDeletedRepository(t *testing.T) {
 			l.r.Archive = troubled{l.r.Archive, other}
 		}, Holds, Holds, Fails, Holds, Holds},
 		"its image is trusted": {func(l *leaving, _ *dct.Reader) {
-			l.r.Verification.Judge.(verdicts)[of("v9")] = saying(Verdict{Signatures: 1, Trusted: true})
+			l.r.Verification.Judge.(described).judge.(verdicts)[of("v9")] = saying(Verdict{Signatures: 1, Trusted: true})
 		}, Holds, Fails, Holds, Holds, Holds},
 		"of its image nobody knows": {func(l *leaving, _ *dct.Reader) {
-			l.r.Verification.Judge.(verdicts)[of("v9")] = func() (Verdict, error) { return Verdict{}, errors.New("429") }
+			l.r.Verification.Judge.(described).judge.(verdicts)[of("v9")] = func() (Verdict, error) { return Verdict{}, errors.New("429") }
 		}, NotTold, Holds, Holds, Holds, Holds},
 		"no changefeed tells":    {func(_ *leaving, r *dct.Reader) { r.Listing = nil }, NotTold, Holds, Holds, Holds, NotTold},
 		"the changefeed has it":  {func(_ *leaving, r *dct.Reader) { r.Listing = listedAs(other, dct.Listing{By: feed}) }, NotTold, Holds, Holds, Holds, NotTold},
@@ -555,7 +555,7 @@ func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 	} {
 		l := newLeaving(t)
 		l.move("v2")
-		judge := l.r.Verification.Judge.(verdicts)
+		judge := l.r.Verification.Judge.(described).judge.(verdicts)
 		judge[of("v2")] = saying(Verdict{})
 		if c.unknown {
 			judge[digest.FromString("elsewhere")] = saying(Verdict{Signatures: 1, Doubt: Unknown, Reason: "asked"})
@@ -581,7 +581,7 @@ func TestWaiverOfAnImageWithoutATag(t *testing.T) {
 	for tag, want := range map[string]GateState{withdrawn.String(): Holds, "": Fails, "withdrawn": Fails} {
 		l := newLeaving(t)
 		l.Images[withdrawn] = ocispec.Descriptor{Digest: withdrawn, Size: 1}
-		l.r.Verification.Judge.(verdicts)[withdrawn] = saying(Verdict{Signatures: 1, Trusted: true})
+		l.r.Verification.Judge.(described).judge.(verdicts)[withdrawn] = saying(Verdict{Signatures: 1, Trusted: true})
 		l.r.Verification.Record = recordOf(t, signedItem(scenetest.App, scenetest.App, withdrawn, "withdrawn"))
 		l.waive(Waiver{Repository: scenetest.App, Tag: tag, Class: NotationOnly})
 		if got := l.assess(scenetest.App)[gateAgreed]; got.State != want {

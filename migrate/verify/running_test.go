@@ -247,7 +247,7 @@ func TestWhoTrustsWhatRuns(t *testing.T) {
 		"images of elsewhere, where they are": {"mirror.example.com/app:both", app + "@" + of("both").String(), ByBoth, ""},
 	} {
 		var got []Running
-		v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4}
+		v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4}
 		err := v.Running(context.Background(), []RunningImage{ran(c.name, c.id)}, RunningScope{
 			Asks: func(host string) bool { return host == "registry.example.com" || host == "mirror.example.com" },
 			Signed: func(repository string) (dct.GUN, error) {
@@ -271,7 +271,7 @@ func TestWhatRunsIsAskedForOnce(t *testing.T) {
 		images = append(images, ran(fmt.Sprintf("%s:t%d", scenetest.App, i), "x@"+of("v1").String()))
 	}
 	n := 0
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 1}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 1}
 	before := s.Notary.Requests()
 	s.Must(v.Running(context.Background(), images, RunningScope{Asks: func(string) bool { return true }, Signed: dct.ParseGUN}, func(Running) error { n++; return nil }))
 	if reads := s.Notary.Requests() - before; n != 1000 || judge.asked[of("v1")] != 1 || reads > 10 {

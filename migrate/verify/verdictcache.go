@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -38,21 +39,30 @@ func newVerdictCache(v *Verification, gun dct.GUN, targets []dct.Target) *verdic
 // of the digest itself: whatever is missing when its signatures are fetched says nothing of
 // the image.
 func (l *verdictCache) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verdict] {
+	return l.judgeAfter(ctx, d, func() {})
+}
+
+// judgeAfter is judge where something is under way that may tell what the image is, without a request of
+// its own: before says when that is over. The signatures are listed meanwhile.
+func (l *verdictCache) judgeAfter(ctx context.Context, d digest.Digest, before func()) lookup.Answer[Verdict] {
 	once, _ := l.known.LoadOrStore(d, sync.OnceValue(func() lookup.Answer[Verdict] {
-		desc, err := l.v.Registry.Resolve(ctx, l.repository, d)
+		var unresolved error
+		verdict, err := l.v.Judge.Judge(ctx, l.repository, d, func(ctx context.Context) (desc ocispec.Descriptor, err error) {
+			before()
+			desc, unresolved = l.v.Registry.Resolve(ctx, l.repository, d)
+			return desc, unresolved
+		})
 		switch {
-		case err != nil && failure.Of(err) == failure.Missing:
+		case unresolved != nil && failure.Of(unresolved) == failure.Missing:
 			if l.v.Record != nil { // runs have seen it
 				if err := l.v.Registry.Answers(ctx, l.repository); err != nil {
 					return lookup.Unknown[Verdict](err)
 				}
 			}
 			return lookup.Absent[Verdict](lookup.Registry)
+		case unresolved != nil:
+			return lookup.Unknown[Verdict](unresolved)
 		case err != nil:
-			return lookup.Unknown[Verdict](err)
-		}
-		verdict, err := l.v.Judge.Judge(ctx, migrate.Image{Repository: l.repository, Descriptor: desc})
-		if err != nil {
 			return lookup.Unknown[Verdict](err)
 		}
 		return lookup.Found(verdict)

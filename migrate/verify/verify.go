@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -25,9 +26,10 @@ import (
 // A Judge tells what Notation says of an image, by a trust policy. It is called from
 // several goroutines at once.
 type Judge interface {
-	// Judge lists, fetches and verifies the signatures of an image. An error means that
-	// it is unknown, which is never unsigned.
-	Judge(ctx context.Context, image migrate.Image) (Verdict, error)
+	// Judge lists, fetches and verifies the signatures of an image, which describe describes: it lists
+	// while that waits for the registry. An error of describe is Judge's. Any other means that it is
+	// unknown, which is never unsigned.
+	Judge(ctx context.Context, repository string, image digest.Digest, describe func(context.Context) (ocispec.Descriptor, error)) (Verdict, error)
 }
 
 // Verdict is what Notation says of one image.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 	"github.com/dct2notation/dct2notation/migrate"
@@ -44,6 +45,21 @@ func newMulti(t *testing.T) *multi {
 
 // of is the digest of the image that Put makes under a tag.
 func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
+
+// described is a judge that waits for the description of an image, and lists nothing meanwhile.
+type described struct {
+	judge interface {
+		Judge(ctx context.Context, image migrate.Image) (Verdict, error)
+	}
+}
+
+func (j described) Judge(ctx context.Context, repository string, _ digest.Digest, describe func(context.Context) (ocispec.Descriptor, error)) (Verdict, error) {
+	desc, err := describe(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	return j.judge.Judge(ctx, migrate.Image{Repository: repository, Descriptor: desc})
+}
 
 type noJudge struct{}
 

@@ -32,7 +32,7 @@ func (v verdicts) Judge(_ context.Context, image migrate.Image) (Verdict, error)
 // verify compares the repositories as a person would ask for it.
 func (s *scene) verify(judge verdicts, names ...string) (map[string]Repository, error) {
 	s.T.Helper()
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4}
 	got := map[string]Repository{}
 	err := v.Verify(context.Background(), s.GUNs(names...), func(r Repository) error {
 		got[r.GUN] = r
@@ -203,7 +203,7 @@ func (s *scene) remembering(judge verdicts) (got Repository) {
 	l, err := state.Open(s.ledger, state.Options{ReadOnly: true})
 	s.Must(err)
 	defer func() { s.Must(l.Close()) }()
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4, Before: l.Repository}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4, Before: l.Repository}
 	// The ledger has it by the name in DCT, wherever the images are.
 	v.Scope.Place = func(dct.GUN) string { return "registry.example.com/mirror/app" }
 	err = v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
@@ -305,7 +305,7 @@ func TestWhatRunsHaveSeenMustBeReadable(t *testing.T) {
 	s := newScene(t)
 	s.Publish(scenetest.App, "v1")
 	damaged := func(string) (state.Repository, bool, error) { return state.Repository{}, false, errors.New("damaged") }
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: trusted("v1"), Workers: 1, Before: damaged}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{trusted("v1")}, Workers: 1, Before: damaged}
 	err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
 		t.Errorf("compared: got %+v, want none", r)
 		return nil
@@ -318,7 +318,7 @@ func TestWhatRunsHaveSeenMustBeReadable(t *testing.T) {
 // comparing verifies one repository with a changed Verification.
 func (s *scene) comparing(judge verdicts, change func(*Verification)) Repository {
 	s.T.Helper()
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4}
 	change(v)
 	var got Repository
 	s.Must(v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
@@ -447,7 +447,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	}
 	record := recordOf(t, items...)
 	record.page = func(state.Key, int) ([]state.Item, error) { return nil, errors.New("damaged") }
-	v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 4, Record: record}
+	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4, Record: record}
 	if err := v.Verify(context.Background(), s.GUNs(scenetest.App), func(Repository) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a ledger that cannot be read: got %v, want damaged", err)
 	}
@@ -508,7 +508,7 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 		s.Put("withdrawn")
 		delete(s.Tagged, "withdrawn")
 		judge := placeJudge{c.item.Repository, verdicts{digest.Digest(c.item.Digest): c.judge}}
-		v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 2, Record: recordOf(t, c.item)}
+		v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 2, Record: recordOf(t, c.item)}
 		v.Scope.Discovered = func(gun dct.GUN) bool { return gun.String() == deleted }
 		if c.tag != "" {
 			v.Scope.Wanted = func(tag string) bool { return tag == c.tag }
@@ -559,7 +559,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 			s.Faults["tags"] = func(digest.Digest) (bool, error) { return false, c.fault }
 		}
 		judge := verdicts{of("stray"): c.stray}
-		v := &Verification{Trust: s.Trust(), Registry: s, Judge: judge, Workers: 2}
+		v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 2}
 		v.Record = recordOf(t, signedItem(c.recorded, c.recorded, of("gone"), "v1"))
 		v.Scope.Discovered = func(dct.GUN) bool { return !c.named }
 		if c.before {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
@@ -49,12 +50,22 @@ type Looked struct {
 }
 
 // Judge returns the verdict on an image in the repository of that name, by which trust policies know
-// it. An error means that the verdict is unknown.
-func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor) (Verdict, error) {
-	v, inTag, err := j.judgeListed(ctx, r, name, image)
-	if err == nil && inTag { // what is said of it does not rest on the word of an older answer
-		if err = r.CheckList(ctx, image, inTag); errors.Is(err, registry.ErrListMoved) {
-			v, _, err = j.judgeListed(ctx, r, name, image)
+// it. An error means that the verdict is unknown. The signatures are listed while describe, which is called
+// once, finds out what the image is; its error is returned.
+func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, d digest.Digest, describe func(context.Context) (ocispec.Descriptor, error)) (Verdict, error) {
+	ctx, cancel := context.WithCancel(ctx) // that of an image which is not there is not waited for
+	defer cancel()
+	first := make(chan list, 1)
+	go func() { first <- listOf(ctx, r, d) }()
+	image, err := describe(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	l := <-first
+	v, err := j.judgeListed(ctx, r, name, image, l)
+	if err == nil && l.inTag { // what is said of it does not rest on the word of an older answer
+		if err = r.CheckList(ctx, image, l.inTag); errors.Is(err, registry.ErrListMoved) {
+			v, err = j.judgeListed(ctx, r, name, image, listOf(ctx, r, d))
 		}
 	}
 	if err != nil {
@@ -63,13 +74,25 @@ func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, i
 	return v, nil
 }
 
-// judgeListed judges what the registry lists, and reports whether that list is in a tag.
-func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor) (_ Verdict, inTag bool, _ error) {
+// list is what the registry lists of an image.
+type list struct {
+	entries []ocispec.Descriptor
+	inTag   bool
+	err     error
+}
+
+func listOf(ctx context.Context, r *registry.Repository, d digest.Digest) (l list) {
+	l.entries, l.inTag, l.err = r.AsListed(ctx, ocispec.Descriptor{Digest: d})
+	return l
+}
+
+// judgeListed judges what the registry lists.
+func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name string, image ocispec.Descriptor, l list) (Verdict, error) {
 	var none Verdict
-	listed, inTag, err := r.AsListed(ctx, image)
-	if err != nil {
-		return none, false, err
+	if l.err != nil {
+		return none, l.err
 	}
+	listed := l.entries
 	found := judgedList{
 		reference: name + "@" + image.Digest.String(), image: image,
 		listed: listed, distinct: registry.Distinct(listed),
@@ -79,18 +102,17 @@ func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name str
 		one, err := j.judgeOne(ctx, r, found, m)
 		switch {
 		case ctx.Err() != nil:
-			return none, false, ctx.Err()
+			return none, ctx.Err()
 		case err != nil && found.lost != nil:
 			j.seen(found)
-			return none, false, found.lost // one in trouble is enough to wait for
+			return none, found.lost // one in trouble is enough to wait for
 		case err != nil:
 			found.lost, found.lostAt = err, len(found.entries)
 		}
 		found.entries = append(found.entries, one)
 	}
 	j.seen(found)
-	v, err := found.verdict(ctx)
-	return v, inTag, err
+	return found.verdict(ctx)
 }
 
 // otherEntry is an entry that says it is no signature, in a list that the registry calls

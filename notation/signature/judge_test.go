@@ -33,7 +33,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 		t.Helper()
 		v, err := notation.OpenVerifier(notation.VerifierOptions{})
 		must(t, err)
-		return Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image)
+		return Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image.Digest, func(context.Context) (ocispec.Descriptor, error) { return k.image, nil })
 	}
 	for _, c := range []struct {
 		name       string
@@ -233,7 +233,7 @@ func TestJudgeAsksForTheReferrersAPIAnew(t *testing.T) {
 		})
 		v, err := notation.OpenVerifier(notation.VerifierOptions{})
 		must(t, err)
-		got, err := Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image)
+		got, err := Judge{Verifier: v}.Judge(context.Background(), k.open(t), k.repository.Name(), k.image.Digest, func(context.Context) (ocispec.Descriptor, error) { return k.image, nil })
 		if err != nil || got.Trusted != trusted {
 			t.Errorf("404 for the first %d requests: got %+v, error %v, want trusted %t", hidden, got, err, trusted)
 		}

@@ -87,7 +87,7 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 	f.StringVar(&o.platforms, "platforms", "index", "as for verify")
 	f.BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
+		f.IntVar(&o.workers, "concurrency", 64, "tags compared in parallel")
 	})
 	cli.HideFlags(f, "source")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -92,7 +92,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	c.Flags().StringVar(&o.images, "images", "", "look up the images of this list in place of repositories, or - for stdin: what kubectl get pods -A -o json writes, or references with a tag or digest, one per line")
 	o.bindWatch(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.workers, "concurrency", 16, "tags compared in parallel")
+		f.IntVar(&o.workers, "concurrency", 64, "tags compared in parallel")
 		f.IntVar(&o.sample, "sample", 0, "compare this many tags of each repository, chosen at random (0: all)")
 		f.StringVar(&o.seed, "sample-seed", "", "seed printed by an earlier --sample, to choose the same tags")
 	})

@@ -13,10 +13,10 @@ import (
 	"strings"
 )
 
-// What a signature may cost the registry once a repository is warm, apart from confirming
-// that it is listed.
+// What a signature may cost the registry once a repository is warm; without the referrers API, apart from
+// confirming that it is listed.
 const (
-	aimReferrers = 4 // requests, with the referrers API
+	aimReferrers = 4 // requests, with the referrers API: the answer to the push confirms
 	aimTags      = 6 // requests, without
 	aimTwoSteps  = 1 // request more, where a blob cannot be uploaded in one
 )

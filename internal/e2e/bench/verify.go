@@ -14,8 +14,8 @@ import (
 const (
 	verifyWorkers   = 32
 	moreWorkers     = 128   // that hide the latency, so that the CPU is the limit
-	aimVerify       = 300.0 // tags per second
-	aimVerifyRatio  = 10.0  // times the loop
+	aimVerify       = 450.0 // tags per second
+	aimVerifyRatio  = 6.5   // times the loop
 	verifyImages    = 4000  // for dct2notation, spread over repositories
 	verifyLoop      = 300   // for the loop
 	verifySmall     = 100   // repositories of smallTags

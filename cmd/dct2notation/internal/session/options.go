@@ -94,7 +94,7 @@ func (o *RegistryOptions) Bind(f *pflag.FlagSet) {
 		f.BoolVar(&o.PlainHTTP, "insecure-registry", false, "the same as --plain-http")
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
-		f.IntVar(&o.RegistryLimit, "registry-concurrency", 64, "concurrent requests per registry host")
+		f.IntVar(&o.RegistryLimit, "registry-concurrency", 64, "concurrent requests per registry host, at most: fewer are sent while its answers slow down or it throttles")
 		f.Float64Var(&o.registryRate, "registry-rate", 0, "requests per second per registry host (0: no limit)")
 		f.IntVar(&o.maxPages, "max-pages", 10_000, "maximum number of pages to read of one list of tags or repositories, of 32 KiB each on average")
 		f.DurationVar(&o.listTimeout, "list-timeout", time.Hour, "time limit for reading one list of tags or repositories")

@@ -214,12 +214,12 @@ var doubts = map[notation.Doubt]verify.Class{
 }
 
 // Judge is [verify.Judge]'s.
-func (j *Judge) Judge(ctx context.Context, image migrate.Image) (verify.Verdict, error) {
-	r, err := j.Client.Repository(image.Repository)
+func (j *Judge) Judge(ctx context.Context, repository string, image digest.Digest, describe func(context.Context) (ocispec.Descriptor, error)) (verify.Verdict, error) {
+	r, err := j.Client.Repository(repository)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
-	v, err := j.Of.Judge(ctx, r, image.Repository, image.Descriptor)
+	v, err := j.Of.Judge(ctx, r, repository, image, describe)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
