@@ -65,11 +65,13 @@ func (w *world) Find(context.Context, migrate.Image, string) (migrate.Found, err
 func (w *world) Recorded(context.Context, migrate.Image, string, string) (migrate.Signature, bool, error) {
 	return migrate.Signature{}, false, nil
 }
-func (w *world) CheckList(context.Context, migrate.Image, bool) error            { return nil }
-func (w *world) Relist(context.Context, migrate.Image, string) error             { return nil }
-func (w *world) Answers(context.Context, string) error                           { return nil }
-func (w *world) ListsInTag(string) bool                                          { return false }
-func (w *world) Push(context.Context, migrate.Image, state.Envelope, bool) error { return nil }
+func (w *world) CheckList(context.Context, migrate.Image, bool) error { return nil }
+func (w *world) Relist(context.Context, migrate.Image, string) error  { return nil }
+func (w *world) Answers(context.Context, string) error                { return nil }
+func (w *world) ListsInTag(string) bool                               { return false }
+func (w *world) Push(context.Context, migrate.Image, state.Envelope, bool) (bool, error) {
+	return false, nil
+}
 func (w *world) Listed(context.Context, migrate.Image) ([]string, error) {
 	return []string{"sha256:0", ""}, nil
 }
@@ -106,7 +108,7 @@ func (l ledger) Plan(items []state.Item) ([]state.Stage, error) {
 }
 func (l ledger) Sign(state.Key, state.Envelope) error                             { return nil }
 func (l ledger) Push(state.Key, string) error                                     { return nil }
-func (l ledger) Confirm(state.Key, string) error                                  { return nil }
+func (l ledger) Confirm(state.Key, string, string) error                          { return nil }
 func (l ledger) Adopt(state.Key, string, state.SignedBy, map[string]string) error { return nil }
 func (l ledger) Reopen(state.Key) (state.Stage, error)                            { return state.Planned, nil }
 func (l ledger) Skip(state.Key, string, string) error                             { return nil }

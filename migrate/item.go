@@ -292,7 +292,7 @@ func (i *item) sign(ctx context.Context, x Inspected, beside bool) error {
 	i.breaker.Success(i.Key.KeyName)
 	i.Setbacks.forget(i.Key)
 	if i.signBeforeRecord {
-		if err := i.Registry.Push(ctx, x.Image, envelope, x.Found.InTag); err != nil {
+		if _, err := i.Registry.Push(ctx, x.Image, envelope, x.Found.InTag); err != nil {
 			return err
 		}
 	}

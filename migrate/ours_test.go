@@ -517,7 +517,7 @@ func (o *other) Find(ctx context.Context, image Image, key string) (Found, error
 		tag := map[string]string{MetadataGUN: App, MetadataTag + "v1": "targets"}
 		e, err := o.signAs("release", image.Descriptor, tag)
 		if err == nil {
-			err = o.scene.Push(ctx, image, e, o.inTag)
+			_, err = o.scene.Push(ctx, image, e, o.inTag)
 		}
 		if err != nil {
 			o.t.Error(err)

@@ -108,8 +108,9 @@ type Registry interface {
 	// Push stores the envelope beside its image. The same envelope makes the same
 	// signature, so repeating is harmless. inTag is Found's, of the last look: where
 	// signatures are listed elsewhere by now, nothing is stored, and the error is transient.
-	// Another error does not mean that nothing was stored.
-	Push(ctx context.Context, image Image, e state.Envelope, inTag bool) error
+	// Another error does not mean that nothing was stored. told reports whether the registry has said that
+	// it lists the signature for the image now.
+	Push(ctx context.Context, image Image, e state.Envelope, inTag bool) (told bool, err error)
 	// Listed returns the digests of all signatures that the registry lists for the image. An
 	// error means that it is unknown which those are.
 	Listed(ctx context.Context, image Image) ([]string, error)
@@ -146,7 +147,7 @@ type Ledger interface {
 	Plan([]state.Item) ([]state.Stage, error)
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error
-	Confirm(k state.Key, signature string) error
+	Confirm(k state.Key, signature, by string) error
 	Adopt(k state.Key, signature string, by state.SignedBy, bound map[string]string) error
 	Reopen(state.Key) (state.Stage, error)
 	Skip(k state.Key, class, reason string) error

@@ -50,26 +50,31 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, envelope.ManifestDigest) {
-			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, envelope.ManifestDigest))
+			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, envelope.ManifestDigest, ""))
 		}
 	}
-	inTag := false
-	if i.stage == state.Signed {
-		last, done, err := i.meanwhile(ctx, image, envelope, looked)
+	var last Found
+	fresh := i.stage == state.Signed
+	if fresh {
+		var done bool
+		last, done, err = i.meanwhile(ctx, image, envelope, looked)
 		if done || err != nil {
 			return last.all(), err
 		}
-		inTag = last.InTag
 	}
-	if err := i.Registry.Push(ctx, image, envelope, inTag); err != nil {
+	told, err := i.Registry.Push(ctx, image, envelope, last.InTag)
+	if err != nil {
 		return 0, &pushError{err}
 	}
-	if i.stage == state.Signed {
+	if fresh {
 		// Recorded even when ctx has ended meanwhile: the signature exists.
 		if err := i.Ledger.Push(i.Key, envelope.ManifestDigest); err != nil {
 			return 0, failure.Fatally(err)
 		}
 		i.stage = state.Pushed
+	}
+	if fresh && told {
+		return last.all() + 1, failure.Fatally(i.Ledger.Confirm(i.Key, envelope.ManifestDigest, byPush))
 	}
 	return i.confirm(ctx, image, envelope.ManifestDigest)
 }
@@ -112,8 +117,11 @@ func (i *item) image(ctx context.Context) (Image, error) {
 	return Image{i.Key.Repository, desc}, nil
 }
 
-// confirm waits until the registry lists the signature: a push that was answered is not
-// yet a signature that others find.
+// byPush says in an event by what an item was confirmed.
+const byPush = "by OCI-Subject"
+
+// confirm waits until the registry lists the signature: a push that was answered, and not as one of
+// a signature, is not yet one that others find.
 func (i *item) confirm(ctx context.Context, image Image, signature string) (all int, err error) {
 	for try := 1; ; try++ {
 		listed, err := i.Registry.Listed(ctx, image)
@@ -121,7 +129,7 @@ func (i *item) confirm(ctx context.Context, image Image, signature string) (all 
 			return 0, fmt.Errorf("confirming the signature: %w", err)
 		}
 		if slices.Contains(listed, signature) {
-			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, signature))
+			return len(listed), failure.Fatally(i.Ledger.Confirm(i.Key, signature, ""))
 		}
 		if try < retry.MaxTries && !i.pause(ctx, try) {
 			return 0, errDrained // it is pushed, and the next run looks again

@@ -296,3 +296,58 @@ func (m *multi) vouchedFor(d digest.Digest) bool {
 	m.Must(err)
 	return slices.ContainsFunc(r.Targets(), func(t dct.Target) bool { return t.Digest() == d })
 }
+
+// Where the registry says in its answer to the push that it took the signature for one of the image, it is not
+// asked for its list once more, and the event says by what the item was confirmed. What an earlier run has
+// pushed is looked up as ever.
+func TestPushThatIsToldNeedsNoList(t *testing.T) {
+	t.Parallel()
+	for _, tells := range []bool{true, false} {
+		s := newScene(t)
+		s.tells = tells
+		s.Publish(App, "v1")
+		s.Faults["listed"] = func(digest.Digest) (bool, error) {
+			if tells {
+				t.Error("got asked for the list after a push that was told, want no request")
+			}
+			return true, nil
+		}
+		summary, _, err := s.run(App)
+		s.Must(err)
+		s.want(summary, map[Result]int{ResultSigned: 1})
+		want := ""
+		if tells {
+			want = "by OCI-Subject"
+		}
+		if got := s.confirmedBy(); !slices.Equal(got, []string{want}) {
+			t.Errorf("told %t: got events of confirmation with %q, want one with %q", tells, got, want)
+		}
+	}
+	s := newScene(t)
+	s.tells = true
+	s.Publish(App, "v1")
+	s.BreakFor("push", "v1", true, failure.New(failure.Permanent, errors.New("the answer is lost")))
+	s.Must(func() error { _, _, err := s.run(App); return err }())
+	s.Heal()
+	summary, _, err := s.run(App)
+	s.Must(err)
+	s.want(summary, map[Result]int{ResultReplayed: 1})
+	if len(s.operations) != 1 {
+		t.Errorf("got %d key operations, want 1", len(s.operations))
+	}
+}
+
+// confirmedBy returns what the events of confirmed items say.
+func (s *scene) confirmedBy() (by []string) {
+	s.T.Helper()
+	l, err := state.Open(s.ledger, state.Options{})
+	s.Must(err)
+	events, err := l.Events(0, 0)
+	s.Must(errors.Join(err, l.Close()))
+	for _, e := range events {
+		if e.Kind == state.EventConfirmed {
+			by = append(by, e.Reason)
+		}
+	}
+	return by
+}

@@ -33,6 +33,7 @@ type world struct {
 	inTag      bool                         // lists of signatures are kept in tags
 	leaf       string                       // of the key release, now
 	accepted   []string                     // its earlier leaves that the configuration names
+	tells      bool                         // a push is answered as one of a signature
 	expiry     time.Duration                // of its signatures; 0: none
 	stamped    bool                         // its signatures are timestamped
 	now        func() time.Time
@@ -77,18 +78,18 @@ func (w *world) Find(_ context.Context, image Image, key string) (Found, error) 
 	return f, nil
 }
 
-func (w *world) Push(_ context.Context, image Image, e state.Envelope, inTag bool) error {
+func (w *world) Push(_ context.Context, image Image, e state.Envelope, inTag bool) (told bool, err error) {
 	w.in.Mu.Lock()
 	defer w.in.Mu.Unlock()
 	d := image.Descriptor.Digest
 	if inTag != w.inTag {
-		return fmt.Errorf("pushing to %s after a look in a tag: %t, want %t", d, inTag, w.inTag)
+		return false, fmt.Errorf("pushing to %s after a look in a tag: %t, want %t", d, inTag, w.inTag)
 	}
 	happens, err := w.in.Breaks("push", d)
 	if happens && !slices.Contains(w.signatures[d], e.ManifestDigest) {
 		w.signatures[d] = append(w.signatures[d], e.ManifestDigest)
 	}
-	return err
+	return w.tells && err == nil, err
 }
 
 func (w *world) Listed(_ context.Context, image Image) ([]string, error) {

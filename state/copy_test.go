@@ -29,7 +29,7 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 	for w := range 8 {
 		group.Go(func() {
 			for n := w; n < len(items); n += 8 {
-				for _, err := range []error{l.Sign(key(n), envelope(n)), l.Push(key(n), signature(n)), l.Confirm(key(n), signature(n))} {
+				for _, err := range []error{l.Sign(key(n), envelope(n)), l.Push(key(n), signature(n)), l.Confirm(key(n), signature(n), "")} {
 					if err != nil {
 						t.Error(err)
 					}

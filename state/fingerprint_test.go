@@ -74,7 +74,7 @@ func TestLedgersOfEarlierReleasesAreRead(t *testing.T) {
 	l = reload(t, l, path) // in the present schema now
 	readsSchema1(t, l)
 	// Records of both versions lie side by side.
-	must(t, l.Confirm(key(2), signature(2)))
+	must(t, l.Confirm(key(2), signature(2), ""))
 	must(t, l.Sign(key(0), envelope(0)))
 	l = reload(t, l, path)
 	if i, _, err := l.Item(key(0)); err != nil || !i.SignedBy.Equal(by) {

@@ -112,12 +112,14 @@ func (l *Ledger) Push(k Key, signature string) error {
 
 // Confirm moves the item to confirmed: the registry shows our signature, of the
 // given digest. The item may be planned (the registry had it already), signed
-// or pushed. The envelope goes in the same transaction.
-func (l *Ledger) Confirm(k Key, signature string) error {
+// or pushed. The envelope goes in the same transaction. by is kept in the event: by what the registry has
+// shown it; empty: it lists it.
+func (l *Ledger) Confirm(k Key, signature, by string) error {
 	if signature == "" {
 		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
 	}
-	return l.move(moveConfirm, k, func(b *batch, i *Item, _ *Event) error {
+	return l.move(moveConfirm, k, func(b *batch, i *Item, event *Event) error {
+		event.Reason = bounded(by, MaxReason)
 		i.Stage, i.Signature, i.Class, i.Reason = Confirmed, signature, "", ""
 		return b.dropEnvelope(k)
 	})

@@ -27,7 +27,7 @@ func bring(t *testing.T, l *state.Ledger, to state.Stage) {
 		state.Skipped:   {func() error { return l.Skip(k, "missing", "no such digest") }},
 		state.Failed:    {func() error { return l.Fail(k, "transient", "try again") }},
 		state.Pushed:    {func() error { return l.Sign(k, envelope(1)) }, func() error { return l.Push(k, signature(1)) }},
-		state.Confirmed: {func() error { return l.Confirm(k, signature(1)) }},
+		state.Confirmed: {func() error { return l.Confirm(k, signature(1), "") }},
 	}
 	for _, step := range steps[to] {
 		must(t, step())
@@ -47,7 +47,7 @@ func TestMovesAreLegalOnlyFromTheirStages(t *testing.T) {
 			map[state.Stage]state.Stage{state.Planned: state.Signed}},
 		"push": {func(l *state.Ledger) error { return l.Push(k, signature(1)) },
 			map[state.Stage]state.Stage{state.Signed: state.Pushed}},
-		"confirm": {func(l *state.Ledger) error { return l.Confirm(k, signature(1)) },
+		"confirm": {func(l *state.Ledger) error { return l.Confirm(k, signature(1), "") },
 			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Signed: state.Confirmed, state.Pushed: state.Confirmed}},
 		"adopt": {func(l *state.Ledger) error { return l.Adopt(k, signature(1), by, map[string]string{"v1": "targets"}) },
 			map[state.Stage]state.Stage{state.Planned: state.Confirmed, state.Confirmed: state.Confirmed}},
@@ -130,7 +130,7 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 	if got := plan(t, l, item(1)); got[0] != state.Signed {
 		t.Fatalf("planned again with an envelope at hand: %v, want signed", got)
 	}
-	must(t, l.Confirm(key(1), signature(1)))
+	must(t, l.Confirm(key(1), signature(1), ""))
 	if _, found, err := l.Envelope(key(1)); found || err != nil {
 		t.Errorf("got still in the outbox %v, %v, want it gone", found, err)
 	}
@@ -143,7 +143,7 @@ func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 	for name, end := range map[string]func(l *state.Ledger) error{
 		"signed":    func(*state.Ledger) error { return nil },
 		"pushed":    func(l *state.Ledger) error { return l.Push(key(1), signature(1)) },
-		"confirmed": func(l *state.Ledger) error { return l.Confirm(key(1), signature(1)) },
+		"confirmed": func(l *state.Ledger) error { return l.Confirm(key(1), signature(1), "") },
 		"skipped":   func(l *state.Ledger) error { return l.Skip(key(1), "missing", "gone") },
 		"failed":    func(l *state.Ledger) error { return l.Fail(key(1), "transient", "busy") },
 	} {
@@ -247,7 +247,7 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 		"an empty envelope":         l.Sign(key(1), state.Envelope{MediaType: "x"}),
 		"a huge envelope":           l.Sign(key(1), state.Envelope{MediaType: "x", Blob: make([]byte, 33<<20)}),
 		"pushed without digest":     l.Push(key(1), ""),
-		"confirmed without digest":  l.Confirm(key(1), ""),
+		"confirmed without digest":  l.Confirm(key(1), "", ""),
 		"adopted without digest":    l.Adopt(key(1), "", by, nil),
 		"undone without digest":     l.Undo(key(1), "", ""),
 		"a repository without name": l.SetRepository(state.Repository{}),
@@ -267,7 +267,7 @@ func settle(l *state.Ledger, n int) error {
 	for _, step := range []func() error{
 		func() error { return l.Sign(key(n), envelope(n)) },
 		func() error { return l.Push(key(n), signature(n)) },
-		func() error { return l.Confirm(key(n), signature(n)) },
+		func() error { return l.Confirm(key(n), signature(n), "") },
 	} {
 		if err := step(); err != nil {
 			return err

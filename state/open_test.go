@@ -278,7 +278,7 @@ func playMover() error {
 				ack(state.Planned, err)
 				ack(state.Signed, l.Sign(key(n), envelope(n)))
 				ack(state.Pushed, l.Push(key(n), signature(n)))
-				ack(state.Confirmed, l.Confirm(key(n), signature(n)))
+				ack(state.Confirmed, l.Confirm(key(n), signature(n), ""))
 			}
 		})
 	}
@@ -626,7 +626,7 @@ func fullLedger(t *testing.T, size int) (path, now, before string) {
 		must(t, l.Sign(key(n), envelope(n)))
 	}
 	for n := 0; n < size; n += 10 {
-		must(t, l.Confirm(key(n), signature(n)))
+		must(t, l.Confirm(key(n), signature(n), ""))
 	}
 	before, err := contents(l)
 	must(t, err)

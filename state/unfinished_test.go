@@ -18,9 +18,9 @@ func TestUnfinishedAreThoseWithSomethingLeft(t *testing.T) {
 			_, err := l.Plan([]state.Item{{Key: of(gun, digit), GUN: "gun/" + gun}})
 			must(t, err)
 		}
-		must(t, l.Confirm(of(gun, "1"), "sha256:1"))
+		must(t, l.Confirm(of(gun, "1"), "sha256:1", ""))
 	}
-	must(t, l.Confirm(of("a", "2"), "sha256:1"))
+	must(t, l.Confirm(of("a", "2"), "sha256:1", ""))
 	must(t, l.Skip(of("b", "2"), "missing", ""))
 	must(t, l.Fail(of("c", "2"), "transient", ""))
 	got, err := l.Unfinished()

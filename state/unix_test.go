@@ -72,7 +72,7 @@ func playFull() error {
 	_, _, itemErr := l.Item(key(0))
 	_, planErr := l.Plan(nil)
 	_, countsErr := l.Counts()
-	for _, err := range []error{itemErr, planErr, countsErr, l.Confirm(key(0), signature(0)), l.Close()} {
+	for _, err := range []error{itemErr, planErr, countsErr, l.Confirm(key(0), signature(0), ""), l.Close()} {
 		if !errors.Is(err, full) || !strings.Contains(err.Error(), os.Getenv(pathVar)) {
 			return fmt.Errorf("not the error that stopped it (%v): %v", full, err)
 		}

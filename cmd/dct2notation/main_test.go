@@ -947,7 +947,7 @@ func forge(ts *testscript.TestScript, f *fixture, args []string) error {
 	err = l.Sign(k, state.Envelope{MediaType: mediaType, Blob: blob, Manifest: manifest, ManifestDigest: signature, LeafThumbprint: by.Leaf, Metadata: says.Target.Annotations, SignedBy: by})
 	switch {
 	case err == nil && what == "made":
-		err = l.Confirm(k, signature)
+		err = l.Confirm(k, signature, "")
 	case err == nil && what == "pending":
 		err = f.registry.Delete(repo, signature)
 	}

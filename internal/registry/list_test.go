@@ -340,10 +340,10 @@ func TestPushRestsOnTheListThatWasLookedAt(t *testing.T) {
 		t.Fatalf("another image: got %v, want %v", err, ErrListMoved)
 	}
 	s := sign(t, one, "us")
-	if err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, inTag); !errors.Is(err, ErrListMoved) || failure.Of(err) != failure.Transient || len(listed(t, reg, one)) != 0 {
+	if _, err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, inTag); !errors.Is(err, ErrListMoved) || failure.Of(err) != failure.Transient || len(listed(t, reg, one)) != 0 {
 		t.Errorf("got %v, %d listed, want %v, and none", err, len(listed(t, reg, one)), ErrListMoved)
 	}
-	if err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, false); err != nil || len(listed(t, reg, one)) != 1 {
+	if _, err := r.PushSignature(t.Context(), one, jws, s.envelope, s.manifest, false); err != nil || len(listed(t, reg, one)) != 1 {
 		t.Errorf("after a look by the API: got %v, %d listed, want one", err, len(listed(t, reg, one)))
 	}
 	hideAPI(reg, 1, 1)

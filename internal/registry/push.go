@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -24,37 +25,41 @@ var errReadOnly = errors.New("the registry was opened for reading")
 //
 // Any other error does not mean that nothing was stored. Its cause stays reachable
 // (*errcode.ErrorResponse); ErrIntegrity means that the registry stored something else.
-func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (err error) {
+//
+// told reports whether a registry with the referrers API has said in its answer, by OCI-Subject, that it took
+// the manifest for a referrer of the image. Without it, only the list tells.
+func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (told bool, err error) {
 	defer func() { err = classed(err) }()
 	doing := "pushing signature of " + printable(subject.Digest)
 	if r.readOnly {
-		return r.failed(doing, errReadOnly)
+		return false, r.failed(doing, errReadOnly)
 	}
 	if err := checkPacked(subject, mediaType, envelope, manifest); err != nil {
-		return r.failed(doing, err)
+		return false, r.failed(doing, err)
 	}
 	unlock, err := r.subjects.lock(ctx, subject.Digest.String())
 	if err != nil {
-		return r.failed(doing, err)
+		return false, r.failed(doing, err)
 	}
 	defer unlock()
-	return r.failed(doing, r.push(r.scoped(ctx), subject, mediaType, envelope, manifest, inTag))
+	told, err = r.push(r.scoped(ctx), subject, mediaType, envelope, manifest, inTag)
+	return told, r.failed(doing, err)
 }
 
 // push sends the parts in the order that leaves no manifest without its blobs.
-func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) error {
+func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (told bool, err error) {
 	if err := r.checkList(ctx, subject.Digest, inTag); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.config.do(ctx, func() error { return r.pushConfig(ctx) }); err != nil {
-		return fmt.Errorf("pushing the config: %w", err)
+		return false, fmt.Errorf("pushing the config: %w", err)
 	}
 	if err := r.pushBlob(ctx, describe(mediaType, envelope), envelope); err != nil {
-		return fmt.Errorf("pushing the envelope: %w", err)
+		return false, fmt.Errorf("pushing the envelope: %w", err)
 	}
 	desc, err := listEntry(manifest)
 	if err != nil {
-		return err
+		return false, err
 	}
 	put := func() error {
 		// Not by oras-go: to it any 404 says that there is no list yet, and the new one it
@@ -65,13 +70,14 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		}
 		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
 		// client that the registry processed the request's subject."
-		told := answer.Get("OCI-Subject") != "" && !r.forced
+		processed := answer.Get(ociSubject) != "" && !r.forced
 		switch {
-		case r.api.Load() && told:
+		case r.api.Load() && processed:
+			told = slices.Equal(answer.Values(ociSubject), []string{subject.Digest.String()})
 			return r.rememberAPI() // nothing else lists this signature
 		case r.api.Load():
 			return nil
-		case told:
+		case processed:
 			return r.subjectTold()
 		}
 		if err := r.listSignature(ctx, subject.Digest, desc); err != nil {
@@ -90,7 +96,7 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		}
 	}
 	if err == nil {
-		return nil
+		return told, nil
 	}
 	if hasCode(err, errcode.ErrorCodeManifestBlobUnknown) || hasCode(err, errcode.ErrorCodeBlobUnknown) {
 		// Garbage collection between our push and now, or uploads in one request that
@@ -98,8 +104,11 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		r.config.forget()
 		r.uploads.Store(inTwo)
 	}
-	return fmt.Errorf("pushing the manifest: %w", err)
+	return false, fmt.Errorf("pushing the manifest: %w", err)
 }
+
+// ociSubject is the header by which a registry says of which image it took a manifest for a referrer.
+const ociSubject = "OCI-Subject"
 
 // listEntry describes a signature manifest as the list of its image does.
 func listEntry(manifest []byte) (ocispec.Descriptor, error) {

@@ -421,6 +421,51 @@ func TestImmutableTagsAreNamed(t *testing.T) {
 	}
 }
 
+// Only the answer of a registry with the referrers API that names the image, once, says that it is listed.
+func TestPushIsToldOfItsSubject(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		referrers bool
+		answers   func(h http.Header, subject string)
+		want      bool
+	}{
+		"named":         {true, nil, true},
+		"not named":     {true, func(h http.Header, _ string) { h.Del(ociSubject) }, false},
+		"another image": {true, func(h http.Header, _ string) { h.Set(ociSubject, digest.FromString("other").String()) }, false},
+		"named twice":   {true, func(h http.Header, subject string) { h.Add(ociSubject, subject) }, false},
+		"without API":   {false, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := start(t, registrytest.Options{Referrers: c.referrers})
+			subject := image(t, reg, "1")
+			reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+				if req.Method != http.MethodPut || c.answers == nil {
+					return false
+				}
+				next.ServeHTTP(rewriting{w, func(h http.Header) { c.answers(h, subject.Digest.String()) }}, req)
+				return true
+			})
+			s := sign(t, subject, "a")
+			told, err := open(t, reg.Host()+"/app", 0).PushSignature(t.Context(), subject, jws, s.envelope, s.manifest, !c.referrers)
+			if told != c.want || err != nil {
+				t.Errorf("got told %t, error %v, want %t and none", told, err, c.want)
+			}
+		})
+	}
+}
+
+// rewriting changes the header of an answer.
+type rewriting struct {
+	http.ResponseWriter
+	change func(http.Header)
+}
+
+func (a rewriting) WriteHeader(status int) {
+	a.change(a.Header())
+	a.ResponseWriter.WriteHeader(status)
+}
+
 func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -428,11 +473,12 @@ func TestPushRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	one, two := image(t, reg, "1"), image(t, reg, "2")
 	s, other := sign(t, one, "a"), sign(t, one, "b")
 	before := reg.Requests()
+	_, otherType := r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest, false)
 	for name, err := range map[string]error{
 		"another image":    s.push(t.Context(), r, two),
 		"another envelope": signature{other.envelope, s.manifest, s.desc}.push(t.Context(), r, one),
 		"no manifest":      signature{s.envelope, []byte("{}"), s.desc}.push(t.Context(), r, one),
-		"another type":     r.PushSignature(t.Context(), one, "application/cose", s.envelope, s.manifest, false),
+		"another type":     otherType,
 	} {
 		if failure.Of(err) != failure.Permanent {
 			t.Errorf("%s: got %v, want class %s", name, err, failure.Permanent)

@@ -93,7 +93,8 @@ func sign(t *testing.T, subject ocispec.Descriptor, by string) signature {
 }
 
 func (s signature) push(ctx context.Context, r *Repository, subject ocispec.Descriptor) error {
-	return r.PushSignature(ctx, subject, jws, s.envelope, s.manifest, false)
+	_, err := r.PushSignature(ctx, subject, jws, s.envelope, s.manifest, false)
+	return err
 }
 
 // listed is what a client without memory sees.

@@ -96,7 +96,7 @@ func (s *scene) Find(_ context.Context, image migrate.Image, _ string) (migrate.
 	return f, nil
 }
 
-func (s *scene) Push(_ context.Context, image migrate.Image, e state.Envelope, _ bool) error {
+func (s *scene) Push(_ context.Context, image migrate.Image, e state.Envelope, _ bool) (bool, error) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	d := image.Descriptor.Digest
@@ -104,7 +104,7 @@ func (s *scene) Push(_ context.Context, image migrate.Image, e state.Envelope, _
 	if happens && !slices.Contains(s.signatures[d], e.ManifestDigest) {
 		s.signatures[d] = append(s.signatures[d], e.ManifestDigest)
 	}
-	return err
+	return false, err
 }
 
 func (s *scene) Listed(_ context.Context, image migrate.Image) ([]string, error) {

@@ -93,7 +93,8 @@ func (c *counter) sign(t *testing.T, key *notation.Signer) {
 
 func (c *counter) push(t *testing.T, e notation.Envelope) {
 	t.Helper()
-	must(t, c.repository.PushSignature(context.Background(), c.image, e.MediaType, e.Blob, e.Manifest, false))
+	_, err := c.repository.PushSignature(context.Background(), c.image, e.MediaType, e.Blob, e.Manifest, false)
+	must(t, err)
 }
 
 // answer lets the registry answer requests of a method, where the path has a part in it.

@@ -80,7 +80,8 @@ func (p *place) push(image ocispec.Descriptor, envelope []byte) ocispec.Descript
 	})
 	must(t, err)
 	list := p.listedIn(image)
-	must(t, p.client.PushSignature(context.Background(), image, p.mediaType, envelope, manifest, false))
+	_, err = p.client.PushSignature(context.Background(), image, p.mediaType, envelope, manifest, false)
+	must(t, err)
 	p.ground.later(func() {
 		must(t, p.registry.Delete(p.name, desc.Digest.String()))
 		list()

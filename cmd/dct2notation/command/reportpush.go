@@ -154,7 +154,7 @@ func pushReport(ctx context.Context, r *session.Servers, key *notation.Signer, m
 	if err != nil {
 		return nil, fmt.Errorf("signing the report: %w", err)
 	}
-	if err := signatures.Push(ctx, image, e, found.InTag); err != nil {
+	if _, err := signatures.Push(ctx, image, e, found.InTag); err != nil {
 		return nil, err
 	}
 	listed, err := signatures.Listed(ctx, image)

@@ -71,7 +71,8 @@ func (y *yard) store(image ocispec.Descriptor, mediaType string, blob, manifest 
 	must(y.t, err)
 	repo, err := r.Registry.Repository(y.registry.Host() + "/bad")
 	must(y.t, err)
-	must(y.t, repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest, false))
+	_, err = repo.PushSignature(y.t.Context(), image, mediaType, blob, manifest, false)
+	must(y.t, err)
 }
 
 func (y *yard) release() notation.Key {

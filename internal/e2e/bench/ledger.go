@@ -133,7 +133,7 @@ func settle(l *state.Ledger, k state.Key, n int) error {
 	if err := l.Push(k, signature); err != nil {
 		return err
 	}
-	return l.Confirm(k, signature)
+	return l.Confirm(k, signature, "")
 }
 
 func ledgerItem(n int) state.Item {

@@ -19,7 +19,7 @@ var (
 	planning = func(l *state.Ledger, n int) error { _, err := l.Plan([]state.Item{item(n)}); return err }
 	signing  = func(l *state.Ledger, n int) error { return l.Sign(key(n), envelope(n)) }
 	pushing  = func(l *state.Ledger, n int) error { return l.Push(key(n), signature(n)) }
-	closing  = func(l *state.Ledger, n int) error { return l.Confirm(key(n), signature(n)) }
+	closing  = func(l *state.Ledger, n int) error { return l.Confirm(key(n), signature(n), "") }
 	failing  = func(l *state.Ledger, n int) error { return l.Fail(key(n), "transient", "the registry is down") }
 	skipping = func(l *state.Ledger, n int) error {
 		return l.Skip(key(n), "missing", "the registry has no such digest")

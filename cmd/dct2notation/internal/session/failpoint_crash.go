@@ -93,8 +93,8 @@ func (l crashingLedger) Push(k state.Key, signature string) error {
 	return around(effectPushed, func() error { return l.Ledger.Push(k, signature) })
 }
 
-func (l crashingLedger) Confirm(k state.Key, signature string) error {
-	return around(effectConfirm, func() error { return l.Ledger.Confirm(k, signature) })
+func (l crashingLedger) Confirm(k state.Key, signature, by string) error {
+	return around(effectConfirm, func() error { return l.Ledger.Confirm(k, signature, by) })
 }
 
 type crashingSigner struct{ migrate.Signer }

@@ -24,7 +24,7 @@ func TestALedgerAsPoliciesReadIt(t *testing.T) {
 	sign := func(k state.Key) {
 		must(t, l.Sign(k, state.Envelope{Blob: []byte("b"), MediaType: "application/jose+json", Manifest: []byte("{}"), ManifestDigest: signature, LeafThumbprint: strings.Repeat("1", 64)}))
 		must(t, l.Push(k, signature))
-		must(t, l.Confirm(k, signature))
+		must(t, l.Confirm(k, signature, ""))
 	}
 	want := map[string]policy.ImageState{}
 	for name, c := range map[policy.ImageState]func(state.Key){

@@ -155,21 +155,22 @@ func (s *SignatureRegistry) Relist(ctx context.Context, image migrate.Image, rec
 	if err != nil {
 		return err
 	}
-	return s.Push(ctx, image, state.Envelope{MediaType: stored.MediaType, Blob: stored.Envelope, Manifest: stored.Manifest}, false)
+	_, err = s.Push(ctx, image, state.Envelope{MediaType: stored.MediaType, Blob: stored.Envelope, Manifest: stored.Manifest}, false)
+	return err
 }
 
 // Push is [migrate.Registry]'s.
-func (s *SignatureRegistry) Push(ctx context.Context, image migrate.Image, e state.Envelope, inTag bool) error {
+func (s *SignatureRegistry) Push(ctx context.Context, image migrate.Image, e state.Envelope, inTag bool) (told bool, err error) {
 	r, err := s.Client.Repository(image.Repository)
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest, inTag)
+	told, err = r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest, inTag)
 	if failure.Of(err) == failure.Missing {
 		// Not the image is missing: the registry has no place for what was pushed.
-		return failure.New(failure.Permanent, err)
+		return false, failure.New(failure.Permanent, err)
 	}
-	return err
+	return told, err
 }
 
 // CheckList is [migrate.Registry]'s.
