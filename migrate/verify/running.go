@@ -43,8 +43,9 @@ const (
 
 // Running is what both sides say of an image that runs.
 type Running struct {
-	Image  string        `json:"image"` // the reference, in full
-	Digest digest.Digest `json:"digest,omitempty"`
+	Image      string        `json:"image"`                // the reference, in full
+	Repository string        `json:"repository,omitempty"` // of it; empty: it is no name of an image
+	Digest     digest.Digest `json:"digest,omitempty"`
 	// DigestFrom is who says that this digest runs: the status of the Pod, the reference itself, or, where
 	// neither does, the tag as the registry has it now.
 	DigestFrom string    `json:"digest_from,omitempty"`
@@ -52,8 +53,9 @@ type Running struct {
 	DCT        Side      `json:"dct,omitempty"`
 	Notation   Side      `json:"notation,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
-	Places     []Place   `json:"places,omitempty"` // the first of Count
-	Count      int       `json:"count"`            // of the list's entries with this image
+	PinnedBy   string    `json:"pinned_by,omitempty"` // why the root of its trust data is trusted
+	Places     []Place   `json:"places,omitempty"`    // the first of Count
+	Count      int       `json:"count"`               // of the list's entries with this image
 }
 
 // What says that a digest runs.
@@ -111,7 +113,7 @@ func (v *Verification) Running(ctx context.Context, images []RunningImage, scope
 func (c *comparing) running(ctx context.Context, group []RunningImage, scope RunningScope) ([]Running, error) {
 	all := make([]Running, len(group))
 	for i, one := range group {
-		all[i] = Running{Image: one.Name, Digest: one.Digest, Places: one.Places, Count: one.Count, TrustedBy: NotAsked}
+		all[i] = Running{Image: one.Name, Repository: one.Repository, Digest: one.Digest, Places: one.Places, Count: one.Count, TrustedBy: NotAsked}
 		if one.Invalid != "" {
 			all[i].TrustedBy, all[i].Reason = ByUnknown, one.Invalid
 		}
@@ -182,6 +184,9 @@ func (c *comparing) look(ctx context.Context, gun dct.GUN, place string) (*looki
 
 // running fills in what both sides say of an image.
 func (l *looking) running(ctx context.Context, image RunningImage, r *Running) {
+	if l.read != nil {
+		r.PinnedBy = l.read.PinnedBy()
+	}
 	r.DigestFrom = fromReference
 	if image.FromStatus {
 		r.DigestFrom = fromStatus

@@ -151,6 +151,34 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// manyLines are lines that are all different.
+type manyLines struct {
+	n    int
+	left string
+}
+
+func (m *manyLines) Read(p []byte) (int, error) {
+	if m.left == "" {
+		m.n++
+		m.left = fmt.Sprintf("a/b:%d\n", m.n)
+	}
+	n := copy(p, m.left)
+	m.left = m.left[n:]
+	return n, nil
+}
+
+// A list without end ends at what is kept of it.
+func TestTooManyImagesAreRefused(t *testing.T) {
+	t.Parallel()
+	lines := &manyLines{}
+	if _, err := readRunning(lines, 1000); err == nil || !strings.HasPrefix(err.Error(), "it names more than 1000 different images") || lines.n > 1000+maxLine {
+		t.Errorf("got %v after %d lines, want it refused at 1000", err, lines.n)
+	}
+	if images, err := readRunning(io.MultiReader(&repeated{text: "a/b:1\n", n: 1000}, &repeated{text: "a/b:2\n", n: 1000}), 2); err != nil || len(images) != 2 {
+		t.Errorf("exactly as many: got %v, %d images, want 2", err, len(images))
+	}
+}
+
 // However many entries a list has, what is kept is one for each image.
 func TestManyEntriesAreOneImage(t *testing.T) {
 	t.Parallel()
@@ -277,4 +305,23 @@ func TestWhatRunsIsAskedForOnce(t *testing.T) {
 	if reads := s.Notary.Requests() - before; n != 1000 || judge.asked[of("v1")] != 1 || reads > 10 {
 		t.Errorf("got %d images, %d questions, %d requests for trust data, want 1000, 1, those of one reading", n, judge.asked[of("v1")], reads)
 	}
+}
+
+// No list of what runs makes the reader panic or keep an image that it does not name, and what it names is a
+// reference or says why not.
+func FuzzReadRunning(f *testing.F) {
+	f.Add(podList(`{"containers":[{"name":"c","image":"alpine:3"}]}`, `{"containerStatuses":[{"name":"c","imageID":"docker://`+one+`"}]}`))
+	f.Add("alpine\nregistry.example.com/app@" + one + "\n")
+	f.Fuzz(func(t *testing.T, list string) {
+		images, err := ReadRunning(strings.NewReader(list))
+		for _, i := range images {
+			again := runningImage(i.Name)
+			if i.Invalid != again.Invalid || i.Repository != again.Repository || i.Count < 1 || i.Digest != "" && i.Digest.Validate() != nil {
+				t.Errorf("got %+v, want a reference, or why it is none", i)
+			}
+		}
+		if err == nil && len(images) == 0 {
+			t.Error("got no image and no error, want either")
+		}
+	})
 }

@@ -50,16 +50,18 @@ type Place struct {
 
 // Bounds of a list of what runs. It may be of any length: what is kept is one entry for each image.
 const (
-	maxRunning = 1_000_000 // different images
-	maxPlaces  = 20        // that are kept of each
-	maxPod     = 16 << 20  // bytes; API servers keep no object of more than 1.5 MiB
+	maxRunning = 200_000  // different images, some 250 MiB
+	maxPlaces  = 20       // that are kept of each
+	maxPod     = 16 << 20 // bytes; API servers keep no object of more than 1.5 MiB
 	maxLine    = 64 << 10
 )
 
 // ReadRunning reads what kubectl get pods -A -o json writes, or lines that are references with a tag or
 // digest each. What a list says it is, it has to be to its end: one that is cut, or empty, is an error.
-func ReadRunning(r io.Reader) ([]RunningImage, error) {
-	l := &runningList{known: map[string]int{}}
+func ReadRunning(r io.Reader) ([]RunningImage, error) { return readRunning(r, maxRunning) }
+
+func readRunning(r io.Reader, most int) ([]RunningImage, error) {
+	l := &runningList{most: most, written: map[string]int{}, known: map[string]int{}}
 	in := bufio.NewReaderSize(r, maxLine)
 	if mark, err := in.Peek(3); err == nil && bytes.Equal(mark, []byte("\ufeff")) {
 		_, _ = in.Discard(len(mark)) // was read
@@ -85,21 +87,37 @@ func ReadRunning(r io.Reader) ([]RunningImage, error) {
 	return l.images, err
 }
 
-type runningList struct {
-	images []RunningImage
-	known  map[string]int
+// tooManyError is of a list that names more different images than are kept.
+type tooManyError int
+
+func (most tooManyError) Error() string {
+	return fmt.Sprintf("it names more than %d different images\nhint: compare in parts", int(most))
 }
 
-// add takes an image that runs somewhere; nil: nobody says where.
-func (l *runningList) add(image RunningImage, at *Place) error {
-	key := strings.Join([]string{image.Name, image.Digest.String(), image.Config.String()}, "\x00")
-	i, known := l.known[key]
+type runningList struct {
+	most    int // different images
+	images  []RunningImage
+	written map[string]int // as the list writes them: most entries of a long one are of few images
+	known   map[string]int // in full
+}
+
+// add takes an image that runs somewhere, by its name and what the runtime says; nil: nobody says where.
+func (l *runningList) add(name, id string, at *Place) error {
+	text := name + "\x00" + id
+	i, known := l.written[text]
 	if !known {
-		if i = len(l.images); i >= maxRunning {
-			return fmt.Errorf("it names more than %d different images\nhint: compare in parts", maxRunning)
+		image := ran(name, id)
+		if at == nil && image.Invalid != "" { // of a Pod it is what the API server has
+			return errors.New(image.Invalid)
 		}
-		l.known[key] = i
-		l.images = append(l.images, image)
+		key := strings.Join([]string{image.Name, image.Digest.String(), image.Config.String()}, "\x00")
+		if i, known = l.known[key]; !known {
+			i = len(l.images)
+			l.known[key], l.images = i, append(l.images, image)
+		}
+		if l.written[text] = i; len(l.written) > l.most {
+			return tooManyError(l.most)
+		}
 	}
 	one := &l.images[i]
 	if one.Count++; at != nil && len(one.Places) < maxPlaces {
@@ -118,12 +136,11 @@ func (l *runningList) lines(r io.Reader) error {
 		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
-		image := runningImage(text)
-		if image.Invalid != "" {
-			return fmt.Errorf("line %d: %s: %s\nhint: a line is a reference with a tag or digest; # begins a comment. For Pods, take kubectl's -o json", n, safetext.Safe(text, 256), image.Invalid)
-		}
-		if err := l.add(image, nil); err != nil {
+		var many tooManyError
+		if err := l.add(text, "", nil); errors.As(err, &many) {
 			return err
+		} else if err != nil {
+			return fmt.Errorf("line %d: %s: %w\nhint: a line is a reference with a tag or digest; # begins a comment. For Pods, take kubectl's -o json", n, safetext.Safe(text, 256), err)
 		}
 	}
 	if err := in.Err(); err != nil {
@@ -331,7 +348,7 @@ func (l *runningList) pod(p *pod) error {
 		}
 		for _, c := range group.all {
 			at := &Place{p.Metadata.Namespace, p.Metadata.Name, c.Name, group.as}
-			if err := l.add(ran(c.Image, ids[c.Name]), at); err != nil {
+			if err := l.add(c.Image, ids[c.Name], at); err != nil {
 				return err
 			}
 		}
@@ -341,7 +358,7 @@ func (l *runningList) pod(p *pod) error {
 			continue
 		}
 		at := &Place{p.Metadata.Namespace, p.Metadata.Name, v.Name, "volume"}
-		if err := l.add(ran(v.Image.Reference, mounted[v.Name]), at); err != nil {
+		if err := l.add(v.Image.Reference, mounted[v.Name], at); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func completeValues(root *cobra.Command) {
 		switch c.Name() {
 		case "policy":
 			c.ValidArgsFunction = consumers
-		case "plan", "run", "verify", "doctor", "snapshot", "ready", "undo":
+		case "plan", "run", "verify", "inspect", "doctor", "snapshot", "ready", "undo":
 			c.ValidArgsFunction = repositories
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/verify"
@@ -69,12 +71,16 @@ func (o *verifyOptions) lookUp(ctx context.Context, cfg session.Config, args []s
 	if o.Output == "json" {
 		out = report.NewImagesJSON(s.Out, cli.Tool(), report.ImageList{Name: list.Name, SHA256: list.SHA256, At: list.At.UTC()})
 	}
-	totals, asked, scope := report.ImageTotals{}, false, f.Running()
+	totals, asked, unseen, scope := report.ImageTotals{}, false, map[string]bool{}, f.Running()
 	err = v.Running(ctx, list.Images, scope, func(r verify.Running) error {
-		asked = asked || scope.Asks(migrate.HostOf(r.Image))
+		asked = asked || scope.Asks(migrate.HostOf(r.Repository))
+		if r.PinnedBy == dct.PinnedTOFU {
+			unseen[r.Repository] = true
+		}
 		totals[r.TrustedBy]++
 		return out.Image(r)
 	})
+	output.WarnOfUnseen(len(unseen), log)
 	if err == nil && !asked {
 		err = cli.Usage(errors.New("no image of the list is of a registry that the configuration or an argument names\nhint: name the registry, as in 'registry.example.com/**'"))
 	}
