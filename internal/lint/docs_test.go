@@ -16,6 +16,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
 )
 
 var (
@@ -37,12 +39,12 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if strings.Contains(m[1], ":") {
+			if strings.Contains(m[1], ":") && !strings.HasPrefix(m[1], online) {
 				continue
 			}
 			to := doc
 			if m[1] != "" {
-				to = filepath.Join(filepath.Dir(doc), m[1])
+				to = linked(doc, m[1])
 				exists(t, doc, to)
 			}
 			if m[2] != "" && !slices.Contains(anchors(t, to), m[2]) {
@@ -53,8 +55,68 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 			exists(t, doc, filepath.Join(root, m[1]))
 		}
 		for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
-			if names := declarations(t, filepath.Join(filepath.Dir(doc), m[2])); !slices.Contains(names, m[1]) {
+			if names := declarations(t, linked(doc, m[2])); !slices.Contains(names, m[1]) {
 				t.Errorf("%s: got no declaration of %s in %s, want one as it says", doc, m[1], m[2])
+			}
+		}
+	}
+}
+
+// online is where the files of the repository are that a release's archive does not have.
+const online = "https://github.com/dct2notation/dct2notation/blob/main/"
+
+// linked is the file that a link of a document leads to.
+func linked(doc, to string) string {
+	if path, is := strings.CutPrefix(to, online); is {
+		return filepath.Join(root, path)
+	}
+	return filepath.Join(filepath.Dir(doc), to)
+}
+
+// TestArchiveHasWhatItLinks holds that no link of a document in a release's archive leads out of the archive, unless
+// it leads to where the repository is.
+func TestArchiveHasWhatItLinks(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join(root, ".goreleaser.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var release struct {
+		Archives []struct {
+			Files []struct{ Src string }
+		}
+	}
+	if err := yaml.Unmarshal(raw, &release); err != nil {
+		t.Fatal(err)
+	}
+	has := map[string]bool{}
+	for _, archive := range release.Archives {
+		for _, file := range archive.Files {
+			src := strings.ReplaceAll(strings.ReplaceAll(regexp.QuoteMeta(file.Src), `\*\*/\*`, `.+`), `\*`, `[^/]+`)
+			matches := regexp.MustCompile(`^` + src + `$`)
+			err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+				rel, relErr := filepath.Rel(root, path)
+				if err == nil && relErr == nil && !d.IsDir() && matches.MatchString(filepath.ToSlash(rel)) {
+					has[path], has[filepath.Dir(path)] = true, true
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !has[filepath.Join(root, "README.md")] || !has[filepath.Join(root, "docs", "howto", "install.md")] {
+		t.Errorf("got the archive %v, want README and its pages", has)
+	}
+	for doc := range has {
+		text, err := os.ReadFile(doc)
+		if filepath.Ext(doc) != ".md" || err != nil {
+			continue
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if to := linked(doc, m[1]); m[1] != "" && !strings.Contains(m[1], ":") && !has[to] {
+				t.Errorf("%s: got a link to %s, which the archive lacks; want %s before its path from the root", doc, m[1], online)
 			}
 		}
 	}
