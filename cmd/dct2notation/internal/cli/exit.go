@@ -24,6 +24,20 @@ const (
 	ExitInterrupted = 130
 )
 
+// ExitCodes says what they mean, as the man pages list them; what each verb means by them is in the reference.
+func ExitCodes() [][2]string {
+	return [][2]string{
+		{"0", "done; what cannot be signed, or was not asked for, is skipped and listed"},
+		{"1", "it could not run, or read the trust data of no repository; of doctor: the run would fail"},
+		{"2", "usage or configuration"},
+		{"3", "it ran, and some items failed or could not be found out"},
+		{"4", "the signature sets disagree, or a gate does not hold"},
+		{"5", "it stopped early, and is worth running again"},
+		{"11", "the ledger is in use"},
+		{"130, 143", "ended by SIGINT, SIGTERM; the ledger is whole"},
+	}
+}
+
 // UsageError is what a user can mend on the command line or in the configuration.
 type UsageError struct{ err error }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,8 +54,14 @@ func First(f *pflag.FlagSet, names ...string) {
 // helpWidth is where the lines of the help end.
 const helpWidth = 120
 
-// groupedUsages lists flags under their headings.
-func groupedUsages(all *pflag.FlagSet) string {
+// A FlagGroup is the flags under one heading of the help.
+type FlagGroup struct {
+	Heading string
+	Flags   *pflag.FlagSet
+}
+
+// FlagGroups returns the flags of a verb as its help lists them.
+func FlagGroups(all *pflag.FlagSet) (shown []FlagGroup) {
 	parts := map[string]*pflag.FlagSet{}
 	var flags []*pflag.Flag
 	all.VisitAll(func(one *pflag.Flag) { flags = append(flags, one) })
@@ -69,21 +76,21 @@ func groupedUsages(all *pflag.FlagSet) string {
 		}
 		parts[name].AddFlag(one)
 	}
-	var b strings.Builder
 	for _, name := range groups {
-		if parts[name] == nil || !parts[name].HasAvailableFlags() {
-			continue
-		}
-		heading := "Flags"
-		if name != "" {
-			heading = name
-		}
-		fmt.Fprintf(&b, "%s:\n%s\n", heading, strings.TrimRight(parts[name].FlagUsagesWrapped(helpWidth), "\n"))
-		if name != groups[len(groups)-1] {
-			b.WriteString("\n")
+		if parts[name] != nil && parts[name].HasAvailableFlags() {
+			shown = append(shown, FlagGroup{cmp.Or(name, "Flags"), parts[name]})
 		}
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return shown
+}
+
+// groupedUsages lists flags under their headings.
+func groupedUsages(all *pflag.FlagSet) string {
+	var parts []string
+	for _, group := range FlagGroups(all) {
+		parts = append(parts, group.Heading+":\n"+strings.TrimRight(group.Flags.FlagUsagesWrapped(helpWidth), "\n"))
+	}
+	return strings.Join(parts, "\n\n")
 }
 
 // addTemplate is done once: cobra keeps what templates may call in a map that nothing guards.

@@ -11,8 +11,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/spf13/cobra/doc"
+	"strconv"
+	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/command"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
@@ -37,11 +37,27 @@ func write(dir string) error {
 		}
 	}
 	root := command.NewRoot(nil, cli.Streams{Out: os.Stdout, Err: os.Stderr})
-	root.DisableAutoGenTag = true
+	date, err := built()
+	if err != nil {
+		return err
+	}
 	return errors.Join(
-		doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "dct2notation", Manual: "dct2notation"}, man),
+		manTree(root, date, man),
 		root.GenBashCompletionFileV2(filepath.Join(completions, "dct2notation.bash"), true),
 		root.GenZshCompletionFile(filepath.Join(completions, "dct2notation.zsh")),
 		root.GenFishCompletionFile(filepath.Join(completions, "dct2notation.fish"), true),
 	)
+}
+
+// built is the date of SOURCE_DATE_EPOCH, or now.
+func built() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Now(), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: %w", err)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
 }
