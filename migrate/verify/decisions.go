@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
@@ -39,11 +40,56 @@ type Waiver struct {
 	Written    string // as the file has it: a server may have names that no repository can have; may be empty
 	Tag        string // empty: the repository's trust data as a whole
 	Class      Class
-	Reason     string
-	By         string
-	Until      time.Time
+	// Covers is the most rows that the waiver may cover where its repository or tag is a glob: what
+	// comes later is nobody's decision. Zero: it has no glob.
+	Covers int
+	Reason string
+	By     string
+	Until  time.Time
 
-	used bool
+	covered map[row]bool // what it was needed for
+	globs   [2]glob.Glob // of the repository and the tag, read by Check
+}
+
+// row is what a waiver may let stay: a tag, or a repository as a whole.
+type row struct{ repository, tag string }
+
+// wild reports whether the waiver has globs: it covers the rows that they match, and no more than Covers.
+func (w *Waiver) wild() bool { return glob.In(w.Repository) || glob.In(w.Tag) }
+
+// globClasses are those that many rows may have for one reason. Each of the others is looked at by itself.
+var globClasses = []Class{DCTOnly, Gone, NotCompared}
+
+func (w *Waiver) checkGlobs() error {
+	switch {
+	case !w.wild() && w.Covers != 0:
+		return errors.New("covers is for globs, and neither the repository nor the tag is one")
+	case !w.wild():
+		return nil
+	case !slices.Contains(globClasses, w.Class):
+		return fmt.Errorf("class %s takes no glob, only %s, %s and %s do: name the repository and the tag", w.Class, DCTOnly, Gone, NotCompared)
+	case w.Covers < 1:
+		return errors.New("a glob needs covers: N, the most rows that it may cover")
+	}
+	var err error
+	if w.globs[0], err = glob.Parse(w.Repository); err == nil && w.Tag != "" {
+		w.globs[1], err = glob.Parse(w.Tag)
+	}
+	return err
+}
+
+// matches reports whether the waiver is of the row by its globs. No glob matches a repository as a whole.
+func (w *Waiver) matches(r row) bool {
+	return w.globs[0].String() != "" && w.globs[0].Match(r.repository) &&
+		(w.Tag == "") == (r.tag == "") && (w.Tag == "" || w.globs[1].Match(r.tag))
+}
+
+// name is what the waiver is of, as it was decided.
+func (w *Waiver) name() string {
+	if w.Tag == "" {
+		return w.Repository
+	}
+	return w.Repository + ":" + w.Tag
 }
 
 // Tick says that a check was made.
@@ -73,8 +119,8 @@ func (d *Decisions) Check(now time.Time) error {
 	for _, g := range checklist(Products()) {
 		known[g.ID] = true
 	}
-	for i, w := range d.Waivers {
-		missing := ""
+	for i := range d.Waivers {
+		w, missing := &d.Waivers[i], ""
 		switch {
 		case w.Repository == "":
 			missing = "repository"
@@ -92,6 +138,9 @@ func (d *Decisions) Check(now time.Time) error {
 		}
 		if !slices.Contains(append(worstFirst[:len(worstFirst)-1:len(worstFirst)-1], NotCompared), w.Class) {
 			return fmt.Errorf("waiver %d: class %.40q cannot be waived", i+1, w.Class)
+		}
+		if err := w.checkGlobs(); err != nil {
+			return fmt.Errorf("waiver %d: %w", i+1, err)
 		}
 	}
 	for i, t := range d.Ticks {
@@ -111,25 +160,57 @@ func (d *Decisions) Check(now time.Time) error {
 	return nil
 }
 
-// waiver finds the one that lets a class stay until the planned date.
+// waiver finds the one that lets a class stay until the planned date: that of the very row, else the first
+// whose globs match it.
 func (d *Decisions) waiver(repository, tag string, class Class, planned time.Time) *Waiver {
-	for i := range d.Waivers {
-		w := &d.Waivers[i]
-		named := w.Repository == repository || class == NotCompared && w.Written == repository
-		if named && w.Tag == tag && w.Class == class && !w.Until.Before(planned) {
-			w.used = true
-			return w
+	at := row{repository, tag}
+	for _, wild := range []bool{false, true} {
+		for i := range d.Waivers {
+			w := &d.Waivers[i]
+			if w.Class != class || w.Until.Before(planned) || w.wild() != wild {
+				continue
+			}
+			named := w.Tag == tag && (w.Repository == repository || class == NotCompared && w.Written == repository)
+			if named && !wild || wild && w.matches(at) {
+				if w.covered == nil {
+					w.covered = map[row]bool{}
+				}
+				w.covered[at] = true
+				return w
+			}
 		}
 	}
 	return nil
 }
 
+// covering says of each glob how many rows it covers, first of all that a gate rests on, and fails
+// the gate where these are more than was decided.
+func (d *Decisions) covering(gates map[string]*Gate) {
+	for i := range slices.Backward(d.Waivers) {
+		w, g := &d.Waivers[i], gates[gateAgreed]
+		if w.Class == NotCompared {
+			g = gates[gateCompared]
+		}
+		switch n := len(w.covered); {
+		case !w.wild() || n == 0:
+		case n > w.Covers:
+			g.State = Fails
+			g.noteFirst("the waiver of %s for %s covers %s, and was decided for at most %d: look at those that came since, then waive them by name or decide for more", w.name(), w.Class, safetext.Count(n, "row"), w.Covers)
+		default:
+			g.noteFirst("waived: %s, %s: covers %s of at most %d, by %s until %s: %s", w.name(), w.Class, safetext.Count(n, "row"), w.Covers, w.By, w.Until.Format(time.DateOnly), w.Reason)
+		}
+	}
+}
+
 // unused notes the waivers that nothing needed or that end too early: somebody should look.
 func (d *Decisions) unused(g *Gate, planned time.Time) {
 	for _, w := range d.Waivers {
-		if !w.used && w.Until.Before(planned) {
+		if len(w.covered) > 0 {
+			continue
+		}
+		if w.Until.Before(planned) {
 			g.note("not counted: the waiver of %s:%s ends on %s, before the planned date", w.Repository, w.Tag, w.Until.Format(time.DateOnly))
-		} else if !w.used {
+		} else {
 			g.note("not needed: the waiver of %s:%s for %s", w.Repository, w.Tag, w.Class)
 		}
 	}
@@ -221,6 +302,7 @@ type waiverRule struct {
 	Repository string `json:"repository"`
 	Tag        string `json:"tag"`
 	Class      Class  `json:"class"`
+	Covers     int    `json:"covers"`
 	Reason     string `json:"reason"`
 	By         string `json:"by"`
 	Until      day    `json:"until"`
@@ -323,12 +405,13 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 		// are no repository's; these are waived as they are.
 		gun, err := dct.ParseGUN(w.Repository)
 		switch {
+		case glob.In(name): // as those of the configuration, it is of names as they are here
 		case err == nil:
 			name = gun.String()
 		case w.Class != NotCompared:
 			return nil, fmt.Errorf("decisions %s: %w", path, err)
 		}
-		d.Waivers = append(d.Waivers, Waiver{Repository: name, Written: w.Repository, Tag: w.Tag, Class: w.Class, Reason: w.Reason, By: w.By, Until: w.Until.end()})
+		d.Waivers = append(d.Waivers, Waiver{Repository: name, Written: w.Repository, Tag: w.Tag, Class: w.Class, Covers: w.Covers, Reason: w.Reason, By: w.By, Until: w.Until.end()})
 	}
 	for _, t := range file.Ticks {
 		tick := Tick{Check: t.Check, By: t.By, Date: t.Date.Time, Note: t.Note, File: t.File, SHA256: t.SHA256}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,6 +68,13 @@ func (g *Gate) note(format string, args ...any) {
 	if g.Count++; g.Count <= maxEvidence {
 		g.Evidence = append(g.Evidence, fmt.Sprintf(format, args...))
 	}
+}
+
+// noteFirst notes what has to be seen, however much else there is.
+func (g *Gate) noteFirst(format string, args ...any) {
+	g.Count++
+	g.Evidence = slices.Insert(g.Evidence, 0, fmt.Sprintf(format, args...))
+	g.Evidence = g.Evidence[:min(len(g.Evidence), maxEvidence)]
 }
 
 // fail notes why a gate does not hold.
@@ -166,6 +174,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 		return nil, err
 	}
 	a.Decisions.unused(a.gates[gateAgreed], r.Planned)
+	a.Decisions.covering(a.gates)
 	a.summarise()
 	return a.all(), nil
 }
@@ -221,7 +230,7 @@ func (a *assessment) unread(r Repository) {
 		}
 		return
 	}
-	compared.note("waived: %s, not compared, by %s until %s: %s", r.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
+	compared.notCompared(w, r.GUN)
 	dates.note("not counted: expiry dates of %s, which was not compared", r.GUN)
 }
 
@@ -253,7 +262,17 @@ func (a *assessment) tag(gun string, t Row) {
 
 func (a *assessment) waived(w *Waiver, name string) {
 	a.counts.waived++
+	if w.wild() {
+		return // many rows would crowd out those that nobody waives: covering counts them
+	}
 	a.gates[gateAgreed].note("waived: %s, %s by %s until %s: %s", name, w.Class, w.By, w.Until.Format(time.DateOnly), w.Reason)
+}
+
+// notCompared notes that a decision lets the gate do without a repository.
+func (g *Gate) notCompared(w *Waiver, name string) {
+	if !w.wild() {
+		g.note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
+	}
 }
 
 // date takes one date that has to be later than the planned one.
@@ -299,7 +318,7 @@ func (a *assessment) left(guns []dct.GUN) {
 			continue
 		}
 		if w := a.Decisions.waiver(name, "", NotCompared, a.Planned); w != nil {
-			a.gates[gateCompared].note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
+			a.gates[gateCompared].notCompared(w, name)
 			continue
 		}
 		a.gates[gateCompared].unclear("%s is in the ledger, and was not compared", name)
@@ -340,7 +359,7 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 			continue
 		}
 		if w := a.Decisions.waiver(c.GUN, "", NotCompared, a.Planned); w != nil {
-			g.note("waived: %s, not compared, by %s until %s: %s", c.GUN, w.By, w.Until.Format(time.DateOnly), w.Reason)
+			g.notCompared(w, c.GUN)
 			continue
 		}
 		if !c.Deleted {

@@ -261,7 +261,6 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 		"another tag":        {func(w *Waiver) { w.Tag = "v1" }, Fails, "not needed"},
 		"another class":      {func(w *Waiver) { w.Class = DCTOnly }, Fails, "not needed"},
 		"another repository": {func(w *Waiver) { w.Repository = "registry.example.com/other" }, Fails, "not needed"},
-		"all repositories":   {func(w *Waiver) { w.Repository = "registry.example.com/*" }, Fails, "not needed"},
 		"no tag":             {func(w *Waiver) { w.Tag = "" }, Fails, "not needed"},
 		"ends before":        {func(w *Waiver) { w.Until = time.Now().Add(time.Hour) }, Fails, "before the planned date"},
 	} {
@@ -274,6 +273,74 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 		g := l.assess(scenetest.App)[gateAgreed]
 		if g.State != c.want || !strings.Contains(strings.Join(g.Evidence, "\n"), c.says) {
 			t.Errorf("%s: got %+v, want %s and evidence %q", name, g, c.want, c.says)
+		}
+	}
+}
+
+// A glob covers the rows of its class that it matches, and no more of them than was decided.
+func TestWaiversWithGlobs(t *testing.T) {
+	t.Parallel()
+	tags := func(repository, tag string, covers int) Waiver {
+		return Waiver{Repository: repository, Tag: tag, Class: DCTOnly, Covers: covers}
+	}
+	const two = "covers 2 rows"
+	for name, c := range map[string]struct {
+		waivers []Waiver
+		want    GateState
+		says    string
+	}{
+		"as many as decided":            {[]Waiver{tags(scenetest.App, "v*", 2)}, Holds, two + " of at most 2, by Jane"},
+		"one more":                      {[]Waiver{tags(scenetest.App, "v*", 1)}, Fails, two + ", and was decided for at most 1"},
+		"fewer":                         {[]Waiver{tags(scenetest.App, "v*", 3)}, Holds, two + " of at most 3"},
+		"of repositories":               {[]Waiver{tags("registry.example.com/*/app", "*", 2)}, Holds, two},
+		"one by name, which counts not": {[]Waiver{tags(scenetest.App, "v*", 1), tags(scenetest.App, "v1", 0)}, Holds, "covers 1 row of at most 1"},
+		"of one tag":                    {[]Waiver{tags("registry.example.com/**", "v1", 2)}, Fails, "v2 is dct-only"},
+		"of other repositories":         {[]Waiver{tags("registry.example.org/**", "*", 2)}, Fails, "not needed"},
+		"of whole repositories":         {[]Waiver{tags("**", "", 2)}, Fails, "not needed"},
+		"of another class":              {[]Waiver{{Repository: scenetest.App, Tag: "v*", Class: Gone, Covers: 2}}, Fails, "not needed"},
+	} {
+		l := newLeaving(t)
+		for _, tag := range []string{"v1", "v2"} {
+			l.r.Verification.Judge.(described).judge.(verdicts)[digest.FromString("image "+tag)] = saying(Verdict{})
+		}
+		for _, w := range c.waivers {
+			l.waive(w)
+		}
+		g := l.assess(scenetest.App)[gateAgreed]
+		if g.State != c.want || !strings.Contains(strings.Join(g.Evidence, "\n"), c.says) {
+			t.Errorf("%s: got %+v, want %s and evidence %q", name, g, c.want, c.says)
+		}
+	}
+	// No glob is for a class that needs a look at each row, even if nobody has checked the decisions.
+	for _, class := range worstFirst {
+		d := Decisions{Waivers: []Waiver{{Repository: "**", Tag: "**", Class: class, Covers: 9, Reason: "r", By: "Jane", Until: time.Now()}}}
+		if err := d.Check(time.Now()); (err == nil) != slices.Contains(globClasses, class) {
+			t.Errorf("a glob for %s: got %v", class, err)
+		}
+		if w := d.waiver(scenetest.App, "v1", class, time.Now().Add(-time.Hour)); (w != nil) != (class == DCTOnly || class == Gone) {
+			t.Errorf("a glob for %s: got %+v", class, w)
+		}
+		if w := d.waiver(scenetest.App, "", class, time.Now().Add(-time.Hour)); w != nil {
+			t.Errorf("a glob of tags for %s of a whole repository: got %+v, want none", class, w)
+		}
+	}
+}
+
+// Repositories that nobody compares are waived together up to as many as was decided, each counted once
+// in however many gates it is.
+func TestWaiverOfRepositoriesNotCompared(t *testing.T) {
+	t.Parallel()
+	for covers, want := range map[int]GateState{1: Fails, 2: Holds, 3: Holds} {
+		l := newLeaving(t)
+		l.feed(dct.Changed{GUN: "registry.example.com/old/a"}, dct.Changed{GUN: "registry.example.com/old/b"})
+		l.r.Verification.Record = recordOf(t, signedItem(scenetest.App, scenetest.App, of("v1"), "v1"), signedItem("registry.example.com/old/a", "registry.example.com/old/a", of("a"), "a"))
+		l.waive(Waiver{Repository: "registry.example.com/old/*", Class: NotCompared, Covers: covers})
+		gates := l.assess(scenetest.App)
+		if g := gates[gateCompared]; g.State != want || !strings.Contains(g.Evidence[0], "covers 2 rows") {
+			t.Errorf("of at most %d: got %+v, want %s and how many rows it covers first", covers, g, want)
+		}
+		if g := gates[gateListed]; g.State != Holds {
+			t.Errorf("of at most %d: listed: got %+v, want it to hold", covers, g)
 		}
 	}
 }
@@ -365,7 +432,10 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 		"no repository": bad(func(w *Waiver) { w.Repository = "" }), "no reason": bad(func(w *Waiver) { w.Reason = " " }),
 		"nobody": bad(func(w *Waiver) { w.By = "" }), "for ever": bad(func(w *Waiver) { w.Until = time.Time{} }),
 		"what is unknown": bad(func(w *Waiver) { w.Class = Unknown }), "what agrees": bad(func(w *Waiver) { w.Class = Agree }), "no class": bad(func(w *Waiver) { w.Class = "" }),
-		"no such check": badTick(func(x *Tick) { x.Check = "clints" }), "a machine's gate": badTick(func(x *Tick) { x.Check = gateAgreed }),
+		"no such check":          badTick(func(x *Tick) { x.Check = "clints" }),
+		"a glob without a limit": bad(func(w *Waiver) { w.Tag = "v*" }), "a glob of repositories without one": bad(func(w *Waiver) { w.Repository = "registry.example.com/*" }),
+		"a limit below none": bad(func(w *Waiver) { w.Tag, w.Covers = "v*", -1 }), "a limit without a glob": bad(func(w *Waiver) { w.Covers = 1 }),
+		"no such glob": bad(func(w *Waiver) { w.Tag, w.Covers = "v[12]*", 2 }), "a glob for another class": bad(func(w *Waiver) { w.Tag, w.Covers, w.Class = "v*", 2, Moved }), "a machine's gate": badTick(func(x *Tick) { x.Check = gateAgreed }),
 		"ticked by nobody": badTick(func(x *Tick) { x.By = "" }), "at no time": badTick(func(x *Tick) { x.Date = time.Time{} }), "in the future": badTick(func(x *Tick) { x.Date = now.Add(48 * time.Hour) }),
 		"all repositories without a file": badTick(func(x *Tick) { x.Check = gateListed }), "a file for people's check": badTick(func(x *Tick) { x.File = "repositories.txt" }),
 	} {

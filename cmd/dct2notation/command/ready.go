@@ -57,9 +57,11 @@ listed for the registry products in use; record them in a file:
   version: 1
   waivers:              # disagreements that may stay
   - {repository: registry.example.com/team/old, tag: v0, class: dct-only, reason: retired, by: Jane, until: 2027-01-31}
+  - {repository: "registry.example.com/old/**", tag: "*", class: missing, covers: 120, reason: cleaned up, by: Jane, until: 2027-01-31}
   ticks:                # checks that were made
   - {check: clients, by: Jane, date: 2026-11-20, note: "CI and 40 hosts"}
 
+A waiver for dct-only, missing or not-compared may have globs, with the most rows it may cover.
 A tick counts for 90 days, and those of the snapshot and the dumps only if they are not older
 than the snapshot. Waive an untagged image by its digest in place of the tag. Docker Hub, Azure
 and Harbor do not let anyone list their Notary repositories: there, the check listed needs a file

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -20,7 +21,7 @@ type KeyRule struct {
 	KeyOptions
 	Roles        []string
 	repositories []string
-	globs        globs
+	globs        glob.List
 
 	given map[string]bool // the flags that the entry itself sets
 }
@@ -89,7 +90,7 @@ func (r *KeyRule) complete() (err error) {
 			return fmt.Errorf("roles: %s is not a role: use targets, targets/releases, or a signer's, such as targets/alice", safetext.Safe(role, 64))
 		}
 	}
-	if r.globs, err = parseGlobs(r.repositories); err != nil {
+	if r.globs, err = glob.ParseAll(r.repositories); err != nil {
 		return fmt.Errorf("repositories: %w", err)
 	}
 	return r.Check()
@@ -140,7 +141,7 @@ func (c Config) KeyRules() ([]KeyRule, error) {
 func (r KeyRule) EngineKey(s migrate.Signer) migrate.Key {
 	k := migrate.Key{Signer: s, Roles: r.Roles, Repositories: r.repositories, Metadata: r.Metadata}
 	if len(r.globs) > 0 {
-		k.In = func(gun dct.GUN) bool { return r.globs.match(gun.String()) }
+		k.In = func(gun dct.GUN) bool { return r.globs.Match(gun.String()) }
 	}
 	return k
 }

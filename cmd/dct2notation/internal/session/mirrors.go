@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -40,7 +41,7 @@ func parseMirrors(rules []string) (mirrors, error) {
 		} else {
 			m.to = prefix
 		}
-		if isGlob(m.from) || isGlob(m.to) {
+		if glob.In(m.from) || glob.In(m.to) {
 			return wrong("a * may only be the last part")
 		}
 		if !strings.Contains(m.to, "/") && !m.below {

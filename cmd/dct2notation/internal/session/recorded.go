@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
@@ -19,19 +20,19 @@ import (
 type recorded struct {
 	names   []string
 	wanted  []image // none: all
-	exclude globs
+	exclude glob.List
 	named   bool     // on the command line: then each has to be there
 	Absent  []string // names of the configuration that the ledger knows nothing of; hosts finds them
 }
 
 // image is what one name means: the images of repositories, or one of them.
 type image struct {
-	glob
+	glob.Glob
 	digest string // empty: all
 }
 
 func (i image) meant(it state.Item) bool {
-	return (i.digest == "" || i.digest == it.Digest) && (i.pattern.MatchString(it.Repository) || i.pattern.MatchString(it.GUN))
+	return (i.digest == "" || i.digest == it.Digest) && (i.Match(it.Repository) || i.Match(it.GUN))
 }
 
 // SelectRecorded reads which repositories of a ledger are selected. It opens nothing.
@@ -64,17 +65,17 @@ func SelectRecorded(args []string, cfg Config) (*recorded, error) {
 }
 
 // globsOf reads names, as docker or DCT writes them, and globs.
-func globsOf(names []string) (globs, error) {
+func globsOf(names []string) (glob.List, error) {
 	names, err := normalised(names)
 	if err != nil {
 		return nil, err
 	}
-	return parseGlobs(names)
+	return glob.ParseAll(names)
 }
 
 func (s *recorded) Meant(it state.Item) bool {
 	wanted := len(s.wanted) == 0 || slices.ContainsFunc(s.wanted, func(i image) bool { return i.meant(it) })
-	return wanted && !s.exclude.match(it.Repository) && !s.exclude.match(it.GUN)
+	return wanted && !s.exclude.Match(it.Repository) && !s.exclude.Match(it.GUN)
 }
 
 // Hosts returns the registries of what is selected. A name that is not in the ledger is an error: that
@@ -103,7 +104,7 @@ func (s *recorded) Hosts(l *state.Ledger) ([]string, error) {
 	}
 	s.Absent = nil
 	for i, ok := range found {
-		if !ok && !s.exclude.match(s.names[i]) {
+		if !ok && !s.exclude.Match(s.names[i]) {
 			s.Absent = append(s.Absent, s.names[i])
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/dct/snapshot"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -62,8 +63,8 @@ func (o *SelectOptions) Check() error {
 // selection is what arguments and configuration ask for.
 type selection struct {
 	exact   []dct.GUN // named
-	globs   globs     // over what is found
-	exclude globs
+	globs   glob.List // over what is found
+	exclude glob.List
 	tags    func(tag string) bool
 	moves   mirrors
 	found   bool // repositories are found, not only named
@@ -100,8 +101,8 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 		return nil, ErrNoRepositories
 	}
 	for _, name := range sel.names {
-		if isGlob(name) {
-			g, err := parseGlob(name)
+		if glob.In(name) {
+			g, err := glob.Parse(name)
 			if err != nil {
 				return nil, err
 			}
@@ -118,17 +119,17 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	if err != nil {
 		return nil, err
 	}
-	if sel.exclude, err = parseGlobs(excluded); err != nil {
+	if sel.exclude, err = glob.ParseAll(excluded); err != nil {
 		return nil, err
 	}
 	if sel.moves, err = parseMirrors(cfg.Map); err != nil {
 		return nil, err
 	}
-	include, err := parseGlobs(o.includeTags)
+	include, err := glob.ParseAll(o.includeTags)
 	if err != nil {
 		return nil, err
 	}
-	exclude, err := parseGlobs(o.excludeTags)
+	exclude, err := glob.ParseAll(o.excludeTags)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	}
 	sel.tags = func(tag string) bool {
 		sel.unmatched.note(tag)
-		return (len(include) == 0 || include.match(tag)) && !exclude.match(tag)
+		return (len(include) == 0 || include.Match(tag)) && !exclude.Match(tag)
 	}
 	return sel, nil
 }
@@ -191,8 +192,8 @@ func (s *selection) addRecorded(args []string, a Access) error {
 		if s.unmatched != nil {
 			s.unmatched.recorded = append(s.unmatched.recorded, gun)
 		}
-		meant := a.AllRecord || len(args) == 0 || slices.Contains(s.exact, gun) || s.globs.match(name)
-		if meant && !s.exclude.match(name) {
+		meant := a.AllRecord || len(args) == 0 || slices.Contains(s.exact, gun) || s.globs.Match(name)
+		if meant && !s.exclude.Match(name) {
 			s.recorded[gun] = a.Record.Places(name)
 		}
 	}
@@ -216,7 +217,7 @@ func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
 func normalised(names []string) ([]string, error) {
 	var all []string
 	for _, name := range names {
-		if !isGlob(name) {
+		if !glob.In(name) {
 			gun, err := dct.ParseGUN(name)
 			if err != nil {
 				return nil, err
@@ -235,9 +236,9 @@ func (s *selection) hosts() ([]string, error) {
 		hosts[gun.Registry()] = true
 	}
 	for _, g := range s.globs {
-		h := migrate.HostOf(g.text)
-		if isGlob(h) {
-			return nil, fmt.Errorf("glob %s: must begin with the registry's host", safetext.Safe(g.text, 256))
+		h := migrate.HostOf(g.String())
+		if glob.In(h) {
+			return nil, fmt.Errorf("glob %s: must begin with the registry's host", safetext.Safe(g.String(), 256))
 		}
 		hosts[h] = true
 	}
@@ -250,7 +251,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 	var guns []dct.GUN
 	taken := map[dct.GUN]bool{}
 	take := func(gun dct.GUN) {
-		if !taken[gun] && !s.exclude.match(gun.String()) {
+		if !taken[gun] && !s.exclude.Match(gun.String()) {
 			taken[gun] = true
 			guns = append(guns, gun)
 		}
@@ -264,7 +265,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 			take(gun)
 		}
 		for i, g := range s.globs {
-			if g.pattern.MatchString(gun.String()) {
+			if g.Match(gun.String()) {
 				matched[i] = true
 				take(gun)
 			}
@@ -274,7 +275,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 		return guns, nil // that nothing is new is no mistake
 	}
 	if i := slices.Index(matched, false); i >= 0 {
-		return nil, fmt.Errorf("%s matches no repository in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].text, 256), safetext.Count(len(candidates), "repository"))
+		return nil, fmt.Errorf("%s matches no repository in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].String(), 256), safetext.Count(len(candidates), "repository"))
 	}
 	if len(guns) == 0 {
 		return nil, errors.New("every repository is excluded by the configuration")
@@ -296,7 +297,7 @@ func (s *selection) discovered(gun dct.GUN) bool {
 func listed(cfg Config) ([]dct.GUN, error) {
 	var guns []dct.GUN
 	for _, name := range cfg.Repositories {
-		if isGlob(name) {
+		if glob.In(name) {
 			continue
 		}
 		gun, err := dct.ParseGUN(name)

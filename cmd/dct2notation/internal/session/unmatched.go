@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/glob"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
@@ -17,11 +18,11 @@ type unmatched struct {
 	recorded []dct.GUN // all repositories of the ledger, if it is looked at
 
 	mu               sync.Mutex
-	include, exclude globs // of tags: those that have matched none yet
-	read             bool  // there was a tag
+	include, exclude glob.List // of tags: those that have matched none yet
+	read             bool      // there was a tag
 }
 
-func newUnmatched(include, exclude globs) *unmatched {
+func newUnmatched(include, exclude glob.List) *unmatched {
 	return &unmatched{told: Told{}, include: slices.Clone(include), exclude: slices.Clone(exclude)}
 }
 
@@ -44,7 +45,7 @@ func (u *unmatched) note(tag string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.read = true
-	matches := func(g glob) bool { return g.pattern.MatchString(tag) }
+	matches := func(g glob.Glob) bool { return g.Match(tag) }
 	u.include, u.exclude = slices.DeleteFunc(u.include, matches), slices.DeleteFunc(u.exclude, matches)
 }
 
@@ -57,8 +58,8 @@ func (u *unmatched) tell(guns []dct.GUN, sel *selection, cfg Config, log *slog.L
 	none := func(matches func(dct.GUN) bool) bool { return !slices.ContainsFunc(guns, matches) }
 	const why = "no repository matches it: is it mistyped?"
 	for _, g := range sel.exclude {
-		if none(func(gun dct.GUN) bool { return g.pattern.MatchString(gun.String()) }) {
-			u.told.warn(log, why, "exclude", g.text)
+		if none(func(gun dct.GUN) bool { return g.Match(gun.String()) }) {
+			u.told.warn(log, why, "exclude", g.String())
 		}
 	}
 	for _, m := range sel.moves {
@@ -85,9 +86,9 @@ func (u *unmatched) tellTags(log *slog.Logger) {
 	}
 	const why = "no tag that was read matches it: is it mistyped?"
 	for _, g := range u.include {
-		u.told.warn(log, why, "include_tags", g.text)
+		u.told.warn(log, why, "include_tags", g.String())
 	}
 	for _, g := range u.exclude {
-		u.told.warn(log, why, "exclude_tags", g.text)
+		u.told.warn(log, why, "exclude_tags", g.String())
 	}
 }

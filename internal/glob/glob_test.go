@@ -1,4 +1,4 @@
-package session
+package glob
 
 import "testing"
 
@@ -40,17 +40,17 @@ func TestGlobMatches(t *testing.T) {
 		{"é*", "é1", true},
 		{`a\*`, "a*", false}, // differs: a backslash is itself, and no name has one
 	} {
-		g, err := parseGlobs([]string{"unlike", c.glob})
+		g, err := ParseAll([]string{"unlike", c.glob})
 		if err != nil {
 			t.Errorf("glob %q: got error %v, want none", c.glob, err)
 			continue
 		}
-		if got := g.match(c.name); got != c.want {
+		if got := g.Match(c.name); got != c.want {
 			t.Errorf("glob %q, name %q: got %v, want %v", c.glob, c.name, got, c.want)
 		}
 	}
 	for _, bad := range []string{"", "v[12]*", "{a,b}*", "a]", "a}"} {
-		if _, err := parseGlobs([]string{"*", bad}); err == nil {
+		if _, err := ParseAll([]string{"*", bad}); err == nil {
 			t.Errorf("glob %q: got no error, want it refused", bad)
 		}
 	}
