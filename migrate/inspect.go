@@ -76,6 +76,9 @@ func (in inspector) inspect(ctx context.Context, w Work) (Inspected, error) {
 		return x, err
 	}
 	x.Image.Descriptor = desc
+	if err := w.checkListed(desc); err != nil {
+		return x, err
+	}
 	if w.isChild() && (desc.MediaType != w.listed.MediaType || desc.Size != w.listed.Size) {
 		return x, failure.New(failure.Security, fmt.Errorf("%s@%s: the index lists %s of %d bytes, and the registry has %s of %d bytes", w.Key.Repository, w.Key.Digest, w.listed.MediaType, w.listed.Size, desc.MediaType, desc.Size))
 	}

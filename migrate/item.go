@@ -138,6 +138,9 @@ func (i *item) attempt(ctx context.Context, result Result) error {
 		case err != nil:
 			return err
 		}
+		if err := i.checkListed(image.Descriptor); err != nil {
+			return err
+		}
 		if done, err := i.outdated(ctx, image); err != nil {
 			return err
 		} else if done {

@@ -27,8 +27,9 @@ type child struct {
 // listing is what the index of a digest lists; nothing, where it is no index.
 type listing struct {
 	children     []child
-	attestations int // that are left out
-	size         int // bytes read for it
+	attestations int  // that are left out
+	size         int  // bytes read for it
+	absent       bool // the registry says that it does not have the digest
 	err          error
 }
 
@@ -63,7 +64,7 @@ func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Reg
 	at := map[itemID]int{} // in r.work, of children
 	for i, w := range slices.Clone(r.work) {
 		l := listings[w.Key.Digest]
-		r.work[i].trouble, r.work[i].attestations = l.err, l.attestations
+		r.work[i].trouble, r.work[i].attestations, r.work[i].absent = l.err, l.attestations, l.absent
 		for _, c := range l.children {
 			id := itemID{c.Digest.String(), w.Key.KeyName}
 			j, known := at[id]
@@ -104,7 +105,7 @@ func (child *Work) join(w Work, c child) {
 // not have the digest, that is found out again, and reported, when its own work is looked at.
 func (l *listing) read(ctx context.Context, registry Registry, repository string, d digest.Digest) {
 	desc, err := registry.Resolve(ctx, repository, d)
-	if lookup.IsAbsent(err) {
+	if l.absent = lookup.IsAbsent(err); l.absent {
 		return
 	}
 	if err == nil && IndexTypes[desc.MediaType] {
@@ -156,6 +157,15 @@ func (l *listing) add(ctx context.Context, registry Registry, repository string,
 		}
 	}
 	return nil
+}
+
+// checkListed returns an error for an index that the registry has, and did not have when what it lists was to
+// be found out: its images are not among the work then, and would be left out in silence.
+func (w Work) checkListed(image ocispec.Descriptor) error {
+	if !w.absent || !IndexTypes[image.MediaType] {
+		return nil
+	}
+	return failure.New(failure.Permanent, fmt.Errorf("listing the platforms of %s@%s: the registry answered that it has no such digest, and has it now\nhint: run again", w.Key.Repository, w.Key.Digest))
 }
 
 // contradicted keeps a registry's word that it does not have what it listed a moment ago from

@@ -344,6 +344,39 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
 		t.Errorf("a 404 of a moment for the index: got %+v, want incomplete, one failed with %s, no signature", summary, failure.Permanent)
 	}
+	for _, before := range []string{"", "sign"} { // the index is signed anew, or an envelope of it was left
+		m = newMulti(t)
+		if before != "" {
+			m.Faults["push"] = func(d digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("403")) }
+			m.runs(nil)
+			m.Heal()
+		}
+		asked = 0
+		m.Faults["resolve"] = func(d digest.Digest) (bool, error) {
+			if d == m.List.Digest {
+				if asked++; asked == 1 {
+					return gone(m.List)(d)
+				}
+			}
+			return true, nil
+		}
+		m.mutate = platforms
+		if before == "" {
+			if it := m.plan(App).Repositories[0].Items; !slices.ContainsFunc(it, func(it PlanItem) bool { return it.Digest == m.List.Digest.String() && it.Action == ActionUnknown }) {
+				t.Errorf("absent of a moment for the index, plan: got %+v, want %s of %s", it, ActionUnknown, m.List.Digest)
+			}
+			asked = 0
+		}
+		summary, _ = m.runs(platforms)
+		if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.List.Digest])+len(m.signatures[m.ARM64.Digest]) != 0 {
+			t.Errorf("absent of a moment for the index, %q before: got %+v, want incomplete, one failed with %s, no signature", before, summary, failure.Permanent)
+		}
+		m.Heal()
+		if summary, _ = m.runs(platforms); !summary.Complete() {
+			t.Errorf("absent of a moment, healed: got %+v, want it complete", summary)
+		}
+		m.have(1, m.List, m.AMD64, m.ARM64)
+	}
 	m = newMulti(t)
 	below := m.Index(m.Image("s390x", "s390x"))
 	outer := m.Index(m.AMD64, below)

@@ -30,6 +30,7 @@ type Work struct {
 	chains       []indexPath        // of a child: from each index that lists it
 	listed       ocispec.Descriptor // of a child: as all of them list it
 	trouble      error              // why it cannot be done now; nil: nothing is known
+	absent       bool               // the registry did not have it when its platforms were listed
 	attestations int                // of an index: what it lists that is no image, and is left out
 	aside        bool               // it is not asked for
 	outsideAs    failure.Class      // in place of NotPlanned

@@ -39,14 +39,15 @@ type world struct {
 	drawn map[string]int  // how often each was asked for
 	story []string        // what happened, for whoever has to find out why
 
-	registry *registrytest.Registry
-	keys     *worldKeys
-	key      string        // the name of the key that signs
-	now      *pki.Identity // its certificate
-	repos    []*place
-	images   map[*place][]ocispec.Descriptor // all that were ever there
-	children map[digest.Digest][]ocispec.Descriptor
-	feed     func() []feedEntry // nil: the server's own
+	registry       *registrytest.Registry
+	keys           *worldKeys
+	key            string        // the name of the key that signs
+	now            *pki.Identity // its certificate
+	begunPlatforms bool          // a run was to sign the images of indexes
+	repos          []*place
+	images         map[*place][]ocispec.Descriptor // all that were ever there
+	children       map[digest.Digest][]ocispec.Descriptor
+	feed           func() []feedEntry // nil: the server's own
 
 	ledger   string                     // that runs write to
 	made     map[string]map[string]bool // by ledger: the signatures that runs with it made
