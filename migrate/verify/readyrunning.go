@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
@@ -17,10 +18,13 @@ func (a *assessment) running(ctx context.Context) error {
 		return nil
 	}
 	g.State = Holds
-	counts, places := map[TrustedBy]int{}, 0
+	counts, unseen := map[TrustedBy]int{}, map[string]bool{}
 	err := a.Verification.Running(ctx, list.Images, a.Scope, func(r Running) error {
 		counts[r.TrustedBy]++
-		places += r.Count
+		if r.PinnedBy == dct.PinnedTOFU && !unseen[r.Repository] {
+			unseen[r.Repository] = true
+			g.unclear("%s: its root was trusted on first use", r.Repository)
+		}
 		name := safetext.Safe(r.Image, 300)
 		if d := r.Digest.String(); d != "" && !strings.HasSuffix(r.Image, d) {
 			name += ", which is " + d

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -304,6 +305,60 @@ func TestWhatRunsIsAskedForOnce(t *testing.T) {
 	s.Must(v.Running(context.Background(), images, RunningScope{Asks: func(string) bool { return true }, Signed: dct.ParseGUN}, func(Running) error { n++; return nil }))
 	if reads := s.Notary.Requests() - before; n != 1000 || judge.asked[of("v1")] != 1 || reads > 10 {
 		t.Errorf("got %d images, %d questions, %d requests for trust data, want 1000, 1, those of one reading", n, judge.asked[of("v1")], reads)
+	}
+}
+
+// A list of what runs is evidence for the check that people tick: it opens no gate by itself, and no tick outweighs
+// what Notation will refuse, what is unknown, or a list that is old.
+func TestWhatRunsIsEvidenceForATick(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.Publish(scenetest.App, "good", "bad", "down")
+	now := time.Now()
+	judge := &countingJudge{asked: map[digest.Digest]int{}, trusts: map[digest.Digest]Verdict{of("good"): {Signatures: 1, Trusted: true}, of("down"): {Reason: "down"}}}
+	ticked := Decisions{Ticks: []Tick{{Check: gateDigests, By: "Jane", Date: dayOf(now)}}}
+	app := func(tags ...string) (images []RunningImage) {
+		for _, tag := range tags {
+			images = append(images, ran(scenetest.App+":"+tag, scenetest.App+"@"+of(tag).String()))
+		}
+		return images
+	}
+	for name, c := range map[string]struct {
+		decisions Decisions
+		images    []RunningImage
+		age       time.Duration
+		tofu      bool
+		want      GateState
+		says      string
+	}{
+		"no tick":               {Decisions{}, app("good"), 0, false, Open, "1 trusted by both"},
+		"ticked":                {ticked, app("good"), 0, false, Holds, "ticked by Jane"},
+		"nothing listed":        {ticked, nil, 0, false, Holds, "ticked by Jane"},
+		"refused by Notation":   {ticked, app("good", "bad"), 0, false, Fails, "Notation will refuse it"},
+		"refused, and not told": {Decisions{}, app("bad", "down"), 0, false, Fails, "registry down"},
+		"unknown":               {ticked, app("down"), 0, false, NotTold, "registry down"},
+		"old":                   {ticked, app("good"), maxListAge + time.Hour, false, NotTold, "more than seven days old"},
+		"of other registries":   {ticked, []RunningImage{ran("quay.io/x/y:1", "")}, 0, false, NotTold, "no image of it"},
+		"trusted on first use":  {ticked, app("good"), 0, true, NotTold, "on first use"},
+	} {
+		trust := s.Trust()
+		if c.tofu {
+			trust.Pins = dct.Pins{TOFU: true}
+		}
+		r := &Readiness{
+			Verification: &Verification{Trust: trust, Registry: s, Judge: described{judge}, Workers: 1}, Decisions: c.decisions, Planned: now, Now: now,
+			Scope: RunningScope{Asks: func(host string) bool { return host == "registry.example.com" }, Signed: dct.ParseGUN},
+		}
+		if c.images != nil {
+			r.Running = &RunningList{Images: c.images, Name: "pods.json", At: now.Add(-c.age)}
+		}
+		gates, err := r.Assess(context.Background(), s.GUNs(scenetest.App))
+		s.Must(err)
+		for _, g := range gates {
+			if said := strings.Join(g.Evidence, "\n"); g.ID == gateDigests && (g.State != c.want || !strings.Contains(said, c.says)) {
+				t.Errorf("%s: got %s for\n%s\nwant %s for %q", name, g.State, said, c.want, c.says)
+			}
+		}
 	}
 }
 

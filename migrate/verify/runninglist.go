@@ -329,7 +329,7 @@ type podStatus struct {
 // ended counts as well: a CronJob's comes again.
 func (l *runningList) pod(p *pod) error {
 	if len(p.Spec.Containers) == 0 {
-		return fmt.Errorf("Pod %s/%s has no containers: that is no list of Pods\nhint: take kubectl get pods -A -o json", safetext.Safe(p.Metadata.Namespace, 64), safetext.Safe(p.Metadata.Name, 64))
+		return fmt.Errorf("the Pod %s/%s has no containers: that is no list of Pods\nhint: take kubectl get pods -A -o json", safetext.Safe(p.Metadata.Namespace, 64), safetext.Safe(p.Metadata.Name, 64))
 	}
 	mounted := map[string]string{} // volumes
 	for _, group := range []struct {
