@@ -191,12 +191,12 @@ func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options 
 	}
 	var done, failed atomic.Int64
 	began, below := time.Now(), o.ProgressOn(s.Err)
-	defer output.Meter(&o.Common, s, func(red func(string) string) (text, rest string) {
-		text = fmt.Sprintf("saved: %d of %s", done.Load()-failed.Load(), safetext.Count(len(f.GUNs), "repository"))
-		if n := failed.Load(); n > 0 {
-			text += ", " + red(fmt.Sprintf("%d failed", n))
-		}
-		return text, ""
+	defer output.Meter(&o.Common, s, func() (far cli.Status) {
+		bad := failed.Load() // before done, which has them too
+		far.Percent = int(100*done.Load()) / max(len(f.GUNs), 1)
+		far.Text = fmt.Sprintf("saved: %d of %s", done.Load()-bad, safetext.Count(len(f.GUNs), "repository"))
+		far.Fail(int(bad), "failed")
+		return far
 	})()
 	options.Observe = func(one snapshot.Saved) {
 		done.Add(1)

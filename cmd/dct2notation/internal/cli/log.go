@@ -11,7 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Heartbeat is how often a line is written where there is no line of progress.
+// Heartbeat is how often a line is written where there is no progress bar.
 const Heartbeat = 10 * time.Second
 
 // Reasoned returns the log attributes of a failure: its reason and, separately, the hint.
@@ -27,7 +27,7 @@ func Reasoned(text string) []any {
 // KeyOpened is the message of a key that was proven. A person finds it in the result.
 const KeyOpened = "key"
 
-// Waiting is the message of a wait, with why ("reason") and how long ("for"). A line of progress shows it instead.
+// Waiting is the message of a wait, with why ("reason") and how long ("for"). The progress bar shows it instead.
 const Waiting = "waiting"
 
 // forPeople writes messages for a person at a terminal: a mark, what it is about, what is wrong, and below that what

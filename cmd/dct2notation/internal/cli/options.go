@@ -93,7 +93,7 @@ func (o *Common) Logger(w io.Writer) *slog.Logger {
 		level = slog.LevelWarn
 	}
 	if t := o.Terminal(w); t != nil && o.LogFormat == "text" {
-		return slog.New(&forPeople{to: t, color: o.colored(t), level: level})
+		return slog.New(&forPeople{to: t, color: o.Colored(t), level: level})
 	}
 	if o.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
@@ -138,8 +138,8 @@ func (o *Common) ProgressOn(w io.Writer) *Terminal {
 	return o.Terminal(w)
 }
 
-// colored reports whether words have colors.
-func (o *Common) colored(t *Terminal) bool {
+// Colored reports whether words have colors on a terminal.
+func (o *Common) Colored(t *Terminal) bool {
 	switch o.color {
 	case "always":
 		return true
@@ -149,21 +149,13 @@ func (o *Common) colored(t *Terminal) bool {
 	return t != nil && os.Getenv("NO_COLOR") == ""
 }
 
-// Red returns what colors a word of progress, or leaves it as it is.
-func (o *Common) Red(t *Terminal) func(string) string {
-	if !o.colored(t) {
-		return func(text string) string { return text }
-	}
-	return func(text string) string { return "\x1b[31m" + text + "\x1b[0m" }
-}
-
 // Screen is how a result is shown in text to a person, and reports whether it is: else it is written in full.
 func (o *Common) Screen(out io.Writer) (report.Screen, bool) {
 	t := o.Terminal(out)
 	if o.Output != "text" || o.Verbose || t == nil && !o.Quiet {
 		return report.Screen{}, false
 	}
-	s := report.Screen{Color: o.colored(t), Quiet: o.Quiet}
+	s := report.Screen{Color: o.Colored(t), Quiet: o.Quiet}
 	if t != nil {
 		s.Width = t.Width()
 	}

@@ -3,9 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +16,7 @@ import (
 )
 
 func init() { // whatever the terminal of whoever runs the tests
-	_, _ = os.Unsetenv("NO_COLOR"), os.Unsetenv("TERM")
+	_, _ = os.Unsetenv("NO_COLOR"), errors.Join(os.Unsetenv("TERM"), os.Unsetenv("COLUMNS"))
 }
 
 // screen is what a terminal shows in the end, with what was erased or written over left out.
@@ -21,7 +24,7 @@ func screen(text string) string {
 	var shown []string
 	for line := range strings.Lines(text) {
 		if i := strings.LastIndex(line, `\e[2K`); i >= 0 {
-			line = line[i+len(`\e[2K`):]
+			line = strings.TrimPrefix(line[i+len(`\e[2K`):], "\r")
 		}
 		shown = append(shown, line)
 	}
@@ -65,35 +68,91 @@ renewed (authority http://tsa, valid until 2027-01-01, error a\x0ab)
 	}
 }
 
-// No message is written across the line of progress, to whichever stream it goes, and a wait is shown in that line, not
-// as a message. The line is as long as the terminal at most.
-func TestLineOfProgress(t *testing.T) {
+// No message is written across the progress bar, to whichever stream it goes, and a wait is shown beside the bar, not as a
+// message. The line is as long as the terminal at most: the bar gives way to the words.
+func TestProgressBar(t *testing.T) {
 	t.Parallel()
-	for _, columns := range []int{40, 100, 160} {
+	for _, columns := range []int{0, 40, 80, 100, 160} { // 0: the terminal does not say
 		text := ptytest.Capture(t, columns, func(terminal *os.File) {
 			s := Streams{Out: terminal, Err: terminal}.OnTerminals()
 			o := &Common{LogFormat: "text", color: "never"}
 			log, below := o.Logger(s.Err), o.ProgressOn(s.Err)
-			log.Warn(Waiting, "host", "early.example.com", "reason", "429", "for", time.Millisecond) // there is no line yet
-			below.Progress("signed: 1 of 3 images, 1 of 2 repositories, \x1b[31m1 failed\x1b[0m", "signed: 1 of 3 images, 1 of 2 repositories, 1 failed", strings.Repeat("rest ", 40))
+			log.Warn(Waiting, "host", "early.example.com", "reason", "429", "for", time.Millisecond) // there is no bar yet
+			below.Progress(Status{Text: "signed: 0 of 4 images", Rest: "soon"}, true)
+			below.Progress(Status{Percent: 25, Text: "signed: 1 of 4 images, 1 of 2 repositories", Amiss: []string{"1 failed"}, Rest: strings.Repeat("rest ", 40)}, true)
 			log.Error("failed", "repository", "team/app", "reason", "denied")
-			log.Warn(Waiting, "host", "registry.example.com", "reason", "429 Too Many Requests", "for", time.Hour)
-			below.Progress("signed: 2 of 3 images", "signed: 2 of 3 images", "not shown during a wait")
+			log.Warn(Waiting, "host", "registry.example.com", "reason", "429 [red]Too\x1b[2J Many", "for", time.Hour)
+			below.Progress(Status{Percent: 50, Text: "signed: 2 of 4 images", Rest: "not shown during a wait"}, true)
 			fmt.Fprintln(s.Out, "a row of the result")
-			below.Progress("", "", "")
+			below.Progress(Status{Percent: 100, Text: "signed: 4 of at least 4 images, and this is a long text"}, true)
+			fmt.Fprintln(s.Err, "another row")
+			below.Done()
 			fmt.Fprintln(s.Out, "the end")
 		})
-		if got, want := screen(text), "! waiting: 429 (host early.example.com, for 1ms)\n! team/app: denied\na row of the result\nthe end\n"; got != want {
+		if got, want := screen(text), "! waiting: 429 (host early.example.com, for 1ms)\n! team/app: denied\na row of the result\nanother row\nthe end\n"; got != want {
 			t.Errorf("%d columns: got\n%s\nwant\n%s\nof %s", columns, got, want, text)
 		}
-		wait := map[bool]string{true: "signed: 2 of 3 images; waiting 1h0m0s: registry.example.com: 429 Too Many Requests", false: "signed: 2 of 3 images; waiting 1h0m"}[columns >= 100]
-		if !strings.Contains(text, wait) || strings.Contains(text, "not shown") {
-			t.Errorf("%d columns: got no reason of the wait, want %q\n%s", columns, wait, text)
+		wait := "signed: 2 of 4 images; waiting 1h0m0s: registry.example.com"
+		if columns == 40 {
+			wait = "signed: 2 of 4…; waiting 1h0"
+		}
+		for want, shown := range map[string]bool{
+			wait:                                    true,
+			`: 429 [red]Too\x1b[2J Many  50% |`:     columns >= 100,
+			`\e[31m1 failed\e[0m`:                   columns != 40,
+			"25% |█":                                columns >= 100,
+			"25% ||":                                columns != 40,
+			"99% |":                                 true,
+			"100%":                                  false,
+			"a row of the result\n\rsigned: 2 of 4": true, // drawn again below it
+			"not shown":                             false,
+		} {
+			if got := strings.Contains(text, want); got != shown {
+				t.Errorf("%d columns: got %q %v, want %v\n%s", columns, want, got, shown, text)
+			}
+		}
+		limit := columns - 1
+		if columns == 0 {
+			limit = 79
 		}
 		for _, line := range strings.FieldsFunc(strings.ReplaceAll(text, `\e[2K`, "\n"), func(r rune) bool { return r == '\n' || r == '\r' }) {
-			if n := ptytest.Width(line); n > columns-1 && !strings.HasPrefix(line, "! ") {
+			line = strings.TrimRight(strings.ReplaceAll(line, `\e[0K`, ""), " ")
+			if n := ptytest.Width(line); n > limit && !strings.HasPrefix(line, "! ") {
 				t.Errorf("%d columns: got a line of %d: %s", columns, n, line)
 			}
 		}
+	}
+}
+
+// Messages that several goroutines write while the bar is drawn stay whole.
+func TestMessagesBesideTheBarStayWhole(t *testing.T) {
+	t.Parallel()
+	var want []string
+	text := ptytest.Capture(t, 100, func(terminal *os.File) {
+		s := Streams{Out: terminal, Err: terminal}.OnTerminals()
+		below := s.Err.(*Terminal)
+		var all sync.WaitGroup
+		for i := range 4 {
+			to := []io.Writer{s.Out, s.Err}[i%2]
+			for n := range 25 {
+				want = append(want, fmt.Sprintf("message %d of %d", n, i))
+			}
+			lines := want[len(want)-25:]
+			all.Go(func() {
+				for n, line := range lines {
+					below.Progress(Status{Percent: 4 * n, Text: "signed: some"}, true)
+					fmt.Fprintln(to, line)
+				}
+			})
+		}
+		all.Wait()
+		below.Done()
+	})
+	got := strings.Split(strings.TrimSuffix(screen(text), "\n"), "\n")
+	got = slices.DeleteFunc(got, func(line string) bool { return line == "" }) // where the bar was
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -20,7 +20,7 @@ type Comparing struct {
 // NewComparing begins the display for so many repositories.
 func NewComparing(o *cli.Common, to cli.Streams, repositories int) *Comparing {
 	c := &Comparing{of: repositories}
-	c.stop = Meter(o, to, c.line)
+	c.stop = Meter(o, to, c.far)
 	return c
 }
 
@@ -40,17 +40,14 @@ func (c *Comparing) Compared(r verify.Repository) {
 	}
 }
 
-func (c *Comparing) line(red func(string) string) (text, rest string) {
+func (c *Comparing) far() (s cli.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text = fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
-	if c.amiss > 0 {
-		text += ", " + red(fmt.Sprintf("%d do not agree", c.amiss))
-	}
-	if c.no > 0 {
-		text += ", " + red(fmt.Sprintf("%d not read", c.no))
-	}
-	return text, ""
+	s.Percent = 100 * c.done / max(c.of, 1)
+	s.Text = fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
+	s.Fail(c.amiss, "do not agree")
+	s.Fail(c.no, "not read")
+	return s
 }
 
 // Finish ends the display.

@@ -20,7 +20,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Progress shows what a plan or run does: below all else on a terminal, in lines elsewhere. It also
+// Progress shows what a plan or run does: by a bar on a terminal, in lines elsewhere. It also
 // gathers what the report needs. Its methods are called from several goroutines.
 type Progress struct {
 	log    *slog.Logger
@@ -46,23 +46,20 @@ func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, s
 	now := time.Now()
 	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), then: to.Then, lines: o.ProgressOn(to.Err) == nil}
 	p.Report.Started = now
-	p.stop = Meter(o, to, p.line)
+	p.stop = Meter(o, to, p.far)
 	return p
 }
 
-// Meter shows a line of progress until the function that it returns is called, where there is a terminal for that. line
-// is called from another goroutine; its rest gives way to the reason of a wait.
-func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) (text, rest string)) (stop func()) {
+// Meter shows a progress bar until the function that it returns is called, where there is a terminal for that. It is
+// drawn five times a second, however much happens, and also when nothing does, as the time of a wait passes. status is
+// called from another goroutine.
+func Meter(o *cli.Common, to cli.Streams, status func() cli.Status) (stop func()) {
 	t := o.ProgressOn(to.Err)
 	if t == nil {
 		return func() {}
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
-	draw := func() {
-		plain, _ := line(func(s string) string { return s })
-		text, rest := line(o.Red(t))
-		t.Progress(text, plain, rest)
-	}
+	draw := func() { t.Progress(status(), o.Colored(t)) }
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -78,25 +75,22 @@ func Meter(o *cli.Common, to cli.Streams, line func(red func(string) string) (te
 	return sync.OnceFunc(func() {
 		close(done)
 		<-ended
-		t.Progress("", "", "")
+		t.Done()
 	})
 }
 
-// line says how far the work is.
-func (p *Progress) line(red func(string) string) (text, rest string) {
+// far says how far the work is. Before all repositories were read, those that were stand for the rest.
+func (p *Progress) far() (s cli.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text = fmt.Sprintf("%s: %s images, %d of %s", p.verb, p.so.Of(), p.so.Read, safetext.Count(p.so.Repositories, "repository"))
-	if n := p.Report.Results[migrate.ResultFailed]; n > 0 {
-		text += ", " + red(fmt.Sprintf("%d failed", n))
-	}
-	if p.Report.NotRead > 0 {
-		text += ", " + red(fmt.Sprintf("%d not read", p.Report.NotRead))
-	}
+	s.Percent = 100 * p.so.Done * p.so.Read / max(p.so.Known*p.so.Repositories, 1)
+	s.Text = fmt.Sprintf("%s: %s images, %d of %s", p.verb, p.so.Of(), p.so.Read, safetext.Count(p.so.Repositories, "repository"))
+	s.Fail(p.Report.Results[migrate.ResultFailed], "failed")
+	s.Fail(p.Report.NotRead, "not read")
 	if p.so.Rate > 0 {
-		rest = p.so.ToGo()
+		s.Rest = p.so.ToGo()
 	}
-	return text, rest
+	return s
 }
 
 // Observe takes news from the engine.
