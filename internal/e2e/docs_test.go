@@ -144,7 +144,7 @@ func (r *novice) servers(t *testing.T, repositories ...string) (notary, images h
 }
 
 // shim puts a make before the one of the machine that says what it would do, in this repository: what the
-// documents make is made by .ci/run.
+// documents make is made by .ci/run. Its sudo gives no rights, and installs into a folder of the novice.
 func (r *novice) shim(t *testing.T) {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
@@ -152,8 +152,11 @@ func (r *novice) shim(t *testing.T) {
 		t.Fatal(err)
 	}
 	servertest.WriteFile(t, r.path("bin", "make"), fmt.Appendf(nil, "#!/bin/sh\nPATH=%s exec make -C '%s' -n \"$@\" >/dev/null\n", os.Getenv("PATH"), root))
-	if err := os.Chmod(r.path("bin", "make"), 0o755); err != nil {
-		t.Fatal(err)
+	servertest.WriteFile(t, r.path("bin", "sudo"), fmt.Appendf(nil, "#!/bin/sh\n[ \"$1 $3\" = 'install /usr/local/bin/' ] && exec install \"$2\" '%s'\n", r.path("bin")))
+	for _, name := range []string{"make", "sudo"} {
+		if err := os.Chmod(r.path("bin", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.extra = append(r.extra, "PATH="+strings.Join([]string{r.path("bin"), bin, os.Getenv("PATH")}, ":"))
 }

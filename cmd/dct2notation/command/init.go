@@ -62,6 +62,7 @@ It asks no questions, and does not overwrite files.`,
 	for _, bind := range []func(*pflag.FlagSet){o.Common.Bind, o.RemoteOptions.Bind, o.SelectOptions.Bind} {
 		cli.Without(c.Flags(), bind, notOfInit...)
 	}
+	cli.HideFlags(c.Flags(), "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "max-trust-data", "notary-timeout", "max-changefeed-records", "notary-concurrency")
 	c.Flags().StringVarP(&o.key, "key", "k", "", "name of a key in notation's signingkeys.json (default: notation's default key)")
 	c.Flags().StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
 	c.Flags().StringVar(&o.id, "id", "", "key id to pass to the plugin")

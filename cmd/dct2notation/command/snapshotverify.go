@@ -39,7 +39,7 @@ func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	o.RemoteOptions.Bind(c.Flags())
 	// It accepts the configuration of the other verbs. The only servers it contacts are those that answer
 	// whether a certificate was revoked, and only with a trust policy.
-	cli.HideFlags(c.Flags(), "notary-server", "tofu", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
+	cli.HideFlags(c.Flags(), "notary-server", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
 		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cfg, err := session.LoadConfig(c)
