@@ -47,6 +47,9 @@ type VerifierOptions struct {
 // errSkip is said of a trust policy that asks for no verification.
 var errSkip = errors.New("the trust policy says skip: nothing is verified")
 
+// errNoStatement takes the place of notation's own error, which is long and ends with a URL.
+var errNoStatement = errors.New("no statement of the trust policy covers this repository: dct2notation policy notation writes one")
+
 type judge interface {
 	Verify(context.Context, ocispec.Descriptor, []byte, notationgo.VerifierVerifyOptions) (*notationgo.VerificationOutcome, error)
 	SkipVerify(context.Context, notationgo.VerifierVerifyOptions) (bool, *trustpolicy.VerificationLevel, error)
@@ -191,8 +194,12 @@ func (v *Verifier) Statement(reference string) (Statement, error) {
 // (host/repository@digest).
 func (v *Verifier) Applicable(ctx context.Context, reference string) error {
 	skip, _, err := v.judge.SkipVerify(ctx, notationgo.VerifierVerifyOptions{ArtifactReference: reference})
-	if err == nil && skip {
-		err = errSkip
+	var none notationgo.NoApplicableTrustPolicyError
+	switch {
+	case errors.As(err, &none):
+		return errNoStatement
+	case err == nil && skip:
+		return errSkip
 	}
 	return err
 }

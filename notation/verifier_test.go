@@ -162,6 +162,12 @@ func TestNoVerifierWithoutAPolicy(t *testing.T) {
 	if v, err := OpenVerifier(VerifierOptions{Policy: whole}); err != nil || v == nil {
 		t.Errorf("a whole one: got %v, error %v, want a verifier", v, err)
 	}
+	v, err := OpenVerifier(VerifierOptions{Policy: file("another.json", strings.Replace(policy, "*", "registry.example.com/other", 1))})
+	must(t, err)
+	got, err := v.Verify(t.Context(), "registry.example.com/app@"+digest.FromString("a").String(), image("a"), jws.MediaTypeEnvelope, signedBy(t, issued(t), "a"))
+	if err != nil || got.Trusted || got.Doubt != Unproven || got.Reason != errNoStatement.Error() {
+		t.Errorf("of another repository: got %+v, error %v, want %q", got, err, errNoStatement)
+	}
 }
 
 func TestVerifierEndsWithItsContext(t *testing.T) {
