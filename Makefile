@@ -1,7 +1,7 @@
 # Every command here works from a fresh checkout with Go alone, but for `make e2e`, which
 # needs Debian's packages and installs them where it may.
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION ?= $(shell internal/release/version.sh)
 LDFLAGS := -s -w -X github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli.version=$(VERSION)
 # The race detector needs a C compiler.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
@@ -82,7 +82,7 @@ picture: build ## README's picture of the report, docs/images/report.png, of a n
 # Builds the tools the first time, which takes minutes. A tag is released by RELEASE= and a GITHUB_TOKEN.
 RELEASE ?= --snapshot
 release: pages ## archives, packages, bills of materials and SHA256SUMS for all platforms, in dist
-	$$(go -C internal/release/tools tool -n goreleaser) release --clean $(RELEASE)
+	VERSION=$(VERSION) $$(go -C internal/release/tools tool -n goreleaser) release --clean $(RELEASE)
 
 BASE ?= scratch
 image: ## a container image, by docker, podman or buildah; BASE=IMAGE for plugins that need libc or .NET

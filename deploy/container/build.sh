@@ -38,7 +38,7 @@ if [ -z "$builder" ]; then
 	exit 1
 fi
 
-version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null || echo devel)
+version=$("$root/internal/release/version.sh")
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp "$certificates" "$context/ca-certificates.crt"
