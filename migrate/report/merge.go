@@ -118,7 +118,7 @@ func mergedEnd(shards []*Saved) End {
 	switch {
 	case len(why) > 0:
 		end.Error = strings.Join(why, "\n")
-	case aside == ErrChosen && leftOut > 0:
+	case errors.Is(aside, ErrChosen) && leftOut > 0:
 		end.Error = Partial(leftOut)
 	case aside != nil:
 		end.Error = aside.Error()

@@ -177,7 +177,7 @@ func newShapes() *wholeResult {
 	add("registry.example.com/team/app", bound, tag("v2", verify.Agree, ""), moved)
 	add("registry.example.com/team/api", tag("v1", verify.Agree, ""), tag("v2", verify.Agree, ""))
 	add("registry.example.com/team/web", tag("v1", verify.Agree, ""), both, tag("v3", verify.Gone, "the registry does not have it"))
-	add("registry.example.com/a-very-long-organisation-name/with-a-department/and-a-project/of-long-names/service-that-serves-all", tag("v1", verify.Unknown, "registry.example.com does not answer: dial tcp: i/o timeout"))
+	add("registry.example.com/a-very-long-organisation-name/with-a-department/and-a-product/of-long-names/service-that-serves-all", tag("v1", verify.Unknown, "registry.example.com does not answer: dial tcp: i/o timeout"))
 	add("registry.example.com/team/\x1b[2J\u202e", tag("v1", verify.NotationOnly, "DCT does not name it"))
 	for i := range 30 {
 		gun := fmt.Sprintf("registry.example.com/legacy/job-%02d", i)

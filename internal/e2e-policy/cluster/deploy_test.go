@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The API server takes what deploy/kubernetes has, strictly and without a warning, and Pod security admission
+// takes the Pods of its Jobs and Deployments. Nothing runs here.
+func TestManifestsAreTaken(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(t, w.tls)
+	root := filepath.Join("..", "..", "..", "deploy", "kubernetes")
+	var pods int
+	for _, name := range []string{"namespace.yaml", "serviceaccount.yaml", "ledger.yaml", "job.yaml", "verify.yaml", "indexed/ledgers.yaml", "indexed/job.yaml"} {
+		raw, err := os.ReadFile(filepath.Join(root, name))
+		must(t, err)
+		o := parse(t, raw)
+		if o["kind"] == "Namespace" {
+			c.create(t, o) // what follows is in it
+			continue
+		}
+		must(t, c.try(t, o, "&dryRun=All"))
+		spec := o["spec"]
+		if spec == nil || spec.(object)["template"] == nil {
+			continue
+		}
+		// A Job is taken whatever its Pods are; they are judged when they are made.
+		pods++
+		pod := object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "one", "namespace": "dct2notation"}, "spec": at(t, o, "spec", "template", "spec")}
+		must(t, c.try(t, pod, "&dryRun=All"))
+		pod["spec"].(object)["hostNetwork"] = true
+		if err := c.try(t, pod, "&dryRun=All"); err == nil {
+			t.Errorf("%s with hostNetwork: got it taken, want Pod security admission to refuse it", name)
+		}
+	}
+	if pods != 3 {
+		t.Errorf("got %d Pods tried, want 3", pods)
+	}
+}
