@@ -16,6 +16,7 @@ type Expiring struct {
 	What       string    `json:"what"` // a role, root-cert, or the certificate of a signature
 	Repository string    `json:"repository,omitempty"`
 	At         time.Time `json:"at"`
+	Key        string    `json:"-"` // that signed, where the result names it
 }
 
 // certificate is what Expiring calls the certificate of a Notation signature.
@@ -44,7 +45,7 @@ func signedByOwner(role string) bool { return role != "timestamp" && role != "sn
 func (d *dates) section(s *Section) {
 	for _, e := range s.Expiries {
 		if signedByOwner(e.Role) {
-			d.add(Expiring{e.Role, s.Repository, e.At})
+			d.add(Expiring{What: e.Role, Repository: s.Repository, At: e.At})
 		}
 	}
 }
@@ -57,7 +58,7 @@ func (d *dates) row(r *Row) {
 		d.certs = map[time.Time]bool{}
 	}
 	d.certs[r.Expires] = true
-	d.add(Expiring{certificate, r.Repository, r.Expires})
+	d.add(Expiring{What: certificate, Repository: r.Repository, At: r.Expires, Key: r.Key})
 }
 
 func (d *dates) add(e Expiring) {

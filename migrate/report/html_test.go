@@ -17,6 +17,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 func asPage(t *testing.T, s *Saved, o Options) string {
@@ -96,6 +97,9 @@ func TestEachClassHasItsMeaning(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, class := range classes {
+		if c := verify.Class(class); remedies[c] == "" && !c.Agrees() {
+			t.Errorf("%s: got no remedy, want one", class)
+		}
 		if meanings[OfVerify][class] == "" {
 			t.Errorf("%s: got no meaning, want one", class)
 		}

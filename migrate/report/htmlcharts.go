@@ -77,48 +77,46 @@ type bar struct {
 	Name     string
 	Link     string
 	Total    int
+	Calm     bool // without a problem
 	Segments []segment
 	Trouble  []string // what somebody has to look at, in words
 	Rest     []string
+
+	name           string
+	trouble, aside int
 }
 
 // link filters the table.
 func link(by, value string) string { return "#" + by + "=" + url.QueryEscape(value) }
 
-// bars are the repositories with most trouble, and how many more there are.
-func (t *tally) bars() (all []bar, more, troubled int) {
-	trouble := func(k kind) bool { return k.standing == Problem || k.standing == Unclear }
-	type one struct {
-		name                  string
-		trouble, aside, total int
+// troubling reports whether somebody has to look at what is of the kind.
+func troubling(k kind) bool { return k.standing == Problem || k.standing == Unclear }
+
+// newBar counts a repository's rows; most are never drawn.
+func newBar(name string, counts map[kind]int) bar {
+	b := bar{
+		name: name, trouble: sum(counts, troubling), aside: sum(counts, func(k kind) bool { return k.standing == Aside }),
+		Total: sum(counts, func(kind) bool { return true }),
 	}
-	list := make([]one, 0, len(t.repositories))
-	for name, counts := range t.repositories {
-		list = append(list, one{name, sum(counts, trouble), sum(counts, func(k kind) bool { return k.standing == Aside }), sum(counts, func(kind) bool { return true })})
-	}
-	slices.SortFunc(list, func(a, b one) int {
-		return cmp.Or(b.trouble-a.trouble, b.aside-a.aside, b.total-a.total, strings.Compare(a.name, b.name))
-	})
-	for i, o := range list {
-		if i >= maxChartRepositories {
-			more++
-			if o.trouble > 0 {
-				troubled++
-			}
-			continue
+	b.Calm = b.trouble == 0
+	return b
+}
+
+func (b *bar) draw(counts map[kind]int) {
+	b.Name = safetext.Safe(b.name, maxName)
+	b.Link, b.Segments = link("repository", b.Name), stack(counts)
+	b.Trouble, b.Rest = inWords(counts)
+}
+
+func inWords(counts map[kind]int) (trouble, rest []string) {
+	for _, k := range inOrder(counts) {
+		if troubling(k) {
+			trouble = append(trouble, words(k, counts[k]))
+		} else {
+			rest = append(rest, words(k, counts[k]))
 		}
-		name, counts := safetext.Safe(o.name, maxName), t.repositories[o.name]
-		b := bar{Name: name, Link: link("repository", name), Total: o.total, Segments: stack(counts)}
-		for _, k := range inOrder(counts) {
-			if trouble(k) {
-				b.Trouble = append(b.Trouble, words(k, counts[k]))
-			} else {
-				b.Rest = append(b.Rest, words(k, counts[k]))
-			}
-		}
-		all = append(all, b)
 	}
-	return all, more, troubled
+	return trouble, rest
 }
 
 // A columnOf is a result in the chart of progress.
@@ -126,7 +124,8 @@ type columnOf struct {
 	X, Width  float64 // per cent
 	Middle    float64
 	Date      string
-	Tick      bool // the date is written below it
+	Ended     string // with the time
+	Tick      bool   // the date is written below it
 	Segments  []segment
 	Counts    []int // by worstFirst, then what was not read
 	State     string
@@ -139,6 +138,7 @@ type progress struct {
 	Earlier int // results that are not shown
 	Most    int
 	Cut     bool // one did not finish
+	Trend   string
 }
 
 // newProgress is nil where there is nothing to compare the result with.
@@ -155,11 +155,17 @@ func (s *Saved) newProgress(history []Past) *progress {
 	for _, h := range history {
 		p.Most = max(p.Most, sum(h.kinds(), func(kind) bool { return true }))
 	}
+	p.Trend = trend(history)
 	n := len(history)
+	form := time.DateOnly
+	if history[n-1].Ended.Sub(history[0].Ended) < 3*24*time.Hour {
+		form = "01-02 15:04"
+	}
 	every := (n + 4) / 5
 	for i, h := range history {
 		c := h.column(p.Most)
 		p.Cut = p.Cut || c.Cut
+		c.Date, c.Ended = h.Ended.UTC().Format(form), moment(h.Ended)
 		c.Width = min(70/float64(n), 8)
 		c.Middle = (float64(i) + 0.5) * 100 / float64(n)
 		c.X = c.Middle - c.Width/2
@@ -167,6 +173,32 @@ func (s *Saved) newProgress(history []Past) *progress {
 		p.Columns = append(p.Columns, c)
 	}
 	return p
+}
+
+// trend says whether less is amiss than in the result before, and than in the first that is shown.
+func trend(history []Past) string {
+	amiss := func(p Past) int { return sum(p.kinds(), troubling) }
+	last, n := history[len(history)-1], len(history)
+	parts := []string{"With problems, unknown or not read: " + thousands(amiss(last)) + " now"}
+	add := func(what string, p Past) {
+		change := amiss(last) - amiss(p)
+		text := "as many as"
+		switch {
+		case change < 0:
+			text = thousands(-change) + " fewer than"
+		case change > 0:
+			text = thousands(change) + " more than"
+		}
+		if !p.Whole {
+			what += ", which did not finish"
+		}
+		parts = append(parts, text+" in "+what+" ("+moment(p.Ended)+")")
+	}
+	add("the result before", history[n-2])
+	if n > 2 {
+		add("the first shown", history[0])
+	}
+	return strings.Join(parts, "; ")
 }
 
 // kinds are the counts by standing: a result remembers no more.
@@ -183,7 +215,7 @@ func (p Past) kinds() map[kind]int {
 func (p Past) column(most int) columnOf {
 	counts := p.kinds()
 	total := sum(counts, func(kind) bool { return true })
-	c := columnOf{Date: day(p.Ended), Cut: !p.Whole, Well: p.Well, Segments: stack(counts)}
+	c := columnOf{Cut: !p.Whole, Well: p.Well, Segments: stack(counts)}
 	height := float64(total) / float64(max(1, most))
 	for i := range c.Segments { // what is ok stands on the ground and grows
 		c.Segments[i].From = 100 - 100*height + c.Segments[i].From*height
@@ -206,15 +238,15 @@ func (p Past) column(most int) columnOf {
 
 // An expiryLine is a date in the list of those that end next.
 type expiryLine struct {
-	What, Repository, Link, Date, Left, Mood string
-	Size                                     float64 // of a year, in per cent
+	What, Key, Repository, Link, Date, Left, Mood string
+	Size                                          float64 // of a year, in per cent
 }
 
 func newExpiryLine(e Expiring, now time.Time) expiryLine {
 	left := daysLeft(e.At, now)
 	repository := safetext.Safe(e.Repository, maxName)
 	l := expiryLine{
-		What: safetext.Safe(e.What, maxName), Repository: repository, Link: link("repository", repository),
+		What: safetext.Safe(e.What, maxName), Key: safetext.Safe(e.Key, maxName), Repository: repository, Link: link("repository", repository),
 		Date: day(e.At), Left: timeLeft(e.At, now), Size: float64(min(max(left, 0), 365)) / 3.65, Mood: "later",
 	}
 	switch {

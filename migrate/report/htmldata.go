@@ -45,7 +45,7 @@ var pageColumns = []column{
 // class can be mistaken for no class of a tag.
 func asRow(s *Section) (row Row, ok bool) {
 	st := sectionStanding(*s)
-	class := "not looked at"
+	class := notLookedAt
 	if s.Class != "" {
 		class = "trust data: " + s.Class
 	}

@@ -16,7 +16,7 @@ const (
 // page is what the template shows. All texts in it have passed safetext.
 type page struct {
 	Policy                                string
-	Title, Verdict, Mood                  string
+	Title, Lead, Verdict, Mood            string
 	Of, Tool, Scope, Started, Ended, Took string
 	Error                                 string
 	Cards                                 []card
@@ -24,11 +24,13 @@ type page struct {
 	Bar                                   []segment
 	Totals                                []total
 	Remarks                               []string
-	Bars                                  []bar
-	MoreRepositories, MoreTroubled        int
+	Todos, MoreTodos                      []todo
+	FirstMore                             int // the number of the first of MoreTodos
+	Folders                               []*folder
+	MoreFolders                           int
 	Progress                              *progress
 	Expiries, LaterExpiries               []expiryLine
-	UnlistedExpiries                      int
+	UnlistedExpiries, BeyondExpiries      int // within a year, and later
 	Worst                                 []worstLine
 	NotWell                               int
 	Now                                   string
@@ -78,7 +80,10 @@ func newPage(s *Saved, o Options) (*page, error) {
 	p.All = sum(t.totals, func(kind) bool { return true })
 	p.Bar, p.Totals = stack(t.totals), t.lines(s.Head.Of, p.All)
 	p.Cards, p.Remarks = s.cards(), s.remarks(t)
-	p.Bars, p.MoreRepositories, p.MoreTroubled = t.bars()
+	p.Folders, p.MoreFolders = t.folders()
+	todos := t.todo.todos(s.Head.Of)
+	first := min(len(todos), maxCausesFirst)
+	p.Todos, p.MoreTodos, p.FirstMore = todos[:first], todos[first:], first+1
 	p.Progress = s.newProgress(o.History)
 	for _, c := range pageColumns {
 		if t.used[c.name] {
@@ -88,8 +93,12 @@ func newPage(s *Saved, o Options) (*page, error) {
 	for _, one := range t.troubles.worst() {
 		p.addWorst(one)
 	}
-	for i, e := range soonest(t.dates.all) {
+	dates := soonest(t.dates.all)
+	p.Lead = s.lead(t, len(todos), dates, o.Now)
+	for i, e := range dates {
 		switch line := newExpiryLine(e, o.Now); {
+		case e.At.After(o.Now.AddDate(1, 0, 0)):
+			p.BeyondExpiries++
 		case i < maxPageFirst:
 			p.Expiries = append(p.Expiries, line)
 		case i < maxPageExpiries:

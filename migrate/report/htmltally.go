@@ -16,6 +16,9 @@ type kind struct {
 // trustDataNotRead is the class of the repositories without rows in totals and charts.
 const trustDataNotRead = "trust data not read"
 
+// notLookedAt is the class of a repository that was not looked at as a whole.
+const notLookedAt = "not looked at"
+
 // tally is what the page's summary is made from. It grows with the repositories, and not
 // with the rows.
 type tally struct {
@@ -28,6 +31,8 @@ type tally struct {
 	used         map[string]bool // columns that are not empty
 	troubles     troubles
 	dates        dates
+	todo         causes
+	of           string
 }
 
 // maxCauses bounds how many causes and findings are told apart.
@@ -37,7 +42,12 @@ const maxCauses = 50
 func (s *Saved) tally() (*tally, error) {
 	t := &tally{
 		totals: map[kind]int{}, causes: map[kind]map[string]int{}, repositories: map[string]map[kind]int{}, findings: map[string]int{}, used: map[string]bool{},
-		troubles: troubles{limit: maxPageWorst},
+		troubles: troubles{limit: maxPageWorst}, todo: causes{}, of: s.Head.Of,
+	}
+	for _, k := range s.Head.Keys {
+		if !k.Ends.IsZero() {
+			t.dates.add(Expiring{What: certificate, Key: k.Name, At: k.Ends})
+		}
 	}
 	err := s.Each(func(one Section) error { t.section(&one); return nil }, func(r Row) error { t.row(&r); return nil })
 	return t, err
@@ -46,6 +56,7 @@ func (s *Saved) tally() (*tally, error) {
 func (t *tally) section(s *Section) {
 	t.troubles.section(s)
 	t.dates.section(s)
+	t.todo.section(t.of, s)
 	if row, ok := asRow(s); ok {
 		t.columns(&row)
 		class := row.Class
@@ -68,6 +79,7 @@ func (t *tally) section(s *Section) {
 func (t *tally) row(r *Row) {
 	t.troubles.row(r)
 	t.dates.row(r)
+	t.todo.row(t.of, r)
 	t.columns(r)
 	t.add(r.Repository, kind{r.Standing, r.Class}, r.Cause)
 }

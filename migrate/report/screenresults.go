@@ -301,7 +301,7 @@ func (v *verifyScreen) dates(r verify.Repository) {
 	}
 	for _, e := range r.Expiries {
 		if signedByOwner(e.Role) {
-			sooner(0, Expiring{e.Role + " of " + r.GUN, "", e.At})
+			sooner(0, Expiring{What: e.Role + " of " + r.GUN, At: e.At})
 		}
 	}
 	for _, t := range r.Tags {

@@ -65,7 +65,7 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 const structure = `[...new Set([...document.querySelectorAll("*")].map((e) => e.localName))]`
 
 // allowed are elements that a page without trouble lacks.
-const allowed = " details summary strong dd dt figure figcaption line text circle "
+const allowed = " ol details summary strong dd dt figure figcaption line text circle "
 
 func TestHostileAddressHarmsNoPage(t *testing.T) {
 	t.Parallel()

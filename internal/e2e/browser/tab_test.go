@@ -208,7 +208,7 @@ func (o *tab) counts(want string) {
 // cells are the texts of a column in the rows that are drawn, in order.
 func (o *tab) cells(column string) []string {
 	o.t.Helper()
-	return eval[[]string](o, fmt.Sprintf(`[...document.querySelectorAll("#body tr[data-at]:not([hidden])")].sort((a, b) => a.dataset.at - b.dataset.at).map((row) => row.querySelector(".col-%s").innerText)`, column))
+	return eval[[]string](o, fmt.Sprintf(`[...document.querySelectorAll("#body tr[data-at]:not([hidden])")].sort((a, b) => a.dataset.at - b.dataset.at).map((row) => row.querySelector(".col-%s").textContent)`, column))
 }
 
 // style is a computed style.

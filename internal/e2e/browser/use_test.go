@@ -17,18 +17,21 @@ import (
 func TestPageShowsHowItEnded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		of            *result
-		verdict, mood string
+		of                  *result
+		lead, verdict, mood string
 	}{
-		"well":    {verified(100, false), "The signature sets agree", "good"},
-		"trouble": {verified(5000, true), "The signature sets disagree", "bad"},
-		"a run":   {ran(100), "Not complete", "bad"},
-		"cut":     {cut(), "Did not finish", "unsure"},
+		"well":    {verified(100, false), "100 % of 100 tags agree", "The signature sets agree", "good"},
+		"trouble": {verified(5000, true), "65 % of 5,000 tags agree, 6 things to decide", "The signature sets disagree", "bad"},
+		"a run":   {ran(100), "91 % of 100 images are signed, 1 repository not read, 2 things to decide", "Not complete", "bad"},
+		"cut":     {cut(), "Not finished: 100 % of the 100 tags looked at agree", "Did not finish", "unsure"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := open(t, c.of.page(t), "")
-			if got := eval[string](o, `document.querySelector("h1").innerText`); got != c.verdict {
+			if got := eval[string](o, `document.querySelector("h1").innerText`); !strings.HasPrefix(got, c.lead) {
+				t.Errorf("got the first line %q, want it to begin with %q", got, c.lead)
+			}
+			if got := eval[string](o, `document.querySelector(".judgement").innerText`); got != c.verdict {
 				t.Errorf("got verdict %q, want %q", got, c.verdict)
 			}
 			if title := eval[string](o, `document.title`); !strings.HasSuffix(strings.ToLower(title), strings.ToLower(c.verdict)) {
@@ -173,7 +176,7 @@ func TestDarkLightAndPaper(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		o := open(t, path, "", send(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
 		backs[scheme] = o.style("html", "background-color")
-		for _, s := range []string{"h1", ".product", ".label", ".totals a", ".note", ".left-past .num, .left-month .num", "#count", "#body td.col-class", ".mark.is-ok", ".mark.is-unknown", ".keys", "summary"} {
+		for _, s := range []string{"h1", ".product", ".label", ".totals a", ".note", ".left-past .num, .left-month .num", ".todos .what a", ".todos .many", ".todos .where", ".trend", ".folder .name", ".folder .many", "#count", "#body td.col-class", ".mark.is-ok", ".mark.is-unknown", ".keys", "summary"} {
 			if got := eval[float64](o, fmt.Sprintf(contrast, s)); got < 4.5 {
 				t.Errorf("%s, %s: got a contrast of %.2f, want 4.5", scheme, s, got)
 			}
@@ -215,9 +218,73 @@ func TestWithoutScript(t *testing.T) {
 	o := newTab(t, path)
 	o.do(send(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(o.url))
 	text := eval[string](o, `document.body.innerText`)
-	for _, want := range []string{"The signature sets disagree", "1,723", "Expires next", "needs JavaScript", "These are 500 of 1,740", "each vouch for another digest"} {
+	for _, want := range []string{"The signature sets disagree", "1,723", "Expires within a year", "What to do: Sign it", "needs JavaScript", "These are 500 of 1,740", "each vouch for another digest"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got %q missing, want it there", want)
 		}
+	}
+}
+
+// On a narrow window and a wide one, with few rows and many: what is to do comes first, nothing is wider than the
+// window, and of a long name the middle is left out.
+func TestNarrowAndWide(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{56, largeRows} {
+		r := verified(n, true).progressed(4)
+		long := "registry.example.com/payments/" + strings.Repeat("a-long-name-", 12) + "the-end"
+		r.sections = append(r.sections, report.Section{Repository: long})
+		r.rows = append(r.rows, report.Row{Repository: long, Tags: []string{strings.Repeat("tag-", 25) + "the-last"}, Class: "conflict", Reason: "only here"})
+		path := r.page(t)
+		for _, width := range []int64{500, 1280} {
+			o := open(t, path, "#q=only+here", send(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1}))
+			o.counts(fmt.Sprintf("1 of %s rows", thousands(n+1)))
+			if wide := eval[float64](o, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); wide > 0 {
+				t.Errorf("%d rows at %d: got a page %v pixels wider than the window, want 0", n, width, wide)
+			}
+			if eval[bool](o, `document.getElementById("todo").getBoundingClientRect().top > document.getElementById("totals").getBoundingClientRect().top`) {
+				t.Errorf("%d rows at %d: got what is to do below the totals, want it above", n, width)
+			}
+			for column, end := range map[string]string{"repository": "me-the-end", "tags": "g-the-last"} {
+				got := eval[[]string](o, fmt.Sprintf(`(() => {
+					const cell = document.querySelector("#body tr[data-at]:not([hidden]) .col-%s"), begin = cell.querySelector(".begin"), end = cell.querySelector(".end");
+					const inside = end.getBoundingClientRect().right <= cell.getBoundingClientRect().right;
+					return [end.textContent, String(inside), String(begin.scrollWidth > begin.clientWidth && begin.clientWidth > 20)];
+				})()`, column))
+				if got[0] != end || got[1] != "true" || got[2] != "true" {
+					t.Errorf("%d rows at %d: %s: got the end %q, in sight %s, the middle left out %s; want %s, true and true", n, width, column, got[0], got[1], got[2], end)
+				}
+			}
+		}
+	}
+}
+
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+}
+
+// What is to do leads to its rows; repositories without problems can be left out.
+func TestToDoAndRepositories(t *testing.T) {
+	t.Parallel()
+	o := open(t, verified(5000, true).page(t), "")
+	if got := eval[int](o, `document.querySelectorAll(".todos li").length`); got != 6 {
+		t.Errorf("got %d things to do, want 6", got)
+	}
+	o.click(`.todos .what a[href="#class=conflict"]`)
+	o.counts("11 of 5,000 rows")
+	o.click(`.todos .where a[href^="#class=conflict&"]`)
+	o.counts("1 of 5,000 rows")
+
+	o = open(t, verified(56, true).page(t), "")
+	seen := `[...document.querySelectorAll(".folder")].filter((f) => f.getClientRects().length).map((f) => f.querySelector(".name").innerText)`
+	both := []string{"registry.example.com/payments", "registry.example.com/lending"}
+	if got := eval[[]string](o, seen); !slices.Equal(got, both) {
+		t.Errorf("got the folders %q, want %q", got, both)
+	}
+	o.click("#troubled")
+	if got := eval[[]string](o, seen); !slices.Equal(got, both[:1]) {
+		t.Errorf("only with problems: got the folders %q, want %q", got, both[:1])
 	}
 }

@@ -44,6 +44,20 @@ function short(digest) {
   return digest.replace(/^sha256:/, "").slice(0, 12);
 }
 
+// middle shows a name so that where there is no room its middle is left out: names differ at their ends.
+const kept = 10; // characters at the end
+
+function middle(cell, text) {
+  const letters = Array.from(text);
+  if (letters.length < kept + 4) {
+    cell.textContent = text;
+    return;
+  }
+  const both = element("div", "middle");
+  both.append(element("span", "begin", letters.slice(0, -kept).join("")), element("span", "end", letters.slice(-kept).join("")));
+  cell.replaceChildren(both);
+}
+
 class Table {
   constructor(data, onSort, onOpen) {
     this.data = data;
@@ -139,7 +153,8 @@ class Table {
       const cell = row.children[i];
       const text = this.cell(name, number);
       if (name !== "standing") {
-        cell.textContent = text;
+        if (name === "repository" || name === "tags") middle(cell, text);
+        else cell.textContent = text;
         cell.title = textOf(this.data, name, number);
         return;
       }

@@ -1,0 +1,348 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+)
+
+const (
+	maxPageCauses      = 100 // causes that are told apart; those beyond are one
+	maxCausesFirst     = 10  // that are shown at once
+	maxCauseFirst      = 6   // repositories of a cause that are shown at once
+	maxCauseRepository = 100 // and that are listed
+	maxPageFolders     = 60  // folders of repositories
+	maxCauseText       = 4000
+	otherCauses        = "other causes"
+	maxLeadDays        = 90 // until when a date is in the first line
+)
+
+// remedies say what to do about a class of a verification.
+var remedies = map[verify.Class]string{
+	verify.Conflict:     "Find out which of the two digests is right, and point the tag at it. Then remove what vouches for the other: its target in DCT, or its Notation signature.",
+	verify.NotationOnly: "Find out who signed it with Notation. If DCT has withdrawn it, delete that signature (dct2notation undo); if it is to be trusted, sign it in DCT or waive it.",
+	verify.Untrusted:    "See who signed it (dct2notation inspect IMAGE). Correct the trust policy, or sign it again with a key that the policy trusts.",
+	verify.Broken:       "Delete the entry that the reason names from the registry, and verify again.",
+	verify.Moved:        "Point the tag at the digest that DCT vouches for again, or have its owner sign the new digest in DCT and run again.",
+	verify.Expired:      "Sign it again with a certificate that is valid, or with a timestamp.",
+	verify.DCTOnly:      "Sign it: dct2notation run. If nobody needs the tag any more, remove its target from DCT or waive it.",
+	verify.Gone:         "Push the image again, remove its target from DCT, or waive it.",
+	verify.Unknown:      "Do what the reason says, then verify again: what is unknown cannot be waived.",
+}
+
+// failureRemedies say what to do where trust data was not read or an image was not signed.
+var failureRemedies = map[failure.Class]string{
+	failure.PlanUnknown: "Make the plan again, and run that one.",
+	failure.Transient:   "Run it again.",
+	failure.Throttled:   "Run it again; limit the rate.",
+	failure.Denied:      "Log in, or have the right given to the account or key.",
+	failure.Full:        "Make room in the registry, and run it again.",
+	failure.Permanent:   "Do what the reason says: trying again cannot help.",
+	failure.Security:    "Find out why, before anything else: this is how an attack looks.",
+	failure.Expired:     "Have the owner sign the trust data again, or allow its date with --allow-expired.",
+	failure.Unsigned:    "Leave the repository out, or check the address of the Notary server.",
+	failure.Unpinned:    "Pin the root: dct2notation pins shows what to compare with.",
+	failure.Incomplete:  "Restore the file on the Notary server.",
+	failure.NotNotary:   "Check the address of the Notary server.",
+	failure.PlanChanged: "Make the plan again, and have it reviewed.",
+	failure.NoKey:       "Add a key for the repository under keys.",
+	failure.Unsupported: "Do what the reason says: the registry does not do that at all.",
+}
+
+// remedy is what to do about a class of trust data that was not read, a cause, or a class of a tag.
+func remedy(of, class string, unread bool) string {
+	if c := verify.Class(class); of == OfVerify && (!unread || c == verify.Unknown) && remedies[c] != "" {
+		return remedies[c]
+	} else if of == OfVerify && c == verify.Untrusted {
+		return failureRemedies[failure.Security] // as a verification calls it
+	}
+	return cmp.Or(failureRemedies[failure.Class(class)], "Do what the reason says.")
+}
+
+// A cause is what rows that are not well have in common: who knows what to do about one of them knows it of all.
+type cause struct {
+	standing      Standing
+	class, reason string
+}
+
+// ofCause is what has one cause.
+type ofCause struct {
+	cause
+	whole        string // the reason of the first
+	link         string
+	hint, remedy string
+	rows, unread int
+	repositories map[string]int
+}
+
+// causes tells them apart, up to so many.
+type causes map[cause]*ofCause
+
+func (c causes) add(key cause, whole, link, hint, remedy, repository string, unread bool) {
+	if _, ok := c[key]; !ok && len(c) >= maxPageCauses {
+		key, whole, link, hint, remedy = cause{key.standing, otherCauses, ""}, "", "standing="+string(key.standing), "", "Look at the rows below."
+	}
+	of := c[key]
+	if of == nil {
+		of = &ofCause{cause: key, whole: whole, link: link, hint: hint, remedy: remedy, repositories: map[string]int{}}
+		c[key] = of
+	}
+	of.repositories[repository]++
+	if unread {
+		of.unread++
+	} else {
+		of.rows++
+	}
+}
+
+// section takes a repository of which something is amiss beside its rows.
+func (c causes) section(of string, s *Section) {
+	row, ok := asRow(s)
+	if !ok {
+		return
+	}
+	class := cmp.Or(s.Class, string(verify.Unknown))
+	whole, reason, hint := alike(strings.TrimPrefix(s.Reason, "reading trust data of "+s.Repository+": "), s.Repository)
+	c.add(cause{row.Standing, row.Class, reason}, whole, "class="+url.QueryEscape(safetext.Safe(row.Class, maxName)), hint, remedy(of, class, s.Class != ""), s.Repository, true)
+}
+
+// row takes a row. Those that are only to be known of are no cause to do something.
+func (c causes) row(of string, r *Row) {
+	if r.Standing != Problem && r.Standing != Unclear {
+		return
+	}
+	names := []string{r.Repository + "@" + r.Digest, r.Digest, r.Registry}
+	for _, t := range r.Tags {
+		names = append(names, r.Repository+":"+t)
+	}
+	whole, reason, hint := alike(r.Reason, append(names, r.Repository)...)
+	class, link := r.Class, "class="+url.QueryEscape(safetext.Safe(r.Class, maxName))
+	if r.Cause != "" {
+		class += ": " + r.Cause
+	}
+	c.add(cause{r.Standing, class, reason}, whole, link, hint, remedy(of, typeOf(*r), false), r.Repository, false)
+}
+
+// alike is a reason as a whole, without what it says of one row alone, and the hint below it.
+func alike(reason string, names ...string) (whole, what, hint string) {
+	whole, hint, _ = strings.Cut(reason, "\nhint: ")
+	whole = whole[:min(len(whole), maxCauseText)]
+	what = whole
+	for _, n := range names {
+		if len(strings.Trim(n, "@:")) > 0 {
+			what = strings.ReplaceAll(what, n, "…")
+		}
+	}
+	return whole, varying.ReplaceAllString(what, "…"), hint
+}
+
+// A todo is a cause as the page shows it.
+type todo struct {
+	Standing                       Standing
+	Mark, Class, Link              string
+	Count, Reason, Hint, Remedy    string
+	Repositories, MoreRepositories []inTodo
+	UnlistedRepositories           int
+}
+
+// inTodo is a repository with rows of a cause.
+type inTodo struct {
+	Name, Link string
+	Rows       int
+}
+
+// todos are the causes, worst first, then those of most rows.
+func (c causes) todos(of string) (all []todo) {
+	list := slices.SortedFunc(maps.Values(c), func(a, b *ofCause) int {
+		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.standing), slices.Index(worstFirst, b.standing)), b.rows+b.unread-a.rows-a.unread,
+			strings.Compare(a.class, b.class), strings.Compare(a.reason, b.reason))
+	})
+	for _, one := range list {
+		t := todo{
+			Standing: one.standing, Mark: marks[one.standing], Class: safetext.Safe(one.class, maxName), Link: "#" + one.link,
+			Count: one.count(of), Reason: safetext.Lines(one.reason, maxReason), Hint: safetext.Lines(one.hint, maxHint), Remedy: one.remedy,
+		}
+		if one.rows+one.unread == 1 {
+			t.Reason = safetext.Lines(one.whole, maxReason)
+		}
+		names := slices.SortedFunc(maps.Keys(one.repositories), func(a, b string) int {
+			return cmp.Or(one.repositories[b]-one.repositories[a], strings.Compare(a, b))
+		})
+		for i, name := range names {
+			shown := safetext.Safe(name, maxName)
+			in := inTodo{shown, "#" + one.link + "&repository=" + url.QueryEscape(shown), one.repositories[name]}
+			switch {
+			case i < maxCauseFirst:
+				t.Repositories = append(t.Repositories, in)
+			case i < maxCauseRepository:
+				t.MoreRepositories = append(t.MoreRepositories, in)
+			default:
+				t.UnlistedRepositories++
+			}
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// count says how much has the cause. Repositories and tags are never added together.
+func (c *ofCause) count(of string) string {
+	repositories := thousandsOf(len(c.repositories), "repository")
+	if c.rows == 0 {
+		return repositories
+	}
+	return thousandsOf(c.rows, noun(of)) + " in " + repositories
+}
+
+// noun is what a row is of.
+func noun(of string) string {
+	if of == OfRun {
+		return "image"
+	}
+	return "tag"
+}
+
+func thousandsOf(n int, what string) string {
+	return thousands(n) + strings.TrimPrefix(safetext.Count(n, what), itoa(n))
+}
+
+// lead is the first line: how far it is, how much is to be decided, and which date comes first.
+func (s *Saved) lead(t *tally, todos int, soonest []Expiring, now time.Time) string {
+	unread := sum(t.totals, func(k kind) bool { return k.class == trustDataNotRead })
+	rows := sum(t.totals, func(k kind) bool { return k.class != trustDataNotRead && k.class != notLookedAt })
+	well := sum(t.totals, func(k kind) bool { return k.standing == Well })
+	does, all := "agree", thousandsOf(rows, noun(s.Head.Of))
+	if s.Head.Of == OfRun {
+		does = "are signed"
+	}
+	if rows == 1 {
+		does = map[string]string{"agree": "agrees", "are signed": "is signed"}[does]
+	}
+	if !s.End.Complete {
+		all = "the " + all + " looked at"
+	}
+	parts := []string{percent(well, rows) + " of " + all + " " + does}
+	if rows == 0 {
+		parts[0] = "No " + noun(s.Head.Of) + " was looked at"
+	}
+	if s.rest() == Unclear {
+		parts[0] = "Not finished: " + strings.ToLower(parts[0][:1]) + parts[0][1:]
+	}
+	if unread > 0 {
+		parts = append(parts, thousandsOf(unread, "repository")+" not read")
+	}
+	switch {
+	case todos == 1:
+		parts = append(parts, "1 thing to decide")
+	case todos > 0:
+		parts = append(parts, thousands(todos)+" things to decide")
+	}
+	if len(soonest) > 0 && daysLeft(soonest[0].At, now) <= maxLeadDays {
+		what := "trust data"
+		if e := soonest[0]; e.What == certificate {
+			what = "certificate"
+		}
+		parts = append(parts, what+" "+endsIn(soonest[0].At, now))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// percent never says 100 of what is not all, nor 0 of what is something.
+func percent(n, all int) string {
+	switch {
+	case n == all:
+		return "100 %"
+	case n > 0 && n*100/all == 0:
+		return "Less than 1 %"
+	}
+	return itoa(n*100/max(1, all)) + " %"
+}
+
+// endsIn says when a date is, by the days of the calendar in UTC.
+func endsIn(at, now time.Time) string {
+	whole := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+	days := int(whole(at).Sub(whole(now)) / (24 * time.Hour))
+	switch {
+	case at.Before(now):
+		return "ended on " + day(at)
+	case days == 0:
+		return "ends today"
+	case days == 1:
+		return "ends tomorrow"
+	}
+	return fmt.Sprintf("ends in %d days", days)
+}
+
+// A folder is the repositories of a registry below one first element of their paths.
+type folder struct {
+	Name, Count        string
+	Open, Calm         bool // shown at once; without a problem
+	Segments           []segment
+	Trouble, Rest      []string
+	Bars               []bar
+	More, MoreTroubled int
+
+	all                   []bar
+	counts                map[kind]int
+	trouble, aside, total int
+}
+
+// folderOf is the registry and the first element of the path, where more follows.
+func folderOf(repository string) string {
+	parts := strings.SplitN(repository, "/", 3)
+	return strings.Join(parts[:max(1, min(2, len(parts)-1))], "/")
+}
+
+// folders are those with most trouble first, and so are their repositories; and how many folders are not shown.
+func (t *tally) folders() (shown []*folder, more int) {
+	by := map[string]*folder{}
+	for name, counts := range t.repositories {
+		at := folderOf(name)
+		if by[at] == nil {
+			by[at] = &folder{Name: safetext.Safe(at, maxName), counts: map[kind]int{}}
+		}
+		f, b := by[at], newBar(name, counts)
+		f.all = append(f.all, b)
+		f.trouble, f.aside, f.total = f.trouble+b.trouble, f.aside+b.aside, f.total+b.Total
+		for k, n := range counts {
+			f.counts[k] += n
+		}
+	}
+	shown = slices.SortedFunc(maps.Values(by), func(a, b *folder) int {
+		return cmp.Or(b.trouble-a.trouble, b.aside-a.aside, b.total-a.total, strings.Compare(a.Name, b.Name))
+	})
+	more = max(0, len(shown)-maxPageFolders)
+	shown = shown[:len(shown)-more]
+	room := maxChartRepositories
+	for i, f := range shown {
+		slices.SortFunc(f.all, func(a, b bar) int {
+			return cmp.Or(b.trouble-a.trouble, b.aside-a.aside, b.Total-a.Total, strings.Compare(a.name, b.name))
+		})
+		f.Bars = f.all[:min(len(f.all), maxChartRepositories)]
+		for j := range f.Bars {
+			f.Bars[j].draw(t.repositories[f.Bars[j].name])
+		}
+		for _, b := range f.all[len(f.Bars):] {
+			f.More++
+			if b.trouble > 0 {
+				f.MoreTroubled++
+			}
+		}
+		f.Count = thousandsOf(len(f.all), "repository")
+		f.Calm, f.Segments = f.trouble == 0, stack(f.counts)
+		f.Trouble, f.Rest = inWords(f.counts)
+		f.Open = i == 0 || !f.Calm && len(f.Bars) <= room
+		if f.Open {
+			room -= len(f.Bars)
+		}
+	}
+	return shown, more
+}
