@@ -14,7 +14,7 @@ type Doctor struct {
 	Version int            `json:"version"`
 	Kind    string         `json:"kind"`
 	Checked time.Time      `json:"checked"`
-	Healthy bool           `json:"healthy"` // no problem was found
+	Healthy bool           `json:"healthy"` // every check was made, and none has failed
 	Results map[Health]int `json:"results"`
 	Checks  []Check        `json:"checks"`
 }
@@ -51,7 +51,7 @@ func NewDoctor(checks []Check, at time.Time) *Doctor {
 	for _, c := range checks {
 		d.Results[c.Result]++
 	}
-	d.Healthy = d.Results[Fail] == 0
+	d.Healthy = d.Results[Fail]+d.Results[Unknown] == 0
 	return d
 }
 
@@ -75,7 +75,7 @@ func DoctorText(w io.Writer, d *Doctor) error {
 	}
 	fmt.Fprintf(&b, "\nok %d, warn %d, fail %d, unknown %d\n", d.Results[OK], d.Results[Warn], d.Results[Fail], d.Results[Unknown])
 	switch {
-	case !d.Healthy:
+	case d.Results[Fail] > 0:
 		b.WriteString("the run would fail: fix the problems above\n")
 	case d.Results[Unknown] > 0:
 		b.WriteString("no problem was found, but some checks could not be made\n")

@@ -97,7 +97,7 @@ func (o *doctorOptions) show(checks []report.Check, s cli.Streams) error {
 	if err := write(s.Out, d); err != nil {
 		return err
 	}
-	if !d.Healthy {
+	if d.Results[report.Fail] > 0 {
 		return cli.Exit(cli.ExitCannot)
 	}
 	return nil
