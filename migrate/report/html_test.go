@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
@@ -105,6 +106,25 @@ func TestEachClassHasItsMeaning(t *testing.T) {
 		}
 		if !bytes.Contains(table, []byte("`"+class+"`")) {
 			t.Errorf("%s: got no row in docs/reference/classes.md, want one", class)
+		}
+	}
+}
+
+// What stands before a reason has a remedy on the page, as in docs/reference/classes.md.
+func TestEachFailureHasItsRemedy(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/reference/classes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "## What stands before a reason")
+	words := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1)
+	if len(words) < 14 {
+		t.Fatalf("got the words %q, want all of them", words)
+	}
+	for _, w := range words {
+		if failureRemedies[failure.Class(w[1])] == "" {
+			t.Errorf("%s: got no remedy, want one", w[1])
 		}
 	}
 }
