@@ -33,7 +33,7 @@ func TestNext(t *testing.T) {
 		{args: "doctor --config migration.yaml", code: cli.ExitCannot},
 		{args: "pins --docker-trust none registry.example.com/team/app", want: "pins -o json registry.example.com/team/app > pins.json"},
 		{args: "pins -o json registry.example.com/team/app"},
-		{args: "snapshot -O my\tarchive --tofu registry.example.com/team/app", want: "snapshot verify 'my\tarchive'"},
+		{args: "snapshot -O my\tarchive --tofu registry.example.com/team/app", want: "snapshot verify --tofu 'my\tarchive'"},
 		{args: "snapshot verify archive"},
 		{args: "plan --config migration.yaml -o json", want: "run --config migration.yaml"},
 		{args: "plan --config migration.yaml", then: cli.Then{Verb: "verify"}, want: "verify --config migration.yaml"},

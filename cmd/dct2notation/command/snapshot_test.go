@@ -82,7 +82,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		"its own":                  {app, app, attested, app, "", "", signer.Sign},
 		"any scope":                {app, app, attested, "*", "", "", signer.Sign},
 		"by another tool":          {app, app, nil, app, "", "", signer.Sign},
-		"out of scope":             {app, app, attested, other, "no applicable", "", signer.Sign},
+		"out of scope":             {app, app, attested, other, "no statement of the trust policy covers", "", signer.Sign},
 		"of another manifest":      {app, other, attested, "*", "mismatch", "", signer.Sign},
 		"of another repository":    {other, other, attested, "*", "for another repository", "", signer.Sign},
 		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "it is for an image", "", signer.Sign},
