@@ -768,7 +768,7 @@ func (w *world) ready() string {
 	if s.code == cli.ExitDone {
 		return all
 	}
-	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() && !w.adopted("strict") {
+	if all == "" && w.allAreNamed(args) && w.allMayBeSigned() && w.anyTag() && !w.lostPlatform() && !(ledger && w.begunPlatforms) && !w.adopted("strict") {
 		return s.wrongf("nothing is in the way")
 	}
 	return ""
