@@ -22,6 +22,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
+	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
 func TestSignatureCostsFewRequests(t *testing.T) {
@@ -417,6 +418,39 @@ func TestImmutableTagsAreNamed(t *testing.T) {
 		err := sign(t, subject, "a").push(t.Context(), open(t, reg.Host()+"/app", -1), subject)
 		if failure.Of(err) != failure.Denied || !strings.Contains(err.Error(), "exempt those that begin with sha256-") || strings.Contains(err.Error(), "content trust") {
 			t.Errorf("%d: got class %s, %v, want %s and advice to exempt tags", status, failure.Of(err), err, failure.Denied)
+		}
+	}
+}
+
+// A push never waits for itself, however few requests may be in flight: uploads that are answered with a few words
+// once did, as soon as as many were under way.
+func TestPushesNeedOneRequestAtATime(t *testing.T) {
+	t.Parallel()
+	for _, two := range []bool{false, true} {
+		reg := start(t, registrytest.Options{TwoStepUploads: two})
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+			if req.Method == http.MethodGet || req.Method == http.MethodHead {
+				return false
+			}
+			next.ServeHTTP(w, req)
+			_, _ = io.WriteString(w, "accepted") // after what it may have written
+			return true
+		})
+		rt, err := transport.New(transport.Options{Limits: func(string) transport.Limit { return transport.Limit{InFlight: 1} }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := open(t, reg.Host()+"/app", 0, func(o *Options) { o.Client = transport.Client(rt, nil) })
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var all errgroup.Group
+		for i := range 4 {
+			subject := image(t, reg, fmt.Sprint(i))
+			s := sign(t, subject, "a")
+			all.Go(func() error { return s.push(ctx, r, subject) })
+		}
+		if err := all.Wait(); err != nil {
+			t.Errorf("uploads in two requests %t: got error %v, want none", two, err)
 		}
 	}
 }

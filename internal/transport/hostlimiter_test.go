@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -59,6 +60,47 @@ func TestSlotIsHeldUntilTheBodyIsClosed(t *testing.T) {
 			t.Errorf("got %v after %d requests, want no error after 2", err, base.count())
 		}
 	})
+}
+
+// What only says what became of a request is read at once, and holds no slot: whoever asks for more before
+// closing it waits for nobody. An answer that is long holds it.
+func TestShortAnswersHoldNoSlot(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		for name, c := range map[string]struct {
+			length int
+			holds  bool
+		}{"short": {100, false}, "long": {maxAhead + 1, true}} {
+			synctest.Test(t, func(t *testing.T) {
+				text := strings.Repeat("a", c.length)
+				base := &script{answers: answers{func(req *http.Request) (*http.Response, error) {
+					return &http.Response{StatusCode: http.StatusAccepted, ContentLength: -1, Request: req, Body: io.NopCloser(strings.NewReader(text))}, nil
+				}, status(200)}}
+				tr := mustNew(t, Options{Base: base, Limits: func(string) Limit { return Limit{InFlight: 1} }})
+				first, err := tr.RoundTrip(request(t, t.Context(), method, "https://r.example/", ""))
+				if err != nil {
+					t.Fatal(err)
+				}
+				second := make(chan error)
+				go func() {
+					_, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", ""))
+					second <- err
+				}()
+				synctest.Wait()
+				if held := base.count() == 1; held != c.holds {
+					t.Errorf("%s, %s answer: got a slot held %t, want %t", method, name, held, c.holds)
+				}
+				got, err := io.ReadAll(first.Body)
+				if err != nil || string(got) != text {
+					t.Errorf("%s, %s answer: got %d bytes, error %v, want %d", method, name, len(got), err, len(text))
+				}
+				_ = first.Body.Close()
+				if err := <-second; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }
 
 // With one slot, a request that waits for its next try must let others pass.

@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -98,8 +100,38 @@ func (t *Transport) send(l *hostLimiter, req *http.Request, try int) (*http.Resp
 		return resp, nil
 	}
 	resp.Body = newBody(resp.Body, resp.ContentLength, t.o.IdleBodyTimeout, t.o.BodyTimeout, done)
+	if req.Method != http.MethodGet {
+		resp.Body = readAhead(resp.Body)
+	}
 	return resp, nil
 }
+
+// maxAhead is how much of an answer is read ahead, in bytes.
+const maxAhead = 64 << 10
+
+// readAhead reads an answer that is short, as those are that only say what became of a request, so that its
+// slot is free: whoever asks for more before closing it would wait for a slot with others that hold one, for
+// ever if they are enough.
+func readAhead(body io.ReadCloser) io.ReadCloser {
+	data, err := io.ReadAll(io.LimitReader(body, maxAhead))
+	switch {
+	case err != nil:
+		_ = body.Close() // what was read is handed on, and the error
+		return io.NopCloser(io.MultiReader(bytes.NewReader(data), afterError{err}))
+	case len(data) < maxAhead:
+		_ = body.Close() // all of it was read
+		return io.NopCloser(bytes.NewReader(data))
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(data), body), body}
+}
+
+// afterError is a reader that has failed.
+type afterError struct{ err error }
+
+func (f afterError) Read([]byte) (int, error) { return 0, f.err }
 
 // pause closes the host for as long as the server asked, and says so if that is news.
 func (t *Transport) pause(l *hostLimiter, v verdict) {
