@@ -127,9 +127,14 @@ func (v *Verification) Inspect(ctx context.Context, gun dct.GUN, tag string, d d
 		result.Row = l.digestRow(ctx, d)
 	}
 	l.inspectDCT(ctx, &result.DCT, target, tag, d)
-	if l.unread != nil && !errors.Is(l.unread, dct.ErrUnsigned) { // as verify has it: of the repository as a whole
-		class := unreadClass(l.unread)
-		result.Row.Class, result.Row.Classes, result.Row.Reason = class, []Class{class}, l.unread.Error()
+	only := func(class Class, reason string) {
+		result.Row.Class, result.Row.Classes, result.Row.Reason = class, []Class{class}, reason
+	}
+	switch {
+	case l.unread != nil && !(errors.Is(l.unread, dct.ErrUnsigned) && !result.Row.Class.Agrees()): // as verify has it: of the repository as a whole
+		only(unreadClass(l.unread), l.unread.Error())
+	case tag != "" && result.TagNow == "" && result.Row.Class == NoneSigned: // nobody runs what nobody has
+		only(Gone, "DCT does not name the tag, and the registry does not have it")
 	}
 	for _, one := range []struct {
 		of string
