@@ -230,6 +230,16 @@ func (p Pins) of(gun GUN) *pin {
 // Covers reports whether the configuration pins the repository.
 func (p Pins) Covers(gun GUN) bool { return p.of(gun) != nil }
 
+// Anchors reports whether there is something to hold a repository's root to, or nothing is needed: the
+// configuration pins it, docker's trust directory has it, or the first root that is seen is to be trusted.
+func (p Pins) Anchors(gun GUN) bool {
+	if p.TOFU || p.Covers(gun) {
+		return true
+	}
+	root, err := p.dockerRoot(gun)
+	return err == nil && root != nil
+}
+
 // Exactly reports whether a repository is pinned under its own name to a key, by either id.
 func (p Pins) Exactly(gun GUN, id string) bool {
 	found := p.of(gun)

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -163,10 +164,18 @@ func (s *Signer) steps(known [][]byte) []step {
 	}})
 }
 
+// missingFile is the hint for a file of a key that is not there.
+func missingFile(err error) string {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return "\nhint: notation's signingkeys.json names the file; notation key list shows its keys, and notation key add a new one, or give --plugin and --id"
+}
+
 func (s *Signer) readChain(context.Context) (string, error) {
 	chain, err := certfile.Read(s.key.CertFile)
 	if err != nil {
-		return "", fileError{fmt.Errorf("reading the certificates of key %s: %w", s.key.Name, err)}
+		return "", fileError{fmt.Errorf("reading the certificates of key %s: %w%s", s.key.Name, err, missingFile(err))}
 	}
 	s.chain = chain
 	return "certificates " + safetext.Safe(s.key.CertFile, 512), nil
@@ -175,7 +184,7 @@ func (s *Signer) readChain(context.Context) (string, error) {
 func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	key, err := os.ReadFile(s.key.KeyFile)
 	if err != nil {
-		return "", fileError{fmt.Errorf("loading key %s: %w", s.key.Name, err)}
+		return "", fileError{fmt.Errorf("loading key %s: %w%s", s.key.Name, err, missingFile(err))}
 	}
 	if encrypted(key) {
 		return "", fileError{fmt.Errorf("loading key %s: %s is encrypted, and no password is asked for\nhint: openssl pkey -in FILE -out PLAIN (after umask 077) makes a copy without password, to be named in notation's signingkeys.json; or keep the key in a KMS or token, and name its plugin with --plugin",

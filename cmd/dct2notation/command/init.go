@@ -198,7 +198,7 @@ func (o *initOptions) roots(ctx context.Context, f *session.Session, log *slog.L
 		}
 		if err != nil {
 			unread++
-			log.Error("its root could not be read", "repository", gun.String(), "reason", report.Why(err))
+			log.Error("its root could not be read", append([]any{"repository", gun.String()}, cli.Reasoned(report.Why(err))...)...)
 		}
 		all = append(all, root)
 	}

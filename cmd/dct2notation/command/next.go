@@ -93,7 +93,11 @@ func next(e end) (line string, cures bool) {
 	case verb == "verify" && e.then.Ledger != "":
 		return e.line(verb, []string{"--ledger", e.then.Ledger}, args), false
 	case verb == "ready":
-		return e.line(verb, []string{"--date", "DATE", "--snapshot", "DIR"}, args), false
+		words := []string{"--date", "DATE", "--snapshot", "DIR"}
+		if !slices.Contains(e.typed, "ledger") {
+			words = append(words, "--no-ledger")
+		}
+		return e.line(verb, words, args), false
 	}
 	return e.line(verb, nil, args), cures
 }

@@ -44,7 +44,7 @@ func TestNext(t *testing.T) {
 		{args: "run --config migration.yaml --max-duration 1h --accept-changes --include-tags v* --include-tags it's", code: cli.ExitEarly, want: `run --config migration.yaml --max-duration 1h0m0s --include-tags 'v*' --include-tags 'it'\''s'`},
 		{args: "run --config migration.yaml --watch 10m", code: cli.ExitInterrupted},
 		{args: "run --config migration.yaml --dry-run", want: "run --config migration.yaml"},
-		{args: "verify --config migration.yaml --sample 3 -v", want: "ready --date DATE --snapshot DIR --config migration.yaml"},
+		{args: "verify --config migration.yaml --sample 3 -v", want: "ready --date DATE --snapshot DIR --no-ledger --config migration.yaml"},
 		{args: "verify --config migration.yaml --trust-policy p.json", code: cli.ExitDisagree, want: "plan --config migration.yaml"},
 		{args: "verify registry.example.com/team/app", code: cli.ExitCannot, err: unpinned, want: "pins registry.example.com/team/app"},
 		{args: "verify --config migration.yaml a.example.com/b", code: cli.ExitUsage, err: fmt.Errorf("x: %w", notation.ErrNoTrustPolicy), want: "policy notation -O trust --config migration.yaml a.example.com/b"},

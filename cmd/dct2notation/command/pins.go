@@ -108,7 +108,7 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 		}
 		if root.err != nil {
 			failed++
-			log.Error("not listed", "repository", gun.String(), "reason", report.Why(root.err))
+			log.Error("not listed", append([]any{"repository", gun.String()}, cli.Reasoned(report.Why(root.err))...)...)
 		}
 		roots = append(roots, root)
 	}

@@ -45,6 +45,29 @@ func (e *exam) trustData(ctx context.Context, f *session.Session, ledger *state.
 	return targets
 }
 
+// unpinned counts the repositories that nobody has said which root to trust of: a run reads none of them. Of
+// those that were only found, some may have no trust data.
+func (e *exam) unpinned(f *session.Session, ledger *state.Ledger) {
+	var all []dct.GUN
+	result := report.Warn
+	for _, gun := range f.GUNs {
+		if known, err := remembered(ledger, gun); f.Anchored(gun) || err == nil && known.Root != nil {
+			continue
+		}
+		all = append(all, gun)
+		if !f.Found(gun) {
+			result = report.Fail
+		}
+	}
+	if len(all) > 1 { // of one, its trust data says so
+		e.add(report.Check{
+			Check: "pins", Subject: all[0].String() + ", ...", Result: result,
+			Detail: fmt.Sprintf("%d of %s have no pin, and are not read", len(all), safetext.Count(len(f.GUNs), "repository")),
+			Hint:   "dct2notation pins lists their roots; pin those that you trust",
+		})
+	}
+}
+
 // notary reads repositories of one server until one has trust data.
 func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Ledger, server string, guns []dct.GUN, targets map[dct.GUN]dct.Target) {
 	reader := f.Reader()

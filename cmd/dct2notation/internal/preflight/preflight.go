@@ -136,6 +136,7 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 	if err := f.AcceptRoots(e.opts.AcceptRoot); err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
+	e.unpinned(f, ledger)
 	return f, e.trustData(ctx, f, ledger), nil
 }
 

@@ -36,7 +36,7 @@ func (r *Servers) useVariable(registries []string, log *slog.Logger) error {
 	said := func(registry string) bool { _, ok := r.notary[registry]; return ok }
 	open := slices.DeleteFunc(slices.Clone(registries), said)
 	switch {
-	case len(registries) > 0 && len(open) == 0:
+	case len(open) == 0: // or no registry is known yet
 		return nil
 	case len(registries) != 1:
 		r.variable.unused = true

@@ -297,6 +297,9 @@ func (r *Servers) LoggedIn(registry string) bool {
 	return r.users[registry]
 }
 
+// Anchored reports whether there is something to hold a repository's root to, but for what a ledger has.
+func (r *Servers) Anchored(gun dct.GUN) bool { return r.pins.Anchors(gun) }
+
 // Reader reads trust data from where --source says.
 func (r *Servers) Reader() *dct.Reader {
 	return &dct.Reader{
