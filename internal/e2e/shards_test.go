@@ -21,8 +21,8 @@ import (
 
 const (
 	shardCount        = 8
-	shardRepositories = 400
-	shardKills        = 40
+	shardRepositories = 160
+	shardKills        = 24
 	shardKillFrom     = 200 * time.Millisecond
 	shardKillTo       = 2 * time.Second
 )
@@ -30,8 +30,10 @@ const (
 // TestShardsAreTogetherOneRun does what the Pods of an Indexed Job do: eight processes, told apart by
 // JOB_COMPLETION_INDEX alone, sign the images of two registries with one key, and are killed at random and
 // started again. Every image has one signature then, and the merged results are those of one process.
+// DCT2NOTATION_E2E_SHARDS asks for more repositories.
 func TestShardsAreTogetherOneRun(t *testing.T) {
 	t.Parallel()
+	repositories := number(t, "DCT2NOTATION_E2E_SHARDS", shardRepositories)
 	notary, err := notarytest.Start(notarytest.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +55,7 @@ func TestShardsAreTogetherOneRun(t *testing.T) {
 	pins := map[string][]string{}
 	images := map[*registrytest.Registry][]placed{}
 	var names []string
-	for n := range shardRepositories {
+	for n := range repositories {
 		store := stores[n%len(stores)]
 		name := "team/app" + strconv.Itoa(n)
 		repo, err := notary.NewRepository(store.Host() + "/" + name)
@@ -154,18 +156,18 @@ func TestShardsAreTogetherOneRun(t *testing.T) {
 			operations++
 		}
 	}
-	if most := shardRepositories + shardKills*killWorkers; operations < shardRepositories || operations > most {
-		t.Errorf("got %d key operations, want %d to %d", operations, shardRepositories, most)
+	if most := repositories + shardKills*killWorkers; operations < repositories || operations > most {
+		t.Errorf("got %d key operations, want %d to %d", operations, repositories, most)
 	}
-	if got := strings.Count(merged(signed), ",ok,"); got != shardRepositories {
-		t.Errorf("merged runs: got %d images signed, want %d", got, shardRepositories)
+	if got := strings.Count(merged(signed), ",ok,"); got != repositories {
+		t.Errorf("merged runs: got %d images signed, want %d", got, repositories)
 	}
 	verified := campaign("verify", 0, func(index string) []string { return []string{"--ledger", h.path("pods", "ledger"+index+".db")} })
 	one := m.dct2notation(t, "verify", "--repositories-from", list, "--results", "none", "-o", "csv")
 	if got, want := sortedLines(merged(verified)), sortedLines(one.stdout); one.code != 0 || !slices.Equal(got, want) {
 		t.Errorf("merged verifications: got %d lines, want the %d of one process, which ended with %d", len(got), len(want), one.code)
 	}
-	t.Logf("%d repositories, %d shards, %d kills: %d key operations", shardRepositories, shardCount, shardKills, operations)
+	t.Logf("%d repositories, %d shards, %d kills: %d key operations", repositories, shardCount, shardKills, operations)
 }
 
 func sortedLines(text string) []string { return slices.Sorted(strings.Lines(text)) }

@@ -28,7 +28,7 @@ import (
 const (
 	worldsVar     = "DCT2NOTATION_WORLDS"
 	worldSeedVar  = "DCT2NOTATION_WORLD"
-	worldsUsually = 80
+	worldsUsually = 50
 	worldsAtOnce  = 6
 )
 
