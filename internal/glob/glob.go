@@ -59,7 +59,7 @@ func (g Glob) Match(name string) bool { return g.pattern.MatchString(name) }
 // A List matches what any of its globs matches.
 type List []Glob
 
-// ParseAll reads globs; an error is of the first that is none.
+// ParseAll parses globs; the error is of the first invalid one.
 func ParseAll(all []string) (List, error) {
 	var list List
 	for _, s := range all {

@@ -152,7 +152,7 @@ func (l *hostLimiter) leave() {
 	}
 }
 
-// answered tells how long a good answer took.
+// answered records how long a successful request took.
 func (l *hostLimiter) answered(took time.Duration) {
 	if l.slots != nil {
 		l.slots.answered(took)
@@ -177,7 +177,7 @@ func (l *hostLimiter) close(d time.Duration, reason string) bool {
 	return news
 }
 
-// pausedFor returns how long the pause still lasts, zero or less if there is none, and why.
+// pausedFor returns how long the pause still lasts, and why; zero or less: the host is not paused.
 func (l *hostLimiter) pausedFor() (time.Duration, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

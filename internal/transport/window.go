@@ -62,8 +62,7 @@ func (w *window) leave() {
 	w.free <- struct{}{} // there are never more than there is room for
 }
 
-// answered tells how long a host took for a good answer. After as many as there are places, it is decided
-// whether there are to be more.
+// answered records how long a successful request took. After as many as the limit, the limit is adapted.
 func (w *window) answered(took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,7 +104,7 @@ func (w *window) adapt(mean time.Duration) {
 	}
 }
 
-// throttled tells that the host wants fewer requests.
+// throttled halves the limit, after the host asked for fewer requests.
 func (w *window) throttled() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

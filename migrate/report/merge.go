@@ -79,7 +79,7 @@ func campaign(results []*Saved) ([]*Saved, error) {
 		shards[index] = s
 	}
 	if shards == nil {
-		return nil, fmt.Errorf("%w: there is none", ErrMixture)
+		return nil, fmt.Errorf("%w: no results were given", ErrMixture)
 	}
 	return shards, nil
 }

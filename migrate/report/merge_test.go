@@ -66,7 +66,7 @@ func TestMerge(t *testing.T) {
 		"of all repositories": {[]*Saved{verify("", good, whole)}, "*is not of a shard"},
 		"nonsense":            {[]*Saved{verify("0/2junk", good, whole)}, "*is not of a shard"},
 		"far too many":        {[]*Saved{verify("0/99999999", good, whole)}, "*is not of a shard"},
-		"none":                {nil, "*there is none"},
+		"none":                {nil, "*no results were given"},
 	} {
 		var b bytes.Buffer
 		err := Merge(&b, c.shards)

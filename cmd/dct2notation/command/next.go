@@ -102,7 +102,7 @@ func next(e end) (line string, cures bool) {
 	return e.line(verb, nil, args), cures
 }
 
-// ungrammatical reports whether what a server has as a repository's name is none that may be pasted.
+// ungrammatical reports whether a name from a server is not a valid repository name, and so not to be pasted.
 func ungrammatical(name string) bool {
 	_, err := dct.ParseGUN(name)
 	return err != nil

@@ -121,7 +121,7 @@ func CommonOf(f *pflag.FlagSet) (*Common, bool) {
 	return o, true
 }
 
-// Terminal returns the terminal that a stream is, unless it is to be taken for a pipe; nil: it is none.
+// Terminal returns the terminal behind a stream; nil if the stream is not a terminal or is treated as a pipe.
 func (o *Common) Terminal(w io.Writer) *Terminal {
 	t, _ := w.(*Terminal)
 	if o.noTTY {
