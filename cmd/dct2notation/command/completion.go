@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/comparer"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/migrate/report"
@@ -27,7 +28,7 @@ func completeValues(root *cobra.Command) {
 		"platforms":        {"index", "all"},
 		"product":          verify.Products(),
 		"stage":            {"audit", "enforce"},
-		"fail-on":          failClasses(),
+		"fail-on":          comparer.FailClasses(),
 		"last":             {"run", "verify"},
 		"schema":           report.SchemaKinds(),
 	}

@@ -27,9 +27,7 @@ import (
 )
 
 type initOptions struct {
-	cli.Common
-	session.RemoteOptions
-	session.SelectOptions
+	session.ReadOptions
 	key, plugin, id string
 	file            string
 	given           string // keys of the flags that later commands need as well
@@ -59,9 +57,7 @@ It asks no questions, and does not overwrite files.`,
 		Example: `  dct2notation init
   dct2notation init --notary-server https://notary.example.com --key release registry.example.com/team/app`,
 	}
-	for _, bind := range []func(*pflag.FlagSet){o.Common.Bind, o.RemoteOptions.Bind, o.SelectOptions.Bind} {
-		cli.Without(c.Flags(), bind, notOfInit...)
-	}
+	cli.Without(c.Flags(), o.ReadOptions.Bind, notOfInit...)
 	cli.HideFlags(c.Flags(), "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "max-trust-data", "notary-timeout", "max-changefeed-records", "notary-concurrency")
 	c.Flags().StringVarP(&o.key, "key", "k", "", "name of a key in notation's signingkeys.json (default: notation's default key)")
 	c.Flags().StringVar(&o.plugin, "plugin", "", "notation plugin that holds the key; needs --id")
@@ -87,10 +83,8 @@ It asks no questions, and does not overwrite files.`,
 }
 
 func runInit(ctx context.Context, o initOptions, cfg session.Config, args []string, s cli.Streams) error {
-	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := o.ReadOptions.Check(); err != nil {
+		return err
 	}
 	if (o.plugin == "") != (o.id == "") || o.plugin != "" && o.key != "" {
 		return cli.Usage(errors.New("--plugin and --id must be used together, and exclude --key"))
@@ -100,7 +94,7 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
-	found, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	found, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/verify"
-	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 type inspectOptions struct {
@@ -83,10 +82,8 @@ func inspected(name string) (full, repository, tag string, d digest.Digest, err 
 }
 
 func runInspect(ctx context.Context, o inspectOptions, cfg session.Config, name string, s cli.Streams) error {
-	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := cli.FirstError(o.Common.Check, o.RemoteOptions.Check); err != nil {
+		return err
 	}
 	full, repository, tag, d, err := inspected(name)
 	if err != nil {
@@ -108,13 +105,9 @@ func runInspect(ctx context.Context, o inspectOptions, cfg session.Config, name 
 	if err != nil {
 		return err
 	}
-	warnOfStore(o.trustPolicy, log)
+	session.WarnOfStore(o.trustPolicy, log)
 	seen := &session.Signatures{}
-	v := &verify.Verification{
-		Trust: f.Reader(), Registry: &session.ImageRegistry{Client: f.Registry}, Scope: f.Scope, Workers: 1,
-		Judge: &session.Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier, Seen: seen.Seen}},
-	}
-	result, err := v.Inspect(ctx, gun, tag, d, seen.Of)
+	result, err := f.Verification(verifier, seen.Seen).Inspect(ctx, gun, tag, d, seen.Of)
 	if err != nil {
 		return err
 	}

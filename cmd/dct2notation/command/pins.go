@@ -19,9 +19,7 @@ import (
 )
 
 type pinsOptions struct {
-	cli.Common
-	session.RemoteOptions
-	session.SelectOptions
+	session.ReadOptions
 	rootKeys bool
 	folds    []string
 }
@@ -41,9 +39,7 @@ them, which many repositories may share: --fold 'registry.example.com/team/*' ma
 		Example: `  dct2notation pins registry.example.com/team/app
   dct2notation pins --discover changefeed --root-keys --fold 'registry.example.com/team/*' -o json 'registry.example.com/**' > pins.json`,
 	}
-	o.Common.Bind(c.Flags())
-	o.RemoteOptions.Bind(c.Flags())
-	o.SelectOptions.Bind(c.Flags())
+	o.ReadOptions.Bind(c.Flags())
 	cli.HideFlags(c.Flags(), "tofu", "trust-pinning", "docker-trust", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags")
 	c.Flags().BoolVar(&o.rootKeys, "root-keys", false, "list by the ids of the keys alone, as notary key list has them, instead of those of certificates")
 	c.Flags().StringArrayVar(&o.folds, "fold", nil, "PREFIX* that becomes one pin, where all repositories that it covers have the same keys; needs --root-keys; once for each")
@@ -60,10 +56,8 @@ them, which many repositories may share: --fold 'registry.example.com/team/*' ma
 }
 
 func (o *pinsOptions) check() error {
-	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := o.ReadOptions.Check(); err != nil {
+		return err
 	}
 	if len(o.folds) > 0 && !o.rootKeys {
 		return cli.Usage(errors.New("--fold needs --root-keys: ids of certificates are one for each repository"))
@@ -89,7 +83,7 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 		return err
 	}
 	log := o.Logger(s.Err)
-	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	f, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

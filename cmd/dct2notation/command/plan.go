@@ -55,7 +55,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
-	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true, ForceTag: o.ForceTag}, s, log)
+	f, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true, ForceTag: o.ForceTag}, s, log)
 	if err != nil {
 		return err
 	}

@@ -25,9 +25,7 @@ import (
 )
 
 type policyOptions struct {
-	cli.Common
-	session.RemoteOptions
-	session.SelectOptions
+	session.ReadOptions
 	session.KeyOptions
 	dir           string
 	all           bool
@@ -84,9 +82,7 @@ Start with the stage audit, which reports images that would be rejected; enforce
 	f.StringVar(&o.namespace, "namespace", "default", "Kubernetes namespace of Flux's Secrets and of Ratify")
 	f.BoolVar(&o.clusterPolicy, "cluster-policy", false, "kyverno: write the deprecated ClusterPolicy")
 	f.StringVar(&o.ratifyCA, "ratify-ca", "", "ratify: PEM file with the CA of Ratify's TLS certificate; writes the Provider too")
-	o.Common.Bind(f)
-	o.RemoteOptions.Bind(f)
-	o.SelectOptions.Bind(f)
+	o.ReadOptions.Bind(f)
 	o.KeyOptions.Bind(f)
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned the signatures"
 	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "timestamp-rate", "key-rate")
@@ -113,10 +109,8 @@ Start with the stage audit, which reports images that would be rejected; enforce
 }
 
 func (o *policyOptions) check() error {
-	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := o.ReadOptions.Check(); err != nil {
+		return err
 	}
 	switch {
 	case o.dir == "":
@@ -231,7 +225,7 @@ func (o *policyOptions) fromTrustData(ctx context.Context, m *policy.Migrated, c
 			m.Notes = append(m.Notes, fmt.Sprintf("Key %s signs for the DCT roles %s.", safetext.Safe(k.Name, 128), strings.Join(rule.Roles, ", ")))
 		}
 	}
-	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	f, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

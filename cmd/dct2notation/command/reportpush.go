@@ -81,10 +81,8 @@ type pushedReport struct {
 }
 
 func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config, args []string, s cli.Streams) error {
-	for _, check := range []func() error{o.Common.Check, o.RegistryOptions.Check, o.KeyOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := cli.FirstError(o.Common.Check, o.RegistryOptions.Check, o.KeyOptions.Check); err != nil {
+		return err
 	}
 	if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
 		return cli.Usage(errors.New("the configuration has several keys: choose the one that signs the report with --key, or --plugin and --id"))

@@ -92,10 +92,8 @@ func (o *runOptions) bind(c *cobra.Command) {
 }
 
 func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session.Config, args []string, s cli.Streams) (err error) {
-	for _, check := range []func() error{o.CheckResult, o.CheckRest, o.CheckReports, o.CheckWatch} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := cli.FirstError(o.CheckResult, o.CheckReading, o.EngineOptions.Check, o.CheckReports, o.CheckWatch); err != nil {
+		return err
 	}
 	session.UseNotationFolders()
 	if err := o.CheckOperations(cfg); err != nil {

@@ -23,9 +23,7 @@ import (
 )
 
 type snapshotOptions struct {
-	cli.Common
-	session.RemoteOptions
-	session.SelectOptions
+	session.ReadOptions
 	session.KeyOptions
 	dir  string
 	sign bool
@@ -50,9 +48,7 @@ Use a separate key for this, or a trust policy that distinguishes it from the ke
   dct2notation snapshot verify --trust-pinning pins.json --allow-expired=timestamp trust-data
   oras cp --from-oci-layout trust-data:<name> registry.example.com/archive/trust-data:<name>`,
 	}
-	o.Common.Bind(c.Flags())
-	o.RemoteOptions.Bind(c.Flags())
-	o.SelectOptions.Bind(c.Flags())
+	o.ReadOptions.Bind(c.Flags())
 	o.Shard.Bind(c.Flags())
 	o.KeyOptions.Bind(c.Flags())
 	c.Flags().BoolVar(&o.sign, "sign", false, "sign what was verified in this run with a Notation key")
@@ -73,15 +69,6 @@ Use a separate key for this, or a trust policy that distinguishes it from the ke
 	}
 	c.AddCommand(newSnapshotVerify(stop, s))
 	return c
-}
-
-func (o *snapshotOptions) check() error {
-	for _, check := range []func() error{o.Common.Check, o.RemoteOptions.Check, o.SelectOptions.Check, o.KeyOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // snapshotKind tells the JSON apart from our other JSON.
@@ -118,7 +105,7 @@ type savedAttention struct {
 }
 
 func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, args []string, s cli.Streams) error {
-	if err := o.check(); err != nil {
+	if err := cli.FirstError(o.ReadOptions.Check, o.KeyOptions.Check); err != nil {
 		return err
 	}
 	if o.dir == "" {
@@ -129,7 +116,7 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
-	f, err := session.Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, session.Access{ReadOnly: true}, s, log)
+	f, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true}, s, log)
 	if err != nil {
 		return err
 	}

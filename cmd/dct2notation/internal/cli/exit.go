@@ -52,6 +52,16 @@ func Usage(err error) error {
 	return &UsageError{err}
 }
 
+// FirstError returns the first error of some checks, and makes none after it.
+func FirstError(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ExitStatus is an exit code for a result that has been shown already.
 type ExitStatus struct{ Code int }
 

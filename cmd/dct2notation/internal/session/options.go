@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -350,39 +351,47 @@ func LedgerPath(named string) (string, error) {
 	return filepath.Join(dir, "ledger.db"), nil
 }
 
-// Options are the flags that plan, run and doctor share.
-type Options struct {
+// ReadOptions are those of verbs that read the trust data of repositories.
+type ReadOptions struct {
 	cli.Common
 	RemoteOptions
 	SelectOptions
+}
+
+// Bind adds the flags.
+func (o *ReadOptions) Bind(f *pflag.FlagSet) {
+	o.Common.Bind(f)
+	o.RemoteOptions.Bind(f)
+	o.SelectOptions.Bind(f)
+}
+
+// Check returns a usage error for invalid values.
+func (o *ReadOptions) Check() error { return cli.FirstError(o.Common.Check, o.CheckReading) }
+
+// CheckReading is Check for verbs that have formats of their own.
+func (o *ReadOptions) CheckReading() error {
+	return cli.FirstError(o.CheckLog, o.RemoteOptions.Check, o.SelectOptions.Check)
+}
+
+// Connect connects to the servers and finds the repositories; see [Connect].
+func (o *ReadOptions) Connect(ctx context.Context, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, error) {
+	return Connect(ctx, o.RemoteOptions, o.SelectOptions, cfg, args, a, s, log)
+}
+
+// Options are the flags that plan, run and doctor share.
+type Options struct {
+	ReadOptions
 	EngineOptions
 	AcceptRoot AcceptedRoots
 }
 
 // Bind adds the flags.
 func (o *Options) Bind(c *cobra.Command) {
-	o.Common.Bind(c.Flags())
-	o.RemoteOptions.Bind(c.Flags())
-	o.SelectOptions.Bind(c.Flags())
+	o.ReadOptions.Bind(c.Flags())
 	o.Shard.Bind(c.Flags())
 	o.EngineOptions.Bind(c.Flags())
 	cli.Grouped(c.Flags(), cli.GroupTrust, func(f *pflag.FlagSet) { f.Var(&o.AcceptRoot, "accept-root", acceptRootHelp) })
 }
 
 // Check returns a usage error for invalid values.
-func (o *Options) Check() error {
-	if err := o.Common.Check(); err != nil {
-		return err
-	}
-	return o.CheckRest()
-}
-
-// CheckRest is Check without the formats of the result.
-func (o *Options) CheckRest() error {
-	for _, check := range []func() error{o.RemoteOptions.Check, o.SelectOptions.Check, o.EngineOptions.Check} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (o *Options) Check() error { return cli.FirstError(o.ReadOptions.Check, o.EngineOptions.Check) }

@@ -3,17 +3,23 @@ package session
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/notaryproject/notation-go/dir"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
+	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
 // verifierOptions say which plugins may verify signatures. A signature names the plugin that its
@@ -66,6 +72,36 @@ func (o *verifierOptions) OpenVerifier(policy string, rt http.RoundTripper) (*no
 	}
 	v, err := notation.OpenVerifier(notation.VerifierOptions{Policy: policy, Plugins: plugins, Client: transport.Client(rt, nil).Client})
 	return v, cli.Usage(err)
+}
+
+// Verification compares what the session has selected, with a verifier. seen takes what the verifier has looked at; nil:
+// nobody shows it.
+func (f *Session) Verification(verifier *notation.Verifier, seen func(ocispec.Descriptor, []signature.Looked)) *verify.Verification {
+	return &verify.Verification{
+		Trust: f.Reader(), Registry: &ImageRegistry{Client: f.Registry}, Scope: f.Scope, Workers: 1,
+		Judge: &Judge{Client: f.Registry, Of: signature.Judge{Verifier: verifier, Seen: seen}},
+	}
+}
+
+// WarnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
+// policy writes belongs together.
+func WarnOfStore(trustPolicy string, log *slog.Logger) {
+	if trustPolicy == "" {
+		return
+	}
+	folder := filepath.Dir(trustPolicy)
+	beside, err := os.Stat(filepath.Join(folder, dir.TrustStoreDir))
+	if err != nil || !beside.IsDir() {
+		return
+	}
+	read, err := dir.ConfigFS().SysPath(dir.TrustStoreDir)
+	if err != nil {
+		return
+	}
+	if used, err := os.Stat(read); err == nil && os.SameFile(used, beside) {
+		return
+	}
+	log.Warn("notation's own trust store is used, not the one next to the trust policy; to use both, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
 // OfflineTransport sends what a verb asks for revocation that connects to no server otherwise.

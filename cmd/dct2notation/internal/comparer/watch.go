@@ -1,13 +1,10 @@
-package command
+package comparer
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/runner"
@@ -19,42 +16,14 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// verifyAddress is where a watch of verify answers if nothing else is said: beside one of run.
-const verifyAddress = "127.0.0.1:9478"
-
-func (o *verifyOptions) bindWatch(f *pflag.FlagSet) {
-	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {
-		f.DurationVar(&o.every, "watch", 0, "run until stopped: wait this long after each comparison, then compare again, such as 1h (at least 10s)")
-	})
-	cli.Grouped(f, cli.GroupOutput, func(f *pflag.FlagSet) {
-		f.StringVar(&o.metrics, "metrics-address", "", "HOST:PORT that serves /metrics (Prometheus) and /healthz with --watch, or none (default "+verifyAddress+")")
-	})
-}
-
-// checkWatch refuses what does not go with --watch.
-func (o *verifyOptions) checkWatch() error {
-	switch {
-	case o.every == 0:
-		return nil
-	case o.every < runner.ShortestWatch:
-		return cli.Usage(fmt.Errorf("--watch %s: must be at least %s", o.every, runner.ShortestWatch))
-	case o.sample > 0:
-		return cli.Usage(errors.New("--sample cannot be used with --watch, which says when all was compared last"))
-	case o.Output != "text" && o.Output != "json":
-		return cli.Usage(fmt.Errorf("--output %s: with --watch it must be text or json\nhint: --report writes the other formats after each pass", o.Output))
-	}
-	return nil
-}
+// WatchAddress is where a watch of verify answers if nothing else is said: beside one of run.
+const WatchAddress = "127.0.0.1:9478"
 
 // watch compares until it is stopped, or what it was asked for is wrong. Its error is what the last pass
 // came to.
-func (o *verifyOptions) watch(ctx context.Context, stop <-chan struct{}, cfg session.Config, args []string, s cli.Streams, log *slog.Logger) error {
-	address := o.metrics
-	if address == "" {
-		address = verifyAddress
-	}
-	watched, unwatch, err := runner.Serve(address, log, monitor.Options{
-		Interval: o.every,
+func (c *Comparer) watch(ctx context.Context, stop <-chan struct{}) error {
+	watched, unwatch, err := runner.Serve(cmp.Or(c.Metrics, WatchAddress), c.Log, monitor.Options{
+		Interval: c.Every,
 		Outcomes: []string{"complete", "disagree", "partial", "incomplete", "nothing-read", "interrupted", "error"},
 		Fine:     []string{string(verify.Agree)},
 		Counted:  []string{string(verify.DCTOnly), string(verify.NoneSigned)}, // an alert sees the first of them
@@ -63,29 +32,29 @@ func (o *verifyOptions) watch(ctx context.Context, stop <-chan struct{}, cfg ses
 		return err
 	}
 	defer unwatch()
-	if err := o.Credentials(s.In); err != nil {
+	if err := c.Credentials(c.Streams.In); err != nil {
 		return err
 	}
-	o.monitor = watched
-	told := report.NewVerifyPasses(s.Out, o.Output == "json", cli.Tool(), o.Shard.String())
-	return runner.Repeat(ctx, stop, o.every, func() (bool, error) {
+	c.monitor = watched
+	told := report.NewVerifyPasses(c.Streams.Out, c.Output == "json", cli.Tool(), c.Shard.String())
+	return runner.Repeat(ctx, stop, c.Every, func() (bool, error) {
 		watched.Began()
-		looked, err := o.pass(ctx, cfg, args, told.Next(), s, log)
-		watched.Ended(verifyOutcome(ctx, looked, err), looked.whole, looked.all)
+		looked, err := c.pass(ctx, told.Next())
+		watched.Ended(outcome(ctx, looked, err), looked.whole, looked.all)
 		var wrong *cli.UsageError
 		var shown *cli.ExitStatus
 		switch {
 		case errors.As(err, &wrong) && !errors.Is(err, session.ErrNoTags):
 			return true, err
 		case err != nil && !errors.As(err, &shown) && ctx.Err() == nil:
-			log.Error("pass", append([]any{"next", time.Now().Add(o.every).UTC().Format(time.RFC3339)}, cli.Reasoned(report.Why(err))...)...)
+			c.Log.Error("pass", append([]any{"next", time.Now().Add(c.Every).UTC().Format(time.RFC3339)}, cli.Reasoned(report.Why(err))...)...)
 		}
 		return false, err
 	})
 }
 
-// verifyOutcome names what a pass came to, for metrics.
-func verifyOutcome(ctx context.Context, looked passed, err error) string {
+// outcome names what a pass came to, for metrics.
+func outcome(ctx context.Context, looked passed, err error) string {
 	var shown *cli.ExitStatus
 	switch {
 	case ctx.Err() != nil:

@@ -1,4 +1,4 @@
-package command
+package comparer
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func TestOutcomesOfVerifyPasses(t *testing.T) {
 		"incomplete": {t.Context(), false, cli.Exit(cli.ExitFailures)}, "nothing-read": {t.Context(), false, dct.ErrNothingRead},
 		"error": {t.Context(), false, errors.New("down")}, "interrupted": {over, false, context.Canceled},
 	} {
-		if got := verifyOutcome(c.ctx, passed{whole: c.whole}, c.err); got != want {
+		if got := outcome(c.ctx, passed{whole: c.whole}, c.err); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
@@ -71,8 +71,10 @@ func TestAlertsKnowEveryClass(t *testing.T) {
 	t.Parallel()
 	alerted := map[string]bool{}
 	for _, file := range []string{"prometheus/dct2notation.rules.yaml", "grafana/dct2notation.json"} {
-		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", filepath.FromSlash(file)))
-		must(t, err)
+		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "deploy", filepath.FromSlash(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, m := range regexp.MustCompile(`class(=~|=|!~|!=)\\?"([^"\\]+)`).FindAllStringSubmatch(string(raw), -1) {
 			for _, class := range strings.Split(m[2], "|") {
 				if !slices.Contains(report.Classes(), verify.Class(class)) {

@@ -1,0 +1,220 @@
+// Package comparer makes the passes of verify, of which a watch makes many, looks up what runs, and assesses for
+// ready whether the Notary server may be switched off. It connects anew for each pass, so that nothing an earlier one
+// has seen of a server counts, has package verify compare, saves and shows what came of it, and says with which exit
+// code it ends.
+package comparer
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/monitor"
+	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
+)
+
+// A Comparer makes the passes of one call of verify: one, or of a watch as many as come.
+type Comparer struct {
+	Options
+	Config  session.Config
+	Args    []string
+	Streams cli.Streams
+	Log     *slog.Logger
+
+	monitor   *monitor.Monitor // nil: nobody watches
+	told      session.Told
+	transport *transport.Transport // of the pass before, with the pauses that servers asked for
+}
+
+// Run makes the passes, or looks up what runs. Its error is what the last one came to.
+func (c *Comparer) Run(ctx context.Context, stop <-chan struct{}) error {
+	session.UseNotationFolders()
+	switch {
+	case c.Images != "":
+		return c.lookUp(ctx)
+	case c.Every > 0:
+		return c.watch(ctx, stop)
+	}
+	_, err := c.pass(ctx, c.live())
+	return err
+}
+
+// passed is what a pass has looked at, whatever it found.
+type passed struct {
+	whole bool // all was compared, and nothing left unknown
+	all   bool // it came to all repositories there are
+}
+
+// pass compares both sides once.
+func (c *Comparer) pass(ctx context.Context, out report.Verify) (passed, error) {
+	ledger, record, done, err := c.record(c.Log)
+	if err != nil {
+		return passed{}, err
+	}
+	defer done()
+	cfg := c.Config
+	if record != nil && len(c.Args)+len(cfg.Repositories) == 0 && c.Discover == session.DiscoverList {
+		cfg.Repositories = record.GUNs()
+	}
+	if c.told == nil {
+		c.told = session.Told{}
+	}
+	access := session.Access{ReadOnly: true, ForceTag: c.ForceTag, Record: record, Transport: c.transport, Monitor: c.monitor, Told: c.told}
+	f, err := c.Connect(ctx, cfg, c.Args, access, c.Streams, c.Log)
+	if err != nil {
+		return passed{}, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	c.transport = f.Transport
+	v, err := c.verification(f, ledger, record)
+	if err != nil {
+		return passed{}, err
+	}
+	session.WarnOfStore(c.TrustPolicy, c.Log)
+	v.AllTags = c.AllTags || slices.Contains(c.FailOn, string(verify.NoneSigned))
+	if c.Sample > 0 {
+		v.Sample, v.Seed = c.Sample, cmp.Or(c.Seed, rand.Text())
+		f.Asked += fmt.Sprintf(" sample=%d", c.Sample)
+		c.Log.Info("a sample is compared, not all tags", "per_repository", v.Sample, "seed", v.Seed)
+	}
+	if chosen := tagsLeftOut(f.Choice); len(chosen) > 0 {
+		c.Log.Warn("only the selected tags are compared", "chosen_by", strings.Join(chosen, " "))
+	}
+	return c.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), out)
+}
+
+// tagsLeftOut is what chooses among tags. Repositories that are left out are found by the
+// changefeed.
+func tagsLeftOut(choice []string) []string {
+	return slices.DeleteFunc(slices.Clone(choice), func(c string) bool { return strings.HasPrefix(c, "exclude=") })
+}
+
+// compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
+// meant; nil: it can.
+func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, out report.Verify) (passed, error) {
+	saved, err := c.Record(f.Head(report.OfVerify), c.Output, c.Log)
+	if err != nil {
+		return passed{}, err
+	}
+	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
+	meter := output.NewComparing(&c.Common, c.Streams, len(f.GUNs))
+	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
+		meter.Compared(one)
+		totals.Add(one)
+		leftOut += one.LeftOut
+		if one.PinnedBy == dct.PinnedTOFU {
+			unseen++
+		}
+		if one.Deleted {
+			deleted++
+		}
+		c.monitor.Compared(compared(one))
+		saved.Note(func(l *report.Lines) error { return report.Verified(l, one) })
+		return out.Repository(one)
+	})
+	meter.Finish()
+	output.WarnOfUnseen(unseen, c.Log)
+	f.TellUnmatchedTags(c.Log)
+	chosen := len(tagsLeftOut(f.Choice)) > 0
+	switch {
+	case err != nil || !totals.Empty():
+	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
+	case chosen:
+		err = errNothingChosen
+	case deleted == 0:
+		err = errNothingCompared
+	default:
+		c.Log.Info("everything that was compared was deleted from Notary, and Notation trusts none of it either", "repositories", deleted)
+	}
+	err = cli.Reported(err) // the rows say what its cause is
+	part := err
+	if part == nil && chosen {
+		part = report.ErrChosen
+	}
+	if lacking != nil {
+		part = errors.Join(part, lacking)
+	}
+	end := ending(totals, leftOut, part)
+	looked := passed{whole: end.Complete && !totals.Unknown(), all: err == nil && lacking == nil}
+	if endErr := errors.Join(out.End(totals, part), saved.Finish(end, c.Output, c.Verbose, c.Streams.Out)); endErr != nil {
+		return looked, errors.Join(err, endErr)
+	}
+	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
+		// The rows say it of each repository, and the exit code is theirs. Repositories that
+		// were found, and have no trust data, make no rows.
+		if of := (*dct.Error)(nil); errors.As(err, &of) && errors.Is(err, dct.ErrUnpinnedRoot) {
+			c.Streams.Then.Pin(of.GUN)
+		}
+		if c.Output != "text" {
+			c.Log.Error("reading trust data", cli.Reasoned(err.Error())...)
+		}
+		err = nil
+	}
+	switch {
+	case err != nil && c.Every == 0 && c.Twice(c.Streams):
+		return looked, cli.Shown(err)
+	case err != nil:
+		return looked, err
+	case totals.Disagree(), c.fails(totals):
+		return looked, cli.Exit(cli.ExitDisagree)
+	case totals.Unknown(), lacking != nil:
+		return looked, cli.Exit(cli.ExitFailures)
+	}
+	return looked, nil
+}
+
+// fails reports whether a class that --fail-on names has tags.
+func (c *Comparer) fails(totals report.Totals) (fails bool) {
+	for _, class := range c.FailOn {
+		if n := totals[verify.Class(class)]; n > 0 {
+			c.Log.Error("tags are in a class of --fail-on", "class", class, "tags", n)
+			fails = true
+		}
+	}
+	return fails
+}
+
+// ending is what is saved of how a verification ended. A part is no whole.
+func ending(totals report.Totals, leftOut int, err error) report.End {
+	whole := err == nil && leftOut == 0
+	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
+	switch {
+	case err != nil:
+		end.Error = report.Why(err)
+	case leftOut > 0:
+		end.Error = report.Partial(leftOut)
+	}
+	return end
+}
+
+var (
+	errNothingChosen   = fmt.Errorf("nothing was compared: %w", session.ErrNoTags)
+	errNothingCompared = errors.New("nothing was compared: neither DCT nor Notation trusts a tag of the repositories\nhint: are these the ones that were signed?")
+)
+
+// live writes the result as it comes, for the formats that can.
+func (c *Comparer) live() report.Verify {
+	screen, ok := c.Screen(c.Streams.Out)
+	switch {
+	case ok:
+		return screen.Verify(c.Streams.Out, time.Now())
+	case c.Output == "text":
+		return report.NewVerifyText(c.Streams.Out, c.Verbose, time.Now())
+	case c.Output == "json":
+		return report.NewVerifyJSON(c.Streams.Out, cli.Tool(), c.Shard.String())
+	}
+	return report.NewVerifyText(io.Discard, false, time.Now())
+}
