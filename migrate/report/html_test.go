@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -16,9 +15,7 @@ import (
 	"unicode"
 
 	"github.com/dct2notation/dct2notation/dct"
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 func asPage(t *testing.T, s *Saved, o Options) string {
@@ -73,60 +70,6 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 		rows = append(rows, row)
 	}
 	return data.Columns, rows, facts
-}
-
-// Each class that the schema of a row lists has its meaning on the page, and in docs/reference/classes.md.
-func TestEachClassHasItsMeaning(t *testing.T) {
-	t.Parallel()
-	raw, _ := Schema("verify")
-	var schema struct {
-		Defs struct {
-			Row struct {
-				Properties struct{ Class struct{ Enum []string } }
-			}
-		} `json:"$defs"`
-	}
-	if err := json.Unmarshal(raw, &schema); err != nil {
-		t.Fatal(err)
-	}
-	classes := schema.Defs.Row.Properties.Class.Enum
-	if len(classes) < 11 {
-		t.Fatalf("got the classes %q, want all of them", classes)
-	}
-	table, err := os.ReadFile("../../docs/reference/classes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, class := range classes {
-		if c := verify.Class(class); remedies[c] == "" && !c.Agrees() {
-			t.Errorf("%s: got no remedy, want one", class)
-		}
-		if meanings[OfVerify][class] == "" {
-			t.Errorf("%s: got no meaning, want one", class)
-		}
-		if !bytes.Contains(table, []byte("`"+class+"`")) {
-			t.Errorf("%s: got no row in docs/reference/classes.md, want one", class)
-		}
-	}
-}
-
-// What stands before a reason has a remedy on the page, as in docs/reference/classes.md.
-func TestEachFailureHasItsRemedy(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../../docs/reference/classes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(text), "## What stands before a reason")
-	words := regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1)
-	if len(words) < 14 {
-		t.Fatalf("got the words %q, want all of them", words)
-	}
-	for _, w := range words {
-		if failureRemedies[failure.Class(w[1])] == "" {
-			t.Errorf("%s: got no remedy, want one", w[1])
-		}
-	}
 }
 
 // What the page shows is what was saved.

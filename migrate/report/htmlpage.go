@@ -165,32 +165,6 @@ func (t *tally) lines(of string, all int) (lines []total) {
 	return lines
 }
 
-// meanings are what the classes say, for people who meet them first.
-var meanings = map[string]map[string]string{
-	OfVerify: {
-		"agree":            "DCT and Notation vouch for the digest that the tag has",
-		"unsigned":         "neither side vouches for the tag",
-		"dct-only":         "DCT vouches for it, and it has no Notation signature",
-		"notation-only":    "Notation trusts it, DCT does not",
-		"conflict":         "each side vouches for another digest",
-		"tag-moved":        "the tag has another digest than the one that DCT vouches for",
-		"missing":          "the registry lacks the digest or the tag",
-		"untrusted":        "it has Notation signatures, and the trust policy trusts none",
-		"broken-signature": "one signature is good, but notation verify rejects the image because of another",
-		"expired":          "trusted, but for a date that has passed",
-		"unknown":          "it could not be checked",
-		"not looked at":    "part of the repository was not checked",
-	},
-	OfRun: {
-		"signed":        "signed by this run, and the registry lists it",
-		"already":       "signed before, as the ledger or the registry says",
-		"replayed":      "signed by an earlier run, pushed by this one",
-		"skipped":       "not signed, since it cannot or need not be",
-		"failed":        "not signed: something failed",
-		"not looked at": "part of the repository was not checked",
-	},
-}
-
 func share(n, all int) string {
 	switch permille := n * 1000 / max(1, all); {
 	case n == all:

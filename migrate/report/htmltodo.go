@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
@@ -24,48 +23,6 @@ const (
 	otherCauses        = "other causes"
 	maxLeadDays        = 90 // until when a date is in the first line
 )
-
-// remedies say what to do about a class of a verification.
-var remedies = map[verify.Class]string{
-	verify.Conflict:     "Find out which of the two digests is right, and point the tag at it. Then remove what vouches for the other: its target in DCT, or its Notation signature.",
-	verify.NotationOnly: "Find out who signed it with Notation. If DCT has withdrawn it, delete that signature (dct2notation undo); if it is to be trusted, sign it in DCT or waive it.",
-	verify.Untrusted:    "See who signed it (dct2notation inspect IMAGE). Correct the trust policy, or sign it again with a key that the policy trusts.",
-	verify.Broken:       "Delete the entry that the reason names from the registry, and verify again.",
-	verify.Moved:        "Point the tag at the digest that DCT vouches for again, or have its owner sign the new digest in DCT and run again.",
-	verify.Expired:      "Sign it again with a certificate that is valid, or with a timestamp.",
-	verify.DCTOnly:      "Sign it: dct2notation run. If nobody needs the tag any more, remove its target from DCT or waive it.",
-	verify.Gone:         "Push the image again, remove its target from DCT, or waive it.",
-	verify.Unknown:      "Do what the reason says, then verify again: what is unknown cannot be waived.",
-}
-
-// failureRemedies say what to do where trust data was not read or an image was not signed.
-var failureRemedies = map[failure.Class]string{
-	failure.PlanUnknown: "Make the plan again, and run that one.",
-	failure.Transient:   "Run it again.",
-	failure.Throttled:   "Run it again; limit the rate.",
-	failure.Denied:      "Log in, or have the right given to the account or key.",
-	failure.Full:        "Make room in the registry, and run it again.",
-	failure.Permanent:   "Do what the reason says: trying again cannot help.",
-	failure.Security:    "Find out why, before anything else: this is how an attack looks.",
-	failure.Expired:     "Have the owner sign the trust data again, or allow its date with --allow-expired.",
-	failure.Unsigned:    "Leave the repository out, or check the address of the Notary server.",
-	failure.Unpinned:    "Pin the root: dct2notation pins shows what to compare with.",
-	failure.Incomplete:  "Restore the file on the Notary server.",
-	failure.NotNotary:   "Check the address of the Notary server.",
-	failure.PlanChanged: "Make the plan again, and have it reviewed.",
-	failure.NoKey:       "Add a key for the repository under keys.",
-	failure.Unsupported: "Do what the reason says: the registry does not do that at all.",
-}
-
-// remedy is what to do about a class of trust data that was not read, a cause, or a class of a tag.
-func remedy(of, class string, unread bool) string {
-	if c := verify.Class(class); of == OfVerify && (!unread || c == verify.Unknown) && remedies[c] != "" {
-		return remedies[c]
-	} else if of == OfVerify && c == verify.Untrusted {
-		return failureRemedies[failure.Security] // as a verification calls it
-	}
-	return cmp.Or(failureRemedies[failure.Class(class)], "Do what the reason says.")
-}
 
 // A cause is what rows that are not well have in common: who knows what to do about one of them knows it of all.
 type cause struct {

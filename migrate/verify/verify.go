@@ -75,6 +75,9 @@ const (
 // worstFirst orders the classes of a row: the first of them stands for the row.
 var worstFirst = []Class{Conflict, NotationOnly, Untrusted, Broken, Moved, Expired, DCTOnly, Gone, Unknown}
 
+// Classes returns all classes, worst first.
+func Classes() []Class { return append(slices.Clone(worstFirst), Agree, NoneSigned) }
+
 // Agrees reports whether the class lets both sides come to the same end: to run the digest,
 // or not to.
 func (c Class) Agrees() bool { return c == Agree || c == NoneSigned }

@@ -45,6 +45,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/registry"
+	"github.com/dct2notation/dct2notation/internal/schematest"
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -53,12 +54,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// besideDoc holds the table that TestVerdictsBesideTheRealTools makes, between these lines.
-const (
-	besideDoc   = "../../../docs/design/verdicts.md"
-	besideBegin = "<!-- table: made by TestVerdictsBesideTheRealTools -->\n"
-	besideEnd   = "<!-- end of table -->\n"
-)
+// besideDoc holds the table that TestVerdictsBesideTheRealTools makes.
+const besideDoc = "../../../docs/design/verdicts.md"
 
 // A consumer is what the two tools that users have say of a tag.
 type consumer interface {
@@ -97,35 +94,7 @@ func TestVerdictsBesideTheRealTools(t *testing.T) {
 	if err := g.agrees(); err != nil {
 		t.Fatalf("when all was taken back: got error %v, want none", err)
 	}
-	compareTable(t, table.String())
-}
-
-// compareTable compares the table with the one in the document, or writes it there.
-func compareTable(t *testing.T, table string) {
-	t.Helper()
-	raw, err := os.ReadFile(besideDoc)
-	must(t, err)
-	before, rest, ok := strings.Cut(string(raw), besideBegin)
-	old, after, ends := strings.Cut(rest, besideEnd)
-	if !ok || !ends {
-		t.Fatalf("%s: got no table between %q and %q, want one", besideDoc, besideBegin, besideEnd)
-	}
-	if *update {
-		must(t, os.WriteFile(besideDoc, []byte(before+besideBegin+table+besideEnd+after), 0o644))
-		return
-	}
-	if old == table {
-		return
-	}
-	want := strings.Split(old, "\n")
-	for i, line := range strings.Split(table, "\n") {
-		if i >= len(want) || line != want[i] {
-			t.Errorf("%s: line %d of the table is\ngot  %s\nwant %s\nrun go test ./cmd/dct2notation/command -run Beside -update and review the change",
-				besideDoc, i+1, line, want[min(i, len(want)-1)])
-			return
-		}
-	}
-	t.Errorf("%s: got %d lines of the table, want %d", besideDoc, strings.Count(table, "\n"), len(want)-1)
+	schematest.Made(t, besideDoc, "table", table.String(), *update)
 }
 
 // besideRow is what the three say of one tag.

@@ -26,8 +26,14 @@ const (
 // groups lists the groups in order; flags without a group come first.
 var groups = []string{"", GroupTrust, GroupSelect, GroupKey, GroupSigning, GroupProgress, GroupServers, GroupLimits, GroupOutput}
 
+// Groups returns the headings in order; flags that have none come first, under an empty one.
+func Groups() []string { return slices.Clone(groups) }
+
 // groupOf is the annotation of a flag that names its group.
 const groupOf = "dct2notation_group"
+
+// GroupOf returns the heading of a flag; empty: it has none.
+func GroupOf(f *pflag.Flag) string { return strings.Join(f.Annotations[groupOf], "") }
 
 // Grouped binds flags under a heading.
 func Grouped(f *pflag.FlagSet, group string, bind func(*pflag.FlagSet)) {
@@ -69,7 +75,7 @@ func FlagGroups(all *pflag.FlagSet) (shown []FlagGroup) {
 		return strings.Compare(strings.Join(a.Annotations[firstOf], "")+"~", strings.Join(b.Annotations[firstOf], "")+"~")
 	})
 	for _, one := range flags {
-		name := strings.Join(one.Annotations[groupOf], "")
+		name := GroupOf(one)
 		if parts[name] == nil {
 			parts[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 			parts[name].SortFlags = false

@@ -205,7 +205,25 @@ func unknownKey(key string, known []string) error {
 }
 
 // fields are the keys that no flag has.
-var fields = []string{"version", "notary", "repositories", "exclude", "map", "keys", "trust-pinning"}
+var fields = []string{"version", "notary", "repositories", "exclude", "map", "plain-http-hosts", "keys", "trust-pinning"}
+
+// Keys returns the keys that a configuration takes, sorted.
+func Keys(root *cobra.Command) []string {
+	known := knownFlags(root)
+	delete(known, "ledger") // which take refuses
+	all := slices.AppendSeq(slices.Clone(fields), maps.Keys(known))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// KeysOfKey returns the keys that an entry of keys takes, sorted.
+func KeysOfKey() []string {
+	all, flags := []string{"roles", "repositories"}, pflag.NewFlagSet("keys", pflag.ContinueOnError)
+	(&KeyOptions{}).Bind(flags)
+	flags.VisitAll(func(f *pflag.Flag) { all = append(all, f.Name) })
+	slices.Sort(all)
+	return all
+}
 
 // take puts one top-level key where it belongs.
 func (c *Config) take(key string, v any, flags map[string]bool) (err error) {

@@ -34,6 +34,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 		"another version":    {"version: 2\n", "version: 1"},
 		"an unknown key":     {"version: 1\n# comment\n\"wokers\" : 3\n", "line 3: wokers: unknown key\nhint: did you mean workers?"},
 		"a part of a key":    {"version: 1\nstat: a.db\n", "line 2: stat: unknown key\nhint: did you mean state?"},
+		"a key of no flag":   {"version: 1\nplain-http-host: [a.example]\n", "line 2: plain-http-host: unknown key\nhint: did you mean plain-http-hosts?"},
 		"without a dash":     {"version: 1\ntrustpinning: a\n", "line 2: trustpinning: unknown key\nhint: did you mean trust-pinning?"},
 		"as a variable":      {"version: 1\nPLUGIN_CONFIG: {a: b}\n", "unknown key\nhint: did you mean plugin-config?"},
 		"in camel case":      {"version: 1\nkeys: [{acceptCert: a}, {timestampURL: a}]\n", "keys: entry 1: acceptCert: unknown key\nhint: did you mean accept-certificate?"},

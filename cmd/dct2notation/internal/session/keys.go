@@ -64,9 +64,7 @@ func parseKeyRule(entry map[string]any) (KeyRule, error) {
 		case name == "repositories":
 			rule.repositories = values
 		case flags.Lookup(name) == nil:
-			known := []string{"roles", "repositories"}
-			flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-			return rule, fmt.Errorf("%s: %w", safetext.Safe(name, 64), unknownKey(name, known))
+			return rule, fmt.Errorf("%s: %w", safetext.Safe(name, 64), unknownKey(name, KeysOfKey()))
 		}
 		for _, value := range values {
 			if f := flags.Lookup(name); f != nil {
