@@ -18,8 +18,10 @@ type window struct {
 	owed   int           // of those that are taken, how many go when they come back; guarded by mu
 	enough int           // where growing goes on by single places; guarded by mu
 	n      int           // answers of this round; guarded by mu
+	fast   int           // of these, the answers that took about as long as best; guarded by mu
+	slow   int           // of these, the answers that took far longer; guarded by mu
 	took   time.Duration // all of these; guarded by mu
-	best   time.Duration // what an answer takes if the host is not busy; guarded by mu
+	best   time.Duration // what an answer takes if the host is not busy; 0: not known yet; guarded by mu
 	rounds int           // since that was measured; guarded by mu
 	before int           // limit before it is measured again, which is being done; 0: it is not; guarded by mu
 }
@@ -27,11 +29,11 @@ type window struct {
 const (
 	windowStart = 16 // places at the beginning
 	windowLeast = 8  // places that slow answers leave; throttling leaves one
-	// Answers that differ by less are as fast as each other.
-	windowJitter = 5 * time.Millisecond
+	// Answers that differ by less are as fast as each other: so long they may wait for a core of our own.
+	windowJitter = 15 * time.Millisecond
 	// A host may be slower from some time on without being busy: after so many rounds it is asked with half
 	// the places how fast it is.
-	windowRounds = 64
+	windowRounds = 256
 )
 
 // newWindow returns a window of at most so many places.
@@ -67,11 +69,16 @@ func (w *window) answered(took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n, w.took = w.n+1, w.took+took
+	switch {
+	case took <= w.best*3/2+windowJitter || w.best == 0:
+		w.fast++
+	case took > 2*w.best+2*windowJitter:
+		w.slow++
+	}
 	if w.n < w.limit {
 		return
 	}
 	mean := w.took / time.Duration(w.n)
-	w.n, w.took = 0, 0
 	w.rounds++
 	switch {
 	case w.before > 0 && w.rounds > 3: // those of the first rounds had waited already
@@ -86,17 +93,22 @@ func (w *window) answered(took time.Duration) {
 		if w.best == 0 || mean < w.best {
 			w.best = mean
 		}
-		w.adapt(mean)
+		w.adapt()
 	}
+	w.begin()
 }
 
-// adapt decides by what an answer took now. The caller holds mu.
-func (w *window) adapt(mean time.Duration) {
+// begin begins a round. The caller holds mu.
+func (w *window) begin() { w.n, w.fast, w.slow, w.took = 0, 0, 0, 0 }
+
+// adapt decides by how many answers of the round were as fast as before. Where the host is busy, all of them
+// wait; where our own process is, some do, and fewer requests would leave it idle. The caller holds mu.
+func (w *window) adapt() {
 	switch {
-	case mean > 2*w.best+2*windowJitter:
+	case w.slow > w.n*3/4:
 		w.enough = max(w.limit*3/4, min(w.limit, windowLeast))
 		w.resize(w.enough)
-	case mean > w.best*3/2+windowJitter:
+	case w.fast < w.n/2:
 	case w.limit < w.enough:
 		w.resize(w.limit + max(1, w.limit/8))
 	default:
@@ -108,7 +120,8 @@ func (w *window) adapt(mean time.Duration) {
 func (w *window) throttled() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.n, w.took, w.before = 0, 0, 0
+	w.begin()
+	w.before = 0
 	w.enough = w.limit / 2
 	w.resize(w.enough)
 }

@@ -11,13 +11,20 @@ import (
 // host answers so many requests at once, each in 20 ms; others wait for their turn. It may throttle.
 type host struct {
 	atOnce chan struct{}
+	late   int // one of so many answers waits for a core of our own as well; 0: none does
 
 	mu       sync.Mutex
 	now      int
 	most     int // requests at the same time, since it was last asked
 	answered int
+	sent     int
 	throttle bool
 }
+
+const (
+	hostTime   = 20 * time.Millisecond
+	lateAnswer = 100 * time.Millisecond
+)
 
 func (h *host) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.mu.Lock()
@@ -28,8 +35,15 @@ func (h *host) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.mu.Unlock()
 	if !throttle {
 		h.atOnce <- struct{}{}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(hostTime)
 		<-h.atOnce
+	}
+	h.mu.Lock()
+	h.sent++
+	late := h.late > 0 && h.sent%h.late == 0
+	h.mu.Unlock()
+	if late {
+		time.Sleep(lateAnswer)
 	}
 	h.mu.Lock()
 	h.now--
@@ -54,16 +68,17 @@ func (h *host) since() (most, answered int) {
 // A host gets as many requests at once as it answers without delay, and not many more.
 func TestRequestsInFlightFitTheHost(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ atOnce, limit, least, most int }{
-		"more than are allowed": {1000, 64, 64, 64},
-		"more than at first":    {100, 512, 90, 300},
-		"fewer than at first":   {4, 256, 4, 32},
-		"one":                   {1, 1, 1, 1},
+	for name, c := range map[string]struct{ atOnce, limit, least, most, late int }{
+		"more than are allowed": {1000, 64, 64, 64, 0},
+		"more than at first":    {100, 512, 90, 300, 0},
+		"fewer than at first":   {4, 256, 4, 32, 0},
+		"one":                   {1, 1, 1, 1, 0},
+		"while we are busy":     {1000, 256, 256, 256, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := &host{atOnce: make(chan struct{}, c.atOnce)}
+				h := &host{atOnce: make(chan struct{}, c.atOnce), late: c.late}
 				tr := mustNew(t, Options{Base: h, Limits: func(string) Limit { return Limit{InFlight: c.limit} }})
 				stop := make(chan struct{})
 				var all sync.WaitGroup
@@ -86,7 +101,11 @@ func TestRequestsInFlightFitTheHost(t *testing.T) {
 				h.since()
 				time.Sleep(5 * time.Second)
 				most, answered := h.since()
-				possible := min(c.atOnce, c.limit) * 250 // 5 s of 20 ms
+				took := hostTime
+				if c.late > 0 {
+					took += lateAnswer / time.Duration(c.late)
+				}
+				possible := min(c.atOnce, c.limit) * int(5*time.Second/took)
 				if most < c.least || most > c.most || answered < possible*9/10 {
 					t.Errorf("got up to %d requests in flight and %d answers, want %d to %d, and %d answers", most, answered, c.least, c.most, possible)
 				}
