@@ -53,15 +53,15 @@ type anchoredOnly struct {
 
 // ValidateContext is [revocation.Validator]'s.
 func (a *anchoredOnly) ValidateContext(ctx context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
-	e := evidenceOf(ctx)
-	may, ok := e.mayAsk(ctx, a.purpose, o.CertChain)
-	if !ok && namesNobody(o.CertChain) { // there is nothing to be asked: notation lets it pass
+	if namesNobody(o.CertChain) { // there is nothing to be asked: notation lets it pass
 		results := make([]*revocationresult.CertRevocationResult, len(o.CertChain))
 		for i := range results {
 			results[i] = &revocationresult.CertRevocationResult{Result: revocationresult.ResultNonRevokable}
 		}
 		return results, nil
 	}
+	e := evidenceOf(ctx)
+	may, ok := e.mayAsk(ctx, a.purpose, o.CertChain)
 	if !ok {
 		e.heard(a.purpose, revocationresult.ResultUnknown)
 		return nil, errNotAnchored

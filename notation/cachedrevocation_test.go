@@ -3,6 +3,7 @@ package notation
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ func TestRevocationIsTakenForWhatItIs(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("revocation")
 	must(t, err)
-	id, err := ca.Issue("release", nil)
+	id, err := ca.Issue("release", nil, func(c *x509.Certificate) { c.OCSPServer = []string{"http://ocsp.example.com"} })
 	must(t, err)
 	subject, blob := image("a"), signedBy(t, id, "a")
 	for name, c := range map[string]struct {

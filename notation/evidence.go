@@ -25,8 +25,12 @@ import (
 // identifies the signature. Without evidence nothing is anchored.
 type evidence struct {
 	store     truststore.X509TrustStore
-	statement *trustpolicy.TrustPolicy
-	content   *signature.EnvelopeContent // nil: the envelope is not intact
+	statement *trustpolicy.TrustPolicy // nil: none matches
+	mediaType string
+	blob      []byte
+
+	looked  sync.Once                  // before content and anchor are read
+	content *signature.EnvelopeContent // nil: the envelope is not intact
 	// anchor is the index of the highest certificate of the chain that is in the trust store;
 	// -1: none is. What is above it in the chain was not chosen by the owner of the trust store.
 	anchor int
@@ -50,33 +54,39 @@ func evidenceOf(ctx context.Context) *evidence {
 	return e
 }
 
-// gather checks the envelope's integrity and finds the anchor of its chain. It sends no request
-// and starts no program.
+// gather begins the evidence of an envelope. It sends no request and starts no program.
 func gather(ctx context.Context, doc *trustpolicy.Document, store truststore.X509TrustStore, reference, mediaType string, blob []byte) (context.Context, *evidence) {
 	e := &evidence{
-		store: store, anchor: -1, stores: map[storeName]storeAnswer{},
+		store: store, mediaType: mediaType, blob: blob, anchor: -1, stores: map[storeName]storeAnswer{},
 		code: revocationresult.ResultOK, tsa: revocationresult.ResultOK,
 	}
-	ctx = context.WithValue(ctx, evidenceKey{}, e)
-	var err error
-	if e.statement, err = doc.GetApplicableTrustPolicy(reference); err != nil {
-		return ctx, e
-	}
-	env, err := signature.ParseEnvelope(mediaType, blob)
-	if err != nil {
-		return ctx, e
-	}
-	content, err := env.Verify()
-	if err != nil {
-		return ctx, e
-	}
-	e.content = content
-	kind := truststore.TypeCA
-	if content.SignerInfo.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {
-		kind = truststore.TypeSigningAuthority
-	}
-	e.anchor = e.anchorOf(ctx, kind, content.SignerInfo.CertificateChain)
-	return ctx, e
+	e.statement, _ = doc.GetApplicableTrustPolicy(reference) // without one there is no anchor
+	return context.WithValue(ctx, evidenceKey{}, e), e
+}
+
+// look finds the anchor of the envelope's chain, once. Without verified, which is what somebody else found in
+// the envelope who has checked its integrity, it is checked here: that costs as much as all else does.
+func (e *evidence) look(ctx context.Context, verified *signature.EnvelopeContent) {
+	e.looked.Do(func() {
+		if e.statement == nil {
+			return
+		}
+		if e.content = verified; verified == nil {
+			env, err := signature.ParseEnvelope(e.mediaType, e.blob)
+			if err != nil {
+				return
+			}
+			if e.content, err = env.Verify(); err != nil {
+				e.content = nil
+				return
+			}
+		}
+		kind := truststore.TypeCA
+		if e.content.SignerInfo.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {
+			kind = truststore.TypeSigningAuthority
+		}
+		e.anchor = e.anchorOf(ctx, kind, e.content.SignerInfo.CertificateChain)
+	})
 }
 
 // anchorOf returns the index of the highest certificate of a chain that is in one of the
@@ -101,13 +111,19 @@ func (e *evidence) anchorOf(ctx context.Context, kind truststore.Type, chain []*
 	return -1
 }
 
-// anchored reports whether the chain of the signature is anchored.
-func (e *evidence) anchored() bool { return e != nil && e.anchor >= 0 }
+// anchored reports whether the chain of the signature is anchored. ctx is the evidence's.
+func (e *evidence) anchored(ctx context.Context) bool {
+	if e == nil {
+		return false
+	}
+	e.look(ctx, nil)
+	return e.anchor >= 0
+}
 
 // mayAsk returns whom the revocation of a chain may be asked of; false: nobody. Only
 // certificates up to the anchor count: what is above it may be anybody's, made to fit.
 func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.Certificate) (askable, bool) {
-	if !e.anchored() {
+	if !e.anchored(ctx) {
 		return askable{}, false
 	}
 	anchor := e.anchor

@@ -219,6 +219,11 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	if err != nil {
 		verdict.Reason = safetext.Safe(err.Error(), 300)
 	}
+	var intact *signature.EnvelopeContent
+	if outcome != nil {
+		intact = outcome.EnvelopeContent // nil unless notation-go found it intact
+	}
+	found.look(with, intact)
 	sameTarget := verdict.fill(found.content, subject)
 	if found.content != nil {
 		verdict.NotAfter = found.verifiesUntil(ctx)

@@ -92,7 +92,7 @@ func (m pluginManager) Get(ctx context.Context, name string) (plugin.Plugin, err
 		return nil, errNotAnchored
 	}
 	e.named()
-	if !e.anchored() {
+	if !e.anchored(ctx) {
 		return nil, errNotAnchored
 	}
 	p, ok := m[name]
