@@ -21,10 +21,11 @@ demo: build ## a migration against real servers in process, killed half way and 
 	bin/demo -binary bin/dct2notation
 
 # The stories of cmd/dct2notation start the program some hundred times: with the race detector they took as
-# long as all else together, and what they start is tested with it in its packages.
+# long as all else together, and what they start is tested with it in its packages. The long tests of its verbs
+# have a short form there, and their whole one without.
 test: ## all tests that need nothing but Go
 	go test $(RACE) -timeout 20m $$(go list ./... | grep -v '/cmd/dct2notation$$')
-	go test ./cmd/dct2notation
+	go test ./cmd/dct2notation ./cmd/dct2notation/command
 	go -C cmd/notation-pkcs11 test $(RACE) ./...
 	go -C cmd/notation-awskms test ./... # the program under test is one that they build, without the detector
 

@@ -71,6 +71,9 @@ type consumer interface {
 // DCT2NOTATION_E2E_BIN names the folder with notation and docker is installed (make e2e), and else the
 // libraries that they are made of; the table is the same.
 func TestVerdictsBesideTheRealTools(t *testing.T) {
+	if !besideRealTools {
+		t.Skip("compares the whole table, and has no short form")
+	}
 	g := newGroundOn(t, notarytest.Options{TLS: true})
 	var tools consumer = &libraries{g}
 	if bin := os.Getenv("DCT2NOTATION_E2E_BIN"); bin != "" {
@@ -289,9 +292,6 @@ func (c *commands) docker(p *place, tag string) (string, error) {
 const (
 	tampersVar    = "DCT2NOTATION_TAMPERS"
 	tamperSeedVar = "DCT2NOTATION_TAMPER_SEED"
-
-	tampersUsually = 100
-	tampersBetween = 25 // two looks whether all is well again
 )
 
 // Promise 6: whatever is changed behind the migration's back on either side, verify says so

@@ -368,13 +368,13 @@ func TestManyPassesLeaveNothingBehind(t *testing.T) {
 	v := y.watch()
 	v.more(20)
 	first := y.traces()
-	v.more(150)
+	v.more(passesUsually)
 	second := y.traces()
 	if second.goroutines > first.goroutines+3 || second.files > first.files+3 {
 		t.Errorf("got %d goroutines and %d open files, want at most 3 more than %d and %d", second.goroutines, second.files, first.goroutines, first.files)
 	}
 	if grown := int64(second.heap) - int64(first.heap); grown > 2<<20 {
-		t.Errorf("heap after 150 passes: got %d bytes more, want at most %d", grown, 2<<20)
+		t.Errorf("heap after %d passes: got %d bytes more, want at most %d", passesUsually, grown, 2<<20)
 	}
 	if second.ledger != first.ledger {
 		t.Errorf("ledger: got %d bytes, want %d", second.ledger, first.ledger)

@@ -26,10 +26,9 @@ import (
 // How many worlds, and which: DCT2NOTATION_WORLD plays a single one again, and leaves out one feature
 // after the other that is not needed for it to fail.
 const (
-	worldsVar     = "DCT2NOTATION_WORLDS"
-	worldSeedVar  = "DCT2NOTATION_WORLD"
-	worldsUsually = 50
-	worldsAtOnce  = 6
+	worldsVar    = "DCT2NOTATION_WORLDS"
+	worldSeedVar = "DCT2NOTATION_WORLD"
+	worldsAtOnce = 6
 )
 
 // notYet lists features of worlds that the program does not handle yet, and why.

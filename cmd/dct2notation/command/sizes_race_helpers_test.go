@@ -1,0 +1,12 @@
+//go:build race
+
+package command
+
+// The short forms.
+const (
+	worldsUsually   = 10
+	tampersUsually  = 20
+	tampersBetween  = 10
+	passesUsually   = 30
+	besideRealTools = false
+)
