@@ -168,6 +168,34 @@ func anchors(t *testing.T, doc string) (all []string) {
 	return all
 }
 
+// TestMetadataIsDescribed holds that each name of signed metadata that migrate has is in the reference.
+func TestMetadataIsDescribed(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "migrate", "work.go"), nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "reference", "metadata.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, "Metadata") {
+			for _, name := range literals(spec) {
+				found++
+				if !strings.Contains(string(text), "`"+name) {
+					t.Errorf("%s: got no io.dct2notation.%s in docs/reference/metadata.md, want it", spec.Names[0].Name, name)
+				}
+			}
+		}
+		return true
+	})
+	if found < 13 {
+		t.Errorf("got %d names of metadata, want those of migrate/work.go", found)
+	}
+}
+
 // TestReadmeIsShort holds what README promises its readers: one sitting, one screen's width.
 func TestReadmeIsShort(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,11 +49,23 @@ func TestSchemas(t *testing.T) {
 		raw, err := s.Of(kind+".schema.json", schemaKinds[kind], v, limits)
 		schematest.Same(t, filepath.Join("schema", kind+".schema.json"), raw, err, *update)
 	}
+	var kinds strings.Builder
+	fmt.Fprint(&kinds, "| schema | of what |\n|---|---|\n")
 	for _, kind := range SchemaKinds() {
 		if raw, ok := Schema(kind); !ok || len(raw) == 0 {
 			t.Errorf("%s: got no schema, want one", kind)
 		}
+		fmt.Fprintf(&kinds, "| `report --schema %s` | %s |\n", kind, of(schemaKinds[kind]))
 	}
+	schematest.Made(t, "../../docs/reference/json.md", "kinds", kinds.String(), *update)
+}
+
+// of writes the command line of a document as one.
+func of(what string) string {
+	if verb, found := strings.CutSuffix(what, " -o json"); found {
+		return "`" + verb + " -o json`"
+	}
+	return what
 }
 
 // What is written is what the schemas say, of every class and with hostile text.
