@@ -190,18 +190,16 @@ func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, ne
 
 // unpinned says which keys a root has that nothing vouches for.
 func (l *loader) unpinned(root *data.SignedRoot) error {
-	// Nothing in this root is verified, and the hint below is meant to be pasted.
+	// Nothing in this root is verified, and its ids are meant to be compared and pasted.
 	for _, id := range rootKeyIDs(root) {
 		if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
 			return l.refuse("root", errors.New("it is not pinned, and one of its key ids is none"))
 		}
 	}
-	ids := strings.Join(rootKeyIDs(root), `", "`)
 	return &Error{
 		GUN: l.gun.String(), Role: "root", Kind: ErrUnpinnedRoot,
-		Err: fmt.Errorf("version %d with key ids %s", root.Signed.Version, strings.Join(rootKeyIDs(root), ", ")),
-		Hint: fmt.Sprintf(`compare the ids with those the owner of the repository gives you, then pin them with --trust-pinning: {"trust_pinning":{"certs":{"%s":["%s"]}}}; --tofu accepts and records them unseen`,
-			l.gun, ids),
+		Err:  fmt.Errorf("version %d with key ids %s", root.Signed.Version, strings.Join(rootKeyIDs(root), ", ")),
+		Hint: "compare the ids with those the owner of the repository gives you, then pin them: dct2notation pins -o json writes a file for --trust-pinning; --tofu accepts and records them unseen",
 	}
 }
 

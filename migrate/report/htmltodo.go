@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/verify"
@@ -78,7 +81,7 @@ func (c causes) row(of string, r *Row) {
 	}
 	names := []string{r.Repository + "@" + r.Digest, r.Digest, r.Registry}
 	for _, t := range r.Tags {
-		names = append(names, r.Repository+":"+t)
+		names = append(names, r.Repository+":"+t, "tag "+t)
 	}
 	whole, reason, hint := alike(r.Reason, append(names, r.Repository)...)
 	class, link := r.Class, "class="+url.QueryEscape(safetext.Safe(r.Class, maxName))
@@ -92,13 +95,54 @@ func (c causes) row(of string, r *Row) {
 func alike(reason string, names ...string) (whole, what, hint string) {
 	whole, hint, _ = strings.Cut(reason, "\nhint: ")
 	whole = whole[:min(len(whole), maxCauseText)]
-	what = whole
+	what = requested.ReplaceAllString(whole, "$1/…")
 	for _, n := range names {
-		if len(strings.Trim(n, "@:")) > 0 {
-			what = strings.ReplaceAll(what, n, "…")
+		if n == "tag " {
+			continue // what no tag leads to
+		}
+		what = without(what, strings.Trim(n, "@:"))
+		if _, path, ok := strings.Cut(n, "/"); ok { // what a registry calls it
+			what = without(what, path)
 		}
 	}
 	return whole, varying.ReplaceAllString(what, "…"), hint
+}
+
+// requested is what a request was for, behind the server: its path has the repository's name, and the digest or tag.
+var requested = regexp.MustCompile(`(?i)\b(https?://[^/\s"'<>]+)/[^\s"'<>]*[^\s"'<>:;,.)]`)
+
+// varying is what differs between reasons that are the same: ids, times and local ports.
+var varying = regexp.MustCompile(`(sha256:)?\b[0-9a-f]{64}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z|(\[[0-9a-f:]+\]|[0-9.]+):\d+->`)
+
+// without takes a name out of a text, where it is not part of another word. A name of one element may be a word of ours:
+// only what stands in quotes, brackets or the like is one.
+func without(text, name string) string {
+	if name == "" {
+		return text
+	}
+	var b strings.Builder
+	for {
+		at := strings.Index(text, name)
+		if at < 0 {
+			return b.String() + text
+		}
+		end := at + len(name)
+		before, _ := utf8.DecodeLastRuneInString(text[:at])
+		after, _ := utf8.DecodeRuneInString(text[end:])
+		name, apart := name, !partOfWord(before) && !partOfWord(after)
+		if !strings.ContainsAny(name, "/ ") {
+			apart = apart && unicode.IsPunct(before) && unicode.IsPunct(after)
+		}
+		if apart {
+			name = "…"
+		}
+		b.WriteString(text[:at] + name)
+		text = text[end:]
+	}
+}
+
+func partOfWord(r rune) bool {
+	return r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
 // A todo is a cause as the page shows it.

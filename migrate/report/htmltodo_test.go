@@ -189,3 +189,29 @@ func TestTrend(t *testing.T) {
 		}
 	}
 }
+
+// Reasons that differ only in what they say of one repository, tag or request are one cause; what differs in more is not.
+func TestAlikeReasons(t *testing.T) {
+	t.Parallel()
+	const gun, other = "registry.example.com/team/app", "registry.example.com/team/app-two"
+	for _, one := range []struct{ reason, want string }{
+		{`GET "https://registry.example.com/v2/team/app/manifests/1.0": EOF`, `GET "https://registry.example.com/…": EOF`},
+		{"https://notary.example.com/v2/" + gun + "/_trust/tuf/root.json: 503", "https://notary.example.com/…: 503"},
+		{"(http://notary.example.com:4443/x).", "(http://notary.example.com:4443/…)."},
+		{"https://registry.example.com answered 404", "https://registry.example.com answered 404"},
+		{"https://other.example.com/v2/: EOF", "https://other.example.com/…: EOF"},
+		{"read tcp 10.0.0.5:41234->10.0.0.9:443: connection reset by peer", "read tcp …10.0.0.9:443: connection reset by peer"},
+		{"read tcp [fe80::1]:41234->[fe80::2]:443: EOF", "read tcp …[fe80::2]:443: EOF"},
+		{"resolving tag 1.0 in " + gun + ": EOF", "resolving … in …: EOF"},
+		{"resolving tag 1.0-rc in " + other + ": EOF", "resolving tag 1.0-rc in " + other + ": EOF"},
+		{"repository name not known to registry: map[name:team/app]", "repository name not known to registry: map[name:…]"},
+		{"request 01234567-89ab-cdef-0123-456789abcdef failed", "request … failed"},
+	} {
+		if _, got, _ := alike(one.reason, gun+":1.0", gun, "tag 1.0"); got != one.want {
+			t.Errorf("%s: got %s, want %s", one.reason, got, one.want)
+		}
+	}
+	if _, got, _ := alike("the registry lists app twice: [app] \"app\"", "registry.example.com/app"); got != "the registry lists app twice: […] \"…\"" {
+		t.Errorf("got %s, want words of ours left as they are", got)
+	}
+}

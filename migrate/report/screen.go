@@ -23,8 +23,12 @@ type Screen struct {
 // nameColumns is how much of a repository's name the table shows: the counts stay near it.
 const nameColumns = 72
 
-// maxShown is how many repositories, or rows, of one cause are listed on a terminal.
-const maxShown = 20
+// What does not fit on a terminal is shown by examples: whoever sees ten of three hundred knows as much as of twenty.
+const (
+	maxShown    = 20 // repositories, or rows of a class, that are all listed
+	maxExamples = 10 // of a class with more rows, for all its causes together; and repositories of a cause among more
+	maxReasons  = 10 // of a class that are told apart
+)
 
 // colors of a standing.
 var colors = map[Standing]string{Well: "32", Unclear: "33", Aside: "33", Problem: "31"}
@@ -55,6 +59,7 @@ type overview struct {
 type group struct {
 	standing Standing
 	cause    string
+	unread   bool
 	n        int
 	sums     []int
 	rows     []tableRow // the first of them
@@ -74,9 +79,9 @@ func (o *overview) repository(name string, st Standing, cause, note string, coun
 	if counts == nil {
 		o.unread++
 	}
-	i := slices.IndexFunc(o.groups, func(g *group) bool { return g.standing == st && g.cause == cause })
+	i := slices.IndexFunc(o.groups, func(g *group) bool { return g.standing == st && g.cause == cause && g.unread == (counts == nil) })
 	if i < 0 {
-		i, o.groups = len(o.groups), append(o.groups, &group{standing: st, cause: cause})
+		i, o.groups = len(o.groups), append(o.groups, &group{standing: st, cause: cause, unread: counts == nil})
 	}
 	g := o.groups[i]
 	g.n++
@@ -101,11 +106,19 @@ type section struct {
 	standing    Standing
 	class, noun string
 	n           int
-	rows        []unusual // the first of them
+	causes      []*alikeRows
+	others      int // rows of causes beyond those that are told apart
+}
+
+// alikeRows are the rows of a section that have the same reason, but for what it says of each alone.
+type alikeRows struct {
+	alike, whole, hint string
+	n                  int
+	rows               []unusual // the first of them
 }
 
 // unusual is a row that is not well.
-type unusual struct{ name, text, reason, alike, hint string }
+type unusual struct{ name, text string }
 
 // row adds what is not well. names are what its reason says of it alone, so that rows with reasons that are else the
 // same stand together.
@@ -115,23 +128,22 @@ func (o *overview) row(st Standing, class, noun, reason, name, text string, name
 		i, o.sections = len(o.sections), append(o.sections, &section{standing: st, class: class, noun: noun})
 	}
 	s := o.sections[i]
-	if s.n++; o.Width > 0 && len(s.rows) >= maxShown {
+	s.n++
+	whole, what, hint := alike(strings.TrimPrefix(reason, "reading trust data of "+name+": "), names...)
+	i = slices.IndexFunc(s.causes, func(c *alikeRows) bool { return c.alike == what })
+	if i < 0 && o.Width > 0 && len(s.causes) == maxReasons {
+		s.others++
 		return
 	}
-	what, hint, _ := strings.Cut(reason, "\nhint: ")
-	what = strings.TrimPrefix(what, "reading trust data of "+name+": ")
-	alike := what
-	for _, n := range names {
-		if n != "" {
-			alike = strings.ReplaceAll(alike, n, "…")
-		}
+	if i < 0 {
+		i, s.causes = len(s.causes), append(s.causes, &alikeRows{alike: what, whole: whole, hint: hint})
 	}
-	alike = varying.ReplaceAllString(alike, "…")
-	s.rows = append(s.rows, unusual{safetext.Safe(name, 400), safetext.Safe(text, 300), what, alike, hint})
+	c := s.causes[i]
+	c.n++
+	if o.Width == 0 || len(c.rows) < maxShown {
+		c.rows = append(c.rows, unusual{safetext.Safe(name, 400), safetext.Safe(text, 300)})
+	}
 }
-
-// varying is what differs between reasons that are the same: ids, times and local ports.
-var varying = regexp.MustCompile(`(sha256:)?\b[0-9a-f]{64}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z|127\.0\.0\.1:\d+->`)
 
 // note counts what is noted of images on which nothing else is unusual.
 func (o *overview) note(notes []string) {
@@ -146,7 +158,7 @@ func (o *overview) note(notes []string) {
 
 // noted says of what was noted.
 func noted(n int, kind, where string) string {
-	return fmt.Sprintf("noted %d times: %s (%s)", n, safetext.Safe(kind, 60), where)
+	return fmt.Sprintf("noted %s: %s (%s)", thousandsOf(n, "time"), safetext.Safe(kind, 60), where)
 }
 
 var sha256Text = regexp.MustCompile(`sha256:([0-9a-f]{12})[0-9a-f]{52}`)
@@ -191,16 +203,12 @@ func (o *overview) table(b *strings.Builder) {
 		for _, g := range o.groups {
 			switch {
 			case g.standing != st, st == Well && o.Quiet:
-			case st == Well && g.n > maxShown:
-				rows = append(rows, tableRow{thousands(g.n) + " repositories " + g.cause, g.sums, "", Well})
-			case g.n > len(g.rows):
-				rest := slices.Clone(g.sums)
-				for _, r := range g.rows {
-					for i, n := range r.counts {
-						rest[i] -= n
-					}
-				}
-				rows = append(append(rows, g.rows...), tableRow{"and " + thousands(g.n-len(g.rows)) + " more: -v", rest, g.cause, st})
+			case g.unread: // the reasons name them
+				rows = append(rows, tableRow{thousandsOf(g.n, "repository"), nil, g.rows[0].note, st})
+			case st == Well && o.all > maxShown && g.n > 1:
+				rows = append(rows, tableRow{thousandsOf(g.n, "repository") + " " + g.cause, g.sums, "", Well})
+			case g.n > len(g.rows), o.Width > 0 && o.all > maxShown && g.n > maxExamples:
+				rows = append(rows, tableRow{thousandsOf(g.n, "repository") + ": -v", g.sums, g.cause, st})
 			default:
 				rows = append(rows, g.rows...)
 			}
@@ -214,7 +222,7 @@ func (o *overview) table(b *strings.Builder) {
 		if o.unread > 0 {
 			note = thousands(o.unread) + " not read"
 		}
-		rows = append(rows, tableRow{"total: " + safetext.Count(o.all, "repository"), o.sums, note, Problem})
+		rows = append(rows, tableRow{"total: " + thousandsOf(o.all, "repository"), o.sums, note, Problem})
 	}
 	heads, cells := o.cells(rows)
 	widths, notes := make([]int, len(heads)), 0
@@ -291,44 +299,43 @@ func (o *overview) cells(rows []tableRow) (heads []string, cells [][]string) {
 
 // section writes the rows of a class, those with the same reason together and the reason once.
 func (o *overview) section(b *strings.Builder, s *section) {
-	fmt.Fprintf(b, "\n%s: %s\n", o.paint(s.standing, safetext.Safe(s.class, 40)), safetext.Count(s.n, s.noun))
-	var done []string
-	for _, first := range s.rows {
-		if slices.Contains(done, first.alike) {
-			continue
-		}
-		done = append(done, first.alike)
-		var alike []unusual
-		for _, r := range s.rows {
-			if r.alike == first.alike {
-				alike = append(alike, r)
-			}
-		}
-		reason := first.alike
-		if len(alike) == 1 {
-			reason = first.reason
+	fmt.Fprintf(b, "\n%s: %s\n", o.paint(s.standing, safetext.Safe(s.class, 40)), thousandsOf(s.n, s.noun))
+	most := maxShown
+	switch {
+	case o.Width == 0:
+		most = s.n
+	case s.n > maxShown:
+		most = max(1, maxExamples/len(s.causes))
+	}
+	for _, c := range s.causes {
+		reason := c.alike
+		if c.n == 1 {
+			reason = c.whole
 		}
 		o.wrap(b, "  ", "    ", o.short(safetext.Lines(reason, 2048)))
-		names := 0
-		for _, r := range alike {
+		shown, names := c.rows[:min(most, len(c.rows))], 0
+		for _, r := range shown {
 			names = max(names, utf8.RuneCountInString(r.name))
 		}
 		if o.Width > 0 {
 			names = min(names, o.Width-4-1-20)
 		}
-		for _, r := range alike {
+		for _, r := range shown {
 			name := r.name
 			if o.Width > 0 {
 				name = middle(o.short(name), names)
 			}
 			b.WriteString(strings.TrimRight("    "+name+strings.Repeat(" ", max(0, names-utf8.RuneCountInString(name)))+"  "+o.short(r.text), " ") + "\n")
 		}
-		if first.hint != "" {
-			o.wrap(b, "  ", "    ", "hint: "+safetext.Lines(first.hint, maxHint))
+		if more := c.n - len(shown); more > 0 {
+			fmt.Fprintf(b, "    and %s more: -v\n", thousands(more))
+		}
+		if c.hint != "" {
+			o.wrap(b, "  ", "    ", "hint: "+safetext.Lines(c.hint, maxHint))
 		}
 	}
-	if more := s.n - len(s.rows); more > 0 {
-		fmt.Fprintf(b, "  and %s more: -v\n", thousands(more))
+	if s.others > 0 {
+		fmt.Fprintf(b, "  and %s for other reasons: -v\n", thousandsOf(s.others, s.noun))
 	}
 }
 

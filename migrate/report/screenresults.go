@@ -216,7 +216,7 @@ type verifyScreen struct {
 	now     time.Time
 	leftOut int
 	soonest [2]Expiring
-	counts  struct{ allowed, judged, deleted int }
+	counts  struct{ allowed, judged, deleted, part int }
 	flags   map[string]int
 }
 
@@ -244,7 +244,7 @@ func (v *verifyScreen) Repository(r verify.Repository) error {
 		for _, c := range t.Classes[min(1, len(t.Classes)):] {
 			text += ", also " + string(c)
 		}
-		v.row(standing(OfVerify, string(t.Class), ""), string(t.Class), "tag", t.Reason, name, text, name, r.GUN+"@"+t.DCT.String(), t.DCT.String(), r.GUN)
+		v.row(standing(OfVerify, string(t.Class), ""), string(t.Class), "tag", t.Reason, name, text, name, r.GUN+"@"+t.DCT.String(), t.DCT.String(), r.GUN, "tag "+t.Tag)
 	}
 	return nil
 }
@@ -274,7 +274,11 @@ func (v *verifyScreen) compared(r verify.Repository) {
 	worst, cause, note := Well, "that agree", ""
 	if r.Reason != "" {
 		worst, cause, note = Unclear, string(verify.Unknown), "not all could be looked at"
-		v.row(Unclear, string(verify.Unknown), "repository", r.Reason, r.GUN, "", r.GUN)
+		if by[verify.Unknown] == 0 {
+			v.row(Unclear, string(verify.Unknown), "repository", r.Reason, r.GUN, "", r.GUN)
+		} else {
+			v.counts.part++ // its tags name it, and mostly the cause
+		}
 	}
 	for _, c := range classes {
 		st := standing(OfVerify, string(c), "")
@@ -330,7 +334,10 @@ func (v *verifyScreen) End(t Totals, err error) error {
 
 func (v *verifyScreen) remarks(b *strings.Builder) {
 	for _, f := range slices.Sorted(maps.Keys(v.flags)) {
-		fmt.Fprintf(b, "%s that agree: %s (-v lists them)\n", safetext.Count(v.flags[f], "tag"), safetext.Safe(f, 60))
+		fmt.Fprintf(b, "noted of tags that agree: %s %s (-v lists them)\n", safetext.Safe(f, 60), thousands(v.flags[f]))
+	}
+	if v.counts.part > 0 {
+		fmt.Fprintf(b, "beside tags that are unknown, others may lack: %s (-v says why)\n", thousandsOf(v.counts.part, "repository"))
 	}
 	if v.counts.deleted > 0 {
 		fmt.Fprintf(b, "deleted from Notary, compared as withdrawn: %s\n", safetext.Count(v.counts.deleted, "repository"))

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-var update = flag.Bool("update", false, "write the schemas")
+var update = flag.Bool("update", false, "write the schemas and the golden files of screens")
 
 // The same as in package report, for the results that are of one verb.
 func TestSchemas(t *testing.T) {

@@ -200,6 +200,9 @@ func (c Counts) ToGo() string {
 	if c.Rate <= 0 {
 		return "remaining time not known yet"
 	}
+	if c.Done >= c.Known {
+		return fmt.Sprintf("%.1f signatures/s", c.Rate) // how much is to come, nobody knows before all repositories were read
+	}
 	rest := time.Duration(float64(c.Known-c.Done) / c.Rate * float64(time.Second)).Round(time.Second)
 	if c.Read < c.Repositories {
 		return fmt.Sprintf("%.1f signatures/s, at least %s to go", c.Rate, rest)

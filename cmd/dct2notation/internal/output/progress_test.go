@@ -61,6 +61,8 @@ func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {
 		{"92 of at least 100", "remaining time not known yet"}:            {Repositories: 300, Read: 70, Known: 100, Done: 92},
 		{"92 of at least 100", "2.0 signatures/s, at least 4s to go"}:     {Repositories: 300, Read: 299, Known: 100, Done: 92, Rate: 2},
 		{"92 of 100", "2.0 signatures/s, 4s to go at most"}:               {Repositories: 300, Read: 300, Known: 100, Done: 92, Rate: 2},
+		{"92 of at least 92", "2.0 signatures/s"}:                         {Repositories: 300, Read: 70, Known: 92, Done: 92, Rate: 2},
+		{"92 of 92", "2.0 signatures/s"}:                                  {Repositories: 300, Read: 300, Known: 92, Done: 92, Rate: 2},
 		{"0 of at least 0", "remaining time not known yet"}:               {Repositories: 1},
 		{"100000 of 1000000", "10.0 signatures/s, 25h0m0s to go at most"}: {Repositories: 1, Read: 1, Known: 1_000_000, Done: 100_000, Rate: 10},
 	} {

@@ -1,0 +1,202 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/notaryproject/notation-go/dir"
+	"golang.org/x/tools/txtar"
+
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
+	"github.com/dct2notation/dct2notation/internal/testing/pki"
+	"github.com/dct2notation/dct2notation/internal/testing/ptytest"
+	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
+)
+
+// A fleet is many repositories that are alike, and some that are not, with a key and no trust policy yet.
+type fleet struct {
+	t        *testing.T
+	dir      string
+	registry *registrytest.Registry
+	notary   *notarytest.Server
+	repos    map[string]*notarytest.Repository
+}
+
+func newFleet(t *testing.T, alike int) *fleet {
+	t.Helper()
+	f := &fleet{t: t, dir: t.TempDir(), repos: map[string]*notarytest.Repository{}}
+	was := dir.UserConfigDir
+	dir.UserConfigDir = filepath.Join(f.dir, "notation")
+	t.Cleanup(func() { dir.UserConfigDir = was })
+	var err error
+	f.registry, err = registrytest.Start(registrytest.Options{Referrers: true})
+	must(t, err)
+	t.Cleanup(f.registry.Close)
+	f.notary, err = notarytest.Start(notarytest.Options{})
+	must(t, err)
+	t.Cleanup(f.notary.Close)
+	ca, err := pki.NewAuthority("fleet")
+	must(t, err)
+	id, err := ca.Issue("release", nil)
+	must(t, err)
+	key, err := id.Save(f.dir, "release")
+	must(t, err)
+	f.write("notation/signingkeys.json", fmt.Sprintf(`{"default":"release","keys":[{"name":"release","keyPath":%q,"certPath":%q}]}`, key.KeyFile, key.ChainFile))
+	f.write("notation/truststore/x509/ca/fleet/root.pem", string(ca.CertificatePEM()))
+	for i := range alike {
+		f.publish(fmt.Sprintf("team/service-%03d", i), "1.0", "1.1")
+	}
+	f.configure()
+	return f
+}
+
+// configure writes a configuration that names and pins all repositories but those that are named.
+func (f *fleet) configure(unpinned ...string) {
+	f.t.Helper()
+	certs, names := "", ""
+	for _, name := range slices.Sorted(maps.Keys(f.repos)) {
+		r := f.repos[name]
+		names += "  - " + r.GUN() + "\n"
+		comment := ""
+		for _, u := range unpinned {
+			if u == name {
+				comment = "# "
+			}
+		}
+		certs += fmt.Sprintf("    %s%q: [%q]\n", comment, r.GUN(), r.RootKeyIDs()[0])
+	}
+	f.write("config.json", "{}")
+	f.write("migration.yaml", fmt.Sprintf("version: 1\nnotary-server: %s\nplain-http: true\ndocker-trust: none\nkey: release\nregistry-config: %s\nstate: %s\nrepositories:\n%strust-pinning:\n  certs:\n%s",
+		f.notary.URL(), f.path("config.json"), f.path("ledger.db"), names, certs))
+}
+
+func (f *fleet) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *fleet) write(name, content string) {
+	f.t.Helper()
+	must(f.t, os.MkdirAll(filepath.Dir(f.path(name)), 0o700))
+	must(f.t, os.WriteFile(f.path(name), []byte(content), 0o600))
+}
+
+func (f *fleet) publish(name string, tags ...string) *notarytest.Repository {
+	f.t.Helper()
+	r, err := f.notary.NewRepository(f.registry.Host() + "/" + name)
+	must(f.t, err)
+	f.repos[name] = r
+	for _, tag := range tags {
+		d, err := f.registry.PutImage(name, tag, name+tag)
+		must(f.t, err)
+		must(f.t, r.Sign(tag, d.Digest.Encoded(), d.Size))
+	}
+	must(f.t, r.Publish())
+	return r
+}
+
+// show runs a verb on a terminal of so many columns, and returns what stands there at the end.
+func (f *fleet) show(columns int, args ...string) (code int, text string) {
+	f.t.Helper()
+	text = ptytest.Capture(f.t, columns, func(terminal *os.File) {
+		code = Main(context.Background(), nil, append(args[:1:1], append([]string{"--config", f.path("migration.yaml")}, args[1:]...)...), cli.Streams{In: strings.NewReader(""), Out: terminal, Err: terminal})
+	})
+	var all []string
+	for _, line := range strings.Split(erased.ReplaceAllString(text, ""), "\n") {
+		all = append(all, strings.TrimRight(line[strings.LastIndexByte(line, '\r')+1:], " "))
+	}
+	return code, strings.TrimSuffix(strings.Join(all, "\n"), "\n")
+}
+
+var erased = regexp.MustCompile(`\\e\[[0-9]*[KJ]`)
+
+// What differs between two runs of the tests, in as many columns.
+var differs = []struct {
+	from *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`[0-9a-f]{64}`), strings.Repeat("d", 64)},
+	{regexp.MustCompile(`certificate [0-9a-f]{12}`), "certificate cccccccccccc"},
+	{regexp.MustCompile(`20\d\d-\d\d-\d\d(T[0-9:.]+Z)?`), "DATE"},
+	{regexp.MustCompile(`\d+ days`), "N days"},
+	{regexp.MustCompile(`\d+\.\d s\b`), "0.0 s"},
+}
+
+// scrubbed is what is the same each time.
+func (f *fleet) scrubbed(text string) string {
+	text = strings.NewReplacer(f.registry.Host(), "registry.test:50", f.notary.Host(), "notary.test:4443", f.dir+"/", "").Replace(text)
+	for _, d := range differs {
+		text = d.from.ReplaceAllString(text, d.to)
+	}
+	return text
+}
+
+// What a migration of real servers shows, from the plan to the verification, is what the golden file has, at two widths;
+// and many repositories that have the same trouble are told of in few lines.
+func TestScreensOfRealServers(t *testing.T) {
+	f := newFleet(t, 30)
+	f.publish("team/unpinned", "1.0")
+	must(t, f.publish("team/expired", "1.0").Expire("targets"))
+	gone := f.publish("team/gone", "1.0", "1.1")
+	must(t, gone.Sign("2.0", strings.Repeat("0", 64), 100))
+	must(t, gone.Publish())
+	f.publish("team/moved", "1.0", "1.1")
+	_, err := f.registry.PutImage("team/moved", "1.1", "another")
+	must(t, err)
+	f.configure("team/unpinned")
+	var got txtar.Archive
+	shown := func(name string, most, code int, args ...string) {
+		t.Helper()
+		for _, columns := range []int{100, 160} {
+			c, text := f.show(columns, args...)
+			if c != code {
+				t.Errorf("%s: got exit code %d, want %d:\n%s", name, c, code, text)
+			}
+			lines := strings.Split(text, "\n")
+			if len(lines) > most {
+				t.Errorf("%s, %d columns: got %d lines, want %d at most", name, columns, len(lines), most)
+			}
+			for _, line := range lines {
+				if n := ptytest.Width(line); n > columns && !strings.HasPrefix(line, "next: ") && !strings.HasPrefix(line, "hint: ") {
+					t.Errorf("%s, %d columns: got a line of %d: %s", name, columns, n, line)
+				}
+			}
+			got.Files = append(got.Files, txtar.File{Name: fmt.Sprintf("%s, %d columns", name, columns), Data: []byte(f.scrubbed(text) + "\n")})
+		}
+	}
+	shown("plan", 45, cli.ExitFailures, "plan")
+	if code, text := f.show(100, "run"); code != cli.ExitFailures {
+		t.Fatalf("got exit code %d, want %d:\n%s", code, cli.ExitFailures, text)
+	}
+	shown("run again", 45, cli.ExitFailures, "run")
+	f.write("policy.json", strings.ReplaceAll(fmt.Sprintf(policyOf, "strict"), "ca:ground", "ca:fleet"))
+	shown("verify", 45, cli.ExitDisagree, "verify", "--trust-policy", f.path("policy.json"))
+	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if dies := regexp.MustCompile(`service-0[1-2]`).MatchString(r.URL.Path); dies {
+			http.Error(w, "no disk", http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	})
+	shown("verify, the registry dies half way", 30, cli.ExitFailures, "verify", "--trust-policy", f.path("policy.json"), f.registry.Host()+"/team/service-*")
+	f.registry.SetHook(nil)
+	shown("plan, wrong Notary server", 45, cli.ExitCannot, "plan", "--notary-server", "http://"+f.registry.Host()+"/wrong")
+	path := filepath.Join("testdata", "screens.txtar")
+	if *update {
+		must(t, os.WriteFile(path, txtar.Format(&got), 0o644))
+		return
+	}
+	want, err := txtar.ParseFile(path)
+	must(t, err)
+	for i, file := range got.Files {
+		if i >= len(want.Files) || string(want.Files[i].Data) != string(file.Data) {
+			t.Errorf("%s: got\n%s\nwant what %s has; go test -update writes it", file.Name, file.Data, path)
+		}
+	}
+}
