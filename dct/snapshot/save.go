@@ -72,6 +72,18 @@ type Summary struct {
 	Attention []Saved
 }
 
+// WrongServer returns an error if the Notary server of a registry had none of the trust data of these repositories.
+func (s Summary) WrongServer(guns []dct.GUN) error {
+	read := map[dct.GUN]error{}
+	for _, gun := range guns {
+		read[gun] = nil
+	}
+	for _, one := range s.Attention {
+		read[one.GUN] = one.Err
+	}
+	return dct.WrongServer(read)
+}
+
 // commitEvery is after how many repositories the index is written, so that a long run that is
 // killed keeps most of its work.
 const commitEvery = 100

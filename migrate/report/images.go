@@ -139,57 +139,29 @@ func (v *imagesText) End(t ImageTotals, err error) error {
 	return werr
 }
 
-// imagesJSON writes one object whose list of images grows as they come, so that memory does not.
-type imagesJSON struct {
-	w     io.Writer
-	head  Images
-	begun bool
+type imagesJSON struct{ stream }
+
+type imagesHead struct {
+	Version int       `json:"version"`
+	Kind    string    `json:"kind"`
+	Tool    string    `json:"tool"`
+	List    ImageList `json:"list"`
+}
+
+type imagesEnd struct {
+	Totals   ImageTotals `json:"totals"`
+	Complete bool        `json:"complete"`
+	Agree    bool        `json:"agree"`
 }
 
 // NewImagesJSON writes the versioned JSON.
 func NewImagesJSON(w io.Writer, tool string, list ImageList) ImagesWriter {
-	return &imagesJSON{w: w, head: Images{Tool: tool, List: list}}
+	return &imagesJSON{stream{w: w, head: imagesHead{1, ImagesKind, tool, list}, list: "images"}}
 }
 
-func (v *imagesJSON) begin() error {
-	if v.begun {
-		return nil
-	}
-	v.begun = true
-	tool, err := compact(v.head.Tool)
-	if err != nil {
-		return err
-	}
-	list, err := compact(v.head.List)
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s,"list":%s,"images":[`, ImagesKind, tool, list)
-	}
-	return err
-}
-
-func (v *imagesJSON) Image(r verify.Running) error {
-	separator := "\n"
-	if v.begun {
-		separator = ",\n"
-	}
-	raw, err := compact(r)
-	if err == nil {
-		err = v.begin()
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, "%s%s", separator, raw)
-	}
-	return err
-}
+func (v *imagesJSON) Image(r verify.Running) error { return v.item(r) }
 
 func (v *imagesJSON) End(t ImageTotals, ended error) error {
 	whole := ended == nil && t[verify.ByUnknown]+t[verify.NotAsked] == 0
-	raw, err := compact(t)
-	if err == nil {
-		err = v.begin()
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, "\n],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", raw, whole, whole && !t.Disagree())
-	}
-	return err
+	return v.end(imagesEnd{t, whole, whole && !t.Disagree()})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/strictjson"
@@ -24,6 +25,62 @@ func JSON[T any](w io.Writer, v T) error {
 func compact(v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	return safetext.JSON(raw), err
+}
+
+// A stream writes one object whose list grows as its items come, so that memory does not.
+type stream struct {
+	w    io.Writer
+	head any    // what is before the list
+	list string // its name
+	line bool   // all in one line
+
+	begun bool
+}
+
+// newline begins a line, where the object may have several.
+func (s *stream) newline() string {
+	if s.line {
+		return ""
+	}
+	return "\n"
+}
+
+// begin writes what comes before the first item, and returns what separates the next one from it.
+func (s *stream) begin() (separator string, err error) {
+	if s.begun {
+		return "," + s.newline(), nil
+	}
+	s.begun = true
+	head, err := compact(s.head)
+	if err == nil {
+		_, err = fmt.Fprintf(s.w, `%s,"%s":[`, strings.TrimSuffix(string(head), "}"), s.list)
+	}
+	return s.newline(), err
+}
+
+// item writes the next one.
+func (s *stream) item(v any) error {
+	raw, err := compact(v)
+	if err != nil {
+		return err
+	}
+	separator, err := s.begin()
+	if err == nil {
+		_, err = fmt.Fprintf(s.w, "%s%s", separator, raw)
+	}
+	return err
+}
+
+// end writes what is behind the list.
+func (s *stream) end(v any) error {
+	raw, err := compact(v)
+	if err == nil {
+		_, err = s.begin()
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(s.w, "%s],%s\n", s.newline(), strings.TrimPrefix(string(raw), "{"))
+	}
+	return err
 }
 
 // maxPlan bounds a plan file, in bytes: some half a million items.

@@ -33,8 +33,12 @@ func anyOf(s *schematest.Source, types ...string) []any {
 // The JSON that other programs read has a schema, and no field that the schema lacks.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	s, err := schematest.Read(".", "..", filepath.Join("..", "verify"), filepath.Join("..", "undo"), filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "internal", "failure"))
+	s, err := schematest.Read(".", "..", filepath.Join("..", "verify"), filepath.Join("..", "undo"), filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "dct", "snapshot"), filepath.Join("..", "..", "internal", "failure"))
 	must(t, err)
+	outcomes := []any{string(unsigned), string(pastDate)}
+	for _, o := range s.Values("snapshot.Outcome") {
+		outcomes = append(outcomes, o)
+	}
 	limits := schematest.Limits{
 		"report.line": schematest.OneField, "report.Head.version": {1}, "report.Head.kind": {ResultKind}, "report.Head.of": {OfRun, OfVerify},
 		"report.Section.class": anyOf(s, "failure.Class", "verify.Class"), "report.Row.class": anyOf(s, "migrate.Result", "verify.Class"),
@@ -44,8 +48,10 @@ func TestSchemas(t *testing.T) {
 		"migrate.Plan.version": {migrate.PlanVersion}, "migrate.Plan.kind": {migrate.PlanKind}, "migrate.Plan.platforms": {"all"},
 		"report.Ready.version": {1}, "report.Ready.kind": {ReadyKind}, "report.Undoing.version": {1}, "report.Undoing.kind": {UndoKind},
 		"report.Images.version": {1}, "report.Images.kind": {ImagesKind}, "report.Inspected.version": {1}, "report.Inspected.kind": {InspectKind},
+		"report.Snapshot.version": {1}, "report.Snapshot.kind": {SnapshotKind}, "report.SnapshotAttention.outcome": outcomes,
+		"report.VerifiedSnapshot.version": {1}, "report.VerifiedSnapshot.kind": {SnapshotVerifyKind},
 	}
-	for kind, v := range map[string]any{"result": line{}, "run": Run{}, "verify": Verification{}, "plan": migrate.Plan{}, "doctor": Doctor{}, "ready": Ready{}, "undo": Undoing{}, "images": Images{}, "inspect": Inspected{}} {
+	for kind, v := range map[string]any{"result": line{}, "run": Run{}, "verify": Verification{}, "plan": migrate.Plan{}, "doctor": Doctor{}, "ready": Ready{}, "undo": Undoing{}, "images": Images{}, "inspect": Inspected{}, "snapshot": Snapshot{}, "snapshot-verify": VerifiedSnapshot{}} {
 		raw, err := s.Of(kind+".schema.json", schemaKinds[kind], v, limits)
 		schematest.Same(t, filepath.Join("schema", kind+".schema.json"), raw, err, *update)
 	}

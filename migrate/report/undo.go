@@ -81,11 +81,7 @@ type Undoing struct {
 	Error      string              `json:"error,omitempty"`
 }
 
-type undoJSON struct {
-	w     io.Writer
-	head  undoHead
-	begun bool
-}
+type undoJSON struct{ stream }
 
 type undoHead struct {
 	Version int    `json:"version"`
@@ -96,7 +92,7 @@ type undoHead struct {
 
 type undoEnd struct {
 	Results  map[undo.Result]int `json:"results"`
-	Complete bool                `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Complete bool                `json:"complete"`
 	Error    string              `json:"error,omitempty"`
 }
 
@@ -105,45 +101,15 @@ const UndoKind = "dct2notation.undo"
 
 // NewUndoJSON writes the versioned JSON.
 func NewUndoJSON(w io.Writer, tool string, dryRun bool) Undo {
-	return &undoJSON{w: w, head: undoHead{1, UndoKind, tool, dryRun}}
+	return &undoJSON{stream{w: w, head: undoHead{1, UndoKind, tool, dryRun}, list: "signatures"}}
 }
 
-// begin writes what comes before the first signature: the head, left open.
-func (j *undoJSON) begin() (separator string, err error) {
-	if j.begun {
-		return ",\n", nil
-	}
-	j.begun = true
-	raw, err := compact(j.head)
-	if err == nil {
-		_, err = fmt.Fprintf(j.w, "%s,\"signatures\":[", strings.TrimSuffix(string(raw), "}"))
-	}
-	return "\n", err
-}
-
-func (j *undoJSON) Signature(u undo.Undone) error {
-	raw, err := compact(u)
-	if err != nil {
-		return err
-	}
-	separator, err := j.begin()
-	if err == nil {
-		_, err = fmt.Fprintf(j.w, "%s%s", separator, raw)
-	}
-	return err
-}
+func (j *undoJSON) Signature(u undo.Undone) error { return j.item(u) }
 
 func (j *undoJSON) End(s undo.Summary, ended error) error {
 	end := undoEnd{Results: s.Results, Complete: ended == nil && s.Complete()}
 	if ended != nil {
 		end.Error = Why(ended)
 	}
-	raw, err := compact(end)
-	if err == nil {
-		_, err = j.begin()
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(j.w, "\n],%s\n", strings.TrimPrefix(string(raw), "{"))
-	}
-	return err
+	return j.end(end)
 }

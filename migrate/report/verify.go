@@ -218,71 +218,39 @@ func conclusion(t Totals, err error, leftOut int) string {
 	return "the signature sets agree"
 }
 
-// verifyJSON writes one object whose list of repositories grows as they come, so that
-// memory does not.
 type verifyJSON struct {
-	w       io.Writer
-	tool    string
-	shard   string
-	begun   bool
+	stream
 	leftOut int
-	line    bool // all of it
 }
 
-// newline begins a line, where the object may have several.
-func (v *verifyJSON) newline() string {
-	if v.line {
-		return ""
-	}
-	return "\n"
+type verifyHead struct {
+	Version int    `json:"version"`
+	Kind    string `json:"kind"`
+	Tool    string `json:"tool"`
+	Shard   string `json:"shard,omitempty"`
+}
+
+type verifyEnd struct {
+	Totals   Totals `json:"totals"`
+	Complete bool   `json:"complete"`
+	Agree    bool   `json:"agree"`
 }
 
 // NewVerifyJSON writes the versioned JSON.
 func NewVerifyJSON(w io.Writer, tool, shard string) Verify {
-	return &verifyJSON{w: w, tool: tool, shard: shard}
+	return newVerifyJSON(w, tool, shard, false)
 }
 
-func (v *verifyJSON) begin() error {
-	if v.begun {
-		return nil
-	}
-	v.begun = true
-	tool, err := compact(v.tool)
-	if err != nil {
-		return err
-	}
-	shard := ""
-	if v.shard != "" {
-		shard = fmt.Sprintf(`,"shard":%q`, v.shard)
-	}
-	_, err = fmt.Fprintf(v.w, `{"version":1,"kind":"%s","tool":%s%s,"repositories":[`, VerifyKind, tool, shard)
-	return err
+func newVerifyJSON(w io.Writer, tool, shard string, line bool) Verify {
+	return &verifyJSON{stream: stream{w: w, head: verifyHead{1, VerifyKind, tool, shard}, list: "repositories", line: line}}
 }
 
 func (v *verifyJSON) Repository(r verify.Repository) error {
 	v.leftOut += r.LeftOut
-	separator := v.newline()
-	if v.begun {
-		separator = "," + separator
-	}
-	raw, err := compact(r)
-	if err == nil {
-		err = v.begin()
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, "%s%s", separator, raw)
-	}
-	return err
+	return v.item(r)
 }
 
 func (v *verifyJSON) End(t Totals, ended error) error {
 	whole := ended == nil && v.leftOut == 0
-	raw, err := compact(t)
-	if err == nil {
-		err = v.begin()
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(v.w, "%s],\"totals\":%s,\"complete\":%t,\"agree\":%t}\n", v.newline(), raw, whole, whole && !t.Disagree() && !t.Unknown())
-	}
-	return err
+	return v.end(verifyEnd{t, whole, whole && !t.Disagree() && !t.Unknown()})
 }

@@ -28,7 +28,7 @@ func NewVerifyPasses(w io.Writer, json bool, tool, shard string) *VerifyPasses {
 // Next is the writer of the next pass.
 func (p *VerifyPasses) Next() Verify {
 	if p.n++; p.json {
-		return &verifyJSON{w: p.w, tool: p.tool, shard: p.shard, line: true}
+		return newVerifyJSON(p.w, p.tool, p.shard, true)
 	}
 	return &verifyPass{of: p, told: map[string]bool{}}
 }

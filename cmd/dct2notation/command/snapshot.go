@@ -1,15 +1,10 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,39 +66,6 @@ Use a separate key for this, or a trust policy that distinguishes it from the ke
 	return c
 }
 
-// snapshotKind tells the JSON apart from our other JSON.
-const snapshotKind = "dct2notation.snapshot"
-
-// savedReport is what snapshot did, as JSON.
-type savedReport struct {
-	Version   int              `json:"version"`
-	Kind      string           `json:"kind"`
-	Directory string           `json:"directory"`
-	Shard     string           `json:"shard,omitempty"` // the part I/N of the repositories that was saved; empty: all
-	Added     int              `json:"added"`
-	Changed   int              `json:"changed"`
-	Unchanged int              `json:"unchanged"`
-	Kept      int              `json:"kept"`
-	Failed    int              `json:"failed"`
-	Expired   int              `json:"expired,omitempty"` // saved, and past its date: reading it needs --allow-expired
-	Signed    *signedReport    `json:"signed,omitempty"`  // with --sign
-	Attention []savedAttention `json:"attention,omitempty"`
-}
-
-// signedReport counts the signatures of repositories that were verified.
-type signedReport struct {
-	Leaf   string `json:"leaf,omitempty"` // SHA-256 of the certificate; empty: nothing was to be signed, and nothing is
-	Made   int    `json:"made"`           // by this call
-	Before int    `json:"before"`         // by an earlier one
-	Failed int    `json:"failed"`
-}
-
-type savedAttention struct {
-	GUN     string           `json:"gun"`
-	Outcome snapshot.Outcome `json:"outcome"` // or unsigned, or expired
-	Reason  string           `json:"reason"`
-}
-
 func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, args []string, s cli.Streams) error {
 	if err := cli.FirstError(o.ReadOptions.Check, o.KeyOptions.Check); err != nil {
 		return err
@@ -122,7 +84,6 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	}
 	defer func() { _ = f.Close() }() // only read from
 	options := snapshot.Options{Tool: cli.Tool(), Server: f.NotaryURL, Readers: o.NotaryLimit}
-	var signed *signedReport
 	var key *session.SnapshotSigner
 	if o.sign {
 		if len(cfg.Keys) > 0 && o.Key == "" && o.Plugin == "" {
@@ -131,24 +92,25 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 		if key, err = f.SnapshotSigner(ctx, o.KeyOptions, log); err != nil {
 			return err
 		}
-		options.Signer, signed = key, &signedReport{}
+		options.Signer = key
 	}
-	sum, err := o.save(ctx, f, options, s, log)
-	out := savedReport{
-		Version: 1, Kind: snapshotKind, Directory: o.dir, Shard: o.Shard.String(),
-		Added: sum.Added, Changed: sum.Changed, Unchanged: sum.Unchanged, Kept: sum.Kept, Failed: sum.Failed, Expired: sum.Expired, Signed: signed,
+	if o.TOFU {
+		log.Warn("roots without a pin are trusted on first use (--tofu)")
 	}
-	if signed != nil {
-		signed.Made, signed.Before, signed.Failed, signed.Leaf = sum.Signed, sum.SignedBefore, sum.Unsigned, key.Leaf()
+	saving := output.NewSaving(&o.Common, s, len(f.GUNs), log)
+	options.Observe = saving.Saved
+	sum, err := snapshot.Save(ctx, o.dir, f.Reader(), f.GUNs, options)
+	saving.Finish()
+	out := report.NewSnapshot(o.dir, o.Shard.String(), sum, f.Found)
+	if o.sign {
+		out.Signed = &report.SnapshotSigned{Leaf: key.Leaf(), Made: sum.Signed, Before: sum.SignedBefore, Failed: sum.Unsigned}
 	}
-	out.attend(sum, f.Found)
+	write := report.SnapshotText
 	if o.Output == "json" {
-		err = errors.Join(err, report.JSON(s.Out, out))
-	} else {
-		err = errors.Join(err, out.text(s))
+		write = report.JSON[*report.Snapshot]
 	}
-	if err == nil {
-		err = wrongServer(f.GUNs, sum)
+	if err = errors.Join(err, write(s.Out, out)); err == nil {
+		err = sum.WrongServer(f.GUNs)
 	}
 	if err == nil && out.Added+out.Changed+out.Unchanged == 0 && out.Kept+out.Failed > 0 {
 		err = fmt.Errorf("%w: see the result", dct.ErrNothingRead)
@@ -156,95 +118,5 @@ func runSnapshot(ctx context.Context, o snapshotOptions, cfg session.Config, arg
 	if err == nil && (f.Unlisted != nil || out.Kept+out.Failed+out.Expired+sum.Unsigned > 0) {
 		return cli.Exit(cli.ExitFailures)
 	}
-	return err
-}
-
-// wrongServer returns an error if the Notary server of a registry had none of the trust data.
-func wrongServer(guns []dct.GUN, sum snapshot.Summary) error {
-	read := map[dct.GUN]error{}
-	for _, gun := range guns {
-		read[gun] = nil
-	}
-	for _, one := range sum.Attention {
-		read[one.GUN] = one.Err
-	}
-	return dct.WrongServer(read)
-}
-
-// save saves what the field has, and tells how far it is.
-func (o *snapshotOptions) save(ctx context.Context, f *session.Session, options snapshot.Options, s cli.Streams, log *slog.Logger) (snapshot.Summary, error) {
-	if o.TOFU {
-		log.Warn("roots without a pin are trusted on first use (--tofu)")
-	}
-	var done, failed atomic.Int64
-	began, below := time.Now(), o.ProgressOn(s.Err)
-	defer output.Meter(&o.Common, s, func() (far cli.Status) {
-		bad := failed.Load() // before done, which has them too
-		far.Percent = int(100*done.Load()) / max(len(f.GUNs), 1)
-		far.Text = fmt.Sprintf("saved: %d of %s", done.Load()-bad, safetext.Count(len(f.GUNs), "repository"))
-		far.Fail(int(bad), "failed")
-		return far
-	})()
-	options.Observe = func(one snapshot.Saved) {
-		done.Add(1)
-		if one.Outcome == snapshot.Failed {
-			failed.Add(1)
-		}
-		if below == nil && time.Since(began) > cli.Heartbeat {
-			began = time.Now()
-			log.Info("progress", "done", done.Load(), "of", len(f.GUNs))
-		}
-		log.Debug("saved", "repository", one.GUN.String(), "outcome", string(one.Outcome))
-	}
-	return snapshot.Save(ctx, o.dir, f.Reader(), f.GUNs, options)
-}
-
-// unsigned is why a repository is in the report that was saved and not signed.
-const unsigned snapshot.Outcome = "unsigned"
-
-// pastDate is why a repository is in the report that was saved, and is past its date.
-const pastDate snapshot.Outcome = "expired"
-
-// attend lists what a person should know of. found reports whether a repository was found,
-// not named: that it has no trust data is no failure then.
-func (r *savedReport) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
-	for _, one := range sum.Attention {
-		gun := one.GUN.String()
-		lacks := errors.Is(one.Err, dct.ErrUnsigned) && found(one.GUN)
-		switch {
-		case lacks && one.Outcome == snapshot.Failed:
-			r.Failed-- // nothing to save
-		case lacks && errors.Is(one.Err, dct.ErrDeleted):
-			r.Kept-- // what was saved before stays, and there will be nothing newer
-			r.Unchanged++
-			r.Attention = append(r.Attention, savedAttention{gun, snapshot.Unchanged, one.Err.Error()})
-		case one.Err != nil:
-			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Err.Error()})
-		case one.Warning != "":
-			r.Attention = append(r.Attention, savedAttention{gun, one.Outcome, one.Warning})
-		}
-		if one.Expired != nil {
-			r.Attention = append(r.Attention, savedAttention{gun, pastDate, one.Expired.Error()})
-		}
-		if one.Unsigned != nil {
-			r.Attention = append(r.Attention, savedAttention{gun, unsigned, one.Unsigned.Error()})
-		}
-	}
-}
-
-func (r savedReport) text(s cli.Streams) error {
-	var b strings.Builder
-	for _, a := range r.Attention {
-		fmt.Fprintf(&b, "%-10s %s\n    %s\n", a.Outcome, safetext.Safe(a.GUN, 256),
-			strings.ReplaceAll(safetext.Lines(a.Reason, 2048), "\n", "\n    "))
-	}
-	fmt.Fprintf(&b, "added %d, changed %d, unchanged %d, kept from before %d, failed %d\n", r.Added, r.Changed, r.Unchanged, r.Kept, r.Failed)
-	if r.Expired > 0 {
-		fmt.Fprintf(&b, "of these expired %d: saved, not signed, and readable only with --allow-expired\n", r.Expired)
-	}
-	if r.Signed != nil {
-		fmt.Fprintf(&b, "signed %d, signed before %d, not signed %d, with certificate %s\n", r.Signed.Made, r.Signed.Before, r.Signed.Failed, cmp.Or(r.Signed.Leaf, "none"))
-	}
-	_, err := fmt.Fprint(s.Out, b.String())
 	return err
 }
