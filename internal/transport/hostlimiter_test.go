@@ -196,29 +196,32 @@ func pipe() (*io.PipeWriter, func(*http.Request) (*http.Response, error)) {
 	}
 }
 
+// A stalled answer to a push keeps its status: whoever reads the text learns that it stalled, as with a GET.
 func TestStalledBodyEnds(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w, answer := pipe()
-		tr := mustNew(t, Options{Base: &script{answers: answers{answer, status(200)}},
-			Limits: func(string) Limit { return Limit{InFlight: 1} }})
-		began := time.Now()
-		go func() {
-			_, _ = w.Write([]byte("half"))
-		}()
-		resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(resp.Body)
-		if !errors.Is(err, ErrStalled) || !Transient(err) || string(data) != "half" || time.Since(began) != 30*time.Second {
-			t.Errorf("got %q, %v after %s, want half, %v after 30s", data, err, time.Since(began), ErrStalled)
-		}
-		// Its slot is free although nobody closed the body.
-		if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
-			t.Errorf("then: got %d, %v, want 200", code, err)
-		}
-	})
+	for _, method := range []string{"GET", "PUT"} {
+		synctest.Test(t, func(t *testing.T) {
+			w, answer := pipe()
+			tr := mustNew(t, Options{Base: &script{answers: answers{answer, status(200)}},
+				Limits: func(string) Limit { return Limit{InFlight: 1} }})
+			began := time.Now()
+			go func() {
+				_, _ = w.Write([]byte("half"))
+			}()
+			resp, err := tr.RoundTrip(request(t, t.Context(), method, "https://r.example/", ""))
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("%s: got answer %v, error %v, want status 200", method, resp, err)
+			}
+			data, err := io.ReadAll(resp.Body)
+			if !errors.Is(err, ErrStalled) || !Transient(err) || string(data) != "half" || time.Since(began) != 30*time.Second {
+				t.Errorf("%s: got %q, %v after %s, want half, %v after 30s", method, data, err, time.Since(began), ErrStalled)
+			}
+			// Its slot is free although nobody closed the body.
+			if code, err := send(t, tr, request(t, t.Context(), "GET", "https://r.example/", "")); code != 200 || err != nil {
+				t.Errorf("%s, then: got %d, %v, want 200", method, code, err)
+			}
+		})
+	}
 }
 
 func TestTricklingBodyEnds(t *testing.T) {
