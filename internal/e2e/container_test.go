@@ -18,7 +18,7 @@ func TestContainerImage(t *testing.T) {
 	if os.Getenv("DCT2NOTATION_E2E_IMAGE") == "no" {
 		t.Skip("no container can be made here: run.sh said so")
 	}
-	n := newNovice(t)
+	n := newNovice(t, "")
 	n.must(t, "notation", "cert", "generate-test", "--default", "container")
 	// Images and containers of its own, and no privilege but to change the root folder.
 	storage := []string{"--root", n.path("storage"), "--runroot", n.path("runroot"), "--storage-driver", "vfs"}

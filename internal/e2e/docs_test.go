@@ -16,7 +16,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,8 +34,9 @@ import (
 
 // TestDocumentsRun runs what the documents tell a reader to type, as it stands there, against servers
 // that have the names in the text. A block of ```console is a session: a line that begins with "$ " is
-// typed into a shell, the lines below it are what it prints, where "..." stands for anything. The blocks of
-// a document are one session after another by one novice; each document has one of its own.
+// typed into a shell, up to the end of a here-document if it has one; the lines below it are what it prints,
+// where "..." stands for anything. The blocks of a document are one session after another by one novice; each
+// document has one of its own.
 func TestDocumentsRun(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")
@@ -57,7 +61,7 @@ func TestDocumentsRun(t *testing.T) {
 		ran += len(sessions)
 		t.Run(strings.TrimPrefix(path, root+"/"), func(t *testing.T) {
 			t.Parallel()
-			novice := newNovice(t)
+			novice := newNovice(t, string(text))
 			for _, s := range sessions {
 				novice.session(t, s[1])
 			}
@@ -74,13 +78,25 @@ var console = regexp.MustCompile("(?ms)^```console\n(.*?)^```$")
 // network has the hosts that documents name.
 type novice struct {
 	*home
-	dir string
+	dir   string
+	ports *strings.Replacer
 }
 
-// newNovice makes the servers: two Notary servers, two registries, and where releases are.
-func newNovice(t *testing.T) *novice {
+// newNovice makes the servers: two Notary servers, two registries, and where releases are. Servers that the
+// document itself starts get free ports.
+func newNovice(t *testing.T, text string) *novice {
 	t.Helper()
 	r := &novice{home: newHome(t)}
+	var ports []string
+	for _, port := range slices.Compact(slices.Sorted(slices.Values(ownPort.FindAllString(text, -1)))) {
+		free, err := servertest.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, _, _ := strings.Cut(port, ":")
+		ports = append(ports, port, host+":"+strconv.Itoa(free))
+	}
+	r.ports = strings.NewReplacer(ports...)
 	r.dir = r.path("work")
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -95,12 +111,17 @@ func newNovice(t *testing.T) *novice {
 	// The only way out: a host name that does not exist is refused there.
 	r.extra = append(r.extra, "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+r.path("ca.pem"), "CURL_CA_BUNDLE="+r.path("ca.pem"))
 	r.shim(t)
-	r.modules(t)
+	if strings.Contains(text, "$ go install ") {
+		r.modules(t)
+	}
 	return r
 }
 
-// servers starts a Notary server and a registry with repositories of two signed tags each, whose roots docker
-// has seen on this machine.
+// ownPort is where a document starts a server itself.
+var ownPort = regexp.MustCompile(`localhost:\d+`)
+
+// servers starts a Notary server and a registry with repositories of two signed tags each, which docker has
+// pulled on this machine.
 func (r *novice) servers(t *testing.T, repositories ...string) (notary, images http.Handler) {
 	t.Helper()
 	n, err := notarytest.Start(notarytest.Options{})
@@ -131,7 +152,9 @@ func (r *novice) servers(t *testing.T, repositories ...string) (notary, images h
 		if err := p.Publish(); err != nil {
 			t.Fatal(err)
 		}
-		servertest.WriteFile(t, r.path("docker", "trust", "tuf", name, "metadata", "root.json"), n.Raw(name, "root"))
+		for _, role := range []string{"root", "timestamp", "snapshot", "targets"} {
+			servertest.WriteFile(t, r.path("docker", "trust", "tuf", name, "metadata", role+".json"), n.Raw(name, role))
+		}
 	}
 	target, err := url.Parse(g.URL())
 	if err != nil {
@@ -196,7 +219,7 @@ func (r *novice) modules(t *testing.T) {
 // session types the commands of a block and compares what they print.
 func (r *novice) session(t *testing.T, text string) {
 	t.Helper()
-	for i, part := range strings.Split("\n"+text, "\n$ ") {
+	for i, part := range strings.Split("\n"+r.ports.Replace(text), "\n$ ") {
 		if i == 0 {
 			if strings.TrimSpace(part) != "" {
 				t.Fatalf("got %q before the first command of a session, want a line that begins with $", part)
@@ -209,11 +232,15 @@ func (r *novice) session(t *testing.T, text string) {
 		for strings.HasSuffix(command, `\`) && len(lines) > 0 {
 			command, lines = command+"\n"+lines[0], lines[1:]
 		}
+		if strings.HasSuffix(command, "<<'END'") {
+			command, lines = command+"\n"+strings.Join(lines[:slices.Index(lines, "END")+1], "\n"), lines[slices.Index(lines, "END")+1:]
+		}
 		// Variables and the folder go on from one command to the next.
 		c := r.command("bash", "-c", `set -a; [ -e "$HOME/.session" ] && . "$HOME/.session"; `+command+"\nstatus=$?\n"+
 			`{ export -p; printf 'cd %q\n' "$PWD"; } >"$HOME/.session"; exit $status`)
-		c.Dir = r.dir
+		c.Dir, c.SysProcAttr = r.dir, &syscall.SysProcAttr{Setpgid: true}
 		out, err := c.CombinedOutput()
+		t.Cleanup(func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }) // what it left running, if anything
 		if err != nil {
 			t.Fatalf("$ %s\n%sgot %v, want exit code 0", command, out, err)
 		}
