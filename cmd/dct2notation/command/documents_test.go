@@ -95,7 +95,7 @@ func misnamed(root *cobra.Command, span string) []string {
 	if verb, _, err := root.Find([]string{first}); err == nil && verb != root && strings.Contains(span, " -") {
 		return mistyped(root, span)
 	}
-	if !strings.HasPrefix(span, "--") || first == "--" {
+	if !strings.HasPrefix(span, "--") || first == "--" || first == "--help" {
 		return nil
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(first, "--"), "=")
