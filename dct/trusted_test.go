@@ -7,8 +7,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
-// The trusted digest of each tag is the one that docker would have used (facts: dct.md
-// 1.3), and what docker would not run is listed, not signed.
+// The trusted digest of each tag is the one that docker would have used (the table in
+// README.md), and what docker would not run is listed, not signed.
 func TestTrustedTargetIsDockersChoice(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -21,7 +21,7 @@ type Engine struct {
 	// the key stays busy while a registry is slow.
 	Workers int
 	// Readers is how many repositories' trust data is read at the same time; 0: one. Notary
-	// servers crash under parallel reads (facts: cachedMeta).
+	// servers crash under parallel reads (docs/adr/0012).
 	Readers int
 	Tool    string // name and version, for signed metadata
 	Scope   Scope  // which part is meant, and where it is

@@ -59,7 +59,7 @@ type Contents struct {
 
 // Signed attributes that say more of the signer than its certificate does.
 //
-// SOURCE (facts: signers, AWS Signer); SPEC (Notary Project, plugin-extensibility, io.cncf.notary.verificationPlugin).
+// SOURCE (what AWS Signer's plugin 1.0 signs); SPEC (Notary Project, plugin-extensibility, io.cncf.notary.verificationPlugin).
 const (
 	attributeProfile = "com.amazonaws.signer.signingProfileVersion"
 	attributePlugin  = "io.cncf.notary.verificationPlugin"

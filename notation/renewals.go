@@ -83,7 +83,7 @@ func (s *Signer) outlive(o Options) (err error) {
 // azureUsages is what the identity usages of Azure's public certificates begin with: its root certifies
 // everybody, and only such a usage is one subscriber's.
 //
-// SOURCE (facts: signers, azure-artifactsigning).
+// SOURCE (Azure Artifact Signing: the durable identity of its certificates; docs/howto/identities.md).
 const azureUsages = "1.3.6.1.4.1.311.97."
 
 // named returns an error unless a throw-away signature is the identity's by name, and the name is one

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,22 +44,25 @@ func TestExamplesAreConfigurations(t *testing.T) {
 	}
 }
 
-// job is what matters here of a Job or Deployment.
-type job struct {
-	Kind string
-	Spec struct {
-		CompletionMode       string
-		BackoffLimitPerIndex *int
-		PodFailurePolicy     struct {
-			Rules []struct {
-				Action      string
-				OnExitCodes *struct{ Values []int }
-			}
-		}
-		Template struct {
-			Spec struct{ Containers []struct{ Args []string } }
+// jobSpec is what matters here of a Job or Deployment.
+type jobSpec struct {
+	CompletionMode       string
+	BackoffLimitPerIndex *int
+	PodFailurePolicy     struct {
+		Rules []struct {
+			Action      string
+			OnExitCodes *struct{ Values []int }
 		}
 	}
+	Template struct {
+		Spec struct{ Containers []struct{ Args []string } }
+	}
+}
+
+// job is a Job or Deployment, or the Job that a CronJob makes.
+type job struct {
+	Kind string
+	Spec jobSpec
 }
 
 // manifests are the objects of a folder, by file.
@@ -71,8 +75,14 @@ func manifests(t *testing.T, folder string) map[string]job {
 		raw, err := os.ReadFile(file)
 		must(t, err)
 		var j job
-		if err := yaml.Unmarshal(raw, &j); err != nil {
+		var cron struct {
+			Spec struct{ JobTemplate struct{ Spec jobSpec } }
+		}
+		if err := errors.Join(yaml.Unmarshal(raw, &j), yaml.Unmarshal(raw, &cron)); err != nil {
 			t.Fatalf("%s: got error %v, want none", file, err)
+		}
+		if j.Kind == "CronJob" {
+			j.Spec = cron.Spec.JobTemplate.Spec
 		}
 		all[filepath.Base(file)] = j
 	}
@@ -83,11 +93,13 @@ func manifests(t *testing.T, folder string) map[string]job {
 // and disagreement would come out the same, and all else may pass.
 func TestJobsFollowExitCodes(t *testing.T) {
 	t.Parallel()
-	for folder, want := range map[string]map[string][]int{
-		"../../../deploy/kubernetes":         {"FailJob": {2, 3, 4}, "Count": {1, 5, 11, 130, 137, 143}},
-		"../../../deploy/kubernetes/indexed": {"FailJob": {2}, "FailIndex": {3, 4}, "Count": {1, 5, 11, 130, 137, 143}},
+	whole := map[string][]int{"FailJob": {2, 3, 4}, "Count": {1, 5, 11, 130, 137, 143}}
+	for file, want := range map[string]map[string][]int{
+		"job.yaml": whole, "verify-cronjob.yaml": whole,
+		"indexed/job.yaml": {"FailJob": {2}, "FailIndex": {3, 4}, "Count": {1, 5, 11, 130, 137, 143}},
 	} {
-		j := manifests(t, folder)["job.yaml"]
+		folder := filepath.Join("../../../deploy/kubernetes", filepath.Dir(file))
+		j := manifests(t, folder)[filepath.Base(file)]
 		got, known := map[string][]int{}, []string{"0", "137"} // a kill has no code of ours
 		for _, rule := range j.Spec.PodFailurePolicy.Rules {
 			if rule.OnExitCodes != nil {
@@ -98,17 +110,17 @@ func TestJobsFollowExitCodes(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%s: got %v, want %v", folder, got, want)
+			t.Errorf("%s: got %v, want %v", file, got, want)
 		}
 		for _, code := range cli.ExitCodes() {
 			for _, one := range strings.Split(code[0], ", ") {
 				if !slices.Contains(known, one) {
-					t.Errorf("%s: exit code %s (%s): got no rule, want one", folder, one, code[1])
+					t.Errorf("%s: exit code %s (%s): got no rule, want one", file, one, code[1])
 				}
 			}
 		}
 		if (j.Spec.CompletionMode == "Indexed") != (j.Spec.BackoffLimitPerIndex != nil) {
-			t.Errorf("%s: got mode %q and backoffLimitPerIndex %v, want both or none", folder, j.Spec.CompletionMode, j.Spec.BackoffLimitPerIndex)
+			t.Errorf("%s: got mode %q and backoffLimitPerIndex %v, want both or none", file, j.Spec.CompletionMode, j.Spec.BackoffLimitPerIndex)
 		}
 	}
 }
@@ -142,7 +154,7 @@ func TestDeployedCommandLines(t *testing.T) {
 			}
 		}
 	}
-	if lines < 5 {
-		t.Errorf("got %d command lines, want at least 5", lines)
+	if lines < 6 {
+		t.Errorf("got %d command lines, want at least 6", lines)
 	}
 }
