@@ -86,7 +86,7 @@ var failureRemedies = map[failure.Class]string{
 	failure.Permanent:   "Do what the reason says: trying again cannot help.",
 	failure.Security:    "Find out why, before anything else: this is how an attack looks.",
 	failure.Expired:     "Have the owner sign the trust data again, or allow its date with --allow-expired.",
-	failure.Unsigned:    "Leave the repository out, or check the address of the Notary server.",
+	failure.Unsigned:    "There is nothing to migrate: leave the repository out, or check the address of the Notary server.",
 	failure.Unpinned:    "Pin the root: dct2notation pins shows what to compare with.",
 	failure.Incomplete:  "Restore the file on the Notary server.",
 	failure.NotNotary:   "Check the address of the Notary server.",
@@ -102,5 +102,13 @@ func remedy(of, class string, unread bool) string {
 	} else if of == OfVerify && c == verify.Untrusted {
 		return failureRemedies[failure.Security] // as a verification calls it
 	}
-	return cmp.Or(failureRemedies[failure.Class(class)], "Do what the reason says.")
+	return Remedy(failure.Class(class))
 }
+
+// Remedy is what to do about images that were not signed, or trust data that was not read.
+func Remedy(class failure.Class) string {
+	return cmp.Or(failureRemedies[class], "Do what the reason says.")
+}
+
+// RemedyOfTag is what to do about tags on which both sides do not agree.
+func RemedyOfTag(class verify.Class) string { return remedies[class] }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
 	"github.com/dct2notation/dct2notation/migrate"
 )
@@ -72,7 +73,7 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 			}
 			return compared{result: result, unread: err, err: ended}
 		}
-		return compared{result: Repository{GUN: gun.String(), Class: unreadClass(err), Reason: err.Error()}, unread: err}
+		return compared{result: Repository{GUN: gun.String(), Class: unreadClass(err), Failure: failure.Of(err), Reason: err.Error()}, unread: err}
 	}
 	size := min(int64(len(read.Targets())+len(read.Findings())), aheadTags)
 	err = c.tags.Acquire(ctx, size)

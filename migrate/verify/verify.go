@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
@@ -116,6 +117,7 @@ type Repository struct {
 	GUN      string        `json:"gun"`
 	Place    string        `json:"place,omitempty"` // the repository that the images are in, where it is another
 	Class    Class         `json:"class,omitempty"`
+	Failure  failure.Class `json:"-"` // why it could not be read
 	Reason   string        `json:"reason,omitempty"`
 	Deleted  bool          `json:"deleted,omitempty"` // from the Notary server, by its changefeed and its own answer: all of it is compared as withdrawn
 	PinnedBy string        `json:"pinned_by,omitempty"`

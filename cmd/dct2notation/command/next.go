@@ -2,7 +2,10 @@ package command
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +17,10 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
+	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/internal/transport"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
@@ -25,7 +31,7 @@ var follows = map[string]map[int]string{
 	"snapshot": {cli.ExitDone: "snapshot verify"},
 	"plan":     {cli.ExitDone: "run", cli.ExitFailures: "doctor"},
 	"run":      {cli.ExitDone: "verify", cli.ExitFailures: "doctor", cli.ExitEarly: "run", cli.ExitInterrupted: "run"},
-	"verify":   {cli.ExitDone: "ready", cli.ExitFailures: "doctor", cli.ExitDisagree: "plan"},
+	"verify":   {cli.ExitDone: "ready", cli.ExitFailures: "doctor"},
 }
 
 // ofOneCall are flags of one call, which the next one does not get.
@@ -35,10 +41,12 @@ var ofOneCall = []string{
 	"no-sign", "fold", "root-keys", "output-file", "help",
 }
 
-// doctor looks at what the verbs that are diagnosed need, and finds what is wrong with a server as a whole.
+// doctor looks at what the verbs that are diagnosed need, and finds what is wrong with a server or a key as a whole. What
+// is wrong with one repository or image it does not cure.
 var (
 	diagnosed = []string{"plan", "run", "verify", "ready", "snapshot"}
-	ofServers = []failure.Class{failure.Transient, failure.Denied, failure.NotNotary}
+	ofServers = []failure.Class{failure.Transient, failure.Throttled, failure.Denied, failure.NotNotary}
+	ofImages  = []failure.Class{failure.Permanent, failure.Incomplete}
 )
 
 // end is how a verb ended.
@@ -50,56 +58,157 @@ type end struct {
 	then  cli.Then
 }
 
-// next returns the command line to type after a verb that has ended so, and whether it would cure what it ended with;
-// it is empty where none follows. It has the configuration and the flags that were typed as far as the next verb
-// takes them, quoted for a shell, without any value that may be secret.
-func next(e end) (line string, cures bool) {
+// A step is what to do after a verb.
+type step struct {
+	say   []string // what no command does, or is to be known before
+	line  string   // to be typed; empty: nothing is
+	cures bool     // it would cure what the verb has ended with
+}
+
+// write writes a line for each thing to do, and the command last.
+func (s step) write(w io.Writer, before string) {
+	for _, one := range append(slices.Clone(s.say), s.line) {
+		if one != "" {
+			fmt.Fprintln(w, before+safetext.Safe(one, 8192))
+		}
+	}
+}
+
+// next returns what to do after a verb that has ended so. The line to type has the configuration and the flags that were
+// typed as far as the next verb takes them, quoted for a shell, without any value that may be secret.
+func next(e end) step {
 	name := strings.TrimPrefix(e.verb.CommandPath(), e.verb.Root().Name()+" ")
-	verb, unpinned := follows[name][e.code], e.then.Unpinned
+	args := e.verb.Flags().Args()
 	var of *dct.Error
 	switch {
-	case errors.As(e.err, &of) && errors.Is(e.err, dct.ErrUnpinnedRoot) && len(unpinned) == 0:
-		unpinned = []string{of.GUN}
+	case errors.As(e.err, &of) && len(e.then.Unread) == 0 && (errors.Is(e.err, dct.ErrUnpinnedRoot) || errors.Is(e.err, dct.ErrNothingRead)):
+		e.then.NotRead(failure.Of(of), of.GUN)
 	case errors.Is(e.err, notation.ErrNoTrustPolicy):
-		return e.line("policy", []string{"notation", "-O", "trust"}, e.verb.Flags().Args()), true
+		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args), cures: true}
 	case errors.Is(e.err, session.ErrNoRepositories) && !slices.Contains(e.typed, "config") && name != "init":
-		return e.line("init", nil, nil), true
-	case errors.Is(e.err, dct.ErrNothingRead) && name != "doctor", e.code == cli.ExitCannot && slices.Contains(ofServers, failure.Of(e.err)) && slices.Contains(diagnosed, name):
-		verb, cures = "doctor", true
+		return step{line: e.line("init", nil, nil), cures: true}
+	case name == "policy" && e.code == cli.ExitDone && len(args) > 0 && args[0] == "notation" && e.flag("output-dir") != "":
+		return step{line: "NOTATION_CONFIG=" + quote(e.flag("output-dir")) + " " + e.line("verify", nil, args[1:])}
 	}
-	args := e.verb.Flags().Args()
-	if unpinned = slices.DeleteFunc(slices.Clone(unpinned), ungrammatical); len(unpinned) > 0 && name != "pins" {
-		if len(unpinned) <= 3 {
-			args = unpinned
+	if name != "pins" {
+		if pins, ok := e.pins(args); ok {
+			return pins
 		}
-		return e.line("pins", nil, args), true
 	}
-	dry := slices.Contains(e.typed, "dry-run")
+	verb, dry := follows[name][e.code], slices.Contains(e.typed, "dry-run")
+	cures := false
 	switch {
 	case e.code == cli.ExitDone && e.then.Verb != "":
 		verb = e.then.Verb
 	case e.code == cli.ExitDone && dry:
 		verb = name
+	case e.code == cli.ExitCannot && slices.Contains(ofServers, failure.Of(e.err)) && slices.Contains(diagnosed, name):
+		verb, cures = "doctor", true
+	case verb == "doctor", errors.Is(e.err, dct.ErrNothingRead) && slices.Contains(diagnosed, name), name == "verify" && e.code == cli.ExitDisagree:
+		if verb = e.mend(name, dry); verb == "" {
+			return step{say: e.remedies(), cures: true}
+		}
+		cures = verb == "doctor"
+	}
+	if verb == "verify" && name != "verify" && !e.then.Judged {
+		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args)}
 	}
 	switch {
 	case verb == "", slices.Contains(e.typed, "watch") && name != "doctor", name == "pins" && e.flag("output") == "json":
-		return "", false
+		return step{}
 	case verb == "pins":
-		return e.line(verb, []string{"-o", "json"}, args) + " > pins.json", false
+		return step{line: e.line(verb, []string{"-o", "json"}, args) + " > pins.json"}
 	case verb == "undo":
-		return e.line(verb, []string{"--yes"}, args), false
+		return step{line: e.line(verb, []string{"--yes"}, args)}
 	case verb == "snapshot verify":
-		return e.line(verb, nil, []string{e.flag("output-dir")}), false
+		return step{line: e.line(verb, nil, []string{e.flag("output-dir")})}
 	case verb == "verify" && e.then.Ledger != "":
-		return e.line(verb, []string{"--ledger", e.then.Ledger}, args), false
+		return step{line: withNotation(e.line(verb, []string{"--ledger", e.then.Ledger}, args))}
 	case verb == "ready":
 		words := []string{"--date", "DATE", "--snapshot", "DIR"}
 		if !slices.Contains(e.typed, "ledger") {
 			words = append(words, "--no-ledger")
 		}
-		return e.line(verb, words, args), false
+		return step{line: withNotation(e.line(verb, words, args))}
 	}
-	return e.line(verb, nil, args), cures
+	return step{line: e.line(verb, nil, args), cures: cures}
+}
+
+// withNotation has a verb read the trust policy that this one was given by the environment.
+func withNotation(line string) string {
+	if folder := os.Getenv("NOTATION_CONFIG"); folder != "" && line != "" {
+		return "NOTATION_CONFIG=" + quote(folder) + " " + line
+	}
+	return line
+}
+
+// mend returns the verb that follows where something was left undone: doctor where a server or a key may be the reason,
+// else what follows for the rest; empty where only people can do something.
+func (e end) mend(name string, dry bool) string {
+	t := e.then
+	switch {
+	case t.Differs[verify.DCTOnly] > 0:
+		return "plan" // it shows what run would sign
+	case name == "verify" && e.code == cli.ExitDisagree:
+		return ""
+	case t.Any(slices.Concat(ofServers, ofImages)...), len(t.Unread)+len(t.Failed) == 0:
+		return "doctor"
+	case len(t.Failed) > 0, errors.Is(e.err, dct.ErrNothingRead):
+		return ""
+	case t.Verb != "":
+		return t.Verb
+	case dry:
+		return name
+	}
+	return follows[name][cli.ExitDone]
+}
+
+// remedies say for each class what to do, where no command does it.
+func (e end) remedies() (all []string) {
+	lower := func(s string) string { return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".") }
+	for _, c := range report.Classes() {
+		if n := e.then.Differs[c]; n > 0 {
+			all = append(all, fmt.Sprintf("%s (%s): %s", c, safetext.Count(n, "tag"), lower(report.RemedyOfTag(c))))
+		}
+	}
+	for _, c := range failure.FailureClasses {
+		if of := e.then.Unread[c]; of != nil {
+			all = append(all, fmt.Sprintf("%s (%s): %s", c, safetext.Count(of.Count, "repository"), lower(report.Remedy(c))))
+		}
+		if n := e.then.Failed[c]; n > 0 {
+			all = append(all, fmt.Sprintf("%s (%s): %s", c, safetext.Count(n, "image"), lower(report.Remedy(c))))
+		}
+	}
+	return all
+}
+
+// pins is what to do about repositories that are not pinned: list their keys, and pin them in one of two ways.
+func (e end) pins(args []string) (step, bool) {
+	of := e.then.Unread[failure.Unpinned]
+	if of == nil {
+		return step{}, false
+	}
+	named := slices.DeleteFunc(slices.Clone(of.First), ungrammatical)
+	if len(named) == 0 {
+		return step{}, false
+	}
+	file := "write a file of all for --trust-pinning: " + e.line("pins", []string{"-o", "json"}, args) + " > pins.json"
+	say := []string{"no pin: " + safetext.Count(of.Count, "repository") + ". List the keys, compare them with those that the owners give you, then " + file}
+	if config := e.flag("config"); config != "" && hasComment(config, named) {
+		say = []string{strings.TrimSuffix(say[0], file) + "take the # from the lines of these repositories in " + config, "or " + file}
+	}
+	if of.Count <= 3 {
+		args = named
+	}
+	return step{say: say, line: e.line("pins", nil, args), cures: true}, true
+}
+
+// hasComment reports whether a configuration has pins of these repositories as comments, as init writes them.
+func hasComment(config string, repositories []string) bool {
+	raw, err := os.ReadFile(config)
+	return err == nil && slices.ContainsFunc(repositories, func(r string) bool {
+		return strings.Contains(string(raw), "# \""+r+"\": [")
+	})
 }
 
 // ungrammatical reports whether a name from a server is not a valid repository name, and so not to be pasted.

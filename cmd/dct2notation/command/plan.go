@@ -10,6 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/runner"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -104,10 +105,11 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if err != nil {
 		return cli.Reported(err)
 	}
+	s.Then.Covered(f.PolicyCovers())
 	if plan.Cost.Operations == 0 && !slices.ContainsFunc(plan.Repositories, pushes) {
 		s.Then.Do("verify")
 	}
-	return planStatus(&o, plan, f)
+	return planStatus(&o, plan, f, s.Then)
 }
 
 // pushes reports whether a run would push what an earlier one has signed.
@@ -115,8 +117,16 @@ func pushes(r migrate.PlanRepository) bool {
 	return slices.ContainsFunc(r.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionPush })
 }
 
+// reasonOf is why it is not known what to do with an image.
+func reasonOf(it migrate.PlanItem) failure.Class {
+	if it.Reason == nil {
+		return failure.Permanent
+	}
+	return it.Reason.Class
+}
+
 // planStatus returns the error that a plan comes to which has been shown.
-func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session) error {
+func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session, then *cli.Then) error {
 	items, read := 0, 0
 	for _, part := range plan.Repositories {
 		items += len(part.Items)
@@ -130,10 +140,18 @@ func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session) erro
 	if f.Unlisted != nil {
 		return cli.Exit(cli.ExitFailures)
 	}
+	failed := false
 	for _, part := range plan.Repositories {
-		if part.Error != nil || slices.ContainsFunc(part.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionUnknown }) {
-			return cli.Exit(cli.ExitFailures)
+		failed = failed || part.Error != nil
+		for _, it := range part.Items {
+			if it.Action == migrate.ActionUnknown {
+				failed = true
+				then.Fail(reasonOf(it))
+			}
 		}
+	}
+	if failed {
+		return cli.Exit(cli.ExitFailures)
 	}
 	return nil
 }

@@ -34,18 +34,18 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 		err = cli.Usage(unknownVerb(err)) // cobra's own, which has no type
 	}
 	code := cli.ExitCode(err)
-	line, cures := next(end{verb, typed, code, err, *s.Then})
+	then := next(end{verb, typed, code, err, *s.Then})
 	if !cli.Silent(err) && err != nil {
 		// Each part of the text has already escaped foreign data; this escapes what cobra and
 		// the operating system quote from the command line.
 		fmt.Fprintln(s.Err, "Error: "+safetext.Lines(strings.ReplaceAll(report.Why(err), "\t", "  "), 8192))
-		if cures {
-			fmt.Fprintln(s.Err, "hint: "+safetext.Safe(line, 8192))
+		if then.cures {
+			then.write(s.Err, "hint: ")
 			return code
 		}
 	}
-	if o, ok := cli.CommonOf(verb.Flags()); ok && line != "" && !o.Quiet && o.Terminal(s.Err) != nil {
-		fmt.Fprintln(s.Err, "next: "+safetext.Safe(line, 8192))
+	if o, ok := cli.CommonOf(verb.Flags()); ok && !o.Quiet && o.Terminal(s.Err) != nil {
+		then.write(s.Err, "next: ")
 	}
 	return code
 }

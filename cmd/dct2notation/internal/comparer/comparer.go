@@ -155,9 +155,6 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
 		// The rows say it of each repository, and the exit code is theirs. Repositories that
 		// were found, and have no trust data, make no rows.
-		if of := (*dct.Error)(nil); errors.As(err, &of) && errors.Is(err, dct.ErrUnpinnedRoot) {
-			c.Streams.Then.Pin(of.GUN)
-		}
 		if c.Output != "text" {
 			c.Log.Error("reading trust data", cli.Reasoned(err.Error())...)
 		}

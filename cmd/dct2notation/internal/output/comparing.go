@@ -12,6 +12,7 @@ import (
 // Comparing shows on a terminal how far a comparison is. It is safe for concurrent use.
 type Comparing struct {
 	stop func()
+	then *cli.Then
 
 	mu                        sync.Mutex
 	of, done, tags, amiss, no int
@@ -19,7 +20,7 @@ type Comparing struct {
 
 // NewComparing begins the display for so many repositories.
 func NewComparing(o *cli.Common, to cli.Streams, repositories int) *Comparing {
-	c := &Comparing{of: repositories}
+	c := &Comparing{of: repositories, then: to.Then}
 	c.stop = Meter(o, to, c.far)
 	return c
 }
@@ -32,10 +33,12 @@ func (c *Comparing) Compared(r verify.Repository) {
 	c.tags += len(r.Tags)
 	if r.Class != "" {
 		c.no++
+		c.then.NotRead(r.Failure, r.GUN)
 	}
 	for _, t := range r.Tags {
 		if !t.Class.Agrees() {
 			c.amiss++
+			c.then.Differ(t.Class)
 		}
 	}
 }

@@ -131,9 +131,7 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 	gun := safetext.Safe(n.GUN, 256)
 	if n.Err != nil {
 		p.Report.AddUnread(n)
-		if n.Class == failure.Unpinned {
-			p.then.Pin(n.GUN)
-		}
+		p.then.NotRead(n.Class, n.GUN)
 		if cause := failure.HostCause(n.Err); !p.silent && (cause == "" || p.troubles.add(trouble{migrate.HostOf(n.GUN), cause}, n.GUN, "")) {
 			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, cli.Reasoned(n.Err.Error())...)...)
 		}
@@ -158,6 +156,9 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 
 func (p *Progress) outcome(o *migrate.Outcome) {
 	p.so.Done++
+	if o.Result == migrate.ResultFailed {
+		p.then.Fail(o.Class)
+	}
 	if o.Result == migrate.ResultFailed && !p.silent && (o.HostCause == "" || p.troubles.add(trouble{migrate.HostOf(o.Repository), o.HostCause}, o.Repository, o.Digest)) {
 		p.log.Error("failed", append([]any{"repository", safetext.Safe(o.Repository, 256), "digest", safetext.Safe(o.Digest, 80), "class", string(o.Class)}, cli.Reasoned(o.Reason)...)...)
 	}

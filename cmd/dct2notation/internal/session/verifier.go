@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/notaryproject/notation-go/dir"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
 
@@ -102,6 +103,21 @@ func WarnOfStore(trustPolicy string, log *slog.Logger) {
 		return
 	}
 	log.Warn("notation's own trust store is used, not the one next to the trust policy; to use both, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
+}
+
+// PolicyCovers reports whether notation's own trust policy has a statement for the images of each repository, so that
+// verify has something to judge by.
+func (f *Session) PolicyCovers() bool {
+	v, err := notation.OpenVerifier(notation.VerifierOptions{})
+	if err != nil {
+		return false
+	}
+	for _, gun := range f.GUNs {
+		if _, err := v.Statement(f.Scope.PlaceOf(gun) + "@" + digest.FromString("").String()); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // OfflineTransport sends what a verb asks for revocation that connects to no server otherwise.
