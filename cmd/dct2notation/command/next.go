@@ -79,6 +79,9 @@ func (s step) write(w io.Writer, before string) {
 func next(e end) step {
 	name := strings.TrimPrefix(e.verb.CommandPath(), e.verb.Root().Name()+" ")
 	args := e.verb.Flags().Args()
+	if name == "inspect" {
+		args = repositoriesOf(args)
+	}
 	var of *dct.Error
 	switch {
 	case errors.As(e.err, &of) && len(e.then.Unread) == 0 && (errors.Is(e.err, dct.ErrUnpinnedRoot) || errors.Is(e.err, dct.ErrNothingRead)):
@@ -209,6 +212,18 @@ func hasComment(config string, repositories []string) bool {
 	return err == nil && slices.ContainsFunc(repositories, func(r string) bool {
 		return strings.Contains(string(raw), "# \""+r+"\": [")
 	})
+}
+
+// repositoriesOf returns images without their tags and digests.
+func repositoriesOf(images []string) (names []string) {
+	for _, image := range images {
+		name, _, _ := strings.Cut(image, "@")
+		if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+			name = name[:colon]
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // ungrammatical reports whether a name from a server is not a valid repository name, and so not to be pasted.

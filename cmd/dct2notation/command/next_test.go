@@ -131,6 +131,7 @@ func TestNext(t *testing.T) {
 		{args: "verify --config migration.yaml --trust-policy p.json", code: cli.ExitDisagree, then: cli.Then{Differs: map[verify.Class]int{verify.DCTOnly: 1, verify.Moved: 1}}, want: "plan --config migration.yaml"},
 		{args: "verify registry.example.com/team/app", code: cli.ExitCannot, err: unpinned, want: "pins registry.example.com/team/app"},
 		{args: "verify --config migration.yaml a.example.com/b", code: cli.ExitUsage, err: fmt.Errorf("x: %w", notation.ErrNoTrustPolicy), want: "policy notation -O trust --config migration.yaml a.example.com/b"},
+		{args: "inspect --config migration.yaml a.example.com:5000/b:v1", code: cli.ExitUsage, err: fmt.Errorf("x: %w", notation.ErrNoTrustPolicy), want: "policy notation -O trust --config migration.yaml a.example.com:5000/b"},
 		{args: "verify --config migration.yaml", code: cli.ExitCannot, err: nothing, want: "doctor --config migration.yaml"},
 		{args: "run --key release a.example.com/b", code: cli.ExitCannot, err: failure.New(failure.Denied, errors.New("changefeed")), want: "doctor --key release a.example.com/b"},
 		{args: "report", code: cli.ExitCannot, err: failure.New(failure.Denied, errors.New("x"))},

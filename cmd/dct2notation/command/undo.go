@@ -131,9 +131,9 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	if err != nil {
 		return err
 	}
-	// Of the configuration nothing else counts: Notary servers are not spoken to.
+	// Of the configuration nothing else counts than how registries are reached: Notary servers are not spoken to.
 	r, err := session.ConnectServers(session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: session.SourceServer, CacheDir: "none", DockerTrust: "none", NotaryLimit: 1},
-		session.Config{}, hosts, session.Access{ReadOnly: o.dryRun, Delete: !o.dryRun, ForceTag: o.forceTag}, s, log)
+		session.Config{PlainHTTPHosts: cfg.PlainHTTPHosts}, hosts, session.Access{ReadOnly: o.dryRun, Delete: !o.dryRun, ForceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
 	}
