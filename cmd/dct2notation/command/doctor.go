@@ -43,15 +43,9 @@ or unknown.`,
 	// It accepts the command line of a run; these flags do not affect any check.
 	cli.HideFlags(c.Flags(), "dry-run", "max-duration", "max-operations", "recheck", "rebind", "resign", "shared", "platforms", "workers", "key-rate", "timestamp-rate", "user-metadata", "no-tty", "verbose")
 	c.Flags().BoolVar(&o.noSign, "no-sign", false, "make no test signature: whether the key works, and its certificate, stay unknown")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runDoctor(ctx, o, cfg, args, s)
-	}
+	})
 	return c
 }
 

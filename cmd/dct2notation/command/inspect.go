@@ -50,15 +50,9 @@ Exit code 0: both sides agree. 4: they do not. 3: something could not be found o
 	c.Flags().StringVar(&o.trustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	c.Flags().BoolVar(&o.forceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
 	cli.HideFlags(c.Flags(), "no-tty")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runInspect(ctx, o, cfg, args[0], s)
-	}
+	})
 	return c
 }
 

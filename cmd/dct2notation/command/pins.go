@@ -43,15 +43,9 @@ them, which many repositories may share: --fold 'registry.example.com/team/*' ma
 	cli.HideFlags(c.Flags(), "tofu", "trust-pinning", "docker-trust", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags")
 	c.Flags().BoolVar(&o.rootKeys, "root-keys", false, "list by the ids of the keys alone, as notary key list has them, instead of those of certificates")
 	c.Flags().StringArrayVar(&o.folds, "fold", nil, "PREFIX* that becomes one pin, where all repositories that it covers have the same keys; needs --root-keys; once for each")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runPins(ctx, o, cfg, args, s)
-	}
+	})
 	return c
 }
 

@@ -30,15 +30,9 @@ Save the result of -o json and give it to run --plan, which then signs nothing e
 	}
 	o.Bind(c)
 	o.BindVerbose(c.Flags(), "on a terminal too, print the plan in full")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runPlan(ctx, o, cfg, args, nil, s)
-	}
+	})
 	return c
 }
 

@@ -6,8 +6,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/policies"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
 const policyKind = "dct2notation.policy"
@@ -38,16 +39,23 @@ type policyLoss struct {
 	Instead   string `json:"instead"` // what makes up for it
 }
 
-func (r *policyResult) add(f policy.Folder) {
-	out := f.Output
-	c := policyConsumer{Consumer: out.Consumer.Name, Directory: f.Dir, Warnings: out.Warnings}
-	for _, f := range out.Files {
-		c.Files = append(c.Files, f.Name)
+func newPolicyResult(w *policies.Result) *policyResult {
+	r := &policyResult{
+		Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(w.Stage), Repositories: w.Repositories, Complete: len(w.Problems) == 0, Problems: w.Problems,
 	}
-	for _, l := range out.Lost {
-		c.Lost = append(c.Lost, policyLoss(l))
+	for _, one := range w.Consumers {
+		c := policyConsumer{Consumer: one.Consumer, Directory: one.Dir, Files: []string{}, Warnings: one.Warnings, Refused: one.Refused}
+		if one.Output != nil {
+			for _, f := range one.Output.Files {
+				c.Files = append(c.Files, f.Name)
+			}
+			for _, l := range one.Output.Lost {
+				c.Lost = append(c.Lost, policyLoss(l))
+			}
+		}
+		r.Consumers = append(r.Consumers, c)
 	}
-	r.Consumers = append(r.Consumers, c)
+	return r
 }
 
 func (r *policyResult) show(w io.Writer, format string) error {

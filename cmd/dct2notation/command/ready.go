@@ -60,15 +60,9 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 		f.IntVar(&o.Workers, "concurrency", 64, "tags compared in parallel")
 	})
 	cli.HideFlags(f, "source")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runReady(ctx, o, cfg, args, s)
-	}
+	})
 	return c
 }
 

@@ -55,15 +55,9 @@ oras pull fetches its files. An existing tag is not overwritten.`,
 	o.KeyOptions.Bind(f)
 	o.RegistryOptions.Bind(f)
 	o.Common.Bind(f)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runReportPush(ctx, o, cfg, args, s)
-	}
+	})
 	return c
 }
 

@@ -37,15 +37,9 @@ func newSnapshotVerify(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	// whether a certificate was revoked, and only with a trust policy.
 	cli.HideFlags(c.Flags(), "notary-server", "source", "rescue", "cache-dir", "username", "password-stdin", "registry-config", "token-host",
 		"ca-file", "plain-http", "insecure-registry", "registry-concurrency", "registry-rate", "max-pages", "list-timeout", "body-timeout", "notary-concurrency", "max-changefeed-records", "notary-timeout", "no-tty")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runSnapshotVerify(ctx, o, cfg, args[0], s)
-	}
+	})
 	return c
 }
 

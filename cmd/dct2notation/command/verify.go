@@ -59,15 +59,9 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 		f.IntVar(&o.Sample, "sample", 0, "compare this many tags of each repository, chosen at random (0: all)")
 		f.StringVar(&o.Seed, "sample-seed", "", "seed printed by an earlier --sample, to choose the same tags")
 	})
-	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := cli.Until(c.Context(), stop)
-		defer cancel()
+	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runVerify(ctx, stop, o, cfg, args, s)
-	}
+	})
 	return c
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,20 @@ type Config struct {
 
 // callFlags belong to one call and are no keys.
 var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations", "images", "running"}
+
+// Action is what a verb does that changes nothing, with its configuration: it has nothing to finish, so its context ends
+// when stop is closed as well.
+func Action(stop <-chan struct{}, do func(ctx context.Context, cfg Config, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		cfg, err := LoadConfig(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := cli.Until(c.Context(), stop)
+		defer cancel()
+		return do(ctx, cfg, args)
+	}
+}
 
 // LoadConfig reads the file that --config names and sets the command's flags from it that
 // the command line has not set. Without --config it is empty.
