@@ -95,76 +95,94 @@ func (n now) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is [prometheus.Collector]'s.
 func (n now) Collect(out chan<- prometheus.Metric) {
-	tell := func(d described, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d.Desc, d.kind, v, labels...)
-	}
-	at := func(d described, t time.Time, labels ...string) {
-		if !t.IsZero() {
-			tell(d, float64(t.UnixMilli())/1000, labels...)
-		}
-	}
-	m := n.m
+	to, m := metrics(out), n.m
 	m.mu.Lock()
 	p, whole, undone, first, keys, ledger, clock := m.pass, m.whole, m.undone, m.soonest(), m.keys, m.ledger, m.o.Now()
 	compared := maps.Clone(m.sides) // what is in it is replaced, and never changed
 	m.mu.Unlock()
 
-	tell(descBuild, 1, m.o.Version, runtime.Version())
-	tell(descInterval, m.o.Interval.Seconds())
-	running := 0.0
-	if p.running() {
-		running = 1
-		tell(descDuration, clock.Sub(p.began).Seconds())
-	} else if !p.began.IsZero() {
-		tell(descDuration, p.ended.Sub(p.began).Seconds())
-	}
-	tell(descRunning, running)
-	tell(descKnown, float64(p.known))
-	tell(descDone, float64(p.done))
-	at(descBegan, p.began)
-	at(descEnded, p.ended)
-	if at(descWhole, whole); whole.IsZero() {
-		tell(descWhole, 0)
-	}
-	left := 0.0
-	if undone {
-		left = 1
-	}
-	tell(descUndone, left)
+	to.tell(descBuild, 1, m.o.Version, runtime.Version())
+	to.tell(descInterval, m.o.Interval.Seconds())
+	to.pass(p, clock)
+	to.ever(descWhole, whole)
+	to.tell(descUndone, number(undone))
 	for role, t := range first {
-		at(descTrust, t, role)
+		to.at(descTrust, t, role)
 	}
-	for name, s := range compared {
-		for class, count := range s.rows {
-			tell(descRows, float64(count), name, class)
-		}
-		if s.unread != "" {
-			tell(descUnread, 1, name, s.unread)
-		}
-		if at(descCompared, s.whole, name); s.whole.IsZero() {
-			tell(descCompared, 0, name)
-		}
-		for role, t := range s.expires {
-			at(descExpires, t, name, role)
-		}
-		at(descSigned, s.signed, name)
-	}
+	to.sides(compared)
 	if keys != nil {
 		for _, k := range keys() {
-			at(descCert, k.Expires, k.Name)
-			tell(descCalls, float64(k.Calls), k.Name)
-			tell(descProofs, float64(k.Proofs), k.Name)
-			tell(descThrottled, float64(k.Throttled), k.Name)
+			to.at(descCert, k.Expires, k.Name)
+			to.tell(descCalls, float64(k.Calls), k.Name)
+			to.tell(descProofs, float64(k.Proofs), k.Name)
+			to.tell(descThrottled, float64(k.Throttled), k.Name)
 		}
 	}
 	if ledger != nil {
 		if l, ok := ledger(); ok {
-			tell(descBytes, float64(l.Bytes))
+			to.tell(descBytes, float64(l.Bytes))
 			for stage, count := range l.Stages {
-				tell(descStages, float64(count), stage)
+				to.tell(descStages, float64(count), stage)
 			}
 		}
 	}
+}
+
+// metrics take what is collected.
+type metrics chan<- prometheus.Metric
+
+func (to metrics) tell(d described, v float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d.Desc, d.kind, v, labels...)
+}
+
+// at tells a time, if there is one.
+func (to metrics) at(d described, t time.Time, labels ...string) {
+	if !t.IsZero() {
+		to.tell(d, float64(t.UnixMilli())/1000, labels...)
+	}
+}
+
+// ever tells a time, or 0 if there is none.
+func (to metrics) ever(d described, t time.Time, labels ...string) {
+	if to.at(d, t, labels...); t.IsZero() {
+		to.tell(d, 0, labels...)
+	}
+}
+
+func (to metrics) pass(p pass, clock time.Time) {
+	if p.running() {
+		to.tell(descDuration, clock.Sub(p.began).Seconds())
+	} else if !p.began.IsZero() {
+		to.tell(descDuration, p.ended.Sub(p.began).Seconds())
+	}
+	to.tell(descRunning, number(p.running()))
+	to.tell(descKnown, float64(p.known))
+	to.tell(descDone, float64(p.done))
+	to.at(descBegan, p.began)
+	to.at(descEnded, p.ended)
+}
+
+func (to metrics) sides(compared map[string]sides) {
+	for name, s := range compared {
+		for class, count := range s.rows {
+			to.tell(descRows, float64(count), name, class)
+		}
+		if s.unread != "" {
+			to.tell(descUnread, 1, name, s.unread)
+		}
+		to.ever(descCompared, s.whole, name)
+		for role, t := range s.expires {
+			to.at(descExpires, t, name, role)
+		}
+		to.at(descSigned, s.signed, name)
+	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func (p pass) running() bool { return !p.began.IsZero() && p.ended.IsZero() }

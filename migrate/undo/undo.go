@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -160,7 +161,17 @@ func (r *undoing) run(ctx context.Context) (Summary, error) {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return r.summary, err
+	return r.summary, Unproven(err)
+}
+
+// Unproven gives the error of a damaged ledger the hint for undo: one that is rebuilt, as other verbs advise,
+// has no history to prove anything with.
+func Unproven(err error) error {
+	if !errors.Is(err, state.ErrDamaged) {
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
+	return errors.New(text + "\nhint: a history that is not whole proves nothing, and nothing was deleted for it; take a copy of the ledger from before")
 }
 
 func (r *undoing) draining() bool {

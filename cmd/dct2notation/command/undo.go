@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/migrate/undo"
-	"github.com/dct2notation/dct2notation/notation"
 	"github.com/dct2notation/dct2notation/state"
 )
 
@@ -111,21 +108,21 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 		return session.NoLedger(path)
 	}
 	session.UseNotationFolders()
-	named, err := o.named(cfg)
+	named, err := cfg.Named(o.certificates)
 	if err != nil {
 		return cli.Usage(err)
 	}
 	log := o.Logger(s.Err)
 	ledger, known, err := session.OpenLedgerWith(path, state.Options{Tool: cli.Tool(), ReadOnly: o.dryRun})
 	if err != nil {
-		return unproven(err)
+		return undo.Unproven(err)
 	}
 	defer func() { err = session.CloseLedger(ledger, err) }()
 	switch {
 	case len(named) == 0 && !o.dryRun:
-		return cli.Usage(fmt.Errorf("undo deletes only signatures by certificates that you name, and none is named\nhint: %s", hintOfIdentities(known)))
+		return cli.Usage(fmt.Errorf("undo deletes only signatures by certificates that you name, and none is named\nhint: %s", session.HintOfIdentities(known)))
 	case len(named) == 0:
-		log.Warn("no certificate is named: this list is based on the ledger alone", "hint", hintOfIdentities(known))
+		log.Warn("no certificate is named: this list is based on the ledger alone", "hint", session.HintOfIdentities(known))
 	}
 	hosts, err := sel.Hosts(ledger)
 	if err != nil {
@@ -145,75 +142,6 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 		Workers: o.workers, Pause: session.ItemPause,
 	}
 	return o.undo(ctx, stop, u, s, log)
-}
-
-// Named are the identities whose signatures may be deleted: those of the flag, and those that the
-// configuration has of its keys.
-func (o *undoOptions) named(cfg session.Config) ([]notation.Identity, error) {
-	values := slices.Clone(o.certificates)
-	for i, value := range values {
-		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
-		if _, after, ok := strings.Cut(value, "="); ok && !session.Exists(value) {
-			values[i] = after
-		}
-	}
-	rules, err := cfg.KeyRules()
-	if err != nil {
-		return nil, err
-	}
-	var all []notation.Identity
-	for _, rule := range rules {
-		values = append(values, rule.Accepted...)
-		i, _, err := rule.Identity()
-		switch {
-		case err != nil:
-			return nil, err
-		case !i.IsZero():
-			all = append(all, i)
-			continue
-		case rule.Key == "":
-			continue // the certificate of a plugin's key is not known here
-		}
-		key, err := rule.NotationKey()
-		if err != nil {
-			return nil, err
-		}
-		if key.CertFile != "" {
-			values = append(values, key.CertFile)
-		}
-	}
-	certificates, err := session.IdentitiesOf(values)
-	return append(all, certificates...), err
-}
-
-// hintOfIdentities says which certificates the ledger has, for its user to compare.
-func hintOfIdentities(known *state.Fingerprint) string {
-	var all []string
-	if known == nil {
-		known = &state.Fingerprint{} // no run has used it
-	}
-	for _, s := range known.Signers {
-		for _, text := range append(s.Earlier, s.Identity) {
-			if i, err := notation.ParseIdentity(text); err == nil && !i.Renews() && !slices.Contains(all, "sha256:"+i.Leaf()) {
-				all = append(all, "sha256:"+i.Leaf())
-			}
-		}
-	}
-	slices.Sort(all)
-	if len(all) == 0 {
-		return "give --certificate FILE or --certificate sha256:<thumbprint>"
-	}
-	return "the ledger says " + strings.Join(all, ", ") + ". Compare that with what the key's owner says, and give --certificate sha256:<thumbprint>, or --certificate FILE"
-}
-
-// unproven gives the error of a damaged ledger the hint for undo: one that is rebuilt, as other verbs advise,
-// has no history to prove anything with.
-func unproven(err error) error {
-	if !errors.Is(err, state.ErrDamaged) {
-		return err
-	}
-	text, _, _ := strings.Cut(err.Error(), "\nhint: ")
-	return errors.New(text + "\nhint: a history that is not whole proves nothing, and nothing was deleted for it; take a copy of the ledger from before")
 }
 
 // undo removes, or only looks, and shows the result as it comes.
@@ -243,7 +171,6 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Un
 		work = u.Look
 	}
 	summary, err := work(ctx, stop)
-	err = unproven(err)
 	if werr = errors.Join(werr, out.End(summary, err)); werr != nil {
 		return errors.Join(err, werr)
 	}

@@ -129,15 +129,8 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	output.WarnOfUnseen(unseen, c.Log)
 	f.TellUnmatchedTags(c.Log)
 	chosen := len(tagsLeftOut(f.Choice)) > 0
-	switch {
-	case err != nil || !totals.Empty():
-	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
-	case chosen:
-		err = errNothingChosen
-	case deleted == 0:
-		err = errNothingCompared
-	default:
-		c.Log.Info("everything that was compared was deleted from Notary, and Notation trusts none of it either", "repositories", deleted)
+	if err == nil && totals.Empty() {
+		err = c.nothing(f, chosen, deleted)
 	}
 	err = cli.Reported(err) // the rows say what its cause is
 	part := err
@@ -171,6 +164,20 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 		return looked, cli.Exit(cli.ExitFailures)
 	}
 	return looked, nil
+}
+
+// nothing is the error of a comparison that came to no tag, if it should have.
+func (c *Comparer) nothing(f *session.Session, chosen bool, deleted int) error {
+	switch {
+	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
+	case chosen:
+		return errNothingChosen
+	case deleted == 0:
+		return errNothingCompared
+	default:
+		c.Log.Info("everything that was compared was deleted from Notary, and Notation trusts none of it either", "repositories", deleted)
+	}
+	return nil
 }
 
 // fails reports whether a class that --fail-on names has tags.

@@ -203,7 +203,7 @@ func (r *Servers) Examine(ctx context.Context, o KeyOptions, key notation.Key, t
 
 // Signing says how the key is to sign, but for the time-stamping authority.
 func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *slog.Logger) (notation.Options, error) {
-	accepted, err := IdentitiesOf(o.Accepted)
+	accepted, err := identitiesOf(o.Accepted)
 	if err != nil {
 		return notation.Options{}, cli.Usage(fmt.Errorf("--accept-certificate: %w", err))
 	}

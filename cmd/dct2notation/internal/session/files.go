@@ -119,7 +119,7 @@ func (o *KeyOptions) NamedFiles() []NamedFile {
 		return err
 	}})
 	for _, value := range o.Accepted {
-		if _, err := IdentitiesOf([]string{value}); errors.Is(err, fs.ErrNotExist) { // else a thumbprint
+		if _, err := identitiesOf([]string{value}); errors.Is(err, fs.ErrNotExist) { // else a thumbprint
 			files = append(files, NamedFile{Option: "--accept-certificate", Path: value})
 		}
 	}

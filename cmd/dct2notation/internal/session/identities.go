@@ -92,8 +92,8 @@ func (o *KeyOptions) Identity() (notation.Identity, *x509.Certificate, error) {
 	return i, certs[0], nil
 }
 
-// IdentitiesOf reads certificates that somebody names, each once.
-func IdentitiesOf(values []string) ([]notation.Identity, error) {
+// identitiesOf reads certificates that somebody names, each once.
+func identitiesOf(values []string) ([]notation.Identity, error) {
 	var all []notation.Identity
 	for _, value := range values {
 		i, err := identityOf(value)
@@ -147,4 +147,63 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 		return nil, cli.Usage(fmt.Errorf("reading certificates: %w", err))
 	}
 	return certs, nil
+}
+
+// Named are the identities whose signatures may be deleted: those of a flag, and those that the
+// configuration has of its keys.
+func (c Config) Named(certificates []string) ([]notation.Identity, error) {
+	values := slices.Clone(certificates)
+	for i, value := range values {
+		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
+		if _, after, ok := strings.Cut(value, "="); ok && !Exists(value) {
+			values[i] = after
+		}
+	}
+	rules, err := c.KeyRules()
+	if err != nil {
+		return nil, err
+	}
+	var all []notation.Identity
+	for _, rule := range rules {
+		values = append(values, rule.Accepted...)
+		i, _, err := rule.Identity()
+		switch {
+		case err != nil:
+			return nil, err
+		case !i.IsZero():
+			all = append(all, i)
+			continue
+		case rule.Key == "":
+			continue // the certificate of a plugin's key is not known here
+		}
+		key, err := rule.NotationKey()
+		if err != nil {
+			return nil, err
+		}
+		if key.CertFile != "" {
+			values = append(values, key.CertFile)
+		}
+	}
+	named, err := identitiesOf(values)
+	return append(all, named...), err
+}
+
+// HintOfIdentities says which certificates the ledger has, for its user to compare.
+func HintOfIdentities(known *state.Fingerprint) string {
+	var all []string
+	if known == nil {
+		known = &state.Fingerprint{} // no run has used it
+	}
+	for _, s := range known.Signers {
+		for _, text := range append(s.Earlier, s.Identity) {
+			if i, err := notation.ParseIdentity(text); err == nil && !i.Renews() && !slices.Contains(all, "sha256:"+i.Leaf()) {
+				all = append(all, "sha256:"+i.Leaf())
+			}
+		}
+	}
+	slices.Sort(all)
+	if len(all) == 0 {
+		return "give --certificate FILE or --certificate sha256:<thumbprint>"
+	}
+	return "the ledger says " + strings.Join(all, ", ") + ". Compare that with what the key's owner says, and give --certificate sha256:<thumbprint>, or --certificate FILE"
 }
