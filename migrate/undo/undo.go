@@ -161,7 +161,7 @@ func (r *undoing) run(ctx context.Context) (Summary, error) {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return r.summary, Unproven(err)
+	return r.summary, err
 }
 
 // Unproven gives the error of a damaged ledger the hint for undo: one that is rebuilt, as other verbs advise,

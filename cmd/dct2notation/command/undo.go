@@ -171,6 +171,7 @@ func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Un
 		work = u.Look
 	}
 	summary, err := work(ctx, stop)
+	err = undo.Unproven(err)
 	if werr = errors.Join(werr, out.End(summary, err)); werr != nil {
 		return errors.Join(err, werr)
 	}
