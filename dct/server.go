@@ -58,6 +58,10 @@ func DefaultServer(registry string) string {
 	return "https://" + registry
 }
 
+// PullScope is what a token has to be for to read a repository's trust data. It is the full GUN: Notary's tokens
+// are issued for that, not for the path.
+func PullScope(gun GUN) string { return auth.ScopeRepository(gun.String(), auth.ActionPull) }
+
 // File implements [Source] with GET /v2/<gun>/_trust/tuf/<name>.json.
 func (s *Server) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	if s.Rescue && name == "timestamp" {
@@ -84,8 +88,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		return nil, fail(ErrUnavailable, errors.New("its Notary URL cannot be parsed"), "check notary-server in the configuration")
 	}
 	shown := transport.RedactText(base) // it may hold a password
-	// The scope is the full GUN: Notary's tokens are issued for that, not for the path.
-	ctx = auth.WithScopesForHost(ctx, u.Host, auth.ScopeRepository(gun.String(), auth.ActionPull))
+	ctx = auth.WithScopesForHost(ctx, u.Host, PullScope(gun))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v2/"+gun.String()+"/_trust/tuf/"+escape(name)+".json", nil)
 	if err != nil {
 		return nil, fail(ErrUnavailable, err, "")

@@ -24,7 +24,7 @@ import (
 // Options say how registries are reached.
 type Options struct {
 	// Client sends the requests; see transport.Client. One for the process, since it
-	// holds the tokens.
+	// holds the tokens. It is watched from then on for who is logged in.
 	Client *auth.Client
 
 	// PlainHTTP reports whether a registry, named as in image references, is spoken to
@@ -61,7 +61,7 @@ type Memory interface {
 // A Client opens repositories. It is safe for concurrent use.
 type Client struct {
 	o      Options
-	client *auth.Client // the one of o, watched for who is logged in
+	client *auth.Client // the one of o
 	users  sync.Map     // host -> struct{}: a user was found for it
 	known  *descriptors // images resolved so far
 	past   atomic.Pointer[Memory]
@@ -78,9 +78,9 @@ func New(o Options) *Client {
 	}
 	c := &Client{o: o, known: newDescriptors(), repos: make(map[string]*Repository)}
 	if o.Client != nil {
-		watched := *o.Client
-		if find := watched.Credential; find != nil {
-			watched.Credential = func(ctx context.Context, host string) (auth.Credential, error) {
+		c.client = o.Client
+		if find := o.Client.Credential; find != nil {
+			o.Client.Credential = func(ctx context.Context, host string) (auth.Credential, error) {
 				found, err := find(ctx, host)
 				if found != auth.EmptyCredential {
 					c.users.Store(host, struct{}{})
@@ -88,7 +88,6 @@ func New(o Options) *Client {
 				return found, err
 			}
 		}
-		c.client = &watched
 	}
 	return c
 }

@@ -20,7 +20,7 @@ const maxRedirects = 10
 
 // Client returns oras-go's authenticating client on top of rt, with a token cache of its
 // own; share one for the whole process. credential may be nil: anonymous. Redirects from
-// https to http are refused. Credentials go to the server, to its known token server, and
+// https to http are refused. Tokens are asked for ahead: see [Expect]. Credentials go to the server, to its known token server, and
 // to tokenHosts, which are host names; another realm is a *RealmError. Errors of the client
 // hold full addresses: show them through Redact.
 func Client(rt http.RoundTripper, credential auth.CredentialFunc, tokenHosts ...string) *auth.Client {
@@ -28,12 +28,11 @@ func Client(rt http.RoundTripper, credential auth.CredentialFunc, tokenHosts ...
 	for i, h := range tokenHosts {
 		trusted[i] = strings.ToLower(h)
 	}
-	return &auth.Client{
-		Client:     &http.Client{Transport: measured{&realms{next: rt, trusted: trusted}}, CheckRedirect: checkRedirect},
-		Credential: credential,
-		Cache:      auth.NewCache(),
-		ClientID:   "dct2notation",
-	}
+	c := &auth.Client{Credential: credential, ClientID: "dct2notation"}
+	known := newTokenCache(c)
+	c.Cache = known
+	c.Client = &http.Client{Transport: measured{&realms{next: rt, trusted: trusted, tokens: known}}, CheckRedirect: checkRedirect}
+	return c
 }
 
 // checkRedirect keeps what was asked for over TLS on TLS.

@@ -59,7 +59,8 @@ func (e *ChallengeError) Error() string {
 // realms rewrites challenges on their way up and requests for tokens on their way down.
 type realms struct {
 	next    http.RoundTripper
-	trusted []string // host names, in lower case
+	trusted []string    // host names, in lower case
+	tokens  *tokenCache // told where tokens are issued; nil: nobody is
 
 	mu   sync.Mutex
 	ways []*url.URL // by number: where a token is asked for
@@ -76,13 +77,26 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 		u := *way
 		u.RawQuery = query // oras-go has added to what the realm had
 		req.URL, req.Host = &u, ""
-		return r.next.RoundTrip(req)
-	}
-	resp, err := r.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		resp, err := r.next.RoundTrip(req)
+		noteLife(req, resp)
 		return resp, err
 	}
-	challenge, err := r.choose(req.URL, resp.Header.Values("Www-Authenticate"))
+	resp, err := r.next.RoundTrip(req)
+	if err != nil {
+		return resp, err
+	}
+	forToken := noteLife(req, resp)
+	if resp.StatusCode == http.StatusForbidden && r.tokens != nil {
+		if challenge := r.tokens.refusedJoint(req.URL.Host, req.Header.Get("Authorization")); challenge != "" {
+			resp.StatusCode, resp.Header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {challenge}}
+			return resp, nil
+		}
+	}
+	if resp.StatusCode != http.StatusUnauthorized {
+		return resp, nil
+	}
+	server := first(req)
+	challenge, err := r.choose(server.URL, resp.Header.Values("Www-Authenticate"))
 	if err != nil {
 		_ = resp.Body.Close() // nothing in it is needed
 		return nil, err
@@ -90,8 +104,20 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 	if challenge != "" {
 		resp.Header = resp.Header.Clone()
 		resp.Header.Set("Www-Authenticate", challenge)
+		if r.tokens != nil && server == req && !forToken {
+			r.tokens.learn(req.URL, challenge)
+		}
 	}
 	return resp, nil
+}
+
+// first returns the request that a redirect was the answer to, or the request itself. Credentials are those of
+// its server, whoever it redirects to.
+func first(req *http.Request) *http.Request {
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request
+	}
+	return req
 }
 
 // CloseIdleConnections lets http.Client's method of that name reach the Transport.

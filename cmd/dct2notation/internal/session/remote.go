@@ -290,6 +290,24 @@ func (r *Servers) notaryClient(registry string) dct.Doer {
 	return c
 }
 
+// Expect says in which order the trust data of repositories will be read, so that one token of a Notary server
+// can be for several.
+func (r *Servers) Expect(guns []dct.GUN) {
+	if _, ok := r.Source.(*dct.Server); !ok {
+		return
+	}
+	scopes := map[string][]string{}
+	for _, gun := range guns {
+		scopes[gun.Registry()] = append(scopes[gun.Registry()], dct.PullScope(gun))
+	}
+	for registry, of := range scopes {
+		u, err := url.Parse(r.NotaryURL(registry))
+		if c, ok := r.notaryClient(registry).(*auth.Client); ok && err == nil {
+			transport.Expect(c, u.Host, of)
+		}
+	}
+}
+
 // LoggedIn reports whether credentials were sent to the Notary server of a registry.
 func (r *Servers) LoggedIn(registry string) bool {
 	r.mu.Lock()

@@ -168,6 +168,7 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 		f.GUNs = sel.shard.of(f.GUNs, f.canonical)
 		log.Info("one shard of the repositories", "shard", sel.shard.String(), "repositories", len(f.GUNs), "of", all)
 	}
+	f.Expect(f.GUNs)
 	return nil
 }
 
