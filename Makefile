@@ -71,8 +71,9 @@ mutate: ## breaks N lines of the core, one at a time (seed SEED), and lists what
 	nice go run ./internal/mutate -n $(or $(N),300) -seed $(or $(SEED),1) -explained internal/mutate/explained.txt \
 		-wider './migrate/... ./cmd/dct2notation/...' ./migrate ./migrate/verify ./migrate/undo ./dct/... ./notation/... ./state/...
 
-pages: ## man pages and completions, in bin/pages
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./cmd/dct2notation/internal/pages bin/pages
+pages: ## man pages, completions and the documents of a release, in bin/pages
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./cmd/dct2notation/internal/pages bin/pages \
+		$$(git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null || git rev-parse HEAD)
 
 picture: build ## README's picture of the report, docs/images/report.png, of a new demonstration; needs chromium
 	CGO_ENABLED=0 go build -o bin/demo ./cmd/demo

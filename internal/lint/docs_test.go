@@ -73,6 +73,9 @@ func linked(doc, to string) string {
 	return filepath.Join(filepath.Dir(doc), to)
 }
 
+// copied are the documents that make pages copies for a release.
+var copied = regexp.MustCompile(`^((README|CHANGELOG|SECURITY)\.md|docs/.+)$`)
+
 // TestArchiveHasWhatItLinks holds that no link of a document in a release's archive leads out of the archive, unless
 // it leads to where the repository is.
 func TestArchiveHasWhatItLinks(t *testing.T) {
@@ -92,11 +95,13 @@ func TestArchiveHasWhatItLinks(t *testing.T) {
 	has := map[string]bool{}
 	for _, archive := range release.Archives {
 		for _, file := range archive.Files {
-			src := strings.ReplaceAll(strings.ReplaceAll(regexp.QuoteMeta(file.Src), `\*\*/\*`, `.+`), `\*`, `[^/]+`)
+			// What make pages copies: the documents at the root, and docs.
+			src, written := strings.CutPrefix(file.Src, "bin/pages/doc/")
+			src = strings.ReplaceAll(strings.ReplaceAll(regexp.QuoteMeta(src), `\*\*/\*`, `.+`), `\*`, `[^/]+`)
 			matches := regexp.MustCompile(`^` + src + `$`)
 			err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 				rel, relErr := filepath.Rel(root, path)
-				if err == nil && relErr == nil && !d.IsDir() && matches.MatchString(filepath.ToSlash(rel)) {
+				if err == nil && relErr == nil && !d.IsDir() && matches.MatchString(filepath.ToSlash(rel)) && (!written || copied.MatchString(filepath.ToSlash(rel))) {
 					has[path], has[filepath.Dir(path)] = true, true
 				}
 				return err
@@ -118,6 +123,37 @@ func TestArchiveHasWhatItLinks(t *testing.T) {
 			if to := linked(doc, m[1]); m[1] != "" && !strings.Contains(m[1], ":") && !has[to] {
 				t.Errorf("%s: got a link to %s, which the archive lacks; want %s before its path from the root", doc, m[1], online)
 			}
+		}
+	}
+}
+
+// TestEachPageIsTwoClicksAway holds that README leads to the list of pages, and that list to each page; decisions have
+// a list of their own.
+func TestEachPageIsTwoClicksAway(t *testing.T) {
+	t.Parallel()
+	leads := func(doc string) map[string]bool {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := map[string]bool{}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			to[linked(doc, m[1])] = true
+		}
+		return to
+	}
+	docs := filepath.Join(root, "docs")
+	list, decisions := filepath.Join(docs, "README.md"), filepath.Join(docs, "adr", "README.md")
+	if !leads(filepath.Join(root, "README.md"))[list] {
+		t.Errorf("README.md: got no link to docs/README.md, want one")
+	}
+	pages := leads(list)
+	for doc := range leads(decisions) {
+		pages[doc] = true
+	}
+	for _, doc := range documents(t) {
+		if strings.HasPrefix(doc, docs) && doc != list && !pages[doc] {
+			t.Errorf("%s: got no link to it in docs/README.md or docs/adr/README.md, want one", doc)
 		}
 	}
 }
@@ -302,6 +338,8 @@ func documents(t *testing.T) (all []string) {
 		case err != nil:
 			return err
 		case d.IsDir() && (d.Name() == "testdata" || path != root && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case path == filepath.Join(root, "bin"), path == filepath.Join(root, "dist"): // of make pages and make release
 			return fs.SkipDir
 		case filepath.Ext(path) == ".md":
 			all = append(all, path)

@@ -285,6 +285,16 @@ func configurationKeys(t *testing.T, root *cobra.Command, verbs []*cobra.Command
 			b.WriteString(rows[group].String())
 		}
 	}
+	var once []string
+	for _, verb := range verbs {
+		for _, f := range describe(verb, groups) {
+			if name := strings.TrimPrefix(longName(f), "--"); !slices.Contains(all, name) {
+				once = append(once, name)
+			}
+		}
+	}
+	slices.Sort(once)
+	fmt.Fprintf(&b, "\nFlags about one call have no key: `--%s`.\n", strings.Join(slices.Compact(once), "`, `--"))
 	fmt.Fprintf(&b, "\nAn entry of `keys` takes: `%s`.\n", strings.Join(session.KeysOfKey(), "`, `"))
 	return b.String()
 }

@@ -1,17 +1,21 @@
-// Command pages writes what is made of the command line's own descriptions: man pages and shell completions,
-// for archives and packages.
+// Command pages writes what archives and packages have beside the program: man pages and shell completions, made of
+// the command line's own descriptions, and the documents, whose links to the repository lead to a commit or tag.
 //
-//	pages DIR     DIR/man/*.1 and DIR/completions/dct2notation.{bash,zsh,fish}
+//	pages DIR [REF]     DIR/man/*.1, DIR/completions/dct2notation.{bash,zsh,fish} and DIR/doc
 //
-// Dates in man pages are those of SOURCE_DATE_EPOCH where that is set.
+// It is run at the repository's root. Dates in man pages are those of SOURCE_DATE_EPOCH where that is set.
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/command"
@@ -19,19 +23,23 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: pages DIR")
+	if len(os.Args) != 2 && len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: pages DIR [REF]")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1]); err != nil {
+	ref := branch
+	if len(os.Args) == 3 {
+		ref = os.Args[2]
+	}
+	if err := write(os.Args[1], ref); err != nil {
 		fmt.Fprintln(os.Stderr, "pages:", err)
 		os.Exit(1)
 	}
 }
 
-func write(dir string) error {
-	man, completions := filepath.Join(dir, "man"), filepath.Join(dir, "completions")
-	for _, d := range []string{man, completions} {
+func write(dir, ref string) error {
+	man, completions, doc := filepath.Join(dir, "man"), filepath.Join(dir, "completions"), filepath.Join(dir, "doc")
+	for _, d := range []string{man, completions, doc} {
 		if err := errors.Join(os.RemoveAll(d), os.MkdirAll(d, 0o755)); err != nil {
 			return err
 		}
@@ -46,7 +54,37 @@ func write(dir string) error {
 		root.GenBashCompletionFileV2(filepath.Join(completions, "dct2notation.bash"), true),
 		root.GenZshCompletionFile(filepath.Join(completions, "dct2notation.zsh")),
 		root.GenFishCompletionFile(filepath.Join(completions, "dct2notation.fish"), true),
+		documents(".", doc, ref),
 	)
+}
+
+// branch is where links of the documents lead to in the repository.
+const branch = "main"
+
+// documents copies what a reader of a release gets to read, with links to the repository as it was at ref.
+func documents(from, to, ref string) error {
+	const online = "https://github.com/dct2notation/dct2notation/blob/"
+	return fs.WalkDir(os.DirFS(from), ".", func(path string, d fs.DirEntry, err error) error {
+		top, _, below := strings.Cut(path, "/")
+		switch {
+		case err != nil || path == ".":
+			return err
+		case d.IsDir() && top != "docs":
+			return fs.SkipDir
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, path), 0o755)
+		case !below && !slices.Contains([]string{"README.md", "CHANGELOG.md", "SECURITY.md"}, path):
+			return nil
+		}
+		raw, err := os.ReadFile(filepath.Join(from, path))
+		if err != nil {
+			return err
+		}
+		if filepath.Ext(path) == ".md" {
+			raw = bytes.ReplaceAll(raw, []byte(online+branch+"/"), []byte(online+ref+"/"))
+		}
+		return os.WriteFile(filepath.Join(to, path), raw, 0o644)
+	})
 }
 
 // built is the date of SOURCE_DATE_EPOCH, or now.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,28 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/command"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
+
+// The documents of a release lead to the repository as it was then, and are complete.
+func TestDocumentsLeadToTheirCommit(t *testing.T) {
+	t.Parallel()
+	root, to := filepath.Join("..", "..", "..", ".."), t.TempDir()
+	if err := documents(root, to, "v1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "docs/README.md", "docs/howto/install.md", "docs/images/report.png"} {
+		was, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := os.ReadFile(filepath.Join(to, name))
+		if want := strings.ReplaceAll(string(was), "/blob/main/", "/blob/v1.2.3/"); err != nil || string(is) != want {
+			t.Errorf("%s: got error %v and other text, want the document with links to v1.2.3", name, err)
+		}
+	}
+	if entries, err := os.ReadDir(to); err != nil || len(entries) != 4 {
+		t.Errorf("got %v, error %v, want README, CHANGELOG, SECURITY and docs", entries, err)
+	}
+}
 
 // The man page of run says what its help says: flags under their headings, in full, and exit codes.
 func TestManPageHasWhatTheHelpHas(t *testing.T) {
