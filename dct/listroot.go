@@ -17,6 +17,7 @@ type RootKey struct {
 	Subject  string    // of the certificate
 	Expires  time.Time // of the certificate
 	SHA256   string    // of the certificate in DER, in hex
+	Pinned   bool      // the configuration pins it, or docker's trust directory has it in the root there
 }
 
 // ListRoot fetches the newest root of a repository and returns its version and its keys, to be compared with
@@ -39,7 +40,7 @@ func (r *Reader) ListRoot(ctx context.Context, gun GUN) (version int, keys []Roo
 		return 0, nil, l.refuse("root", err)
 	}
 	for _, key := range rootKeys(root) {
-		one := RootKey{ID: key.ID()}
+		one := RootKey{ID: key.ID(), Pinned: r.Pins.names(gun, root, key.ID())}
 		if chain, err := utils.LoadCertBundleFromPEM(key.Public()); err == nil && len(chain) > 0 {
 			sum := sha256.Sum256(chain[0].Raw)
 			one.PublicID, one.Subject = publicKeyID(chain[0].PublicKey), chain[0].Subject.String()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -41,9 +42,17 @@ func TestListedRootKeysPinTheRoot(t *testing.T) {
 		"certs":     {Certs: map[string][]string{name: {keys[0].ID}}},
 		"root-keys": {RootKeys: map[string][]string{name: {keys[0].PublicID}}},
 	} {
-		if _, err := (&dct.Reader{Source: source, Pins: pins}).Read(context.Background(), gun, dct.Known{}); err != nil {
+		reader := &dct.Reader{Source: source, Pins: pins}
+		if _, err := reader.Read(context.Background(), gun, dct.Known{}); err != nil {
 			t.Errorf("pinned by %s as listed: got %v, want it read", kind, err)
 		}
+		if _, again, err := reader.ListRoot(context.Background(), gun); err != nil || !again[0].Pinned {
+			t.Errorf("pinned by %s and listed again: got %+v, error %v, want it pinned", kind, again, err)
+		}
+	}
+	other := dct.Pins{Certs: map[string][]string{name: {strings.Repeat("0", 64)}}}
+	if _, again, err := (&dct.Reader{Source: source, Pins: other}).ListRoot(context.Background(), gun); err != nil || again[0].Pinned || keys[0].Pinned {
+		t.Errorf("another key is pinned, and none before: got %+v and %+v, error %v, want neither pinned", again, keys, err)
 	}
 	if err := repository.BadSignature("root"); err != nil {
 		t.Fatal(err)

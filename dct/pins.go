@@ -240,6 +240,25 @@ func (p Pins) Anchors(gun GUN) bool {
 	return err == nil && root != nil
 }
 
+// names reports whether the pin of a repository, of the configuration or else of docker's trust directory, vouches for a key
+// of a root.
+func (p Pins) names(gun GUN, root *data.SignedRoot, id string) bool {
+	if found := p.of(gun); found != nil {
+		usable, err := certifiedKeys(root, data.GUN(gun.String()))
+		if err != nil || usable[id] == nil {
+			return false
+		}
+		ok, err := isPinned(id, usable[id], data.GUN(gun.String()), found.library(gun, root), true)
+		return err == nil && ok
+	}
+	raw, err := p.dockerRoot(gun)
+	if err != nil || raw == nil || gate(raw) != nil {
+		return false
+	}
+	docker, err := decodeRoot(raw)
+	return err == nil && slices.Contains(rootKeyIDs(docker), id)
+}
+
 // Exactly reports whether a repository is pinned under its own name to a key, by either id.
 func (p Pins) Exactly(gun GUN, id string) bool {
 	found := p.of(gun)

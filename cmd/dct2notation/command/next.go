@@ -117,7 +117,7 @@ func next(e end) step {
 		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args)}
 	}
 	switch {
-	case verb == "", slices.Contains(e.typed, "watch") && name != "doctor", name == "pins" && e.flag("output") == "json":
+	case verb == "", verb == "nothing", slices.Contains(e.typed, "watch") && name != "doctor", name == "pins" && e.flag("output") == "json":
 		return step{}
 	case verb == "pins":
 		return step{line: e.line(verb, []string{"-o", "json"}, args) + " > pins.json"}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +29,8 @@ func newPins(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Short: "List the root keys of repositories, to be compared and pinned",
 		Long: `Pins lists the root keys that repositories have now: key ids, certificate and its end. It is to
 Notary what ssh-keyscan is to SSH: nothing is trusted by being listed. Compare the ids with those that
-the owners of the repositories give you.
+the owners of the repositories give you. What the configuration or docker's trust directory pins already
+is marked, and so is what differs from that. On a terminal, repositories that share their keys are one line.
 
 With -o json the result is a file for --trust-pinning: notary's trust_pinning, by the ids of certificates,
 which differ for each repository. With --root-keys the ids are those of the keys, as notary key list shows
@@ -66,10 +65,9 @@ func (o *pinsOptions) check() error {
 
 // listedRoot is what one repository's root has.
 type listedRoot struct {
-	gun     dct.GUN
-	version int
-	keys    []dct.RootKey
-	err     error
+	gun dct.GUN
+	report.Root
+	err error
 }
 
 func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []string, s cli.Streams) error {
@@ -86,11 +84,12 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 	var roots []listedRoot
 	failed := 0
 	for _, gun := range f.GUNs {
-		root := listedRoot{gun: gun}
+		root := listedRoot{gun: gun, Root: report.Root{Repository: gun.String()}}
 		root.err = hosts.Try(ctx, gun, func() (err error) {
-			root.version, root.keys, err = reader.ListRoot(ctx, gun)
+			root.Version, root.Keys, err = reader.ListRoot(ctx, gun)
 			return err
 		})
+		root.State = report.RootState(root.Keys, f.Pinned(gun))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -114,10 +113,10 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 		if err := report.JSON(s.Out, map[string]any{"trust_pinning": pins}); err != nil {
 			return err
 		}
-	} else if err := writeRoots(s.Out, roots); err != nil {
+	} else if err := o.write(s, roots); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.Err, "Nothing is trusted by being listed: compare the ids with those that the owners of the repositories give you.")
+	fmt.Fprintln(s.Err, "Nothing is trusted by being listed: compare the ids with those that the owners give you.")
 	if failed > 0 || f.Unlisted != nil {
 		return cli.Exit(cli.ExitFailures)
 	}
@@ -136,7 +135,7 @@ func (o *pinsOptions) pins(roots []listedRoot) (pins map[string]map[string][]str
 			continue
 		}
 		var ids []string
-		for _, key := range root.keys {
+		for _, key := range root.Keys {
 			switch {
 			case !o.rootKeys:
 				ids = append(ids, key.ID)
@@ -167,21 +166,31 @@ func (o *pinsOptions) pins(roots []listedRoot) (pins map[string]map[string][]str
 	return map[string]map[string][]string{name: all}, covered, nil
 }
 
-func writeRoots(w io.Writer, roots []listedRoot) error {
-	var b strings.Builder
-	for _, root := range roots {
-		if root.err != nil {
-			continue
+// write writes the roots for people, and says what follows.
+func (o *pinsOptions) write(s cli.Streams, roots []listedRoot) error {
+	if o.rootKeys {
+		pins, covered, err := o.pins(roots)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&b, "%s  root version %d\n", root.gun, root.version)
-		for _, key := range root.keys {
-			fmt.Fprintf(&b, "    certificate %s\n", key.ID)
-			if key.PublicID == "" {
-				continue
-			}
-			fmt.Fprintf(&b, "    key         %s\n    %s, until %s, SHA-256 %s\n", key.PublicID, safetext.Safe(key.Subject, 200), key.Expires.Format(time.DateOnly), key.SHA256)
+		return report.RootKeysText(s.Out, pins["root-keys"], covered)
+	}
+	var listed []report.Root
+	count := map[string]int{}
+	for _, root := range roots {
+		if root.err == nil {
+			listed = append(listed, root.Root)
+			count[root.State]++
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	switch {
+	case count[report.DiffersFromPin] > 0:
+		s.Then.Do("nothing") // whoever writes pins of what is listed pins what differs, too
+	case count[report.NotPinned] == 0:
+		s.Then.Do("plan")
+	}
+	if screen, ok := o.Screen(s.Out); ok {
+		return screen.Roots(s.Out, listed)
+	}
+	return report.RootsText(s.Out, listed)
 }

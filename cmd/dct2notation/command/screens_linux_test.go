@@ -122,6 +122,7 @@ var differs = []struct {
 	to   string
 }{
 	{regexp.MustCompile(`[0-9a-f]{64}`), strings.Repeat("d", 64)},
+	{regexp.MustCompile(`[0-9a-f]{32}…`), strings.Repeat("d", 32) + "…"},
 	{regexp.MustCompile(`certificate [0-9a-f]{12}`), "certificate cccccccccccc"},
 	{regexp.MustCompile(`20\d\d-\d\d-\d\d(T[0-9:.]+Z)?`), "DATE"},
 	{regexp.MustCompile(`\d+ days`), "N days"},
@@ -149,7 +150,11 @@ func TestScreensOfRealServers(t *testing.T) {
 	f.publish("team/moved", "1.0", "1.1")
 	_, err := f.registry.PutImage("team/moved", "1.1", "another")
 	must(t, err)
+	f.publish("team/other-root", "1.0")
 	f.configure("team/unpinned")
+	raw, err := os.ReadFile(f.path("migration.yaml"))
+	must(t, err)
+	f.write("migration.yaml", strings.ReplaceAll(string(raw), f.repos["team/other-root"].RootKeyIDs()[0], strings.Repeat("0", 64)))
 	var got txtar.Archive
 	shown := func(name string, most, code int, args ...string) {
 		t.Helper()
@@ -170,6 +175,8 @@ func TestScreensOfRealServers(t *testing.T) {
 			got.Files = append(got.Files, txtar.File{Name: fmt.Sprintf("%s, %d columns", name, columns), Data: []byte(f.scrubbed(text) + "\n")})
 		}
 	}
+	shown("pins", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*", f.repos["team/unpinned"].GUN(), f.repos["team/other-root"].GUN())
+	shown("pins of nothing else", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*")
 	shown("plan", 45, cli.ExitFailures, "plan")
 	if code, text := f.show(100, "run"); code != cli.ExitFailures {
 		t.Fatalf("got exit code %d, want %d:\n%s", code, cli.ExitFailures, text)

@@ -318,6 +318,13 @@ func (r *Servers) LoggedIn(registry string) bool {
 // Anchored reports whether there is something to hold a repository's root to, but for what a ledger has.
 func (r *Servers) Anchored(gun dct.GUN) bool { return r.pins.Anchors(gun) }
 
+// Pinned is Anchored without trust on first use.
+func (r *Servers) Pinned(gun dct.GUN) bool {
+	pins := r.pins
+	pins.TOFU = false
+	return pins.Anchors(gun)
+}
+
 // Reader reads trust data from where --source says.
 func (r *Servers) Reader() *dct.Reader {
 	return &dct.Reader{
