@@ -126,6 +126,13 @@ type Event struct {
 	Found   int        // so many more items are known of
 	Outcome *Outcome   // an item has ended
 	Trust   *TrustNews // a repository's trust data was read, or not
+	Key     *KeyNews   // a key was asked, or has answered
+}
+
+// KeyNews is an operation of a key that begins, or has ended.
+type KeyNews struct {
+	Name  string
+	Ended bool
 }
 
 // TrustNews is what became of reading one repository's trust data.

@@ -287,7 +287,9 @@ func (i *item) sign(ctx context.Context, x Inspected, beside bool) error {
 	if err := i.Registry.CheckList(ctx, x.Image, x.Found.InTag); err != nil {
 		return fmt.Errorf("before signing: %w", err)
 	}
+	i.notify(Event{Key: &KeyNews{Name: i.Key.KeyName}})
 	envelope, err := i.vouch(ctx, x.Image.Descriptor, i.now(), i.Tool)
+	i.notify(Event{Key: &KeyNews{Name: i.Key.KeyName, Ended: true}})
 	if err != nil {
 		return i.keyRefused(err)
 	}

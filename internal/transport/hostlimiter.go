@@ -1,11 +1,13 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,55 @@ type hostLimiter struct {
 	mu     sync.Mutex
 	until  time.Time // no request starts before; guarded by mu
 	reason string    // of the pause; guarded by mu
+	asked  int       // requests that have begun and not ended; guarded by mu
+	since  time.Time // when the first of them began, or one ended last; guarded by mu
+}
+
+// A Pending is a host that the process waits for.
+type Pending struct {
+	Host     string
+	Requests int           // in flight
+	Silent   time.Duration // since one of them began or ended
+	Reason   string        // of a pause; empty: there is none
+	Left     time.Duration // of the pause
+}
+
+// Pending returns the hosts that requests wait for, the longest first.
+func (t *Transport) Pending() (all []Pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.limiters {
+		p := l.pending()
+		if p.Requests > 0 || p.Left > 0 {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Pending) int {
+		return cmp.Or(cmp.Compare(b.Silent, a.Silent), strings.Compare(a.Host, b.Host))
+	})
+	return all
+}
+
+func (l *hostLimiter) pending() Pending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := Pending{Host: l.host, Requests: l.asked}
+	if l.asked > 0 {
+		p.Silent = time.Since(l.since)
+	}
+	if left := time.Until(l.until); left > 0 {
+		p.Reason, p.Left = l.reason, left
+	}
+	return p
+}
+
+// count takes a request that begins (1) or has ended (-1).
+func (l *hostLimiter) count(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked += n; n < 0 || l.asked == 1 {
+		l.since = time.Now()
+	}
 }
 
 // A ThrottledError says that a host asked to be left alone for longer than a request may
@@ -100,9 +151,10 @@ func (l *hostLimiter) acquire(ctx context.Context, patience time.Duration) error
 		}
 		// The pause may have begun while we queued.
 		if left, _ := l.pausedFor(); left <= 0 {
+			l.count(1)
 			return nil
 		}
-		l.leave()
+		l.free()
 	}
 }
 
@@ -145,8 +197,13 @@ func (l *hostLimiter) take(ctx context.Context) error {
 	return l.slots.take(ctx)
 }
 
-// leave gives the in-flight slot back.
+// leave ends a request, and gives its slot back.
 func (l *hostLimiter) leave() {
+	l.count(-1)
+	l.free()
+}
+
+func (l *hostLimiter) free() {
 	if l.slots != nil {
 		l.slots.leave()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,42 @@ func TestRequestsKeepTheRate(t *testing.T) {
 		if took := base.at[40].Sub(base.at[0]); took < 3999*time.Millisecond || took > 4100*time.Millisecond {
 			t.Errorf("41 requests at 10 a second: got %s, want 4s", took)
 		}
+	})
+}
+
+func TestPendingSaysWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := &script{answers: answers{status(200)}}
+		tr := mustNew(t, Options{Base: base})
+		open := func() *http.Response {
+			resp, err := tr.RoundTrip(request(t, t.Context(), "GET", "https://r.example/", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		want := func(all ...Pending) {
+			t.Helper()
+			if got := tr.Pending(); !slices.Equal(got, all) {
+				t.Errorf("got %+v, want %+v", got, all)
+			}
+		}
+		want()
+		first := open()
+		time.Sleep(20 * time.Second)
+		second := open()
+		time.Sleep(time.Second)
+		want(Pending{Host: "r.example", Requests: 2, Silent: 21 * time.Second})
+		_ = second.Body.Close()
+		time.Sleep(3 * time.Second)
+		want(Pending{Host: "r.example", Requests: 1, Silent: 3 * time.Second})
+		_ = first.Body.Close()
+		want()
+		for _, l := range tr.limiters {
+			l.close(time.Minute, "429")
+		}
+		want(Pending{Host: "r.example", Reason: "429", Left: time.Minute})
 	})
 }
 

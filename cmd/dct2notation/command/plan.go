@@ -78,7 +78,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if narrow != nil {
 		parts.Engine.Filter = narrow.Matches
 	}
-	p := output.NewProgress(&o.Common, s, "looked at", len(f.GUNs), nil)
+	p := output.NewProgress(&o.Common, s, "looked at", len(f.GUNs), f.Pending, nil)
 	parts.Engine.Observe = p.Observe
 	plan, err := parts.Engine.MakePlan(ctx, f.GUNs)
 	p.Finish()

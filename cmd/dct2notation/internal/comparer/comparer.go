@@ -110,7 +110,7 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 		return passed{}, err
 	}
 	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
-	meter := output.NewComparing(&c.Common, c.Streams, len(f.GUNs))
+	meter := output.NewComparing(&c.Common, c.Streams, len(f.GUNs), f.Pending)
 	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
 		meter.Compared(one)
 		totals.Add(one)

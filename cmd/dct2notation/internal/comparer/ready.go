@@ -124,18 +124,18 @@ func (r *Readiness) Run(ctx context.Context) error {
 	if ledger != nil {
 		gates.Behind = ledger.Behind
 	}
-	return r.assess(ctx, gates, f.GUNs)
+	return r.assess(ctx, gates, f)
 }
 
 // assess looks at the gates, and shows them.
-func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, guns []dct.GUN) error {
+func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, f *session.Session) error {
 	screen, ok := r.Screen(r.Streams.Out)
-	shown, meter := screen.Ready(r.Streams.Out, gates.Now), output.NewComparing(&r.Common, r.Streams, len(guns))
+	shown, meter := screen.Ready(r.Streams.Out, gates.Now), output.NewComparing(&r.Common, r.Streams, len(f.GUNs), f.Pending)
 	gates.Each = func(one verify.Repository) {
 		meter.Compared(one)
 		shown.Repository(one)
 	}
-	all, err := gates.Assess(ctx, guns)
+	all, err := gates.Assess(ctx, f.GUNs)
 	meter.Finish()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/internal/safetext"
@@ -14,19 +15,24 @@ type Comparing struct {
 	stop func()
 	then *cli.Then
 
+	stall *stall
+
 	mu                        sync.Mutex
 	of, done, tags, amiss, no int
 }
 
-// NewComparing begins the display for so many repositories.
-func NewComparing(o *cli.Common, to cli.Streams, repositories int) *Comparing {
+// NewComparing begins the display for so many repositories. pending says which servers have been
+// waited for so long at least: a repository of many tags takes its time.
+func NewComparing(o *cli.Common, to cli.Streams, repositories int, pending func(time.Duration) []string) *Comparing {
 	c := &Comparing{of: repositories, then: to.Then}
+	c.stall = newStall(o.Logger(to.Err), func() []string { return pending(stallAfter) })
 	c.stop = Meter(o, to, c.far)
 	return c
 }
 
 // Compared takes a repository.
 func (c *Comparing) Compared(r verify.Repository) {
+	c.stall.moved()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done++
@@ -50,8 +56,14 @@ func (c *Comparing) far() (s cli.Status) {
 	s.Text = fmt.Sprintf("compared: %s, %d of %s", safetext.Count(c.tags, "tag"), c.done, safetext.Count(c.of, "repository"))
 	s.Fail(c.amiss, "do not agree")
 	s.Fail(c.no, "not read")
+	if waits := c.stall.reason(); waits != "" {
+		s.Rest = "waits for " + waits
+	}
 	return s
 }
 
 // Finish ends the display.
-func (c *Comparing) Finish() { c.stop() }
+func (c *Comparing) Finish() {
+	c.stall.stop()
+	c.stop()
+}

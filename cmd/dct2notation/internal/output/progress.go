@@ -28,6 +28,7 @@ type Progress struct {
 	silent bool // on what the result says to the same person
 	lines  bool // there is no terminal, and progress is wanted
 	stop   func()
+	stall  *stall
 	then   *cli.Then
 	status *StatusFile // nil: none
 	Saved  *recording  // nil: none
@@ -36,16 +37,26 @@ type Progress struct {
 	so       Counts
 	first    time.Time // when the first signature was there
 	spoke    time.Time
-	unseen   int // repositories whose root was trusted at first sight
+	signing  map[string]int // operations in flight, by key
+	unseen   int            // repositories whose root was trusted at first sight
 	troubles troubles
 	Report   report.Run
 }
 
-// NewProgress begins the display for so many repositories.
-func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, status *StatusFile) *Progress {
+// NewProgress begins the display for so many repositories. pending says which servers have been waited for
+// so long at least.
+func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, pending func(time.Duration) []string, status *StatusFile) *Progress {
 	now := time.Now()
 	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), then: to.Then, lines: o.ProgressOn(to.Err) == nil}
 	p.Report.Started = now
+	p.signing = map[string]int{}
+	p.stall = newStall(p.log, func() []string {
+		all := append(p.keys(), pending(0)...)
+		if len(all) == 0 {
+			return []string{"no server and no key: this machine may be busy"}
+		}
+		return all
+	})
 	p.stop = Meter(o, to, p.far)
 	return p
 }
@@ -90,15 +101,37 @@ func (p *Progress) far() (s cli.Status) {
 	if p.so.Rate > 0 {
 		s.Rest = p.so.ToGo()
 	}
+	if waits := p.stall.reason(); waits != "" {
+		s.Rest = "waits for " + waits
+	}
 	return s
+}
+
+// keys are those that are asked and have not answered.
+func (p *Progress) keys() (all []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(p.signing)) {
+		if n := p.signing[name]; n > 0 {
+			all = append(all, fmt.Sprintf("key %s (%s without an answer)", safetext.Safe(name, 128), safetext.Count(n, "operation")))
+		}
+	}
+	return all
 }
 
 // Observe takes news from the engine.
 func (p *Progress) Observe(ev migrate.Event) {
+	if ev.Trust != nil || ev.Outcome != nil {
+		p.stall.moved()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ev.Found > 0 {
 		p.so.Known += ev.Found
+	}
+	if k := ev.Key; k != nil {
+		p.signing[k.Name] += map[bool]int{false: 1, true: -1}[k.Ended]
+		return
 	}
 	if ev.Trust != nil {
 		p.so.Read++
@@ -213,6 +246,7 @@ func (c Counts) ToGo() string {
 
 // Finish ends the display.
 func (p *Progress) Finish() {
+	p.stall.stop()
 	p.stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()

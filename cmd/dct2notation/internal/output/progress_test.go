@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
@@ -19,7 +20,7 @@ import (
 func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, nil)
+	p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, nobody, nil)
 	failed := func(repository, cause, reason string) {
 		p.Observe(migrate.Event{Outcome: &migrate.Outcome{
 			Repository: repository, Digest: "sha256:1", Result: migrate.ResultFailed, Class: failure.Transient, HostCause: cause, Reason: reason,
@@ -52,6 +53,66 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 			t.Errorf("%q: got it %d times, want %d:\n%s", want, got, n, text)
 		}
 	}
+}
+
+func nobody(time.Duration) []string { return nil }
+
+// When nothing ends for half a minute, what the work waits for is said once, and again only after something has ended.
+func TestStallIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		servers := []string{"registry registry.example.com (3 requests without an answer for 31s)"}
+		p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, func(time.Duration) []string { return servers }, nil)
+		wait := func(d time.Duration, told int, waits string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if n := strings.Count(out.String(), "nothing has ended for 30s"); n != told {
+				t.Fatalf("got it told %d times, want %d:\n%s", n, told, out.String())
+			}
+			if got := p.far().Rest; got != waits {
+				t.Fatalf("got %q beside the progress, want %q", got, waits)
+			}
+		}
+		p.Observe(migrate.Event{Found: 1})
+		p.Observe(migrate.Event{Key: &migrate.KeyNews{Name: "release"}})
+		wait(30*time.Second-1, 0, "")
+		wait(1, 1, "waits for key release (1 operation without an answer), "+servers[0])
+		wait(time.Hour, 1, "waits for key release (1 operation without an answer), "+servers[0])
+		p.Observe(migrate.Event{Key: &migrate.KeyNews{Name: "release", Ended: true}})
+		p.Observe(migrate.Event{Outcome: &migrate.Outcome{Result: migrate.ResultSigned}})
+		wait(29*time.Second, 1, "")
+		servers = nil
+		wait(time.Second, 2, "waits for no server and no key: this machine may be busy")
+		p.Observe(migrate.Event{Trust: &migrate.TrustNews{}})
+		p.Finish()
+		wait(time.Hour, 2, "")
+	})
+}
+
+// A comparison of a large repository is no stall while the servers answer.
+func TestComparingIsNoStallWhileServersAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		silent := time.Second
+		c := NewComparing(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, 8, func(atLeast time.Duration) []string {
+			if silent < atLeast {
+				return nil
+			}
+			return []string{"registry registry.example.com"}
+		})
+		for _, told := range []int{0, 0, 1, 1} {
+			if got := strings.Count(out.String(), "nothing has ended for 30s"); got != told {
+				t.Fatalf("got it told %d times, want %d:\n%s", got, told, out.String())
+			}
+			time.Sleep(50 * time.Second)
+			silent *= 60
+			synctest.Wait()
+		}
+		c.Finish()
+	})
 }
 
 // What is said of the time to go rests on signatures alone, and on what is known so far.

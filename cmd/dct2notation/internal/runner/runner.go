@@ -205,7 +205,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	}
 	r.status = output.NewStatusFile(r.Path, r.Log)
 	r.status.Rests = r.Every > 0
-	p := output.NewProgress(&r.Common, r.Streams, "signed", len(parts.GUNs), r.status)
+	p := output.NewProgress(&r.Common, r.Streams, "signed", len(parts.GUNs), parts.Pending, r.status)
 	p.Saved = saved
 	p.Report.AddOddNames(parts.Odd)
 	p.Report.Started, p.Report.Keys, p.Report.Shard = head.Started, head.Keys, head.Shard // as in the saved result

@@ -243,6 +243,25 @@ func (r *Servers) NotaryURL(registry string) string {
 	return dct.DefaultServer(registry)
 }
 
+// Pending says which servers the process waits for, so long at least, and why.
+func (r *Servers) Pending(atLeast time.Duration) (all []string) {
+	for _, p := range r.Transport.Pending() {
+		if p.Left == 0 && p.Silent < atLeast {
+			continue
+		}
+		kind := "registry "
+		if r.isNotary(p.Host) {
+			kind = "Notary server "
+		}
+		why := fmt.Sprintf("%s without an answer for %s", safetext.Count(p.Requests, "request"), p.Silent.Round(time.Second))
+		if p.Left > 0 {
+			why = fmt.Sprintf("pause of another %s: %s", p.Left.Round(time.Second), safetext.Safe(p.Reason, 200))
+		}
+		all = append(all, kind+safetext.Safe(p.Host, 256)+" ("+why+")")
+	}
+	return all
+}
+
 // limit is what a host may be asked for: a Notary server much less than a registry.
 func (r *Servers) limit(host string) transport.Limit {
 	if r.isNotary(host) {
