@@ -47,7 +47,8 @@ type Waiver struct {
 	By     string
 	Until  time.Time
 
-	covered map[row]bool // what it was needed for
+	covered map[row]bool    // what it was needed for
+	gates   map[string]bool // by which gates
 	globs   [2]glob.Glob // of the repository and the tag, read by Check
 }
 
@@ -106,7 +107,7 @@ type Tick struct {
 // missing are the repositories of the list that were neither compared nor waived.
 func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string) {
 	for _, name := range t.Repositories {
-		if !have[name] && d.waiver(name, "", NotCompared, planned) == nil {
+		if !have[name] && d.waiver(gateListed, name, "", NotCompared, planned) == nil {
 			names = append(names, name)
 		}
 	}
@@ -160,9 +161,9 @@ func (d *Decisions) Check(now time.Time) error {
 	return nil
 }
 
-// waiver finds the one that lets a class stay until the planned date: that of the very row, else the first
+// waiver finds for a gate the one that lets a class stay until the planned date: that of the very row, else the first
 // whose globs match it.
-func (d *Decisions) waiver(repository, tag string, class Class, planned time.Time) *Waiver {
+func (d *Decisions) waiver(gate, repository, tag string, class Class, planned time.Time) *Waiver {
 	at := row{repository, tag}
 	for _, wild := range []bool{false, true} {
 		for i := range d.Waivers {
@@ -173,9 +174,9 @@ func (d *Decisions) waiver(repository, tag string, class Class, planned time.Tim
 			named := w.Tag == tag && (w.Repository == repository || class == NotCompared && w.Written == repository)
 			if named && !wild || wild && w.matches(at) {
 				if w.covered == nil {
-					w.covered = map[row]bool{}
+					w.covered, w.gates = map[row]bool{}, map[string]bool{}
 				}
-				w.covered[at] = true
+				w.covered[at], w.gates[gate] = true, true
 				return w
 			}
 		}
@@ -183,21 +184,26 @@ func (d *Decisions) waiver(repository, tag string, class Class, planned time.Tim
 	return nil
 }
 
-// covering says of each glob how many rows it covers, first of all that a gate rests on, and fails
-// the gate where these are more than was decided.
+// covering says of each glob how many rows it covers, first of all that a gate rests on. Where these are more than was
+// decided, it fails each gate that the waiver was needed for.
 func (d *Decisions) covering(gates map[string]*Gate) {
 	for i := range slices.Backward(d.Waivers) {
-		w, g := &d.Waivers[i], gates[gateAgreed]
+		w, main := &d.Waivers[i], gateAgreed
 		if w.Class == NotCompared {
-			g = gates[gateCompared]
+			main = gateCompared
 		}
-		switch n := len(w.covered); {
-		case !w.wild() || n == 0:
-		case n > w.Covers:
-			g.State = Fails
-			g.noteFirst("the waiver of %s for %s covers %s, and was decided for at most %d: look at those that came since, then waive them by name or decide for more", w.name(), w.Class, safetext.Count(n, "row"), w.Covers)
-		default:
-			g.noteFirst("waived: %s, %s: covers %s of at most %d, by %s until %s: %s", w.name(), w.Class, safetext.Count(n, "row"), w.Covers, w.By, w.Until.Format(time.DateOnly), w.Reason)
+		n := len(w.covered)
+		if !w.wild() || n == 0 {
+			continue
+		}
+		if n <= w.Covers {
+			gates[main].noteFirst("waived: %s, %s: covers %s of at most %d, by %s until %s: %s", w.name(), w.Class, safetext.Count(n, "row"), w.Covers, w.By, w.Until.Format(time.DateOnly), w.Reason)
+			continue
+		}
+		w.gates[main] = true
+		for id := range w.gates {
+			gates[id].State = Fails
+			gates[id].noteFirst("the waiver of %s for %s covers %s, and was decided for at most %d: look at those that came since, then waive them by name or decide for more", w.name(), w.Class, safetext.Count(n, "row"), w.Covers)
 		}
 	}
 }

@@ -187,7 +187,7 @@ func (a *assessment) compared(r Repository) {
 	case r.Class == Unknown || r.Class == "" && r.Reason != "":
 		compared.unclear("%s: %s", r.GUN, r.Reason)
 	case r.Class != "":
-		if w := a.Decisions.waiver(r.GUN, "", r.Class, a.Planned); w == nil {
+		if w := a.Decisions.waiver(gateAgreed, r.GUN, "", r.Class, a.Planned); w == nil {
 			agreed.fail("%s: its trust data is %s: %s", r.GUN, r.Class, r.Reason)
 		} else {
 			a.waived(w, r.GUN)
@@ -221,7 +221,7 @@ func (a *assessment) compared(r Repository) {
 func (a *assessment) unread(r Repository) {
 	compared, dates := a.gates[gateCompared], a.gates[gateDates]
 	a.counts.repositories-- // it is not one of those that were compared
-	w := a.Decisions.waiver(r.GUN, "", NotCompared, a.Planned)
+	w := a.Decisions.waiver(gateCompared, r.GUN, "", NotCompared, a.Planned)
 	if w == nil {
 		compared.unclear("%s was not compared, as its trust data is %s", r.GUN, r.Class)
 		dates.unclear("%s: its dates are not known, as its trust data is %s", r.GUN, r.Class)
@@ -231,6 +231,7 @@ func (a *assessment) unread(r Repository) {
 		return
 	}
 	compared.notCompared(w, r.GUN)
+	w.gates[gateDates] = true
 	dates.note("not counted: expiry dates of %s, which was not compared", r.GUN)
 }
 
@@ -243,7 +244,7 @@ func (a *assessment) tag(gun string, t Row) {
 		name = gun + "@" + t.Registry.String()
 	}
 	for _, class := range t.Classes {
-		w := a.Decisions.waiver(gun, t.name(), class, a.Planned)
+		w := a.Decisions.waiver(gateAgreed, gun, t.name(), class, a.Planned)
 		switch {
 		case class.Agrees():
 			a.counts.agree++
@@ -317,7 +318,7 @@ func (a *assessment) left(guns []dct.GUN) {
 		if have[name] {
 			continue
 		}
-		if w := a.Decisions.waiver(name, "", NotCompared, a.Planned); w != nil {
+		if w := a.Decisions.waiver(gateCompared, name, "", NotCompared, a.Planned); w != nil {
 			a.gates[gateCompared].notCompared(w, name)
 			continue
 		}
@@ -358,7 +359,7 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		if have[c.GUN] || c.Deleted && a.gone(ctx, g, c.GUN) {
 			continue
 		}
-		if w := a.Decisions.waiver(c.GUN, "", NotCompared, a.Planned); w != nil {
+		if w := a.Decisions.waiver(gateListed, c.GUN, "", NotCompared, a.Planned); w != nil {
 			g.notCompared(w, c.GUN)
 			continue
 		}
@@ -406,7 +407,7 @@ func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
 	switch class := failure.Of(err); {
 	case err != nil && class == failure.Unsigned:
 		return true
-	case a.Decisions.waiver(name, "", NotCompared, a.Planned) != nil:
+	case a.Decisions.waiver(gateListed, name, "", NotCompared, a.Planned) != nil:
 	case err == nil, class == failure.Security, class == failure.Unpinned, class == failure.Expired, class == failure.Incomplete:
 		g.fail("%s was deleted, says the changefeed, and the server has trust data of it, which was not compared", name)
 	default:

@@ -249,6 +249,24 @@ func TestUnreadableTrustDataIsNotReady(t *testing.T) {
 	}
 }
 
+// A repository that was not read has no dates either, and the waiver of both holds up to as many as was decided.
+func TestWaiverOfTooManyUnread(t *testing.T) {
+	t.Parallel()
+	for covers, want := range map[int]GateState{1: Fails, 2: Holds} {
+		l := newLeaving(t)
+		l.feed(dct.Changed{GUN: "registry.example.com/old/b"})
+		l.Must(l.repo.BadSignature("targets"))
+		l.waive(Waiver{Repository: scenetest.App, Class: Untrusted})
+		l.waive(Waiver{Repository: "registry.example.com/**", Class: NotCompared, Covers: covers})
+		gates := l.assess(scenetest.App)
+		for _, gate := range []string{gateListed, gateDates} {
+			if got := gates[gate].State; got != want && (gate != gateDates || want == Fails) {
+				t.Errorf("of at most %d: %s: got %s, want %s: %q", covers, gate, got, want, gates[gate].Evidence)
+			}
+		}
+	}
+}
+
 // A waiver holds for its tag, its class and its time; what nothing needs is said.
 func TestWaiversHoldForWhatTheySay(t *testing.T) {
 	t.Parallel()
@@ -317,10 +335,10 @@ func TestWaiversWithGlobs(t *testing.T) {
 		if err := d.Check(time.Now()); (err == nil) != slices.Contains(globClasses, class) {
 			t.Errorf("a glob for %s: got %v", class, err)
 		}
-		if w := d.waiver(scenetest.App, "v1", class, time.Now().Add(-time.Hour)); (w != nil) != (class == DCTOnly || class == Gone) {
+		if w := d.waiver(gateAgreed, scenetest.App, "v1", class, time.Now().Add(-time.Hour)); (w != nil) != (class == DCTOnly || class == Gone) {
 			t.Errorf("a glob for %s: got %+v", class, w)
 		}
-		if w := d.waiver(scenetest.App, "", class, time.Now().Add(-time.Hour)); w != nil {
+		if w := d.waiver(gateAgreed, scenetest.App, "", class, time.Now().Add(-time.Hour)); w != nil {
 			t.Errorf("a glob of tags for %s of a whole repository: got %+v, want none", class, w)
 		}
 	}
@@ -339,8 +357,11 @@ func TestWaiverOfRepositoriesNotCompared(t *testing.T) {
 		if g := gates[gateCompared]; g.State != want || !strings.Contains(g.Evidence[0], "covers 2 rows") {
 			t.Errorf("of at most %d: got %+v, want %s and how many rows it covers first", covers, g, want)
 		}
-		if g := gates[gateListed]; g.State != Holds {
-			t.Errorf("of at most %d: listed: got %+v, want it to hold", covers, g)
+		if g := gates[gateListed]; g.State != want || want == Fails && !strings.Contains(g.Evidence[0], "covers 2 rows") {
+			t.Errorf("of at most %d: listed: got %+v, want %s, and how many rows it covers first where that is too many", covers, g, want)
+		}
+		if g := gates[gateDates]; g.State != Holds {
+			t.Errorf("of at most %d: dates: got %+v, want it to hold, as it needed no waiver", covers, g)
 		}
 	}
 }
