@@ -58,6 +58,7 @@ var (
 	descCalls     = counted("key_operations_total", "Operations that the key was asked for, the proof of it and repetitions included.", "key")
 	descThrottled = counted("key_throttled_total", "Of those, refused because there were too many.", "key")
 	descRows      = desc("verify_rows", "Tags compared, by repository and class; a class that disagreed stays until a pass has looked again.", "repository", "class")
+	descNewRows   = desc("verify_new_rows", "Of those, the tags that came into the class within the last day, while the repository was watched.", "repository", "class")
 	descUnread    = desc("verify_unread", "1 if the last pass could not compare the repository, or not all of it, by class.", "repository", "class")
 	descCompared  = desc("verify_compared_timestamp_seconds", "When all of the repository was last compared; 0: never.", "repository")
 	descExpires   = desc("verify_trust_data_expires_timestamp_seconds", "When the repository's metadata, or its root certificate, expires, by kind of role.", "repository", "role")
@@ -87,7 +88,7 @@ func (n now) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []described{
 		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole, descUndone,
 		descTrust, descCert, descCalls, descProofs, descThrottled, descBytes, descStages,
-		descRows, descUnread, descCompared, descExpires, descSigned,
+		descRows, descNewRows, descUnread, descCompared, descExpires, descSigned,
 	} {
 		out <- d.Desc
 	}
@@ -109,7 +110,7 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	for role, t := range first {
 		to.at(descTrust, t, role)
 	}
-	to.sides(compared)
+	to.sides(compared, m.o.Counted, clock)
 	if keys != nil {
 		for _, k := range keys() {
 			to.at(descCert, k.Expires, k.Name)
@@ -162,10 +163,13 @@ func (to metrics) pass(p pass, clock time.Time) {
 	to.at(descEnded, p.ended)
 }
 
-func (to metrics) sides(compared map[string]sides) {
+func (to metrics) sides(compared map[string]sides, counted []string, clock time.Time) {
 	for name, s := range compared {
 		for class, count := range s.rows {
 			to.tell(descRows, float64(count), name, class)
+		}
+		for _, class := range counted {
+			to.tell(descNewRows, float64(s.newRows(class, clock)), name, class)
 		}
 		if s.unread != "" {
 			to.tell(descUnread, 1, name, s.unread)

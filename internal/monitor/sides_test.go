@@ -89,6 +89,56 @@ func TestWhatWasNotComparedIsNotShownAsWell(t *testing.T) {
 	}
 }
 
+// A tag that comes into a class is new there for a day, also where another has left it in the same pass, and whether
+// or not a pass between could not look.
+func TestTagsThatAreNewInAClass(t *testing.T) {
+	t.Parallel()
+	type tags = map[string]string
+	pass := func(read bool, all tags) Comparison {
+		c := Comparison{Repository: "a", Whole: read, Rows: map[string]int{}, Tags: all}
+		for _, class := range all {
+			c.Rows[class]++
+		}
+		if !read {
+			c.Unread = "unknown"
+		}
+		return c
+	}
+	unread := Comparison{Repository: "a", Unread: "unknown"}
+	before := pass(true, tags{"old": "dct-only", "v1": "agree", "v2": "agree"})
+	for name, c := range map[string]struct {
+		then []Comparison
+		wait time.Duration
+		want string
+	}{
+		"as before":                      {[]Comparison{before}, 0, "0"},
+		"one more":                       {[]Comparison{pass(true, tags{"old": "dct-only", "v1": "dct-only", "v2": "agree"})}, 0, "1"},
+		"one for another":                {[]Comparison{pass(true, tags{"old": "agree", "v1": "dct-only", "v2": "agree"})}, 0, "1"},
+		"mended":                         {[]Comparison{pass(true, tags{"old": "agree", "v1": "dct-only"}), pass(true, tags{"old": "agree", "v1": "agree"})}, 0, "0"},
+		"after a day":                    {[]Comparison{pass(true, tags{"old": "agree", "v1": "dct-only"})}, 24 * time.Hour, "0"},
+		"a pass between that saw none":   {[]Comparison{unread, before}, 0, "0"},
+		"a tag that was unknown between": {[]Comparison{pass(false, tags{"old": "unknown", "v1": "agree"}), before}, 0, "0"},
+		"tags not listed between":        {[]Comparison{{Repository: "a", Unread: "unknown", Rows: map[string]int{"agree": 1}, Tags: tags{"v1": "agree"}}, before}, 0, "0"},
+		"one for another, in part":       {[]Comparison{pass(false, tags{"old": "agree", "v1": "dct-only", "v2": "unknown"})}, 0, "1"},
+		"back after it was mended":       {[]Comparison{pass(true, tags{"old": "agree"}), before}, 0, "1"},
+		"of another class":               {[]Comparison{pass(true, tags{"old": "untrusted", "v1": "untrusted"})}, 0, "0"},
+	} {
+		m, clock := fixed(time.Hour)
+		m.o.Fine, m.o.Counted = []string{"agree"}, []string{"dct-only"}
+		for _, one := range append([]Comparison{before}, c.then...) {
+			clock.pass(time.Hour)
+			m.Began()
+			m.Compared(one)
+			m.Ended("complete", one.Whole, true)
+		}
+		clock.pass(c.wait)
+		line := `dct2notation_verify_new_rows{class="dct-only",repository="a"} ` + c.want
+		if _, body := get(t, m, "GET", "/metrics"); !strings.Contains(body, line+"\n") {
+			t.Errorf("%s: got\n%s\nwant %s", name, body, line)
+		}
+	}
+}
+
 // A repository that was never compared as a whole says so, for an alert on how long ago that was.
 func TestNeverComparedIsShown(t *testing.T) {
 	t.Parallel()

@@ -82,9 +82,10 @@ func compared(r verify.Repository) monitor.Comparison {
 	if r.Reason != "" {
 		c.Unread = string(verify.Unknown)
 	}
-	c.Rows, c.Expires = map[string]int{}, map[string]time.Time{}
+	c.Rows, c.Tags, c.Expires = map[string]int{}, map[string]string{}, map[string]time.Time{}
 	for _, t := range r.Tags {
 		c.Rows[string(t.Class)]++
+		c.Tags[cmp.Or(t.Tag, "@"+t.Registry.String())] = string(t.Class)
 		if at := t.CertificateExpires; !at.IsZero() && (c.Signed.IsZero() || at.Before(c.Signed)) {
 			c.Signed = at
 		}

@@ -42,7 +42,7 @@ func TestComparedIsWholeOnlyWithoutGaps(t *testing.T) {
 	t.Parallel()
 	soon := time.Unix(2e9, 0)
 	well := func() verify.Repository {
-		return verify.Repository{GUN: "a/b", Totals: map[verify.Class]int{verify.Agree: 1}, Tags: []verify.Row{{Class: verify.Agree, CertificateExpires: soon}}}
+		return verify.Repository{GUN: "a/b", Totals: map[verify.Class]int{verify.Agree: 1}, Tags: []verify.Row{{Tag: "v1", Class: verify.Agree, CertificateExpires: soon}}}
 	}
 	for name, c := range map[string]struct {
 		harm   func(r *verify.Repository)
@@ -62,6 +62,9 @@ func TestComparedIsWholeOnlyWithoutGaps(t *testing.T) {
 		got := compared(r)
 		if got.Whole != c.whole || got.Unread != c.unread || (got.Rows == nil) != (r.Class != "") || r.Class == "" && !got.Signed.Equal(soon) {
 			t.Errorf("%s: got %+v, want whole %v, unread %q", name, got, c.whole, c.unread)
+		}
+		if want := string(verify.Agree); r.Class == "" && got.Tags["v1"] != want {
+			t.Errorf("%s: got the tags %v, want v1 as %s", name, got.Tags, want)
 		}
 	}
 }
