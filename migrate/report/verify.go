@@ -36,6 +36,24 @@ func (t Totals) Add(r verify.Repository) {
 	}
 }
 
+// AddTags counts the tags of one repository alone.
+func (t Totals) AddTags(r verify.Repository) {
+	for _, row := range r.Tags {
+		t[row.Class]++
+	}
+}
+
+// list is what was counted, by class, of t without others.
+func (t Totals) list(others Totals) (all []string, sum int) {
+	for _, c := range classes {
+		if n := t[c] - others[c]; n > 0 {
+			all = append(all, fmt.Sprintf("%s %d", c, n))
+			sum += n
+		}
+	}
+	return all, sum
+}
+
 // Disagree reports whether the two sides differ on anything.
 func (t Totals) Disagree() bool {
 	for c, n := range t {
@@ -86,17 +104,19 @@ type verifyText struct {
 	w       io.Writer
 	all     bool
 	now     time.Time
+	tags    Totals // without the repositories that count as one
 	leftOut int
 }
 
 // NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
 // for all tags, then the totals. Dates are shown with the days that are left from now on.
 func NewVerifyText(w io.Writer, all bool, now time.Time) Verify {
-	return &verifyText{w: w, all: all, now: now}
+	return &verifyText{w: w, all: all, now: now, tags: Totals{}}
 }
 
 func (v *verifyText) Repository(r verify.Repository) error {
 	var b strings.Builder
+	v.tags.AddTags(r)
 	fmt.Fprintf(&b, "%s", safetext.Safe(r.GUN, 256))
 	if r.Class != "" {
 		fmt.Fprintf(&b, "  %s\n", r.Class)
@@ -187,12 +207,15 @@ func (v *verifyText) End(t Totals, err error) error {
 	b.WriteString("\n")
 	total := 0
 	for _, c := range classes {
-		if t[c] > 0 {
-			fmt.Fprintf(&b, "%-16s %d\n", c, t[c])
-			total += t[c]
+		if n := v.tags[c]; n > 0 {
+			fmt.Fprintf(&b, "%-16s %d\n", c, n)
+			total += n
 		}
 	}
 	fmt.Fprintf(&b, "%-16s %d\n", "total", total)
+	if unread, n := t.list(v.tags); n > 0 {
+		fmt.Fprintf(&b, "not read, or not all of it: %s (%s)\n", safetext.Count(n, "repository"), strings.Join(unread, ", "))
+	}
 	b.WriteString(conclusion(t, err, v.leftOut) + "\n")
 	if err != nil && !errors.Is(err, ErrChosen) {
 		indent(&b, Why(err))

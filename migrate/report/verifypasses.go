@@ -30,12 +30,13 @@ func (p *VerifyPasses) Next() Verify {
 	if p.n++; p.json {
 		return newVerifyJSON(p.w, p.tool, p.shard, true)
 	}
-	return &verifyPass{of: p, told: map[string]bool{}}
+	return &verifyPass{of: p, told: map[string]bool{}, tags: Totals{}}
 }
 
 type verifyPass struct {
 	of      *VerifyPasses
 	told    map[string]bool
+	tags    Totals
 	leftOut int
 }
 
@@ -48,6 +49,7 @@ func (v *verifyPass) Repository(r verify.Repository) error {
 		}
 	}
 	v.leftOut += r.LeftOut
+	v.tags.AddTags(r)
 	if r.Class != "" {
 		tell(r.Class, r.GUN, r.Reason)
 	} else if r.Reason != "" {
@@ -68,11 +70,9 @@ func (v *verifyPass) Repository(r verify.Repository) error {
 
 func (v *verifyPass) End(t Totals, err error) error {
 	v.of.told = v.told
-	var parts []string
-	for _, c := range classes {
-		if t[c] > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", c, t[c]))
-		}
+	parts, _ := v.tags.list(nil)
+	if unread, n := t.list(v.tags); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s not read, or not all of it (%s)", safetext.Count(n, "repository"), strings.Join(unread, ", ")))
 	}
 	_, werr := fmt.Fprintf(v.of.w, "pass %d: %s; %s\n", v.of.n, or(strings.Join(parts, ", "), "nothing"), conclusion(t, err, v.leftOut))
 	return werr

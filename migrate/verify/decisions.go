@@ -49,7 +49,7 @@ type Waiver struct {
 
 	covered map[row]bool    // what it was needed for
 	gates   map[string]bool // by which gates
-	globs   [2]glob.Glob // of the repository and the tag, read by Check
+	globs   [2]glob.Glob    // of the repository and the tag, read by Check
 }
 
 // row is what a waiver may let stay: a tag, or a repository as a whole.

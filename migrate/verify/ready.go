@@ -515,7 +515,9 @@ func (a *assessment) all() []Gate {
 		g.Manual, g.State = true, Open
 		a.Decisions.tick(&g, a.Saved, a.Now)
 		if g.ID == gateDigests {
-			g.also(a.runs)
+			if g.also(a.runs); a.Running != nil {
+				g.Hint = "sign or replace what Notation will refuse, look at what the list cannot show, and tick the check"
+			}
 		}
 		gates = append(gates, g)
 	}

@@ -358,6 +358,9 @@ func TestWhatRunsIsEvidenceForATick(t *testing.T) {
 			if said := strings.Join(g.Evidence, "\n"); g.ID == gateDigests && (g.State != c.want || !strings.Contains(said, c.says)) {
 				t.Errorf("%s: got %s for\n%s\nwant %s for %q", name, g.State, said, c.want, c.says)
 			}
+			if g.ID == gateDigests && strings.Contains(g.Hint, "--running") != (c.images == nil) {
+				t.Errorf("%s: got the hint %q, want --running in it only where no list was given", name, g.Hint)
+			}
 		}
 	}
 }

@@ -109,11 +109,12 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	if err != nil {
 		return passed{}, err
 	}
-	totals, leftOut, unseen, deleted := report.Totals{}, 0, 0, 0
+	totals, tags, leftOut, unseen, deleted := report.Totals{}, report.Totals{}, 0, 0, 0
 	meter := output.NewComparing(&c.Common, c.Streams, len(f.GUNs), f.Pending)
 	err = v.Verify(ctx, f.GUNs, func(one verify.Repository) error {
 		meter.Compared(one)
 		totals.Add(one)
+		tags.AddTags(one)
 		leftOut += one.LeftOut
 		if one.PinnedBy == dct.PinnedTOFU {
 			unseen++
@@ -158,7 +159,7 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 		return looked, cli.Shown(err)
 	case err != nil:
 		return looked, err
-	case totals.Disagree(), c.fails(totals):
+	case totals.Disagree(), c.fails(totals, tags):
 		return looked, cli.Exit(cli.ExitDisagree)
 	case totals.Unknown(), lacking != nil:
 		return looked, cli.Exit(cli.ExitFailures)
@@ -180,11 +181,11 @@ func (c *Comparer) nothing(f *session.Session, chosen bool, deleted int) error {
 	return nil
 }
 
-// fails reports whether a class that --fail-on names has tags.
-func (c *Comparer) fails(totals report.Totals) (fails bool) {
+// fails reports whether a class that --fail-on names has tags, or repositories that were not read.
+func (c *Comparer) fails(totals, tags report.Totals) (fails bool) {
 	for _, class := range c.FailOn {
-		if n := totals[verify.Class(class)]; n > 0 {
-			c.Log.Error("tags are in a class of --fail-on", "class", class, "tags", n)
+		if all, of := totals[verify.Class(class)], tags[verify.Class(class)]; all > 0 {
+			c.Log.Error("something is in a class of --fail-on", "class", class, "tags", of, "repositories", all-of)
 			fails = true
 		}
 	}
