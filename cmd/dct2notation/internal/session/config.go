@@ -43,7 +43,7 @@ type Config struct {
 }
 
 // callFlags belong to one call and are no keys.
-var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations", "images", "running"}
+var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations", "images", "running", "merge", "no-ledger"}
 
 // Action is what a verb does that changes nothing, with its configuration: it has nothing to finish, so its context ends
 // when stop is closed as well.

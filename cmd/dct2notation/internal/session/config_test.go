@@ -50,6 +50,8 @@ func TestConfigurationIsStrict(t *testing.T) {
 		"no YAML":            {"{", "line 1: did not find expected node content"},
 		"a list at the top":  {"- version: 1\n", "a list is not what it takes"},
 		"of one call":        {"version: 1\nwatch: 10m\n", "line 2: watch: give it on the command line; it is not for a configuration\nhint: give --watch on the command line"},
+		"a lost ledger":      {"version: 1\nno-ledger: true\n", "hint: give --no-ledger"},
+		"a merge":            {"version: 1\nmerge: true\n", "hint: give --merge"},
 		"a dry run":          {"version: 1\ndry-run: true\n", "hint: give --dry-run"},
 		"in the second key":  {"version: 1\nkeys:\n  # both\n  - plugin: a\n    id: b\n    repositories:\n      - a/b\n  - plugn: a\nworkers: 3\n", "line 8: keys: entry 2: plugn: unknown key"},
 		"without indent":     {"version: 1\nkeys:\n- {plugin: a, id: b}\n- plugn: a\n", "line 4: keys: entry 2"},
