@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$PWD/.bin
 
 # program:Debian package
-needed=(notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo strace:strace gcc:gcc chromium:chromium buildah:buildah)
+needed=(curl:curl openssl:openssl notary:notary notary-server:notary docker-registry:docker-registry softhsm2-util:softhsm2 skopeo:skopeo strace:strace gcc:gcc chromium:chromium buildah:buildah)
 
 missing() {
 	local entry
