@@ -99,12 +99,11 @@ func (l ledger) Repository(gun string) (state.Repository, bool, error) {
 }
 func (l ledger) SetRepository(state.Repository) error       { return nil }
 func (l ledger) ReplaceRoot(state.Repository, string) error { return nil }
-func (l ledger) Plan(items []state.Item) ([]state.Stage, error) {
-	stages := make([]state.Stage, len(items))
-	for i := range stages {
-		stages[i] = state.Planned
+func (l ledger) Plan(items []state.Item) ([]state.Item, error) {
+	for i := range items {
+		items[i].Stage = state.Planned
 	}
-	return stages, nil
+	return items, nil
 }
 func (l ledger) Sign(state.Key, state.Envelope) error                             { return nil }
 func (l ledger) Push(state.Key, string) error                                     { return nil }

@@ -144,7 +144,7 @@ type Ledger interface {
 	Repository(gun string) (state.Repository, bool, error)
 	SetRepository(state.Repository) error
 	ReplaceRoot(r state.Repository, reason string) error
-	Plan([]state.Item) ([]state.Stage, error)
+	Plan([]state.Item) ([]state.Item, error)
 	Sign(state.Key, state.Envelope) error
 	Push(k state.Key, signature string) error
 	Confirm(k state.Key, signature, by string) error

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -183,33 +184,39 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	if err != nil {
 		return err
 	}
+	for some := range slices.Chunk(work, plannedAtOnce) {
+		if more, err := r.plan(ctx, some, queue); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// plannedAtOnce is how many items are planned in one transaction: what the ledger has of them is in memory.
+const plannedAtOnce = 1000
+
+// plan plans some work in the ledger and queues what is not done yet. more is false if the run is to end.
+func (r *run) plan(ctx context.Context, work []Work, queue chan<- queued) (more bool, err error) {
 	items := make([]state.Item, len(work))
 	for i, w := range work {
 		items[i] = w.item()
 	}
-	stages, err := r.Ledger.Plan(items)
-	if err != nil {
-		return failure.Fatally(err)
+	if items, err = r.Ledger.Plan(items); err != nil {
+		return false, failure.Fatally(err)
 	}
 	for i, w := range work {
-		if stages[i] == state.Confirmed && !r.looksAgain() {
-			it, _, err := r.Ledger.Item(w.Key)
-			if err != nil {
-				return failure.Fatally(err)
-			}
-			if r.standing(w, it) {
-				continue
-			}
+		if items[i].Stage == state.Confirmed && !r.looksAgain() && r.standing(w, items[i]) {
+			continue
 		}
 		select {
-		case queue <- queued{w, stages[i]}:
+		case queue <- queued{w, items[i].Stage}:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-r.stop:
-			return nil
+			return false, nil
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // standing reports whether an item is done by the ledger's word, and reports it then.

@@ -27,11 +27,11 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	stages, err := ledger.Plan([]state.Item{{Key: key, GUN: key.Repository, Tags: []state.Tag{{Name: "1.0", Role: "targets"}}}})
+	planned, err := ledger.Plan([]state.Item{{Key: key, GUN: key.Repository, Tags: []state.Tag{{Name: "1.0", Role: "targets"}}}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(stages)
+	fmt.Println(planned[0].Stage)
 	// From here on no crash costs another key operation: the envelope is on the disk.
 	err = ledger.Sign(key, state.Envelope{MediaType: "application/jose+json", Blob: []byte("{}"), Manifest: []byte("{}"), ManifestDigest: "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", LeafThumbprint: "00"})
 	if err := errors.Join(err, ledger.Close()); err != nil {
@@ -57,7 +57,7 @@ func ExampleOpen() {
 	}
 	fmt.Println("confirmed:", counts[state.Confirmed])
 	// Output:
-	// [planned]
+	// planned
 	// to be pushed again: true 2 bytes
 	// confirmed: 1
 }

@@ -132,8 +132,12 @@ func must(t testing.TB, err error) {
 
 func plan(t testing.TB, l *state.Ledger, items ...state.Item) []state.Stage {
 	t.Helper()
-	stages, err := l.Plan(items)
+	planned, err := l.Plan(items)
 	must(t, err)
+	stages := make([]state.Stage, len(planned))
+	for i, item := range planned {
+		stages[i] = item.Stage
+	}
 	return stages
 }
 

@@ -104,11 +104,16 @@ var ErrNoResult = errors.New("not a saved result")
 
 // Load reads a saved result once from its beginning to its end. The error is ErrNoResult
 // for what [Lines] has not written, or was changed since.
-func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
+func Load(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, checkedLine) }
+
+// LoadOwn is Load of what this process has just written: that no key is there twice needs no look.
+func LoadOwn(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, parseLine) }
+
+func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, error)) (*Saved, error) {
 	s := &Saved{open: open}
 	var c counts
 	ended := false
-	sum, err := s.lines(checkedLine, func(one line) error {
+	sum, err := s.lines(parse, func(one line) error {
 		if one.Head != nil {
 			s.Head = *one.Head
 		}

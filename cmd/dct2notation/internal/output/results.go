@@ -191,7 +191,7 @@ func (r *recording) Finish(end report.End, format string, verbose bool, out io.W
 	case err != nil:
 		return fmt.Errorf("recording the result: %w", err)
 	}
-	saved, err := load(path)
+	saved, err := loadBy(report.LoadOwn, path)
 	if err != nil {
 		return err
 	}
