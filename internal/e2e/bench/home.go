@@ -384,6 +384,7 @@ type verifying struct {
 	tags      int      // that they have, on all of which the sides have to agree
 	workers   int
 	readers   int // repositories whose trust data is read at a time; 0: as the program has it
+	inFlight  int // requests to the registry; 0: as the program has it
 }
 
 // verify runs dct2notation to its end. What it says goes to a file: of many tags it is
@@ -392,6 +393,9 @@ func (h *home) verify(ctx context.Context, notary string, v verifying) (u usage,
 	args := []string{"--concurrency", fmt.Sprint(v.workers)}
 	if v.readers > 0 {
 		args = append(args, "--notary-concurrency", fmt.Sprint(v.readers))
+	}
+	if v.inFlight > 0 {
+		args = append(args, "--registry-concurrency", fmt.Sprint(v.inFlight))
 	}
 	c, err := h.command("verify", notary, v.published, append(args, v.guns...)...)
 	if err != nil {

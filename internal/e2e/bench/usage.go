@@ -131,6 +131,9 @@ func metered(ctx context.Context, c *exec.Cmd) (usage, error) {
 	return u, errors.Join(failed, err)
 }
 
+// batches is by how much two readings of a process's memory may differ.
+const batches = 1 << 20
+
 // timed is metered for what the kernel tells of the program alone.
 func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	var u usage
@@ -149,9 +152,10 @@ func timed(ctx context.Context, c *exec.Cmd) (usage, error) {
 	stop()
 	u.own, u.peak = watch.end()
 	// wait4 counts the children that were waited for. Its peak begins with ours, of the
-	// moment when the program was started: only one that is larger is the program's.
+	// moment when the program was started: only one that is larger is the program's. It counts
+	// pages in batches for each core, so that two readings of one moment differ.
 	u.tree = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if rusage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok && rusage.Maxrss<<10 > ours {
+	if rusage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok && rusage.Maxrss<<10 > ours+batches {
 		u.peak = rusage.Maxrss << 10
 	}
 	return u, errors.Join(err, ctx.Err())
@@ -246,7 +250,7 @@ func (m machine) busySince(before machine) float64 {
 	if m.all == before.all {
 		return 0 // less than a tick has passed
 	}
-	return (m.busy - before.busy) / (m.all - before.all)
+	return min(1, (m.busy-before.busy)/(m.all-before.all)) // sums of fractions may be above
 }
 
 func readMachine() (machine, error) {
