@@ -1,10 +1,12 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 const (
@@ -26,6 +28,8 @@ type page struct {
 	Remarks                               []string
 	Todos, MoreTodos                      []todo
 	FirstMore                             int // the number of the first of MoreTodos
+	Gates                                 []gateLine
+	GatesVerdict                          string
 	Folders                               []*folder
 	MoreFolders                           int
 	Progress                              *progress
@@ -84,6 +88,9 @@ func newPage(s *Saved, o Options) (*page, error) {
 	todos := t.todo.todos(s.Head.Of)
 	first := min(len(todos), maxCausesFirst)
 	p.Todos, p.MoreTodos, p.FirstMore = todos[:first], todos[first:], first+1
+	if s.Ready != nil {
+		p.Gates, p.GatesVerdict = s.Ready.lines(), sentence(s.Ready.verdict())+", planned for "+day(s.Ready.Planned)
+	}
 	p.Progress = s.newProgress(o.History)
 	for _, c := range pageColumns {
 		if t.used[c.name] {
@@ -115,6 +122,10 @@ func (s *Saved) mood() string {
 	switch {
 	case s.End.Well:
 		return "good"
+	case s.Ready != nil && s.Ready.Ready:
+		return "unsure" // a decision lets something stay
+	case s.Ready != nil && slices.ContainsFunc(s.Ready.Gates, func(g verify.Gate) bool { return g.State == verify.Fails }):
+		return "bad"
 	case s.Counts[Problem] > 0:
 		return "bad"
 	}

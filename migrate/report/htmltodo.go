@@ -246,6 +246,9 @@ func (s *Saved) lead(t *tally, todos int, soonest []Expiring, now time.Time) str
 	case todos > 0:
 		parts = append(parts, thousands(todos)+" things to decide")
 	}
+	if s.Ready != nil {
+		parts = append(parts, s.Ready.toGo(now))
+	}
 	if len(soonest) > 0 && daysLeft(soonest[0].At, now) <= maxLeadDays {
 		what := "trust data"
 		if e := soonest[0]; e.What == certificate {
@@ -267,10 +270,15 @@ func percent(n, all int) string {
 	return itoa(n*100/max(1, all)) + " %"
 }
 
+// calendarDays counts the days of the calendar in UTC from now.
+func calendarDays(at, now time.Time) int {
+	whole := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+	return int(whole(at).Sub(whole(now)) / (24 * time.Hour))
+}
+
 // endsIn says when a date is, by the days of the calendar in UTC.
 func endsIn(at, now time.Time) string {
-	whole := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
-	days := int(whole(at).Sub(whole(now)) / (24 * time.Hour))
+	days := calendarDays(at, now)
 	switch {
 	case at.Before(now):
 		return "ended on " + day(at)

@@ -31,7 +31,21 @@ type junitOutcome struct {
 func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	name := "dct2notation " + s.Head.Of
 	tests, errs := s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]+s.Counts[Well]+1, s.Counts[Unclear]
-	skipped := s.Counts[Aside]
+	skipped, failures := s.Counts[Aside], s.Counts[Problem]
+	var gates []junitCase
+	if s.Ready != nil {
+		for _, g := range s.Ready.Gates {
+			st := gateStanding(g)
+			switch tests++; st {
+			case Problem:
+				failures++
+			case Unclear, Aside: // a gate that nobody has ticked is none that holds
+				st = Unclear
+				errs++
+			}
+			gates = append(gates, newCase("gates of ready", g.ID, st, string(g.State), g.Title+"\n"+strings.Join(g.Evidence, "\n")))
+		}
+	}
 	switch s.rest() {
 	case Unclear:
 		errs++
@@ -41,7 +55,7 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	out := xml.NewEncoder(w)
 	out.Indent("", " ")
 	attributes := []xml.Attr{
-		attribute("name", name), attribute("tests", itoa(tests)), attribute("failures", itoa(s.Counts[Problem])),
+		attribute("name", name), attribute("tests", itoa(tests)), attribute("failures", itoa(failures)),
 		attribute("errors", itoa(errs)), attribute("skipped", itoa(skipped)),
 		attribute("timestamp", s.Head.Started.UTC().Format("2006-01-02T15:04:05")),
 	}
@@ -65,6 +79,11 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, g := range gates {
+		if err := out.Encode(g); err != nil {
+			return err
+		}
 	}
 	if err := out.Encode(newCase(name, "came to its end", s.rest(), "incomplete", s.End.Error)); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/strictjson"
+	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
 // A result is saved as lines of JSON (the format jsonl): its head, then sections and rows
@@ -21,6 +22,7 @@ type line struct {
 	Head    *Head    `json:"head,omitempty"`
 	Section *Section `json:"repository,omitempty"`
 	Row     *Row     `json:"row,omitempty"`
+	Ready   *Ready   `json:"ready,omitempty"` // of a verification by ready, once, behind all rows
 	End     *End     `json:"end,omitempty"`
 }
 
@@ -72,6 +74,9 @@ func (l *Lines) Row(r Row) error {
 	return l.write(line{Row: &r})
 }
 
+// Ready writes what the gates came to.
+func (l *Lines) Ready(r *Ready) error { return l.write(line{Ready: r}) }
+
 // End writes the end, with the totals of what was written, and flushes.
 func (l *Lines) End(e End) error {
 	e.Ended = e.Ended.UTC()
@@ -90,6 +95,7 @@ type Saved struct {
 	Head   Head
 	End    End // of a result that did not finish: not Complete, and not Well
 	Counts map[Standing]int
+	Ready  *Ready // of a verification by ready; else nil
 	// leftOut are the tags that a sample or a choice left out.
 	leftOut int
 	open    func() (io.ReadCloser, error)
@@ -123,6 +129,10 @@ func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, erro
 		if one.Section != nil {
 			c.section(*one.Section)
 		}
+		if one.Ready != nil {
+			s.Ready = one.Ready
+			s.Ready.Ready = verify.Ready(s.Ready.Gates) // whatever it says of itself
+		}
 		if one.End != nil {
 			s.End, ended = *one.End, true
 		}
@@ -133,6 +143,7 @@ func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, erro
 	}
 	s.Counts, s.leftOut, s.sum = c.standings, c.leftOut, sum
 	if !ended {
+		s.Ready = nil
 		s.End = End{Error: "no end was recorded: the process was killed or is still running", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
 	return s, s.judge(c)
@@ -150,7 +161,7 @@ func (s *Saved) judge(c counts) error {
 	case e.Complete && s.Head.Of == OfVerify && s.Head.Shard == "" && c.rows+c.unread+c.standings[Unclear]+c.deleted == 0:
 		return fmt.Errorf("%w: it is complete, and nothing was compared", ErrNoResult)
 	}
-	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0
+	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0 && (s.Ready == nil || s.Ready.Ready)
 	if well && !e.Well {
 		// A later version may know of more that can be amiss.
 		e.Complete, e.Error = false, "it says that not all is well, and not why"
@@ -221,13 +232,14 @@ func (s *Saved) lines(parse func([]byte) (line, error), each func(line) error) (
 type order struct {
 	of         string
 	repository string // of the section, if it may have rows
+	gates      bool
 	ended      bool
 }
 
 // next reports whether the line may come now. The rows of a verification follow their section.
 func (o *order) next(one line) bool {
 	switch {
-	case (one.Head != nil) != (o.of == ""), o.ended:
+	case (one.Head != nil) != (o.of == ""), o.ended, o.gates && one.End == nil, one.Ready != nil && o.of != OfVerify:
 		return false
 	case one.Head != nil:
 		o.of = one.Head.Of
@@ -239,7 +251,7 @@ func (o *order) next(one line) bool {
 	case one.Row != nil:
 		return o.of == OfRun || one.Row.Repository == o.repository && o.repository != ""
 	}
-	o.ended = one.End != nil
+	o.gates, o.ended = one.Ready != nil, one.End != nil
 	return true
 }
 
@@ -258,16 +270,19 @@ func parseLine(raw []byte) (one line, err error) {
 		return line{}, err
 	}
 	parts := 0
-	for _, there := range []bool{one.Head != nil, one.Section != nil, one.Row != nil, one.End != nil} {
+	for _, there := range []bool{one.Head != nil, one.Section != nil, one.Row != nil, one.Ready != nil, one.End != nil} {
 		if there {
 			parts++
 		}
 	}
 	if parts != 1 {
-		return line{}, errors.New("it is none of head, repository, row and end")
+		return line{}, errors.New("it is none of head, repository, row, ready and end")
 	}
 	if h := one.Head; h != nil && (h.Kind != ResultKind || h.Version != 1 || h.Of != OfRun && h.Of != OfVerify) {
 		return line{}, fmt.Errorf("kind %.40q, version %d, of %.20q: this program does not read that", h.Kind, h.Version, h.Of)
+	}
+	if r := one.Ready; r != nil && (r.Kind != ReadyKind || r.Version != 1 || len(r.Gates) == 0) {
+		return line{}, fmt.Errorf("kind %.40q, version %d, with %d gates: this program does not read that", r.Kind, r.Version, len(r.Gates))
 	}
 	return one, nil
 }

@@ -48,6 +48,9 @@ func savedMarkdown(w io.Writer, s *Saved, o Options) error {
 	if err := s.markdownRows(out); err != nil {
 		return err
 	}
+	if s.Ready != nil {
+		s.Ready.markdown(out)
+	}
 	return out.Flush()
 }
 
@@ -79,6 +82,8 @@ func (s *Saved) verdict() string {
 
 func (s *Saved) judgement() string {
 	switch {
+	case s.Ready != nil && (s.End.Complete || s.rest() == Aside):
+		return s.Ready.verdict()
 	case s.rest() == Aside && s.Head.Of == OfRun:
 		return "not complete: what was selected is done, which is not everything"
 	case s.rest() == Aside && s.Counts[Problem]+s.Counts[Unclear] == 0:

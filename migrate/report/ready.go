@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -28,6 +30,11 @@ const ReadyKind = "dct2notation.ready"
 func NewReady(tool string, gates []verify.Gate, checked, planned time.Time) *Ready {
 	return &Ready{1, ReadyKind, tool, checked.UTC(), planned.UTC(), verify.Ready(gates), gates}
 }
+
+// gateStandings are what the states mean for a person.
+var gateStandings = map[verify.GateState]Standing{verify.Holds: Well, verify.Fails: Problem, verify.Open: Aside}
+
+func gateStanding(g verify.Gate) Standing { return cmp.Or(gateStandings[g.State], Unclear) }
 
 func (r *Ready) verdict() string {
 	left := map[verify.GateState]int{}
@@ -68,9 +75,15 @@ func ReadyText(w io.Writer, r *Ready) error {
 
 // ReadyMarkdown writes the gates as a list for a change request.
 func ReadyMarkdown(w io.Writer, r *Ready) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Switching Notary v1 off: %s\n\n", r.verdict())
-	fmt.Fprintf(&b, "Checked %s by %s, planned for %s.\n", date(r.Checked), code(r.Tool), r.Planned.Format(time.DateOnly))
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "# Switching Notary v1 off: %s\n\n", r.verdict())
+	fmt.Fprintf(b, "Checked %s by %s, planned for %s.\n", date(r.Checked), code(r.Tool), r.Planned.Format(time.DateOnly))
+	r.markdown(b)
+	return b.Flush()
+}
+
+// markdown writes the gates. An error is that of the flush.
+func (r *Ready) markdown(b *bufio.Writer) {
 	for _, manual := range []bool{false, true} {
 		b.WriteString(map[bool]string{false: "\n## Found out\n\n", true: "\n## For people to check\n\n"}[manual])
 		for _, g := range r.Gates {
@@ -81,18 +94,62 @@ func ReadyMarkdown(w io.Writer, r *Ready) error {
 			if g.State == verify.Holds {
 				box = "x"
 			}
-			fmt.Fprintf(&b, "- [%s] **%s** (%s): %s\n", box, g.State, code(g.ID), g.Title)
+			fmt.Fprintf(b, "- [%s] **%s** (%s): %s\n", box, g.State, code(g.ID), g.Title)
 			for _, e := range g.Evidence {
-				fmt.Fprintf(&b, "  - %s\n", code(e))
+				fmt.Fprintf(b, "  - %s\n", code(e))
 			}
 			if more := g.Count - len(g.Evidence); more > 0 {
-				fmt.Fprintf(&b, "  - and %d more\n", more)
+				fmt.Fprintf(b, "  - and %d more\n", more)
 			}
 			if g.Hint != "" && g.State != verify.Holds {
-				fmt.Fprintf(&b, "  - hint: %s\n", code(g.Hint))
+				fmt.Fprintf(b, "  - hint: %s\n", code(g.Hint))
 			}
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+}
+
+// A gateLine is a gate as the page shows it.
+type gateLine struct {
+	Standing        Standing
+	Mark            string
+	ID, State       string
+	Title, Hint     string
+	Evidence        []string
+	More            int  // evidence that is not listed
+	Manual, Evident bool // ticked by people; its evidence is shown at once
+}
+
+// maxPageEvidence is how much of the evidence for a gate the page lists.
+const maxPageEvidence = 20
+
+// lines are the gates for the page.
+func (r *Ready) lines() (all []gateLine) {
+	for _, g := range r.Gates {
+		st := gateStanding(g)
+		l := gateLine{
+			Standing: st, Mark: marks[st], ID: safetext.Safe(g.ID, maxName), State: safetext.Safe(string(g.State), maxName), Title: safetext.Safe(g.Title, maxReason),
+			Manual: g.Manual, Evident: st != Well,
+		}
+		if st != Well {
+			l.Hint = safetext.Lines(g.Hint, maxHint)
+		}
+		for _, e := range g.Evidence[:min(len(g.Evidence), maxPageEvidence)] {
+			l.Evidence = append(l.Evidence, safetext.Lines(e, maxReason))
+		}
+		l.More = max(g.Count, len(g.Evidence)) - len(l.Evidence)
+		all = append(all, l)
+	}
+	return all
+}
+
+// toGo says how long it is until the server is to be switched off.
+func (r *Ready) toGo(now time.Time) string {
+	switch days := calendarDays(r.Planned, now); {
+	case days < 0:
+		return day(r.Planned) + " has passed"
+	case days == 0:
+		return "today is " + day(r.Planned)
+	default:
+		return safetext.Count(days, "day") + " to " + day(r.Planned)
+	}
 }

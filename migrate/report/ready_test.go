@@ -2,12 +2,89 @@ package report
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
+
+// A saved result of ready looks well in a format only where every gate holds, whatever the line says of itself, and is
+// written again as it was.
+func TestSavedGates(t *testing.T) {
+	t.Parallel()
+	gate := func(id string, st verify.GateState) verify.Gate {
+		return verify.Gate{ID: id, Title: "title of " + id, State: st, Evidence: []string{hostile, "2 repositories"}, Count: 30, Hint: "do " + id}
+	}
+	holds, fails, open := gate("agreed", verify.Holds), gate("listed", verify.Fails), gate("clients", verify.Open)
+	for name, c := range map[string]struct {
+		gates []verify.Gate
+		class string
+		end   End
+		mood  string
+		says  string
+	}{
+		"ready":               {[]verify.Gate{holds}, "agree", End{Complete: true, Well: true}, "good", "Ready: all 1 gates hold"},
+		"ready, with waivers": {[]verify.Gate{holds}, "missing", End{Complete: true}, "unsure", "Ready: all 1 gates hold"},
+		"a gate fails":        {[]verify.Gate{holds, fails}, "agree", End{Complete: true, Well: true}, "bad", "Not ready: of 2 gates 1 failed"},
+		"one is open":         {[]verify.Gate{holds, open}, "agree", End{Complete: true, Well: true}, "unsure", "Not ready: of 2 gates 0 failed"},
+		"unknown state":       {[]verify.Gate{holds, gate("x", "splendid")}, "agree", End{Complete: true, Well: true}, "unsure", "Not ready: of 2 gates"},
+		"did not finish":      {[]verify.Gate{holds}, "agree", End{Error: "stopped"}, "unsure", "Did not finish"},
+	} {
+		r := NewReady("test/1", c.gates, noon, noon.AddDate(0, 0, 8))
+		r.Ready = true // a file's word
+		s := saved(t, OfVerify, func(l *Lines) error {
+			return errors.Join(l.Section(Section{Repository: "example.com/a"}), l.Row(Row{Repository: "example.com/a", Tags: []string{"v1"}, Class: c.class}), l.Ready(r))
+		}, c.end)
+		for _, format := range Formats() {
+			text := rendered(t, format, s)
+			if well := c.mood == "good"; own[format] || format == "csv" || format == "failures" { // these are of rows alone
+				continue
+			} else if format == "text" && strings.Contains(text, "\nready: ") != s.Ready.Ready || format == "json" && strings.Contains(text, `"ready": true`) != s.Ready.Ready ||
+				format != "text" && format != "json" && format != "markdown" && format != "junit" && looksWell(format, s, text) != well {
+				t.Errorf("%s as %s: got well other than %t\n%s", name, format, well, text)
+			}
+			if format == "junit" && (strings.Contains(text, "<failure") || strings.Contains(text, "<error")) == (s.Ready.Ready && c.class == "agree" && c.end.Complete) {
+				t.Errorf("%s: got\n%s\nwant a failure or error where a gate does not hold", name, text)
+			}
+			if format == "markdown" && !strings.Contains(text, "# dct2notation verify: "+strings.ToLower(c.says[:1])+c.says[1:]) {
+				t.Errorf("%s: got\n%s\nwant the verdict %s", name, text, c.says)
+			}
+			calm(t, text)
+		}
+		if again := loaded(t, []byte(rendered(t, "jsonl", s))); again.Ready == nil || len(again.Ready.Gates) != len(c.gates) || again.End.Well != s.End.Well {
+			t.Errorf("%s: got %+v, want the gates written again", name, again)
+		}
+		page := asPage(t, s, Options{})
+		for _, want := range []string{`class="verdict ` + c.mood + `"`, `<strong class="judgement">` + c.says, "8 days to 2026-10-13"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: got a page without %s, want it", name, want)
+			}
+		}
+		for _, g := range c.gates {
+			if !strings.Contains(page, "title of "+g.ID) || strings.Contains(page, "do "+g.ID) == (g.State == verify.Holds) || !strings.Contains(page, "and 28 more") {
+				t.Errorf("%s: got a page without the gate %s, its evidence and its hint, want them", name, g.ID)
+			}
+		}
+	}
+	// A file that was cut behind its gates has none, and a run has none.
+	r := NewReady("test/1", []verify.Gate{holds}, noon, noon)
+	raw := recorded(t, OfVerify, func(to Sink) { must(t, to.(*Lines).Ready(r)) }, End{})
+	if s := loaded(t, cutAfter(raw, 2)); s.Ready != nil || s.End.Well {
+		t.Errorf("got %+v of a file that was cut, want no gates", s)
+	}
+	for _, raw := range [][]byte{
+		recorded(t, OfRun, func(to Sink) { must(t, to.(*Lines).Ready(r)) }, End{}),
+		recorded(t, OfVerify, func(to Sink) { must(t, to.(*Lines).Ready(NewReady("test/1", nil, noon, noon))) }, End{}),
+		recorded(t, OfVerify, func(to Sink) { must(t, to.(*Lines).Ready(r)); must(t, to.(*Lines).Ready(r)) }, End{}),
+	} {
+		if _, err := Load(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }); !errors.Is(err, ErrNoResult) {
+			t.Errorf("got %v for gates out of place, want %v", err, ErrNoResult)
+		}
+	}
+}
 
 // Names in the evidence are servers'; the gates around them cannot be forged by one.
 func TestReadyRendersNothingHostile(t *testing.T) {

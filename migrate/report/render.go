@@ -50,6 +50,9 @@ func savedLines(w io.Writer, s *Saved, _ Options) error {
 	if err == nil {
 		err = s.Each(l.Section, l.Row)
 	}
+	if err == nil && s.Ready != nil {
+		err = l.Ready(s.Ready)
+	}
 	if err == nil {
 		err = l.End(s.End)
 	}
@@ -64,6 +67,9 @@ func savedText(w io.Writer, s *Saved, o Options) error {
 		}
 		return RunText(w, r)
 	}
+	if s.Ready != nil { // as ready shows it
+		return ReadyText(w, s.Ready)
+	}
 	return s.verification(NewVerifyText(w, o.Verbose, o.Now))
 }
 
@@ -74,6 +80,9 @@ func savedJSON(w io.Writer, s *Saved, _ Options) error {
 			return err
 		}
 		return JSON(w, r)
+	}
+	if s.Ready != nil {
+		return JSON(w, s.Ready)
 	}
 	return s.verification(NewVerifyJSON(w, s.Head.Tool, s.Head.Shard))
 }

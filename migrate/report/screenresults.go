@@ -356,6 +356,13 @@ func (v *verifyScreen) remarks(b *strings.Builder) {
 
 // Saved writes a saved result as it was shown when it was made.
 func (s Screen) Saved(w io.Writer, saved *Saved, now time.Time) error {
+	if saved.Ready != nil {
+		shown := s.Ready(w, now)
+		if err := saved.verification(ofReady{shown}); err != nil {
+			return err
+		}
+		return shown.End(saved.Ready)
+	}
 	if saved.Head.Of != OfRun {
 		return saved.verification(s.Verify(w, now))
 	}
@@ -371,6 +378,16 @@ type ReadyScreen struct{ *verifyScreen }
 
 // Ready writes the gates on a terminal, below a table of the repositories.
 func (s Screen) Ready(w io.Writer, now time.Time) ReadyScreen { return ReadyScreen{s.verify(w, now)} }
+
+// ofReady takes a saved verification for its gates, which come to another end.
+type ofReady struct{ ReadyScreen }
+
+func (v ofReady) Repository(r verify.Repository) error {
+	v.ReadyScreen.Repository(r)
+	return nil
+}
+
+func (ofReady) End(Totals, error) error { return nil }
 
 // Repository takes one for the table. What is amiss of its tags the gates say.
 func (v ReadyScreen) Repository(r verify.Repository) {

@@ -44,6 +44,7 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 	}
 	f := c.Flags()
 	o.ReadOptions.Bind(f)
+	o.Results.Bind(f)
 	o.BindVerbose(f, "on a terminal too, print the evidence in full")
 	f.Lookup("output").Usage = "format of the result on stdout: text, json or markdown"
 	f.StringVar(&o.Planned, "date", "", "date on which the server will be switched off, such as 2026-12-08")

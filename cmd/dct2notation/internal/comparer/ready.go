@@ -24,6 +24,7 @@ import (
 // ReadyOptions are those of ready.
 type ReadyOptions struct {
 	Sides
+	output.Results
 	Planned   string // when the server is to be switched off
 	Snapshot  string
 	NoLedger  bool
@@ -39,7 +40,7 @@ func (o *ReadyOptions) Check() error {
 	if o.Output != "text" && o.Output != "json" && o.Output != "markdown" {
 		return cli.Usage(fmt.Errorf("--output %s: it is text, json or markdown", o.Output))
 	}
-	if err := o.CheckReading(); err != nil {
+	if err := cli.FirstError(o.CheckReading, o.CheckReports); err != nil {
 		return err
 	}
 	at, err := time.Parse(time.DateOnly, o.Planned)
@@ -124,28 +125,46 @@ func (r *Readiness) Run(ctx context.Context) error {
 	if ledger != nil {
 		gates.Behind = ledger.Behind
 	}
-	return r.assess(ctx, gates, f)
+	return r.assess(ctx, gates, f, ledger.Part())
 }
 
-// assess looks at the gates, and shows them.
-func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, f *session.Session) error {
+// assess looks at the gates, shows them, and saves them with what was compared. lacking is why that is not all; nil: it is.
+func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, f *session.Session, lacking error) error {
+	saved, err := r.Record(f.Head(report.OfVerify), "text", r.Log)
+	if err != nil {
+		return err
+	}
+	totals, leftOut := report.Totals{}, 0
 	screen, ok := r.Screen(r.Streams.Out)
 	shown, meter := screen.Ready(r.Streams.Out, gates.Now), output.NewComparing(&r.Common, r.Streams, len(f.GUNs), f.Pending)
 	gates.Each = func(one verify.Repository) {
+		totals.Add(one)
+		leftOut += one.LeftOut
 		meter.Compared(one)
 		shown.Repository(one)
+		saved.Note(func(l *report.Lines) error { return report.Verified(l, one) })
 	}
 	all, err := gates.Assess(ctx, f.GUNs)
 	meter.Finish()
 	if err != nil {
-		return err
+		return errors.Join(err, saved.Finish(ending(totals, leftOut, err), "text", false, r.Streams.Out))
 	}
 	result := report.NewReady(cli.Tool(), all, gates.Now, r.at)
 	write := map[string]func(io.Writer, *report.Ready) error{"text": report.ReadyText, "json": report.JSON[*report.Ready], "markdown": report.ReadyMarkdown}[r.Output]
 	if ok {
 		write = func(_ io.Writer, r *report.Ready) error { return shown.End(r) }
 	}
-	if err := write(r.Streams.Out, result); err != nil {
+	switch {
+	case lacking != nil:
+	case totals.Empty():
+		lacking = errNothingCompared
+	case len(gates.LeftOut) > 0:
+		lacking = report.ErrChosen
+	}
+	end := ending(totals, leftOut, lacking)
+	end.Well = end.Well && result.Ready
+	saved.Note(func(l *report.Lines) error { return l.Ready(result) })
+	if err := errors.Join(write(r.Streams.Out, result), saved.Finish(end, "text", false, r.Streams.Out)); err != nil {
 		return err
 	}
 	if !result.Ready {

@@ -25,7 +25,7 @@ func (o *SavedResults) Bind(f *pflag.FlagSet) {
 
 // BindLast chooses among the last results.
 func BindLast(f *pflag.FlagSet, last *string) {
-	f.StringVar(last, "last", "", "show the last run or the last verify (default: whichever ended last)")
+	f.StringVar(last, "last", "", "show the last run or the last verify, which may be that of ready (default: whichever ended last)")
 }
 
 // resultsDir is where results are saved; empty: nowhere.
