@@ -129,7 +129,7 @@ func (o *overview) row(st Standing, class, noun, reason, name, text string, name
 	}
 	s := o.sections[i]
 	s.n++
-	whole, what, hint := alike(strings.TrimPrefix(reason, "reading trust data of "+name+": "), names...)
+	whole, what, hint := alike(strings.Replace(reason, "reading trust data of "+name+": ", "", 1), names...)
 	i = slices.IndexFunc(s.causes, func(c *alikeRows) bool { return c.alike == what })
 	if i < 0 && o.Width > 0 && len(s.causes) == maxReasons {
 		s.others++
@@ -337,6 +337,25 @@ func (o *overview) section(b *strings.Builder, s *section) {
 	if s.others > 0 {
 		fmt.Fprintf(b, "  and %s for other reasons: -v\n", thousandsOf(s.others, s.noun))
 	}
+}
+
+// Wrap returns a text in lines that are no longer than the screen is wide, the first after begin, the others below a margin.
+func (s Screen) Wrap(begin, margin, text string) string {
+	var b strings.Builder
+	s.wrap(&b, begin, margin, text)
+	return b.String()
+}
+
+// A Lack is why something is not complete, and of what.
+type Lack struct{ What, Of, Text, Hint string }
+
+// Lacks writes what something lacks, that of one kind together.
+func (s Screen) Lacks(w io.Writer, all []Lack) error {
+	o := &overview{Screen: s}
+	for _, l := range all {
+		o.row(Problem, "not complete", "problem", l.What+"\nhint: "+l.Hint, l.Of, strings.TrimSpace(l.Text), l.Of)
+	}
+	return o.write(w, "")
 }
 
 // wrap writes text after what its first line begins with, the others below a margin, and breaks it at spaces alone.

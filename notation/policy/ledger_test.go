@@ -74,7 +74,7 @@ func TestWhatALedgerHasNotSignedIsTold(t *testing.T) {
 		if n := m.Repositories(); n != c.repositories {
 			t.Errorf("%s: got %d repositories, want %d", name, n, c.repositories)
 		}
-		if got := strings.Join(m.Problems, "\n"); (got == "") != (c.problem == "") || !strings.Contains(got, c.problem) {
+		if got := problemsOf(m); (got == "") != (c.problem == "") || !strings.Contains(got, c.problem) {
 			t.Errorf("%s: got problems %q, want one with %q", name, got, c.problem)
 		}
 		if got := log.String(); strings.Contains(got, "level=WARN") != (c.warning != "") || !strings.Contains(got, c.warning) {
@@ -117,7 +117,7 @@ func TestCertificatesAreGivenAndNotTheLedgers(t *testing.T) {
 		if want := max(1, len(c.given)); err == nil && len(got["release"]) != want {
 			t.Errorf("%s: got %d certificates, want %d", name, len(got["release"]), want)
 		}
-		if problems := strings.Join(m.Problems, "\n"); (problems == "") != (c.problem == "") || !strings.Contains(problems, c.problem) {
+		if problems := problemsOf(m); (problems == "") != (c.problem == "") || !strings.Contains(problems, c.problem) {
 			t.Errorf("%s: got problems %q, want one with %q", name, problems, c.problem)
 		}
 	}
@@ -145,4 +145,12 @@ func TestUnstampedSignaturesAreTold(t *testing.T) {
 			}
 		}
 	}
+}
+
+func problemsOf(m *policy.Migrated) string {
+	var all []string
+	for _, p := range m.Problems {
+		all = append(all, p.String())
+	}
+	return strings.Join(all, "\n")
 }

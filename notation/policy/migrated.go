@@ -13,8 +13,8 @@ import (
 // Migrated is what a policy is written from: which keys signed the images of which repositories. It is filled
 // from trust data with [Migrated.AddVouched], or from a ledger with [Migrated.ReadLedger].
 type Migrated struct {
-	Notes    []string // what each output is to say
-	Problems []string // why the policy is not complete, or should not be relied on
+	Notes    []string  // what each output is to say
+	Problems []Problem // why the policy is not complete, or should not be relied on
 	Legacy   []Legacy
 
 	log    *slog.Logger
@@ -34,17 +34,28 @@ func NewMigrated(log *slog.Logger) *Migrated {
 	return &Migrated{log: log, signed: map[string][]string{}, guns: map[string]bool{}}
 }
 
-// Problem tells of something that makes the output incomplete, and keeps it for the result.
-func (m *Migrated) Problem(what string, attrs ...any) {
-	m.log.Error(what, attrs...)
-	for i := 0; i+1 < len(attrs); i += 2 {
+// A Problem is something that makes the output incomplete, with what it is about, as slog takes it.
+type Problem struct {
+	What  string
+	Attrs []any
+}
+
+func (p Problem) String() string {
+	text := p.What
+	for i := 0; i+1 < len(p.Attrs); i += 2 {
 		mark := ", "
 		if i == 0 {
 			mark = ": "
 		}
-		what += fmt.Sprintf("%s%v %v", mark, attrs[i], attrs[i+1])
+		text += fmt.Sprintf("%s%v %v", mark, p.Attrs[i], p.Attrs[i+1])
 	}
-	m.Problems = append(m.Problems, what)
+	return text
+}
+
+// Problem tells of something that makes the output incomplete, and keeps it for the result.
+func (m *Migrated) Problem(what string, attrs ...any) {
+	m.log.Error(what, attrs...)
+	m.Problems = append(m.Problems, Problem{what, attrs})
 }
 
 func (m *Migrated) add(place, gun, key string) {

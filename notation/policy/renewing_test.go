@@ -221,7 +221,7 @@ func TestALedgerGivesNoIdentity(t *testing.T) {
 		if err == nil && (len(got["release"]) != 1 || got["release"][0].Identity != profile.Identity) {
 			t.Errorf("%s: got %+v, want the key by its profile", name, got)
 		}
-		if problems := strings.Join(m.Problems, "\n"); (problems == "") != (c.problem == "") || !strings.Contains(problems, c.problem) {
+		if problems := problemsOf(m); (problems == "") != (c.problem == "") || !strings.Contains(problems, c.problem) {
 			t.Errorf("%s: got problems %q, want %q", name, problems, c.problem)
 		}
 	}

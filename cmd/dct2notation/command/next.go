@@ -90,7 +90,7 @@ func next(e end) step {
 		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args), cures: true}
 	case errors.Is(e.err, session.ErrNoRepositories) && !slices.Contains(e.typed, "config") && name != "init":
 		return step{line: e.line("init", nil, nil), cures: true}
-	case name == "policy" && e.code == cli.ExitDone && len(args) > 0 && args[0] == "notation" && e.flag("output-dir") != "":
+	case name == "policy" && (e.code == cli.ExitDone || e.code == cli.ExitFailures) && len(args) > 0 && args[0] == "notation" && e.flag("output-dir") != "":
 		return step{line: "NOTATION_CONFIG=" + quote(e.flag("output-dir")) + " " + e.line("verify", nil, args[1:])}
 	}
 	if name != "pins" {

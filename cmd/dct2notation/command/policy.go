@@ -90,7 +90,12 @@ func runPolicy(ctx context.Context, o policies.Options, cfg session.Config, args
 		return err
 	}
 	result := newPolicyResult(written)
-	if err := result.show(s.Out, o.Output); err != nil {
+	if screen, ok := o.Screen(s.Out); ok && screen.Width > 0 {
+		err = result.onScreen(screen, s.Out, written.Problems)
+	} else {
+		err = result.show(s.Out, o.Output)
+	}
+	if err != nil {
 		return err
 	}
 	if !result.Complete {

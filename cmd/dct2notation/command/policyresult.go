@@ -9,6 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/policies"
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
+	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
 const policyKind = "dct2notation.policy"
@@ -41,7 +43,10 @@ type policyLoss struct {
 
 func newPolicyResult(w *policies.Result) *policyResult {
 	r := &policyResult{
-		Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(w.Stage), Repositories: w.Repositories, Complete: len(w.Problems) == 0, Problems: w.Problems,
+		Version: 1, Kind: policyKind, Tool: cli.Tool(), Stage: string(w.Stage), Repositories: w.Repositories, Complete: len(w.Problems) == 0,
+	}
+	for _, p := range w.Problems {
+		r.Problems = append(r.Problems, p.String())
 	}
 	for _, one := range w.Consumers {
 		c := policyConsumer{Consumer: one.Consumer, Directory: one.Dir, Files: []string{}, Warnings: one.Warnings, Refused: one.Refused}
@@ -56,6 +61,45 @@ func newPolicyResult(w *policies.Result) *policyResult {
 		r.Consumers = append(r.Consumers, c)
 	}
 	return r
+}
+
+// onScreen writes it for a person at a terminal: no line is too long, and problems of one kind stand together.
+func (r *policyResult) onScreen(screen report.Screen, w io.Writer, problems []policy.Problem) error {
+	var b strings.Builder
+	for _, c := range r.Consumers {
+		if c.Refused != "" {
+			b.WriteString(screen.Wrap("refused  ", "    ", safetext.Lines(c.Refused, 2000)))
+			continue
+		}
+		b.WriteString(screen.Wrap("written  ", "    ", fmt.Sprintf("%s: %s in %s, for %s; stage %s", c.Consumer, safetext.Count(len(c.Files), "file"),
+			safetext.Safe(c.Directory, 300), safetext.Count(r.Repositories, "repository"), r.Stage)))
+		for _, l := range c.Lost {
+			b.WriteString(screen.Wrap("    lost: ", "      ", l.Guarantee))
+		}
+		b.WriteString(screen.Wrap("    ", "      ", "next steps are at the top of "+c.Files[0]))
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return err
+	}
+	var all []report.Lack
+	for _, p := range problems {
+		one := report.Lack{What: p.What}
+		for i := 0; i+1 < len(p.Attrs); i += 2 {
+			text := fmt.Sprint(p.Attrs[i+1])
+			switch p.Attrs[i] {
+			case "repository", "key":
+				one.Of = text
+			case "reason":
+				one.What += ": " + text
+			case "hint":
+				one.Hint = text
+			default:
+				one.Text += fmt.Sprintf("%s %s ", p.Attrs[i], text)
+			}
+		}
+		all = append(all, one)
+	}
+	return screen.Lacks(w, all)
 }
 
 func (r *policyResult) show(w io.Writer, format string) error {

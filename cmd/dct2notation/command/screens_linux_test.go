@@ -35,6 +35,7 @@ func newFleet(t *testing.T, alike int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: t.TempDir(), repos: map[string]*notarytest.Repository{}}
 	was := dir.UserConfigDir
+	t.Chdir(f.dir) // so that no line has the name of a folder of this run
 	dir.UserConfigDir = filepath.Join(f.dir, "notation")
 	t.Cleanup(func() { dir.UserConfigDir = was })
 	var err error
@@ -76,7 +77,7 @@ func (f *fleet) configure(unpinned ...string) {
 	}
 	f.write("config.json", "{}")
 	f.write("migration.yaml", fmt.Sprintf("version: 1\nnotary-server: %s\nplain-http: true\ndocker-trust: none\nkey: release\nregistry-config: %s\nstate: %s\nrepositories:\n%strust-pinning:\n  certs:\n%s",
-		f.notary.URL(), f.path("config.json"), f.path("ledger.db"), names, certs))
+		f.notary.URL(), "config.json", "ledger.db", names, certs))
 }
 
 func (f *fleet) path(name string) string { return filepath.Join(f.dir, name) }
@@ -105,7 +106,7 @@ func (f *fleet) publish(name string, tags ...string) *notarytest.Repository {
 func (f *fleet) show(columns int, args ...string) (code int, text string) {
 	f.t.Helper()
 	text = ptytest.Capture(f.t, columns, func(terminal *os.File) {
-		code = Main(context.Background(), nil, append(args[:1:1], append([]string{"--config", f.path("migration.yaml")}, args[1:]...)...), cli.Streams{In: strings.NewReader(""), Out: terminal, Err: terminal})
+		code = Main(context.Background(), nil, append(args[:1:1], append([]string{"--config", "migration.yaml"}, args[1:]...)...), cli.Streams{In: strings.NewReader(""), Out: terminal, Err: terminal})
 	})
 	var all []string
 	for _, line := range strings.Split(erased.ReplaceAllString(text, ""), "\n") {
@@ -131,7 +132,7 @@ var differs = []struct {
 
 // scrubbed is what is the same each time.
 func (f *fleet) scrubbed(text string) string {
-	text = strings.NewReplacer(f.registry.Host(), "registry.test:50", f.notary.Host(), "notary.test:4443", f.dir+"/", "").Replace(text)
+	text = strings.NewReplacer(f.registry.Host(), "registry.test:50", f.notary.Host(), "notary.test:4443").Replace(text)
 	for _, d := range differs {
 		text = d.from.ReplaceAllString(text, d.to)
 	}
@@ -141,6 +142,8 @@ func (f *fleet) scrubbed(text string) string {
 // What a migration of real servers shows, from the plan to the verification, is what the golden file has, at two widths;
 // and many repositories that have the same trouble are told of in few lines.
 func TestScreensOfRealServers(t *testing.T) {
+	path, err := filepath.Abs(filepath.Join("testdata", "screens.txtar"))
+	must(t, err)
 	f := newFleet(t, 30)
 	f.publish("team/unpinned", "1.0")
 	must(t, f.publish("team/expired", "1.0").Expire("targets"))
@@ -148,7 +151,7 @@ func TestScreensOfRealServers(t *testing.T) {
 	must(t, gone.Sign("2.0", strings.Repeat("0", 64), 100))
 	must(t, gone.Publish())
 	f.publish("team/moved", "1.0", "1.1")
-	_, err := f.registry.PutImage("team/moved", "1.1", "another")
+	_, err = f.registry.PutImage("team/moved", "1.1", "another")
 	must(t, err)
 	f.publish("team/other-root", "1.0")
 	f.configure("team/unpinned")
@@ -182,8 +185,9 @@ func TestScreensOfRealServers(t *testing.T) {
 		t.Fatalf("got exit code %d, want %d:\n%s", code, cli.ExitFailures, text)
 	}
 	shown("run again", 45, cli.ExitFailures, "run")
+	shown("policy", 30, cli.ExitFailures, "policy", "notation", "-O", "trust")
 	f.write("policy.json", strings.ReplaceAll(fmt.Sprintf(policyOf, "strict"), "ca:ground", "ca:fleet"))
-	shown("verify", 45, cli.ExitDisagree, "verify", "--trust-policy", f.path("policy.json"))
+	shown("verify", 45, cli.ExitDisagree, "verify", "--trust-policy", "policy.json")
 	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		if dies := regexp.MustCompile(`service-0[1-2]`).MatchString(r.URL.Path); dies {
 			http.Error(w, "no disk", http.StatusServiceUnavailable)
@@ -191,10 +195,9 @@ func TestScreensOfRealServers(t *testing.T) {
 		}
 		return false
 	})
-	shown("verify, the registry dies half way", 30, cli.ExitFailures, "verify", "--trust-policy", f.path("policy.json"), f.registry.Host()+"/team/service-*")
+	shown("verify, the registry dies half way", 30, cli.ExitFailures, "verify", "--trust-policy", "policy.json", f.registry.Host()+"/team/service-*")
 	f.registry.SetHook(nil)
 	shown("plan, wrong Notary server", 45, cli.ExitCannot, "plan", "--notary-server", "http://"+f.registry.Host()+"/wrong")
-	path := filepath.Join("testdata", "screens.txtar")
 	if *update {
 		must(t, os.WriteFile(path, txtar.Format(&got), 0o644))
 		return

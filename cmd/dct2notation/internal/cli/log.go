@@ -2,13 +2,14 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/safetext"
+	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
 // Heartbeat is how often a line is written where there is no progress bar.
@@ -109,9 +110,11 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 	} else if r.Level >= slog.LevelWarn {
 		text = "! " + text
 	}
+	screen := report.Screen{Width: h.to.Width()}
+	text = screen.Wrap("", "  ", text)
 	if hint != "" {
-		text += "\n  hint: " + hint
+		text += screen.Wrap("  ", "    ", "hint: "+hint)
 	}
-	_, err := fmt.Fprintln(h.to, text)
+	_, err := io.WriteString(h.to, text)
 	return err
 }

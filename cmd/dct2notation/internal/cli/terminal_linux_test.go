@@ -77,7 +77,7 @@ func TestProgressBar(t *testing.T) {
 			s := Streams{Out: terminal, Err: terminal}.OnTerminals()
 			o := &Common{LogFormat: "text", color: "never"}
 			log, below := o.Logger(s.Err), o.ProgressOn(s.Err)
-			log.Warn(Waiting, "host", "early.example.com", "reason", "429", "for", time.Millisecond) // there is no bar yet
+			log.Warn(Waiting, "host", "early", "reason", "429", "for", time.Millisecond) // there is no bar yet
 			below.Progress(Status{Text: "signed: 0 of 4 images", Rest: "soon"}, true)
 			below.Progress(Status{Percent: 25, Text: "signed: 1 of 4 images, 1 of 2 repositories", Amiss: []string{"1 failed"}, Rest: strings.Repeat("rest ", 40)}, true)
 			log.Error("failed", "repository", "team/app", "reason", "denied")
@@ -89,7 +89,7 @@ func TestProgressBar(t *testing.T) {
 			below.Done()
 			fmt.Fprintln(s.Out, "the end")
 		})
-		if got, want := screen(text), "! waiting: 429 (host early.example.com, for 1ms)\n! team/app: denied\na row of the result\nanother row\nthe end\n"; got != want {
+		if got, want := screen(text), "! waiting: 429 (host early, for 1ms)\n! team/app: denied\na row of the result\nanother row\nthe end\n"; got != want {
 			t.Errorf("%d columns: got\n%s\nwant\n%s\nof %s", columns, got, want, text)
 		}
 		wait := "signed: 2 of 4 images; waiting 1h0m0s: registry.example.com"

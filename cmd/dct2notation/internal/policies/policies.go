@@ -21,6 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/notation/policy"
@@ -118,7 +119,7 @@ type Result struct {
 	Stage        policy.Stage
 	Repositories int
 	Consumers    []Written
-	Problems     []string
+	Problems     []policy.Problem
 }
 
 // Written is what was written for a consumer.
@@ -132,7 +133,7 @@ type Written struct {
 // Write works out what is to be trusted, and writes the files.
 func (w *Writer) Write(ctx context.Context) (*Result, error) {
 	session.UseNotationFolders()
-	w.m = policy.NewMigrated(w.Log)
+	w.m = policy.NewMigrated(w.problems())
 	read := w.fromTrustData
 	if w.Ledger != "" {
 		read = w.fromLedger
@@ -146,6 +147,14 @@ func (w *Writer) Write(ctx context.Context) (*Result, error) {
 	}
 	written, err := w.write(trust)
 	return &Result{trust.Stage, w.m.Repositories(), written, w.m.Problems}, err
+}
+
+// problems are told as they are found, unless the result shows them to the same person.
+func (w *Writer) problems() *slog.Logger {
+	if w.Twice(w.Streams) {
+		return slog.New(slog.DiscardHandler)
+	}
+	return w.Log
 }
 
 // fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
@@ -182,6 +191,7 @@ func (w *Writer) fromTrustData(ctx context.Context) error {
 			return ctx.Err()
 		case errors.Is(err, dct.ErrUnsigned) && f.Found(gun):
 		case err != nil:
+			w.Streams.Then.NotRead(failure.Of(err), gun.String())
 			w.m.Problem("left out", append([]any{"repository", gun.String()}, cli.Reasoned(err.Error())...)...)
 		default:
 			read = true
