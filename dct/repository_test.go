@@ -115,3 +115,4 @@ func (l ledger) Fail(state.Key, string, string) error                           
 func (l ledger) Discard(state.Key, string) error                                  { return nil }
 func (l ledger) Item(state.Key) (state.Item, bool, error)                         { return state.Item{}, false, nil }
 func (l ledger) Envelope(state.Key) (state.Envelope, bool, error)                 { return state.Envelope{}, true, nil }
+func (l ledger) Beside(string, func(string) bool) ([]state.Item, error)           { return nil, nil }

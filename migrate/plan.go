@@ -160,7 +160,7 @@ func (p *planner) repository(ctx context.Context, r *reading) (PlanRepository, e
 	if place := p.Scope.PlaceOf(r.GUN()); place != r.GUN().String() {
 		part.Place = place
 	}
-	for _, f := range r.Findings() {
+	for _, f := range r.findings {
 		part.Findings = append(part.Findings, PlanFinding{f.Tag, f.Role, f.Class, f.Detail})
 	}
 	g, gctx := errgroup.WithContext(ctx)

@@ -154,6 +154,7 @@ type Ledger interface {
 	Fail(k state.Key, class, reason string) error
 	Discard(k state.Key, reason string) error
 	Item(state.Key) (state.Item, bool, error)
+	Beside(repository string, known func(digest string) bool) ([]state.Item, error)
 	Envelope(state.Key) (state.Envelope, bool, error)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ type reading struct {
 	leftOut int
 	// changed says what the plan that the run is bound to has and the trust data no
 	// longer.
-	changed []string
+	changed  []string
+	findings []dct.Finding // entries of the trust data that are not to be signed, and what it has no longer
 }
 
 // reader reads the trust data of repositories and makes work of it.
@@ -46,6 +48,11 @@ func (r *reader) repository(ctx context.Context, trusted *dct.Repository, before
 		return nil, err
 	}
 	read := &reading{Repository: trusted, work: work, place: r.Scope.PlaceOf(trusted.GUN()), leftOut: r.Scope.leftOut(trusted)}
+	gone, err := r.withdrawn(trusted)
+	if err != nil {
+		return nil, err
+	}
+	read.findings = append(slices.Clone(trusted.Findings()), gone...)
 	if r.AllPlatforms {
 		if err := read.expand(ctx, r.stop, r.Registry, r.Workers*perWorker); err != nil {
 			return nil, err
@@ -74,7 +81,7 @@ func (r *reader) repository(ctx context.Context, trusted *dct.Repository, before
 func (r *reading) news() *TrustNews {
 	n := &TrustNews{
 		GUN: r.GUN().String(), PinnedBy: r.PinnedBy(), RootKeys: r.RootKeyIDs(),
-		Replaced: replacedRoot(r.Repository), Items: len(r.work), Findings: r.Findings(), Expiries: r.Expiries(), Changed: r.changed,
+		Replaced: replacedRoot(r.Repository), Items: len(r.work), Findings: r.findings, Expiries: r.Expiries(), Changed: r.changed,
 	}
 	if r.place != n.GUN {
 		n.Place = r.place

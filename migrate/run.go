@@ -322,7 +322,7 @@ func (r *run) announce(read *reading) {
 	r.summary.Repositories++
 	r.summary.Items += len(read.work)
 	r.summary.LeftOut += read.leftOut
-	for _, f := range read.Findings() {
+	for _, f := range read.findings {
 		r.summary.Findings[f.Class]++
 	}
 	r.mu.Unlock()

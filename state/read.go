@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -81,6 +83,30 @@ func (l *Ledger) Items(after Key, limit int) ([]Item, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+// Beside returns the items of a repository but those of the digests that known has, whose records are not read.
+func (l *Ledger) Beside(repository string, known func(digest string) bool) (items []Item, _ error) {
+	err := l.view(func(t *table) error {
+		prefix := []byte(repository + "\x00")
+		c := t.tx.Bucket([]byte(bucketItems)).Cursor()
+		for key, value := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, value = c.Next() {
+			if digest, _, _ := strings.Cut(string(key[len(prefix):]), "\x00"); known(digest) {
+				continue
+			}
+			var r itemRecord
+			if err := decode(bucketItems, key, value, &r); err != nil {
+				return err
+			}
+			item, err := r.item(key)
+			if err != nil {
+				return err
+			}
+			items = append(items, item)
+		}
+		return nil
+	})
+	return items, err
 }
 
 // Counts returns how many items are in each stage. All stages are present.

@@ -42,7 +42,7 @@ func PlanText(w io.Writer, p *migrate.Plan) error {
 			planItem(&b, it)
 		}
 		for _, f := range r.Findings {
-			fmt.Fprintf(&b, "  %-8s %s (%s): %s\n", "not", safetext.Safe(f.Tag, 128), safetext.Safe(f.Class, 40), safetext.Safe(f.Detail, 200))
+			fmt.Fprintf(&b, "  %-8s %s (%s): %s\n", "not", safetext.Safe(f.Tag, 128), safetext.Safe(f.Class, 40), safetext.Safe(f.Detail, 600))
 		}
 	}
 	b.WriteString("\n")

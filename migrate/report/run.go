@@ -223,6 +223,10 @@ func (r *Run) remarks(b *strings.Builder, where string) {
 			fmt.Fprintf(b, "skipped: %s that are not valid for an image (see the messages)\n", safetext.Count(r.Findings[class], "name"))
 			continue
 		}
+		if class == migrate.Withdrawn {
+			fmt.Fprintf(b, "withdrawn from DCT since it was signed: %s, which Notation goes on to trust (plan says what to do)\n", safetext.Count(r.Findings[class], "tag"))
+			continue
+		}
 		fmt.Fprintf(b, "not to be signed: %s %s (plan lists all)\n", safetext.Count(r.Findings[class], "tag"), safetext.Safe(class, 60))
 	}
 	if r.NotAsked > 0 {
