@@ -174,7 +174,8 @@ func failedSome(err error) error {
 
 // migration is one call of dct2notation run.
 type migration struct {
-	name      string // of the publication; its ledger has that name
+	name      string // its ledger has that name
+	shard     string // empty: all
 	workers   int
 	atMost    time.Duration // begin nothing new after that; 0: no limit
 	key       []string      // what names it
@@ -221,6 +222,9 @@ func (h *home) migrate(ctx context.Context, m migration) (result, usage, error) 
 // migration is the command, ready to be started.
 func (h *home) migration(m migration) (*exec.Cmd, error) {
 	args := []string{"--state", m.name + ".db", "--workers", fmt.Sprint(m.workers), "--max-duration", m.atMost.String()}
+	if m.shard != "" {
+		args = append(args, "--shard", m.shard)
+	}
 	return h.command("run", m.notary, m.published, append(append(args, m.key...), m.published.GUNs...)...)
 }
 

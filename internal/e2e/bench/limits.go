@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
@@ -23,17 +24,22 @@ type keyLimit struct {
 	refusal   kmstest.Kind  // how it refuses more
 	worth     time.Duration // how long it takes to sign the images at that rate
 	loop      int           // images for the loop; 0: it is not run
+	shards    int           // processes of ours that share it; 0: one
 }
 
 // Azure allows 50 operations per second with an RSA key of 3072 bits in an HSM, and 25
 // with one of 4096. Few plugins say THROTTLED: the last two say what Azure's and Vault's
 // say.
 var keyLimits = []keyLimit{
-	{50, kmstest.Throttled, 30 * time.Second, 200},
-	{25, kmstest.Throttled, 30 * time.Second, 200},
-	{50, kmstest.ThrottledAzure, 15 * time.Second, 0},
-	{50, kmstest.ThrottledText, 15 * time.Second, 0},
+	{50, kmstest.Throttled, 30 * time.Second, 200, 0},
+	{25, kmstest.Throttled, 30 * time.Second, 200, 0},
+	{50, kmstest.Throttled, 30 * time.Second, 0, 2},
+	{50, kmstest.ThrottledAzure, 15 * time.Second, 0, 0},
+	{50, kmstest.ThrottledText, 15 * time.Second, 0, 0},
 }
+
+// shardedRepositories are so many that no shard is without any.
+const shardedRepositories = 32
 
 // limited is how both did with such a key.
 type limited struct {
@@ -78,7 +84,7 @@ func limits(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 	for i, k := range keyLimits {
 		b := h.behaviour(delay)
 		b.MaxPerSecond, b.Refusal = k.perSecond, k.refusal
-		l, err := stage{servers, h, pluginKey}.measureLimited(ctx, fmt.Sprint("limit-", i), k, b)
+		l, err := stage{remote: servers, home: h, key: pluginKey}.measureLimited(ctx, fmt.Sprint("limit-", i), k, b)
 		if err != nil {
 			return fmt.Errorf("with a key limited to %.0f/s: %w", k.perSecond, err)
 		}
@@ -108,16 +114,37 @@ func (s stage) measureLimited(ctx context.Context, name string, k keyLimit, b km
 	if err := s.plugin.Set(b); err != nil {
 		return l, err
 	}
-	var said result
 	images := int(k.perSecond * k.worth.Seconds())
+	if k.shards > 1 {
+		s.over = shardedRepositories
+	}
 	l.ours, err = s.measure(name+"-ours", images, func(p Published) (u usage, err error) {
-		said, u, err = s.migrate(ctx, migration{
-			name: name, workers: aimWorkers, atMost: 3 * k.worth, key: s.key, mayFail: true, published: p, notary: s.address.Notary,
-		})
+		m := migration{name: name, workers: aimWorkers, atMost: 3 * k.worth, key: s.key, mayFail: true, published: p, notary: s.address.Notary}
+		u, l.failed, err = s.shards(ctx, m, max(k.shards, 1))
 		return u, err
 	})
-	l.failed = said.Results["failed"]
 	return l, err
+}
+
+// shards runs a migration in so many processes at once, each with a part of the repositories, and returns what
+// all took and how many items failed.
+func (s stage) shards(ctx context.Context, m migration, n int) (all usage, failed int, err error) {
+	took, said, errs := make([]usage, n), make([]result, n), make([]error, n)
+	var group sync.WaitGroup
+	for i := range n {
+		one := m
+		if n > 1 {
+			one.name, one.shard = fmt.Sprintf("%s-%d", m.name, i), fmt.Sprintf("%d/%d", i, n)
+		}
+		group.Go(func() { said[i], took[i], errs[i] = s.migrate(ctx, one) })
+	}
+	group.Wait()
+	for i, u := range took {
+		all.wall, all.peak = max(all.wall, u.wall), max(all.peak, u.peak)
+		all.own, all.tree, failed = all.own+u.own, all.tree+u.tree, failed+said[i].Results["failed"]
+		all.busy, all.waiting = max(all.busy, u.busy), max(all.waiting, u.waiting)
+	}
+	return all, failed, errors.Join(errs...)
 }
 
 func printLimitsHead(out io.Writer) {
@@ -135,7 +162,11 @@ func printLimited(out io.Writer, l limited) {
 	if l.keyLimit.loop > 0 {
 		loop = fmt.Sprintf("%13d %4.0f %%", l.keyLimit.loop, 100*float64(l.loopFailed)/float64(l.keyLimit.loop))
 	}
-	fmt.Fprintf(out, "%3.0f/s  %-15s %s %14d %6d %4.1f/s %5.1f %% %5.1f %% %10d %19.3f %5.0f %%\n", l.perSecond, l.refusal, loop,
+	refusal := string(l.refusal)
+	if l.shards > 1 {
+		refusal = fmt.Sprintf("%d shards", l.shards)
+	}
+	fmt.Fprintf(out, "%3.0f/s  %-15s %s %14d %6d %4.1f/s %5.1f %% %5.1f %% %10d %19.3f %5.0f %%\n", l.perSecond, refusal, loop,
 		l.ours.count, l.failed, steadyRate(l.ours.pushes), 100*l.steady(), 100*l.whole(), l.throttled(),
 		l.ours.each(int64(l.ours.key.processes)), 100*l.ours.others())
 	fmt.Fprintf(out, "       signatures/s, a figure for each %s: %s\n", traceStep, trace(l.ours.pushes))
@@ -143,7 +174,7 @@ func printLimited(out io.Writer, l limited) {
 
 func printLimitAims(out io.Writer, all []limited) {
 	for _, l := range all {
-		fmt.Fprintf(out, "aim: at least %.0f %% of %.0f/s (%s) with nothing failed: %.1f %% and %d, %s\n", 100*aimLimited, l.perSecond, l.refusal,
+		fmt.Fprintf(out, "aim: at least %.0f %% of %.0f/s (%s, %d at once) with nothing failed: %.1f %% and %d, %s\n", 100*aimLimited, l.perSecond, l.refusal, max(l.shards, 1),
 			100*l.steady(), l.failed, limitVerdict(l))
 		if disturbed := l.others(); disturbed >= disturbing {
 			fmt.Fprintf(out, "  disturbed: other programs used %.0f %% of the CPU; measure again when they are quiet\n", 100*disturbed)

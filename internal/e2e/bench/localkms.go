@@ -53,5 +53,5 @@ func localKMS(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "\nlocal-kms: beside the loop, %d ms for each request to the registry, plugin notation-awskms\n%s", requestLatency.Milliseconds(), pairHead)
 	key := []string{"--plugin", "awskms", "--id", arn, "--plugin-config", "ca_certs=" + h.path("chain.pem")}
-	return (stage{servers, h, key}).measurePairs(ctx, "ec-256", out)
+	return (stage{remote: servers, home: h, key: key}).measurePairs(ctx, "ec-256", out)
 }

@@ -95,7 +95,7 @@ func manyItems(ctx context.Context, bin, dir string, items int, out io.Writer) (
 	}
 	fmt.Fprintf(out, "\nMany items: %d in each repository, local key, %d workers, no latency\n", items/manyRepositories, memoryWorkers)
 	fmt.Fprintf(out, "  memory of its own is without mapped files, such as the ledger, which the system takes back when it needs it\n")
-	s := stage{servers, h, fileKey}
+	s := stage{remote: servers, home: h, key: fileKey}
 	few, err := s.manyOf(ctx, "few", 1, items/manyRepositories)
 	if err != nil {
 		return err

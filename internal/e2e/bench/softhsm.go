@@ -53,7 +53,7 @@ func softHSM(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := (stage{servers, h, key}).measurePairs(ctx, k.name, out); err != nil {
+		if err := (stage{remote: servers, home: h, key: key}).measurePairs(ctx, k.name, out); err != nil {
 			return fmt.Errorf("with key %s: %w", k.name, err)
 		}
 	}

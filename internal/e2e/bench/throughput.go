@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,8 @@ func (r row) slot() float64 { return float64(r.workers) / r.ours.key.rate * 1000
 type stage struct {
 	*remote
 	*home
-	key []string // what names it to both
+	key  []string // what names it to both
+	over int      // repositories that images are spread over; 0: a few
 }
 
 // throughput measures both contestants for each worker count and prints what came out.
@@ -62,7 +64,7 @@ func throughput(ctx context.Context, bin, dir string, workers []int, out io.Writ
 	if err != nil {
 		return err
 	}
-	s := stage{servers, h, pluginKey}
+	s := stage{remote: servers, home: h, key: pluginKey}
 	operation, err := h.operationTime(ctx)
 	if err != nil {
 		return err
@@ -154,7 +156,7 @@ func (s stage) measureOurs(ctx context.Context, name string, workers, images int
 // measure publishes images, lets sign sign them, and looks what became of it.
 func (s stage) measure(name string, images int, sign func(Published) (usage, error)) (contestant, error) {
 	var c contestant
-	p, err := s.publish(name, repositories, images)
+	p, err := s.publish(name, cmp.Or(s.over, repositories), images)
 	if err != nil {
 		return c, err
 	}
@@ -317,7 +319,7 @@ func local(ctx context.Context, bin, dir string, out io.Writer) (err error) {
 		name string
 		key  []string
 	}{{"in files", fileKey}, {"plugin, no delay", pluginKey}} {
-		s := stage{servers, h, k.key}
+		s := stage{remote: servers, home: h, key: k.key}
 		r := row{workers: aimWorkers}
 		if r.loop, err = s.measureLoop(ctx, "loop-"+k.key[0], aimWorkers, localLoop); err != nil {
 			return err
