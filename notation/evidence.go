@@ -55,12 +55,12 @@ func evidenceOf(ctx context.Context) *evidence {
 }
 
 // gather begins the evidence of an envelope. It sends no request and starts no program.
-func gather(ctx context.Context, doc *trustpolicy.Document, store truststore.X509TrustStore, reference, mediaType string, blob []byte) (context.Context, *evidence) {
+func gather(ctx context.Context, doc *statements, store truststore.X509TrustStore, reference, mediaType string, blob []byte) (context.Context, *evidence) {
 	e := &evidence{
 		store: store, mediaType: mediaType, blob: blob, anchor: -1, stores: map[storeName]storeAnswer{},
 		code: revocationresult.ResultOK, tsa: revocationresult.ResultOK,
 	}
-	e.statement, _ = doc.GetApplicableTrustPolicy(reference) // without one there is no anchor
+	e.statement, _ = doc.of(reference) // without one there is no anchor
 	return context.WithValue(ctx, evidenceKey{}, e), e
 }
 

@@ -242,7 +242,7 @@ func TestTimestampsAreAnchoredToo(t *testing.T) {
 		"a timestamp's, of a stranger's": {certificate(t, "release", stranger), tsa, purpose.Timestamping, false},
 	} {
 		store := &trustStore{store: stores{truststore.TypeCA: root.Certificate(), truststore.TypeTSA: tsa.Certificate()}}
-		ctx, e := gather(context.Background(), doc, store, reference, jws.MediaTypeEnvelope, signedBy(t, c.by, "a"))
+		ctx, e := gather(context.Background(), &statements{Document: doc}, store, reference, jws.MediaTypeEnvelope, signedBy(t, c.by, "a"))
 		chain := c.by.Chain
 		if c.chain != nil {
 			chain = []*x509.Certificate{c.chain.Certificate()}

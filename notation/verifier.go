@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"reflect"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
@@ -29,9 +32,40 @@ import (
 // for such a chain alone is revocation asked for. docs/adr/0001 has the differences from
 // notation verify. It is safe for concurrent use.
 type Verifier struct {
-	doc   *trustpolicy.Document
+	doc   *statements
 	store *trustStore
 	judge judge // notation-go's verifier
+}
+
+// statements are those of a trust policy. To find the one of a repository notation-go compiles patterns each
+// time, and there is an image after the other of the same few repositories. It is safe for concurrent use.
+type statements struct {
+	*trustpolicy.Document
+	mu    sync.Mutex
+	known map[string]statement // by repository; guarded by mu
+}
+
+type statement struct {
+	*trustpolicy.TrustPolicy // nobody changes it
+	err                      error
+}
+
+const maxStatements = 64 // repositories whose statement is remembered
+
+// of returns the statement that applies to a reference (host/repository@digest).
+func (s *statements) of(reference string) (*trustpolicy.TrustPolicy, error) {
+	repository := reference[:max(strings.LastIndex(reference, "@"), 0)] // without one it is an error
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.known[repository]
+	if !ok {
+		known.TrustPolicy, known.err = s.GetApplicableTrustPolicy(reference)
+		if len(s.known) >= maxStatements || s.known == nil {
+			s.known = map[string]statement{}
+		}
+		s.known[repository] = known
+	}
+	return known.TrustPolicy, known.err
 }
 
 // VerifierOptions say by what a [Verifier] judges. The zero value is usable: notation's own trust
@@ -129,7 +163,7 @@ func newVerifier(doc *trustpolicy.Document, store truststore.X509TrustStore, plu
 	if !ok {
 		return nil, errors.New("notation-go's verifier does not say whether the level is skip")
 	}
-	return &Verifier{doc: doc, store: once, judge: j}, nil
+	return &Verifier{doc: &statements{Document: doc}, store: once, judge: j}, nil
 }
 
 // ErrNoTrustPolicy is returned where there is no trust policy.
@@ -183,7 +217,7 @@ type Statement struct {
 
 // Statement returns the one that judges a reference (host/repository@digest). An error says that none does.
 func (v *Verifier) Statement(reference string) (Statement, error) {
-	p, err := v.doc.GetApplicableTrustPolicy(reference)
+	p, err := v.doc.of(reference)
 	if err != nil {
 		return Statement{}, err
 	}
@@ -192,13 +226,13 @@ func (v *Verifier) Statement(reference string) (Statement, error) {
 
 // Applicable returns an error unless the policy asks for the verification of a reference
 // (host/repository@digest).
-func (v *Verifier) Applicable(ctx context.Context, reference string) error {
-	skip, _, err := v.judge.SkipVerify(ctx, notationgo.VerifierVerifyOptions{ArtifactReference: reference})
-	var none notationgo.NoApplicableTrustPolicyError
-	switch {
-	case errors.As(err, &none):
+func (v *Verifier) Applicable(_ context.Context, reference string) error {
+	p, err := v.doc.of(reference)
+	if err != nil {
 		return errNoStatement
-	case err == nil && skip:
+	}
+	level, err := p.SignatureVerification.GetVerificationLevel()
+	if err == nil && reflect.DeepEqual(level, trustpolicy.LevelSkip) {
 		return errSkip
 	}
 	return err
