@@ -20,6 +20,7 @@ import (
 func completeValues(root *cobra.Command) {
 	fixed := map[string][]string{
 		"log-format":       {"text", "json"},
+		"color":            {"auto", "always", "never"},
 		"source":           {"server", "docker", "docker:", "snapshot:", "dump:"},
 		"discover":         session.DiscoverKinds(),
 		"allow-expired":    dct.Everything(),
@@ -42,7 +43,7 @@ func completeValues(root *cobra.Command) {
 		switch c.Name() {
 		case "policy":
 			c.ValidArgsFunction = consumers
-		case "plan", "run", "verify", "inspect", "doctor", "snapshot", "ready", "undo":
+		case "pins", "plan", "run", "verify", "inspect", "doctor", "snapshot", "ready", "undo":
 			c.ValidArgsFunction = repositories
 		}
 	}

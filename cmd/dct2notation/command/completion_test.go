@@ -41,6 +41,8 @@ func TestValuesAreCompleted(t *testing.T) { // not parallel: notation's folder i
 		{"plan --allow-expired ", "root-cert root timestamp snapshot targets delegations"},
 		{"ready --product ", "acr docker-hub harbor msr self-hosted"},
 		{"report --last ", "run verify"},
+		{"plan --color ", "auto always never"},
+		{"pins --config " + config + " ", "registry.example.com/a registry.example.com/b"},
 	} {
 		var out, messages bytes.Buffer
 		args := append([]string{"__complete"}, strings.Split(c.typed, " ")...)

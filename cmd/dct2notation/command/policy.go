@@ -56,6 +56,7 @@ Start with the stage audit, which reports images that would be rejected; enforce
 	f.StringVar(&o.RatifyCA, "ratify-ca", "", "ratify: PEM file with the CA of Ratify's TLS certificate; writes the Provider too")
 	o.ReadOptions.Bind(f)
 	o.KeyOptions.Bind(f)
+	o.BindVerbose(f, "on a terminal too, print the result in full")
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned the signatures"
 	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "timestamp-rate", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {

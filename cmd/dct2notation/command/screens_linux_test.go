@@ -181,9 +181,11 @@ func TestScreensOfRealServers(t *testing.T) {
 	shown("pins", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*", f.repos["team/unpinned"].GUN(), f.repos["team/other-root"].GUN())
 	shown("pins of nothing else", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*")
 	shown("plan", 45, cli.ExitFailures, "plan")
-	if code, text := f.show(100, "run"); code != cli.ExitFailures {
+	code, text := f.show(100, "run")
+	if code != cli.ExitFailures {
 		t.Fatalf("got exit code %d, want %d:\n%s", code, cli.ExitFailures, text)
 	}
+	got.Files = append(got.Files, txtar.File{Name: "run, 100 columns", Data: []byte(f.scrubbed(text) + "\n")})
 	shown("run again", 45, cli.ExitFailures, "run")
 	shown("policy", 30, cli.ExitFailures, "policy", "notation", "-O", "trust")
 	f.write("policy.json", strings.ReplaceAll(fmt.Sprintf(policyOf, "strict"), "ca:ground", "ca:fleet"))
@@ -197,6 +199,27 @@ func TestScreensOfRealServers(t *testing.T) {
 	})
 	shown("verify, the registry dies half way", 30, cli.ExitFailures, "verify", "--trust-policy", "policy.json", f.registry.Host()+"/team/service-*")
 	f.registry.SetHook(nil)
+	for _, one := range []struct {
+		noColor string
+		args    []string
+		want    string
+		colors  string // yes or no; empty: whatever
+	}{
+		{"", []string{"plan"}, "not read: expired", "yes"},
+		{"", []string{"plan", "--color", "never"}, "not read: expired", "no"},
+		{"1", []string{"plan"}, "not read: expired", "no"},
+		{"1", []string{"plan", "--color", "always"}, "not read: expired", "yes"},
+		// Where a terminal says "and more: -v", that lists all.
+		{"", []string{"plan", "-v"}, "service-029  root pinned by config", ""},
+		{"", []string{"pins", "-v"}, "service-029  root version 1  pinned", ""},
+		{"", []string{"policy", "-v", "--force", "notation", "-O", "trust"}, "not complete: left out: repository " + f.registry.Host() + "/team/expired", ""},
+	} {
+		t.Setenv("NO_COLOR", one.noColor)
+		_, text := f.show(100, one.args...)
+		if !strings.Contains(text, one.want) || one.colors != "" && strings.Contains(text, `\e[3`) != (one.colors == "yes") {
+			t.Errorf("%v, NO_COLOR=%s: got no %q, or colors where none are wanted or the other way:\n%s", one.args, one.noColor, one.want, text)
+		}
+	}
 	shown("plan, wrong Notary server", 45, cli.ExitCannot, "plan", "--notary-server", "http://"+f.registry.Host()+"/wrong")
 	if *update {
 		must(t, os.WriteFile(path, txtar.Format(&got), 0o644))
