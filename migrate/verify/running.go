@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -143,6 +145,9 @@ type looking struct {
 	tags   map[string]digest.Digest // that DCT vouches for
 	read   *dct.Repository          // nil: its trust data was not read
 	unread error                    // why not
+
+	once     sync.Once                // for listedIn
+	listedIn map[digest.Digest]string // images of indexes that DCT names, and a tag of the index
 }
 
 // look reads the trust data of a repository whose images are in that place. The error is ctx's, or says that
@@ -227,7 +232,51 @@ func (l *looking) running(ctx context.Context, image RunningImage, r *Running) {
 	if notationSide != SideTrusts {
 		reasons = append(reasons, "Notation: "+notationWhy)
 	}
+	if r.TrustedBy == ByNeither {
+		if listed := l.listedBy(ctx, r.Digest); listed != "" {
+			reasons = append(reasons, listed)
+		}
+	}
 	r.Reason = strings.Join(reasons, "; ")
+}
+
+// listedBy says of an image that neither side trusts which index lists it, if DCT names one: who runs it by its own
+// digest runs what was signed under another. It says nothing where it could not find out.
+func (l *looking) listedBy(ctx context.Context, d digest.Digest) string {
+	l.once.Do(func() { l.readIndexes(ctx) })
+	tag, ok := l.listedIn[d]
+	if !ok {
+		return ""
+	}
+	index, sides := l.tags[tag], "which DCT trusts"
+	switch side, _ := l.byNotation(ctx, index); side {
+	case SideTrusts:
+		sides = "which both sides trust: name the index where it runs, or sign what indexes list too (run --platforms all)"
+	case SideRefuses:
+		sides = "which DCT trusts, and Notation does not"
+	}
+	return fmt.Sprintf("it is an image of index %s (tag %s), %s", index, tag, sides)
+}
+
+// maxIndexes is how many tags of a repository are looked at for an index that may list an image which nothing leads to.
+const maxIndexes = 100
+
+// readIndexes reads what the indexes list that DCT names.
+func (l *looking) readIndexes(ctx context.Context) {
+	l.listedIn = map[digest.Digest]string{}
+	tags := slices.Sorted(maps.Keys(l.tags))
+	for _, tag := range tags[:min(len(tags), maxIndexes)] {
+		desc, err := l.v.Registry.Resolve(ctx, l.repository, l.tags[tag])
+		if err != nil || !migrate.IndexTypes[desc.MediaType] {
+			continue
+		}
+		members, _ := l.members(ctx, l.tags[tag]) // one that cannot be read lists nothing that is known
+		for _, m := range members {
+			if l.listedIn[m.Digest] == "" {
+				l.listedIn[m.Digest] = tag
+			}
+		}
+	}
 }
 
 // doubted is a side that does not trust an image as far as it is known, and may.

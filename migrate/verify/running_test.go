@@ -241,6 +241,8 @@ func TestWhoTrustsWhatRuns(t *testing.T) {
 		of("unread"):  {Signatures: 1, Doubt: Untrusted, Unread: true, Reason: "cannot be read"},
 	}}
 	s.Put("down")
+	lone := s.Image("lone", "amd64")
+	s.SignTag("lone", s.Index(lone))
 	torn := s.Index(s.AMD64, s.Image("half", "amd64"))
 	s.SignTag("torn", torn)
 	s.Manifests[torn.Digest] = []byte("{")
@@ -263,6 +265,8 @@ func TestWhoTrustsWhatRuns(t *testing.T) {
 		"an image of the index of its tag":    {app + ":v1", app + "@" + s.AMD64.Digest.String(), ByBoth, ""},
 		"an image of the index asked for":     {app + "@" + s.List.Digest.String(), app + "@" + s.AMD64.Digest.String(), ByBoth, ""},
 		"another image than the tag's index":  {app + ":v1", app + "@" + stranger.Digest.String(), ByNeither, ""},
+		"an image by its digest alone":        {app + "@" + s.AMD64.Digest.String(), "", ByNeither, "; it is an image of index " + s.List.Digest.String() + " (tag v1), which both sides trust"},
+		"an image of an index, DCT's alone":   {app + "@" + lone.Digest.String(), "", ByNeither, " (tag lone), which DCT trusts, and Notation does not"},
 		"an index that cannot be read":        {app + ":torn", app + "@" + digest.FromString("image half").String(), ByUnknown, "which may list it"},
 		"a signature that cannot be read":     {app + "@" + of("unread").String(), "", ByUnknown, "cannot be read"},
 		"the registry has it no more":         {app + ":gone", app + "@" + one, ByNeither, "Notation: the registry has no such digest"},

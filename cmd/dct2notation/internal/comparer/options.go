@@ -131,7 +131,9 @@ func (o *Options) checkImages() error {
 	case o.Images == "":
 		return nil
 	case o.Every != 0:
-		wrong = "--watch"
+		return cli.Usage(errors.New("--watch cannot be used with --images: a list says what runs at one time\nhint: let cron take a new list each time: kubectl get pods -A -o json | dct2notation verify --images -"))
+	case len(o.Reports) > 0:
+		return cli.Usage(errors.New("--report cannot be used with --images, whose result has images and no tags\nhint: -o json writes all of it on stdout"))
 	case o.Sample > 0:
 		wrong = "--sample"
 	case o.Ledger != "":
@@ -142,8 +144,6 @@ func (o *Options) checkImages() error {
 		wrong = "--all-tags"
 	case len(o.FailOn) > 0:
 		wrong = "--fail-on"
-	case len(o.Reports) > 0:
-		wrong = "--report"
 	case o.SelectsTags():
 		wrong = "--include-tags and --exclude-tags"
 	case o.Output != "text" && o.Output != "json":
