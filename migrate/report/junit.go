@@ -32,18 +32,12 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	name := "dct2notation " + s.Head.Of
 	tests, errs := s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]+s.Counts[Well]+1, s.Counts[Unclear]
 	skipped, failures := s.Counts[Aside], s.Counts[Problem]
-	var gates []junitCase
-	if s.Ready != nil {
-		for _, g := range s.Ready.Gates {
-			st := gateStanding(g)
-			switch tests++; st {
-			case Problem:
-				failures++
-			case Unclear, Aside: // a gate that nobody has ticked is none that holds
-				st = Unclear
-				errs++
-			}
-			gates = append(gates, newCase("gates of ready", g.ID, st, string(g.State), g.Title+"\n"+strings.Join(g.Evidence, "\n")))
+	gates := s.gateCases()
+	for _, g := range gates {
+		if tests++; g.Failure != nil {
+			failures++
+		} else if g.Error != nil {
+			errs++
 		}
 	}
 	switch s.rest() {
@@ -98,6 +92,21 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	}
 	_, err = io.WriteString(w, "\n")
 	return err
+}
+
+// gateCases has a case for each gate of a result of ready. One that nobody has ticked is none that holds.
+func (s *Saved) gateCases() (all []junitCase) {
+	if s.Ready == nil {
+		return nil
+	}
+	for _, g := range s.Ready.Gates {
+		st := gateStanding(g)
+		if st == Aside {
+			st = Unclear
+		}
+		all = append(all, newCase("gates of ready", g.ID, st, string(g.State), g.Title+"\n"+strings.Join(g.Evidence, "\n")))
+	}
+	return all
 }
 
 func attribute(name, value string) xml.Attr {
