@@ -349,11 +349,15 @@ func (s Screen) Wrap(begin, margin, text string) string {
 // A Lack is why something is not complete, and of what.
 type Lack struct{ What, Of, Text, Hint string }
 
-// Lacks writes what something lacks, that of one kind together.
-func (s Screen) Lacks(w io.Writer, all []Lack) error {
+// Lacks writes what something lacks under a title, so many of what the noun says, those of one kind together.
+func (s Screen) Lacks(w io.Writer, title, noun string, all []Lack) error {
 	o := &overview{Screen: s}
 	for _, l := range all {
-		o.row(Problem, "not complete", "problem", l.What+"\nhint: "+l.Hint, l.Of, strings.TrimSpace(l.Text), l.Of)
+		what := l.What
+		if l.Hint != "" {
+			what += "\nhint: " + l.Hint
+		}
+		o.row(Problem, title, noun, what, l.Of, strings.TrimSpace(l.Text), l.Of)
 	}
 	return o.write(w, "")
 }

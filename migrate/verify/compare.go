@@ -43,9 +43,25 @@ func (b *rowBuilder) say(c Class, format string, args ...any) {
 	}
 	reason := fmt.Sprintf(format, args...)
 	if before, said := b.reasons[c]; said {
-		reason = before + "; " + reason
+		reason = together(before, reason)
 	}
 	b.reasons[c] = reason
+}
+
+// together joins reasons, and behind them their hints, each once.
+func together(reasons ...string) string {
+	var texts, hints []string
+	for _, r := range reasons {
+		text, hint, _ := strings.Cut(r, "\nhint: ")
+		texts = append(texts, text)
+		if hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	if len(hints) == 0 {
+		return strings.Join(texts, "; ")
+	}
+	return strings.Join(texts, "; ") + "\nhint: " + strings.Join(hints, "; ")
 }
 
 func (b *rowBuilder) has(c Class) bool {
@@ -73,7 +89,7 @@ func (b *rowBuilder) row(otherwise Class, reason string) Row {
 		for i, c := range row.Classes {
 			reasons[i] = string(c) + ": " + reasons[i]
 		}
-		row.Reason = strings.Join(reasons, "; ")
+		row.Reason = together(reasons...)
 	}
 	return row
 }

@@ -186,3 +186,18 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 		}
 	}
 }
+
+// Reasons that are joined keep their hints behind them, each once.
+func TestReasonsAreJoinedBeforeTheirHints(t *testing.T) {
+	t.Parallel()
+	for want, reasons := range map[string][]string{
+		"a; b":                 {"a", "b"},
+		"a; b\nhint: log in":   {"a\nhint: log in", "b\nhint: log in"},
+		"a; b; c\nhint: x; y":  {"a\nhint: x", "b", "c\nhint: y"},
+		"a\nhint: only of one": {"a\nhint: only of one"},
+	} {
+		if got := together(reasons...); got != want {
+			t.Errorf("%q: got %q, want %q", reasons, got, want)
+		}
+	}
+}

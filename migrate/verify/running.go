@@ -237,7 +237,7 @@ func (l *looking) running(ctx context.Context, image RunningImage, r *Running) {
 			reasons = append(reasons, listed)
 		}
 	}
-	r.Reason = strings.Join(reasons, "; ")
+	r.Reason = together(reasons...)
 }
 
 // listedBy says of an image that neither side trusts which index lists it, if DCT names one: who runs it by its own

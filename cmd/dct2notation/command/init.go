@@ -17,6 +17,7 @@ import (
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/draft"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
@@ -107,20 +108,21 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	if err := o.Read(ctx, f, log); err != nil {
+	unread := output.NewNotRead(&o.Common, s, log, "its root could not be read")
+	if err := errors.Join(o.Read(ctx, f, unread.Add), unread.Show()); err != nil {
 		return err
 	}
 	if err := o.Write(o.file, time.Now()); err != nil {
 		return err
 	}
 	name, todo := safetext.Safe(o.file, 300), "read it"
-	repositories, pins, comments, unread := o.Counts()
+	repositories, pins, comments, lacking := o.Counts()
 	if comments > 0 {
 		todo += ", and pin the roots that are comments there"
 	}
 	fmt.Fprintf(s.Out, "%s: %s, %s\n%s; then: dct2notation doctor --config %s\n",
 		name, safetext.Count(repositories, "repository"), safetext.Count(pins, "pin"), todo, quote(name))
-	if unread > 0 || incomplete {
+	if lacking > 0 || incomplete {
 		return cli.Exit(cli.ExitFailures)
 	}
 	return nil

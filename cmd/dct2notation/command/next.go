@@ -93,21 +93,19 @@ func next(e end) step {
 	case name == "policy" && (e.code == cli.ExitDone || e.code == cli.ExitFailures) && len(args) > 0 && args[0] == "notation" && e.flag("output-dir") != "":
 		return step{line: "NOTATION_CONFIG=" + quote(e.flag("output-dir")) + " " + e.line("verify", nil, args[1:])}
 	}
-	if name != "pins" {
-		if pins, ok := e.pins(args); ok {
-			return pins
-		}
+	if pins, ok := e.pins(name, args); ok {
+		return pins
 	}
 	verb, dry := follows[name][e.code], slices.Contains(e.typed, "dry-run")
 	cures := false
 	switch {
-	case e.code == cli.ExitDone && e.then.Verb != "":
+	case (e.code == cli.ExitDone || name == "pins" && e.code == cli.ExitFailures) && e.then.Verb != "":
 		verb = e.then.Verb
 	case e.code == cli.ExitDone && dry:
 		verb = name
 	case e.code == cli.ExitCannot && slices.Contains(ofServers, failure.Of(e.err)) && slices.Contains(diagnosed, name):
 		verb, cures = "doctor", true
-	case verb == "doctor", errors.Is(e.err, dct.ErrNothingRead) && slices.Contains(diagnosed, name), name == "verify" && e.code == cli.ExitDisagree:
+	case verb == "doctor", errors.Is(e.err, dct.ErrNothingRead) && (name == "pins" || slices.Contains(diagnosed, name)), name == "verify" && e.code == cli.ExitDisagree:
 		if verb = e.mend(name, dry); verb == "" {
 			return step{say: e.remedies(), cures: true}
 		}
@@ -186,7 +184,7 @@ func (e end) remedies() (all []string) {
 }
 
 // pins is what to do about repositories that are not pinned: list their keys, and pin them in one of two ways.
-func (e end) pins(args []string) (step, bool) {
+func (e end) pins(name string, args []string) (step, bool) {
 	of := e.then.Unread[failure.Unpinned]
 	if of == nil {
 		return step{}, false
@@ -199,6 +197,16 @@ func (e end) pins(args []string) (step, bool) {
 	say := []string{"no pin: " + safetext.Count(of.Count, "repository") + ". List the keys, compare them with those that the owners give you, then " + file}
 	if config := e.flag("config"); config != "" && hasComment(config, named) {
 		say = []string{strings.TrimSuffix(say[0], file) + "take the # from the lines of these repositories in " + config, "or " + file}
+	}
+	if name == "pins" && (e.flag("output") == "json" || e.then.Verb != "") {
+		return step{}, true // written, or with what differs from its pin
+	}
+	if name == "pins" {
+		say[0] = strings.Replace(say[0], "List the keys, compare them", "Compare their keys", 1)
+		if len(say) > 1 {
+			return step{say: say, line: e.line("plan", nil, args)}, true
+		}
+		return step{say: []string{strings.TrimSuffix(say[0], file) + "write a file for --trust-pinning"}, line: e.line("pins", []string{"-o", "json"}, args) + " > pins.json"}, true
 	}
 	if of.Count <= 3 {
 		args = named

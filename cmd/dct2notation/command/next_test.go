@@ -53,6 +53,11 @@ func TestNextSaysWhatNoCommandDoes(t *testing.T) {
 			"no pin: 297 repositories. List the keys, compare them with those that the owners give you, then take the # from the lines of these repositories in " + config,
 			"or write a file of all for --trust-pinning: dct2notation pins -o json --config " + config + " > pins.json",
 		}},
+		{"pins --config " + config, cli.ExitFailures, many, []string{
+			"no pin: 297 repositories. Compare their keys with those that the owners give you, then take the # from the lines of these repositories in " + config,
+			"or write a file of all for --trust-pinning: dct2notation pins -o json --config " + config + " > pins.json",
+		}},
+		{"pins", cli.ExitDone, many, []string{"no pin: 297 repositories. Compare their keys with those that the owners give you, then write a file for --trust-pinning"}},
 		{"plan --config none.yaml a.example.com/1", cli.ExitFailures, unread(failure.Unpinned, "a.example.com/1"), []string{
 			"no pin: 1 repository. List the keys, compare them with those that the owners give you, then write a file of all for --trust-pinning: dct2notation pins -o json --config none.yaml a.example.com/1 > pins.json",
 		}},
@@ -100,6 +105,9 @@ func TestNext(t *testing.T) {
 		{args: "doctor --config migration.yaml", code: cli.ExitCannot},
 		{args: "pins --docker-trust none registry.example.com/team/app", want: "pins -o json registry.example.com/team/app > pins.json"},
 		{args: "pins -o json registry.example.com/team/app"},
+		{args: "pins registry.example.com/team/app", then: unread(failure.Unpinned, "registry.example.com/team/app"), want: "pins -o json registry.example.com/team/app > pins.json"},
+		{args: "pins --config migration.yaml", code: cli.ExitFailures, then: cli.Then{Verb: "plan"}, want: "plan --config migration.yaml"},
+		{args: "pins --config migration.yaml", then: cli.Then{Verb: "nothing"}},
 		{args: "snapshot -O my\tarchive --tofu registry.example.com/team/app", want: "snapshot verify --tofu 'my\tarchive'"},
 		{args: "snapshot verify archive"},
 		{args: "plan --config migration.yaml -o json", want: "run --config migration.yaml"},

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
+	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 	"github.com/dct2notation/dct2notation/dct"
+	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/safetext"
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
@@ -83,7 +85,7 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 	defer func() { _ = f.Close() }() // only read from
 	hosts, reader := dct.NewHosts(), f.Reader()
 	var roots []listedRoot
-	failed := 0
+	failed, unread := 0, output.NewNotRead(&o.Common, s, log, "not listed")
 	for _, gun := range f.GUNs {
 		root := listedRoot{gun: gun, Root: report.Root{Repository: gun.String()}}
 		root.err = hosts.Try(ctx, gun, func() (err error) {
@@ -96,9 +98,12 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 		}
 		if root.err != nil {
 			failed++
-			log.Error("not listed", append([]any{"repository", gun.String()}, cli.Reasoned(report.Why(root.err))...)...)
+			unread.Add(gun, root.err)
 		}
 		roots = append(roots, root)
+	}
+	if err := unread.Show(); err != nil {
+		return err
 	}
 	if failed == len(roots) {
 		return errors.Join(dct.ErrNothingRead, hosts.Suspects())
@@ -182,6 +187,9 @@ func (o *pinsOptions) write(s cli.Streams, roots []listedRoot) error {
 		if root.err == nil {
 			listed = append(listed, root.Root)
 			count[root.State]++
+			if root.State == report.NotPinned {
+				s.Then.NotRead(failure.Unpinned, root.gun.String())
+			}
 		}
 	}
 	switch {

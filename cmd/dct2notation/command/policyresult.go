@@ -99,7 +99,7 @@ func (r *policyResult) onScreen(screen report.Screen, w io.Writer, problems []po
 		}
 		all = append(all, one)
 	}
-	return screen.Lacks(w, all)
+	return screen.Lacks(w, "not complete", "problem", all)
 }
 
 func (r *policyResult) show(w io.Writer, format string) error {

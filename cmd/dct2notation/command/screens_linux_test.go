@@ -179,6 +179,12 @@ func TestScreensOfRealServers(t *testing.T) {
 		}
 	}
 	shown("pins", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*", f.repos["team/unpinned"].GUN(), f.repos["team/other-root"].GUN())
+	list := f.repos["team/unpinned"].GUN() + "\n"
+	for i := range 30 {
+		list += fmt.Sprintf("%s/absent/%02d\n", f.registry.Host(), i)
+	}
+	f.write("list.txt", list)
+	shown("pins of many without trust data", 30, cli.ExitFailures, "pins", "--repositories-from", "list.txt")
 	shown("pins of nothing else", 15, cli.ExitDone, "pins", f.registry.Host()+"/team/service-*")
 	shown("plan", 45, cli.ExitFailures, "plan")
 	code, text := f.show(100, "run")

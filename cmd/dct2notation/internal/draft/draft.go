@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/certfile"
 	"github.com/dct2notation/dct2notation/internal/safetext"
-	"github.com/dct2notation/dct2notation/migrate/report"
 	"github.com/dct2notation/dct2notation/notation"
 )
 
@@ -90,9 +88,9 @@ func ids(keys []dct.RootKey) (all []string) {
 	return all
 }
 
-// Read reads the roots that docker trusts and those that the source has, one that cannot be read with a message.
-// It is an error if the source gave none.
-func (d *Draft) Read(ctx context.Context, f *session.Session, log *slog.Logger) error {
+// Read reads the roots that docker trusts and those that the source has, and tells of each that cannot be read. It is an
+// error if the source gave none.
+func (d *Draft) Read(ctx context.Context, f *session.Session, tell func(dct.GUN, error)) error {
 	tries, reader, docker := dct.NewHosts(), f.Reader(), f.DockerTrust()
 	d.hosts, d.servers, d.pins = session.RegistryHosts(f.GUNs), map[string]string{}, reader.Pins
 	for _, host := range d.hosts {
@@ -112,7 +110,7 @@ func (d *Draft) Read(ctx context.Context, f *session.Session, log *slog.Logger) 
 		}
 		if err != nil {
 			d.unread++
-			log.Error("its root could not be read", append([]any{"repository", gun.String()}, cli.Reasoned(report.Why(err))...)...)
+			tell(gun, err)
 		}
 		d.roots = append(d.roots, root)
 	}
