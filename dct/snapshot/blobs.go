@@ -1,7 +1,10 @@
 package snapshot
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +34,40 @@ func (w *writer) replace(path string, raw []byte) error {
 		}
 	}
 	return durable.WriteFile(path, raw, fileMode)
+}
+
+// hasContent reports whether a file is what write writes. An error is of write itself.
+func hasContent(path string, write func(io.Writer) error) (bool, error) {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return false, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false, nil
+	}
+	defer func() { _ = f.Close() }() // only read from
+	left := bufio.NewReader(f)
+	if err := write(comparing{left}); errors.Is(err, errOther) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	_, err = left.ReadByte()
+	return err == io.EOF, nil
+}
+
+var errOther = errors.New("other bytes")
+
+// comparing is a writer that takes what is read next, and nothing else.
+type comparing struct{ from io.Reader }
+
+func (c comparing) Write(p []byte) (int, error) {
+	there := make([]byte, len(p))
+	if _, err := io.ReadFull(c.from, there); err != nil || !bytes.Equal(there, p) {
+		return 0, errOther
+	}
+	return len(p), nil
 }
 
 // sweep removes blobs that the index does not lead to: those of replaced manifests, and

@@ -1,9 +1,12 @@
 package snapshot
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -19,12 +22,35 @@ const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
 
 // newIndex builds index.json from the descriptors in the given order.
 func newIndex(manifests []ocispec.Descriptor) ([]byte, error) {
-	if manifests == nil {
-		manifests = []ocispec.Descriptor{}
-	}
-	return encode(ocispec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests,
+	var index bytes.Buffer
+	err := writeIndex(&index, manifests)
+	return index.Bytes(), err
+}
+
+// writeIndex writes index.json, one descriptor after the other: thousands of repositories are many megabytes, and
+// it is written after each hundred of them.
+func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
+	frame, err := encode(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{},
 	})
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(to)
+	begin, end, _ := bytes.Cut(frame, []byte("[]"))
+	_, _ = out.Write(append(begin, '[')) // Flush returns what fails
+	for i, d := range manifests {
+		raw, err := encode(d)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		_, _ = out.Write(raw)
+	}
+	_, _ = out.Write(append([]byte{']'}, end...))
+	return out.Flush()
 }
 
 // parseIndex reads index.json, also as tools that copied the layout wrote it. Each

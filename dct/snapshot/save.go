@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/url"
 	"path/filepath"
@@ -231,11 +232,12 @@ func (s *Summary) attend(done Saved) {
 // commit writes the index. All blobs that it leads to are on the disk already. An index
 // that would be the same is left alone.
 func (w *writer) commit() error {
-	index, err := newIndex(sortEntries(w.saved.entries, w.saved.attached))
-	if err != nil {
+	path, list := filepath.Join(w.dir, ocispec.ImageIndexFile), sortEntries(w.saved.entries, w.saved.attached)
+	write := func(to io.Writer) error { return writeIndex(to, list) }
+	if same, err := hasContent(path, write); err != nil || same {
 		return err
 	}
-	return w.replace(filepath.Join(w.dir, ocispec.ImageIndexFile), index)
+	return durable.Write(path, fileMode, write)
 }
 
 func (w *writer) now() string {
