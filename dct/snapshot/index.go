@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -121,18 +122,23 @@ func byGUN(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) }
 
 // sortEntries sorts descriptors into the order of index.json.
 func sortEntries(entries map[dct.GUN]*entry, attached []attachment) []ocispec.Descriptor {
-	var list []ocispec.Descriptor
-	present := map[string]bool{}
+	list := make([]ocispec.Descriptor, 0, len(entries)+len(attached))
 	for _, gun := range sortedGUNs(entries) {
 		list = append(list, entries[gun].descriptor)
-		present[entries[gun].descriptor.Digest.String()] = true
+	}
+	if len(attached) == 0 {
+		return list
+	}
+	present := map[digest.Digest]bool{}
+	for _, d := range list {
+		present[d.Digest] = true
 	}
 	kept := slices.Clone(attached)
 	slices.SortFunc(kept, func(a, b attachment) int {
 		return cmp.Compare(a.descriptor.Digest, b.descriptor.Digest)
 	})
 	for _, a := range kept {
-		if present[a.subject.Digest.String()] {
+		if present[a.subject.Digest] {
 			list = append(list, a.descriptor)
 		}
 	}
