@@ -47,7 +47,7 @@ func TestNextSaysWhatNoCommandDoes(t *testing.T) {
 		then cli.Then
 		want []string
 	}{
-		{"verify", cli.ExitDisagree, both, []string{"tag-moved (1 tag): point the tag", "expired (2 repositories): have the owner sign the trust data again, or allow its date with --allow-expired"}},
+		{"verify", cli.ExitDisagree, both, []string{"tag-moved (1 tag): point the tag", "expired (2 repositories): have the owner sign the trust data again, or accept it with --allow-expired"}},
 		{"run", cli.ExitFailures, failed(failure.Full), []string{"full (1 image): make room"}},
 		{"plan --config " + config, cli.ExitFailures, many, []string{
 			"no pin: 297 repositories. List the keys, compare them with those that the owners give you, then take the # from the lines of these repositories in " + config,
