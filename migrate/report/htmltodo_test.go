@@ -215,3 +215,27 @@ func TestAlikeReasons(t *testing.T) {
 		t.Errorf("got %s, want words of ours left as they are", got)
 	}
 }
+
+// On a terminal, requests that failed in the same way are one cause, whatever was being done by them.
+func TestRequestOfAReason(t *testing.T) {
+	t.Parallel()
+	const request = `"http://registry.example.com/…": dial tcp: connection refused`
+	for reason, want := range map[string]string{
+		"listing signatures: Get " + request:                                                                            request,
+		"looking up the tag: Head " + request + "; resolving: HEAD " + request:                                          request,
+		`GET "http://registry.example.com/…": 503; PUT "https://r/…": response status code 403: denied: no GET for you`: `"https://r/…": response status code 403: denied: no GET for you`,
+		"listing signatures: Get " + request + " (tried 2 times)":                                                       request,
+		"the registry has no such digest":                                                                               "",
+	} {
+		if got := requestOf(reason); got != want {
+			t.Errorf("%s: got %q, want %q", reason, got, want)
+		}
+	}
+	o := &overview{Screen: Screen{Width: 100}}
+	for _, reason := range []string{"listing: Get " + request, "fetching: HEAD " + request, "other"} {
+		o.row(Unclear, "unknown", "tag", reason, "a/b:v1", "")
+	}
+	if c := o.sections[0].causes; len(c) != 2 || c[0].alike != request || c[0].n != 2 || c[1].alike != "other" {
+		t.Errorf("got %d causes, the first %+v, want the two requests as one", len(c), *c[0])
+	}
+}

@@ -113,9 +113,24 @@ type section struct {
 // alikeRows are the rows of a section that have the same reason, but for what it says of each alone.
 type alikeRows struct {
 	alike, whole, hint string
+	request            string // that has failed, and how; empty: the reason is another
 	n                  int
 	rows               []unusual // the first of them
 }
+
+// failed is a request that has failed, to the end of the reason.
+var failed = regexp.MustCompile(`(?i)\b(get|head|put|post|patch|delete) ("https?://[^"]*": )`)
+
+// requestOf is the last request of a reason, and how it failed: what was being done by it makes no other cause.
+func requestOf(reason string) string {
+	all := failed.FindAllStringSubmatchIndex(reason, -1)
+	if all == nil {
+		return ""
+	}
+	return triedText.ReplaceAllString(reason[all[len(all)-1][4]:], "")
+}
+
+var triedText = regexp.MustCompile(` \(tried \d+ times\)`)
 
 // unusual is a row that is not well.
 type unusual struct{ name, text string }
@@ -130,15 +145,19 @@ func (o *overview) row(st Standing, class, noun, reason, name, text string, name
 	s := o.sections[i]
 	s.n++
 	whole, what, hint := alike(strings.Replace(reason, "reading trust data of "+name+": ", "", 1), names...)
-	i = slices.IndexFunc(s.causes, func(c *alikeRows) bool { return c.alike == what })
+	request := requestOf(what)
+	i = slices.IndexFunc(s.causes, func(c *alikeRows) bool { return c.alike == what || request != "" && c.request == request })
 	if i < 0 && o.Width > 0 && len(s.causes) == maxReasons {
 		s.others++
 		return
 	}
 	if i < 0 {
-		i, s.causes = len(s.causes), append(s.causes, &alikeRows{alike: what, whole: whole, hint: hint})
+		i, s.causes = len(s.causes), append(s.causes, &alikeRows{alike: what, request: request, whole: whole, hint: hint})
 	}
 	c := s.causes[i]
+	if c.alike != what {
+		c.alike = request // whatever was being done by it
+	}
 	c.n++
 	if o.Width == 0 || len(c.rows) < maxShown {
 		c.rows = append(c.rows, unusual{safetext.Safe(name, 400), safetext.Safe(text, 300)})

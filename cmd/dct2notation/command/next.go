@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -87,7 +88,7 @@ func next(e end) step {
 	case errors.As(e.err, &of) && len(e.then.Unread) == 0 && (errors.Is(e.err, dct.ErrUnpinnedRoot) || errors.Is(e.err, dct.ErrNothingRead)):
 		e.then.NotRead(failure.Of(of), of.GUN)
 	case errors.Is(e.err, notation.ErrNoTrustPolicy):
-		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args), cures: true}
+		return step{line: e.line("policy", []string{"notation", "-O", session.TrustFolder}, args), cures: true}
 	case errors.Is(e.err, session.ErrNoRepositories) && !slices.Contains(e.typed, "config") && name != "init":
 		return step{line: e.line("init", nil, nil), cures: true}
 	case name == "policy" && (e.code == cli.ExitDone || e.code == cli.ExitFailures) && len(args) > 0 && args[0] == "notation" && e.flag("output-dir") != "":
@@ -112,7 +113,7 @@ func next(e end) step {
 		cures = verb == "doctor"
 	}
 	if verb == "verify" && name != "verify" && !e.then.Judged {
-		return step{line: e.line("policy", []string{"notation", "-O", "trust"}, args)}
+		return step{line: e.line("policy", []string{"notation", "-O", session.TrustFolder}, args)}
 	}
 	switch {
 	case verb == "", verb == "nothing", slices.Contains(e.typed, "watch") && name != "doctor", name == "pins" && e.flag("output") == "json":
@@ -124,20 +125,22 @@ func next(e end) step {
 	case verb == "snapshot verify":
 		return step{line: e.line(verb, nil, []string{e.flag("output-dir")})}
 	case verb == "verify" && e.then.Ledger != "":
-		return step{line: withNotation(e.line(verb, []string{"--ledger", e.then.Ledger}, args))}
+		return step{line: e.withNotation(e.line(verb, []string{"--ledger", e.then.Ledger}, args))}
+	case verb == "verify":
+		return step{line: e.withNotation(e.line(verb, nil, args)), cures: cures}
 	case verb == "ready":
 		words := []string{"--date", "DATE", "--snapshot", "DIR"}
 		if !slices.Contains(e.typed, "ledger") {
 			words = append(words, "--no-ledger")
 		}
-		return step{line: withNotation(e.line(verb, words, args))}
+		return step{line: e.withNotation(e.line(verb, words, args))}
 	}
 	return step{line: e.line(verb, nil, args), cures: cures}
 }
 
-// withNotation has a verb read the trust policy that this one was given by the environment.
-func withNotation(line string) string {
-	if folder := os.Getenv("NOTATION_CONFIG"); folder != "" && line != "" {
+// withNotation has a verb read the trust policy that this one was given by the environment, or that is beside the work.
+func (e end) withNotation(line string) string {
+	if folder := cmp.Or(e.then.Folder, os.Getenv("NOTATION_CONFIG")); folder != "" && line != "" {
 		return "NOTATION_CONFIG=" + quote(folder) + " " + line
 	}
 	return line

@@ -112,6 +112,7 @@ func TestNext(t *testing.T) {
 		{args: "snapshot verify archive"},
 		{args: "plan --config migration.yaml -o json", want: "run --config migration.yaml"},
 		{args: "plan --config migration.yaml", then: cli.Then{Verb: "verify", Judged: true}, want: "verify --config migration.yaml"},
+		{args: "plan --config migration.yaml", then: cli.Then{Verb: "verify", Judged: true, Folder: "trust"}, want: "NOTATION_CONFIG=trust dct2notation verify --config migration.yaml"},
 		{args: "plan --config migration.yaml", then: cli.Then{Verb: "verify"}, want: "policy notation -O trust --config migration.yaml"},
 		{args: "plan --config migration.yaml", code: cli.ExitFailures, then: cli.Then{Verb: "verify"}, want: "doctor --config migration.yaml"},
 		{args: "plan --config migration.yaml --key release", code: cli.ExitFailures, then: unread(failure.Unpinned, "registry.example.com/team/app", "Bad;name", "x\x1b/y"), want: "pins --config migration.yaml registry.example.com/team/app"},

@@ -194,6 +194,9 @@ func TestScreensOfRealServers(t *testing.T) {
 	got.Files = append(got.Files, txtar.File{Name: "run, 100 columns", Data: []byte(f.scrubbed(text) + "\n")})
 	shown("run again", 45, cli.ExitFailures, "run")
 	shown("policy", 30, cli.ExitFailures, "policy", "notation", "-O", "trust")
+	if _, text := f.show(100, "run", f.registry.Host()+"/team/service-*"); !strings.Contains(text, "\nnext: NOTATION_CONFIG=trust dct2notation verify --ledger ") {
+		t.Errorf("a run after policy: got\n%s\nwant it to go on with the trust policy that is there", text)
+	}
 	f.write("policy.json", strings.ReplaceAll(fmt.Sprintf(policyOf, "strict"), "ca:ground", "ca:fleet"))
 	shown("verify", 45, cli.ExitDisagree, "verify", "--trust-policy", "policy.json")
 	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {

@@ -13,6 +13,7 @@ type Then struct {
 	Verb   string // in place of what the exit code says
 	Ledger string // that was written
 	Judged bool   // a trust policy of notation's covers all repositories
+	Folder string // that has it, where notation would not look by itself
 
 	Unread  map[failure.Class]*Unread
 	Failed  map[failure.Class]int // images
@@ -40,9 +41,9 @@ func (t *Then) Wrote(ledger string) {
 }
 
 // Covered says whether a trust policy judges what was signed.
-func (t *Then) Covered(all bool) {
+func (t *Then) Covered(all bool, folder string) {
 	if t != nil {
-		t.Judged = all
+		t.Judged, t.Folder = all, folder
 	}
 }
 

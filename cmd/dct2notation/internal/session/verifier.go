@@ -105,10 +105,23 @@ func WarnOfStore(trustPolicy string, log *slog.Logger) {
 	log.Warn("notation's own trust store is used, not the one next to the trust policy; to use both, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
-// PolicyCovers reports whether notation's own trust policy has a statement for the images of each repository, so that
-// verify has something to judge by.
-func (f *Session) PolicyCovers() bool {
-	v, err := notation.OpenVerifier(notation.VerifierOptions{})
+// TrustFolder is where policy notation is told to write by the line that a run ends with.
+const TrustFolder = "trust"
+
+// PolicyCovers reports whether notation's own trust policy, or else the one in TrustFolder, has a statement for the images
+// of each repository, so that verify has something to judge by; folder is empty for notation's own.
+func (f *Session) PolicyCovers() (all bool, folder string) {
+	switch {
+	case f.covered(""):
+		return true, ""
+	case f.covered(filepath.Join(TrustFolder, dir.PathTrustPolicy)):
+		return true, TrustFolder
+	}
+	return false, ""
+}
+
+func (f *Session) covered(policy string) bool {
+	v, err := notation.OpenVerifier(notation.VerifierOptions{Policy: policy})
 	if err != nil {
 		return false
 	}
