@@ -87,4 +87,4 @@ func decodeData(text []byte) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(plain)
 }
 
-var errAsItIs = errors.New("its data is not in base64\nhint: export it so: " + exportEither)
+var errAsItIs = errors.New("its data is not in base64\nhint: export it with: " + exportEither)

@@ -242,7 +242,7 @@ func (s *Signer) introduce(ctx context.Context) (string, error) {
 	s.raw = m.HasCapability(plugin.CapabilitySignatureGenerator)
 	if s.tsa != nil && !s.raw {
 		// notation-go would leave the timestamp out and say nothing.
-		return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)), "leave --timestamp-url and --timestamp-root-cert out, and look whether the plugin has a configuration for timestamps")
+		return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)), "leave --timestamp-url and --timestamp-root-cert out, and see whether the plugin has its own setting for timestamps")
 	}
 	makes := "envelopes"
 	if s.raw {

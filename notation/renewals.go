@@ -34,7 +34,7 @@ func (r *renewals) judge(ctx context.Context, subject ocispec.Descriptor, mediaT
 	case v.Strict():
 		return "", nil
 	case v.Doubt == Unsure:
-		return "", failure.WithHint(failure.Transient, fmt.Errorf("whether certificate %s of the key's subject counts could not be found out: %s", Thumbprint(c.Chain[0]), v.Reason), "the servers that say whether it was revoked have to be reached")
+		return "", failure.WithHint(failure.Transient, fmt.Errorf("whether certificate %s of the key's subject counts could not be found out: %s", Thumbprint(c.Chain[0]), v.Reason), "its revocation servers must be reachable")
 	}
 	return v.Reason, nil
 }

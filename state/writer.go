@@ -117,7 +117,7 @@ func (l *Ledger) commit(ops []*op, results []error) error {
 		err = l.inPlace()
 	}
 	if err != nil {
-		return l.fault.set(fmt.Errorf("writing ledger %s: %w\nhint: see to the disk, then run the same command again; what was recorded is not lost", l.path, err))
+		return l.fault.set(fmt.Errorf("writing ledger %s: %w\nhint: check the disk, then run the same command again; what was recorded is not lost", l.path, err))
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	if len(f.Ours) == 0 && tooMany > 0 {
 		return f.Found, failure.WithHint(failure.Permanent,
 			fmt.Errorf("looking for a signature of ours of %s in %s: %d are listed that may be, and none of the first %d is", image.Digest, r.Name(), tooMany+maxCandidates, maxCandidates),
-			"somebody has planted them; remove them and run again")
+			"somebody else has added them; remove them and run again")
 	}
 	f.Unread = max(tooMany, 0) + len(f.unread)
 	if len(f.Ours) > 0 {
@@ -106,7 +106,7 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	case err == nil && len(malformed) > maxCandidates:
 		err = failure.WithHint(failure.Permanent,
 			fmt.Errorf("looking for a signature of ours of %s in %s: %d entries of the list are malformed", image.Digest, r.Name(), len(malformed)),
-			"somebody has planted them; remove them and run again")
+			"somebody else has added them; remove them and run again")
 	case err == nil && len(f.unread) > 0:
 		err = f.unread[0]
 	}

@@ -33,7 +33,7 @@ func newInspect(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 		Long: `Inspect looks up one image on both sides, by tag or digest: what DCT says of it, in which
 role and by which signers; what the tag points to now; each Notation signature with its
 signer, dates, timestamp and the tags it binds; and why the trust policy lets it pass or not.
-It is docker trust inspect and notation inspect in one, and comes to the result of verify.
+It is docker trust inspect and notation inspect in one, and its result is that of verify.
 
 Exit code 0: both sides agree. 4: they do not. 3: something could not be found out.`,
 		Example: `  dct2notation inspect --config migration.yaml registry.example.com/team/app:v1

@@ -44,7 +44,7 @@ them, which many repositories may share: --fold 'registry.example.com/team/*' ma
 	o.BindVerbose(c.Flags(), "on a terminal too, list each repository, with certificates and fingerprints")
 	cli.HideFlags(c.Flags(), "tofu", "trust-pinning", "docker-trust", "allow-expired", "allow-degraded", "cache-dir", "no-tty", "include-tags", "exclude-tags")
 	c.Flags().BoolVar(&o.rootKeys, "root-keys", false, "list by the ids of the keys alone, as notary key list has them, instead of those of certificates")
-	c.Flags().StringArrayVar(&o.folds, "fold", nil, "PREFIX* that becomes one pin, where all repositories that it covers have the same keys; needs --root-keys; once for each")
+	c.Flags().StringArrayVar(&o.folds, "fold", nil, "PREFIX* to make one pin of, if all repositories that it covers have the same keys; needs --root-keys; repeatable")
 	c.RunE = session.Action(stop, func(ctx context.Context, cfg session.Config, args []string) error {
 		return runPins(ctx, o, cfg, args, s)
 	})

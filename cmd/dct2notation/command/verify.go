@@ -45,7 +45,7 @@ Exit code 0: both sides agree on every tag. 4: they do not. 3: something could n
 	f.BoolVar(&o.AllTags, "all-tags", false, "also list tags in the registry that neither side signed")
 	f.StringVar(&o.Platforms, "platforms", "index", "index: report every tag that only Notation trusts; all: not those whose image is listed by an index that DCT signed")
 	f.StringVar(&o.Ledger, "ledger", "", "ledger of the runs to compare with too: reports signatures that are gone, signatures by others and images DCT has withdrawn since; rejects trust data older than the runs have read")
-	f.StringSliceVar(&o.FailOn, "fail-on", nil, "also exit with code 4 if a tag is in one of these classes, besides all that do anyway: unsigned, unknown")
+	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with code 4 also if a tag is in one of these classes: unsigned, unknown")
 	f.BoolVar(&o.ForceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")
 	f.StringVar(&o.Images, "images", "", "look up the images of this list in place of repositories, or - for stdin: what kubectl get pods -A -o json writes, or references with a tag or digest, one per line")
 	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {

@@ -43,7 +43,7 @@ func (o *Common) Bind(f *pflag.FlagSet) {
 		f.BoolVarP(&o.debug, "debug", "d", false, "print debug messages to stderr")
 		f.BoolVarP(&o.Quiet, "quiet", "q", false, "print failures and the last line of the result only, and no progress")
 		f.StringVar(&o.color, "color", "auto", "color words on a terminal: auto (unless NO_COLOR is set), always or never")
-		f.BoolVar(&o.noTTY, "no-tty", false, "print as to a pipe, also on a terminal")
+		f.BoolVar(&o.noTTY, "no-tty", false, "print on a terminal as to a pipe")
 	})
 }
 

@@ -53,7 +53,7 @@ func checkThere(files []NamedFile) error {
 	for _, f := range files {
 		err := f.missing()
 		if errors.Is(err, fs.ErrNotExist) {
-			return cli.Usage(fmt.Errorf("%s %s: it does not exist\nhint: check the path; it is looked for from the folder that the command is typed in, also where the configuration names it", f.Option, safetext.Safe(f.Path, 300)))
+			return cli.Usage(fmt.Errorf("%s %s: it does not exist\nhint: check the path; it is relative to the current folder, also in the configuration", f.Option, safetext.Safe(f.Path, 300)))
 		}
 		if err != nil {
 			return cli.Usage(fmt.Errorf("%s: %w", f.Option, err))

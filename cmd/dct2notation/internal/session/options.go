@@ -251,7 +251,7 @@ func (o *KeyOptions) Bind(f *pflag.FlagSet) {
 	})
 	cli.Grouped(f, cli.GroupLimits, func(f *pflag.FlagSet) {
 		f.Float64Var(&o.keyRate, "key-rate", 0, "key operations per second (0: adapt to what the key service allows)")
-		f.Float64Var(&o.tsaRate, "timestamp-rate", 0, "timestamps per second that the authority may be asked for (0: as many as it gives, which is found out)")
+		f.Float64Var(&o.tsaRate, "timestamp-rate", 0, "timestamps per second to request from the authority (0: adapt to what it allows)")
 	})
 }
 
@@ -305,7 +305,7 @@ func (o *EngineOptions) Bind(f *pflag.FlagSet) {
 		f.StringArrayVar(&o.dedicated, "dedicated-ca", nil, "KEY whose CA issues certificates to this key only: sign even if no trust policy can name the certificate's subject; repeatable, as for policy")
 		f.DurationVar(&o.MinValidity, "min-validity", 24*time.Hour, "sign only if the key's certificate is valid for at least this long; does not apply to timestamped signatures")
 		f.BoolVar(&o.Resign, "resign", false, "sign again images whose signature is by an accepted earlier certificate, or lacks the expiry or timestamp now requested")
-		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key: check the registry again before each push, which makes two signatures of an image rarer, and does not exclude them")
+		f.BoolVar(&o.shared, "shared", false, "other machines sign these images with the same key: check the registry again before each push, which makes duplicate signatures rarer, but not impossible")
 	})
 	cli.Grouped(f, cli.GroupProgress, func(f *pflag.FlagSet) {
 		f.StringVar(&o.State, "state", "", "ledger (default: dct2notation/ledger.db in the XDG state directory)")
