@@ -57,9 +57,10 @@ type world struct {
 	vague    bool                       // something is here of which false alarms are allowed
 	final    bool                       // all is repaired
 	faulty   bool                       // a fault is being injected
-	hidden   bool                       // it hides the referrers API for good
-	lies     sync.Map                   // paths of which a server said with its own code that nothing is there
-	expiring map[digest.Digest]bool     // images that were signed with an expiry that has passed
+	hidden   bool                       // it has hidden the referrers API from the verb, which saw it nowhere unless sighted
+	sighted  bool
+	lies     sync.Map               // paths of which a server said with its own code that nothing is there
+	expiring map[digest.Digest]bool // images that were signed with an expiry that has passed
 }
 
 // A feedEntry is a record of the changefeed as notary-server writes it.
@@ -507,11 +508,20 @@ func (w *world) trouble() (over func()) {
 		return func() {}
 	}
 	w.faulty = true
-	w.hidden = where == "registry" && part == "api" && when == "always" && strings.HasPrefix(kind, "404")
 	var mu sync.Mutex
 	seen := map[string]int{}
-	strike := func(wr http.ResponseWriter, req *http.Request, next http.Handler) bool {
+	strike := func(wr http.ResponseWriter, req *http.Request, next http.Handler) (struck bool) {
 		line := req.Method + " " + req.URL.Path
+		if where == "registry" && part == "api" && registryParts["api"].MatchString(line) {
+			defer func() {
+				if mu.Lock(); !struck || !strings.HasPrefix(kind, "404") {
+					w.sighted = true
+				} else {
+					w.hidden = true
+				}
+				mu.Unlock()
+			}()
+		}
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(req.URL.Path))
 		if !parts[part].MatchString(line) || half < 2 && h.Sum64()%2 != uint64(half) {
@@ -540,7 +550,7 @@ func (w *world) trouble() (over func()) {
 	return func() {
 		w.registry.SetHook(nil)
 		w.serveFeed(nil)
-		w.faulty, w.hidden = false, false
+		w.faulty, w.hidden, w.sighted = false, false, false
 		w.lies.Clear()
 	}
 }

@@ -147,10 +147,10 @@ func (w *world) isList(p *place, tag string) bool {
 	})
 }
 
-// hides reports whether the referrers API of a repository is hidden for the whole run of the verb and
+// hides reports whether the referrers API of a repository was hidden whenever the verb has asked for it and
 // the verb cannot know that it exists, since no run with the ledger has signed there.
 func (w *world) hides(p *place, ledger bool) bool {
-	if !w.hidden {
+	if !w.hidden || w.sighted {
 		return false
 	}
 	for made := range w.made[w.ledger] {
