@@ -33,3 +33,13 @@ func TestRootsOnATerminal(t *testing.T) {
 		t.Errorf("got error %v and\n%s\nwant\n%s", err, b.String(), want)
 	}
 }
+
+// Digests are short on a terminal, but for one in a command.
+func TestShortDigests(t *testing.T) {
+	t.Parallel()
+	long := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	text, want := "a@"+long+": dct2notation undo --yes r.example.com/a@"+long, "a@0123456789ab: dct2notation undo --yes r.example.com/a@"+long
+	if got := (Screen{Width: 80}).short(text); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

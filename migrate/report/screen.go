@@ -180,14 +180,19 @@ func noted(n int, kind, where string) string {
 	return fmt.Sprintf("noted %s: %s (%s)", thousandsOf(n, "time"), safetext.Safe(kind, 60), where)
 }
 
-var sha256Text = regexp.MustCompile(`sha256:([0-9a-f]{12})[0-9a-f]{52}`)
+var sha256Text = regexp.MustCompile(`(--yes \S+@)?sha256:([0-9a-f]{12})[0-9a-f]{52}`)
 
-// short cuts digests to what tells them apart.
+// short cuts digests to what tells them apart, but for one in a command that is to be typed.
 func (s Screen) short(text string) string {
 	if s.Width == 0 {
 		return text
 	}
-	return sha256Text.ReplaceAllString(text, "$1")
+	return sha256Text.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "--yes ") {
+			return found
+		}
+		return found[len("sha256:"):][:12]
+	})
 }
 
 // write writes the table and the rows, worst first, and then the end.

@@ -99,7 +99,7 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if err != nil {
 		return cli.Reported(err)
 	}
-	s.Then.Covered(f.PolicyCovers())
+	s.Then.Covered(session.PolicyCovers(p.Places()))
 	if plan.Cost.Operations == 0 && !slices.ContainsFunc(plan.Repositories, pushes) {
 		s.Then.Do("verify")
 	}

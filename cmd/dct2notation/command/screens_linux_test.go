@@ -194,7 +194,7 @@ func TestScreensOfRealServers(t *testing.T) {
 	got.Files = append(got.Files, txtar.File{Name: "run, 100 columns", Data: []byte(f.scrubbed(text) + "\n")})
 	shown("run again", 45, cli.ExitFailures, "run")
 	shown("policy", 30, cli.ExitFailures, "policy", "notation", "-O", "trust")
-	if _, text := f.show(100, "run", f.registry.Host()+"/team/service-*"); !strings.Contains(text, "\nnext: NOTATION_CONFIG=trust dct2notation verify --ledger ") {
+	if _, text := f.show(100, "run", f.registry.Host()+"/team/service-*", f.repos["team/expired"].GUN()); !strings.Contains(text, "\nnext: NOTATION_CONFIG=trust dct2notation verify --ledger ") {
 		t.Errorf("a run after policy: got\n%s\nwant it to go on with the trust policy that is there", text)
 	}
 	f.write("policy.json", strings.ReplaceAll(fmt.Sprintf(policyOf, "strict"), "ca:ground", "ca:fleet"))

@@ -38,6 +38,7 @@ type Progress struct {
 	first    time.Time // when the first signature was there
 	spoke    time.Time
 	signing  map[string]int // operations in flight, by key
+	places   []string       // repositories that have images to be signed, or signed
 	unseen   int            // repositories whose root was trusted at first sight
 	troubles troubles
 	Report   report.Run
@@ -147,6 +148,13 @@ func (p *Progress) Observe(ev migrate.Event) {
 	}
 }
 
+// Places are the repositories that have images to be signed, or signed.
+func (p *Progress) Places() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.places)
+}
+
 // Now is how far the run is.
 func (p *Progress) now() Counts {
 	c := p.so
@@ -169,6 +177,9 @@ func (p *Progress) trust(n *migrate.TrustNews) {
 			p.log.Error("trust data not read", append([]any{"repository", gun, "class", string(n.Class)}, cli.Reasoned(n.Err.Error())...)...)
 		}
 		return
+	}
+	if n.Items > 0 {
+		p.places = append(p.places, cmp.Or(n.Place, n.GUN))
 	}
 	if n.PinnedBy == dct.PinnedTOFU {
 		p.unseen++

@@ -214,7 +214,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	m := made{}
 	m.summary, m.err = parts.Engine.Run(ctx, stop, parts.GUNs)
 	p.Finish()
-	r.Streams.Then.Covered(parts.PolicyCovers())
+	r.Streams.Then.Covered(session.PolicyCovers(p.Places()))
 	if !m.summary.Drained {
 		parts.TellUnmatchedTags(r.Log)
 	}

@@ -109,24 +109,24 @@ func WarnOfStore(trustPolicy string, log *slog.Logger) {
 const TrustFolder = "trust"
 
 // PolicyCovers reports whether notation's own trust policy, or else the one in TrustFolder, has a statement for the images
-// of each repository, so that verify has something to judge by; folder is empty for notation's own.
-func (f *Session) PolicyCovers() (all bool, folder string) {
+// in each of these repositories, so that verify has something to judge by; folder is empty for notation's own.
+func PolicyCovers(repositories []string) (all bool, folder string) {
 	switch {
-	case f.covered(""):
+	case covered("", repositories):
 		return true, ""
-	case f.covered(filepath.Join(TrustFolder, dir.PathTrustPolicy)):
+	case covered(filepath.Join(TrustFolder, dir.PathTrustPolicy), repositories):
 		return true, TrustFolder
 	}
 	return false, ""
 }
 
-func (f *Session) covered(policy string) bool {
+func covered(policy string, repositories []string) bool {
 	v, err := notation.OpenVerifier(notation.VerifierOptions{Policy: policy})
 	if err != nil {
 		return false
 	}
-	for _, gun := range f.GUNs {
-		if _, err := v.Statement(f.Scope.PlaceOf(gun) + "@" + digest.FromString("").String()); err != nil {
+	for _, r := range repositories {
+		if _, err := v.Statement(r + "@" + digest.FromString("").String()); err != nil {
 			return false
 		}
 	}
