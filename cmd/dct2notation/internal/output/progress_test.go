@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,15 +57,39 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	}
 }
 
+// locked is a buffer that the goroutine of a timer writes to.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func nobody(time.Duration) []string { return nil }
 
 // When nothing ends for half a minute, what the work waits for is said once, and again only after something has ended.
 func TestStallIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		servers := []string{"registry registry.example.com (3 requests without an answer for 31s)"}
-		p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, func(time.Duration) []string { return servers }, nil)
+		var out locked
+		const server = "registry registry.example.com (3 requests without an answer for 31s)"
+		var gone atomic.Bool
+		p := NewProgress(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, "run", 8, func(time.Duration) []string {
+			if gone.Load() {
+				return nil
+			}
+			return []string{server}
+		}, nil)
 		wait := func(d time.Duration, told int, waits string) {
 			t.Helper()
 			time.Sleep(d)
@@ -78,12 +104,12 @@ func TestStallIsToldOnce(t *testing.T) {
 		p.Observe(migrate.Event{Found: 1})
 		p.Observe(migrate.Event{Key: &migrate.KeyNews{Name: "release"}})
 		wait(30*time.Second-1, 0, "")
-		wait(1, 1, "waits for key release (1 operation without an answer), "+servers[0])
-		wait(time.Hour, 1, "waits for key release (1 operation without an answer), "+servers[0])
+		wait(1, 1, "waits for key release (1 operation without an answer), "+server)
+		wait(time.Hour, 1, "waits for key release (1 operation without an answer), "+server)
 		p.Observe(migrate.Event{Key: &migrate.KeyNews{Name: "release", Ended: true}})
 		p.Observe(migrate.Event{Outcome: &migrate.Outcome{Result: migrate.ResultSigned}})
 		wait(29*time.Second, 1, "")
-		servers = nil
+		gone.Store(true)
 		wait(time.Second, 2, "waits for no server and no key: this machine may be busy")
 		p.Observe(migrate.Event{Trust: &migrate.TrustNews{}})
 		p.Finish()
@@ -95,10 +121,11 @@ func TestStallIsToldOnce(t *testing.T) {
 func TestComparingIsNoStallWhileServersAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		silent := time.Second
+		var out locked
+		var silent atomic.Int64
+		silent.Store(1)
 		c := NewComparing(&cli.Common{LogFormat: "text"}, cli.Streams{Err: &out}, 8, func(atLeast time.Duration) []string {
-			if silent < atLeast {
+			if time.Duration(silent.Load())*time.Second < atLeast {
 				return nil
 			}
 			return []string{"registry registry.example.com"}
@@ -108,7 +135,7 @@ func TestComparingIsNoStallWhileServersAnswer(t *testing.T) {
 				t.Fatalf("got it told %d times, want %d:\n%s", got, told, out.String())
 			}
 			time.Sleep(50 * time.Second)
-			silent *= 60
+			silent.Store(silent.Load() * 60)
 			synctest.Wait()
 		}
 		c.Finish()
