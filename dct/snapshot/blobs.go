@@ -54,7 +54,7 @@ func hasContent(path string, write func(io.Writer) error) (bool, error) {
 		return false, err
 	}
 	_, err = left.ReadByte()
-	return err == io.EOF, nil
+	return errors.Is(err, io.EOF), nil
 }
 
 var errOther = errors.New("other bytes")
