@@ -3,21 +3,18 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
@@ -26,412 +23,181 @@ import (
 // keyID is the key's name, in the plugin and among notation's local keys.
 const keyID = "release"
 
-// home is one user's machine, as notation, docker and dct2notation find it.
-type home struct {
-	dir    string
-	bin    string // where the programs are
-	plugin *kmstest.Plugin
-	key    pki.Files // in files, of the plugin and of notation itself
-	extra  []string  // of the environment
-}
-
-// What names a key to both contestants.
+// What names a key on the command line of both sides.
 var (
 	fileKey   = []string{"--key", keyID}
 	pluginKey = []string{"--plugin", kmstest.Name, "--id", keyID}
 )
 
-// newHome makes a home in dir for a user of the servers. The key is EC P-256: it costs
-// the machine little, as a key in a key service does. delay is what plugin commands take
-// on top, in milliseconds.
-func newHome(dir, bin string, servers Address, delay map[string]int) (*home, error) {
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		return nil, fmt.Errorf("finding the programs: %w", err)
+// home is one user's machine, as notation, docker and dct2notation find it. What one call leaves in it the next
+// one finds.
+type home struct {
+	*world
+	dir    string
+	plugin *kmstest.Plugin
+	keys   map[string]pki.Files
+	extra  []string // of the environment
+}
+
+// newHome makes a home for a user of the servers. The key is EC P-256: it costs the machine little, as a key in
+// a key service does. delay is what the plugin's commands take on top, in milliseconds.
+func (w *world) newHome(name string, delay map[string]int) *home {
+	h := &home{world: w, dir: filepath.Join(w.dir, name)}
+	if w.err == nil {
+		w.err = h.fill(delay)
 	}
-	h := &home{dir: dir, bin: bin}
+	return h
+}
+
+func (h *home) fill(delay map[string]int) error {
 	if err := os.MkdirAll(h.path("keys"), 0o700); err != nil {
-		return nil, fmt.Errorf("making a user's folder: %w", err)
+		return fmt.Errorf("making a user's folder: %w", err)
 	}
-	if h.key, err = newKey(h.path("keys")); err != nil {
-		return nil, err
-	}
-	if err := h.writeFiles(servers, h.key); err != nil {
-		return nil, err
-	}
-	// Install would build the plugin, which is built already.
-	if err := os.Setenv("KMSTEST_BINARY", h.program("notation-"+kmstest.Name)); err != nil {
-		return nil, err
-	}
-	h.plugin, err = kmstest.Install(h.path("libexec"), h.behaviour(delay))
-	return h, err
-}
-
-// behaviour is that of an honest plugin with the home's key.
-func (h *home) behaviour(delay map[string]int) kmstest.Behaviour {
-	return kmstest.Behaviour{Keys: map[string]pki.Files{keyID: h.key}, Delay: delay}
-}
-
-func newKey(dir string) (pki.Files, error) {
-	authority, err := pki.NewAuthority("bench root")
-	if err != nil {
-		return pki.Files{}, err
-	}
-	id, err := authority.Issue("bench release key", nil)
-	if err != nil {
-		return pki.Files{}, err
-	}
-	return id.Save(dir, keyID)
-}
-
-// writeFiles writes certificates, logins, and notation's list of local keys.
-func (h *home) writeFiles(servers Address, key pki.Files) error {
-	if err := h.write("ca.pem", servers.CA); err != nil {
-		return err
-	}
-	logins := map[string]any{}
-	if !servers.Open {
-		login := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-		logins[servers.Host] = map[string]string{"auth": login}
-	}
-	err := h.writeJSON(filepath.Join("docker", "config.json"), map[string]any{"auths": logins})
+	authority, id, err := issue(nil)
 	if err != nil {
 		return err
 	}
-	return h.writeJSON(filepath.Join("notation", "signingkeys.json"), map[string]any{
-		"default": keyID,
-		"keys":    []any{map[string]string{"name": keyID, "keyPath": key.KeyFile, "certPath": key.ChainFile}},
-	})
+	key, err := id.Save(h.path("keys"), keyID)
+	if err != nil {
+		return err
+	}
+	auths := map[string]any{}
+	if !h.open {
+		auths[h.registry.Host()] = map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + user))}
+	}
+	for name, content := range map[string]any{
+		"ca.pem": append(h.registry.CAPEM(), h.notary.CAPEM()...),
+		"notation/truststore/x509/ca/bench/root.pem": authority.CertificatePEM(),
+		"docker/config.json":                         map[string]any{"auths": auths},
+		"notation/signingkeys.json": map[string]any{
+			"default": keyID, "keys": []any{map[string]string{"name": keyID, "keyPath": key.KeyFile, "certPath": key.ChainFile}},
+		},
+		"notation/trustpolicy.json": map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
+			"name": "bench", "registryScopes": []string{"*"}, "signatureVerification": map[string]string{"level": "strict"},
+			"trustStores": []string{"ca:bench"}, "trustedIdentities": []string{"*"},
+		}}},
+	} {
+		if err := h.write(name, content); err != nil {
+			return err
+		}
+	}
+	h.keys = map[string]pki.Files{keyID: key}
+	h.plugin, err = kmstest.Install(h.path("libexec"), kmstest.Behaviour{Keys: h.keys, Delay: delay})
+	return err
+}
+
+// issue makes an authority and a certificate for a key, or for a new one.
+func issue(key crypto.Signer) (authority, id *pki.Identity, err error) {
+	if authority, err = pki.NewAuthority("bench root"); err == nil {
+		id, err = authority.Issue("bench release key", key)
+	}
+	return authority, id, err
+}
+
+// install installs a plugin as a user does, and writes the certificates of its key, to which its configuration
+// points with ca_certs.
+func (h *home) install(ctx context.Context, plugin string, public crypto.PublicKey) {
+	if h.err != nil {
+		return
+	}
+	_, id, err := issue(pki.Public(public))
+	if err == nil {
+		err = h.write("chain.pem", id.ChainPEM())
+	}
+	if err == nil {
+		_, err = metered(ctx, 0, h.command("notation", "plugin", "install", "--file", filepath.Join(h.bin, plugin)))
+	}
+	h.fail(err)
 }
 
 func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
-func (h *home) program(name string) string { return filepath.Join(h.bin, name) }
-
-// install installs a plugin as a user does.
-func (h *home) install(ctx context.Context, plugin string) error {
-	c := exec.CommandContext(ctx, h.program("notation"), "plugin", "install", "--file", h.program(plugin))
-	c.Env, c.Dir = h.env(), h.dir
-	if said, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("installing %s: %w\n%s", plugin, err, tail(string(said)))
+// write writes bytes as they are, and anything else as JSON.
+func (h *home) write(name string, content any) (err error) {
+	raw, isRaw := content.([]byte)
+	if !isRaw {
+		raw, err = json.Marshal(content)
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(h.path(name)), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(h.path(name), raw, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing a user's files: %w", err)
 	}
 	return nil
 }
 
-// env is the environment of both tools. It has nothing from the real user's.
-func (h *home) env() []string {
-	return append([]string{
+// operations is how often the plugin was asked for a signature.
+func (h *home) operations() (int, error) {
+	calls, err := h.plugin.Calls(string(plugin.CommandGenerateSignature))
+	return len(calls), err
+}
+
+// command is a program, ready to be started. Its environment has nothing from the real user's.
+func (h *home) command(program string, args ...string) *exec.Cmd {
+	if program != "xargs" && program != "sh" && program != "dd" {
+		program = filepath.Join(h.bin, program)
+	}
+	c := exec.Command(program, args...)
+	c.Dir, c.Env = h.dir, append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + os.TempDir(),
 		"DOCKER_CONFIG=" + h.path("docker"), "SSL_CERT_FILE=" + h.path("ca.pem"),
 		"NOTATION_CONFIG=" + h.path("notation"), "NOTATION_LIBEXEC=" + h.path("libexec"), "NOTATION_CACHE=" + h.path("cache"),
 	}, h.extra...)
+	return c
 }
 
-func (h *home) write(name string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(h.path(name)), 0o700); err != nil {
-		return fmt.Errorf("writing a user's files: %w", err)
+// loop is what people use today: a command once for each of a list, so many at a time.
+func (h *home) loop(workers int, list []string, program string, args ...string) task {
+	c := h.command("xargs", append([]string{"-P", fmt.Sprint(workers), "-n", "1", filepath.Join(h.bin, program)}, args...)...)
+	c.Stdin = strings.NewReader(strings.Join(list, "\n") + "\n")
+	return task{
+		name: fmt.Sprintf("xargs -P %d %s %s", workers, program, args[0]), n: len(list), commands: []*exec.Cmd{c}, home: h,
 	}
-	if err := os.WriteFile(h.path(name), content, 0o600); err != nil {
-		return fmt.Errorf("writing a user's files: %w", err)
-	}
-	return nil
 }
 
-func (h *home) writeJSON(name string, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return h.write(name, raw)
+// signLoop signs with the notation command. force-referrers-tag is off, as in dct2notation: both sides store
+// their signatures in the same way.
+func (h *home) signLoop(e estate, workers int, key []string) task {
+	t := h.loop(workers, e.references, "notation", append([]string{"sign", "--force-referrers-tag=false"}, key...)...)
+	t.signs = &e
+	return t
 }
 
-// loop signs with what people use today: the notation command, once for each image, so
-// many at a time. force-referrers-tag is off, as in dct2notation: both sides store their
-// signatures in the same way.
-func (h *home) loop(ctx context.Context, workers int, key, references []string) (usage, error) {
-	return h.each(ctx, workers, append([]string{"sign", "--force-referrers-tag=false"}, key...), references)
+// ours is dct2notation with a verb, for some of an estate's repositories, whose roots it is told to trust.
+func (h *home) ours(verb string, e estate, guns []string, args ...string) task {
+	pins := "pins-" + e.name + ".json"
+	h.fail(h.write(pins, map[string]any{"trust_pinning": map[string]any{"certs": e.pins, "disable_tofu": true}}))
+	c := h.command("dct2notation", append(append([]string{
+		verb, "-o", "json", "--notary-server", h.notary.URL(), "--trust-pinning", pins, "--docker-trust", "none", "--ca-file", "ca.pem",
+	}, args...), guns...)...)
+	return task{name: "dct2notation " + verb, n: len(guns), commands: []*exec.Cmd{c}, home: h}
 }
 
-// each calls the notation command once for each reference, so many at a time.
-func (h *home) each(ctx context.Context, workers int, args, references []string) (usage, error) {
-	c := exec.Command("xargs", append([]string{"-P", fmt.Sprint(workers), "-n", "1", h.program("notation")}, args...)...)
-	c.Env, c.Dir = h.env(), h.dir
-	c.Stdin = strings.NewReader(strings.Join(references, "\n") + "\n")
-	return metered(ctx, c)
+// run signs an estate, all of which has to become as says has it: signed, or already. The second run of an
+// estate finds the ledger of the first.
+func (h *home) run(e estate, says string, workers int, key []string, args ...string) task {
+	t := h.ours("run", e, e.guns, slices.Concat([]string{"--state", e.name + ".db", "--workers", fmt.Sprint(workers)}, key, args)...)
+	t.name = fmt.Sprintf("dct2notation run --workers %d", workers)
+	t.n, t.signs, t.says = e.images, &e, "results."+says
+	return t
 }
 
-// exitSome is the exit code of xargs when some of the commands failed.
-const exitSome = 123
-
-// failedSome forgives the loop that some of its commands failed: how many is a result.
-func failedSome(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == exitSome {
-		return nil
-	}
-	return err
+// read reads trust data into a snapshot: the verb that needs neither registry nor key. All of it has to be added,
+// or unchanged since the last call in this home.
+func (h *home) read(e estate, guns []string, says string, args ...string) task {
+	t := h.ours("snapshot", e, guns, append([]string{"-O", "snapshot"}, args...)...)
+	t.name, t.says = "dct2notation snapshot, "+says, says
+	return t
 }
 
-// migration is one call of dct2notation run.
-type migration struct {
-	name      string // its ledger has that name
-	shard     string // empty: all
-	workers   int
-	atMost    time.Duration // begin nothing new after that; 0: no limit
-	key       []string      // what names it
-	mayFail   bool          // items that fail are a result, and no error
-	published Published
-	notary    string // URL
-}
-
-// result is what the run said of itself.
-type result struct {
-	Results map[string]int `json:"results"`
-}
-
-// Exit codes of a run that did not sign all.
-const (
-	exitFailures = 3 // items failed
-	exitEarly    = 5 // it ended by its time limit
-)
-
-// migrate runs dct2notation to its end. Running it again with the same name is a second
-// run on the same ledger.
-func (h *home) migrate(ctx context.Context, m migration) (result, usage, error) {
-	var r result
-	c, err := h.migration(m)
-	if err != nil {
-		return r, usage{}, err
-	}
-	var out bytes.Buffer
-	c.Stdout = &out
-	u, err := metered(ctx, c)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && (exit.ExitCode() == exitEarly || m.mayFail && exit.ExitCode() == exitFailures) {
-		err = nil
-	}
-	if err == nil {
-		err = json.Unmarshal(out.Bytes(), &r)
-	}
-	if err != nil {
-		return r, u, fmt.Errorf("migrating: %w", err)
-	}
-	return r, u, nil
-}
-
-// migration is the command, ready to be started.
-func (h *home) migration(m migration) (*exec.Cmd, error) {
-	args := []string{"--state", m.name + ".db", "--workers", fmt.Sprint(m.workers), "--max-duration", m.atMost.String()}
-	if m.shard != "" {
-		args = append(args, "--shard", m.shard)
-	}
-	return h.command("run", m.notary, m.published, append(append(args, m.key...), m.published.GUNs...)...)
-}
-
-// command is dct2notation with a verb, ready to be started, that trusts the roots which were published.
-func (h *home) command(verb, notary string, p Published, args ...string) (*exec.Cmd, error) {
-	err := h.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": p.Pins, "disable_tofu": true}})
-	if err != nil {
-		return nil, err
-	}
-	c := exec.Command(h.program("dct2notation"), append([]string{
-		verb, "-o", "json", "--notary-server", notary, "--trust-pinning", "pins.json", "--docker-trust", "none", "--ca-file", "ca.pem",
-	}, args...)...)
-	c.Env, c.Dir = h.env(), h.dir
-	return c, nil
-}
-
-// reading is one call of dct2notation snapshot: the verb that reads and verifies trust
-// data without a registry and without a key. It also writes what it read.
-type reading struct {
-	published Published
-	guns      []string // of them
-	inFlight  int      // requests at a time; 0: as the program has it
-	want      string   // the outcome that all of them must have
-}
-
-// snapshotFolder is where a home's snapshot is.
-const snapshotFolder = "snapshot"
-
-// read runs dct2notation to its end. In one home the second call finds what the first has
-// left, in the snapshot and in the user's cache, which is below HOME; another home has none
-// of it.
-func (h *home) read(ctx context.Context, notary string, r reading) (usage, error) {
-	args := []string{"-O", snapshotFolder}
-	if r.inFlight > 0 {
-		args = append(args, "--notary-concurrency", fmt.Sprint(r.inFlight))
-	}
-	c, err := h.command("snapshot", notary, r.published, append(args, r.guns...)...)
-	if err != nil {
-		return usage{}, err
-	}
-	var out bytes.Buffer
-	c.Stdout = &out
-	u, err := metered(ctx, c)
-	if err != nil {
-		return u, fmt.Errorf("reading trust data: %w", err)
-	}
-	return u, readAll(out.Bytes(), r.want, len(r.guns))
-}
-
-// readAll returns an error unless the outcome of all repositories is the wanted one.
-func readAll(said []byte, want string, repositories int) error {
-	var outcomes map[string]any
-	if err := json.Unmarshal(said, &outcomes); err != nil {
-		return fmt.Errorf("reading trust data: %w", err)
-	}
-	if n, ok := outcomes[want].(float64); !ok || int(n) != repositories {
-		return fmt.Errorf("reading trust data: %d repositories should be %s, and it says %s", repositories, want, said)
-	}
-	return nil
-}
-
-// list runs notary list for one repository after the other, as a user's script would, and
-// adds up what they took. What they leave in a home's trust folder the next call finds.
-// There must be a line for each tag, or nothing was read.
-func (h *home) list(ctx context.Context, notary string, guns []string, tags int) (usage, error) {
-	var total usage
-	for _, gun := range guns {
-		c := exec.Command(h.program("notary"), "-s", notary, "-d", "trust", "--tlscacert", "ca.pem", "list", gun)
-		c.Env, c.Dir = h.env(), h.dir
-		var out bytes.Buffer
-		c.Stdout = &out
-		u, err := metered(ctx, c)
-		if err != nil {
-			return total, err
-		}
-		if n := listed(out.String()); n != tags {
-			return total, fmt.Errorf("notary list %s: %d tags, want %d, in:\n%s", gun, n, tags, tail(out.String()))
-		}
-		total.busy = (total.busy*total.wall.Seconds() + u.busy*u.wall.Seconds()) / (total.wall + u.wall).Seconds()
-		total.wall += u.wall
-		total.own += u.own
-		total.tree += u.tree
-		total.peak = max(total.peak, u.peak)
-	}
-	return total, nil
-}
-
-// listed counts the lines of notary list that are a tag: name, digest, size, role.
-func listed(said string) int {
-	n := 0
-	for line := range strings.Lines(said) {
-		if fields := strings.Fields(line); len(fields) == 4 && len(fields[1]) == 64 {
-			n++
-		}
-	}
-	return n
-}
-
-// size is what a folder takes: the bytes in its files, and those of the disk.
-type size struct {
-	files       int
-	bytes, disk int64
-}
-
-func sizeOf(folder string) (size, error) {
-	var s size
-	err := filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-			s.disk += stat.Blocks * 512
-		}
-		if info.Mode().IsRegular() {
-			s.files++
-			s.bytes += info.Size()
-		}
-		return nil
-	})
-	if err != nil {
-		return s, fmt.Errorf("measuring a folder: %w", err)
-	}
-	return s, nil
-}
-
-// typical is the reading whose time is in the middle, with the largest memory of all: one
-// call of a fraction of a second is easily disturbed, and memory has to suffice each time.
-func typical(all []measured) measured {
-	all = slices.Clone(all)
-	slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.wall, b.wall) })
-	m := all[len(all)/2]
-	for _, other := range all {
-		m.peak = max(m.peak, other.peak)
-	}
-	return m
-}
-
-// trustOwnKey writes notation's trust store and policy, by which both contestants verify.
-func (h *home) trustOwnKey() error {
-	id, err := h.key.Load()
-	if err != nil {
-		return err
-	}
-	if err := h.write(filepath.Join("notation", "truststore", "x509", "ca", "bench", "root.pem"), pki.PEM(id.Chain[len(id.Chain)-1])); err != nil {
-		return err
-	}
-	return h.writeJSON(filepath.Join("notation", "trustpolicy.json"), map[string]any{"version": "1.0", "trustPolicies": []any{map[string]any{
-		"name": "bench", "registryScopes": []string{"*"}, "signatureVerification": map[string]string{"level": "strict"},
-		"trustStores": []string{"ca:bench"}, "trustedIdentities": []string{"*"},
-	}}})
-}
-
-// verifying is one call of dct2notation verify.
-type verifying struct {
-	published Published
-	guns      []string // of them
-	tags      int      // that they have, on all of which the sides have to agree
-	workers   int
-	readers   int // repositories whose trust data is read at a time; 0: as the program has it
-	inFlight  int // requests to the registry; 0: as the program has it
-}
-
-// verify runs dct2notation to its end. What it says goes to a file: of many tags it is
-// much, and would count as our memory.
-func (h *home) verify(ctx context.Context, notary string, v verifying) (u usage, err error) {
-	args := []string{"--concurrency", fmt.Sprint(v.workers)}
-	if v.readers > 0 {
-		args = append(args, "--notary-concurrency", fmt.Sprint(v.readers))
-	}
-	if v.inFlight > 0 {
-		args = append(args, "--registry-concurrency", fmt.Sprint(v.inFlight))
-	}
-	c, err := h.command("verify", notary, v.published, append(args, v.guns...)...)
-	if err != nil {
-		return u, err
-	}
-	out, err := os.Create(h.path("verified.json"))
-	if err != nil {
-		return u, fmt.Errorf("verifying: %w", err)
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	c.Stdout = out
-	if u, err = metered(ctx, c); err != nil {
-		return u, fmt.Errorf("verifying: %w", err)
-	}
-	if _, err := out.Seek(0, 0); err != nil {
-		return u, fmt.Errorf("verifying: %w", err)
-	}
-	var said struct {
-		Totals map[string]int `json:"totals"`
-		Agree  bool           `json:"agree"`
-	}
-	if err := json.NewDecoder(out).Decode(&said); err != nil {
-		return u, fmt.Errorf("verifying: %w", err)
-	}
-	if !said.Agree || said.Totals["agree"] != v.tags {
-		return u, fmt.Errorf("verifying: the sides should agree on %d tags, and it says %v", v.tags, said.Totals)
-	}
-	return u, nil
-}
-
-// verifyEach verifies with the notation command, once for each image. That one fails is an
-// error.
-func (h *home) verifyEach(ctx context.Context, workers int, references []string) (usage, error) {
-	return h.each(ctx, workers, []string{"verify"}, references)
+// verify compares both sides of the tags of repositories. They have to agree on all of them.
+func (h *home) verify(e estate, guns []string, tags, workers int, args ...string) task {
+	t := h.ours("verify", e, guns, append([]string{"--concurrency", fmt.Sprint(workers)}, args...)...)
+	t.name = strings.Join(append([]string{"dct2notation verify --concurrency", fmt.Sprint(workers)}, args...), " ")
+	t.n, t.says = tags, "totals.agree"
+	return t
 }

@@ -1,28 +1,19 @@
 //go:build linux
 
-// Command bench measures what dct2notation is for: signatures per second of a whole
-// `dct2notation run`, beside `xargs -P N notation sign` with the real notation command,
-// the same plugin and the same registry, for several worker counts, then without any
-// latency, with keys whose service limits them, and with keys on a SoftHSM token and of local-kms; memory
-// and the time of a second run; how trust data is read, beside the real notary command;
-// how tags are verified, beside xargs and notation verify;
-// what a signature asks of the registry, and how fast the ledger is. With -only many, and
-// only then, a run of 100,000 items that is killed half way; with -only many-verify the
-// memory of verifying as many tags.
+// Command bench measures what dct2notation is for, each row beside the loop that it replaces where there is
+// one: signing beside `xargs -P N notation sign`, verifying beside `xargs notation verify`, reading trust data
+// beside `notary list`; with keys of several kinds and limits, with and without latency, few items and many.
+// parts.go is the table of what is measured and of what is wanted; world.go has the servers, home.go the
+// programs, usage.go the instruments, and report.go prints and judges.
 //
-// What it promises: what is measured are the programs that users run, as child processes
-// from their start to their end; every signature that is counted was seen in the registry,
-// exactly one for an image; requests are counted where they arrive; both sides of a ratio come from one call, minutes apart. The
-// servers are a process of their own (this program again, as `bench serve`), on 127.0.0.1.
+// What it promises: what is measured are the programs that users run, as child processes from their start to
+// their end; every signature that is counted was seen in the registry, exactly one for an image; requests are
+// counted where they arrive; both sides of a ratio come from one call, minutes apart.
 //
-// What it does not promise: the same figures twice. The servers, the plugin's processes
-// and whatever else runs share the cores with what is measured, which is why the use of
-// the whole machine stands beside each figure. A missed aim is printed and is no error:
-// exit code 1 means that there are no figures.
-//
-// throughput.go, limits.go, softhsm.go, localkms.go, memory.go, trust.go, verify.go, requests.go and
-// ledger.go are the parts, home.go the contestants, servers.go and control.go the other
-// process, usage.go the instruments.
+// What it does not promise: the same figures twice. The servers are in this process, on 127.0.0.1, and share
+// the cores with what is measured, as the plugin's processes do and whatever else runs. So the use of the whole
+// machine stands beside each figure. An aim that is missed is printed and is no error: exit code 1 means that
+// there are no figures.
 package main
 
 import (
@@ -33,6 +24,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,98 +40,84 @@ func main() {
 	}
 }
 
-// start is the program: the servers if that is asked for, else the benchmark.
+// sizes are what the command line says of how much is measured.
+type sizes struct {
+	workers                   []int
+	items, many, repositories int
+}
+
 func start(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) > 0 && args[0] == serveCommand {
-		return serve(args[1:])
-	}
+	var s sizes
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	bin := flags.String("bin", ".bin", "folder with dct2notation, notation and notation-kmstest")
-	list := flags.String("workers", "1,4,16,32", "worker counts to measure")
-	items := flags.Int("items", 10_000, "items of the memory part; 0 leaves it out")
+	bin := flags.String("bin", ".bin", "folder with the programs")
+	list := flags.String("workers", "1,4,16,32", "worker counts of the part throughput")
 	only := flags.String("only", "", "the one part to measure")
-	many := flags.Int("many", 100_000, "items of the part many, and tags of the part many-verify, which are measured only when they are named")
-	repositories := flags.Int("repositories", 1000, "small repositories of the trust part")
+	flags.IntVar(&s.items, "items", 10_000, "items of the part memory")
+	flags.IntVar(&s.many, "many", 100_000, "items of the part many, and tags of the part many-verify, which are measured only when they are named")
+	flags.IntVar(&s.repositories, "repositories", 1500, "small repositories of the part trust")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return errors.New("it takes no arguments but flags")
-	}
-	workers, err := parseWorkers(*list)
-	if err != nil {
-		return err
-	}
-	parts, err := choose(*only, []part{
-		{"throughput", func(ctx context.Context, dir string) error { return throughput(ctx, *bin, dir, workers, out) }},
-		{"memory", func(ctx context.Context, dir string) error { return memory(ctx, *bin, dir, *items, out) }},
-		{"trust", func(ctx context.Context, dir string) error { return trust(ctx, *bin, dir, *repositories, out) }},
-		{"verify", func(ctx context.Context, dir string) error { return verification(ctx, *bin, dir, out) }},
-		{"local", func(ctx context.Context, dir string) error { return local(ctx, *bin, dir, out) }},
-		{"limits", func(ctx context.Context, dir string) error { return limits(ctx, *bin, dir, out) }},
-		{"softhsm", func(ctx context.Context, dir string) error { return softHSM(ctx, *bin, dir, out) }},
-		{"localkms", func(ctx context.Context, dir string) error { return localKMS(ctx, *bin, dir, out) }},
-		{"requests", func(ctx context.Context, dir string) error { return warmRequests(ctx, *bin, dir, out) }},
-		{"ledger", func(ctx context.Context, dir string) error { return ledger(ctx, dir, out) }},
-	}, part{"many", func(ctx context.Context, dir string) error { return manyItems(ctx, *bin, dir, *many, out) }},
-		part{"many-verify", func(ctx context.Context, dir string) error { return manyTags(ctx, *bin, dir, *many, out) }})
-	if err != nil {
-		return err
-	}
-	if *repositories < 1 {
-		return fmt.Errorf("-repositories %d: it takes a number from 1 on", *repositories)
-	}
-	if least := manyRepositories * manyTagsOfImage; *many < least {
-		return fmt.Errorf("-many %d: it takes a number from %d on", *many, least)
-	}
-	return measureAll(ctx, parts)
-}
-
-// part is one that can be measured alone, in a folder.
-type part struct {
-	name    string
-	measure func(ctx context.Context, dir string) error
-}
-
-// choose picks the part of that name; without one, all usual ones.
-func choose(only string, usual []part, long ...part) ([]part, error) {
-	if only == "" {
-		return usual, nil
-	}
-	var names []string
-	for _, p := range append(usual, long...) {
-		if p.name == only {
-			return []part{p}, nil
-		}
-		names = append(names, p.name)
-	}
-	return nil, fmt.Errorf("-only %s: it takes one of %s", only, strings.Join(names, ", "))
-}
-
-// parseWorkers reads "1,4,16".
-func parseWorkers(list string) ([]int, error) {
-	var workers []int
-	for _, text := range strings.Split(list, ",") {
+	for _, text := range strings.Split(*list, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("-workers %s: it takes numbers from 1 on, with commas", list)
+			return fmt.Errorf("-workers %s: it takes numbers from 1 on, with commas", *list)
 		}
-		workers = append(workers, n)
+		s.workers = append(s.workers, n)
 	}
-	return workers, nil
+	if flags.NArg() > 0 || s.items < 1 || s.many < 100 || s.repositories < 3 {
+		return errors.New("it takes no arguments but flags, -items from 1 on, -many from 100 on and -repositories from 3 on")
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if *bin, err = filepath.Abs(*bin); err != nil {
+		return fmt.Errorf("finding the programs: %w", err)
+	}
+	// Installing the plugin would build it, which is done already.
+	if err := os.Setenv("KMSTEST_BINARY", filepath.Join(*bin, "notation-kmstest")); err != nil {
+		return err
+	}
+	for _, p := range chosen {
+		if err := p.in(ctx, *bin, s, out); err != nil {
+			return fmt.Errorf("measuring %s: %w", p.name, err)
+		}
+	}
+	return nil
 }
 
-// measureAll measures the parts, in a folder that is removed in the end.
-func measureAll(ctx context.Context, parts []part) (err error) {
+// choose picks the parts of that name; without one, all usual ones.
+func choose(only string) (chosen []part, err error) {
+	var names []string
+	for _, p := range parts {
+		if only == p.name || only == "" && !p.rare {
+			chosen = append(chosen, p)
+		}
+		if len(names) == 0 || names[len(names)-1] != p.name {
+			names = append(names, p.name)
+		}
+	}
+	if chosen == nil {
+		return nil, fmt.Errorf("-only %s: it takes one of %s", only, strings.Join(names, ", "))
+	}
+	return chosen, nil
+}
+
+// in measures a part with servers and a folder of its own.
+func (p part) in(ctx context.Context, bin string, s sizes, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "dct2notation-bench-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, p := range parts {
-		if err := p.measure(ctx, dir); err != nil {
-			return fmt.Errorf("measuring %s: %w", p.name, err)
-		}
+	w, err := newWorld(p.servers)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer w.close()
+	w.sizes, w.bin, w.dir, w.out = s, bin, dir, out
+	w.head(p)
+	p.measure(ctx, w)
+	return w.err
 }

@@ -2,14 +2,9 @@
 
 package main
 
-import (
-	"context"
-	"fmt"
-	"io"
-)
+import "context"
 
 // softHSM says that its part is missing: the plugin for tokens needs a C compiler.
-func softHSM(_ context.Context, _, _ string, out io.Writer) error {
-	fmt.Fprintf(out, "\nSoftHSM: LEFT OUT: the benchmark was built without a C compiler\n")
-	return nil
+func softHSM(_ context.Context, w *world) {
+	w.note("LEFT OUT: the benchmark was built without a C compiler")
 }

@@ -1,0 +1,108 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+const (
+	// cpuUsable is the usable fraction of the cores: some time is always lost between a core becoming idle and
+	// the next process running on it.
+	cpuUsable = 0.90
+
+	// disturbing is from which use of the cores by others on a row is worth little.
+	disturbing = 0.10
+)
+
+// head prints what a part is and what its columns are.
+func (w *world) head(p part) {
+	fmt.Fprintf(w.out, `
+%s: %s
+  registry and Notary server on 127.0.0.1 with TLS and tokens, %d ms for each request; %d cores, servers included
+  requests, key operations and ms of CPU are for each; CPU all: with plugins and servers; anon: without mapped files
+  CPU allows: so many a second with all the CPU that others leave
+
+                                                           n     /s  registry Notary   key   CPU: own     all   MB: anon peak   CPU of all cores: own plugins servers others  CPU allows
+`, p.name, p.title, w.latency.Milliseconds(), runtime.NumCPU())
+}
+
+// row prints a task. Rows come minutes apart, so each is printed when it is there.
+func (w *world) row(m measured) {
+	percent := func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
+	disturbed := ""
+	if m.others() >= disturbing {
+		disturbed = "  DISTURBED by other programs"
+	}
+	fmt.Fprintf(w.out, "  %-50.50s %7d %6.1f %9.2f %6.2f %5.2f %10.2f %7.2f %10.0f %4.0f %23s %7s %7s %6s %9.0f/s%s\n",
+		m.name, m.count, m.rate(), m.each(float64(m.registry)), m.each(float64(m.notary)), m.each(float64(m.operations)),
+		m.cpu(), m.each(millis(m.tree+m.servers)), mega(m.anon), mega(m.peak),
+		percent(m.share(m.own)), percent(m.share(m.tree-m.own)), percent(m.share(m.servers)), percent(m.others()), m.cpuAllows(), disturbed)
+}
+
+// printKinds prints requests for each of something, by kind, and returns their sum.
+func (w *world) printKinds(each map[string]float64) (sum float64) {
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(each)) {
+		if each[kind] != 0 {
+			sum += each[kind]
+			all = append(all, fmt.Sprintf("%s %.2f", kind, each[kind]))
+		}
+	}
+	w.note("each more: %s", strings.Join(all, ", "))
+	return sum
+}
+
+func (w *world) note(format string, args ...any) {
+	if w.err == nil {
+		fmt.Fprintf(w.out, "  "+format+"\n", args...)
+	}
+}
+
+// A want is a figure and what it should be.
+type want struct {
+	what   string // in words, with what limits it
+	got    float64
+	bound  float64
+	most   bool      // the bound is the most that it may be; else the least
+	excuse *measured // for rates: its CPU may be the limit
+}
+
+// atLeast and atMost judge a figure. rate is for one that is in proportion to a task's rate.
+func (w *world) atLeast(got, bound float64, what string, args ...any) {
+	w.note("%s", want{what: fmt.Sprintf(what, args...), got: got, bound: bound})
+}
+
+func (w *world) atMost(got, bound float64, what string, args ...any) {
+	w.note("%s", want{what: fmt.Sprintf(what, args...), got: got, bound: bound, most: true})
+}
+
+func (w *world) rate(m measured, got, bound float64, what string, args ...any) {
+	w.note("%s", want{what: fmt.Sprintf(what, args...), got: got, bound: bound, excuse: &m})
+}
+
+func (t want) String() string {
+	words := "at least"
+	if t.most {
+		words = "at most"
+	}
+	return fmt.Sprintf("aim: %s %.4g %s: %.4g, %s", words, t.bound, t.what, t.got, t.verdict())
+}
+
+// verdict judges a figure as it is, not as it is printed. The CPU excuses a rate that is missed if it could not
+// give as much, and then it says so.
+func (t want) verdict() string {
+	if t.got >= t.bound && !t.most || t.got <= t.bound && t.most {
+		return "met"
+	}
+	if t.excuse != nil && t.excuse.count > 0 {
+		if can := cpuUsable * t.got * t.excuse.cpuAllows() / t.excuse.rate(); can < t.bound {
+			return fmt.Sprintf("the CPU is the limit: %.0f %% of what others leave gives %.4g", 100*cpuUsable, can)
+		}
+	}
+	return "MISSED"
+}
