@@ -60,7 +60,7 @@ var parts = []part{
 
 const (
 	few      = 4  // repositories that images are spread over
-	workers  = 16 // where there is no reason for others
+	usual    = 16 // workers where there is no reason for others
 	perImage = 10 // tags of an image in the part many-verify: signing takes longest
 )
 
@@ -109,7 +109,7 @@ func pair(ctx context.Context, h *home, name string, key []string, workers, loop
 // pairs are for a key in a service.
 func pairs(ctx context.Context, h *home, name string, key []string) {
 	h.note("key %s", name)
-	for _, n := range []int{1, 4, workers} {
+	for _, n := range []int{1, 4, usual} {
 		pair(ctx, h, name+"-", key, n, min(25*n, 100), min(100*n, 400))
 	}
 }
@@ -118,7 +118,7 @@ func local(ctx context.Context, w *world) {
 	h := w.newHome("home", nil)
 	for _, key := range [][]string{fileKey, pluginKey} {
 		w.note("key: %s %s, no delay", key[0], key[1])
-		r := pair(ctx, h, key[1]+"-", key, workers, 300, 4000)
+		r := pair(ctx, h, key[1]+"-", key, usual, 300, 4000)
 		w.atLeast(r.ratio, 1.6, "times the loop without latency")
 		w.atMost(r.ours.cpu(), 2.5, "ms of CPU of our own process for a signature")
 	}
@@ -165,7 +165,7 @@ func limits(ctx context.Context, w *world) {
 		w.note("%.0f/s, refused with %s", k.perSecond, k.refusal)
 		if k.loop > 0 {
 			full()
-			t := h.signLoop(w.publish(estate{name: fmt.Sprint("loop-", i), repositories: few, images: k.loop}), workers, pluginKey)
+			t := h.signLoop(w.publish(estate{name: fmt.Sprint("loop-", i), repositories: few, images: k.loop}), usual, pluginKey)
 			t.partial = 123 // of xargs
 			m := w.measure(ctx, t)
 			w.note("the loop left %d of %d unsigned", k.loop-m.count, k.loop)
@@ -190,7 +190,7 @@ func shards(h *home, e estate, n int) (t task) {
 		if n > 1 {
 			args = []string{"--shard", fmt.Sprintf("%d/%d", i, n), "--state", fmt.Sprintf("%s-%d.db", e.name, i)}
 		}
-		t = h.run(e, "signed", workers, pluginKey, args...)
+		t = h.run(e, "signed", usual, pluginKey, args...)
 		all = append(all, t.commands...)
 	}
 	t.name, t.commands = fmt.Sprintf("%d of %s", n, t.name), all
@@ -220,8 +220,8 @@ func steadyRate(pushes []time.Time) float64 {
 func requests(aim float64) func(context.Context, *world) {
 	return func(ctx context.Context, w *world) {
 		h := w.newHome("home", nil)
-		less := w.measure(ctx, h.run(w.publish(estate{name: "less", repositories: 1, images: 200}), "signed", workers, fileKey))
-		more := w.measure(ctx, h.run(w.publish(estate{name: "more", repositories: 1, images: 500}), "signed", workers, fileKey))
+		less := w.measure(ctx, h.run(w.publish(estate{name: "less", repositories: 1, images: 200}), "signed", usual, fileKey))
+		more := w.measure(ctx, h.run(w.publish(estate{name: "more", repositories: 1, images: 500}), "signed", usual, fileKey))
 		each := map[string]float64{}
 		for kind, n := range difference(less.kinds, more.kinds) {
 			each[kind] = float64(n) / 300
@@ -339,7 +339,7 @@ func memory(ctx context.Context, w *world) {
 	h := w.newHome("home", nil)
 	e := w.publish(estate{name: "memory", repositories: 10 * few, images: w.items})
 	for _, says := range []string{"signed", "already"} {
-		m := w.measure(ctx, h.run(e, says, workers, fileKey))
+		m := w.measure(ctx, h.run(e, says, usual, fileKey))
 		w.atMost(mega(m.peak), 150, "MB at its largest, %s", says)
 	}
 	if ledger, err := os.Stat(h.path(e.name + ".db")); !w.fail(err) {
@@ -352,9 +352,9 @@ func many(ctx context.Context, w *world) {
 	var runs [2]measured
 	for i, repositories := range []int{1, 10} {
 		e := w.publish(estate{name: fmt.Sprint("many-", repositories), repositories: repositories, images: w.many / 10 * repositories})
-		runs[i] = w.measure(ctx, h.run(e, "signed", workers, fileKey))
+		runs[i] = w.measure(ctx, h.run(e, "signed", usual, fileKey))
 		if i == 1 {
-			again := w.measure(ctx, h.run(e, "already", workers, fileKey))
+			again := w.measure(ctx, h.run(e, "already", usual, fileKey))
 			w.atMost(again.wall.Seconds(), 3, "s for a run over %d items with nothing to do", again.count)
 		}
 	}
@@ -388,14 +388,7 @@ func ledger(ctx context.Context, w *world) {
 	}})
 	const items, moves = 4000, 4000 / 4 * (4 + 6 + 6 + 6)
 	m := w.measure(ctx, task{name: "ledgerload", n: moves, home: h, lines: `^\d+ \d+$`, commands: []*exec.Cmd{
-		h.command("ledgerload", "write", "-items", fmt.Sprint(items), "-workers", fmt.Sprint(workers), "moves.db"),
+		h.command("ledgerload", "write", "-items", fmt.Sprint(items), "-workers", fmt.Sprint(usual), "moves.db"),
 	}})
-	w.rate(m, m.rate(), 3000, "moves/s with %d callers (the disk flushes %.0f times/s)", workers, disk.rate())
+	w.rate(m, m.rate(), 3000, "moves/s with %d callers (the disk flushes %.0f times/s)", usual, disk.rate())
 }
-
-// cpu is the milliseconds of CPU time that one takes of the processes themselves.
-func (m measured) cpu() float64 { return m.each(millis(m.own)) }
-
-func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
-
-func mega(bytes int64) float64 { return float64(bytes) / (1 << 20) }

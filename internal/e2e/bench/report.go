@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -24,10 +25,10 @@ func (w *world) head(p part) {
 	fmt.Fprintf(w.out, `
 %s: %s
   registry and Notary server on 127.0.0.1 with TLS and tokens, %d ms for each request; %d cores, servers included
-  requests, key operations and ms of CPU are for each; CPU all: with plugins and servers; anon: without mapped files
+  requests, key operations and ms of CPU are for each; CPU all: with children and servers; anon: without mapped files
   CPU allows: so many a second with all the CPU that others leave
 
-                                                           n     /s  registry Notary   key   CPU: own     all   MB: anon peak   CPU of all cores: own plugins servers others  CPU allows
+                                                           n     /s  registry Notary   key   CPU: own     all   MB: anon peak   CPU of all cores: own children servers others  CPU allows
 `, p.name, p.title, w.latency.Milliseconds(), runtime.NumCPU())
 }
 
@@ -38,7 +39,7 @@ func (w *world) row(m measured) {
 	if m.others() >= disturbing {
 		disturbed = "  DISTURBED by other programs"
 	}
-	fmt.Fprintf(w.out, "  %-50.50s %7d %6.1f %9.2f %6.2f %5.2f %10.2f %7.2f %10.0f %4.0f %23s %7s %7s %6s %9.0f/s%s\n",
+	fmt.Fprintf(w.out, "  %-50.50s %7d %6.1f %9.2f %6.2f %5.2f %10.2f %7.2f %10.0f %4.0f %23s %8s %7s %6s %9.0f/s%s\n",
 		m.name, m.count, m.rate(), m.each(float64(m.registry)), m.each(float64(m.notary)), m.each(float64(m.operations)),
 		m.cpu(), m.each(millis(m.tree+m.servers)), mega(m.anon), mega(m.peak),
 		percent(m.share(m.own)), percent(m.share(m.tree-m.own)), percent(m.share(m.servers)), percent(m.others()), m.cpuAllows(), disturbed)
@@ -106,3 +107,10 @@ func (t want) verdict() string {
 	}
 	return "MISSED"
 }
+
+// cpu is the milliseconds of CPU time that one takes of the processes themselves.
+func (m measured) cpu() float64 { return m.each(millis(m.own)) }
+
+func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+func mega(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -270,7 +270,9 @@ func (t task) check(count, failed int, said []bytes.Buffer) error {
 	says, lines := 0, 0
 	for i := range said {
 		says += int(number(said[i].Bytes(), t.says))
-		lines += len(regexp.MustCompile("(?m)"+t.lines).FindAll(said[i].Bytes(), -1))
+		if t.lines != "" {
+			lines += len(regexp.MustCompile("(?m)"+t.lines).FindAll(said[i].Bytes(), -1))
+		}
 	}
 	switch {
 	case count == 0 || count != t.n && t.partial == 0:

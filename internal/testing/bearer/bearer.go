@@ -49,11 +49,11 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if known := t.Knows(user, password, given); !known && (len(t.Users) > 0 || t.PullOnly && given) {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", t.Service))
-		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
+		Refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong or missing credentials")
 		return
 	}
 	if err := r.ParseForm(); err != nil {
-		refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
+		Refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
 		return
 	}
 	token := "token-canary-" + rand.Text() // easily found where it must not be
@@ -110,11 +110,12 @@ func (t *Tokens) Allow(w http.ResponseWriter, r *http.Request, resource string, 
 		challenge += `,error="invalid_token"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	Refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	return false
 }
 
-func refuse(w http.ResponseWriter, status int, code, message string) {
+// Refuse answers with an error in the form of the OCI distribution specification.
+func Refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": message}}})

@@ -35,7 +35,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -96,8 +95,6 @@ type Server struct {
 
 	hook     atomic.Pointer[Hook]
 	requests atomic.Int64
-	pathsMu  sync.Mutex
-	paths    map[string]int64 // guarded by pathsMu
 }
 
 var quiet sync.Once
@@ -119,7 +116,6 @@ func Start(options Options) (*Server, error) {
 		store:      newStore(),
 		ownKeys:    newKeyring(),
 		signerKeys: newKeyring(),
-		paths:      make(map[string]int64),
 	}
 	s.http = &http.Server{
 		Handler:  s,
@@ -128,10 +124,12 @@ func Start(options Options) (*Server, error) {
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	if options.TLS {
-		if err := s.enableTLS(); err != nil {
+		config, ca, err := pki.ServerTLS("notarytest authority")
+		if err != nil {
 			_ = listener.Close()
 			return nil, fmt.Errorf("starting notary test server: %w", err)
 		}
+		s.url, s.ca, s.listener = "https://"+s.host, ca, tls.NewListener(listener, config)
 	}
 	s.tokens = &bearer.Tokens{Realm: s.url + tokenPath, Service: tokenService, Users: options.Users, PullOnly: options.Users == nil}
 	go func() {
@@ -139,25 +137,6 @@ func Start(options Options) (*Server, error) {
 		_ = s.http.Serve(s.listener) // ends with Close, and has nothing else to tell
 	}()
 	return s, nil
-}
-
-// enableTLS puts a certificate of a new authority before the listener.
-func (s *Server) enableTLS() error {
-	authority, err := pki.NewAuthority("notarytest authority")
-	if err != nil {
-		return err
-	}
-	server, err := authority.Issue("notarytest", nil, pki.Server())
-	if err != nil {
-		return err
-	}
-	s.ca = authority.CertificatePEM()
-	s.url = "https://" + s.host
-	s.listener = tls.NewListener(s.listener, &tls.Config{
-		Certificates: []tls.Certificate{server.TLS()},
-		MinVersion:   tls.VersionTLS12,
-	})
-	return nil
 }
 
 // URL is the server's address with scheme and without a path.
@@ -201,14 +180,6 @@ func (s *Server) SetHook(h func(w http.ResponseWriter, r *http.Request) bool) {
 // Requests counts everything that arrived, also tokens, challenges and what a hook answered.
 func (s *Server) Requests() int64 { return s.requests.Load() }
 
-// RequestsByPath counts requests by URL path, without what authentication costs: the token
-// endpoint, and requests that were answered with a challenge.
-func (s *Server) RequestsByPath() map[string]int64 {
-	s.pathsMu.Lock()
-	defer s.pathsMu.Unlock()
-	return maps.Clone(s.paths)
-}
-
 // ServeHTTP answers one request: first the latency, then the hook, then authentication, then
 // the trust data.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -216,14 +187,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !pause(r.Context(), s.options.Latency) {
 		return
 	}
-	forToken := s.options.Token && r.URL.Path == tokenPath
 	if hook := s.hook.Load(); hook != nil && (*hook)(w, r) {
-		if !forToken {
-			s.count(r.URL.Path)
-		}
 		return
 	}
-	if forToken {
+	if s.options.Token && r.URL.Path == tokenPath {
 		s.tokens.ServeHTTP(w, r)
 		return
 	}
@@ -231,7 +198,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if resource, actions := scopeOf(target); s.options.Token && !s.tokens.Allow(w, r, resource, actions...) {
 		return
 	}
-	s.count(r.URL.Path)
 	s.serve(w, r, target)
 }
 
@@ -269,12 +235,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (s *Server) count(path string) {
-	s.pathsMu.Lock()
-	defer s.pathsMu.Unlock()
-	s.paths[path]++
 }
 
 // serve answers an allowed request.

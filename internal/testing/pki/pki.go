@@ -127,6 +127,20 @@ func (i *Identity) TLS() tls.Certificate {
 	return c
 }
 
+// ServerTLS is how a server on this host serves, and the certificate, in PEM, of the new authority that vouches
+// for it.
+func ServerTLS(authority string) (config *tls.Config, ca []byte, err error) {
+	by, err := NewAuthority(authority)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := by.Issue("127.0.0.1", nil, Server())
+	if err != nil {
+		return nil, nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{server.TLS()}, MinVersion: tls.VersionTLS12}, by.CertificatePEM(), nil
+}
+
 // Pool has its own certificate alone, for who trusts it.
 func (i *Identity) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()

@@ -2,7 +2,6 @@ package registrytest
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync"
@@ -62,7 +61,7 @@ func refuseDelete(on bool, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodDelete {
-			refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "deleting is disabled")
+			bearer.Refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "deleting is disabled")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -139,7 +138,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case len(g.tokens.Users) > 0 && !g.tokens.Knows(r.BasicAuth()):
 		w.Header().Set("WWW-Authenticate", `Basic realm="registrytest"`)
-		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+		bearer.Refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 	default:
 		g.next.ServeHTTP(w, r)
 	}
@@ -196,16 +195,4 @@ func (a *answer) sendTo(w http.ResponseWriter) {
 	}
 	w.WriteHeader(a.status)
 	w.Write(a.body.Bytes())
-}
-
-// refuse answers with an error in the form of the OCI distribution specification.
-func refuse(w http.ResponseWriter, status int, code, message string) {
-	type failure struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
-	body, _ := json.Marshal(map[string][]failure{"errors": {{code, message}}}) // strings always marshal
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	w.Write(body)
 }

@@ -24,7 +24,6 @@
 package registrytest
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -84,7 +83,7 @@ func Start(o Options) (*Registry, error) {
 		ErrorLog:          log.New(io.Discard, "", 0), // handshakes broken on purpose are no news
 	}
 	if o.TLS {
-		if err = r.enableTLS(); err != nil {
+		if r.server.TLSConfig, r.ca, err = pki.ServerTLS("dct2notation test registry CA"); err != nil {
 			listener.Close()
 			return nil, err
 		}
@@ -93,21 +92,6 @@ func Start(o Options) (*Registry, error) {
 		go r.server.Serve(listener)
 	}
 	return r, nil
-}
-
-// enableTLS gives the server a certificate of a new authority.
-func (r *Registry) enableTLS() error {
-	authority, err := pki.NewAuthority("dct2notation test registry CA")
-	if err != nil {
-		return err
-	}
-	server, err := authority.Issue("127.0.0.1", nil, pki.Server())
-	if err != nil {
-		return err
-	}
-	r.ca = authority.CertificatePEM()
-	r.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{server.TLS()}, MinVersion: tls.VersionTLS12}
-	return nil
 }
 
 // Close stops serving at once and cuts the connections that are open.

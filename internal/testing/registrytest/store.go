@@ -23,6 +23,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/dct2notation/dct2notation/internal/testing/bearer"
 )
 
 const catalogPath = "/v2/_catalog"
@@ -120,16 +122,16 @@ type manifest struct {
 func (s *store) putManifest(w http.ResponseWriter, r *http.Request, repo, reference string) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "MANIFEST_INVALID", "unreadable body")
+		bearer.Refuse(w, http.StatusBadRequest, "MANIFEST_INVALID", "unreadable body")
 		return
 	}
 	if len(body) > maxManifest {
-		refuse(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "manifest too large")
+		bearer.Refuse(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "manifest too large")
 		return
 	}
 	own := digest.FromBytes(body)
 	if strings.Contains(reference, ":") && reference != own.String() {
-		refuse(w, http.StatusBadRequest, "DIGEST_INVALID", "the manifest's digest is "+own.String())
+		bearer.Refuse(w, http.StatusBadRequest, "DIGEST_INVALID", "the manifest's digest is "+own.String())
 		return
 	}
 	var m manifest
@@ -137,12 +139,12 @@ func (s *store) putManifest(w http.ResponseWriter, r *http.Request, repo, refere
 	known := types.MediaType(mediaType)
 	if known.IsImage() || known.IsIndex() {
 		if err := json.Unmarshal(body, &m); err != nil {
-			refuse(w, http.StatusBadRequest, "MANIFEST_INVALID", err.Error())
+			bearer.Refuse(w, http.StatusBadRequest, "MANIFEST_INVALID", err.Error())
 			return
 		}
 	}
 	if missing := s.missing(repo, m); missing != "" {
-		refuse(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+missing)
+		bearer.Refuse(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+missing)
 		return
 	}
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: own, Size: int64(len(body))}
@@ -337,7 +339,7 @@ func (s *store) serveUpload(w http.ResponseWriter, r *http.Request, _, reference
 	id := strings.TrimPrefix(reference, "uploads/")
 	if r.Method == http.MethodDelete {
 		if !s.uploads.end(id) {
-			refuse(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+			bearer.Refuse(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no such upload")
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -384,7 +386,7 @@ func (u *uploads) open() int {
 // serveReferrers lists the manifests that name the subject, whether the subject exists or not.
 func (s *store) serveReferrers(w http.ResponseWriter, r *http.Request, repo, subject string) {
 	if _, err := digest.Parse(subject); err != nil {
-		refuse(w, http.StatusBadRequest, "UNSUPPORTED", "not a digest")
+		bearer.Refuse(w, http.StatusBadRequest, "UNSUPPORTED", "not a digest")
 		return
 	}
 	wanted := r.URL.Query().Get("artifactType")
@@ -418,7 +420,7 @@ func (s *store) serveTags(w http.ResponseWriter, r *http.Request, repo string) {
 	}
 	s.mu.RUnlock()
 	if in == nil {
-		refuse(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
+		bearer.Refuse(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
 		return
 	}
 	if tags, ok := page(w, r, tags); ok {
@@ -451,7 +453,7 @@ func page(w http.ResponseWriter, r *http.Request, names []string) ([]string, boo
 	}
 	n, err := strconv.Atoi(query.Get("n"))
 	if err != nil || n < 1 {
-		refuse(w, http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", "n must be a positive number")
+		bearer.Refuse(w, http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", "n must be a positive number")
 		return nil, false
 	}
 	if n < len(names) {
@@ -465,7 +467,7 @@ func page(w http.ResponseWriter, r *http.Request, names []string) ([]string, boo
 func sendJSON(w http.ResponseWriter, mediaType string, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
+		bearer.Refuse(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)
