@@ -193,7 +193,7 @@ func shards(h *home, e estate, n int) (t task) {
 		t = h.run(e, "signed", usual, pluginKey, args...)
 		all = append(all, t.commands...)
 	}
-	t.name, t.commands = fmt.Sprintf("%d of %s", n, t.name), all
+	t.name, t.commands = fmt.Sprintf("%d x %s", n, t.name), all
 	return t
 }
 
