@@ -187,10 +187,11 @@ func shards(h *home, e estate, n int) (t task) {
 	var all []*exec.Cmd
 	for i := range n {
 		var args []string
+		one := e
 		if n > 1 {
-			args = []string{"--shard", fmt.Sprintf("%d/%d", i, n), "--state", fmt.Sprintf("%s-%d.db", e.name, i)}
+			one.name, args = fmt.Sprintf("%s-%d", e.name, i), []string{"--shard", fmt.Sprintf("%d/%d", i, n)}
 		}
-		t = h.run(e, "signed", usual, pluginKey, args...)
+		t = h.run(one, "signed", usual, pluginKey, args...)
 		all = append(all, t.commands...)
 	}
 	t.name, t.commands = fmt.Sprintf("%d x %s", n, t.name), all
