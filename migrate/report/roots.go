@@ -80,13 +80,15 @@ type shared struct {
 // wholeID is from how many columns on an id is shown whole. Half of it are 128 bits, which nobody finds a second key for.
 const wholeID = 130
 
-// Roots writes roots on a terminal: those that share their keys in one line, what is pinned last and without its keys.
-func (s Screen) Roots(w io.Writer, roots []Root) error {
-	states := []string{DiffersFromPin, NotPinned, IsPinned}
-	standings := map[string]Standing{DiffersFromPin: Problem, NotPinned: Unclear, IsPinned: Well}
-	groups, count := map[string]*shared{}, map[string]int{}
+var (
+	rootStates    = []string{DiffersFromPin, NotPinned, IsPinned} // worst first
+	rootStandings = map[string]Standing{DiffersFromPin: Problem, NotPinned: Unclear, IsPinned: Well}
+)
+
+// byKeys puts roots with the same state and keys together, worst first. Keys of what is pinned are of no interest.
+func byKeys(roots []Root) []*shared {
+	groups := map[string]*shared{}
 	for _, root := range roots {
-		count[root.State]++
 		one := shared{state: root.State}
 		for _, key := range root.Keys {
 			one.ids = append(one.ids, cmp.Or(key.PublicID, key.ID))
@@ -101,50 +103,25 @@ func (s Screen) Roots(w io.Writer, roots []Root) error {
 		}
 		groups[key].names = append(groups[key].names, root.Repository)
 	}
-	all := slices.SortedFunc(maps.Values(groups), func(a, b *shared) int {
-		return cmp.Or(slices.Index(states, a.state)-slices.Index(states, b.state), len(b.names)-len(a.names), strings.Compare(a.names[0], b.names[0]))
+	return slices.SortedFunc(maps.Values(groups), func(a, b *shared) int {
+		return cmp.Or(slices.Index(rootStates, a.state)-slices.Index(rootStates, b.state), len(b.names)-len(a.names), strings.Compare(a.names[0], b.names[0]))
 	})
+}
+
+// Roots writes roots on a terminal: those that share their keys in one line, what is pinned last and without its keys.
+func (s Screen) Roots(w io.Writer, roots []Root) error {
 	var b strings.Builder
-	for _, g := range all {
-		if g.state == IsPinned && s.Quiet {
-			continue
-		}
-		name := safetext.Safe(g.names[0], 256)
-		if n := len(g.names); n > 1 {
-			name = thousandsOf(n, "repository")
-		}
-		text := fmt.Sprintf("%-16s", g.state)
-		if g.state != IsPinned {
-			for i, id := range g.ids {
-				if s.Width > 0 && s.Width < wholeID && len(id) == 64 {
-					id = id[:32] + "…"
-				}
-				if i > 0 {
-					text += " " + id
-				} else {
-					text += "  key " + id
-				}
-			}
-		}
-		if s.Width > 0 {
-			name = middle(name, max(s.Width-1-visible(text)-2, 24))
-		}
-		b.WriteString(s.paint(standings[g.state], g.state) + strings.TrimPrefix(text, g.state) + "  " + name + "\n")
-		if n := len(g.names); n > 1 {
-			shown := g.names[:min(3, n)]
-			for _, one := range shown {
-				if s.Width > 0 {
-					one = middle(safetext.Safe(one, 256), s.Width-1-4)
-				}
-				b.WriteString("    " + safetext.Safe(one, 256) + "\n")
-			}
-			if n > len(shown) {
-				fmt.Fprintf(&b, "    and %s more: -v\n", thousands(n-len(shown)))
-			}
+	for _, g := range byKeys(roots) {
+		if g.state != IsPinned || !s.Quiet {
+			s.shared(&b, g)
 		}
 	}
+	count := map[string]int{}
+	for _, root := range roots {
+		count[root.State]++
+	}
 	fmt.Fprintf(&b, "total: %s", thousandsOf(len(roots), "repository"))
-	for _, state := range states {
+	for _, state := range rootStates {
 		if n := count[state]; n > 0 {
 			fmt.Fprintf(&b, ", %s %s", thousands(n), state)
 		}
@@ -155,4 +132,41 @@ func (s Screen) Roots(w io.Writer, roots []Root) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// shared writes one line for roots that share their keys, and some of their names.
+func (s Screen) shared(b *strings.Builder, g *shared) {
+	n, name := len(g.names), safetext.Safe(g.names[0], 256)
+	if n > 1 {
+		name = thousandsOf(n, "repository")
+	}
+	text := fmt.Sprintf("%-16s", g.state)
+	if g.state != IsPinned {
+		for i, id := range g.ids {
+			if s.Width > 0 && s.Width < wholeID && len(id) == 64 {
+				id = id[:32] + "…"
+			}
+			if i == 0 {
+				text += "  key"
+			}
+			text += " " + id
+		}
+	}
+	if s.Width > 0 {
+		name = middle(name, max(s.Width-1-visible(text)-2, 24))
+	}
+	b.WriteString(s.paint(rootStandings[g.state], g.state) + strings.TrimPrefix(text, g.state) + "  " + name + "\n")
+	if n == 1 {
+		return
+	}
+	shown := g.names[:min(3, n)]
+	for _, one := range shown {
+		if one = safetext.Safe(one, 256); s.Width > 0 {
+			one = middle(one, s.Width-1-4)
+		}
+		b.WriteString("    " + one + "\n")
+	}
+	if n > len(shown) {
+		fmt.Fprintf(b, "    and %s more: -v\n", thousands(n-len(shown)))
+	}
 }

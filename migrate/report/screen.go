@@ -221,8 +221,8 @@ func (o *overview) write(w io.Writer, end string) error {
 	return err
 }
 
-func (o *overview) table(b *strings.Builder) {
-	var rows []tableRow
+// tableRows are the rows of the table, worst first, and the total where there are several.
+func (o *overview) tableRows() (rows []tableRow) {
 	for _, st := range worstFirst {
 		for _, g := range o.groups {
 			switch {
@@ -238,15 +238,20 @@ func (o *overview) table(b *strings.Builder) {
 			}
 		}
 	}
-	if len(rows) == 0 {
-		return
-	}
 	if len(rows) > 1 {
 		note := ""
 		if o.unread > 0 {
 			note = thousands(o.unread) + " not read"
 		}
 		rows = append(rows, tableRow{"total: " + thousandsOf(o.all, "repository"), o.sums, note, Problem})
+	}
+	return rows
+}
+
+func (o *overview) table(b *strings.Builder) {
+	rows := o.tableRows()
+	if len(rows) == 0 {
+		return
 	}
 	heads, cells := o.cells(rows)
 	widths, notes := make([]int, len(heads)), 0
