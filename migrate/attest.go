@@ -17,8 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Attestor signs what is no image: saved trust data, so that it can be proven later when it
-// was read and verified, and reports. It is used from one goroutine.
+// Attestor signs artifacts that are not images: saved trust data, to prove later when it was read and verified, and
+// reports. It is used from one goroutine.
 type Attestor struct {
 	Signer   Signer
 	Tool     string            // name and version, for signed metadata
@@ -27,9 +27,8 @@ type Attestor struct {
 	breaker Breaker
 }
 
-// Attest signs the trust data of one repository, in up to a few attempts. Once the key has
-// refused repeatedly, or has done what it was not asked to do, it is not called any more:
-// what is left stays unsigned.
+// Attest signs the trust data of one repository and retries temporary failures. Once the key has refused repeatedly,
+// or has signed something other than what was requested, it is not called again: the rest stays unsigned.
 func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envelope, error) {
 	return a.persist(ctx, func() (state.Envelope, error) {
 		if v.GUN() == (dct.GUN{}) {
@@ -43,7 +42,7 @@ func (a *Attestor) Attest(ctx context.Context, v snapshot.Verified) (state.Envel
 	})
 }
 
-// persist tries again what may pass.
+// persist retries temporary failures.
 func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, error)) (state.Envelope, error) {
 	for try := 1; ; try++ {
 		if err := a.breaker.Open(); err != nil {
@@ -68,10 +67,9 @@ func (a *Attestor) persist(ctx context.Context, attest func() (state.Envelope, e
 
 var errNotAttested = &refusal{failure.New(failure.Security, errors.New("only saved trust data that was verified, and reports, are attested"))}
 
-// attest is the other way to the key, beside vouch (promise 1; a test counts the callers of
-// Signer.Sign). It signs no image: it takes what only package snapshot can build, from
-// trust data that it has verified in this process, or what only NewEvidence can, from a
-// manifest that is no image's; and refuses all but those two types.
+// attest is the other way to the key, beside vouch (promise 1; a test counts the callers of Signer.Sign). It signs no
+// image. It accepts only what package snapshot builds from trust data verified in this process, and what NewEvidence
+// builds from a manifest that is not an image's; it refuses every other type.
 func (a *Attestor) attest(ctx context.Context, manifest ocispec.Descriptor, m map[string]string) (state.Envelope, error) {
 	if manifest.ArtifactType != snapshot.ArtifactType && manifest.ArtifactType != ReportType {
 		return state.Envelope{}, errNotAttested
@@ -87,11 +85,10 @@ func (a *Attestor) attest(ctx context.Context, manifest ocispec.Descriptor, m ma
 	return envelope, nil
 }
 
-// Attests reports whether signed metadata is of a signature over saved trust data of that
-// repository. What this tool signs says what it is: trust data by its artifact type. A
-// signature that it made over an image, of an index's platform too, or over a report vouches
-// for that alone, whatever its digest is. A signature without a word of this tool is that of
-// another, and is taken for what the caller found it at.
+// Attests reports whether signed metadata belongs to a signature over saved trust data of that repository. This
+// tool's signatures over trust data name its artifact type. Its signatures over an image (an index's platform
+// included) or over a report vouch for that alone, whatever the digest is. A signature without any metadata of this
+// tool was made by another; it counts for the artifact at which the caller found it.
 func Attests(metadata map[string]string, gun string) bool {
 	var ours []string
 	for name := range metadata {
@@ -102,8 +99,8 @@ func Attests(metadata map[string]string, gun string) bool {
 	if len(ours) == 0 {
 		return true
 	}
-	// Signatures from before there was MetadataArtifact have these names at most; those of
-	// images have always had MetadataRootKeys besides.
+	// Signatures made before MetadataArtifact existed have at most these names; those of images have always had
+	// MetadataRootKeys too.
 	for _, name := range ours {
 		if !slices.Contains([]string{MetadataGUN, MetadataTool, MetadataExpired, MetadataArtifact}, name) {
 			return false

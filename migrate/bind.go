@@ -12,8 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// Check returns an error unless the plan may bound a run of the engine: with the same keys
-// for the same things.
+// Check returns an error unless the plan can bind a run of the engine: both must use the same keys for the same
+// things.
 func (p *Plan) Check(e *Engine) error {
 	switch {
 	case p.Kind != PlanKind:
@@ -63,9 +63,8 @@ func (p *Plan) GUNs() ([]dct.GUN, error) {
 	return guns, nil
 }
 
-// bind keeps of the work what the plan signs: items by digest, and of each the tags that
-// the reviewer saw bound to it by the same role. What is otherwise now is noted. A
-// repository whose root keys changed since is refused as a whole.
+// bind keeps the work that the plan signs: its digests, each with the tags that the reviewer saw bound to it by the
+// same role. It notes what has changed since. A repository whose root keys changed since is refused as a whole.
 func (p *Plan) bind(r *reading) error {
 	i := slices.IndexFunc(p.Repositories, func(pr PlanRepository) bool { return pr.GUN == r.GUN().String() })
 	if i < 0 {
@@ -124,7 +123,7 @@ func (p *Plan) bind(r *reading) error {
 	return nil
 }
 
-// itemID tells the items of a repository apart.
+// itemID identifies an item within a repository.
 type itemID struct{ digest, key string }
 
 func (it PlanItem) id(p *Plan) itemID {
@@ -134,7 +133,7 @@ func (it PlanItem) id(p *Plan) itemID {
 	return itemID{it.Digest, it.Key}
 }
 
-// narrow keeps the tags that the plan has, of a child the indexes.
+// narrow keeps the tags that the plan has; for a child, the indexes.
 func (it PlanItem) narrow(w Work) Work {
 	if w.isChild() {
 		return it.narrowChild(w)

@@ -11,10 +11,10 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A signature is over a digest. Which tags it is for is in its signed metadata, and is as old
-// as the signature: DCT may give the digest another tag later, or the tag another role.
+// A signature is over a digest. Its signed metadata says which tags it is for, as of the time of signing: DCT may
+// give the digest another tag later, or the tag another role.
 
-// Binds reports whether a signature with that metadata binds a target's tag, as DCT does now.
+// Binds reports whether a signature with that metadata binds a target's tag to the role that DCT has now.
 func Binds(metadata map[string]string, t dct.Target) bool {
 	return metadata[MetadataGUN] == t.GUN().String() && metadata[MetadataTag+t.Tag()] == t.Role()
 }
@@ -30,7 +30,7 @@ func Bound(metadata map[string]string) map[string]string {
 	return bound
 }
 
-// unbound are the work's targets that none of the signatures binds.
+// unbound returns the work's targets that none of the signatures binds.
 func (w Work) unbound(ours []Signature) []dct.Target {
 	return w.lacking(func(t dct.Target) bool {
 		for _, s := range ours {
@@ -52,8 +52,8 @@ func (w Work) lacking(bound func(dct.Target) bool) []dct.Target {
 	return lacking
 }
 
-// boundBy gives the ledger what the signatures bind, by tag; where they differ, what DCT says
-// now, if one of them does. It is never nil.
+// boundBy returns, for the ledger, the role that the signatures bind to each tag. Where they differ, it takes the
+// role that DCT has now, if one of them binds it. It never returns nil.
 func (w Work) boundBy(ours []Signature) map[string]string {
 	bound := map[string]string{}
 	for _, s := range ours {
@@ -71,7 +71,7 @@ func (w Work) boundBy(ours []Signature) map[string]string {
 	return bound
 }
 
-// unboundNotes report tags that joined a digest after it was signed.
+// unboundNotes reports tags that were added to a digest after it was signed.
 func unboundNotes(lacking []dct.Target) []string {
 	var notes []string
 	for _, t := range lacking {
@@ -80,12 +80,12 @@ func unboundNotes(lacking []dct.Target) []string {
 	return notes
 }
 
-// resignedNote says why an item that is done gets another signature.
+// resignedNote says why an item that is done is signed again.
 func resignedNote(s Signature) string {
 	return "resigned: it has a signature by certificate " + s.By.Leaf
 }
 
-// reboundNotes say why a digest that has a signature gets another.
+// reboundNotes says why a digest that has a signature is signed again.
 func reboundNotes(lacking []dct.Target) []string {
 	var notes []string
 	for _, t := range lacking {
@@ -94,8 +94,8 @@ func reboundNotes(lacking []dct.Target) []string {
 	return notes
 }
 
-// recordedNotes are those on an item that is done, by the ledger's word alone: it is asked for a
-// report, and never whether to sign.
+// recordedNotes returns the notes on an item that is done, from the ledger alone. They only inform a report; they
+// never decide whether to sign.
 func (w Work) recordedNotes(it state.Item) []string {
 	if it.Bound == nil { // made by a version that did not record it
 		return nil
@@ -103,9 +103,9 @@ func (w Work) recordedNotes(it state.Item) []string {
 	return unboundNotes(w.lacking(func(t dct.Target) bool { return it.Bound[t.Tag()] == t.Role() }))
 }
 
-// best is the signature that the item is counted by: one as the key makes them now before others
-// of its present identity, and those before accepted ones. Among equals it is the one that the
-// ledger knows, if it is there, else the first.
+// best returns the signature that the item is counted by. It prefers one as the key makes them now, then one of its
+// present identity, then one of an accepted identity. Among equals it prefers the one that the ledger knows, else the
+// first.
 func (w Work) best(ours []Signature, known string) Signature {
 	rank := func(s Signature) int {
 		n := 0

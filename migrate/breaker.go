@@ -10,51 +10,49 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// ErrStopped is returned when a run ended early by its own decision, before it spent more
-// key operations on what would fail as well.
+// ErrStopped is returned when a run ended itself early, before it spent more key operations on items that would fail
+// as well.
 var ErrStopped = errors.New("run stopped early")
 
-// ErrKeyAstray is returned when the key signed something else than it was asked for. It
-// ends the run, and running again is no cure.
+// ErrKeyAstray is returned when the key signed something other than what was requested. It ends the run, and running
+// again does not help.
 var ErrKeyAstray = errors.New("run ended: the key signed something other than what was requested")
 
-// ErrNotVouched is returned when the run was about to sign what DCT does not vouch for, and the
-// last check before the key found it. It ends the run: something is wrong with this program,
-// or somebody has changed its memory.
+// ErrNotVouched is returned when the run was about to sign what DCT does not vouch for, and the last check before the
+// key caught it. It ends the run: this program has a bug, or somebody has changed its memory.
 var ErrNotVouched = errors.New("run ended: it was about to sign something that DCT does not vouch for, and did not; this is a bug, please report it")
 
 // Breaker ends a run when the same refusal repeats: a key that is denied for one image is
 // denied for all. It is safe for concurrent use.
 type Breaker struct {
 	mu       sync.Mutex
-	denials  map[string]int    // by key, "" of registries, ofPushes: one after the other, with no success between
-	outages  map[string]outage // the same, of what may pass
-	refusals int               // the same, of repositories that are full
+	denials  map[string]int    // by key, "" for registries, ofPushes: denials in a row, with no success between
+	outages  map[string]outage // the same, for failures that may pass
+	refusals int               // the same, for repositories that are full
 	full     map[string]error  // by repository: why nothing more is signed for it
 	why      error             // not nil: open, no more key operations may be spent
-	span     time.Duration     // how long outages have to go on; 0: outageSpan
+	span     time.Duration     // how long outages have to last; 0: outageSpan
 	now      func() time.Time  // nil: time.Now
 }
 
-// ofPushes is the name under which pushes are counted. An item that is found to be signed says nothing of
-// them, and each that fails has cost a key operation.
+// ofPushes is the name under which pushes are counted. Finding an item already signed says nothing about pushes, and
+// each push that fails has cost a key operation.
 const ofPushes = " pushes"
 
-// outage is what failed in a row.
+// outage counts failures in a row.
 type outage struct {
 	n     int
-	began time.Time // when the first came
+	began time.Time // when the first occurred
 }
 
-// patience is how many denials in a row open the breaker. One may be a repository of its
-// own rules.
+// patience is how many denials in a row open the breaker. A single one may come from a repository with rules of its
+// own.
 const patience = 3
 
-// outagePatience is how many items in a row may fail for reasons that may pass, each after
-// its retries, or because of what the key answers, before the run ends: then rather a
-// registry or a key service is down, or the plugin broken, and each item costs an operation.
-// outageSpan is for how long they must have failed: with many workers the ten come within a
-// second, and a service that was away for a second ends no run.
+// outagePatience is how many items in a row may fail before the run ends, for reasons that may pass (each after its
+// retries) or because of what the key answers. After so many, a registry or a key service is down or the plugin is
+// broken, and each further item costs an operation. outageSpan is for how long they must have failed: with many
+// workers ten failures come within a second, and a service that was away for a second should not end a run.
 const (
 	outagePatience = 10
 	outageSpan     = 15 * time.Second
@@ -74,9 +72,8 @@ func (b *Breaker) room(repository string) error {
 	return b.full[repository]
 }
 
-// fill notes that a registry refused a signature in a repository for want of room. Others may
-// have some left, as quotas are of registries, of projects and of repositories: each costs a
-// key operation to find out.
+// fill records that a registry refused a signature in a repository because it is full. Quotas apply to registries,
+// projects or repositories, so other repositories may have room: each costs a key operation to find out.
 func (b *Breaker) fill(repository string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,8 +90,8 @@ func (b *Breaker) fill(repository string, err error) {
 	}
 }
 
-// Success notes that the key of that name made a signature, or with "" that registries did all that an
-// item needed. The one says nothing of the other.
+// Success records that the key of that name made a signature or, with "", that registries did all that an item
+// needed. The one says nothing about the other.
 func (b *Breaker) Success(name string) {
 	b.mu.Lock()
 	delete(b.denials, name)
@@ -102,7 +99,7 @@ func (b *Breaker) Success(name string) {
 	b.mu.Unlock()
 }
 
-// pushed notes that a registry took a signature, and had room for it.
+// pushed records that a registry accepted a signature, and so had room for it.
 func (b *Breaker) pushed() {
 	b.Success(ofPushes)
 	b.mu.Lock()
@@ -110,9 +107,8 @@ func (b *Breaker) pushed() {
 	b.mu.Unlock()
 }
 
-// Failure records a failure, of the key of that name if it has one. Call it for a refusal by the key
-// while the key's slot is held, so that the next item already sees it, and for a temporary failure
-// after the last retry.
+// Failure records a failure, of the named key if there is one. Call it for a refusal by the key while the key's slot
+// is held, so that the next item already sees it, and for a temporary failure after the last retry.
 func (b *Breaker) Failure(name string, class failure.Class, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,7 +135,7 @@ func (b *Breaker) Failure(name string, class failure.Class, err error) {
 			o.began = now()
 		}
 		b.outages[name] = o
-		// What cannot pass, such as a plugin that answers nonsense, costs an operation each time.
+		// A failure that cannot pass, such as a plugin that answers nonsense, costs an operation each time.
 		if o.n >= outagePatience && (!class.Repeatable() || now().Sub(o.began) >= cmp.Or(b.span, outageSpan)) {
 			b.why = &Ended{ErrStopped, fmt.Sprintf("%d items failed in a row", o.n), err}
 		}

@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// ErrSpent is returned by Budget.Take once there is nothing left. A run that meets it begins nothing new,
-// and what it was met on stays as it is, for the next run.
+// ErrSpent is returned by Budget.Take once nothing is left. A run that meets it begins nothing new, and leaves the
+// item as it is for the next run.
 var ErrSpent = errors.New("the key operations that the run may spend are spent")
 
-// A Budget bounds the operations of all keys of a run, proofs included. It is safe for concurrent use.
+// A Budget limits the operations of all keys of a run, proofs included. It is safe for concurrent use.
 type Budget struct {
 	mu   sync.Mutex
 	left int
@@ -18,7 +18,7 @@ type Budget struct {
 // NewBudget returns a budget of so many operations.
 func NewBudget(operations int) *Budget { return &Budget{left: operations} }
 
-// Take takes an operation, before the key is asked for it.
+// Take takes one operation. Call it before asking the key.
 func (b *Budget) Take() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,7 +29,7 @@ func (b *Budget) Take() error {
 	return nil
 }
 
-// Return gives back an operation that the key's service has refused because there were too many.
+// Return gives back an operation that the key's service refused because there were too many.
 func (b *Budget) Return() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

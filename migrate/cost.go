@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// PlanCost is what a run of the plan asks its keys for, at most. What the plan has as unknown may cost
-// an operation each besides.
+// PlanCost is how many key operations a run of the plan needs, at most. Each item that the plan has as unknown may
+// cost one more.
 type PlanCost struct {
-	Operations int      `json:"operations"`          // of all keys: a signature each, and the proofs
-	Proofs     int      `json:"proofs"`              // signatures over no image, that show what a key's certificate is
-	Minutes    float64  `json:"minutes,omitempty"`   // that the keys take at that rate
-	RateFrom   RateFrom `json:"rate_from,omitempty"` // how the rate is known; empty: it is not
+	Operations int      `json:"operations"`          // of all keys: one per signature, plus the proofs
+	Proofs     int      `json:"proofs"`              // signatures over no image that show what a key's certificate is
+	Minutes    float64  `json:"minutes,omitempty"`   // how long the keys take at that rate
+	RateFrom   RateFrom `json:"rate_from,omitempty"` // how the rate is known; empty: it is not known
 }
 
 // RateFrom says how the rate of the keys is known.
@@ -19,16 +19,15 @@ type RateFrom string
 
 // How the rate is known.
 const (
-	RateSet  RateFrom = "key-rate" // the user has set it
-	RateSeen RateFrom = "last-run" // the last run on the ledger has reached it
+	RateSet  RateFrom = "key-rate" // set by the user
+	RateSeen RateFrom = "last-run" // reached by the last run on the ledger
 )
 
-// slowest is the lowest rate that says anything, in operations per second: a status file may have been
-// changed by others.
+// slowest is the lowest rate that is believed, in operations per second: others may have changed the status file.
 const slowest = 1e-4
 
-// cost fills in what a run of the plan costs. A run proves its keys as the plan has proven them: both open
-// them with the same ledger.
+// cost fills in what a run of the plan costs. A run proves its keys as the plan did: both open them with the same
+// ledger.
 func (p *planner) cost(plan *Plan) {
 	signs, pushes := map[string]int{}, map[string]int{}
 	for _, r := range plan.Repositories {
@@ -49,7 +48,7 @@ func (p *planner) cost(plan *Plan) {
 		if k.Proofs != nil {
 			made, proven := k.Proofs()
 			if !proven && pushes[of.Name] > 0 {
-				made++ // what an earlier run has signed is pushed by a proven key
+				made++ // an envelope signed by an earlier run is pushed by a proven key
 			}
 			of.Operations += made
 			c.Proofs += made

@@ -1,14 +1,14 @@
 package migrate
 
-// Ended is why a run or plan ended before its time. Its cause is also that of an item or a
-// repository, which Engine.Observe was told of.
+// Ended is why a run or plan ended early. Engine.Observe has been given the cause already, with its item or
+// repository.
 type Ended struct {
 	Kind  error  // ErrStopped, ErrKeyAstray, ErrNotVouched or ErrNothingRead
 	What  string // in a few words; may be empty
-	Cause error  // the last one, where there are several
+	Cause error  // the last one, if there are several
 }
 
-// Headline is the error without its cause, for whoever was told that.
+// Headline is the error without its cause, for readers who have seen the cause already.
 func (e *Ended) Headline() string {
 	if e.What == "" {
 		return e.Kind.Error()
@@ -23,5 +23,5 @@ func (e *Ended) Error() string {
 	return e.Headline() + ", last: " + e.Cause.Error()
 }
 
-// Unwrap gives the kind and the cause to errors.Is and errors.As.
+// Unwrap returns the kind and the cause, for errors.Is and errors.As.
 func (e *Ended) Unwrap() []error { return []error{e.Kind, e.Cause} }

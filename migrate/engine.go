@@ -16,21 +16,20 @@ type Engine struct {
 	Registry Registry
 	Keys     []Key  // at least one; their names differ
 	Ledger   Ledger // nil for a plan without one
-	// Workers bounds the operations in flight of each key, and with that how many can be wasted when
-	// the run is killed. At least 1. Looking and pushing have bounds of their own, so that
-	// the key stays busy while a registry is slow.
+	// Workers limits the operations in flight of each key, and so how many can be wasted when the run is killed. At
+	// least 1. Inspecting and pushing have limits of their own, so that the key stays busy while a registry is slow.
 	Workers int
-	// Readers is how many repositories' trust data is read at the same time; 0: one. Notary
-	// servers crash under parallel reads (docs/adr/0012).
+	// Readers is how many repositories' trust data is read at the same time; 0: one. Notary servers crash under
+	// parallel reads (docs/adr/0012).
 	Readers int
 	Tool    string // name and version, for signed metadata
-	Scope   Scope  // which part is meant, and where it is
+	Scope   Scope  // which part of the trust data to process, and where its images are
 	Plan    *Plan  // what the run is bound to; nil: all that DCT vouches for
-	// Filter leaves out what is not asked for of the repositories that are read; nil: all is. It
-	// is asked of each digest with its repository, there and under its GUN, and with the tags
-	// that DCT gives it; of an image that DCT does not name with the indexes that list it.
+	// Filter selects what to process in the repositories that are read; nil: everything. It is called for each digest
+	// with its repository (its GUN and where it is now) and the tags that DCT gives it; for an image that DCT does
+	// not name, with the indexes that list it.
 	Filter  func(FilterItem) bool
-	Observe func(Event) // told of progress; called from several goroutines
+	Observe func(Event) // receives progress; called from several goroutines
 	Log     *slog.Logger
 	Now     func() time.Time // nil: time.Now
 	// Pause is how long an item waits before its second attempt, give or take a half, and
@@ -39,11 +38,11 @@ type Engine struct {
 
 	// AllPlatforms signs, with an index that DCT names, the images that its bytes list.
 	AllPlatforms bool
-	// Recheck also looks up in the registry what the ledger has as done, and signs again what
-	// the registry has lost.
+	// Recheck also looks up in the registry the items that the ledger has as done, and signs again those that the
+	// registry has lost.
 	Recheck bool
-	// Rebind does the same, and also signs a digest again if it was tagged after its signature was
-	// made, so that no signature of the key binds the tag. The new signature binds all its tags.
+	// Rebind does what Recheck does. It also signs a digest again if a tag was added after its signature was made, so
+	// that no signature of the key binds the tag. The new signature binds all its tags.
 	Rebind bool
 	// Resign signs an image again if its signature is by an accepted identity other than the key's
 	// current one, or lacks the requested expiry or timestamp.
@@ -52,27 +51,26 @@ type Engine struct {
 	// up again just before the push. With ListsInTag this is always done.
 	Shared bool
 
-	// LastRate is how many images per second the last run with the ledger signed, to estimate the
-	// plan's cost; 0 if it is not known.
+	// LastRate is how many images per second the last run with the ledger signed, to estimate the plan's cost; 0 if
+	// unknown.
 	LastRate float64
 
-	// Setbacks, shared by the engines of one process, keep the key from being asked for what
-	// it has failed for a moment ago; nil: each run tries everything.
+	// Setbacks, shared by the engines of one process, delays items for which the key failed a moment ago; nil: each
+	// run tries everything.
 	Setbacks *Setbacks
 
-	// SignBeforeRecord pushes before the envelope is in the ledger. It is the order that
-	// the kill test has to catch, and no command sets it.
+	// SignBeforeRecord pushes before the envelope is in the ledger. It is the wrong order, which the kill test has to
+	// catch; no command sets it.
 	signBeforeRecord bool
 	outageSpan       time.Duration // of the breaker, for tests
 }
 
-// Run signs what the trust data of the repositories vouches for, and returns what became
-// of it. When stop is closed, it finishes what is in flight and returns with
-// Summary.Drained; when ctx ends, it returns as soon as it can. In both cases the next
-// Run on the same ledger goes on.
+// Run signs what the trust data of the repositories vouches for, and returns a summary. When stop is closed, it
+// finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as soon as it can. In both
+// cases the next Run on the same ledger goes on.
 //
-// The error is nil also when items failed: see Summary. It is ErrStopped, ErrKeyAstray,
-// ErrNotVouched, ErrNothingRead, ctx's, or the ledger's.
+// The error is nil even if items failed: see Summary. It is ErrStopped, ErrKeyAstray, ErrNotVouched, ErrNothingRead,
+// ctx's, or the ledger's.
 func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) (Summary, error) {
 	r, err := newRun(e, stop)
 	if err != nil {
@@ -81,20 +79,19 @@ func (e *Engine) Run(ctx context.Context, stop <-chan struct{}, guns []dct.GUN) 
 	return r.all(ctx, guns)
 }
 
-// MakePlan does what Run does up to the look at the registry, and changes nothing: no
-// signature, no push, no move in the ledger. A key whose certificate is known from the ledger
-// alone is proven before the first signature counts as its own, which costs a key operation. The error is ctx's, ErrNothingRead, or
-// the ledger's; a repository or item that cannot be looked at is in the plan, saying so.
+// MakePlan does what Run does up to inspecting the registry, and changes nothing: no signature, no push, no change of
+// a stage in the ledger. A key whose certificate is known only from the ledger is proven before the first signature
+// counts as its own, which costs a key operation. The error is ctx's, ErrNothingRead, or the ledger's; a repository
+// or item that cannot be inspected is in the plan with the reason.
 func (e *Engine) MakePlan(ctx context.Context, guns []dct.GUN) (*Plan, error) {
 	return (&planner{e, e.inspector()}).plan(ctx, guns)
 }
 
-// perWorker is how many items may be looked at or pushed for each key operation in
-// flight. An item spends most of its time waiting for a registry, in some eight requests
-// one after the other.
+// perWorker is how many items may be inspected or pushed for each key operation in flight. An item spends most of its
+// time waiting for a registry, in some eight requests one after the other.
 const perWorker = 6
 
-// looksAgain reports whether the ledger's word that an item is done is not enough.
+// looksAgain reports whether the registry is inspected even for items that the ledger has as done.
 func (e *Engine) looksAgain() bool { return e.Recheck || e.Rebind }
 
 func (e *Engine) now() time.Time {
@@ -110,10 +107,10 @@ func (e *Engine) notify(ev Event) {
 	}
 }
 
-// inspector is what looks at registries for the engine.
+// inspector returns the engine's inspector of registries.
 func (e *Engine) inspector() inspector { return inspector{e.Registry, e.now, e.Rebind, e.Resign} }
 
-// platforms says in a plan whether it has the images that an index lists.
+// platforms returns a plan's Platforms: whether it has the images that an index lists.
 func (e *Engine) platforms() string {
 	if e.AllPlatforms {
 		return "all"
@@ -121,33 +118,33 @@ func (e *Engine) platforms() string {
 	return ""
 }
 
-// Event is a piece of news for the progress display. One of its parts is set.
+// Event is a piece of news for the progress display. Exactly one of its fields is set.
 type Event struct {
-	Found   int        // so many more items are known of
+	Found   int        // how many more items were found
 	Outcome *Outcome   // an item has ended
 	Trust   *TrustNews // a repository's trust data was read, or not
 	Key     *KeyNews   // a key was asked, or has answered
 }
 
-// KeyNews is an operation of a key that begins, or has ended.
+// KeyNews says that an operation of a key begins, or has ended.
 type KeyNews struct {
 	Name  string
 	Ended bool
 }
 
-// TrustNews is what became of reading one repository's trust data.
+// TrustNews is the result of reading one repository's trust data.
 type TrustNews struct {
 	GUN      string
-	Place    string // the repository that the images are in, where it is another
+	Place    string // the repository that the images are in, if it is another
 	PinnedBy string
 	RootKeys []string
-	Replaced string // which root was accepted in place of which; empty: none was
+	Replaced string // which root was accepted in place of which; empty: none
 	Items    int
 	Findings []dct.Finding
 	Expiries []dct.Expiry
-	Changed  []string      // what the plan has and the trust data no longer
-	LeftOut  int           // tags that are not among the chosen ones, of digests that none of those has
-	Class    failure.Class // empty: read
+	Changed  []string      // in the plan, but no longer in the trust data
+	LeftOut  int           // tags that were not chosen, of digests that no chosen tag has
+	Class    failure.Class // empty: it was read
 	Err      error
 }
 
@@ -157,7 +154,7 @@ type Result string
 // The results.
 const (
 	ResultSigned   Result = "signed"   // by this run, and the registry lists it
-	ResultAlready  Result = "already"  // an earlier run's, or found in the registry
+	ResultAlready  Result = "already"  // signed by an earlier run, or found in the registry
 	ResultSkipped  Result = "skipped"  // not to be signed
 	ResultFailed   Result = "failed"   //
 	ResultReplayed Result = "replayed" // signed by an earlier run, pushed by this one
@@ -166,18 +163,18 @@ const (
 // Outcome is how an item ended in this run.
 type Outcome struct {
 	Repository, Digest string
-	GUN                string // where it is another than the repository
-	Key                string // its name, where there are several
+	GUN                string // if it differs from the repository
+	Key                string // its name, if there are several
 	Tags               []string
-	Index              []string // of an image that DCT does not name: the indexes that list it, which DCT names
+	Index              []string // for an image that DCT does not name: the indexes that list it, which DCT names
 	Platform           string
 	Result             Result
 	Class              failure.Class
-	HostCause          string // not empty: what is wrong with the whole host of the repository; see HostCause
+	HostCause          string // if not empty: what is wrong with the repository's whole host; see HostCause
 	Reason             string
-	Leaf               string    // SHA-256 of the certificate by which it is signed, where it is
-	Expires            time.Time // until when that signature verifies; zero: no date ends it, or it is not known
-	Wasted             bool      // a signature was made for it and thrown away, as another had one meanwhile
+	Leaf               string    // SHA-256 of the certificate that signed it, if it is signed
+	Expires            time.Time // until when that signature verifies; zero: indefinitely, or unknown
+	Wasted             bool      // a signature was made and thrown away, as another machine had pushed one meanwhile
 	Notes              []string
 }
 

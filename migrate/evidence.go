@@ -17,9 +17,8 @@ import (
 // ReportType is the artifact type of a report.
 const ReportType = "application/vnd.dct2notation.report.v1"
 
-// Evidence is the manifest of a report, of which it is certain that nothing takes it for an
-// image: it has no configuration of one, and no layer that could be unpacked. NewEvidence
-// alone makes one.
+// Evidence is the manifest of a report, checked so that nothing takes it for an image: its configuration is not an
+// image's, and no layer could be unpacked. Only NewEvidence makes one.
 type Evidence struct {
 	manifest ocispec.Descriptor
 	of       string
@@ -30,7 +29,7 @@ func NewEvidence(raw []byte) (Evidence, error) {
 	if err := strictjson.Check(raw); err != nil {
 		return Evidence{}, fmt.Errorf("manifest of a report: %w", err)
 	}
-	// A field in another case would be another field to some readers.
+	// Some readers would take a field in another case for another field.
 	if _, err := object(raw, "schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "manifests", "annotations"); err != nil {
 		return Evidence{}, fmt.Errorf("manifest of a report: %w", err)
 	}
@@ -60,10 +59,10 @@ func NewEvidence(raw []byte) (Evidence, error) {
 	}, nil
 }
 
-// Manifest is what to sign.
+// Manifest returns what to sign.
 func (e Evidence) Manifest() ocispec.Descriptor { return e.manifest }
 
-// AttestReport signs a report, in up to a few attempts.
+// AttestReport signs a report and retries temporary failures.
 func (a *Attestor) AttestReport(ctx context.Context, e Evidence) (state.Envelope, error) {
 	return a.persist(ctx, func() (state.Envelope, error) {
 		return a.attest(ctx, e.manifest, map[string]string{MetadataReport: e.of})

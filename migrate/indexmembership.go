@@ -12,17 +12,17 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// DCT names an index, and with it, by their digests, the images that its bytes list. What is
-// here reports whether it does: vouch asks it before the key is used.
+// DCT names an index by its digest, and through the index's bytes the images that it lists. The code here proves that
+// it does; vouch calls it before the key is used.
 
-// indexPath is how a digest that DCT names leads to one that it does not: the bytes of an index
-// and, where that lists another index, the bytes of that one.
+// indexPath is the path from a digest that DCT names to one that it does not: the bytes of an index and, if that
+// lists another index, the bytes of that one.
 type indexPath [][]byte
 
 // MaxChain is how many indexes may lead to an image.
 const MaxChain = 2
 
-// head is the digest of the index that it begins with; empty for no chain.
+// head returns the digest of the first index; empty for an empty path.
 func (c indexPath) head() digest.Digest {
 	if len(c) == 0 {
 		return ""
@@ -30,8 +30,8 @@ func (c indexPath) head() digest.Digest {
 	return digest.SHA256.FromBytes(c[0])
 }
 
-// proves returns an error unless each index lists the next, and the last lists the image as it
-// is. Whether DCT names the first is the caller's to see: head.
+// proves returns an error unless each index lists the next, and the last lists the image with this descriptor. The
+// caller checks that DCT names the first one: see head.
 func (c indexPath) proves(image ocispec.Descriptor) error {
 	if len(c) == 0 || len(c) > MaxChain {
 		return fmt.Errorf("%d indexes lead to %s", len(c), image.Digest)
@@ -57,7 +57,7 @@ func (c indexPath) proves(image ocispec.Descriptor) error {
 	return nil
 }
 
-// IndexTypes are the media types of what lists images by digest.
+// IndexTypes are the media types of manifests that list images by digest.
 var IndexTypes = map[string]bool{
 	ocispec.MediaTypeImageIndex:                                 true,
 	"application/vnd.docker.distribution.manifest.list.v2+json": true,
@@ -67,7 +67,7 @@ var IndexTypes = map[string]bool{
 type Member struct {
 	ocispec.Descriptor        // as listed: media type, digest and size
 	Platform           string // such as linux/arm64/v8; empty if it says none
-	// Attests tells that it is no image: buildkit keeps what it attests of an image there.
+	// Attests reports that the entry is not an image: buildkit keeps its attestations of an image there.
 	Attests bool
 }
 
@@ -77,8 +77,8 @@ const (
 	maxMembers = 1000
 )
 
-// ReadIndex reads an index, and refuses what another reader could take for something else:
-// fields twice or in another case, data behind it, what is an image manifest as well.
+// ReadIndex reads an index, and refuses what another reader could understand differently: fields that occur twice or
+// in another case, data after the end, and an index that is an image manifest as well.
 func ReadIndex(raw []byte) ([]Member, error) {
 	if len(raw) > maxIndex {
 		return nil, fmt.Errorf("index of %d bytes, more than %d", len(raw), maxIndex)
@@ -156,7 +156,7 @@ func readMember(raw []byte) (Member, error) {
 	return m, nil
 }
 
-// object takes a JSON object apart, by the exact names of its fields.
+// object decodes a JSON object by the exact names of its fields.
 func object(raw []byte, known ...string) (map[string]json.RawMessage, error) {
 	var o map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &o); err != nil || o == nil {

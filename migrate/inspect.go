@@ -11,11 +11,10 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Inspected is what a look at the registry told about one work.
+// Inspected is what the registry has for one work.
 type Inspected struct {
 	Image Image
-	// Skip is the class that forbids signing, and Reason says why; empty if it may be
-	// signed.
+	// Skip is the class that forbids signing, and Reason explains it; both are empty if it may be signed.
 	Skip   failure.Class
 	Reason string
 	Tags   []TagNow
@@ -42,17 +41,17 @@ const (
 	TagUnknown TagClass = "unknown"
 )
 
-// schema1 are the media types whose registry digest is not the digest of the bytes that a
-// client would hash, so that a signature over it proves nothing.
+// schema1 are the media types whose registry digest is not the digest of the bytes that a client would hash, so a
+// signature over it proves nothing.
 var schema1 = map[string]bool{
 	"application/vnd.docker.distribution.manifest.v1+json":      true,
 	"application/vnd.docker.distribution.manifest.v1+prettyjws": true,
 }
 
-// noSuchDigest is why an item is skipped as missing.
+// noSuchDigest is the reason for skipping an item as missing.
 const noSuchDigest = "the registry has no such digest"
 
-// inspector looks at what a registry has of an item, and changes nothing there.
+// inspector looks up what a registry has for an item, and changes nothing there.
 type inspector struct {
 	registry Registry
 	now      func() time.Time
@@ -60,12 +59,12 @@ type inspector struct {
 	resign   bool // see Engine.Resign
 }
 
-// inspect looks at the registry without changing anything there. Its error means that
-// something is unknown, and then nothing may be signed.
+// inspect looks at the registry and changes nothing there. An error means that something is unknown; then nothing may
+// be signed.
 func (in inspector) inspect(ctx context.Context, w Work) (Inspected, error) {
 	x := Inspected{Image: Image{Repository: w.Key.Repository}}
-	// Tags come first: what they tell of the digest, Resolve need not ask for. A failure is
-	// Resolve's to tell; not every tag is to wait for a registry in trouble.
+	// Tags come first: Resolve need not ask again for what they say about the digest. If a tag fails, stop there and
+	// let Resolve report it: not every tag should wait for a registry in trouble.
 	tags := in.lookAtTags(ctx, w, nil)
 	desc, err := in.registry.Resolve(ctx, w.Key.Repository, w.digest())
 	switch {
@@ -112,7 +111,7 @@ func (in inspector) inspect(ctx context.Context, w Work) (Inspected, error) {
 	return x, nil
 }
 
-// notes returns what a person should know about an item that was inspected.
+// notes returns what a person should know about an inspected item.
 func (x Inspected) notes() []string {
 	notes := x.Notes
 	for _, t := range x.Tags {
@@ -126,15 +125,15 @@ func (x Inspected) notes() []string {
 	return notes
 }
 
-// tooMany is why an image with a signature of ours is not signed again: one that was not
-// looked at may bind what the others do not.
+// tooMany is the reason for not signing an image again that has a signature of ours: a signature that was not read
+// may bind the missing tags.
 func (x Inspected) tooMany() error {
 	return failure.New(failure.Permanent, fmt.Errorf("binding the tags of %s@%s: %d signatures that may bind them were not read: they are too many, or the registry lists them and does not have them\nhint: notation list shows them; remove what somebody planted, or left in the list, and run again",
 		x.Image.Repository, x.Image.Descriptor.Digest, x.Found.Unread))
 }
 
-// manySignatures is how many of an image are worth a warning: Flux gives up after so many
-// that it does not trust, and whoever signs next may stand behind them.
+// manySignatures is how many signatures of an image are worth a warning: Flux gives up after so many that it does not
+// trust, and a later signer's may come after those.
 const manySignatures = 3
 
 // crowded warns of an image with many signatures.
@@ -145,7 +144,7 @@ func crowded(all int) []string {
 	return []string{fmt.Sprintf("many-signatures: the image has %d; Flux looks at %d at most", all, manySignatures)}
 }
 
-// lookAtTags looks at the tags that were not looked at yet, up to the first that fails.
+// lookAtTags looks up the tags that were not looked up yet, and stops at the first that fails.
 func (in inspector) lookAtTags(ctx context.Context, w Work, looked []TagNow) []TagNow {
 	for _, tag := range w.tags()[len(looked):] {
 		now := in.lookAtTag(ctx, w.Key, tag)
@@ -157,8 +156,8 @@ func (in inspector) lookAtTags(ctx context.Context, w Work, looked []TagNow) []T
 	return looked
 }
 
-// lookAtTag compares the digest that a tag has now with the item's. That it is unknown harms
-// nothing: the tag does not decide what is signed.
+// lookAtTag compares the tag's digest in the registry with the item's. A failure here is harmless: the tag does not
+// decide what is signed.
 func (in inspector) lookAtTag(ctx context.Context, k state.Key, tag string) TagNow {
 	answer := in.registry.Tag(ctx, k.Repository, tag)
 	now, found := answer.Value()

@@ -13,16 +13,16 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// item is one item of a run on its way to its end. It belongs to one goroutine.
+// item is one item being processed by a run. It belongs to one goroutine.
 type item struct {
 	*run
 	Work
-	stage state.Stage // where the ledger has it
-	out   Outcome     // of the present attempt
+	stage state.Stage // as the ledger has it
+	out   Outcome     // of the current attempt
 }
 
-// process brings the item to its end: confirmed, skipped or failed. Its error ends the
-// run; all else is recorded on the item.
+// process brings the item to its end: confirmed, skipped or failed. Its error ends the run; everything else is
+// recorded on the item.
 func (i *item) process(ctx context.Context) error {
 	result := ResultReplayed
 	if i.stage == state.Planned || i.stage == state.Confirmed {
@@ -54,13 +54,13 @@ func (i *item) process(ctx context.Context) error {
 		if errors.As(err, &later) {
 			return i.fail(class, err)
 		}
-		// Whoever opened the breaker says so: nobody else will.
+		// An item that opened the breaker reports it: nobody else will.
 		if class.Repeatable() && try < retry.MaxTries && i.breaker.Open() == nil {
 			if i.pause(ctx, try) {
 				continue
 			}
 			if ctx.Err() != nil || i.stage == state.Signed || i.stage == state.Pushed {
-				return ctx.Err() // the item stays in its stage: what a signal cuts short is no failure
+				return ctx.Err() // the item stays in its stage: being cut short by a signal is not a failure
 			}
 		}
 		i.tellBreaker(class, err)
@@ -71,7 +71,7 @@ func (i *item) process(ctx context.Context) error {
 	}
 }
 
-// tellBreaker tells the breaker, and what holds the key back, of an item that has failed.
+// tellBreaker reports a failed item to the breaker and to the setbacks.
 func (i *item) tellBreaker(class failure.Class, err error) {
 	var key *keyError
 	var own *refusal
@@ -79,12 +79,12 @@ func (i *item) tellBreaker(class failure.Class, err error) {
 	switch {
 	case class == failure.Full:
 		i.breaker.fill(i.Key.Repository, err)
-	case errors.As(err, &key): // the breaker was told of what cannot pass
+	case errors.As(err, &key): // the breaker has been told of failures that cannot pass
 		i.Setbacks.note(i.Key, class, err, i.now())
 		if class.Repeatable() {
 			i.breaker.Failure(i.Key.KeyName, class, err)
 		}
-	case errors.As(err, &own): // as well
+	case errors.As(err, &own): // likewise
 	case errors.As(err, &push):
 		i.breaker.Failure(ofPushes, class, err)
 	default:
@@ -95,16 +95,16 @@ func (i *item) tellBreaker(class failure.Class, err error) {
 // errDrained says that an item was left as it was because the run is ending.
 var errDrained = errors.New("run is ending")
 
-// pause waits before an item is tried again. It returns false when the run is to end.
+// pause waits before an item is tried again. It returns false if the run is ending.
 func (i *item) pause(ctx context.Context, try int) bool {
 	return retry.Pause(ctx, i.stop, cmp.Or(i.Pause, time.Second), try)
 }
 
-// attempt takes the item as far as it goes. It updates the stage as the ledger does, so that
-// another attempt goes on where this one ended; result is what publishing it amounts to.
+// attempt takes the item as far as it goes. It updates the stage as the ledger does, so that another attempt
+// continues where this one ended. result is the item's result once it is published.
 func (i *item) attempt(ctx context.Context, result Result) error {
 	i.out = i.outcome(i.Work, result)
-	fresh := i.stage == state.Planned || i.stage == state.Confirmed // what is pushed is what this attempt signed
+	fresh := i.stage == state.Planned || i.stage == state.Confirmed // if so, this attempt signs what it pushes
 	var image Image
 	var looked *Found
 	if fresh {
@@ -122,15 +122,15 @@ func (i *item) attempt(ctx context.Context, result Result) error {
 		}
 		looked = &x.Found
 	} else {
-		// What an earlier run left counts as the key's only if the key has that identity, which may
-		// be known from the ledger alone.
+		// An envelope of an earlier run counts as the key's only if the key has that identity, which may be known
+		// from the ledger alone.
 		err := i.keyTold(i.prove(ctx))
 		if err != nil {
 			return err
 		}
 		image, err = i.image(ctx)
 		switch {
-		case failure.Of(err) == failure.Missing: // the envelope is kept for the day on which the image is back
+		case failure.Of(err) == failure.Missing: // keep the envelope for the day when the image is back
 			if err := i.missing(ctx); err != nil {
 				return err
 			}
@@ -152,15 +152,14 @@ func (i *item) attempt(ctx context.Context, result Result) error {
 		return err
 	}
 	it, _, err := i.Ledger.Item(i.Key)
-	i.out.Leaf = cmp.Or(it.SignedBy.Leaf, i.key.Signer.Leaf()) // of an older version's envelope, which was checked
+	i.out.Leaf = cmp.Or(it.SignedBy.Leaf, i.key.Signer.Leaf()) // of an envelope by an older version, which was checked
 	i.out.Expires = it.SignedBy.VerifiesUntil()
 	i.out.Notes = append(append(i.out.Notes, crowded(all)...), i.recordedNotes(it)...)
 	return failure.Fatally(err)
 }
 
-// alreadySigned ends an item that is not to be signed after what the registry showed of it: it
-// cannot be, or it is already. Else it returns the signatures of ours, if there are any, beside which
-// another is wanted.
+// alreadySigned ends an item that is not to be signed, by its inspection: it cannot be signed, or it is signed already.
+// Otherwise it returns our existing signatures, if any, which another is to join.
 func (i *item) alreadySigned(ctx context.Context, x Inspected) (ours []Signature, done bool, err error) {
 	if x.Skip == failure.Missing {
 		if err := i.missing(ctx); err != nil {
@@ -199,14 +198,14 @@ func (i *item) alreadySigned(ctx context.Context, x Inspected) (ours []Signature
 	return ours, false, nil
 }
 
-// skip records that the item is not to be signed.
+// skip records that the item is not signed, and why.
 func (i *item) skip(class failure.Class, reason string) error {
 	i.out.Result, i.out.Class, i.out.Reason = ResultSkipped, class, reason
 	return failure.Fatally(i.Ledger.Skip(i.Key, string(class), reason))
 }
 
-// missing returns an error unless it may be believed that the registry does not have an image.
-// One that an earlier run has signed was there: then the registry has to answer for its repository.
+// missing returns an error unless the registry's word can be believed that it does not have an image. An image that
+// an earlier run signed was there: then the registry has to answer for its repository.
 func (i *item) missing(ctx context.Context) error {
 	if i.stage == state.Planned {
 		return nil
@@ -217,8 +216,8 @@ func (i *item) missing(ctx context.Context) error {
 	return nil
 }
 
-// relisted is a look that stores a signature once more, as it is, if it is not listed and the list is
-// in a tag: there another writer may have lost its entry.
+// relisted is a look that repairs a lost entry. If a signature is not listed and the list is in a tag, another writer
+// may have overwritten its entry, so relisted stores the signature again unchanged.
 func (i *item) relisted(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error) {
 	s, found, err := i.inspector.recorded(ctx, w, image, signature)
 	if !errors.Is(err, ErrUnlisted) || !i.Registry.ListsInTag(image.Repository) {
@@ -230,7 +229,7 @@ func (i *item) relisted(ctx context.Context, w Work, image Image, signature stri
 	return i.inspector.recorded(ctx, w, image, signature)
 }
 
-// keyTold tells the breaker of an error, if the key could not be proven. It returns the error.
+// keyTold reports the error to the breaker if the key could not be proven. It returns the error.
 func (i *item) keyTold(err error) error {
 	var key *keyError
 	if errors.As(err, &key) {
@@ -239,8 +238,8 @@ func (i *item) keyTold(err error) error {
 	return err
 }
 
-// keyRefused tells the breaker at once of an error that cannot pass, but for that the key was not asked,
-// as the run may spend no more. It returns the error.
+// keyRefused reports an error that cannot pass to the breaker at once, unless the key was not asked because the run's
+// budget is spent. It returns the error.
 func (i *item) keyRefused(err error) error {
 	if class := failure.Of(err); !class.Repeatable() && !errors.Is(err, ErrSpent) {
 		i.breaker.Failure(i.Key.KeyName, class, err)
@@ -248,8 +247,8 @@ func (i *item) keyRefused(err error) error {
 	return err
 }
 
-// reopen takes back an item that the ledger has as done: the registry says otherwise, or not
-// enough is bound.
+// reopen takes back an item that the ledger has as done: the registry has no such signature, or too few tags are
+// bound.
 func (i *item) reopen() error {
 	if i.stage != state.Confirmed {
 		return nil
@@ -262,9 +261,9 @@ func (i *item) reopen() error {
 	return nil
 }
 
-// sign makes the expensive effect durable before anything rests on it. The key's slot is
-// held until the envelope is on disk, so that a kill wastes at most one key operation for
-// each slot. beside says that the image has signatures of ours, and is to have another.
+// sign makes the expensive effect durable before anything relies on it. It holds the key's slot until the envelope is
+// on disk, so that a kill wastes at most one key operation per slot. beside says that the image already has
+// signatures of ours, and gets another.
 func (i *item) sign(ctx context.Context, x Inspected, beside bool) error {
 	slot := i.slots[i.Key.KeyName]
 	select {
@@ -311,8 +310,8 @@ func (i *item) sign(ctx context.Context, x Inspected, beside bool) error {
 	return nil
 }
 
-// adopt records that the registry has signatures of ours, which were found and not made now. What
-// the ledger knows already costs no write.
+// adopt records signatures of ours that were found in the registry, not made now. If the ledger knows them already,
+// nothing is written.
 func (i *item) adopt(ours []Signature) error {
 	it, _, err := i.Ledger.Item(i.Key)
 	if err != nil {
@@ -320,7 +319,7 @@ func (i *item) adopt(ours []Signature) error {
 	}
 	best, bound := i.best(ours, it.Signature), i.boundBy(ours)
 	if best.Digest == it.Signature {
-		best.By.Authority = it.SignedBy.Authority // which the envelope does not say
+		best.By.Authority = it.SignedBy.Authority // the envelope does not say this
 	}
 	if it.Stage == state.Confirmed && it.Signature == best.Digest && it.SignedBy.Equal(best.By) && it.Bound != nil && maps.Equal(it.Bound, bound) {
 		return nil
@@ -328,8 +327,8 @@ func (i *item) adopt(ours []Signature) error {
 	return i.Ledger.Adopt(i.Key, best.Digest, best.By, bound)
 }
 
-// fail records a failure on the item, and ends the run only if the ledger cannot. An item that
-// was done and could not be looked at again stays done in the ledger; the report tells.
+// fail records a failure on the item, and ends the run only if the ledger cannot record it. An item that was done and
+// could not be inspected again stays done in the ledger; the report has the failure.
 func (i *item) fail(class failure.Class, cause error) error {
 	i.failed(i.Work, class, cause)
 	if i.stage == state.Confirmed {
@@ -338,7 +337,7 @@ func (i *item) fail(class failure.Class, cause error) error {
 	return failure.Fatally(i.Ledger.Fail(i.Key, string(class), cause.Error()))
 }
 
-// keyError marks what went wrong with the key itself.
+// keyError marks a failure of the key itself.
 type keyError struct{ err error }
 
 func (k *keyError) Error() string { return k.err.Error() }

@@ -13,16 +13,14 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Key is one of the keys of an engine, and what it stands for. Each key that stands for a
-// target signs its digest: several keys are several items.
+// Key is one of the keys of an engine, with the targets it signs for. Each key that signs for a target signs its
+// digest: several keys are several items.
 type Key struct {
 	Signer Signer
-	// Roles are those that the key signs for: a role that docker trusts, or a signer's
-	// own, such as targets/alice. A signer's key signs what the signer named and docker
-	// trusts. None: the two that docker trusts.
+	// Roles are those that the key signs for: a role that docker trusts, or a signer's own, such as targets/alice. A
+	// signer's key signs what that signer named and docker trusts. Empty: the two roles that docker trusts.
 	Roles []string
-	// In reports whether the key is for a repository; nil: it is for all. Repositories says
-	// the same to people.
+	// In reports whether the key is for a repository; nil: it is for all. Repositories shows the same to people.
 	In           func(dct.GUN) bool
 	Repositories []string
 	Metadata     map[string]string // the user's own signed metadata, checked by CheckMetadata
@@ -31,39 +29,37 @@ type Key struct {
 	Identity string
 	// Renews reports whether the identity outlives its certificates.
 	Renews bool
-	// Accepted are further identities whose signatures count as the key's, because the
-	// configuration names them.
+	// Accepted are further identities that the configuration names; their signatures count as the key's.
 	Accepted []string
-	// Earlier are identities that the ledger says were accepted before. An item that the ledger
-	// has as done by one of them stays done while that signature verifies; nothing else is
-	// theirs, as a ledger adds no authority. No certificates are among them where Renews.
+	// Earlier are identities that were accepted before, by the ledger. An item that the ledger has as done by one of
+	// them stays done while that signature verifies. They count for nothing else, because a ledger adds no authority.
+	// They include no certificates if Renews.
 	Earlier []string
-	// Prove returns an error unless the key is known to have its identity: from the
-	// configuration, or because it has signed in this process. It spends a key operation for
-	// that, at most once; nil: it is known.
+	// Prove returns an error unless the key is known to have its identity: from the configuration, or because it has
+	// signed in this process. It spends at most one key operation on that; nil: the identity is known.
 	Prove func(context.Context) error
-	// Proofs says how many signatures were asked for to see the key's certificate, and whether the key
-	// needs none any more; nil: it never needs one. Rate is how many operations per second the user lets
-	// it do; 0: as many as it can. Both are for the plan's cost.
+	// Proofs returns how many signatures were requested to see the key's certificate, and whether the key needs none
+	// any more; nil: it never needs one. Rate is the user's limit in operations per second; 0: none. Both are for the
+	// plan's cost.
 	Proofs func() (made int, proven bool)
 	Rate   float64
-	// Expiry and Timestamped are how the key signs now; see lacks.
+	// Expiry and Timestamped say how the key signs now; see lacks.
 	Expiry      time.Duration
 	Timestamped bool
 }
 
-// identity is what makes a signature the key's.
+// identity returns the identity by which a signature counts as the key's.
 func (k Key) identity() string { return cmp.Or(k.Identity, k.Signer.Leaf()) }
 
-// accepts reports whether the configuration says that signatures of an identity are the key's.
+// accepts reports whether, by the configuration, signatures of an identity count as the key's.
 func (k Key) accepts(identity string) bool {
 	return identity == k.identity() || slices.Contains(k.Accepted, identity)
 }
 
-// formerly reports whether the ledger says that an identity was accepted for the key before.
+// formerly reports whether, by the ledger, an identity was accepted for the key before.
 func (k Key) formerly(identity string) bool { return slices.Contains(k.Earlier, identity) }
 
-// lacks returns what a signature lacks of how the key signs now; empty: nothing that was asked for.
+// lacks returns what a signature lacks compared with how the key signs now; empty: nothing.
 func (k Key) lacks(by state.SignedBy) string {
 	switch {
 	case k.Timestamped && !by.Timestamped:
@@ -81,10 +77,10 @@ func (k Key) current(by state.SignedBy) bool {
 	return by.Identity == k.identity() && k.lacks(by) == ""
 }
 
-// trustedRoles are those whose word docker takes.
+// trustedRoles are the roles that docker trusts.
 var trustedRoles = []string{"targets", "targets/releases"}
 
-// Signs reports whether the key stands for a target.
+// Signs reports whether the key signs for a target.
 func (k Key) Signs(t dct.Target) bool {
 	if k.In != nil && !k.In(t.GUN()) {
 		return false
@@ -96,7 +92,7 @@ func (k Key) Signs(t dct.Target) bool {
 	return slices.ContainsFunc(append(t.Signers(), t.Role()), func(role string) bool { return slices.Contains(roles, role) })
 }
 
-// keyed says that something is of one key among several.
+// keyed returns the key's name if there are several keys, else nothing.
 func keyed(keys []Key, name string) string {
 	if len(keys) < 2 {
 		return ""
@@ -104,8 +100,7 @@ func keyed(keys []Key, name string) string {
 	return name
 }
 
-// covered returns an error unless a key stands for each of the targets: there is no key
-// that signs what nobody has assigned.
+// covered returns an error unless a key signs for each of the targets: no key signs what nobody has assigned to it.
 func covered(keys []Key, targets []dct.Target) error {
 	var tags []string
 	var first dct.Target
@@ -125,7 +120,7 @@ func covered(keys []Key, targets []dct.Target) error {
 		first.GUN(), len(tags), first.Tag(), strings.Join(roles, ", ")))
 }
 
-// planKeys shows the keys in a plan.
+// planKeys describes the keys for a plan.
 func planKeys(keys []Key) []PlanKey {
 	var all []PlanKey
 	for _, k := range keys {

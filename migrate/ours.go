@@ -10,19 +10,18 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// What counts as signed already. The registry shows candidates; that one is ours needs the key's
-// identity from the configuration, or from the key itself. The ledger's word alone only spares
-// looks: for an item that it has as done, by an identity that was accepted, whose signature does
-// not have to be worthless by now.
+// This file decides what counts as already signed. The registry shows candidates; a candidate is ours only by the
+// key's identity, which comes from the configuration or from the key itself. The ledger alone only saves lookups, and
+// only for an item that it has as done by an accepted identity and a signature that may still verify.
 
-// stands reports whether the ledger's word that an item is done is enough: it says by what it was
-// signed, that identity is accepted, the signature is not past its date, and it is as is asked for.
+// stands reports whether the ledger's word that an item is done is enough: it says by which identity, that identity
+// is accepted, the signature has not expired, and it has the requested options.
 func (in inspector) stands(w Work, by state.SignedBy) bool {
 	return in.acceptable(w, by) && w.key.lacks(by) == "" && (!in.resign || by.Identity == w.key.identity())
 }
 
-// acceptable reports whether an item that the ledger has as done by a signature is done: by an
-// accepted identity, present or earlier, and not past its date.
+// acceptable reports whether an item that the ledger has as done by a signature is done: the identity is or was
+// accepted, and the signature has not expired.
 func (in inspector) acceptable(w Work, by state.SignedBy) bool {
 	return by.Verifies(in.now()) && (w.key.accepts(by.Identity) || w.key.formerly(by.Identity))
 }
@@ -30,11 +29,10 @@ func (in inspector) acceptable(w Work, by state.SignedBy) bool {
 // A look returns the signature that the ledger names, if the registry lists it and it counts for the key.
 type look func(ctx context.Context, w Work, image Image, signature string) (Signature, bool, error)
 
-// ours returns the signatures that the item is done by: what the look has found, or else the one
-// that the ledger names, by an identity that counts, if the registry shows it still: also where the
-// item was taken back since, as by an undo that failed. One that the registry has and does not list is
-// ErrUnlisted, unless its envelope is to be pushed anyway. The key is proven before the first that it is
-// to have made counts.
+// ours returns the signatures by which the item is done: those that the inspection found, or else the one that the
+// ledger names, if its identity counts and the registry still shows it. This includes items taken back since, as by
+// an undo that failed. A signature that the registry has and does not list is ErrUnlisted, unless its envelope is to
+// be pushed anyway. The key is proven before the first signature counts as made by it.
 func (in inspector) ours(ctx context.Context, w Work, x Inspected, known state.Item, recorded look) ([]Signature, error) {
 	if len(x.Found.Ours) > 0 {
 		return x.Found.Ours, w.proven(ctx, x.Found.Ours)
@@ -68,8 +66,8 @@ func (in inspector) recorded(ctx context.Context, w Work, image Image, signature
 	return s, found, nil
 }
 
-// proven returns an error unless the key is known to have the identity that made the signatures.
-// Those of identities that the configuration names need no proof.
+// proven returns an error unless the key is known to have the identity that made the signatures. Signatures of other
+// identities that the configuration names need no proof.
 func (w Work) proven(ctx context.Context, ours []Signature) error {
 	for _, s := range ours {
 		if s.By.Identity == w.key.identity() {
@@ -79,8 +77,7 @@ func (w Work) proven(ctx context.Context, ours []Signature) error {
 	return nil
 }
 
-// prove returns an error unless the key is known to have its identity. It may spend a key
-// operation, once in a process.
+// prove returns an error unless the key is known to have its identity. It may spend one key operation per process.
 func (w Work) prove(ctx context.Context) error {
 	if w.key.Prove == nil {
 		return nil
@@ -91,7 +88,7 @@ func (w Work) prove(ctx context.Context) error {
 	return nil
 }
 
-// otherNotes report a signature that stays though it is not as the key would make it now.
+// otherNotes reports a signature that is kept though the key would make it differently now.
 func (w Work) otherNotes(s Signature) []string {
 	if lacks := w.key.lacks(s.By); lacks != "" {
 		return []string{"other-options: " + lacks + ", and one is asked for now; --resign signs again"}
@@ -102,15 +99,15 @@ func (w Work) otherNotes(s Signature) []string {
 // renews reports whether an item is to be signed again although it has this signature of ours.
 func (in inspector) renews(w Work, best Signature) bool { return in.resign && !w.key.current(best.By) }
 
-// enough reports whether these signatures of ours, at least one, make another needless.
+// enough reports whether these signatures of ours, at least one, make another unnecessary.
 func (in inspector) enough(w Work, ours []Signature, known string) bool {
 	return !in.renews(w, w.best(ours, known)) && (!in.rebind || len(w.unbound(ours)) == 0)
 }
 
-// superseded reports whether others make an envelope needless that was not pushed yet. Where the image
-// seemed to have none when it was made, any are enough on which it would not have been made. One that
-// was made beside another on purpose is needless only for others of the key's present identity, which bind all
-// that it binds, and lack nothing that it has.
+// superseded reports whether found signatures make an envelope unnecessary that was not pushed yet. If the image had
+// no signature when the envelope was made, any suffice that would have prevented it. An envelope made on purpose
+// beside another is superseded only by signatures of the key's present identity that bind all that it binds and lack
+// nothing that it has.
 func (in inspector) superseded(w Work, envelope state.Envelope, found []Signature) ([]Signature, bool) {
 	if slices.ContainsFunc(found, func(s Signature) bool { return s.Digest == envelope.ManifestDigest }) {
 		return nil, false // it was pushed

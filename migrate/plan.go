@@ -13,16 +13,16 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// PlanVersion is the version of the plan's JSON. A plan of another version is refused.
+// PlanVersion is the version of the plan's JSON. Plans of other versions are refused.
 const PlanVersion = 1
 
-// Plan is what a run would do: reviewed by a person, it is the bound of a run.
+// Plan is what a run would do. A person reviews it, and a run can be bound to it.
 type Plan struct {
 	Version      int              `json:"version"`
 	Kind         string           `json:"kind"` // PlanKind
 	Created      time.Time        `json:"created"`
 	Tool         string           `json:"tool"`
-	Shard        string           `json:"shard,omitempty"`     // the part I/N of the repositories that it is of; empty: all
+	Shard        string           `json:"shard,omitempty"`     // the part I/N of the repositories that it covers; empty: all
 	Rebind       bool             `json:"rebind,omitempty"`    // made with --rebind
 	Resign       bool             `json:"resign,omitempty"`    // made with --resign
 	Platforms    string           `json:"platforms,omitempty"` // "all": with the images that an index lists
@@ -31,24 +31,23 @@ type Plan struct {
 	Repositories []PlanRepository `json:"repositories"`
 }
 
-// PlanKind tells the file apart from our other JSON.
+// PlanKind distinguishes the file from our other JSON.
 const PlanKind = "dct2notation.plan"
 
-// PlanKey names a key that would sign, and what it stands for.
+// PlanKey describes a key that would sign.
 type PlanKey struct {
 	Name         string   `json:"name"`
 	Leaf         string   `json:"leaf"`                   // SHA-256 of the certificate
-	Identity     string   `json:"identity,omitempty"`     // whose signatures are the key's, where a renewed certificate is no other key
-	Roles        []string `json:"roles,omitempty"`        // none: those that docker trusts
-	Repositories []string `json:"repositories,omitempty"` // globs; none: all
-	Operations   int      `json:"operations"`             // that a run asks it for, proofs included
+	Identity     string   `json:"identity,omitempty"`     // whose signatures count as the key's, if a renewed certificate is still the same key
+	Roles        []string `json:"roles,omitempty"`        // empty: those that docker trusts
+	Repositories []string `json:"repositories,omitempty"` // globs; empty: all
+	Operations   int      `json:"operations"`             // that a run needs from it, proofs included
 }
 
-// PlanRepository is one repository's part. Error is set where its trust data could not
-// be read, and then it has no items.
+// PlanRepository is one repository's part. If its trust data could not be read, Error is set and it has no items.
 type PlanRepository struct {
 	GUN      string        `json:"gun"`
-	Place    string        `json:"place,omitempty"` // the repository that the images are in, where it is another
+	Place    string        `json:"place,omitempty"` // the repository that the images are in, if it is another
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	RootKeys []string      `json:"root_keys,omitempty"`
 	Expired  []string      `json:"expired,omitempty"` // expired, allowed by --allow-expired
@@ -67,13 +66,13 @@ type PlanReason struct {
 // PlanItem is one digest and the key that would sign it.
 type PlanItem struct {
 	Digest    string      `json:"digest"`
-	Key       string      `json:"key,omitempty"` // its name, where there are several
+	Key       string      `json:"key,omitempty"` // its name, if there are several
 	MediaType string      `json:"media_type,omitempty"`
 	Size      int64       `json:"size,omitempty"` // of the manifest, in bytes
 	Action    Action      `json:"action"`
 	Reason    *PlanReason `json:"reason,omitempty"`
 	Tags      []PlanTag   `json:"tags"`
-	Index     []string    `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
+	Index     []string    `json:"index,omitempty"` // for an image that DCT does not name: the indexes that list it, which DCT names
 	Platform  string      `json:"platform,omitempty"`
 	Notes     []string    `json:"notes,omitempty"`
 }
@@ -84,11 +83,11 @@ type Action string
 // The actions.
 const (
 	ActionSign    Action = "sign"
-	ActionPush    Action = "push"   // signed by an earlier run, to be pushed
-	ActionRebind  Action = "rebind" // signed, and to be signed again with tags that joined since
+	ActionPush    Action = "push"   // an earlier run signed it; it remains to be pushed
+	ActionRebind  Action = "rebind" // signed already, and signed again for tags that were added since
 	ActionDone    Action = "done"
 	ActionSkip    Action = "skip"
-	ActionUnknown Action = "unknown" // the look failed: a run would look again
+	ActionUnknown Action = "unknown" // inspecting failed: a run would try again
 )
 
 // PlanTag is a tag of an item.
@@ -179,7 +178,7 @@ func (p *planner) repository(ctx context.Context, r *reading) (PlanRepository, e
 	return part, err
 }
 
-// item says what a run would do with one work. Its error is ctx's or the ledger's.
+// item returns what a run would do with one work. Its error is ctx's or the ledger's.
 func (p *planner) item(ctx context.Context, w Work) (PlanItem, error) {
 	it := PlanItem{Digest: w.Key.Digest, Key: keyed(p.Keys, w.Key.KeyName), Action: ActionSign, Tags: []PlanTag{}, Platform: w.Platform, Notes: w.notes()}
 	if w.isChild() {
@@ -220,8 +219,8 @@ func (p *planner) item(ctx context.Context, w Work) (PlanItem, error) {
 	return it, nil
 }
 
-// action decides between what may be done with an image that can be signed. It is
-// ActionSign unless something speaks for another. Its error is ctx's or the ledger's.
+// action decides what a run would do with an image that can be signed. It is ActionSign unless there is a reason for
+// another. Its error is ctx's or the ledger's.
 func (p *planner) action(ctx context.Context, w Work, x Inspected, it *PlanItem) error {
 	var known state.Item
 	if p.Ledger != nil {

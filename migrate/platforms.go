@@ -21,23 +21,24 @@ import (
 type child struct {
 	Member
 	chain indexPath
-	err   error // of an index: why what it lists is not known
+	err   error // for an index: why its entries are not known
 }
 
-// listing is what the index of a digest lists; nothing, where it is no index.
+// listing is what the index of a digest lists; empty if the digest is not an index.
 type listing struct {
 	children     []child
-	attestations int  // that are left out
-	size         int  // bytes read for it
+	attestations int  // left out
+	size         int  // bytes read so far
 	absent       bool // the registry says that it does not have the digest
 	err          error
 }
 
-// maxListing bounds the bytes that are read and kept of one index and those that it lists.
+// maxListing limits the bytes that are read and kept of one index and the indexes that it lists.
 const maxListing = 16 << 20
 
-// expand adds work for the images of each index that DCT names, with so many indexes read at once. An index that cannot be listed now is not signed either: its work says why. The
-// error is ctx's, or errDrained when stop is closed.
+// expand adds work for the images of each index that DCT names. It reads up to limit indexes at once. An index whose
+// entries cannot be listed now is not signed either: its work has the reason. The error is ctx's, or errDrained when
+// stop is closed.
 func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Registry, limit int) error {
 	direct := map[itemID]bool{}
 	listings := map[string]*listing{}
@@ -69,7 +70,7 @@ func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Reg
 			id := itemID{c.Digest.String(), w.Key.KeyName}
 			j, known := at[id]
 			switch {
-			case direct[id]: // DCT names it itself: that says more
+			case direct[id]: // DCT names it itself: that is the stronger statement
 			case known:
 				r.work[j].join(w, c)
 			default:
@@ -86,7 +87,7 @@ func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Reg
 	return nil
 }
 
-// join adds what another index says of a child. The index is that of w.
+// join adds another index that lists the child, w's, and what it says of the child.
 func (child *Work) join(w Work, c child) {
 	if child.listed.MediaType != c.MediaType || child.listed.Size != c.Size {
 		child.trouble = failure.New(failure.Security, fmt.Errorf("indexes describe %s differently: as %s of %d bytes, and as %s of %d bytes", c.Digest, child.listed.MediaType, child.listed.Size, c.MediaType, c.Size))
@@ -101,8 +102,8 @@ func (child *Work) join(w Work, c child) {
 	}
 }
 
-// read lists the images of an index that DCT names. Where the registry itself says that it does
-// not have the digest, that is found out again, and reported, when its own work is looked at.
+// read lists the images of an index that DCT names. If the registry itself says that it does not have the digest,
+// that is found again, and reported, when the index's own work is inspected.
 func (l *listing) read(ctx context.Context, registry Registry, repository string, d digest.Digest) {
 	desc, err := registry.Resolve(ctx, repository, d)
 	if l.absent = lookup.IsAbsent(err); l.absent {
@@ -116,7 +117,7 @@ func (l *listing) read(ctx context.Context, registry Registry, repository string
 	}
 }
 
-// add adds what an index lists that the indexes of above lead to.
+// add adds the entries of an index, reached through the indexes in above.
 func (l *listing) add(ctx context.Context, registry Registry, repository string, desc ocispec.Descriptor, above indexPath) error {
 	if len(above) == MaxChain {
 		return beyond("indexes are nested deeper than %d levels", MaxChain)
@@ -148,7 +149,7 @@ func (l *listing) add(ctx context.Context, registry Registry, repository string,
 		at := len(l.children) - 1
 		err := l.add(ctx, registry, repository, m.Descriptor, through)
 		if lookup.IsAbsent(err) {
-			// What it lists is not known, and fails with it; the others have no part in that.
+			// The entries of this index are not known, so it fails; the others are not affected.
 			l.children[at].err = fmt.Errorf("listing what %s lists, which the index %s lists: %w", m.Digest, desc.Digest, err)
 			continue
 		}
@@ -159,8 +160,8 @@ func (l *listing) add(ctx context.Context, registry Registry, repository string,
 	return nil
 }
 
-// checkListed returns an error for an index that the registry has, and did not have when what it lists was to
-// be found out: its images are not among the work then, and would be left out in silence.
+// checkListed returns an error for an index that the registry has now, and did not have when its entries were to be
+// listed: its images are not among the work, and would be left out silently.
 func (w Work) checkListed(image ocispec.Descriptor) error {
 	if !w.absent || !IndexTypes[image.MediaType] {
 		return nil
@@ -168,8 +169,8 @@ func (w Work) checkListed(image ocispec.Descriptor) error {
 	return failure.New(failure.Permanent, fmt.Errorf("listing the platforms of %s@%s: the registry answered that it has no such digest, and has it now\nhint: run again", w.Key.Repository, w.Key.Digest))
 }
 
-// contradicted keeps a registry's word that it does not have what it listed a moment ago from
-// passing for an item that is missing.
+// contradicted changes the class of a registry's answer that it does not have what it listed a moment ago: such an
+// item must not pass for missing.
 func contradicted(err error) error {
 	if failure.Of(err) != failure.Missing {
 		return err
@@ -177,7 +178,7 @@ func contradicted(err error) error {
 	return failure.New(failure.Permanent, fmt.Errorf("%w\nhint: the registry has named it and answers that it is not there; run again, or push the image again. --platforms index signs an index alone", err))
 }
 
-// beyond is the error of an index that trying again would not list.
+// beyond returns the error for an index that cannot be listed however often it is tried.
 func beyond(format string, args ...any) error {
 	return failure.New(failure.Permanent, fmt.Errorf(format+"\nhint: --platforms index signs the index alone", args...))
 }
@@ -191,10 +192,10 @@ func (w Work) notes() []string {
 	return notes
 }
 
-// isChild reports whether DCT names not the digest, but an index that lists it.
+// isChild reports whether DCT names an index that lists the digest, and not the digest itself.
 func (w Work) isChild() bool { return len(w.chains) > 0 }
 
-// indexes are the digests that DCT names and that lead to a child, sorted.
+// indexes returns the digests that DCT names and that lead to a child, sorted.
 func (w Work) indexes() []string {
 	var heads []string
 	for _, c := range w.chains {
@@ -204,8 +205,8 @@ func (w Work) indexes() []string {
 	return heads
 }
 
-// checkMembership returns an error unless the target vouches for the image: it names its digest, or that
-// of an index whose bytes list it.
+// checkMembership returns an error unless the target vouches for the image: it names the image's digest, or that of
+// an index whose bytes list the image.
 func (w Work) checkMembership(t dct.Target, image ocispec.Descriptor) error {
 	if !w.isChild() {
 		if t.Digest() != image.Digest {

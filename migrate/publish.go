@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Publishing an envelope that is in the ledger, made by this run or an earlier one.
+// This file publishes an envelope that is in the ledger, made by this run or an earlier one.
 
 // publish pushes the envelope from the ledger until the registry lists it, whether this run signed
 // it or an earlier one did: recovery uses the same path as every push. It returns how many
@@ -27,24 +27,23 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 	if err != nil {
 		return 0, failure.Fatally(err)
 	}
-	// The ledger may have been changed by others since, or the key's certificate. What was
-	// signed a moment ago was checked then.
+	// Others may have changed the ledger since, or the key's certificate may have changed. An envelope signed a
+	// moment ago was checked then.
 	if looked == nil {
 		err = i.key.Signer.Check(ctx, image.Descriptor, envelope)
 	}
 	if err != nil && failure.Of(err) == failure.Transient {
 		return 0, fmt.Errorf("checking the envelope of %s@%s: %w", i.Key.Repository, i.Key.Digest, err)
 	}
-	if errors.Is(err, ErrEnded) { // in the last moment: the next attempt makes another
+	if errors.Is(err, ErrEnded) { // it expired just now: the next attempt makes another
 		return 0, failure.New(failure.Transient, fmt.Errorf("envelope of %s@%s in the ledger: %w", i.Key.Repository, i.Key.Digest, err))
 	}
 	if err != nil {
 		return 0, failure.New(failure.Security, fmt.Errorf("envelope of %s@%s in the ledger: %w\nhint: somebody has changed the ledger, or its file is damaged: begin a new one with --state, and name the certificates of earlier signatures with --accept-certificate", i.Key.Repository, i.Key.Digest, err))
 	}
 	if i.stage == state.Pushed {
-		// Pushed before and not seen to be listed. On a registry without the referrers API
-		// another writer may have overwritten the list; pushing the same bytes again
-		// repairs that.
+		// Pushed before, but not seen in the list. On a registry without the referrers API another writer may have
+		// overwritten the list; pushing the same bytes again repairs that.
 		listed, err := i.Registry.Listed(ctx, image)
 		if err != nil {
 			return 0, fmt.Errorf("confirming the signature: %w", err)
@@ -67,7 +66,7 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 		return 0, &pushError{err}
 	}
 	if fresh {
-		// Recorded even when ctx has ended meanwhile: the signature exists.
+		// Record it even if ctx has ended meanwhile: the signature exists.
 		if err := i.Ledger.Push(i.Key, envelope.ManifestDigest); err != nil {
 			return 0, failure.Fatally(err)
 		}
@@ -79,9 +78,9 @@ func (i *item) publish(ctx context.Context, image Image, looked *Found) (all int
 	return i.confirm(ctx, image, envelope.ManifestDigest)
 }
 
-// meanwhile looks, where others may sign the same images with the same key, or an earlier attempt has
-// left the envelope, whether a signature is there now that makes it needless. Then the envelope is not
-// pushed: it would be one signature more. It returns what the last look found.
+// meanwhile looks for a signature that makes this envelope unnecessary, if others may sign the same images with the
+// same key, or an earlier attempt left the envelope. Then the envelope is not pushed: it would be one signature too
+// many. It returns what the last look found.
 func (i *item) meanwhile(ctx context.Context, image Image, envelope state.Envelope, looked *Found) (_ Found, done bool, err error) {
 	if looked != nil && !i.Shared && !i.Registry.ListsInTag(image.Repository) {
 		return *looked, false, nil
@@ -108,7 +107,7 @@ func (i *item) meanwhile(ctx context.Context, image Image, envelope state.Envelo
 	return found, true, nil
 }
 
-// image describes an item's image anew, for an item that was signed earlier.
+// image describes an item's image again, for an item that was signed earlier.
 func (i *item) image(ctx context.Context) (Image, error) {
 	desc, err := i.Registry.Resolve(ctx, i.Key.Repository, i.digest())
 	if err != nil {
@@ -117,11 +116,11 @@ func (i *item) image(ctx context.Context) (Image, error) {
 	return Image{i.Key.Repository, desc}, nil
 }
 
-// byPush says in an event by what an item was confirmed.
+// byPush says in an event how an item was confirmed.
 const byPush = "by OCI-Subject"
 
-// confirm waits until the registry lists the signature: a push that was answered, and not as one of
-// a signature, is not yet one that others find.
+// confirm waits until the registry lists the signature: if the answer to the push does not say that it is listed,
+// others may not find it yet.
 func (i *item) confirm(ctx context.Context, image Image, signature string) (all int, err error) {
 	for try := 1; ; try++ {
 		listed, err := i.Registry.Listed(ctx, image)
@@ -140,11 +139,11 @@ func (i *item) confirm(ctx context.Context, image Image, signature string) (all 
 	}
 }
 
-// outdated drops the envelope of an earlier run that must not be pushed any more: it has expired, is by
-// another certificate than the key's, or binds a tag or an index which DCT has moved since or the plan
-// leaves out, or, with --rebind, lacks a tag. Where the registry lists it already, it is out: one
-// of the key's is left alone then, and verify tells; one by a certificate that was accepted before
-// is taken for what the item is done by. Else the item is planned again.
+// outdated drops the envelope of an earlier run that must not be pushed any more: it has expired, is by another
+// certificate than the key's, binds a tag or an index that DCT has moved since or the plan leaves out, or, with
+// --rebind, lacks a tag. If the registry lists it already, it is published: one by the key's certificate is then left
+// alone, and verify reports it; one by a formerly accepted certificate counts as what the item is done by. Otherwise
+// the item is planned again.
 func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	envelope, ok, err := i.Ledger.Envelope(i.Key)
 	if err != nil || !ok {
@@ -155,7 +154,7 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 		return false, err
 	case errors.Is(err, ErrOtherCertificate):
 		return true, i.replaced(ctx, image, envelope)
-	case errors.Is(err, ErrEnded): // out or not, nobody accepts it
+	case errors.Is(err, ErrEnded): // pushed or not, nobody accepts it
 		return true, i.drop("it does not verify any more")
 	}
 	if i.stage != state.Signed {
@@ -172,7 +171,7 @@ func (i *item) outdated(ctx context.Context, image Image) (bool, error) {
 	return true, i.discard("what it says of " + stale + " is so no longer")
 }
 
-// staleBinding returns a name of signed metadata that is not so any more; empty: there is none.
+// staleBinding returns a name of signed metadata that no longer holds; empty: none.
 func (i *item) staleBinding(signed map[string]string) string {
 	now := i.metadata(i.Tool)
 	stale := ""
@@ -186,15 +185,14 @@ func (i *item) staleBinding(signed map[string]string) string {
 			stale = name
 		}
 	}
-	// An image that has a tag of its own by now is vouched for by no index.
+	// No index vouches for an image that by now has a tag of its own.
 	if signed[MetadataIndex] != "" && !subset(signed[MetadataIndex], now[MetadataIndex]) {
 		stale = MetadataIndex
 	}
 	return stale
 }
 
-// replaced sees to an envelope by another certificate than the key's present one, made before that
-// was renewed.
+// replaced handles an envelope by a certificate that the key had before it was renewed.
 func (i *item) replaced(ctx context.Context, image Image, envelope state.Envelope) error {
 	s, listed, err := i.relisted(ctx, i.Work, image, envelope.ManifestDigest)
 	if err != nil {

@@ -18,20 +18,19 @@ import (
 type reading struct {
 	*dct.Repository
 	work  []Work
-	place string // the repository that the images are in
-	// leftOut counts the tags that are not wanted, of digests that no wanted one has.
+	place string // where the images are
+	// leftOut counts the tags that were not chosen, of digests that no chosen tag has.
 	leftOut int
-	// changed says what the plan that the run is bound to has and the trust data no
-	// longer.
+	// changed says what is in the plan that binds the run, but no longer in the trust data.
 	changed  []string
-	findings []dct.Finding // entries of the trust data that are not to be signed, and what it has no longer
+	findings []dct.Finding // entries of the trust data that are not signed, and what is no longer in it
 }
 
 // reader reads the trust data of repositories and makes work of it.
 type reader struct {
 	*Engine
 	hosts  *dct.Hosts
-	record bool            // whether the ledger takes note of what was seen
+	record bool            // whether to record in the ledger what was seen
 	stop   <-chan struct{} // closed: begin nothing that takes long
 }
 
@@ -40,8 +39,8 @@ func (r *reader) each(ctx context.Context, guns []dct.GUN) iter.Seq2[dct.GUN, an
 	return ordered.Each(ctx, guns, r.Readers, r.ask)
 }
 
-// repository makes work of a repository's trust data, in the bounds of the plan if there is one. before is what an
-// earlier run saw of it.
+// repository makes work of a repository's trust data, within the plan if there is one. before is what an earlier run
+// saw of it.
 func (r *reader) repository(ctx context.Context, trusted *dct.Repository, before state.Repository) (*reading, error) {
 	work, err := gather(r.Scope, r.Keys, trusted)
 	if err != nil {
@@ -90,7 +89,7 @@ func (r *reading) news() *TrustNews {
 	return n
 }
 
-// remembered gives what an earlier run saw of the repository.
+// remembered returns what an earlier run saw of the repository.
 func (r *reader) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
 	if r.Ledger == nil {
 		return state.Repository{}, dct.Known{}, nil
@@ -99,9 +98,8 @@ func (r *reader) remembered(gun dct.GUN) (state.Repository, dct.Known, error) {
 	return before, KnownOf(before), err
 }
 
-// KnownOf is what runs have seen of a repository, as the next read takes it: it then refuses
-// what is older, other roots and roles that have vanished. Of an empty record that is
-// nothing.
+// KnownOf returns what runs have seen of a repository, for the next read. That read then refuses older versions,
+// other roots and vanished roles. For an empty record it is empty.
 func KnownOf(before state.Repository) dct.Known {
 	known := dct.Known{Root: before.Root, Floors: map[string]dct.Floor{}, RootKeys: before.RootKeys, By: "the ledger"}
 	for role, f := range before.Roles {
@@ -117,7 +115,7 @@ func remember(r *dct.Repository, before state.Repository, at time.Time) state.Re
 		Pin: r.PinnedBy(), RootKeyIDs: r.RootKeyIDs(), RootKeys: known.RootKeys, VerifiedAt: at,
 	}
 	if before.Pin != "" && now.Pin == dct.PinnedEarlier {
-		now.Pin = before.Pin // how it came to be trusted in the first place
+		now.Pin = before.Pin // how it came to be trusted originally
 	}
 	for role, f := range known.Floors {
 		now.Roles[role] = state.Floor(f)
@@ -125,8 +123,8 @@ func remember(r *dct.Repository, before state.Repository, at time.Time) state.Re
 	return now
 }
 
-// replacedRoot says which root was accepted in this read in place of which; empty: the trusted
-// one, or one that follows from it.
+// replacedRoot says which root this read accepted in place of which; empty: the trusted root, or one that follows
+// from it.
 func replacedRoot(r *dct.Repository) string {
 	was := r.Replaced()
 	if was == nil {
@@ -136,13 +134,13 @@ func replacedRoot(r *dct.Repository) string {
 		r.Version("root"), strings.Join(r.RootKeyIDs(), ", "), was.Version, strings.Join(was.KeyIDs, ", "), was.SHA256)
 }
 
-// answer is what became of reading one repository.
+// answer is the result of reading one repository.
 type answer struct {
 	value *reading
 	err   error
 }
 
-// ask reads a repository, unless its host is not to be asked any more.
+// ask reads a repository, unless its host is no longer to be asked.
 func (r *reader) ask(ctx context.Context, gun dct.GUN) (a answer) {
 	before, known, err := r.remembered(gun)
 	if err != nil {
@@ -153,15 +151,15 @@ func (r *reader) ask(ctx context.Context, gun dct.GUN) (a answer) {
 		trusted, err = r.Trust.Read(ctx, gun, known)
 		return err
 	})
-	// What follows says nothing of the host: the trust data was read.
+	// Failures from here on say nothing about the host: the trust data was read.
 	if a.err == nil {
 		a.value, a.err = r.repository(ctx, trusted, before)
 	}
 	return a
 }
 
-// NothingRead is the error of a call that read no repository at all, or none of a host; last
-// is the last failure.
+// NothingRead returns the error of a call that read no repository at all, or none of a host; last is the last
+// failure.
 func NothingRead(h *dct.Hosts, last error) error {
 	if err := h.Suspects(); err != nil || h.AnyRead() || last == nil {
 		return err

@@ -21,30 +21,30 @@ type Summary struct {
 	Repositories int                   // whose trust data was read
 	Unread       map[failure.Class]int // repositories whose trust data could not be, by class
 	Unsigned     int                   // repositories that were found, and have no trust data
-	LeftOut      int                   // tags that are not among the chosen ones, of digests that none of those has
+	LeftOut      int                   // tags that were not chosen, of digests that no chosen tag has
 	Items        int
 	Results      map[Result]int
 	Skipped      map[failure.Class]int
 	Failed       map[failure.Class]int
 	Findings     map[string]int // entries of trust data that are not to be signed, by class
 	Certificates map[string]int // items that are signed, by the SHA-256 of the certificate
-	Wasted       int            // signatures that were made and thrown away, as another had made one meanwhile
-	Drained      bool           // ended by a signal or a budget of time or operations before all was tried
-	Spent        bool           // that was the budget of operations
+	Wasted       int            // signatures that were made and thrown away, as another machine had pushed one meanwhile
+	Drained      bool           // ended by a signal or a budget of time or operations before everything was tried
+	Spent        bool           // if so, it was the budget of operations
 }
 
-// Complete reports whether everything that DCT vouches for cannot be signed or is: by a signature
-// of the key's identity, or of one that was accepted before, which verifies still.
+// Complete reports whether everything that DCT vouches for is signed or cannot be. A signature counts if it is by the
+// key's identity, or by one that was accepted before, and still verifies.
 func (s Summary) Complete() bool {
 	return s.Done() && s.Skipped[failure.NotAsked]+s.Skipped[failure.NotPlanned]+s.LeftOut == 0
 }
 
-// Done tells the same of what the run was asked for.
+// Done reports the same for what the run was asked to sign.
 func (s Summary) Done() bool {
 	return len(s.Unread) == 0 && len(s.Failed) == 0 && s.Skipped[failure.PlanUnknown] == 0 && !s.Drained && s.ended() == s.Items
 }
 
-// ended counts the items that came to an end, whichever.
+// ended counts the items that came to any end.
 func (s Summary) ended() int {
 	n := 0
 	for _, of := range s.Results {
@@ -60,7 +60,7 @@ type run struct {
 	stop      <-chan struct{}          // closed: begin nothing new
 	slots     map[string]chan struct{} // by key: a slot for each operation in flight
 	breaker   Breaker
-	spent     atomic.Bool // the keys may do no more in this run
+	spent     atomic.Bool // the budget of key operations is spent
 
 	mu      sync.Mutex
 	summary Summary
@@ -143,8 +143,8 @@ func (r *run) draining() bool {
 	}
 }
 
-// feed reads the repositories, a little ahead of the keys, and queues what is not done.
-// nothing is set if no repository could be read.
+// feed reads the repositories, a little ahead of the keys, and queues what is not done. nothing is the
+// error if no repository could be read.
 func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (nothing, err error) {
 	trust := &reader{Engine: r.Engine, hosts: dct.NewHosts(), record: true, stop: r.stop}
 	var last error
@@ -192,10 +192,10 @@ func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) err
 	return nil
 }
 
-// plannedAtOnce is how many items are planned in one transaction: what the ledger has of them is in memory.
+// plannedAtOnce is how many items are planned in one transaction: their ledger records are in memory.
 const plannedAtOnce = 1000
 
-// plan plans some work in the ledger and queues what is not done yet. more is false if the run is to end.
+// plan plans some work in the ledger and queues what is not done yet. more is false if the run is ending.
 func (r *run) plan(ctx context.Context, work []Work, queue chan<- queued) (more bool, err error) {
 	items := make([]state.Item, len(work))
 	for i, w := range work {
@@ -219,7 +219,7 @@ func (r *run) plan(ctx context.Context, work []Work, queue chan<- queued) (more 
 	return true, nil
 }
 
-// standing reports whether an item is done by the ledger's word, and reports it then.
+// standing reports whether the ledger's word is enough that an item is done. If so, it records the outcome.
 func (r *run) standing(w Work, known state.Item) bool {
 	if known.Stage != state.Confirmed || !r.inspector.stands(w, known.SignedBy) {
 		return false
@@ -230,10 +230,10 @@ func (r *run) standing(w Work, known state.Item) bool {
 	return true
 }
 
-// notAsked reports what is not asked for, and returns the rest. What the ledger has as done, or as nothing
-// that can be signed, counts as that, so that a run of what had failed can end as complete; all else is
-// left as it is, and the run is not complete. A signature may have expired since, and an image that was missing
-// may be there by now.
+// notAsked reports the work that the filter leaves out, and returns the rest. What the ledger has as done, or as
+// impossible to sign, counts as that, so that a rerun of the failed items can end as complete. Everything else is
+// left as it is, and the run is not complete: a signature may have expired since, and a missing image may be there by
+// now.
 func (r *run) notAsked(work []Work) ([]Work, error) {
 	asked := make([]Work, 0, len(work))
 	for _, w := range work {
@@ -260,8 +260,8 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 	return asked, nil
 }
 
-// leaveOut reports what the plan does not sign, and returns the rest. The ledger hears
-// nothing of it: a later run without the plan is free to sign it.
+// leaveOut reports what the plan does not sign, and returns the rest. It does not record them in the ledger: a later
+// run without the plan may sign them.
 func (r *run) leaveOut(work []Work) []Work {
 	inside := make([]Work, 0, len(work))
 	for _, w := range work {
@@ -276,8 +276,8 @@ func (r *run) leaveOut(work []Work) []Work {
 	return inside
 }
 
-// troubled reports what is known to be impossible now, and returns the rest. The ledger hears
-// nothing of it: it has what an earlier run did.
+// troubled reports work that is known to be impossible now, and returns the rest. It does not change the ledger,
+// which has what an earlier run did.
 func (r *run) troubled(work []Work) ([]Work, error) {
 	well := make([]Work, 0, len(work))
 	for _, w := range work {
@@ -295,14 +295,14 @@ func (r *run) troubled(work []Work) ([]Work, error) {
 	return well, nil
 }
 
-// failed tells of work that has failed.
+// failed reports work that has failed.
 func (r *run) failed(w Work, class failure.Class, cause error) {
 	o := r.outcome(w, ResultFailed)
 	o.Class, o.HostCause, o.Reason = class, failure.HostCause(cause), cause.Error()
 	r.count(w, o)
 }
 
-// outcome is what a work's outcomes have in common.
+// outcome returns what all outcomes of a work have in common.
 func (r *run) outcome(w Work, result Result) Outcome {
 	o := Outcome{
 		Repository: w.Key.Repository, Digest: w.Key.Digest, Key: keyed(r.Keys, w.Key.KeyName), Tags: w.tags(),

@@ -9,10 +9,9 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Setbacks remember, between the runs of one process, the items that the key has failed for:
-// it is asked again after Pause, then after twice as long each time, at most after a day.
-// Nothing else is put off, since nothing else costs a key operation. A new process starts
-// without them. They are safe for concurrent use; nil remembers nothing.
+// Setbacks remembers, between the runs of one process, the items for which the key has failed. Each is tried again
+// after Pause, then after twice as long each time, at most after a day. Nothing else is delayed, since nothing else
+// costs a key operation. A new process starts without setbacks. It is safe for concurrent use; nil remembers nothing.
 type Setbacks struct {
 	Pause time.Duration
 
@@ -29,12 +28,12 @@ type setback struct {
 
 const (
 	longestSetback = 24 * time.Hour
-	// maxSetbacks bounds the memory. The breaker ends a run long before so many.
+	// maxSetbacks limits the memory. The breaker ends a run long before that.
 	maxSetbacks = 10_000
 )
 
-// putOff marks an item that the key is not asked for now. It is neither tried again in this run
-// nor counted by the breaker: nothing new was learned.
+// putOff marks an item that must wait before the key is tried again. It is neither retried in this run nor counted by
+// the breaker: nothing new was learned.
 type putOff struct{ setback }
 
 func (p *putOff) Error() string {
@@ -56,7 +55,7 @@ func (s *Setbacks) hold(k state.Key, now time.Time) error {
 	return failure.New(b.class, &putOff{b})
 }
 
-// note takes down that the key failed for the item, after all its tries.
+// note records that the key failed for the item, after all its tries.
 func (s *Setbacks) note(k state.Key, class failure.Class, cause error, now time.Time) {
 	if s == nil {
 		return
@@ -64,7 +63,7 @@ func (s *Setbacks) note(k state.Key, class failure.Class, cause error, now time.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.items == nil || len(s.items) >= maxSetbacks {
-		s.items = map[state.Key]setback{} // then all of them are tried once more
+		s.items = map[state.Key]setback{} // then all of them are tried again
 	}
 	failures := s.items[k].failures + 1
 	pause := s.Pause << min(failures-1, 20)
@@ -74,7 +73,7 @@ func (s *Setbacks) note(k state.Key, class failure.Class, cause error, now time.
 	s.items[k] = setback{failures, now.Add(pause), class, cause.Error()}
 }
 
-// forget notes that the key has signed the item.
+// forget removes the item, which the key has signed.
 func (s *Setbacks) forget(k state.Key) {
 	if s == nil {
 		return

@@ -14,11 +14,10 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// vouch is the only way to the key for an image (promise 1; a test counts the callers of
-// Signer.Sign, and the other is attest, which signs saved trust data). It takes the work's
-// targets, which only verified trust data can yield, and refuses a descriptor that is not
-// their own digest, nor listed by the very bytes of an index of that digest. Expiry is
-// checked again here: a run may outlive the metadata it began with.
+// vouch is the only way to the key for an image (promise 1; a test counts the callers of Signer.Sign, and the other
+// is attest, which signs saved trust data and reports). It takes the work's targets, which only verified trust data
+// can yield. It refuses a descriptor unless it has their own digest, or the bytes of an index with that digest list
+// it. Expiry is checked again here: a run may outlive the metadata it began with.
 func (w Work) vouch(ctx context.Context, image ocispec.Descriptor, now time.Time, tool string) (state.Envelope, error) {
 	if err := w.vouched(image, now); err != nil {
 		return state.Envelope{}, &refusal{err}

@@ -8,12 +8,12 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Withdrawn is the class of a tag that the ledger has as signed and DCT does not name any more: Notation goes on to
-// trust its image.
+// Withdrawn is the class of a tag that the ledger has as signed and DCT no longer names: Notation still trusts its
+// image.
 const Withdrawn = "withdrawn"
 
-// withdrawn finds the tags that DCT has withdrawn since they were signed, together with the digest, by the ledger; without one
-// there are none.
+// withdrawn returns the tags that, by the ledger, DCT has withdrawn together with their digest since they were
+// signed; none without a ledger.
 func (r *reader) withdrawn(trusted *dct.Repository) (all []dct.Finding, err error) {
 	if r.Ledger == nil {
 		return nil, nil
@@ -38,7 +38,7 @@ func (r *reader) withdrawn(trusted *dct.Repository) (all []dct.Finding, err erro
 			if tags[tag.Name] || !r.Scope.Wants(tag.Name) {
 				continue
 			}
-			tags[tag.Name] = true // once for several keys
+			tags[tag.Name] = true // only once for several keys
 			what := fmt.Sprintf("it was signed, and DCT has withdrawn it since: Notation trusts its image until its signature is deleted: dct2notation undo --yes %s@%s", place, it.Digest)
 			all = append(all, dct.Finding{Tag: tag.Name, Role: tag.Role, Class: Withdrawn, Detail: what})
 		}

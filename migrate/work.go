@@ -14,50 +14,49 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Work is one item: a digest in a repository, to be signed with one key, and the targets
-// that vouch for it. All of them have that digest; those of a child have that of an index
-// which lists it, and then no tag is its own.
+// Work is one item: a digest in a repository, to be signed with one key, and the targets that vouch for it. The
+// targets have that digest; those of a child have the digest of an index that lists it, and then none of their tags
+// is the child's own.
 type Work struct {
 	Key     state.Key
 	Targets []dct.Target
 	// Platform is what the index says of a child, such as linux/arm64.
 	Platform string
-	// Changed says what is otherwise than in the plan that the run is bound to.
+	// Changed says what differs from the plan that the run is bound to.
 	Changed []string
 
-	key          Key // that is to sign
+	key          Key // the key to sign with
 	rootKeys     []string
-	chains       []indexPath        // of a child: from each index that lists it
-	listed       ocispec.Descriptor // of a child: as all of them list it
-	trouble      error              // why it cannot be done now; nil: nothing is known
+	chains       []indexPath        // for a child: from each index that lists it
+	listed       ocispec.Descriptor // for a child: as all indexes list it
+	trouble      error              // why it cannot be done now; nil: no reason is known
 	absent       bool               // the registry did not have it when its platforms were listed
-	attestations int                // of an index: what it lists that is no image, and is left out
-	aside        bool               // it is not asked for
-	outsideAs    failure.Class      // in place of NotPlanned
-	outside      string             // why it is outside of the plan that the run is bound to; empty: inside
+	attestations int                // for an index: entries that are not images, and are left out
+	aside        bool               // the filter leaves it out
+	outsideAs    failure.Class      // instead of NotPlanned
+	outside      string             // why the plan that binds the run leaves it out; empty: it is in the plan
 }
 
-// Scope says which part of the trust data is meant, and where its images are. The zero
-// Scope is all of it, where it was signed.
+// Scope selects a part of the trust data, and says where its images are. The zero Scope is all of it, where it was
+// signed.
 type Scope struct {
-	// Place gives the repository, with its host, that a GUN's images are in now; nil: the
-	// GUN itself. What is signed stays the digest that DCT vouches for under the GUN.
+	// Place returns the repository, with its host, where a GUN's images are now; nil: the GUN itself. What is signed
+	// is still the digest that DCT vouches for under the GUN.
 	Place func(dct.GUN) string
-	// Wanted leaves tags out; nil: all are wanted.
+	// Wanted reports whether a tag is chosen; nil: all are.
 	Wanted func(tag string) bool
-	// Discovered reports whether a repository was found, not named: that it has no trust
-	// data is no failure then. nil: all were named. It is called from several goroutines at
-	// once.
+	// Discovered reports whether a repository was found rather than named: then it is no failure if it has no trust
+	// data. nil: all were named. It is called from several goroutines at once.
 	Discovered func(dct.GUN) bool
 }
 
-// MayLack reports whether an error of reading a repository is no failure: the source itself
-// says that there is no trust data, and nobody has asked for the repository by its name.
+// MayLack reports whether an error of reading a repository is not a failure: the source itself says that there is no
+// trust data, and nobody named the repository.
 func (s Scope) MayLack(gun dct.GUN, err error) bool {
 	return err != nil && failure.Of(err) == failure.Unsigned && s.Discovered != nil && s.Discovered(gun)
 }
 
-// PlaceOf returns the repository in which the images of a GUN are now.
+// PlaceOf returns the repository where the images of a GUN are now.
 func (s Scope) PlaceOf(gun dct.GUN) string {
 	if s.Place == nil {
 		return gun.String()
@@ -65,10 +64,10 @@ func (s Scope) PlaceOf(gun dct.GUN) string {
 	return s.Place(gun)
 }
 
-// Wants reports whether a tag is one of those that were chosen.
+// Wants reports whether a tag is chosen.
 func (s Scope) Wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) }
 
-// leftOut counts the tags that are not wanted, of digests that no wanted one has.
+// leftOut counts the tags that were not chosen, of digests that no chosen tag has.
 func (s Scope) leftOut(r *dct.Repository) (n int) {
 	chosen := map[digest.Digest]bool{}
 	for _, t := range r.Targets() {
@@ -82,8 +81,8 @@ func (s Scope) leftOut(r *dct.Repository) (n int) {
 	return n
 }
 
-// gather makes one Work of all wanted tags with the same digest, for each key that stands
-// for them, sorted by digest and in the order of the keys.
+// gather makes one Work of all chosen tags with the same digest, for each key that signs for them, sorted by digest
+// and then in the order of the keys.
 func gather(s Scope, keys []Key, r *dct.Repository) ([]Work, error) {
 	wanted := slices.DeleteFunc(r.Targets(), func(t dct.Target) bool { return !s.Wants(t.Tag()) })
 	if err := covered(keys, wanted); err != nil {
@@ -108,7 +107,7 @@ func gather(s Scope, keys []Key, r *dct.Repository) ([]Work, error) {
 	return work, nil
 }
 
-// item is what the ledger keeps of the work.
+// item returns what the ledger keeps of the work.
 func (w Work) item() state.Item {
 	it := state.Item{Key: w.Key, GUN: w.Targets[0].GUN().String(), Size: w.Targets[0].Size()}
 	if w.isChild() {
@@ -121,7 +120,7 @@ func (w Work) item() state.Item {
 	return it
 }
 
-// agedNotes tell what the targets rest on that is past its date.
+// agedNotes reports what the targets rest on that has expired.
 func (w Work) agedNotes() []string {
 	var notes []string
 	for _, role := range w.expired() {
@@ -133,7 +132,7 @@ func (w Work) agedNotes() []string {
 	return notes
 }
 
-// expired names what any of the targets rests on, is past its date and was allowed to be.
+// expired returns the roles that any of the targets rests on and that have expired and were allowed to.
 func (w Work) expired() []string {
 	var roles []string
 	for _, t := range w.Targets {
@@ -143,7 +142,7 @@ func (w Work) expired() []string {
 	return slices.Compact(roles)
 }
 
-// judged is what any of the targets rests on, is past its date and was seen before, each once.
+// judged returns what any of the targets rests on that has expired and was seen before, each once.
 func (w Work) judged() []dct.Judged {
 	var all []dct.Judged
 	for _, t := range w.Targets {
@@ -155,7 +154,7 @@ func (w Work) judged() []dct.Judged {
 	return all
 }
 
-// named are the targets that name the digest itself.
+// named returns the targets that name the digest itself.
 func (w Work) named() []dct.Target {
 	if w.isChild() {
 		return nil
@@ -163,7 +162,7 @@ func (w Work) named() []dct.Target {
 	return w.Targets
 }
 
-// digest is the one that is to be signed. It never comes from a registry.
+// digest returns the digest to sign. It never comes from a registry.
 func (w Work) digest() digest.Digest {
 	if w.isChild() {
 		return w.listed.Digest
@@ -171,7 +170,7 @@ func (w Work) digest() digest.Digest {
 	return w.Targets[0].Digest()
 }
 
-// Tagged lists the names of the targets that name the digest.
+// tags returns the names of the targets that name the digest.
 func (w Work) tags() []string {
 	names := []string{}
 	for _, t := range w.named() {
@@ -180,29 +179,28 @@ func (w Work) tags() []string {
 	return names
 }
 
-// Names of the signed user metadata. They keep what a Notation signature loses: it is
-// over a digest and says nothing of the tag.
+// Names of the signed user metadata. They keep what a Notation signature would lose: it is over a digest and does not
+// name the tag.
 const (
 	metadataPrefix   = "io.dct2notation."
 	MetadataGUN      = metadataPrefix + "gun"
 	MetadataTag      = metadataPrefix + "tag."     // + the tag = the role that binds it
 	MetadataVersion  = metadataPrefix + "version." // + the role = the version of its metadata
 	MetadataRootKeys = metadataPrefix + "root-keys"
-	MetadataIndex    = metadataPrefix + "index"   // of a child, in place of tags: the digests of the indexes that DCT names
-	MetadataSigner   = metadataPrefix + "signer"  // the roles that the key stands for, where it is not that of the trusted ones
-	MetadataExpired  = metadataPrefix + "expired" // what was past its date and allowed to be
+	MetadataIndex    = metadataPrefix + "index"   // for a child, in place of tags: the digests of the indexes that DCT names
+	MetadataSigner   = metadataPrefix + "signer"  // the roles that the key signs for, if they are not the trusted ones
+	MetadataExpired  = metadataPrefix + "expired" // what had expired and was allowed to
 	MetadataTool     = metadataPrefix + "tool"
-	MetadataArtifact = metadataPrefix + "artifact-type" // of saved trust data: that of its manifest
-	MetadataReport   = metadataPrefix + "report"        // of a report: what it is of
-	// What was past its date, and had been signed in a snapshot before: which roles, when
-	// that was, and the SHA-256 of the certificate.
+	MetadataArtifact = metadataPrefix + "artifact-type" // for saved trust data: that of its manifest
+	MetadataReport   = metadataPrefix + "report"        // for a report: what it is about
+	// What had expired, and had been signed in a snapshot before: which roles, when that was, and the SHA-256 of the
+	// certificate.
 	MetadataJudged   = metadataPrefix + "judged"
 	MetadataJudgedAt = metadataPrefix + "judged-at"
 	MetadataJudgedBy = metadataPrefix + "judged-by"
 )
 
-// metadata is signed beside the digest: where the target stood in DCT, and what the user
-// adds.
+// metadata returns what is signed beside the digest: the target's place in DCT, and the user's own metadata.
 func (w Work) metadata(tool string) map[string]string {
 	m := map[string]string{
 		MetadataGUN:      w.Targets[0].GUN().String(),
@@ -240,8 +238,7 @@ func isBinding(name string) bool {
 	return strings.HasPrefix(name, MetadataTag) || name == MetadataIndex
 }
 
-// CheckMetadata refuses user metadata that would take the place of ours or of
-// notation's own.
+// CheckMetadata refuses user metadata that would overwrite ours or notation's own.
 func CheckMetadata(user map[string]string) error {
 	for k := range user {
 		for _, reserved := range []string{metadataPrefix, "io.cncf.notary"} {

@@ -16,8 +16,8 @@ const (
 	// drainTime is how long work in flight may take after the first signal. Kubernetes
 	// kills 30 seconds after its signal.
 	drainTime = 20 * time.Second
-	// lastWords is how long the end may take after the second. What it cuts off is what a
-	// kill would: the next run goes on from there.
+	// lastWords is how long the end may take after the second signal. Cutting it off is like a kill: the next run
+	// continues from there.
 	lastWords = 2 * time.Second
 )
 
@@ -30,9 +30,9 @@ func main() {
 	go func() {
 		s := <-signals
 		caught <- s
-		close(stop) // nothing new; what is in flight ends well
+		close(stop) // begin nothing new; finish what is in flight
 		select {
-		case <-signals: // at once
+		case <-signals: // stop at once
 		case <-time.After(drainTime):
 		}
 		cancel()
@@ -50,7 +50,7 @@ func main() {
 	os.Exit(code)
 }
 
-// exitCode is the shell's for a process that a signal ended.
+// exitCode returns the shell's exit code for a process that a signal ended.
 func exitCode(s os.Signal) int {
 	if n, ok := s.(syscall.Signal); ok {
 		return 128 + int(n)

@@ -13,10 +13,9 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// The functions below compare what happened with what the shapes ask for, and return the
-// differences.
+// The functions below compare what happened with what the shapes require, and return the differences.
 
-// total is how many digests are to be signed.
+// total returns how many digests are to be signed.
 func (s *scene) total() (n int) {
 	for _, r := range s.repositories {
 		n += len(r.vouched)
@@ -38,7 +37,7 @@ func (s *scene) signatures() (n int, err error) {
 	return n, nil
 }
 
-// eachOnce looks whether each digest to be signed has one signature.
+// eachOnce checks that each digest to be signed has one signature.
 func (s *scene) eachOnce() (wrong []string, err error) {
 	for _, r := range s.repositories {
 		for _, d := range r.vouched {
@@ -54,7 +53,7 @@ func (s *scene) eachOnce() (wrong []string, err error) {
 	return wrong, nil
 }
 
-// nothingElse looks whether any other digest has a signature.
+// nothingElse checks that no other digest has a signature.
 func (s *scene) nothingElse() (wrong []string, err error) {
 	for _, r := range s.repositories {
 		for _, d := range r.alien {
@@ -140,7 +139,7 @@ func (r *repository) differs(got verify.Repository) (wrong []string) {
 	return wrong
 }
 
-// counts are those of a run's last line.
+// counts are the numbers in a run's last line.
 type counts struct{ signed, replayed, already, skipped, failed int }
 
 var countsLine = regexp.MustCompile(`(?m)^signed (\d+), replayed (\d+), already signed (\d+), skipped (\d+), failed (\d+)$`)
@@ -160,7 +159,7 @@ func readCounts(out string) (counts, error) {
 	return counts{n[0], n[1], n[2], n[3], n[4]}, nil
 }
 
-// resumed looks whether a run completed what a killed one had begun.
+// resumed checks that a run completed what a killed one had begun.
 func (s *scene) resumed(n counts) (wrong []string) {
 	if all := n.signed + n.replayed + n.already; all != s.total() || n.failed != 0 {
 		wrong = append(wrong, fmt.Sprintf("%d of %d digests are done, %d failed", all, s.total(), n.failed))

@@ -16,8 +16,8 @@ type child struct {
 	stdout, stderr bytes.Buffer
 }
 
-// child prepares a command line. It sees the environment that was shown and no other
-// setting of the user's, and has the scene's folder as its home. When ctx ends it is killed.
+// child prepares a command line. The child sees only the environment that was shown and no other setting of the
+// user's, and has the scene's folder as its home. When ctx ends it is killed.
 func (p *play) child(ctx context.Context, args ...string) *child {
 	c := &child{Cmd: exec.CommandContext(ctx, p.binary, args...)}
 	c.Dir = p.dir
@@ -33,8 +33,8 @@ func (p *play) child(ctx context.Context, args ...string) *child {
 	return c
 }
 
-// typed runs a command line, shows it with its output, and returns its stdout. An exit
-// code other than the wanted one is an error; why tells what the wanted one means here.
+// typed runs a command line, shows it with its output, and returns its stdout. An exit code other than want is an
+// error; why says what that code means here.
 func (p *play) typed(ctx context.Context, want int, why string, args ...string) (string, error) {
 	p.command(append([]string{"dct2notation"}, args...)...)
 	c, err := p.finish(ctx, want, args)
@@ -74,8 +74,8 @@ func (p *play) finish(ctx context.Context, want int, args []string) (*child, err
 	return c, nil
 }
 
-// killed shows a command line, starts it, and kills it as soon as enough says so. That it
-// ends by itself before is an error.
+// killed shows a command line, starts it, and kills it as soon as enough returns true. It is an error if the command
+// ends by itself before that.
 func (p *play) killed(ctx context.Context, enough func() (bool, error), args ...string) error {
 	p.command(append(append([]string{"dct2notation"}, args...), "&")...)
 	c := p.child(ctx, args...)
@@ -101,7 +101,7 @@ func (p *play) killed(ctx context.Context, enough func() (bool, error), args ...
 			continue
 		}
 		kill := c.Process.Kill()
-		<-ended // "killed", which is what was asked for
+		<-ended // "killed", as intended
 		p.story(c.stderr.String())
 		p.command("kill", "-9", fmt.Sprint(c.Process.Pid))
 		return errors.Join(err, kill, ctx.Err())

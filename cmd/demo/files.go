@@ -81,7 +81,7 @@ func (s *scene) writeFiles() error {
 	return nil
 }
 
-// guns are the repositories' names.
+// guns returns the repositories' names.
 func (s *scene) guns() []string {
 	var guns []string
 	for _, r := range s.repositories {
@@ -90,7 +90,7 @@ func (s *scene) guns() []string {
 	return guns
 }
 
-// logins is what docker login leaves without a credential helper.
+// logins returns what docker login writes without a credential helper.
 func (s *scene) logins() ([]byte, error) {
 	auths := map[string]map[string]string{}
 	for registry, u := range s.users {
@@ -99,8 +99,8 @@ func (s *scene) logins() ([]byte, error) {
 	return json.Marshal(map[string]any{"auths": auths})
 }
 
-// pins are the root keys, in notary's own JSON, as somebody would have noted them when
-// the repositories were made.
+// pins returns the root keys, in notary's own JSON, as somebody would have noted them when the repositories were
+// made.
 func (s *scene) pins() ([]byte, error) {
 	certs := map[string][]string{}
 	for _, r := range s.repositories {
@@ -111,7 +111,7 @@ func (s *scene) pins() ([]byte, error) {
 	}, "", "  ")
 }
 
-// trustPolicy is notation's, for exactly these repositories.
+// trustPolicy returns notation's trust policy, for exactly these repositories.
 func (s *scene) trustPolicy() ([]byte, error) {
 	return json.MarshalIndent(trustpolicy.Document{
 		Version: "1.0",
@@ -124,11 +124,11 @@ func (s *scene) trustPolicy() ([]byte, error) {
 	}, "", "  ")
 }
 
-// configuration holds what would be the same on every command line.
+// configuration returns what would be the same on every command line.
 func (s *scene) configuration() ([]byte, error) {
 	settings, err := yaml.Marshal(map[string]any{
 		"ca-file": caFile, "trust-pinning": pinsFile, "state": ledgerFile,
-		"results": resultsFolder, "cache-dir": cacheFolder, // and not those of the user's own migration
+		"results": resultsFolder, "cache-dir": cacheFolder, // not those of the user's own migration
 		"plugin": kmstest.Name, "id": keyID, "workers": workers,
 	})
 	if err != nil {

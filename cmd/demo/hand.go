@@ -25,9 +25,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// byHand verifies one image of a repository as the notation command does: with notation's
-// library over oras, from the trust policy and store on disk. None of the product's code
-// has a part in it.
+// byHand verifies one image of a repository as the notation command does: with notation's library over oras, from the
+// trust policy and store on disk. None of the product's code is involved.
 func (p *play) byHand(ctx context.Context, r *repository) error {
 	const tag, role = "latest", "targets/releases"
 	image, err := r.registry.Resolve(r.name, tag)
@@ -90,7 +89,7 @@ func (s *scene) notationVerifier() (notationgo.Verifier, error) {
 	return verifier.New(&policy, truststore.NewX509TrustStore(dir.NewSysFS(s.path(notationFolder))), plugin.NewCLIManager(dir.NewSysFS(s.path(libexecFolder, "plugins"))))
 }
 
-// remote is the repository as anybody with oras and a login sees it.
+// remote returns the repository as anybody with oras and a login sees it.
 func (s *scene) remote(r *repository) (*remote.Repository, error) {
 	repository, err := remote.NewRepository(r.gun)
 	if err != nil {

@@ -1,18 +1,15 @@
-// Command demo shows a migration on one machine: it starts a Notary v1 server and two
-// registries in this process, publishes signed images in the shapes that Docker Content
-// Trust has in life, and then runs the real dct2notation as a child process, with the
-// command lines that a user would type.
+// Command demo shows a migration on one machine: it starts a Notary v1 server and two registries in this process,
+// publishes signed images in the shapes that Docker Content Trust has in practice, and then runs the real
+// dct2notation as a child process, with the command lines that a user would type.
 //
-// What it promises: the product does not know that it is a demonstration; what is claimed
-// at the end was looked up in the registries, not taken from the product's word; the
-// servers listen on 127.0.0.1 only, and all files are in one temporary folder that is
-// removed also after Ctrl-C.
+// What it promises: the product does not know that it is a demonstration; what is claimed at the end was looked up in
+// the registries, not taken from the product's word; the servers listen on 127.0.0.1 only, and all files are in one
+// temporary folder that is removed even after Ctrl-C.
 //
-// What it does not promise: a copy of the product's output. Digests and long lists are
-// shortened to what a person reads.
+// What it does not promise: a copy of the product's output. Digests and long lists are shortened for readability.
 //
-// scene.go starts the servers, shapes.go says what they hold and what has to become of
-// it, play.go types the commands, check.go compares.
+// scene.go starts the servers, shapes.go says what they hold and what must become of it, play.go types the commands,
+// check.go compares.
 package main
 
 import (
@@ -36,8 +33,8 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// A closed pipe ends it like Ctrl-C: what was started has to be cleared. The signal
-	// itself cannot tell that from a client that hung up on one of our servers.
+	// A closed pipe ends it like Ctrl-C: what was started must be cleared. The signal itself cannot be distinguished
+	// from a client that hung up on one of our servers.
 	signal.Ignore(syscall.SIGPIPE)
 	err := demonstrate(ctx, *binary, *page, &audience{os.Stdout, stop})
 	interrupted := ctx.Err() != nil
@@ -66,8 +63,8 @@ func (a *audience) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// demonstrate sets the scene, plays on it and clears it away. An error also means that
-// something was not as it should be. The HTML report is left in page, if that is not empty.
+// demonstrate sets the scene, plays it and clears it away. An error also means that a check failed. The HTML report
+// is left in page, if that is not empty.
 func demonstrate(ctx context.Context, binary, page string, out io.Writer) (err error) {
 	path, err := filepath.Abs(binary)
 	if err == nil {

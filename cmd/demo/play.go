@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// play types the commands of a migration and gathers what is not as it should be.
+// play types the commands of a migration and collects failed checks.
 type play struct {
 	*scene
 	*screen
 	binary string
-	page   string   // where the HTML report is left; empty: nowhere
-	done   []string // what was checked and is right
-	wrong  []string // what is not
+	page   string   // where to leave the HTML report; empty: nowhere
+	done   []string // checks that passed
+	wrong  []string // checks that failed
 }
 
 // exit codes of the product, as docs/reference/exit-codes.md lists them.
@@ -26,8 +26,7 @@ const (
 	exitDisagree = 4
 )
 
-// perform goes through the acts. A command that ends otherwise than expected ends the
-// play, since what follows rests on it.
+// perform runs the acts. A command with an unexpected exit code ends the play, since what follows depends on it.
 func (p *play) perform(ctx context.Context) error {
 	begun := time.Now()
 	p.prologue()
@@ -51,7 +50,7 @@ func (p *play) prologue() {
 	}
 }
 
-// verb is a command line with what all have in common.
+// verb returns a command line with the flags that all have in common.
 func (p *play) verb(name string, more ...string) []string {
 	return append([]string{name, "--config", configFile, "--notary-server", p.notary.URL()}, more...)
 }
@@ -119,9 +118,9 @@ func (p *play) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A plan, another plan and the first run ask for one throw-away signature each, to see
-	// the key's certificates, and the next run for one before it pushes what the killed one has
-	// signed; a kill wastes at most what the workers had in flight.
+	// A plan, another plan and the first run ask for one throw-away signature each, to see the key's certificates;
+	// the next run asks for one before it pushes what the killed one has signed. A kill wastes at most what the
+	// workers had in flight.
 	const proofs = 4
 	p.say(fmt.Sprintf("%d key operations for %d images: up to %d to see the key's certificate, the others lost in the kill", spent, p.total(), proofs))
 	p.check("the kill wasted no more key operations than there are workers", atMost("key operations", spent, p.total()+proofs+workers))
@@ -175,7 +174,7 @@ func (p *play) compare(ctx context.Context) error {
 	return err
 }
 
-// check takes note of what was looked at and what was wrong with it.
+// check records what was checked and what was wrong with it.
 func (p *play) check(what string, wrong []string) {
 	if len(wrong) == 0 {
 		p.done = append(p.done, what)
@@ -186,7 +185,7 @@ func (p *play) check(what string, wrong []string) {
 	}
 }
 
-// conclude looks at the registries and says whether all was as it should be.
+// conclude looks at the registries and says whether everything was as it should be.
 func (p *play) conclude(took time.Duration) error {
 	p.title("What was checked, against what the scene was made for")
 	for _, c := range []struct {

@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// repository is one repository with its trust data, and what a right migration makes of
-// it. The methods that publish keep the first error in err and do nothing after it.
+// repository is one repository with its trust data, and the expected result of a migration. The methods that publish
+// keep the first error in err and do nothing after it.
 type repository struct {
 	gun      string // host/name
 	name     string // in its registry
@@ -25,8 +25,8 @@ type repository struct {
 
 	class   verify.Class            // of the whole repository; empty: it can be read
 	tags    map[string]verify.Class // of each tag
-	vouched []digest.Digest         // to have exactly one signature
-	alien   []digest.Digest         // to have none
+	vouched []digest.Digest         // must have exactly one signature
+	alien   []digest.Digest         // must have none
 	gone    int                     // vouched for, and no longer in the registry
 	stored  int                     // images
 	signed  int                     // by DCT, whether to be signed again or not
@@ -38,7 +38,7 @@ func (r *repository) try(doing string, err error) {
 	}
 }
 
-// seed makes each image another one.
+// seed makes each image different.
 func (r *repository) seed() string {
 	r.stored++
 	return fmt.Sprintf("%s %d", r.gun, r.stored)
@@ -60,8 +60,8 @@ func (r *repository) putDocker(tag string) ocispec.Descriptor {
 
 const dockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
 
-// putList stores two untagged images and a list of them. DCT vouches for the list alone,
-// so the images in it are not to be signed.
+// putList stores two untagged images and a list of them. DCT vouches only for the list, so the images in it are not
+// to be signed.
 func (r *repository) putList(tag, mediaType string) ocispec.Descriptor {
 	put := r.put
 	if mediaType == dockerList {
@@ -81,8 +81,8 @@ func (r *repository) putList(tag, mediaType string) ocispec.Descriptor {
 	return d
 }
 
-// sign gives an image more tags and signs them all in the roles, or where docker would if
-// none is named. It counts on both sides agreeing in the end.
+// sign gives an image more tags and signs them all in the given roles, or where docker would if none is given. It
+// expects both sides to agree in the end.
 func (r *repository) sign(d ocispec.Descriptor, tags []string, roles ...string) {
 	for _, tag := range tags {
 		r.try("tagging", r.registry.Tag(r.name, tag, d.Digest.String()))
@@ -97,13 +97,13 @@ func (r *repository) signer(name string) { r.try("adding a signer", r.trust.AddS
 
 func (r *repository) publish() { r.try("publishing trust data", r.trust.Publish()) }
 
-// unreadable says that the trust data is refused as a whole, so that nothing is signed.
+// unreadable expects the trust data to be refused as a whole, so that nothing is signed.
 func (r *repository) unreadable(class verify.Class) {
 	r.class, r.tags = class, nil
 	r.alien, r.vouched = append(r.alien, r.vouched...), nil
 }
 
-// disown takes back that an image is to be signed.
+// disown expects an image not to be signed after all.
 func (r *repository) disown(d digest.Digest) {
 	for i, v := range r.vouched {
 		if v == d {

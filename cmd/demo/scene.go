@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// keyID is the signing key's name in the plugin, and keyDelay what each use of it costs,
-// as with a key service in the same region.
+// keyID is the signing key's name in the plugin, and keyDelay how long each use of it takes, as with a key service in
+// the same region.
 const (
 	keyID    = "release"
 	keyDelay = 40 * time.Millisecond
@@ -25,8 +25,8 @@ const (
 // user is who logs in at one registry.
 type user struct{ name, password string }
 
-// scene is all that a migration needs around it: servers, images, key, and a folder with
-// the files that a user would have.
+// scene is everything that a migration needs around it: servers, images, key, and a folder with the files that a user
+// would have.
 type scene struct {
 	dir string
 
@@ -41,7 +41,7 @@ type scene struct {
 	repositories []*repository
 }
 
-// setScene starts and publishes everything. After an error nothing is left.
+// setScene starts and publishes everything. After an error nothing is left behind.
 func setScene(ctx context.Context, show *screen) (*scene, error) {
 	dir, err := os.MkdirTemp("", "dct2notation-demo-")
 	if err != nil {
@@ -80,8 +80,8 @@ func (s *scene) startServers() (err error) {
 		return err
 	}
 	s.users = map[*registrytest.Registry]user{s.modern: ann, s.old: bob}
-	// Whoever may use a registry may read its trust data: docker sends the registry's
-	// credentials to the Notary server too.
+	// Whoever may use a registry may read its trust data: docker sends the registry's credentials to the Notary
+	// server too.
 	s.notary, err = notarytest.Start(notarytest.Options{
 		TLS: true, Token: true, Users: map[string]string{ann.name: ann.password, bob.name: bob.password},
 	})
@@ -120,18 +120,18 @@ func (s *scene) installKey() (err error) {
 // signing is the plugin command that spends a key operation.
 const signing = "generate-signature"
 
-// keyOperations counts those that were begun so far.
+// keyOperations counts the key operations begun so far.
 func (s *scene) keyOperations() (int, error) {
 	calls, err := s.plugin.Calls(signing)
 	return len(calls), err
 }
 
-// path names a file of the scene.
+// path returns the path of a file of the scene.
 func (s *scene) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// clear stops the servers and removes the folder. What was not started needs no clearing.
+// clear stops the servers and removes the folder. It skips what was not started.
 func (s *scene) clear() error {
 	if s.notary != nil {
 		s.notary.Close()

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// width is the terminal that all lines fit in, in columns.
+// width is the terminal width, in columns, that all lines fit into.
 const width = 100
 
-// screen writes what a person reads. What a command wrote is shortened, and nothing else
-// about it is changed. A screen that cannot be written to stops nothing.
+// screen writes what a person reads. It shortens a command's output and changes nothing else about it. Errors of
+// writing to a screen are ignored.
 type screen struct {
 	out   io.Writer
 	acts  int
-	shown bool // something stands above the next title
+	shown bool // something was written before the next title
 }
 
 func (s *screen) line(text string) {
@@ -36,7 +36,7 @@ func (s *screen) title(text string) {
 	s.line(head + strings.Repeat("=", max(2, width-len(head))))
 }
 
-// say tells what happens outside of a command.
+// say describes what happens outside of a command.
 func (s *screen) say(text string) { s.line("# " + text) }
 
 // command shows a command line as one would type it.
@@ -74,8 +74,8 @@ func (s *screen) result(text string) {
 	}
 }
 
-// story shows a command's stderr: messages are cut at the margin, since all that matters
-// in them is in the result too.
+// story shows a command's stderr. It cuts messages at the margin, since everything important in them is in the result
+// too.
 func (s *screen) story(text string) {
 	for l := range strings.Lines(text) {
 		l = shorten(strings.TrimRight(l, "\n"))
@@ -88,7 +88,7 @@ func (s *screen) story(text string) {
 
 var sha256Hex = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
 
-// shorten leaves the first twelve digits of each SHA-256.
+// shorten keeps the first twelve digits of each SHA-256.
 func shorten(line string) string { return sha256Hex.ReplaceAllString(line, "$1..") }
 
 // alike is how many lines of a kind are shown before the rest are counted.
@@ -99,8 +99,8 @@ var (
 	remark = regexp.MustCompile(`\[[^\]]+\]|\([a-z][^)]*`)
 )
 
-// fold shows the first rows of each kind in a list and counts the others. Rows are of one
-// kind if their first words and their remarks in brackets begin alike.
+// fold shows the first rows of each kind in a list and counts the others. Rows are of one kind if their first words
+// and their remarks in brackets begin alike.
 func fold(lines []string) []string {
 	var out []string
 	var kinds []string
@@ -147,7 +147,7 @@ func kind(first, line string) string {
 	return k
 }
 
-// wrap breaks a line between words, and sets what follows below it further in.
+// wrap breaks a line between words, and indents its continuation.
 func wrap(line string) []string {
 	indent := strings.Repeat(" ", len(line)-len(strings.TrimLeft(line, " "))+4)
 	var out []string

@@ -8,7 +8,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// shape says how a repository looks and makes it so.
+// shape describes a repository and creates it.
 type shape struct {
 	name string
 	old  bool // in the registry without the referrers API
@@ -16,9 +16,8 @@ type shape struct {
 	make func(*repository)
 }
 
-// shapes are the twelve repositories of the demonstration. The middle of the run falls into
-// the registry with the tag schema, where a kill does the most harm: there a signature is
-// stored first and listed second.
+// shapes returns the twelve repositories of the demonstration. The middle of the run is in the registry with the tag
+// schema, where a kill does the most harm: there a signature is first stored and then listed.
 func shapes() []shape {
 	return []shape{
 		{"shop/web", false, "signer and releases, several tags on an image", func(r *repository) { r.delegated(30, "alice") }},
@@ -66,8 +65,8 @@ func (s *scene) newRepository(sh shape) (*repository, error) {
 	}, nil
 }
 
-// tagsOf names the tags of the nth of many images: each has a version, every fourth is
-// also the newest of its series, the last is everything.
+// tagsOf returns the tags of the nth of many images: each has a version, every fourth is also the newest of its
+// series, and the last gets all remaining tags.
 func tagsOf(nth, many int) []string {
 	tags := []string{fmt.Sprintf("1.%d.%d", nth/4, nth%4)}
 	if nth%4 == 3 || nth == many-1 {
@@ -95,7 +94,7 @@ func (r *repository) delegated(many int, signers ...string) {
 	r.series(many)
 }
 
-// moving: DCT's digest is signed though the tag left it, and what was deleted cannot be.
+// moving: DCT's digest is signed although the tag has moved; what was deleted cannot be.
 func (r *repository) moving() {
 	r.delegated(14, "alice")
 	stable := r.put("")
@@ -147,8 +146,8 @@ func (r *repository) docker() {
 	r.publish()
 }
 
-// tampered: the same tags are in targets with old digests. When releases does not verify,
-// docker's client silently takes those; nothing here may be signed.
+// tampered: the same tags are in targets with old digests. If releases does not verify, docker's client silently uses
+// those; nothing here may be signed.
 func (r *repository) tampered() {
 	tags := []string{"1.0", "1.1", "latest"}
 	for _, tag := range tags {

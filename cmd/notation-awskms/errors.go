@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// Error codes of KMS and of what checks requests before it does, by what they mean to the caller of
-// the plugin. All others, and errors without a code, may be gone the next time.
+// Error codes of KMS and of the services that check requests before it, by what they mean to the caller of the
+// plugin. All others, and errors without a code, may be temporary.
 var (
 	deniedCodes = []string{
 		"AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidClientTokenId",
@@ -30,7 +30,7 @@ var (
 	timeoutCodes = []string{"DependencyTimeoutException", "RequestTimeout", "RequestTimeoutException"}
 )
 
-// explain gives an error of the AWS SDK the protocol's code, and says what was being done.
+// explain turns an error of the AWS SDK into a fault with the protocol's code, and says what was being done.
 func explain(err error, format string, args ...any) *fault.Fault {
 	f := &fault.Fault{Code: plugin.ErrorCodeGeneric, Hint: "see that AWS_REGION and AWS_ENDPOINT_URL are right and the endpoint can be reached"}
 	var api smithy.APIError
@@ -38,7 +38,7 @@ func explain(err error, format string, args ...any) *fault.Fault {
 	switch {
 	case errors.As(err, &api):
 		f.Code, f.Hint = meaning(api.ErrorCode())
-		// Without the SDK's own story of the request: numbers in it look like codes.
+		// Without the SDK's details of the request: numbers in it look like codes.
 		err = fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		f.Code = plugin.ErrorCodeTimeout
@@ -62,9 +62,9 @@ func meaning(code string) (plugin.ErrorCode, string) {
 	return plugin.ErrorCodeGeneric, ""
 }
 
-// denied is explain for credentials that cannot be had: trying again is of use only where their own
-// service asks for it or cannot be reached. The one of an instance, which is looked for last, counts
-// as a place where there are none.
+// denied is explain for credentials that are not available. Trying again helps only if their own service throttles or
+// cannot be reached. The service of an instance, which is tried last, counts as having no credentials if it does not
+// answer.
 func denied(err error, doing string) error {
 	f := explain(err, doing)
 	var operation *smithy.OperationError

@@ -21,7 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// specs are KMS's names of what Notation's key specs sign with.
+// specs are KMS's signing algorithms for Notation's key specs.
 var specs = map[plugin.KeySpec]types.SigningAlgorithmSpec{
 	plugin.KeySpecRSA2048: types.SigningAlgorithmSpecRsassaPssSha256,
 	plugin.KeySpecRSA3072: types.SigningAlgorithmSpecRsassaPssSha384,
@@ -31,7 +31,7 @@ var specs = map[plugin.KeySpec]types.SigningAlgorithmSpec{
 	plugin.KeySpecEC521:   types.SigningAlgorithmSpecEcdsaSha512,
 }
 
-// open asks KMS for the public key and finds its certificate. A mistyped file costs no request.
+// open asks KMS for the public key and finds its certificate. A mistyped file name costs no request.
 func open(ctx context.Context, keyID string, options map[string]string) (*rawplugin.Key, error) {
 	file, err := certificates(options)
 	if err != nil {
@@ -50,7 +50,7 @@ func open(ctx context.Context, keyID string, options map[string]string) (*rawplu
 		return nil, err
 	}
 	return &rawplugin.Key{Algorithm: a, Chain: certs, Close: func() {}, Sign: func(ctx context.Context, digest []byte) ([]byte, error) {
-		// By the id that KMS answered: an alias may have come to mean another key meanwhile.
+		// Use the id that KMS answered: an alias may refer to another key by now.
 		signed, err := client.Sign(ctx, &kms.SignInput{
 			KeyId: key.KeyId, Message: digest, MessageType: types.MessageTypeDigest, SigningAlgorithm: specs[a.KeySpec],
 		})
@@ -64,7 +64,7 @@ func open(ctx context.Context, keyID string, options map[string]string) (*rawplu
 	}}, nil
 }
 
-// certificates reads what plugin-config names. Unknown names are errors: they might be meant for
+// certificates reads the files that plugin-config names. Unknown names are errors: they might be meant for
 // credentials.
 func certificates(options map[string]string) ([]*x509.Certificate, error) {
 	for _, name := range slices.Sorted(maps.Keys(options)) {
@@ -82,7 +82,7 @@ func certificates(options map[string]string) ([]*x509.Certificate, error) {
 
 // connect finds region, endpoint and credentials where all AWS programs do.
 func connect(ctx context.Context) (*kms.Client, error) {
-	// Repeating would hide from the caller that KMS takes fewer requests than it gets.
+	// Retries would hide from the caller that KMS is throttling.
 	c, err := config.LoadDefaultConfig(ctx, config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
 	if err != nil {
 		return nil, fault.Invalid("correct the AWS variables and files, such as AWS_PROFILE and ~/.aws/config", "reading the AWS configuration: %w", err)

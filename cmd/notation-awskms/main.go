@@ -1,11 +1,10 @@
-// Command notation-awskms is a Notation plugin that signs with an asymmetric key of AWS KMS.
-// README.md tells how to use it.
+// Command notation-awskms is a Notation plugin that signs with an asymmetric key of AWS KMS. README.md describes its
+// use.
 //
-// It promises: one Sign request for each generate-signature, never repeated by itself; the key that
-// is asked to sign is the one whose public key the certificate holds, and Notation accepts the
-// chain, both checked before; the signature verifies with that certificate, checked after. It reads
-// credentials only where the AWS SDK looks for them, and nothing secret from plugin-config or
-// arguments.
+// It promises: one Sign request for each generate-signature, never repeated by itself; before signing, it checks that
+// the certificate holds the key's public key and that Notation accepts the chain; after signing, it checks that the
+// signature verifies with that certificate. It reads credentials only where the AWS SDK looks for them, and nothing
+// secret from plugin-config or arguments.
 package main
 
 import "github.com/dct2notation/dct2notation/internal/rawplugin"

@@ -1,7 +1,7 @@
 //go:build !cgo || !unix
 
-// Command notation-pkcs11, built without cgo or for a system that is no Unix,
-// only says that it cannot work: PKCS#11 modules are C libraries.
+// Command notation-pkcs11, built without cgo or for a system other than Unix, only says that it cannot work: PKCS#11
+// modules are C libraries.
 package main
 
 import (

@@ -19,7 +19,7 @@ import (
 // version is set by the release build (-ldflags "-X main.version=1.2.3").
 var version = "0.1.0"
 
-// pkcs11 returns the plugin of this environment.
+// pkcs11 returns the plugin for this environment.
 func pkcs11(getenv func(string) string) rawplugin.Plugin {
 	return rawplugin.Plugin{
 		Name:        "pkcs11",
@@ -31,8 +31,8 @@ func pkcs11(getenv func(string) string) rawplugin.Plugin {
 	}
 }
 
-// open logs in and finds the key. What can be wrong without the token is
-// looked at first, so that a mistyped path costs no login.
+// open logs in and finds the key. It first checks what can be checked without the token, so that a mistyped path
+// costs no login.
 func open(keyID string, options map[string]string, getenv func(string) string) (*rawplugin.Key, error) {
 	c, err := config.Read(keyID, options, getenv)
 	if err != nil {

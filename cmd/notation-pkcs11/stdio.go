@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepModuleQuiet moves our own output away from file descriptors 1 and 2 and
-// points those at nothing. Vendors' libraries print banners and log lines there;
-// one of them beside the answer makes it malformed for Notation, which then drops
-// the error's code. Crashes still reach stderr, where their text is needed.
+// keepModuleQuiet moves our own output away from file descriptors 1 and 2 and points those at /dev/null. Vendors'
+// libraries print banners and log lines there; any of those beside the answer makes it malformed for Notation, which
+// then drops the error's code. Crashes still reach stderr, where their text is needed.
 func keepModuleQuiet() error {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -33,8 +32,8 @@ func keepModuleQuiet() error {
 	return debug.SetCrashOutput(os.Stderr, debug.CrashOptions{})
 }
 
-// move copies a descriptor and puts null in its place. The copy is closed in
-// programs that the library may start, so that none of them holds the pipe open.
+// move copies a descriptor and puts null in its place. The copy is closed in programs that the library may start, so
+// that none of them holds the pipe open.
 func move(fd int, null *os.File) (int, error) {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

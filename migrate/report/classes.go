@@ -7,10 +7,10 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// What the classes mean and what to do about them, for people who meet them first. The page shows it, and
-// docs/reference/classes.md is made of it.
+// This file says what the classes mean and what to do about them, for people who meet them first. The HTML report
+// shows it, and docs/reference/classes.md is generated from it.
 
-// meanings are what the classes of a result's rows say.
+// meanings are the meanings of the classes of a result's rows.
 var meanings = map[string]map[string]string{
 	OfVerify: {
 		"agree":            "DCT and Notation vouch for the digest that the tag has",
@@ -49,7 +49,7 @@ var remedies = map[verify.Class]string{
 	verify.Unknown:      "Do what the reason says, then verify again: unknown cannot be waived.",
 }
 
-// failureMeanings are what the classes say of an item that was not signed, or of a repository that was not read.
+// failureMeanings are the meanings of the classes of an item that was not signed, or a repository that was not read.
 var failureMeanings = map[failure.Class]string{
 	failure.Missing:     "the registry lacks the image that DCT vouches for",
 	failure.Unsignable:  "it is of Docker schema 1, whose digest is not the hash of its bytes",
@@ -72,7 +72,7 @@ var failureMeanings = map[failure.Class]string{
 	failure.Unsupported: "the registry does not support this",
 }
 
-// failureRemedies say what to do where trust data was not read or an image was not signed.
+// failureRemedies say what to do if trust data was not read or an image was not signed.
 var failureRemedies = map[failure.Class]string{
 	failure.Missing:     "Push the image again, or remove its target from DCT.",
 	failure.Unsignable:  "Push the image again in a current format, and sign it in DCT.",
@@ -95,20 +95,20 @@ var failureRemedies = map[failure.Class]string{
 	failure.Unsupported: "Do what the reason says.",
 }
 
-// remedy is what to do about a class of trust data that was not read, a cause, or a class of a tag.
+// remedy returns what to do about a class of trust data that was not read, a cause, or a class of a tag.
 func remedy(of, class string, unread bool) string {
 	if c := verify.Class(class); of == OfVerify && (!unread || c == verify.Unknown) && remedies[c] != "" {
 		return remedies[c]
 	} else if of == OfVerify && c == verify.Untrusted {
-		return failureRemedies[failure.Security] // as a verification calls it
+		return failureRemedies[failure.Security] // verify's name for it
 	}
 	return Remedy(failure.Class(class))
 }
 
-// Remedy is what to do about images that were not signed, or trust data that was not read.
+// Remedy returns what to do about images that were not signed, or trust data that was not read.
 func Remedy(class failure.Class) string {
 	return cmp.Or(failureRemedies[class], "Do what the reason says.")
 }
 
-// RemedyOfTag is what to do about tags on which both sides do not agree.
+// RemedyOfTag returns what to do about tags on which the two sides disagree.
 func RemedyOfTag(class verify.Class) string { return remedies[class] }

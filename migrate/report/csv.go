@@ -11,14 +11,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// csvColumns are a contract like the JSON: columns may be added at the end.
+// csvColumns are a contract like the JSON: new columns may be added at the end.
 var csvColumns = []string{
 	"repository", "tags", "standing", "class", "cause", "reason", "digest", "registry_digest",
 	"role", "key", "platform", "bound", "certificate_expires", "notes", "classes",
 }
 
-// savedCSV writes a line for each row, and one without tags for each repository of which
-// something is to be told beside its rows.
+// savedCSV writes a line for each row, and one without tags for each repository with something to report besides its
+// rows.
 func savedCSV(w io.Writer, s *Saved, _ Options) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true // SPEC (RFC 4180, 2): lines end with CRLF
@@ -51,20 +51,20 @@ func writeCells(out *csv.Writer, cells ...string) error {
 	return out.Write(cells)
 }
 
-// formula begins what a spreadsheet would run (OWASP, CSV injection), also in the widths of
-// East Asian text.
+// formula matches the first character of what a spreadsheet would run (OWASP, CSV injection), also in the full-width
+// forms of East Asian text.
 const formula = "=+\\-@＝＋－＠"
 
 var (
 	beginsFormula = regexp.MustCompile("^['\" ]*[" + formula + "]")
-	// Where the comma is a decimal sign, spreadsheets take the semicolon to part cells.
+	// Where the comma is a decimal sign, spreadsheets separate cells by semicolons.
 	splitFormula = regexp.MustCompile(";(['\" ]*[" + formula + "])")
 )
 
-// maxCell is what the usual spreadsheets hold in one, in characters.
+// maxCell is the number of characters that common spreadsheets keep in a cell.
 const maxCell = 32_000
 
-// cell is text that a spreadsheet takes as text.
+// cell returns a text in a form that a spreadsheet treats as text.
 func cell(s string) string {
 	s = splitFormula.ReplaceAllString(safetext.Safe(strings.ReplaceAll(s, "\n", " / "), maxCell), `\x3b$1`)
 	if beginsFormula.MatchString(s) {

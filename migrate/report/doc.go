@@ -1,7 +1,7 @@
-// Package report renders results: what a run did, what a plan would do, what verify
-// found. Its functions are pure but for the writer they are given; they reach no network
-// and no file. Names from servers are data: whatever they hold, no terminal obeys it.
+// Package report renders results: what a run did, what a plan would do, what verify found. Its functions are pure
+// except for the writer they are given; they access no network and no file. Names from servers are data: whatever
+// they contain, no terminal interprets it.
 //
-// The JSON forms are a contract with a version. Fields may be added within a version; a
-// field that changes or goes makes a new one.
+// The JSON forms are a versioned contract. Fields may be added within a version; changing or removing a field makes a
+// new version.
 package report

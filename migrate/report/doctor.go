@@ -9,37 +9,37 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Doctor is what was found out before a run. It is not safe for concurrent use.
+// Doctor is what doctor found before a run. It is not safe for concurrent use.
 type Doctor struct {
 	Version int            `json:"version"`
 	Kind    string         `json:"kind"`
 	Checked time.Time      `json:"checked"`
-	Healthy bool           `json:"healthy"` // every check was made, and none has failed
+	Healthy bool           `json:"healthy"` // every check was made, and none failed
 	Results map[Health]int `json:"results"`
 	Checks  []Check        `json:"checks"`
 }
 
 // Check is one check and its result.
 type Check struct {
-	Check   string `json:"check"`   // which kind of thing
-	Subject string `json:"subject"` // which one
+	Check   string `json:"check"`   // the kind of thing that is checked
+	Subject string `json:"subject"` // the thing that is checked
 	Result  Health `json:"result"`
 	Detail  string `json:"detail,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Health is how a check ended.
+// Health is the result of a check.
 type Health string
 
-// How a check ends. Unknown is what could not be found out, or was not asked for.
+// The results of a check. Unknown: it could not be found out, or was not requested.
 const (
 	OK      Health = "ok"
-	Warn    Health = "warn" // the run goes on, and a person should know
+	Warn    Health = "warn" // the run would go on, and a person should know
 	Fail    Health = "fail" // the run would fail, in whole or in part
 	Unknown Health = "unknown"
 )
 
-// DoctorKind tells the JSON apart from our other JSON.
+// DoctorKind distinguishes the JSON from our other JSON.
 const DoctorKind = "dct2notation.doctor"
 
 // NewDoctor counts the checks.
@@ -55,9 +55,9 @@ func NewDoctor(checks []Check, at time.Time) *Doctor {
 	return d
 }
 
-// DoctorText writes the checks as a table for a person, hints below their rows.
+// DoctorText writes the checks as a table for a person, with hints below their rows.
 func DoctorText(w io.Writer, d *Doctor) error {
-	const most = 60 // a longer subject moves its own row alone
+	const most = 60 // a longer subject shifts only its own row
 	kind, subject := 0, 0
 	for _, c := range d.Checks {
 		kind = max(kind, len(c.Check))

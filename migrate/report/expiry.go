@@ -11,37 +11,37 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Expiring is a date that trust data or a certificate ends at.
+// Expiring is a date at which trust data or a certificate expires.
 type Expiring struct {
 	What       string    `json:"what"` // a role, root-cert, or the certificate of a signature
 	Repository string    `json:"repository,omitempty"`
 	At         time.Time `json:"at"`
-	Key        string    `json:"-"` // that signed, where the result names it
+	Key        string    `json:"-"` // the signing key, if the result names it
 }
 
-// certificate is what Expiring calls the certificate of a Notation signature.
+// certificate is Expiring's name for the certificate of a Notation signature.
 const certificate = "signing certificate"
 
-// maxExpiries bounds how many dates are kept: the soonest.
+// maxExpiries limits how many dates are kept: the soonest.
 const maxExpiries = 1000
 
-// expiries are the soonest dates of a result, each once.
+// expiries returns the soonest dates of a result, each once.
 func (s *Saved) expiries() ([]Expiring, error) {
 	var d dates
 	err := s.Each(func(one Section) error { d.section(&one); return nil }, func(r Row) error { d.row(&r); return nil })
 	return soonest(d.all), err
 }
 
-// dates gathers what expires.
+// dates collects what expires.
 type dates struct {
 	all   []Expiring
-	certs map[time.Time]bool // the certificates' dates that came last
+	certs map[time.Time]bool // dates of certificates that were seen recently
 }
 
-// signedByOwner leaves out what the notary signs anew by itself: timestamps and snapshots.
+// signedByOwner reports whether people sign a role: the notary itself renews timestamps and snapshots.
 func signedByOwner(role string) bool { return role != "timestamp" && role != "snapshot" }
 
-// section takes the dates of a repository's trust data.
+// section records the dates of a repository's trust data.
 func (d *dates) section(s *Section) {
 	for _, e := range s.Expiries {
 		if signedByOwner(e.Role) {
@@ -67,7 +67,7 @@ func (d *dates) add(e Expiring) {
 	}
 }
 
-// soonest sorts, and keeps the soonest; of the certificates' dates each once.
+// soonest sorts the dates and keeps the soonest; each date of certificates once.
 func soonest(all []Expiring) []Expiring {
 	slices.SortStableFunc(all, func(a, b Expiring) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.What, b.What))
@@ -84,8 +84,8 @@ func soonest(all []Expiring) []Expiring {
 	return all[:min(len(all), maxExpiries)]
 }
 
-// expiresNext says in a line which of a repository's dates come first: of its trust data, and
-// of the certificates of its signatures.
+// expiresNext returns a line with the first of a repository's dates: of its trust data, and of the certificates of
+// its signatures.
 func expiresNext(r verify.Repository, now time.Time) string {
 	first := map[string]Expiring{}
 	note := func(kind, what string, at time.Time) {
@@ -110,7 +110,7 @@ func expiresNext(r verify.Repository, now time.Time) string {
 	return strings.Join(all, ", ")
 }
 
-// timeLeft says in how many days a date is, or how many have passed since.
+// timeLeft returns in how many days a date is, or how many days ago it was.
 func timeLeft(at, now time.Time) string {
 	switch left := daysLeft(at, now); {
 	case left >= 0:

@@ -12,9 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// savedFailures writes what a run could not do, or a verification found amiss or unknown, as
-// lines that run --only takes: a repository, or repository@digest, or repository:tag. Each
-// has its reason as a comment above it.
+// savedFailures writes what a run could not do, or where verify found a problem or an unknown, as lines that run
+// --only reads: a repository, or repository@digest, or repository:tag. Each has its reason as a comment above it.
 func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# dct2notation %s of %s: %s; for run --only\n", s.Head.Of, date(s.Head.Started), s.verdict())
@@ -41,11 +40,11 @@ func savedFailures(w io.Writer, s *Saved, _ Options) error {
 	return out.Flush()
 }
 
-// cutList begins the comment of a list whose result did not finish. Readers look for it: with
-// it, an empty list does not mean that there is nothing to do.
+// cutList begins the comment of a list whose result did not finish. Readers look for it: with it, an empty list does
+// not mean that there is nothing to do.
 const cutList = "# what it did not come to is not in this list"
 
-// untagged is the digest of an image that DCT has withdrawn, whose row has no tag.
+// untagged returns the digest of an image that DCT has withdrawn, whose row has no tag.
 func untagged(r Row) string {
 	if len(r.Tags) > 0 && r.Tags[0] != "" {
 		return ""
@@ -53,8 +52,8 @@ func untagged(r Row) string {
 	return r.Registry
 }
 
-// failureLine writes what is named. What no registry could have is only told of: it would
-// not be read back as what it is.
+// failureLine writes what is named. A name that no registry could have becomes only a comment: it would not be read
+// back as the same name.
 func failureLine(out *bufio.Writer, n Named, what, reason string) {
 	fmt.Fprintf(out, "# %s: %s\n", comment(what), comment(reason))
 	if back, err := parseNamed(n.String()); err == nil && back == n {
@@ -66,7 +65,7 @@ func failureLine(out *bufio.Writer, n Named, what, reason string) {
 
 func comment(s string) string { return inLine(s) }
 
-// inLine is text of several lines in one, with its hint.
+// inLine puts a text of several lines, with its hint, on one line.
 func inLine(s string) string {
 	return strings.ReplaceAll(hinted(s, 600, func(s string, limit int) string {
 		return safetext.Safe(strings.ReplaceAll(s, "\n", " / "), limit)
@@ -89,7 +88,7 @@ func (n Named) String() string {
 	return n.Repository
 }
 
-// named is what a row is of.
+// named returns what a row names.
 func named(repository, gun, digest string, tags []string) Named {
 	n := Named{Repository: cmp.Or(gun, repository), Digest: digest}
 	if digest == "" && len(tags) > 0 {
@@ -98,12 +97,11 @@ func named(repository, gun, digest string, tags []string) Named {
 	return n
 }
 
-// parseNamed reads one line as docker reads the names of images. Where it has a digest, its
-// tag says nothing more.
+// parseNamed parses one line as docker parses image names. If it has a digest, its tag is ignored.
 func parseNamed(text string) (Named, error) {
 	ref, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
-		return Named{}, fmt.Errorf("%s: %s", safetext.Safe(text, 256), safetext.Safe(err.Error(), 300)) // which repeats the text as it is
+		return Named{}, fmt.Errorf("%s: %s", safetext.Safe(text, 256), safetext.Safe(err.Error(), 300)) // the parser's error repeats the text unescaped
 	}
 	n := Named{Repository: reference.TrimNamed(ref).Name()}
 	if d, ok := ref.(reference.Digested); ok {

@@ -10,14 +10,14 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Sink takes a result piece by piece, so that memory does not grow with it.
+// Sink receives a result piece by piece, so that memory does not grow with it.
 type Sink interface {
 	Section(Section) error
 	Row(Row) error
 	End(End) error
 }
 
-// Verified passes what verify found of one repository on.
+// Verified passes on what verify found for one repository.
 func Verified(to Sink, r verify.Repository) error {
 	s := Section{
 		Repository: r.GUN, Place: r.Place, Class: string(r.Class), Reason: r.Reason, Unknown: r.Class == "" && r.Reason != "",
@@ -43,7 +43,7 @@ func Verified(to Sink, r verify.Repository) error {
 	return nil
 }
 
-// verified is what Verified was given.
+// verified restores what Verified was given.
 func verified(s Section, rows []Row) verify.Repository {
 	r := verify.Repository{
 		GUN: s.Repository, Place: s.Place, Class: verify.Class(s.Class), Reason: s.Reason,
@@ -102,7 +102,7 @@ func Settled(to Sink, o *migrate.Outcome) error {
 	})
 }
 
-// again makes the run's report from what Read and Settled passed on.
+// again rebuilds the run's report from what Read and Settled passed on.
 func (r *Run) again(s *Section, row *Row) {
 	switch {
 	case row != nil:

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Past is what is remembered of a result for good, so that progress can be shown.
+// Past is what is kept permanently of a result, to show progress.
 type Past struct {
 	Of     string         `json:"of"`
 	Scope  string         `json:"scope,omitempty"`
@@ -19,20 +19,19 @@ type Past struct {
 	Unread int            `json:"unread"`
 }
 
-// Past is what is to be remembered of a result.
+// Past returns what to keep of a result.
 func (s *Saved) Past() Past {
 	return Past{s.Head.Of, s.Head.Scope, s.End.Ended, s.End.Well, s.End.Complete, s.End.Totals, s.End.Unread}
 }
 
-// maxHistory bounds how many earlier results are shown.
+// maxHistory limits how many earlier results are shown.
 const maxHistory = 200
 
-// maxPast bounds a line of the history, in bytes.
+// maxPast limits the length of a line of the history, in bytes.
 const maxPast = 64 << 10
 
-// ReadHistory reads lines of Past and keeps the last ones of the same scope as the result, up to
-// it. A line that cannot be read is passed over: the file is a convenience, and a crash may have
-// cut its last line.
+// ReadHistory reads lines of Past and keeps the last ones of the same scope as the result, up to it. It skips lines
+// that it cannot read: the file is a convenience, and a crash may have cut its last line.
 func ReadHistory(r io.Reader, like *Saved) []Past {
 	var kept []Past
 	for in := bufio.NewReaderSize(r, maxPast); ; {
@@ -41,10 +40,10 @@ func ReadHistory(r io.Reader, like *Saved) []Past {
 			for errors.Is(err, bufio.ErrBufferFull) {
 				_, err = in.ReadSlice('\n')
 			}
-			continue // none of ours; those behind it are
+			continue // not one of ours; later lines may be
 		}
 		if err != nil {
-			break // a line without its end was cut
+			break // the last line is incomplete
 		}
 		var p Past
 		if json.Unmarshal(raw, &p) != nil || p.Of != like.Head.Of || p.Scope != like.Head.Scope || p.Ended.IsZero() || p.Ended.After(like.End.Ended) {

@@ -17,15 +17,15 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pageScripts are one script, in this order.
+// pageScripts are concatenated into one script, in this order.
 var pageScripts = []string{"data.js", "filter.js", "table.js", "details.js", "main.js"}
 
-// pageTemplate escapes all that it is given, by where it stands.
+// pageTemplate escapes all its data according to the context.
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"count": thousands}).ParseFS(pageFiles, "page/*.html"))
 
-// savedHTML writes one page that needs nothing else: the verdict, totals and charts, then
-// all rows in a table that a script shows. What is worst is listed without the script too,
-// and on paper. Only pageTemplate and the encoder of the rows write data into it.
+// savedHTML writes one self-contained page: the verdict, totals and charts, then all rows in a table that a script
+// shows. The worst rows are also listed without the script, and on paper. Only pageTemplate and the encoder of the
+// rows write data into it.
 func savedHTML(w io.Writer, s *Saved, o Options) error {
 	p, err := newPage(s, o)
 	if err != nil {
@@ -36,7 +36,7 @@ func savedHTML(w io.Writer, s *Saved, o Options) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	err = pageTemplate.ExecuteTemplate(out, "head.html", p)
 	if err == nil {
-		// Not by the template, which would change the text that the policy has the hash of.
+		// Not through the template, which would change the text that the policy's hash is over.
 		_, err = fmt.Fprintf(out, "<style>%s</style>\n</head>\n", style)
 	}
 	if err == nil {
@@ -54,22 +54,22 @@ func savedHTML(w io.Writer, s *Saved, o Options) error {
 	return cmp.Or(err, out.Flush())
 }
 
-// pageText is the text of files of the page. Browsers read CRLF, which a checkout may have
-// made, as LF, and hash that.
+// pageText returns the text of files of the page. Browsers read CRLF, which a checkout may have produced, as LF, and
+// hash that.
 func pageText(names ...string) string {
 	var b strings.Builder
 	for _, name := range names {
 		raw, err := pageFiles.ReadFile("page/" + name)
 		if err != nil {
-			panic(err) // it was there when this was built
+			panic(err) // it is embedded
 		}
 		b.WriteString(strings.ReplaceAll(string(raw), "\r\n", "\n"))
 	}
 	return b.String()
 }
 
-// policy lets the page's own style and script in, and nothing else: no request, no other
-// script wherever it comes from, no text that becomes markup.
+// policy allows the page's own style and script and nothing else: no request, no other script wherever it comes from,
+// no text that becomes markup.
 func policy(style, script string) string {
 	return "default-src 'none'; style-src " + sourceHash(style) + "; script-src " + sourceHash(script) +
 		"; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -80,7 +80,7 @@ func sourceHash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// thousands is a count as people write it.
+// thousands formats a count with thousands separators.
 func thousands(n int) string {
 	s := itoa(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

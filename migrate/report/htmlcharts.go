@@ -16,7 +16,7 @@ const (
 	maxChartResults      = 60
 )
 
-// A segment is a part of a bar or a column, in per cent of it.
+// A segment is a part of a bar or a column, in per cent.
 type segment struct {
 	From, Size float64
 	Standing   Standing
@@ -24,8 +24,8 @@ type segment struct {
 	Label      string
 }
 
-// stack lays the counts one after the other on a length of 100. Each that is not zero can
-// be seen: one conflict among thousands that agree is what the chart is looked at for.
+// stack places the counts one after the other on a length of 100. Every count that is not zero stays visible: the
+// chart has to show one conflict among thousands that agree.
 func stack(counts map[kind]int) []segment {
 	const least = 2.5
 	total := max(1, sum(counts, func(kind) bool { return true }))
@@ -47,7 +47,7 @@ func stack(counts map[kind]int) []segment {
 	return all
 }
 
-// shades are the classes that the style sheet has a colour for.
+// shades are the classes for which the style sheet has a colour.
 var shades = []string{
 	"agree", "unsigned", "dct-only", "notation-only", "conflict", "tag-moved", "missing", "untrusted", "expired", "unknown",
 	"signed", "already", "replayed", "skipped", "failed", "ok", "problem",
@@ -77,7 +77,7 @@ type bar struct {
 	Name     string
 	Link     string
 	Total    int
-	Calm     bool // without a problem
+	Calm     bool // it has no problem
 	Segments []segment
 	Trouble  []string // what somebody has to look at, in words
 	Rest     []string
@@ -86,13 +86,13 @@ type bar struct {
 	trouble, aside int
 }
 
-// link filters the table.
+// link returns a link that filters the table.
 func link(by, value string) string { return "#" + by + "=" + url.QueryEscape(value) }
 
-// troubling reports whether somebody has to look at what is of the kind.
+// troubling reports whether somebody has to look at this kind.
 func troubling(k kind) bool { return k.standing == Problem || k.standing == Unclear }
 
-// newBar counts a repository's rows; most are never drawn.
+// newBar counts a repository's rows; most bars are never drawn.
 func newBar(name string, counts map[kind]int) bar {
 	b := bar{
 		name: name, trouble: sum(counts, troubling), aside: sum(counts, func(k kind) bool { return k.standing == Aside }),
@@ -119,15 +119,15 @@ func inWords(counts map[kind]int) (trouble, rest []string) {
 	return trouble, rest
 }
 
-// A columnOf is a result in the chart of progress.
+// A columnOf is one result in the progress chart.
 type columnOf struct {
 	X, Width  float64 // per cent
 	Middle    float64
 	Date      string
 	Ended     string // with the time
-	Tick      bool   // the date is written below it
+	Tick      bool   // the date is shown below it
 	Segments  []segment
-	Counts    []int // by worstFirst, then what was not read
+	Counts    []int // in the order of worstFirst, then what was not read
 	State     string
 	Cut, Well bool
 }
@@ -137,11 +137,11 @@ type progress struct {
 	Columns []columnOf
 	Earlier int // results that are not shown
 	Most    int
-	Cut     bool // one did not finish
+	Cut     bool // at least one did not finish
 	Trend   string
 }
 
-// newProgress is nil where there is nothing to compare the result with.
+// newProgress returns nil if there is nothing to compare the result with.
 func (s *Saved) newProgress(history []Past) *progress {
 	history = slices.Clone(history)
 	if n := len(history); n == 0 || !history[n-1].Ended.Equal(s.End.Ended) {
@@ -175,7 +175,7 @@ func (s *Saved) newProgress(history []Past) *progress {
 	return p
 }
 
-// trend says whether less is amiss than in the result before, and than in the first that is shown.
+// trend returns how the number of problems compares with the previous result, and with the first that is shown.
 func trend(history []Past) string {
 	amiss := func(p Past) int { return sum(p.kinds(), troubling) }
 	last, n := history[len(history)-1], len(history)
@@ -201,7 +201,7 @@ func trend(history []Past) string {
 	return strings.Join(parts, "; ")
 }
 
-// kinds are the counts by standing: a result remembers no more.
+// kinds returns the counts by standing: the history keeps no more than that.
 func (p Past) kinds() map[kind]int {
 	counts := map[kind]int{}
 	for class, n := range p.Totals {
@@ -217,7 +217,7 @@ func (p Past) column(most int) columnOf {
 	total := sum(counts, func(kind) bool { return true })
 	c := columnOf{Cut: !p.Whole, Well: p.Well, Segments: stack(counts)}
 	height := float64(total) / float64(max(1, most))
-	for i := range c.Segments { // what is ok stands on the ground and grows
+	for i := range c.Segments { // what is ok is at the bottom and grows
 		c.Segments[i].From = 100 - 100*height + c.Segments[i].From*height
 		c.Segments[i].Size *= height
 	}
@@ -260,7 +260,7 @@ func newExpiryLine(e Expiring, now time.Time) expiryLine {
 	return l
 }
 
-// sortedCounts are texts with their counts, the most first.
+// sortedCounts returns texts with their counts, the most frequent first.
 func sortedCounts(counts map[string]int) (all []string) {
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(counts[b]-counts[a], strings.Compare(a, b))

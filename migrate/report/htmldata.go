@@ -11,13 +11,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// How much of a text the page has, in characters.
+// How much of a text the page keeps, in characters.
 const (
 	maxName   = 1024
 	maxReason = 2000
 )
 
-// A column of the page's rows. Those that are empty in all rows are left out.
+// A column of the page's rows. Columns that are empty in all rows are left out.
 type column struct {
 	name string
 	of   func(r *Row) string
@@ -41,8 +41,8 @@ var pageColumns = []column{
 	{"reason", func(r *Row) string { return hinted(r.Reason, maxReason, safetext.Lines) }},
 }
 
-// asRow is the row of a repository of which something is to be told beside its rows. Its
-// class can be mistaken for no class of a tag.
+// asRow returns the row of a repository with something to report besides its rows. Its class cannot be mistaken for a
+// class of a tag.
 func asRow(s *Section) (row Row, ok bool) {
 	st := sectionStanding(*s)
 	class := notLookedAt
@@ -52,7 +52,7 @@ func asRow(s *Section) (row Row, ok bool) {
 	return Row{Repository: s.Repository, Class: class, Standing: st, Reason: s.Reason}, st != Well
 }
 
-// sameDigest stands for the digest that the row has already: most have it twice.
+// sameDigest replaces a digest that the row already has: most rows have it twice.
 const sameDigest = "="
 
 func registryColumn(r *Row) string {
@@ -62,10 +62,9 @@ func registryColumn(r *Row) string {
 	return safetext.Safe(r.Registry, maxName)
 }
 
-// writeData writes what the page's script shows, in the order of the result: a list for
-// each row, its cells; and an object for each repository of which more is known. Of a text
-// that a column had before, only its number is written. No character of it can end the
-// element that it is in: JSON's are escaped where HTML knows them.
+// writeData writes what the page's script shows, in the order of the result: for each row a list of its cells, and an
+// object for each repository about which more is known. A text that a column had before is replaced by its number. No
+// character can end the element that contains it: characters of JSON that mean something in HTML are escaped.
 func (s *Saved) writeData(out *bufio.Writer, columns []column, now time.Time) error {
 	names := make([]string, len(columns))
 	seen := make([]numbers, len(columns))
@@ -104,13 +103,13 @@ func (s *Saved) writeData(out *bufio.Writer, columns []column, now time.Time) er
 	return err
 }
 
-// known is what is known of a repository.
+// known is what is known about a repository.
 type known struct {
 	Repository string      `json:"repository"`
 	Facts      [][2]string `json:"facts"`
 }
 
-// writeJSON writes parts in turn: a literal of ours as it is, then a value as JSON.
+// writeJSON writes parts in turn: a literal as it is, then a value as JSON.
 func writeJSON(out *bufio.Writer, parts ...any) error {
 	for i, p := range parts {
 		if literal, ok := p.(string); ok && i%2 == 0 {
@@ -128,8 +127,8 @@ func writeJSON(out *bufio.Writer, parts ...any) error {
 	return nil
 }
 
-// numbers are those of a column's texts. Only so many are kept that memory does not grow
-// with the rows.
+// numbers are the numbers of a column's texts. Only a limited count is kept, so that memory does not grow with the
+// rows.
 type numbers struct {
 	known map[string]int
 	next  int
@@ -140,7 +139,7 @@ const (
 	maxKnownText = 256 // bytes
 )
 
-// cell is the text's number where it has one that is kept, else the text, which gets the next.
+// cell returns the text's number if it is kept, else the text, which gets the next number.
 func (n *numbers) cell(text string) any {
 	if at, ok := n.known[text]; ok {
 		return at
@@ -152,7 +151,7 @@ func (n *numbers) cell(text string) any {
 	return text
 }
 
-// facts are what is known of a repository beside its rows, as pairs of texts for people.
+// facts returns what is known about a repository besides its rows, as pairs of texts for people.
 func (s *Section) facts(now time.Time) (all [][2]string) {
 	add := func(what, text string) {
 		if text != "" {

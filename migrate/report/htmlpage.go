@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	maxPageExpiries = 200 // dates that are listed; some are shown at once
+	maxPageExpiries = 200 // dates that are listed; only some are shown at first
 	maxPageFirst    = 8
 	maxPageWorst    = 500 // rows that are listed without the script, and on paper
 )
 
-// page is what the template shows. All texts in it have passed safetext.
+// page is what the template shows. All its texts have passed through safetext.
 type page struct {
 	Policy                                string
 	Title, Lead, Verdict, Mood            string
@@ -41,7 +41,7 @@ type page struct {
 	columns                               []column
 }
 
-// A card counts what is of one standing.
+// A card shows the count of one standing.
 type card struct {
 	Standing    Standing
 	Mark, Label string
@@ -65,7 +65,7 @@ type worstLine struct {
 	Class, Repository, Name, Reason string
 }
 
-// marks go with the colours, so that nobody has to see those.
+// marks accompany the colours, so that nobody depends on seeing those.
 var marks = map[Standing]string{Well: "✓", Problem: "✕", Unclear: "?", Aside: "–"}
 
 func newPage(s *Saved, o Options) (*page, error) {
@@ -117,13 +117,13 @@ func newPage(s *Saved, o Options) (*page, error) {
 	return p, nil
 }
 
-// mood is the colour of the verdict. Good is what End.Well says, and nothing else.
+// mood returns the colour of the verdict. It is good only if End.Well is set.
 func (s *Saved) mood() string {
 	switch {
 	case s.End.Well:
 		return "good"
 	case s.Ready != nil && s.Ready.Ready:
-		return "unsure" // a decision lets something stay
+		return "unsure" // a decision accepts something
 	case s.Ready != nil && slices.ContainsFunc(s.Ready.Gates, func(g verify.Gate) bool { return g.State == verify.Fails }):
 		return "bad"
 	case s.Counts[Problem] > 0:
@@ -157,7 +157,7 @@ func (s *Saved) cards() (all []card) {
 	return all
 }
 
-// lines are the totals by class.
+// lines returns the totals by class.
 func (t *tally) lines(of string, all int) (lines []total) {
 	for _, k := range inOrder(t.totals) {
 		n := t.totals[k]
@@ -187,7 +187,7 @@ func share(n, all int) string {
 	}
 }
 
-// remarks are what a person should know beside the totals.
+// remarks returns what a person should know besides the totals.
 func (s *Saved) remarks(t *tally) (all []string) {
 	if rows := sum(t.totals, func(k kind) bool { return k.class != trustDataNotRead }); s.End.Items > rows {
 		all = append(all, thousands(s.End.Items-rows)+" more were not finished when it ended")

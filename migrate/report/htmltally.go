@@ -7,27 +7,26 @@ import (
 	"strings"
 )
 
-// A kind is what rows are counted by in the page's totals and charts.
+// A kind is the key by which the page's totals and charts count rows.
 type kind struct {
 	standing Standing
 	class    string
 }
 
-// trustDataNotRead is the class of the repositories without rows in totals and charts.
+// trustDataNotRead is the class, in totals and charts, of the repositories without rows.
 const trustDataNotRead = "trust data not read"
 
 // notLookedAt is the class of a repository that was not looked at as a whole.
 const notLookedAt = "not looked at"
 
-// tally is what the page's summary is made from. It grows with the repositories, and not
-// with the rows.
+// tally collects what the page's summary is made from. It grows with the repositories, not with the rows.
 type tally struct {
 	totals       map[kind]int
 	causes       map[kind]map[string]int // why a run did not sign
 	repositories map[string]map[kind]int
 	findings     map[string]int
-	allowed      int             // repositories past a date, which was allowed
-	judged       int             // repositories past a date, judged when they were saved
+	allowed      int             // repositories with expired trust data that was allowed
+	judged       int             // repositories with expired trust data that was judged when it was saved
 	used         map[string]bool // columns that are not empty
 	troubles     troubles
 	dates        dates
@@ -35,7 +34,7 @@ type tally struct {
 	of           string
 }
 
-// maxCauses bounds how many causes and findings are told apart.
+// maxCauses limits how many causes and findings are distinguished.
 const maxCauses = 50
 
 // tally reads the result once.
@@ -84,7 +83,7 @@ func (t *tally) row(r *Row) {
 	t.add(r.Repository, kind{r.Standing, r.Class}, r.Cause)
 }
 
-// columns remembers which columns are not empty. All but a few are known after a few rows.
+// columns records which columns are not empty. Almost all are known after a few rows.
 func (t *tally) columns(r *Row) {
 	for _, c := range pageColumns {
 		if !t.used[c.name] && c.of(r) != "" {
@@ -116,7 +115,7 @@ func addBounded(to map[string]int, what string, n int) {
 	to[what] += n
 }
 
-// inOrder are the kinds, worst standing first.
+// inOrder returns the kinds, worst standing first.
 func inOrder(counts map[kind]int) []kind {
 	return slices.SortedFunc(maps.Keys(counts), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.standing), slices.Index(worstFirst, b.standing)), strings.Compare(a.class, b.class))

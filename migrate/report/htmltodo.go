@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	maxPageCauses      = 100 // causes that are told apart; those beyond are one
-	maxCausesFirst     = 10  // that are shown at once
-	maxCauseFirst      = 6   // repositories of a cause that are shown at once
-	maxCauseRepository = 100 // and that are listed
+	maxPageCauses      = 100 // causes that are distinguished; the rest is counted as one
+	maxCausesFirst     = 10  // shown at first
+	maxCauseFirst      = 6   // repositories of a cause that are shown at first
+	maxCauseRepository = 100 // and listed
 	maxPageFolders     = 60  // folders of repositories
 	maxCauseText       = 4000
 	otherCauses        = "other causes"
-	maxLeadDays        = 90 // until when a date is in the first line
+	maxLeadDays        = 90 // how far ahead the first line looks for dates
 )
 
-// A cause is what rows that are not well have in common: who knows what to do about one of them knows it of all.
+// A cause is what rows with a problem have in common: whoever knows what to do about one of them knows it for all.
 type cause struct {
 	standing      Standing
 	class, reason string
 }
 
-// ofCause is what has one cause.
+// ofCause is everything with the same cause.
 type ofCause struct {
 	cause
 	whole        string // the reason of the first
@@ -43,7 +43,7 @@ type ofCause struct {
 	repositories map[string]int
 }
 
-// causes tells them apart, up to so many.
+// causes holds a limited number of causes.
 type causes map[cause]*ofCause
 
 func (c causes) add(key cause, whole, link, hint, remedy, repository string, unread bool) {
@@ -63,7 +63,7 @@ func (c causes) add(key cause, whole, link, hint, remedy, repository string, unr
 	}
 }
 
-// section takes a repository of which something is amiss beside its rows.
+// section records a repository with a problem besides its rows.
 func (c causes) section(of string, s *Section) {
 	row, ok := asRow(s)
 	if !ok {
@@ -74,7 +74,7 @@ func (c causes) section(of string, s *Section) {
 	c.add(cause{row.Standing, row.Class, reason}, whole, "class="+url.QueryEscape(safetext.Safe(row.Class, maxName)), hint, remedy(of, class, s.Class != ""), s.Repository, true)
 }
 
-// row takes a row. Those that are only to be known of are no cause to do something.
+// row records a row. Rows that are only for information are no cause to do something.
 func (c causes) row(of string, r *Row) {
 	if r.Standing != Problem && r.Standing != Unclear {
 		return
@@ -91,31 +91,31 @@ func (c causes) row(of string, r *Row) {
 	c.add(cause{r.Standing, class, reason}, whole, link, hint, remedy(of, typeOf(*r), false), r.Repository, false)
 }
 
-// alike is a reason as a whole, without what it says of one row alone, and the hint below it.
+// alike splits a reason into the whole text, the text without what is specific to one row, and the hint.
 func alike(reason string, names ...string) (whole, what, hint string) {
 	whole, hint, _ = strings.Cut(reason, "\nhint: ")
 	whole = whole[:min(len(whole), maxCauseText)]
 	what = requested.ReplaceAllString(whole, "$1/…")
 	for _, n := range names {
 		if n == "tag " {
-			continue // what no tag leads to
+			continue // an image without a tag
 		}
 		what = without(what, strings.Trim(n, "@:"))
-		if _, path, ok := strings.Cut(n, "/"); ok { // what a registry calls it
+		if _, path, ok := strings.Cut(n, "/"); ok { // the registry's name for it
 			what = without(what, path)
 		}
 	}
 	return whole, varying.ReplaceAllString(what, "…"), hint
 }
 
-// requested is what a request was for, behind the server: its path has the repository's name, and the digest or tag.
+// requested matches the path of a request after the server: it has the repository's name, and the digest or tag.
 var requested = regexp.MustCompile(`(?i)\b(https?://[^/\s"'<>]+)/[^\s"'<>]*[^\s"'<>:;,.)]`)
 
-// varying is what differs between reasons that are the same: ids, times and local ports.
+// varying matches what differs between equal reasons: ids, times and local ports.
 var varying = regexp.MustCompile(`(sha256:)?\b[0-9a-f]{64}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\d{4}-\d\d-\d\dT[0-9:.]+Z|(\[[0-9a-f:]+\]|[0-9.]+):\d+->`)
 
-// without takes a name out of a text, where it is not part of another word. A name of one element may be a word of ours:
-// only what stands in quotes, brackets or the like is one.
+// without removes a name from a text, unless it is part of another word. A name of one element may be an ordinary
+// word: it is removed only within quotes, brackets or the like.
 func without(text, name string) string {
 	if name == "" {
 		return text
@@ -160,7 +160,7 @@ type inTodo struct {
 	Rows       int
 }
 
-// todos are the causes, worst first, then those of most rows.
+// todos returns the causes, worst first, then those with most rows.
 func (c causes) todos(of string) (all []todo) {
 	list := slices.SortedFunc(maps.Values(c), func(a, b *ofCause) int {
 		return cmp.Or(cmp.Compare(slices.Index(worstFirst, a.standing), slices.Index(worstFirst, b.standing)), b.rows+b.unread-a.rows-a.unread,
@@ -194,7 +194,7 @@ func (c causes) todos(of string) (all []todo) {
 	return all
 }
 
-// count says how much has the cause. Repositories and tags are never added together.
+// count returns how much has the cause. Repositories and tags are never added together.
 func (c *ofCause) count(of string) string {
 	repositories := thousandsOf(len(c.repositories), "repository")
 	if c.rows == 0 {
@@ -203,7 +203,7 @@ func (c *ofCause) count(of string) string {
 	return thousandsOf(c.rows, noun(of)) + " in " + repositories
 }
 
-// noun is what a row is of.
+// noun returns what a row is called.
 func noun(of string) string {
 	if of == OfRun {
 		return "image"
@@ -215,7 +215,7 @@ func thousandsOf(n int, what string) string {
 	return thousands(n) + strings.TrimPrefix(safetext.Count(n, what), itoa(n))
 }
 
-// lead is the first line: how far it is, how much is to be decided, and which date comes first.
+// lead returns the first line: the progress, how many decisions remain, and which date comes first.
 func (s *Saved) lead(t *tally, todos int, soonest []Expiring, now time.Time) string {
 	unread := sum(t.totals, func(k kind) bool { return k.class == trustDataNotRead })
 	rows := sum(t.totals, func(k kind) bool { return k.class != trustDataNotRead && k.class != notLookedAt })
@@ -259,7 +259,7 @@ func (s *Saved) lead(t *tally, todos int, soonest []Expiring, now time.Time) str
 	return strings.Join(parts, ", ")
 }
 
-// percent never says 100 of what is not all, nor 0 of what is something.
+// percent never returns 100 for less than everything, nor 0 for more than nothing.
 func percent(n, all int) string {
 	switch {
 	case n == all:
@@ -270,13 +270,13 @@ func percent(n, all int) string {
 	return itoa(n*100/max(1, all)) + " %"
 }
 
-// calendarDays counts the days of the calendar in UTC from now.
+// calendarDays returns the number of calendar days in UTC from now.
 func calendarDays(at, now time.Time) int {
 	whole := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 	return int(whole(at).Sub(whole(now)) / (24 * time.Hour))
 }
 
-// endsIn says when a date is, by the days of the calendar in UTC.
+// endsIn describes when a date is, in calendar days in UTC.
 func endsIn(at, now time.Time) string {
 	days := calendarDays(at, now)
 	switch {
@@ -290,10 +290,10 @@ func endsIn(at, now time.Time) string {
 	return fmt.Sprintf("ends in %d days", days)
 }
 
-// A folder is the repositories of a registry below one first element of their paths.
+// A folder is the repositories of a registry with the same first path element.
 type folder struct {
 	Name, Count        string
-	Open, Calm         bool // shown at once; without a problem
+	Open, Calm         bool // shown at first; without a problem
 	Segments           []segment
 	Trouble, Rest      []string
 	Bars               []bar
@@ -304,13 +304,13 @@ type folder struct {
 	trouble, aside, total int
 }
 
-// folderOf is the registry and the first element of the path, where more follows.
+// folderOf returns the registry and the first path element, if more follows.
 func folderOf(repository string) string {
 	parts := strings.SplitN(repository, "/", 3)
 	return strings.Join(parts[:max(1, min(2, len(parts)-1))], "/")
 }
 
-// folders are those with most trouble first, and so are their repositories; and how many folders are not shown.
+// folders returns the folders with most trouble first, and so their repositories, and how many folders are not shown.
 func (t *tally) folders() (shown []*folder, more int) {
 	by := map[string]*folder{}
 	for name, counts := range t.repositories {

@@ -16,7 +16,7 @@ import (
 // ImageTotals counts the images of a list by who trusts them.
 type ImageTotals map[verify.TrustedBy]int
 
-// Images is what both sides say of a list of images as JSON. It is written piece by piece: see NewImagesJSON.
+// Images is what both sides say about a list of images, as JSON. It is written piece by piece: see NewImagesJSON.
 type Images struct {
 	Version  int              `json:"version"`
 	Kind     string           `json:"kind"`
@@ -24,8 +24,8 @@ type Images struct {
 	List     ImageList        `json:"list"`
 	Images   []verify.Running `json:"images"`
 	Totals   ImageTotals      `json:"totals"`
-	Complete bool             `json:"complete"` // servers were asked about all, and none is unknown
-	Agree    bool             `json:"agree"`    // complete, and both sides trust all of them
+	Complete bool             `json:"complete"` // servers were asked about all images, and none is unknown
+	Agree    bool             `json:"agree"`    // it is complete, and both sides trust all images
 }
 
 // ImageList is the list of what runs.
@@ -35,10 +35,10 @@ type ImageList struct {
 	At     time.Time `json:"at"` // when it was written
 }
 
-// ImagesKind tells the JSON apart from our other JSON.
+// ImagesKind distinguishes the JSON from our other JSON.
 const ImagesKind = "dct2notation.images"
 
-// trustOrder is the order in which reports show who trusts an image, all well first.
+// trustOrder is the order in which reports show who trusts an image, both sides first.
 var trustOrder = []verify.TrustedBy{verify.ByBoth, verify.ByDCT, verify.ByNotation, verify.ByNeither, verify.ByUnknown, verify.NotAsked}
 
 // Disagree reports whether there is an image that not both sides trust.
@@ -49,7 +49,7 @@ func (t ImageTotals) Disagree() bool {
 // An ImagesWriter writes a result image by image.
 type ImagesWriter interface {
 	Image(verify.Running) error
-	// End closes the result; err is why it did not come to its end.
+	// End closes the result; err is why it ended early, or nil.
 	End(t ImageTotals, err error) error
 }
 
@@ -90,7 +90,7 @@ func (v *imagesText) Image(r verify.Running) error {
 	return err
 }
 
-// Where says where an image runs; empty: the list does not.
+// Where returns where an image runs; empty: the list does not say.
 func Where(r verify.Running) string {
 	const most = 3
 	var names []string

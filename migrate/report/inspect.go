@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Inspected is all that both sides say of one image.
+// Inspected is everything that both sides say about one image.
 type Inspected struct {
 	Version int       `json:"version"`
 	Kind    string    `json:"kind"`
@@ -30,13 +30,13 @@ type InspectedPolicy struct {
 	Level      string   `json:"level,omitempty"`
 	Stores     []string `json:"trust_stores,omitempty"`
 	Identities []string `json:"trusted_identities,omitempty"`
-	Reason     string   `json:"reason,omitempty"` // why none applies
+	Reason     string   `json:"reason,omitempty"` // why no statement applies
 }
 
-// InspectKind tells the JSON apart from our other JSON.
+// InspectKind distinguishes the JSON from our other JSON.
 const InspectKind = "dct2notation.inspect"
 
-// NewInspected is what is shown of an inspection.
+// NewInspected returns the result to show for an inspection.
 func NewInspected(tool string, at time.Time, i *verify.Inspection, p InspectedPolicy) *Inspected {
 	return &Inspected{1, InspectKind, tool, at.UTC(), *i, p}
 }
@@ -127,7 +127,7 @@ func (p *inspectPage) dct(r *Inspected) {
 	}
 }
 
-// roleText says which keys a role has, and until when it is valid.
+// roleText returns which keys a role has, and until when it is valid.
 func roleText(role dct.Role, now time.Time) string {
 	var ids []string
 	for _, k := range role.Keys {
@@ -150,7 +150,7 @@ func past(at, now time.Time) string {
 	return " (past)"
 }
 
-// signerNames are the names of signers, as docker trust inspect shows them.
+// signerNames returns the names of signers, as docker trust inspect shows them.
 func signerNames(roles []string) (names []string) {
 	for _, role := range roles {
 		names = append(names, strings.TrimPrefix(role, "targets/"))
@@ -198,7 +198,7 @@ func (p *inspectPage) signature(r *Inspected, s verify.Signature) {
 	}
 	p.line(3, "policy says", "%s", said)
 	if len(s.Certificates) == 0 {
-		return // what it claims was not read, or is not intact
+		return // its contents were not read, or are not intact
 	}
 	leaf := s.Certificates[0]
 	p.line(3, "identity", "%s", s.Identity)

@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// JSON writes v indented, with a newline behind it. What a terminal would obey in a name is
-// escaped: the result may be shown on one.
+// JSON writes v indented, with a newline at the end. Control characters in names are escaped, because the result may
+// be shown on a terminal.
 func JSON[T any](w io.Writer, v T) error {
 	raw, err := json.MarshalIndent(v, "", "  ")
 	if err == nil {
@@ -21,7 +21,7 @@ func JSON[T any](w io.Writer, v T) error {
 	return err
 }
 
-// compact is v in one line.
+// compact encodes v in one line.
 func compact(v any) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	return safetext.JSON(raw), err
@@ -30,14 +30,14 @@ func compact(v any) ([]byte, error) {
 // A stream writes one object whose list grows as its items come, so that memory does not.
 type stream struct {
 	w    io.Writer
-	head any    // what is before the list
-	list string // its name
-	line bool   // all in one line
+	head any    // comes before the list
+	list string // the list's name
+	line bool   // everything in one line
 
 	begun bool
 }
 
-// newline begins a line, where the object may have several.
+// newline starts a new line if the object may have several.
 func (s *stream) newline() string {
 	if s.line {
 		return ""
@@ -45,7 +45,7 @@ func (s *stream) newline() string {
 	return "\n"
 }
 
-// begin writes what comes before the first item, and returns what separates the next one from it.
+// begin writes what comes before the first item, and returns the separator before the next one.
 func (s *stream) begin() (separator string, err error) {
 	if s.begun {
 		return "," + s.newline(), nil
@@ -58,7 +58,7 @@ func (s *stream) begin() (separator string, err error) {
 	return s.newline(), err
 }
 
-// item writes the next one.
+// item writes the next item.
 func (s *stream) item(v any) error {
 	raw, err := compact(v)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *stream) item(v any) error {
 	return err
 }
 
-// end writes what is behind the list.
+// end writes what comes after the list.
 func (s *stream) end(v any) error {
 	raw, err := compact(v)
 	if err == nil {
@@ -83,11 +83,11 @@ func (s *stream) end(v any) error {
 	return err
 }
 
-// maxPlan bounds a plan file, in bytes: some half a million items.
+// maxPlan limits the size of a plan file, in bytes: about half a million items.
 const maxPlan = 256 << 20
 
-// ReadPlan reads what JSON wrote of a plan, and nothing else: an unknown field is an
-// error, since it may say what this version would not obey.
+// ReadPlan reads a plan that JSON wrote, and nothing else: an unknown field is an error, since it may be an
+// instruction that this version does not know.
 func ReadPlan(r io.Reader) (*migrate.Plan, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, maxPlan+1))
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// The elements that CI servers agree on. A problem is a failure, what is unknown is an
-// error.
+// The elements that CI servers agree on. A problem is a failure, an unknown is an error.
 type junitCase struct {
 	XMLName   xml.Name      `xml:"testcase"`
 	Classname string        `xml:"classname,attr"`
@@ -25,9 +24,8 @@ type junitOutcome struct {
 	Text    string `xml:",chardata"`
 }
 
-// savedJUnit writes one suite with a case for each row, one for each repository whose
-// trust data could not be read, and a last one that reports whether all was looked at: a
-// result that ended early must not pass.
+// savedJUnit writes one suite with a case for each row, one for each repository whose trust data could not be read,
+// and a last one that reports whether everything was looked at: a result that ended early must not pass.
 func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	name := "dct2notation " + s.Head.Of
 	tests, errs := s.Counts[Problem]+s.Counts[Unclear]+s.Counts[Aside]+s.Counts[Well]+1, s.Counts[Unclear]
@@ -94,7 +92,7 @@ func savedJUnit(w io.Writer, s *Saved, _ Options) error {
 	return err
 }
 
-// gateCases has a case for each gate of a result of ready. One that nobody has ticked is none that holds.
+// gateCases returns a case for each gate of a result of ready. A gate that nobody has ticked does not hold.
 func (s *Saved) gateCases() (all []junitCase) {
 	if s.Ready == nil {
 		return nil

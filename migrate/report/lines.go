@@ -16,13 +16,13 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// A result is saved as lines of JSON (the format jsonl): its head, then sections and rows
-// as they come, then its end. All other formats can be made from them.
+// A result is saved as lines of JSON (the format jsonl): its head, then sections and rows as they come, then its end.
+// All other formats can be made from them.
 type line struct {
 	Head    *Head    `json:"head,omitempty"`
 	Section *Section `json:"repository,omitempty"`
 	Row     *Row     `json:"row,omitempty"`
-	Ready   *Ready   `json:"ready,omitempty"` // of a verification by ready, once, behind all rows
+	Ready   *Ready   `json:"ready,omitempty"` // for a verification by ready: once, after all rows
 	End     *End     `json:"end,omitempty"`
 }
 
@@ -39,7 +39,7 @@ func NewLines(w io.Writer, h Head) (*Lines, error) {
 	return l, l.write(line{Head: &h})
 }
 
-// Begun writes a result that has not come to its end.
+// Begun writes the head of a result that has not finished.
 func Begun(w io.Writer, h Head) error {
 	l, err := NewLines(w, h)
 	if err != nil {
@@ -74,7 +74,7 @@ func (l *Lines) Row(r Row) error {
 	return l.write(line{Row: &r})
 }
 
-// Ready writes what the gates came to.
+// Ready writes the results of the gates.
 func (l *Lines) Ready(r *Ready) error { return l.write(line{Ready: r}) }
 
 // End writes the end, with the totals of what was written, and flushes.
@@ -93,26 +93,26 @@ func (l *Lines) End(e End) error {
 // Saved is a result that was written as lines. Its methods may be called several times.
 type Saved struct {
 	Head   Head
-	End    End // of a result that did not finish: not Complete, and not Well
+	End    End // if the result did not finish: neither Complete nor Well
 	Counts map[Standing]int
-	Ready  *Ready // of a verification by ready; else nil
-	// leftOut are the tags that a sample or a choice left out.
+	Ready  *Ready // for a verification by ready; else nil
+	// leftOut counts the tags that a sample or a selection left out.
 	leftOut int
 	open    func() (io.ReadCloser, error)
 	sum     string // of all lines, as Load has read and checked them
 }
 
-// maxLine bounds a line, in bytes: a digest with a hundred thousand tags.
+// maxLine limits the length of a line, in bytes: a digest with a hundred thousand tags.
 const maxLine = 16 << 20
 
-// ErrNoResult is returned for a file that is no saved result of ours.
+// ErrNoResult is returned for a file that is not a saved result of ours.
 var ErrNoResult = errors.New("not a saved result")
 
-// Load reads a saved result once from its beginning to its end. The error is ErrNoResult
-// for what [Lines] has not written, or was changed since.
+// Load reads a saved result once from beginning to end. The error is ErrNoResult if [Lines] did not write it, or it
+// was changed since.
 func Load(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, checkedLine) }
 
-// LoadOwn is Load of what this process has just written: that no key is there twice needs no look.
+// LoadOwn is Load for what this process has just written: it skips the check for duplicate keys.
 func LoadOwn(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, parseLine) }
 
 func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, error)) (*Saved, error) {
@@ -131,7 +131,7 @@ func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, erro
 		}
 		if one.Ready != nil {
 			s.Ready = one.Ready
-			s.Ready.Ready = verify.Ready(s.Ready.Gates) // whatever it says of itself
+			s.Ready.Ready = verify.Ready(s.Ready.Gates) // whatever the file says
 		}
 		if one.End != nil {
 			s.End, ended = *one.End, true
@@ -149,8 +149,8 @@ func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, erro
 	return s, s.judge(c)
 }
 
-// judge compares the end with the rows. That all is well, or was looked at, is never taken
-// from a file's word alone.
+// judge compares the end with the rows. That everything is well, or was looked at, is never taken from the file's
+// word alone.
 func (s *Saved) judge(c counts) error {
 	e := &s.End
 	switch {
@@ -163,14 +163,14 @@ func (s *Saved) judge(c counts) error {
 	}
 	well := e.Complete && c.standings[Problem] == 0 && c.standings[Unclear] == 0 && c.left+c.leftOut == 0 && (s.Ready == nil || s.Ready.Ready)
 	if well && !e.Well {
-		// A later version may know of more that can be amiss.
+		// A later version may know of other problems.
 		e.Complete, e.Error = false, "it says that not all is well, and not why"
 	}
 	e.Well = e.Well && well
 	return nil
 }
 
-// Each calls section and row for all that the result has, in its order.
+// Each calls section and row for everything in the result, in its order.
 func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
 	sum, err := s.lines(parseLine, func(one line) error {
 		switch {
@@ -187,7 +187,7 @@ func (s *Saved) Each(section func(Section) error, row func(Row) error) error {
 	return err
 }
 
-// lines reads the lines and gives their sum. Each row's standing is what its class says.
+// lines reads the lines and returns their sum. It sets each row's standing by its class.
 func (s *Saved) lines(parse func([]byte) (line, error), each func(line) error) (string, error) {
 	f, err := s.open()
 	if err != nil {
@@ -255,7 +255,7 @@ func (o *order) next(one line) bool {
 	return true
 }
 
-// checkedLine is parseLine for what nobody has looked at yet.
+// checkedLine is parseLine for lines that were not checked yet.
 func checkedLine(raw []byte) (line, error) {
 	if err := strictjson.Check(raw); err != nil {
 		return line{}, err
@@ -263,8 +263,7 @@ func checkedLine(raw []byte) (line, error) {
 	return parseLine(raw)
 }
 
-// parseLine reads one line. Fields that this version does not know are passed over: a
-// later one may have added them.
+// parseLine parses one line. It ignores unknown fields: a later version may have added them.
 func parseLine(raw []byte) (one line, err error) {
 	if err := json.Unmarshal(raw, &one); err != nil {
 		return line{}, err
@@ -287,13 +286,13 @@ func parseLine(raw []byte) (one line, err error) {
 	return one, nil
 }
 
-// counts adds up what a result has.
+// counts counts what a result has.
 type counts struct {
 	classes   map[string]int
 	standings map[Standing]int
 	unread    int
 	rows      int
-	left      int // rows of what was not asked for, and is not done
+	left      int // rows of what was not requested, and is not done
 	leftOut   int
 	deleted   int // repositories of which nothing may be left to compare
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// maxMarkdown is how many rows are listed: pages of CI servers and forges end at some
-// hundred kilobytes.
+// maxMarkdown limits how many rows are listed: pages of CI servers and forges are limited to some hundred kilobytes.
 const maxMarkdown = 500
 
 // savedMarkdown writes a summary for a merge request or a CI server's page: the verdict,
@@ -72,7 +71,7 @@ func (s *Saved) markdownRows(out *bufio.Writer) error {
 	return err
 }
 
-// verdict says in a few words how a result ended.
+// verdict returns in a few words how a result ended.
 func (s *Saved) verdict() string {
 	if s.Head.Shard != "" {
 		return "shard " + safetext.Safe(s.Head.Shard, 32) + ": " + s.judgement()
@@ -104,11 +103,11 @@ func (s *Saved) judgement() string {
 	return "the signature sets disagree"
 }
 
-// spanEnds are what would end a code span, or the cell of a table around it, and what the
-// templates of page generators look for there too. They are escaped as safetext escapes others.
+// spanEnds escapes what would end a code span or the table cell around it, and what the templates of page generators
+// would interpret there. The escapes are like safetext's.
 var spanEnds = strings.NewReplacer("`", `\x60`, "|", `\x7c`, "{{", `\x7b\x7b`, "{%", `\x7b%`)
 
-// code shows text as it is: in a code span nothing is markup, a link or a mention.
+// code shows text literally: in a code span nothing is markup, a link or a mention.
 func code(s string) string {
 	if s == "" {
 		return ""

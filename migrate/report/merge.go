@@ -13,10 +13,10 @@ import (
 // ErrMixture is returned by Merge for results that are not the shards of one campaign.
 var ErrMixture = errors.New("not the shards of one campaign")
 
-// Merge writes the results of the shards of one campaign as one result, shard by shard. Shards are of one
-// campaign if they are of the same verb and number of shards, and were asked the same of the same repositories:
-// else a repository that each took for another's may be in none. The error is [ErrMixture] otherwise.
-// What is written is complete only if all shards are there and complete.
+// Merge writes the results of the shards of one campaign as one result, shard by shard. Shards belong to one campaign
+// if they have the same verb, number of shards, selection and repositories. Otherwise Merge returns [ErrMixture],
+// because a repository could be in none of the shards, each taking it for another's. The merged result is complete
+// only if all shards are there and complete.
 func Merge(to io.Writer, results []*Saved) error {
 	shards, err := campaign(results)
 	if err != nil {
@@ -54,7 +54,7 @@ func Merge(to io.Writer, results []*Saved) error {
 	return lines.End(mergedEnd(shards))
 }
 
-// campaign returns the results by the index of their shards; nil: it is missing.
+// campaign returns the results by the index of their shards; nil: missing.
 func campaign(results []*Saved) ([]*Saved, error) {
 	var shards []*Saved
 	for i, s := range results {
@@ -84,7 +84,7 @@ func campaign(results []*Saved) ([]*Saved, error) {
 	return shards, nil
 }
 
-// mergedEnd is how the shards ended, all together. Missing ones are nil.
+// mergedEnd returns how the shards ended together. Missing ones are nil.
 func mergedEnd(shards []*Saved) End {
 	end := End{Well: true, Complete: true}
 	var missing, why []string

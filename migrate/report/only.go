@@ -14,23 +14,22 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Failures are what a result could not do or found amiss, to be tried again.
+// Failures are the things that a result could not do or that had problems, to be tried again.
 type Failures struct {
 	Named []Named
-	// Whole says that the list is of all that was asked for; a result that ended early has
-	// not come to some of it.
+	// Whole reports whether the list covers everything requested; a result that ended early did not get to some of
+	// it.
 	Whole bool
 }
 
-// maxFailures bounds a list of failures in bytes, and maxFailure a line of it.
+// maxFailures limits the size of a list of failures, and maxFailure of a line of it, in bytes.
 const (
 	maxFailures = 256 << 20
 	maxFailure  = 64 << 10
 )
 
-// ReadFailures reads a list of failures from what was saved of a run or verification: lines
-// of JSON, -o json, or plain lines (see savedFailures). Anything else is an error that says
-// in which line.
+// ReadFailures reads a list of failures from what was saved of a run or verification: lines of JSON, -o json, or
+// plain lines (see savedFailures). For anything else, the error names the line.
 func ReadFailures(open func() (io.ReadCloser, error)) (*Failures, error) {
 	f, err := open()
 	if err != nil {
@@ -145,7 +144,7 @@ func failuresOfRun(raw []byte) (*Failures, error) {
 	return all, nil
 }
 
-// unfinished is how many items the run did not come to.
+// unfinished returns how many items the run did not get to.
 func (r *Run) unfinished() int {
 	n := r.Items
 	for _, settled := range r.Results {

@@ -26,7 +26,7 @@ type Blob struct {
 	Data       []byte
 }
 
-// mediaTypes of the formats, as far as there are any.
+// mediaTypes of those formats that have one.
 var mediaTypes = map[string]string{
 	"csv": "text/csv", "html": "text/html", "markdown": "text/markdown", "junit": "application/xml", "json": "application/json",
 	"jsonl": "application/vnd.dct2notation.result.v1+jsonl",
@@ -35,8 +35,8 @@ var mediaTypes = map[string]string{
 // extensions of the formats' files.
 var extensions = map[string]string{"markdown": "md", "junit": "xml", "text": "txt", "prometheus": "prom"}
 
-// Pack makes an artifact of a saved result, with one file for each format. The same result
-// gives the same bytes: dates are shown as of its end.
+// Pack makes an artifact of a saved result, with one file for each format. The same result gives the same bytes:
+// dates are shown as of its end.
 func Pack(s *Saved, formats ...string) (*Packed, error) {
 	p := &Packed{Blobs: []Blob{{ocispec.DescriptorEmptyJSON, ocispec.DescriptorEmptyJSON.Data}}}
 	m := ocispec.Manifest{

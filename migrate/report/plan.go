@@ -66,7 +66,7 @@ func planKey(b *strings.Builder, k migrate.PlanKey) {
 	b.WriteString("\n")
 }
 
-// planCost says what a run of the plan takes of the keys.
+// planCost writes how many key operations a run of the plan needs.
 func planCost(b *strings.Builder, p *migrate.Plan, unknown int) {
 	fmt.Fprintf(b, "run costs at most %s", safetext.Count(p.Cost.Operations, "key operation"))
 	if p.Cost.Proofs > 0 {

@@ -23,7 +23,7 @@ type Ready struct {
 	Gates   []verify.Gate `json:"gates"`
 }
 
-// ReadyKind tells the JSON apart from our other JSON.
+// ReadyKind distinguishes the JSON from our other JSON.
 const ReadyKind = "dct2notation.ready"
 
 // NewReady judges the gates.
@@ -31,7 +31,7 @@ func NewReady(tool string, gates []verify.Gate, checked, planned time.Time) *Rea
 	return &Ready{1, ReadyKind, tool, checked.UTC(), planned.UTC(), verify.Ready(gates), gates}
 }
 
-// gateStandings are what the states mean for a person.
+// gateStandings are the standings of the gates' states.
 var gateStandings = map[verify.GateState]Standing{verify.Holds: Well, verify.Fails: Problem, verify.Open: Aside}
 
 func gateStanding(g verify.Gate) Standing { return cmp.Or(gateStandings[g.State], Unclear) }
@@ -42,13 +42,13 @@ func (r *Ready) verdict() string {
 		left[g.State]++
 	}
 	if r.Ready {
-		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates)) // never one
+		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates)) // there are always several
 	}
 	return fmt.Sprintf("not ready: of %s %d failed, %d could not be found out, %d open; %d hold",
 		safetext.Count(len(r.Gates), "gate"), left[verify.Fails], left[verify.NotTold], left[verify.Open], left[verify.Holds])
 }
 
-// ReadyText writes the gates for a person, evidence below each.
+// ReadyText writes the gates for a person, with the evidence below each.
 func ReadyText(w io.Writer, r *Ready) error {
 	var b strings.Builder
 	manual := false
@@ -82,7 +82,7 @@ func ReadyMarkdown(w io.Writer, r *Ready) error {
 	return b.Flush()
 }
 
-// markdown writes the gates. An error is that of the flush.
+// markdown writes the gates. Errors appear at the flush.
 func (r *Ready) markdown(b *bufio.Writer) {
 	for _, manual := range []bool{false, true} {
 		b.WriteString(map[bool]string{false: "\n## Found out\n\n", true: "\n## For people to check\n\n"}[manual])
@@ -116,13 +116,13 @@ type gateLine struct {
 	Title, Hint     string
 	Evidence        []string
 	More            int  // evidence that is not listed
-	Manual, Evident bool // ticked by people; its evidence is shown at once
+	Manual, Evident bool // ticked by people; its evidence is shown at first
 }
 
-// maxPageEvidence is how much of the evidence for a gate the page lists.
+// maxPageEvidence limits how much evidence for a gate the page lists.
 const maxPageEvidence = 20
 
-// lines are the gates for the page.
+// lines returns the gates for the page.
 func (r *Ready) lines() (all []gateLine) {
 	for _, g := range r.Gates {
 		st := gateStanding(g)
@@ -142,7 +142,7 @@ func (r *Ready) lines() (all []gateLine) {
 	return all
 }
 
-// toGo says how long it is until the server is to be switched off.
+// toGo returns how long it is until the server is to be switched off.
 func (r *Ready) toGo(now time.Time) string {
 	switch days := calendarDays(r.Planned, now); {
 	case days < 0:

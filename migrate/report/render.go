@@ -11,9 +11,9 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Options say how a saved result is shown.
+// Options say how to show a saved result.
 type Options struct {
-	Now     time.Time // dates are shown with the days that are left from then on
+	Now     time.Time // days that are left until a date count from here
 	Verbose bool      // text: also the tags on which both sides agree
 	History []Past    // earlier results of the same scope, oldest first
 }
@@ -31,11 +31,10 @@ var renderers = map[string]func(io.Writer, *Saved, Options) error{
 	"html":       savedHTML,
 }
 
-// Formats are the names that Render takes, sorted.
+// Formats returns the names that Render accepts, sorted.
 func Formats() []string { return slices.Sorted(maps.Keys(renderers)) }
 
-// Render writes a saved result in a format. What is written does not depend on anything
-// but the result and o.
+// Render writes a saved result in a format. The output depends only on the result and o.
 func Render(w io.Writer, format string, s *Saved, o Options) error {
 	render, ok := renderers[format]
 	if !ok {
@@ -87,7 +86,7 @@ func savedJSON(w io.Writer, s *Saved, _ Options) error {
 	return s.verification(NewVerifyJSON(w, s.Head.Tool, s.Head.Shard))
 }
 
-// run makes the report that was written when the run ended.
+// run restores the report that was written when the run ended.
 func (s *Saved) run() (*Run, error) {
 	r := &Run{Started: s.Head.Started, Keys: s.Head.Keys}
 	err := s.Each(

@@ -22,32 +22,33 @@ type Run struct {
 	Kind     string    `json:"kind"`
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended,omitzero"`
-	Complete bool      `json:"complete"` // all that DCT vouches for is signed by an accepted certificate and verifies still, or cannot be
+	Complete bool      `json:"complete"` // everything that DCT vouches for is signed with an accepted certificate and still verifies, or cannot be signed
 	Error    string    `json:"error,omitempty"`
-	Stopped  bool      `json:"stopped,omitempty"` // by a signal, --max-duration or --max-operations, before all was tried
-	Spent    bool      `json:"spent,omitempty"`   // that was by --max-operations
+	Stopped  bool      `json:"stopped,omitempty"` // by a signal, --max-duration or --max-operations, before everything was tried
+	Spent    bool      `json:"spent,omitempty"`   // it was stopped by --max-operations
 
-	Shard        string                 `json:"shard,omitempty"` // the part I/N of the repositories that it is of; empty: all
+	Shard        string                 `json:"shard,omitempty"` // the part I/N of the repositories that it covers; empty: all
 	Repositories int                    `json:"repositories"`    // whose trust data was read
 	Items        int                    `json:"items"`
 	Results      map[migrate.Result]int `json:"results"`
 	Findings     map[string]int         `json:"findings,omitempty"`
 	Notes        map[string]int         `json:"notes,omitempty"` // by their first word
 	Keys         []SigningKey           `json:"keys,omitempty"`
-	// Certificates counts the items that are signed by the SHA-256 of the certificate.
+	// Certificates counts the signed items by the SHA-256 of the certificate.
 	Certificates map[string]int `json:"certificates,omitempty"`
-	Wasted       int            `json:"wasted,omitempty"` // signatures that were made and not pushed, as another run had made one meanwhile
+	Wasted       int            `json:"wasted,omitempty"` // signatures that were made and not pushed, as another run had pushed one meanwhile
 
 	NotRead  int `json:"not_read"`            // repositories whose trust data could not be read
 	NotAsked int `json:"not_asked,omitempty"` // items that --only does not name, and that are not done
 	LeftOut  int `json:"left_out,omitempty"`  // tags that were not chosen, of digests that no chosen tag has
 
 	Unread []Unread `json:"unread,omitempty"`
-	// Items that were not signed, with what is noted on those that were; but for NotAsked.
+	// NotSigned are the items that were not signed, except those of class NotAsked. Noted are the signed items with
+	// notes.
 	NotSigned []Item `json:"not_signed,omitempty"`
 	Noted     []Item `json:"noted,omitempty"`
 
-	// For a terminal: what became of each repository, in the order in which they came.
+	// For a terminal: the result of each repository, in the order in which they came.
 	repositories map[string]*ofRepository
 	order        []string
 }
@@ -62,11 +63,11 @@ type Unread struct {
 // Item is one digest.
 type Item struct {
 	Repository string         `json:"repository"`
-	GUN        string         `json:"gun,omitempty"` // where it is another than the repository
+	GUN        string         `json:"gun,omitempty"` // if it differs from the repository
 	Digest     string         `json:"digest"`
-	Key        string         `json:"key,omitempty"` // its name, where there are several
+	Key        string         `json:"key,omitempty"` // its name, if there are several
 	Tags       []string       `json:"tags"`
-	Index      []string       `json:"index,omitempty"` // of an image that DCT does not name: the indexes that list it, which DCT names
+	Index      []string       `json:"index,omitempty"` // for an image that DCT does not name: the indexes that list it, which DCT names
 	Platform   string         `json:"platform,omitempty"`
 	Result     migrate.Result `json:"result"`
 	Class      failure.Class  `json:"class,omitempty"`
@@ -74,14 +75,13 @@ type Item struct {
 	Notes      []string       `json:"notes,omitempty"`
 }
 
-// RunKind tells the JSON apart from our other JSON.
+// RunKind distinguishes the JSON from our other JSON.
 const RunKind = "dct2notation.run"
 
-// maxListed bounds each list, so that memory does not grow with a run; the counts are
-// always complete.
+// maxListed limits each list, so that memory does not grow with a run; the counts are always complete.
 const maxListed = 10_000
 
-// Add takes the outcome of an item.
+// Add records the outcome of an item.
 func (r *Run) Add(o *migrate.Outcome) {
 	if r.Results == nil {
 		r.Results = map[migrate.Result]int{}
@@ -118,7 +118,7 @@ func (r *Run) Add(o *migrate.Outcome) {
 	}
 }
 
-// AddFindings takes what trust data has beside its trusted targets.
+// AddFindings records what trust data has besides its trusted targets.
 func (r *Run) AddFindings(n *migrate.TrustNews) {
 	r.count(n.GUN, nil)
 	for _, f := range n.Findings {
@@ -129,10 +129,10 @@ func (r *Run) AddFindings(n *migrate.TrustNews) {
 	}
 }
 
-// OddName is the class of names among the findings that were found and that no image can have.
+// OddName is the class, among the findings, of names that were found and that no image can have.
 const OddName = "odd-name"
 
-// AddOddNames takes how many names were found that are no repository's.
+// AddOddNames records how many names were found that are not valid for a repository.
 func (r *Run) AddOddNames(n int) {
 	if n == 0 {
 		return
@@ -143,7 +143,7 @@ func (r *Run) AddOddNames(n int) {
 	r.Findings[OddName] += n
 }
 
-// AddUnread takes a repository whose trust data could not be read.
+// AddUnread records a repository whose trust data could not be read.
 func (r *Run) AddUnread(n *migrate.TrustNews) {
 	r.NotRead++
 	if len(r.Unread) < maxListed {
@@ -151,7 +151,7 @@ func (r *Run) AddUnread(n *migrate.TrustNews) {
 	}
 }
 
-// Counts are the results so far, as a copy.
+// Counts returns a copy of the results so far.
 func (r *Run) Counts() map[migrate.Result]int { return maps.Clone(r.Results) }
 
 // Close ends the report.
@@ -163,7 +163,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	if err != nil {
 		r.Error = Why(err)
 		if ended := (*migrate.Ended)(nil); errors.As(err, &ended) {
-			r.Error = ended.Headline() // what it is of is among the items or repositories
+			r.Error = ended.Headline() // its cause is among the items or repositories
 		}
 	}
 	if r.Results == nil {
@@ -171,8 +171,7 @@ func (r *Run) Close(s migrate.Summary, err error, at time.Time) {
 	}
 }
 
-// Why says why something ended before its time: in a word where a signal did it, and beside that
-// what else went wrong.
+// Why returns why something ended early: one word if a signal did it, and whatever else went wrong.
 func Why(err error) string {
 	if !errors.Is(err, context.Canceled) {
 		return err.Error()
@@ -210,7 +209,7 @@ func RunText(w io.Writer, r *Run) error {
 	return err
 }
 
-// remarks says what else is to be known of what was done.
+// remarks writes what else a person should know.
 func (r *Run) remarks(b *strings.Builder, where string) {
 	if more := r.NotRead - len(r.Unread) + r.Results[migrate.ResultSkipped] + r.Results[migrate.ResultFailed] - r.NotAsked - len(r.NotSigned); more > 0 {
 		fmt.Fprintf(b, "and %d more that are not listed here (-o csv and jsonl list all)\n", more)
@@ -237,7 +236,7 @@ func (r *Run) remarks(b *strings.Builder, where string) {
 	}
 }
 
-// write says what a key signs with.
+// write writes what a key signs with.
 func (k SigningKey) write(b *strings.Builder) {
 	if k.Identity != "" {
 		fmt.Fprintf(b, "key %s: %s; certificate %s now\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Identity, 1024), safetext.Safe(k.Certificate, 80))
@@ -246,7 +245,7 @@ func (k SigningKey) write(b *strings.Builder) {
 	fmt.Fprintf(b, "key %s: certificate %s, whose chain ends on %s\n", safetext.Safe(k.Name, 128), safetext.Safe(k.Certificate, 80), date(k.Ends))
 }
 
-// end says why a run is not complete, and what to do then.
+// end writes why a run is not complete, and what to do then.
 func (r *Run) end(b *strings.Builder) {
 	if r.Error != "" {
 		b.WriteString("ended with:\n")
@@ -267,13 +266,13 @@ func (r *Run) end(b *strings.Builder) {
 	}
 }
 
-// part reports whether all that was asked for is done, and that was not all.
+// part reports whether everything requested is done, and that was not everything.
 func (r *Run) part() bool {
 	unknown := slices.ContainsFunc(r.NotSigned, func(it Item) bool { return it.Class == failure.PlanUnknown })
 	return !r.Complete && !r.Stopped && !unknown && r.Error == "" && r.NotRead+r.Results[migrate.ResultFailed]+r.unfinished() == 0
 }
 
-// undone writes what was not read and not signed, and why, where news says that it is to be told.
+// undone writes what was not read or not signed, and why, if news reports true for it.
 func (r *Run) undone(b *strings.Builder, news func(name ...string) bool) {
 	for _, u := range r.Unread {
 		if !news(string(u.Class), u.GUN) {
@@ -291,8 +290,8 @@ func (r *Run) undone(b *strings.Builder, news func(name ...string) bool) {
 	}
 }
 
-// byCertificate says by which certificates images are signed, where those are several, and what
-// was wasted.
+// byCertificate writes the certificates that images are signed with, if there are several, and how many signatures
+// were wasted.
 func (r *Run) byCertificate(b *strings.Builder) {
 	if len(r.Certificates) > 1 {
 		for _, leaf := range slices.Sorted(maps.Keys(r.Certificates)) {
@@ -310,8 +309,8 @@ func (r *Run) totals() string {
 		r.Results[migrate.ResultSkipped], r.Results[migrate.ResultFailed])
 }
 
-// PassText writes the nth of many runs: in a line what was done, and before it what was not
-// read and not signed. news is asked for each of these by name, whether it is to be told.
+// PassText writes the nth of many runs: a line with what was done, and before it what was not read or not signed. For
+// each of these, news is called with its name and reports whether to write it.
 func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error {
 	var b strings.Builder
 	r.undone(&b, news)
@@ -329,7 +328,7 @@ func PassText(w io.Writer, r *Run, n int, news func(name ...string) bool) error 
 	return err
 }
 
-// indent writes text below its row, line by line.
+// indent writes text indented below its row.
 func indent(b *strings.Builder, text string) { indentBy(b, "    ", text) }
 
 func indentBy(b *strings.Builder, margin, text string) {
@@ -341,8 +340,8 @@ func indentBy(b *strings.Builder, margin, text string) {
 	}
 }
 
-// hinted makes a reason fit to be shown, of so many characters at most, and apart from it the hint
-// below it, which is what to type: no reason is so long that its hint is cut off.
+// hinted makes a reason safe to show and limits its length. It treats the hint below the reason, which is what to
+// type, separately: no reason is so long that its hint is cut off.
 func hinted(reason string, limit int, show func(string, int) string) string {
 	what, hint, has := strings.Cut(reason, "\nhint: ")
 	if what = show(what, limit); has {
@@ -368,7 +367,7 @@ func ofIndex(platform string, indexes []string) string {
 	return text
 }
 
-// ofKey names an item's key, where there are several.
+// ofKey names an item's key, if there are several keys.
 func ofKey(name string) string {
 	if name == "" {
 		return ""
@@ -376,7 +375,7 @@ func ofKey(name string) string {
 	return "  key " + safetext.Safe(name, 128)
 }
 
-// names lists tags, some of many.
+// names lists tags, but only the first of many.
 func names(tags []string) string {
 	const most = 5
 	var safe []string

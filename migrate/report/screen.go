@@ -11,29 +11,29 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A Screen is how a result is shown on a terminal: first a table of the repositories, then what is unusual, by its
-// class and its reason, then what follows. Repositories that are all alike are one line, and so is what they have in
-// common. Digests are shortened. The text for files and pipes leaves nothing out, and -v shows that one.
+// A Screen shows a result on a terminal: first a table of the repositories, then what is unusual, by class and
+// reason, then what to do next. Repositories with the same result share one line, as do rows with the same reason.
+// Digests are shortened. The text for files and pipes is complete, and -v shows that one.
 type Screen struct {
 	Width int  // columns; 0: nothing is shortened
 	Color bool // words that mean something have a color
 	Quiet bool // only what is not well, and the last line
 }
 
-// nameColumns is how much of a repository's name the table shows: the counts stay near it.
+// nameColumns limits how much of a repository's name the table shows, so that the counts stay near it.
 const nameColumns = 72
 
-// What does not fit on a terminal is shown by examples: whoever sees ten of three hundred knows as much as of twenty.
+// A terminal shows examples of what does not fit: ten of three hundred say as much as twenty.
 const (
-	maxShown    = 20 // repositories, or rows of a class, that are all listed
-	maxExamples = 10 // of a class with more rows, for all its causes together; and repositories of a cause among more
-	maxReasons  = 10 // of a class that are told apart
+	maxShown    = 20 // up to this many repositories, or rows of a class, are all listed
+	maxExamples = 10 // shown of a class with more rows, for all its causes together; and repositories of a cause with more
+	maxReasons  = 10 // reasons of a class that are distinguished
 )
 
 // colors of a standing.
 var colors = map[Standing]string{Well: "32", Unclear: "33", Aside: "33", Problem: "31"}
 
-// paint gives a word the color of what it means.
+// paint gives a word the color of its standing.
 func (s Screen) paint(st Standing, word string) string {
 	if !s.Color || word == "" || st == "" {
 		return word
@@ -41,12 +41,12 @@ func (s Screen) paint(st Standing, word string) string {
 	return "\x1b[" + colors[st] + "m" + word + "\x1b[0m"
 }
 
-// An overview gathers a result for a Screen. What it holds grows neither with the rows nor, beyond maxShown for each
+// An overview collects a result for a Screen. Its size grows neither with the rows nor, beyond maxShown for each
 // cause, with the repositories.
 type overview struct {
 	Screen
-	columns  []string // of counts; one without any is left out
-	beside   string   // head of the notes
+	columns  []string // of counts; a column without any is left out
+	beside   string   // heading of the notes
 	groups   []*group
 	sections []*section
 	all      int // repositories
@@ -55,7 +55,7 @@ type overview struct {
 	notes    map[string]int // how often something was noted, by its first word
 }
 
-// A group is the repositories of one cause.
+// A group is the repositories with the same cause.
 type group struct {
 	standing Standing
 	cause    string
@@ -68,12 +68,12 @@ type group struct {
 type tableRow struct {
 	name   string
 	counts []int
-	note   string // beside the columns
+	note   string // shown beside the columns
 	mark   Standing
 }
 
-// repository adds one to the table. cause is what it has in common with others: where all is well, what could follow
-// "repositories". Where it was not read there are no counts.
+// repository adds a repository to the table. cause is what it has in common with others; if all is well, what could
+// follow "repositories". Without counts it was not read.
 func (o *overview) repository(name string, st Standing, cause, note string, counts []int) {
 	o.all++
 	if counts == nil {
@@ -107,21 +107,22 @@ type section struct {
 	class, noun string
 	n           int
 	causes      []*alikeRows
-	others      int // rows of causes beyond those that are told apart
+	others      int // rows of causes beyond maxReasons
 }
 
-// alikeRows are the rows of a section that have the same reason, but for what it says of each alone.
+// alikeRows are the rows of a section with the same reason, apart from what is specific to each row.
 type alikeRows struct {
 	alike, whole, hint string
-	request            string // that has failed, and how; empty: the reason is another
+	request            string // the request that failed, and how; empty: another reason
 	n                  int
 	rows               []unusual // the first of them
 }
 
-// failed is a request that has failed, to the end of the reason.
+// failed matches a failed request, to the end of the reason.
 var failed = regexp.MustCompile(`(?i)\b(get|head|put|post|patch|delete) ("https?://[^"]*": )`)
 
-// requestOf is the last request of a reason, and how it failed: what was being done by it makes no other cause.
+// requestOf returns the last request of a reason, and how it failed: the purpose of the request does not make it a
+// different cause.
 func requestOf(reason string) string {
 	all := failed.FindAllStringSubmatchIndex(reason, -1)
 	if all == nil {
@@ -135,8 +136,8 @@ var triedText = regexp.MustCompile(` \(tried \d+ times\)`)
 // unusual is a row that is not well.
 type unusual struct{ name, text string }
 
-// row adds what is not well. names are what its reason says of it alone, so that rows with reasons that are else the
-// same stand together.
+// row adds a row that is not well. names are what its reason says about this row alone, so that rows with otherwise
+// equal reasons are grouped.
 func (o *overview) row(st Standing, class, noun, reason, name, text string, names ...string) {
 	i := slices.IndexFunc(o.sections, func(s *section) bool { return s.class == class && s.noun == noun })
 	if i < 0 {
@@ -156,7 +157,7 @@ func (o *overview) row(st Standing, class, noun, reason, name, text string, name
 	}
 	c := s.causes[i]
 	if c.alike != what {
-		c.alike = request // whatever was being done by it
+		c.alike = request // whatever the request was for
 	}
 	c.n++
 	if o.Width == 0 || len(c.rows) < maxShown {
@@ -164,7 +165,7 @@ func (o *overview) row(st Standing, class, noun, reason, name, text string, name
 	}
 }
 
-// note counts what is noted of images on which nothing else is unusual.
+// note counts the notes on images with nothing else unusual.
 func (o *overview) note(notes []string) {
 	for _, n := range notes {
 		if o.notes == nil {
@@ -175,14 +176,14 @@ func (o *overview) note(notes []string) {
 	}
 }
 
-// noted says of what was noted.
+// noted describes how often something was noted.
 func noted(n int, kind, where string) string {
 	return fmt.Sprintf("noted %s: %s (%s)", thousandsOf(n, "time"), safetext.Safe(kind, 60), where)
 }
 
 var sha256Text = regexp.MustCompile(`(--yes \S+@)?sha256:([0-9a-f]{12})[0-9a-f]{52}`)
 
-// short cuts digests to what tells them apart, but for one in a command that is to be typed.
+// short shortens digests, except one in a command to type.
 func (s Screen) short(text string) string {
 	if s.Width == 0 {
 		return text
@@ -296,13 +297,13 @@ func (o *overview) table(b *strings.Builder) {
 	}
 	for i, r := range rows {
 		if r.counts == nil {
-			cells[i] = nil // what is said in place of counts stands there
+			cells[i] = nil // the note replaces the counts
 		}
 		line(r.name, cells[i], r.note, r.mark)
 	}
 }
 
-// cells are the counts as they are shown, without zeros, and the heads of the columns that have any.
+// cells returns the counts as they are shown, without zeros, and the headings of the columns that have any.
 func (o *overview) cells(rows []tableRow) (heads []string, cells [][]string) {
 	cells = make([][]string, len(rows))
 	for i, head := range o.columns {
@@ -326,7 +327,7 @@ func (o *overview) cells(rows []tableRow) (heads []string, cells [][]string) {
 	return heads, cells
 }
 
-// section writes the rows of a class, those with the same reason together and the reason once.
+// section writes the rows of a class, grouped by reason.
 func (o *overview) section(b *strings.Builder, s *section) {
 	fmt.Fprintf(b, "\n%s: %s\n", o.paint(s.standing, safetext.Safe(s.class, 40)), thousandsOf(s.n, s.noun))
 	most := maxShown
@@ -368,17 +369,17 @@ func (o *overview) section(b *strings.Builder, s *section) {
 	}
 }
 
-// Wrap returns a text in lines that are no longer than the screen is wide, the first after begin, the others below a margin.
+// Wrap breaks a text into lines that fit the screen: the first line follows begin, the others follow margin.
 func (s Screen) Wrap(begin, margin, text string) string {
 	var b strings.Builder
 	s.wrap(&b, begin, margin, text)
 	return b.String()
 }
 
-// A Lack is why something is not complete, and of what.
+// A Lack is why something is incomplete, and what it affects.
 type Lack struct{ What, Of, Text, Hint string }
 
-// Lacks writes what something lacks under a title, so many of what the noun says, those of one kind together.
+// Lacks writes what is missing under a title with its count and noun, grouped by kind.
 func (s Screen) Lacks(w io.Writer, title, noun string, all []Lack) error {
 	o := &overview{Screen: s}
 	for _, l := range all {
@@ -391,7 +392,7 @@ func (s Screen) Lacks(w io.Writer, title, noun string, all []Lack) error {
 	return o.write(w, "")
 }
 
-// wrap writes text after what its first line begins with, the others below a margin, and breaks it at spaces alone.
+// wrap writes text after begin, with further lines after margin, and breaks it only at spaces.
 func (s Screen) wrap(b *strings.Builder, begin, margin, text string) {
 	for line := range strings.Lines(text) {
 		at := 0
@@ -420,10 +421,10 @@ func (s Screen) wrap(b *strings.Builder, begin, margin, text string) {
 
 var escape = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// visible is how many columns a text takes.
+// visible returns how many columns a text takes.
 func visible(text string) int { return utf8.RuneCountInString(escape.ReplaceAllString(text, "")) }
 
-// middle cuts a name in its middle: its end tells it apart.
+// middle cuts a name in the middle: its end distinguishes it.
 func middle(s string, most int) string {
 	r := []rune(s)
 	if len(r) <= most {

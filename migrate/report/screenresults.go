@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// unreadRepository adds one whose trust data was not read.
+// unreadRepository adds a repository whose trust data was not read.
 func (o *overview) unreadRepository(name, class, reason string) {
 	st := sectionStanding(Section{Class: class})
 	note := "not read: " + class
@@ -94,7 +94,7 @@ func (s Screen) thumbprint(leaf string) string {
 	return leaf
 }
 
-// datesOf says once of how many repositories trust data is past its date.
+// datesOf writes once for how many repositories the trust data has expired.
 func datesOf(b *strings.Builder, allowed, judged int) {
 	if allowed > 0 {
 		fmt.Fprintf(b, "expired, allowed by --allow-expired: trust data of %s\n", safetext.Count(allowed, "repository"))
@@ -129,7 +129,7 @@ func (o *overview) planItem(gun string, it migrate.PlanItem) {
 	o.note(it.Notes)
 }
 
-// tally of one repository of a run.
+// ofRepository is the tally of one repository of a run.
 type ofRepository struct {
 	tags    int
 	results map[migrate.Result]int
@@ -137,7 +137,7 @@ type ofRepository struct {
 	cause   string
 }
 
-// count takes an outcome, or none, of a repository.
+// count records an outcome of a repository; o may be nil.
 func (r *Run) count(repository string, o *migrate.Outcome) {
 	if r.repositories == nil {
 		r.repositories = map[string]*ofRepository{}
@@ -227,7 +227,7 @@ func (s Screen) verify(w io.Writer, now time.Time) *verifyScreen {
 	return &verifyScreen{w: w, overview: overview{Screen: s, columns: []string{"tags", string(verify.Agree), string(verify.NoneSigned)}, beside: "others"}, now: now, flags: map[string]int{}}
 }
 
-// Repository takes one.
+// Repository records a repository.
 func (v *verifyScreen) Repository(r verify.Repository) error {
 	v.compared(r)
 	for _, t := range r.Tags {
@@ -249,7 +249,7 @@ func (v *verifyScreen) Repository(r verify.Repository) error {
 	return nil
 }
 
-// compared takes a repository without the rows of its tags.
+// compared records a repository without the rows of its tags.
 func (v *verifyScreen) compared(r verify.Repository) {
 	v.leftOut += r.LeftOut
 	if r.Deleted {
@@ -277,7 +277,7 @@ func (v *verifyScreen) compared(r verify.Repository) {
 		if by[verify.Unknown] == 0 {
 			v.row(Unclear, string(verify.Unknown), "repository", r.Reason, r.GUN, "", r.GUN)
 		} else {
-			v.counts.part++ // its tags name it, and mostly the cause
+			v.counts.part++ // its tags give this, and mostly the cause
 		}
 	}
 	for _, c := range classes {
@@ -296,7 +296,7 @@ func (v *verifyScreen) compared(r verify.Repository) {
 	v.repository(r.GUN, worst, cause, note, counts)
 }
 
-// dates keeps what expires next of all: trust data, and what signatures rest on.
+// dates keeps the earliest dates of all: of trust data, and of what signatures rely on.
 func (v *verifyScreen) dates(r verify.Repository) {
 	sooner := func(i int, e Expiring) {
 		if !e.At.IsZero() && (v.soonest[i].At.IsZero() || e.At.Before(v.soonest[i].At)) {
@@ -354,7 +354,7 @@ func (v *verifyScreen) remarks(b *strings.Builder) {
 	}
 }
 
-// Saved writes a saved result as it was shown when it was made.
+// Saved writes a saved result as it was shown originally.
 func (s Screen) Saved(w io.Writer, saved *Saved, now time.Time) error {
 	if saved.Ready != nil {
 		shown := s.Ready(w, now)
@@ -379,7 +379,7 @@ type ReadyScreen struct{ *verifyScreen }
 // Ready writes the gates on a terminal, below a table of the repositories.
 func (s Screen) Ready(w io.Writer, now time.Time) ReadyScreen { return ReadyScreen{s.verify(w, now)} }
 
-// ofReady takes a saved verification for its gates, which come to another end.
+// ofReady shows a saved verification for its gates, which has another end.
 type ofReady struct{ ReadyScreen }
 
 func (v ofReady) Repository(r verify.Repository) error {
@@ -389,13 +389,13 @@ func (v ofReady) Repository(r verify.Repository) error {
 
 func (ofReady) End(Totals, error) error { return nil }
 
-// Repository takes one for the table. What is amiss of its tags the gates say.
+// Repository adds a repository to the table. The gates report the problems of its tags.
 func (v ReadyScreen) Repository(r verify.Repository) {
 	v.compared(r)
 	v.sections = nil
 }
 
-// End writes all.
+// End writes everything.
 func (v ReadyScreen) End(r *Ready) error {
 	var b strings.Builder
 	states := map[verify.GateState]Standing{verify.Holds: Well, verify.Fails: Problem}

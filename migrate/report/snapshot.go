@@ -13,10 +13,10 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// SnapshotKind tells the JSON apart from our other JSON.
+// SnapshotKind distinguishes the JSON from our other JSON.
 const SnapshotKind = "dct2notation.snapshot"
 
-// A Snapshot is what snapshot did, as JSON.
+// A Snapshot is the result of snapshot, as JSON.
 type Snapshot struct {
 	Version   int                 `json:"version"`
 	Kind      string              `json:"kind"`
@@ -27,28 +27,28 @@ type Snapshot struct {
 	Unchanged int                 `json:"unchanged"`
 	Kept      int                 `json:"kept"`
 	Failed    int                 `json:"failed"`
-	Expired   int                 `json:"expired,omitempty"` // saved, and past its date: reading it needs --allow-expired
+	Expired   int                 `json:"expired,omitempty"` // saved, but expired: reading it needs --allow-expired
 	Signed    *SnapshotSigned     `json:"signed,omitempty"`  // with --sign
 	Attention []SnapshotAttention `json:"attention,omitempty"`
 }
 
-// SnapshotSigned counts the signatures of repositories that were verified.
+// SnapshotSigned counts the signatures of verified repositories.
 type SnapshotSigned struct {
-	Leaf   string `json:"leaf,omitempty"` // SHA-256 of the certificate; empty: nothing was to be signed, and nothing is
+	Leaf   string `json:"leaf,omitempty"` // SHA-256 of the certificate; empty: nothing is signed, and nothing was to be
 	Made   int    `json:"made"`           // by this call
 	Before int    `json:"before"`         // by an earlier one
 	Failed int    `json:"failed"`
 }
 
-// SnapshotAttention is what a person should know of a repository.
+// SnapshotAttention is what a person should know about a repository.
 type SnapshotAttention struct {
 	GUN     string           `json:"gun"`
 	Outcome snapshot.Outcome `json:"outcome"` // or unsigned, or expired
 	Reason  string           `json:"reason"`
 }
 
-// NewSnapshot says what was saved in a directory. found reports whether a repository was found, not named: that it has
-// no trust data is no failure then.
+// NewSnapshot returns what was saved in a directory. found reports whether a repository was found rather than named:
+// then it is no failure if it has no trust data.
 func NewSnapshot(directory, shard string, sum snapshot.Summary, found func(dct.GUN) bool) *Snapshot {
 	s := &Snapshot{
 		Version: 1, Kind: SnapshotKind, Directory: directory, Shard: shard,
@@ -58,13 +58,13 @@ func NewSnapshot(directory, shard string, sum snapshot.Summary, found func(dct.G
 	return s
 }
 
-// unsigned is why a repository is in the report that was saved and not signed.
+// unsigned is the outcome in the report of a repository that was saved and not signed.
 const unsigned snapshot.Outcome = "unsigned"
 
-// pastDate is why a repository is in the report that was saved, and is past its date.
+// pastDate is the outcome in the report of a repository that was saved and has expired.
 const pastDate snapshot.Outcome = "expired"
 
-// attend lists what a person should know of.
+// attend lists what a person should know.
 func (r *Snapshot) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
 	for _, one := range sum.Attention {
 		gun := one.GUN.String()
@@ -73,7 +73,7 @@ func (r *Snapshot) attend(sum snapshot.Summary, found func(dct.GUN) bool) {
 		case lacks && one.Outcome == snapshot.Failed:
 			r.Failed-- // nothing to save
 		case lacks && errors.Is(one.Err, dct.ErrDeleted):
-			r.Kept-- // what was saved before stays, and there will be nothing newer
+			r.Kept-- // the earlier data stays, and there will be no newer
 			r.Unchanged++
 			r.Attention = append(r.Attention, SnapshotAttention{gun, snapshot.Unchanged, one.Err.Error()})
 		case one.Err != nil:
@@ -107,30 +107,30 @@ func SnapshotText(w io.Writer, r *Snapshot) error {
 	return err
 }
 
-// SnapshotVerifyKind tells the JSON apart from our other JSON.
+// SnapshotVerifyKind distinguishes the JSON from our other JSON.
 const SnapshotVerifyKind = "dct2notation.snapshot-verify"
 
-// VerifiedSnapshot is what snapshot verify found, as JSON.
+// VerifiedSnapshot is the result of snapshot verify, as JSON.
 type VerifiedSnapshot struct {
 	Version      int                  `json:"version"`
 	Kind         string               `json:"kind"`
 	Repositories []VerifiedRepository `json:"repositories"`
 }
 
-// VerifiedRepository is what was found of one.
+// VerifiedRepository is the result for one repository.
 type VerifiedRepository struct {
 	GUN       string             `json:"gun"`
 	Manifest  string             `json:"manifest"`
 	Targets   int                `json:"targets"`
 	PinnedBy  string             `json:"pinned_by,omitempty"`
-	Expired   []string           `json:"expired,omitempty"` // expired, allowed by --allow-expired
-	Judged    dct.Judged         `json:"judged,omitzero"`   // past its date, and valid when it was signed
+	Expired   []string           `json:"expired,omitempty"` // expired roles that were allowed by --allow-expired
+	Judged    dct.Judged         `json:"judged,omitzero"`   // expired, and valid when it was signed
 	Expiries  []dct.Expiry       `json:"expiries,omitempty"`
 	Signature *SnapshotSignature `json:"signature,omitempty"` // if it has any
 	Error     string             `json:"error,omitempty"`
 }
 
-// SnapshotSignature is what the trust policy says of a repository's signatures.
+// SnapshotSignature is what the trust policy says about a repository's signatures.
 type SnapshotSignature struct {
 	Count   int       `json:"count"`
 	Trusted bool      `json:"trusted"`
@@ -139,7 +139,7 @@ type SnapshotSignature struct {
 	Reason  string    `json:"reason,omitempty"` // why none is trusted
 }
 
-// NewVerifiedSnapshot says what was found of each repository of a snapshot.
+// NewVerifiedSnapshot returns the result for each repository of a snapshot.
 func NewVerifiedSnapshot(results []snapshot.Result) *VerifiedSnapshot {
 	v := &VerifiedSnapshot{Version: 1, Kind: SnapshotVerifyKind, Repositories: []VerifiedRepository{}}
 	for _, r := range results {
@@ -148,7 +148,7 @@ func NewVerifiedSnapshot(results []snapshot.Result) *VerifiedSnapshot {
 	return v
 }
 
-// Failed is how many repositories were not verified.
+// Failed returns how many repositories were not verified.
 func (v *VerifiedSnapshot) Failed() (n int) {
 	for _, p := range v.Repositories {
 		if p.Error != "" {
@@ -158,7 +158,7 @@ func (v *VerifiedSnapshot) Failed() (n int) {
 	return n
 }
 
-// SnapshotVerifyText writes it for a person.
+// SnapshotVerifyText writes the result for a person.
 func SnapshotVerifyText(w io.Writer, v *VerifiedSnapshot) error {
 	var b strings.Builder
 	for _, p := range v.Repositories {

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/undo"
 )
 
-// Undo writes what became of signatures that were to be removed, one by one.
+// Undo writes the results of removing signatures, one by one.
 type Undo interface {
 	Signature(undo.Undone) error
 	// End closes the result; err is what ended it early, or nil.
@@ -77,7 +77,7 @@ type Undoing struct {
 	DryRun     bool                `json:"dry_run"`
 	Signatures []undo.Undone       `json:"signatures"`
 	Results    map[undo.Result]int `json:"results"`
-	Complete   bool                `json:"complete"` // nothing is left that the ledger says is ours; of a dry run: it could be so
+	Complete   bool                `json:"complete"` // no signature is left that is ours by the ledger; in a dry run: none would be left
 	Error      string              `json:"error,omitempty"`
 }
 
@@ -96,7 +96,7 @@ type undoEnd struct {
 	Error    string              `json:"error,omitempty"`
 }
 
-// UndoKind tells the JSON apart from our other JSON.
+// UndoKind distinguishes the JSON from our other JSON.
 const UndoKind = "dct2notation.undo"
 
 // NewUndoJSON writes the versioned JSON.

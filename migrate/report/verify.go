@@ -13,17 +13,17 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Totals counts the tags of all repositories by class, each by its worst. A repository whose trust data
-// could not be read counts as one.
+// Totals counts the tags of all repositories by their worst class. A repository whose trust data could not be read
+// counts as one.
 type Totals map[verify.Class]int
 
-// classes in the order in which reports show them.
+// classes are in the order in which reports show them.
 var classes = []verify.Class{
 	verify.Agree, verify.DCTOnly, verify.NotationOnly, verify.Conflict, verify.Moved, verify.Gone,
 	verify.Untrusted, verify.Broken, verify.Expired, verify.Unknown, verify.NoneSigned,
 }
 
-// Classes are those of tags, in the order in which reports show them.
+// Classes returns the classes of tags, in the order in which reports show them.
 func Classes() []verify.Class { return slices.Clone(classes) }
 
 // Add counts one repository.
@@ -36,14 +36,14 @@ func (t Totals) Add(r verify.Repository) {
 	}
 }
 
-// AddTags counts the tags of one repository alone.
+// AddTags counts only the tags of one repository.
 func (t Totals) AddTags(r verify.Repository) {
 	for _, row := range r.Tags {
 		t[row.Class]++
 	}
 }
 
-// list is what was counted, by class, of t without others.
+// list returns the counts by class, less those of others, and their sum.
 func (t Totals) list(others Totals) (all []string, sum int) {
 	for _, c := range classes {
 		if n := t[c] - others[c]; n > 0 {
@@ -82,21 +82,21 @@ type Verification struct {
 	Version      int                 `json:"version"`
 	Kind         string              `json:"kind"`
 	Tool         string              `json:"tool"`
-	Shard        string              `json:"shard,omitempty"` // the part I/N of the repositories that it is of; empty: all
+	Shard        string              `json:"shard,omitempty"` // the part I/N of the repositories that it covers; empty: all
 	Repositories []verify.Repository `json:"repositories"`
 	Totals       Totals              `json:"totals"`
-	Complete     bool                `json:"complete"` // all was looked at
+	Complete     bool                `json:"complete"` // everything was looked at
 	Agree        bool                `json:"agree"`    // on every tag
 }
 
-// VerifyKind tells the JSON apart from our other JSON.
+// VerifyKind distinguishes the JSON from our other JSON.
 const VerifyKind = "dct2notation.verify"
 
 // Verify writes the result of a verification, repository by repository.
 type Verify interface {
 	Repository(verify.Repository) error
-	// End closes the result. Where err ended the comparison early, or is ErrChosen, it does not
-	// say that the sides agree, whatever was counted until then.
+	// End closes the result. If err ended the comparison early, or is ErrChosen, End does not say that the sides
+	// agree, whatever was counted until then.
 	End(t Totals, err error) error
 }
 
@@ -108,8 +108,8 @@ type verifyText struct {
 	leftOut int
 }
 
-// NewVerifyText writes for a person: a row for each tag on which the sides disagree, or
-// for all tags, then the totals. Dates are shown with the days that are left from now on.
+// NewVerifyText writes for a person: a row for each tag on which the sides disagree, or for all tags, then the
+// totals. Dates are shown with the days left from now.
 func NewVerifyText(w io.Writer, all bool, now time.Time) Verify {
 	return &verifyText{w: w, all: all, now: now, tags: Totals{}}
 }
@@ -166,7 +166,7 @@ func (v *verifyText) Repository(r verify.Repository) error {
 	return err
 }
 
-// flags counts what is to be known of tags whose rows are not shown.
+// flags counts what is worth knowing about tags whose rows are not shown.
 func (v *verifyText) flags(b *strings.Builder, tags []verify.Row) {
 	if v.all {
 		return
@@ -184,7 +184,7 @@ func (v *verifyText) flags(b *strings.Builder, tags []verify.Row) {
 	}
 }
 
-// short says which digests are compared.
+// short returns the compared digests.
 func short(t verify.Row) string {
 	switch {
 	case t.DCT == "" && t.Registry == "":
@@ -224,7 +224,7 @@ func (v *verifyText) End(t Totals, err error) error {
 	return werr
 }
 
-// conclusion is what a verification comes to, that ended with err (see [Verify]).
+// conclusion returns the result of a verification that ended with err (see [Verify]).
 func conclusion(t Totals, err error, leftOut int) string {
 	switch {
 	case err != nil && !errors.Is(err, ErrChosen):

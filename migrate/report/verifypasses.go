@@ -9,8 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// VerifyPasses writes the passes of a watch: in JSON an object a line, in text what is amiss, as far as the
-// pass before has not told it, and a line with the totals.
+// VerifyPasses writes the passes of a watch: in JSON one object per line; in text the problems that the previous pass
+// did not report, and a line with the totals.
 type VerifyPasses struct {
 	w     io.Writer
 	json  bool
@@ -25,7 +25,7 @@ func NewVerifyPasses(w io.Writer, json bool, tool, shard string) *VerifyPasses {
 	return &VerifyPasses{w: w, json: json, tool: tool, shard: shard}
 }
 
-// Next is the writer of the next pass.
+// Next returns the writer of the next pass.
 func (p *VerifyPasses) Next() Verify {
 	if p.n++; p.json {
 		return newVerifyJSON(p.w, p.tool, p.shard, true)

@@ -1,7 +1,7 @@
 package report
 
-// trouble is a row that is not well, or a repository of which something is to be told
-// beside its rows; its name is empty then.
+// trouble is a row that is not well. If its name is empty, it is a repository with something to report besides its
+// rows.
 type trouble struct {
 	standing                        Standing
 	class, repository, name, reason string
@@ -10,17 +10,17 @@ type trouble struct {
 // worstFirst are the standings in the order in which somebody has to look at them.
 var worstFirst = []Standing{Problem, Unclear, Aside, Well}
 
-// notWell counts what worst lists where nothing limits it.
+// notWell counts what worst lists if there is no limit.
 func (s *Saved) notWell() int { return s.Counts[Problem] + s.Counts[Unclear] + s.Counts[Aside] }
 
-// worst are those of what is not well that somebody has to look at first, limit at most.
+// worst returns, of what is not well, what somebody has to look at first, at most limit.
 func (s *Saved) worst(limit int) ([]trouble, error) {
 	t := troubles{limit: limit}
 	err := s.Each(func(one Section) error { t.section(&one); return nil }, func(r Row) error { t.row(&r); return nil })
 	return t.worst(), err
 }
 
-// troubles gathers the first rows of each standing, which is no more than is asked for.
+// troubles collects the first rows of each standing, up to the limit.
 type troubles struct {
 	limit int
 	all   map[Standing][]trouble

@@ -7,21 +7,21 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// maxWindow is how many items are in memory while a ledger is gone through. The history is in
-// the order of time, so it is read once for each window.
+// maxWindow is how many items are in memory at once while reading a ledger. The history is in order of time, so it is
+// read once for each window.
 const maxWindow = 20_000
 
-// window is a part of the ledger, in its order.
+// window is a part of the ledger, in the ledger's order.
 type window struct {
 	items []*owned
-	last  state.Key // that was read
+	last  state.Key // the last key that was read
 	more  bool      // there may be items after it
 }
 
-// owned is an item with what the history says of its signatures.
+// owned is an item with what the history says about its signatures.
 type owned struct {
 	tags []string
-	// What the item is done by, where the ledger has it as done.
+	// The signature by which the item is done, if the ledger has it as done.
 	stage     state.Stage
 	signature string
 
@@ -30,11 +30,11 @@ type owned struct {
 
 	undone []Claim
 
-	outcome  []Undone // what Observe is to be told
+	outcome  []Undone // what to pass to Observe
 	finished bool     // guarded by undoing.mu
 }
 
-// window reads the next items after one, and what the history says of them.
+// window reads the items after a key, and what the history says about them.
 func (u *Undo) window(after state.Key) (window, error) {
 	w := window{last: after, more: true}
 	byKey := make(map[state.Key]*owned)
@@ -80,8 +80,8 @@ func (u *Undo) window(after state.Key) (window, error) {
 	return w, nil
 }
 
-// take hears what comes next in the history. A signature that was signed here is a claim until
-// it is undone, and again when a run finds it in the registry after that.
+// take processes the next event of the history. A signature made by this ledger's runs is a claim until it is undone,
+// and again when a run finds it in the registry after that.
 func (o *owned) take(e state.Event) {
 	is := func(c Claim) bool { return c.Signature == e.Signature }
 	claim := Claim{e.Item, e.GUN, e.Signature, e.LeafThumbprint, e.Time}

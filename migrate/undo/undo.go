@@ -1,5 +1,5 @@
-// Package undo removes signatures that a run has made. The ledger's history says where to look, and
-// what the registry proves decides what is deleted.
+// Package undo removes signatures that runs have made. The ledger's history says where to look; what the registry
+// proves decides what is deleted.
 package undo
 
 import (
@@ -23,20 +23,19 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Undo removes signatures that the history of a ledger says were made by its runs, and that
-// turn out to be so in the registry. Its fields are set before the first call and do not
-// change.
+// Undo removes signatures that, by the history of a ledger, were made by its runs, if the registry proves it. Its
+// fields are set before the first call and do not change.
 //
-// A history can be forged, so it only says where to look. What is deleted is what the registry
-// proves: see Remover. Signatures that a run found in the registry and did not make, as after
-// the ledger was rebuilt, are listed and left alone.
+// A history can be forged, so it only says where to look. What is deleted is what the registry proves: see Remover.
+// Signatures that a run found in the registry and did not make, as after the ledger was rebuilt, are listed and left
+// alone.
 type Undo struct {
 	History History
 	Remover Remover
 	Wanted  func(state.Item) bool // nil: every item
 	Since   time.Time             // only what was signed then or later
-	Workers int                   // items in work at the same time; at least 1
-	Observe func(Undone)          // told of each signature, in the order of the ledger; one call at a time
+	Workers int                   // items processed at the same time; at least 1
+	Observe func(Undone)          // receives each signature, in the order of the ledger; one call at a time
 	Pause   time.Duration         // as Engine's
 
 	atOnce int // items in memory; 0: maxWindow
@@ -51,26 +50,23 @@ type History interface {
 	Undo(k state.Key, signature, reason string) error
 }
 
-// A Remover takes signatures out of registries. Its methods are called from several goroutines
-// at once.
+// A Remover removes signatures from registries. Its methods are called from several goroutines at once.
 type Remover interface {
-	// Stored returns the claim if the registry has the signature and it is what is claimed: a
-	// Notation signature of exactly this image, by this certificate, made by this tool for
-	// this GUN. It is absent only where the registry itself says that it has nothing under
-	// the digest. A failure of class security says that it has something else there.
+	// Stored returns the claim if the registry has the signature and it is what is claimed: a Notation signature of
+	// exactly this image, by this certificate, made by this tool for this GUN. It is absent only if the registry
+	// itself says that it has nothing under the digest. A failure of class security says that it has something else
+	// there.
 	Stored(ctx context.Context, c Claim) lookup.Answer[Claim]
-	// Remove takes the signature off the image's list and deletes it; the lists keep all
-	// others. Stored has said that it is there. Repeating it is harmless, and an error does
-	// not mean that nothing was done.
+	// Remove removes the signature from the image's list and deletes it; the lists keep all others. Call it after
+	// Stored has found the signature. Repeating it is harmless, and after an error something may have been done.
 	Remove(ctx context.Context, c Claim) error
-	// Unlist takes off the list what Stored has said is not there. It deletes nothing: what
-	// was not seen may be anything.
+	// Unlist removes from the list what Stored did not find. It deletes nothing: what was not seen may be anything.
 	Unlist(ctx context.Context, c Claim) error
 	// Listed is Registry's.
 	Listed(ctx context.Context, image migrate.Image) ([]string, error)
 }
 
-// Claim is what the history says of one signature.
+// Claim is what the history says about one signature.
 type Claim struct {
 	Key       state.Key
 	GUN       string
@@ -90,32 +86,32 @@ type Result string
 const (
 	Removable Result = "removable" // Look: Run would remove it
 	Removed   Result = "removed"
-	Gone      Result = "gone"     // the registry had it no more; now the ledger knows
-	NotOurs   Result = "not-ours" // found in the registry by a run, and not made by this ledger's
-	Refused   Result = "refused"  // the registry has something else than the ledger says
+	Gone      Result = "gone"     // the registry no longer had it; now the ledger records that
+	NotOurs   Result = "not-ours" // found in the registry by a run, and not made by this ledger's runs
+	Refused   Result = "refused"  // the registry has something other than the ledger says
 	Failed    Result = "failed"
 )
 
-// Undone is what became of one signature.
+// Undone is the result for one signature.
 type Undone struct {
 	Repository string        `json:"repository"`
 	Digest     string        `json:"digest"`
 	Tags       []string      `json:"tags"`
 	Key        string        `json:"key"`
 	Signature  string        `json:"signature"`
-	At         time.Time     `json:"at"` // signed; of not-ours, found
+	At         time.Time     `json:"at"` // when it was signed or, if not-ours, found
 	Result     Result        `json:"result"`
 	Class      failure.Class `json:"class,omitempty"`
 	Reason     string        `json:"reason,omitempty"`
 }
 
-// Summary counts what undoing did.
+// Summary counts the results of undoing.
 type Summary struct {
 	Results map[Result]int
-	Drained bool // ended by a signal before all was tried
+	Drained bool // ended by a signal before everything was tried
 }
 
-// Complete reports whether nothing is left of what the history says is ours.
+// Complete reports whether no signature is left that is ours by the history.
 func (s Summary) Complete() bool {
 	return s.Results[Failed]+s.Results[Refused] == 0 && !s.Drained
 }
@@ -129,22 +125,21 @@ type undoing struct {
 
 	mu      sync.Mutex
 	summary Summary // guarded by mu, as is Observe
-	told    int     // how many items of the window Observe was told of; guarded by mu
+	told    int     // how many items of the window were passed to Observe; guarded by mu
 }
 
-// Look tells what Run would do. It changes nothing.
+// Look reports what Run would do. It changes nothing.
 func (u *Undo) Look(ctx context.Context, stop <-chan struct{}) (Summary, error) {
 	r := &undoing{Undo: u, stop: stop}
 	r.settle = r.look
 	return r.run(ctx)
 }
 
-// Run removes the signatures; their items are skipped until the next run plans them anew. When stop is closed, it
-// finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as
-// soon as it can. In both cases the next Run goes on.
+// Run removes the signatures; their items are skipped until the next run plans them again. When stop is closed, it
+// finishes what is in flight and returns with Summary.Drained; when ctx ends, it returns as soon as it can. In both
+// cases the next Run goes on.
 //
-// The error is nil also when signatures are left: see Summary. It is ErrStopped, ctx's, or
-// the ledger's.
+// The error is nil even if signatures are left: see Summary. It is ErrStopped, ctx's, or the ledger's.
 func (u *Undo) Run(ctx context.Context, stop <-chan struct{}) (Summary, error) {
 	r := &undoing{Undo: u, stop: stop}
 	r.settle = r.undo
@@ -164,8 +159,8 @@ func (r *undoing) run(ctx context.Context) (Summary, error) {
 	return r.summary, err
 }
 
-// Unproven gives the error of a damaged ledger the hint for undo: one that is rebuilt, as other verbs advise,
-// has no history to prove anything with.
+// Unproven replaces the hint of the error for a damaged ledger with undo's own: other verbs advise rebuilding the
+// ledger, but a rebuilt one has no history to prove anything with.
 func Unproven(err error) error {
 	if !errors.Is(err, state.ErrDamaged) {
 		return err
@@ -183,7 +178,7 @@ func (r *undoing) draining() bool {
 	}
 }
 
-// windows goes through the ledger.
+// windows processes the whole ledger, window by window.
 func (r *undoing) windows(ctx context.Context) error {
 	// A history that was tampered with proves nothing.
 	if err := r.History.VerifyEvents(); err != nil {
@@ -212,7 +207,7 @@ func (r *undoing) work(ctx context.Context, items []*owned) error {
 			break
 		}
 		g.Go(func() error {
-			if r.ending(gctx) { // since it waited for its turn
+			if r.ending(gctx) { // while it waited for its turn
 				return nil
 			}
 			defer r.finished(items, it)
@@ -251,9 +246,9 @@ func (r *undoing) look(ctx context.Context, it *owned) error {
 	})
 }
 
-// undo takes one item for Run. The registry comes before the record that the signature is gone: a crash
-// then leaves a claim on what is gone, which the next call finds out, and never a signature that the
-// ledger has forgotten. Before both, the item stops being done.
+// undo takes one item for Run. It deletes in the registry before it records that the signature is gone. A crash in
+// between leaves a claim on a signature that is gone, which the next call notices; it never leaves a signature that
+// the ledger has forgotten. Before both, the item stops being done.
 func (r *undoing) undo(ctx context.Context, it *owned) error {
 	return r.retried(ctx, it, func() error {
 		there, err := r.stored(ctx, it)
@@ -268,7 +263,7 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 			if err = r.remove(ctx, c, there[0]); err != nil {
 				break
 			}
-			// Recorded even when ctx has ended meanwhile: the signature is gone.
+			// Record it even if ctx has ended meanwhile: the signature is gone.
 			if err := r.History.Undo(c.Key, c.Signature, string(result)+" by undo"); err != nil {
 				return failure.Fatally(err)
 			}
@@ -279,8 +274,8 @@ func (r *undoing) undo(ctx context.Context, it *owned) error {
 	})
 }
 
-// doubt has the ledger no longer call an item done by a signature that is about to go. Whatever happens
-// until that is recorded, the next run looks at the registry and not at the ledger alone.
+// doubt makes the ledger no longer call an item done by a signature that is about to be removed. Whatever happens
+// until the removal is recorded, the next run asks the registry and not the ledger alone.
 func (r *undoing) doubt(it *owned, c Claim) error {
 	if it.stage != state.Confirmed || it.signature != c.Signature {
 		return nil
@@ -292,7 +287,7 @@ func (r *undoing) doubt(it *owned, c Claim) error {
 	return failure.Fatally(err)
 }
 
-// retried repeats what may pass, and tells of what fails in the end. Its error ends the run.
+// retried repeats what may pass, and reports what fails in the end. Its error ends the run.
 func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) error {
 	for try := 1; ; try++ {
 		err := attempt()
@@ -322,9 +317,8 @@ func (r *undoing) retried(ctx context.Context, it *owned, attempt func() error) 
 	}
 }
 
-// stored asks the registry about all signatures of an item before one is touched: where it has
-// something else than the ledger says, nothing of the item is removed. No answer is unknown
-// where the error is nil.
+// stored asks the registry about all signatures of an item before one is touched: if it has something other than the
+// ledger says, nothing of the item is removed. If the error is nil, no answer is unknown.
 func (r *undoing) stored(ctx context.Context, it *owned) ([]lookup.Answer[Claim], error) {
 	there := make([]lookup.Answer[Claim], len(it.claims))
 	for i, c := range it.claims {
@@ -342,11 +336,11 @@ func isGone(stored lookup.Answer[Claim]) bool {
 	return gone
 }
 
-// remove removes one signature and sees to it that it is gone.
+// remove removes one signature and checks that it is gone.
 func (r *undoing) remove(ctx context.Context, c Claim, there lookup.Answer[Claim]) error {
 	away := r.Remover.Remove
 	if isGone(there) {
-		// It may be in the list still, when another tool has deleted it.
+		// It may still be in the list if another tool has deleted it.
 		if listed, err := r.listed(ctx, c); err != nil || !listed {
 			return err
 		}
@@ -397,7 +391,7 @@ func (r *undoing) notify(it *owned, c Claim, result Result, err error) {
 	it.outcome = append(it.outcome, u)
 }
 
-// finished has Observe told of an item, once all before it are finished: two calls show the same list.
+// finished passes an item to Observe once all before it are finished, so that two calls show the same list.
 func (r *undoing) finished(items []*owned, it *owned) {
 	r.mu.Lock()
 	it.finished = true
@@ -405,7 +399,7 @@ func (r *undoing) finished(items []*owned, it *owned) {
 	r.tell(items, false)
 }
 
-// tell has Observe told of the items that are finished up to the first that is not; at the end of all.
+// tell passes finished items to Observe, up to the first that is not finished; with end, all of them.
 func (r *undoing) tell(items []*owned, end bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

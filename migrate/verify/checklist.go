@@ -11,13 +11,13 @@ const (
 	SelfHosted = "self-hosted"
 )
 
-// Products are the names of all products, sorted.
+// Products returns the names of all products, sorted.
 func Products() []string { return []string{ACR, DockerHub, Harbor, MSR, SelfHosted} }
 
-// gateDigests is the check of people for which a list of what runs is evidence.
+// gateDigests is the manual check for which a list of what runs is evidence.
 const gateDigests = "digests"
 
-// checklist is what nobody but people can find out, for all products and for those named.
+// checklist returns the checks that only people can make: those for all products, and those for the named ones.
 // Sources: the vendors' pages, and measurements.
 func checklist(products []string) []Gate {
 	gates := []Gate{

@@ -14,29 +14,28 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Flags of tags that verify compared, beside those of DCT's own.
+// Flags of compared tags, besides DCT's own.
 const (
-	// FlagUnbound: no trusted signature binds the tag, so that Notation would take another
-	// signed digest under it as well.
+	// FlagUnbound: no trusted signature binds the tag, so Notation would also accept another signed digest under it.
 	FlagUnbound = "unbound"
-	// FlagGone: a signature that the ledger recorded as pushed is not there any more.
+	// FlagGone: the ledger recorded a signature as pushed, and it is no longer there.
 	FlagGone = "recorded-signature-gone"
 	// FlagForeign: the image has signatures that the ledger does not know.
 	FlagForeign = "unrecorded-signature"
-	// FlagWithdrawn: the ledger has it signed, and DCT does not vouch for the digest any more.
+	// FlagWithdrawn: the ledger has it as signed, and DCT no longer vouches for the digest.
 	FlagWithdrawn = "withdrawn"
-	// FlagPlatform: DCT names no such tag, but an index that lists the image.
+	// FlagPlatform: DCT does not name the image, but an index that lists it.
 	FlagPlatform = "platform"
 )
 
-// rowBuilder collects what holds for one tag: a tag can disagree in several ways at once,
-// and each is a class of its own.
+// rowBuilder collects the results for one tag: a tag can disagree in several ways at once, and each is a class of its
+// own.
 type rowBuilder struct {
 	Row
 	reasons map[Class]string
 }
 
-// say adds a class and its reason. A class that is there already keeps both reasons.
+// say adds a class and its reason. A class that was added before keeps both reasons.
 func (b *rowBuilder) say(c Class, format string, args ...any) {
 	if b.reasons == nil {
 		b.reasons = map[Class]string{}
@@ -48,7 +47,7 @@ func (b *rowBuilder) say(c Class, format string, args ...any) {
 	b.reasons[c] = reason
 }
 
-// together joins reasons, and behind them their hints, each once.
+// together joins reasons, followed by their hints, each once.
 func together(reasons ...string) string {
 	var texts, hints []string
 	for _, r := range reasons {
@@ -69,8 +68,7 @@ func (b *rowBuilder) has(c Class) bool {
 	return said
 }
 
-// row returns the row with its classes, worst first. One without any is of the class
-// otherwise, for the reason given.
+// row returns the row with its classes, worst first. Without any, it has the class otherwise and the given reason.
 func (b *rowBuilder) row(otherwise Class, reason string) Row {
 	row := b.Row
 	row.Class, row.Classes, row.Reason = otherwise, []Class{otherwise}, reason
@@ -94,7 +92,7 @@ func (b *rowBuilder) row(otherwise Class, reason string) Row {
 	return row
 }
 
-// signed says what is wrong with the signatures of an image that DCT vouches for.
+// signed adds what is wrong with the signatures of an image that DCT vouches for.
 func (b *rowBuilder) signed(v Verdict) {
 	switch {
 	case v.Signatures == 0:
@@ -107,16 +105,16 @@ func (b *rowBuilder) signed(v Verdict) {
 	b.refused(v)
 }
 
-// refused says that notation verify refuses what has a trusted signature.
+// refused adds that notation verify rejects the image although it has a trusted signature.
 func (b *rowBuilder) refused(v Verdict) {
 	if v.Trusted && v.Refused != "" {
 		b.say(Broken, "one of its signatures is good, but notation verify rejects the image: %s", v.Refused)
 	}
 }
 
-// trusted says of an image that DCT does not vouch for that Notation trusts it, in the class
-// given, or that nobody knows. A doubt of a strict policy is a class of its own: consumers with
-// a lenient policy run the image, and others do not.
+// trusted adds, for an image that DCT does not vouch for, that Notation trusts it, as the given class, or that this
+// is unknown. A doubt of a strict policy is a class of its own: consumers with a lenient policy run the image, and
+// others do not.
 func (b *rowBuilder) trusted(v Verdict, class Class, format string, args ...any) {
 	switch {
 	case v.Trusted:
@@ -131,8 +129,8 @@ func (b *rowBuilder) trusted(v Verdict, class Class, format string, args ...any)
 	}
 }
 
-// target compares the two sides for a tag that DCT vouches for. listed reports whether the
-// registry has listed the tag.
+// target compares the two sides for a tag that DCT vouches for. listed reports whether the registry has listed the
+// tag.
 func (l *verdictCache) target(ctx context.Context, t dct.Target, listed bool) Row {
 	b := &rowBuilder{Row: Row{Tag: t.Tag(), DCT: t.Digest(), Role: t.Role(), Flags: t.Flags()}}
 	verdict := l.vouchedFor(ctx, b, listed)
@@ -144,11 +142,10 @@ func (l *verdictCache) target(ctx context.Context, t dct.Target, listed bool) Ro
 	return row
 }
 
-// vouchedFor compares the two sides for a row that has a tag and DCT's digest, and returns
-// what Notation says of the digest. All that is wrong is said, since a waiver for one thing
-// must not hide another.
+// vouchedFor compares the two sides for a row that has a tag and DCT's digest, and returns what Notation says about
+// the digest. It adds everything that is wrong, since a waiver for one thing must not hide another.
 func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed bool) Verdict {
-	// The answer for the tag describes the image, if it is still DCT's.
+	// The answer for the tag also describes the image, if it is still DCT's.
 	var tag lookup.Answer[digest.Digest]
 	var asked sync.WaitGroup
 	asked.Go(func() { tag = l.tag(ctx, b.Tag) })
@@ -182,13 +179,13 @@ func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed boo
 	return verdict
 }
 
-// moved compares the two sides for a tag that has another digest than DCT's.
+// moved compares the two sides for a tag whose digest is not DCT's.
 func (l *verdictCache) moved(ctx context.Context, b *rowBuilder, vouched Verdict) {
 	verdict, err := l.named(ctx, b.Registry)
 	if err != nil {
 		b.say(Unknown, "the tag points to %s: %v", b.Registry, err)
 	}
-	expires := b.CertificateExpires // the date that counts is of DCT's digest
+	expires := b.CertificateExpires // the date that counts is that of DCT's digest
 	b.trusted(verdict, Conflict, "DCT vouches for one digest, and Notation trusts %s, which the tag has", b.Registry)
 	b.CertificateExpires = expires
 	if !b.has(Conflict) {
@@ -208,7 +205,7 @@ func (l *verdictCache) finding(ctx context.Context, f dct.Finding, listed bool) 
 	if !dct.IsTag(f.Tag) {
 		return b.row(NoneSigned, why) // no registry can have it
 	}
-	if f.Digest != "" { // no run signs it, and docker runs it: so both sides are compared
+	if f.Digest != "" { // no run signs it, but docker runs it: so compare both sides
 		b.DCT = f.Digest
 		l.vouchedFor(ctx, b, listed)
 		return b.row(Agree, why)

@@ -13,20 +13,20 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Small repositories are compared side by side: one alone would keep no more workers busy
-// than it has tags. Large ones are not, since each takes memory.
+// Small repositories are compared in parallel: one alone has too few tags to keep all workers busy. Large ones are
+// not, since each takes memory.
 const (
-	aheadRepositories = 16   // at most, beside those whose trust data is being read
-	aheadTags         = 2000 // of all repositories that are being compared, but for one alone
+	aheadRepositories = 16   // at most, besides those whose trust data is being read
+	aheadTags         = 2000 // of all repositories being compared, unless there is only one
 )
 
-// comparing is a verification under way. The repositories share its bounds.
+// comparing is a verification in progress. The repositories share its limits.
 type comparing struct {
 	*Verification
 	hosts   *dct.Hosts
-	readers chan struct{}       // a place for each repository whose trust data is read
-	tags    *semaphore.Weighted // what aheadTags bounds
-	workers chan struct{}       // a place for each tag that is looked at
+	readers chan struct{}       // one slot for each repository whose trust data is being read
+	tags    *semaphore.Weighted // limited by aheadTags
+	workers chan struct{}       // one slot for each tag being looked at
 }
 
 func (v *Verification) begin() *comparing {
@@ -36,15 +36,15 @@ func (v *Verification) begin() *comparing {
 	}
 }
 
-// compared is what became of one repository.
+// compared is the result for one repository.
 type compared struct {
 	result Repository
 	unread error // its trust data could not be read; the result says so
 	err    error // ends the verification
 }
 
-// repository reads a repository's trust data and compares it. What was read keeps its place
-// among the readers until it may be compared, so that no more of it piles up.
+// repository reads a repository's trust data and compares it. It keeps its place among the readers until the
+// comparison may begin, so that no more trust data piles up.
 func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	select {
 	case c.readers <- struct{}{}:
@@ -63,12 +63,12 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	})
 	if err != nil {
 		<-c.readers
-		if c.Record.has(gun) && lookup.IsAbsent(err) { // it has no root, says the source itself
+		if c.Record.has(gun) && lookup.IsAbsent(err) { // the source itself says that it has no root
 			result, ended := c.withdrawn(ctx, gun)
 			switch {
 			case errors.Is(err, dct.ErrDeleted): // the server has said so twice, by its changefeed and by its root
 				result.Deleted = true
-			case !c.Scope.MayLack(gun, err): // whether DCT has withdrawn it, nobody knows
+			case !c.Scope.MayLack(gun, err): // nobody knows whether DCT has withdrawn it
 				result.unclear(err)
 			}
 			return compared{result: result, unread: err, err: ended}
@@ -86,7 +86,7 @@ func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	return compared{result: result, err: err}
 }
 
-// before is what the reading of a repository is held to. That it cannot be told ends the
+// before returns what runs have seen of a repository, to which the next read is held. A failure ends the
 // verification: without it, older trust data would pass.
 func (v *Verification) before(gun dct.GUN) (dct.Known, error) {
 	if v.Before == nil {

@@ -22,43 +22,42 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// Decisions are what people decided, with name and date: which disagreements may stay, and
-// which checks they made that no program can make.
+// Decisions are what people decided, with name and date: which disagreements are accepted, and which manual checks
+// they made.
 type Decisions struct {
 	Waivers []Waiver
 	Ticks   []Tick
 }
 
-// NotCompared is the class of a waiver for a repository that the server has and nobody
-// compares: its trust data goes with the server.
+// NotCompared is the class of a waiver for a repository that the server has and that is not compared: its trust data
+// goes with the server.
 const NotCompared = Class("not-compared")
 
-// Waiver lets one disagreement stay. It holds for one class, so that it does not hide what
-// becomes of the tag later.
+// Waiver accepts one disagreement. It holds for one class, so that it does not hide later changes of the tag.
 type Waiver struct {
 	Repository string
-	Written    string // as the file has it: a server may have names that no repository can have; may be empty
+	Written    string // as the file has it: a server may have names that are not valid for a repository; may be empty
 	Tag        string // empty: the repository's trust data as a whole
 	Class      Class
-	// Covers is the most rows that the waiver may cover where its repository or tag is a glob: what
-	// comes later is nobody's decision. Zero: it has no glob.
+	// Covers is how many rows the waiver may cover at most, if its repository or tag is a glob: nobody has decided
+	// about rows that come later. Zero: it has no glob.
 	Covers int
 	Reason string
 	By     string
 	Until  time.Time
 
-	covered map[row]bool    // what it was needed for
-	gates   map[string]bool // by which gates
+	covered map[row]bool    // the rows it was needed for
+	gates   map[string]bool // the gates that needed it
 	globs   [2]glob.Glob    // of the repository and the tag, read by Check
 }
 
-// row is what a waiver may let stay: a tag, or a repository as a whole.
+// row is what a waiver may cover: a tag, or a repository as a whole.
 type row struct{ repository, tag string }
 
-// wild reports whether the waiver has globs: it covers the rows that they match, and no more than Covers.
+// wild reports whether the waiver has globs. It then covers the rows that they match, but no more than Covers.
 func (w *Waiver) wild() bool { return glob.In(w.Repository) || glob.In(w.Tag) }
 
-// globClasses are those that many rows may have for one reason. Each of the others is looked at by itself.
+// globClasses are the classes that many rows may have for one reason. Rows of other classes are waived one by one.
 var globClasses = []Class{DCTOnly, Gone, NotCompared}
 
 func (w *Waiver) checkGlobs() error {
@@ -79,13 +78,13 @@ func (w *Waiver) checkGlobs() error {
 	return err
 }
 
-// matches reports whether the waiver is of the row by its globs. No glob matches a repository as a whole.
+// matches reports whether the waiver's globs match the row. No glob matches a repository as a whole.
 func (w *Waiver) matches(r row) bool {
 	return w.globs[0].String() != "" && w.globs[0].Match(r.repository) &&
 		(w.Tag == "") == (r.tag == "") && (w.Tag == "" || w.globs[1].Match(r.tag))
 }
 
-// name is what the waiver is of, as it was decided.
+// name returns what the waiver is for, as it was decided.
 func (w *Waiver) name() string {
 	if w.Tag == "" {
 		return w.Repository
@@ -99,12 +98,12 @@ type Tick struct {
 	By    string
 	Date  time.Time
 	Note  string
-	// Repositories are those that a file lists, which has this SHA-256; of the check listed.
+	// Repositories are those listed in a file with this SHA-256; for the check listed.
 	File, SHA256 string
 	Repositories []string
 }
 
-// missing are the repositories of the list that were neither compared nor waived.
+// missing returns the repositories of the list that were neither compared nor waived.
 func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (names []string) {
 	for _, name := range t.Repositories {
 		if !have[name] && d.waiver(gateListed, name, "", NotCompared, planned) == nil {
@@ -114,7 +113,7 @@ func (t Tick) missing(have map[string]bool, d *Decisions, planned time.Time) (na
 	return names
 }
 
-// Check returns an error unless every decision says what it is for and whose it is.
+// Check returns an error unless every decision says what it is for and who made it.
 func (d *Decisions) Check(now time.Time) error {
 	known := map[string]bool{gateListed: true}
 	for _, g := range checklist(Products()) {
@@ -161,8 +160,8 @@ func (d *Decisions) Check(now time.Time) error {
 	return nil
 }
 
-// waiver finds for a gate the one that lets a class stay until the planned date: that of the very row, else the first
-// whose globs match it.
+// waiver returns the waiver that accepts a class for a gate until the planned date: the one for this very row, else
+// the first whose globs match it.
 func (d *Decisions) waiver(gate, repository, tag string, class Class, planned time.Time) *Waiver {
 	at := row{repository, tag}
 	for _, wild := range []bool{false, true} {
@@ -184,8 +183,8 @@ func (d *Decisions) waiver(gate, repository, tag string, class Class, planned ti
 	return nil
 }
 
-// covering says of each glob how many rows it covers, first of all that a gate rests on. Where these are more than was
-// decided, it fails each gate that the waiver was needed for.
+// covering notes for each glob how many rows it covers, at the gate that mainly rests on it. If they are more than
+// was decided, it fails each gate that needed the waiver.
 func (d *Decisions) covering(gates map[string]*Gate) {
 	for i := range slices.Backward(d.Waivers) {
 		w, main := &d.Waivers[i], gateAgreed
@@ -208,7 +207,7 @@ func (d *Decisions) covering(gates map[string]*Gate) {
 	}
 }
 
-// unused notes the waivers that nothing needed or that end too early: somebody should look.
+// unused notes the waivers that were not needed or that end too early: somebody should look at them.
 func (d *Decisions) unused(g *Gate, planned time.Time) {
 	for _, w := range d.Waivers {
 		if len(w.covered) > 0 {
@@ -222,10 +221,10 @@ func (d *Decisions) unused(g *Gate, planned time.Time) {
 	}
 }
 
-// maxTickAge is how many days a check of people counts: clients and pipelines change.
+// maxTickAge is for how many days a manual check counts: clients and pipelines change.
 const maxTickAge = 90
 
-// tick notes who made a check, and whether that still counts. saved is when the snapshot was saved last.
+// tick notes who made a check, and whether that still counts. saved is when the snapshot was last saved.
 func (d *Decisions) tick(g *Gate, saved, now time.Time) {
 	for _, t := range d.Ticks {
 		date := t.Date.Format(time.DateOnly)
@@ -244,7 +243,7 @@ func (d *Decisions) tick(g *Gate, saved, now time.Time) {
 	}
 }
 
-// dayOf is the day of a time as people here call it, as a tick has it.
+// dayOf returns the local calendar day of a time, in the form that ticks have.
 func dayOf(at time.Time) time.Time {
 	year, month, day := at.Local().Date()
 	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
@@ -257,8 +256,7 @@ func prefixed(prefix, s string) string {
 	return prefix + s
 }
 
-// fingerprint tells trust data apart by what was signed: the versions of the roles that
-// people sign, and each target.
+// fingerprint identifies trust data by what was signed: the versions of the roles that people sign, and each target.
 func fingerprint(r *dct.Repository) string {
 	h := sha256.New()
 	roles := map[string]bool{"root": true, "targets": true}
@@ -284,10 +282,10 @@ func fingerprint(r *dct.Repository) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// line writes fields so that no two lists of them give the same bytes.
+// line writes fields unambiguously: different lists of fields give different bytes.
 func line(w io.Writer, fields ...string) {
 	for _, f := range fields {
-		fmt.Fprintf(w, "%d:%s ", len(f), f) // a hash takes everything
+		fmt.Fprintf(w, "%d:%s ", len(f), f) // writing to a hash never fails
 	}
 	fmt.Fprintln(w)
 }
@@ -319,7 +317,7 @@ type tickRule struct {
 	By    string `json:"by"`
 	Date  day    `json:"date"`
 	Note  string `json:"note"`
-	// Of the check listed: a file with all repositories, one on a line, and its SHA-256.
+	// For the check listed: a file with all repositories, one per line, and its SHA-256.
 	File   string `json:"file"`
 	SHA256 string `json:"sha256"`
 }
@@ -327,7 +325,7 @@ type tickRule struct {
 // day is a date without a time.
 type day struct{ time.Time }
 
-// UnmarshalJSON takes 2026-12-08.
+// UnmarshalJSON accepts dates such as 2026-12-08.
 func (d *day) UnmarshalJSON(raw []byte) error {
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -341,7 +339,7 @@ func (d *day) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// end is the last second of the day: what holds until a day holds on it. The zero day has none.
+// end returns the last second of the day: what is valid until a day is valid on that day. The zero day has none.
 func (d day) end() time.Time {
 	if d.IsZero() {
 		return d.Time
@@ -349,11 +347,11 @@ func (d day) end() time.Time {
 	return EndOfDay(d.Time)
 }
 
-// maxList bounds a file of repositories: a million names of ordinary length.
+// maxList limits the size of a file of repositories: a million names of ordinary length.
 const maxList = 64 << 20
 
-// readList reads a file of repositories, one on a line, and checks that it has the SHA-256.
-// Empty lines and those that begin with # are passed over.
+// readList reads a file of repositories, one per line, and checks its SHA-256. It skips empty lines and those that
+// begin with #.
 func readList(path, sum string) ([]string, error) {
 	name := safetext.Safe(path, 512)
 	f, err := os.Open(path)
@@ -384,8 +382,8 @@ func readList(path, sum string) ([]string, error) {
 	return names, nil
 }
 
-// ReadDecisions reads the file with waivers and ticks; without a path there are none. now is the day that
-// neither a tick nor the end of a waiver may contradict.
+// ReadDecisions reads the file with waivers and ticks; without a path there are none. Ticks and ends of waivers are
+// checked against now.
 func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 	d := &Decisions{}
 	if path == "" {
@@ -407,11 +405,11 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 	}
 	for _, w := range file.Waivers {
 		name := w.Repository
-		// As docker has it: alpine is docker.io/library/alpine. A server may have names that
-		// are no repository's; these are waived as they are.
+		// As docker has it: alpine is docker.io/library/alpine. A server may have names that are not valid for a
+		// repository; these are waived as they are written.
 		gun, err := dct.ParseGUN(w.Repository)
 		switch {
-		case glob.In(name): // as those of the configuration, it is of names as they are here
+		case glob.In(name): // as in the configuration, it matches the names used here
 		case err == nil:
 			name = gun.String()
 		case w.Class != NotCompared:
@@ -438,5 +436,5 @@ func ReadDecisions(path string, now time.Time) (*Decisions, error) {
 	return d, nil
 }
 
-// EndOfDay is the last second of a day: when on it something happens, nobody said.
+// EndOfDay returns the last second of a day, for events of which only the day is known.
 func EndOfDay(day time.Time) time.Time { return day.AddDate(0, 0, 1).Add(-time.Second) }

@@ -14,76 +14,77 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// An Inspection is all that both sides say of one image.
+// An Inspection is everything that both sides say about one image.
 type Inspection struct {
 	Image  string        `json:"image"` // the reference, in full
 	GUN    string        `json:"gun"`
-	Place  string        `json:"place,omitempty"`  // the repository that the image is in, where it is another
-	Tag    string        `json:"tag,omitempty"`    // asked for; empty: a digest was
-	Digest digest.Digest `json:"digest,omitempty"` // asked for
-	// Class, classes and reason are verify's of the tag; of a digest, those of a tag that has it.
+	Place  string        `json:"place,omitempty"`  // the repository that the image is in, if it is another
+	Tag    string        `json:"tag,omitempty"`    // the requested tag; empty: a digest was requested
+	Digest digest.Digest `json:"digest,omitempty"` // the requested digest
+	// Class, classes and reason are verify's for the tag; for a digest, those of a tag that has it.
 	Row Row        `json:"result"`
 	DCT InspectDCT `json:"dct"`
-	// TagNow is what the tag points to in the registry; empty, with the reason: nothing, or nobody knows.
+	// TagNow is what the tag points to in the registry. If empty, the reason says that it points to nothing or that
+	// this is unknown.
 	TagNow       digest.Digest  `json:"tag_now,omitempty"`
 	TagNowReason string         `json:"tag_now_reason,omitempty"`
-	Images       []InspectImage `json:"images"` // DCT's digest, the tag's, or the one that was asked for
+	Images       []InspectImage `json:"images"` // DCT's digest, the tag's, or the requested one
 }
 
-// InspectDCT is what DCT says of an image.
+// InspectDCT is what DCT says about an image.
 type InspectDCT struct {
 	Says   Side   `json:"says"`
 	Reason string `json:"reason,omitempty"`
-	// Digest is the trusted one of the tag, by the role and version; Signers are the signers whose own roles name
-	// it too, and Others the roles that name another.
+	// Digest is the tag's trusted digest, with the role and version that name it. Signers are the signers whose own
+	// roles name it too, and Others the roles that name another.
 	Digest   digest.Digest `json:"digest,omitempty"`
 	Role     string        `json:"role,omitempty"`
 	Version  int           `json:"version,omitempty"`
 	Signers  []string      `json:"signers,omitempty"`
 	Others   []dct.Named   `json:"others,omitempty"`
-	Tags     []string      `json:"tags,omitempty"` // all that DCT gives the digest
+	Tags     []string      `json:"tags,omitempty"` // all tags that DCT gives the digest
 	PinnedBy string        `json:"pinned_by,omitempty"`
 	Expired  []string      `json:"expired,omitempty"` // allowed by --allow-expired
 	Judged   dct.Judged    `json:"judged,omitzero"`
 	Roles    []dct.Role    `json:"roles,omitempty"`
 }
 
-// InspectImage is what Notation says of a digest.
+// InspectImage is what Notation says about a digest.
 type InspectImage struct {
 	Digest     digest.Digest `json:"digest"`
 	MediaType  string        `json:"media_type,omitempty"`
 	Of         []string      `json:"of"` // dct, tag, reference: who names it
 	Says       Side          `json:"says"`
 	Reason     string        `json:"reason,omitempty"`
-	Until      time.Time     `json:"verifies_until,omitzero"` // the trusted signature; absent: no date ends it
-	Count      int           `json:"count"`                   // signatures that are listed
-	Signatures []Signature   `json:"signatures"`              // those that were looked at, in the registry's order
+	Until      time.Time     `json:"verifies_until,omitzero"` // by the trusted signature; absent: indefinitely
+	Count      int           `json:"count"`                   // signatures in the registry's list
+	Signatures []Signature   `json:"signatures"`              // the inspected ones, in the registry's order
 }
 
-// A Signature is one Notation signature, with what its envelope says where that is intact.
+// A Signature is one Notation signature, with the contents of its envelope if that is intact.
 type Signature struct {
 	Digest    digest.Digest `json:"digest"` // of its manifest
 	MediaType string        `json:"media_type,omitempty"`
 	Says      Side          `json:"says"`
-	Lenient   bool          `json:"lenient,omitempty"` // it passes by the level of the policy alone; the reason says what a strict one has against it
+	Lenient   bool          `json:"lenient,omitempty"` // it passes only by the policy's lenient level; the reason says what a strict one would object to
 	Reason    string        `json:"reason,omitempty"`
-	// Identity is whose it is, as a trust policy names it: the subject of its certificate, and the signing profile
-	// where there is one.
+	// Identity is the signer as a trust policy names it: the subject of its certificate, and the signing profile if
+	// there is one.
 	Identity     string               `json:"identity,omitempty"`
 	Profile      string               `json:"profile,omitempty"`
 	Certificates []InspectCertificate `json:"certificates,omitempty"` // leaf first
 	Scheme       string               `json:"scheme,omitempty"`
-	Plugin       string               `json:"verification_plugin,omitempty"` // that the envelope demands
+	Plugin       string               `json:"verification_plugin,omitempty"` // required by the envelope
 	Signed       time.Time            `json:"signed,omitzero"`               // as the signer says
-	Timestamp    time.Time            `json:"timestamp,omitzero"`            // of a time-stamping authority
+	Timestamp    time.Time            `json:"timestamp,omitzero"`            // by a time-stamping authority
 	Expires      time.Time            `json:"expires,omitzero"`              // of the signature itself
 	Until        time.Time            `json:"verifies_until,omitzero"`
-	Target       digest.Digest        `json:"target,omitempty"` // what it is over, where that is another digest
+	Target       digest.Digest        `json:"target,omitempty"` // the digest that it is over, if that is another one
 	Bound        []Binding            `json:"bound,omitempty"`
 	Metadata     map[string]string    `json:"metadata,omitempty"`
 }
 
-// InspectCertificate is one of a signature's chain.
+// InspectCertificate is one certificate of a signature's chain.
 type InspectCertificate struct {
 	Subject string    `json:"subject"`
 	Issuer  string    `json:"issuer"`
@@ -92,7 +93,7 @@ type InspectCertificate struct {
 	SHA256  string    `json:"sha256"`
 }
 
-// A Binding is a tag that a signature binds: the role of DCT that named the digest for it.
+// A Binding is a tag that a signature binds, with the DCT role that named the digest for it.
 type Binding struct {
 	GUN  string `json:"gun"`
 	Tag  string `json:"tag"`
@@ -100,8 +101,8 @@ type Binding struct {
 	Now  bool   `json:"now"` // DCT says the same now
 }
 
-// Inspect looks up one image: a tag, or a digest, whichever is given; a digest counts before a tag. seen gives the
-// signatures that the judge has looked at. The error is ctx's, or says that the ledger could not be read.
+// Inspect looks up one image by tag or by digest; if both are given, by digest. seen returns the signatures that the
+// judge has inspected. The error is ctx's, or says that the ledger could not be read.
 func (v *Verification) Inspect(ctx context.Context, gun dct.GUN, tag string, d digest.Digest, seen func(digest.Digest) []Signature) (*Inspection, error) {
 	if d != "" {
 		tag = ""
@@ -131,9 +132,9 @@ func (v *Verification) Inspect(ctx context.Context, gun dct.GUN, tag string, d d
 		result.Row.Class, result.Row.Classes, result.Row.Reason = class, []Class{class}, reason
 	}
 	switch {
-	case l.unread != nil && !(errors.Is(l.unread, dct.ErrUnsigned) && !result.Row.Class.Agrees()): // as verify has it: of the repository as a whole
+	case l.unread != nil && !(errors.Is(l.unread, dct.ErrUnsigned) && !result.Row.Class.Agrees()): // as in verify: about the repository as a whole
 		only(unreadClass(l.unread), l.unread.Error())
-	case tag != "" && result.TagNow == "" && result.Row.Class == NoneSigned: // nobody runs what nobody has
+	case tag != "" && result.TagNow == "" && result.Row.Class == NoneSigned: // nobody runs what does not exist
 		only(Gone, "DCT does not name the tag, and the registry does not have it")
 	}
 	for _, one := range []struct {
@@ -163,7 +164,7 @@ func targetOf(r *dct.Repository, tag string) dct.Target {
 	return dct.Target{}
 }
 
-// tagRow is verify's row of a tag.
+// tagRow returns verify's row for a tag.
 func (l *looking) tagRow(ctx context.Context, target dct.Target, tag string) Row {
 	if target.Tag() != "" {
 		return l.target(ctx, target, false)
@@ -179,7 +180,7 @@ func (l *looking) tagRow(ctx context.Context, target dct.Target, tag string) Row
 	return l.finding(ctx, f, false)
 }
 
-// digestRow is the row of a digest, whichever tag it has.
+// digestRow returns the row for a digest, whatever its tag.
 func (l *looking) digestRow(ctx context.Context, d digest.Digest) Row {
 	b := &rowBuilder{Row: Row{Registry: d}}
 	image := l.judge(ctx, d)
@@ -208,7 +209,7 @@ func (l *looking) digestRow(ctx context.Context, d digest.Digest) Row {
 	return b.row(Agree, "")
 }
 
-// inspectDCT fills in what DCT says of the tag or the digest.
+// inspectDCT fills in what DCT says about the tag or the digest.
 func (l *looking) inspectDCT(ctx context.Context, r *InspectDCT, target dct.Target, tag string, d digest.Digest) {
 	switch {
 	case tag == "":
@@ -262,7 +263,7 @@ func (l *looking) tagNow(ctx context.Context, tag string) (digest.Digest, string
 	return "", "the registry has no such tag"
 }
 
-// inspectImage is what Notation says of a digest.
+// inspectImage returns what Notation says about a digest.
 func (l *looking) inspectImage(ctx context.Context, d digest.Digest, seen func(digest.Digest) []Signature) InspectImage {
 	image := InspectImage{Digest: d, Signatures: []Signature{}}
 	image.Says, image.Reason = l.byNotation(ctx, d)
@@ -279,7 +280,7 @@ func (l *looking) inspectImage(ctx context.Context, d digest.Digest, seen func(d
 	return image
 }
 
-// bindings are the tags that signed metadata binds.
+// bindings returns the tags that signed metadata binds.
 func (l *looking) bindings(metadata map[string]string) []Binding {
 	bound := migrate.Bound(metadata)
 	var all []Binding

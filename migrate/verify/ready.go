@@ -16,31 +16,31 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Readiness finds out whether the Notary v1 server may be switched off. What a program can
-// tell is told anew, from the servers and the snapshot; what it cannot is for people to tick.
+// Readiness finds out whether the Notary v1 server may be switched off. What a program can find out is found out
+// anew, from the servers and the snapshot; the rest is for people to tick.
 type Readiness struct {
-	Verification *Verification // of all that the server has; its Trust reads the server
-	// Archive reads the snapshot that is to stay when the server is gone; nil: there is none.
+	Verification *Verification // of everything that the server has; its Trust reads the server
+	// Archive reads the snapshot that remains when the server is gone; nil: there is none.
 	Archive migrate.Trust
-	Saved   time.Time // when it was saved last; zero: nobody knows
-	// Feed returns all that the server has; nil: it cannot be asked. An error that is
-	// dct.ErrFeedRefused says that the server, or one of several, keeps the list to itself.
+	Saved   time.Time // when it was last saved; zero: unknown
+	// Feed returns everything that the server has; nil: it cannot be asked. The error dct.ErrFeedRefused means that
+	// the server, or one of several, does not give out the list.
 	Feed      func(context.Context) ([]dct.Changed, error)
-	LeftOut   []string         // what was chosen among repositories and tags, as a person would say it; none: all are looked at
-	Behind    string           // why the ledger that is compared with may lack what runs have done; empty: it has all
-	Each      func(Repository) // is given each repository that was compared; nil: nothing is
+	LeftOut   []string         // how repositories and tags were selected, as a person would say it; empty: all are compared
+	Behind    string           // why the ledger may lack what runs have done; empty: it has everything
+	Each      func(Repository) // receives each repository that was compared; may be nil
 	Decisions Decisions
-	Running   *RunningList // what runs, as evidence; nil: nobody has said
+	Running   *RunningList // what runs, as evidence; nil: not known
 	Scope     RunningScope // of Running
-	Products  []string     // of registries, whose own checks are listed
+	Products  []string     // types of registries, whose own checks are listed
 	Planned   time.Time    // when the server is to be switched off
 	Now       time.Time
 }
 
-// GateState is what became of a gate.
+// GateState is the result for a gate.
 type GateState string
 
-// The states of gates. Only Holds lets the server go.
+// The states of gates. Only if all are Holds may the server be switched off.
 const (
 	Holds   GateState = "holds"
 	Fails   GateState = "fails"
@@ -58,10 +58,10 @@ type Gate struct {
 	Count    int       `json:"count,omitempty"`    // pieces of evidence
 	Hint     string    `json:"hint,omitempty"`
 
-	ofSnapshot bool // a tick from before the snapshot was saved says nothing
+	ofSnapshot bool // a tick from before the snapshot was saved does not count
 }
 
-// maxEvidence bounds what is listed for each gate; Count counts all.
+// maxEvidence limits what is listed for each gate; Count counts everything.
 const maxEvidence = 50
 
 func (g *Gate) note(format string, args ...any) {
@@ -70,7 +70,7 @@ func (g *Gate) note(format string, args ...any) {
 	}
 }
 
-// noteFirst notes what has to be seen, however much else there is.
+// noteFirst notes what must be visible, however much else there is.
 func (g *Gate) noteFirst(format string, args ...any) {
 	g.Count++
 	g.Evidence = slices.Insert(g.Evidence, 0, fmt.Sprintf(format, args...))
@@ -83,7 +83,7 @@ func (g *Gate) fail(format string, args ...any) {
 	g.note(format, args...)
 }
 
-// unclear notes what could not be found out; a gate that fails stays so.
+// unclear notes what could not be found out; a gate that has failed stays failed.
 func (g *Gate) unclear(format string, args ...any) {
 	if g.State != Fails {
 		g.State = NotTold
@@ -91,7 +91,7 @@ func (g *Gate) unclear(format string, args ...any) {
 	g.note(format, args...)
 }
 
-// The gates that are found out, in their order.
+// The gates that the program checks, in their order.
 const (
 	gateListed   = "listed"
 	gateCompared = "compared"
@@ -101,22 +101,21 @@ const (
 	gateDates    = "dates"
 )
 
-// assessment gathers what the gates need while repositories are compared.
+// assessment collects what the gates need while repositories are compared.
 type assessment struct {
 	*Readiness
 	gates   map[string]*Gate
 	server  *watched
 	counts  struct{ repositories, tags, agree, waived int }
-	first   time.Time       // of all dates that count
-	dates   map[string]bool // that are too early, each noted once
+	first   time.Time       // the earliest date that counts
+	dates   map[string]bool // dates that are too early, each noted once
 	excused map[string]bool // repositories whose unreadable trust data is waived
 	runs    Gate            // evidence of what runs
-	deleted map[string]bool // repositories that were deleted from Notary, and compared as a whole as withdrawn
+	deleted map[string]bool // repositories that were deleted from Notary, compared as withdrawn as a whole
 }
 
-// Assess compares both sides anew and returns all gates, those that are found out first.
-// The error is ctx's, or of a comparison that could not go on; gates that depend on a
-// server that cannot be reached are NotTold.
+// Assess compares both sides anew and returns all gates, those that the program checks first. The error is ctx's, or
+// of a comparison that could not go on. Gates that depend on an unreachable server are NotTold.
 func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) {
 	a := &assessment{Readiness: r, gates: map[string]*Gate{}, dates: map[string]bool{}, excused: map[string]bool{}, deleted: map[string]bool{}}
 	for id, title := range map[string]string{
@@ -162,7 +161,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	}
 	if a.counts.tags == 0 {
 		a.gates[gateCompared].fail("no tag was compared at all")
-		// What holds for none of them says nothing.
+		// Without a compared tag, these gates say nothing.
 		a.gates[gateAgreed].unclear("no tag was compared")
 		a.gates[gateDates].unclear("no tag was compared")
 	}
@@ -179,7 +178,7 @@ func (r *Readiness) Assess(ctx context.Context, guns []dct.GUN) ([]Gate, error) 
 	return a.all(), nil
 }
 
-// compared takes what verify found of one repository.
+// compared records verify's result for one repository.
 func (a *assessment) compared(r Repository) {
 	compared, agreed := a.gates[gateCompared], a.gates[gateAgreed]
 	a.counts.repositories++
@@ -209,15 +208,15 @@ func (a *assessment) compared(r Repository) {
 		compared.fail("%s: %s not compared", r.GUN, safetext.Count(r.LeftOut, "tag"))
 	}
 	for _, e := range r.Expiries {
-		// The server signs these two anew by itself, as long as it runs.
+		// The server itself renews these two as long as it runs.
 		if e.Role != "timestamp" && e.Role != "snapshot" && r.Class == "" {
 			a.date(e.At, e.Role+" of "+r.GUN)
 		}
 	}
 }
 
-// unread takes a repository whose trust data could not be read, for a reason that a decision lets stay.
-// Nothing of it was compared and none of its dates is known, which needs a decision of its own.
+// unread records a repository whose trust data could not be read, for a reason that a decision accepts. None of its
+// tags was compared and none of its dates is known, which needs a decision of its own.
 func (a *assessment) unread(r Repository) {
 	compared, dates := a.gates[gateCompared], a.gates[gateDates]
 	a.counts.repositories-- // it is not one of those that were compared
@@ -235,12 +234,12 @@ func (a *assessment) unread(r Repository) {
 	dates.note("not counted: expiry dates of %s, which was not compared", r.GUN)
 }
 
-// tag takes one row of a comparison. Each of its classes needs a waiver of its own, and what
-// is unknown has none: it stays open beside whatever else is waived.
+// tag records one row of a comparison. Each of its classes needs a waiver of its own. A class unknown cannot be
+// waived: it stays open whatever else is waived.
 func (a *assessment) tag(gun string, t Row) {
 	a.counts.tags++
 	name := gun + ":" + t.Tag
-	if t.Tag == "" { // an image that no tag leads to
+	if t.Tag == "" { // an image without a tag
 		name = gun + "@" + t.Registry.String()
 	}
 	for _, class := range t.Classes {
@@ -264,19 +263,19 @@ func (a *assessment) tag(gun string, t Row) {
 func (a *assessment) waived(w *Waiver, name string) {
 	a.counts.waived++
 	if w.wild() {
-		return // many rows would crowd out those that nobody waives: covering counts them
+		return // many rows would crowd out unwaived ones: covering counts them
 	}
 	a.gates[gateAgreed].note("waived: %s, %s by %s until %s: %s", name, w.Class, w.By, w.Until.Format(time.DateOnly), w.Reason)
 }
 
-// notCompared notes that a decision lets the gate do without a repository.
+// notCompared notes that, by a decision, the gate does not need a repository.
 func (g *Gate) notCompared(w *Waiver, name string) {
 	if !w.wild() {
 		g.note("waived: %s, not compared, by %s until %s: %s", name, w.By, w.Until.Format(time.DateOnly), w.Reason)
 	}
 }
 
-// date takes one date that has to be later than the planned one.
+// date records a date that has to be later than the planned one.
 func (a *assessment) date(at time.Time, what string) {
 	if at.IsZero() {
 		return
@@ -285,7 +284,7 @@ func (a *assessment) date(at time.Time, what string) {
 		a.first = at
 	}
 	if !at.After(a.Planned) {
-		// Ten thousand signatures of one certificate are one date.
+		// Ten thousand signatures of one certificate have one date.
 		key := at.UTC().Format(time.RFC3339)
 		if !a.dates[key] {
 			a.dates[key] = true
@@ -294,22 +293,22 @@ func (a *assessment) date(at time.Time, what string) {
 	}
 }
 
-// left looks for repositories that the ledger has and that were not compared: their images may
-// keep signatures that nobody vouches for.
+// left looks for repositories that the ledger has and that were not compared: their images may keep signatures that
+// nobody vouches for.
 func (a *assessment) left(guns []dct.GUN) {
 	record := a.Verification.Record
 	if record == nil {
 		return
 	}
 	have := map[string]bool{}
-	vouched, recorded := false, false // of any repository that DCT has targets of: it is there, the ledger has it
+	vouched, recorded := false, false // vouched: DCT has targets of a repository; recorded: the ledger has one of those
 	for _, gun := range guns {
 		have[gun.String()] = true
 		if a.server.of(gun).targets > 0 {
 			vouched, recorded = true, recorded || record.has(gun)
 		}
 	}
-	// By a ledger of nothing, or of other runs, nothing was withdrawn and no server was rolled back.
+	// An empty ledger, or one of other runs, cannot show a withdrawal or a server that was rolled back.
 	if !recorded && (vouched || len(record.places) == 0) {
 		a.gates[gateCompared].unclear("the ledger has none of the repositories that were compared")
 		a.gates[gateCompared].Hint = "name the ledger of the runs that have signed them"
@@ -326,11 +325,11 @@ func (a *assessment) left(guns []dct.GUN) {
 	}
 }
 
-// hintLost is for a repository of which the server says that it has no root, and that is not known to be deleted,
-// or of which the ledger has nothing to compare.
+// hintLost is for a repository that, by the server, has no root and is not known to be deleted, or for which the
+// ledger has nothing to compare.
 const hintLost = "if a repository was deleted from Notary on purpose: undo what was signed of it, exclude it in the configuration, and waive it as not-compared"
 
-// lost tells what to do about repositories that the server does not have any more.
+// lost hints what to do about repositories that the server no longer has.
 func (a *assessment) lost(guns []dct.GUN) {
 	compared := a.gates[gateCompared]
 	for _, gun := range guns {
@@ -380,8 +379,8 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 	}
 }
 
-// unnamed looks for repositories that the server has by its own answers, and not by its changefeed:
-// then the feed, or what somebody else has given for it, is not of all.
+// unnamed looks for repositories that the server serves but its changefeed does not name: then the feed, or what
+// somebody else has given for it, is incomplete.
 func (a *assessment) unnamed(g *Gate, changed []dct.Changed, guns []dct.GUN) {
 	named := map[string]bool{}
 	for _, c := range changed {
@@ -394,9 +393,9 @@ func (a *assessment) unnamed(g *Gate, changed []dct.Changed, guns []dct.GUN) {
 	}
 }
 
-// gone reports whether a repository is not on the server any more, which its changefeed has as
-// deleted. The record alone is no evidence: the server is asked for the root. What it says
-// instead is noted, unless it is waived.
+// gone reports whether a repository that the changefeed has as deleted is really no longer on the server. The record
+// alone is no evidence: the server is asked for the root. If it answers anything else, that is noted, unless it is
+// waived.
 func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
 	gun, err := dct.ParseGUN(name)
 	if err == nil && gun.String() == name {
@@ -416,10 +415,10 @@ func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
 	return false
 }
 
-// maxListAge is how old the list of repositories may be that stands in for a changefeed.
+// maxListAge is how old a list of repositories may be that replaces a changefeed.
 const maxListAge = 7 * 24 * time.Hour
 
-// ticked lets people tell what the server has, where it tells nobody by design.
+// ticked lets people list what the server has, for servers that by design do not give out their changefeed.
 func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 	g.unclear("%v", refused)
 	for _, p := range a.Products {
@@ -447,7 +446,7 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 	}
 }
 
-// archived reads the snapshot and compares it with what the server had now.
+// archived reads the snapshot and compares it with what the server has now.
 func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 	archived, quiet := a.gates[gateArchived], a.gates[gateQuiet]
 	if a.Archive == nil {
@@ -468,7 +467,7 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 		case (err != nil || !read) && a.excused[gun.String()]:
 			archived.note("waived: %s", gun)
 		case lacks && (a.Verification.Scope.MayLack(gun, now.err) || a.deleted[gun.String()]):
-			// Without trust data on the server, there is none to keep. What is kept and damaged was there once.
+			// If the server has no trust data, there is none to keep. What is kept but damaged was there once.
 		case lacks:
 			archived.fail("%s: the snapshot does not have it", gun)
 			archived.Hint = "save it: dct2notation snapshot, once more"
@@ -489,7 +488,7 @@ func (a *assessment) archived(ctx context.Context, guns []dct.GUN) error {
 	return nil
 }
 
-// summarise says of gates that hold what they rest on.
+// summarise notes at gates that hold what that is based on.
 func (a *assessment) summarise() {
 	if g := a.gates[gateCompared]; g.State == Holds {
 		g.note("%s, %s", safetext.Count(a.counts.repositories, "repository"), safetext.Count(a.counts.tags, "tag"))
@@ -524,15 +523,14 @@ func (a *assessment) all() []Gate {
 	return gates
 }
 
-// watched notes what was read of each repository. It is safe for concurrent use.
+// watched records what was read of each repository. It is safe for concurrent use.
 type watched struct {
 	migrate.Trust
 	mu   sync.Mutex
 	seen map[dct.GUN]reception
 }
 
-// reception is what reading a repository gave. The zero value: it was not read, and nobody
-// knows why.
+// reception is the result of reading a repository. The zero value: it was not read, for an unknown reason.
 type reception struct {
 	fingerprint string
 	targets     int

@@ -10,8 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// running looks up what runs, as evidence for the gate that people tick. It says what Notation will refuse once
-// DCT is gone; a tick alone does not outweigh that.
+// running looks up what runs, as evidence for the gate that people tick. It notes what Notation will refuse once DCT
+// is gone; a tick alone does not outweigh that.
 func (a *assessment) running(ctx context.Context) error {
 	list, g := a.Running, &a.runs
 	if list == nil {
@@ -61,7 +61,7 @@ func (a *assessment) running(ctx context.Context) error {
 	return nil
 }
 
-// where says in which container an image runs.
+// where returns the container in which an image runs.
 func (r Running) where() string {
 	if len(r.Places) == 0 {
 		return safetext.Count(r.Count, "line") + " of the list"
@@ -74,8 +74,8 @@ func (r Running) where() string {
 	return text
 }
 
-// also adds the evidence of another look to a gate, which holds only if that does. A look that nobody took
-// adds nothing.
+// also adds the evidence of another check to a gate, which then holds only if that check does too. A check that was
+// not made adds nothing.
 func (g *Gate) also(other Gate) {
 	if other.State == Fails || other.State == NotTold && g.State == Holds {
 		g.State = other.State

@@ -13,15 +13,15 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A Record is what the ledger of runs has of repositories, wherever their images were when it
-// was recorded. It is safe for concurrent use.
+// A Record is what the ledger of runs has about repositories, wherever their images were at the time. It is safe for
+// concurrent use.
 type Record struct {
 	page   func(after state.Key, limit int) ([]state.Item, error)
 	places map[string][]string // by GUN, in order
 }
 
-// ReadRecord finds out which repositories a ledger has. page gives its items, as
-// [state.Ledger.Items] does, and is called later as well, from several goroutines at once.
+// ReadRecord finds out which repositories a ledger has. page returns its items, as [state.Ledger.Items] does; it is
+// called later as well, from several goroutines at once.
 func ReadRecord(page func(after state.Key, limit int) ([]state.Item, error)) (*Record, error) {
 	r := &Record{page: page, places: map[string][]string{}}
 	err := r.from(state.Key{}, func(it state.Item) bool {
@@ -36,16 +36,16 @@ func ReadRecord(page func(after state.Key, limit int) ([]state.Item, error)) (*R
 	return r, nil
 }
 
-// GUNs are the repositories that the ledger has, in order.
+// GUNs returns the repositories that the ledger has, in order.
 func (r *Record) GUNs() []string { return slices.Sorted(maps.Keys(r.places)) }
 
-// has reports whether the ledger has a repository; without a ledger it has none.
+// has reports whether the ledger has a repository; without a ledger it is false.
 func (r *Record) has(gun dct.GUN) bool { return r != nil && len(r.places[gun.String()]) > 0 }
 
-// Places are the repositories that the images of a GUN were in.
+// Places returns the repositories that the images of a GUN were in.
 func (r *Record) Places(gun string) []string { return r.places[gun] }
 
-// of are all items of a GUN.
+// of returns all items of a GUN.
 func (r *Record) of(gun string) (items []state.Item, err error) {
 	for _, place := range r.places[gun] {
 		err := r.from(state.Key{Repository: place}, func(it state.Item) bool {
@@ -61,7 +61,7 @@ func (r *Record) of(gun string) (items []state.Item, err error) {
 	return items, nil
 }
 
-// from calls each for the items behind a key, until it returns false.
+// from calls each for the items after a key, until each returns false.
 func (r *Record) from(after state.Key, each func(state.Item) bool) error {
 	for {
 		page, err := r.page(after, 0)
@@ -77,10 +77,10 @@ func (r *Record) from(after state.Key, each func(state.Item) bool) error {
 	}
 }
 
-// recorded compares what a ledger has of the repository with what is there. It adds flags,
-// and rows for images that no tag leads to: those that DCT has withdrawn since, and those of
-// platforms. look is of the place where the images are now; what was signed in another one is
-// looked up there. The error is ctx's, or says that the ledger could not be read.
+// recorded compares what a ledger has about the repository with what is there. It adds flags, and rows for images
+// without a tag: those that DCT has withdrawn since, and those of platforms. look is for the place where the images
+// are now; what was signed in another place is looked up there. The error is ctx's, or says that the ledger could not
+// be read.
 func (c *comparing) recorded(ctx context.Context, look *verdictCache, result *Repository) error {
 	items, err := c.Record.of(look.gun)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *comparing) recorded(ctx context.Context, look *verdictCache, result *Re
 	return look.flagRecorded(ctx, items, result)
 }
 
-// flagRecorded flags the rows whose signatures are not those that the ledger has.
+// flagRecorded flags the rows whose signatures differ from those in the ledger.
 func (l *verdictCache) flagRecorded(ctx context.Context, items []state.Item, result *Repository) error {
 	ours, pushed := map[digest.Digest][]string{}, map[digest.Digest][]string{} // signatures, by image
 	for _, it := range items {
@@ -139,12 +139,12 @@ func (l *verdictCache) flagRecorded(ctx context.Context, items []state.Item, res
 	return ctx.Err()
 }
 
-// marked reports whether the image of a withdrawn item has rows already, as its tags are still
-// in the registry: these then say that it was withdrawn.
+// marked reports whether the image of a withdrawn item has rows already, because its tags are still in the registry:
+// these rows then say that it was withdrawn.
 func marked(rows []Row, withdrawn Row) bool {
 	found := false
 	for i, row := range rows {
-		// One without a tag is of another item, with its own key.
+		// A row without a tag belongs to another item, with its own key.
 		if row.Class != NotationOnly || withdrawn.Class != NotationOnly || row.Tag == "" || row.Registry != withdrawn.Registry {
 			continue
 		}
@@ -157,16 +157,15 @@ func marked(rows []Row, withdrawn Row) bool {
 	return found
 }
 
-// item returns the row of an item whose image no row of a tag is about; nil where there is
-// nothing to say. Such rows have no tag: what tags the registry has of the image is not asked.
-// An item of any stage counts, since the registry may have a signature of it: the ledger
-// records progress, and what it lacks proves nothing. What it is vouched by is looked up where
-// the images are now, and its signatures in its own place.
+// item returns the row of an item whose image has no row with a tag; nil if there is nothing to report. Such rows
+// have no tag: the registry is not asked for the image's tags. Items of all stages count, since the registry may have
+// a signature of them: the ledger records progress, and what it lacks proves nothing. What vouches for the item is
+// looked up where the images are now; its signatures, where the item was signed.
 func (l *verdictCache) item(ctx context.Context, at *verdictCache, it state.Item) *Row {
 	if l.vouched[digest.Digest(it.Digest)] {
 		return nil
 	}
-	// That the index lists the image is the ledger's word, until its bytes say it.
+	// It is only the ledger's word that the index lists the image, until the index's bytes show it.
 	for _, name := range it.Indexes {
 		index := digest.Digest(name)
 		switch listed, err := l.lists(ctx, index, digest.Digest(it.Digest)); {
@@ -176,7 +175,7 @@ func (l *verdictCache) item(ctx context.Context, at *verdictCache, it state.Item
 			row := b.row(Unknown, "")
 			return &row
 		case listed && at != l:
-			return nil // vouched for, and what is in an earlier place need not be there
+			return nil // vouched for; what is in an earlier place need not be there
 		case listed:
 			return l.platformItem(ctx, it, index)
 		}
@@ -184,8 +183,8 @@ func (l *verdictCache) item(ctx context.Context, at *verdictCache, it state.Item
 	return at.withdrawn(ctx, it, at != l)
 }
 
-// platformItem is the row of an image that an index lists which DCT names: whether its signatures
-// are in order, and until when.
+// platformItem returns the row of an image that an index lists which DCT names: whether its signatures are in order,
+// and until when.
 func (l *verdictCache) platformItem(ctx context.Context, it state.Item, index digest.Digest) *Row {
 	if it.Signature == "" {
 		return nil // it has none yet
@@ -205,8 +204,8 @@ func (l *verdictCache) platformItem(ctx context.Context, it state.Item, index di
 	return &row
 }
 
-// withdrawn is the row of an item that DCT does not vouch for any more, if Notation trusts its
-// image or nobody knows.
+// withdrawn returns the row of an item that DCT no longer vouches for, if Notation trusts its image or that is
+// unknown.
 func (l *verdictCache) withdrawn(ctx context.Context, it state.Item, elsewhere bool) *Row {
 	var names []string
 	for _, t := range it.Tags {

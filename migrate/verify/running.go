@@ -20,7 +20,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// TrustedBy says which side trusts an image that runs.
+// TrustedBy says which side trusts a running image.
 type TrustedBy string
 
 // Who may trust an image.
@@ -29,11 +29,11 @@ const (
 	ByDCT      TrustedBy = "dct"
 	ByNotation TrustedBy = "notation"
 	ByNeither  TrustedBy = "neither"
-	ByUnknown  TrustedBy = "unknown"   // of one side at least it could not be found out
-	NotAsked   TrustedBy = "not-asked" // its registry is none of the configuration's
+	ByUnknown  TrustedBy = "unknown"   // for at least one side it could not be found out
+	NotAsked   TrustedBy = "not-asked" // the configuration does not name its registry
 )
 
-// Side is what one side says of an image.
+// Side is what one side says about an image.
 type Side string
 
 // What a side may say.
@@ -43,13 +43,13 @@ const (
 	SideUnknown Side = "unknown"
 )
 
-// Running is what both sides say of an image that runs.
+// Running is what both sides say about a running image.
 type Running struct {
 	Image      string        `json:"image"`                // the reference, in full
-	Repository string        `json:"repository,omitempty"` // of it; empty: it is no name of an image
+	Repository string        `json:"repository,omitempty"` // of the image; empty: the reference is not a valid image name
 	Digest     digest.Digest `json:"digest,omitempty"`
-	// DigestFrom is who says that this digest runs: the status of the Pod, the reference itself, or, where
-	// neither does, the tag as the registry has it now.
+	// DigestFrom says how it is known that this digest runs: by the status of the Pod, by the reference itself or, if
+	// neither says so, by the tag as the registry has it now.
 	DigestFrom string    `json:"digest_from,omitempty"`
 	TrustedBy  TrustedBy `json:"trusted_by"`
 	DCT        Side      `json:"dct,omitempty"`
@@ -57,26 +57,25 @@ type Running struct {
 	Reason     string    `json:"reason,omitempty"`
 	PinnedBy   string    `json:"pinned_by,omitempty"` // why the root of its trust data is trusted
 	Places     []Place   `json:"places,omitempty"`    // the first of Count
-	Count      int       `json:"count"`               // of the list's entries with this image
+	Count      int       `json:"count"`               // how many of the list's entries have this image
 }
 
-// What says that a digest runs.
+// The values of DigestFrom.
 const (
 	fromStatus    = "status"
 	fromReference = "reference"
 	fromTag       = "tag"
 )
 
-// A RunningScope says of which images of a list servers are asked, and where their trust data is.
+// A RunningScope says for which images of a list servers are asked, and where their trust data is.
 type RunningScope struct {
 	Asks func(registry string) bool
-	// Signed returns the repository of Notary that vouches for the images of a registry's repository, which
-	// may have moved.
+	// Signed returns the GUN that vouches for the images of a registry's repository, which may have moved.
 	Signed func(repository string) (dct.GUN, error)
 }
 
-// Running calls each for every image of a list, ordered by repository. No image is asked for twice, and no
-// repository's trust data read twice. The error is ctx's or each's, or says that the ledger could not be read.
+// Running calls each for every image of a list, ordered by repository. No image is looked up twice, and no
+// repository's trust data is read twice. The error is ctx's or each's, or says that the ledger could not be read.
 func (v *Verification) Running(ctx context.Context, images []RunningImage, scope RunningScope, each func(Running) error) error {
 	c := v.begin()
 	sorted := slices.SortedStableFunc(slices.Values(images), func(a, b RunningImage) int { return strings.Compare(a.Repository, b.Repository) })
@@ -150,8 +149,8 @@ type looking struct {
 	listedIn map[digest.Digest]string // images of indexes that DCT names, and a tag of the index
 }
 
-// look reads the trust data of a repository whose images are in that place. The error is ctx's, or says that
-// the ledger could not be read.
+// look reads the trust data of a repository whose images are in the given place. The error is ctx's, or says that the
+// ledger could not be read.
 func (c *comparing) look(ctx context.Context, gun dct.GUN, place string) (*looking, error) {
 	l := &looking{verdictCache: &verdictCache{v: c.Verification, gun: gun.String(), repository: place, vouched: map[digest.Digest]bool{}}, tags: map[string]digest.Digest{}}
 	select {
@@ -187,7 +186,7 @@ func (c *comparing) look(ctx context.Context, gun dct.GUN, place string) (*looki
 	return l, nil
 }
 
-// running fills in what both sides say of an image.
+// running fills in what both sides say about an image.
 func (l *looking) running(ctx context.Context, image RunningImage, r *Running) {
 	if l.read != nil {
 		r.PinnedBy = l.read.PinnedBy()
@@ -240,8 +239,8 @@ func (l *looking) running(ctx context.Context, image RunningImage, r *Running) {
 	r.Reason = together(reasons...)
 }
 
-// listedBy says of an image that neither side trusts which index lists it, if DCT names one: who runs it by its own
-// digest runs what was signed under another. It says nothing where it could not find out.
+// listedBy returns, for an image that neither side trusts, which index named by DCT lists it: whoever runs it by its
+// own digest runs what was signed under another. It returns nothing if it could not find out.
 func (l *looking) listedBy(ctx context.Context, d digest.Digest) string {
 	l.once.Do(func() { l.readIndexes(ctx) })
 	tag, ok := l.listedIn[d]
@@ -258,10 +257,10 @@ func (l *looking) listedBy(ctx context.Context, d digest.Digest) string {
 	return fmt.Sprintf("it is an image of index %s (tag %s), %s", index, tag, sides)
 }
 
-// maxIndexes is how many tags of a repository are looked at for an index that may list an image which nothing leads to.
+// maxIndexes is how many tags of a repository are searched for an index that may list an image without a tag.
 const maxIndexes = 100
 
-// readIndexes reads what the indexes list that DCT names.
+// readIndexes reads the contents of the indexes that DCT names.
 func (l *looking) readIndexes(ctx context.Context) {
 	l.listedIn = map[digest.Digest]string{}
 	tags := slices.Sorted(maps.Keys(l.tags))
@@ -270,7 +269,7 @@ func (l *looking) readIndexes(ctx context.Context) {
 		if err != nil || !migrate.IndexTypes[desc.MediaType] {
 			continue
 		}
-		members, _ := l.members(ctx, l.tags[tag]) // one that cannot be read lists nothing that is known
+		members, _ := l.members(ctx, l.tags[tag]) // an index that cannot be read lists nothing known
 		for _, m := range members {
 			if l.listedIn[m.Digest] == "" {
 				l.listedIn[m.Digest] = tag
@@ -279,7 +278,7 @@ func (l *looking) readIndexes(ctx context.Context) {
 	}
 }
 
-// doubted is a side that does not trust an image as far as it is known, and may.
+// doubted turns a side that refuses an image, as far as is known, into one that is unknown because of err.
 func doubted(side Side, why string, err error) (Side, string) {
 	if side != SideRefuses {
 		return side, why
@@ -301,7 +300,7 @@ func trustedBy(byDCT, byNotation Side) TrustedBy {
 	return ByNeither
 }
 
-// byDCT says whether DCT vouches for a digest now, under whichever tag.
+// byDCT returns whether DCT vouches for a digest now, under any tag.
 func (l *looking) byDCT(d digest.Digest) (Side, string) {
 	switch {
 	case l.vouched[d]:
@@ -316,7 +315,7 @@ func (l *looking) byDCT(d digest.Digest) (Side, string) {
 	return SideUnknown, safetext.FirstLine(l.unread.Error())
 }
 
-// byNotation says whether the trust policy lets an image pass, with no doubt of a strict one.
+// byNotation returns whether an image passes the trust policy, with no doubt of a strict one.
 func (l *looking) byNotation(ctx context.Context, d digest.Digest) (Side, string) {
 	image := l.judge(ctx, d)
 	verdict, there := image.Value()
@@ -338,8 +337,8 @@ func (l *looking) byNotation(ctx context.Context, d digest.Digest) (Side, string
 	}
 }
 
-// now is the digest that a tag has, of which a list says no more. Where the runtime has named the configuration
-// of the image that runs, it is that image or none.
+// now returns the digest that a tag has, if that is all that the list says. If the runtime has named the
+// configuration of the running image, it must be that image's.
 func (l *looking) now(ctx context.Context, image RunningImage) (digest.Digest, error) {
 	tag := l.tag(ctx, image.Tag)
 	d, tagged := tag.Value()
@@ -404,14 +403,14 @@ func (l *looking) hasConfig(ctx context.Context, d, config digest.Digest) (bool,
 	return false, nil
 }
 
-// candidate is an index that lists an image, or may.
+// candidate is an index that lists an image, or may list it.
 type candidate struct {
 	digest digest.Digest
-	err    error // why nobody knows whether it lists the image; nil: it does
+	err    error // why it is unknown whether it lists the image; nil: it does
 }
 
-// indexes are those that list the image, of the few that are known: what the reference asks for, what its
-// tag is on either side, and what a signature of the image says. Whoever pulls an index runs an image of it.
+// indexes returns those that list the image, among the few that are known: what the reference asks for, what its tag
+// is on either side, and what a signature of the image says. Whoever pulls an index runs an image of it.
 func (l *looking) indexes(ctx context.Context, image RunningImage, d digest.Digest) (all []candidate) {
 	known := []digest.Digest{image.Asked}
 	if image.Tag != "" {
@@ -443,7 +442,7 @@ func (l *looking) indexes(ctx context.Context, image RunningImage, d digest.Dige
 	return all
 }
 
-// holds reports whether an image lists another, as an index does.
+// holds reports whether an index lists an image.
 func (l *looking) holds(ctx context.Context, index, d digest.Digest) (bool, error) {
 	desc, err := l.v.Registry.Resolve(ctx, l.repository, index)
 	switch {

@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A RunningList is what runs somewhere, by what a file says.
+// A RunningList is what runs somewhere, according to a file.
 type RunningList struct {
 	Images []RunningImage
 	Name   string    // of the file
@@ -25,15 +25,15 @@ type RunningList struct {
 	At     time.Time // when it was written
 }
 
-// A RunningImage is an image of a list of what runs, once for however many containers.
+// A RunningImage is an image from a list of what runs; it appears once, however many containers run it.
 type RunningImage struct {
 	Repository string
 	Tag        string
-	Digest     digest.Digest // that runs; empty: the list does not say
-	Asked      digest.Digest // of the reference, where what runs has another, as an image of an index has
-	Config     digest.Digest // of its configuration, where the runtime says no more than that
-	FromStatus bool          // Digest is what the runtime says
-	Invalid    string        // why the reference names no image; empty: it does
+	Digest     digest.Digest // the digest that runs; empty: the list does not say
+	Asked      digest.Digest // the digest in the reference, if another one runs, such as an image of an index
+	Config     digest.Digest // digest of its configuration, if that is all the runtime says
+	FromStatus bool          // Digest comes from the runtime
+	Invalid    string        // why the reference does not name an image; empty: it does
 
 	Name   string // the reference, in full
 	Places []Place
@@ -48,16 +48,16 @@ type Place struct {
 	As        string `json:"as,omitempty"` // init, ephemeral or volume; empty: a container
 }
 
-// Bounds of a list of what runs. It may be of any length: what is kept is one entry for each image.
+// Limits of a list of what runs. Its length is not limited: one entry is kept for each image.
 const (
 	maxRunning = 200_000  // different images, some 250 MiB
-	maxPlaces  = 20       // that are kept of each
+	maxPlaces  = 20       // kept for each image
 	maxPod     = 16 << 20 // bytes; API servers keep no object of more than 1.5 MiB
 	maxLine    = 64 << 10
 )
 
-// ReadRunning reads what kubectl get pods -A -o json writes, or lines that are references with a tag or
-// digest each. What a list says it is, it has to be to its end: one that is cut, or empty, is an error.
+// ReadRunning reads the output of kubectl get pods -A -o json, or lines that are references with a tag or digest
+// each. The whole list must have that form: a truncated or empty one is an error.
 func ReadRunning(r io.Reader) ([]RunningImage, error) { return readRunning(r, maxRunning) }
 
 func readRunning(r io.Reader, most int) ([]RunningImage, error) {
@@ -87,7 +87,7 @@ func readRunning(r io.Reader, most int) ([]RunningImage, error) {
 	return l.images, err
 }
 
-// tooManyError is of a list that names more different images than are kept.
+// tooManyError is returned for a list that names more different images than are kept.
 type tooManyError int
 
 func (most tooManyError) Error() string {
@@ -97,17 +97,17 @@ func (most tooManyError) Error() string {
 type runningList struct {
 	most    int // different images
 	images  []RunningImage
-	written map[string]int // as the list writes them: most entries of a long one are of few images
+	written map[string]int // as the list writes them: most entries of a long one name few images
 	known   map[string]int // in full
 }
 
-// add takes an image that runs somewhere, by its name and what the runtime says; nil: nobody says where.
+// add adds an image that runs somewhere, by its name and what the runtime says; at is nil if the place is unknown.
 func (l *runningList) add(name, id string, at *Place) error {
 	text := name + "\x00" + id
 	i, known := l.written[text]
 	if !known {
 		image := ran(name, id)
-		if at == nil && image.Invalid != "" { // of a Pod it is what the API server has
+		if at == nil && image.Invalid != "" { // from a Pod, it is what the API server has
 			return errors.New(image.Invalid)
 		}
 		key := strings.Join([]string{image.Name, image.Digest.String(), image.Config.String()}, "\x00")
@@ -172,7 +172,7 @@ func runningImage(text string) RunningImage {
 	return image
 }
 
-// bounded is a reader of which each object may take so much.
+// bounded is a reader that limits the size of each object.
 type bounded struct {
 	r    io.Reader
 	left int
@@ -187,7 +187,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// objects reads lists of Pods, and Pods, one after the other, as those of several clusters may be.
+// objects reads lists of Pods, and Pods, one after the other, as concatenated output of several clusters has them.
 func (l *runningList) objects(r io.Reader) error {
 	in := &bounded{r: r, left: maxPod}
 	dec := json.NewDecoder(in)
@@ -204,7 +204,7 @@ func (l *runningList) objects(r io.Reader) error {
 	}
 }
 
-// object reads one. The error io.EOF says that there is none.
+// object reads one object. It returns io.EOF if there is none.
 func (l *runningList) object(dec *json.Decoder, in *bounded) error {
 	if t, err := dec.Token(); err != nil {
 		return err
@@ -248,7 +248,7 @@ func (l *runningList) object(dec *json.Decoder, in *bounded) error {
 	return nil
 }
 
-// cut says of an end within an object that it is none of the list.
+// cut returns io.ErrUnexpectedEOF for an end within an object: that is not the end of the list.
 func cut(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -258,7 +258,7 @@ func cut(err error) error {
 
 func (l *runningList) items(dec *json.Decoder, in *bounded) error {
 	t, err := dec.Token()
-	if err != nil || t == nil { // null: there are none
+	if err != nil || t == nil { // null: the list is empty
 		return err
 	}
 	if t != json.Delim('[') {
@@ -281,7 +281,7 @@ func (l *runningList) items(dec *json.Decoder, in *bounded) error {
 	return err
 }
 
-// pod is what of a Pod, or of a list of them, counts here.
+// pod is the part of a Pod, or of a list of Pods, that counts here.
 type pod struct {
 	Kind     string `json:"kind"`
 	Metadata struct {
@@ -325,8 +325,8 @@ type podStatus struct {
 	} `json:"volumeMounts"`
 }
 
-// pod takes the images of a Pod: of containers, init and ephemeral containers, and of volumes. One that has
-// ended counts as well: a CronJob's comes again.
+// pod adds the images of a Pod: of containers, init and ephemeral containers, and of volumes. A Pod that has ended
+// counts as well: a CronJob starts it again.
 func (l *runningList) pod(p *pod) error {
 	if len(p.Spec.Containers) == 0 {
 		return fmt.Errorf("the Pod %s/%s has no containers: that is no list of Pods\nhint: take kubectl get pods -A -o json", safetext.Safe(p.Metadata.Namespace, 64), safetext.Safe(p.Metadata.Name, 64))
@@ -354,7 +354,7 @@ func (l *runningList) pod(p *pod) error {
 		}
 	}
 	for _, v := range p.Spec.Volumes {
-		if v.Image == nil || v.Image.Reference == "" { // one that a template still has to fill in
+		if v.Image == nil || v.Image.Reference == "" { // a template still has to fill it in
 			continue
 		}
 		at := &Place{p.Metadata.Namespace, p.Metadata.Name, v.Name, "volume"}
@@ -365,8 +365,8 @@ func (l *runningList) pod(p *pod) error {
 	return nil
 }
 
-// ran is the image of a reference, as the runtime has it: the tag may have been moved since. The runtime may
-// name another repository that has the same bytes; what was asked for is in this one.
+// ran returns the image of a reference, as the runtime has it: the tag may have been moved since. The runtime may
+// name another repository with the same bytes; the requested image is in this one.
 func ran(name, id string) RunningImage {
 	image := runningImage(name)
 	runs, config := runtimeImage(id)
@@ -385,7 +385,7 @@ func ran(name, id string) RunningImage {
 var bareID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // runtimeImage reads the imageID of a container's status: a repository with a digest, or the digest of the
-// configuration alone, as of an image that was not pulled. Anything else says nothing.
+// configuration alone, as for an image that was not pulled. Anything else says nothing.
 func runtimeImage(id string) (image, config digest.Digest) {
 	if _, rest, ok := strings.Cut(id, "://"); ok { // docker-pullable:// or docker://
 		id = rest

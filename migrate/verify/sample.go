@@ -8,26 +8,26 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// tags are what is compared of one repository.
+// tags are the tags to compare in one repository.
 type tags struct {
 	targets  []dct.Target
 	findings []dct.Finding
 	strays   []dct.Finding   // as findings: DCT does not name them
-	lists    []dct.Finding   // strays by whose name they should be lists of signatures; they count only where they are not
+	lists    []dct.Finding   // strays named like lists of signatures; they count only if they are not such lists
 	listed   map[string]bool // by the registry
 }
 
 func (t *tags) len() int { return len(t.targets) + len(t.findings) + len(t.strays) }
 
-// keep leaves the tags that are wanted.
+// keep removes the tags that are not wanted.
 func (t *tags) keep(wanted func(tag string) bool) {
 	t.targets = slices.DeleteFunc(t.targets, func(target dct.Target) bool { return !wanted(target.Tag()) })
 	t.findings = slices.DeleteFunc(t.findings, func(f dct.Finding) bool { return !wanted(f.Tag) })
 	t.strays = slices.DeleteFunc(t.strays, func(f dct.Finding) bool { return !wanted(f.Tag) })
 }
 
-// draw leaves the tags that a sample has. The same seed draws the same tags, and nobody who
-// does not know it can tell beforehand which.
+// draw reduces the tags to a sample. The same seed draws the same tags, and nobody who does not know the seed can
+// predict which.
 func (t *tags) draw(v *Verification, gun dct.GUN) {
 	if v.Sample <= 0 || t.len() <= v.Sample {
 		return

@@ -16,8 +16,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// verdictCache asks once for each digest of a repository what Notation says of it, however
-// many tags it has. It is safe for concurrent use.
+// verdictCache looks up once for each digest of a repository what Notation says about it, however many tags it has.
+// It is safe for concurrent use.
 type verdictCache struct {
 	v          *Verification
 	gun        string
@@ -35,15 +35,14 @@ func newVerdictCache(v *Verification, gun dct.GUN, targets []dct.Target) *verdic
 	return l
 }
 
-// judge returns what Notation says of an image. It is absent only where the registry says so
-// of the digest itself: whatever is missing when its signatures are fetched says nothing of
-// the image.
+// judge returns what Notation says about an image. It is absent only if the registry says so about the digest itself:
+// anything missing while its signatures are fetched says nothing about the image.
 func (l *verdictCache) judge(ctx context.Context, d digest.Digest) lookup.Answer[Verdict] {
 	return l.judgeAfter(ctx, d, func() {})
 }
 
-// judgeAfter is judge where something is under way that may tell what the image is, without a request of
-// its own: before says when that is over. The signatures are listed meanwhile.
+// judgeAfter is judge for a caller whose pending request may also describe the image, which saves a request: before
+// waits for that. The signatures are listed meanwhile.
 func (l *verdictCache) judgeAfter(ctx context.Context, d digest.Digest, before func()) lookup.Answer[Verdict] {
 	once, _ := l.known.LoadOrStore(d, sync.OnceValue(func() lookup.Answer[Verdict] {
 		var unresolved error
@@ -70,8 +69,7 @@ func (l *verdictCache) judgeAfter(ctx context.Context, d digest.Digest, before f
 	return once.(func() lookup.Answer[Verdict])()
 }
 
-// named is judge for a digest that a tag of the registry names: that it is absent is an error
-// then.
+// named is judge for a digest that a tag of the registry names; then it is an error if the digest is absent.
 func (l *verdictCache) named(ctx context.Context, d digest.Digest) (Verdict, error) {
 	image := l.judge(ctx, d)
 	if _, absent := image.Absent(); absent {
@@ -85,7 +83,7 @@ func (l *verdictCache) tag(ctx context.Context, tag string) lookup.Answer[digest
 	return l.v.Registry.Tag(ctx, l.repository, tag)
 }
 
-// members are what an index lists that DCT vouches for, directly or in an index of its own.
+// members returns what an index lists that DCT vouches for, directly or through an index of its own.
 func (l *verdictCache) members(ctx context.Context, index digest.Digest) ([]migrate.Member, error) {
 	once, _ := l.indexes.LoadOrStore(index, sync.OnceValues(func() ([]migrate.Member, error) { return l.listed(ctx, index, 1) }))
 	return once.(func() ([]migrate.Member, error))()
@@ -117,8 +115,8 @@ func (l *verdictCache) listed(ctx context.Context, index digest.Digest, depth in
 	return members, nil
 }
 
-// platform returns the index that DCT names and that lists the image, as a signature of the
-// image says. Then both sides vouch for the image, though not for a tag that it has.
+// platform returns the index that DCT names and that lists the image, as a signature of the image says. Then both
+// sides vouch for the image, though not for a tag that it has.
 func (l *verdictCache) platform(ctx context.Context, verdict Verdict, image digest.Digest) (digest.Digest, bool) {
 	for _, signed := range verdict.Signed {
 		if signed[migrate.MetadataGUN] != l.gun {

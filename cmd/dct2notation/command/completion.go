@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// completeValues has the shell complete what comes after a flag or a verb: from fixed lists, the
-// configuration that the command line names, and notation's keys. It asks no server.
+// completeValues makes the shell complete values of flags and arguments: from fixed lists, the configuration that the
+// command line names, and notation's keys. It contacts no server.
 func completeValues(root *cobra.Command) {
 	fixed := map[string][]string{
 		"log-format":       {"text", "json"},
@@ -49,10 +49,10 @@ func completeValues(root *cobra.Command) {
 	}
 }
 
-// complete gives a flag its values, where the verb has the flag.
+// complete registers the values of a flag, if the verb has the flag.
 func complete(c *cobra.Command, flag string, values cobra.CompletionFunc) {
 	if c.Flags().Lookup(flag) != nil {
-		_ = c.RegisterFlagCompletionFunc(flag, values) // fails for a flag that is not there, or twice
+		_ = c.RegisterFlagCompletionFunc(flag, values) // fails for a flag that does not exist, or is registered twice
 	}
 }
 
@@ -66,7 +66,7 @@ func outputFormats(verb string) []string {
 	return []string{"text", "json"}
 }
 
-// reportFiles completes FORMAT=, and then leaves the shell to find the file.
+// reportFiles completes FORMAT=, and then lets the shell complete the file.
 func reportFiles(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if strings.Contains(typed, "=") {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -91,7 +91,7 @@ func consumers(_ *cobra.Command, args []string, _ string) (all []string, _ cobra
 	return all, cobra.ShellCompDirectiveNoFileComp
 }
 
-// repositories are those of the configuration; one that cannot be read has none.
+// repositories returns those of the configuration; none if it cannot be read.
 func repositories(c *cobra.Command, args []string, _ string) (all []string, _ cobra.ShellCompDirective) {
 	cfg, _ := session.LoadConfig(c)
 	for _, r := range cfg.Repositories {

@@ -76,12 +76,12 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 		return err
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // what was cut short says nothing
+		return ctx.Err() // an interrupted check says nothing
 	}
 	return o.show(checks, s)
 }
 
-// show shows what was found, and returns the exit code that it comes to.
+// show prints the checks, and returns the error with the exit code.
 func (o *doctorOptions) show(checks []report.Check, s cli.Streams) error {
 	d := report.NewDoctor(checks, time.Now())
 	write := report.DoctorText

@@ -28,13 +28,13 @@ type initOptions struct {
 	file string
 }
 
-// notOfInit are flags that it would ignore: it writes what others do, reads no more of trust data than roots, and
-// trusts none of them.
+// notOfInit are flags that init would ignore: it writes the configuration that others read, reads only the roots of
+// trust data, and trusts none of them.
 var notOfInit = []string{"config", "output", "tofu", "allow-expired", "allow-degraded", "rescue", "cache-dir", "snapshot-trust-policy",
 	"verification-plugin", "verification-plugin-sha256", "verification-plugin-config", "verification-plugin-env", "verification-plugin-timeout",
 	"include-tags", "exclude-tags"}
 
-// written are flags of init that have a place of their own in what it writes, or are of one call.
+// written are flags of init that have a place of their own in what it writes, or apply to a single call.
 var written = []string{"key", "plugin", "id", "output-file", "notary-server", "trust-pinning", "discover", "repositories-from",
 	"username", "password-stdin", "log-format", "debug", "quiet", "color", "no-tty"}
 
@@ -59,7 +59,7 @@ It asks no questions, and does not overwrite files.`,
 	c.Flags().StringVar(&o.ID, "id", "", "key id to pass to the plugin")
 	c.Flags().StringVarP(&o.file, "output-file", "O", "migration.yaml", "file that is written")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		cfg, err := session.LoadConfig(c) // there is none, but for --repositories-from
+		cfg, err := session.LoadConfig(c) // empty, except for --repositories-from
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 	if err := found.Close(); err != nil {
 		return err
 	}
-	// Once more with all of them named: docker's variable counts where one registry is.
+	// Connect again with all of them named: docker's variable counts only for a single registry.
 	var names []string
 	for _, gun := range guns {
 		names = append(names, gun.String())
@@ -128,7 +128,7 @@ func runInit(ctx context.Context, o initOptions, cfg session.Config, args []stri
 	return nil
 }
 
-// givenKeys are the keys of the flags that later commands need as well.
+// givenKeys returns the configuration keys for those flags that later commands need as well.
 func givenKeys(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	flags.Visit(func(one *pflag.Flag) {

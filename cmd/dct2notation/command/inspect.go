@@ -56,7 +56,7 @@ Exit code 0: both sides agree. 4: they do not. 3: something could not be found o
 	return c
 }
 
-// inspected reads the name of an image as docker does: without tag and digest it is latest.
+// inspected parses the name of an image as docker does: without tag and digest it is latest.
 func inspected(name string) (full, repository, tag string, d digest.Digest, err error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err == nil && (reference.Domain(named) == "" || digest.Digest(name).Validate() == nil) {
@@ -89,7 +89,7 @@ func runInspect(ctx context.Context, o inspectOptions, cfg session.Config, name 
 	}
 	session.UseNotationFolders()
 	log := o.Logger(s.Err)
-	cfg.Exclude = nil // of a migration: it was asked for by name
+	cfg.Exclude = nil // of a migration: this image was named explicitly
 	f, err := session.Connect(ctx, o.RemoteOptions, session.SelectOptions{Discover: session.DiscoverList}, cfg, []string{gun.String()}, session.Access{ReadOnly: true, ForceTag: o.forceTag}, s, log)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func runInspect(ctx context.Context, o inspectOptions, cfg session.Config, name 
 	result.Image = full
 	place := f.Scope.PlaceOf(gun)
 	policy := report.InspectedPolicy{Reason: "no statement applies to " + place}
-	if statement, err := verifier.Statement(place + "@" + digest.FromString("").String()); err == nil { // of whichever digest
+	if statement, err := verifier.Statement(place + "@" + digest.FromString("").String()); err == nil { // whatever the digest
 		policy = report.InspectedPolicy{Name: statement.Name, Level: statement.Level, Stores: statement.Stores, Identities: statement.Identities}
 	}
 	write := map[string]func(io.Writer, *report.Inspected) error{"text": report.InspectText, "json": report.JSON[*report.Inspected]}[o.Output]

@@ -25,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// follows is what to run after a verb, by its exit code, where nothing is known that says more.
+// follows is what to run after a verb, by its exit code, if nothing more specific is known.
 var follows = map[string]map[int]string{
 	"doctor":   {cli.ExitDone: "plan"},
 	"pins":     {cli.ExitDone: "pins"},
@@ -35,15 +35,15 @@ var follows = map[string]map[int]string{
 	"verify":   {cli.ExitDone: "ready", cli.ExitFailures: "doctor"},
 }
 
-// ofOneCall are flags of one call, which the next one does not get.
+// ofOneCall are flags of a single call, which the next one does not get.
 var ofOneCall = []string{
 	"output", "report", "results", "quiet", "verbose", "debug", "log-format", "color", "no-tty", "watch", "metrics-address", "dry-run", "only", "plan",
 	"max-duration", "max-operations", "accept-root", "accept-changes", "recheck", "resign", "rebind", "sample", "sample-seed", "fail-on", "all-tags", "yes",
 	"no-sign", "fold", "root-keys", "output-file", "help",
 }
 
-// doctor looks at what the verbs that are diagnosed need, and finds what is wrong with a server or a key as a whole. What
-// is wrong with one repository or image it does not cure.
+// doctor checks what the diagnosed verbs need, and finds what is wrong with a server or a key as a whole. It does not
+// help with what is wrong with one repository or image.
 var (
 	diagnosed = []string{"plan", "run", "verify", "ready", "snapshot"}
 	ofServers = []failure.Class{failure.Transient, failure.Throttled, failure.Denied, failure.NotNotary}
@@ -53,7 +53,7 @@ var (
 // end is how a verb ended.
 type end struct {
 	verb  *cobra.Command
-	typed []string // flags that the command line gave, without those of the configuration
+	typed []string // flags from the command line, not from the configuration
 	code  int
 	err   error
 	then  cli.Then
@@ -61,12 +61,12 @@ type end struct {
 
 // A step is what to do after a verb.
 type step struct {
-	say   []string // what no command does, or is to be known before
-	line  string   // to be typed; empty: nothing is
-	cures bool     // it would cure what the verb has ended with
+	say   []string // what no command does, or what to know first
+	line  string   // the command to type; empty: none
+	cures bool     // the command would solve the problem that the verb ended with
 }
 
-// write writes a line for each thing to do, and the command last.
+// write prints a line for each thing to do, and the command last.
 func (s step) write(w io.Writer, before string) {
 	for _, one := range append(slices.Clone(s.say), s.line) {
 		if one != "" {
@@ -75,8 +75,8 @@ func (s step) write(w io.Writer, before string) {
 	}
 }
 
-// next returns what to do after a verb that has ended so. The line to type has the configuration and the flags that were
-// typed as far as the next verb takes them, quoted for a shell, without any value that may be secret.
+// next returns what to do after a verb that ended this way. The command to type repeats the configuration and the
+// typed flags that the next verb has, quoted for a shell, without any value that may be secret.
 func next(e end) step {
 	name := strings.TrimPrefix(e.verb.CommandPath(), e.verb.Root().Name()+" ")
 	args := e.verb.Flags().Args()
@@ -138,7 +138,8 @@ func next(e end) step {
 	return step{line: e.line(verb, nil, args), cures: cures}
 }
 
-// withNotation has a verb read the trust policy that this one was given by the environment, or that is beside the work.
+// withNotation makes a command read the trust policy that this verb got through the environment, or that is in the
+// working directory.
 func (e end) withNotation(line string) string {
 	if folder := cmp.Or(e.then.Folder, os.Getenv("NOTATION_CONFIG")); folder != "" && line != "" {
 		return "NOTATION_CONFIG=" + quote(folder) + " " + line
@@ -146,8 +147,8 @@ func (e end) withNotation(line string) string {
 	return line
 }
 
-// mend returns the verb that follows where something was left undone: doctor where a server or a key may be the reason,
-// else what follows for the rest; empty where only people can do something.
+// mend returns the verb to run if something was left undone: doctor if a server or a key may be the reason, else what
+// follows for the rest; empty if only people can do something.
 func (e end) mend(name string, dry bool) string {
 	t := e.then
 	switch {
@@ -167,7 +168,7 @@ func (e end) mend(name string, dry bool) string {
 	return follows[name][cli.ExitDone]
 }
 
-// remedies say for each class what to do, where no command does it.
+// remedies returns for each class what to do, if no command does it.
 func (e end) remedies() (all []string) {
 	lower := func(s string) string { return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".") }
 	for _, c := range report.Classes() {
@@ -186,7 +187,7 @@ func (e end) remedies() (all []string) {
 	return all
 }
 
-// pins is what to do about repositories that are not pinned: list their keys, and pin them in one of two ways.
+// pins returns what to do about repositories that are not pinned: list their keys, and pin them in one of two ways.
 func (e end) pins(name string, args []string) (step, bool) {
 	of := e.then.Unread[failure.Unpinned]
 	if of == nil {
@@ -237,7 +238,7 @@ func repositoriesOf(images []string) (names []string) {
 	return names
 }
 
-// ungrammatical reports whether a name from a server is not a valid repository name, and so not to be pasted.
+// ungrammatical reports whether a name from a server is not a valid repository name, and so must not be pasted.
 func ungrammatical(name string) bool {
 	_, err := dct.ParseGUN(name)
 	return err != nil
@@ -251,7 +252,7 @@ func (e end) flag(name string) string {
 	return ""
 }
 
-// line is the command line of a verb.
+// line returns the command line of a verb.
 func (e end) line(verb string, words, args []string) string {
 	root := e.verb.Root()
 	c, _, err := root.Find(strings.Fields(verb))
@@ -280,7 +281,7 @@ func (e end) line(verb string, words, args []string) string {
 // once are flags that the same call does not get again.
 var once = []string{"accept-root", "accept-changes", "dry-run"}
 
-// spelled is a flag as it has to be typed, with … for what may be secret.
+// spelled returns a flag as it has to be typed, with … for what may be secret.
 func spelled(f *pflag.Flag) []string {
 	name := "--" + f.Name
 	if f.Value.Type() == "bool" {
@@ -296,7 +297,7 @@ func spelled(f *pflag.Flag) []string {
 		for _, k := range slices.Sorted(maps.Keys(*v)) {
 			values = append(values, k+"="+(*v)[k])
 		}
-		if strings.HasSuffix(f.Name, "-config") { // what a plugin is given may be a password
+		if strings.HasSuffix(f.Name, "-config") { // a plugin's configuration may contain a password
 			values = nil
 			for _, k := range slices.Sorted(maps.Keys(*v)) {
 				values = append(values, k+"=…")
@@ -315,7 +316,7 @@ func spelled(f *pflag.Flag) []string {
 	return all
 }
 
-// pinValue is in the PKCS#11 URI of a key whose PIN is typed with it.
+// pinValue matches in the PKCS#11 URI of a key that includes its PIN.
 var pinValue = regexp.MustCompile(`(?i)pin-(value|source)=`)
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)

@@ -66,7 +66,7 @@ func (o *pinsOptions) check() error {
 	return nil
 }
 
-// listedRoot is what one repository's root has.
+// listedRoot is the root of one repository, or why it could not be read.
 type listedRoot struct {
 	gun dct.GUN
 	report.Root
@@ -129,7 +129,7 @@ func runPins(ctx context.Context, o pinsOptions, cfg session.Config, args []stri
 	return nil
 }
 
-// pins are the roots in the form of notary's trust_pinning, and which repositories each fold covers.
+// pins returns the roots in the form of notary's trust_pinning, and which repositories each fold covers.
 func (o *pinsOptions) pins(roots []listedRoot) (pins map[string]map[string][]string, covered map[string][]string, _ error) {
 	name, all := "certs", map[string][]string{}
 	if o.rootKeys {
@@ -172,7 +172,7 @@ func (o *pinsOptions) pins(roots []listedRoot) (pins map[string]map[string][]str
 	return map[string]map[string][]string{name: all}, covered, nil
 }
 
-// write writes the roots for people, and says what follows.
+// write prints the roots for people, and what to do next.
 func (o *pinsOptions) write(s cli.Streams, roots []listedRoot) error {
 	if o.rootKeys {
 		pins, covered, err := o.pins(roots)
@@ -194,7 +194,7 @@ func (o *pinsOptions) write(s cli.Streams, roots []listedRoot) error {
 	}
 	switch {
 	case count[report.DiffersFromPin] > 0:
-		s.Then.Do("nothing") // whoever writes pins of what is listed pins what differs, too
+		s.Then.Do("nothing") // whoever pins what is listed also pins what differs
 	case count[report.NotPinned] == 0:
 		s.Then.Do("plan")
 	}

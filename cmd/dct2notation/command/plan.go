@@ -36,7 +36,7 @@ Save the result of -o json and give it to run --plan, which then signs nothing e
 	return c
 }
 
-// runPlan makes a plan, where narrow is not nil of what it names.
+// runPlan makes a plan; if narrow is not nil, only of what it names.
 func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []string, narrow *runner.Filter, s cli.Streams) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -111,7 +111,7 @@ func pushes(r migrate.PlanRepository) bool {
 	return slices.ContainsFunc(r.Items, func(it migrate.PlanItem) bool { return it.Action == migrate.ActionPush })
 }
 
-// reasonOf is why it is not known what to do with an image.
+// reasonOf returns why it is unknown what to do with an image.
 func reasonOf(it migrate.PlanItem) failure.Class {
 	if it.Reason == nil {
 		return failure.Permanent
@@ -119,7 +119,7 @@ func reasonOf(it migrate.PlanItem) failure.Class {
 	return it.Reason.Class
 }
 
-// planStatus returns the error that a plan comes to which has been shown.
+// planStatus returns the error of a plan that has been shown.
 func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session, then *cli.Then) error {
 	items, read := 0, 0
 	for _, part := range plan.Repositories {

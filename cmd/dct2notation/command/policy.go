@@ -60,7 +60,7 @@ Start with the stage audit, which reports images that would be rejected; enforce
 	f.Lookup("timestamp-root-cert").Usage = "file with the root certificate of the time-stamping authority that countersigned the signatures"
 	cli.HideFlags(f, "accept-certificate", "plugin-path", "plugin-sha256", "plugin-env", "plugin-timeout", "plugin-config", "signature-format", "expiry", "user-metadata", "timestamp-url", "timestamp-rate", "key-rate")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		// Before the configuration, which serves all verbs, sets some.
+		// Before the configuration, which serves all verbs, sets some flags.
 		reading := cli.FirstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("source", "", ""); f.String("discover", "", "") })
 		tags := cli.FirstChanged(c.Flags(), func(f *pflag.FlagSet) { f.String("include-tags", "", ""); f.String("exclude-tags", "", "") })
 		o.ClusterAsked = c.Flags().Changed("cluster-policy")

@@ -30,7 +30,7 @@ type policyResult struct {
 type policyConsumer struct {
 	Consumer  string       `json:"consumer"`
 	Directory string       `json:"directory"`
-	Files     []string     `json:"files"` // the first says what is to be done
+	Files     []string     `json:"files"` // the first says what to do
 	Lost      []policyLoss `json:"lost,omitempty"`
 	Warnings  []string     `json:"warnings,omitempty"`
 	Refused   string       `json:"refused,omitempty"` // why nothing was written
@@ -38,7 +38,7 @@ type policyConsumer struct {
 
 type policyLoss struct {
 	Guarantee string `json:"guarantee"`
-	Instead   string `json:"instead"` // what makes up for it
+	Instead   string `json:"instead"` // what replaces it
 }
 
 func newPolicyResult(w *policies.Result) *policyResult {
@@ -63,7 +63,7 @@ func newPolicyResult(w *policies.Result) *policyResult {
 	return r
 }
 
-// onScreen writes it for a person at a terminal: no line is too long, and problems of one kind stand together.
+// onScreen writes the result for a person at a terminal: it wraps long lines, and groups problems of one kind.
 func (r *policyResult) onScreen(screen report.Screen, w io.Writer, problems []policy.Problem) error {
 	var b strings.Builder
 	for _, c := range r.Consumers {

@@ -63,14 +63,14 @@ oras pull fetches its files. An existing tag is not overwritten.`,
 
 const reportPushKind = "dct2notation.report-push"
 
-// pushedReport is what report push did, as JSON.
+// pushedReport is the result of report push, as JSON.
 type pushedReport struct {
 	Version   int    `json:"version"`
 	Kind      string `json:"kind"`
 	Reference string `json:"reference"` // by digest
 	Tag       string `json:"tag,omitempty"`
 	Signature string `json:"signature"` // the digest of its manifest
-	Signed    bool   `json:"signed"`    // by this call; else it was signed before
+	Signed    bool   `json:"signed"`    // by this call; otherwise it was signed before
 	Well      bool   `json:"well"`      // what the report says
 }
 
@@ -125,8 +125,8 @@ func runReportPush(ctx context.Context, o reportPushOptions, cfg session.Config,
 	return err
 }
 
-// pushReport stores the report, then its signature. A signature of the key that is there
-// already is enough: pushing again costs no key operation.
+// pushReport stores the report, then its signature. An existing signature of the key is enough: pushing again costs
+// no key operation.
 func pushReport(ctx context.Context, r *session.Servers, key *notation.Signer, metadata map[string]string, name, tag string, packed *report.Packed, evidence migrate.Evidence) (*pushedReport, error) {
 	image, err := r.PushReport(ctx, name, packed, tag)
 	if err != nil {
@@ -160,7 +160,7 @@ func pushReport(ctx context.Context, r *session.Servers, key *notation.Signer, m
 	return out, nil
 }
 
-// splitTag takes a reference apart; without a tag, the tag is empty.
+// splitTag splits a reference into name and tag; the tag may be empty.
 func splitTag(reference string) (name, tag string) {
 	slash := strings.LastIndex(reference, "/")
 	if colon := strings.LastIndex(reference, ":"); colon > slash {

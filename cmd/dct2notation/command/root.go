@@ -1,8 +1,7 @@
-// Package command is the command line, a file for each verb.
+// Package command is the command line, with a file for each verb.
 //
-// A verb is a constructor that binds its options to flags, and a function that tests can call: it
-// connects a session, calls one package and shows what came of it. The result goes to Streams.Out, the
-// story to Streams.Err.
+// A verb is a constructor that binds its options to flags, and a function that tests can call: it connects a session,
+// calls one package and shows the result. The result goes to Streams.Out, messages and progress to Streams.Err.
 package command
 
 import (
@@ -18,8 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Main runs one command line and returns its exit code. When stop is closed the verb
-// finishes what it has begun; when ctx ends it returns as soon as it can.
+// Main runs one command line and returns its exit code. When stop is closed, the verb finishes what it has begun;
+// when ctx ends, it returns as soon as it can.
 func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Streams) int {
 	s = s.OnTerminals()
 	s.Then = &cli.Then{}
@@ -31,7 +30,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	}
 	verb, err := root.ExecuteContextC(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
-		err = cli.Usage(unknownVerb(err)) // cobra's own, which has no type
+		err = cli.Usage(unknownVerb(err)) // an error of cobra's own, which has no type
 	}
 	code := cli.ExitCode(err)
 	then := next(end{verb, typed, code, err, *s.Then})
@@ -50,7 +49,7 @@ func Main(ctx context.Context, stop <-chan struct{}, args []string, s cli.Stream
 	return code
 }
 
-// NewRoot makes the command line. When stop is closed the verb finishes what it has begun.
+// NewRoot returns the command line. When stop is closed, the verb finishes what it has begun.
 func NewRoot(stop <-chan struct{}, s cli.Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dct2notation",
@@ -78,7 +77,7 @@ moment: run the same command again and it goes on.`,
 		switch c.Name() {
 		case "help":
 			c.Run, c.RunE = nil, showHelp
-		case "completion": // without a shell it shows its help; of one that it does not know, cobra would as well
+		case "completion": // without a shell it shows its help; for an unknown shell cobra would do so too
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
 	}
@@ -95,7 +94,7 @@ moment: run the same command again and it goes on.`,
 	return root
 }
 
-// showHelp is the verb help, which takes the name of another: cobra's own ends well whatever it is given.
+// showHelp is the verb help, which accepts the name of another verb: cobra's own succeeds whatever the name.
 func showHelp(c *cobra.Command, args []string) error {
 	verb, rest, err := c.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -107,7 +106,7 @@ func showHelp(c *cobra.Command, args []string) error {
 	return verb.Help()
 }
 
-// unknownVerb adds to cobra's error for a verb that does not exist what to do, where cobra has no verb to suggest.
+// unknownVerb adds a hint to cobra's error for an unknown verb, if cobra has nothing to suggest.
 func unknownVerb(err error) error {
 	if strings.Contains(err.Error(), "Did you mean") {
 		return err

@@ -56,7 +56,7 @@ On the first SIGINT or SIGTERM it finishes the work in flight; on the second it 
 			_, narrow, args, err := o.Bounds(args)
 			if errors.Is(err, runner.ErrNothingToDo) {
 				o.Logger(s.Err).Info(err.Error())
-				_, err = o.Asked(args, cfg) // what is misspelt is refused all the same
+				_, err = o.Asked(args, cfg) // typing errors are still refused
 				return err
 			}
 			if err != nil {
@@ -119,7 +119,7 @@ func runRun(ctx context.Context, stop <-chan struct{}, o runOptions, cfg session
 		return err
 	}
 	if err := o.CheckNames(args, cfg); err != nil {
-		return err // before a ledger is made for nothing
+		return err // before an unnecessary ledger is created
 	}
 	watched, unwatch, err := o.Monitored(log)
 	if err != nil {

@@ -57,7 +57,7 @@ Use a separate key for this, or a trust policy that distinguishes it from the ke
 		if keyed != "" && !o.sign {
 			return cli.Usage(fmt.Errorf("--%s needs --sign: without it no key is used", keyed))
 		}
-		// What is saved stays saved: ending it is as good as finishing the repository.
+		// What is saved stays saved: it is as good to stop now as to finish the repository.
 		ctx, cancel := cli.Until(c.Context(), stop)
 		defer cancel()
 		return runSnapshot(ctx, o, cfg, args, s)

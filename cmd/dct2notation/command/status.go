@@ -55,7 +55,7 @@ func showStatus(ledger, format string, s cli.Streams) error {
 	case errors.Is(err, os.ErrNotExist): // deleted, or never written
 		st = output.Status{Version: 1, Kind: output.StatusKind, State: output.Unknown, Results: map[migrate.Result]int{}}
 	case errors.Is(err, os.ErrPermission):
-		return cli.Usage(err) // a file that is named, as the ledger beside it
+		return cli.Usage(err) // a named file, like the ledger it belongs to
 	case err != nil:
 		return err
 	case st.State != output.Ended && !cli.Alive(st.PID):
@@ -64,7 +64,7 @@ func showStatus(ledger, format string, s cli.Streams) error {
 	var broken error
 	if st.State != output.Runs && st.State != output.Waits {
 		st.Ledger, broken = countLedger(ledger)
-	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // of a watch; else none
+	} else if l, made, err := state.OpenCopy(ledger, state.Options{}); err == nil { // left by a watch, if any
 		st.Ledger, broken = l.Counts()
 		st.LedgerAt = made.UTC()
 		_ = l.Close() // only read from
@@ -78,7 +78,7 @@ func showStatus(ledger, format string, s cli.Streams) error {
 	return errors.Join(showText(st, s), broken)
 }
 
-// ledgerAlone writes what is known without a status file.
+// showLedgerAlone prints what is known without a status file.
 func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
 	none := true
 	for _, n := range st.Ledger {
@@ -99,7 +99,7 @@ func showLedgerAlone(st output.Status, ledger string, s cli.Streams) error {
 	return err
 }
 
-// countLedger counts what a ledger has of all runs; nil where a run has just begun to use it.
+// countLedger counts what a ledger has from all runs; nil if a run holds it.
 func countLedger(path string) (map[state.Stage]int, error) {
 	if !session.Exists(path) {
 		return nil, cli.Usage(fmt.Errorf("the ledger %s is gone; this is all that is left of its last run\nhint: without it the next run looks everything up in the registry, and signs nothing twice", path))

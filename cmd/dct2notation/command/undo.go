@@ -128,7 +128,7 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	if err != nil {
 		return err
 	}
-	// Of the configuration nothing else counts than how registries are reached: Notary servers are not spoken to.
+	// Of the configuration, only how registries are reached counts: Notary servers are not contacted.
 	r, err := session.ConnectServers(session.RemoteOptions{RegistryOptions: o.RegistryOptions, Source: session.SourceServer, CacheDir: "none", DockerTrust: "none", NotaryLimit: 1},
 		session.Config{PlainHTTPHosts: cfg.PlainHTTPHosts}, hosts, session.Access{ReadOnly: o.dryRun, Delete: !o.dryRun, ForceTag: o.forceTag}, s, log)
 	if err != nil {
@@ -144,13 +144,13 @@ func runUndo(ctx context.Context, stop <-chan struct{}, o undoOptions, cfg sessi
 	return o.undo(ctx, stop, u, s, log)
 }
 
-// undo removes, or only looks, and shows the result as it comes.
+// undo removes signatures, or only looks, and shows the result as it comes.
 func (o *undoOptions) undo(ctx context.Context, stop <-chan struct{}, u *undo.Undo, s cli.Streams, log *slog.Logger) error {
 	out := report.NewUndoText(s.Out, o.dryRun)
 	if o.Output == "json" {
 		out = report.NewUndoJSON(s.Out, cli.Tool(), o.dryRun)
 	}
-	var werr error // the first; what is deleted is recorded all the same
+	var werr error // the first; deletions are recorded all the same
 	done, spoke := 0, time.Now()
 	u.Observe = func(one undo.Undone) {
 		if werr == nil {

@@ -1,6 +1,6 @@
-// Package localkms serves AWS KMS on 127.0.0.1 for tests: keys on P-256 by local-kms, an emulator
-// of AWS KMS, and RSA and other keys by a stand-in, since local-kms makes RSASSA-PSS signatures whose
-// salt is not that of AWS (nor Notation's). In front of both stands what counts, throttles and refuses.
+// Package localkms serves AWS KMS on 127.0.0.1 for tests. Keys on P-256 are served by local-kms, an emulator of AWS
+// KMS; RSA and other keys by a stand-in, since the RSASSA-PSS signatures of local-kms have a salt that is not that of
+// AWS (nor Notation's). A handler before both counts, throttles and refuses requests.
 package localkms
 
 import (
@@ -36,22 +36,22 @@ type Server struct {
 	database *data.Database
 
 	mu     sync.Mutex
-	hook   func(Request) (code string) // owned by mu, as is all below
+	hook   func(Request) (code string) // guarded by mu, as is everything below
 	counts map[string]int
 	keys   map[string]crypto.Signer // of the stand-in, by ARN
 }
 
-// A Request is one to KMS, before it is answered.
+// A Request is a request to KMS, before it is answered.
 type Request struct {
 	Action string // such as Sign
 	Nth    int    // of this action, from 1
 	Body   map[string]any
 }
 
-// setup is of the whole process: local-kms keeps these in variables.
+// setup applies to the whole process: local-kms keeps these settings in variables.
 var setup = sync.OnceFunc(func() { config.AWSRegion, config.AWSAccountId = region, account })
 
-// Start serves KMS with its keys in a folder of its own.
+// Start serves KMS with its keys in the given folder.
 func Start(dir string) *Server {
 	setup()
 	s := &Server{database: data.NewDatabase(dir), counts: map[string]int{}, keys: map[string]crypto.Signer{}}
@@ -65,7 +65,7 @@ func (s *Server) Close() {
 	s.database.Close()
 }
 
-// Env is the environment of a program that uses this server and nothing else of AWS.
+// Env returns the environment of a program that uses this server and nothing else of AWS.
 func (s *Server) Env() []string {
 	return []string{
 		"AWS_ENDPOINT_URL=" + s.http.URL, "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=AKIDTEST", "AWS_SECRET_ACCESS_KEY=" + Secret,
@@ -73,11 +73,11 @@ func (s *Server) Env() []string {
 	}
 }
 
-// Secret is the secret key in Env: nothing may show it.
+// Secret is the secret key in Env: it must never be shown.
 const Secret = "do-not-show-this-secret"
 
-// Hook has f see every request before it is answered. A code other than "" is the error that it is
-// answered with. f must not call the server.
+// Hook makes f see every request before it is answered. A non-empty code is returned to the client as the error. f
+// must not call the server.
 func (s *Server) Hook(f func(Request) (code string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,10 +116,10 @@ func (s *Server) CreateKey(a pki.Algorithm) (arn string, public crypto.PublicKey
 	return created.KeyMetadata.Arn, public, err
 }
 
-// Do is any other action of local-kms, such as CreateAlias or DisableKey.
+// Do performs any other action of local-kms, such as CreateAlias or DisableKey.
 func (s *Server) Do(action string, input map[string]string) error { return s.ask(action, input, nil) }
 
-// ask asks local-kms itself, past the hook and the counts.
+// ask calls local-kms itself, bypassing the hook and the counts.
 func (s *Server) ask(action string, input map[string]string, into any) error {
 	body, err := json.Marshal(input)
 	if err != nil {

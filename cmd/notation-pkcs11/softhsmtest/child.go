@@ -11,11 +11,10 @@ import (
 	"strings"
 )
 
-// childEnv tells a process that it is one of ours. It is in no environment but
-// the one that do makes.
+// childEnv marks a process as one of our children. Only do sets it.
 const childEnv = "DCT2NOTATION_SOFTHSMTEST_CHILD"
 
-// order is what a child shall do; it travels as JSON on stdin.
+// order is what a child must do; it is passed as JSON on stdin.
 type order struct {
 	Verb               string
 	Module, Token, PIN string
@@ -26,7 +25,7 @@ type order struct {
 	AlwaysAuthenticate bool
 }
 
-// init takes over in a child. It runs before main, so that no test begins there.
+// init takes over in a child. It runs before main, so that no test starts there.
 func init() {
 	if os.Getenv(childEnv) == "" {
 		return
@@ -44,7 +43,7 @@ func init() {
 	os.Exit(1)
 }
 
-// do has a child carry the order out on this token and returns its answer.
+// do runs a child that carries out the order on this token, and returns its answer.
 func (t *Token) do(o order) ([]byte, error) {
 	o.Module, o.Token, o.PIN = t.Module, t.Label, t.PIN
 	input, err := json.Marshal(o)
@@ -58,7 +57,7 @@ func (t *Token) do(o order) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	c := exec.Command(self)
 	c.Env = append(append(os.Environ(), t.Env()...), childEnv+"=1",
-		"GORACE=atexit_sleep_ms=0") // a program built with -race would sleep a second at its end
+		"GORACE=atexit_sleep_ms=0") // otherwise a program built with -race sleeps for a second at its end
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &stdout, &stderr
 	if err := c.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))

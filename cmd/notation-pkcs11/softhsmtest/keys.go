@@ -28,7 +28,7 @@ var ecCurves = map[string]struct {
 	"P-521": {asn1.ObjectIdentifier{1, 3, 132, 0, 35}, elliptic.P521()},
 }
 
-// rsa makes a pair and answers its public key in PKIX form.
+// rsa makes a key pair and returns its public key in PKIX form.
 func (d desk) rsa(o order) ([]byte, error) {
 	public, err := d.generate(o, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
 		pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, o.Bits),
@@ -120,7 +120,7 @@ func (d desk) importCertificate(o order) error {
 	return err
 }
 
-// ids answers the ids of the private keys of that label, one after the other.
+// ids returns the ids of the private keys with that label, concatenated.
 func (d desk) ids(label string) ([]byte, error) {
 	keys, err := d.find(pkcs11.CKO_PRIVATE_KEY, label)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 )
 
-// ErrNotInstalled is returned by New where SoftHSM2 is missing.
+// ErrNotInstalled is returned by New if SoftHSM2 is missing.
 var ErrNotInstalled = errors.New("SoftHSM2 is not installed: install the Debian package softhsm2, or set SOFTHSM2_MODULE to the path of libsofthsm2.so")
 
 // modules are the paths at which systems install the library.
@@ -33,8 +33,8 @@ type Token struct {
 	conf   string
 }
 
-// New initialises a token under dir, which must exist and be the caller's own.
-// It returns ErrNotInstalled where there is no SoftHSM2.
+// New initialises a token under dir, which must exist and be the caller's own. It returns ErrNotInstalled if SoftHSM2
+// is missing.
 func New(dir string) (*Token, error) {
 	module, err := find()
 	if err != nil {
@@ -59,7 +59,7 @@ func New(dir string) (*Token, error) {
 	return t, nil
 }
 
-// Env is what a process needs in its environment to see the token.
+// Env returns the environment that a process needs to see the token.
 func (t *Token) Env() []string { return []string{"SOFTHSM2_CONF=" + t.conf} }
 
 // Option changes the key that is made.
@@ -116,8 +116,7 @@ func (t *Token) IDs(label string) ([][]byte, error) {
 	return ids, nil
 }
 
-// DeletePublicKey removes the public key object and leaves the private key, as
-// on tokens that keep none.
+// DeletePublicKey removes the public key object and leaves the private key, as on tokens that keep no public keys.
 func (t *Token) DeletePublicKey(label string) error {
 	if _, err := t.do(order{Verb: "delete-public", Label: label}); err != nil {
 		return fmt.Errorf("deleting public key %q: %w", label, err)

@@ -4,12 +4,12 @@ package cli
 
 import "os"
 
-// Alive reports whether a process with that number exists.
+// Alive reports whether a process with that id exists.
 func Alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return false
 	}
-	_ = p.Release() // only asked whether it is there
+	_ = p.Release() // only its existence matters
 	return true
 }

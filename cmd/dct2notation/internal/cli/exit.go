@@ -1,5 +1,5 @@
-// Package cli is what all verbs have in common on the command line: streams and signals, flags and their
-// help, messages, and exit codes, which are decided in this file and nowhere else.
+// Package cli holds what all verbs have in common on the command line: streams and signals, flags and their help,
+// messages, and exit codes, which are decided in this file and nowhere else.
 package cli
 
 import (
@@ -24,7 +24,7 @@ const (
 	ExitInterrupted = 130
 )
 
-// ExitCodes says what they mean, as the man pages list them; what each verb means by them is in the reference.
+// ExitCodes returns what they mean, for the man pages; the reference has their meaning for each verb.
 func ExitCodes() [][2]string {
 	return [][2]string{
 		{"0", "done; what cannot be signed, or was not asked for, is skipped and listed"},
@@ -38,13 +38,14 @@ func ExitCodes() [][2]string {
 	}
 }
 
-// UsageError is what a user can mend on the command line or in the configuration.
+// UsageError is an error that the user can correct on the command line or in the configuration.
 type UsageError struct{ err error }
 
 func (u *UsageError) Error() string { return u.err.Error() }
 func (u *UsageError) Unwrap() error { return u.err }
 
-// Usage marks an error as one that the user can mend on the command line or in the configuration: exit code 2. Of nil it is nil.
+// Usage marks an error as one that the user can correct on the command line or in the configuration: exit code 2.
+// Usage(nil) is nil.
 func Usage(err error) error {
 	if err == nil {
 		return nil
@@ -52,7 +53,7 @@ func Usage(err error) error {
 	return &UsageError{err}
 }
 
-// FirstError returns the first error of some checks, and makes none after it.
+// FirstError runs checks up to the first that fails, and returns its error.
 func FirstError(checks ...func() error) error {
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -62,21 +63,21 @@ func FirstError(checks ...func() error) error {
 	return nil
 }
 
-// ExitStatus is an exit code for a result that has been shown already.
+// ExitStatus is an exit code for a result that was already shown.
 type ExitStatus struct{ Code int }
 
-// Exit returns the error of a verb whose result has been shown, and that ends with a code.
+// Exit returns an error for a verb whose result was already shown, and that ends with this code.
 func Exit(code int) error { return &ExitStatus{code} }
 
 func (v *ExitStatus) Error() string { return "see the result" }
 
-// reportedError is an error whose cause the result has shown.
+// reportedError is an error whose cause was already shown in the result.
 type reportedError struct{ ended *migrate.Ended }
 
 func (t *reportedError) Error() string { return t.ended.Headline() }
 func (t *reportedError) Unwrap() error { return t.ended }
 
-// Reported leaves out of an error what the result has shown, and the story before it.
+// Reported removes from an error what the result and the messages before it have shown already.
 func Reported(err error) error {
 	var ended *migrate.Ended
 	if errors.As(err, &ended) {
@@ -85,12 +86,12 @@ func Reported(err error) error {
 	return err
 }
 
-// shownError is an error that the result has said to the same person.
+// shownError is an error that the same person has already read in the result.
 type shownError struct{ error }
 
 func (s *shownError) Unwrap() error { return s.error }
 
-// Shown marks an error as said: it decides the exit code, and is not printed again. Of nil it is nil.
+// Shown marks an error as shown: it decides the exit code, and is not printed again. Shown(nil) is nil.
 func Shown(err error) error {
 	if err == nil {
 		return nil
@@ -98,18 +99,17 @@ func Shown(err error) error {
 	return &shownError{err}
 }
 
-// Silent reports whether there is nothing left to say of an error.
+// Silent reports whether nothing is left to print about an error.
 func Silent(err error) bool {
 	var v *ExitStatus
 	var s *shownError
 	return errors.As(err, &v) || errors.As(err, &s)
 }
 
-// ExitCode is the one place that turns errors into exit codes. A file or directory that is to be read,
-// and that the command line or the configuration names, is configuration: where it is missing,
-// unreadable or something else, that is ExitUsage, whichever verb reads it. A damaged ledger is not:
-// nobody wrote it by hand. main makes it 128 plus the
-// signal's number where a signal ended the run.
+// ExitCode is the one place that turns errors into exit codes. A file or directory that the command line or the
+// configuration names as input counts as configuration: if it is missing, unreadable or something else, that is
+// ExitUsage, whichever verb reads it. A damaged ledger is different: nobody wrote it by hand. If a signal ended the
+// run, main returns 128 plus the signal's number instead.
 func ExitCode(err error) int {
 	var u *UsageError
 	var v *ExitStatus

@@ -17,11 +17,11 @@ import (
 // type splits it at commas, so the signed metadata would differ from what was typed.
 type Pairs map[string]string
 
-// Set takes one pair.
+// Set parses one pair.
 func (p *Pairs) Set(s string) error {
 	k, v, ok := strings.Cut(s, "=")
 	if !ok || k == "" {
-		return errors.New("it takes k=v") // and may be a secret
+		return errors.New("it takes k=v") // without the value, which may be a secret
 	}
 	if was, given := (*p)[k]; given && was != v {
 		return errGivenTwice
@@ -45,18 +45,18 @@ func (p *Pairs) String() string {
 	return strings.Join(all, " ")
 }
 
-// errGivenTwice is for a flag, or a name of k=v, that has two values of which one would count: who
-// wrote both expects the other.
+// errGivenTwice is for a flag, or a name of k=v, with two different values of which only one would count: the user
+// expects both to.
 var errGivenTwice = errors.New("given twice with different values")
 
-// single is the value of a flag that takes one.
+// single is the value of a flag that takes one value.
 type single struct {
 	pflag.Value
 	given string
 	set   bool
 }
 
-// Set takes the value, and none that differs from it after that.
+// Set sets the value; afterwards it refuses a different one.
 func (s *single) Set(v string) error {
 	if s.set && v != s.given {
 		return errGivenTwice
@@ -65,13 +65,13 @@ func (s *single) Set(v string) error {
 	return s.Value.Set(v)
 }
 
-// many is the value of a flag that is given once for each of several values.
+// many marks the value of a flag that may be given several times.
 type many interface{ Many() }
 
 // Many marks a flag that takes several values.
 func (p *Pairs) Many() {}
 
-// RefuseTwice has flags that take one value refuse a second. Those of lists and maps take more.
+// RefuseTwice makes flags that take one value refuse a second. Flags of lists and maps take several.
 func RefuseTwice(f *pflag.FlagSet) {
 	f.VisitAll(func(one *pflag.Flag) {
 		switch one.Value.(type) {
@@ -79,19 +79,18 @@ func RefuseTwice(f *pflag.FlagSet) {
 			return
 		}
 		if one.DefValue == "0s" {
-			one.DefValue = "0" // pflag shows no zero in the help, and knows only its own durations
+			one.DefValue = "0" // pflag hides a zero default in the help, and recognises only its own durations
 		}
 		one.Value = &single{Value: one.Value}
 	})
 }
 
-// wanted says what flags of a type take.
+// wanted describes the values that flags of a type take.
 var wanted = map[string]string{
 	"int": "a whole number", "float64": "a number", "bool": "true or false", "duration": "a duration with a unit, such as 90s, 10m or 24h",
 }
 
-// FlagError is the error for a value that a flag does not take, without the value where that may be a
-// secret.
+// FlagError returns the error for an invalid value of a flag, without the value if it may be a secret.
 func FlagError(err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
@@ -110,7 +109,7 @@ func FlagError(err error) error {
 	return fmt.Errorf("%s: %w", what, errors.Unwrap(invalid))
 }
 
-// HintOfFlag says what to do about an error of a verb's flags.
+// HintOfFlag returns what to do about an error of a verb's flags.
 func HintOfFlag(c *cobra.Command, err error) string {
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
@@ -137,7 +136,7 @@ func HintOfFlag(c *cobra.Command, err error) string {
 	return c.CommandPath() + " --help lists the flags"
 }
 
-// verbsWith are the verbs that have a flag.
+// verbsWith returns the verbs that have a flag.
 func verbsWith(root *cobra.Command, flag string) []string {
 	var verbs []string
 	for _, verb := range root.Commands() {
@@ -148,9 +147,8 @@ func verbsWith(root *cobra.Command, flag string) []string {
 	return verbs
 }
 
-// Nearest returns the name that differs least, by no more than a third of its letters, or that begins
-// with the word or is its beginning. Case, and what is between words, make no difference. It is empty if
-// no name is close.
+// Nearest returns the most similar name: it differs by no more than a third of its letters, or one begins with the
+// other. Case and separators do not count. It is empty if no name is close.
 func Nearest(word string, names []string) string {
 	plain := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace
 	word = plain(strings.ToLower(word))
@@ -168,7 +166,7 @@ func Nearest(word string, names []string) string {
 	return best
 }
 
-// distance is how many letters have to be changed, added or left out to make one word of another.
+// distance returns how many letters have to be changed, added or removed to turn one word into another.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -26,13 +26,13 @@ const (
 // groups lists the groups in order; flags without a group come first.
 var groups = []string{"", GroupTrust, GroupSelect, GroupKey, GroupSigning, GroupProgress, GroupServers, GroupLimits, GroupOutput}
 
-// Groups returns the headings in order; flags that have none come first, under an empty one.
+// Groups returns the headings in order; the first one is empty, for flags without a heading.
 func Groups() []string { return slices.Clone(groups) }
 
-// groupOf is the annotation of a flag that names its group.
+// groupOf is the annotation that names a flag's group.
 const groupOf = "dct2notation_group"
 
-// GroupOf returns the heading of a flag; empty: it has none.
+// GroupOf returns the heading of a flag; empty: none.
 func GroupOf(f *pflag.Flag) string { return strings.Join(f.Annotations[groupOf], "") }
 
 // Grouped binds flags under a heading.
@@ -40,27 +40,27 @@ func Grouped(f *pflag.FlagSet, group string, bind func(*pflag.FlagSet)) {
 	part := pflag.NewFlagSet(group, pflag.ContinueOnError)
 	part.SortFlags = false
 	bind(part)
-	f.SortFlags = false // as they are bound: what belongs together stands together
+	f.SortFlags = false // keep their order: related flags stay together
 	part.VisitAll(func(one *pflag.Flag) {
 		one.Annotations = map[string][]string{groupOf: {group}}
 		f.AddFlag(one)
 	})
 }
 
-// firstOf is the annotation of a flag that most people need: its place among those.
+// firstOf is the annotation of flags that most people need: the position among those.
 const firstOf = "dct2notation_first"
 
-// First has the help of a verb begin with some of its flags, which are bound already.
+// First makes the help of a verb begin with some of its flags, which must be bound already.
 func First(f *pflag.FlagSet, names ...string) {
 	for i, name := range names {
 		f.Lookup(name).Annotations = map[string][]string{firstOf: {fmt.Sprintf("%02d", i)}}
 	}
 }
 
-// helpWidth is where the lines of the help end.
+// helpWidth is the line width of the help.
 const helpWidth = 120
 
-// A FlagGroup is the flags under one heading of the help.
+// A FlagGroup holds the flags under one heading of the help.
 type FlagGroup struct {
 	Heading string
 	Flags   *pflag.FlagSet
@@ -71,7 +71,7 @@ func FlagGroups(all *pflag.FlagSet) (shown []FlagGroup) {
 	parts := map[string]*pflag.FlagSet{}
 	var flags []*pflag.Flag
 	all.VisitAll(func(one *pflag.Flag) { flags = append(flags, one) })
-	slices.SortStableFunc(flags, func(a, b *pflag.Flag) int { // those without a place behind those with one
+	slices.SortStableFunc(flags, func(a, b *pflag.Flag) int { // flags without a position come last
 		return strings.Compare(strings.Join(a.Annotations[firstOf], "")+"~", strings.Join(b.Annotations[firstOf], "")+"~")
 	})
 	for _, one := range flags {
@@ -99,7 +99,7 @@ func groupedUsages(all *pflag.FlagSet) string {
 	return strings.Join(parts, "\n\n")
 }
 
-// addTemplate is done once: cobra keeps what templates may call in a map that nothing guards.
+// addTemplate runs once: cobra keeps template functions in an unguarded map.
 var addTemplate = sync.OnceFunc(func() { cobra.AddTemplateFunc("groupedUsages", groupedUsages) })
 
 // GroupFlags makes the help of a command and its subcommands list flags under headings.
@@ -108,7 +108,7 @@ func GroupFlags(root *cobra.Command) {
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\nFlags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "\n{{groupedUsages .LocalFlags}}", 1))
 }
 
-// FirstChanged names the first of the flags that bind binds which the command line sets, if any.
+// FirstChanged returns the first flag that bind binds and the command line sets; empty: none.
 func FirstChanged(f *pflag.FlagSet, bind func(*pflag.FlagSet)) string {
 	all, name := pflag.NewFlagSet("", pflag.ContinueOnError), ""
 	bind(all)
@@ -120,7 +120,7 @@ func FirstChanged(f *pflag.FlagSet, bind func(*pflag.FlagSet)) string {
 	return name
 }
 
-// Without binds flags as bind does, but those of the names: a verb refuses what it would ignore.
+// Without binds flags as bind does, except the named ones: a verb refuses what it would ignore.
 func Without(f *pflag.FlagSet, bind func(*pflag.FlagSet), names ...string) {
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	bind(all)
@@ -132,8 +132,7 @@ func Without(f *pflag.FlagSet, bind func(*pflag.FlagSet), names ...string) {
 	})
 }
 
-// HideFlags leaves flags out of the help of a verb that takes them, as another's, and has no
-// use for them.
+// HideFlags hides flags from the help of a verb that accepts another verb's command line and has no use for them.
 func HideFlags(f *pflag.FlagSet, names ...string) {
 	f.VisitAll(func(one *pflag.Flag) {
 		if slices.Contains(names, one.Name) {

@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Heartbeat is how often a line is written where there is no progress bar.
+// Heartbeat is how often a line is written if there is no progress bar.
 const Heartbeat = 10 * time.Second
 
 // Reasoned returns the log attributes of a failure: its reason and, separately, the hint.
@@ -25,14 +25,14 @@ func Reasoned(text string) []any {
 	return attrs
 }
 
-// KeyOpened is the message of a key that was proven. A person finds it in the result.
+// KeyOpened is the message for a key that was proven. On a terminal, the result shows the key instead.
 const KeyOpened = "key"
 
-// Waiting is the message of a wait, with why ("reason") and how long ("for"). The progress bar shows it instead.
+// Waiting is the message of a wait, with its cause ("reason") and duration ("for"). A progress bar shows it instead.
 const Waiting = "waiting"
 
-// forPeople writes messages for a person at a terminal: a mark, what it is about, what is wrong, and below that what
-// to do.
+// forPeople writes messages for a person at a terminal: a mark, the subject, what is wrong, and below that what to
+// do.
 type forPeople struct {
 	to    *Terminal
 	color bool
@@ -40,20 +40,20 @@ type forPeople struct {
 	attrs []slog.Attr
 }
 
-// Enabled is of slog.Handler.
+// Enabled implements slog.Handler.
 func (h *forPeople) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
 
-// WithAttrs is of slog.Handler.
+// WithAttrs implements slog.Handler.
 func (h *forPeople) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	with.attrs = slices.Concat(h.attrs, attrs)
 	return &with
 }
 
-// WithGroup is of slog.Handler. No message of ours has groups.
+// WithGroup implements slog.Handler. None of our messages has groups.
 func (h *forPeople) WithGroup(string) slog.Handler { return h }
 
-// Handle is of slog.Handler.
+// Handle implements slog.Handler.
 func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == KeyOpened && r.Level <= slog.LevelInfo && h.level > slog.LevelDebug {
 		return nil
@@ -87,7 +87,7 @@ func (h *forPeople) Handle(_ context.Context, r slog.Record) error {
 		subject += "@" + strings.TrimPrefix(digest, "sha256:")[:min(12, len(strings.TrimPrefix(digest, "sha256:")))]
 	}
 	if reason != "" {
-		take("class", 0) // the reason says it
+		take("class", 0) // the reason includes it
 	}
 	text := safetext.Safe(r.Message, 1024)
 	if reason != "" && subject != "" {

@@ -22,13 +22,13 @@ func CheckFormat(flag, format string) error {
 	return nil
 }
 
-// Common are those of every verb that reads something.
+// Common are the options of every verb that reads something.
 type Common struct {
 	config    string
 	Output    string
 	LogFormat string
 	Quiet     bool
-	Verbose   bool // of verbs that bind it
+	Verbose   bool // for the verbs that bind it
 	color     string
 	debug     bool
 	noTTY     bool
@@ -47,7 +47,7 @@ func (o *Common) Bind(f *pflag.FlagSet) {
 	})
 }
 
-// BindVerbose adds the flag of verbs that show a part of the result on a terminal.
+// BindVerbose adds the flag for verbs that show only a part of the result on a terminal.
 func (o *Common) BindVerbose(f *pflag.FlagSet, what string) {
 	Grouped(f, GroupOutput, func(f *pflag.FlagSet) { f.BoolVarP(&o.Verbose, "verbose", "v", false, what) })
 }
@@ -60,7 +60,7 @@ func (o *Common) Check() error {
 	return o.CheckLog()
 }
 
-// CheckResult is check for verbs whose result is shown in any format of a report.
+// CheckResult is Check for verbs whose result can be shown in any report format.
 func (o *Common) CheckResult() error {
 	if err := CheckFormat("--output", o.Output); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (o *Common) CheckResult() error {
 	return o.CheckLog()
 }
 
-// CheckLog is Check for verbs that have formats of their own.
+// CheckLog is Check for verbs with output formats of their own.
 func (o *Common) CheckLog() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return Usage(fmt.Errorf("--log-format %s: must be text or json", o.LogFormat))
@@ -82,8 +82,8 @@ func (o *Common) CheckLog() error {
 	return nil
 }
 
-// Logger writes to stderr: for a person where that is a terminal, else lines for a program. In text it leaves out the
-// time: whoever keeps the lines adds one.
+// Logger writes to stderr: for a person if that is a terminal, else lines for a program. In text it leaves out the
+// time: whatever collects the lines adds one.
 func (o *Common) Logger(w io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	switch {
@@ -106,7 +106,7 @@ func (o *Common) Logger(w io.Writer) *slog.Logger {
 	}}))
 }
 
-// CommonOf returns the options that the flags of a verb have set, and reports whether it has them.
+// CommonOf returns the options set by the flags of a verb, and reports whether the verb has these flags.
 func CommonOf(f *pflag.FlagSet) (*Common, bool) {
 	o := &Common{LogFormat: "text", color: "auto"}
 	for name, to := range map[string]*string{"log-format": &o.LogFormat, "color": &o.color} {
@@ -130,7 +130,7 @@ func (o *Common) Terminal(w io.Writer) *Terminal {
 	return t
 }
 
-// ProgressOn returns the terminal that shows how far the work is; nil: lines do.
+// ProgressOn returns the terminal for the progress bar; nil: progress is logged as lines.
 func (o *Common) ProgressOn(w io.Writer) *Terminal {
 	if o.LogFormat != "text" || o.Quiet {
 		return nil
@@ -138,7 +138,7 @@ func (o *Common) ProgressOn(w io.Writer) *Terminal {
 	return o.Terminal(w)
 }
 
-// Colored reports whether words have colors on a terminal.
+// Colored reports whether to color words on a terminal.
 func (o *Common) Colored(t *Terminal) bool {
 	switch o.color {
 	case "always":
@@ -149,7 +149,7 @@ func (o *Common) Colored(t *Terminal) bool {
 	return t != nil && os.Getenv("NO_COLOR") == ""
 }
 
-// Screen is how a result is shown in text to a person, and reports whether it is: else it is written in full.
+// Screen returns how to show a result to a person, and reports whether to do so; otherwise it is written in full.
 func (o *Common) Screen(out io.Writer) (report.Screen, bool) {
 	t := o.Terminal(out)
 	if o.Output != "text" || o.Verbose || t == nil && !o.Quiet {
@@ -162,7 +162,7 @@ func (o *Common) Screen(out io.Writer) (report.Screen, bool) {
 	return s, true
 }
 
-// Twice reports whether what goes to both streams is read twice by the same person.
+// Twice reports whether the same person reads both streams.
 func (o *Common) Twice(s Streams) bool {
 	_, screen := o.Screen(s.Out)
 	return screen && o.Terminal(s.Out) != nil && o.Terminal(s.Err) != nil

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// DockerDir is where docker keeps its configuration.
+// DockerDir returns docker's configuration directory.
 func DockerDir() string {
 	if d := os.Getenv("DOCKER_CONFIG"); d != "" {
 		return d
@@ -18,7 +18,7 @@ func DockerDir() string {
 	return filepath.Join(home, ".docker")
 }
 
-// StateDir is ours in the XDG state directory.
+// StateDir returns our directory in the XDG state directory.
 func StateDir() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if dir == "" {

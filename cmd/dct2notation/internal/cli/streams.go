@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// AnnounceEnd says, when stop is closed, what happens now. The returned function ends it.
+// AnnounceEnd logs what happens now when stop is closed. The returned function ends it.
 func AnnounceEnd(stop <-chan struct{}, log *slog.Logger) func() {
 	done := make(chan struct{})
 	go func() {
@@ -20,8 +20,8 @@ func AnnounceEnd(stop <-chan struct{}, log *slog.Logger) func() {
 	return func() { close(done) }
 }
 
-// Within returns a channel that is closed when stop is closed or the time has passed; early then
-// reports whether the time had passed.
+// Within returns a channel that is closed when stop is closed or the time is over; early then reports whether it was
+// the time.
 func Within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early func() bool) {
 	signalled := func() bool {
 		select {
@@ -51,11 +51,11 @@ func Within(stop <-chan struct{}, limit time.Duration) (_ <-chan struct{}, early
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-	Then     *Then // what to run next, for a verb to say; may be nil
+	Then     *Then // collects what to run next; may be nil
 }
 
-// Until gives a context that ends when stop is closed as well: a verb that changes nothing
-// has nothing to finish. It is to be cancelled.
+// Until returns a context that also ends when stop is closed: a verb that changes nothing has nothing to finish. The
+// caller must cancel it.
 func Until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

@@ -16,8 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// OnTerminals returns the streams with those that are terminals as a [Terminal]. This is the one place that
-// decides what is one.
+// OnTerminals wraps the streams that are terminals as [Terminal]. This is the one place that decides which are.
 func (s Streams) OnTerminals() Streams {
 	shared := &bottom{}
 	s.Out, s.Err = terminal(s.Out, shared), terminal(s.Err, shared)
@@ -32,18 +31,18 @@ func terminal(w io.Writer, below *bottom) io.Writer {
 	return &Terminal{f, below}
 }
 
-// A Terminal is where a person reads along. What is written to it, from whichever goroutine and as stdout or stderr,
-// comes above the progress bar, if there is one.
+// A Terminal is a stream that a person reads. Whatever is written to it, from any goroutine and as stdout or stderr,
+// appears above the progress bar, if there is one.
 type Terminal struct {
 	file  *os.File
 	below *bottom
 }
 
-// bottom is the last line of the terminals of a process: how far the work is, and why it waits. Its bar is drawn with
-// mu held only, so that nothing is written across it; the bar must not draw by itself.
+// bottom is the last line of the terminals of a process: the progress, and the reason of a wait. Its bar is drawn
+// only with mu held, so that nothing is written across it; the bar must not draw by itself.
 type bottom struct {
 	mu     sync.Mutex
-	bar    *progressbar.ProgressBar // nil: none is shown
+	bar    *progressbar.ProgressBar // nil: not shown
 	reason string
 	until  time.Time
 }
@@ -55,7 +54,7 @@ func (t *Terminal) Write(p []byte) (int, error) {
 	if t.below.bar == nil {
 		return t.file.Write(p)
 	}
-	_ = t.below.bar.Clear() // drawing is no reason to stop, here and below
+	_ = t.below.bar.Clear() // a drawing error must not stop the work, here and below
 	n, err := t.file.Write(p)
 	if len(p) > 0 && p[len(p)-1] == '\n' {
 		_ = t.below.bar.RenderBlank()
@@ -63,7 +62,7 @@ func (t *Terminal) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Width returns how many columns there are.
+// Width returns the number of columns.
 func (t *Terminal) Width() int {
 	width := t.columns()
 	if width == 0 {
@@ -75,7 +74,7 @@ func (t *Terminal) Width() int {
 	return max(width, 40)
 }
 
-// columns is what the terminal says of its width; 0: it does not.
+// columns returns the width that the terminal reports; 0: unknown.
 func (t *Terminal) columns() int {
 	width, _, err := term.GetSize(int(t.file.Fd()))
 	if err != nil {
@@ -84,40 +83,41 @@ func (t *Terminal) columns() int {
 	return width
 }
 
-// A Status is how far the work is: so many parts of a hundred, and in words.
+// A Status is the progress: in percent, and in words.
 type Status struct {
 	Percent int
 	Text    string
 	Amiss   []string // what failed
-	Rest    string   // gives way to the reason of a wait
+	Rest    string   // replaced by the reason of a wait
 }
 
-// Fail says that so many failed; of none it says nothing.
+// Fail adds how many failed, unless none did.
 func (s *Status) Fail(n int, how string) {
 	if n > 0 {
 		s.Amiss = append(s.Amiss, fmt.Sprintf("%d %s", n, how))
 	}
 }
 
-// around is what the bar's module writes beside the description where there is no room for a bar.
+// around is what the progress bar's module writes around the description if there is no room for a bar.
 const around = len(" 100% ||  ")
 
-// Progress shows a bar below all else, until [Terminal.Done]. Behind the words comes the reason of a wait, or else the
-// rest, as far as there is room.
+// Progress shows a bar below everything else, until [Terminal.Done]. After the words it shows the reason of a wait,
+// or else the rest, as far as there is room.
 func (t *Terminal) Progress(s Status, colored bool) {
 	t.below.mu.Lock()
 	defer t.below.mu.Unlock()
 	if t.below.bar == nil {
-		// Colors are ours: with its own codes, the module would take "[red]" in the reason of a wait for one. Where the
-		// width is not known it cannot fit a bar into it, and there is none.
+		// Colors are ours: the module would read "[red]" in the reason of a wait as a color code. If the width is
+		// unknown it cannot fit a bar, and none is shown.
 		t.below.bar = progressbar.NewOptions(100, progressbar.OptionSetWriter(t.file), progressbar.OptionSetWidth(min(t.columns(), 40)),
 			progressbar.OptionUseANSICodes(true), progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish())
 	}
 	t.below.bar.Describe(s.describe(t.Width()-1-around, t.below.wait(), colored))
-	_ = t.below.bar.Set(min(s.Percent, 99)) // at 100 it would be finished, and the work is not
+	_ = t.below.bar.Set(min(s.Percent, 99)) // 100 would finish the bar, and the work is not finished
 }
 
-// describe says it in so many columns. The reason of a wait is said nowhere else, so half of them are for it.
+// describe returns the status in that many columns. The reason of a wait is shown nowhere else, so it gets up to half
+// of them.
 func (s Status) describe(room int, wait string, colored bool) string {
 	behind, kept := "; "+s.Rest, 0
 	if wait != "" {
@@ -139,7 +139,7 @@ func (s Status) describe(room int, wait string, colored bool) string {
 	return text + cut(behind, room)
 }
 
-// cut shortens a text to so many columns.
+// cut shortens a text to that many columns.
 func cut(text string, columns int) string {
 	if all := []rune(text); len(all) > columns {
 		return string(all[:columns-1]) + "…"
@@ -147,7 +147,7 @@ func cut(text string, columns int) string {
 	return text
 }
 
-// Done takes the bar away.
+// Done removes the bar.
 func (t *Terminal) Done() {
 	t.below.mu.Lock()
 	defer t.below.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *Terminal) Done() {
 	}
 }
 
-// wait says for how long the work waits, and why; empty: it does not.
+// wait returns how long the work waits, and why; empty: it does not.
 func (b *bottom) wait() string {
 	if left := time.Until(b.until).Round(time.Second); left > 0 {
 		return "waiting " + left.String() + ": " + b.reason
@@ -165,7 +165,7 @@ func (b *bottom) wait() string {
 	return ""
 }
 
-// waits shows why the work waits beside the progress bar, and reports whether there is one.
+// waits shows the reason of a wait beside the progress bar, and reports whether there is a bar.
 func (t *Terminal) waits(reason string, d time.Duration) bool {
 	t.below.mu.Lock()
 	defer t.below.mu.Unlock()

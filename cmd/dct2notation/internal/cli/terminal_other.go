@@ -4,5 +4,5 @@ package cli
 
 import "os"
 
-// obeysEscapes reports whether a terminal obeys escape sequences.
+// obeysEscapes reports whether a terminal interprets escape sequences.
 func obeysEscapes(*os.File) bool { return true }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// obeysEscapes has a console obey escape sequences, and reports whether it does.
+// obeysEscapes makes a console interpret escape sequences, and reports whether it does.
 func obeysEscapes(f *os.File) bool {
 	var mode uint32
 	h := windows.Handle(f.Fd())

@@ -7,47 +7,47 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Then is what a verb has learned of what to run next, beside its exit code. Nil takes nothing. It is not safe for
-// concurrent use.
+// Then collects what a verb has learned about what to run next, besides its exit code. A nil Then ignores everything.
+// It is not safe for concurrent use.
 type Then struct {
-	Verb   string // in place of what the exit code says
-	Ledger string // that was written
+	Verb   string // instead of the one for the exit code
+	Ledger string // the ledger that was written
 	Judged bool   // a trust policy of notation's covers all repositories
-	Folder string // that has it, where notation would not look by itself
+	Folder string // the folder of that policy, if notation would not look there by itself
 
 	Unread  map[failure.Class]*Unread
 	Failed  map[failure.Class]int // images
 	Differs map[verify.Class]int  // tags
 }
 
-// Unread are the repositories whose trust data was not read, of one class.
+// Unread counts the repositories of one class whose trust data was not read.
 type Unread struct {
 	Count int
 	First []string // more than are shown
 }
 
-// Do names the verb.
+// Do sets the verb.
 func (t *Then) Do(verb string) {
 	if t != nil {
 		t.Verb = verb
 	}
 }
 
-// Wrote names the ledger.
+// Wrote sets the ledger.
 func (t *Then) Wrote(ledger string) {
 	if t != nil {
 		t.Ledger = ledger
 	}
 }
 
-// Covered says whether a trust policy judges what was signed.
+// Covered records whether a trust policy covers what was signed.
 func (t *Then) Covered(all bool, folder string) {
 	if t != nil {
 		t.Judged, t.Folder = all, folder
 	}
 }
 
-// NotRead takes a repository whose trust data was not read.
+// NotRead records a repository whose trust data was not read.
 func (t *Then) NotRead(class failure.Class, repository string) {
 	if t == nil {
 		return
@@ -65,7 +65,7 @@ func (t *Then) NotRead(class failure.Class, repository string) {
 	}
 }
 
-// Fail takes an image that was not signed, or of which it is not known whether to sign it.
+// Fail records an image that was not signed, or for which it is unknown whether to sign it.
 func (t *Then) Fail(class failure.Class) {
 	if t == nil {
 		return
@@ -76,7 +76,7 @@ func (t *Then) Fail(class failure.Class) {
 	t.Failed[class]++
 }
 
-// Differ takes a tag on which both sides do not agree.
+// Differ records a tag on which the two sides disagree.
 func (t *Then) Differ(class verify.Class) {
 	if t == nil {
 		return

@@ -12,7 +12,7 @@ import (
 // version is set by the linker for a release.
 var version = ""
 
-// Version is the tool's version: a release's, the module's, or devel.
+// Version returns the tool's version: a release's, the module's, or devel.
 func Version() string {
 	if version != "" {
 		return version
@@ -23,7 +23,7 @@ func Version() string {
 	return "devel"
 }
 
-// NoArgs refuses arguments, as a usage error.
+// NoArgs refuses arguments with a usage error.
 func NoArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -31,5 +31,5 @@ func NoArgs(c *cobra.Command, args []string) error {
 	return Usage(fmt.Errorf("%s takes no arguments, and %s is one\nhint: %s --help lists the flags", c.Name(), safetext.Safe(args[0], 128), c.CommandPath()))
 }
 
-// Tool names this program and its version, for servers, signatures and reports.
+// Tool returns the name and version of this program, for servers, signatures and reports.
 func Tool() string { return "dct2notation/" + Version() }

@@ -1,7 +1,6 @@
-// Package comparer makes the passes of verify, of which a watch makes many, looks up what runs, and assesses for
-// ready whether the Notary server may be switched off. It connects anew for each pass, so that nothing an earlier one
-// has seen of a server counts, has package verify compare, saves and shows what came of it, and says with which exit
-// code it ends.
+// Package comparer runs the passes of verify (a watch runs many), looks up what runs, and assesses for ready whether
+// the Notary server may be switched off. It connects anew for each pass, so that nothing an earlier one has seen of a
+// server counts. It calls package verify, saves and shows the result, and decides the exit code.
 package comparer
 
 import (
@@ -26,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// A Comparer makes the passes of one call of verify: one, or of a watch as many as come.
+// A Comparer runs the passes of one call of verify: one, or those of a watch.
 type Comparer struct {
 	Options
 	Config  session.Config
@@ -34,12 +33,12 @@ type Comparer struct {
 	Streams cli.Streams
 	Log     *slog.Logger
 
-	monitor   *monitor.Monitor // nil: nobody watches
+	monitor   *monitor.Monitor // nil: no monitor
 	told      session.Told
 	transport *transport.Transport // of the pass before, with the pauses that servers asked for
 }
 
-// Run makes the passes, or looks up what runs. Its error is what the last one came to.
+// Run runs the passes, or looks up what runs. Its error is that of the last one.
 func (c *Comparer) Run(ctx context.Context, stop <-chan struct{}) error {
 	session.UseNotationFolders()
 	switch {
@@ -52,10 +51,10 @@ func (c *Comparer) Run(ctx context.Context, stop <-chan struct{}) error {
 	return err
 }
 
-// passed is what a pass has looked at, whatever it found.
+// passed says what a pass has covered, whatever it found.
 type passed struct {
-	whole bool // all was compared, and nothing left unknown
-	all   bool // it came to all repositories there are
+	whole bool // everything was compared, and nothing is unknown
+	all   bool // it covered all repositories there are
 }
 
 // pass compares both sides once.
@@ -96,14 +95,12 @@ func (c *Comparer) pass(ctx context.Context, out report.Verify) (passed, error) 
 	return c.compare(ctx, v, f, errors.Join(f.Unlisted, ledger.Part()), out)
 }
 
-// tagsLeftOut is what chooses among tags. Repositories that are left out are found by the
-// changefeed.
+// tagsLeftOut returns the settings that select tags. Excluded repositories are found through the changefeed.
 func tagsLeftOut(choice []string) []string {
 	return slices.DeleteFunc(slices.Clone(choice), func(c string) bool { return strings.HasPrefix(c, "exclude=") })
 }
 
-// compare verifies, and shows and saves what came of it. lacking is why it cannot speak of all that is
-// meant; nil: it can.
+// compare verifies, and shows and saves the result. lacking is why it cannot cover all that is selected; nil: it can.
 func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, out report.Verify) (passed, error) {
 	saved, err := c.Record(f.Head(report.OfVerify), c.Output, c.Log)
 	if err != nil {
@@ -133,7 +130,7 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	if err == nil && totals.Empty() {
 		err = c.nothing(f, chosen, deleted)
 	}
-	err = cli.Reported(err) // the rows say what its cause is
+	err = cli.Reported(err) // the rows give its cause
 	part := err
 	if part == nil && chosen {
 		part = report.ErrChosen
@@ -147,8 +144,8 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 		return looked, errors.Join(err, endErr)
 	}
 	if errors.Is(err, dct.ErrNothingRead) && (totals.Disagree() || totals.Unknown()) {
-		// The rows say it of each repository, and the exit code is theirs. Repositories that
-		// were found, and have no trust data, make no rows.
+		// The rows report this for each repository, and decide the exit code. Repositories that were found and have
+		// no trust data have no rows.
 		if c.Output != "text" {
 			c.Log.Error("reading trust data", cli.Reasoned(err.Error())...)
 		}
@@ -167,7 +164,7 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	return looked, nil
 }
 
-// nothing is the error of a comparison that came to no tag, if it should have.
+// nothing returns the error of a comparison that compared no tag, if it should have.
 func (c *Comparer) nothing(f *session.Session, chosen bool, deleted int) error {
 	switch {
 	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
@@ -181,7 +178,7 @@ func (c *Comparer) nothing(f *session.Session, chosen bool, deleted int) error {
 	return nil
 }
 
-// fails reports whether a class that --fail-on names has tags, or repositories that were not read.
+// fails reports whether a class of --fail-on has tags, or repositories that were not read.
 func (c *Comparer) fails(totals, tags report.Totals) (fails bool) {
 	for _, class := range c.FailOn {
 		if all, of := totals[verify.Class(class)], tags[verify.Class(class)]; all > 0 {
@@ -192,7 +189,7 @@ func (c *Comparer) fails(totals, tags report.Totals) (fails bool) {
 	return fails
 }
 
-// ending is what is saved of how a verification ended. A part is no whole.
+// ending returns the saved end of a verification. A part does not count as the whole.
 func ending(totals report.Totals, leftOut int, err error) report.End {
 	whole := err == nil && leftOut == 0
 	end := report.End{Ended: time.Now(), Complete: whole, Well: whole && !totals.Disagree() && !totals.Unknown()}
@@ -210,7 +207,7 @@ var (
 	errNothingCompared = errors.New("nothing was compared: neither DCT nor Notation trusts a tag of the repositories\nhint: are these the ones that were signed?")
 )
 
-// live writes the result as it comes, for the formats that can.
+// live returns the writer that shows the result as it comes, for the formats that allow it.
 func (c *Comparer) live() report.Verify {
 	screen, ok := c.Screen(c.Streams.Out)
 	switch {

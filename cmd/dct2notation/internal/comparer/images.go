@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// lookUp says which side trusts each image of a list of what runs.
+// lookUp reports which side trusts each image of a list of what runs.
 func (c *Comparer) lookUp(ctx context.Context) error {
 	list, err := session.ReadRunning("--images", c.Images, c.Streams.In)
 	if err != nil {

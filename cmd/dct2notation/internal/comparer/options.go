@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Sides are the options that verify and ready share: how both sides are read, and by what they are compared.
+// Sides are the options that verify and ready share: how to read both sides, and what to compare them by.
 type Sides struct {
 	session.ReadOptions
 	TrustPolicy string
@@ -37,7 +37,7 @@ func (o *Sides) check() error {
 	return nil
 }
 
-// verification compares what a session has selected, also with a ledger, where there is one.
+// verification compares what a session has selected, also with a ledger if there is one.
 func (o *Sides) verification(f *session.Session, ledger *session.Readable, record *verify.Record) (*verify.Verification, error) {
 	verifier, err := o.OpenVerifier(o.TrustPolicy, f.Transport)
 	if err != nil {
@@ -62,7 +62,7 @@ func (o *Sides) record(log *slog.Logger) (*session.Readable, *verify.Record, fun
 	return ledger, record, done, nil
 }
 
-// Options are those of verify.
+// Options are the options of verify.
 type Options struct {
 	Sides
 	output.Results
@@ -70,12 +70,12 @@ type Options struct {
 	Sample  int
 	Seed    string
 	FailOn  []string
-	Images  string        // a list of what runs, to be looked up in place of repositories
-	Every   time.Duration // of a watch; 0: there is one pass
-	Metrics string        // where a watch answers; empty: the default, "none": nowhere
+	Images  string        // a list of what runs, to look up instead of repositories
+	Every   time.Duration // between the passes of a watch; 0: a single pass
+	Metrics string        // the address for a watch's metrics; empty: the default, "none": nowhere
 }
 
-// Check refuses what means nothing.
+// Check returns a usage error for options that do not fit together.
 func (o *Options) Check() error {
 	return cli.FirstError(o.CheckResult, o.CheckReading, o.CheckReports, o.checkVerify, o.Sides.check, o.checkFailOn, o.checkWatch, o.checkImages)
 }
@@ -99,7 +99,7 @@ func (o *Options) checkFailOn() error {
 	return nil
 }
 
-// FailClasses are the classes that --fail-on takes: all but the one on which all is well.
+// FailClasses returns the classes that --fail-on accepts: all but agree.
 func FailClasses() (all []string) {
 	for _, c := range report.Classes() {
 		if c != verify.Agree {
@@ -109,7 +109,7 @@ func FailClasses() (all []string) {
 	return all
 }
 
-// checkWatch refuses what does not go with --watch.
+// checkWatch refuses options that cannot be used with --watch.
 func (o *Options) checkWatch() error {
 	switch {
 	case o.Every == 0:
@@ -124,7 +124,7 @@ func (o *Options) checkWatch() error {
 	return nil
 }
 
-// checkImages refuses what is of a comparison of repositories.
+// checkImages refuses options for comparing repositories.
 func (o *Options) checkImages() error {
 	wrong := ""
 	switch {

@@ -21,7 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// ReadyOptions are those of ready.
+// ReadyOptions are the options of ready.
 type ReadyOptions struct {
 	Sides
 	output.Results
@@ -35,7 +35,7 @@ type ReadyOptions struct {
 	at time.Time // read by Check
 }
 
-// Check refuses what means nothing.
+// Check returns a usage error for options that do not fit together.
 func (o *ReadyOptions) Check() error {
 	if o.Output != "text" && o.Output != "json" && o.Output != "markdown" {
 		return cli.Usage(fmt.Errorf("--output %s: it is text, json or markdown", o.Output))
@@ -78,7 +78,7 @@ type Readiness struct {
 	Log     *slog.Logger
 }
 
-// Run compares both sides, looks at every gate, and shows what came of it.
+// Run compares both sides, checks every gate, and shows the result.
 func (r *Readiness) Run(ctx context.Context) error {
 	decisions, err := verify.ReadDecisions(r.Decisions, time.Now())
 	if err != nil {
@@ -96,7 +96,7 @@ func (r *Readiness) Run(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	// Whatever is named now: the server goes for all that was ever signed.
+	// Whatever is named now: the server is switched off for everything that was ever signed.
 	a := session.Access{ReadOnly: true, ForceTag: r.ForceTag, Record: record, AllRecord: true}
 	f, err := r.Connect(ctx, r.Config, r.Args, a, r.Streams, r.Log)
 	if err != nil {
@@ -104,14 +104,14 @@ func (r *Readiness) Run(ctx context.Context) error {
 	}
 	defer func() { _ = f.Close() }() // only read from
 	if f.Unlisted != nil {
-		return f.Unlisted // it speaks of all of them
+		return f.Unlisted // it affects all of them
 	}
 	v, err := r.verification(f, ledger, record)
 	if err != nil {
 		return err
 	}
 	feed := r.feed(ctx, f)
-	v.Trust = f.Reader() // which knows now what the servers list
+	v.Trust = f.Reader() // it now knows what the servers list
 	archive, saved, done, err := r.archive(f)
 	if err != nil {
 		return err
@@ -128,7 +128,8 @@ func (r *Readiness) Run(ctx context.Context) error {
 	return r.assess(ctx, gates, f, ledger.Part())
 }
 
-// assess looks at the gates, shows them, and saves them with what was compared. lacking is why that is not all; nil: it is.
+// assess checks the gates, shows them, and saves them with what was compared. lacking is why that is not everything;
+// nil: it is.
 func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, f *session.Session, lacking error) error {
 	saved, err := r.Record(f.Head(report.OfVerify), "text", r.Log)
 	if err != nil {
@@ -173,8 +174,7 @@ func (r *Readiness) assess(ctx context.Context, gates *verify.Readiness, f *sess
 	return nil
 }
 
-// latest is the planned date, or today where that has passed: what has expired meanwhile
-// counts.
+// latest returns the planned date, or today if that has passed: what has expired meanwhile counts.
 func latest(planned, now time.Time) time.Time {
 	if planned.Before(now) {
 		return now
@@ -182,7 +182,8 @@ func latest(planned, now time.Time) time.Time {
 	return planned
 }
 
-// archive reads the snapshot that is to stay, by the same pins, and says when it was saved last; nil where none is named.
+// archive reads the snapshot that will remain, with the same pins, and returns when it was last saved; nil if none is
+// named.
 func (r *Readiness) archive(f *session.Session) (_ migrate.Trust, saved time.Time, done func(), err error) {
 	if r.Snapshot == "" {
 		return nil, saved, func() {}, nil
@@ -193,13 +194,13 @@ func (r *Readiness) archive(f *session.Session) (_ migrate.Trust, saved time.Tim
 	}
 	reader := f.Reader()
 	reader.Source, reader.Cache = snap, nil
-	reader.Listing = nil                                          // that the server lists it is not the snapshot's word
+	reader.Listing = nil                                          // a listing by the server says nothing about the snapshot
 	return reader, snap.Saved(), func() { _ = snap.Close() }, nil // only read from
 }
 
-// feed asks the changefeeds of the Notary servers for all that they have. They are read at once too, for
-// the reader of f to know what they list and what they have as deleted; who cannot be read then is asked
-// again, and the error is of that.
+// feed reads the changefeeds of the Notary servers for everything that they have. They are also read at once, so that
+// the reader of f knows what they list and what they have as deleted. A server whose feed cannot be read now is asked
+// again later, and the error is of that attempt.
 func (r *Readiness) feed(ctx context.Context, f *session.Session) func(context.Context) ([]dct.Changed, error) {
 	if _, ok := f.Source.(*dct.Server); !ok {
 		return nil
@@ -225,7 +226,7 @@ func (r *Readiness) feed(ctx context.Context, f *session.Session) func(context.C
 		var all []dct.Changed
 		var refused error
 		for _, host := range hosts {
-			// Whatever the registry: the server goes as a whole.
+			// Whatever the registry: the server is switched off as a whole.
 			now, _, err := server.Changes(ctx, host, known[host])
 			switch {
 			case errors.Is(err, dct.ErrFeedRefused):
@@ -240,7 +241,7 @@ func (r *Readiness) feed(ctx context.Context, f *session.Session) func(context.C
 	}
 }
 
-// used are the products that the flags name, or that the registries' names tell.
+// used returns the products that the flags name, or that the registries' names imply.
 func (r *Readiness) used(guns []dct.GUN) []string {
 	if len(r.Products) > 0 {
 		return r.Products

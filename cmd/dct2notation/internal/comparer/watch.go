@@ -16,17 +16,16 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// WatchAddress is where a watch of verify answers if nothing else is said: beside one of run.
+// WatchAddress is the default address for the metrics of a watch of verify: next to that of run.
 const WatchAddress = "127.0.0.1:9478"
 
-// watch compares until it is stopped, or what it was asked for is wrong. Its error is what the last pass
-// came to.
+// watch compares until it is stopped, or the request itself is wrong. Its error is that of the last pass.
 func (c *Comparer) watch(ctx context.Context, stop <-chan struct{}) error {
 	watched, unwatch, err := runner.Serve(cmp.Or(c.Metrics, WatchAddress), c.Log, monitor.Options{
 		Interval: c.Every,
 		Outcomes: []string{"complete", "disagree", "partial", "incomplete", "nothing-read", "interrupted", "error"},
 		Fine:     []string{string(verify.Agree)},
-		Counted:  []string{string(verify.DCTOnly), string(verify.NoneSigned)}, // an alert sees the first of them
+		Counted:  []string{string(verify.DCTOnly), string(verify.NoneSigned)}, // an alert covers the first of them
 	})
 	if err != nil {
 		return err
@@ -53,7 +52,7 @@ func (c *Comparer) watch(ctx context.Context, stop <-chan struct{}) error {
 	})
 }
 
-// outcome names what a pass came to, for metrics.
+// outcome names the result of a pass, for metrics.
 func outcome(ctx context.Context, looked passed, err error) string {
 	var shown *cli.ExitStatus
 	switch {
@@ -73,7 +72,7 @@ func outcome(ctx context.Context, looked passed, err error) string {
 	return "error"
 }
 
-// compared is what the metrics are told of a repository.
+// compared returns what the metrics need of a repository.
 func compared(r verify.Repository) monitor.Comparison {
 	c := monitor.Comparison{Repository: safetext.Safe(r.GUN, 512), Unread: string(r.Class), Whole: r.LeftOut == 0 && r.Class == "" && r.Totals[verify.Unknown] == 0}
 	if r.Class != "" {

@@ -1,6 +1,6 @@
-// Package draft writes the first configuration of a migration: the repositories, their Notary servers and the key, and
-// as pins the roots that somebody or docker trusts already. What only a server says of a root becomes a comment, which
-// trusts nothing.
+// Package draft writes the first configuration of a migration: the repositories, their Notary servers, the key, and
+// as pins the roots that a user or docker already trusts. What only a server says about a root becomes a comment,
+// which trusts nothing.
 package draft
 
 import (
@@ -22,20 +22,20 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// A Draft is a configuration to be written.
+// A Draft is a configuration to write.
 type Draft struct {
-	Key, Plugin, ID string // of the key; all empty: notation's default key
+	Key, Plugin, ID string // all empty: notation's default key
 	Flags           string // keys of flags that later commands need as well
 
 	hosts   []string          // the registries, in order
 	servers map[string]string // Notary's URL, by registry
 	pins    dct.Pins          // those of --trust-pinning
 	roots   []aRoot
-	unread  int // of these
+	unread  int // how many of these could not be read
 }
 
-// Counts are how many repositories the configuration has, how many of their roots are pinned, and how many are comments,
-// or could not be read.
+// Counts returns how many repositories the configuration has, how many of their roots are pinned, how many are
+// comments, and how many could not be read.
 func (d *Draft) Counts() (repositories, pins, comments, unread int) {
 	for _, r := range d.roots {
 		switch {
@@ -48,7 +48,7 @@ func (d *Draft) Counts() (repositories, pins, comments, unread int) {
 	return len(d.roots), pins, comments, d.unread
 }
 
-// Write writes the configuration, over no file that is there.
+// Write writes the configuration. It does not overwrite an existing file.
 func (d *Draft) Write(name string, now time.Time) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -61,24 +61,24 @@ func (d *Draft) Write(name string, now time.Time) error {
 	return nil
 }
 
-// aRoot is what is known of the root of one repository.
+// aRoot is what is known about the root of one repository.
 type aRoot struct {
 	gun    dct.GUN
 	given  bool          // a pin of --trust-pinning covers it
-	docker []dct.RootKey // of the root that docker trusts here; none: it knows none
-	server []dct.RootKey // of the root that the server has now; none: not known
+	docker []dct.RootKey // of the root that docker trusts here; empty: none
+	server []dct.RootKey // of the root that the server has now; empty: unknown
 }
 
-// pinned reports whether there is a pin, of --trust-pinning or docker's root.
+// pinned reports whether there is a pin, by --trust-pinning or docker's root.
 func (r aRoot) pinned() bool { return r.given || r.dockers() }
 
-// dockers reports whether docker's root is a pin: where the server has another by now, only the chain from docker's
-// root tells whether that follows, which a pin of the old one would not allow.
+// dockers reports whether docker's root becomes a pin. If the server has another root by now, only the chain from
+// docker's root can show that it follows, and a pin of the old root would not allow that.
 func (r aRoot) dockers() bool {
 	return !r.given && len(r.docker) > 0 && (len(r.server) == 0 || slices.Equal(ids(r.docker), ids(r.server)))
 }
 
-// unverified reports whether nothing but the server tells of the root.
+// unverified reports whether only the server's word is known about the root.
 func (r aRoot) unverified() bool { return !r.given && len(r.docker) == 0 && len(r.server) > 0 }
 
 func ids(keys []dct.RootKey) (all []string) {
@@ -88,8 +88,8 @@ func ids(keys []dct.RootKey) (all []string) {
 	return all
 }
 
-// Read reads the roots that docker trusts and those that the source has, and tells of each that cannot be read. It is an
-// error if the source gave none.
+// Read reads the roots that docker trusts and those that the source has, and calls tell for each that cannot be read.
+// It returns an error if the source gave none.
 func (d *Draft) Read(ctx context.Context, f *session.Session, tell func(dct.GUN, error)) error {
 	tries, reader, docker := dct.NewHosts(), f.Reader(), f.DockerTrust()
 	d.hosts, d.servers, d.pins = session.RegistryHosts(f.GUNs), map[string]string{}, reader.Pins
@@ -99,7 +99,7 @@ func (d *Draft) Read(ctx context.Context, f *session.Session, tell func(dct.GUN,
 	for _, gun := range f.GUNs {
 		root := aRoot{gun: gun, given: reader.Pins.Covers(gun)}
 		if docker != nil {
-			_, root.docker, _ = docker.ListRoot(ctx, gun) // one that cannot be read is no pin
+			_, root.docker, _ = docker.ListRoot(ctx, gun) // if it cannot be read, it is no pin
 		}
 		err := tries.Try(ctx, gun, func() (err error) {
 			_, root.server, err = reader.ListRoot(ctx, gun)
@@ -120,7 +120,7 @@ func (d *Draft) Read(ctx context.Context, f *session.Session, tell func(dct.GUN,
 	return nil
 }
 
-// text is the configuration.
+// text returns the configuration.
 func (d *Draft) text(now time.Time) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -166,11 +166,11 @@ func (d *Draft) text(now time.Time) string {
 	return b.String()
 }
 
-// shortValidity is what is asked of a certificate that ends too soon for what run asks by itself, as that of a test
-// key does.
+// shortValidity is the required validity for a certificate that ends too soon for run's default, such as that of a
+// test key.
 const shortValidity = time.Hour
 
-// endOf returns when the first certificate of a key with files ends; zero: nobody knows without asking a plugin.
+// endOf returns when the first certificate of a key with files ends; zero: only a plugin could say.
 func endOf(k notation.Key) (first time.Time) {
 	if k.CertFile == "" {
 		return first
@@ -187,8 +187,8 @@ func endOf(k notation.Key) (first time.Time) {
 	return first
 }
 
-// trusted writes as pins those that were given and docker's, and as comments what only the server says. To take the # before
-// one away makes it a pin.
+// trusted writes given pins and docker's as pins, and what only the server says as comments. Removing the # from a
+// comment makes it a pin.
 func (d *Draft) trusted(line func(string, ...any)) {
 	line("\n# Root keys that are trusted, by the ids of their certificates: those that were given, and those that docker trusts on\n" +
 		"# this machine. What is unverified is a comment: compare each with what its owner says before you take the # before it away.")
@@ -235,7 +235,7 @@ func (d *Draft) trusted(line func(string, ...any)) {
 	}
 }
 
-// quoted is a string, or a list of them, as YAML takes it, whatever is in it.
+// quoted returns a string, or a list of strings, as YAML, whatever it contains.
 func quoted[T string | []string](s T) string {
 	raw, _ := json.Marshal(s) // strings always encode
 	return string(raw)

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Comparing shows on a terminal how far a comparison is. It is safe for concurrent use.
+// Comparing shows on a terminal how far a comparison has come. It is safe for concurrent use.
 type Comparing struct {
 	stop func()
 	then *cli.Then
@@ -21,8 +21,8 @@ type Comparing struct {
 	of, done, tags, amiss, no int
 }
 
-// NewComparing begins the display for so many repositories. pending says which servers have been
-// waited for so long at least: a repository of many tags takes its time.
+// NewComparing begins the display for that many repositories. pending returns the servers that have been waited for
+// at least that long: a repository of many tags takes its time.
 func NewComparing(o *cli.Common, to cli.Streams, repositories int, pending func(time.Duration) []string) *Comparing {
 	c := &Comparing{of: repositories, then: to.Then}
 	c.stall = newStall(o.Logger(to.Err), func() []string { return pending(stallAfter) })
@@ -30,7 +30,7 @@ func NewComparing(o *cli.Common, to cli.Streams, repositories int, pending func(
 	return c
 }
 
-// Compared takes a repository.
+// Compared records a repository.
 func (c *Comparing) Compared(r verify.Repository) {
 	c.stall.moved()
 	c.mu.Lock()

@@ -9,14 +9,13 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// maxHistoryFile is how long the file of earlier results may get before its older half is
-// dropped, in bytes.
+// maxHistoryFile is the size in bytes at which the older half of the file of earlier results is dropped.
 const maxHistoryFile = 1 << 20
 
 func historyPath(dir string) string { return filepath.Join(dir, "history.jsonl") }
 
-// remember adds a result to those that progress is shown of. The line goes to the file in
-// one write, so that another process's is not torn.
+// remember adds a result to the history that progress is shown from. It appends the line in one write, so that lines
+// of other processes stay whole.
 func remember(dir string, saved *report.Saved) error {
 	raw, err := json.Marshal(saved.Past())
 	if err != nil {
@@ -40,7 +39,7 @@ func remember(dir string, saved *report.Saved) error {
 	return f.Close()
 }
 
-// torn reports whether the last line has no end: a crash has cut it.
+// torn reports whether the last line is incomplete: a crash has cut it.
 func torn(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -54,7 +53,7 @@ func torn(f *os.File) bool {
 func trimHistory(dir string) error {
 	info, err := os.Stat(historyPath(dir))
 	if err != nil || info.Size() < maxHistoryFile {
-		return nil // none yet, or not too long
+		return nil // none yet, or short enough
 	}
 	raw, err := os.ReadFile(historyPath(dir))
 	if err != nil {
@@ -69,7 +68,7 @@ func trimHistory(dir string) error {
 	return durable.WriteFile(historyPath(dir), nil, 0o600)
 }
 
-// history are the earlier results of the same scope; none where there is no file.
+// history returns the earlier results of the same scope; none if there is no file.
 func history(dir string, saved *report.Saved) []report.Past {
 	f, err := os.Open(historyPath(dir))
 	if err != nil {

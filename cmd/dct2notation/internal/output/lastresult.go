@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// SavedResults say where the last results are saved.
+// SavedResults says where the last results are saved.
 type SavedResults struct{ dir string }
 
 // Bind adds the flags.
@@ -23,12 +23,12 @@ func (o *SavedResults) Bind(f *pflag.FlagSet) {
 	})
 }
 
-// BindLast chooses among the last results.
+// BindLast adds the flag that chooses among the last results.
 func BindLast(f *pflag.FlagSet, last *string) {
 	f.StringVar(last, "last", "", "show the last run or the last verify, which may be that of ready (default: whichever ended last)")
 }
 
-// resultsDir is where results are saved; empty: nowhere.
+// resultsDir returns where results are saved; empty: nowhere.
 func (o *SavedResults) resultsDir() (string, error) {
 	switch o.dir {
 	case "none":
@@ -40,10 +40,10 @@ func (o *SavedResults) resultsDir() (string, error) {
 	return o.dir, nil
 }
 
-// lastResult is the file of the last result of a kind.
+// lastResult returns the file of the last result of a kind.
 func lastResult(dir, of string) string { return filepath.Join(dir, "last-"+of+".jsonl") }
 
-// Saved reads a result: a file, or the last one of a kind or of any.
+// Saved reads a result: from a file, or the last one of a kind or of any kind.
 func (o *SavedResults) Saved(last string, files []string) (*report.Saved, error) {
 	path, err := o.file(last, files)
 	if err != nil {
@@ -117,7 +117,7 @@ func Merged(files []string) (saved *report.Saved, remove func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	remove = func() { _ = os.Remove(f.Name()) } // it is in nobody's way
+	remove = func() { _ = os.Remove(f.Name()) } // a leftover does no harm
 	err = errors.Join(report.Merge(f, shards), f.Close())
 	if err == nil {
 		saved, err = load(f.Name())

@@ -9,8 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// NotRead tells of repositories that could not be read: on a terminal at the end, those of one cause together; elsewhere
-// as they come.
+// NotRead reports repositories that could not be read: on a terminal at the end, grouped by cause; elsewhere as they
+// come.
 type NotRead struct {
 	to   cli.Streams
 	log  *slog.Logger
@@ -20,7 +20,7 @@ type NotRead struct {
 	all  []report.Lack
 }
 
-// NewNotRead begins. what is the message.
+// NewNotRead returns a NotRead whose messages are what.
 func NewNotRead(o *cli.Common, to cli.Streams, log *slog.Logger, what string) *NotRead {
 	n := &NotRead{to: to, log: log, what: what}
 	if o.LogFormat == "text" {
@@ -32,7 +32,7 @@ func NewNotRead(o *cli.Common, to cli.Streams, log *slog.Logger, what string) *N
 	return n
 }
 
-// Add takes a repository.
+// Add records a repository.
 func (n *NotRead) Add(gun dct.GUN, err error) {
 	n.to.Then.NotRead(failure.Of(err), gun.String())
 	why := report.Why(err)
@@ -43,7 +43,7 @@ func (n *NotRead) Add(gun dct.GUN, err error) {
 	n.all = append(n.all, report.Lack{What: why, Of: gun.String()})
 }
 
-// Show shows those that were not told as they came.
+// Show shows those that were not reported as they came.
 func (n *NotRead) Show() error {
 	if len(n.all) == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// Package output shows what a verb does and what came of it: progress on stderr and in the status file
-// beside the ledger, saved results and their history.
+// Package output shows what a verb does and its result: progress on stderr and in the status file beside the ledger,
+// saved results and their history.
 package output
 
 import (
@@ -20,12 +20,12 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Progress shows what a plan or run does: by a bar on a terminal, in lines elsewhere. It also
-// gathers what the report needs. Its methods are called from several goroutines.
+// Progress shows what a plan or run does: as a bar on a terminal, as lines elsewhere. It also collects what the
+// report needs. Its methods may be called from several goroutines.
 type Progress struct {
 	log    *slog.Logger
 	verb   string
-	silent bool // on what the result says to the same person
+	silent bool // leave out what the result shows to the same person
 	lines  bool // there is no terminal, and progress is wanted
 	stop   func()
 	stall  *stall
@@ -35,17 +35,17 @@ type Progress struct {
 
 	mu       sync.Mutex
 	so       Counts
-	first    time.Time // when the first signature was there
+	first    time.Time // when the first signature was made
 	spoke    time.Time
 	signing  map[string]int // operations in flight, by key
 	places   []string       // repositories that have images to be signed, or signed
-	unseen   int            // repositories whose root was trusted at first sight
+	unseen   int            // repositories whose root was trusted on first use
 	troubles troubles
 	Report   report.Run
 }
 
-// NewProgress begins the display for so many repositories. pending says which servers have been waited for
-// so long at least.
+// NewProgress begins the display for that many repositories. pending returns the servers that have been waited for at
+// least that long.
 func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, pending func(time.Duration) []string, status *StatusFile) *Progress {
 	now := time.Now()
 	p := &Progress{log: o.Logger(to.Err), verb: verb, status: status, spoke: now, so: Counts{Repositories: repositories}, silent: o.Twice(to), then: to.Then, lines: o.ProgressOn(to.Err) == nil}
@@ -62,9 +62,9 @@ func NewProgress(o *cli.Common, to cli.Streams, verb string, repositories int, p
 	return p
 }
 
-// Meter shows a progress bar until the function that it returns is called, where there is a terminal for that. It is
-// drawn five times a second, however much happens, and also when nothing does, as the time of a wait passes. status is
-// called from another goroutine.
+// Meter shows a progress bar, if there is a terminal for it, until the returned function is called. It is drawn five
+// times a second, however much happens, and even if nothing does, because the time of a wait passes. status is called
+// from another goroutine.
 func Meter(o *cli.Common, to cli.Streams, status func() cli.Status) (stop func()) {
 	t := o.ProgressOn(to.Err)
 	if t == nil {
@@ -91,7 +91,7 @@ func Meter(o *cli.Common, to cli.Streams, status func() cli.Status) (stop func()
 	})
 }
 
-// far says how far the work is. Before all repositories were read, those that were stand for the rest.
+// far returns the progress. Until all repositories are read, it is extrapolated from those that were.
 func (p *Progress) far() (s cli.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +108,7 @@ func (p *Progress) far() (s cli.Status) {
 	return s
 }
 
-// keys are those that are asked and have not answered.
+// keys returns the keys with unanswered operations.
 func (p *Progress) keys() (all []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *Progress) keys() (all []string) {
 	return all
 }
 
-// Observe takes news from the engine.
+// Observe receives events from the engine.
 func (p *Progress) Observe(ev migrate.Event) {
 	if ev.Trust != nil || ev.Outcome != nil {
 		p.stall.moved()
@@ -148,14 +148,14 @@ func (p *Progress) Observe(ev migrate.Event) {
 	}
 }
 
-// Places are the repositories that have images to be signed, or signed.
+// Places returns the repositories that have images signed, or to be signed.
 func (p *Progress) Places() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.places)
 }
 
-// Now is how far the run is.
+// now returns the progress of the run.
 func (p *Progress) now() Counts {
 	c := p.so
 	c.results = p.Report.Counts()
@@ -218,8 +218,8 @@ func (p *Progress) outcome(o *migrate.Outcome) {
 	}
 }
 
-// measure takes the rate of signing alone: what is signed already takes no time worth counting, and
-// comes in bursts.
+// measure measures the rate of new signatures only: images that are already signed take almost no time, and come in
+// bursts.
 func (p *Progress) measure(result migrate.Result, now time.Time) {
 	signed := p.Report.Results[migrate.ResultSigned]
 	switch {
@@ -231,8 +231,8 @@ func (p *Progress) measure(result migrate.Result, now time.Time) {
 	}
 }
 
-// Of says how many digests are done, of how many. Before all repositories were read there are more
-// than are known.
+// Of returns how many digests are done, and of how many. Until all repositories are read, there are more than are
+// known.
 func (c Counts) Of() string {
 	if c.Read < c.Repositories {
 		return fmt.Sprintf("%d of at least %d", c.Done, c.Known)
@@ -240,13 +240,13 @@ func (c Counts) Of() string {
 	return fmt.Sprintf("%d of %d", c.Done, c.Known)
 }
 
-// ToGo says how long the rest takes, as far as that can be said.
+// ToGo returns how long the rest takes, as far as that is known.
 func (c Counts) ToGo() string {
 	if c.Rate <= 0 {
 		return "remaining time not known yet"
 	}
 	if c.Done >= c.Known {
-		return fmt.Sprintf("%.1f signatures/s", c.Rate) // how much is to come, nobody knows before all repositories were read
+		return fmt.Sprintf("%.1f signatures/s", c.Rate) // until all repositories are read, nobody knows how much is to come
 	}
 	rest := time.Duration(float64(c.Known-c.Done) / c.Rate * float64(time.Second)).Round(time.Second)
 	if c.Read < c.Repositories {
@@ -269,15 +269,15 @@ func (p *Progress) Finish() {
 	WarnOfUnseen(p.unseen, p.log)
 }
 
-// WarnOfUnseen tells of repositories whose roots nothing vouched for: whatever is said of them rests
-// on what the server shows now.
+// WarnOfUnseen warns of repositories whose roots nothing vouched for: whatever is said about them relies on what the
+// server shows now.
 func WarnOfUnseen(repositories int, log *slog.Logger) {
 	if repositories > 0 {
 		log.Warn("roots trusted on first use (--tofu); --debug lists them", "repositories", repositories)
 	}
 }
 
-// Result is the run's report.
+// Result returns the run's report.
 func (p *Progress) Result(s migrate.Summary, err error) *report.Run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -288,11 +288,11 @@ func (p *Progress) Result(s migrate.Summary, err error) *report.Run {
 	return &p.Report
 }
 
-// A trouble is what is wrong with a whole host. It is told when it is first met, and counted at the
-// end: the result has all that it affects.
+// A trouble is a problem of a whole host. It is reported once when it first occurs, and counted at the end: the
+// result lists everything that it affects.
 type trouble struct{ host, cause string }
 
-// affected is what a trouble has kept from being done.
+// affected is what a trouble has prevented.
 type affected struct {
 	images       int
 	repositories map[string]bool
@@ -300,8 +300,8 @@ type affected struct {
 
 type troubles map[trouble]*affected
 
-// add notes what is affected, and reports whether the trouble is news. Without a digest it is the
-// trust data of the repository.
+// add records what is affected, and reports whether the trouble is new. Without a digest, the repository's trust data
+// is affected.
 func (all *troubles) add(t trouble, repository, digest string) (news bool) {
 	if *all == nil {
 		*all = troubles{}
@@ -318,14 +318,14 @@ func (all *troubles) add(t trouble, repository, digest string) (news bool) {
 	return !known
 }
 
-// sorted are the troubles by host.
+// sorted returns the troubles by host.
 func (all troubles) sorted() []trouble {
 	return slices.SortedFunc(maps.Keys(all), func(a, b trouble) int {
 		return cmp.Or(strings.Compare(a.host, b.host), strings.Compare(a.cause, b.cause))
 	})
 }
 
-// String is empty where all was told when the trouble was met.
+// String is empty if the first report of the trouble said everything.
 func (a *affected) String() string {
 	switch {
 	case a.images == 0 && len(a.repositories) > 1:

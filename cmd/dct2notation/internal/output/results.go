@@ -19,7 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// Results say where a result goes beside stdout.
+// Results says where a result goes besides stdout.
 type Results struct {
 	SavedResults
 	Reports []string
@@ -27,7 +27,7 @@ type Results struct {
 	wanted []wantedReport // read by CheckReports
 }
 
-// wantedReport is one --report.
+// wantedReport is one --report flag.
 type wantedReport struct{ format, path string }
 
 // Bind adds the flags.
@@ -38,7 +38,7 @@ func (o *Results) Bind(f *pflag.FlagSet) {
 	o.SavedResults.Bind(f)
 }
 
-// CheckReports reads --report. What cannot be written is better known before the work than after.
+// CheckReports parses --report. It is better to know before the work than after that a report cannot be written.
 func (o *Results) CheckReports() error {
 	o.wanted = nil
 	for _, one := range o.Reports {
@@ -63,12 +63,12 @@ func (o *Results) CheckReports() error {
 	return nil
 }
 
-// Formats says which formats --output takes where the result is a report.
+// Formats sets the help of --output for verbs whose result is a report.
 func Formats(f *pflag.FlagSet) {
 	f.Lookup("output").Usage = "format of the result on stdout: " + strings.Join(report.Formats(), ", ")
 }
 
-// ScopeText says what a result is of, so that only like is compared with like.
+// ScopeText describes what a result covers, so that only results of the same scope are compared.
 func ScopeText(names, choice []string) string {
 	const most = 500
 	text := strings.Join(slices.Concat(slices.Sorted(slices.Values(names)), choice), " ")
@@ -78,21 +78,20 @@ func ScopeText(names, choice []string) string {
 	return text
 }
 
-// recording writes a result line by line while the work goes on. Nothing of it stops the
-// work: what went wrong is said at the end. Its methods are called one at a time.
+// recording writes a result line by line while the work goes on. Its failures do not stop the work: they are reported
+// at the end. Its methods are called one at a time.
 type recording struct {
 	o     *Results
 	log   *slog.Logger
 	head  report.Head
-	dir   string // "": a temporary file that does not stay
+	dir   string // "": a temporary file that is deleted
 	file  *os.File
 	lines *report.Lines
 	err   error // the first
 }
 
-// Record begins a recording. From then on the last result is one that did not come to its
-// end, until this one does: after a kill no earlier one is shown in its place. Its error says
-// that what format and --report ask for cannot be written.
+// Record begins a recording. From then until it ends, the last result is an unfinished one: after a kill, no earlier
+// result is shown in its place. The error says that format and --report ask for something that cannot be written.
 func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*recording, error) {
 	r := &recording{o: o, log: log, head: head}
 	dir, err := o.resultsDir()
@@ -116,10 +115,10 @@ func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*re
 	return r, nil
 }
 
-// recordingOf is the pattern of the names of recordings.
+// recordingOf returns the name pattern of recordings.
 func recordingOf(of string) string { return ".dct2notation-" + of + "-*.jsonl" }
 
-// begin makes the file of a recording in the directory of results.
+// begin creates the file of a recording in the directory of results.
 func begin(dir string, head report.Head) (*os.File, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -129,7 +128,7 @@ func begin(dir string, head report.Head) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, _ = durable.TryLock(f) // for sweep of other processes: a file system without locks costs nothing else
+	_, _ = durable.TryLock(f) // tells sweep of other processes that it is in use; without locks in the file system, only the time counts
 	err = durable.Write(lastResult(dir, head.Of), 0o600, func(w io.Writer) error { return report.Begun(w, head) })
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
@@ -137,14 +136,14 @@ func begin(dir string, head report.Head) (*os.File, error) {
 	return f, nil
 }
 
-// A recording that nobody has locked is one whose process is gone, once it was left alone for so long: it is
-// locked as soon as it is made. Where files cannot be locked, it is the time alone.
+// An unlocked recording that nobody has touched for leftover belongs to a process that is gone: recordings are locked
+// as soon as they are made. If files cannot be locked, only the time counts.
 const (
 	leftover = time.Hour
 	unlocked = 30 * 24 * time.Hour
 )
 
-// sweep removes what killed processes left. What cannot be removed is in nobody's way.
+// sweep removes what killed processes left. What it cannot remove does no harm.
 func sweep(dir string, head report.Head) {
 	old, _ := filepath.Glob(filepath.Join(dir, recordingOf(head.Of))) // the error is that of a bad pattern
 	for _, path := range old {
@@ -164,8 +163,7 @@ func sweep(dir string, head report.Head) {
 	}
 }
 
-// ofSaved reports whether a format is made from the saved result; text and json the verb
-// writes itself.
+// ofSaved reports whether a format is made from the saved result; the verb writes text and json itself.
 func ofSaved(format string) bool { return format != "text" && format != "json" }
 
 // Note runs one step, unless an earlier one has failed.
@@ -175,13 +173,13 @@ func (r *recording) Note(step func(*report.Lines) error) {
 	}
 }
 
-// Finish ends the recording, writes the reports that are asked for and, where format is
-// neither text nor json, the result to out. Those two the verb writes itself.
+// Finish ends the recording and writes the requested reports. If format is neither text nor json, it writes the
+// result to out; the verb writes those two itself.
 func (r *recording) Finish(end report.End, format string, verbose bool, out io.Writer) error {
 	r.Note(func(l *report.Lines) error { return l.End(end) })
 	path, err := r.keep()
 	if path != "" && r.dir == "" {
-		defer func() { _ = os.Remove(path) }() // it was in the way of nobody
+		defer func() { _ = os.Remove(path) }() // a leftover does no harm
 	}
 	toStdout := ofSaved(format)
 	switch {
@@ -222,7 +220,7 @@ func (r *recording) keep() (string, error) {
 	return path, durable.SyncDir(r.dir)
 }
 
-// Render writes a saved result in all formats that are asked for.
+// Render writes a saved result in all requested formats.
 func (o *Results) Render(saved *report.Saved, format string, verbose, toStdout bool, out io.Writer) error {
 	opts := report.Options{Now: time.Now(), Verbose: verbose}
 	if dir, err := o.resultsDir(); err == nil && dir != "" {

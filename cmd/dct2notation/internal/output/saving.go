@@ -11,7 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Saving shows how far a snapshot is: on a terminal below the story, else in it. It is safe for concurrent use.
+// Saving shows how far a snapshot has come: on a terminal as a bar, elsewhere as lines. It is safe for concurrent
+// use.
 type Saving struct {
 	log   *slog.Logger
 	lines bool
@@ -22,14 +23,14 @@ type Saving struct {
 	spoke            time.Time
 }
 
-// NewSaving begins the display for so many repositories.
+// NewSaving begins the display for that many repositories.
 func NewSaving(o *cli.Common, to cli.Streams, repositories int, log *slog.Logger) *Saving {
 	s := &Saving{log: log, lines: o.ProgressOn(to.Err) == nil, of: repositories, spoke: time.Now()}
 	s.stop = Meter(o, to, s.far)
 	return s
 }
 
-// Saved takes a repository.
+// Saved records a repository.
 func (s *Saving) Saved(one snapshot.Saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// stallAfter is after how long without any end somebody wonders whether the work goes on at all.
+// stallAfter is how long nothing may finish before the user is told what the work waits for.
 const stallAfter = 30 * time.Second
 
-// A stall says once what the work waits for when nothing has ended for a while, and again when that happens after
-// something has ended. It is safe for concurrent use.
+// A stall reports once what the work waits for if nothing has finished for a while, and again if that happens after
+// something has finished. It is safe for concurrent use.
 type stall struct {
 	log   *slog.Logger
-	waits func() []string // for what; nothing: it goes on
+	waits func() []string // what the work waits for; empty: it goes on
 
 	mu    sync.Mutex
-	timer *time.Timer // nil: nothing is watched, or no more
-	now   string      // what it waits for; empty: it goes on
+	timer *time.Timer // nil: not watching
+	now   string      // what the work waits for; empty: it goes on
 }
 
 func newStall(log *slog.Logger, waits func() []string) *stall {
@@ -30,7 +30,7 @@ func newStall(log *slog.Logger, waits func() []string) *stall {
 }
 
 func (s *stall) stalled() {
-	text := strings.Join(s.waits(), ", ") // outside the lock: it takes others
+	text := strings.Join(s.waits(), ", ") // not under the lock: it takes other locks
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer == nil {
@@ -44,7 +44,7 @@ func (s *stall) stalled() {
 	s.log.Warn("nothing has ended for "+stallAfter.String(), "waits_for", text)
 }
 
-// moved says that something has ended.
+// moved records that something has finished.
 func (s *stall) moved() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *stall) moved() {
 	}
 }
 
-// reason is what it waits for; empty: it goes on.
+// reason returns what the work waits for; empty: it goes on.
 func (s *stall) reason() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

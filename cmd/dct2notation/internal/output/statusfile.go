@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Status is what the side file says. The ledger itself is locked while a run holds it.
+// Status is the content of the status file. The ledger itself is locked while a run holds it.
 type Status struct {
 	Version int       `json:"version"`
 	Kind    string    `json:"kind"`
@@ -21,8 +21,8 @@ type Status struct {
 	State   runState  `json:"state"`
 	Started time.Time `json:"started,omitzero"`
 	Updated time.Time `json:"updated,omitzero"`
-	// Repositories are those that the run is for, and Read those of them whose trust data was
-	// looked at: while it is less, there are more digests than Known.
+	// Repositories are those that the run is for, and Read those of them whose trust data was looked at: while it is
+	// less, there are more digests than Known.
 	Repositories int                    `json:"repositories"`
 	Read         int                    `json:"repositories_read"`
 	Known        int                    `json:"known"` // digests found so far
@@ -31,9 +31,8 @@ type Status struct {
 	Rate         float64                `json:"rate"` // signatures per second, since the first; 0: none yet
 	Error        string                 `json:"error,omitempty"`
 
-	// Ledger counts the digests of all runs by their stage. It is not in the file: status reads
-	// it from the ledger, where no run holds that, or from the copy that a watch has left at
-	// LedgerAt.
+	// Ledger counts the digests of all runs by their stage. It is not in the file: status reads it from the ledger if
+	// no run holds that, or from the copy that a watch has left at LedgerAt.
 	Ledger   map[state.Stage]int `json:"ledger,omitempty"`
 	LedgerAt time.Time           `json:"ledger_at,omitzero"`
 }
@@ -46,20 +45,19 @@ const (
 	Runs  runState = "running"
 	Waits runState = "waiting" // for the next pass of a watch
 	Ended runState = "ended"
-	Gone  runState = "killed" // status found no process of it
+	Gone  runState = "killed" // status found no such process
 
-	// Unknown says that the file is not there. Of the fields that it has, none but Version, Kind and State
-	// mean anything then.
+	// Unknown says that the file does not exist. Of the file's fields, only Version, Kind and State then have a meaning.
 	Unknown runState = "unknown"
 )
 
 // StatusKind is the kind of the status document.
 const StatusKind = "dct2notation.status"
 
-// StatusPath is the side file of a ledger.
+// StatusPath returns the path of a ledger's status file.
 func StatusPath(ledger string) string { return ledger + ".status.json" }
 
-// ReadStatus reads the side file of a ledger.
+// ReadStatus reads the status file of a ledger.
 func ReadStatus(ledger string) (st Status, err error) {
 	raw, err := os.ReadFile(StatusPath(ledger))
 	if err != nil {
@@ -71,10 +69,10 @@ func ReadStatus(ledger string) (st Status, err error) {
 	return st, nil
 }
 
-// telling is how many signatures a run has to have made for its rate to say something.
+// telling is how many signatures a run must have made for its rate to be meaningful.
 const telling = 10
 
-// LastRate is how many images per second the last run on a ledger has signed; 0: it is not known.
+// LastRate returns how many images per second the last run on a ledger has signed; 0: unknown.
 func LastRate(ledger string) float64 {
 	st, err := ReadStatus(ledger)
 	if err != nil || st.Results[migrate.ResultSigned] < telling {
@@ -83,8 +81,7 @@ func LastRate(ledger string) float64 {
 	return st.Rate
 }
 
-// StatusFile writes a run's status beside its ledger, at most once a second. Its owner's
-// lock guards it.
+// StatusFile writes a run's status beside its ledger, at most once a second. Its owner's lock guards it.
 type StatusFile struct {
 	path   string
 	log    *slog.Logger
@@ -93,7 +90,7 @@ type StatusFile struct {
 	Rests  bool // another pass follows
 }
 
-// NewStatusFile returns the status file beside a ledger. It writes nothing yet.
+// NewStatusFile writes the status file beside a ledger, as that of a run that begins now.
 func NewStatusFile(ledger string, log *slog.Logger) *StatusFile {
 	f := &StatusFile{path: StatusPath(ledger), log: log}
 	f.Now = Status{Version: 1, Kind: StatusKind, PID: os.Getpid(), State: Runs, Started: time.Now().UTC(), Results: map[migrate.Result]int{}}
@@ -101,7 +98,7 @@ func NewStatusFile(ledger string, log *slog.Logger) *StatusFile {
 	return f
 }
 
-// Counts are how far a run is.
+// Counts is the progress of a run.
 type Counts struct {
 	Repositories, Read int
 	Known, Done        int
@@ -137,7 +134,7 @@ func (f *StatusFile) End(c Counts, err error) {
 	f.Write()
 }
 
-// Over says that no further pass follows.
+// Over records that no further pass follows.
 func (f *StatusFile) Over() {
 	if f != nil {
 		f.Now.State = Ended
@@ -145,8 +142,7 @@ func (f *StatusFile) Over() {
 	}
 }
 
-// Write replaces the file. That a status cannot be written is said once and is no reason
-// to stop signing.
+// Write replaces the file. If it cannot be written, that is reported once; it is no reason to stop signing.
 func (f *StatusFile) Write() {
 	f.Now.Updated = time.Now().UTC()
 	raw, err := json.Marshal(f.Now)

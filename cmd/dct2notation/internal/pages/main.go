@@ -1,9 +1,10 @@
-// Command pages writes what archives and packages have beside the program: man pages and shell completions, made of
-// the command line's own descriptions, and the documents, whose links to the repository lead to a commit or tag.
+// Command pages writes what archives and packages contain besides the program: man pages and shell completions, made
+// from the command line's own descriptions, and the documents, whose links to the repository point to a commit or
+// tag.
 //
 //	pages DIR [REF]     DIR/man/*.1, DIR/completions/dct2notation.{bash,zsh,fish} and DIR/doc
 //
-// It is run at the repository's root. Dates in man pages are those of SOURCE_DATE_EPOCH where that is set.
+// Run it at the repository's root. Dates in man pages are those of SOURCE_DATE_EPOCH if that is set.
 package main
 
 import (
@@ -58,10 +59,10 @@ func write(dir, ref string) error {
 	)
 }
 
-// branch is where links of the documents lead to in the repository.
+// branch is where links of the documents point to in the repository.
 const branch = "main"
 
-// documents copies what a reader of a release gets to read, with links to the repository as it was at ref.
+// documents copies the documents of a release, with links to the repository as it was at ref.
 func documents(from, to, ref string) error {
 	const online = "https://github.com/dct2notation/dct2notation/blob/"
 	return fs.WalkDir(os.DirFS(from), ".", func(path string, d fs.DirEntry, err error) error {
@@ -87,7 +88,7 @@ func documents(from, to, ref string) error {
 	})
 }
 
-// built is the date of SOURCE_DATE_EPOCH, or now.
+// built returns the date of SOURCE_DATE_EPOCH, or now.
 func built() (time.Time, error) {
 	epoch := os.Getenv("SOURCE_DATE_EPOCH")
 	if epoch == "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
-// manTree writes the page of a command and of all below it. Cobra's own pages go by way of Markdown, which takes
-// docker[:DIR] (a folder) for a link, and know no groups of flags.
+// manTree writes the pages of a command and of all its subcommands. Cobra's own pages are made from Markdown, which
+// takes docker[:DIR] (a folder) for a link, and have no groups of flags.
 func manTree(c *cobra.Command, date time.Time, dir string) error {
 	if !c.IsAvailableCommand() || c.IsAdditionalHelpTopicCommand() {
 		return nil
@@ -29,7 +29,7 @@ func manTree(c *cobra.Command, date time.Time, dir string) error {
 	return errors.Join(errs...)
 }
 
-// manPage is the page of one command, in the macros of man(7).
+// manPage returns the page of one command, in the macros of man(7).
 func manPage(c *cobra.Command, date time.Time) string {
 	var b strings.Builder
 	line := func(macro, text string) { b.WriteString(strings.TrimRight(macro+" "+text, " ") + "\n") }
@@ -75,7 +75,7 @@ func manPage(c *cobra.Command, date time.Time) string {
 	return b.String()
 }
 
-// manText writes paragraphs; those with indented lines stay as they are.
+// manText writes paragraphs; those with indented lines are kept as they are.
 func manText(b *strings.Builder, text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		if strings.HasPrefix(paragraph, " ") || strings.Contains(paragraph, "\n ") {
@@ -106,7 +106,7 @@ func manFlag(b *strings.Builder, one *pflag.Flag) {
 	b.WriteString("\n" + roff(usage) + "\n")
 }
 
-// roff escapes text: a backslash, a hyphen that is to be copied, and what a line of its own would be a request by.
+// roff escapes text: backslashes, hyphens that must be copyable, and what would be a request at the start of a line.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace(text)
 	lines := strings.Split(text, "\n")

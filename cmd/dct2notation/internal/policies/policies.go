@@ -1,6 +1,6 @@
-// Package policies makes for the verb policy the files by which a consumer verifies the new signatures. What is to be
-// trusted it takes from trust data, of what DCT vouches for, or from a ledger, of what was signed; what the files say
-// is package policy's to work out.
+// Package policies writes, for the verb policy, the files by which a consumer verifies the new signatures. It takes
+// what to trust from trust data (what DCT vouches for) or from a ledger (what was signed). Package policy works out
+// the content of the files.
 package policies
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// Options are those of policy.
+// Options are the options of policy.
 type Options struct {
 	session.ReadOptions
 	session.KeyOptions
@@ -43,13 +43,13 @@ type Options struct {
 	ClusterPolicy bool
 	RatifyCA      string
 
-	ClusterAsked bool // on the command line
+	ClusterAsked bool // --cluster-policy is on the command line
 
 	consumers []policy.Consumer // read by Check
 	named     []string          // repositories
 }
 
-// Check refuses what means nothing.
+// Check returns a usage error for options that do not fit together.
 func (o *Options) Check(args []string) error {
 	var err error
 	if o.consumers, o.named, err = o.choose(args); err != nil {
@@ -65,13 +65,13 @@ func (o *Options) Check(args []string) error {
 		return cli.Usage(errors.New("--key and --plugin cannot be used together"))
 	case (o.Plugin == "") != (o.ID == ""):
 		return cli.Usage(errors.New("--plugin and --id must be used together"))
-	case !slices.Contains([]policy.Stage{"", policy.Audit, policy.Enforce}, policy.Stage(o.Stage)): // skipping verification is none
+	case !slices.Contains([]policy.Stage{"", policy.Audit, policy.Enforce}, policy.Stage(o.Stage)): // skip is not offered
 		return cli.Usage(fmt.Errorf("--stage %s: it is audit or enforce", safetext.Safe(o.Stage, 64)))
 	}
 	return nil
 }
 
-// choose gives the consumers that are meant, and the arguments that are left.
+// choose returns the selected consumers, and the remaining arguments.
 func (o *Options) choose(args []string) ([]policy.Consumer, []string, error) {
 	var names []string
 	var usual []policy.Consumer
@@ -114,7 +114,7 @@ type Writer struct {
 	m *policy.Migrated
 }
 
-// A Result is what was written, and what stands in the way of it being all.
+// A Result is what was written, and why it may be incomplete.
 type Result struct {
 	Stage        policy.Stage
 	Repositories int
@@ -125,12 +125,12 @@ type Result struct {
 // Written is what was written for a consumer.
 type Written struct {
 	Consumer      string
-	policy.Folder        // without an output, the consumer has refused
-	Refused       string // why
+	policy.Folder        // if the consumer refuses, it has no output
+	Refused       string // why it refuses
 	Warnings      []string
 }
 
-// Write works out what is to be trusted, and writes the files.
+// Write works out what to trust, and writes the files.
 func (w *Writer) Write(ctx context.Context) (*Result, error) {
 	session.UseNotationFolders()
 	w.m = policy.NewMigrated(w.problems())
@@ -149,7 +149,8 @@ func (w *Writer) Write(ctx context.Context) (*Result, error) {
 	return &Result{trust.Stage, w.m.Repositories(), written, w.m.Problems}, err
 }
 
-// problems are told as they are found, unless the result shows them to the same person.
+// problems returns the logger for problems as they are found; it discards them if the result shows them to the same
+// person.
 func (w *Writer) problems() *slog.Logger {
 	if w.Twice(w.Streams) {
 		return slog.New(slog.DiscardHandler)
@@ -157,7 +158,7 @@ func (w *Writer) problems() *slog.Logger {
 	return w.Log
 }
 
-// fromTrustData finds what DCT vouches for, and which key of the configuration stands for it.
+// fromTrustData finds what DCT vouches for, and which key of the configuration signs it.
 func (w *Writer) fromTrustData(ctx context.Context) error {
 	rules, err := w.Rules(w.Config)
 	if err != nil {
@@ -180,7 +181,7 @@ func (w *Writer) fromTrustData(ctx context.Context) error {
 	}
 	defer func() { _ = f.Close() }() // only read from
 	if f.Unlisted != nil {
-		return f.Unlisted // it speaks of all of them
+		return f.Unlisted // it affects all of them
 	}
 	reader := f.Reader()
 	read := false
@@ -232,7 +233,7 @@ func (w *Writer) fromLedger(context.Context) error {
 	return w.m.ReadLedger(ledger.ForPolicy(sel.Meant))
 }
 
-// trust is the neutral value that everything is written from.
+// trust returns the neutral value that everything is written from.
 func (w *Writer) trust() (policy.Trust, error) {
 	if w.m.Repositories() == 0 {
 		if w.Ledger == "" {
@@ -261,7 +262,7 @@ func (w *Writer) trust() (policy.Trust, error) {
 		if err != nil {
 			return t, err
 		}
-		// Only what was read as a certificate: a file may hold more.
+		// Only what was parsed as a certificate: a file may contain more.
 		for _, c := range authority {
 			t.RatifyCA = append(t.RatifyCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 		}
@@ -269,7 +270,8 @@ func (w *Writer) trust() (policy.Trust, error) {
 	return t, nil
 }
 
-// given is where the certificates of the keys are, by the flags and the configuration. With a ledger there may be no key.
+// given returns where the certificates of the keys are, by flags and configuration. With a ledger there may be no
+// key.
 func (w *Writer) given() (policy.Given, error) {
 	g := policy.Given{
 		Certificates: w.Certificates, Dedicated: w.Dedicated, TSARoot: w.TSARoot, Keys: map[string]policy.Configured{},
@@ -284,10 +286,10 @@ func (w *Writer) given() (policy.Given, error) {
 		return g, err
 	}
 	for _, rule := range rules {
-		k, err := rule.NotationKey() // where none is named the default one, as in run
+		k, err := rule.NotationKey() // without a name, the default key, as in run
 		switch {
 		case err != nil && unnamed:
-			return g, nil // the machine need not be the one that signed
+			return g, nil // this machine need not be the one that signed
 		case err != nil:
 			return g, err
 		}
@@ -300,13 +302,13 @@ func (w *Writer) given() (policy.Given, error) {
 
 const stale = "left by an earlier policy, and not written this time: remove it, and undo it where it was applied"
 
-// write writes for each consumer. With several, one that is refused stops none of the others.
+// write writes the files for each consumer. One consumer that refuses does not stop the others.
 func (w *Writer) write(t policy.Trust) ([]Written, error) {
 	all, err := w.outputs(t)
 	if err != nil {
 		return nil, err
 	}
-	// All are looked at before the first is written.
+	// Check all before the first is written.
 	for _, one := range all {
 		if one.Output == nil {
 			continue
@@ -337,7 +339,7 @@ func (w *Writer) write(t policy.Trust) ([]Written, error) {
 	return all, nil
 }
 
-// outputs are what is to be written for the consumers, or why one refuses.
+// outputs returns what to write for the consumers, or why one refuses.
 func (w *Writer) outputs(t policy.Trust) (all []Written, _ error) {
 	for _, c := range w.consumers {
 		one := Written{Consumer: c.Name, Folder: policy.Folder{Dir: w.Dir}}

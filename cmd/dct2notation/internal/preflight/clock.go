@@ -12,15 +12,14 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// How far our clock may be from the servers'. The time of signing and all dates of expiry
-// are read from it.
+// How far our clock may differ from the servers'. The time of signing and all expiry checks use it.
 const (
 	smallSkew = time.Minute
 	largeSkew = 5 * time.Minute
 )
 
-// serverClocks compares our clock with those of the servers that answer. It is called from
-// several goroutines at once.
+// serverClocks compares our clock with those of the servers that answer. It is called from several goroutines at
+// once.
 type serverClocks struct {
 	mu   sync.Mutex
 	skew map[string]time.Duration // of ours, by host: the smallest seen; guarded by mu
@@ -28,7 +27,7 @@ type serverClocks struct {
 
 func newServerClocks() *serverClocks { return &serverClocks{skew: map[string]time.Duration{}} }
 
-// answered takes the time of an answer.
+// answered records the time of an answer.
 func (c *serverClocks) answered(host string, h http.Header) {
 	at, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -46,8 +45,8 @@ func (c *serverClocks) answered(host string, h http.Header) {
 	}
 }
 
-// clocks compares our clock with the servers'. One server that disagrees with us, while
-// another agrees, is itself wrong.
+// clocks compares our clock with the servers'. If one server disagrees with us and another agrees, the first one is
+// wrong.
 func (e *exam) clocks() {
 	e.clock.mu.Lock()
 	defer e.clock.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// findings are the checks so far. What they quote may come from anywhere: it is made fit to
-// be shown here, for the text and for the JSON.
+// findings are the checks so far. They may quote text from anywhere, so it is made safe to show here, for both text
+// and JSON.
 type findings struct {
 	checks []report.Check
 }
@@ -23,12 +23,12 @@ func (f *findings) ok(check, subject, format string, args ...any) {
 	f.add(report.Check{Check: check, Subject: subject, Result: report.OK, Detail: fmt.Sprintf(format, args...)})
 }
 
-// failed adds what would fail the run.
+// failed adds a failure that would also fail the run.
 func (f *findings) failed(check, subject string, err error) {
 	f.ended(report.Fail, check, subject, err)
 }
 
-// ended adds what an error says. Its second line, as our errors have it, is the hint.
+// ended adds a check with an error. The error's second line, by our convention, is the hint.
 func (f *findings) ended(result report.Health, check, subject string, err error) {
 	detail, hint, _ := strings.Cut(err.Error(), "\nhint: ")
 	f.add(report.Check{Check: check, Subject: subject, Result: result, Detail: detail, Hint: strings.ReplaceAll(hint, "\nhint: ", "; ")})

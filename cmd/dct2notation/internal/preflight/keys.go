@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Keys looks at each key, and the authority that countersigns for it. known is the
-// configuration that the ledger was made with, or nil. The error is one of usage.
+// keys checks each key and its time-stamping authority. known is the configuration that the ledger was made with, or
+// nil. The error is a usage error.
 func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.KeyRule, known *state.Fingerprint) error {
 	var opened []session.OpenedKey
 	seen := map[string]bool{}
@@ -45,8 +45,8 @@ func (e *exam) keys(ctx context.Context, f *session.Session, rules []session.Key
 	return nil
 }
 
-// authority asks the key's time-stamping authority, once for all keys, and reports whether
-// signatures of the key can be finished.
+// authority checks the key's time-stamping authority, once for all keys, and reports whether signatures of the key
+// can be finished.
 func (e *exam) authority(ctx context.Context, f *session.Session, rule session.KeyRule, asked map[string]*notation.TSA) bool {
 	if rule.TSAURL == "" {
 		return true
@@ -64,7 +64,7 @@ func (e *exam) authority(ctx context.Context, f *session.Session, rule session.K
 	return true
 }
 
-// Key takes the steps in which a run proves a key. It gives the key if all of them went well.
+// key takes the steps in which a run proves a key. It returns the key if all of them succeed.
 func (e *exam) key(ctx context.Context, f *session.Session, rule session.KeyRule, key notation.Key, tsa *notation.TSA, known *state.Fingerprint) *notation.Signer {
 	told := false
 	s, err := f.Examine(ctx, rule.KeyOptions, key, tsa, known, !e.noSign, e.log, func(found notation.Finding) {
@@ -94,7 +94,7 @@ func (e *exam) key(ctx context.Context, f *session.Session, rule session.KeyRule
 	return s
 }
 
-// identity says whose signatures are the key's, what that rests on, and what a verifier needs.
+// identity reports whose signatures count as the key's, what decides that, and what a verifier needs.
 func (e *exam) identity(s *notation.Signer) {
 	i := s.Identity()
 	rests := "its certificate"
@@ -104,7 +104,7 @@ func (e *exam) identity(s *notation.Signer) {
 	e.ok("key-identity", s.Name(), "%s; according to %s. Verifiers need %s", i.Title(), rests, s.VerifierNeeds())
 }
 
-// subjects says whether a trust policy could name the certificates.
+// subjects reports whether a trust policy could name the certificates.
 func (e *exam) subjects(f *session.Session, opened []session.OpenedKey) {
 	var names []string
 	for _, k := range opened {
@@ -118,7 +118,7 @@ func (e *exam) subjects(f *session.Session, opened []session.OpenedKey) {
 	e.ok("certificate-subject", subject, "a trust policy can name its signatures")
 }
 
-// expiry says how long the certificates of a key last.
+// expiry reports how long the certificates of a key last.
 func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
 	if err := e.opts.Lasts(name, at, stamped, now); err != nil {
 		e.failed("certificate-expiry", name, err)
@@ -133,8 +133,7 @@ func (e *exam) expiry(name string, at time.Time, stamped bool, now time.Time) {
 	e.add(c)
 }
 
-// verificationPlugins starts each as the verification of a signature would. The error is one of
-// usage.
+// verificationPlugins starts each plugin as the verification of a signature would. The error is a usage error.
 func (e *exam) verificationPlugins(ctx context.Context) error {
 	plugins, err := e.opts.Plugins()
 	if err != nil {

@@ -16,8 +16,8 @@ const (
 	noPlace    = 32 << 20
 )
 
-// ledger looks at the ledger's place, and opens the ledger if there is one. It is to be
-// closed; nil: there is none, or it cannot be used.
+// ledger checks the ledger's place, and opens the ledger if it exists. The caller closes it; nil: it does not exist,
+// or cannot be used.
 func (e *exam) ledger(path string) (*state.Ledger, *state.Fingerprint) {
 	place, err := state.Survey(path)
 	if err == nil {
@@ -60,7 +60,7 @@ func remembered(ledger *state.Ledger, gun dct.GUN) (dct.Known, error) {
 	return migrate.KnownOf(before), err
 }
 
-// sameConfiguration looks whether the ledger would take a run with these keys and servers.
+// sameConfiguration checks whether the ledger would accept a run with these keys and servers.
 func (e *exam) sameConfiguration(f *session.Session, keys []session.OpenedKey, known *state.Fingerprint) {
 	if known == nil {
 		return

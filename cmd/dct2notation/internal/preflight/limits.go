@@ -2,8 +2,8 @@ package preflight
 
 import "strings"
 
-// knownLimits names what operators of well-known registries are known to limit. The numbers
-// change: they are the reader's to look up.
+// knownLimits returns the known limits of well-known registries. The numbers change: the reader must look up the
+// current ones.
 func knownLimits(host string) []string {
 	switch {
 	case host == "docker.io":

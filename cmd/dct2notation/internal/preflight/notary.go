@@ -19,12 +19,11 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// maxUnsigned is how many repositories of a Notary server without trust data are looked at
-// before the address is doubted.
+// maxUnsigned is how many repositories without trust data of a Notary server are tried before its address is doubted.
 const maxUnsigned = 3
 
-// trustData reads one repository of each Notary server: they crash under more than that, and
-// a run reads the others soon enough. Of each that could be read it gives one target.
+// trustData reads one repository of each Notary server: more would crash the servers, and a run reads the others soon
+// enough. It returns one target for each repository that could be read.
 func (e *exam) trustData(ctx context.Context, f *session.Session, ledger *state.Ledger) map[dct.GUN]dct.Target {
 	targets := map[dct.GUN]dct.Target{}
 	var servers []string // in the order of the repositories
@@ -45,8 +44,8 @@ func (e *exam) trustData(ctx context.Context, f *session.Session, ledger *state.
 	return targets
 }
 
-// unpinned counts the repositories that nobody has said which root to trust of: a run reads none of them. Of
-// those that were only found, some may have no trust data.
+// unpinned counts the repositories for which nobody has said which root to trust: a run reads none of them. Of those
+// that were only found, some may have no trust data.
 func (e *exam) unpinned(f *session.Session, ledger *state.Ledger) {
 	var all []dct.GUN
 	result := report.Warn
@@ -59,7 +58,7 @@ func (e *exam) unpinned(f *session.Session, ledger *state.Ledger) {
 			result = report.Fail
 		}
 	}
-	if len(all) > 1 { // of one, its trust data says so
+	if len(all) > 1 { // if there is one, the check of its trust data reports it
 		e.add(report.Check{
 			Check: "pins", Subject: all[0].String() + ", ...", Result: result,
 			Detail: fmt.Sprintf("%d of %s have no pin, and are not read", len(all), safetext.Count(len(f.GUNs), "repository")),
@@ -71,7 +70,7 @@ func (e *exam) unpinned(f *session.Session, ledger *state.Ledger) {
 // notary reads repositories of one server until one has trust data.
 func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Ledger, server string, guns []dct.GUN, targets map[dct.GUN]dct.Target) {
 	reader := f.Reader()
-	reader.Cache = nil // the server is asked for everything
+	reader.Cache = nil // ask the server for everything
 	for i, gun := range guns {
 		if i == maxUnsigned {
 			break
@@ -102,8 +101,8 @@ func (e *exam) notary(ctx context.Context, f *session.Session, ledger *state.Led
 	}
 }
 
-// reached notes that a Notary server answered as one, and whether it took our credentials: it may have asked for none,
-// or be content with a token that anybody gets.
+// reached records that a Notary server answered as such, and whether it accepted our credentials: it may not have
+// asked for any, or accept a token that anybody gets.
 func (e *exam) reached(f *session.Session, server string, gun dct.GUN) {
 	switch {
 	case !f.Opts.FromServer():
@@ -114,7 +113,7 @@ func (e *exam) reached(f *session.Session, server string, gun dct.GUN) {
 	}
 }
 
-// verified says of trust data that it passed.
+// verified records that trust data passed.
 func (e *exam) verified(r *dct.Repository, of int) {
 	detail := fmt.Sprintf("verifies, pinned by %s, %s", r.PinnedBy(), safetext.Count(len(r.Targets()), "tag"))
 	if expired := r.Expired(); len(expired) > 0 {
@@ -129,8 +128,8 @@ func (e *exam) verified(r *dct.Repository, of int) {
 	e.ok("trust-data", r.GUN().String(), "%s", detail)
 }
 
-// unreadable says why trust data could not be read, and whether another repository of the
-// server may tell more.
+// unreadable records why trust data could not be read, and reports whether trying another repository of the server
+// may say more.
 func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err error) (next bool) {
 	fromServer := f.Opts.FromServer()
 	var where *dct.Error
@@ -138,7 +137,7 @@ func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err er
 	case errors.Is(err, dct.ErrUnsigned):
 		result := report.Fail
 		if f.Found(gun) {
-			result = report.Warn // what was found and has none is passed over
+			result = report.Warn // a repository that was found and has none is skipped
 		}
 		e.ended(result, "trust-data", gun.String(), err)
 		return true
@@ -156,8 +155,8 @@ func (e *exam) unreadable(f *session.Session, server string, gun dct.GUN, err er
 	return false
 }
 
-// notaryServers looks whether something answers where the Notary servers of the hosts are,
-// which is all that can be told without a repository.
+// notaryServers checks whether something answers at the addresses of the hosts' Notary servers; more cannot be
+// checked without a repository.
 func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []string) {
 	var servers []string
 	if f.Opts.NotaryServer != "" {
@@ -180,8 +179,7 @@ func (e *exam) notaryServers(ctx context.Context, f *session.Session, hosts []st
 	}
 }
 
-// ping asks for /v2/, without credentials: a Notary server wants those of an administrator
-// for that.
+// ping requests /v2/ without credentials: a Notary server requires those of an administrator for that.
 func ping(ctx context.Context, r *session.Servers, server string) error {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" {

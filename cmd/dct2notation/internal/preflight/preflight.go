@@ -1,5 +1,5 @@
-// Package preflight looks, before a run, for what would fail it: the checks of doctor. It signs no
-// image, pushes nothing and leaves the ledger as it is.
+// Package preflight looks, before a run, for what would fail it: the checks of doctor. It signs no image, pushes
+// nothing and leaves the ledger as it is.
 package preflight
 
 import (
@@ -17,27 +17,27 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Options say what run it is before.
+// Options describe the run to check.
 type Options struct {
 	session.Options
 	AcceptChanges bool // as run's flag
 	NoSign        bool // spend no key operation
 	Config        session.Config
-	Ledger        string // its path; there may be none
+	Ledger        string // its path; the file may not exist
 	Keys          []session.KeyRule
 	Repositories  []string // names and globs of the command line
 }
 
-// Run looks at everything, in the order in which a run would need it. Its error is one of usage; all
-// else is a check.
+// Run checks everything, in the order in which a run would need it. Its error is a usage error; everything else is a
+// check.
 func Run(ctx context.Context, o Options, s cli.Streams, log *slog.Logger) ([]report.Check, error) {
 	e := &exam{opts: o.Options, acceptChanges: o.AcceptChanges, noSign: o.NoSign, cfg: o.Config, log: log, clock: newServerClocks()}
 	err := e.look(ctx, o.Ledger, o.Keys, o.Repositories, s)
 	return e.checks, err
 }
 
-// Files looks at the files that the options name, and has a row for each that is missing or is not what
-// it should be; none: all are well. bounds is what is wrong with the files of --plan and --only, or nil.
+// Files checks the files that the options name, and returns a failed check for each that is missing or not what it
+// should be; none: all are well. bounds is what is wrong with the files of --plan and --only, or nil.
 func Files(o session.Options, bounds error) []report.Check {
 	var f findings
 	if bounds != nil {
@@ -49,7 +49,7 @@ func Files(o session.Options, bounds error) []report.Check {
 		}
 	}
 	if len(f.checks) == 0 {
-		return nil // those of a key are looked at with the key
+		return nil // the files of a key are checked with the key
 	}
 	for _, file := range o.KeyOptions.NamedFiles() {
 		if err := file.Check(); err != nil {
@@ -60,8 +60,8 @@ func Files(o session.Options, bounds error) []report.Check {
 	return f.checks
 }
 
-// exam is one call of doctor: what it looks at, and what it found. An error of its methods
-// is one of usage; all else becomes a check.
+// exam is one call of doctor: what it checks, and what it found. An error of its methods is a usage error; everything
+// else becomes a check.
 type exam struct {
 	opts          session.Options
 	acceptChanges bool
@@ -72,7 +72,7 @@ type exam struct {
 	clock *serverClocks
 }
 
-// look looks at everything, in the order in which a run would need it.
+// look checks everything, in the order in which a run would need it.
 func (e *exam) look(ctx context.Context, path string, rules []session.KeyRule, args []string, s cli.Streams) error {
 	ledger, known := e.ledger(path)
 	f, targets, err := e.remotes(ctx, ledger, args, s)
@@ -101,8 +101,8 @@ func (e *exam) look(ctx context.Context, path string, rules []session.KeyRule, a
 	return nil
 }
 
-// remotes finds the repositories and looks at the trust data. The ledger, which may be nil,
-// is not needed after that, and others may be waiting for it.
+// remotes finds the repositories and checks the trust data. The ledger, which may be nil, is not needed after that,
+// and others may be waiting for it.
 func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string, s cli.Streams) (*session.Session, map[dct.GUN]dct.Target, error) {
 	a := session.Access{ForceTag: e.opts.ForceTag, OnAnswer: e.clock.answered, Hasty: true}
 	if !e.named(args) {
@@ -140,7 +140,7 @@ func (e *exam) remotes(ctx context.Context, ledger *state.Ledger, args []string,
 	return f, e.trustData(ctx, f, ledger), nil
 }
 
-// Named reports whether repositories are asked for, by name or by the way to find them.
+// named reports whether repositories are selected, by name or by a way to find them.
 func (e *exam) named(args []string) bool {
 	return len(args) > 0 || len(e.cfg.Repositories) > 0 || e.opts.Discover == session.DiscoverDockerTrust || e.opts.Discover == session.DiscoverSource
 }

@@ -22,8 +22,7 @@ import (
 // maxProbed is how many repositories of a registry are checked.
 const maxProbed = 10
 
-// registries looks at each registry that images are in. targets are verified ones, whose
-// images should be there.
+// registries checks each registry that has images. targets are verified ones, whose images should exist.
 func (e *exam) registries(ctx context.Context, f *session.Session, targets map[dct.GUN]dct.Target) {
 	repos := map[string][]string{} // by host
 	images := map[string]digest.Digest{}
@@ -56,7 +55,7 @@ func (e *exam) registry(ctx context.Context, f *session.Session, h string, names
 		err = image.Err()
 		if unreachable(err) {
 			e.failed("registry", h, err)
-			return // as it would answer for the others
+			return // the others would get the same answer
 		}
 		if !answers {
 			answers = true
@@ -83,13 +82,12 @@ func (e *exam) registry(ctx context.Context, f *session.Session, h string, names
 	}
 }
 
-// unreachable reports whether an error is of the registry, and not of one repository.
+// unreachable reports whether an error concerns the whole registry, not one repository.
 func unreachable(err error) bool {
 	return errors.Is(err, registry.ErrNotRegistry) || failure.Of(err) == failure.Transient || transport.UntrustedTLS(err)
 }
 
-// allowed adds what became of a probe, and reports whether it went well. A registry that is
-// busy leaves it unknown.
+// allowed adds the result of a probe, and reports whether it succeeded. If a registry is busy, the result is unknown.
 func (e *exam) allowed(check, subject, good string, err error) bool {
 	switch {
 	case err == nil:

@@ -23,12 +23,11 @@ type Filter struct {
 	failures *report.Failures
 
 	mu   sync.Mutex
-	met  map[report.Named]bool // what the trust data has of what is named
+	met  map[report.Named]bool // which of the named things the trust data has
 	seen map[string]bool       // repositories that were read
 }
 
-// ErrNothingToDo is said of the list of a result that came to its end and has no failures. It is
-// no failure either.
+// ErrNothingToDo is returned for the list of a result that is complete and has no failures. It is not a failure.
 var ErrNothingToDo = errors.New("nothing to do")
 
 // ReadFilter reads the file that --only names.
@@ -49,7 +48,7 @@ func ReadFilter(path string) (*Filter, error) {
 	return o, nil
 }
 
-// Repositories are the names that the list has them under.
+// Repositories returns the names of the repositories in the list.
 func (o *Filter) Repositories() ([]string, error) {
 	var names []string
 	for _, n := range o.failures.Named {
@@ -62,7 +61,7 @@ func (o *Filter) Repositories() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Matches reports whether the list names it, in any of the ways.
+// Matches reports whether the list names the item, in any form.
 func (o *Filter) Matches(a migrate.FilterItem) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +83,7 @@ func (o *Filter) Matches(a migrate.FilterItem) bool {
 	return asked
 }
 
-// read notes that a repository was read: then it was met, whatever it has.
+// read records that a repository was read: if the list names it as a whole, it was met.
 func (o *Filter) read(n *migrate.TrustNews) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -96,9 +95,8 @@ func (o *Filter) read(n *migrate.TrustNews) {
 	}
 }
 
-// missed is the error of a run that came to its end, if the trust data that was read did not
-// have all that is named there, or nothing of it: that is not done either, and nothing else
-// tells of it.
+// missed returns the error of a run that ended, if the trust data that was read does not have everything that the
+// list names, or nothing of it: that is not done either, and nothing else reports it.
 func (o *Filter) missed(log *slog.Logger) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

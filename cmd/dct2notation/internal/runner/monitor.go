@@ -16,11 +16,11 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// WatchAddress is where a watch answers if nothing else is said.
+// WatchAddress is the default address for the metrics of a watch.
 const WatchAddress = "127.0.0.1:9477"
 
-// Monitored listens where metrics are wanted, so that a port that is taken is known before any
-// work. nil: nowhere. The returned function ends it.
+// Monitored listens at the address for metrics, if there is one, so that an occupied port is noticed before any work.
+// The returned function ends it.
 func (o *Options) Monitored(log *slog.Logger) (*monitor.Monitor, func(), error) {
 	address := o.Metrics
 	if address == "" && o.Every > 0 {
@@ -37,8 +37,8 @@ func (o *Options) Monitored(log *slog.Logger) (*monitor.Monitor, func(), error) 
 	})
 }
 
-// Serve listens at an address, and shows there what the monitor is told. nil: nowhere. The returned function
-// ends it.
+// Serve listens at an address and serves the monitor's metrics there; nil if there is no address. The returned
+// function ends it.
 func Serve(address string, log *slog.Logger, o monitor.Options) (*monitor.Monitor, func(), error) {
 	if address == "" || address == "none" {
 		return nil, func() {}, nil
@@ -65,15 +65,14 @@ func listen(address string) (net.Listener, error) {
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
-			err = op.Err // without the address once more
+			err = op.Err // without repeating the address
 		}
 		return nil, fmt.Errorf("--metrics-address %s: %w\nhint: give another port, or none", name, err)
 	}
 	return l, nil
 }
 
-// shown lets the metrics see the ledger, until the returned function is called: it is to be
-// called before the ledger is closed.
+// shown lets the metrics read the ledger, until the returned function is called; call it before closing the ledger.
 func (r *Runner) shown() func() {
 	r.Monitor.SetLedger(func() (monitor.Ledger, bool) {
 		info, err := os.Stat(r.Path)
@@ -90,7 +89,7 @@ func (r *Runner) shown() func() {
 	return func() { r.Monitor.SetLedger(nil) }
 }
 
-// showKeys lets the metrics see the keys.
+// showKeys lets the metrics read the keys.
 func (r *Runner) showKeys() {
 	keys := r.keys
 	r.Monitor.SetKeys(func() []monitor.Key {
@@ -103,7 +102,7 @@ func (r *Runner) showKeys() {
 	})
 }
 
-// Observe takes news from the engine to the progress display and to the metrics.
+// observe passes events from the engine to the progress display and to the metrics.
 func (r *Runner) observe(p *output.Progress) func(migrate.Event) {
 	if r.Monitor == nil && r.Filter == nil {
 		return p.Observe

@@ -17,24 +17,23 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Options are those of run.
+// Options are the options of run.
 type Options struct {
 	session.Options
 	output.Results
 	PlanFile      string // a reviewed plan; empty: nothing binds the run
-	OnlyFile      string // a list of what alone is asked for; empty: all is
-	AcceptChanges bool   // of the configuration
+	OnlyFile      string // a list that narrows the run; empty: everything
+	AcceptChanges bool   // to the configuration
 	MaxDuration   time.Duration
 	MaxOperations int           // of all keys; 0: no limit
-	Every         time.Duration // of a watch; 0: there is one pass
-	Metrics       string        // where they are answered; empty: the default, "none": nowhere
+	Every         time.Duration // between the passes of a watch; 0: a single pass
+	Metrics       string        // the address for metrics; empty: the default, "none": nowhere
 }
 
-// ShortestWatch is the least time between two passes, so that servers have a rest. Tests do
-// not wait for that.
+// ShortestWatch is the least time between two passes, to give servers a rest. Tests shorten it.
 var ShortestWatch = 10 * time.Second
 
-// CheckWatch refuses what does not go with --watch.
+// CheckWatch refuses options that cannot be used with --watch.
 func (o *Options) CheckWatch() error {
 	switch {
 	case o.Every == 0:
@@ -61,8 +60,7 @@ func (o *Options) CheckWatch() error {
 	return nil
 }
 
-// CheckOperations refuses a bound with which no run might get on: what it allows could all go to proving
-// the keys, each time anew.
+// CheckOperations refuses a limit under which a run might never progress: proving the keys could use it up each time.
 func (o *Options) CheckOperations(cfg session.Config) error {
 	if o.MaxOperations == 0 {
 		return nil
@@ -87,8 +85,8 @@ func (o *Options) CheckOperations(cfg session.Config) error {
 	return nil
 }
 
-// Bounds returns the reviewed plan and the list of failures, if given, and the names of the
-// run's repositories. A plan or a list names its repositories; arguments can only narrow them.
+// Bounds returns the reviewed plan and the list of failures, if given, and the names of the run's repositories. A
+// plan or a list names its repositories; arguments can only narrow them.
 func (o *Options) Bounds(args []string) (*migrate.Plan, *Filter, []string, error) {
 	if o.OnlyFile == "" {
 		plan, args, err := o.planned(args)
@@ -108,7 +106,7 @@ func (o *Options) Bounds(args []string) (*migrate.Plan, *Filter, []string, error
 	return plan, narrow, args, err
 }
 
-// scope says in a result what of the repositories it is of.
+// scope adds to a result's scope which part of the repositories it covers.
 func (o *Options) scope(asked string) (string, error) {
 	for how, file := range map[string]string{"plan": o.PlanFile, "only": o.OnlyFile} {
 		if file == "" {
@@ -122,7 +120,7 @@ func (o *Options) scope(asked string) (string, error) {
 	return asked, nil
 }
 
-// planned gives the reviewed plan, if one is named, and the names of its repositories.
+// planned returns the reviewed plan, if given, and the names of its repositories.
 func (o *Options) planned(args []string) (*migrate.Plan, []string, error) {
 	if o.PlanFile == "" {
 		return nil, args, nil
@@ -150,7 +148,7 @@ func (o *Options) planned(args []string) (*migrate.Plan, []string, error) {
 	return plan, args, cli.Usage(err)
 }
 
-// narrowed says that a result is of a part only.
+// narrowed adds to a scope that the result covers only a part.
 func narrowed(asked, how, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package runner makes the passes of run: it prepares each anew, so that nothing an earlier one has seen of a
-// server counts, has the engine make it, saves and shows what became of it, and says with which exit code it
-// ends. A watch makes passes until it is stopped, or one fails for a reason that will not pass.
+// Package runner runs the passes of run. It prepares each anew, so that nothing an earlier one has seen of a server
+// counts, calls the engine, saves and shows the result, and decides the exit code. A watch runs passes until it is
+// stopped, or one fails for a reason that will not pass.
 package runner
 
 import (
@@ -21,13 +21,13 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A Runner makes the passes of one call of run: one, or of a watch as many as come.
+// A Runner runs the passes of one call of run: one, or those of a watch.
 type Runner struct {
 	Options
 	Config  session.Config
 	Args    []string
-	Plan    *migrate.Plan // what the pass is bound to; nil: nothing
-	Filter  *Filter       // what alone is asked for; nil: all
+	Plan    *migrate.Plan // binds the pass; nil: nothing does
+	Filter  *Filter       // narrows the pass; nil: everything
 	Ledger  *state.Ledger
 	Known   *state.Fingerprint // the ledger's configuration, before and after it is bound
 	Path    string             // of the ledger
@@ -35,19 +35,19 @@ type Runner struct {
 	Streams cli.Streams
 	Log     *slog.Logger
 
-	// What passes share. All else is made anew for each, so that nothing an earlier one has
-	// seen of a server counts.
+	// What passes share. Everything else is made anew for each, so that nothing an earlier one has seen of a server
+	// counts.
 	keys     []session.OpenedKey
 	rt       *transport.Transport // with the pauses that servers asked for
 	setbacks *migrate.Setbacks
 	told     session.Told
-	status   *output.StatusFile // of the last; nil: none yet
+	status   *output.StatusFile // of the last pass; nil: none yet
 	feeds    session.Feeds      // of a watch: what the last complete pass had read of the changefeeds
-	left     bool               // of a watch: that chosen tags have left something out, since all was read
-	whole    time.Time          // when a pass began that read them from their beginning, and was complete
+	left     bool               // of a watch: a selection of tags has left something out since everything was read
+	whole    time.Time          // when the last complete pass began that read them from their beginning
 }
 
-// Run makes the passes. Its error is what the last one came to.
+// Run runs the passes. Its error is that of the last one.
 func (r *Runner) Run(ctx context.Context, stop <-chan struct{}) error {
 	defer r.shown()()
 	r.Streams.Then.Wrote(r.Path)
@@ -57,13 +57,13 @@ func (r *Runner) Run(ctx context.Context, stop <-chan struct{}) error {
 	return r.once(ctx, stop)
 }
 
-// mayPass marks an error that the next pass need not have: it does not end a watch.
+// mayPass marks an error that the next pass may not have: it does not end a watch.
 type mayPass struct{ error }
 
 func (m mayPass) Unwrap() error { return m.error }
 
-// prepare connects to the servers, finds the repositories, opens the keys if they are not,
-// and binds the ledger to the configuration.
+// prepare connects to the servers, finds the repositories, opens the keys if they are not open, and binds the ledger
+// to the configuration.
 func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error) {
 	if err := r.valid(time.Now()); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		return nil, err
 	}
 	parts := session.NewEngine(f, r.EngineOptions, r.keys, r.Known, r.Log)
-	r.AcceptChanges = false // those that were there when it was said
+	r.AcceptChanges = false // it applied only to the changes at that time
 	parts.Engine.Ledger, parts.Engine.Setbacks = r.Ledger, r.setbacks
 	if r.Plan != nil {
 		if err := r.Plan.Check(parts.Engine); err != nil {
@@ -121,7 +121,7 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 		parts.Engine.Plan = r.Plan
 	}
 	if r.Filter != nil {
-		// What is named was amiss, whatever the ledger says of it.
+		// What the list names had failed, whatever the ledger says about it.
 		parts.Engine.Filter, parts.Engine.Recheck = r.Filter.Matches, true
 		if !r.Filter.failures.Whole {
 			r.Log.Warn("the list was written by a run that did not finish", "hint", "a run without --only processes the rest")
@@ -131,7 +131,7 @@ func (r *Runner) prepare(ctx context.Context) (_ *session.EngineParts, err error
 	return parts, err
 }
 
-// Bind ties the ledger to the configuration, and learns what identities it has accepted before.
+// bind ties the ledger to the configuration, and reads which identities it has accepted before.
 func (r *Runner) bind(f *session.Session) error {
 	now, err := (&session.EngineParts{Session: f, Keys: r.keys}).Fingerprint()
 	if err != nil {
@@ -164,7 +164,7 @@ func (r *Runner) open(ctx context.Context, f *session.Session) error {
 	}
 	known := r.Known
 	if r.AcceptChanges {
-		known = nil // the key is asked anew what its certificate is
+		known = nil // ask the key again for its certificate
 	}
 	keys, err := f.OpenKeys(ctx, r.KeyOptions, r.Config, known, r.Log)
 	r.keys = keys
@@ -172,24 +172,24 @@ func (r *Runner) open(ctx context.Context, f *session.Session) error {
 	return err
 }
 
-// made is what became of a pass.
+// made is the result of a pass.
 type made struct {
 	summary migrate.Summary
 	result  *report.Run
-	err     error // that ended it before its time
-	missed  error // that, or what --only names and was not met with
-	unsaved error // why its result is not where it was to be
+	err     error // why it ended early
+	missed  error // err, or that --only names things that were not met
+	unsaved error // why its result could not be saved as requested
 }
 
-// Done reports whether nothing is left of what the pass was asked for.
+// done reports whether nothing is left of what the pass was asked to do.
 func (m made) done() bool { return m.missed == nil && m.summary.Done() }
 
-// Part reports whether that is not all that DCT vouches for, as a plan or chosen tags have left something out.
+// part reports whether that is less than what DCT vouches for: a plan or a selection of tags has left something out.
 func (m made) part() bool {
 	return m.done() && m.summary.Skipped[failure.NotPlanned]+m.summary.LeftOut > 0
 }
 
-// pass runs the engine, saves what became of it and shows it.
+// pass runs the engine, and saves and shows the result.
 func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
 	head := parts.Head(report.OfRun)
 	for _, k := range r.keys {
@@ -219,7 +219,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 		parts.TellUnmatchedTags(r.Log)
 	}
 	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.SelectsTags() {
-		m.err = session.ErrNoTags // no report may say that all is well
+		m.err = session.ErrNoTags // no report may say that everything is well
 	}
 	m.missed = m.err
 	if r.Filter != nil && m.err == nil && !m.summary.Drained {
@@ -240,8 +240,8 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	return m
 }
 
-// Nothing is a run by a list that names nothing, of a result that came to its end: it asks no server and no key, and
-// its result has nothing in it, and is that of a part.
+// Nothing handles a list that names nothing, from a complete result: it contacts no server and no key. Its result is
+// empty, and counts as that of a part.
 func (r *Runner) Nothing() error {
 	asked, err := r.Asked(r.Args, r.Config)
 	if err != nil {
@@ -257,12 +257,12 @@ func (r *Runner) Nothing() error {
 	}
 	result := &report.Run{Started: head.Started}
 	result.Close(migrate.Summary{}, nil, time.Now())
-	result.Complete = false // all that was asked for was done, and nobody looked at what DCT vouches for
+	result.Complete = false // everything requested was done, but nobody looked at what DCT vouches for
 	werr := saved.Finish(report.End{Ended: result.Ended, Error: report.ErrPart.Error()}, r.Output, false, r.Streams.Out)
 	return errors.Join(r.show(result), werr)
 }
 
-// exitStatus is the error that a pass comes to. early says that its time was over.
+// exitStatus returns the error of a pass. early says that its time was over.
 func (r *Runner) exitStatus(m made, early bool) error {
 	switch {
 	case m.unsaved != nil:
@@ -281,14 +281,12 @@ func (r *Runner) exitStatus(m made, early bool) error {
 	return nil
 }
 
-// wholeEvery is after how long a watch reads the changefeeds from their beginning, and all
-// repositories with them: a record that came very late, a signature that was deleted or has
-// expired is found then.
+// wholeEvery is after how long a watch reads the changefeeds from their beginning, and so all repositories. That
+// finds records that came very late, and signatures that were deleted or have expired.
 const wholeEvery = 24 * time.Hour
 
-// since is what earlier passes have read of the changefeeds, so that only what has changed
-// is looked at; nil: everything is. Where the options ask for what is done already, the feeds
-// only discover.
+// since returns what earlier passes have read of the changefeeds, so that only changes are looked at; nil: everything
+// is. If the options ask for what is done already, the feeds are used only to discover.
 func (r *Runner) since(now time.Time) session.Feeds {
 	if r.Recheck || r.Rebind || r.Plan != nil || r.Filter != nil || now.Sub(r.whole) >= wholeEvery {
 		return nil
@@ -296,8 +294,8 @@ func (r *Runner) since(now time.Time) session.Feeds {
 	return r.feeds
 }
 
-// advance remembers how far the changefeeds were read. It comes after a complete pass:
-// whatever was left undone has to be found again by the next.
+// advance records how far the changefeeds were read. Call it after a complete pass: whatever was left undone must be
+// found again by the next.
 func (r *Runner) advance(parts *session.EngineParts, began time.Time) {
 	r.feeds = parts.Feeds
 	if !parts.Part {

@@ -17,8 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// watch makes passes until it is stopped, or one fails for a reason that will not pass. Its
-// error is what the last pass came to.
+// watch runs passes until it is stopped, or one fails for a reason that will not pass. Its error is that of the last
+// pass.
 func (r *Runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	r.setbacks = &migrate.Setbacks{Pause: r.Every}
 	quiet := cli.AnnounceEnd(stop, r.Log)
@@ -49,8 +49,8 @@ func (r *Runner) watch(ctx context.Context, stop <-chan struct{}) error {
 	return err
 }
 
-// Repeat calls pass, waits, and calls it again, until one is the last, stop is closed or ctx
-// has ended. It returns the error of the last one.
+// Repeat calls pass, waits, and calls it again, until pass reports the last, stop is closed or ctx has ended. It
+// returns the error of the last call.
 func Repeat(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass func() (last bool, err error)) error {
 	for {
 		last, err := pass()
@@ -65,7 +65,7 @@ func Repeat(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass 
 		}
 		t.Stop()
 		select {
-		case <-stop: // also where the time was over as well
+		case <-stop: // even if the time is over as well
 			return err
 		case <-ctx.Done():
 			return err
@@ -74,8 +74,8 @@ func Repeat(ctx context.Context, stop <-chan struct{}, wait time.Duration, pass 
 	}
 }
 
-// round makes one pass. complete says that nothing was left undone of what was asked for, all that
-// it looked at all repositories there are.
+// round runs one pass. complete reports that everything requested was done; all, that it covered all repositories
+// there are.
 func (r *Runner) round(ctx context.Context, stop <-chan struct{}, told *printer, first bool) (complete, all bool, err error) {
 	began := time.Now()
 	parts, err := r.prepare(ctx)
@@ -103,8 +103,8 @@ func (r *Runner) round(ctx context.Context, stop <-chan struct{}, told *printer,
 	return err == nil, all, err
 }
 
-// lasting reports whether an error of a pass ends a watch: whatever is not known to be able to
-// pass does.
+// lasting reports whether an error of a pass ends a watch: every error does that is not known to be one that may
+// pass.
 func (r *Runner) lasting(err error) bool {
 	var may mayPass
 	var shown *cli.ExitStatus
@@ -119,7 +119,7 @@ func (r *Runner) lasting(err error) bool {
 	return !errors.As(err, &may)
 }
 
-// valid returns an error if what a key signs now would be worth nothing soon.
+// valid returns an error if a key's signatures would soon be worth nothing.
 func (r *Runner) valid(now time.Time) error {
 	for _, k := range r.keys {
 		if err := r.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
@@ -129,7 +129,7 @@ func (r *Runner) valid(now time.Time) error {
 	return nil
 }
 
-// outcome names what a pass came to, for metrics. left says that something was not asked for.
+// outcome names the result of a pass, for metrics. left says that something was left out.
 func outcome(err error, left bool) string {
 	var v *cli.ExitStatus
 	switch {
@@ -154,11 +154,11 @@ type printer struct {
 	out  io.Writer
 	json bool
 	n    int
-	old  map[string]bool // what the last pass did not sign: it is not told again
+	old  map[string]bool // what the last pass did not sign: it is not reported again
 }
 
-// pass writes the result of a pass: in JSON an object a line, in text what was not signed,
-// as far as that is news, and a line.
+// pass writes the result of a pass: in JSON one object per line; in text what was not signed, if that is news, and a
+// line.
 func (t *printer) pass(r *report.Run) error {
 	t.n++
 	if t.json {

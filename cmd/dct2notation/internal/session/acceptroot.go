@@ -14,14 +14,14 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// AcceptedRoots is the flag --accept-root: repositories that were initialised anew, and a key
-// id of their new roots. It is of one call: what is accepted once is the ledger's from then on.
+// AcceptedRoots is the flag --accept-root: repositories that were initialised again, each with a key id of its new
+// root. It applies to one call: once accepted, a root is in the ledger.
 type AcceptedRoots map[dct.GUN]string
 
 // acceptRootHelp is the help of --accept-root.
 const acceptRootHelp = "accept once a new root of a repository that was initialised again: REPOSITORY=KEYID, where KEYID is the new root key, pinned for exactly this repository; repeatable"
 
-// Set takes one repository with its key id.
+// Set parses one repository with its key id.
 func (a *AcceptedRoots) Set(s string) error {
 	name, id, ok := strings.Cut(s, "=")
 	if !ok {
@@ -50,7 +50,7 @@ func (a *AcceptedRoots) Many() {}
 // Type is what the help shows.
 func (a *AcceptedRoots) Type() string { return "REPOSITORY=KEYID" }
 
-// String lists what is accepted, sorted.
+// String lists the accepted roots, sorted.
 func (a *AcceptedRoots) String() string {
 	var all []string
 	for gun, id := range *a {
@@ -60,8 +60,8 @@ func (a *AcceptedRoots) String() string {
 	return strings.Join(all, " ")
 }
 
-// AcceptRoots has the roots accepted when the repositories are read. What would come to
-// nothing is rather a slip of the pen.
+// AcceptRoots makes the session accept the roots when the repositories are read. A root that would have no effect is
+// an error, as it is probably a typing error.
 func (f *Session) AcceptRoots(a AcceptedRoots) error {
 	byName := func(a, b dct.GUN) int { return cmp.Compare(a.String(), b.String()) }
 	for _, gun := range slices.SortedFunc(maps.Keys(a), byName) {
@@ -76,8 +76,8 @@ func (f *Session) AcceptRoots(a AcceptedRoots) error {
 	return nil
 }
 
-// OnlyAccepted reports whether a configuration differs from the ledger's in nothing but the pins
-// of repositories whose new roots are accepted.
+// OnlyAccepted reports whether a configuration differs from the ledger's only in the pins of repositories whose new
+// roots are accepted.
 func (a AcceptedRoots) OnlyAccepted(known, now *state.Fingerprint) bool {
 	var differs *state.FingerprintError
 	if !errors.As(known.Check(now), &differs) {
@@ -90,8 +90,8 @@ func (a AcceptedRoots) OnlyAccepted(known, now *state.Fingerprint) bool {
 	})
 }
 
-// NamingRoots adds to the error for another configuration what roots the ledger knows of the
-// repositories that are pinned to others: to accept the change would not make them the same.
+// NamingRoots adds to the error for a changed configuration which roots the ledger knows of the repositories that are
+// now pinned differently: accepting the change would not replace those roots.
 func (a AcceptedRoots) NamingRoots(err error, ledger *state.Ledger, now *state.Fingerprint) error {
 	var differs *state.FingerprintError
 	if !errors.As(err, &differs) {

@@ -13,16 +13,15 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// What is found out about the keys' certificates before the first signature: whether what they
-// sign could be trusted, and for how long.
+// This file checks the keys' certificates before the first signature: whether their signatures could be trusted, and
+// for how long.
 
-// CheckKeys returns an error where what the keys would sign for the repositories is worth nothing:
-// policy could write no trust policy for it, or the certificate ends too soon. It warns of one that
-// ends soon.
+// CheckKeys returns an error if what the keys would sign for the repositories is worth nothing: policy could not
+// write a trust policy for it, or the certificate ends too soon. It warns of one that ends soon.
 func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, log *slog.Logger) error {
 	for _, k := range keys {
 		if k.Signer.Identity().Renews() {
-			continue // its certificates end all the time
+			continue // its certificates are replaced all the time
 		}
 		if err := o.Lasts(k.Name(), k.NotAfter(), k.TSAURL != "", now); err != nil {
 			return err
@@ -34,8 +33,8 @@ func (o *EngineOptions) CheckKeys(f *Session, keys []OpenedKey, now time.Time, l
 	return o.Nameable(f, keys)
 }
 
-// Lasts returns an error if the certificate chain of a key, whose signatures may be timestamped, ends
-// too soon.
+// Lasts returns an error if the certificate chain of a key ends too soon. stamped says that its signatures are
+// timestamped.
 func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now time.Time) error {
 	left := ends.Sub(now)
 	name, at := safetext.Safe(name, 128), ends.UTC().Format(time.RFC3339)
@@ -48,8 +47,8 @@ func (o *EngineOptions) Lasts(name string, ends time.Time, stamped bool, now tim
 	return nil
 }
 
-// Nameable returns an error where policy would refuse to write a trust policy for the keys. The
-// keys of a repository are those that may sign in it.
+// Nameable returns an error if policy would refuse to write a trust policy for the keys. The keys of a repository are
+// those that may sign in it.
 func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 	certificates, rules := map[string][]policy.Key{}, map[string]OpenedKey{}
 	for _, k := range keys {
@@ -65,7 +64,7 @@ func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 			return cli.Usage(fmt.Errorf("--dedicated-ca: no key is called %s; the keys are %s", safetext.Safe(name, 128), safetext.Names(slices.Sorted(maps.Keys(rules)))))
 		}
 	}
-	if len(f.GUNs) == 0 { // doctor without a repository: each key for itself
+	if len(f.GUNs) == 0 { // doctor without a repository: check each key on its own
 		for name := range rules {
 			if err := o.canBeTrusted(map[string][]string{"registry.example.com/repository": {name}}, certificates); err != nil {
 				return err
@@ -88,7 +87,7 @@ func (o *EngineOptions) Nameable(f *Session, keys []OpenedKey) error {
 	return o.canBeTrusted(signed, certificates)
 }
 
-// forPolicy is the key as policies know it.
+// forPolicy returns the key in the form that policies use.
 func (k OpenedKey) forPolicy(dedicated bool) (policy.Key, error) {
 	if !k.Signer.Identity().Renews() {
 		return policy.Key{Name: k.Name(), Chain: k.Certificates(), Dedicated: dedicated}, nil
@@ -105,8 +104,7 @@ func (k OpenedKey) forPolicy(dedicated bool) (policy.Key, error) {
 	return c.Key(k.Name(), dedicated, tsa), err
 }
 
-// canBeTrusted returns an error where policy would refuse a trust policy for the repositories that
-// the named keys sign.
+// canBeTrusted returns an error if policy would refuse a trust policy for the repositories that the named keys sign.
 func (o *EngineOptions) canBeTrusted(signed map[string][]string, certificates map[string][]policy.Key) error {
 	if err := policy.Check(policy.Trust{Statements: policy.Group("dct2notation", signed, certificates)}); err != nil {
 		return fmt.Errorf("nothing is signed, since no trust policy could name the signer: %w", err)

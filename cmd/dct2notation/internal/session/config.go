@@ -21,32 +21,32 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// Config is the configuration file. Each flag but the ones about one call has a key of
-// its name, which the flag overrides; the fields below are what flags cannot say.
+// Config is the configuration file. Every flag has a key of the same name, except those for a single call; the flag
+// overrides the key. The fields below have no flags.
 type Config struct {
 	// Notary maps a registry host to the URL of its Notary server.
 	Notary map[string]string
-	// Repositories to migrate where the command line names none; Exclude are globs.
+	// Repositories are those to migrate if the command line names none; Exclude are globs.
 	Repositories []string
 	Exclude      []string
-	// Map says where images are that have moved since they were signed: FROM -> TO.
+	// Map says where images are now that have moved since they were signed: FROM -> TO.
 	Map []string
-	// PlainHTTPHosts are registries that are reached without TLS, and no others are.
+	// PlainHTTPHosts are the only registries that are reached without TLS.
 	PlainHTTPHosts []string
-	// Keys say which key signs what; none: the flags name the one.
+	// Keys say which key signs what; empty: the flags name the key.
 	Keys []KeyRule
-	// TrustPinning is notary's trust_pinning, in place of a file.
+	// TrustPinning is notary's trust_pinning, instead of a file.
 	TrustPinning *dct.Pins
 	Flags        map[string][]string
 
-	listed bool // Repositories are those of --repositories-from, in place of its own
+	listed bool // Repositories come from --repositories-from
 }
 
-// callFlags belong to one call and are no keys.
+// callFlags apply to a single call and have no keys.
 var callFlags = []string{"config", "help", "password-stdin", "dry-run", "plan", "accept-changes", "accept-root", "recheck", "rebind", "resign", "verbose", "no-sign", "yes", "since", "only", "last", "schema", "watch", "force", "all", "max-operations", "images", "running", "merge", "no-ledger"}
 
-// Action is what a verb does that changes nothing, with its configuration: it has nothing to finish, so its context ends
-// when stop is closed as well.
+// Action runs a verb that changes nothing, with its configuration. Such a verb has nothing to finish, so its context
+// also ends when stop is closed.
 func Action(stop <-chan struct{}, do func(ctx context.Context, cfg Config, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		cfg, err := LoadConfig(c)
@@ -59,10 +59,10 @@ func Action(stop <-chan struct{}, do func(ctx context.Context, cfg Config, args 
 	}
 }
 
-// LoadConfig reads the file that --config names and sets the command's flags from it that
-// the command line has not set. Without --config it is empty.
+// LoadConfig reads the file that --config names, and sets from it the command's flags that the command line has not
+// set. Without --config it is empty.
 //
-// A list that --repositories-from names takes the place of its repositories.
+// A list from --repositories-from replaces the file's repositories.
 func LoadConfig(c *cobra.Command) (Config, error) {
 	cfg, err := loadConfig(c)
 	if f := c.Flags().Lookup(repositoriesFrom); err == nil && f != nil && f.Value.String() != "" {
@@ -79,10 +79,10 @@ func BindRepositoriesFrom(f *pflag.FlagSet) {
 	f.String(repositoriesFrom, "", "file with the repositories, one per line, or - for stdin; replaces those of the configuration")
 }
 
-// maxRepositoriesFile bounds a list: a million names of 128 bytes.
+// maxRepositoriesFile limits the size of a list: a million names of 128 bytes.
 const maxRepositoriesFile = 128 << 20
 
-// readRepositories reads a list of repositories; what stands behind # is a comment.
+// readRepositories reads a list of repositories; # begins a comment.
 func readRepositories(path string, stdin io.Reader) ([]string, error) {
 	if path != "-" {
 		file, err := os.Open(path)
@@ -133,7 +133,7 @@ func loadConfig(c *cobra.Command) (Config, error) {
 	return cfg, nil
 }
 
-// knownFlags are the flags of all verbs: a file serves them all.
+// knownFlags returns the flags of all verbs: one file serves them all.
 func knownFlags(root *cobra.Command) map[string]bool {
 	known := map[string]bool{}
 	for _, verb := range root.Commands() {
@@ -174,8 +174,8 @@ func parseConfig(raw []byte, flags map[string]bool, env environment) (Config, er
 	return cfg, nil
 }
 
-// lineOf says in which line a top-level key is, or the entry of that number of its list, to be put before
-// an error; empty: it cannot be told. A list that is written in one line has its line.
+// lineOf returns a prefix for an error: the line of a top-level key, or of the entry with that number in its list;
+// empty if it cannot be found. The entries of a list on one line have that line.
 func lineOf(raw []byte, key string, entry int) string {
 	n, at, indent := 0, 0, -1
 	for line := range strings.Lines(string(raw)) {
@@ -202,7 +202,7 @@ func lineOf(raw []byte, key string, entry int) string {
 	return fmt.Sprintf("line %d: ", at)
 }
 
-// entryError is the error of one entry of a list, the first of which is 1.
+// entryError is the error of one entry of a list; the first entry is 1.
 type entryError struct {
 	entry int
 	err   error
@@ -211,7 +211,7 @@ type entryError struct {
 func (e *entryError) Error() string { return fmt.Sprintf("entry %d: %s", e.entry, e.err) }
 func (e *entryError) Unwrap() error { return e.err }
 
-// unknownKey returns the error for a key that does not exist, with the most similar one that does.
+// unknownKey returns the error for a key that does not exist; it suggests the most similar one that does.
 func unknownKey(key string, known []string) error {
 	if like := cli.Nearest(key, known); like != "" {
 		return fmt.Errorf("unknown key\nhint: did you mean %s?", like)
@@ -219,19 +219,19 @@ func unknownKey(key string, known []string) error {
 	return errors.New("unknown key\nhint: the keys are the names of the flags, without the dashes before them; docs/reference/configuration.md has the others")
 }
 
-// fields are the keys that no flag has.
+// fields are the keys without a flag.
 var fields = []string{"version", "notary", "repositories", "exclude", "map", "plain-http-hosts", "keys", "trust-pinning"}
 
-// Keys returns the keys that a configuration takes, sorted.
+// Keys returns the keys that a configuration accepts, sorted.
 func Keys(root *cobra.Command) []string {
 	known := knownFlags(root)
-	delete(known, "ledger") // which take refuses
+	delete(known, "ledger") // take refuses it
 	all := slices.AppendSeq(slices.Clone(fields), maps.Keys(known))
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// KeysOfKey returns the keys that an entry of keys takes, sorted.
+// KeysOfKey returns the keys that an entry of keys accepts, sorted.
 func KeysOfKey() []string {
 	all, flags := []string{"roles", "repositories"}, pflag.NewFlagSet("keys", pflag.ContinueOnError)
 	(&KeyOptions{}).Bind(flags)
@@ -240,7 +240,7 @@ func KeysOfKey() []string {
 	return all
 }
 
-// take puts one top-level key where it belongs.
+// take stores the value of one top-level key.
 func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	switch key {
 	case "ledger":
@@ -274,7 +274,7 @@ func (c *Config) take(key string, v any, flags map[string]bool) (err error) {
 	return err
 }
 
-// takePins takes the pins. A heading whose pins are all comments, as init writes it, pins nothing.
+// takePins stores the pins. A heading whose pins are all comments, as init writes it, pins nothing.
 func (c *Config) takePins(pins map[string]any) error {
 	maps.DeleteFunc(pins, func(heading string, under any) bool {
 		return under == nil && slices.Contains([]string{"certs", "root-keys", "ca"}, heading)
@@ -310,7 +310,7 @@ func (c *Config) setFlags(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// stringList takes a scalar, a list of scalars, or a map of them as k=v.
+// stringList accepts a scalar, a list of scalars, or a map of them as k=v.
 func stringList(v any) ([]string, error) {
 	switch v := v.(type) {
 	case nil:
@@ -338,7 +338,7 @@ func stringList(v any) ([]string, error) {
 	return []string{s}, err
 }
 
-// hostList takes registries as they are in names of images: host[:port].
+// hostList accepts registries as they appear in image names: host[:port].
 func hostList(v any) ([]string, error) {
 	list, err := stringList(v)
 	for _, h := range list {
@@ -365,8 +365,7 @@ func stringMap(v any) (map[string]string, error) {
 	return out, nil
 }
 
-// exactly keeps numbers as they are written: as a float64, 12345678 would be 1.2345678e+07
-// in signed metadata.
+// exactly keeps numbers as they are written: as a float64, 12345678 would become 1.2345678e+07 in signed metadata.
 func exactly(d *json.Decoder) *json.Decoder {
 	d.UseNumber()
 	return d

@@ -23,8 +23,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// UseNotationFolders points notation-go to the folders that the environment names, as the
-// notation command does.
+// UseNotationFolders makes notation-go use the folders named in the environment, as the notation command does.
 func UseNotationFolders() {
 	for name, where := range map[string]*string{
 		"NOTATION_CONFIG": &dir.UserConfigDir, "NOTATION_LIBEXEC": &dir.UserLibexecDir, "NOTATION_CACHE": &dir.UserCacheDir,
@@ -35,7 +34,7 @@ func UseNotationFolders() {
 	}
 }
 
-// NotationKey is the key that the options name.
+// NotationKey returns the key that the options name.
 func (o *KeyOptions) NotationKey() (notation.Key, error) {
 	k := notation.Key{Name: o.Plugin + "/" + o.ID, Plugin: o.Plugin, ID: o.ID, Config: o.pluginConfig}
 	if o.Plugin == "" {
@@ -48,21 +47,21 @@ func (o *KeyOptions) NotationKey() (notation.Key, error) {
 	return k, nil
 }
 
-// EngineParts are what plan and run share.
+// EngineParts is what plan and run share.
 type EngineParts struct {
 	*Session
 	Keys   []OpenedKey
 	Engine *migrate.Engine
 }
 
-// OpenedKey is a key that was proven, and how it is configured.
+// OpenedKey is a key that was proven, with its configuration.
 type OpenedKey struct {
 	KeyRule
 	*notation.Signer
 }
 
-// BuildEngine opens the keys and puts the real parts behind the engine. known is the
-// configuration that the ledger was made with, or nil.
+// BuildEngine opens the keys and builds the engine with the real parts. known is the configuration that the ledger
+// was made with, or nil.
 func BuildEngine(ctx context.Context, f *Session, o EngineOptions, cfg Config, known *state.Fingerprint, log *slog.Logger) (*EngineParts, error) {
 	keys, err := f.OpenKeys(ctx, o.KeyOptions, cfg, known, log)
 	if err != nil {
@@ -94,8 +93,8 @@ func (r *Servers) OpenKeys(ctx context.Context, o KeyOptions, cfg Config, known 
 	return keys, nil
 }
 
-// NewEngine puts the real parts behind an engine. known is what the ledger has of identities that
-// were accepted before.
+// NewEngine builds an engine with the real parts. known is what the ledger has of identities that were accepted
+// before.
 func NewEngine(f *Session, o EngineOptions, opened []OpenedKey, known *state.Fingerprint, log *slog.Logger) *EngineParts {
 	signers := map[string]*notation.Signer{}
 	var keys []migrate.Key
@@ -132,7 +131,7 @@ func (r *Servers) OpenKey(ctx context.Context, o KeyOptions, known *state.Finger
 	return openKey(ctx, key, options, log)
 }
 
-// keyOf is the key that the options name, and how it is to be opened.
+// keyOf returns the key that the options name, and the options to open it with.
 func (r *Servers) keyOf(ctx context.Context, o KeyOptions, known *state.Fingerprint, log *slog.Logger) (notation.Key, notation.Options, error) {
 	key, err := o.NotationKey()
 	if err != nil {
@@ -160,8 +159,8 @@ func openKey(ctx context.Context, key notation.Key, options notation.Options, lo
 	return s, nil
 }
 
-// OpenTSA asks the time-stamping authority for a first timestamp, and returns it ready to sign. Keys that
-// name the same one share its pace.
+// OpenTSA requests a first timestamp from the time-stamping authority, and returns the authority ready to use. Keys
+// that name the same one share its rate limit.
 func (r *Servers) OpenTSA(ctx context.Context, o KeyOptions, log *slog.Logger) (*notation.TSA, error) {
 	name := fmt.Sprintf("%s %s %g", o.TSAURL, o.TSARoot, o.tsaRate)
 	if t, ok := r.authorities[name]; ok {
@@ -188,10 +187,10 @@ func throttled(log *slog.Logger, reason string) func(notation.Throttling) {
 	}
 }
 
-// client is of the one HTTP stack, for what is neither registry nor Notary server.
+// client returns an HTTP client on the shared transport, for servers that are neither registry nor Notary server.
 func (r *Servers) client() *http.Client { return transport.Client(r.Transport, nil).Client }
 
-// Examine is [notation.Examine] of the key that the options name.
+// Examine calls [notation.Examine] for the key that the options name.
 func (r *Servers) Examine(ctx context.Context, o KeyOptions, key notation.Key, tsa *notation.TSA, known *state.Fingerprint, sign bool, log *slog.Logger, tell func(notation.Finding)) (*notation.Signer, error) {
 	options, err := o.Signing(key, known, log)
 	if err != nil {
@@ -201,7 +200,7 @@ func (r *Servers) Examine(ctx context.Context, o KeyOptions, key notation.Key, t
 	return notation.Examine(ctx, key, options, sign, tell)
 }
 
-// Signing says how the key is to sign, but for the time-stamping authority.
+// Signing returns how the key is to sign, except for the time-stamping authority.
 func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *slog.Logger) (notation.Options, error) {
 	accepted, err := identitiesOf(o.Accepted)
 	if err != nil {
@@ -218,9 +217,9 @@ func (o *KeyOptions) Signing(key notation.Key, known *state.Fingerprint, log *sl
 	}, nil
 }
 
-// knownChain is the key's certificate chain from an earlier run: with it the key need not be asked
-// for a signature that is thrown away, unless something depends on whose it is. One that is past its
-// date, or that makes no sense, counts as none: the key is asked what it has now.
+// knownChain returns the key's certificate chain from an earlier run. With it, the key need not make a throw-away
+// signature, unless something depends on whose it is. An expired or invalid chain counts as none: the key is asked
+// for its present one.
 func knownChain(known *state.Fingerprint, key notation.Key, now time.Time) [][]byte {
 	if key.Plugin == "" || known == nil {
 		return nil
@@ -242,7 +241,7 @@ func KeyID(k notation.Key) string {
 	return state.KeyID(k.Name, k.Plugin, k.ID)
 }
 
-// Fingerprint says what configuration a run has, to be kept in the ledger.
+// Fingerprint returns the configuration of a run, to be kept in the ledger.
 func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 	f := &state.Fingerprint{
 		Signers: map[string]state.Signer{}, Pins: p.pins.Certs, RootKeys: p.pins.RootKeys,
@@ -266,15 +265,15 @@ func (p *EngineParts) Fingerprint() (*state.Fingerprint, error) {
 		}
 	}
 	for _, host := range RegistryHosts(p.GUNs) {
-		if p.Opts.FromServer() { // else nobody is asked there
+		if p.Opts.FromServer() { // otherwise no Notary server is asked
 			f.NotaryServers[host] = p.NotaryURL(host)
 		}
 	}
 	return f, nil
 }
 
-// thumbprints are those of a file's certificates, sorted: a file that was moved pins the same, and
-// one that was replaced does not.
+// thumbprints returns those of a file's certificates, sorted: a file that was moved pins the same, and one that was
+// replaced does not.
 func thumbprints(path string) (string, error) {
 	certs, err := certfile.Read(path)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// environment holds the variables that a configuration took from the environment: they may
-// be secret, and errors about the configuration quote what is wrong.
+// environment holds the variables that a configuration took from the environment. They may be secret, and errors
+// about the configuration quote what is wrong.
 type environment map[string]string
 
 // expand replaces ${NAME} in every string by the environment variable, which must be set.
@@ -59,11 +59,11 @@ func (e environment) expandString(s string) (string, error) {
 	}
 }
 
-// hide replaces the values of variables in text by their names, as written in the configuration.
+// hide replaces the values of variables in a text by their names, as the configuration has them.
 func (e environment) hide(text string) string {
 	for name, value := range e {
 		if len(value) < 4 {
-			continue // it would be found in the middle of words
+			continue // it would match in the middle of words
 		}
 		quoted := strconv.Quote(value)
 		for _, form := range []string{value, quoted[1 : len(quoted)-1]} {

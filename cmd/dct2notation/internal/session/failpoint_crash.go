@@ -19,11 +19,11 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// crashVar names a crash point and which time that it is passed: before-commit:2 kills the
-// process when it is about to commit the second envelope.
+// crashVar names a crash point and how often it must be reached: before-commit:2 kills the process when it is about
+// to commit the second envelope.
 const crashVar = "DCT2NOTATION_TEST_CRASH"
 
-// The effects that have a crash point before and one after them, in the order of an item.
+// The effects with a crash point before and one after them, in the order of an item.
 const (
 	effectKey      = "key"      // an operation of the key
 	effectCommit   = "commit"   // the envelope in the ledger
@@ -31,13 +31,13 @@ const (
 	effectConfig   = "config"   // the empty config, once in a repository
 	effectManifest = "manifest" // the signature
 	effectIndex    = "index"    // the list of signatures, where it is a tag
-	effectPushed   = "pushed"   // that in the ledger
-	effectConfirm  = "confirm"  // the end, in the ledger
+	effectPushed   = "pushed"   // recorded in the ledger as pushed
+	effectConfirm  = "confirm"  // recorded in the ledger as confirmed
 )
 
 var effects = []string{effectKey, effectCommit, effectBlob, effectConfig, effectManifest, effectIndex, effectPushed, effectConfirm}
 
-// A crash is what crashVar asks for; the zero value never happens.
+// A crash is what crashVar requests; the zero value never happens.
 type crash struct {
 	point  string
 	nth    int64
@@ -46,8 +46,7 @@ type crash struct {
 
 var planned = parseCrash(os.Getenv(crashVar))
 
-// parseCrash ends the process when it is asked for a crash that cannot happen: a test with
-// a slip of the pen must not pass.
+// parseCrash ends the process if the requested crash cannot happen: a test with a typing error must not pass.
 func parseCrash(s string) *crash {
 	if s == "" {
 		return &crash{}
@@ -62,7 +61,7 @@ func parseCrash(s string) *crash {
 	return &crash{point: point, nth: nth}
 }
 
-// passing ends the process as a kill does, if this is the point and the time.
+// passing kills the process if this is the requested point and occurrence.
 func passing(point string) {
 	if point != planned.point || planned.passed.Add(1) != planned.nth {
 		return
@@ -70,10 +69,10 @@ func passing(point string) {
 	if p, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = p.Kill()
 	}
-	select {} // until it takes effect
+	select {} // until the kill takes effect
 }
 
-// around has the effect between its two points.
+// around runs the effect between its two points.
 func around(effect string, do func() error) error {
 	passing("before-" + effect)
 	err := do()
@@ -109,8 +108,8 @@ func (s crashingSigner) Sign(ctx context.Context, subject ocispec.Descriptor, me
 
 type crashingPushes struct{ http.RoundTripper }
 
-// RoundTrip passes the points of what the request pushes, the one after it once it is there:
-// 202 is the answer to a blob that has to come a second time.
+// RoundTrip passes the points of what the request pushes; the one after it once the push is complete: 202 is the
+// answer to a blob that has to be sent a second time.
 func (p crashingPushes) RoundTrip(r *http.Request) (*http.Response, error) {
 	effect := pushed(r)
 	if effect == "" {
@@ -124,8 +123,7 @@ func (p crashingPushes) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// pushed tells what a request pushes; empty: nothing. A blob can come with the POST that
-// starts its upload.
+// pushed returns what a request pushes; empty: nothing. A blob can come with the POST that starts its upload.
 func pushed(r *http.Request) string {
 	_, manifest, isManifest := strings.Cut(r.URL.Path, "/manifests/")
 	switch {

@@ -10,8 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// Failpoints lets tests break the engine's promises, or crash it, by the environment. It is
-// in no binary that is not built with the tag failpoint.
+// Failpoints lets tests break the engine's promises, or crash it, through the environment. Only binaries built with
+// the tag failpoint contain it.
 func Failpoints(e *migrate.Engine) {
 	if os.Getenv("DCT2NOTATION_TEST_SIGN_BEFORE_RECORD") != "" {
 		e.SignBeforeRecord()
@@ -22,7 +22,7 @@ func Failpoints(e *migrate.Engine) {
 	}
 }
 
-// failingRegistry does the same for what is pushed.
+// failingRegistry does the same for pushes.
 func failingRegistry(c *auth.Client) *auth.Client {
 	c.Client.Transport = crashingPushes{c.Client.Transport}
 	return c

@@ -17,15 +17,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A NamedFile is a file or directory that is to be read, and the option that names it.
+// A NamedFile is a file or directory to read, and the option that names it.
 type NamedFile struct {
 	Option, Path string
 	dir          bool
-	read         func(path string) error // whether its content is what it should be; may be nil
+	read         func(path string) error // checks its content; may be nil
 }
 
-// missing returns an error unless it is there: a directory, or a file, which may be a pipe. It is
-// not opened, since a pipe is read once.
+// missing returns an error unless the file or directory exists and is of the right type. A file may be a pipe, so it
+// is not opened: a pipe can be read only once.
 func (f NamedFile) missing() error {
 	info, err := os.Stat(f.Path)
 	switch {
@@ -39,7 +39,7 @@ func (f NamedFile) missing() error {
 	return nil
 }
 
-// Check returns an error unless it is there and what it should be. It reads all of it.
+// Check returns an error unless the file exists and has the right content. It reads all of it.
 func (f NamedFile) Check() error {
 	if err := f.missing(); err != nil || f.read == nil {
 		return err
@@ -47,8 +47,8 @@ func (f NamedFile) Check() error {
 	return f.read(f.Path)
 }
 
-// checkThere returns a usage error for the first file that is missing. It is asked of all files that are
-// named, used or not: whoever names one expects it to count.
+// checkThere returns a usage error for the first file that is missing. It checks all named files, used or not:
+// whoever names one expects it to count.
 func checkThere(files []NamedFile) error {
 	for _, f := range files {
 		err := f.missing()
@@ -73,7 +73,7 @@ func named(files ...NamedFile) []NamedFile {
 	return given
 }
 
-// NamedFiles are the files that the options name.
+// NamedFiles returns the files that the options name.
 func (o *RegistryOptions) NamedFiles() []NamedFile {
 	return named(
 		NamedFile{Option: "--registry-config", Path: o.registryConfig, read: func(path string) error {
@@ -87,7 +87,7 @@ func (o *RegistryOptions) NamedFiles() []NamedFile {
 	)
 }
 
-// NamedFiles are the files and directories that the options name.
+// NamedFiles returns the files and directories that the options name.
 func (o *RemoteOptions) NamedFiles() []NamedFile {
 	files := append(o.RegistryOptions.NamedFiles(), named(
 		NamedFile{Option: "--trust-pinning", Path: o.trustPinning, read: func(path string) error {
@@ -95,7 +95,7 @@ func (o *RemoteOptions) NamedFiles() []NamedFile {
 			return err
 		}},
 		NamedFile{Option: "--snapshot-trust-policy", Path: o.SnapshotPolicy, read: func(path string) error {
-			_, err := o.OpenVerifier(path, http.DefaultTransport) // which sends nothing until it judges
+			_, err := o.OpenVerifier(path, http.DefaultTransport) // it sends nothing before it judges
 			return err
 		}},
 	)...)
@@ -112,22 +112,22 @@ func (o *RemoteOptions) NamedFiles() []NamedFile {
 	return files
 }
 
-// NamedFiles are the files that the options of a key name.
+// NamedFiles returns the files that the options of a key name.
 func (o *KeyOptions) NamedFiles() []NamedFile {
 	files := named(NamedFile{Option: "--plugin-path", Path: o.pluginPath}, NamedFile{Option: "--timestamp-root-cert", Path: o.TSARoot, read: func(path string) error {
 		_, err := certfile.Read(path)
 		return err
 	}})
 	for _, value := range o.Accepted {
-		if _, err := identitiesOf([]string{value}); errors.Is(err, fs.ErrNotExist) { // else a thumbprint
+		if _, err := identitiesOf([]string{value}); errors.Is(err, fs.ErrNotExist) { // otherwise a thumbprint
 			files = append(files, NamedFile{Option: "--accept-certificate", Path: value})
 		}
 	}
 	return files
 }
 
-// isDockerTrust returns an error unless a directory is one that docker keeps trust data in. Any other has
-// no pins and no repositories, which would pass for none that are known.
+// isDockerTrust returns an error unless a directory is one in which docker keeps trust data. Any other has no pins
+// and no repositories, which would look as if none were known.
 func isDockerTrust(dir string) error {
 	for _, folder := range []string{"tuf", "private"} {
 		switch info, err := os.Stat(filepath.Join(dir, folder)); {

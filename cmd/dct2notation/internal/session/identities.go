@@ -15,11 +15,11 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Whose signatures count as a key's: its identity, those that the configuration accepts beside it,
-// and, for items that the ledger has as done, those that were accepted before.
+// This file decides whose signatures count as a key's: its identity's, those of identities that the configuration
+// accepts, and, for items that the ledger has as done, those of identities accepted before.
 
-// identityOf reads a certificate that somebody names: its thumbprint, or a PEM file, of which it
-// takes the first certificate.
+// identityOf reads a certificate that a user names: its thumbprint, or a PEM file, of which it takes the first
+// certificate.
 func identityOf(value string) (notation.Identity, error) {
 	if _, meant, _ := notation.ParseThumbprint(value); meant {
 		return notation.IdentityOfThumbprint(value)
@@ -35,7 +35,7 @@ func identityOf(value string) (notation.Identity, error) {
 	return notation.IdentityOf(chain[0]), nil
 }
 
-// checkIdentity returns an error unless the parts of the key's identity belong together.
+// checkIdentity returns an error unless the options of the key's identity fit together.
 func (o *KeyOptions) checkIdentity() error {
 	switch o.identity {
 	case "", "certificate":
@@ -67,8 +67,8 @@ func (o *KeyOptions) checkIdentity() error {
 // Renews reports whether the options give the key an identity that outlives its certificates.
 func (o *KeyOptions) Renews() bool { return o.identity != "" && o.identity != "certificate" }
 
-// Identity is the one that the options give the key, and its root; the zero Identity if that is the one of
-// its certificate.
+// Identity returns the identity that the options give the key, and its root; the zero Identity if it is that of its
+// certificate.
 func (o *KeyOptions) Identity() (notation.Identity, *x509.Certificate, error) {
 	if !o.Renews() {
 		return notation.Identity{}, nil, nil
@@ -92,7 +92,7 @@ func (o *KeyOptions) Identity() (notation.Identity, *x509.Certificate, error) {
 	return i, certs[0], nil
 }
 
-// identitiesOf reads certificates that somebody names, each once.
+// identitiesOf reads certificates that a user names, each once.
 func identitiesOf(values []string) ([]notation.Identity, error) {
 	var all []notation.Identity
 	for _, value := range values {
@@ -107,9 +107,9 @@ func identitiesOf(values []string) ([]notation.Identity, error) {
 	return all, nil
 }
 
-// earlierOf are the identities that the ledger says were accepted for a key of that name, but for
-// the present one. Where that outlives its certificates, no certificate is among them: it may be one by which
-// a service signs for others too, and what is in the registry counts by the configuration alone.
+// earlierOf returns the identities that, by the ledger, were accepted for a key of that name, except the present one.
+// If the present one outlives its certificates, certificates are left out: a service may sign for others with the
+// same one, and what is in the registry counts by the configuration alone.
 func earlierOf(f *state.Fingerprint, name string, present notation.Identity) []string {
 	var all []string
 	add := func(text string) {
@@ -129,7 +129,7 @@ func earlierOf(f *state.Fingerprint, name string, present notation.Identity) []s
 	return all
 }
 
-// identify gives the engine's key what its signatures are known by.
+// identify sets how the engine's key recognises its signatures.
 func (k OpenedKey) identify(to *migrate.Key, known *state.Fingerprint) {
 	to.Identity = k.Signer.Identity().String()
 	for _, i := range k.Accepted() {
@@ -149,12 +149,12 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// Named are the identities whose signatures may be deleted: those of a flag, and those that the
-// configuration has of its keys.
+// Named returns the identities whose signatures may be deleted: those of a flag, and those that the configuration has
+// for its keys.
 func (c Config) Named(certificates []string) ([]notation.Identity, error) {
 	values := slices.Clone(certificates)
 	for i, value := range values {
-		// The configuration's key of that name serves policy as well, which takes KEY=VALUE.
+		// The configuration's key of that name also serves policy, which accepts KEY=VALUE.
 		if _, after, ok := strings.Cut(value, "="); ok && !Exists(value) {
 			values[i] = after
 		}
@@ -188,7 +188,7 @@ func (c Config) Named(certificates []string) ([]notation.Identity, error) {
 	return append(all, named...), err
 }
 
-// HintOfIdentities says which certificates the ledger has, for its user to compare.
+// HintOfIdentities lists the certificates that the ledger has, for its user to compare.
 func HintOfIdentities(known *state.Fingerprint) string {
 	var all []string
 	if known == nil {

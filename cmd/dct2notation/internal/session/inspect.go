@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
-// Origin is the repository of Notary that vouches for the images of a repository, which may have moved there.
+// Origin returns the GUN that vouches for the images of a repository, to which they may have moved.
 func (c Config) Origin(repository string) (dct.GUN, error) {
 	m, err := parseMirrors(c.Map)
 	if err != nil {
@@ -22,13 +22,13 @@ func (c Config) Origin(repository string) (dct.GUN, error) {
 	return m.origin(repository)
 }
 
-// Signatures are what a judge has looked at, to be shown. They decide nothing.
+// Signatures collects what a judge has inspected, for display only: it decides nothing.
 type Signatures struct {
 	mu sync.Mutex
 	by map[digest.Digest][]verify.Signature
 }
 
-// Seen takes what a judge has looked at; see [signature.Judge].
+// Seen records what a judge has inspected; see [signature.Judge].
 func (s *Signatures) Seen(image ocispec.Descriptor, list []signature.Looked) {
 	var all []verify.Signature
 	for _, one := range list {
@@ -42,14 +42,14 @@ func (s *Signatures) Seen(image ocispec.Descriptor, list []signature.Looked) {
 	s.by[image.Digest] = all
 }
 
-// Of are the signatures of an image.
+// Of returns the signatures of an image.
 func (s *Signatures) Of(image digest.Digest) []verify.Signature {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.by[image]
 }
 
-// signatureShown is what a verdict and the envelope say of a signature.
+// signatureShown returns what a verdict and the envelope say about a signature.
 func signatureShown(image ocispec.Descriptor, one signature.Looked) verify.Signature {
 	s := verify.Signature{Digest: one.Listed.Digest, MediaType: one.MediaType, Reason: one.Verdict.Reason, Until: one.Verdict.NotAfter}
 	switch {

@@ -15,8 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// KeyRule is one entry of keys in the configuration: a key, as the flags describe one, and
-// what it stands for.
+// KeyRule is one entry of keys in the configuration: a key, as the flags describe one, and what it signs for.
 type KeyRule struct {
 	KeyOptions
 	Roles        []string
@@ -78,7 +77,7 @@ func parseKeyRule(entry map[string]any) (KeyRule, error) {
 	return rule, rule.complete()
 }
 
-// complete checks the entry, but for what it takes from the command line.
+// complete checks the entry, except for what it takes from the command line.
 func (r *KeyRule) complete() (err error) {
 	if r.Key == "" && r.Plugin == "" {
 		return errors.New("no key: give key, or plugin and id")
@@ -94,7 +93,7 @@ func (r *KeyRule) complete() (err error) {
 	return r.Check()
 }
 
-// with takes from the command line what the entry does not say itself.
+// with fills in from the command line what the entry does not set itself.
 func (r KeyRule) with(o KeyOptions) KeyRule {
 	for name, take := range map[string]func(){
 		"plugin-timeout":      func() { r.timeout = o.timeout },
@@ -115,7 +114,7 @@ func (r KeyRule) with(o KeyOptions) KeyRule {
 	return r
 }
 
-// KeyRules are the keys that the configuration alone names, in keys or by the flags of one.
+// KeyRules returns the keys that the configuration alone names, in keys or by the flags of one key.
 func (c Config) KeyRules() ([]KeyRule, error) {
 	if len(c.Keys) > 0 {
 		return c.Keys, nil
@@ -135,7 +134,7 @@ func (c Config) KeyRules() ([]KeyRule, error) {
 	return []KeyRule{rule}, rule.Check()
 }
 
-// EngineKey is the key as the engine takes it.
+// EngineKey returns the key in the form that the engine uses.
 func (r KeyRule) EngineKey(s migrate.Signer) migrate.Key {
 	k := migrate.Key{Signer: s, Roles: r.Roles, Repositories: r.repositories, Metadata: r.Metadata}
 	if len(r.globs) > 0 {
@@ -144,7 +143,7 @@ func (r KeyRule) EngineKey(s migrate.Signer) migrate.Key {
 	return k
 }
 
-// Rules are the keys of the configuration, or the one that the flags name.
+// Rules returns the keys of the configuration, or the one that the flags name.
 func (o *KeyOptions) Rules(cfg Config) ([]KeyRule, error) {
 	if len(cfg.Keys) == 0 {
 		return []KeyRule{{KeyOptions: *o}}, nil

@@ -16,14 +16,14 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Exists reports whether there is a file or directory.
+// Exists reports whether a file or directory exists.
 func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, os.ErrNotExist)
 }
 
-// OpenLedger opens or makes the ledger and gives the configuration it was made with, if
-// it was used before.
+// OpenLedger opens or creates the ledger. It returns the configuration that the ledger was made with, if it was used
+// before.
 func OpenLedger(path string) (*state.Ledger, *state.Fingerprint, error) {
 	return OpenLedgerWith(path, state.Options{Tool: cli.Tool()})
 }
@@ -59,12 +59,12 @@ func CloseLedger(l *state.Ledger, err error) error {
 	case errors.As(err, &v):
 		return failed
 	case errors.Is(err, failed):
-		return err // it was that what ended the run
+		return err // this is the error that ended the run
 	}
 	return errors.Join(err, failed)
 }
 
-// NoLedger is the error of verbs that read a ledger which is not there.
+// NoLedger returns the error of verbs that read a ledger, if it does not exist.
 func NoLedger(path string) error {
 	hint := "name the one that run has written, in its --state"
 	if usual, err := LedgerPath(""); err == nil && path == usual {
@@ -75,14 +75,14 @@ func NoLedger(path string) error {
 	return cli.Usage(fmt.Errorf("ledger %s does not exist\nhint: %s", safetext.Safe(path, 300), hint))
 }
 
-// Readable is a ledger that was opened for reading.
+// Readable is a ledger opened for reading.
 type Readable struct {
 	*state.Ledger
 	Known  *state.Fingerprint
-	Behind string // why it may lack what a run has done; empty: it has all
+	Behind string // why it may lack what a run has done; empty: it has everything
 }
 
-// Part is behind as an error: who reads the ledger hears of a part only. It is nil without a ledger.
+// Part returns Behind as an error: the reader of the ledger sees only a part. It is nil without a ledger.
 func (r *Readable) Part() error {
 	if r == nil || r.Behind == "" {
 		return nil
@@ -90,9 +90,9 @@ func (r *Readable) Part() error {
 	return errors.New(r.Behind + "\nhint: ask again between two passes of the watch, or stop it")
 }
 
-// ReadLedger opens a ledger for reading. While a run holds it, that is the copy that run --watch
-// leaves after each pass, and its age is told: what was signed since is not in it. A copy that an
-// earlier process left is refused: nobody knows what that one and the present one have done since.
+// ReadLedger opens a ledger for reading. While a run holds it, it opens the copy that run --watch leaves after each
+// pass, and logs its age: the copy lacks what was signed since. A copy left by an earlier process is refused: nobody
+// knows what that one and the present one have done since.
 func ReadLedger(path string, log *slog.Logger) (*Readable, error) {
 	l, known, err := OpenLedgerWith(path, state.Options{ReadOnly: true})
 	var locked *state.LockedError
@@ -122,8 +122,8 @@ func ReadLedger(path string, log *slog.Logger) (*Readable, error) {
 	return &Readable{l, known, behind(path, made, locked.Holder)}, nil
 }
 
-// Behind says why the copy of a ledger may lack what its holder has done; empty: it was made after
-// the holder's last pass, and the next has not begun.
+// behind returns why the copy of a ledger may lack what its holder has done; empty if it was made after the holder's
+// last pass, and the next has not begun.
 func behind(path string, made time.Time, holder state.Holder) string {
 	st, err := output.ReadStatus(path)
 	if err == nil && st.PID == holder.PID && st.State == "waiting" && !made.Before(st.Updated) {
@@ -132,11 +132,10 @@ func behind(path string, made time.Time, holder state.Holder) string {
 	return fmt.Sprintf("the ledger is in use, and its copy of %s was made before the last pass of the run that uses it", made.UTC().Format(time.RFC3339))
 }
 
-// knownReferrers are the repositories that a ledger says have the referrers API, for verbs that
-// only read.
+// knownReferrers are the repositories that, by the ledger, have the referrers API; for verbs that only read.
 type knownReferrers map[string]bool
 
-// RecallReferrers has a client know what a ledger has of its repositories. The ledger may be closed then.
+// RecallReferrers tells a client what a ledger knows about its repositories. The ledger may be closed afterwards.
 func RecallReferrers(client *registry.Client, l *state.Ledger) error {
 	known := knownReferrers{}
 	all, err := l.Referrers()
@@ -170,8 +169,7 @@ func (o *EngineOptions) ExistingLedger() (*state.Ledger, *state.Fingerprint, err
 	return OpenLedgerWith(path, state.Options{ReadOnly: true})
 }
 
-// inUse is a ledger that a run has, and of which there is no copy: one that watches makes it with its
-// first pass.
+// inUse is the error for a ledger that a run holds and that has no copy: a watch makes the copy with its first pass.
 type inUse struct{ locked *state.LockedError }
 
 func (u *inUse) Error() string {
@@ -180,7 +178,7 @@ func (u *inUse) Error() string {
 
 func (u *inUse) Unwrap() error { return u.locked }
 
-// OpenRecord opens a ledger to compare with what it has; without a file, there is none.
+// OpenRecord opens a ledger to compare with; without a file, there is none.
 func OpenRecord(file string, log *slog.Logger) (*Readable, *verify.Record, error) {
 	if file == "" {
 		return nil, nil, nil
@@ -196,8 +194,8 @@ func OpenRecord(file string, log *slog.Logger) (*Readable, *verify.Record, error
 	return ledger, record, nil
 }
 
-// CompareWith has a verification compare with what the runs with a ledger have done, and hold
-// the trust data and the registry's client to what they have seen.
+// CompareWith makes a verification compare with what the ledger's runs have done, and hold the trust data and the
+// registry's client to what they have seen.
 func CompareWith(v *verify.Verification, client *registry.Client, ledger *Readable, record *verify.Record) error {
 	if v.Record = record; ledger == nil {
 		return nil

@@ -12,14 +12,14 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// A move says that the images of some GUNs are now in other repositories: of one GUN, or of all
-// GUNs below a prefix.
+// A mirror says that the images of some GUNs are now in other repositories: of one GUN, or of all GUNs below a
+// prefix.
 type mirror struct {
 	from, to string
 	below    bool
 }
 
-// mirrors are asked in order; the first that fits counts.
+// mirrors are tried in order; the first match counts.
 type mirrors []mirror
 
 // parseMirrors reads rules such as "docker.io/acme/* -> registry.acme.com/mirror/*".
@@ -52,7 +52,7 @@ func parseMirrors(rules []string) (mirrors, error) {
 	return all, nil
 }
 
-// location is where the images of a GUN are now.
+// location returns where the images of a GUN are now.
 func (m mirrors) location(gun dct.GUN) string {
 	name := gun.String()
 	for _, one := range m {
@@ -63,7 +63,7 @@ func (m mirrors) location(gun dct.GUN) string {
 	return name
 }
 
-// move returns where the images of a name are by this rule, and reports whether it is for that name.
+// move returns where the images of a name are by this rule, and reports whether the rule applies to that name.
 func (m mirror) move(name string) (to string, ok bool) {
 	if rest, ok := strings.CutPrefix(name, m.from+"/"); ok && m.below {
 		return m.to + "/" + rest, true
@@ -71,9 +71,9 @@ func (m mirror) move(name string) (to string, ok bool) {
 	return m.to, name == m.from && !m.below
 }
 
-// canonicalLocation writes a repository's name so that two names of one place are equal: hosts
-// have no case, and no port where it is the protocol's own. It is for comparison alone:
-// credentials and trust policies are found by the name as it was given.
+// canonicalLocation normalises a repository's name so that two names of one place are equal: it ignores the host's
+// case and the protocol's default port. It is for comparison alone: credentials and trust policies are found by the
+// name as it was given.
 func canonicalLocation(name string, plainHTTP bool) string {
 	host, path, _ := strings.Cut(name, "/")
 	host = strings.ToLower(host)
@@ -89,16 +89,16 @@ func canonicalLocation(name string, plainHTTP bool) string {
 	return host + "/" + path
 }
 
-// oneForEachPlace is trust data of which one repository for each place is read: what is
-// signed there would be of several at once, and more than once. The others are errors of
-// their own. Names in Notary are told apart by case, so that they may be of two owners.
+// oneForEachPlace reads trust data of only one repository for each place. Otherwise, what is signed there would
+// belong to several repositories, and be signed more than once. The others are errors. Names in Notary are
+// case-sensitive, so they may belong to two owners.
 type oneForEachPlace struct {
 	migrate.Trust
-	taken map[dct.GUN]dct.GUN // by the repository whose place it is
+	taken map[dct.GUN]dct.GUN // by GUN: the other repository with the same place, which is read
 }
 
-// newOnePerLocation chooses of the repositories in one place that with the canonical name,
-// else the first in their order.
+// newOnePerLocation chooses, among the repositories in one place, the one with the canonical name, else the first in
+// their order.
 func newOnePerLocation(t migrate.Trust, guns []dct.GUN, canonical func(dct.GUN) string) oneForEachPlace {
 	owner := map[string]dct.GUN{}
 	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })

@@ -13,21 +13,21 @@ import (
 // serverVariable is docker's variable for the address of the Notary server.
 const serverVariable = "DOCKER_CONTENT_TRUST_SERVER"
 
-// WrongURL is the hint where a Notary server has nothing of what it is asked for.
+// WrongURL is the hint if a Notary server has nothing of what is requested.
 const WrongURL = "check the Notary URL in --notary-server, notary in the configuration and " + serverVariable + " (Harbor's is https://<host>:4443), and the repository's name"
 
-// notaryVariable is what serverVariable says, and of which registry. docker takes it for every
-// registry; here it is of the only one that is named, as that one's login is sent there.
+// notaryVariable is the value of serverVariable, and the registry it applies to. docker uses it for every registry;
+// here it applies only to a single named one, because that registry's login is sent there.
 type notaryVariable struct {
-	url      string // empty: nothing, or it is not used
+	url      string // empty: not set, or not used
 	registry string
-	unused   bool // it is set, and the registries that it could be of are several
+	unused   bool // it is set, and could apply to several registries
 }
 
 func (v notaryVariable) holds(registry string) bool { return v.url != "" && v.registry == registry }
 
-// useVariable has the variable say where the Notary server of the registry is, if neither the
-// flag nor the configuration does.
+// useVariable takes the address of the registry's Notary server from the variable, if neither the flag nor the
+// configuration names it.
 func (r *Servers) useVariable(registries []string, log *slog.Logger) error {
 	set := os.Getenv(serverVariable)
 	if set == "" || r.Opts.NotaryServer != "" || !r.Opts.FromServer() {
@@ -55,7 +55,7 @@ func (r *Servers) useVariable(registries []string, log *slog.Logger) error {
 	return nil
 }
 
-// Origin says of the address of a Notary server that it is from the variable, if it is.
+// Origin returns a remark for the address of a Notary server that is from the variable.
 func (r *Servers) Origin(server string) string {
 	if r.variable.url != "" && server == r.variable.url {
 		return "; its address is from " + serverVariable

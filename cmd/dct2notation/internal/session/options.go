@@ -150,8 +150,8 @@ func (o *RemoteOptions) Check() error {
 	return checkThere(o.NamedFiles())
 }
 
-// Credentials reads user and password from stdin or the environment. The variables are
-// taken out of the environment, so that no plugin inherits them.
+// Credentials reads user and password from stdin or the environment. It removes the variables from the environment,
+// so that no plugin inherits them.
 func (o *RegistryOptions) Credentials(stdin io.Reader) error {
 	if o.known {
 		return nil
@@ -179,7 +179,7 @@ func (o *RegistryOptions) Credentials(stdin io.Reader) error {
 	return nil
 }
 
-// cache keeps files of the Notary server between calls; nil where there is no place.
+// cache returns a cache that keeps files of the Notary server between calls; nil if it has no place.
 func (o *RemoteOptions) cache(log *slog.Logger) dct.Cache {
 	dir := o.CacheDir
 	if dir == "" {
@@ -339,7 +339,7 @@ func (o *EngineOptions) StatePath() (string, error) {
 	return LedgerPath(o.State)
 }
 
-// LedgerPath is the path of the ledger that --state names, or the usual one.
+// LedgerPath returns the path of the ledger that --state names, or the default one.
 func LedgerPath(named string) (string, error) {
 	if named != "" {
 		return named, nil
@@ -351,7 +351,7 @@ func LedgerPath(named string) (string, error) {
 	return filepath.Join(dir, "ledger.db"), nil
 }
 
-// ReadOptions are those of verbs that read the trust data of repositories.
+// ReadOptions are the options of verbs that read the trust data of repositories.
 type ReadOptions struct {
 	cli.Common
 	RemoteOptions
@@ -368,7 +368,7 @@ func (o *ReadOptions) Bind(f *pflag.FlagSet) {
 // Check returns a usage error for invalid values.
 func (o *ReadOptions) Check() error { return cli.FirstError(o.Common.Check, o.CheckReading) }
 
-// CheckReading is Check for verbs that have formats of their own.
+// CheckReading is Check for verbs with output formats of their own.
 func (o *ReadOptions) CheckReading() error {
 	return cli.FirstError(o.CheckLog, o.RemoteOptions.Check, o.SelectOptions.Check)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// What package policy works on, of trust data and of ledgers, which it knows nothing of.
+// This file gives package policy its input from trust data and ledgers, which that package does not know.
 
-// Vouched returns what the verified trust data of a repository says to a policy. keys are by name.
+// Vouched returns what the verified trust data of a repository means to a policy. keys are by name.
 func (f *Session) Vouched(r *dct.Repository, keys map[string]migrate.Key) policy.Vouched {
 	v := policy.Vouched{GUN: r.GUN().String(), Place: f.Scope.Place(r.GUN())}
 	names := map[string]bool{}
@@ -45,7 +45,7 @@ func (f *Session) Vouched(r *dct.Repository, keys map[string]migrate.Key) policy
 	return v
 }
 
-// ForPolicy returns the key as a policy is told of it.
+// ForPolicy returns the key in the form that a policy uses.
 func (o *KeyOptions) ForPolicy(key notation.Key) (policy.Configured, error) {
 	c := policy.Configured{CertFile: key.CertFile, TSARoot: o.TSARoot, Plugin: key.Plugin}
 	err := o.checkIdentity()
@@ -55,7 +55,7 @@ func (o *KeyOptions) ForPolicy(key notation.Key) (policy.Configured, error) {
 	return c, cli.Usage(err)
 }
 
-// ForPolicy returns what the ledger says to a policy of the selected images.
+// ForPolicy returns what the ledger says about the selected images, for a policy.
 func (r *Readable) ForPolicy(selected func(state.Item) bool) policy.Ledger {
 	l := policy.Ledger{Signatures: r.signatures, Images: r.images(selected)}
 	if r.Known != nil {

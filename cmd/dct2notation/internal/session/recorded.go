@@ -15,17 +15,16 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// recorded selects repositories of a ledger by their name in DCT or by the location of their
-// images.
+// recorded selects repositories of a ledger by their name in DCT or by the location of their images.
 type recorded struct {
 	names   []string
-	wanted  []image // none: all
+	wanted  []image // empty: all
 	exclude glob.List
-	named   bool     // on the command line: then each has to be there
-	Absent  []string // names of the configuration that the ledger knows nothing of; hosts finds them
+	named   bool     // on the command line: then each must exist
+	Absent  []string // names of the configuration that are not in the ledger; Hosts finds them
 }
 
-// image is what one name means: the images of repositories, or one of them.
+// image is what one name selects: all images of repositories, or one of them.
 type image struct {
 	glob.Glob
 	digest string // empty: all
@@ -45,7 +44,7 @@ func SelectRecorded(args []string, cfg Config) (*recorded, error) {
 	digests := make([]string, len(sel.names))
 	for i, name := range sel.names {
 		repositories[i] = name
-		// In the configuration names are those of repositories, for all verbs.
+		// In the configuration, names are always repositories, for all verbs.
 		if before, after, ok := strings.Cut(name, "@"); ok && sel.named {
 			if err := digest.Digest(after).Validate(); err != nil {
 				return nil, fmt.Errorf("%s: @ must be followed by a digest such as sha256:<64 hex digits>", safetext.Safe(name, 256))
@@ -78,8 +77,8 @@ func (s *recorded) Meant(it state.Item) bool {
 	return wanted && !s.exclude.Match(it.Repository) && !s.exclude.Match(it.GUN)
 }
 
-// Hosts returns the registries of what is selected. A name that is not in the ledger is an error: that
-// there was nothing to delete for it would pass for done.
+// Hosts returns the registries of what is selected. A name that is not in the ledger is an error: otherwise having
+// nothing to delete for it would look like success.
 func (s *recorded) Hosts(l *state.Ledger) ([]string, error) {
 	hosts := map[string]bool{}
 	found := make([]bool, len(s.wanted))

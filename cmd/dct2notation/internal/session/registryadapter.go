@@ -24,8 +24,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// The types of this file are registries and keys as package migrate needs them. They decide nothing:
-// whose a signature is, and what it is worth, is for notation/signature.
+// The types of this file adapt registries and keys to package migrate. They decide nothing: whose a signature is, and
+// what it is worth, is up to notation/signature.
 
 // ImageRegistry reads images and the lists of their signatures. It is a [verify.ReadRegistry].
 type ImageRegistry struct{ Client *registry.Client }
@@ -101,7 +101,7 @@ func (s *ImageRegistry) Listed(ctx context.Context, image migrate.Image) ([]stri
 	return digests, nil
 }
 
-// SignatureRegistry finds and stores signatures, too. It is a [migrate.Registry].
+// SignatureRegistry also finds and stores signatures. It is a [migrate.Registry].
 type SignatureRegistry struct {
 	ImageRegistry
 	Signers map[string]*notation.Signer // by name: whose signatures count as ours
@@ -167,7 +167,7 @@ func (s *SignatureRegistry) Push(ctx context.Context, image migrate.Image, e sta
 	}
 	told, err = r.PushSignature(ctx, image.Descriptor, e.MediaType, e.Blob, e.Manifest, inTag)
 	if failure.Of(err) == failure.Missing {
-		// Not the image is missing: the registry has no place for what was pushed.
+		// The image is not missing: the registry has no place for what was pushed.
 		return false, failure.New(failure.Permanent, err)
 	}
 	return told, err
@@ -192,7 +192,7 @@ func signatureOf(s signature.Signature) migrate.Signature {
 	return migrate.Signature{Digest: s.Digest, By: signedBy(s.By, s.MediaType, s.Contents), Metadata: s.Contents.Target.Annotations}
 }
 
-// signedBy is what the ledger keeps of a signature that counts as an identity's.
+// signedBy returns what the ledger keeps of a signature that counts as an identity's.
 func signedBy(by notation.Identity, mediaType string, c notation.Contents) state.SignedBy {
 	s := state.SignedBy{
 		Identity: by.String(), Leaf: notation.Thumbprint(c.Chain[0]), ChainEnds: c.ChainEnds().UTC(),
@@ -233,7 +233,7 @@ func (j *Judge) Judge(ctx context.Context, repository string, image digest.Diges
 // Remover is a [undo.Remover].
 type Remover struct {
 	ImageRegistry
-	Named []notation.Identity // whose signatures may be deleted; none: nothing is
+	Named []notation.Identity // whose signatures may be deleted; empty: none
 }
 
 // Stored is [undo.Remover]'s.
@@ -272,7 +272,7 @@ func (s *Remover) Remove(ctx context.Context, c undo.Claim) error {
 // Signer adapts the key to the interface of package migrate.
 type Signer struct {
 	*notation.Signer
-	monitor *monitor.Monitor // told when the key does not sign; may be nil
+	monitor *monitor.Monitor // receives failures of the key; may be nil
 }
 
 // Sign is [migrate.Signer]'s.
@@ -297,7 +297,7 @@ func (s Signer) Prove(ctx context.Context) error {
 	return err
 }
 
-// failed tells the monitor of a failure of the key, unless it was only told to end, or not asked.
+// failed reports a failure of the key to the monitor, unless it was only cancelled, or not asked.
 func (s Signer) failed(ctx context.Context, err error) {
 	if ctx.Err() == nil && !errors.Is(err, migrate.ErrSpent) {
 		s.monitor.KeyFailed(safetext.Safe(s.Name(), 128), string(failure.Of(err)))

@@ -29,8 +29,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Servers reaches the servers of one call: registries, and the Notary servers that belong
-// to them.
+// Servers connects to the servers of one call: registries, and the Notary servers that belong to them.
 type Servers struct {
 	Opts       RemoteOptions
 	notary     map[string]string // URL by registry host, from the configuration
@@ -42,43 +41,43 @@ type Servers struct {
 	Source     dct.Source
 	cache      dct.Cache
 	accepted   AcceptedRoots
-	witness    dct.TimeAttestation // of a snapshot that was signed; nil for any other source
+	witness    dct.TimeAttestation // from a signed snapshot; nil for any other source
 	pins       dct.Pins
-	Listed     map[dct.GUN]dct.Listing // what lists the repositories that were found
+	Listed     map[dct.GUN]dct.Listing // where the repositories that were found are listed
 	monitor    *monitor.Monitor        // nil: nobody watches
-	budget     notation.Budget         // of all keys' operations; nil: there is no bound
+	budget     notation.Budget         // of all keys' operations; nil: no limit
 
-	authorities map[string]*notation.TSA // that were asked
+	authorities map[string]*notation.TSA // asked already
 
 	mu      sync.Mutex
 	clients map[string]*auth.Client // of Notary servers, by registry host
 	users   map[string]bool         // registry hosts for which credentials were found and used at a Notary server
 }
 
-// RequestRetries is how often a request is repeated, and ItemPause how long an item, or the
-// question for a referrers API, waits for its second attempt; 0: as each package has it. Tests that are of what
-// happens afterwards do not wait for that.
+// RequestRetries is how often a request is repeated. ItemPause is how long an item, or the check for a referrers API,
+// waits before its second attempt. 0: each package's default. Tests of what happens afterwards set them to avoid the
+// wait.
 var (
 	RequestRetries = 0
 	ItemPause      time.Duration
 )
 
-// Access says what is done in registries.
+// Access says what a call does in registries.
 type Access struct {
-	ReadOnly bool // nothing is pushed, and no permission to push asked for
-	Delete   bool // permission to delete is asked for as well
+	ReadOnly bool // nothing is pushed, and no permission to push is requested
+	Delete   bool // permission to delete is requested as well
 	ForceTag bool // signatures by the tag schema, without asking for the referrers API
 
-	OnAnswer func(host string, h http.Header) // of every answer; may be nil
-	Hasty    bool                             // a server that is in trouble is left for the user to see, not waited for
+	OnAnswer func(host string, h http.Header) // called for every answer; may be nil
+	Hasty    bool                             // do not wait for a server in trouble; let the user see it
 
-	Record    *verify.Record // what a ledger has of the repositories that are meant is compared as well; nil: there is none
-	AllRecord bool           // whatever is named
+	Record    *verify.Record // a ledger's items for the selected repositories, to compare with as well; may be nil
+	AllRecord bool           // use all of the record, whatever is named
 
-	Transport *transport.Transport // an earlier call's, whose pauses still hold; nil: a new one
-	Monitor   *monitor.Monitor     // told of requests and waits; may be nil
-	Budget    notation.Budget      // of all keys' operations; nil: there is no bound
-	Told      Told                 // what earlier passes have warned of; nil: there were none
+	Transport *transport.Transport // an earlier call's, whose pauses still apply; nil: a new one
+	Monitor   *monitor.Monitor     // receives requests and waits; may be nil
+	Budget    notation.Budget      // of all keys' operations; nil: no limit
+	Told      Told                 // warnings of earlier passes; nil: there were none
 }
 
 // ConnectServers prepares the one HTTP stack for the given registries. It sends no request.
@@ -148,7 +147,7 @@ func RegistryHosts(guns []dct.GUN) []string {
 	return slices.Sorted(maps.Keys(hosts))
 }
 
-// credentialHosts are the hosts under which clients ask for a registry's credentials.
+// credentialHosts returns the hosts under which clients look up a registry's credentials.
 func credentialHosts(registries []string) []string {
 	var hosts []string
 	for _, h := range registries {
@@ -157,7 +156,7 @@ func credentialHosts(registries []string) []string {
 	return hosts
 }
 
-// hostname is a host without its port.
+// hostname returns a host without its port.
 func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		return name
@@ -170,7 +169,7 @@ func (r *Servers) plain(registry string) bool {
 	return r.Opts.PlainHTTP || slices.ContainsFunc(r.plainHosts, func(h string) bool { return strings.EqualFold(h, registry) })
 }
 
-// apiHost is where the registry of that name answers.
+// apiHost returns the host at which the registry of that name answers.
 func apiHost(registry string) string {
 	if registry == "docker.io" {
 		return "registry-1.docker.io"
@@ -178,7 +177,7 @@ func apiHost(registry string) string {
 	return registry
 }
 
-// Pins gives what says which roots are trusted.
+// Pins returns the pins: which roots are trusted.
 func (o *RemoteOptions) Pins(cfg Config) (dct.Pins, error) {
 	var pins dct.Pins
 	if cfg.TrustPinning != nil {
@@ -209,13 +208,13 @@ func (o *RemoteOptions) Pins(cfg Config) (dct.Pins, error) {
 	return pins, nil
 }
 
-// dockerTrustDir is docker's trust directory.
+// dockerTrustDir returns docker's trust directory.
 func (r *Servers) dockerTrustDir() string {
 	return cmp.Or(r.pins.DockerTrust, filepath.Join(cli.DockerDir(), "trust"))
 }
 
-// checkNotaryURL returns an error unless it is the address of a server and nothing else: it is
-// kept in ledgers, plans and snapshots, where a password has no place.
+// checkNotaryURL returns an error unless the text is the address of a server and nothing else: it is kept in ledgers,
+// plans and snapshots, which must not contain a password.
 func checkNotaryURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -229,7 +228,7 @@ func checkNotaryURL(s string) error {
 	return nil
 }
 
-// NotaryURL is the Notary server of a registry host.
+// NotaryURL returns the Notary server of a registry host.
 func (r *Servers) NotaryURL(registry string) string {
 	if r.Opts.NotaryServer != "" {
 		return strings.TrimSuffix(r.Opts.NotaryServer, "/")
@@ -243,7 +242,7 @@ func (r *Servers) NotaryURL(registry string) string {
 	return dct.DefaultServer(registry)
 }
 
-// Pending says which servers the process waits for, so long at least, and why.
+// Pending returns the servers for which the process has waited at least that long, and why.
 func (r *Servers) Pending(atLeast time.Duration) (all []string) {
 	for _, p := range r.Transport.Pending() {
 		if p.Left == 0 && p.Silent < atLeast {
@@ -262,7 +261,7 @@ func (r *Servers) Pending(atLeast time.Duration) (all []string) {
 	return all
 }
 
-// limit is what a host may be asked for: a Notary server much less than a registry.
+// limit returns the request limit of a host: much lower for a Notary server than for a registry.
 func (r *Servers) limit(host string) transport.Limit {
 	if r.isNotary(host) {
 		return transport.Limit{InFlight: r.Opts.NotaryLimit}
@@ -293,7 +292,7 @@ func (r *Servers) notaryClient(registry string) dct.Doer {
 	}
 	c := transport.Client(r.Transport, func(ctx context.Context, host string) (auth.Credential, error) {
 		if host != server {
-			return auth.EmptyCredential, nil // whoever that is, it is not for them
+			return auth.EmptyCredential, nil // unknown host: it does not get the credentials
 		}
 		found, err := r.base(ctx, apiHost(registry))
 		if found != auth.EmptyCredential {
@@ -303,14 +302,14 @@ func (r *Servers) notaryClient(registry string) dct.Doer {
 		}
 		return found, err
 	}, append(slices.Clone(r.Opts.tokenHosts), hostname(apiHost(registry)))...)
-	// A redirect is reported: whoever moved a Notary server has to say so.
+	// A redirect is reported, not followed: whoever moved a Notary server has to configure it.
 	c.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	r.clients[registry] = c
 	return c
 }
 
-// Expect says in which order the trust data of repositories will be read, so that one token of a Notary server
-// can be for several.
+// Expect announces the order in which the trust data of repositories will be read, so that one token of a Notary
+// server can cover several.
 func (r *Servers) Expect(guns []dct.GUN) {
 	if _, ok := r.Source.(*dct.Server); !ok {
 		return
@@ -334,7 +333,7 @@ func (r *Servers) LoggedIn(registry string) bool {
 	return r.users[registry]
 }
 
-// Anchored reports whether there is something to hold a repository's root to, but for what a ledger has.
+// Anchored reports whether a repository's root can be checked against something other than a ledger.
 func (r *Servers) Anchored(gun dct.GUN) bool { return r.pins.Anchors(gun) }
 
 // Pinned is Anchored without trust on first use.
@@ -353,7 +352,7 @@ func (r *Servers) Reader() *dct.Reader {
 	}
 }
 
-// DockerTrust reads docker's trust directory, whose roots are pins; nil: none are.
+// DockerTrust reads docker's trust directory, whose roots are pins; nil if it is not used.
 func (r *Servers) DockerTrust() *dct.Reader {
 	if r.pins.DockerTrust == "" {
 		return nil
@@ -361,7 +360,7 @@ func (r *Servers) DockerTrust() *dct.Reader {
 	return &dct.Reader{Source: dct.DockerTrust{Dir: r.pins.DockerTrust}}
 }
 
-// Close gives back what connect opened.
+// Close releases what connecting opened.
 func (r *Servers) Close() error {
 	r.Transport.CloseIdleConnections()
 	if c, ok := r.Source.(io.Closer); ok {
@@ -370,13 +369,13 @@ func (r *Servers) Close() error {
 	return nil
 }
 
-// waitLabel is what a reason to wait is in a label: one of a few.
+// waitLabel returns the metrics label for a reason to wait: one of a few.
 func waitLabel(reason string) string {
 	kind, _, _ := strings.Cut(reason, ",")
 	return safetext.Safe(kind, 64)
 }
 
-// serverLabel is the kind of server that a request goes to.
+// serverLabel returns the kind of server that a request goes to.
 func serverLabel(r *http.Request) string {
 	switch {
 	case r.Header.Get("Content-Type") == "application/timestamp-query":
@@ -386,5 +385,5 @@ func serverLabel(r *http.Request) string {
 	case strings.HasPrefix(r.URL.Path, "/v2/"):
 		return "registry"
 	}
-	return "other" // token servers, and where registries keep blobs
+	return "other" // token servers, and blob storage of registries
 }

@@ -41,8 +41,8 @@ func ReadRunning(flag, path string, stdin io.Reader) (*verify.RunningList, error
 	return list, nil
 }
 
-// Running says which images of a list may be asked for, and whose trust data is theirs: that of the repository
-// of this name, or of the one whose images have moved there.
+// Running returns which registries may be asked about images of a list, and whose trust data applies: that of the
+// repository of this name, or of the one whose images have moved there.
 func (f *Session) Running() verify.RunningScope {
 	return verify.RunningScope{
 		Asks:   func(registry string) bool { return slices.Contains(f.Hosts, registry) },
@@ -50,7 +50,7 @@ func (f *Session) Running() verify.RunningScope {
 	}
 }
 
-// origin is the GUN whose images are in a repository now.
+// origin returns the GUN whose images are in a repository now.
 func (m mirrors) origin(repository string) (dct.GUN, error) {
 	for _, one := range m {
 		from, fits := one.from, repository == one.to
@@ -62,7 +62,7 @@ func (m mirrors) origin(repository string) (dct.GUN, error) {
 		if !fits {
 			continue
 		}
-		// An earlier rule may have moved that one elsewhere.
+		// An earlier rule may have moved that GUN's images elsewhere.
 		if gun, err := dct.ParseGUN(from); err == nil && m.location(gun) == repository {
 			return gun, nil
 		}

@@ -25,7 +25,7 @@ type SelectOptions struct {
 	Discover    string
 	includeTags []string
 	excludeTags []string
-	Shard       Shard // of the verbs that bind it
+	Shard       Shard // for the verbs that bind it
 }
 
 // ways to find repositories.
@@ -60,38 +60,38 @@ func (o *SelectOptions) Check() error {
 	return nil
 }
 
-// selection is what arguments and configuration ask for.
+// selection is what arguments and configuration select.
 type selection struct {
 	exact   []dct.GUN // named
-	globs   glob.List // over what is found
+	globs   glob.List // match repositories that are found
 	exclude glob.List
 	tags    func(tag string) bool
 	moves   mirrors
 	found   bool // repositories are found, not only named
 	shard   Shard
 	names   []string
-	// recorded are the repositories that a ledger has, with the places of their images, and that
-	// are compared with what it says, whether or not they are found or listed.
+	// recorded are the repositories that a ledger has, with the locations of their images. They are compared with the
+	// ledger whether or not they are found or listed.
 	recorded map[dct.GUN][]string
-	unlisted map[dct.GUN]bool // of these, what nothing else has led to
-	choice   []string         // what of the configuration and flags chooses among them, and their tags
+	unlisted map[dct.GUN]bool // of these, the ones that only the ledger has
+	choice   []string         // which settings and flags select among them and their tags
 
-	unmatched *unmatched // nil: not all repositories of the configuration are looked at
+	unmatched *unmatched // nil: not all repositories of the configuration are processed
 }
 
-// ErrNoRepositories is returned where nothing says which repositories are meant.
+// ErrNoRepositories is returned if nothing says which repositories to process.
 var ErrNoRepositories = errors.New("no repositories\nhint: name them as arguments, or under repositories in the configuration; to find them, name globs such as registry.example.com/**")
 
-// ErrNoTags is returned where tags are selected and none matches, which is rather a typing error.
+// ErrNoTags is returned if tags are selected and none matches, which is probably a typing error.
 var ErrNoTags = cli.Usage(errors.New("no tag matches --include-tags and --exclude-tags\nhint: compare them with the tags of the repositories"))
 
-// SelectsTags reports whether tags are chosen among those of all that is read. Of what a
-// changefeed names anew, none may be meant.
+// SelectsTags reports whether tags are selected from everything that is read. What a changefeed newly names may well
+// have no selected tag.
 func (o *SelectOptions) SelectsTags() bool {
 	return len(o.includeTags)+len(o.excludeTags) > 0 && o.Discover != discoverChangefeed
 }
 
-// selectOf reads what is asked for. It contacts nothing.
+// selectOf reads the selection. It contacts no server.
 func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) {
 	sel := &selection{names: args, found: o.Discover != DiscoverList, shard: o.Shard}
 	if len(args) == 0 {
@@ -149,8 +149,8 @@ func (o *SelectOptions) selectOf(args []string, cfg Config) (*selection, error) 
 	return sel, nil
 }
 
-// Asked is what a result says of what arguments and configuration ask for. It contacts nothing, and refuses what
-// Connect would.
+// Asked returns the scope of a result for arguments and configuration. It contacts no server, and refuses what
+// Connect would refuse.
 func (o *SelectOptions) Asked(args []string, cfg Config) (string, error) {
 	if len(args)+len(cfg.Repositories) == 0 {
 		return "", nil
@@ -168,7 +168,7 @@ func (o *SelectOptions) CheckNames(args []string, cfg Config) error {
 	return cli.Usage(err)
 }
 
-// asked is the scope of a result.
+// asked returns the scope of a result.
 func (s *selection) asked() string {
 	text := output.ScopeText(s.names, s.choice)
 	if s.shard.Count > 0 {
@@ -177,8 +177,8 @@ func (s *selection) asked() string {
 	return text
 }
 
-// addRecorded adds the repositories of a ledger: all but those that are excluded, and unless all are
-// wanted only those that are meant, where the command line names some.
+// addRecorded adds the repositories of a ledger, except the excluded ones. If the command line names repositories, it
+// adds only those, unless all are wanted.
 func (s *selection) addRecorded(args []string, a Access) error {
 	if a.Record == nil {
 		return nil
@@ -200,7 +200,7 @@ func (s *selection) addRecorded(args []string, a Access) error {
 	return nil
 }
 
-// withRecorded adds to the repositories that were picked those that only a ledger has.
+// withRecorded adds to the picked repositories those that only a ledger has.
 func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
 	s.unlisted = map[dct.GUN]bool{}
 	for gun := range s.recorded {
@@ -229,7 +229,7 @@ func normalised(names []string) ([]string, error) {
 	return all, nil
 }
 
-// Hosts are the registries that the names speak of.
+// hosts returns the registries of the names.
 func (s *selection) hosts() ([]string, error) {
 	hosts := map[string]bool{}
 	for _, gun := range s.exact {
@@ -245,8 +245,8 @@ func (s *selection) hosts() ([]string, error) {
 	return slices.Sorted(maps.Keys(hosts)), nil
 }
 
-// pick keeps of the candidates what is asked for: the named ones always, the others by
-// the globs, each once and in order, none that is excluded.
+// pick returns the selected candidates: the named ones always, the others by the globs, each once and in order,
+// without the excluded ones.
 func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 	var guns []dct.GUN
 	taken := map[dct.GUN]bool{}
@@ -272,7 +272,7 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 		}
 	}
 	if s.found {
-		return guns, nil // that nothing is new is no mistake
+		return guns, nil // it is not a mistake if nothing is new
 	}
 	if i := slices.Index(matched, false); i >= 0 {
 		return nil, fmt.Errorf("%s matches no repository in the configuration, which has %s\nhint: to find repositories that are not listed there, say how: --discover catalog, or changefeed", safetext.Safe(s.globs[i].String(), 256), safetext.Count(len(candidates), "repository"))
@@ -283,17 +283,17 @@ func (s *selection) pick(candidates []dct.GUN) ([]dct.GUN, error) {
 	return guns, nil
 }
 
-// Scope is the selection as the engine takes it.
+// scope returns the selection in the form that the engine uses.
 func (s *selection) scope() migrate.Scope {
 	return migrate.Scope{Place: s.moves.location, Wanted: s.tags, Discovered: s.discovered}
 }
 
-// discovered reports whether a repository is asked for only because it was found, or was signed once.
+// discovered reports whether a repository is selected only because it was found, or was signed once.
 func (s *selection) discovered(gun dct.GUN) bool {
 	return s.unlisted[gun] || s.found && !slices.Contains(s.exact, gun)
 }
 
-// Listed are the configuration's repositories that are named in full.
+// listed returns the configuration's repositories that are named in full.
 func listed(cfg Config) ([]dct.GUN, error) {
 	var guns []dct.GUN
 	for _, name := range cfg.Repositories {
@@ -309,22 +309,22 @@ func listed(cfg Config) ([]dct.GUN, error) {
 	return guns, nil
 }
 
-// Feeds are what the changefeeds of the Notary servers have said, by registry host.
+// Feeds are the changefeeds read from the Notary servers, by registry host.
 type Feeds map[string]*dct.Feed
 
-// A discovery is the repositories that were found.
+// A discovery holds the repositories that were found.
 type discovery struct {
 	guns []dct.GUN
-	// Listed says of each what lists it as having trust data. A registry's catalogue does
-	// not: it lists what was never signed, too.
+	// listed says for each where it is listed as having trust data. A registry's catalogue does not count: it also
+	// lists what was never signed.
 	listed map[dct.GUN]dct.Listing
 	feeds  Feeds    // nil: no changefeed was read
-	odd    []string // names that are no repository's
-	// Unlisted is why the repositories of some of the registries are not known; nil: all are.
+	odd    []string // names that are not valid for a repository
+	// unlisted is why the repositories of some of the registries are not known; nil: all are known.
 	unlisted error
 }
 
-// listedBy is the repositories that one list has, which says that they have trust data.
+// listedBy returns a discovery of the repositories in one list, which says that they have trust data.
 func listedBy(by string, guns []dct.GUN, odd []string) discovery {
 	c := discovery{guns: guns, odd: odd, listed: map[dct.GUN]dct.Listing{}}
 	for _, gun := range guns {
@@ -333,8 +333,8 @@ func listedBy(by string, guns []dct.GUN, odd []string) discovery {
 	return c
 }
 
-// Discover finds the candidates. since is what an earlier pass has read of the changefeeds:
-// of these, what has changed are candidates; nil: all that they name.
+// discover finds the candidates. since is what an earlier pass has read of the changefeeds: then only what has
+// changed is a candidate; nil: everything that they name.
 func (r *Servers) discover(ctx context.Context, how string, sel *selection, cfg Config, since Feeds) (discovery, error) {
 	switch how {
 	case DiscoverDockerTrust:
@@ -360,11 +360,11 @@ func (r *Servers) discover(ctx context.Context, how string, sel *selection, cfg 
 	return discovery{guns: guns}, cli.Usage(err)
 }
 
-// maxOdd is how many odd names are written out.
+// maxOdd is how many invalid names are logged.
 const maxOdd = 20
 
-// tellOdd says which names were passed over: no image can have them, so docker has no trust
-// data of any under them, and there is nothing to sign.
+// tellOdd logs which names were skipped: no image can have them, so docker has no trust data under them, and there is
+// nothing to sign.
 func (d *discovery) tellOdd(log *slog.Logger) {
 	for _, name := range d.odd[:min(len(d.odd), maxOdd)] {
 		log.Warn("skipped a name that is not valid for an image", "name", safetext.Safe(name, 256))
@@ -374,7 +374,7 @@ func (d *discovery) tellOdd(log *slog.Logger) {
 	}
 }
 
-// sourceGUNs are all repositories that --source has, and its names that are not valid for an image.
+// sourceGUNs returns all repositories that --source has, and its names that are not valid for an image.
 func (r *Servers) sourceGUNs() (guns []dct.GUN, odd []string, err error) {
 	switch s := r.Source.(type) {
 	case *dct.Dump:
@@ -412,12 +412,12 @@ func (r *Servers) catalogs(ctx context.Context, hosts []string) (discovery, erro
 	return found, nil
 }
 
-// errNone is said of a list without entries: another server may have answered, so that nothing to do is
-// not the same as done.
+// errNone is the error for a list without entries: another server may have answered, so having nothing to do is not
+// the same as done.
 var errNone = errors.New("no repository at all")
 
-// miss notes that the repositories of a registry are not known, which is nothing to the others.
-// The error is ctx's.
+// miss records that the repositories of a registry are not known, which does not affect the others. The error is
+// ctx's.
 func (d *discovery) miss(ctx context.Context, host, instead string, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
@@ -432,12 +432,12 @@ func (d *discovery) miss(ctx context.Context, host, instead string, err error) e
 	return nil
 }
 
-// changefeeds reads the changefeeds of the Notary servers of the hosts. What a feed has as
-// deleted is a candidate, too: whether it is gone, the server is asked for.
+// changefeeds reads the changefeeds of the hosts' Notary servers. What a feed has as deleted is also a candidate: the
+// server is asked whether it is gone.
 func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) (discovery, error) {
 	server := r.FeedServer()
 	found := discovery{listed: map[dct.GUN]dct.Listing{}, feeds: Feeds{}}
-	names := map[string]bool{} // one server may serve several registries, and names them all for each
+	names := map[string]bool{} // one server may serve several registries, and names all repositories for each
 	for _, h := range hosts {
 		now, changed, err := server.Changes(ctx, h, since[h])
 		if err == nil && len(now.All()) == 0 {
@@ -467,7 +467,7 @@ func (r *Servers) changefeeds(ctx context.Context, hosts []string, since Feeds) 
 	return found, nil
 }
 
-// AddListed adds what the changefeed of a host's Notary server says of the repositories that it names.
+// AddListed adds what the changefeed of a host's Notary server says about the repositories that it names.
 func (r *Servers) AddListed(listed map[dct.GUN]dct.Listing, host string, feed *dct.Feed) {
 	for _, one := range feed.All() {
 		if gun, ok := r.named(host, one); ok {
@@ -476,13 +476,13 @@ func (r *Servers) AddListed(listed map[dct.GUN]dct.Listing, host string, feed *d
 	}
 }
 
-// FeedServer is the Notary server as the source of changefeeds.
+// FeedServer returns the Notary server as the source of changefeeds.
 func (r *Servers) FeedServer() *dct.Server {
 	return &dct.Server{URL: r.NotaryURL, HTTP: r.notaryClient, MaxRecords: r.Opts.maxRecords, MaxTime: r.Opts.maxRead}
 }
 
-// Named returns the repository that the changefeed of a host's Notary server names, and
-// reports whether that is the server where docker looks for it.
+// named returns the repository that the changefeed of a host's Notary server names, and reports whether that is the
+// server where docker looks for it.
 func (r *Servers) named(host string, one dct.Changed) (dct.GUN, bool) {
 	gun, err := dct.ParseGUN(one.GUN)
 	if err != nil || gun.String() != one.GUN {

@@ -1,6 +1,6 @@
-// Package session makes of configuration and flags what a verb works with: connected servers, the
-// selected repositories, open keys, the ledger, and the real parts behind the interfaces of package
-// migrate. It decides nothing that a promise rests on.
+// Package session turns configuration and flags into what a verb works with: connected servers, the selected
+// repositories, open keys, the ledger, and the real parts behind the interfaces of package migrate. It makes no
+// decision that a promise rests on.
 package session
 
 import (
@@ -23,26 +23,26 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Session is what one call works on: the servers, and the repositories that were asked for.
+// Session is what one call works on: the servers, and the selected repositories.
 type Session struct {
 	*Servers
 	GUNs     []dct.GUN
 	Asked    string   // by the user: see ScopeText
-	Choice   []string // what of the configuration and flags chooses among repositories and tags
+	Choice   []string // which settings and flags select repositories and tags
 	Scope    migrate.Scope
 	Feeds    Feeds
-	Odd      int   // names that were found and are no repository's
+	Odd      int   // how many names were found that are not valid for a repository
 	Unlisted error // why the repositories of some of the registries are not known
-	Part     bool  // of the repositories, only those that have changed since an earlier pass
+	Part     bool  // only the repositories that have changed since an earlier pass
 	Shard    Shard
 	Hosts    []string // registries that may be asked
-	campaign string   // that the shard is of; empty: it is all
+	campaign string   // what the shard is a part of; empty: there are no shards
 
 	moves     mirrors
 	unmatched *unmatched
 }
 
-// Connect connects to the servers and finds the repositories. The field is to be closed.
+// Connect connects to the servers and finds the repositories. The caller closes the session.
 func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, error) {
 	f, sel, err := Prepare(o, so, cfg, args, a, s, log)
 	if err != nil {
@@ -54,9 +54,8 @@ func Connect(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config,
 	return f, nil
 }
 
-// ConnectHosts connects to the servers without a selection of repositories: those of the names are the registries
-// that may be asked. Where --discover says how repositories are found, what lists them is asked all the same: what
-// it lists is not without trust data. The session is to be closed.
+// ConnectHosts connects to the servers without selecting repositories: only the registries of the names may be asked.
+// With --discover, the lists are still read: what they list has trust data. The caller closes the session.
 func ConnectHosts(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, error) {
 	if so.Discover != DiscoverList {
 		return Connect(ctx, o, so, cfg, args, a, s, log)
@@ -65,27 +64,27 @@ func ConnectHosts(ctx context.Context, o RemoteOptions, so SelectOptions, cfg Co
 	return f, err
 }
 
-// Found reports whether a repository is asked for only because it was found: that it has no
-// trust data is no failure then.
+// Found reports whether a repository is selected only because it was found: then it is no failure if it has no trust
+// data.
 func (f *Session) Found(gun dct.GUN) bool {
 	return f.Scope.Discovered != nil && f.Scope.Discovered(gun)
 }
 
-// Head begins a saved result of what the session works on.
+// Head returns the head of a saved result of this session.
 func (f *Session) Head(of string) report.Head {
 	h := report.NewHead(of, cli.Tool(), f.Asked, time.Now())
 	h.Shard, h.Campaign = f.Shard.String(), f.campaign
 	return h
 }
 
-// TellUnmatchedTags warns of each glob of tags that has matched none, once trust data was read.
+// TellUnmatchedTags warns of each tag glob that has matched nothing, once trust data was read.
 func (f *Session) TellUnmatchedTags(log *slog.Logger) {
 	if f.Unlisted == nil && !f.Part {
 		f.unmatched.tellTags(log)
 	}
 }
 
-// Prepare is enter before any request is sent: the field has no repositories yet.
+// Prepare is Connect without sending any request: the session has no repositories yet.
 func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Access, s cli.Streams, log *slog.Logger) (*Session, *selection, error) {
 	sel, err := so.selectOf(args, cfg)
 	if err != nil {
@@ -172,8 +171,8 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	return nil
 }
 
-// nothingFound is the error where repositories were looked for, and there is none to work on: it
-// may be that the wrong server has answered, so that nothing to do is not the same as done.
+// nothingFound returns the error if repositories were looked for and none is selected: perhaps the wrong server has
+// answered, so having nothing to do is not the same as done.
 func nothingFound(how string, found int) error {
 	switch {
 	case how != discoverChangefeed:
@@ -184,8 +183,8 @@ func nothingFound(how string, found int) error {
 	return errors.New("the changefeed is empty\nhint: is that the Notary server, or did a proxy answer? else name the repositories, or find them with --discover catalog")
 }
 
-// allHosts are the registries that may be spoken to: of the names, of the configuration's
-// list if globs choose from it, where images have moved to, and of what a ledger has.
+// allHosts returns the registries that may be contacted: those of the names, of the configuration's list if globs
+// select from it, of the locations of moved images, and of what a ledger has.
 func (s *selection) allHosts(cfg Config) ([]string, error) {
 	named, err := s.hosts()
 	if err != nil {
@@ -210,8 +209,8 @@ func (s *selection) allHosts(cfg Config) ([]string, error) {
 	return slices.Sorted(maps.Keys(hosts)), nil
 }
 
-// onePlaceEach refuses repositories whose images would be in one place: what is signed there
-// would be of two repositories at once.
+// onePlaceEach refuses repositories whose images would be in one place: what is signed there would belong to two
+// repositories at once.
 func onePlaceEach(guns []dct.GUN, m mirrors) error {
 	of := map[string]dct.GUN{}
 	for _, gun := range guns {
@@ -224,8 +223,7 @@ func onePlaceEach(guns []dct.GUN, m mirrors) error {
 	return nil
 }
 
-// oneRegistry refuses a password for repositories on other registries than it was given
-// for.
+// oneRegistry refuses a password if repositories are on other registries than the one it was given for.
 func (f *Session) oneRegistry(hosts []string) error {
 	for _, gun := range f.GUNs {
 		if !slices.Contains(hosts, gun.Registry()) {
@@ -235,10 +233,10 @@ func (f *Session) oneRegistry(hosts []string) error {
 	return nil
 }
 
-// AddUnfinished adds to what a changefeed named since an earlier pass the repositories that
-// such a pass left unfinished: the feed does not name them again.
+// AddUnfinished adds the repositories that an earlier pass left unfinished to those that a changefeed named since
+// then: the feed does not name them again.
 func (f *Session) AddUnfinished(ledger *state.Ledger, sel *selection) error {
-	// An image may come after its trust data, and what was undone is to be signed again.
+	// An image may be pushed after its trust data, and what was undone is to be signed again.
 	names, err := ledger.Unfinished(string(failure.Missing), state.ClassUndone)
 	if err != nil {
 		return err

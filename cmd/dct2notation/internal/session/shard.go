@@ -21,8 +21,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A Shard is one of Count parts of the repositories, counted from 0, that several machines work off side by
-// side. Its zero value is all of them.
+// A Shard is one of Count parts of the repositories, counted from 0, that several machines process in parallel. Its
+// zero value is all of them.
 type Shard struct{ Index, Count int }
 
 const maxShards = 10_000
@@ -40,7 +40,7 @@ func (s *Shard) Bind(f *pflag.FlagSet) {
 // Type is what the help shows.
 func (s *Shard) Type() string { return "I/N" }
 
-// String is the value that Set takes; empty: all repositories.
+// String returns the value that Set accepts; empty: all repositories.
 func (s Shard) String() string {
 	if s.Count == 0 {
 		return ""
@@ -48,7 +48,7 @@ func (s Shard) String() string {
 	return fmt.Sprintf("%d/%d", s.Index, s.Count)
 }
 
-// Set reads a value.
+// Set parses a value.
 func (s *Shard) Set(text string) error {
 	i, n, ok := strings.Cut(text, "/")
 	if !ok {
@@ -74,8 +74,7 @@ func (s *Shard) Set(text string) error {
 	return nil
 }
 
-// Check returns a usage error for a Pod of an Indexed Job that was not told its part: each would do the
-// whole, side by side.
+// Check returns a usage error in a Pod of an Indexed Job that was not given its part: each Pod would do everything.
 func (s Shard) Check() error {
 	if i := os.Getenv(jobIndex); s.Count == 0 && i != "" && i != "0" {
 		return cli.Usage(fmt.Errorf("%s is %s, so other Pods of the same Job do the same work\nhint: --shard /N gives each of N Pods its part", jobIndex, safetext.Safe(i, 32)))
@@ -83,7 +82,7 @@ func (s Shard) Check() error {
 	return nil
 }
 
-// CheckLedger returns a usage error for the ledger of another shard: it knows nothing of this one's images.
+// CheckLedger returns a usage error for the ledger of another shard: it knows nothing about this shard's images.
 func (s Shard) CheckLedger(known *state.Fingerprint) error {
 	if known == nil || known.Shard == s.String() {
 		return nil
@@ -98,8 +97,8 @@ func (s Shard) CheckLedger(known *state.Fingerprint) error {
 		name(known.Shard, "all repositories"), name(s.String(), "all repositories")))
 }
 
-// has reports whether a place is in the shard: that with the greatest hash of all has it, so that another
-// number of shards moves as few as possible.
+// has reports whether a place is in the shard. The shard with the greatest hash has it, so that changing the number
+// of shards moves as few places as possible.
 func (s Shard) has(place string) bool {
 	if s.Count < 2 {
 		return true
@@ -114,14 +113,13 @@ func (s Shard) has(place string) bool {
 	return best == s.Index
 }
 
-// of keeps those repositories whose images are in the shard. Those that meet in one place stay together.
+// of returns the repositories whose images are in the shard. Those that share a place stay together.
 func (s Shard) of(guns []dct.GUN, canonical func(dct.GUN) string) []dct.GUN {
 	return slices.DeleteFunc(guns, func(gun dct.GUN) bool { return !s.has(canonical(gun)) })
 }
 
-// campaign names what all shards are parts of: the number of shards, what was asked for and the
-// repositories that were found for it. Where these differ from shard to shard, one that each took for
-// another's may be in none.
+// campaign identifies what all shards are parts of: the number of shards, the selection, and the repositories found
+// for it. If these differed between shards, a repository could be in none, each shard taking it for another's.
 func (s Shard) campaign(asked string, guns []dct.GUN, canonical func(dct.GUN) string) string {
 	all := make([]string, len(guns))
 	for i, gun := range guns {
@@ -129,12 +127,12 @@ func (s Shard) campaign(asked string, guns []dct.GUN, canonical func(dct.GUN) st
 	}
 	slices.Sort(all)
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%d\n%s\n", s.Count, asked) // a hash returns no error
+	_, _ = fmt.Fprintf(h, "%d\n%s\n", s.Count, asked) // writing to a hash never fails
 	_, _ = io.WriteString(h, strings.Join(all, "\n"))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// canonical is the place of a repository's images, in the one form that stands for all its spellings.
+// canonical returns the place of a repository's images in its canonical spelling.
 func (f *Session) canonical(gun dct.GUN) string {
 	place := f.Scope.PlaceOf(gun)
 	return canonicalLocation(place, f.plain(migrate.HostOf(place)))

@@ -14,11 +14,10 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// SnapshotJudge judges signatures of a snapshot by a trust policy, whose scopes are GUNs.
+// snapshotJudge judges signatures of a snapshot by a trust policy, whose scopes are GUNs.
 type snapshotJudge struct{ verifier *notation.Verifier }
 
-// SnapshotJudge opens the policy that the options name; nil where they name none. rt sends what
-// it asks for revocation.
+// SnapshotJudge opens the policy that the options name; nil if they name none. rt sends the revocation requests.
 func (o *RemoteOptions) SnapshotJudge(rt http.RoundTripper) (snapshot.Judge, error) {
 	if o.SnapshotPolicy == "" {
 		return nil, nil
@@ -44,20 +43,20 @@ func (j snapshotJudge) Judge(ctx context.Context, gun dct.GUN, manifest ocispec.
 	return verdict, nil
 }
 
-// SnapshotSigner is the key as package snapshot needs it.
+// SnapshotSigner adapts the key to package snapshot.
 type SnapshotSigner struct {
 	metadata map[string]string
 	open     func(context.Context) (*notation.Signer, error)
 
 	knows    *notation.Signer  // recognises the key's signatures; open or not
 	attestor *migrate.Attestor // nil: the key is not open
-	failed   error             // that it could not be opened
-	leaf     string            // of the last signature that was recognised
+	failed   error             // why it could not be opened
+	leaf     string            // of the signature recognised last
 }
 
-// SnapshotSigner lets the key that the options name sign saved trust data. Where the configuration says whose
-// signatures are the key's, it is opened when the first is to be made: to find that all is signed costs no key
-// operation then.
+// SnapshotSigner returns a signer for saved trust data, with the key that the options name. If the configuration says
+// whose signatures are the key's, the key is opened only for the first new signature: finding that everything is
+// signed then costs no key operation.
 func (r *Servers) SnapshotSigner(ctx context.Context, o KeyOptions, log *slog.Logger) (*SnapshotSigner, error) {
 	key, options, err := r.keyOf(ctx, o, nil, log)
 	if err != nil {
@@ -87,8 +86,8 @@ func (s *SnapshotSigner) ready(ctx context.Context) error {
 	return nil
 }
 
-// Leaf is the SHA-256 of the certificate that the key signs by, or while that was not asked for, of one that it has
-// signed by; empty: there is none.
+// Leaf returns the SHA-256 of the certificate that the key signs with or, if the key is not open, of one that it has
+// signed with; empty: none.
 func (s *SnapshotSigner) Leaf() string {
 	if s.attestor != nil {
 		return s.knows.Leaf()

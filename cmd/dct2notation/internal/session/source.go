@@ -12,16 +12,16 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A trustSource is a kind of place that trust data is read from, as --source names it.
+// A trustSource is a kind of place to read trust data from, as --source names it.
 type trustSource struct {
 	name   string
-	usage  string // how the flag takes it
-	server bool   // requests are sent there: it has an address, credentials, a cache and a changefeed
-	grows  bool   // what DCT signs later is there, too
+	usage  string // how the flag spells it
+	server bool   // a server: it has an address, credentials, a cache and a changefeed
+	grows  bool   // what DCT signs later appears there
 	dir    bool   // its place is a directory
-	named  bool   // its place has to be named
+	named  bool   // its place must be given
 
-	check func(path string) error // whether the place is one of this kind; nil: it takes no place
+	check func(path string) error // checks that the place is of this kind; nil: it has no place
 	open  func(r *Servers, place string) (dct.Source, error)
 }
 
@@ -37,7 +37,7 @@ func trustSources() []trustSource {
 	}
 }
 
-// sourceUsage says what --source takes.
+// sourceUsage returns the values that --source accepts.
 func sourceUsage() string {
 	var all []string
 	for _, s := range trustSources() {
@@ -63,13 +63,13 @@ func (o *RemoteOptions) FromServer() bool {
 	return s.server
 }
 
-// SourceGrows reports whether what DCT signs later is found where trust data is read.
+// SourceGrows reports whether what DCT signs later appears where trust data is read.
 func (o *RemoteOptions) SourceGrows() bool {
 	s, _ := o.source()
 	return s.grows
 }
 
-// DumpHelp is in the help of the verbs that read trust data.
+// DumpHelp is part of the help of the verbs that read trust data.
 const DumpHelp = `
 A dump is an export of the Notary server's table tuf_files, one row a line, with the columns
 gun, role, version, sha256 and data in base64, separated by tabs; or JSON objects with these
@@ -82,9 +82,8 @@ members:
   RethinkDB   rethinkdb export -e notaryserver.tuf_files --fields gun,role,version,sha256,data
                 --format json, then jq -c '.[]'`
 
-// notaryAdvice tells where the address of a Notary server comes from that cannot be reached or
-// is none, and who reaches a registry without TLS that this is not so of the Notary server that
-// docker's rule gives.
+// notaryAdvice returns where the address of an unreachable or invalid Notary server comes from. If the registry is
+// reached without TLS, it adds that this does not apply to the Notary server that docker's rule gives.
 func (r *Servers) notaryAdvice(registry string) string {
 	switch {
 	case r.variable.holds(registry):

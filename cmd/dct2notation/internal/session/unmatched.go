@@ -11,14 +11,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// unmatched finds what the configuration says of repositories and tags and none of them has: rather a typing error,
-// and nothing else tells of it. It is safe for concurrent use; nil looks for nothing.
+// unmatched finds names and globs of the configuration that match no repository or tag: probably typing errors, which
+// nothing else reports. It is safe for concurrent use; nil looks for nothing.
 type unmatched struct {
 	told     Told
-	recorded []dct.GUN // all repositories of the ledger, if it is looked at
+	recorded []dct.GUN // all repositories of the ledger, if it is read
 
 	mu               sync.Mutex
-	include, exclude glob.List // of tags: those that have matched none yet
+	include, exclude glob.List // for tags: those that have matched nothing yet
 	read             bool      // there was a tag
 }
 
@@ -26,7 +26,7 @@ func newUnmatched(include, exclude glob.List) *unmatched {
 	return &unmatched{told: Told{}, include: slices.Clone(include), exclude: slices.Clone(exclude)}
 }
 
-// Told has what was warned of, for the passes of a watch to say it once. It is not safe for concurrent use.
+// Told records warnings, so that the passes of a watch give each once. It is not safe for concurrent use.
 type Told map[string]bool
 
 // warn warns once.
@@ -37,7 +37,7 @@ func (t Told) warn(log *slog.Logger, what, key, value string) {
 	}
 }
 
-// note takes a tag of trust data.
+// note records a tag of trust data.
 func (u *unmatched) note(tag string) {
 	if u == nil {
 		return
@@ -49,7 +49,7 @@ func (u *unmatched) note(tag string) {
 	u.include, u.exclude = slices.DeleteFunc(u.include, matches), slices.DeleteFunc(u.exclude, matches)
 }
 
-// tell warns of what none of the repositories has, those that are left out included.
+// tell warns of what matches no repository, even among those that are left out.
 func (u *unmatched) tell(guns []dct.GUN, sel *selection, cfg Config, log *slog.Logger) {
 	if u == nil {
 		return
@@ -74,7 +74,7 @@ func (u *unmatched) tell(guns []dct.GUN, sel *selection, cfg Config, log *slog.L
 	}
 }
 
-// tellTags warns of globs of tags that have matched none.
+// tellTags warns of tag globs that have matched nothing.
 func (u *unmatched) tellTags(log *slog.Logger) {
 	if u == nil {
 		return

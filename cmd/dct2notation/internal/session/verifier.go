@@ -23,8 +23,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation/signature"
 )
 
-// verifierOptions say which plugins may verify signatures. A signature names the plugin that its
-// signer wants; none runs that is not named here.
+// verifierOptions say which plugins may verify signatures. A signature names the plugin that its signer wants; only
+// plugins named here are run.
 type verifierOptions struct {
 	verifyPlugins []string // NAME, or NAME=FILE
 	verifySums    map[string]string
@@ -64,8 +64,8 @@ func (o *verifierOptions) Plugins() ([]notation.VerificationPlugin, error) {
 	return plugins, nil
 }
 
-// OpenVerifier opens the one judge of envelopes, by a trust policy (empty: notation's own). rt
-// sends what it asks for revocation.
+// OpenVerifier opens the one verifier of envelopes, by a trust policy (empty: notation's own). rt sends the
+// revocation requests.
 func (o *verifierOptions) OpenVerifier(policy string, rt http.RoundTripper) (*notation.Verifier, error) {
 	plugins, err := o.Plugins()
 	if err != nil {
@@ -75,8 +75,8 @@ func (o *verifierOptions) OpenVerifier(policy string, rt http.RoundTripper) (*no
 	return v, cli.Usage(err)
 }
 
-// Verification compares what the session has selected, with a verifier. seen takes what the verifier has looked at; nil:
-// nobody shows it.
+// Verification compares what the session has selected, with a verifier. seen receives what the verifier has
+// inspected; may be nil.
 func (f *Session) Verification(verifier *notation.Verifier, seen func(ocispec.Descriptor, []signature.Looked)) *verify.Verification {
 	return &verify.Verification{
 		Trust: f.Reader(), Registry: &ImageRegistry{Client: f.Registry}, Scope: f.Scope, Workers: 1,
@@ -84,8 +84,7 @@ func (f *Session) Verification(verifier *notation.Verifier, seen func(ocispec.De
 	}
 }
 
-// WarnOfStore tells of a trust store beside the trust policy: it counts for nothing, and what
-// policy writes belongs together.
+// WarnOfStore warns of a trust store beside the trust policy: it is not used, although policy writes both together.
 func WarnOfStore(trustPolicy string, log *slog.Logger) {
 	if trustPolicy == "" {
 		return
@@ -105,11 +104,11 @@ func WarnOfStore(trustPolicy string, log *slog.Logger) {
 	log.Warn("notation's own trust store is used, not the one next to the trust policy; to use both, as policy writes them, set NOTATION_CONFIG to their folder", "folder", folder, "read", read)
 }
 
-// TrustFolder is where policy notation is told to write by the line that a run ends with.
+// TrustFolder is the folder in the policy notation command that a run suggests in its last line.
 const TrustFolder = "trust"
 
-// PolicyCovers reports whether notation's own trust policy, or else the one in TrustFolder, has a statement for the images
-// in each of these repositories, so that verify has something to judge by; folder is empty for notation's own.
+// PolicyCovers reports whether notation's own trust policy, or else the one in TrustFolder, has a statement for the
+// images in each of these repositories, so that verify has a policy to judge by; folder is empty for notation's own.
 func PolicyCovers(repositories []string) (all bool, folder string) {
 	switch {
 	case covered("", repositories):
@@ -133,7 +132,7 @@ func covered(policy string, repositories []string) bool {
 	return true
 }
 
-// OfflineTransport sends what a verb asks for revocation that connects to no server otherwise.
+// OfflineTransport sends the revocation requests of a verb that otherwise connects to no server.
 func (o *RemoteOptions) OfflineTransport() (*transport.Transport, error) {
 	rt, err := transport.New(transport.Options{
 		CAFile: o.caFile, TLSDir: filepath.Join(cli.DockerDir(), "tls"), UserAgent: cli.Tool(), Retries: RequestRetries,

@@ -1,6 +1,5 @@
-// Package config reads a request's key id and plugin-config into what the
-// plugin needs to know. Unknown names are errors: a misspelt `token` must not
-// quietly widen the search. No message shows a value that could be a PIN.
+// Package config parses a request's key id and plugin-config into the plugin's settings. Unknown names are errors: a
+// misspelt `token` must not quietly widen the search. No message shows a value that could be a PIN.
 package config
 
 import (
@@ -15,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// ModuleEnv names the PKCS#11 library where plugin-config does not.
+// ModuleEnv names the PKCS#11 library if plugin-config does not.
 const ModuleEnv = "NOTATION_PKCS11_MODULE"
 
 var names = []string{"module", "token", "label", "id", "ca_certs", "pin_file", "pin_env"}
@@ -77,8 +76,8 @@ func refuseUnknown(options map[string]string) error {
 	return fault.Invalid(hint, "plugin-config has unknown names %q", unknown)
 }
 
-// readKey joins --id with label, id and token of plugin-config. With label or
-// id there, a plain --id is only a name for the key; a URI must agree with them.
+// readKey combines --id with label, id and token of plugin-config. If label or id is given there, a plain --id is
+// only a name for the key; a URI must agree with them.
 func readKey(keyID string, options map[string]string) (keyref.Ref, error) {
 	ref, err := keyref.Parse(keyID)
 	if err != nil {

@@ -1,8 +1,7 @@
-// Package keyref says which private key on which token is meant.
+// Package keyref describes which private key on which token to use.
 //
-// A Ref is a set of conditions; an empty field is no condition. It is written
-// either as the key's CKA_LABEL or as a PKCS#11 URI (RFC 7512, a subset). A Ref
-// never holds a PIN: a URI with one is refused, and no error of this package
+// A Ref is a set of conditions; an empty field is no condition. It is written either as the key's CKA_LABEL or as a
+// PKCS#11 URI (RFC 7512, a subset). A Ref never holds a PIN: a URI with one is refused, and no error of this package
 // quotes the URI, since a refused one may contain it.
 package keyref
 
@@ -12,7 +11,7 @@ import (
 	"strings"
 )
 
-// Ref names a key and the token it lies on.
+// Ref describes a key and the token that holds it.
 type Ref struct {
 	Token        string // CKA_LABEL of the token, without padding
 	Serial       string
@@ -24,8 +23,8 @@ type Ref struct {
 	ID    []byte // CKA_ID of the private key
 }
 
-// Parse reads a key id as Notation's --id gives it: a PKCS#11 URI if it starts
-// with pkcs11:, otherwise a label, taken as it is.
+// Parse parses a key id from Notation's --id: a PKCS#11 URI if it starts with pkcs11:, otherwise a label, used as it
+// is.
 func Parse(keyID string) (Ref, error) {
 	if IsURI(keyID) {
 		return parseURI(keyID)
@@ -36,8 +35,8 @@ func Parse(keyID string) (Ref, error) {
 	return Ref{Label: keyID}, nil
 }
 
-// Merge adds the conditions of other. A field that both set differently is an
-// error: which of the two keys was meant is not ours to guess.
+// Merge adds the conditions of other. A field that both set differently is an error: we must not guess which of the
+// two keys is the right one.
 func (r Ref) Merge(other Ref) (Ref, error) {
 	for _, f := range []struct {
 		name string
@@ -72,7 +71,7 @@ func (r Ref) Merge(other Ref) (Ref, error) {
 	return r, nil
 }
 
-// KeyText and TokenText describe the two halves of a Ref for messages, quoted.
+// KeyText describes the key's half of a Ref for messages, quoted.
 func (r Ref) KeyText() string {
 	var parts []string
 	if r.Label != "" {
@@ -84,7 +83,7 @@ func (r Ref) KeyText() string {
 	return strings.Join(parts, " and ")
 }
 
-// TokenText is "any" if every token will do.
+// TokenText describes the token's half of a Ref for messages, quoted; "any" if every token will do.
 func (r Ref) TokenText() string {
 	var parts []string
 	for _, f := range []struct{ name, value string }{

@@ -11,18 +11,17 @@ import (
 
 const scheme = "pkcs11:"
 
-// ErrPIN is returned for a URI that carries a PIN or says where one lies. Key
-// ids are stored in plain text, shown by `notation key list` and by ps.
+// ErrPIN is returned for a URI that contains a PIN or says where to find one. Key ids are stored in plain text, and
+// shown by `notation key list` and by ps.
 var ErrPIN = errors.New("a PIN has no place in a key id")
 
-// IsURI reports whether a key id is read as a URI and not as a label.
+// IsURI reports whether a key id is parsed as a URI rather than a label.
 func IsURI(keyID string) bool {
 	return len(keyID) >= len(scheme) && strings.EqualFold(keyID[:len(scheme)], scheme)
 }
 
-// parseURI reads token, serial, manufacturer, model, slot-id, object, id and
-// type=private. Everything else is refused: a condition that is skipped could
-// select another key than the one the writer described.
+// parseURI parses token, serial, manufacturer, model, slot-id, object, id and type=private. It refuses everything
+// else: skipping a condition could select another key than the one described.
 func parseURI(uri string) (Ref, error) {
 	path, query, hasQuery := strings.Cut(uri[len(scheme):], "?")
 	if hasQuery {
@@ -57,7 +56,7 @@ func parseURI(uri string) (Ref, error) {
 }
 
 func (r *Ref) set(name, value string) error {
-	if name == "id" { // the only attribute that is bytes and not text
+	if name == "id" { // the only attribute that is bytes, not text
 		r.ID = []byte(value)
 		return nil
 	}
@@ -92,8 +91,8 @@ func (r *Ref) set(name, value string) error {
 	return nil
 }
 
-// refuseQuery says why: none of the query attributes that RFC 7512 defines
-// (PIN and module) is taken from a key id.
+// refuseQuery returns why: none of the query attributes that RFC 7512 defines (PIN and module) is accepted in a key
+// id.
 func refuseQuery(query string) error {
 	for _, attribute := range strings.Split(query, "&") {
 		if name, _, _ := strings.Cut(attribute, "="); isPIN(name) {
@@ -103,8 +102,8 @@ func refuseQuery(query string) error {
 	return errors.New("the PKCS#11 URI has a query part (after the ?), which is not supported")
 }
 
-// isPIN also knows the names with %-escapes and in other cases: whoever wrote
-// them meant a PIN, and no message may show what follows.
+// isPIN also recognises the names with %-escapes and in other cases: whoever wrote them meant a PIN, and no message
+// may show what follows.
 func isPIN(name string) bool {
 	if plain, err := url.PathUnescape(name); err == nil {
 		name = plain

@@ -17,7 +17,7 @@ import (
 // DefaultEnv is the variable that is read if the configuration names no other.
 const DefaultEnv = "NOTATION_PKCS11_PIN"
 
-// maxFile bounds a PIN file: a longer one is not a PIN file.
+// maxFile limits the size of a PIN file: a longer one is not a PIN file.
 const maxFile = 1 << 10
 
 // A PIN prints as a placeholder however it is formatted.
@@ -34,8 +34,7 @@ func (PIN) GoString() string { return "[PIN]" }
 // Of makes a PIN from text.
 func Of(text string) PIN { return PIN{text} }
 
-// Source says where the PIN lies. File is asked first; Env is the name of a
-// variable, or empty for DefaultEnv.
+// Source says where to find the PIN. File is tried first; Env is the name of a variable, or empty for DefaultEnv.
 type Source struct {
 	File string
 	Env  string
@@ -67,9 +66,8 @@ func (s Source) Read(getenv func(string) string) (PIN, bool, error) {
 	return PIN{}, false, nil
 }
 
-// readFile checks the file that it opened, not the path, so that it cannot be
-// exchanged in between. Symbolic links are followed: Kubernetes mounts secrets
-// as links. O_NONBLOCK keeps a pipe from blocking the open.
+// readFile checks the file that it opened, not the path, so that it cannot be exchanged in between. Symbolic links
+// are followed: Kubernetes mounts secrets as links. O_NONBLOCK keeps a pipe from blocking the open.
 func readFile(path string) (PIN, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -110,7 +108,7 @@ func private(f *os.File) error {
 	return nil
 }
 
-// unpath drops the path from an error: the caller names the file once.
+// unpath removes the path from an error: the caller names the file once.
 func unpath(err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {

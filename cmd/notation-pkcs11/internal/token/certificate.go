@@ -9,9 +9,8 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// Certificates returns the certificates that the token keeps under the key's id
-// or its label, a certificate under both twice. Whether one of them is the key's
-// is for the caller to see.
+// Certificates returns the certificates that the token keeps under the key's id or its label; a certificate under
+// both appears twice. The caller checks whether one of them is the key's.
 func (k *Key) Certificates() ([]*x509.Certificate, error) {
 	var found []pkcs11.ObjectHandle
 	for _, name := range k.names() {
@@ -33,8 +32,8 @@ func (s *Session) AllCertificates() ([]*x509.Certificate, error) {
 	return s.certificates(found)
 }
 
-// certificates passes over objects that are no X.509 certificates: tokens also
-// keep attribute certificates, URLs and empty containers in this class.
+// certificates skips objects that are not X.509 certificates: tokens also keep attribute certificates, URLs and empty
+// containers in this class.
 func (s *Session) certificates(objects []pkcs11.ObjectHandle) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for _, object := range objects {

@@ -11,7 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// verdict is what a PKCS#11 return value means to whoever asked for a signature.
+// verdict is what a PKCS#11 return value means to the caller who requested a signature.
 type verdict struct {
 	code plugin.ErrorCode
 	hint string
@@ -59,8 +59,7 @@ var verdicts = map[pkcs11.Error]verdict{
 	pkcs11.CKR_MECHANISM_PARAM_INVALID:    unfit,
 }
 
-// explain gives an error of the module its protocol code and hint. Values that
-// it does not know are ERROR.
+// explain adds the protocol code and a hint to an error of the module. Unknown values are ERROR.
 func explain(err error) error {
 	var rv pkcs11.Error
 	if !errors.As(err, &rv) {

@@ -78,9 +78,8 @@ func (k *Key) read() error {
 	}
 }
 
-// Belongs reports whether pub can be this key's public part. For an EC key whose
-// point the token keeps to itself only the curve is compared; the check of the
-// signature, which follows every signing, tells the rest.
+// Belongs reports whether pub can be this key's public part. For an EC key whose point the token does not show, it
+// compares only the curve; the check of the signature, which follows every signing, proves the rest.
 func (k *Key) Belongs(pub crypto.PublicKey) bool {
 	switch own := k.public.(type) {
 	case *rsa.PublicKey:

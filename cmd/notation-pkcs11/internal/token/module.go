@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// load opens and initialises the library at an absolute path. It checks the file
-// first because the loader's own reasons do not reach us.
+// load opens and initialises the library at an absolute path. It checks the file first because the loader's own
+// errors do not reach us.
 func load(path string) (*pkcs11.Ctx, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -21,7 +21,7 @@ func load(path string) (*pkcs11.Ctx, error) {
 	case !info.Mode().IsRegular():
 		return nil, fault.Invalid("module is the path of a library", "opening PKCS#11 module %q: it is not a regular file", path)
 	case info.Mode().Perm()&0o002 != 0:
-		// The library gets the PIN: whoever may write it, has it.
+		// The library gets the PIN: whoever may write the library can read it.
 		return nil, fault.Invalid("chmod o-w the file", "opening PKCS#11 module %q: every user may change it", path)
 	}
 	module := pkcs11.New(path)

@@ -10,12 +10,11 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// maxObjects bounds a search, so that no token can keep us busy for ever.
+// maxObjects limits a search, so that no token can keep us busy forever.
 const maxObjects = 4096
 
-// find returns the objects that have all these attributes. CKA_TOKEN is always
-// one of them: session objects of other programs are not what was meant, and
-// some modules want it said.
+// find returns the objects that have all these attributes. It always adds CKA_TOKEN: session objects of other
+// programs are not wanted, and some modules require it.
 func (s *Session) find(attributes ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
 	attributes = append(attributes, pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true))
 	if err := s.module.FindObjectsInit(s.handle, attributes); err != nil {
@@ -37,9 +36,8 @@ func (s *Session) find(attributes ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, 
 	}
 }
 
-// attribute reads one attribute. It returns nil for one that the object does not
-// have, or does not show. One at a time, because a single unknown attribute makes
-// the binding drop them all.
+// attribute reads one attribute. It returns nil if the object does not have it, or does not show it. It reads one at
+// a time, because a single unknown attribute makes the binding drop them all.
 func (s *Session) attribute(object pkcs11.ObjectHandle, kind uint) ([]byte, error) {
 	values, err := s.module.GetAttributeValue(s.handle, object, []*pkcs11.Attribute{pkcs11.NewAttribute(kind, nil)})
 	if errors.Is(err, pkcs11.Error(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID)) ||

@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/pkcs11"
 )
 
-// publicRSA reads the modulus from the private key, which must have it, and the
-// exponent from wherever it is.
+// publicRSA reads the modulus from the private key or its public object, one of which must have it, and the exponent
+// from wherever it is.
 func (k *Key) publicRSA() (*rsa.PublicKey, error) {
 	modulus, err := k.ownOrPublic(pkcs11.CKA_MODULUS)
 	if err != nil {
@@ -28,7 +28,7 @@ func (k *Key) publicRSA() (*rsa.PublicKey, error) {
 	e := new(big.Int).SetBytes(exponent)
 	switch {
 	case exponent == nil:
-		e.SetInt64(65537) // what nearly all keys have; a wrong guess fails to match the certificate
+		e.SetInt64(65537) // the usual exponent; a wrong guess fails to match the certificate
 	case e.BitLen() > 31:
 		return nil, errors.New("the exponent of the RSA key is too large")
 	}
@@ -65,7 +65,7 @@ func (k *Key) ownOrPublic(kind uint) ([]byte, error) {
 	}
 	twins, err := k.publicObjects()
 	if err != nil || len(twins) != 1 {
-		return nil, err // of several public keys none is known to be ours
+		return nil, err // with several public keys, none is known to be ours
 	}
 	return k.session.attribute(twins[0], kind)
 }
@@ -81,7 +81,7 @@ func (k *Key) publicObjects() ([]pkcs11.ObjectHandle, error) {
 	return nil, nil
 }
 
-// names are the two ways in which PKCS#11 objects say that they belong together.
+// names returns the two attributes by which PKCS#11 objects belong together.
 func (k *Key) names() []*pkcs11.Attribute {
 	var names []*pkcs11.Attribute
 	if k.id != nil {

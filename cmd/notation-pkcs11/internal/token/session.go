@@ -24,9 +24,8 @@ type Session struct {
 	turn   *os.File // see takeTurn; closing the nil file does nothing
 }
 
-// Open loads the module, opens the token that ref describes and logs in. hasPIN
-// is false if no PIN is configured; then only a token that asks for none opens.
-// The caller closes the session.
+// Open loads the module, opens the token that ref describes and logs in. hasPIN is false if no PIN is configured;
+// then only a token that requires none can be opened. The caller closes the session.
 func Open(module string, ref keyref.Ref, p pin.PIN, hasPIN bool) (*Session, error) {
 	turn, err := takeTurn(module, os.Getenv)
 	if err != nil {
@@ -77,8 +76,8 @@ func (s *Session) login() error {
 	return nil
 }
 
-// mayTry keeps the last attempt for a person. A migration may start this plugin
-// from many workers at once; a PIN that is wrong once is wrong in all of them.
+// mayTry leaves the last attempt to a person. A migration may start this plugin from many workers at once; a PIN that
+// is wrong once is wrong in all of them.
 func mayTry(flags uint) error {
 	switch {
 	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
@@ -90,9 +89,8 @@ func mayTry(flags uint) error {
 	return nil
 }
 
-// Close ends the login. There is nothing to do about errors: the process ends
-// next. The library stays loaded, because some leave threads behind that crash
-// when their code is unmapped.
+// Close ends the login. It ignores errors, as the process ends next. The library stays loaded, because some leave
+// threads behind that crash when their code is unmapped.
 func (s *Session) Close() {
 	s.module.CloseSession(s.handle)
 	s.module.Finalize()

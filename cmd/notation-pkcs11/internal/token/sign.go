@@ -18,8 +18,8 @@ var (
 	maskings   = map[crypto.Hash]uint{crypto.SHA256: pkcs11.CKG_MGF1_SHA256, crypto.SHA384: pkcs11.CKG_MGF1_SHA384, crypto.SHA512: pkcs11.CKG_MGF1_SHA512}
 )
 
-// Sign spends one key operation on the digest and returns the signature in
-// Notation's form. It is not checked yet.
+// Sign spends one key operation on the digest and returns the signature in Notation's form. The signature is not
+// checked yet.
 func (k *Key) Sign(a algorithm.Algorithm, digest []byte) ([]byte, error) {
 	raw, err := k.sign(a, digest)
 	if err != nil {
@@ -52,7 +52,7 @@ func (k *Key) sign(a algorithm.Algorithm, digest []byte) ([]byte, error) {
 	return signature, nil
 }
 
-// mechanism signs a digest that was made here: the payload does not travel.
+// mechanism returns the mechanism that signs a digest computed here: the payload is not sent to the token.
 func (k *Key) mechanism(hash crypto.Hash) *pkcs11.Mechanism {
 	if k.curve != nil {
 		return pkcs11.NewMechanism(pkcs11.CKM_ECDSA, nil)
@@ -61,7 +61,7 @@ func (k *Key) mechanism(hash crypto.Hash) *pkcs11.Mechanism {
 		pkcs11.NewPSSParams(mechanisms[hash], maskings[hash], uint(hash.Size())))
 }
 
-// asksEachTime reports whether the key wants the PIN again for every signature.
+// asksEachTime reports whether the key requires the PIN again for every signature.
 func (k *Key) asksEachTime() (bool, error) {
 	value, err := k.session.attribute(k.handle, pkcs11.CKA_ALWAYS_AUTHENTICATE)
 	return len(value) == 1 && value[0] != 0, err

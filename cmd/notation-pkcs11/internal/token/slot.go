@@ -31,9 +31,8 @@ func choose(module *pkcs11.Ctx, ref keyref.Ref) (tokenIn, error) {
 	return pick(all, ref)
 }
 
-// tokens lists the initialised tokens. A slot that cannot be read is passed
-// over, since a module may have other readers with nothing to do with us; if no
-// slot can be read, the reason is returned.
+// tokens lists the initialised tokens. It skips a slot that cannot be read, since a module may have other readers
+// unrelated to us; if no slot can be read, it returns the reason.
 func tokens(module *pkcs11.Ctx) ([]tokenIn, error) {
 	slots, err := module.GetSlotList(true)
 	if err != nil {
@@ -47,7 +46,7 @@ func tokens(module *pkcs11.Ctx) ([]tokenIn, error) {
 			unreadable = fmt.Errorf("reading the token in slot %d: %w", slot, explain(err))
 			continue
 		}
-		// Some smart card modules never set the flag, but give a label.
+		// Some smart card modules never set the flag, but have a label.
 		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 || text(info.Label) != "" {
 			found = append(found, tokenIn{slot, info})
 		}
@@ -87,8 +86,7 @@ func fits(t tokenIn, ref keyref.Ref) bool {
 		(ref.Slot == nil || *ref.Slot == t.slot)
 }
 
-// text takes the padding off a fixed-width field. PKCS#11 pads with blanks;
-// some modules pad with zero bytes.
+// text removes the padding of a fixed-width field. PKCS#11 pads with blanks; some modules pad with zero bytes.
 func text(field string) string { return strings.TrimRight(field, " \x00") }
 
 func list(all []tokenIn) string {

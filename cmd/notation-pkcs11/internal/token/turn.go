@@ -16,22 +16,21 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// turnWait is how long a process waits for its turn. A turn takes some 20 ms.
+// turnWait is how long a process waits for its turn. A turn takes about 20 ms.
 const turnWait = time.Minute
 
-// takeTurn makes processes that use SoftHSM one after the other, and returns the
-// lock to close after the session; nil for other modules, which need none.
+// takeTurn serialises processes that use SoftHSM, and returns the lock to close after the session; nil for other
+// modules, which need none.
 //
-// SoftHSM 2.6 rewrites the token's file at each login, and a process that reads
-// it meanwhile sees no token, or one without a PIN: with 8 plugins at once 118 of
-// 320 signatures failed, in ways that look like a wrong configuration. Real HSMs
-// keep their sessions apart.
+// SoftHSM 2.6 rewrites the token's file at each login, and a process that reads it meanwhile sees no token, or one
+// without a PIN: with 8 plugins at once 118 of 320 signatures failed, in ways that look like a wrong configuration.
+// Real HSMs keep their sessions apart.
 func takeTurn(module string, getenv func(string) string) (*os.File, error) {
 	if !strings.Contains(strings.ToLower(filepath.Base(module)), "softhsm") {
 		return nil, nil
 	}
-	// The lock lies on a file that exists and is only read: nothing to create,
-	// nothing to clean up, and the kernel gives it back when a process is killed.
+	// The lock is on a file that exists and is only read: nothing to create, nothing to clean up, and the kernel
+	// releases it when a process is killed.
 	path := getenv("SOFTHSM2_CONF")
 	if path == "" {
 		path = module
@@ -50,8 +49,8 @@ func takeTurn(module string, getenv func(string) string) (*os.File, error) {
 	return f, nil
 }
 
-// lock takes the exclusive lock on the file or gives up after a while. It asks
-// again and again instead of blocking, so that giving up leaves nothing behind.
+// lock takes the exclusive lock on the file or gives up after a while. It polls instead of blocking, so that giving
+// up leaves nothing behind.
 func lock(f *os.File, wait time.Duration) error {
 	for end := time.Now().Add(wait); ; time.Sleep(3 * time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
