@@ -1,5 +1,5 @@
-// Package bearer is docker's token authentication for test servers: the token endpoint, the check of
-// tokens, and the challenge. Tokens do not expire.
+// Package bearer implements docker's token authentication for test servers: the token endpoint, the check of tokens,
+// and the challenge. Tokens do not expire.
 package bearer
 
 import (
@@ -12,13 +12,12 @@ import (
 	"sync"
 )
 
-// Tokens are what one server gives out. Methods may be called from several goroutines at once.
+// Tokens are the tokens of one server. Methods may be called from several goroutines at once.
 type Tokens struct {
 	Realm   string // URL of the endpoint
 	Service string
-	Users   map[string]string // passwords by name, of who may do everything; none: anybody gets a token
-	// PullOnly is for a server without users: tokens are good for pulling, and whoever gives a name is
-	// refused.
+	Users   map[string]string // passwords by name, of users who may do everything; empty: anybody gets a token
+	// PullOnly is for a server without users: tokens allow only pulling, and requests with a user name are refused.
 	PullOnly bool
 
 	mu     sync.Mutex
@@ -31,9 +30,9 @@ func (t *Tokens) Knows(user, password string, given bool) bool {
 	return given && known && password == want
 }
 
-// ServeHTTP is the token endpoint. It takes a GET with basic authentication, or an OAuth2 POST with
-// grant_type=password, or refresh_token with a user's password as the identity token. Like real token
-// servers it grants less than was asked for instead of refusing.
+// ServeHTTP is the token endpoint. It accepts a GET with basic authentication, or an OAuth2 POST with
+// grant_type=password, or refresh_token with a user's password as the identity token. Like real token servers it
+// grants less than requested instead of refusing.
 func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password, given := r.BasicAuth()
 	switch {
@@ -56,7 +55,7 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusBadRequest, "UNKNOWN", "unreadable token request")
 		return
 	}
-	token := "token-canary-" + rand.Text() // easily found where it must not be
+	token := "token-canary-" + rand.Text() // easy to find where it must not appear
 	t.mu.Lock()
 	if t.grants == nil {
 		t.grants = map[string]map[string][]string{}
@@ -67,8 +66,8 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "access_token": token, "expires_in": 300}) // a client that is gone needs none
 }
 
-// permit reads "repository:team/app:pull,push" and the like; several may share a value. A name may hold
-// a port, so it ends at the last colon.
+// permit parses "repository:team/app:pull,push" and the like; several may share a value. A name may contain a port,
+// so it ends at the last colon.
 func (t *Tokens) permit(scopes []string) map[string][]string {
 	granted := map[string][]string{}
 	for _, value := range scopes {
@@ -87,8 +86,8 @@ func (t *Tokens) permit(scopes []string) map[string][]string {
 	return granted
 }
 
-// Allow reports whether a request carries a token that is good for all these actions; without any, each
-// token is. If it does not, it is answered with a challenge.
+// Allow reports whether a request has a token that allows all these actions; without actions, any token does. If not,
+// it answers with a challenge.
 func (t *Tokens) Allow(w http.ResponseWriter, r *http.Request, resource string, actions ...string) bool {
 	token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	t.mu.Lock()

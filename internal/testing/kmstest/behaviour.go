@@ -23,83 +23,84 @@ const (
 	MANAGED  = "MANAGED"  // generate-envelope and verify-signature, as AWS Signer's
 )
 
-// The signed attributes of an envelope that the plugin or Notation looks at.
+// The signed attributes of an envelope that the plugin or Notation reads.
 const (
 	VerificationPlugin    = "io.cncf.notary.verificationPlugin"
 	SigningProfileVersion = "com.amazonaws.signer.signingProfileVersion"
 	SigningJob            = "com.amazonaws.signer.signingJob"
 )
 
-// What Rejects has for the revocation check. AWS Signer's plugin answers in this form also where it
-// could ask nobody.
+// Values of Rejects for the revocation check. AWS Signer's plugin answers in this form even if it could not reach the
+// service.
 const (
 	Revoked       = "Resource(s) arn:aws:signer:eu-central-1:111122223333:/signing-jobs/1 have been revoked."
 	ServiceAway   = "GetRevocationStatus call failed with error: dial tcp 127.0.0.1:9: connect: connection refused"
 	NoCredentials = "GetRevocationStatus call failed with error: get credentials: no EC2 IMDS role found"
 )
 
-// A Behaviour is everything the plugin is told. The zero value is an honest plugin without keys.
+// A Behaviour is everything that the plugin can be ordered to do. The zero value is an honest plugin without keys.
 type Behaviour struct {
-	// Keys are the keys it has, by key id. Others are refused with VALIDATION_ERROR.
+	// Keys are its keys, by key id. It refuses others with VALIDATION_ERROR.
 	Keys map[string]pki.Files `json:"keys,omitempty"`
 	// Capability is RAW, ENVELOPE, VERIFIER or MANAGED.
 	Capability string `json:"capability,omitempty"`
-	// Rolling renews the certificates of all keys while they sign; nil: they stay as they are.
+	// Rolling renews the certificates of all keys while they sign; nil: they are not renewed.
 	Rolling *Rolling `json:"rolling,omitempty"`
-	// SigningAuthority makes envelopes by the scheme notary.x509.signingAuthority: JWS only, without expiry.
+	// SigningAuthority makes envelopes with the scheme notary.x509.signingAuthority: JWS only, without expiry.
 	SigningAuthority bool `json:"signingAuthority,omitempty"`
-	// Attributes are signed into every envelope as critical ones, with the key's id in place of {id}
-	// and the image's digest in place of {digest}. A verifier looks for SigningProfileVersion among the
-	// trusted identities, where the signature has it.
+	// Attributes are signed into every envelope as critical ones; {id} stands for the key's id and {digest} for the
+	// image's digest. If the signature has SigningProfileVersion, a verifier looks for it among the trusted
+	// identities.
 	Attributes map[string]string `json:"attributes,omitempty"`
-	// MaxPayload is the most bytes that an envelope may be made for. Zero: no limit.
+	// MaxPayload is the largest payload, in bytes, of an envelope. Zero: no limit.
 	MaxPayload int `json:"maxPayload,omitempty"`
 	// Rejects are the verifications that fail, with the reason, by the protocol's name of the capability.
 	Rejects map[string]string `json:"rejects,omitempty"`
-	// Ignores has it process no attribute of a signature.
+	// Ignores makes it process no attribute of a signature.
 	Ignores bool `json:"ignores,omitempty"`
-	// Annotations come with every envelope it generates, with the image's digest in place of {digest}.
+	// Annotations are returned with every envelope; {digest} stands for the image's digest.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Delay is the time each command takes on top, in milliseconds, by command.
+	// Delay is the additional time that each command takes, in milliseconds, by command.
 	Delay map[string]int `json:"delay,omitempty"`
-	// Calls is the path of the call log. Install and Set fill it in when it is empty.
+	// Calls is the path of the call log. Install and Set fill it in if it is empty.
 	Calls string `json:"calls,omitempty"`
-	// MaxPerSecond limits the commands that use a key (all but get-plugin-metadata), in any second and
-	// over all processes; above it they answer THROTTLED at once. Throttled calls do not count
-	// towards the limit. Zero: no limit.
+	// MaxPerSecond limits the commands that use a key (all but get-plugin-metadata), in any second and over all
+	// processes; further ones answer THROTTLED at once. Throttled calls do not count towards the limit. Zero: no
+	// limit.
 	MaxPerSecond float64 `json:"maxPerSecond,omitempty"`
 	// Refusal is how calls above MaxPerSecond are answered: Throttled, ThrottledAzure or
 	// ThrottledText. Empty: Throttled.
 	Refusal Kind `json:"refusal,omitempty"`
-	// Faults are what goes wrong. The first that fits a call is the one that happens.
+	// Faults are what goes wrong. The first that matches a call happens.
 	Faults []Fault `json:"faults,omitempty"`
 }
 
-// AWSSigner is the behaviour of AWS Signer's plugin, for keys whose ids are the ARNs of signing profiles.
+// AWSSigner returns the behaviour of AWS Signer's plugin, for keys whose ids are the ARNs of signing profiles.
 func AWSSigner(keys map[string]pki.Files) Behaviour {
 	return Behaviour{Keys: keys, Capability: MANAGED, SigningAuthority: true, MaxPayload: 4096, Attributes: map[string]string{
 		VerificationPlugin: Name, SigningProfileVersion: "{id}/Vk1a2b3c4d", SigningJob: "arn:aws:signer:eu-central-1:111122223333:/signing-jobs/{digest}",
 	}}
 }
 
-// Rolling is how a service renews certificates by itself: each time a new key, with the root and the
-// subject of the certificate in Behaviour.Keys. A certificate that has expired is renewed in any case.
-// What was renewed and how often it signed survives Plugin.Set.
+// Rolling is how a service renews certificates by itself: each time with a new key, and with the root and the subject
+// of the certificate in Behaviour.Keys. An expired certificate is always renewed. Plugin.Set keeps renewed
+// certificates and how often they have signed.
 type Rolling struct {
 	// Authority issues the certificates: the root of those in Behaviour.Keys.
 	Authority pki.Files `json:"authority"`
-	// Signatures is the number of signatures after which there is a new one. Zero: no matter how many.
+	// Signatures is the number of signatures after which the certificate is renewed. Zero: unlimited.
 	Signatures int `json:"signatures,omitempty"`
-	// Ms is the age at which there is a new one, in milliseconds. Zero: no matter how old.
+	// Ms is the age at which the certificate is renewed, in milliseconds. Zero: unlimited.
 	Ms int `json:"ms,omitempty"`
-	// EKUs are extended key usages beside code signing.
+	// EKUs are extended key usages besides code signing.
 	EKUs []asn1.ObjectIdentifier `json:"ekus,omitempty"`
-	// LifetimeMs is how long each is valid, in milliseconds, which X.509 cuts to seconds. Zero: 72 hours.
+	// LifetimeMs is how long each certificate is valid, in milliseconds, which X.509 truncates to seconds. Zero: 72
+	// hours.
 	LifetimeMs int `json:"lifetimeMs,omitempty"`
 }
 
-// A Fault is one thing that goes wrong, and when. Calls are counted per command over all processes since
-// Install or the last Set.
+// A Fault is one thing that goes wrong, and when. Calls are counted per command over all processes since Install or
+// the last Set.
 type Fault struct {
 	// Command is the plugin command it happens to: "generate-signature" and so on.
 	Command string `json:"command"`
@@ -109,18 +110,18 @@ type Fault struct {
 	Nth int `json:"nth,omitempty"`
 	// Count is the number of calls it happens to. 0 means every call if Nth is 0, else that one.
 	Count int `json:"count,omitempty"`
-	// Every has it happen to one call in so many, for ever, in place of Nth and Count.
+	// Every makes it happen to one call in that many, forever, instead of Nth and Count.
 	Every int `json:"every,omitempty"`
 	// Ms is how long slow, hanging and lingering kinds last, in milliseconds. 0 means a minute.
 	Ms int `json:"ms,omitempty"`
 	// Text replaces the message of the kinds that answer with an error.
 	Text string `json:"text,omitempty"`
-	// With is the id of the key that wrong-key, wrong-chain and expired-chain use in place of the right
-	// one. Empty: one made up on the spot, which for RSA costs the time of making a key.
+	// With is the id of the key that wrong-key, wrong-chain and expired-chain use instead of the right one. Empty: a
+	// new key, which for RSA takes the time to make it.
 	With string `json:"with,omitempty"`
 }
 
-// Fault returns the fault for the nth call of a command, counted from 1; false means none.
+// Fault returns the fault for the nth call of a command, counted from 1; false if there is none.
 func (b Behaviour) Fault(command string, nth int) (Fault, bool) {
 	for _, f := range b.Faults {
 		if f.Command == command && f.fits(nth) {
@@ -140,8 +141,8 @@ func (f Fault) fits(nth int) bool {
 	return nth >= f.Nth && nth < f.Nth+max(f.Count, 1)
 }
 
-// check refuses what the plugin would not understand, so that a test with a slip of the pen does not
-// pass because nothing went wrong.
+// check refuses what the plugin would not understand, so that a test with a typing error does not pass because
+// nothing went wrong.
 func (b Behaviour) check() error {
 	if b.Capability != "" && !slices.Contains([]string{RAW, ENVELOPE, VERIFIER, MANAGED}, b.Capability) {
 		return fmt.Errorf("unknown capability %q", b.Capability)
@@ -183,7 +184,7 @@ func ReadBehaviour(path string) (Behaviour, error) {
 	return b, nil
 }
 
-// write replaces the file in one step: a plugin that starts meanwhile reads the old or the new one.
+// write replaces the file atomically: a plugin that starts meanwhile reads the old or the new one.
 func (b Behaviour) write(path string) error {
 	content, err := json.MarshalIndent(b, "", "  ")
 	if err != nil {
@@ -212,9 +213,9 @@ type Kind string
 
 // Error answers: JSON on stderr, exit 1.
 const (
-	Throttled      Kind = "throttled"       // THROTTLED, as the protocol has it
-	ThrottledAzure Kind = "throttled-azure" // "Throttled", as Azure's plugin has it
-	ThrottledText  Kind = "throttled-text"  // ERROR with "Code: 429" in the text, as Vault's plugin has it
+	Throttled      Kind = "throttled"       // THROTTLED, as in the protocol
+	ThrottledAzure Kind = "throttled-azure" // "Throttled", as from Azure's plugin
+	ThrottledText  Kind = "throttled-text"  // ERROR with "Code: 429" in the text, as from Vault's plugin
 	AccessDenied   Kind = "access-denied"   // ACCESS_DENIED
 	TimeoutCode    Kind = "timeout-code"    // TIMEOUT
 	Validation     Kind = "validation"      // VALIDATION_ERROR
@@ -235,7 +236,7 @@ const (
 	SetsidDaemon       Kind = "setsid-daemon"            // right answer, exit 0, stdout is kept by a child in its own session
 	Slow               Kind = "slow"                     // right answer, Ms later
 	ColdStart          Kind = "cold-start"               // the same, after warnings on stderr
-	GarbageStdout      Kind = "garbage-stdout"           // bytes that are no JSON, exit 0
+	GarbageStdout      Kind = "garbage-stdout"           // bytes that are not JSON, exit 0
 	EmptyStdout        Kind = "empty-stdout"             // nothing, exit 0
 	HugeStdout         Kind = "huge-stdout"              // 300 MB, exit 0
 	DuplicateJSONKeys  Kind = "duplicate-json-keys"      // right answer with its first field twice, the first time null
@@ -247,12 +248,12 @@ const (
 const (
 	WrongKey          Kind = "wrong-key"           // signed with another key
 	WrongChain        Kind = "wrong-chain"         // signed with the key, sent with another's certificates
-	ExpiredChain      Kind = "expired-chain"       // the key's certificate has expired; envelopes are dated back to fit
+	ExpiredChain      Kind = "expired-chain"       // the key's certificate has expired; envelopes are backdated to fit
 	NewCertificate    Kind = "new-certificate"     // a new self-signed certificate of the key for each signature
 	WrongKeyID        Kind = "wrong-key-id"        // answers for another key id
 	WrongPayload      Kind = "wrong-payload"       // signs other bytes; in an envelope, another digest
 	WrongAlgorithm    Kind = "wrong-algorithm"     // names another algorithm or key spec than the key's
-	WrongEnvelopeType Kind = "wrong-envelope-type" // says COSE of JWS and the other way round
+	WrongEnvelopeType Kind = "wrong-envelope-type" // says COSE for JWS and the other way round
 	BadSignature      Kind = "bad-signature"       // one bit of the signature is flipped
 	WrongContract     Kind = "wrong-contract"      // supports contract version 2.0 only
 	WrongName         Kind = "wrong-name"          // says it is another plugin
@@ -277,7 +278,7 @@ var (
 	signing    = []string{signature, envelope}
 )
 
-// commands tells which commands a kind can happen to.
+// commands are the commands that a kind can happen to.
 var commands = map[Kind][]string{
 	Throttled: everywhere, ThrottledAzure: everywhere, ThrottledText: everywhere, AccessDenied: everywhere,
 	TimeoutCode: everywhere, Validation: everywhere, GenericError: everywhere,
@@ -290,7 +291,7 @@ var commands = map[Kind][]string{
 	WrongContract: {metadata}, WrongName: {metadata}, NoCapability: {metadata},
 }
 
-// Kinds is every kind there is, sorted.
+// Kinds returns all kinds, sorted.
 func Kinds() []Kind {
 	var kinds []Kind
 	for kind := range commands {
@@ -300,7 +301,7 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// Commands tells which plugin commands the kind can happen to.
+// Commands returns the plugin commands that the kind can happen to.
 func (k Kind) Commands() []string { return slices.Clone(commands[k]) }
 
 func (f Fault) check(b Behaviour) error {

@@ -38,7 +38,7 @@ import (
 const (
 	// Name is the plugin's name.
 	Name = "kmstest"
-	// ConfigKey is the plugin-config key that carries the path of the behaviour file.
+	// ConfigKey is the plugin-config key for the path of the behaviour file.
 	ConfigKey = "behaviour"
 	// BehaviourFile is the name of the behaviour file beside the executable.
 	BehaviourFile = "kmstest.json"
@@ -55,11 +55,11 @@ type Plugin struct {
 	calls string // path of the call log; owned by mu
 }
 
-// Install puts the plugin where Notation looks for it, <libexecDir>/plugins/kmstest/notation-kmstest,
-// with its behaviour, and resets its counters.
+// Install installs the plugin where Notation looks for it, <libexecDir>/plugins/kmstest/notation-kmstest, with its
+// behaviour, and resets its counters.
 //
-// The executable is built once per process with the go command, so the process must run inside this
-// module and with the developer's own HOME or GOCACHE; or KMSTEST_BINARY names one built before.
+// The executable is built once per process with the go command, so the process must run inside this module and with
+// the developer's own HOME or GOCACHE; or KMSTEST_BINARY names an existing one.
 func Install(libexecDir string, b Behaviour) (*Plugin, error) {
 	program, err := executable()
 	if err != nil {
@@ -84,8 +84,8 @@ func Install(libexecDir string, b Behaviour) (*Plugin, error) {
 
 // writeExecutable writes a program that can be started at once.
 func writeExecutable(path string, content []byte) error {
-	// A process that another goroutine starts meanwhile would inherit our descriptor until it executes
-	// its own program, and for as long ours is "text file busy".
+	// A process that another goroutine starts meanwhile would inherit our descriptor until it executes its own
+	// program, and until then ours is "text file busy".
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, content, 0o755); err != nil {
@@ -94,7 +94,7 @@ func writeExecutable(path string, content []byte) error {
 	return os.Chmod(path, 0o755) // whatever the umask
 }
 
-// executable is the plugin's program. It is kept in memory, so that no test leaves a file behind.
+// executable returns the plugin's program. It is kept in memory, so that no test leaves a file behind.
 var executable = sync.OnceValues(func() ([]byte, error) {
 	if path := os.Getenv("KMSTEST_BINARY"); path != "" {
 		program, err := os.ReadFile(path)
@@ -121,11 +121,11 @@ var executable = sync.OnceValues(func() ([]byte, error) {
 	return program, nil
 })
 
-// Config is what to pass as --plugin-config.
+// Config returns what to pass as --plugin-config.
 func (p *Plugin) Config() map[string]string { return map[string]string{ConfigKey: p.behaviour()} }
 
-// Set changes the behaviour for all plugin processes that start from now on, and resets the counters
-// that Fault.Nth and MaxPerSecond look at. The call log is kept.
+// Set changes the behaviour for all plugin processes that start from now on, and resets the counters for Fault.Nth
+// and MaxPerSecond. The call log is kept.
 func (p *Plugin) Set(b Behaviour) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,8 +149,8 @@ func (p *Plugin) Set(b Behaviour) error {
 	return nil
 }
 
-// Calls returns what the plugin was started for, in the order of the log: one command, or all if it is
-// empty. Each process is in it, however it ended.
+// Calls returns the plugin's calls for one command, or all if command is empty, in the order of the log. It includes
+// every process, however it ended.
 func (p *Plugin) Calls(command string) ([]Call, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,37 +159,36 @@ func (p *Plugin) Calls(command string) ([]Call, error) {
 
 func (p *Plugin) behaviour() string { return filepath.Join(filepath.Dir(p.Path), BehaviourFile) }
 
-// CountersDir is where the plugin keeps its counters, given the path of its behaviour file.
+// CountersDir returns where the plugin keeps its counters, given the path of its behaviour file.
 func CountersDir(behaviour string) string { return behaviour + ".counters" }
 
-// LeavesDir is where the plugin keeps the certificates that it renewed, given the path of its behaviour file.
+// LeavesDir returns where the plugin keeps renewed certificates, given the path of its behaviour file.
 func LeavesDir(behaviour string) string { return behaviour + ".leaves" }
 
-// A Call is a line of the call log: a command that the plugin was started for, written before it was
-// carried out.
+// A Call is a line of the call log: a command that the plugin was started for, logged before it was carried out.
 type Call struct {
 	Command string `json:"command"`
 	// Args is the command line.
 	Args  []string `json:"args,omitempty"`
 	KeyID string   `json:"keyId,omitempty"`
-	// Payload is the hex SHA-256 of the bytes to be signed; empty for commands without.
+	// Payload is the hex SHA-256 of the bytes to sign; empty for commands without a payload.
 	Payload string `json:"payload,omitempty"`
-	// Proof is set where those bytes are over no image: dct2notation asked what certificate the key has.
+	// Proof is set if those bytes are not for an image: dct2notation asked which certificate the key has.
 	Proof bool `json:"proof,omitempty"`
-	// Fault is what went wrong with it on purpose: throttled, also when that was for the rate. Empty: nothing.
+	// Fault is what went wrong on purpose: throttled includes calls over the rate limit. Empty: nothing.
 	Fault Kind `json:"fault,omitempty"`
 	// UnixNano is when.
 	UnixNano int64 `json:"unixNano"`
 }
 
-// At is when the call was made.
+// At returns the time of the call.
 func (c Call) At() time.Time { return time.Unix(0, c.UnixNano) }
 
-// proofType is the media type of what a proof is over.
+// proofType is the media type of the content of a proof.
 const proofType = "application/vnd.dct2notation.proof"
 
-// IsProof reports whether bytes to be signed are those of a proof: the payload itself, COSE's
-// structure around it, or JWS's parts in base64.
+// IsProof reports whether bytes to sign are those of a proof: the payload itself, COSE's structure around it, or
+// JWS's parts in base64.
 func IsProof(payload []byte) bool {
 	if bytes.Contains(payload, []byte(proofType)) {
 		return true
@@ -203,8 +202,8 @@ func IsProof(payload []byte) bool {
 	return false
 }
 
-// Append adds the call to the log with a single write, so that lines of plugins running at once, or
-// killed at once, do not mix.
+// Append adds the call to the log with a single write, so that lines of plugins that run, or are killed, at the same
+// time do not mix.
 func (c Call) Append(path string) error {
 	line, err := json.Marshal(c)
 	if err != nil {
@@ -224,7 +223,7 @@ func (c Call) Append(path string) error {
 	return nil
 }
 
-// readCalls returns the calls of one command, or all if it is empty. No log yet means no calls.
+// readCalls returns the calls of one command, or all if it is empty. Without a log there are no calls.
 func readCalls(path, command string) ([]Call, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

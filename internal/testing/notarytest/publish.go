@@ -17,7 +17,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/validation"
 )
 
-// A refusal is a publication that was turned down before its content was looked at.
+// A refusal is a publication that was refused before its content was looked at.
 type refusal struct {
 	code  errorCode
 	cause error
@@ -44,7 +44,7 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request, gun string
 	}
 }
 
-// serializable writes a reason such that notary's client recovers its type, nil if it cannot.
+// serializable encodes a reason so that notary's client recovers its type; nil if that is not possible.
 func serializable(err error) any {
 	detail, cause := validation.NewSerializableError(err)
 	if cause != nil {
@@ -68,9 +68,8 @@ func readUpload(r *http.Request) (map[string][]byte, error) {
 		if err != nil {
 			return nil, &refusal{codeUpload, err}
 		}
-		// Not part.FileName: since Go 1.17 it drops the path, and targets/releases would
-		// become releases. That is why notary-server built with a newer Go refuses
-		// all delegations.
+		// Not part.FileName: since Go 1.17 it drops the path, and targets/releases would become releases. That is why
+		// a notary-server built with a newer Go refuses all delegations.
 		_, parameters, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
 		if err != nil {
 			return nil, &refusal{codeUpload, err}
@@ -104,8 +103,8 @@ func (s *Server) publish(gun string, files map[string][]byte) error {
 	return s.store.add(gun, true, accepted...)
 }
 
-// versionOf reads the version that a file claims. A file without a signed part is refused here,
-// because notary's builder panics on it.
+// versionOf returns the version in a file. It refuses a file without a signed part, because notary's builder panics
+// on it.
 func versionOf(raw []byte) (int, error) {
 	var outer data.Signed
 	if err := json.Unmarshal(raw, &outer); err != nil {
@@ -121,7 +120,7 @@ func versionOf(raw []byte) (int, error) {
 	return common.Version, nil
 }
 
-// An acceptance is one publication being verified: what was uploaded, against what is stored.
+// An acceptance is the verification of one publication: what was uploaded, against what is stored.
 type acceptance struct {
 	server   *Server
 	gun      string
@@ -130,8 +129,7 @@ type acceptance struct {
 	accepted []file
 }
 
-// accept verifies uploads and returns them together with the snapshot and the timestamp that
-// belong to them. Nothing is stored.
+// accept verifies uploads and returns them with the matching snapshot and timestamp. It stores nothing.
 func (s *Server) accept(gun string, uploads map[data.RoleName]file) ([]file, error) {
 	a := &acceptance{
 		server:  s,
@@ -139,7 +137,7 @@ func (s *Server) accept(gun string, uploads map[data.RoleName]file) ([]file, err
 		uploads: uploads,
 		builder: tuf.NewRepoBuilder(data.GUN(gun), s.ownKeys, trustpinning.TrustPinConfig{}),
 	}
-	// The order is TUF's: each step is verified with keys that the one before has brought.
+	// The order is TUF's: each step is verified with keys that the previous one has brought.
 	for _, step := range []func() error{a.root, a.targets, a.snapshot, a.timestamp} {
 		if err := step(); err != nil {
 			return nil, err
@@ -148,7 +146,7 @@ func (s *Server) accept(gun string, uploads map[data.RoleName]file) ([]file, err
 	return a.accepted, nil
 }
 
-// root loads the stored root and lets it judge the uploaded one.
+// root loads the stored root and verifies the uploaded one with it.
 func (a *acceptance) root() error {
 	if stored, ok := a.server.store.latest(a.gun, "root"); ok {
 		if err := a.builder.Load(data.CanonicalRootRole, stored.Raw, 1, true); err != nil {
@@ -202,8 +200,8 @@ func (a *acceptance) targets() error {
 	return nil
 }
 
-// ancestors loads the stored files above a role, from targets down, which are not loaded yet.
-// One that is missing makes the role itself fail, later and with the better message.
+// ancestors loads those stored files above a role, from targets down, that are not loaded yet. If one is missing, the
+// role itself fails later, with a better message.
 func (a *acceptance) ancestors(role data.RoleName) error {
 	if role == data.CanonicalTargetsRole {
 		return nil
@@ -222,7 +220,7 @@ func (a *acceptance) ancestors(role data.RoleName) error {
 	return nil
 }
 
-// snapshot verifies the uploaded snapshot or makes one from the stored one.
+// snapshot verifies the uploaded snapshot or makes a new one from the stored one.
 func (a *acceptance) snapshot() error {
 	role := data.CanonicalSnapshotRole
 	if upload, ok := a.uploads[role]; ok {
@@ -274,7 +272,7 @@ func (a *acceptance) timestamp() error {
 	return nil
 }
 
-// keysMissing reports whether signing failed for want of keys.
+// keysMissing reports whether signing failed because keys are missing.
 func keysMissing(err error) bool {
 	var few signed.ErrInsufficientSignatures
 	var none signed.ErrNoKeys

@@ -17,9 +17,9 @@ import (
 	"github.com/theupdateframework/notary/tuf/utils"
 )
 
-// A Repository publishes to one GUN, with all keys that docker's users would have. Only Sign
-// and Remove wait for Publish; every other method takes effect at once. Its
-// methods may be called from several goroutines, one waits for the other.
+// A Repository publishes to one GUN, with all keys that docker's users would have. Only Sign and Remove wait for
+// Publish; every other method takes effect at once. Its methods may be called from several goroutines; each waits for
+// the others.
 type Repository struct {
 	server *Server
 	gun    string
@@ -29,9 +29,9 @@ type Repository struct {
 	delegations []delegation          // the direct children of targets; guarded by mu
 }
 
-// NewRepository publishes an empty repository: a root key with a certificate of 10 years and a
-// targets key of its own, snapshot and timestamp with the server, as docker does it. It is an
-// error if the GUN has a root already.
+// NewRepository publishes an empty repository as docker does: with a root key with a certificate of 10 years and a
+// targets key of its own; snapshot and timestamp keys are held by the server. It is an error if the GUN already has a
+// root.
 func (s *Server) NewRepository(gun string) (*Repository, error) {
 	r, err := s.newRepository(gun)
 	if err != nil {
@@ -65,17 +65,17 @@ func (s *Server) newRepository(gun string) (*Repository, error) {
 	return r, nil
 }
 
-// client makes a notary client for one operation. A cache kept longer would hide forged files.
+// client makes a notary client for one operation. A longer-lived cache would hide forged files.
 func (r *Repository) client(changes changelist.Changelist) (client.Repository, error) {
 	return client.NewRepository(data.GUN(r.gun), r.server.url, direct{r.server, r.gun},
 		storage.NewMemoryStore(nil), trustpinning.TrustPinConfig{}, r.server.signerKeys, changes)
 }
 
-// GUN is the repository's name.
+// GUN returns the repository's name.
 func (r *Repository) GUN() string { return r.gun }
 
-// RootKeyIDs are the IDs of the root keys as root.json has them, which is what trust_pinning
-// wants under certs. They are those of certificates, so they change when one is renewed.
+// RootKeyIDs returns the IDs of the root keys as in root.json, which is what trust_pinning wants under certs. They
+// are the IDs of certificates, so they change when one is renewed.
 func (r *Repository) RootKeyIDs() []string {
 	root, ok := r.server.store.latestRoot(r.gun)
 	if !ok {
@@ -84,9 +84,9 @@ func (r *Repository) RootKeyIDs() []string {
 	return append([]string(nil), root.Signed.Roles[data.CanonicalRootRole].KeyIDs...)
 }
 
-// Sign stages a target: a tag with the SHA-256 of its manifest in hexadecimal and its size in
-// bytes. Without roles it goes where docker would sign: into every direct delegation whose
-// paths admit the tag, or, if there are no delegations at all, into targets.
+// Sign stages a target: a tag with the SHA-256 of its manifest in hexadecimal and its size in bytes. Without roles it
+// is signed where docker would sign it: in every direct delegation whose paths match the tag, or in targets if there
+// are no delegations.
 func (r *Repository) Sign(tag string, sha256hex string, size int64, roles ...string) error {
 	sum, err := hex.DecodeString(sha256hex)
 	if err != nil || len(sum) != 32 {
@@ -98,8 +98,8 @@ func (r *Repository) Sign(tag string, sha256hex string, size int64, roles ...str
 	})
 }
 
-// Remove stages the removal of a tag. Without roles it is removed where docker would revoke it:
-// from the direct delegations, and from targets only if there are none.
+// Remove stages the removal of a tag. Without roles it is removed where docker would revoke it: from the direct
+// delegations, and from targets only if there are none.
 func (r *Repository) Remove(tag string, roles ...string) error {
 	return r.stage("removing", tag, roles, func(c client.Repository, in []data.RoleName) error {
 		return c.RemoveTarget(tag, in...)
@@ -123,8 +123,8 @@ func (r *Repository) stage(doing, tag string, roles []string, change func(client
 	return nil
 }
 
-// Publish signs and sends what is staged. After an error it is still staged. Without anything
-// staged it still makes the server sign a new snapshot and timestamp.
+// Publish signs and sends what is staged. After an error it remains staged. Even with nothing staged, it makes the
+// server sign a new snapshot and timestamp.
 func (r *Repository) Publish() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,8 +138,8 @@ func (r *Repository) Publish() error {
 	return nil
 }
 
-// RotateRoot replaces the root key. The new root is signed by the old key too, so that whoever
-// knows the old one can follow. Nothing staged is published.
+// RotateRoot replaces the root key. The old key signs the new root too, so that whoever knows the old one can follow.
+// It publishes nothing that is staged.
 func (r *Repository) RotateRoot() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,7 +153,7 @@ func (r *Repository) RotateRoot() error {
 	return nil
 }
 
-// releases is the role that docker believes first.
+// releases is the role that docker prefers.
 const releases data.RoleName = "targets/releases"
 
 // A delegation is a direct child of targets, where docker signs.
@@ -184,7 +184,7 @@ func (r *Repository) AddDelegation(role string, paths []string) error {
 	return nil
 }
 
-// delegate gives roles one new key and publishes that, without what is staged.
+// delegate gives roles one new key and publishes only that.
 func (r *Repository) delegate(paths []string, roles ...data.RoleName) error {
 	if len(paths) == 0 {
 		return errors.New("a delegation without paths could sign nothing")
@@ -226,7 +226,7 @@ func (r *Repository) remember(role data.RoleName, paths []string) {
 	r.delegations[at].paths = append(r.delegations[at].paths, paths...)
 }
 
-// rolesFor returns the roles that were named or else docker's choice; the caller holds mu.
+// rolesFor returns the named roles, or else docker's choice; the caller holds mu.
 func (r *Repository) rolesFor(tag string, named []string) ([]data.RoleName, error) {
 	if len(named) > 0 {
 		return data.NewRoleList(named), nil
@@ -283,10 +283,10 @@ func (k *keyring) Create(role data.RoleName, gun data.GUN, algorithm string) (da
 	return data.PublicKeyFromPrivate(private), nil
 }
 
-// AddKey keeps a key; it never fails.
+// AddKey adds a key; it never fails.
 func (k *keyring) AddKey(role data.RoleName, _ data.GUN, key data.PrivateKey) error {
-	// The library computes the ID on first use and keeps it in the key: doing that here,
-	// once, makes the key safe to share.
+	// The library computes the ID on first use and stores it in the key: doing that here, once, makes the key safe to
+	// share.
 	id := key.ID()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -294,7 +294,7 @@ func (k *keyring) AddKey(role data.RoleName, _ data.GUN, key data.PrivateKey) er
 	return nil
 }
 
-// GetKey returns the public half, nil if the key is not here.
+// GetKey returns the public half; nil if the key is not here.
 func (k *keyring) GetKey(id string) data.PublicKey {
 	private, _, err := k.GetPrivateKey(id)
 	if err != nil {
@@ -303,8 +303,8 @@ func (k *keyring) GetKey(id string) data.PublicKey {
 	return data.PublicKeyFromPrivate(private)
 }
 
-// GetPrivateKey returns a key and its role; trustmanager.ErrKeyNotFound if it is not here,
-// which the library takes for "somebody else signs that".
+// GetPrivateKey returns a key and its role; trustmanager.ErrKeyNotFound if it is not here, which the library takes to
+// mean "somebody else signs that".
 func (k *keyring) GetPrivateKey(id string) (data.PrivateKey, data.RoleName, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -56,14 +56,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// Options say how a server behaves. The zero value is plain HTTP without authentication.
+// Options configure a server. The zero value is plain HTTP without authentication.
 type Options struct {
-	// TLS serves HTTPS with a certificate that only CAPEM vouches for.
+	// TLS serves HTTPS with a certificate that only CAPEM verifies.
 	TLS bool
 
-	// Token asks for docker's bearer tokens. The token endpoint is on the same host.
-	// GUNs want repository:<gun>:pull or pull,push; /v2/ and the global changefeed want
-	// registry:catalog:*.
+	// Token requires docker's bearer tokens. The token endpoint is on the same host. GUNs require
+	// repository:<gun>:pull or pull,push; /v2/ and the global changefeed require registry:catalog:*.
 	Token bool
 
 	// Users are the names and passwords that the token endpoint accepts; they may do
@@ -74,8 +73,8 @@ type Options struct {
 	Latency time.Duration
 }
 
-// A Hook may answer a request before the server does; it then returns true. It is called
-// from several goroutines at once, with no lock held, so that it may block.
+// A Hook may answer a request before the server does; then it returns true. It is called from several goroutines at
+// once, with no lock held, so that it may block.
 type Hook func(w http.ResponseWriter, r *http.Request) bool
 
 // Server is a running Notary server. Its methods may be called from several goroutines.
@@ -120,7 +119,7 @@ func Start(options Options) (*Server, error) {
 	s.http = &http.Server{
 		Handler:  s,
 		ErrorLog: log.New(io.Discard, "", 0), // refused handshakes are part of many tests
-		// HTTP/1.1 only, as notary-server, and so that a hook can hijack the connection.
+		// HTTP/1.1 only, as in notary-server, and so that a hook can hijack the connection.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	if options.TLS {
@@ -139,17 +138,16 @@ func Start(options Options) (*Server, error) {
 	return s, nil
 }
 
-// URL is the server's address with scheme and without a path.
+// URL returns the server's address with scheme and without a path.
 func (s *Server) URL() string { return s.url }
 
-// Host is the server's address as host:port.
+// Host returns the server's address as host:port.
 func (s *Server) Host() string { return s.host }
 
-// CAPEM is the certificate authority to trust, nil without TLS.
+// CAPEM returns the certificate authority to trust; nil without TLS.
 func (s *Server) CAPEM() []byte { return append([]byte(nil), s.ca...) }
 
-// HTTPClient returns a client of its own that trusts the server's authority and sends no
-// credentials.
+// HTTPClient returns a new client that trusts the server's authority and sends no credentials.
 func (s *Server) HTTPClient() *http.Client {
 	transport := &http.Transport{}
 	if s.options.TLS {
@@ -160,8 +158,8 @@ func (s *Server) HTTPClient() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// Close cuts all connections and waits until nobody is accepted any more. A hook that
-// ignores its request's context may outlive it. Closing twice is harmless.
+// Close closes all connections and waits until no more are accepted. A hook that ignores its request's context may
+// outlive it. Closing twice is harmless.
 func (s *Server) Close() {
 	_ = s.http.Close()
 	<-s.stopped
@@ -177,7 +175,7 @@ func (s *Server) SetHook(h func(w http.ResponseWriter, r *http.Request) bool) {
 	s.hook.Store(&hook)
 }
 
-// Requests counts everything that arrived, also tokens, challenges and what a hook answered.
+// Requests counts every request, including those for tokens, challenged ones and those that a hook answered.
 func (s *Server) Requests() int64 { return s.requests.Load() }
 
 // ServeHTTP answers one request: first the latency, then the hook, then authentication, then
@@ -206,8 +204,8 @@ const (
 	tokenService = "notarytest"
 )
 
-// scopeOf returns what a request needs. The real server maps everything that is not about one
-// GUN to the catalogue, even /v2/.
+// scopeOf returns the permission that a request needs. The real server maps everything that is not about one GUN to
+// the catalogue, even /v2/.
 func scopeOf(r route) (resource string, actions []string) {
 	repository := "repository:" + r.gun
 	switch r.kind {
@@ -222,7 +220,7 @@ func scopeOf(r route) (resource string, actions []string) {
 	}
 }
 
-// pause waits, and returns false if the client went away meanwhile.
+// pause waits, and returns false if the client goes away meanwhile.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -262,7 +260,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, target route) {
 	}
 }
 
-// An errorCode is what notary-server writes as an error's code.
+// An errorCode is an error's code in notary-server.
 type errorCode string
 
 const (
@@ -277,8 +275,8 @@ const (
 	codeUnknown      errorCode = "UNKNOWN"
 )
 
-// refuse writes an error the way registries and notary-server do: a list with one member.
-// Notary's client reads the reason of a refused publication from detail.
+// refuse writes an error in the form of registries and notary-server: a list with one member. Notary's client reads
+// the reason of a refused publication from detail.
 func refuse(w http.ResponseWriter, status int, code errorCode, detail any) {
 	type member struct {
 		Code    errorCode `json:"code"`
@@ -293,10 +291,10 @@ func refuse(w http.ResponseWriter, status int, code errorCode, detail any) {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no error of ours
+	_ = json.NewEncoder(w).Encode(body) // not our error if the client went away
 }
 
-// A kind is what a request wants.
+// A kind is what a request asks for.
 type kind int
 
 const (
@@ -325,8 +323,7 @@ const (
 	globalURL = "/v2/_trust/changefeed"
 )
 
-// routeOf understands a request line. GUNs contain slashes, so they are what stands before the
-// last /_trust/.
+// routeOf parses a request line. GUNs contain slashes, so a GUN is what precedes the last /_trust/.
 func routeOf(method, path string) route {
 	switch {
 	case method == "GET" && path == prefix:
@@ -347,7 +344,7 @@ func routeOf(method, path string) route {
 	return tufRoute(method, rest[:at], rest[at+len(tufPart):])
 }
 
-// tufRoute understands what follows /_trust/tuf/.
+// tufRoute parses what follows /_trust/tuf/.
 func tufRoute(method, gun, last string) route {
 	switch {
 	case last == "" && method == "POST":
@@ -371,7 +368,7 @@ func tufRoute(method, gun, last string) route {
 	return route{}
 }
 
-// validGUN follows the real server's router, which takes anything without an asterisk.
+// validGUN follows the real server's router, which accepts anything without an asterisk.
 func validGUN(gun string) bool { return gun != "" && !strings.Contains(gun, "*") }
 
 const rolePattern = `(root|targets(?:/[^/\s]+)*|snapshot|timestamp)`
@@ -382,8 +379,8 @@ var (
 	byRole     = regexp.MustCompile(`^` + rolePattern + `$`)
 )
 
-// lookUp finds a file by the name that clients use: role, version.role, role.sha256. The
-// checksum is tried first, because a role's name might swallow it.
+// lookUp finds a file by the name that clients use: role, version.role, role.sha256. It tries the checksum first,
+// because it could be taken for a part of the role's name.
 func (sh *store) lookUp(gun, name string) ([]byte, bool) {
 	if m := byChecksum.FindStringSubmatch(name); m != nil {
 		sum := strings.ToLower(m[2])
@@ -402,15 +399,15 @@ func (sh *store) lookUp(gun, name string) ([]byte, bool) {
 	return nil, false
 }
 
-// A direct is the server as notary's client sees it, without HTTP: how repositories publish.
-// It is a storage.RemoteStore.
+// A direct is the server as notary's client sees it, without HTTP: repositories publish through it. It is a
+// storage.RemoteStore.
 type direct struct {
 	server *Server
 	gun    string
 }
 
-// GetSized returns a file by the name that a URL would have; storage.ErrMetaNotFound if there
-// is none. The size is not enforced: the bytes come from this process.
+// GetSized returns a file by its name in URLs; storage.ErrMetaNotFound if it does not exist. It does not enforce the
+// size: the bytes come from this process.
 func (d direct) GetSized(name string, _ int64) ([]byte, error) {
 	raw, ok := d.server.store.lookUp(d.gun, name)
 	if !ok {
@@ -429,16 +426,16 @@ func (d direct) SetMulti(files map[string][]byte) error {
 	return d.server.publish(d.gun, files)
 }
 
-// Remove always fails: no server takes single files away.
+// Remove always fails: no server removes single files.
 func (d direct) Remove(string) error { return errors.New("single files cannot be removed") }
 
-// RemoveAll forgets the GUN.
+// RemoveAll deletes the GUN.
 func (d direct) RemoveAll() error {
 	d.server.store.remove(d.gun)
 	return nil
 }
 
-// Location names the server in errors.
+// Location returns the server's name for errors.
 func (d direct) Location() string { return d.server.host }
 
 // GetKey returns the server's public key for a role.
@@ -450,7 +447,7 @@ func (d direct) GetKey(role data.RoleName) ([]byte, error) {
 	return json.Marshal(key)
 }
 
-// RotateKey makes a new one.
+// RotateKey makes a new key.
 func (d direct) RotateKey(role data.RoleName) ([]byte, error) {
 	key, err := d.server.freshKey(d.gun, role)
 	if err != nil {
@@ -473,9 +470,8 @@ func (s *Server) serveKey(w http.ResponseWriter, target route) {
 	writeJSON(w, http.StatusOK, key)
 }
 
-// serverKey returns the key that the stored root names for the role, if the server holds it.
-// Otherwise it makes one, a new one for each question, as the real server does: only the
-// root that is published later tells which of them counts.
+// serverKey returns the key that the stored root names for the role, if the server holds it. Otherwise it makes a new
+// one for each request, as the real server does: only the root that is published later decides which of them counts.
 func (s *Server) serverKey(gun string, role data.RoleName) (data.PublicKey, error) {
 	if root, ok := s.store.latestRoot(gun); ok {
 		if named, err := root.BuildBaseRole(role); err == nil {
@@ -489,7 +485,7 @@ func (s *Server) serverKey(gun string, role data.RoleName) (data.PublicKey, erro
 	return s.freshKey(gun, role)
 }
 
-// freshKey makes a key. It counts as soon as a root that names it is published.
+// freshKey makes a key. It counts once a root that names it is published.
 func (s *Server) freshKey(gun string, role data.RoleName) (data.PublicKey, error) {
 	return s.ownKeys.Create(role, data.GUN(gun), data.ECDSAKey)
 }
@@ -497,13 +493,13 @@ func (s *Server) freshKey(gun string, role data.RoleName) (data.PublicKey, error
 // defaultRecords is how many changes records=0 returns, as on the real server.
 const defaultRecords = 100
 
-// A feedPage is the answer of both changefeeds; Records is null at the end, as there.
+// A feedPage is the answer of both changefeeds; Records is null at the end, as from the real server.
 type feedPage struct {
 	Count   int      `json:"count"`
 	Records []change `json:"records"`
 }
 
-// serveChanges answers a changefeed, of one GUN or (empty) of all.
+// serveChanges answers a changefeed, of one GUN or, if gun is empty, of all.
 func (s *Server) serveChanges(w http.ResponseWriter, r *http.Request, gun string) {
 	query := r.URL.Query()
 	records, err := strconv.ParseInt(query.Get("records"), 10, 32)
@@ -525,15 +521,14 @@ func (s *Server) serveChanges(w http.ResponseWriter, r *http.Request, gun string
 	writeJSON(w, http.StatusOK, feedPage{Count: len(page), Records: page})
 }
 
-// page returns up to records changes after the one with this number, or, if one of the two is
-// negative, up to -records changes before it. -1 stands behind the newest. Both
-// ways the oldest comes first.
+// page returns up to records changes after the given number, or, if either argument is negative, up to -records
+// changes before it. -1 is after the newest. Both ways the oldest comes first.
 func (sh *store) page(gun string, after, records int) []change {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	backwards := after < 0 || records < 0
 	if after < 0 || after > len(sh.changes) {
-		// One more than the number of the newest, so that backwards it is included.
+		// One more than the number of the newest, so that the newest is included backwards.
 		after = len(sh.changes) + 1
 	}
 	if records < 0 {

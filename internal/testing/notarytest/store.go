@@ -17,11 +17,11 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// errOldVersion is returned when a published file is not newer than the stored one, be it
-// that another publisher was faster.
+// errOldVersion is returned if a published file is not newer than the stored one, for example because another
+// publisher was faster.
 var errOldVersion = errors.New("a newer version is already stored")
 
-// A Version is one stored file of a role, the bytes as they are served.
+// A Version is one stored file of a role, with the bytes as they are served.
 type Version struct {
 	Number int    // as it was published or given to Put; forged bytes may say otherwise
 	SHA256 string // of Raw, in hexadecimal
@@ -46,8 +46,8 @@ type change struct {
 	Category  string
 }
 
-// A store keeps every version of every file, and the changes. Bytes are never changed in
-// place; what comes in and goes out to users of the package is copied by Server.
+// A store keeps every version of every file, and the changes. It never changes bytes in place; Server copies what
+// users of the package pass in and get.
 type store struct {
 	mu      sync.RWMutex
 	guns    map[string]map[string][]Version // by role, oldest first
@@ -58,8 +58,8 @@ func newStore() *store {
 	return &store{guns: make(map[string]map[string][]Version)}
 }
 
-// add stores files of one GUN, all or none. With newer it refuses files that are not newer
-// than the stored ones (errOldVersion). Each timestamp makes a record in the changefeed.
+// add stores files of one GUN, all or none. With newer it refuses files that are not newer than the stored ones
+// (errOldVersion). Each timestamp adds a record to the changefeed.
 func (sh *store) add(gun string, newer bool, files ...file) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -93,7 +93,7 @@ func newVersion(f file) Version {
 	return Version{Number: f.version, SHA256: hex.EncodeToString(sum[:]), Raw: f.raw}
 }
 
-// remove forgets a GUN. Removing what is not there records nothing.
+// remove deletes a GUN. Removing one that does not exist records nothing.
 func (sh *store) remove(gun string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -103,14 +103,14 @@ func (sh *store) remove(gun string) {
 	}
 }
 
-// record numbers a change and keeps it; the caller holds mu.
+// record numbers a change and stores it; the caller holds mu.
 func (sh *store) record(c change) {
 	c.ID = strconv.Itoa(len(sh.changes) + 1)
 	c.CreatedAt = time.Now()
 	sh.changes = append(sh.changes, c)
 }
 
-// history returns all versions of a role, oldest first, not to be changed.
+// history returns all versions of a role, oldest first; they must not be changed.
 func (sh *store) history(gun, role string) []Version {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
@@ -122,7 +122,7 @@ func (sh *store) latest(gun, role string) (Version, bool) {
 	return sh.find(gun, role, func(Version) bool { return true })
 }
 
-// find returns the latest version that fits.
+// find returns the latest version that matches.
 func (sh *store) find(gun, role string, fits func(Version) bool) (Version, bool) {
 	for _, v := range slices.Backward(sh.history(gun, role)) {
 		if fits(v) {
@@ -146,8 +146,8 @@ func (sh *store) listRoles(gun string) []string {
 	return slices.Sorted(maps.Keys(sh.guns[gun]))
 }
 
-// latestRoot returns the latest root that can be read at all: a forged one may be any bytes,
-// and the repository still needs keys to go on with.
+// latestRoot returns the latest readable root: a forged one may be any bytes, and the repository still needs keys to
+// go on with.
 func (sh *store) latestRoot(gun string) (*data.SignedRoot, bool) {
 	roots := sh.readableRoots(gun)
 	if len(roots) == 0 {
@@ -176,7 +176,7 @@ func readRoot(raw []byte) (*data.SignedRoot, bool) {
 	return root, err == nil
 }
 
-// latestTargets returns the latest file of targets or a delegation that can be read at all.
+// latestTargets returns the latest readable file of targets or a delegation.
 func (sh *store) latestTargets(gun string, role data.RoleName) (*data.SignedTargets, bool) {
 	for _, v := range slices.Backward(sh.history(gun, role.String())) {
 		if outer, ok := readSigned(v.Raw); ok {
@@ -196,8 +196,8 @@ func readSigned(raw []byte) (*data.Signed, bool) {
 	return outer, true
 }
 
-// keysOf returns the public keys that may sign a role: what root says, or for a delegation what
-// its parent says. A file that is about to be stored counts already if it is a root.
+// keysOf returns the public keys that may sign a role: those in root, or for a delegation those in its parent. A root
+// that is about to be stored counts already.
 func (sh *store) keysOf(gun string, role data.RoleName, coming file) ([]data.PublicKey, error) {
 	if data.IsDelegation(role) {
 		parent, ok := sh.latestTargets(gun, role.Parent())
@@ -227,8 +227,8 @@ func (sh *store) keysOf(gun string, role data.RoleName, coming file) ([]data.Pub
 	return base.ListKeys(), nil
 }
 
-// rootSigners returns the root keys of the latest root and of the one before, because a root
-// has to be signed by its predecessor's keys too.
+// rootSigners returns the root keys of the latest root and of the one before, because a root must also be signed by
+// its predecessor's keys.
 func rootSigners(roots []*data.SignedRoot) []data.PublicKey {
 	var keys []data.PublicKey
 	seen := make(map[string]bool)
@@ -247,14 +247,14 @@ func rootSigners(roots []*data.SignedRoot) []data.PublicKey {
 	return keys
 }
 
-// Put stores bytes as the latest file of a role and checks nothing: for forged trust data. The
-// files around it stay as they are. A timestamp also makes a record in the changefeed.
+// Put stores bytes as the latest file of a role without any check: for forged trust data. The files around it stay as
+// they are. A timestamp also adds a record to the changefeed.
 func (s *Server) Put(gun, role string, version int, raw []byte) {
 	// Without the check for newer versions, add has nothing to refuse.
 	_ = s.store.add(gun, false, file{role: role, version: version, raw: bytes.Clone(raw)})
 }
 
-// Raw returns the latest file of a role, nil if there is none.
+// Raw returns the latest file of a role; nil if it has none.
 func (s *Server) Raw(gun, role string) []byte {
 	v, _ := s.store.latest(gun, role)
 	return bytes.Clone(v.Raw)
@@ -279,9 +279,8 @@ func (s *Server) Roles(gun string) []string { return s.store.listRoles(gun) }
 // Delete removes a GUN with all its files, as DELETE does, and records that in the changefeed.
 func (s *Server) Delete(gun string) { s.store.remove(gun) }
 
-// Record adds a change to the changefeeds that nothing happened for, of a GUN of any form:
-// feeds are late, say things twice, and hold what people made of them. The category is
-// update or deletion.
+// Record adds a change to the changefeeds without a real one, for a GUN of any form: feeds are late, repeat
+// themselves, and contain what people have put into them. The category is update or deletion.
 func (s *Server) Record(gun, category string) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()

@@ -14,11 +14,10 @@ import (
 	"github.com/theupdateframework/notary/tuf/utils"
 )
 
-// Tamper edits the signed part of a role's latest file, as decoded JSON: numbers are float64,
-// and integers of any kind may be put in. With resign (needs the role's keys) the file
-// has the next version number before the edit, which may set another, and is signed again.
-// Without, the old signatures stay and are wrong if the edit changed anything (needs the server's
-// keys only). Snapshot and timestamp follow either way.
+// Tamper edits the signed part of a role's latest file, as decoded JSON: numbers are float64, and edit may set
+// integers of any kind. With resign (needs the role's keys) the file gets the next version number before the edit,
+// which may set another, and is signed again. Without it, the old signatures stay and are wrong if the edit changed
+// anything (needs only the server's keys). Snapshot and timestamp follow either way.
 func (r *Repository) Tamper(role string, edit func(signed map[string]any), resign bool) error {
 	return r.tamper("tampering with", role, resign, func(d *document) error {
 		edit(d.signed)
@@ -26,8 +25,7 @@ func (r *Repository) Tamper(role string, edit func(signed map[string]any), resig
 	})
 }
 
-// Expire signs a role again with an expiry of yesterday. It needs the role's keys; with time
-// passing nobody needs any.
+// Expire signs a role again with an expiry of yesterday. It needs the role's keys; real expiry needs none.
 func (r *Repository) Expire(role string) error {
 	return r.tamper("expiring", role, true, func(d *document) error {
 		d.signed["expires"] = time.Now().Add(-24 * time.Hour).UTC().Format(time.RFC3339)
@@ -35,8 +33,7 @@ func (r *Repository) Expire(role string) error {
 	})
 }
 
-// BadSignature makes a role's signatures wrong and leaves the rest of the file. It needs the
-// server's keys.
+// BadSignature makes a role's signatures wrong and leaves the rest of the file. It needs the server's keys.
 func (r *Repository) BadSignature(role string) error {
 	return r.tamper("spoiling", role, false, func(d *document) error {
 		if len(d.signatures) == 0 {
@@ -47,9 +44,8 @@ func (r *Repository) BadSignature(role string) error {
 	})
 }
 
-// Threshold asks for n signatures on a role, in the file that speaks about it: root, or the
-// parent of a delegation. It needs the keys of that file. The role itself stays as it
-// is, with one signature per key that it has.
+// Threshold requires n signatures on a role, in the file that defines it: root, or the parent of a delegation. It
+// needs the keys of that file. The role itself stays as it is, with one signature per key that it has.
 func (r *Repository) Threshold(role string, n int) error {
 	parent := "root"
 	if data.IsDelegation(data.RoleName(role)) {
@@ -65,7 +61,7 @@ func (r *Repository) Threshold(role string, n int) error {
 	})
 }
 
-// roleEntry finds what a root or a targets file says about a role.
+// roleEntry returns what a root or a targets file says about a role.
 func (d *document) roleEntry(role string) (map[string]any, bool) {
 	if roles, ok := d.signed["roles"].(map[string]any); ok {
 		entry, ok := roles[role].(map[string]any)
@@ -81,9 +77,8 @@ func (d *document) roleEntry(role string) (map[string]any, bool) {
 	return nil, false
 }
 
-// Replace puts any bytes in the place of a role's file, and lets snapshot and timestamp vouch
-// for them: what a malicious server can do, who holds those two keys. Bytes that claim
-// no version get the one after the latest.
+// Replace replaces a role's file by any bytes, and makes snapshot and timestamp vouch for them, as a malicious server
+// that holds those two keys could. Bytes without a version get the one after the latest.
 func (r *Repository) Replace(role string, raw []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +95,8 @@ func (r *Repository) Replace(role string, raw []byte) error {
 	return nil
 }
 
-// DropFromSnapshot withholds a role: the snapshot does not list it any more, though its
-// parent still declares it and the file can still be fetched by its name.
+// DropFromSnapshot withholds a role: the snapshot no longer lists it, though its parent still declares it and the
+// file can still be fetched by its name.
 func (r *Repository) DropFromSnapshot(role string) error {
 	return r.tamper("dropping "+role+" from", "snapshot", true, func(d *document) error {
 		meta, _ := d.signed["meta"].(map[string]any)
@@ -113,10 +108,9 @@ func (r *Repository) DropFromSnapshot(role string) error {
 	})
 }
 
-// forge edits the latest file of a role. With resign the file becomes the next version of
-// itself before the edit, and is signed by all keys of its role after it; else version and
-// signatures stay as they are. What is coming is a file that will be stored with it. The
-// caller holds mu.
+// forge edits the latest file of a role. With resign, the file gets its next version before the edit, and is signed
+// by all keys of its role after it; otherwise version and signatures stay as they are. coming is a file that will be
+// stored with it. The caller holds mu.
 func (r *Repository) forge(role string, resign bool, coming file, edit func(*document) error) (file, error) {
 	latest, ok := r.server.store.latest(r.gun, role)
 	if !ok {
@@ -148,8 +142,7 @@ func (r *Repository) forge(role string, resign bool, coming file, edit func(*doc
 	return file{role: role, version: d.version(), raw: raw}, nil
 }
 
-// settle stores a file together with the snapshot and timestamp that then have to follow, at
-// once. The caller holds mu.
+// settle stores a file and the snapshot and timestamp that follow from it, at once. The caller holds mu.
 func (r *Repository) settle(f file) error {
 	files := []file{f}
 	for files[0].role != "timestamp" {
@@ -181,7 +174,7 @@ func (d *document) vouchFor(f file) error {
 	return nil
 }
 
-// tamper forges and settles, and says what failed.
+// tamper forges and settles, and returns an error that says what failed.
 func (r *Repository) tamper(doing, role string, resign bool, edit func(*document) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,8 +188,8 @@ func (r *Repository) tamper(doing, role string, resign bool, edit func(*document
 	return nil
 }
 
-// A document is a file taken apart for forging: its signed part as plain JSON values, so that
-// an edit may also make what notary's types could not hold.
+// A document is a file taken apart for forging: its signed part is plain JSON values, so that an edit may also make
+// what notary's types could not hold.
 type document struct {
 	signed     map[string]any
 	signatures []data.Signature
@@ -215,7 +208,7 @@ func parseDocument(raw []byte) (document, error) {
 	return d, err
 }
 
-// version returns the version number, 0 if there is none.
+// version returns the version number; 0 if there is none.
 func (d document) version() int {
 	switch v := d.signed["version"].(type) {
 	case float64: // as decoded
@@ -226,11 +219,10 @@ func (d document) version() int {
 	return 0
 }
 
-// bump makes the document the next version of itself.
+// bump increments the document's version.
 func (d document) bump() { d.signed["version"] = d.version() + 1 }
 
-// sign replaces the signatures by those of all keys whose private halves are in the rings,
-// whatever the threshold.
+// sign replaces the signatures by those of all keys whose private halves are in the rings, whatever the threshold.
 func (d *document) sign(keys []data.PublicKey, rings ...signed.CryptoService) error {
 	message, err := json.MarshalCanonical(d.signed)
 	if err != nil {
@@ -290,10 +282,9 @@ func (d document) encode() ([]byte, error) {
 	return json.Marshal(data.Signed{Signed: &part, Signatures: d.signatures})
 }
 
-// Recertify gives the root keys certificates with another common name or validity, as if the
-// latest root had always had them: its version stays and the file takes its place. It is
-// for the most frequent failure of all, a root certificate that has expired, and for one that
-// is for another GUN (commonName "" is the GUN itself). RootKeyIDs change with it.
+// Recertify gives the root keys certificates with another common name or validity, as if the latest root had always
+// had them: it keeps its version and replaces the file. It is for the most frequent failure of all, an expired root
+// certificate, and for a certificate for another GUN (commonName "" is the GUN itself). RootKeyIDs change with it.
 func (r *Repository) Recertify(commonName string, notBefore, notAfter time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -342,7 +333,7 @@ func (r *Repository) recertified(commonName string, notBefore, notAfter time.Tim
 	return file{role: "root", version: root.Signed.Version, raw: raw, replaces: true}, err
 }
 
-// certify makes a certificate for a key that is in the ring.
+// certify makes a certificate for a key in the ring.
 func (r *Repository) certify(key data.PublicKey, commonName string, notBefore, notAfter time.Time) (data.PublicKey, error) {
 	private, err := privateKey(key, []signed.CryptoService{r.server.signerKeys})
 	if err != nil {

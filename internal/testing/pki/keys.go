@@ -16,7 +16,7 @@ import (
 	"sync"
 )
 
-// An Algorithm is a kind of signing key, by the name the plugin protocol calls a key spec.
+// An Algorithm is a kind of signing key, named like the plugin protocol's key specs.
 type Algorithm string
 
 // The kinds of key that Notation allows.
@@ -29,7 +29,7 @@ const (
 	EC521   Algorithm = "EC-521"
 )
 
-// Algorithms is all of them.
+// Algorithms are all algorithms.
 var Algorithms = []Algorithm{RSA2048, RSA3072, RSA4096, EC256, EC384, EC521}
 
 var (
@@ -37,7 +37,7 @@ var (
 	curves  = map[Algorithm]elliptic.Curve{EC256: elliptic.P256(), EC384: elliptic.P384(), EC521: elliptic.P521()}
 )
 
-// Algorithm returns what kind of key it is. An error means that Notation would not allow it.
+// Algorithm returns the kind of the key. An error means that Notation would not allow it.
 func (i *Identity) Algorithm() (Algorithm, error) {
 	switch key := i.Key.Public().(type) {
 	case *rsa.PublicKey:
@@ -56,8 +56,8 @@ func (i *Identity) Algorithm() (Algorithm, error) {
 	return "", fmt.Errorf("key of type %T is none that Notation allows", i.Key.Public())
 }
 
-// rsaKeys caches RSA keys by algorithm and name for the life of the process, since making one
-// takes up to seconds. The name is part of it so that two names never share a key.
+// rsaKeys caches RSA keys by algorithm and name for the life of the process, since making one takes up to seconds.
+// The name is part of the key so that two names never share an RSA key.
 var rsaKeys sync.Map // rsaName -> func() (*rsa.PrivateKey, error)
 
 type rsaName struct {
@@ -65,7 +65,7 @@ type rsaName struct {
 	name      string
 }
 
-// NewKey makes a key; an RSA key of the same name is the same again.
+// NewKey makes a key; for RSA, the same name gives the same key.
 func NewKey(name string, a Algorithm) (crypto.Signer, error) {
 	if curve, ok := curves[a]; ok {
 		return ecdsa.GenerateKey(curve, rand.Reader)
@@ -80,8 +80,7 @@ func NewKey(name string, a Algorithm) (crypto.Signer, error) {
 	return once.(func() (*rsa.PrivateKey, error))()
 }
 
-// Public is a key of which only the public part is here, as that of a token: it can be
-// certified.
+// Public returns a key of which only the public part is known, as on a token: it can be certified.
 func Public(key crypto.PublicKey) crypto.Signer { return public{key} }
 
 type public struct{ key crypto.PublicKey }
@@ -92,7 +91,7 @@ func (public) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return nil, errors.New("the private part of the key is not here")
 }
 
-// Files are where a private key (PKCS #8) and its certificates (leaf to root) lie, both in PEM.
+// Files are the paths of a private key (PKCS #8) and its certificates (leaf to root), both in PEM.
 type Files struct {
 	KeyFile   string `json:"keyFile"`
 	ChainFile string `json:"chainFile"`

@@ -1,6 +1,5 @@
-// Package pki makes keys and certificates for tests and their servers. What a certificate
-// says can be changed before it is signed: whatever x509.Certificate has a field for. Keys
-// live in memory, unless they are saved.
+// Package pki makes keys and certificates for tests and their servers. Every field of x509.Certificate can be changed
+// before the certificate is signed. Keys are kept in memory, unless they are saved.
 package pki
 
 import (
@@ -34,28 +33,27 @@ func SelfSigned(cn string, key crypto.Signer, change ...func(*x509.Certificate))
 	return newIdentity(cn, key, nil, change)
 }
 
-// Issue makes a certificate for a key, or for a new one on P-256 if that is nil. If nothing
-// is changed, it follows Notation's rules for signing, and is valid from an hour ago for a
-// year.
+// Issue makes a certificate for a key, or for a new one on P-256 if key is nil. Without changes, it follows
+// Notation's rules for signing, and is valid from an hour ago for a year.
 func (i *Identity) Issue(cn string, key crypto.Signer, change ...func(*x509.Certificate)) (*Identity, error) {
 	return newIdentity(cn, key, i, change)
 }
 
-// CA makes the certificate an authority's.
+// CA makes the certificate that of an authority.
 func CA(c *x509.Certificate) {
 	c.IsCA, c.KeyUsage, c.ExtKeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, nil
 	c.NotBefore, c.NotAfter = time.Now().AddDate(-10, 0, 0), time.Now().AddDate(10, 0, 0)
 }
 
-// Valid gives it these dates.
+// Valid sets the certificate's dates.
 func Valid(from, until time.Time) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = from, until }
 }
 
-// Bare leaves a CN in its subject, so that no trust policy can name it.
+// Bare leaves only a CN in the subject, so that no trust policy can name it.
 func Bare(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: c.Subject.CommonName} }
 
-// Server makes it a TLS server's on this host, and of those names.
+// Server makes the certificate that of a TLS server on this host, with these names.
 func Server(names ...string) func(*x509.Certificate) {
 	return func(c *x509.Certificate) {
 		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -76,7 +74,7 @@ func newIdentity(cn string, key crypto.Signer, by *Identity, change []func(*x509
 		return nil, fmt.Errorf("making a serial number: %w", err)
 	}
 	template := &x509.Certificate{
-		// Notation wants C, ST and O in subjects.
+		// Notation requires C, ST and O in subjects.
 		Subject:      pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"dct2notation test"}, CommonName: cn},
 		SerialNumber: serial, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
@@ -88,7 +86,7 @@ func newIdentity(cn string, key crypto.Signer, by *Identity, change []func(*x509
 	if by != nil {
 		parent, signer, above = by.Certificate(), by.Key, by.Chain
 	}
-	// Without randomness: the same template and keys make the same certificate in every process.
+	// Without randomness: the same template and keys give the same certificate in every process.
 	der, err := x509.CreateCertificate(nil, template, parent, key.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("making the certificate of %q: %w", cn, err)
@@ -100,16 +98,16 @@ func newIdentity(cn string, key crypto.Signer, by *Identity, change []func(*x509
 	return &Identity{key, append([]*x509.Certificate{own}, above...)}, nil
 }
 
-// Certificate is its own.
+// Certificate returns the identity's own certificate.
 func (i *Identity) Certificate() *x509.Certificate { return i.Chain[0] }
 
-// CertificatePEM is its own certificate, for a trust store if it is an authority.
+// CertificatePEM returns its own certificate; for a trust store, if it is an authority.
 func (i *Identity) CertificatePEM() []byte { return PEM(i.Chain[0]) }
 
-// ChainPEM is its certificates, its own first.
+// ChainPEM returns its certificates, its own first.
 func (i *Identity) ChainPEM() []byte { return PEM(i.Chain...) }
 
-// KeyPEM is the private key in PKCS #8.
+// KeyPEM returns the private key in PKCS #8.
 func (i *Identity) KeyPEM() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(i.Key)
 	if err != nil {
@@ -118,7 +116,7 @@ func (i *Identity) KeyPEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// TLS is what a server or a client shows.
+// TLS returns the certificate that a server or a client presents.
 func (i *Identity) TLS() tls.Certificate {
 	c := tls.Certificate{PrivateKey: i.Key}
 	for _, one := range i.Chain {
@@ -141,14 +139,14 @@ func ServerTLS(authority string) (config *tls.Config, ca []byte, err error) {
 	return &tls.Config{Certificates: []tls.Certificate{server.TLS()}, MinVersion: tls.VersionTLS12}, by.CertificatePEM(), nil
 }
 
-// Pool has its own certificate alone, for who trusts it.
+// Pool returns a pool that trusts only its own certificate.
 func (i *Identity) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(i.Chain[0])
 	return pool
 }
 
-// PEM is certificates in their order.
+// PEM encodes certificates in the given order.
 func PEM(certificates ...*x509.Certificate) []byte {
 	var out []byte
 	for _, c := range certificates {

@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Capture gives show a pseudo-terminal of so many columns, and returns what was written to it, with \e for the escape
-// character.
+// Capture runs show with a pseudo-terminal of that many columns, and returns what was written to it, with \e for the
+// escape character.
 func Capture(t *testing.T, columns int, show func(terminal *os.File)) string {
 	t.Helper()
 	master, terminal := open(t, columns)
 	read := make(chan string)
 	go func() {
 		raw, err := io.ReadAll(master)
-		if err != nil && !errors.Is(err, syscall.EIO) { // which Linux returns when the other end is closed
+		if err != nil && !errors.Is(err, syscall.EIO) { // Linux returns EIO once the other end is closed
 			t.Error(err)
 		}
 		read <- string(raw)
@@ -54,7 +54,7 @@ func open(t *testing.T, columns int) (master, terminal *os.File) {
 	return master, terminal
 }
 
-// Width is how many columns a line takes.
+// Width returns how many columns a line takes.
 func Width(line string) int {
 	n := 0
 	for i := 0; i < len(line); {

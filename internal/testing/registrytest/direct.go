@@ -44,7 +44,7 @@ func (r *Registry) Delete(repo, digest string) error {
 	return err
 }
 
-// Resolve tells which manifest a tag or digest stands for. An error also means that there is none.
+// Resolve returns the manifest that a tag or digest refers to. It returns an error if there is none.
 func (r *Registry) Resolve(repo, reference string) (ocispec.Descriptor, error) {
 	got, err := r.do(http.MethodGet, manifestPath(repo, reference), "", nil, http.StatusOK)
 	if err != nil {
@@ -57,7 +57,7 @@ func (r *Registry) Resolve(repo, reference string) (ocispec.Descriptor, error) {
 	}, nil
 }
 
-// Manifest returns the bytes of the manifest that a tag or digest stands for.
+// Manifest returns the bytes of the manifest that a tag or digest refers to.
 func (r *Registry) Manifest(repo, reference string) ([]byte, error) {
 	got, err := r.do(http.MethodGet, manifestPath(repo, reference), "", nil, http.StatusOK)
 	if err != nil {
@@ -66,9 +66,9 @@ func (r *Registry) Manifest(repo, reference string) ([]byte, error) {
 	return got.body.Bytes(), nil
 }
 
-// Signatures is the oracle: the Notation signatures that a client without any memory sees listed for
-// the image with this digest, by the referrers API or, without it, by the sha256-<hex> tag. None is an
-// empty list. A signature that is stored but not listed is not seen.
+// Signatures is the oracle: it returns the Notation signatures that a client without any memory sees listed for the
+// image with this digest, by the referrers API or, without it, by the sha256-<hex> tag. The list may be empty. A
+// signature that is stored but not listed is not included.
 func (r *Registry) Signatures(repo, subject string) ([]ocispec.Descriptor, error) {
 	parsed, err := digest.Parse(subject)
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *Registry) Tags(repo string) map[string]string {
 	return nil
 }
 
-// DeleteBlob removes a blob from a repository, whatever refers to it: as a garbage collection gone wrong does.
+// DeleteBlob removes a blob from a repository, whatever refers to it, like a garbage collection gone wrong.
 func (r *Registry) DeleteBlob(repo, digest string) error {
 	_, err := r.do(http.MethodDelete, "/v2/"+repo+"/blobs/"+digest, "", nil, http.StatusAccepted)
 	return err

@@ -11,19 +11,19 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/bearer"
 )
 
-// A Hook sees a request before the credentials and the registry do. True means that it
-// answered; false lets the request go on to next. It may call next itself, and it may panic with
-// http.ErrAbortHandler to cut the connection. It is called from many goroutines at once.
+// A Hook sees a request before the credentials and the registry do. It returns true if it answered; false passes the
+// request on to next. It may call next itself, and it may panic with http.ErrAbortHandler to cut the connection. It
+// is called from many goroutines at once.
 type Hook func(w http.ResponseWriter, r *http.Request, next http.Handler) bool
 
-// LoseAnswer performs the request and cuts the connection instead of answering: the effect has
-// happened and the client cannot know. For use in a Hook; it does not return.
+// LoseAnswer performs the request and cuts the connection instead of answering: the effect has happened and the
+// client cannot know. Call it in a Hook; it does not return.
 func LoseAnswer(r *http.Request, next http.Handler) {
 	next.ServeHTTP(newAnswer(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// front is what a request meets first: counting, latency and the hook.
+// front handles a request first: counting, latency and the hook.
 type front struct {
 	next     http.Handler
 	latency  time.Duration
@@ -68,7 +68,7 @@ func refuseDelete(on bool, next http.Handler) http.Handler {
 	})
 }
 
-// statusWriter remembers the status that went out.
+// statusWriter remembers the status that was sent.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -86,7 +86,7 @@ func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func (s *statusWriter) String() string {
 	if s.status == 0 {
-		return "200" // what net/http sends for a handler that says nothing
+		return "200" // net/http sends this for a handler that sets no status
 	}
 	return fmt.Sprint(s.status)
 }
@@ -117,7 +117,7 @@ func (l *ring) lines() []string {
 
 const tokenPath = "/token"
 
-// guard asks for credentials: bearer tokens, which it also hands out, or basic authentication.
+// guard requires credentials: bearer tokens, which it also issues, or basic authentication.
 type guard struct {
 	next   http.Handler
 	token  bool
@@ -144,7 +144,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// needs says what a request must be allowed to do. The check of the API version needs any token.
+// needs returns the permission that a request needs. The check of the API version needs any token.
 func needs(r *http.Request) (resource string, actions []string) {
 	if r.URL.Path == catalogPath {
 		return "registry:catalog", []string{"*"}
@@ -188,7 +188,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.body.Write(p)
 }
 
-// sendTo passes the answer on to a client.
+// sendTo sends the answer to a client.
 func (a *answer) sendTo(w http.ResponseWriter) {
 	for name, values := range a.header {
 		w.Header()[name] = values

@@ -33,8 +33,8 @@ var (
 		mediaTypeDockerLayer, mediaTypeDockerList}
 )
 
-// PutImage stores a tiny OCI image. The same seed gives the same digest, another one another. An empty
-// tag stores it by digest only.
+// PutImage stores a tiny OCI image. Equal seeds give equal digests, different ones different digests. An empty tag
+// stores it by digest only.
 func (r *Registry) PutImage(repo, tag, seed string) (ocispec.Descriptor, error) {
 	return r.putImage(repo, tag, seed, "amd64", ociFormat)
 }
@@ -102,7 +102,7 @@ func (r *Registry) putBlob(repo, mediaType string, content []byte) ocispec.Descr
 	return d
 }
 
-// sharedLayer is the one layer of all images, and the digest of its content before compression.
+// sharedLayer returns the one layer of all images, and the digest of its content before compression.
 func sharedLayer() ([]byte, digest.Digest, error) {
 	l, err := onceLayer()
 	return l.packed, l.diffID, err
@@ -139,9 +139,9 @@ var onceLayer = sync.OnceValues(func() (layer, error) {
 
 const mediaTypeSchema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
-// PutSchema1 stores a manifest of Docker's format version 2 schema 1, which Notation cannot sign. It has
-// the form of a signed one; the signature in it is noise. The digest is the one this registry serves:
-// that of all bytes, where Docker's own registry leaves the signatures out.
+// PutSchema1 stores a manifest of Docker's format version 2 schema 1, which Notation cannot sign. It has the form of
+// a signed one; the signature in it is noise. The digest is the one that this registry serves, over all bytes;
+// Docker's own registry excludes the signatures.
 func (r *Registry) PutSchema1(repo, tag string) (ocispec.Descriptor, error) {
 	layer, _, err := sharedLayer()
 	if err != nil {

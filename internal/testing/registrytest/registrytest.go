@@ -34,15 +34,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// Options say what kind of registry Start makes. The zero value is open, plain HTTP, instant, and
-// without the referrers API.
+// Options configure a registry. The zero value is open, plain HTTP, without delay, and without the referrers API.
 type Options struct {
 	// Referrers turns the referrers API on. Off, clients must keep the sha256-<hex> tag themselves.
 	Referrers bool
 	// TLS serves HTTPS with a certificate of an authority made for this registry: see CAPEM.
 	TLS bool
-	// Token demands bearer tokens, each good for the repository and actions it was asked for. The
-	// realm is on the same host and port. Without it, Users means basic authentication.
+	// Token requires bearer tokens, each valid for the repository and actions it was requested for. The realm is on
+	// the same host and port. Without it, Users means basic authentication.
 	Token bool
 	// Users are names and passwords. Empty: anyone, and with Token anyone gets a token.
 	Users map[string]string
@@ -50,13 +49,12 @@ type Options struct {
 	Latency time.Duration
 	// RefuseDelete answers every DELETE with 405.
 	RefuseDelete bool
-	// TwoStepUploads takes a POST that brings a whole blob for the beginning of its upload and
-	// forgets the bytes, as distribution does and the specification allows. Off, one request is
-	// enough.
+	// TwoStepUploads treats a POST with a whole blob as the beginning of its upload and discards the bytes, as
+	// distribution does and the specification allows. Without it, one request is enough.
 	TwoStepUploads bool
 }
 
-// A Registry is a running registry. Its content lives in memory and is gone with Close.
+// A Registry is a running registry. Its content is in memory and is gone after Close.
 type Registry struct {
 	store  *store
 	front  *front
@@ -80,7 +78,7 @@ func Start(o Options) (*Registry, error) {
 	r.server = &http.Server{
 		Handler:           r.front,
 		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // handshakes broken on purpose are no news
+		ErrorLog:          log.New(io.Discard, "", 0), // handshakes that tests break on purpose need no log
 	}
 	if o.TLS {
 		if r.server.TLSConfig, r.ca, err = pki.ServerTLS("dct2notation test registry CA"); err != nil {
@@ -94,27 +92,27 @@ func Start(o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Close stops serving at once and cuts the connections that are open.
+// Close stops serving at once and cuts open connections.
 func (r *Registry) Close() { r.server.Close() }
 
-// Host is the registry's name in image references: "127.0.0.1:port".
+// Host returns the registry's name in image references: "127.0.0.1:port".
 func (r *Registry) Host() string { return r.host }
 
-// URL is the registry's address with its scheme, without a trailing slash.
+// URL returns the registry's address with its scheme, without a trailing slash.
 func (r *Registry) URL() string { return r.scheme + "://" + r.host }
 
-// CAPEM is the certificate that clients must trust, in PEM; nil without TLS.
+// CAPEM returns the certificate that clients must trust, in PEM; nil without TLS.
 func (r *Registry) CAPEM() []byte { return r.ca }
 
-// Requests is the number of HTTP requests so far, refused and aborted ones and those for tokens included.
+// Requests returns the number of HTTP requests so far, including refused and aborted ones and those for tokens.
 func (r *Registry) Requests() int64 { return r.front.requests.Load() }
 
-// Uploads is the number of uploads of blobs that were begun, and neither finished nor cancelled.
+// Uploads returns the number of blob uploads that were begun, and neither finished nor cancelled.
 func (r *Registry) Uploads() int { return r.store.uploads.open() }
 
-// Log is the newest requests, oldest first, as "METHOD path status"; the status of a request whose
-// answer was cut off is "aborted". Older lines than the last few thousand are forgotten.
+// Log returns the newest requests, oldest first, as "METHOD path status"; the status of a request whose answer was
+// cut off is "aborted". Only the last few thousand are kept.
 func (r *Registry) Log() []string { return r.front.log.lines() }
 
-// SetHook puts h in front of every request that arrives from now on; nil takes it away.
+// SetHook puts h in front of every request that arrives from now on; nil removes it.
 func (r *Registry) SetHook(h Hook) { r.front.hook.Store(&h) }

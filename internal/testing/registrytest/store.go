@@ -29,8 +29,8 @@ import (
 
 const catalogPath = "/v2/_catalog"
 
-// store is the registry proper: go-containerregistry keeps manifests and uploads; the index beside it
-// knows what lists and referrers need.
+// store is the registry itself: go-containerregistry keeps manifests and uploads; the index beside it has what lists
+// and referrers need.
 type store struct {
 	registry  http.Handler
 	blobs     *blobs
@@ -39,7 +39,7 @@ type store struct {
 
 	// mu is held over every change of a manifest, so that index and registry agree.
 	mu    sync.RWMutex
-	index map[string]*repository // owned by mu
+	index map[string]*repository // guarded by mu
 
 	uploads uploads
 }
@@ -60,8 +60,8 @@ func newStore(o Options) *store {
 	}
 }
 
-// route splits "/v2/<repository>/<kind>/<reference>". kind is manifests, tags, referrers or blobs; the
-// reference of an upload is "uploads" and what follows.
+// route splits "/v2/<repository>/<kind>/<reference>". kind is manifests, tags, referrers or blobs; the reference of
+// an upload is "uploads" and what follows.
 func route(path string) (repo, kind, reference string, ok bool) {
 	rest, ok := strings.CutPrefix(path, "/v2/")
 	if !ok {
@@ -110,7 +110,7 @@ func (s *store) do(method, path, mediaType string, body []byte) (*answer, error)
 // maxManifest is the size up to which registries accept manifests.
 const maxManifest = 4 << 20
 
-// A manifest is the part of an image manifest or an index that the registry itself looks at.
+// A manifest is the part of an image manifest or an index that the registry itself reads.
 type manifest struct {
 	ArtifactType string               `json:"artifactType"`
 	Config       *ocispec.Descriptor  `json:"config"`
@@ -153,7 +153,7 @@ func (s *store) putManifest(w http.ResponseWriter, r *http.Request, repo, refere
 	s.keep(r, repo, reference, desc, m).sendTo(w)
 }
 
-// keep stores the manifest and, if that went well, what the index needs of it.
+// keep stores the manifest and, if that succeeds, what the index needs of it.
 func (s *store) keep(r *http.Request, repo, reference string, desc ocispec.Descriptor, m manifest) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +181,7 @@ func (s *store) keep(r *http.Request, repo, reference string, desc ocispec.Descr
 	return got
 }
 
-// refer notes a referrer once, whatever the number of pushes.
+// refer records a referrer once, however often it is pushed.
 func (in *repository) refer(desc ocispec.Descriptor, m manifest) {
 	if _, again := in.subjects[desc.Digest.String()]; again {
 		return
@@ -198,7 +198,7 @@ func (in *repository) refer(desc ocispec.Descriptor, m manifest) {
 	in.referrers[subject] = append(in.referrers[subject], desc)
 }
 
-// missing names a blob that the manifest needs and the repository has not; empty if there is none.
+// missing returns a blob that the manifest needs and the repository does not have; empty if there is none.
 func (s *store) missing(repo string, m manifest) string {
 	needed := m.Layers
 	if m.Config != nil {
@@ -232,7 +232,7 @@ func (s *store) deleteManifest(w http.ResponseWriter, r *http.Request, repo, ref
 	got.sendTo(w)
 }
 
-// dropTag removes a tag from go-containerregistry, which would go on serving it after its digest is gone.
+// dropTag removes a tag from go-containerregistry, which would otherwise still serve it after its digest is gone.
 func (s *store) dropTag(r *http.Request, repo, tag string) {
 	drop := r.Clone(r.Context())
 	drop.URL.Path = "/v2/" + repo + "/manifests/" + tag
@@ -250,9 +250,9 @@ func (in *repository) forget(referrer string) {
 	})
 }
 
-// blobs stores blobs for go-containerregistry. Its own store shares them between all repositories,
-// which hides from clients that they never pushed the config where they needed it. Here a repository
-// shows only what was pushed to it; the bytes are kept once.
+// blobs stores blobs for go-containerregistry. Its own store shares them between all repositories, which hides from
+// clients that they never pushed the config where they needed it. Here a repository has only what was pushed to it;
+// the bytes are kept once.
 type blobs struct {
 	mu    sync.RWMutex
 	bytes map[string][]byte              // by digest
@@ -281,14 +281,14 @@ func (b *blobs) Get(_ context.Context, repo string, h v1.Hash) (io.ReadCloser, e
 	return io.NopCloser(bytes.NewReader(content)), nil
 }
 
-// Put implements registry.BlobPutHandler; rc fails at its end if the digest is another one.
+// Put implements registry.BlobPutHandler; rc fails at its end if the digest differs.
 func (b *blobs) Put(_ context.Context, repo string, h v1.Hash, rc io.ReadCloser) error {
 	defer rc.Close()
 	content, err := io.ReadAll(rc)
 	if err != nil {
 		return fmt.Errorf("reading blob %s: %w", h, err)
 	}
-	// An upload arrives under name/blobs/uploads/id, of which go-containerregistry strips only the end.
+	// An upload arrives under name/blobs/uploads/id, of which go-containerregistry removes only the end.
 	b.put(strings.TrimSuffix(repo, "/blobs"), h.String(), content)
 	return nil
 }
@@ -323,18 +323,17 @@ func (b *blobs) put(repo, digest string, content []byte) {
 	b.bytes[digest] = content
 }
 
-// uploads are the upload sessions that are open. go-containerregistry keeps no list of them, and
-// cannot cancel one.
+// uploads are the open upload sessions. go-containerregistry keeps no list of them, and cannot cancel one.
 type uploads struct {
 	mu  sync.Mutex
-	ids map[string]bool // owned by mu
+	ids map[string]bool // guarded by mu
 }
 
 func isUpload(reference string) bool {
 	return reference == "uploads" || strings.HasPrefix(reference, "uploads/")
 }
 
-// serveUpload takes note of uploads that begin and end, and cancels them itself.
+// serveUpload records uploads that begin and end, and cancels them itself.
 func (s *store) serveUpload(w http.ResponseWriter, r *http.Request, _, reference string) {
 	id := strings.TrimPrefix(reference, "uploads/")
 	if r.Method == http.MethodDelete {
@@ -410,7 +409,7 @@ func (s *store) serveReferrers(w http.ResponseWriter, r *http.Request, repo, sub
 	sendJSON(w, ocispec.MediaTypeImageIndex, index)
 }
 
-// serveTags lists a repository's tags, in pages if asked to.
+// serveTags lists a repository's tags, in pages if requested.
 func (s *store) serveTags(w http.ResponseWriter, r *http.Request, repo string) {
 	s.mu.RLock()
 	in := s.index[repo]
@@ -441,8 +440,8 @@ func (s *store) serveCatalog(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// page cuts the sorted names down to what "last" and "n" ask for, and points to the rest in a Link
-// header. It answers itself, and says false, if n is no number.
+// page reduces the sorted names to what "last" and "n" ask for, and links to the rest in a Link header. If n is not a
+// number, it answers with an error and returns false.
 func page(w http.ResponseWriter, r *http.Request, names []string) ([]string, bool) {
 	query := r.URL.Query()
 	if last := query.Get("last"); last != "" {

@@ -1,5 +1,5 @@
-// Package scenetest is what tests of signing and comparing start from: a real Notary server, and images
-// in a registry that is in memory and breaks where it is told.
+// Package scenetest is the starting point for tests of signing and comparing: a real Notary server, and images in an
+// in-memory registry that fails on request.
 package scenetest
 
 import (
@@ -29,18 +29,17 @@ const App = "registry.example.com/team/app"
 type World struct {
 	Mu        sync.Mutex // guards the rest once something runs
 	Images    map[digest.Digest]ocispec.Descriptor
-	Manifests map[digest.Digest][]byte // where the bytes matter
+	Manifests map[digest.Digest][]byte // for those whose bytes matter
 	Tagged    map[string]digest.Digest // by tag
-	Hidden    map[string]bool          // tags that are there and not listed
-	// Faults are asked before a step, by its name: whether its effect happens, and its error.
+	Hidden    map[string]bool          // tags that exist and are not listed
+	// Faults are called before a step, by its name: they return whether its effect happens, and its error.
 	Faults map[string]func(d digest.Digest) (happens bool, err error)
 }
 
-// ErrGone has the registry say that it has no such tag.
+// ErrGone makes the registry say that it has no such tag.
 var ErrGone = errors.New("404")
 
-// Breaks asks whether a step fails for an image, and whether its effect happens all the
-// same.
+// Breaks returns whether the effect of a step happens for an image, and the step's error.
 func (w *World) Breaks(step string, d digest.Digest) (happens bool, err error) {
 	if f := w.Faults[step]; f != nil {
 		return f(d)
@@ -78,7 +77,7 @@ func (w *World) Tag(_ context.Context, _, tag string) lookup.Answer[digest.Diges
 	return lookup.Absent[digest.Digest](lookup.Registry)
 }
 
-// IsList says so of the tags that lead to nothing: the world keeps its signatures elsewhere.
+// IsList reports true for tags that refer to nothing: the world keeps its signatures elsewhere.
 func (w *World) IsList(_ context.Context, _, tag string) (bool, error) {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -124,7 +123,7 @@ func (w *World) Put(tag string) digest.Digest {
 	return d
 }
 
-// Index makes an index of members in the registry, whose bytes have its digest.
+// Index puts an index of members into the registry, with the digest of its bytes.
 func (w *World) Index(members ...ocispec.Descriptor) ocispec.Descriptor {
 	raw, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: members})
 	if err != nil {
@@ -133,7 +132,7 @@ func (w *World) Index(members ...ocispec.Descriptor) ocispec.Descriptor {
 	return w.Bytes(ocispec.MediaTypeImageIndex, raw)
 }
 
-// Bytes puts a manifest of those bytes into the registry.
+// Bytes puts a manifest with those bytes into the registry.
 func (w *World) Bytes(mediaType string, raw []byte) ocispec.Descriptor {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
@@ -169,7 +168,7 @@ type Scene struct {
 	T       *testing.T
 	Notary  *notarytest.Server
 	Pins    dct.Pins
-	Witness dct.TimeAttestation // the reader's; nil: there is none
+	Witness dct.TimeAttestation // the reader's; may be nil
 }
 
 // New starts a Notary server, which ends with the test.
@@ -230,7 +229,7 @@ func (s *Scene) GUNs(names ...string) []dct.GUN {
 	return guns
 }
 
-// BreakFor has a step fail with err for one image; happens says whether its effect happens.
+// BreakFor makes a step fail with err for one image; happens says whether its effect still happens.
 func (s *Scene) BreakFor(step, tag string, happens bool, err error) {
 	target := digest.FromString("image " + tag)
 	s.Mu.Lock()
@@ -250,7 +249,7 @@ func (s *Scene) Heal() {
 	s.Faults = map[string]func(digest.Digest) (bool, error){}
 }
 
-// Platforms is an index of two images and an attestation, which DCT names, beside another image.
+// Platforms is an index of two images and an attestation, which DCT names, and another image.
 type Platforms struct {
 	Repo               *notarytest.Repository
 	List, AMD64, ARM64 ocispec.Descriptor

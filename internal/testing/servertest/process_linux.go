@@ -2,6 +2,6 @@ package servertest
 
 import "syscall"
 
-// UntilWeDie has the kernel end a server with this process, also when a test's time limit
-// or a kill leaves no cleanup.
+// UntilWeDie makes the kernel end a server with this process, even if a test's time limit or a kill prevents the
+// cleanup.
 func UntilWeDie() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

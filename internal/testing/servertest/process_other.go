@@ -4,5 +4,5 @@ package servertest
 
 import "syscall"
 
-// UntilWeDie relies on the tests' cleanups, since there is nothing better here.
+// UntilWeDie relies on the tests' cleanups, since this system has nothing better.
 func UntilWeDie() *syscall.SysProcAttr { return nil }

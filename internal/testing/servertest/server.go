@@ -1,5 +1,5 @@
-// Package servertest runs programs as servers on 127.0.0.1 for the length of a test, and makes
-// the certificates that they serve with.
+// Package servertest runs programs as servers on 127.0.0.1 for the duration of a test, and makes the certificates
+// that they serve with.
 package servertest
 
 import (
@@ -23,10 +23,9 @@ import (
 // startupTime is how long a server may take until it answers.
 const startupTime = 20 * time.Second
 
-// Serve starts a server on a free port of 127.0.0.1 and returns its host:port. command
-// makes the command line for a port. The server is ready when it answers probe with any
-// status, and ends with the test. Between the choice of a port and its use another
-// process may take it, so that is tried again with another port.
+// Serve starts a server on a free port of 127.0.0.1 and returns its host:port. command returns the command line for a
+// port. The server is ready when it answers probe with any status, and ends with the test. Another process may take
+// the port before the server uses it; then Serve tries again with another port.
 func Serve(t testing.TB, client *http.Client, probe func(host string) string, command func(port int) *exec.Cmd) string {
 	t.Helper()
 	var last error
@@ -44,10 +43,10 @@ func Serve(t testing.TB, client *http.Client, probe func(host string) string, co
 	return ""
 }
 
-// HostPort is where a server on that port is.
+// HostPort returns the address of a server on that port.
 func HostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// FreePort is a port of 127.0.0.1 that nobody used a moment ago.
+// FreePort returns a port of 127.0.0.1 that nobody used a moment ago.
 func FreePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +56,7 @@ func FreePort() (int, error) {
 	return port, l.Close()
 }
 
-// start starts one server. Its error says what the server wrote before it ended.
+// start starts one server. Its error includes what the server wrote before it ended.
 func start(t testing.TB, client *http.Client, probe string, c *exec.Cmd) error {
 	t.Helper()
 	log := &logBuffer{}
@@ -93,7 +92,7 @@ func answers(client *http.Client, probe string, ended <-chan struct{}) error {
 	for {
 		resp, err := client.Get(probe)
 		select {
-		case <-ended: // then it was another server that answered
+		case <-ended: // then another server answered
 			if err == nil {
 				_ = resp.Body.Close()
 			}
@@ -110,7 +109,7 @@ func answers(client *http.Client, probe string, ended <-chan struct{}) error {
 	}
 }
 
-// logBuffer keeps the end of what a server writes. It may be read while that goes on.
+// logBuffer keeps the end of what a server writes. It may be read meanwhile.
 type logBuffer struct {
 	mu   sync.Mutex
 	kept bytes.Buffer
@@ -131,15 +130,14 @@ func (l *logBuffer) String() string {
 	return l.kept.String()
 }
 
-// A TLS vouches for the servers of one test, and no system trusts it.
+// A TLS certifies the servers of one test; no system trusts it.
 type TLS struct {
 	CAFile            string       // what clients are told to trust
 	CertFile, KeyFile string       // of any server on 127.0.0.1
 	Client            *http.Client // trusts those servers
 }
 
-// NewTLS makes an authority and one certificate under it, and writes both to files that are
-// gone after the test.
+// NewTLS makes an authority and one certificate under it, and writes both to files that are removed after the test.
 func NewTLS(t testing.TB) *TLS {
 	t.Helper()
 	dir := t.TempDir()
@@ -163,7 +161,7 @@ func NewTLS(t testing.TB) *TLS {
 	return a
 }
 
-// WriteFile makes the file's folder too. Only the owner may read it: it may hold a key.
+// WriteFile also makes the file's folder. Only the owner may read the file: it may contain a key.
 func WriteFile(t testing.TB, path string, content []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

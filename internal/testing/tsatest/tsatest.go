@@ -1,5 +1,5 @@
-// Package tsatest is a time-stamping authority (RFC 3161) on 127.0.0.1, for tests: real
-// tokens, in CMS, under a root made for it. What goes wrong in the field is switched on.
+// Package tsatest is a time-stamping authority (RFC 3161) on 127.0.0.1, for tests: it issues real tokens, in CMS,
+// under a root made for it. Failures can be injected.
 package tsatest
 
 import (
@@ -35,13 +35,13 @@ type TSA struct {
 	fault func(w http.ResponseWriter) bool
 }
 
-// Start makes an authority that answers with the time.
+// Start makes an authority that answers with the current time.
 func Start() (*TSA, error) {
 	root, err := pki.NewAuthority("tsatest root")
 	if err != nil {
 		return nil, err
 	}
-	// SPEC (RFC 3161, 2.3): the one extended key usage, and critical.
+	// SPEC (RFC 3161, 2.3): this is the only extended key usage, and critical.
 	usage, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
 	if err != nil {
 		return nil, err
@@ -61,28 +61,28 @@ func Start() (*TSA, error) {
 // Close ends the server.
 func (t *TSA) Close() { t.server.Close() }
 
-// URL is where it answers.
+// URL returns the authority's address.
 func (t *TSA) URL() string { return t.server.URL }
 
-// RootPEM is the root certificate, as --timestamp-root-cert takes it.
+// RootPEM returns the root certificate, as --timestamp-root-cert accepts it.
 func (t *TSA) RootPEM() []byte {
 	return pki.PEM(t.Root())
 }
 
-// Root is the root certificate.
+// Root returns the root certificate.
 func (t *TSA) Root() *x509.Certificate { return t.signer.Chain[1] }
 
-// Asked counts the requests, those that failed included.
+// Asked counts the requests, including failed ones.
 func (t *TSA) Asked() int { return int(t.asked.Load()) }
 
-// SetNow gives it another clock.
+// SetNow sets the authority's clock.
 func (t *TSA) SetNow(now func() time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.now = now
 }
 
-// SetFault lets a function answer in its place, if it returns true; nil: none does.
+// SetFault makes fault answer requests instead, if it returns true; nil: none does.
 func (t *TSA) SetFault(fault func(w http.ResponseWriter) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +113,7 @@ func (t *TSA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", tspclient.MediaTypeTimestampReply)
-	_, _ = w.Write(reply) // a client that is gone needs none
+	_, _ = w.Write(reply) // a client that is gone needs no answer
 }
 
 func (t *TSA) reply(query *tspclient.Request, now time.Time) ([]byte, error) {
@@ -183,7 +183,7 @@ type attribute struct {
 	Values []any `asn1:"set"`
 }
 
-// signingCertificate has one certificate's SHA-256, which is the default of its algorithm.
+// signingCertificate has one certificate's SHA-256, which is the default algorithm.
 type signingCertificate struct{ Certificates []struct{ Hash []byte } }
 
 // token signs the content as CMS SignedData.
@@ -198,7 +198,7 @@ func (t *TSA) token(content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is signed is the SET; what is sent has the tag of its place.
+	// The signature is over the SET; what is sent has the tag of its position.
 	signed := sha256.Sum256(wrap(asn1.TagSet|0x20, attributes))
 	signature, err := t.signer.Key.Sign(rand.Reader, signed[:], crypto.SHA256)
 	if err != nil {
@@ -220,7 +220,7 @@ func (t *TSA) token(content []byte) ([]byte, error) {
 	}})
 }
 
-// sortedSet encodes attributes in the order that DER asks for.
+// sortedSet encodes attributes in the order that DER requires.
 func sortedSet(attributes []attribute) ([]byte, error) {
 	var all [][]byte
 	for _, a := range attributes {
@@ -238,7 +238,7 @@ func sortedSet(attributes []attribute) ([]byte, error) {
 func wrap(tag byte, content []byte) []byte {
 	der, err := asn1.Marshal(asn1.RawValue{Class: int(tag >> 6), IsCompound: true, Tag: int(tag & 0x1f), Bytes: content})
 	if err != nil {
-		panic(err) // of such a value it cannot be
+		panic(err) // it cannot fail for such a value
 	}
 	return der
 }

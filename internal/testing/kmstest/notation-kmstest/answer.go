@@ -25,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// answer makes the JSON that goes to stdout, true or, if a fault says so, a lie.
+// answer returns the JSON for stdout: true or, if a fault says so, a lie.
 func (j *job) answer() ([]byte, error) {
 	response, err := j.respond()
 	if err != nil {
@@ -85,7 +85,7 @@ func (j *job) metadata(raw, envelope, verifies bool) plugin.GetMetadataResponse 
 	return m
 }
 
-// verifySignature answers what it is asked. It looks at nothing of the signature but its signing profile.
+// verifySignature answers the request. Of the signature, it looks only at the signing profile.
 func (j *job) verifySignature() (*plugin.VerifySignatureResponse, error) {
 	profile, isProfile := j.request.Signature.CriticalAttributes.ExtendedAttributes[kmstest.SigningProfileVersion].(string)
 	if isProfile && slices.Contains(j.request.TrustPolicy.TrustedIdentities, "*") {
@@ -96,7 +96,7 @@ func (j *job) verifySignature() (*plugin.VerifySignatureResponse, error) {
 		reason, rejects := j.behaviour.Rejects[string(c)]
 		if c == plugin.CapabilityTrustedIdentityVerifier && isProfile && !rejects {
 			rejects = !slices.ContainsFunc(j.request.TrustPolicy.TrustedIdentities, func(trusted string) bool {
-				return profile == trusted || path.Dir(profile) == trusted // with and without its version
+				return profile == trusted || path.Dir(profile) == trusted // with or without its version
 			})
 			reason = "the signing profile is not trusted"
 		}
@@ -125,7 +125,7 @@ func (j *job) describeKey() (*plugin.DescribeKeyResponse, error) {
 	return &plugin.DescribeKeyResponse{KeyID: j.echo(), KeySpec: plugin.KeySpec(algorithm)}, nil
 }
 
-// signatureAlgorithms is what the protocol calls the algorithm that goes with each kind of key.
+// signatureAlgorithms are the protocol's names of the algorithm for each kind of key.
 var signatureAlgorithms = map[pki.Algorithm]plugin.SignatureAlgorithm{
 	pki.RSA2048: plugin.SignatureAlgorithmRSASSA_PSS_SHA256,
 	pki.RSA3072: plugin.SignatureAlgorithmRSASSA_PSS_SHA384,
@@ -161,7 +161,7 @@ func (j *job) generateSignature() (*plugin.GenerateSignatureResponse, error) {
 	return response, nil
 }
 
-// echo is the key id to answer with.
+// echo returns the key id to answer with.
 func (j *job) echo() string {
 	if j.fault.Kind == kmstest.WrongKeyID {
 		return "not-" + j.request.KeyID
@@ -214,7 +214,7 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 		signing.ExtendedSignedAttributes = append(signing.ExtendedSignedAttributes, signature.Attribute{Key: name, Critical: true, Value: value})
 	}
 	if last := pen.chain[0].NotAfter; last.Before(signing.SigningTime) {
-		signing.SigningTime = last // else no envelope could be made at all with an expired certificate
+		signing.SigningTime = last // otherwise no envelope could be made with an expired certificate
 	}
 	if j.request.ExpiryDurationInSeconds > 0 {
 		signing.Expiry = signing.SigningTime.Add(time.Duration(j.request.ExpiryDurationInSeconds) * time.Second)
@@ -230,7 +230,7 @@ func (j *job) generateEnvelope() (*plugin.GenerateEnvelopeResponse, error) {
 	}, nil
 }
 
-// each fills in what is different for each key and image.
+// each fills in what differs for each key and image.
 func (j *job) each(template map[string]string) map[string]string {
 	var payload struct {
 		Target struct {
@@ -259,7 +259,7 @@ func (j *job) envelopeType() string {
 	}
 }
 
-// otherTarget makes the payload speak of another image.
+// otherTarget changes the payload to name another image.
 func otherTarget(payload []byte) ([]byte, error) {
 	var statement map[string]map[string]any
 	if err := json.Unmarshal(payload, &statement); err != nil || statement["targetArtifact"] == nil {
@@ -269,16 +269,16 @@ func otherTarget(payload []byte) ([]byte, error) {
 	return json.Marshal(statement)
 }
 
-// A pen signs with a key and shows certificates, which need not belong together. It is notation-core's
-// signature.Signer, which takes the certificates as they come.
+// A pen signs with a key and returns certificates, which need not belong together. It is notation-core's
+// signature.Signer, which accepts the certificates unchecked.
 type pen struct {
 	key       *pki.Identity
 	chain     []*x509.Certificate
-	algorithm pki.Algorithm // of the key that was asked for
+	algorithm pki.Algorithm // of the requested key
 	spoil     bool
 }
 
-// pen is the right key with its certificates, or what the fault makes of them.
+// pen returns the right key with its certificates, or what the fault makes of them.
 func (j *job) pen() (*pen, error) {
 	id, err := j.identity(j.request.KeyID)
 	if err == nil {
@@ -323,7 +323,7 @@ func (j *job) identity(id string) (*pki.Identity, error) {
 	return key.Load()
 }
 
-// substitute is the key that the fault names, or one made up under an authority nobody trusts.
+// substitute returns the key that the fault names, or a new one under an authority that nobody trusts.
 func (j *job) substitute(a pki.Algorithm, key crypto.Signer, change ...func(*x509.Certificate)) (*pki.Identity, error) {
 	if j.fault.With != "" {
 		return j.identity(j.fault.With)

@@ -47,7 +47,7 @@ type job struct {
 	fault     kmstest.Fault // the zero value, whose kind is empty, if nothing goes wrong
 }
 
-// serve does one command and returns the exit status.
+// serve carries out one command and returns the exit status.
 func serve(command string, stdin io.Reader, stdout, stderr io.Writer) int {
 	j, err := open(command, stdin)
 	if err != nil {
@@ -72,7 +72,7 @@ func serve(command string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return j.deliver(answer, stdout, stderr)
 }
 
-// open reads the request and the behaviour it asks for.
+// open reads the request and the behaviour that it names.
 func open(command string, stdin io.Reader) (*job, error) {
 	j := &job{command: command}
 	err := j.request.read(stdin)
@@ -86,8 +86,7 @@ func open(command string, stdin io.Reader) (*job, error) {
 	return j, err
 }
 
-// account counts and logs the call, and finds the fault it is due. True means that it is one too many
-// for this second.
+// account counts and logs the call, and finds its fault. It returns true if the call exceeds the rate limit.
 func (j *job) account() (throttled bool, err error) {
 	count := tally{kmstest.CountersDir(j.path)}
 	nth, err := count.next(j.command)
@@ -105,7 +104,7 @@ func (j *job) account() (throttled bool, err error) {
 	return throttled, j.log(throttled)
 }
 
-// log puts the call into the call log.
+// log adds the call to the call log.
 func (j *job) log(throttled bool) error {
 	if j.behaviour.Calls == "" {
 		return nil
@@ -131,7 +130,7 @@ func refuse(stderr io.Writer, err error) int {
 	return 1
 }
 
-// A request is the fields of all requests together; a command uses its own.
+// A request has the fields of all requests; a command uses its own.
 type request struct {
 	ContractVersion         string            `json:"contractVersion"`
 	KeyID                   string            `json:"keyId"`
@@ -159,7 +158,7 @@ func (r *request) read(stdin io.Reader) error {
 	return nil
 }
 
-// behaviourFile is the file the request names, or else the one beside the executable.
+// behaviourFile returns the file that the request names, or else the one beside the executable.
 func (r *request) behaviourFile() (string, error) {
 	if path := r.PluginConfig[kmstest.ConfigKey]; path != "" {
 		return path, nil
@@ -171,8 +170,8 @@ func (r *request) behaviourFile() (string, error) {
 	return filepath.Join(filepath.Dir(program), kmstest.BehaviourFile), nil
 }
 
-// tally counts over all plugin processes, in files of one folder under a lock each. The count is the
-// length of a file, so that a process killed half-way leaves no nonsense behind.
+// tally counts over all plugin processes, in files of one folder with a lock each. The count is the length of a file,
+// so that a process killed half-way leaves it valid.
 type tally struct{ dir string }
 
 // next counts a call of the command and returns its number, from 1.
@@ -192,8 +191,7 @@ func (t tally) next(command string) (int, error) {
 	return int(info.Size()) + 1, nil
 }
 
-// allow takes part in a limit of perSecond calls. False means that this one is too many; it is then not
-// counted.
+// allow applies a limit of perSecond calls. It returns false if this call exceeds the limit; then it is not counted.
 func (t tally) allow(perSecond float64) (bool, error) {
 	const size = 8 // of a time
 	file, err := t.open("rate")
@@ -224,7 +222,7 @@ func (t tally) allow(perSecond float64) (bool, error) {
 	return true, nil
 }
 
-// open opens a file and waits for its lock, which ends with the file or the process.
+// open opens a file and waits for its lock, which is released with the file or the process.
 func (t tally) open(name string) (*os.File, error) {
 	if err := os.MkdirAll(t.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the counters: %w", err)

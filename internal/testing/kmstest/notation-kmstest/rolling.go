@@ -16,8 +16,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// A leaf is how a key's certificate came about and what it has signed since. It lies beside the
-// certificate, in a file that is locked while either changes.
+// A leaf records how a key's certificate was made and what it has signed since. It is stored beside the certificate,
+// in a file that is locked while either changes.
 type leaf struct {
 	Rolling    kmstest.Rolling `json:"rolling"`
 	Of         []byte          `json:"of"` // the certificate whose subject it has
@@ -88,7 +88,7 @@ func issue(rolling kmstest.Rolling, id *pki.Identity) (*pki.Identity, error) {
 	if rolling.LifetimeMs != 0 {
 		life = time.Duration(rolling.LifetimeMs) * time.Millisecond
 	}
-	// From a minute ago, since a caller takes the time of signing before it asks.
+	// Valid from a minute ago, since callers record the time of signing before they ask.
 	return authority.Issue("", key, pki.Valid(time.Now().Add(-time.Minute), time.Now().Add(life)), func(c *x509.Certificate) {
 		c.RawSubject, c.UnknownExtKeyUsage = id.Certificate().RawSubject, rolling.EKUs
 	})

@@ -37,7 +37,7 @@ goroutine 1 [running]:
 main.main()
 `
 
-// fail does the faults that leave no answer. False means that there is one to give.
+// fail carries out the faults that leave no answer. It returns false if there is one to give.
 func (j *job) fail(stderr io.Writer) (status int, failed bool) {
 	if e, ok := refusals[j.fault.Kind]; ok {
 		e.Message = j.text(e.Message)
@@ -73,7 +73,7 @@ func (j *job) fail(stderr io.Writer) (status int, failed bool) {
 	return 0, false
 }
 
-// deliver writes the answer in the way the fault wants it.
+// deliver writes the answer in the way that the fault requires.
 func (j *job) deliver(answer []byte, stdout, stderr io.Writer) int {
 	var err error
 	status := 0
@@ -107,7 +107,7 @@ func (j *job) deliver(answer []byte, stdout, stderr io.Writer) int {
 	return status
 }
 
-// text is the fault's own text, or the usual one.
+// text returns the fault's own text, or the usual one.
 func (j *job) text(usual string) string {
 	if j.fault.Text != "" {
 		return j.fault.Text
@@ -115,8 +115,8 @@ func (j *job) text(usual string) string {
 	return usual
 }
 
-// duplicateFirst puts the first field of an object before it once more, as null. Most readers keep the
-// last of two and notice nothing.
+// duplicateFirst inserts a copy of an object's first field before it, with the value null. Most readers keep the last
+// of two and notice nothing.
 func duplicateFirst(object []byte) ([]byte, error) {
 	decoder := json.NewDecoder(bytes.NewReader(object))
 	if _, err := decoder.Token(); err != nil {
@@ -129,7 +129,7 @@ func duplicateFirst(object []byte) ([]byte, error) {
 	return append([]byte(fmt.Sprintf("{%q:null,", field)), object[1:]...), nil
 }
 
-// huge writes 300 MB that begin like JSON, or as much of it as anybody reads.
+// huge writes 300 MB that begin like JSON, or as much of it as is read.
 func huge(stdout io.Writer) int {
 	io.WriteString(stdout, `{"keyId":"`)
 	block := bytes.Repeat([]byte("A"), 1_000_000)
@@ -142,10 +142,10 @@ func huge(stdout io.Writer) int {
 	return 0
 }
 
-// holdCommand is the argument that makes this program a child which does nothing but hold the pipe.
+// holdCommand is the argument that makes this program a child that only holds the pipe.
 const holdCommand = "hold-stdout"
 
-// linger waits as long as the fault says, or until the behaviour file is gone: nobody is testing any more.
+// linger waits as long as the fault says, or until the behaviour file is gone, which means that the test is over.
 func (j *job) linger() { wait(j.path, j.lasting()) }
 
 func (j *job) lasting() time.Duration {
